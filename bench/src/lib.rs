@@ -1,0 +1,1 @@
+//! Benchmarks, the lab carrier and the end-to-end tests.

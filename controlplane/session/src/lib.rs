@@ -1,0 +1,1 @@
+//! VPN-SIP sessions: joins SIP, IKE and the dataplane in one deterministic core.

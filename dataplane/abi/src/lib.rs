@@ -1,0 +1,1 @@
+//! Every byte that two processes share: ring, segment, handshake, counters.

@@ -1,0 +1,294 @@
+//! What the control plane tells the dataplane and what it hears back, as domain types. The bytes of these on the shared
+//! ring are `sipsec-abi`'s; only the two shells translate.
+
+use crate::{
+    Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TelNumber, TunnelId, TxnId,
+};
+use core::net::{IpAddr, SocketAddr};
+
+/// Most operations in one transaction.
+pub const OPS_MAX: usize = 64;
+/// Most selector pairs of one SA.
+pub const SELECTORS_MAX: usize = 4;
+/// Longest AEAD key with its 4-byte salt (RFC 4106 §8.1: KEYMAT = key ‖ salt).
+pub const KEYMAT_MAX: usize = 36;
+
+/// One change. A transaction is a list of these, validated whole and applied at a batch boundary or not at all.
+#[derive(Clone, Debug)]
+pub enum Op {
+    TunnelAdd(TunnelSpec),
+    /// Takes the tunnel's routes, SAs and media port with it.
+    TunnelRemove(TunnelId),
+    RouteAdd {
+        prefix: IpPrefix,
+        tunnel: TunnelId,
+    },
+    RouteRemove {
+        prefix: IpPrefix,
+    },
+    /// Opens a media port for one call: steering, PAT, IKE punt and shaper.
+    MediaOpen(MediaBinding),
+    /// Closes it; late packets count as [`crate::DropReason::MediaPortClosed`].
+    MediaClose(MediaPort),
+    /// Layer-2 address of the next hop towards a media binding's peer.
+    NextHop {
+        media_port: MediaPort,
+        mac: MacAddr,
+    },
+    SaAdd(SaSpec),
+    SaRemove(SaId),
+    /// From now on this tunnel's traffic is sealed with this (outbound) SA.
+    TunnelBind {
+        tunnel: TunnelId,
+        outbound: SaId,
+    },
+    TunnelUnbind(TunnelId),
+    /// Sends what waited for the SA, in order, at the negotiated rate.
+    ReplayTrigger(TunnelId),
+    /// Drops what waited and lets the next packet trigger again.
+    FlushTrigger(TunnelId),
+}
+
+/// A configured tunnel: exists whether or not it has an SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelSpec {
+    pub tunnel: TunnelId,
+    /// Largest inner packet, in bytes.
+    pub inner_mtu: u16,
+    /// TCP MSS is lowered to fit `inner_mtu` in both directions.
+    pub mss_clamp: bool,
+    pub trigger_packets_max: u16,
+    pub trigger_bytes_max: u32,
+    pub trigger_age_ms_max: u32,
+}
+
+/// The network half of one call. The inside is what IKE and ESP believe (loopback:4500, as IOS has it); the outside is
+/// what SDP said; the dataplane's PAT joins them for as long as the call lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaBinding {
+    pub tunnel: TunnelId,
+    pub inside_local: SocketAddr,
+    /// Our address and port in SDP; the port is the binding's key.
+    pub outside_local: SocketAddr,
+    /// The peer's (or the carrier relay's) address and port in SDP. Anything from elsewhere is dropped and counted.
+    pub remote: SocketAddr,
+    /// Negotiated rate of the outer packets, IKE included: min(offer, answer).
+    pub rate: Kbps,
+    pub next_hop: MacAddr,
+    /// DSCP of the outer header; the inner one is not copied (RFC 2983 pipe model) unless it says so.
+    pub outer_dscp: OuterDscp,
+}
+
+impl MediaBinding {
+    #[must_use]
+    pub const fn media_port(&self) -> MediaPort {
+        MediaPort(self.outside_local.port())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OuterDscp {
+    CopyInner,
+    Fixed(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+/// Only AEAD ciphers reach the dataplane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EspCipher {
+    Aes128Gcm16,
+    Aes256Gcm16,
+    ChaCha20Poly1305,
+}
+
+impl EspCipher {
+    /// Key and salt (RFC 4106 §8.1, RFC 7634 §2).
+    #[must_use]
+    pub const fn keymat_len(self) -> usize {
+        match self {
+            Self::Aes128Gcm16 => 20,
+            Self::Aes256Gcm16 | Self::ChaCha20Poly1305 => 36,
+        }
+    }
+}
+
+/// One IPsec SA (RFC 4301 §4.4.2), as far as packets need it.
+#[derive(Clone, Debug)]
+pub struct SaSpec {
+    pub sa: SaId,
+    pub tunnel: TunnelId,
+    pub direction: Direction,
+    pub spi: Spi,
+    /// The media port whose binding carries this SA.
+    pub media_port: MediaPort,
+    pub cipher: EspCipher,
+    /// Key ‖ salt.
+    pub keymat: SecretBytes<KEYMAT_MAX>,
+    pub esn: bool,
+    /// Inbound: window in packets, 64..=65536, a power of two (RFC 4303 §3.4.3).
+    pub replay_window: u32,
+    /// Traffic selectors of this SA (RFC 4301 §5.2: checked after decryption; outbound before sealing).
+    pub selectors: Selectors,
+    /// Bytes of outer ESP after which the dataplane reports [`Event::SaExpire`]; 0 for none.
+    pub soft_bytes_max: u64,
+    pub hard_bytes_max: u64,
+}
+
+/// A traffic selector (RFC 7296 §3.13.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selector {
+    pub addr_start: IpAddr,
+    pub addr_end: IpAddr,
+    /// 0 is any protocol.
+    pub protocol: u8,
+    pub port_start: u16,
+    pub port_end: u16,
+}
+
+impl Selector {
+    pub const ANY_V4: Self = Self {
+        addr_start: IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+        addr_end: IpAddr::V4(core::net::Ipv4Addr::BROADCAST),
+        protocol: 0,
+        port_start: 0,
+        port_end: u16::MAX,
+    };
+
+    /// `port` is `None` where the packet has none that can be seen (a fragment, another protocol): RFC 4301 §4.4.1.1
+    /// OPAQUE, matched by a selector of all ports alone.
+    #[must_use]
+    pub fn matches(&self, addr: IpAddr, protocol: u8, port: Option<u16>) -> bool {
+        let all_ports = self.port_start == 0 && self.port_end == u16::MAX;
+        self.addr_start.is_ipv4() == addr.is_ipv4()
+            && (self.addr_start..=self.addr_end).contains(&addr)
+            && (self.protocol == 0 || self.protocol == protocol)
+            && (all_ports || port.is_some_and(|p| (self.port_start..=self.port_end).contains(&p)))
+    }
+}
+
+/// Local and remote selectors of one SA; a packet must match one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selectors {
+    pub local: [Option<Selector>; SELECTORS_MAX],
+    pub remote: [Option<Selector>; SELECTORS_MAX],
+}
+
+impl Selectors {
+    pub const ANY_V4: Self = Self {
+        local: [Some(Selector::ANY_V4), None, None, None],
+        remote: [Some(Selector::ANY_V4), None, None, None],
+    };
+}
+
+/// What the dataplane reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Applied(TxnId),
+    /// Nothing of the transaction was applied; `op` is the index of the operation at fault.
+    Rejected {
+        txn: TxnId,
+        op: u16,
+        reason: RejectReason,
+    },
+    /// A packet waits and there is no SA. One outstanding per tunnel until its queue is replayed or flushed.
+    Acquire {
+        tunnel: TunnelId,
+        first: PacketSummary,
+    },
+    /// IKE or ESP came to a live media port from elsewhere than SDP said. At most one per second and port.
+    WrongSource {
+        media_port: MediaPort,
+        from: SocketAddr,
+    },
+    /// A soft or hard limit of an SA was reached.
+    SaExpire {
+        sa: SaId,
+        cause: ExpireCause,
+        hard: bool,
+    },
+    /// One entry of the answer to a snapshot request; the last is `SnapshotEnd`.
+    SnapshotTunnel {
+        tunnel: TunnelId,
+        outbound: Option<SaId>,
+    },
+    SnapshotMedia(MediaBinding),
+    SnapshotSa {
+        sa: SaId,
+        tunnel: TunnelId,
+        direction: Direction,
+        spi: Spi,
+        media_port: MediaPort,
+    },
+    SnapshotEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpireCause {
+    Bytes,
+    /// RFC 4303 §3.3.3: the counter must not cycle.
+    Sequence,
+}
+
+/// The headers of a packet that triggered a call, for the log and the trigger filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketSummary {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: u8,
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub len: u16,
+}
+
+/// Why a transaction was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum RejectReason {
+    UnknownTunnel = 1,
+    DuplicateTunnel = 2,
+    UnknownSa = 3,
+    DuplicateSa = 4,
+    UnknownMediaPort = 5,
+    DuplicateMediaPort = 6,
+    UnknownRoute = 7,
+    DuplicateSpi = 8,
+    BadKeyLength = 9,
+    BadReplayWindow = 10,
+    BadAddressFamily = 11,
+    BadRate = 12,
+    /// A table is full; the limit is in the profile.
+    TableFull = 13,
+    WrongDirection = 14,
+    BadMtu = 15,
+    UnsupportedCipher = 16,
+    Malformed = 17,
+}
+
+/// When a tunnel last carried data (not IKE, not keepalives), and how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelActivity {
+    /// Later of the last inner packet in and out; [`Instant::ZERO`] if none yet.
+    pub last_data: Instant,
+    pub last_in: Instant,
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub drops_in: u64,
+    pub drops_out: u64,
+    pub trigger_queued: u64,
+    pub trigger_replayed: u64,
+    pub trigger_dropped: u64,
+}
+
+/// Kept so that a number and its tunnel print the same everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumberPair {
+    pub local: TelNumber,
+    pub remote: TelNumber,
+}

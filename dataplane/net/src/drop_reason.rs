@@ -1,0 +1,127 @@
+//! Every early end of a packet is exactly one of these, with a counter.
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a packet went no further. The discriminant is the counter's index in shared memory.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u16)]
+        pub enum DropReason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl DropReason {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The counter's name in `show dataplane`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The frame is shorter than its headers say, or not IP.
+    MalformedFrame = "malformed-frame",
+    /// Bad version, length or IPv4 header checksum.
+    MalformedIp = "malformed-ip",
+    /// UDP length and IP length disagree.
+    MalformedUdp = "malformed-udp",
+    /// A UDP payload that is neither IKE, ESP nor a keepalive.
+    MalformedEncap = "malformed-encap",
+    /// Neither IPv4 nor IPv6 (nor ARP where we answer it).
+    UnsupportedEtherType = "unsupported-ether-type",
+    /// TTL or hop limit ran out at this hop; the sender gets Time Exceeded.
+    TtlExpired = "ttl-expired",
+    /// No tunnel prefix covers the destination.
+    NoRoute = "no-route",
+    /// The FIB named a tunnel that is gone (a broken invariant, counted so that it is seen).
+    TunnelUnknown = "tunnel-unknown",
+    /// Multicast, broadcast or martian address into a tunnel.
+    NotUnicast = "not-unicast",
+    /// Larger than the tunnel MTU with DF set (or IPv6); the sender gets Packet Too Big.
+    TooBigDf = "too-big-df",
+    /// Could not be cut into fragments.
+    FragmentFailed = "fragment-failed",
+    /// An outer packet came in fragments; IKE fragmentation and the tunnel MTU make this needless.
+    OuterFragment = "outer-fragment",
+    /// No traffic selector of the SA covers the packet (RFC 4301 §5.1).
+    SelectorMismatchOut = "selector-mismatch-out",
+    /// No SA yet and the trigger queue is at its packet or byte bound.
+    TriggerQueueFull = "trigger-queue-full",
+    /// Waited longer for an SA than the trigger queue allows.
+    TriggerExpired = "trigger-expired",
+    /// The call failed; what waited for it was dropped.
+    TriggerFlushed = "trigger-flushed",
+    /// Above the negotiated rate and the queue is full.
+    ShaperQueueFull = "shaper-queue-full",
+    /// IKE above its bound in the shaper.
+    ShaperIkeQueueFull = "shaper-ike-queue-full",
+    /// RFC 4303 §3.3.3: the outbound counter must not cycle.
+    SequenceExhausted = "sequence-exhausted",
+    /// The AEAD engine refused to seal.
+    SealFailed = "seal-failed",
+    /// The SA is past its hard limit.
+    SaHardExpired = "sa-hard-expired",
+    /// UDP to a port for which no call is live.
+    MediaPortClosed = "media-port-closed",
+    /// To a live media port, but not from the address and port in SDP.
+    WrongSource = "wrong-source",
+    /// No inbound SA has this SPI on this port.
+    UnknownSpi = "unknown-spi",
+    /// RFC 4303 §3.4.3: left of the replay window.
+    ReplayOld = "replay-old",
+    /// RFC 4303 §3.4.3: already received.
+    ReplayDuplicate = "replay-duplicate",
+    /// RFC 4303 §3.4.4.1: the integrity check failed.
+    IcvFailed = "icv-failed",
+    /// ESP too short, or its padding is not what RFC 4303 §2.4 says.
+    EspMalformed = "esp-malformed",
+    /// RFC 4303 §2.6: next header 59, discarded silently.
+    DummyPacket = "dummy-packet",
+    /// Next header of a tunnel-mode SA is not IP.
+    InnerNotIp = "inner-not-ip",
+    /// RFC 4301 §5.2: the inner packet is not of this SA's selectors.
+    SelectorMismatchIn = "selector-mismatch-in",
+    /// RFC 6040 §4.2: inner Not-ECT with outer CE.
+    EcnIllegal = "ecn-illegal",
+    /// The control plane does not take IKE messages fast enough.
+    IkePuntFull = "ike-punt-full",
+    /// IKE message larger than a punt slot.
+    IkeTooLong = "ike-too-long",
+    /// An IKE message to send for a media port that is closed.
+    IkeNoBinding = "ike-no-binding",
+    /// RFC 3948 §2.3 keepalive: counted, then discarded.
+    Keepalive = "keepalive",
+    /// The next hop's layer-2 address is not known.
+    NoNextHop = "no-next-hop",
+    /// The device took no more frames.
+    TxRingFull = "tx-ring-full",
+    /// No free frame in the UMEM.
+    FrameExhausted = "frame-exhausted",
+    /// The other worker's queue is full.
+    HandoffFull = "handoff-full",
+}
+
+impl DropReason {
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_and_position_agree() {
+        for (i, r) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(r.index(), i);
+        }
+    }
+}

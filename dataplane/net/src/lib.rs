@@ -1,0 +1,27 @@
+//! Vocabulary of all sipsec crates: packet formats, units, ids, time, drop reasons, and the words in which the
+//! control plane tells the dataplane what to do ([`dp`]). No I/O, no clock, no unsafe, and `no_std` so that any
+//! process or core can use it.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod dp;
+pub mod drop_reason;
+pub mod entropy;
+pub mod fingerprint;
+pub mod id;
+pub mod instant;
+pub mod number;
+pub mod prefix;
+pub mod secret;
+pub mod udp_encap;
+pub mod unit;
+
+pub use drop_reason::DropReason;
+pub use entropy::Entropy;
+pub use fingerprint::{Fingerprint, HashFunc};
+pub use id::{MediaPort, SaId, Spi, TunnelId, TxnId};
+pub use instant::Instant;
+pub use number::TelNumber;
+pub use prefix::IpPrefix;
+pub use secret::SecretBytes;
+pub use unit::{Kbps, MacAddr};

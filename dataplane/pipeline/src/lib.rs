@@ -1,0 +1,1 @@
+//! The packet pipeline: pure, bounded, allocation-free after build.

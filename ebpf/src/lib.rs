@@ -1,0 +1,1 @@
+//! The XDP program that steers tunnel traffic to AF_XDP, and its loader.

@@ -1,1 +1,15 @@
-//! The XDP program that steers tunnel traffic to AF_XDP, and its loader.
+//! The XDP programs that steer tunnel traffic to AF_XDP, and their loader.
+//!
+//! The programs' source is `ebpf/prog`; the object in this folder is committed, so that building sipsec needs no BPF
+//! toolchain (`ebpf/build.sh` rebuilds and compares it). [`Steering`] loads it, attaches it and owns the links: the
+//! programs stay attached for exactly as long as the dataplane process lives, whatever the control plane does, and
+//! nothing is pinned.
+
+pub mod attach;
+pub mod error;
+pub mod steering;
+
+pub use attach::{Attached, XdpLadder, XdpMode};
+pub use error::SteeringError;
+pub use sipsec_abi::bpf::Counter;
+pub use steering::{Counters, InsideProgram, Limits, Port, Steering};

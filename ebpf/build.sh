@@ -59,9 +59,10 @@ nightly)
 *) die "SIPSEC_BPF_TOOLCHAIN must be debian or nightly, not $toolchain" ;;
 esac
 
+# v2: from v3 on LLVM compares data with data_end as 32-bit values, which the verifier does not take for a bound.
 # Paths of this machine do not belong in the object.
 cargo fetch --locked --manifest-path prog/Cargo.toml
-flags=(-Clinker="$WORK/root/bin/bpf-linker" -Cpanic=abort -Clink-arg=--btf -Cdebuginfo=2 -Ctarget-cpu=v3
+flags=(-Clinker="$WORK/root/bin/bpf-linker" -Cpanic=abort -Clink-arg=--btf -Cdebuginfo=2 -Ctarget-cpu=v2
     --remap-path-prefix="$(cd .. && pwd)/"=)
 for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     flags+=(--remap-path-prefix="$registry"=/crates)

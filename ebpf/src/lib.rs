@@ -13,3 +13,6 @@ pub use attach::{Attached, XdpLadder, XdpMode};
 pub use error::SteeringError;
 pub use sipsec_abi::bpf::Counter;
 pub use steering::{Counters, InsideProgram, Limits, Port, Steering};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,22 @@
-//! AF_XDP sockets: UMEM, frames and rings.
+//! AF_XDP sockets as the dataplane wants them: one UMEM shared by both ports, packets as owned [`Frame`]s that return to
+//! the pool when dropped, and a [`Port`] that receives and sends batches. [`memory::MemoryPort`] is the same without a
+//! kernel, for tests of what sits above.
+//!
+//! Everything here belongs to one thread: a frame is in exactly one place at a time (free list, a `Frame`, the fill
+//! ring, the kernel, the transmit ring), which is what makes access to its bytes sound without a lock.
+
+mod desc;
+pub mod error;
+pub mod frame;
+pub mod memory;
+pub mod open;
+pub mod pool;
+pub mod port;
+pub mod socket;
+
+pub use error::OpenError;
+pub use frame::Frame;
+pub use open::{BindMode, Config, Opened, PortSpec, open};
+pub use pool::Pool;
+pub use port::{Port, PortStats};
+pub use socket::XskPort;

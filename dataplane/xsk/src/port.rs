@@ -1,0 +1,33 @@
+//! What the worker's loop needs of a port.
+
+use crate::frame::Frame;
+use std::io;
+
+/// Packets per batch: large enough to share a wakeup, small enough that a burst on one port does not starve the other.
+pub const BATCH_MAX: usize = 64;
+
+pub trait Port {
+    /// Appends at most `max` received frames to `out`.
+    fn receive(&mut self, max: usize, out: &mut Vec<Frame>) -> usize;
+    /// Queues a frame for the next [`Self::kick`]; gives it back if the device takes no more.
+    fn transmit(&mut self, frame: Frame) -> Result<(), Frame>;
+    /// Sends what was queued.
+    fn kick(&mut self) -> io::Result<()>;
+    fn stats(&self) -> PortStats;
+}
+
+/// What the kernel dropped before we saw it, and what we sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortStats {
+    pub received: u64,
+    pub sent: u64,
+    pub kicks: u64,
+    /// The receive ring was full.
+    pub rx_ring_full: u64,
+    /// No frame for a packet: the fill ring was empty.
+    pub rx_fill_empty: u64,
+    /// Other drops on receive (larger than a chunk, most likely).
+    pub rx_dropped: u64,
+    /// Descriptors the kernel refused: a broken invariant of ours.
+    pub invalid: u64,
+}

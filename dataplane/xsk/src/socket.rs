@@ -1,0 +1,227 @@
+//! A port made of AF_XDP sockets, one for each receive queue of the device.
+
+use crate::desc::DescLayout;
+use crate::frame::Frame;
+use crate::pool::Pool;
+use crate::port::{BATCH_MAX, Port, PortStats};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::rc::Rc;
+use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
+
+/// In copy mode the kernel sends at most this many packets for one wakeup and answers EAGAIN (TX_BATCH_SIZE).
+const KERNEL_TX_BATCH: usize = 32;
+
+/// The rings of one bound socket, as the UMEM of [`Pool`] has them.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub rx: RxQueue,
+    pub tx: TxQueue,
+    pub fill: FillQueue,
+    pub comp: CompQueue,
+}
+
+#[derive(Debug)]
+struct QueueState {
+    rings: Queue,
+    /// Chunks in the fill ring or on their way back in the receive ring.
+    filled: usize,
+}
+
+/// All queues of one device. Frames leave by the first queue: order within a flow is kept, and which queue sends makes
+/// no difference to a single worker.
+pub struct XskPort {
+    pool: Rc<Pool>,
+    layout: DescLayout,
+    queues: Vec<QueueState>,
+    /// The queue to serve first next time.
+    turn: usize,
+    fill_max: usize,
+    /// Sent and not yet completed; never more than the transmit and completion rings hold, so producing cannot fail.
+    in_flight: usize,
+    in_flight_max: usize,
+    ring_size: usize,
+    queued: Vec<FrameDesc>,
+    scratch: [FrameDesc; BATCH_MAX],
+    stats: PortStats,
+}
+
+impl XskPort {
+    pub(crate) fn new(
+        pool: Rc<Pool>,
+        layout: DescLayout,
+        queues: Vec<Queue>,
+        fill_max: usize,
+        in_flight_max: usize,
+        ring_size: usize,
+    ) -> Self {
+        assert!(!queues.is_empty(), "a port has a queue");
+        assert!(in_flight_max <= ring_size && fill_max <= ring_size, "rings hold what is put into them");
+        let mut port = Self {
+            pool,
+            layout,
+            queues: queues.into_iter().map(|rings| QueueState { rings, filled: 0 }).collect(),
+            turn: 0,
+            fill_max,
+            in_flight: 0,
+            in_flight_max,
+            ring_size,
+            queued: Vec::with_capacity(BATCH_MAX),
+            scratch: [FrameDesc::default(); BATCH_MAX],
+            stats: PortStats::default(),
+        };
+        for q in 0..port.queues.len() {
+            while port.refill(q) {}
+        }
+        port
+    }
+
+    /// What to sleep on (readable when a packet came).
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.queues.iter().map(|q| {
+            // SAFETY: the socket is open for as long as its queues are, which outlive the borrow of `self`.
+            unsafe { BorrowedFd::borrow_raw(q.rings.rx.fd().as_raw_fd()) }
+        })
+    }
+
+    /// Puts free chunks into the fill ring of queue `q`, at most a batch; `true` if there may be more to do.
+    fn refill(&mut self, q: usize) -> bool {
+        let state = &mut self.queues[q];
+        let missing = (self.fill_max - state.filled).min(BATCH_MAX);
+        let mut n = 0;
+        while n < missing {
+            let Some(chunk) = self.pool.take_chunk() else { break };
+            self.scratch[n] = self.layout.make(self.pool.offset_of(chunk), 0);
+            n += 1;
+        }
+        if n == 0 {
+            return false;
+        }
+        // SAFETY: the chunks are of this UMEM and, just taken from the free list, nobody else's.
+        let put = unsafe { state.rings.fill.produce(&self.scratch[..n]) };
+        state.filled += put;
+        for desc in &self.scratch[put..n] {
+            self.pool.give_chunk(self.pool.chunk_of(desc.addr()));
+        }
+        if state.rings.fill.needs_wakeup() {
+            // Only drivers with zero copy sleep for want of buffers; a failed wakeup is repeated with the next batch.
+            let _ = state.rings.fill.wakeup(state.rings.rx.fd_mut(), 0);
+        }
+        put == n && n == missing
+    }
+
+    /// Takes back what the device has sent.
+    fn reclaim(&mut self) {
+        let comp = &mut self.queues[0].rings.comp;
+        while self.in_flight > 0 {
+            // SAFETY: the completion ring belongs to the UMEM of `pool`.
+            let n = unsafe { comp.consume(&mut self.scratch) };
+            for desc in &self.scratch[..n] {
+                self.pool.give_chunk(self.pool.chunk_of(desc.addr()));
+            }
+            debug_assert!(n <= self.in_flight, "completions answer transmissions");
+            self.in_flight = self.in_flight.saturating_sub(n);
+            if n < BATCH_MAX {
+                break;
+            }
+        }
+    }
+
+    fn receive_from(&mut self, q: usize, max: usize, out: &mut Vec<Frame>) -> usize {
+        let state = &mut self.queues[q];
+        // SAFETY: the receive ring belongs to the UMEM of `pool`.
+        let n = unsafe { state.rings.rx.consume(&mut self.scratch[..max.min(BATCH_MAX)]) };
+        state.filled = state.filled.saturating_sub(n);
+        for desc in &self.scratch[..n] {
+            let chunk = self.pool.chunk_of(desc.addr());
+            let head = desc.addr() - self.pool.offset_of(chunk);
+            out.push(Frame::new(Rc::clone(&self.pool), chunk, head as u16, desc.lengths().data() as u16));
+        }
+        n
+    }
+
+    fn flush(&mut self) {
+        // SAFETY: each descriptor came from `Frame::into_addr`, so the chunk is nobody's until it is completed.
+        let sent = unsafe { self.queues[0].rings.tx.produce(&self.queued) };
+        assert_eq!(sent, self.queued.len(), "in_flight_max keeps room in the ring");
+        self.stats.sent += sent as u64;
+        self.queued.clear();
+    }
+}
+
+impl Port for XskPort {
+    fn receive(&mut self, max: usize, out: &mut Vec<Frame>) -> usize {
+        let (mut got, queues) = (0, self.queues.len());
+        for i in 0..queues {
+            let q = (self.turn + i) % queues;
+            got += self.receive_from(q, max - got, out);
+            self.refill(q);
+            if got == max {
+                break;
+            }
+        }
+        self.turn = (self.turn + 1) % queues;
+        self.stats.received += got as u64;
+        self.reclaim();
+        got
+    }
+
+    fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+        if self.in_flight == self.in_flight_max {
+            // An error shows at the batch's own kick.
+            let _ = self.kick();
+            if self.in_flight == self.in_flight_max {
+                return Err(frame);
+            }
+        }
+        let (addr, len) = frame.into_addr();
+        self.in_flight += 1;
+        self.queued.push(self.layout.make(addr, len));
+        if self.queued.len() == BATCH_MAX {
+            self.flush();
+        }
+        Ok(())
+    }
+
+    fn kick(&mut self) -> io::Result<()> {
+        if !self.queued.is_empty() {
+            self.flush();
+        }
+        // In copy mode the kernel takes 32 packets for each call; the bound leaves room for one call that found the
+        // completion ring full.
+        let tries_max = self.in_flight_max / KERNEL_TX_BATCH + 2;
+        let tx = &mut self.queues[0].rings.tx;
+        for _ in 0..tries_max {
+            if !tx.needs_wakeup() || tx.nb_free_exact() as usize == self.ring_size {
+                break;
+            }
+            tx.wakeup()?;
+            self.stats.kicks += 1;
+        }
+        self.reclaim();
+        Ok(())
+    }
+
+    fn stats(&self) -> PortStats {
+        let mut stats = self.stats;
+        for q in &self.queues {
+            if let Ok(x) = q.rings.rx.fd().xdp_statistics() {
+                stats.rx_ring_full += x.rx_ring_full();
+                stats.rx_fill_empty += x.rx_fill_ring_empty_descs();
+                stats.rx_dropped += x.rx_dropped();
+                stats.invalid += x.rx_invalid_descs() + x.tx_invalid_descs();
+            }
+        }
+        stats
+    }
+}
+
+impl std::fmt::Debug for XskPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("XskPort")
+            .field("queues", &self.queues.len())
+            .field("in_flight", &self.in_flight)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+//! The sockets on real veth pairs, in a network namespace of the test's own thread. Needs root.
+
+use std::io::{self, Write};
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::process::Command;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sipsec_xsk::{BindMode, Config, OpenError, PortSpec, open};
+use sipsec_xsk::{Frame, Port};
+
+/// How long the kernel may take to carry one packet before the test gives up.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// Moves this thread into a fresh network namespace, which ends with the thread.
+fn own_namespace() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        // Not `eprintln!`: the harness would swallow it.
+        let _ = writeln!(io::stderr(), "SKIPPED: AF_XDP over veth needs root");
+        return false;
+    }
+    // SAFETY: affects this thread's view of the network alone.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", io::Error::last_os_error());
+    true
+}
+
+fn ip(args: &str) {
+    let status = Command::new("ip").args(args.split(' ')).status().expect("iproute2 is installed");
+    assert!(status.success(), "ip {args}");
+}
+
+fn veth(a: &str, b: &str) {
+    ip(&format!("link add {a} type veth peer name {b}"));
+    for dev in [a, b] {
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{dev}/disable_ipv6"), "1").expect("quiet device");
+        ip(&format!("link set {dev} up"));
+    }
+}
+
+fn index(device: &str) -> i32 {
+    let name = std::ffi::CString::new(device).expect("no NUL");
+    // SAFETY: a NUL-terminated string.
+    i32::try_from(unsafe { libc::if_nametoindex(name.as_ptr()) }).expect("an index")
+}
+
+fn bpf(cmd: u32, attr: &mut [u64; 16]) -> OwnedFd {
+    // SAFETY: `attr` is larger than any attribute used here and its unused part is zero.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, cmd, attr.as_mut_ptr(), size_of::<[u64; 16]>()) };
+    assert!(fd >= 0, "bpf({cmd}): {}", io::Error::last_os_error());
+    // SAFETY: just opened.
+    unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
+}
+
+/// A program that redirects everything to the sockets, attached to `device` for as long as the result lives.
+fn redirect_all(device: &str, sockets: impl Iterator<Item = RawFd>) -> Vec<OwnedFd> {
+    const MAP_CREATE: u32 = 0;
+    const MAP_UPDATE: u32 = 2;
+    const PROG_LOAD: u32 = 5;
+    const LINK_CREATE: u32 = 28;
+    let (xskmap, xdp, attach_xdp) = (17u64, 6u64, 37u64);
+    let map = bpf(MAP_CREATE, &mut attr(&[xskmap | 4 << 32, 4 | 4 << 32]));
+    for (queue, fd) in sockets.enumerate() {
+        let (key, value) = (queue as u32, fd as u32);
+        let mut a = attr(&[map.as_raw_fd() as u64, &raw const key as u64, &raw const value as u64]);
+        // SAFETY: key and value are four bytes each, as the map has them, and live until the call returns.
+        let rc = unsafe { libc::syscall(libc::SYS_bpf, MAP_UPDATE, a.as_mut_ptr(), size_of::<[u64; 16]>()) };
+        assert_eq!(rc, 0, "{}", io::Error::last_os_error());
+    }
+    let insn = |code: u64, regs: u64, off: u64, imm: u64| code | regs << 8 | off << 16 | imm << 32;
+    let prog = [
+        insn(0x61, 0x12, 16, 0),                     // r2 = ctx->rx_queue_index
+        insn(0x18, 0x11, 0, map.as_raw_fd() as u64), // r1 = map
+        0,
+        insn(0xb7, 0x03, 0, 2), // r3 = XDP_PASS
+        insn(0x85, 0, 0, 51),   // bpf_redirect_map
+        insn(0x95, 0, 0, 0),
+    ];
+    let license = c"GPL";
+    let prog = bpf(
+        PROG_LOAD,
+        &mut attr(&[xdp | (prog.len() as u64) << 32, prog.as_ptr() as u64, license.as_ptr() as u64]),
+    );
+    let link =
+        bpf(LINK_CREATE, &mut attr(&[prog.as_raw_fd() as u64 | (index(device) as u64) << 32, attach_xdp]));
+    vec![map, prog, link]
+}
+
+fn attr(words: &[u64]) -> [u64; 16] {
+    let mut a = [0; 16];
+    a[..words.len()].copy_from_slice(words);
+    a
+}
+
+/// A raw socket on the far end of a pair.
+fn packet_socket(device: &str) -> OwnedFd {
+    // SAFETY: plain socket calls with a correctly sized address.
+    unsafe {
+        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW, i32::from((libc::ETH_P_ALL as u16).to_be()));
+        assert!(fd >= 0);
+        let mut sll: libc::sockaddr_ll = zeroed();
+        sll.sll_family = libc::AF_PACKET as u16;
+        sll.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        sll.sll_ifindex = index(device);
+        let rc = libc::bind(fd, (&raw const sll).cast(), size_of::<libc::sockaddr_ll>() as u32);
+        assert_eq!(rc, 0);
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
+fn packet(n: u32, len: usize) -> Vec<u8> {
+    // 0x88b5 is the EtherType of local experiments: no protocol of the kernel answers.
+    let mut p = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5];
+    p.extend_from_slice(&n.to_be_bytes());
+    p.resize(len, n as u8);
+    p
+}
+
+fn config(bind: BindMode) -> Config {
+    Config { frames: 1024, frame_len_max: 1514, huge_pages: false, bind }
+}
+
+fn specs() -> [PortSpec; 2] {
+    [PortSpec { device: "a0".into(), queues: 1 }, PortSpec { device: "b0".into(), queues: 1 }]
+}
+
+#[test]
+fn a_packet_crosses_two_ports_of_one_umem_and_grows_on_the_way() {
+    if !own_namespace() {
+        return;
+    }
+    veth("a0", "a1");
+    veth("b0", "b1");
+    // veth has no zero copy: `auto` must say so and go on.
+    let opened = open(&config(BindMode::Auto), &specs()).expect("copy mode works on veth");
+    assert_eq!(opened.mode(), BindMode::Copy);
+    assert!(matches!(opened.refusal(), Some(OpenError::ModeRefused { .. })), "{:?}", opened.refusal());
+    let _program = redirect_all("a0", opened.fds(0));
+    let (pool, [mut a, mut b]) = opened.into_ports();
+    let (tx, rx) = (packet_socket("a1"), packet_socket("b1"));
+
+    // More packets than the UMEM has frames, so every chunk travels the whole circle several times.
+    let idle = pool.free_count();
+    let mut batch: Vec<Frame> = Vec::new();
+    for round in 0..100u32 {
+        let sent: Vec<_> = (0..50).map(|i| packet(round * 50 + i, 60 + (i as usize * 27))).collect();
+        for p in &sent {
+            assert_eq!(rustix::net::send(&tx, p, rustix::net::SendFlags::empty()).expect("sent"), p.len());
+        }
+        let mut seen = 0;
+        while seen < sent.len() {
+            let fd = a.fds().next().expect("one queue");
+            let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+            assert_eq!(poll(&mut fds, Some(&PATIENCE)).expect("poll"), 1, "packet {seen} of round {round}");
+            a.receive(64, &mut batch);
+            for mut frame in batch.drain(..) {
+                assert_eq!(frame.data(), &sent[seen][..]);
+                seen += 1;
+                // What encapsulation does: more in front, more behind.
+                assert!(frame.push_front(48) && frame.push_back(16));
+                frame.data_mut()[..14].copy_from_slice(&packet(0, 14));
+                b.transmit(frame).expect("room");
+            }
+            b.kick().expect("sent");
+        }
+        for p in &sent {
+            let mut fds = [PollFd::from_borrowed_fd(rx.as_fd(), PollFlags::IN)];
+            assert_eq!(poll(&mut fds, Some(&PATIENCE)).expect("poll"), 1);
+            let mut got = [0u8; 2048];
+            let (n, _) = rustix::net::recv(&rx, &mut got[..], rustix::net::RecvFlags::empty()).expect("read");
+            assert_eq!(n, p.len() + 64);
+            assert_eq!(&got[48..48 + p.len()], &p[..]);
+        }
+    }
+    assert_eq!((a.stats().received, b.stats().sent), (5000, 5000));
+    assert_eq!(a.stats().rx_fill_empty + a.stats().rx_ring_full + b.stats().invalid, 0);
+    // Nothing leaked: reclaiming and refilling brings back every chunk.
+    b.receive(64, &mut batch);
+    a.receive(64, &mut batch);
+    assert!(batch.is_empty());
+    assert_eq!(pool.free_count(), idle);
+}
+
+#[test]
+fn refusals_name_the_device_and_a_closed_queue_can_be_bound_again() {
+    if !own_namespace() {
+        return;
+    }
+    veth("a0", "a1");
+    veth("b0", "b1");
+    assert!(matches!(open(&config(BindMode::Zerocopy), &specs()), Err(OpenError::ModeRefused { .. })));
+    let first = open(&config(BindMode::Copy), &specs()).expect("free queues");
+    let busy = open(&config(BindMode::Copy), &specs()).expect_err("the queues are taken");
+    assert!(matches!(&busy, OpenError::QueueBusy { device, queue: 0 } if device == "a0"), "{busy}");
+    drop(first);
+    drop(open(&config(BindMode::Copy), &specs()).expect("free again"));
+    let mut gone = specs();
+    gone[1].device = "nosuch0".into();
+    let missing = open(&config(BindMode::Copy), &gone).expect_err("no such device");
+    assert!(matches!(&missing, OpenError::DeviceMissing { device } if device == "nosuch0"), "{missing}");
+    let few = open(&Config { frames: 64, ..config(BindMode::Copy) }, &specs()).expect_err("too few");
+    assert!(matches!(few, OpenError::TooFewFrames { needed: 512, .. }), "{few}");
+}

@@ -1,0 +1,64 @@
+//! Why the dataplane does not start. Each says what to do.
+
+use sipsec_abi::profile::Problem;
+use sipsec_ebpf::SteeringError;
+use sipsec_xsk::OpenError;
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error("cannot read the profile {}: {error}", path.display())]
+    ProfileRead { path: PathBuf, error: io::Error },
+    #[error("{}: {error}", path.display())]
+    ProfileSyntax { path: PathBuf, error: serde_yaml::Error },
+    #[error("{}:\n{}", path.display(), list(problems))]
+    ProfileMeaning { path: PathBuf, problems: Vec<Problem> },
+    #[error("not permitted to {step} {device}: run as root, or give the process CAP_NET_ADMIN and CAP_BPF")]
+    NotPermitted { step: &'static str, device: String },
+    #[error("there is no device {device} here: check the name in the profile and the network namespace")]
+    DeviceMissing { device: String },
+    #[error("{device} is down: `ip link set {device} up`")]
+    DeviceDown { device: String },
+    #[error("{device} has an MTU of {mtu}; AF_XDP takes at most {max}: `ip link set {device} mtu {max}`")]
+    MtuTooLarge { device: String, mtu: u32, max: u32 },
+    #[error(
+        "{device} exists but is not one end of the pair {device}/{peer}: remove it (`ip link del {device}`) or choose \
+         another dataplane.inside.device"
+    )]
+    ForeignDevice { device: String, peer: String },
+    #[error("cannot {step} {device}: {error}")]
+    Device { step: &'static str, device: String, error: io::Error },
+    #[error("{0}")]
+    Steering(#[from] SteeringError),
+    #[error("{0}")]
+    Socket(#[from] OpenError),
+    #[error("engine {engine} fails its known answers on this machine: name another in dataplane.engine")]
+    EngineSelfTest { engine: &'static str },
+    #[error(
+        "core {core} cannot be used ({error}): dataplane.worker.core must be a processor this process may run on"
+    )]
+    Core { core: u16, error: io::Error },
+    #[error("{what}: {error}")]
+    Io { what: &'static str, error: io::Error },
+    #[error("cannot listen on {}: {error}", path.display())]
+    Listen { path: PathBuf, error: io::Error },
+    #[error("another dataplane serves {}: stop it first", path.display())]
+    AlreadyRunning { path: PathBuf },
+    #[error("the worker stopped by itself; its last words are above")]
+    WorkerDied,
+}
+
+impl BootError {
+    pub(crate) fn device(step: &'static str, device: String, error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted { step, device },
+            Some(libc::ENODEV | libc::ENXIO) => Self::DeviceMissing { device },
+            _ => Self::Device { step, device, error },
+        }
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n")
+}

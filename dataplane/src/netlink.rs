@@ -1,0 +1,202 @@
+//! The few requests the dataplane makes of rtnetlink, one at a time, each answered before the next.
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use sipsec_net::{IpPrefix, MacAddr};
+use std::io;
+use std::net::IpAddr;
+
+/// Marks routes of ours (`ip route show proto 183`).
+const ROUTE_PROTOCOL: u8 = 183;
+/// Worse than any route that forwards, better than the default route of a shorter prefix.
+const LAST_RESORT_METRIC: u32 = u32::MAX;
+/// A link with all its statistics is about 2 KiB.
+const REPLY_LEN_MAX: usize = 32 * 1024;
+
+/// What is known of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    pub index: u32,
+    pub mtu: u32,
+    pub mac: MacAddr,
+    pub up: bool,
+    pub veth: bool,
+    /// Of a veth: the index of its other end.
+    pub peer: Option<u32>,
+}
+
+pub struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// `None` if there is no such device in this namespace.
+    pub fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut query = LinkMessage::default();
+        query.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let reply = match self.request(RouteNetlinkMessage::GetLink(query), 0) {
+            Ok(reply) => reply,
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        match reply {
+            Some(RouteNetlinkMessage::NewLink(link)) => Ok(Some(read_link(&link))),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        }
+    }
+
+    /// Both ends down, with addresses of the kernel's choice.
+    pub fn veth_add(&mut self, name: &str, peer: &str, mtu: u32) -> io::Result<()> {
+        let mut other = LinkMessage::default();
+        other.attributes = vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::Mtu(mtu)];
+        let mut link = LinkMessage::default();
+        link.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+            ]),
+        ];
+        self.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL).map(drop)
+    }
+
+    /// Brings the device up with this MTU, without ARP if `noarp`.
+    pub fn link_up(&mut self, index: u32, mtu: u32, noarp: bool) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        link.header.flags = LinkFlags::Up | if noarp { LinkFlags::Noarp } else { LinkFlags::empty() };
+        link.header.change_mask = LinkFlags::Up | LinkFlags::Noarp;
+        link.attributes.push(LinkAttribute::Mtu(mtu));
+        self.request(RouteNetlinkMessage::SetLink(link), 0).map(drop)
+    }
+
+    /// With a veth goes its other end.
+    pub fn link_delete(&mut self, index: u32) -> io::Result<()> {
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        self.request(RouteNetlinkMessage::DelLink(link), 0).map(drop)
+    }
+
+    /// A route of last resort that discards: what the tunnel does not take goes nowhere, rather than out in clear.
+    pub fn blackhole_add(&mut self, prefix: IpPrefix) -> io::Result<()> {
+        self.request(RouteNetlinkMessage::NewRoute(blackhole(prefix)), NLM_F_CREATE | NLM_F_REPLACE).map(drop)
+    }
+
+    pub fn blackhole_delete(&mut self, prefix: IpPrefix) -> io::Result<()> {
+        self.request(RouteNetlinkMessage::DelRoute(blackhole(prefix)), 0).map(drop)
+    }
+
+    /// Sends one request and reads until its acknowledgement; the reply's message, if there was one.
+    fn request(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<Option<RouteNetlinkMessage>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        header.sequence_number = self.sequence;
+        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        let mut reply = None;
+        let mut buffer = Vec::with_capacity(REPLY_LEN_MAX);
+        loop {
+            buffer.clear();
+            self.socket.recv(&mut buffer, 0)?;
+            let mut rest = &buffer[..];
+            while !rest.is_empty() {
+                let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
+                let one = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(invalid)?;
+                let len = (one.header.length as usize).next_multiple_of(4).max(16);
+                rest = rest.get(len..).unwrap_or_default();
+                if one.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match one.payload {
+                    NetlinkPayload::Error(e) => {
+                        return match e.code {
+                            None => Ok(reply),
+                            Some(code) => Err(io::Error::from_raw_os_error(-code.get())),
+                        };
+                    }
+                    NetlinkPayload::InnerMessage(m) => reply = Some(m),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Netlink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Netlink").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+fn read_link(link: &LinkMessage) -> Link {
+    let mut out = Link {
+        index: link.header.index,
+        mtu: 0,
+        mac: MacAddr::default(),
+        up: link.header.flags.contains(LinkFlags::Up),
+        veth: false,
+        peer: None,
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => out.mtu = *mtu,
+            LinkAttribute::Address(bytes) => {
+                if let Ok(mac) = <[u8; 6]>::try_from(&bytes[..]) {
+                    out.mac = MacAddr(mac);
+                }
+            }
+            LinkAttribute::LinkInfo(info) => out.veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
+            LinkAttribute::Link(peer) => out.peer = Some(*peer),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn blackhole(prefix: IpPrefix) -> RouteMessage {
+    let (family, destination) = match prefix.addr() {
+        IpAddr::V4(a) => (AddressFamily::Inet, RouteAddress::Inet(a)),
+        IpAddr::V6(a) => (AddressFamily::Inet6, RouteAddress::Inet6(a)),
+    };
+    let mut route = RouteMessage::default();
+    route.header = RouteHeader {
+        address_family: family,
+        destination_prefix_length: prefix.prefix_len(),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::from(ROUTE_PROTOCOL),
+        scope: RouteScope::Universe,
+        kind: RouteType::BlackHole,
+        ..RouteHeader::default()
+    };
+    route.attributes =
+        vec![RouteAttribute::Destination(destination), RouteAttribute::Priority(LAST_RESORT_METRIC)];
+    route
+}

@@ -2,7 +2,10 @@
 //! to a control plane that may come and go.
 #![deny(unsafe_code)]
 
+pub mod boot;
+pub mod config;
 pub mod device;
 pub mod error;
+pub mod idle;
 pub mod netlink;
 pub mod sys;

@@ -6,7 +6,7 @@ use crate::pool::Pool;
 use crate::socket::{Queue, XskPort};
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
 use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
@@ -87,8 +87,9 @@ impl Opened {
     }
 
     /// Socket of each queue of port 0 or 1, for the XSKMAP.
-    pub fn fds(&self, port: usize) -> impl Iterator<Item = RawFd> {
-        self.ports[port].iter().map(|q| q.rx.fd().as_raw_fd())
+    pub fn fds(&self, port: usize) -> impl Iterator<Item = BorrowedFd<'_>> {
+        // SAFETY: each socket is open for as long as its queues are, which outlive the borrow of `self`.
+        self.ports[port].iter().map(|q| unsafe { BorrowedFd::borrow_raw(q.rx.fd().as_raw_fd()) })
     }
 
     /// From here on everything stays on this thread.

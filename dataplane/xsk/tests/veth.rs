@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,7 +52,7 @@ fn bpf(cmd: u32, attr: &mut [u64; 16]) -> OwnedFd {
 }
 
 /// A program that redirects everything to the sockets, attached to `device` for as long as the result lives.
-fn redirect_all(device: &str, sockets: impl Iterator<Item = RawFd>) -> Vec<OwnedFd> {
+fn redirect_all<'a>(device: &str, sockets: impl Iterator<Item = BorrowedFd<'a>>) -> Vec<OwnedFd> {
     const MAP_CREATE: u32 = 0;
     const MAP_UPDATE: u32 = 2;
     const PROG_LOAD: u32 = 5;
@@ -60,7 +60,7 @@ fn redirect_all(device: &str, sockets: impl Iterator<Item = RawFd>) -> Vec<Owned
     let (xskmap, xdp, attach_xdp) = (17u64, 6u64, 37u64);
     let map = bpf(MAP_CREATE, &mut attr(&[xskmap | 4 << 32, 4 | 4 << 32]));
     for (queue, fd) in sockets.enumerate() {
-        let (key, value) = (queue as u32, fd as u32);
+        let (key, value) = (queue as u32, fd.as_raw_fd() as u32);
         let mut a = attr(&[map.as_raw_fd() as u64, &raw const key as u64, &raw const value as u64]);
         // SAFETY: key and value are four bytes each, as the map has them, and live until the call returns.
         let rc = unsafe { libc::syscall(libc::SYS_bpf, MAP_UPDATE, a.as_mut_ptr(), size_of::<[u64; 16]>()) };

@@ -1,0 +1,133 @@
+//! From a profile to attached programs and bound sockets, one logged line per fact.
+
+use crate::device::{self, Pair};
+use crate::error::BootError;
+use crate::netlink::{Link, Netlink};
+use crate::sys;
+use sipsec_abi::profile::{self, Inside, ProfileHead};
+use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
+use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
+use tracing::{info, warn};
+
+/// Ethernet header and one VLAN tag.
+const LINK_HEADER_MAX: usize = 18;
+/// Port indices of [`Opened`].
+pub const OUTSIDE: usize = 0;
+pub const INSIDE: usize = 1;
+
+/// Everything the worker starts from.
+#[derive(Debug)]
+pub struct Booted {
+    pub steering: Steering,
+    pub opened: Opened,
+    pub outside: Link,
+    pub inside: InsideDevice,
+    pub netlink: Netlink,
+}
+
+#[derive(Debug)]
+pub enum InsideDevice {
+    Host(Pair),
+    Router(Link),
+}
+
+/// Forbids what would leak keys. Failing to lock memory is survivable: the system may forbid it on purpose.
+pub fn harden() -> Result<(), BootError> {
+    sys::forbid_core_dumps().map_err(|error| BootError::Io { what: "cannot forbid core files", error })?;
+    if let Err(error) = sys::lock_memory() {
+        warn!(%error, "memory is not locked: keys may reach swap; give the process CAP_IPC_LOCK");
+    }
+    Ok(())
+}
+
+pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
+    let section = &profile.dataplane;
+    let mut netlink =
+        Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
+    let outside = find(&mut netlink, &section.outside.device)?;
+    let inside = match &section.inside {
+        Inside::Host { device, mtu } => {
+            let mtu = mtu.map_or_else(|| device::default_mtu(outside.mtu), u32::from);
+            let pair = device::ensure_pair(&mut netlink, device, mtu)?;
+            info!(device, peer = pair.ours_name, mtu, adopted = pair.adopted, "inside: sVTI");
+            InsideDevice::Host(pair)
+        }
+        Inside::Router { device } => {
+            let link = find(&mut netlink, device)?;
+            info!(device, mtu = link.mtu, "inside: LAN device, tunnel prefixes only");
+            InsideDevice::Router(link)
+        }
+    };
+    let mut steering = Steering::load(Limits::default())?;
+    let ladder = ladder(section.xdp_mode);
+    report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);
+    let (inside_name, inside_link, program) = match &inside {
+        InsideDevice::Host(pair) => (pair.ours_name.as_str(), &pair.ours, InsideProgram::All),
+        InsideDevice::Router(link) => (section.inside.device(), link, InsideProgram::Lpm),
+    };
+    report(inside_name, steering.attach_inside(inside_link.index, program, ladder)?);
+
+    let specs = [spec(&section.outside.device), spec(inside_name)];
+    let config = Config {
+        frames: section.frames,
+        frame_len_max: outside.mtu.max(inside_link.mtu) as usize + LINK_HEADER_MAX,
+        huge_pages: section.huge_pages,
+        bind: match section.bind_mode {
+            profile::BindMode::Auto => BindMode::Auto,
+            profile::BindMode::Zerocopy => BindMode::Zerocopy,
+            profile::BindMode::Copy => BindMode::Copy,
+        },
+    };
+    let opened = sipsec_xsk::open(&config, &specs)?;
+    info!(
+        mode = opened.mode().name(),
+        refused = opened.refusal().map(tracing::field::display),
+        frames = section.frames,
+        chunk = opened.chunk_size(),
+        huge_pages = section.huge_pages,
+        "sockets bound"
+    );
+    for (index, port) in [(OUTSIDE, Port::Outside), (INSIDE, Port::Inside)] {
+        for (queue, fd) in (0u32..).zip(opened.fds(index)) {
+            steering.xsk_set(port, queue, fd)?;
+        }
+        info!(device = specs[index].device, queues = specs[index].queues, "queues served");
+    }
+    Ok(Booted { steering, opened, outside, inside, netlink })
+}
+
+fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {
+    let link = netlink
+        .link(name)
+        .map_err(|e| BootError::device("look up", name.to_owned(), e))?
+        .ok_or_else(|| BootError::DeviceMissing { device: name.to_owned() })?;
+    let max = u32::from(profile::MTU_MAX);
+    if !link.up {
+        Err(BootError::DeviceDown { device: name.to_owned() })
+    } else if link.mtu > max {
+        Err(BootError::MtuTooLarge { device: name.to_owned(), mtu: link.mtu, max })
+    } else {
+        Ok(link)
+    }
+}
+
+fn spec(device: &str) -> PortSpec {
+    PortSpec { device: device.to_owned(), queues: sys::rx_queues(device).min(sipsec_abi::bpf::QUEUES_MAX) }
+}
+
+const fn ladder(mode: profile::XdpMode) -> XdpLadder {
+    match mode {
+        profile::XdpMode::Auto => XdpLadder::Auto,
+        profile::XdpMode::Driver => XdpLadder::Only(XdpMode::Driver),
+        profile::XdpMode::Generic => XdpLadder::Only(XdpMode::Generic),
+    }
+}
+
+fn report(device: &str, attached: &Attached) {
+    info!(
+        device,
+        mode = %attached.mode,
+        driver_refused = attached.driver_refused.as_ref().map(tracing::field::display),
+        "XDP attached"
+    );
+}

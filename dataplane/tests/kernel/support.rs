@@ -1,0 +1,117 @@
+//! Network namespaces, raw sockets and packets for the tests of the dataplane on a real kernel.
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::process::Command;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long the kernel and a process may take for one step before a test gives up.
+pub const PATIENCE_S: i64 = 20;
+
+/// Says that a test did not run, past the harness's capture.
+pub fn skip(why: &str) {
+    let _ = writeln!(io::stderr(), "SKIPPED: {why}");
+}
+
+pub fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip("network namespaces and AF_XDP need root");
+    }
+    root
+}
+
+/// Moves this thread into a fresh network namespace, which ends with the thread.
+pub fn own_namespace() -> bool {
+    if !is_root() {
+        return false;
+    }
+    // SAFETY: affects this thread's view of the network alone.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", io::Error::last_os_error());
+    sh("ip link set lo up");
+    true
+}
+
+/// Runs a command line of plain words.
+pub fn sh(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let out = Command::new(words.next().expect("a command")).args(words).output().expect(line);
+    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+pub fn sysctl(path: &str, value: &str) {
+    std::fs::write(format!("/proc/sys/net/{path}"), value).expect(path);
+}
+
+/// A veth pair without IPv6, both ends up.
+pub fn veth(a: &str, b: &str) {
+    sh(&format!("ip link add {a} type veth peer name {b}"));
+    for dev in [a, b] {
+        sysctl(&format!("ipv6/conf/{dev}/disable_ipv6"), "1");
+        sh(&format!("ip link set {dev} up"));
+    }
+}
+
+/// Sees every frame of one device, in both directions.
+pub struct Tap(OwnedFd);
+
+impl Tap {
+    pub fn open(device: &str) -> Self {
+        let name = std::ffi::CString::new(device).expect("no NUL");
+        // SAFETY: plain socket calls with a correctly sized address and a NUL-terminated name.
+        unsafe {
+            let protocol = (libc::ETH_P_ALL as u16).to_be();
+            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(protocol));
+            assert!(fd >= 0, "{}", io::Error::last_os_error());
+            let fd = OwnedFd::from_raw_fd(fd);
+            let mut sll: libc::sockaddr_ll = std::mem::zeroed();
+            sll.sll_family = libc::AF_PACKET as u16;
+            sll.sll_protocol = protocol;
+            sll.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
+            assert_ne!(sll.sll_ifindex, 0, "{device}");
+            let len = std::mem::size_of::<libc::sockaddr_ll>() as u32;
+            assert_eq!(libc::bind(fd.as_raw_fd(), (&raw const sll).cast(), len), 0);
+            Self(fd)
+        }
+    }
+
+    pub fn send(&self, frame: &[u8]) {
+        assert_eq!(
+            rustix::net::send(&self.0, frame, rustix::net::SendFlags::empty()).expect("send"),
+            frame.len()
+        );
+    }
+
+    /// The next frame; `None` if none comes in time.
+    pub fn next(&self, patience_s: i64) -> Option<Vec<u8>> {
+        let mut fds = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::IN)];
+        if poll(&mut fds, Some(&Timespec { tv_sec: patience_s, tv_nsec: 0 })).expect("poll") == 0 {
+            return None;
+        }
+        let mut buf = vec![0u8; 65536];
+        let (n, _) = rustix::net::recv(&self.0, &mut buf[..], rustix::net::RecvFlags::empty()).expect("recv");
+        buf.truncate(n);
+        Some(buf)
+    }
+
+    /// Frames until one satisfies `last`, that one included.
+    pub fn until(&self, mut last: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        loop {
+            let frame = self.next(PATIENCE_S).expect("the awaited frame comes in time");
+            let done = last(&frame);
+            out.push(frame);
+            if done {
+                return out;
+            }
+        }
+    }
+}
+
+/// The IPv4 destination of an untagged frame.
+pub fn destination(frame: &[u8]) -> Option<Ipv4Addr> {
+    (frame.len() >= 34 && frame[12..14] == [8, 0])
+        .then(|| Ipv4Addr::from([frame[30], frame[31], frame[32], frame[33]]))
+}

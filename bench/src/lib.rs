@@ -1,1 +1,3 @@
 //! Benchmarks, the lab carrier and the end-to-end tests.
+
+pub mod lab;

@@ -1,0 +1,94 @@
+//! Who the carrier serves, and how it misbehaves on demand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// RFC 3261 §17.1.1.1, Table 4.
+pub const T1: Duration = Duration::from_millis(500);
+pub const T2: Duration = Duration::from_secs(4);
+pub const T4: Duration = Duration::from_secs(5);
+/// Timers B, F and H.
+pub const T64: Duration = Duration::from_secs(32);
+/// RFC 3261 §16.6 step 11: Timer C is more than three minutes.
+pub const TIMER_C: Duration = Duration::from_secs(181);
+/// INVITE transactions at a time; more are answered 503.
+pub const TRANSACTIONS_MAX: usize = 16_384;
+/// Registered numbers.
+pub const BINDINGS_MAX: usize = 65_536;
+
+/// A subscriber.
+#[derive(Clone)]
+pub struct Account {
+    pub number: String,
+    pub username: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Account({})", self.number)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the carrier listens; also its Record-Route.
+    pub address: SocketAddr,
+    pub domain: String,
+    pub accounts: Vec<Account>,
+    pub knobs: Knobs,
+}
+
+/// What a test may change while the carrier runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knobs {
+    /// 401 for REGISTER without credentials; off, every account registers without a question, as on the NGN.
+    pub authenticate_register: bool,
+    /// 407 for INVITE without credentials.
+    pub authenticate_invite: bool,
+    /// 423 below it (RFC 3261 §10.3 step 7).
+    pub expires_min_s: u32,
+    /// Registrations are shortened to it.
+    pub expires_max_s: u32,
+    /// Requests inside a dialog that do not carry our Record-Route as Route are refused, as session border
+    /// controllers do: a BYE that forgets it leaves a call that is charged.
+    pub require_route: bool,
+    /// By called number.
+    pub numbers: BTreeMap<String, NumberKnobs>,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Self {
+            authenticate_register: true,
+            authenticate_invite: false,
+            expires_min_s: 60,
+            expires_max_s: 3600,
+            require_route: true,
+            numbers: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NumberKnobs {
+    /// Every INVITE to the number is refused.
+    pub reject: Option<Reject>,
+    /// The INVITE is held for this long after 100 Trying.
+    pub delay: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    pub status: u16,
+    pub reason: String,
+    pub retry_after_s: Option<u32>,
+}
+
+impl Reject {
+    #[must_use]
+    pub fn busy() -> Self {
+        Self { status: 486, reason: "Busy Here".into(), retry_after_s: None }
+    }
+}

@@ -1,0 +1,61 @@
+//! Who is registered where.
+
+use super::config::BINDINGS_MAX;
+use sipsec_net::Instant;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub contact: String,
+    /// Where the REGISTER came from.
+    pub source: SocketAddr,
+    pub expires_at: Instant,
+}
+
+/// By telephone number; the newest contact counts.
+#[derive(Debug, Default)]
+pub struct Location {
+    bindings: HashMap<String, Binding>,
+}
+
+impl Location {
+    /// False if there is no room for another number.
+    pub fn register(&mut self, number: &str, binding: Binding) -> bool {
+        if self.bindings.len() >= BINDINGS_MAX && !self.bindings.contains_key(number) {
+            return false;
+        }
+        self.bindings.insert(number.to_owned(), binding);
+        true
+    }
+
+    pub fn unregister(&mut self, number: &str) {
+        self.bindings.remove(number);
+    }
+
+    #[must_use]
+    pub fn find(&self, now: Instant, number: &str) -> Option<&Binding> {
+        self.bindings.get(number).filter(|b| b.expires_at > now)
+    }
+
+    /// Numbers registered from this address, in order.
+    #[must_use]
+    pub fn numbers_at(&self, now: Instant, source: SocketAddr) -> Vec<String> {
+        let mut out: Vec<_> = self
+            .bindings
+            .iter()
+            .filter(|(_, b)| b.source == source && b.expires_at > now)
+            .map(|(n, _)| n.clone())
+            .collect();
+        out.sort();
+        out
+    }
+
+    #[must_use]
+    pub fn registered(&self, now: Instant) -> Vec<String> {
+        let mut out: Vec<_> =
+            self.bindings.iter().filter(|(_, b)| b.expires_at > now).map(|(n, _)| n.clone()).collect();
+        out.sort();
+        out
+    }
+}

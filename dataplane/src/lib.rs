@@ -8,4 +8,5 @@ pub mod device;
 pub mod error;
 pub mod idle;
 pub mod netlink;
+pub mod steer;
 pub mod sys;

@@ -69,6 +69,7 @@ impl Port for MemoryPort {
                 continue;
             };
             if frame.fill(&bytes) {
+                self.stats.received_bytes += bytes.len() as u64;
                 out.push(frame);
             } else {
                 self.stats.rx_dropped += 1;
@@ -92,6 +93,7 @@ impl Port for MemoryPort {
             let sent = self.tx.put(frame.data());
             debug_assert!(sent, "transmit kept to the depth");
             self.stats.sent += 1;
+            self.stats.sent_bytes += frame.len() as u64;
         }
         Ok(())
     }

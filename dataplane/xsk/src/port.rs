@@ -20,7 +20,9 @@ pub trait Port {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     pub received: u64,
+    pub received_bytes: u64,
     pub sent: u64,
+    pub sent_bytes: u64,
     pub kicks: u64,
     /// The receive ring was full.
     pub rx_ring_full: u64,
@@ -29,5 +31,6 @@ pub struct PortStats {
     /// Other drops on receive (larger than a chunk, most likely).
     pub rx_dropped: u64,
     /// Descriptors the kernel refused: a broken invariant of ours.
-    pub invalid: u64,
+    pub rx_invalid: u64,
+    pub tx_invalid: u64,
 }

@@ -135,6 +135,7 @@ impl XskPort {
         for desc in &self.scratch[..n] {
             let chunk = self.pool.chunk_of(desc.addr());
             let head = desc.addr() - self.pool.offset_of(chunk);
+            self.stats.received_bytes += desc.lengths().data() as u64;
             out.push(Frame::new(Rc::clone(&self.pool), chunk, head as u16, desc.lengths().data() as u16));
         }
         n
@@ -175,6 +176,7 @@ impl Port for XskPort {
             }
         }
         let (addr, len) = frame.into_addr();
+        self.stats.sent_bytes += len as u64;
         self.in_flight += 1;
         self.queued.push(self.layout.make(addr, len));
         if self.queued.len() == BATCH_MAX {
@@ -209,7 +211,8 @@ impl Port for XskPort {
                 stats.rx_ring_full += x.rx_ring_full();
                 stats.rx_fill_empty += x.rx_fill_ring_empty_descs();
                 stats.rx_dropped += x.rx_dropped();
-                stats.invalid += x.rx_invalid_descs() + x.tx_invalid_descs();
+                stats.rx_invalid += x.rx_invalid_descs();
+                stats.tx_invalid += x.tx_invalid_descs();
             }
         }
         stats

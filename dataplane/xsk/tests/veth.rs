@@ -172,7 +172,7 @@ fn a_packet_crosses_two_ports_of_one_umem_and_grows_on_the_way() {
         }
     }
     assert_eq!((a.stats().received, b.stats().sent), (5000, 5000));
-    assert_eq!(a.stats().rx_fill_empty + a.stats().rx_ring_full + b.stats().invalid, 0);
+    assert_eq!(a.stats().rx_fill_empty + a.stats().rx_ring_full + b.stats().tx_invalid, 0);
     // Nothing leaked: reclaiming and refilling brings back every chunk.
     b.receive(64, &mut batch);
     a.receive(64, &mut batch);

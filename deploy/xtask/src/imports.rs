@@ -20,17 +20,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "sipsec-bench",
         &[
-            "sipsec-net", "sipsec-abi", "sipsec-pipeline", "sipsec-xsk", "sipsec-dataplane", "sipsec-ike", "sipsec-sip",
-            "sipsec-session", "sipsec-controlplane",
+            "sipsec-net",
+            "sipsec-abi",
+            "sipsec-pipeline",
+            "sipsec-xsk",
+            "sipsec-dataplane",
+            "sipsec-ike",
+            "sipsec-sip",
+            "sipsec-session",
+            "sipsec-controlplane",
         ],
     ),
     ("xtask", &[]),
 ];
 
 /// Crates that do I/O or know an operating system: shells only.
-const SHELL_ONLY: &[&str] = &["tokio", "libc", "aya", "rustix", "socket2", "rtnetlink", "axum", "redb", "xsk-rs"];
-const CORES: &[&str] =
-    &["sipsec-net", "sipsec-pipeline", "sipsec-ike", "sipsec-sip", "sipsec-session"];
+const SHELL_ONLY: &[&str] =
+    &["tokio", "libc", "aya", "rustix", "socket2", "rtnetlink", "axum", "redb", "xsk-rs"];
+const CORES: &[&str] = &["sipsec-net", "sipsec-pipeline", "sipsec-ike", "sipsec-sip", "sipsec-session"];
 
 pub fn check(root: &Path) -> Vec<Violation> {
     let output = Command::new(env!("CARGO"))
@@ -38,12 +45,16 @@ pub fn check(root: &Path) -> Vec<Violation> {
         .current_dir(root)
         .output()
         .expect("cargo runs");
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
     let mut violations = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         let Some((_, allowed)) = ALLOWED.iter().find(|(n, _)| *n == name) else {
-            violations.push(Violation::new(name, "crate is not in the import table: add it with its allowed imports"));
+            violations.push(Violation::new(
+                name,
+                "crate is not in the import table: add it with its allowed imports",
+            ));
             continue;
         };
         for dep in package["dependencies"].as_array().into_iter().flatten() {
@@ -55,7 +66,10 @@ pub fn check(root: &Path) -> Vec<Violation> {
                 violations.push(Violation::new(name, format!("must not import {dep}")));
             }
             if CORES.contains(&name) && SHELL_ONLY.contains(&dep) {
-                violations.push(Violation::new(name, format!("is a core and must not use {dep}: I/O belongs to the shells")));
+                violations.push(Violation::new(
+                    name,
+                    format!("is a core and must not use {dep}: I/O belongs to the shells"),
+                ));
             }
         }
     }

@@ -1,0 +1,311 @@
+//! Slots of the command ring: `Begin`, one slot per [`Op`], `Commit`; and `Snapshot` by itself.
+
+use super::{COMMAND_SLOT_LEN, SlotError, codes, wire};
+use crate::layout::shared;
+use core::mem::size_of;
+use sipsec_net::dp::{Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
+use sipsec_net::{MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub(crate) mod kind {
+    pub const BEGIN: u16 = 1;
+    pub const COMMIT: u16 = 2;
+    pub const SNAPSHOT: u16 = 3;
+    pub const TUNNEL_ADD: u16 = 16;
+    pub const TUNNEL_REMOVE: u16 = 17;
+    pub const ROUTE_ADD: u16 = 18;
+    pub const ROUTE_REMOVE: u16 = 19;
+    pub const MEDIA_OPEN: u16 = 20;
+    pub const MEDIA_CLOSE: u16 = 21;
+    pub const NEXT_HOP: u16 = 22;
+    pub const SA_ADD: u16 = 23;
+    pub const SA_REMOVE: u16 = 24;
+    pub const TUNNEL_BIND: u16 = 25;
+    pub const TUNNEL_UNBIND: u16 = 26;
+    pub const REPLAY_TRIGGER: u16 = 27;
+    pub const FLUSH_TRIGGER: u16 = 28;
+}
+
+shared! {
+    /// Starts every slot of the command ring.
+    pub(crate) struct Head {
+        pub kind: U16,
+        /// Of an operation: its place in the transaction. Of `Begin` and `Commit`: how many there are.
+        pub index: U16,
+        pub zero: U32,
+        /// Zero for `Snapshot`.
+        pub txn: U64,
+    }
+
+    pub(crate) struct TunnelAdd {
+        pub tunnel: U32,
+        pub trigger_bytes_max: U32,
+        pub trigger_age_ms_max: U32,
+        pub trigger_packets_max: U16,
+        pub inner_mtu: U16,
+        pub mss_clamp: u8,
+        pub zero: [u8; 7],
+    }
+
+    /// `RouteAdd`; in `RouteRemove` the tunnel is zero.
+    pub(crate) struct Route {
+        pub prefix: wire::Prefix,
+        pub tunnel: U32,
+    }
+
+    pub(crate) struct NextHop {
+        pub media_port: U16,
+        pub mac: [u8; 6],
+    }
+
+    pub(crate) struct SaAdd {
+        pub sa: U32,
+        pub tunnel: U32,
+        pub spi: U32,
+        pub media_port: U16,
+        pub direction: u8,
+        pub cipher: u8,
+        pub replay_window: U32,
+        pub esn: u8,
+        pub keymat_len: u8,
+        pub zero: U16,
+        pub soft_bytes_max: U64,
+        pub hard_bytes_max: U64,
+        pub keymat: [u8; KEYMAT_MAX],
+        pub zero2: U32,
+        pub local: wire::SelectorList,
+        pub remote: wire::SelectorList,
+    }
+
+    pub(crate) struct TunnelSa {
+        pub tunnel: U32,
+        pub sa: U32,
+    }
+
+    /// Operations that name a tunnel or an SA and nothing else.
+    pub(crate) struct Id {
+        pub id: U32,
+        pub zero: U32,
+    }
+
+    pub(crate) struct Port {
+        pub media_port: U16,
+        pub zero: [u8; 6],
+    }
+}
+
+const HEAD_LEN: usize = size_of::<Head>();
+const _: () =
+    assert!(HEAD_LEN + size_of::<SaAdd>() <= COMMAND_SLOT_LEN, "the largest operation fits its slot");
+const _: () =
+    assert!(HEAD_LEN + size_of::<wire::Media>() <= COMMAND_SLOT_LEN, "the largest operation fits its slot");
+
+codes!(encode_direction, decode_direction, "direction", Direction, u8 { In = 1, Out = 2, });
+codes!(encode_cipher, decode_cipher, "cipher", EspCipher, u8 {
+    Aes128Gcm16 = 1, Aes256Gcm16 = 2, ChaCha20Poly1305 = 3,
+});
+
+/// A slot's bytes on this side, word-aligned for the copy. Its owner wipes it when it has held a key.
+pub(crate) type SlotBytes = [u8; COMMAND_SLOT_LEN];
+
+/// Writes a slot that has no body.
+pub(crate) fn encode_bare(slot: &mut SlotBytes, kind: u16, index: u16, txn: TxnId) {
+    slot.fill(0);
+    put_head(slot, kind, index, txn);
+}
+
+/// Writes an operation; what the slot held before is gone.
+pub(crate) fn encode_op(slot: &mut SlotBytes, op: &Op, index: u16, txn: TxnId) {
+    slot.fill(0);
+    let kind = encode_body(&mut slot[HEAD_LEN..], op);
+    put_head(slot, kind, index, txn);
+}
+
+fn put_head(slot: &mut SlotBytes, kind: u16, index: u16, txn: TxnId) {
+    *view_mut(slot) = Head { kind: kind.into(), index: index.into(), zero: U32::ZERO, txn: txn.0.into() };
+}
+
+/// The structure at the start of `bytes`, in place.
+fn view_mut<T: FromBytes + IntoBytes + KnownLayout + Unaligned>(bytes: &mut [u8]) -> &mut T {
+    T::mut_from_prefix(bytes).expect("every structure fits its slot").0
+}
+
+/// The structure at the start of `bytes`, if all that follows it is zero.
+fn view<T: FromBytes + KnownLayout + Immutable + Unaligned>(bytes: &[u8]) -> Result<&T, SlotError> {
+    let (view, rest) = T::ref_from_prefix(bytes).expect("every structure fits its slot");
+    wire::zero(rest)?;
+    Ok(view)
+}
+
+fn encode_body(body: &mut [u8], op: &Op) -> u16 {
+    let mut id = |id: u32| *view_mut(body) = Id { id: id.into(), zero: U32::ZERO };
+    match op {
+        Op::TunnelAdd(spec) => {
+            *view_mut(body) = TunnelAdd {
+                tunnel: spec.tunnel.0.into(),
+                trigger_bytes_max: spec.trigger_bytes_max.into(),
+                trigger_age_ms_max: spec.trigger_age_ms_max.into(),
+                trigger_packets_max: spec.trigger_packets_max.into(),
+                inner_mtu: spec.inner_mtu.into(),
+                mss_clamp: spec.mss_clamp.into(),
+                zero: [0; 7],
+            };
+            kind::TUNNEL_ADD
+        }
+        Op::TunnelRemove(tunnel) => {
+            id(tunnel.0);
+            kind::TUNNEL_REMOVE
+        }
+        Op::RouteAdd { prefix, tunnel } => {
+            *view_mut(body) = Route { prefix: (*prefix).into(), tunnel: tunnel.0.into() };
+            kind::ROUTE_ADD
+        }
+        Op::RouteRemove { prefix } => {
+            *view_mut(body) = Route { prefix: (*prefix).into(), tunnel: U32::ZERO };
+            kind::ROUTE_REMOVE
+        }
+        Op::MediaOpen(binding) => {
+            *view_mut(body) = wire::Media::from(binding);
+            kind::MEDIA_OPEN
+        }
+        Op::MediaClose(port) => {
+            *view_mut(body) = Port { media_port: port.0.into(), zero: [0; 6] };
+            kind::MEDIA_CLOSE
+        }
+        Op::NextHop { media_port, mac } => {
+            *view_mut(body) = NextHop { media_port: media_port.0.into(), mac: mac.0 };
+            kind::NEXT_HOP
+        }
+        Op::SaAdd(spec) => {
+            encode_sa(view_mut(body), spec);
+            kind::SA_ADD
+        }
+        Op::SaRemove(sa) => {
+            id(sa.0);
+            kind::SA_REMOVE
+        }
+        Op::TunnelBind { tunnel, outbound } => {
+            *view_mut(body) = TunnelSa { tunnel: tunnel.0.into(), sa: outbound.0.into() };
+            kind::TUNNEL_BIND
+        }
+        Op::TunnelUnbind(tunnel) => {
+            id(tunnel.0);
+            kind::TUNNEL_UNBIND
+        }
+        Op::ReplayTrigger(tunnel) => {
+            id(tunnel.0);
+            kind::REPLAY_TRIGGER
+        }
+        Op::FlushTrigger(tunnel) => {
+            id(tunnel.0);
+            kind::FLUSH_TRIGGER
+        }
+    }
+}
+
+/// Field by field in place: a structure built on the stack would leave a copy of the key there.
+fn encode_sa(raw: &mut SaAdd, spec: &SaSpec) {
+    let key = spec.keymat.expose();
+    raw.sa = spec.sa.0.into();
+    raw.tunnel = spec.tunnel.0.into();
+    raw.spi = spec.spi.get().into();
+    raw.media_port = spec.media_port.0.into();
+    raw.direction = encode_direction(spec.direction);
+    raw.cipher = encode_cipher(spec.cipher);
+    raw.replay_window = spec.replay_window.into();
+    raw.esn = spec.esn.into();
+    raw.keymat_len = key.len() as u8; // at most KEYMAT_MAX
+    raw.soft_bytes_max = spec.soft_bytes_max.into();
+    raw.hard_bytes_max = spec.hard_bytes_max.into();
+    raw.keymat[..key.len()].copy_from_slice(key);
+    (raw.local, raw.remote) = wire::encode_selectors(&spec.selectors);
+}
+
+/// The head of any slot; the body is not looked at.
+pub(crate) fn decode_head(slot: &SlotBytes) -> Result<&Head, SlotError> {
+    let (head, _) = Head::ref_from_prefix(slot).expect("a head fits its slot");
+    if head.zero == 0 { Ok(head) } else { Err(SlotError::ReservedNotZero) }
+}
+
+/// Checks that nothing follows the head.
+pub(crate) fn check_bare(slot: &SlotBytes) -> Result<(), SlotError> {
+    wire::zero(&slot[HEAD_LEN..])
+}
+
+/// The operation in a slot whose head says `kind`.
+pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
+    let body = &slot[HEAD_LEN..];
+    let id = || {
+        let raw: &Id = view(body)?;
+        if raw.zero == 0 { Ok(raw.id.get()) } else { Err(SlotError::ReservedNotZero) }
+    };
+    Ok(match kind {
+        kind::TUNNEL_ADD => {
+            let raw: &TunnelAdd = view(body)?;
+            wire::zero(&raw.zero)?;
+            Op::TunnelAdd(TunnelSpec {
+                tunnel: TunnelId(raw.tunnel.get()),
+                inner_mtu: raw.inner_mtu.get(),
+                mss_clamp: wire::boolean("MSS clamp", raw.mss_clamp)?,
+                trigger_packets_max: raw.trigger_packets_max.get(),
+                trigger_bytes_max: raw.trigger_bytes_max.get(),
+                trigger_age_ms_max: raw.trigger_age_ms_max.get(),
+            })
+        }
+        kind::TUNNEL_REMOVE => Op::TunnelRemove(TunnelId(id()?)),
+        kind::ROUTE_ADD => {
+            let raw: &Route = view(body)?;
+            Op::RouteAdd { prefix: raw.prefix.try_into()?, tunnel: TunnelId(raw.tunnel.get()) }
+        }
+        kind::ROUTE_REMOVE => {
+            let raw: &Route = view(body)?;
+            if raw.tunnel != 0 {
+                return Err(SlotError::ReservedNotZero);
+            }
+            Op::RouteRemove { prefix: raw.prefix.try_into()? }
+        }
+        kind::MEDIA_OPEN => Op::MediaOpen((*view::<wire::Media>(body)?).try_into()?),
+        kind::MEDIA_CLOSE => {
+            let raw: &Port = view(body)?;
+            wire::zero(&raw.zero)?;
+            Op::MediaClose(MediaPort(raw.media_port.get()))
+        }
+        kind::NEXT_HOP => {
+            let raw: &NextHop = view(body)?;
+            Op::NextHop { media_port: MediaPort(raw.media_port.get()), mac: MacAddr(raw.mac) }
+        }
+        kind::SA_ADD => Op::SaAdd(decode_sa(view(body)?)?),
+        kind::SA_REMOVE => Op::SaRemove(SaId(id()?)),
+        kind::TUNNEL_BIND => {
+            let raw: &TunnelSa = view(body)?;
+            Op::TunnelBind { tunnel: TunnelId(raw.tunnel.get()), outbound: SaId(raw.sa.get()) }
+        }
+        kind::TUNNEL_UNBIND => Op::TunnelUnbind(TunnelId(id()?)),
+        kind::REPLAY_TRIGGER => Op::ReplayTrigger(TunnelId(id()?)),
+        kind::FLUSH_TRIGGER => Op::FlushTrigger(TunnelId(id()?)),
+        other => return Err(SlotError::UnknownKind(other)),
+    })
+}
+
+fn decode_sa(raw: &SaAdd) -> Result<SaSpec, SlotError> {
+    let (key, rest) =
+        raw.keymat.split_at_checked(raw.keymat_len.into()).ok_or(SlotError::BadKeymatLen(raw.keymat_len))?;
+    if raw.zero != 0 || raw.zero2 != 0 || rest.iter().any(|b| *b != 0) {
+        return Err(SlotError::ReservedNotZero);
+    }
+    Ok(SaSpec {
+        sa: SaId(raw.sa.get()),
+        tunnel: TunnelId(raw.tunnel.get()),
+        direction: decode_direction(raw.direction)?,
+        spi: Spi::new(raw.spi.get()).ok_or(SlotError::BadSpi(raw.spi.get()))?,
+        media_port: MediaPort(raw.media_port.get()),
+        cipher: decode_cipher(raw.cipher)?,
+        keymat: SecretBytes::new(key).ok_or(SlotError::BadKeymatLen(raw.keymat_len))?,
+        esn: wire::boolean("ESN", raw.esn)?,
+        replay_window: raw.replay_window.get(),
+        selectors: wire::decode_selectors(raw.local, raw.remote)?,
+        soft_bytes_max: raw.soft_bytes_max.get(),
+        hard_bytes_max: raw.hard_bytes_max.get(),
+    })
+}

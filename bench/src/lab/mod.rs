@@ -2,3 +2,19 @@
 
 pub mod carrier;
 pub mod clock;
+pub mod demo;
+pub mod error;
+pub mod gateway;
+pub mod interrupt;
+pub mod ladder;
+pub mod needs;
+pub mod netns;
+pub mod observe;
+pub mod process;
+pub mod profile;
+pub mod scenario;
+pub mod sys;
+pub mod topology;
+pub mod world;
+
+pub use error::LabError;

@@ -49,7 +49,8 @@ impl Server {
     /// Serves on `socket`, which is bound to `config.address`.
     pub fn start(socket: UdpSocket, config: Config) -> std::io::Result<Self> {
         socket.set_read_timeout(Some(TICK))?;
-        let carrier = Arc::new(Mutex::new(Carrier::new(config, Box::new(Kernel(File::open("/dev/urandom")?)))));
+        let carrier =
+            Arc::new(Mutex::new(Carrier::new(config, Box::new(Kernel(File::open("/dev/urandom")?)))));
         let stop = Arc::new(AtomicBool::new(false));
         let trace_lost = Arc::new(AtomicU64::new(0));
         let (tx, rx) = sync_channel(TRACE_MAX);

@@ -1,0 +1,127 @@
+//! `sipsec-lab`: the demonstration, the end-to-end tests, and the pieces of both to play with.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use sipsec_bench::lab::carrier::Knobs;
+use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
+use sipsec_bench::lab::topology::Options;
+use sipsec_bench::lab::world::{Places, World};
+use sipsec_bench::lab::{LabError, demo, interrupt, needs, netns};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(version, about = "The lab of sipsec: network namespaces, a carrier and two gateways")]
+struct Args {
+    /// The checkout.
+    #[arg(long, default_value = ".", global = true)]
+    root: PathBuf,
+    /// Where the built programs are; ROOT/target/release unless given.
+    #[arg(long, global = true)]
+    programs: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One ping opens a tunnel by telephone number; shows everything and cleans up.
+    Demo {
+        /// Leave logs and profiles.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// End-to-end tests, all or those named.
+    Test {
+        names: Vec<String>,
+        /// Only list them.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Network, carrier and, if they are built, both gateways, until Ctrl-C.
+    Up,
+    /// Removes what killed labs left behind.
+    Clean,
+    /// Says what this machine lacks.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let programs = args.programs.unwrap_or_else(|| args.root.join("target/release"));
+    let places = Places::in_checkout(&args.root, &programs);
+    match command(args.command, places) {
+        Ok(code) => code,
+        Err(LabError::Interrupted) => ExitCode::from(130),
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
+    match command {
+        Command::Demo { keep } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            demo::demo(places, keep)?;
+        }
+        Command::Test { list: true, .. } => {
+            for scenario in SCENARIOS {
+                println!("{:<16} {}", scenario.name, scenario.about);
+            }
+        }
+        Command::Test { names, .. } => {
+            needs::check(None)?;
+            interrupt::listen()?;
+            let failures = scenario::run(&Context { places }, &names)?;
+            if failures > 0 {
+                eprintln!("{failures} of the end-to-end tests failed");
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Up => {
+            needs::check(None)?;
+            interrupt::listen()?;
+            up(places)?;
+        }
+        Command::Clean => {
+            for name in netns::clean()? {
+                println!("removed {name}");
+            }
+        }
+        Command::Check => {
+            needs::check(Some(&places.programs))?;
+            println!("nothing is missing");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn up(places: Places) -> Result<(), LabError> {
+    let built = places.programs.absent().is_empty();
+    let mut world = World::up(places, Options::default(), Knobs::default())?;
+    if built {
+        world.start_gateways()?;
+    } else {
+        println!("the gateways' programs are not built: network and carrier only");
+    }
+    println!("up; in another terminal: ip netns exec sipsec-branch-lan ping 10.2.0.2    Ctrl-C ends it");
+    let events = world.take_events();
+    let ladder = sipsec_bench::lab::ladder::Ladder::new(sipsec_bench::lab::clock::now(), false);
+    println!("{}", ladder.heading());
+    let forever = Duration::from_secs(u64::from(u32::MAX));
+    let ended: Result<(), LabError> = interrupt::wait_for("an interrupt", forever, || {
+        for event in events.iter().flat_map(sipsec_bench::lab::world::Events::drain) {
+            println!("{}", ladder.render(&event));
+        }
+        for gateway in [&mut world.branch, &mut world.headend].into_iter().flatten() {
+            gateway.check()?;
+        }
+        Ok(None)
+    });
+    print!("{}", world.carrier.bill_text());
+    ended
+}

@@ -1,0 +1,222 @@
+//! One ping opens a tunnel by telephone number; this shows it.
+
+use super::carrier::Knobs;
+use super::clock;
+use super::error::LabError;
+use super::gateway::Gateway;
+use super::interrupt::{check, wait_for};
+use super::ladder::{Event, Ladder};
+use super::netns::run;
+use super::process::{LogReader, Process};
+use super::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, Options};
+use super::world::{BRANCH_NUMBER, Events, HEADEND_NUMBER, Places, World};
+use std::ffi::OsStr;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PING_LIMIT: Duration = Duration::from_secs(10);
+const IPERF_SECONDS: &str = "5";
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What `show` prints, on which gateway.
+const SHOWS: [(bool, &[&str]); 7] = [
+    (true, &["show", "vpn-sip", "registration-status"]),
+    (true, &["show", "vpn-sip", "session", "detail"]),
+    (false, &["show", "vpn-sip", "session"]),
+    (true, &["show", "vpn-sip", "sip", "registrar"]),
+    (true, &["show", "crypto", "session", "detail"]),
+    (true, &["show", "ip", "nat", "translations"]),
+    (true, &["show", "dataplane"]),
+];
+
+pub fn demo(places: Places, keep: bool) -> Result<(), LabError> {
+    let color = std::io::stdout().is_terminal();
+    title(color, "network namespaces, carrier and gateways");
+    let mut world = World::up(places, Options::default(), Knobs::default())?;
+    let result = show(&mut world, color);
+    if keep || result.is_err() {
+        for dir in world.keep_logs() {
+            println!("logs and profile: {}", dir.display());
+        }
+    }
+    drop(world);
+    println!("everything that was made is gone");
+    result
+}
+
+fn show(world: &mut World, color: bool) -> Result<(), LabError> {
+    let events = world.take_events().expect("nobody took them before");
+    let ladder = Ladder::new(clock::now(), color);
+    println!("{}", ladder.heading());
+    let mut screen = Screen { ladder, events, logs: Vec::new() };
+
+    let headend = world.profile("headend")?;
+    world.start_headend(&headend)?;
+    screen.follow(world.headend.as_ref());
+    let branch = world.profile("branch")?;
+    world.start_branch(&branch)?;
+    screen.follow(world.branch.as_ref());
+    screen.until("both registrations", Duration::from_secs(20), || {
+        let registered = world.carrier.registered();
+        for gateway in [&mut world.branch, &mut world.headend].into_iter().flatten() {
+            gateway.check()?;
+        }
+        Ok([BRANCH_NUMBER, HEADEND_NUMBER].iter().all(|n| registered.iter().any(|r| r == n)))
+    })?;
+
+    title(color, &format!("one ping from {BRANCH_LAN_HOST} to {CENTRE_LAN_HOST}; there is no tunnel yet"));
+    screen.ladder = Ladder::new(clock::now(), color);
+    println!("{}", screen.ladder.heading());
+    let dir = branch.dir().to_owned();
+    let started = Instant::now();
+    let (mut ping, log) = in_branch_lan(world, &dir, "ping", &["-c", "1", "-W", "8", CENTRE_LAN_HOST])?;
+    let mut status = None;
+    screen.until("the answer to the ping", PING_LIMIT, || {
+        status = ping.wait(Duration::ZERO).ok();
+        Ok(status.is_some())
+    })?;
+    let took = started.elapsed();
+    screen.print();
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    if !status.is_some_and(|s| s.success()) {
+        return Err(LabError::failed("the ping was not answered", text + &logs(world)));
+    }
+    for line in text.lines().filter(|l| l.contains("bytes from") || l.contains("packet loss")) {
+        println!("    {line}");
+    }
+    println!("    call, key exchange and ping took {:.0} ms together", took.as_secs_f64() * 1e3);
+
+    for (at_branch, args) in SHOWS {
+        let gateway = if at_branch { &world.branch } else { &world.headend };
+        let Some(gateway) = gateway else { continue };
+        title(color, &format!("{}# sipsec {}", gateway.name, args.join(" ")));
+        print!("{}", gateway.cli(args)?);
+    }
+
+    title(color, &format!("iperf3 for {IPERF_SECONDS} s at the negotiated rate"));
+    let server_log = dir.join("iperf3-server.log");
+    let server_args = ["-s", "-1"].map(OsStr::new);
+    let _server = Process::start(
+        "iperf3 -s",
+        &world.topology.centre_lan,
+        Path::new("iperf3"),
+        &server_args,
+        server_log,
+    )?;
+    // It listens before it is asked, or the first try fails at once.
+    wait_for("the iperf3 server", Duration::from_secs(5), || {
+        let mut ss = world.topology.centre_lan.command("ss");
+        Ok(run(ss.args(["-Hltn", "sport", "=", ":5201"]))?.lines().next().map(drop))
+    })?;
+    let mut client = world.topology.branch_lan.command("iperf3");
+    let report = run(client.args(["-c", CENTRE_LAN_HOST, "-t", IPERF_SECONDS, "-i", "1"]))?;
+    for line in report.lines().filter(|l| l.contains("bits/sec")) {
+        println!("    {line}");
+    }
+    check()?;
+
+    title(color, "idle: the branch says BYE, because the carrier charges by time");
+    screen.print();
+    screen.until("the BYE", IDLE_LIMIT, || Ok(world.carrier.calls_up() == 0))?;
+    // What follows the BYE on the wire.
+    let settled = Instant::now() + Duration::from_millis(300);
+    screen.until("the end of the call", Duration::from_secs(2), || Ok(Instant::now() >= settled))?;
+
+    title(color, "the carrier's bill");
+    print!("{}", world.carrier.bill_text());
+    let order = std::sync::atomic::Ordering::Relaxed;
+    println!(
+        "the carrier's lines carried {} ESP packets ({} bytes), {} IKE messages and {} packets in clear",
+        world.tally.esp.load(order),
+        world.tally.esp_bytes.load(order),
+        world.tally.ike.load(order),
+        world.tally.clear_text.load(order)
+    );
+    Ok(())
+}
+
+struct Screen {
+    ladder: Ladder,
+    events: Events,
+    logs: Vec<(&'static str, LogReader)>,
+}
+
+impl Screen {
+    fn follow(&mut self, gateway: Option<&Gateway>) {
+        if let Some(gateway) = gateway {
+            self.logs.push((gateway.name, gateway.events()));
+        }
+    }
+
+    /// Prints what has happened.
+    fn print(&mut self) {
+        let mut events = self.events.drain();
+        for (gateway, log) in &mut self.logs {
+            for line in log.lines() {
+                if let Some(text) = session_event(&line) {
+                    events.push(Event::Gateway { at: clock::now(), gateway, text });
+                }
+            }
+        }
+        for event in events {
+            println!("{}", self.ladder.render(&event));
+        }
+        let _ = std::io::stdout().flush();
+    }
+
+    /// Prints what happens until something is true.
+    fn until(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut done: impl FnMut() -> Result<bool, LabError>,
+    ) -> Result<(), LabError> {
+        let result = wait_for(what, limit, || {
+            self.print();
+            Ok(done()?.then_some(()))
+        });
+        self.print();
+        result
+    }
+}
+
+/// The part of a log line that belongs in the ladder: session events of the control plane.
+fn session_event(line: &str) -> Option<String> {
+    let at = line.find("vpn-sip")?;
+    Some(line[at..].to_owned())
+}
+
+fn in_branch_lan(
+    world: &World,
+    dir: &Path,
+    program: &str,
+    args: &[&str],
+) -> Result<(Process, std::path::PathBuf), LabError> {
+    let log = dir.join(format!("{program}.log"));
+    let args: Vec<_> = args.iter().map(OsStr::new).collect();
+    let process =
+        Process::start(program, &world.topology.branch_lan, Path::new(program), &args, log.clone())?;
+    Ok((process, log))
+}
+
+/// The ends of all logs, for an error.
+#[must_use]
+pub fn logs(world: &World) -> String {
+    let mut out = String::new();
+    for gateway in [&world.branch, &world.headend].into_iter().flatten() {
+        for what in ["controlplane", "dataplane"] {
+            let tail = super::process::log_tail(&gateway.log(what));
+            out.push_str(&format!("\n--- {} {what}\n{tail}", gateway.name));
+        }
+    }
+    out
+}
+
+fn title(color: bool, text: &str) {
+    if color {
+        println!("\n\x1b[1;36m▌ {text}\x1b[0m");
+    } else {
+        println!("\n▌ {text}");
+    }
+}

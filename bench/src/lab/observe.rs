@@ -1,0 +1,184 @@
+//! What the carrier sees of IKE and ESP on its two access lines: outer headers only, like any carrier.
+
+use super::clock;
+use super::error::LabError;
+use super::netns::Namespace;
+use super::sys;
+use sipsec_net::udp_encap::{UdpEncap, classify};
+use sipsec_net::{Instant, Spi};
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const TICK: Duration = Duration::from_millis(50);
+const SIP_PORT: u16 = 5060;
+const UDP: u8 = 17;
+/// Each SPI is told once; beyond this many, not at all.
+const SPIS_MAX: usize = 65_536;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// RFC 7296 §3.1.
+    Ike { exchange: &'static str, response: bool, message_id: u32, fragment: bool },
+    /// The first packet of an SA.
+    EspFirst(Spi),
+    /// An inner address on a line that knows only outer ones.
+    ClearText { protocol: u8, destination: Ipv4Addr },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub at: Instant,
+    pub from: SocketAddrV4,
+    pub to: SocketAddrV4,
+    pub sight: Sight,
+}
+
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub ike: AtomicU64,
+    pub esp: AtomicU64,
+    pub esp_bytes: AtomicU64,
+    pub keepalives: AtomicU64,
+    pub malformed: AtomicU64,
+    /// Inner addresses seen in clear: must stay 0.
+    pub clear_text: AtomicU64,
+    /// Sightings that a slow reader has lost.
+    pub lost: AtomicU64,
+}
+
+/// Watches one line. Dropping it stops the thread.
+#[derive(Debug)]
+pub struct Observer {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Observer {
+    /// Reports what arrives at `device` of the carrier from the subscriber `source`, and anything with an inner address.
+    pub fn start(
+        carrier: &Namespace,
+        device: &str,
+        source: Ipv4Addr,
+        tally: Arc<Tally>,
+        spis: Arc<Mutex<HashSet<u32>>>,
+        out: SyncSender<Sighting>,
+    ) -> Result<Self, LabError> {
+        let socket = carrier.run(|| sys::packet_socket(device))?;
+        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(TICK))
+            .map_err(|e| LabError::Io { what: device.to_owned(), source: e.into() })?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let watch = Watch { socket, source, tally, spis, out, stop: Arc::clone(&stop) };
+        let thread = std::thread::Builder::new()
+            .name(format!("observe-{device}"))
+            .spawn(move || watch.run())
+            .map_err(LabError::io("observer"))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watch {
+    socket: OwnedFd,
+    source: Ipv4Addr,
+    tally: Arc<Tally>,
+    spis: Arc<Mutex<HashSet<u32>>>,
+    out: SyncSender<Sighting>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn run(self) {
+        let mut buf = vec![0; 65_536];
+        while !self.stop.load(Ordering::Relaxed) {
+            let Ok((len, _)) =
+                rustix::net::recv(&self.socket, buf.as_mut_slice(), rustix::net::RecvFlags::empty())
+            else {
+                continue;
+            };
+            if let Some((from, to, sight)) = self.look(&buf[..len])
+                && self.out.try_send(Sighting { at: clock::now(), from, to, sight }).is_err()
+            {
+                self.tally.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn look(&self, packet: &[u8]) -> Option<(SocketAddrV4, SocketAddrV4, Sight)> {
+        let header_len = usize::from(packet.first()? & 0x0f) * 4;
+        let address = |at: usize| {
+            let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+            Some(Ipv4Addr::from(octets))
+        };
+        let (source, destination, protocol) = (address(12)?, address(16)?, *packet.get(9)?);
+        let inner = |a: Ipv4Addr| a.octets()[0] == 10;
+        if inner(source) || inner(destination) {
+            self.tally.clear_text.fetch_add(1, Ordering::Relaxed);
+            let sight = Sight::ClearText { protocol, destination };
+            return Some((SocketAddrV4::new(source, 0), SocketAddrV4::new(destination, 0), sight));
+        }
+        // Only what arrives: what leaves this line has arrived at the other.
+        if source != self.source || protocol != UDP {
+            return None;
+        }
+        let udp = packet.get(header_len..)?;
+        let port = |at: usize| Some(u16::from_be_bytes(udp.get(at..at + 2)?.try_into().ok()?));
+        let (from, to) = (SocketAddrV4::new(source, port(0)?), SocketAddrV4::new(destination, port(2)?));
+        if from.port() == SIP_PORT || to.port() == SIP_PORT {
+            return None;
+        }
+        // Ethernet pads short frames; the UDP length says where the datagram ends.
+        let payload = udp.get(8..usize::from(port(4)?).min(udp.len()))?;
+        let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        match classify(payload) {
+            UdpEncap::Ike(ike) => {
+                count(&self.tally.ike);
+                let exchange = match ike[18] {
+                    34 => "IKE_SA_INIT",
+                    35 => "IKE_AUTH",
+                    36 => "CREATE_CHILD_SA",
+                    37 => "INFORMATIONAL",
+                    _ => "IKE ?",
+                };
+                let message_id = u32::from_be_bytes([ike[20], ike[21], ike[22], ike[23]]);
+                // RFC 7296 §3.1: the R bit; RFC 7383 §2.5: payload 53 is an encrypted fragment.
+                let sight = Sight::Ike {
+                    exchange,
+                    response: ike[19] & 0x20 != 0,
+                    message_id,
+                    fragment: ike[16] == 53,
+                };
+                Some((from, to, sight))
+            }
+            UdpEncap::Esp(esp) => {
+                count(&self.tally.esp);
+                self.tally.esp_bytes.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                let spi = u32::from_be_bytes([esp[0], esp[1], esp[2], esp[3]]);
+                let mut spis = self.spis.lock().unwrap_or_else(PoisonError::into_inner);
+                let first = spis.len() < SPIS_MAX && spis.insert(spi);
+                Some((from, to, Sight::EspFirst(Spi::new(spi).filter(|_| first)?)))
+            }
+            UdpEncap::Keepalive => {
+                count(&self.tally.keepalives);
+                None
+            }
+            UdpEncap::Malformed => {
+                count(&self.tally.malformed);
+                None
+            }
+        }
+    }
+}

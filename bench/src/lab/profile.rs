@@ -1,0 +1,57 @@
+//! Profiles of the gateways: those of `deploy/profiles`, with the words replaced that a test wants otherwise.
+
+use super::error::LabError;
+use std::path::{Path, PathBuf};
+
+/// Where the profiles' sockets and journals are unless a tag says otherwise.
+const DIR: &str = "/run/sipsec-lab/";
+
+#[derive(Clone, Debug)]
+pub struct Profile {
+    source: PathBuf,
+    pub gateway: &'static str,
+    text: String,
+    dir: PathBuf,
+}
+
+impl Profile {
+    pub fn load(profiles: &Path, gateway: &'static str, tag: &str) -> Result<Self, LabError> {
+        let source = profiles.join(format!("lab-{gateway}.yaml"));
+        let text = std::fs::read_to_string(&source).map_err(LabError::io(source.display().to_string()))?;
+        let name = if tag.is_empty() { gateway.to_owned() } else { format!("{tag}-{gateway}") };
+        let dir = PathBuf::from(DIR).join(&name);
+        let profile = Self { source, gateway, text, dir };
+        if tag.is_empty() {
+            Ok(profile)
+        } else {
+            profile.with(&format!("{DIR}{gateway}"), &format!("{DIR}{name}"))
+        }
+    }
+
+    /// The same with a text replaced wherever it stands; an error if it stands nowhere.
+    pub fn with(mut self, text: &str, by: &str) -> Result<Self, LabError> {
+        if !self.text.contains(text) {
+            return Err(LabError::Profile { path: self.source, text: text.to_owned() });
+        }
+        self.text = self.text.replace(text, by);
+        Ok(self)
+    }
+
+    /// Everything the gateway keeps: sockets, journal, logs, and the profile itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes it where the gateway reads it.
+    pub fn write(&self) -> Result<PathBuf, LabError> {
+        let what = || self.dir.display().to_string();
+        std::fs::create_dir_all(self.dir.join("state")).map_err(LabError::io(what()))?;
+        let path = self.dir.join("profile.yaml");
+        std::fs::write(&path, &self.text).map_err(LabError::io(what()))?;
+        // It holds keys.
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(LabError::io(what()))?;
+        Ok(path)
+    }
+}

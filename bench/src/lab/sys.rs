@@ -1,0 +1,46 @@
+//! The system calls of the lab that nobody wraps.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// The program gets SIGTERM when the thread that starts it ends, however that happens.
+pub fn die_with_parent(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe calls are made: prctl is one, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) == 0 {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
+        });
+    }
+}
+
+/// A socket that sees IPv4 frames arriving at a device of this thread's network namespace.
+pub fn packet_socket(device: &str) -> io::Result<OwnedFd> {
+    let control =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    let ifindex = rustix::net::netdevice::name_to_index(&control, device)?;
+    let protocol = (libc::ETH_P_IP as u16).to_be();
+    // SAFETY: plain syscall; the result is checked and wrapped at once.
+    let raw =
+        unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, i32::from(protocol)) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: raw was just opened and is owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: all-zero is a valid sockaddr_ll.
+    let mut address: libc::sockaddr_ll = unsafe { core::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = ifindex.cast_signed();
+    // SAFETY: the address outlives the call and has the length given.
+    let rc = unsafe {
+        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32)
+    };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}

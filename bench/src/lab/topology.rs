@@ -1,0 +1,96 @@
+//! The demonstration's network.
+//!
+//! ```text
+//!  branch-lan ──10.1.0.0/24── branch ──198.51.100.0/24── carrier ──203.0.113.0/24── headend ──10.2.0.0/24── centre-lan
+//!        .2                .1        .6                .1       .1                .9         .1               .2
+//! ```
+//!
+//! The carrier routes between the two access lines and knows nothing of 10.0.0.0/8: what arrives there came through a
+//! tunnel.
+
+use super::error::LabError;
+use super::netns::{End, Ledger, Namespace, Offload, PREFIX, link};
+
+pub const BRANCH_LAN_HOST: &str = "10.1.0.2";
+pub const CENTRE_LAN_HOST: &str = "10.2.0.2";
+pub const BRANCH_WAN: &str = "198.51.100.6";
+pub const HEADEND_WAN: &str = "203.0.113.9";
+pub const CARRIER_BRANCH_SIDE: &str = "198.51.100.1";
+pub const CARRIER_HEADEND_SIDE: &str = "203.0.113.1";
+pub const BRANCH_PREFIX: &str = "10.1.0.0/16";
+pub const CENTRE_PREFIX: &str = "10.2.0.0/16";
+/// Devices of a gateway; the profiles name them.
+pub const WAN: &str = "wan0";
+pub const LAN: &str = "lan0";
+pub const SVTI: &str = "svti0";
+/// Devices of the carrier.
+pub const TO_BRANCH: &str = "branch0";
+pub const TO_HEADEND: &str = "headend0";
+
+const MTU: u16 = 1500;
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Goes into every name, so that several labs can be up at a time. Empty for the demonstration.
+    pub tag: String,
+    /// The gateways take LAN frames by AF_XDP (router mode).
+    pub router_mode: bool,
+}
+
+#[derive(Debug)]
+pub struct Topology {
+    pub branch_lan: Namespace,
+    pub branch: Namespace,
+    pub carrier: Namespace,
+    pub headend: Namespace,
+    pub centre_lan: Namespace,
+    // Last: the list is forgotten only when all on it are gone.
+    _ledger: Ledger,
+}
+
+impl Topology {
+    pub fn up(options: &Options) -> Result<Self, LabError> {
+        let mut ledger = Ledger::create(&options.tag)?;
+        let mut make = |role: &str| {
+            let tag = if options.tag.is_empty() { String::new() } else { format!("{}-", options.tag) };
+            Namespace::create(format!("{PREFIX}{tag}{role}"), &mut ledger)
+        };
+        let topology = Self {
+            branch_lan: make("branch-lan")?,
+            branch: make("branch")?,
+            carrier: make("carrier")?,
+            headend: make("headend")?,
+            centre_lan: make("centre-lan")?,
+            _ledger: ledger,
+        };
+        let lan = if options.router_mode { Offload::Off } else { Offload::On };
+        let end = |namespace, device, address| End { namespace, device, address };
+        let Self { branch_lan, branch, carrier, headend, centre_lan, .. } = &topology;
+        link(end(branch_lan, "eth0", "10.1.0.2/24"), end(branch, LAN, "10.1.0.1/24"), MTU, lan)?;
+        link(end(centre_lan, "eth0", "10.2.0.2/24"), end(headend, LAN, "10.2.0.1/24"), MTU, lan)?;
+        link(
+            end(branch, WAN, "198.51.100.6/24"),
+            end(carrier, TO_BRANCH, "198.51.100.1/24"),
+            MTU,
+            Offload::Off,
+        )?;
+        link(
+            end(headend, WAN, "203.0.113.9/24"),
+            end(carrier, TO_HEADEND, "203.0.113.1/24"),
+            MTU,
+            Offload::Off,
+        )?;
+        for (namespace, gateway) in [
+            (branch_lan, "10.1.0.1"),
+            (centre_lan, "10.2.0.1"),
+            (branch, CARRIER_BRANCH_SIDE),
+            (headend, CARRIER_HEADEND_SIDE),
+        ] {
+            namespace.ip(&["route", "add", "default", "via", gateway])?;
+        }
+        for router in [branch, headend, carrier] {
+            router.sysctl("ipv4/ip_forward", "1")?;
+        }
+        Ok(topology)
+    }
+}

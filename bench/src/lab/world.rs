@@ -1,0 +1,196 @@
+//! Network, carrier and gateways together.
+
+use super::carrier::{Account, Config, Knobs, Server};
+use super::error::LabError;
+use super::gateway::{Gateway, Programs};
+use super::interrupt::wait_for;
+use super::ladder::Event;
+use super::observe::{Observer, Tally};
+use super::profile::Profile;
+use super::topology::{
+    BRANCH_PREFIX, BRANCH_WAN, CARRIER_BRANCH_SIDE, CENTRE_PREFIX, HEADEND_WAN, Options, TO_BRANCH,
+    TO_HEADEND, Topology,
+};
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub const BRANCH_NUMBER: &str = "0388881001";
+pub const HEADEND_NUMBER: &str = "0388882001";
+pub const DOMAIN: &str = "carrier.example";
+const SIP_PORT: u16 = 5060;
+const SIGHTINGS_MAX: usize = 65_536;
+const REGISTER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where the lab finds what it runs.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub programs: Programs,
+    pub profiles: PathBuf,
+}
+
+impl Places {
+    /// From the checkout's top.
+    #[must_use]
+    pub fn in_checkout(root: &Path, target: &Path) -> Self {
+        Self { programs: Programs::in_dir(target), profiles: root.join("deploy/profiles") }
+    }
+}
+
+/// A network with its carrier; gateways are started into it.
+#[derive(Debug)]
+pub struct World {
+    options: Options,
+    places: Places,
+    pub branch: Option<Gateway>,
+    pub headend: Option<Gateway>,
+    dirs: Vec<PathBuf>,
+    pub carrier: Server,
+    pub tally: Arc<Tally>,
+    _observers: [Observer; 2],
+    sightings: Option<Receiver<super::observe::Sighting>>,
+    pub topology: Topology,
+}
+
+impl World {
+    pub fn up(places: Places, options: Options, knobs: Knobs) -> Result<Self, LabError> {
+        let topology = Topology::up(&options)?;
+        let address: SocketAddr = SocketAddr::new(
+            CARRIER_BRANCH_SIDE.parse::<Ipv4Addr>().expect("a constant address").into(),
+            SIP_PORT,
+        );
+        let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
+        let account = |number: &str, password: &str| Account {
+            number: number.into(),
+            username: number.into(),
+            password: password.into(),
+        };
+        let config = Config {
+            address,
+            domain: DOMAIN.into(),
+            accounts: vec![
+                account(BRANCH_NUMBER, "lab-only-branch-81f4c2"),
+                account(HEADEND_NUMBER, "lab-only-headend-5d20b7"),
+            ],
+            knobs,
+        };
+        let carrier = Server::start(socket, config).map_err(LabError::io("carrier"))?;
+
+        let tally = Arc::new(Tally::default());
+        let spis = Arc::new(Mutex::new(HashSet::new()));
+        let (tx, rx) = sync_channel(SIGHTINGS_MAX);
+        let observe = |device, source: &str, tx: SyncSender<_>| {
+            let source = source.parse().expect("a constant address");
+            Observer::start(&topology.carrier, device, source, Arc::clone(&tally), Arc::clone(&spis), tx)
+        };
+        let observers = [observe(TO_BRANCH, BRANCH_WAN, tx.clone())?, observe(TO_HEADEND, HEADEND_WAN, tx)?];
+        Ok(Self {
+            options,
+            places,
+            branch: None,
+            headend: None,
+            dirs: Vec::new(),
+            carrier,
+            tally,
+            _observers: observers,
+            sightings: Some(rx),
+            topology,
+        })
+    }
+
+    pub fn profile(&self, gateway: &'static str) -> Result<Profile, LabError> {
+        Profile::load(&self.places.profiles, gateway, &self.options.tag)
+    }
+
+    pub fn start_branch(&mut self, profile: &Profile) -> Result<(), LabError> {
+        self.fresh_dir(profile)?;
+        let routes: &[&str] = if self.options.router_mode { &[] } else { &[CENTRE_PREFIX] };
+        let gateway = Gateway::start(&self.topology.branch, &self.places.programs, profile, routes)?;
+        self.branch = Some(gateway);
+        Ok(())
+    }
+
+    pub fn start_headend(&mut self, profile: &Profile) -> Result<(), LabError> {
+        self.fresh_dir(profile)?;
+        let routes: &[&str] = if self.options.router_mode { &[] } else { &[BRANCH_PREFIX] };
+        let gateway = Gateway::start(&self.topology.headend, &self.places.programs, profile, routes)?;
+        self.headend = Some(gateway);
+        Ok(())
+    }
+
+    /// Both with their own profiles, registered.
+    pub fn start_gateways(&mut self) -> Result<(), LabError> {
+        let (branch, headend) = (self.profile("branch")?, self.profile("headend")?);
+        self.start_headend(&headend)?;
+        self.start_branch(&branch)?;
+        self.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])
+    }
+
+    pub fn wait_registered(&mut self, numbers: &[&str]) -> Result<(), LabError> {
+        let (carrier, branch, headend) = (&self.carrier, &mut self.branch, &mut self.headend);
+        wait_for(&format!("registration of {}", numbers.join(", ")), REGISTER_LIMIT, || {
+            for gateway in [&mut *branch, &mut *headend].into_iter().flatten() {
+                gateway.check()?;
+            }
+            let registered = carrier.registered();
+            Ok(numbers.iter().all(|n| registered.iter().any(|r| r == n)).then_some(()))
+        })
+    }
+
+    /// Until no answered call is left.
+    pub fn wait_hung_up(&mut self, limit: Duration) -> Result<(), LabError> {
+        wait_for("the end of all calls", limit, || Ok((self.carrier.calls_up() == 0).then_some(())))
+    }
+
+    /// SIP as the carrier sees it, IKE and ESP as its lines see them. Can be taken once.
+    pub fn take_events(&mut self) -> Option<Events> {
+        Some(Events { sip: self.carrier.take_trace()?, wire: self.sightings.take()? })
+    }
+
+    /// Logs and profile of an earlier run would be read as this one's.
+    fn fresh_dir(&mut self, profile: &Profile) -> Result<(), LabError> {
+        let dir = profile.dir().to_owned();
+        if !self.dirs.contains(&dir) {
+            if dir.exists() {
+                std::fs::remove_dir_all(&dir).map_err(LabError::io(dir.display().to_string()))?;
+            }
+            self.dirs.push(dir);
+        }
+        Ok(())
+    }
+
+    /// Leaves the gateways' directories for reading after the end.
+    pub fn keep_logs(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.dirs)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // In order: calls are hung up while the carrier still answers.
+        self.branch = None;
+        self.headend = None;
+        for dir in &self.dirs {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Events {
+    sip: Receiver<super::carrier::Hop>,
+    wire: Receiver<super::observe::Sighting>,
+}
+
+impl Events {
+    /// What has come since the last call, in order of time.
+    pub fn drain(&self) -> Vec<Event> {
+        let mut out: Vec<_> =
+            self.sip.try_iter().map(Event::Sip).chain(self.wire.try_iter().map(Event::Wire)).collect();
+        out.sort_by_key(Event::at);
+        out
+    }
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the XDP programs from ebpf/prog.
 #
-#   ebpf/build.sh            rebuild and compare with the committed object (exit 1 if they differ)
+#   ebpf/build.sh            rebuild and compare with the committed object (exit 1 if they differ, 2 if it cannot be built)
 #   ebpf/build.sh --update   rebuild and replace the committed object, its disassembly and the record of its toolchain
 #
 # Two toolchains, chosen by SIPSEC_BPF_TOOLCHAIN:
@@ -27,7 +27,8 @@ need llvm-strip "apt-get install llvm"
 need llvm-objdump "apt-get install llvm"
 
 if [ ! -x "$WORK/root/bin/bpf-linker" ]; then
-    cargo install bpf-linker --version "$LINKER_VERSION" --locked --root "$WORK/root" --target-dir "$WORK/linker"
+    cargo install bpf-linker --version "$LINKER_VERSION" --locked --root "$WORK/root" --target-dir "$WORK/linker" \
+        || die "bpf-linker $LINKER_VERSION does not build"
 fi
 
 toolchain=${SIPSEC_BPF_TOOLCHAIN:-$(command -v apt-get >/dev/null && echo debian || echo nightly)}
@@ -61,7 +62,7 @@ esac
 
 # v2: from v3 on LLVM compares data with data_end as 32-bit values, which the verifier does not take for a bound.
 # Paths of this machine do not belong in the object.
-cargo fetch --locked --manifest-path prog/Cargo.toml
+cargo fetch --locked --manifest-path prog/Cargo.toml || die "the crates of ebpf/prog cannot be fetched"
 flags=(-Clinker="$WORK/root/bin/bpf-linker" -Cpanic=abort -Clink-arg=--btf -Cdebuginfo=2 -Ctarget-cpu=v2
     --remap-path-prefix="$(cd .. && pwd)/"=)
 for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
@@ -71,7 +72,7 @@ CARGO_ENCODED_RUSTFLAGS=$(printf '%s\x1f' "${flags[@]}")
 CARGO_ENCODED_RUSTFLAGS=${CARGO_ENCODED_RUSTFLAGS%$'\x1f'}
 export CARGO_ENCODED_RUSTFLAGS
 # bpf-linker reads bitcode of its own compiler's LLVM; it must not see the other compiler's libraries.
-CARGO_TARGET_DIR=$WORK/prog "${build[@]}"
+CARGO_TARGET_DIR=$WORK/prog "${build[@]}" || die "ebpf/prog does not build"
 cp "$WORK/prog/bpfel-unknown-none/release/sipsec-xdp" "$BUILT"
 llvm-strip --strip-debug "$BUILT" # keeps .BTF and .BTF.ext
 record="$rustc_version, bpf-linker $LINKER_VERSION"
@@ -86,5 +87,6 @@ elif [ "$record" != "$(cat sipsec-xdp.toolchain)" ]; then
 elif cmp "$BUILT" sipsec-xdp.o; then
     echo "ebpf/build.sh: the committed object is what the source makes"
 else
-    die "sipsec-xdp.o is not what ebpf/prog makes: run ebpf/build.sh --update and commit"
+    echo "ebpf/build.sh: sipsec-xdp.o is not what ebpf/prog makes: run ebpf/build.sh --update and commit" >&2
+    exit 1
 fi

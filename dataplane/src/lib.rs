@@ -7,6 +7,8 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod idle;
+pub mod mailbox;
 pub mod netlink;
+pub mod peer;
 pub mod steer;
 pub mod sys;

@@ -1,1 +1,4 @@
 //! The control-plane process and the command line.
+#![forbid(unsafe_code)]
+
+pub mod config;

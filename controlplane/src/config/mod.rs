@@ -1,0 +1,179 @@
+//! The profile of a gateway: one YAML file, read whole, checked whole, with every problem told at once.
+
+pub mod check;
+pub mod diagnostic;
+pub mod nearest;
+pub mod path;
+pub mod profile;
+pub mod reader;
+pub mod secret;
+pub mod sections;
+pub mod yaml;
+
+pub use diagnostic::{Findings, Problem, Severity};
+pub use profile::Profile;
+
+use path::KeyPath;
+use reader::{Item, Sink, Table};
+use sipsec_abi::profile::{Dataplane, PROFILE_VERSION, ProfileHead};
+use std::path::{Path, PathBuf};
+
+/// Longest profile read.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
+const STATE_ROOT: &str = "/var/lib/sipsec";
+const RUNTIME_ROOT: &str = "/run/sipsec";
+const LOG_DEFAULT: &str = "info";
+
+/// Why there is no profile at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read the profile {}: {error}", path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("the profile {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    /// Errors stand in it; shown as `sipsec check` shows them.
+    #[error("{}", .0.render(false))]
+    Findings(Findings),
+}
+
+/// A profile that can be obeyed, and what was remarked about it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub profile: Profile,
+    pub findings: Findings,
+}
+
+/// # Errors
+/// If the file cannot be read or has errors.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let read = |error| LoadError::Read { path: path.to_owned(), error };
+    if std::fs::metadata(path).map_err(read)?.len() > FILE_BYTES_MAX {
+        return Err(LoadError::TooLarge { path: path.to_owned() });
+    }
+    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    let (profile, findings) = examine(&path.display().to_string(), &text);
+    match profile {
+        Some(profile) if findings.errors() == 0 => Ok(Loaded { profile, findings }),
+        _ => Err(LoadError::Findings(findings)),
+    }
+}
+
+/// Everything there is to say about a profile's text. The profile is there if its values could be read, even if errors
+/// between them were found.
+#[must_use]
+pub fn examine(file: &str, text: &str) -> (Option<Profile>, Findings) {
+    let root = match yaml::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let mut problem = Problem::error("config::syntax", &KeyPath::default(), error.message);
+            problem.place = error.place;
+            problem.label = "here".to_owned();
+            problem.cure =
+                "this is not YAML: look for a missing colon, quote or bracket, and at the indentation"
+                    .to_owned();
+            return (None, Findings::new(file, text, vec![problem]));
+        }
+    };
+    let sink = Sink::default();
+    let profile =
+        Item::new(&root, KeyPath::default(), &sink).table().and_then(|table| read(&table, text, &sink));
+    if let Some(profile) = &profile {
+        check::check(profile, &sink);
+    }
+    (profile, Findings::new(file, text, sink.into_problems()))
+}
+
+fn read(root: &Table<'_>, text: &str, sink: &Sink) -> Option<Profile> {
+    let version = root.required("version", "1").and_then(|i| version(&i));
+    let gateway = root.required("gateway", "branch").and_then(|i| i.text().map(str::to_owned));
+    let directory = |key: &'static str, parent: &str| match root.optional(key) {
+        Some(item) => item.text().map(PathBuf::from),
+        None => Some(Path::new(parent).join(gateway.as_deref().unwrap_or_default())),
+    };
+    let runtime_dir = directory("runtime_dir", RUNTIME_ROOT);
+    let state_dir = directory("state_dir", STATE_ROOT);
+    let log = root.optional("log").map_or(Some(LOG_DEFAULT.to_owned()), |i| log_filter(&i));
+    let sip = root.required("sip", "{ interface: wan0, registrar: … }").and_then(|i| sections::sip::read(&i));
+    let ike = root.required("ike", "{ keyring: … }").and_then(|i| sections::ike::read(&i));
+    let media = match root.optional("media") {
+        Some(item) => sections::media::read(&item),
+        None => Some(profile::Media::default()),
+    };
+    let tunnels =
+        root.required("tunnels", "[{ name: Tunnel1, … }]").and_then(|i| sections::tunnels::read(&i));
+    let dataplane = root
+        .required("dataplane", "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 } }")
+        .and_then(|_| dataplane(text, sink));
+    root.finish();
+    let head = ProfileHead {
+        version: PROFILE_VERSION,
+        gateway: gateway?,
+        runtime_dir: Some(runtime_dir?),
+        dataplane: dataplane?,
+    };
+    for problem in head.problems() {
+        let path = KeyPath::dotted(problem.path);
+        let message = format!("`{path}` is {}", problem.value);
+        sink.push(Problem::error("dataplane::value", &path, message).cure(problem.cure));
+    }
+    version?;
+    Some(Profile {
+        runtime_dir: head.runtime_dir(),
+        gateway: head.gateway,
+        state_dir: state_dir?,
+        log: log?,
+        sip: sip?,
+        ike: ike?,
+        media: media?,
+        tunnels: tunnels?,
+        dataplane: head.dataplane,
+    })
+}
+
+fn version(item: &Item<'_>) -> Option<()> {
+    let version = item.int(0..=u32::MAX)?;
+    if version != PROFILE_VERSION {
+        let problem =
+            Problem::error("config::version", &item.path, format!("the profile has version {version}"));
+        item.report(problem.cure(format!("this release reads version {PROFILE_VERSION}")));
+        return None;
+    }
+    Some(())
+}
+
+fn log_filter(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(text) {
+        item.bad_value(
+            text,
+            "a log filter",
+            &format!("{error}: write info, debug, or sipsec_sip=debug,info"),
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// The dataplane's own types read their section, so that both binaries mean the same.
+fn dataplane(text: &str, sink: &Sink) -> Option<Dataplane> {
+    match yaml::section::<Dataplane>(text, "dataplane") {
+        Ok(section) => section,
+        Err(error) => {
+            let path = KeyPath::dotted("dataplane");
+            let mut problem = Problem::error("dataplane::syntax", &path, error.message.clone());
+            problem.place = error.place;
+            problem.cure = unknown_word(&error.message).unwrap_or_default();
+            sink.push(problem);
+            None
+        }
+    }
+}
+
+/// `unknown field `x`, expected one of `a`, `b`` → which was meant.
+fn unknown_word(message: &str) -> Option<String> {
+    let (before, known) = message.split_once(", expected ")?;
+    let mut words = known.split('`').skip(1).step_by(2).peekable();
+    words.peek()?;
+    let word = before.split('`').nth(1)?;
+    nearest::nearest(word, words).map(|meant| format!("did you mean `{meant}`?"))
+}

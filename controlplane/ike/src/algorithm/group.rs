@@ -1,0 +1,87 @@
+//! Key exchange methods (transform type 4).
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DhGroup {
+    /// RFC 8031.
+    X25519,
+    /// RFC 5903.
+    Ecp256,
+    Ecp384,
+    Ecp521,
+    /// RFC 3526.
+    Modp2048,
+    Modp3072,
+    Modp4096,
+}
+
+impl DhGroup {
+    /// In the order in which we prefer them.
+    pub const ALL: [Self; 7] = [
+        Self::X25519,
+        Self::Ecp256,
+        Self::Ecp384,
+        Self::Ecp521,
+        Self::Modp2048,
+        Self::Modp3072,
+        Self::Modp4096,
+    ];
+
+    #[must_use]
+    pub const fn transform_id(self) -> u16 {
+        match self {
+            Self::Modp2048 => 14,
+            Self::Modp3072 => 15,
+            Self::Modp4096 => 16,
+            Self::Ecp256 => 19,
+            Self::Ecp384 => 20,
+            Self::Ecp521 => 21,
+            Self::X25519 => 31,
+        }
+    }
+
+    #[must_use]
+    pub fn from_transform(id: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|g| g.transform_id() == id)
+    }
+
+    /// Length of the Key Exchange Data field: RFC 7296 §3.4 (the modulus, zero-padded), RFC 5903 §7 (x ‖ y, no prefix
+    /// byte), RFC 8031 §3.1.
+    #[must_use]
+    pub const fn public_len(self) -> usize {
+        match self {
+            Self::X25519 => 32,
+            Self::Ecp256 => 64,
+            Self::Ecp384 => 96,
+            Self::Ecp521 => 132,
+            Self::Modp2048 => 256,
+            Self::Modp3072 => 384,
+            Self::Modp4096 => 512,
+        }
+    }
+
+    /// Length of the private value. MODP exponents have twice the strength of the group (RFC 3526 §8) and to spare.
+    #[must_use]
+    pub const fn private_len(self) -> usize {
+        match self {
+            Self::X25519 | Self::Ecp256 => 32,
+            Self::Ecp384 => 48,
+            Self::Ecp521 => 66,
+            Self::Modp2048 => 40,
+            Self::Modp3072 => 48,
+            Self::Modp4096 => 56,
+        }
+    }
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X25519 => "x25519",
+            Self::Ecp256 => "ecp256",
+            Self::Ecp384 => "ecp384",
+            Self::Ecp521 => "ecp521",
+            Self::Modp2048 => "modp2048",
+            Self::Modp3072 => "modp3072",
+            Self::Modp4096 => "modp4096",
+        }
+    }
+}

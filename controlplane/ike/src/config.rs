@@ -1,0 +1,183 @@
+//! What an endpoint is told once, at its birth.
+
+use crate::algorithm::{EspProposal, IkeProposal};
+use crate::identity::Identity;
+pub use crate::identity::IdentityPolicy;
+use core::net::SocketAddr;
+use core::time::Duration;
+use sipsec_net::dp::Selector;
+use sipsec_net::{Fingerprint, SecretBytes};
+
+/// Longest pre-shared key, in bytes.
+pub const PSK_MAX: usize = 256;
+
+/// Which side sends IKE_SA_INIT: the active one of SDP (RFC 6193 §4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Initiator,
+    Responder,
+}
+
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    pub role: Role,
+    /// The address and port from which IKE is sent, as the network sees it (NAT detection, RFC 7296 §2.23).
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// Report a NAT in front of us even if there is none, so that the peer encapsulates ESP in UDP: only the
+    /// signalled 5-tuple is admitted by the carrier.
+    pub force_encap: bool,
+    pub local_id: Identity,
+    pub remote_id: IdentityPolicy,
+    pub auth: AuthConfig,
+    pub peer_fingerprints: FingerprintPolicy,
+    /// In order of preference.
+    pub ike_proposals: Vec<IkeProposal>,
+    pub esp_proposals: Vec<EspProposal>,
+    /// At most [`sipsec_net::dp::SELECTORS_MAX`] each.
+    pub ts_local: Vec<Selector>,
+    pub ts_remote: Vec<Selector>,
+    pub dpd: Dpd,
+    pub retransmit: Retransmit,
+    pub ike_lifetime: Lifetime,
+    pub child_lifetime: Lifetime,
+    /// Largest UDP payload of a fragment without the marker (RFC 7383 §2.5.1); `None` turns fragmentation off.
+    pub fragment_bytes_max: Option<usize>,
+    /// Half-open SAs beyond this make us ask for a cookie (RFC 7296 §2.6). At [`HALF_OPEN_MAX`] new ones are ignored.
+    pub cookie_threshold: usize,
+    /// A half-open SA that says nothing for this long is forgotten.
+    pub half_open_age_max: Duration,
+    /// How long the inbound half of a replaced CHILD_SA stays for packets still under way.
+    pub linger: Duration,
+    /// Emits [`crate::Event::KeyLog`]: every key of this endpoint in clear. For captures in a lab, never elsewhere.
+    pub lab_key_log: bool,
+}
+
+/// Most half-open SAs of one endpoint: one peer, one call, so more than one is already odd.
+pub const HALF_OPEN_MAX: usize = 4;
+
+impl EndpointConfig {
+    /// Everything else at its default.
+    #[must_use]
+    pub fn new(
+        role: Role,
+        local: SocketAddr,
+        remote: SocketAddr,
+        local_id: Identity,
+        remote_id: IdentityPolicy,
+        auth: AuthConfig,
+    ) -> Self {
+        Self {
+            role,
+            local,
+            remote,
+            force_encap: true,
+            local_id,
+            remote_id,
+            auth,
+            peer_fingerprints: FingerprintPolicy::default(),
+            ike_proposals: IkeProposal::defaults(),
+            esp_proposals: EspProposal::defaults(),
+            ts_local: vec![Selector::ANY_V4],
+            ts_remote: vec![Selector::ANY_V4],
+            dpd: Dpd::default(),
+            retransmit: Retransmit::default(),
+            ike_lifetime: Lifetime::IKE,
+            child_lifetime: Lifetime::CHILD,
+            fragment_bytes_max: Some(1200),
+            cookie_threshold: 2,
+            half_open_age_max: Duration::from_secs(15),
+            linger: Duration::from_secs(3),
+            lab_key_log: false,
+        }
+    }
+}
+
+/// How both sides prove who they are.
+#[derive(Clone, Debug)]
+pub enum AuthConfig {
+    Psk { key: SecretBytes<PSK_MAX> },
+}
+
+/// What SDP said of the peer's key. Checked in addition to authentication (RFC 6193 §7), never instead of it.
+#[derive(Clone, Debug, Default)]
+pub struct FingerprintPolicy {
+    /// All of the peer's `a=fingerprint` (or, for a pre-shared key, `a=psk-fingerprint`) values.
+    pub expected: Vec<Fingerprint>,
+    /// Without any, fail. (RFC 6193 §8.2: with a pre-shared key none need be exchanged.)
+    pub required: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DpdMode {
+    Off,
+    /// Asks only after `interval` without a sign of life (RFC 7296 §2.4).
+    OnDemand,
+    /// Asks every `interval`, whatever else is seen.
+    Periodic,
+}
+
+/// Dead peer detection. An unanswered question is retransmitted by [`Retransmit`]; when that gives up, the peer is dead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dpd {
+    pub mode: DpdMode,
+    pub interval: Duration,
+}
+
+impl Default for Dpd {
+    fn default() -> Self {
+        Self { mode: DpdMode::OnDemand, interval: Duration::from_secs(10) }
+    }
+}
+
+/// Back-off of requests (RFC 7296 §2.4: times are a local matter, and SHOULD grow exponentially).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retransmit {
+    pub first: Duration,
+    /// Each wait is this many percent of the one before.
+    pub growth_percent: u32,
+    pub wait_max: Duration,
+    /// Transmissions in all, the first included.
+    pub tries_max: u32,
+}
+
+impl Default for Retransmit {
+    /// 0.5, 0.9, 1.6, 2.9, 5 s …: gives up after about 16 s, about as long as a call may wait for its tunnel.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            growth_percent: 180,
+            wait_max: Duration::from_secs(5),
+            tries_max: 6,
+        }
+    }
+}
+
+/// Life of an SA. Soft: we rekey. Hard: it ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lifetime {
+    pub soft: Duration,
+    pub hard: Duration,
+    /// The soft limit is moved earlier by up to this share, so that both sides seldom rekey at once (RFC 7296 §2.8.1).
+    pub jitter_percent: u32,
+    /// Bytes of ESP, counted by the dataplane; 0 for no limit. Not used for an IKE SA.
+    pub soft_bytes_max: u64,
+    pub hard_bytes_max: u64,
+}
+
+impl Lifetime {
+    pub const IKE: Self = Self {
+        soft: Duration::from_secs(14_400),
+        hard: Duration::from_secs(15_840),
+        jitter_percent: 10,
+        soft_bytes_max: 0,
+        hard_bytes_max: 0,
+    };
+    pub const CHILD: Self = Self {
+        soft: Duration::from_secs(3_600),
+        hard: Duration::from_secs(3_960),
+        jitter_percent: 10,
+        soft_bytes_max: 0,
+        hard_bytes_max: 0,
+    };
+}

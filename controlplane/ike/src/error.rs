@@ -1,0 +1,172 @@
+//! Why an endpoint failed or ended. Says whose fault it is and, where it helps, both sides' values; never a secret.
+
+use crate::algorithm::DhGroup;
+use crate::identity::Identity;
+use core::fmt;
+use core::time::Duration;
+use sipsec_net::Fingerprint;
+
+/// Who found the fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Party {
+    Us,
+    Peer,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum IkeError {
+    /// No suite suits both. `theirs` is what the peer offered, when it was the peer's offer.
+    NoProposalChosen { by: Party, ours: String, theirs: String },
+    /// The peer wants a key exchange group that we did not offer or have tried already.
+    GroupRefused { ours: DhGroup, wanted: u16 },
+    /// The AUTH payload did not verify: mostly a different pre-shared key.
+    AuthenticationFailed { by: Party },
+    /// The proof holds, but for somebody else.
+    IdentityMismatch { expected: Identity, got: Identity },
+    /// The peer uses another authentication method than agreed.
+    AuthMethodMismatch { method: u8 },
+    /// The key used in IKE is not the one announced in SDP (RFC 6193 §7).
+    FingerprintMismatch { expected: Vec<Fingerprint>, got: Fingerprint },
+    /// The pre-shared key announced in SDP is not ours. Found before anything is sent.
+    PskFingerprintMismatch { expected: Vec<Fingerprint>, ours: Fingerprint },
+    /// The policy requires a fingerprint and SDP had none that we verify.
+    FingerprintMissing,
+    /// No traffic selectors suit both.
+    TsUnacceptable { by: Party },
+    /// A payload that we must understand and do not (RFC 7296 §2.5).
+    UnsupportedCriticalPayload { payload: u8 },
+    /// The peer's message breaks the protocol.
+    ProtocolViolation(Violation),
+    /// The peer answered with an error that has no name of its own here.
+    PeerNotify { notify: u16 },
+    /// No answer to a request.
+    NoResponse { exchange: &'static str, transmissions: u32, waited: Duration },
+    /// The peer asks for cookies or groups without end.
+    TooManyRestarts { restarts: u32 },
+    /// The peer's key exchange value is not of its group (RFC 5903 §9, RFC 8031 §5).
+    BadKeyExchange { group: DhGroup },
+    /// The peer answered IKE_AUTH without a CHILD_SA.
+    NoChildSa { notify: u16 },
+    /// The dataplane refused the SAs.
+    InstallRejected,
+    /// The profile asks for something that cannot be done.
+    BadConfig(BadConfig),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Violation {
+    /// A payload that must be there is missing.
+    MissingPayload(&'static str),
+    /// A payload or message that does not parse.
+    Malformed(&'static str),
+    /// A value that was not among those offered.
+    NotOffered(&'static str),
+    BadNonceLength(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadConfig {
+    NoIkeProposal,
+    NoEspProposal,
+    NoTrafficSelectors,
+    TooManyTrafficSelectors,
+    FragmentTooSmall,
+    EmptyPsk,
+}
+
+/// Why an SA ended without fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseCause {
+    /// No data for the idle time.
+    Idle,
+    /// The SIP call ended.
+    CallEnded,
+    /// An operator asked.
+    Admin,
+    Shutdown,
+    /// The call's deadline passed before the tunnel was up.
+    Deadline,
+    /// The peer sent DELETE for the IKE SA.
+    PeerDeleted,
+    /// Its last CHILD_SA went.
+    NoChild,
+    /// A hard limit was reached before a rekey succeeded.
+    HardLimit,
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Us => "we",
+            Self::Peer => "the peer",
+        })
+    }
+}
+
+impl fmt::Display for IkeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProposalChosen { by, ours, theirs } if theirs.is_empty() => {
+                write!(f, "no proposal chosen ({by} refused); ours: {ours}")
+            }
+            Self::NoProposalChosen { by, ours, theirs } => {
+                write!(f, "no proposal chosen ({by} refused); ours: {ours}; theirs: {theirs}")
+            }
+            Self::GroupRefused { ours, wanted } => {
+                write!(f, "key exchange group {} refused, the peer wants group {wanted}", ours.name())
+            }
+            Self::AuthenticationFailed { by: Party::Us } => {
+                f.write_str("the peer's authentication does not verify: different pre-shared keys?")
+            }
+            Self::AuthenticationFailed { by: Party::Peer } => {
+                f.write_str("the peer does not accept our authentication: different key or identity?")
+            }
+            Self::IdentityMismatch { expected, got } => {
+                write!(f, "the peer is {got}, expected {expected}")
+            }
+            Self::AuthMethodMismatch { method } => {
+                write!(f, "the peer used authentication method {method}, which was not agreed")
+            }
+            Self::FingerprintMismatch { expected, got } => {
+                write!(f, "the peer's key is {got}, SDP announced {expected:?}")
+            }
+            Self::PskFingerprintMismatch { expected, ours } => {
+                write!(f, "different pre-shared keys: ours is {ours}, SDP announced {expected:?}")
+            }
+            Self::FingerprintMissing => f.write_str("SDP announced no fingerprint that we verify"),
+            Self::TsUnacceptable { by } => write!(f, "traffic selectors do not overlap ({by} refused)"),
+            Self::UnsupportedCriticalPayload { payload } => {
+                write!(f, "critical payload {payload} is not supported")
+            }
+            Self::ProtocolViolation(v) => write!(f, "protocol violation: {v:?}"),
+            Self::PeerNotify { notify } => write!(f, "the peer reported error {notify}"),
+            Self::NoResponse { exchange, transmissions, waited } => {
+                write!(f, "no answer to {exchange}: sent {transmissions} times in {waited:.1?}")
+            }
+            Self::TooManyRestarts { restarts } => write!(f, "IKE_SA_INIT restarted {restarts} times"),
+            Self::BadKeyExchange { group } => write!(f, "the peer's {} value is invalid", group.name()),
+            Self::NoChildSa { notify } => {
+                write!(f, "the peer authenticated but refused the CHILD_SA (notify {notify})")
+            }
+            Self::InstallRejected => f.write_str("the dataplane refused the SA"),
+            Self::BadConfig(b) => write!(f, "configuration: {b:?}"),
+        }
+    }
+}
+
+impl std::error::Error for IkeError {}
+
+impl fmt::Display for CloseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "idle",
+            Self::CallEnded => "call ended",
+            Self::Admin => "cleared by the operator",
+            Self::Shutdown => "shutdown",
+            Self::Deadline => "negotiation deadline",
+            Self::PeerDeleted => "deleted by the peer",
+            Self::NoChild => "no CHILD_SA left",
+            Self::HardLimit => "hard lifetime",
+        })
+    }
+}

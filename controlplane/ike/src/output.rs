@@ -1,0 +1,121 @@
+//! What an endpoint wants done and what it has to say.
+
+use crate::compute::{Job, JobId};
+use crate::error::{CloseCause, IkeError};
+use crate::identity::Identity;
+use crate::keylog::KeyLogEntry;
+use sipsec_net::dp::{EspCipher, KEYMAT_MAX, Selectors};
+use sipsec_net::{Fingerprint, SecretBytes, Spi};
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "keys stay inline: a box would leave copies on the heap to wipe"
+)]
+pub enum Output {
+    /// An IKE message for the peer, without the non-ESP marker.
+    Transmit(Vec<u8>),
+    /// Run it off the loop and give the outcome to [`crate::Endpoint::handle_compute`].
+    Compute(JobId, Job),
+    Event(Event),
+}
+
+/// A CHILD_SA of one endpoint; never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ChildId(pub u32);
+
+#[derive(Debug)]
+pub enum Event {
+    /// Both proofs hold. Comes before the first [`Event::ChildSaUp`].
+    Authenticated(PeerAuthenticated, FingerprintMatched),
+    /// Install both SAs and bind the tunnel, then call [`crate::Endpoint::handle_child_installed`]: the responder's
+    /// answer waits for it, since the initiator may send ESP as soon as it has that answer.
+    ChildSaUp { child: ChildId, inbound: ChildSaKeys, outbound: ChildSaKeys },
+    /// A rekey: install both SAs of `child` beside those of `old`, bind the tunnel to the new outbound SA at once if
+    /// `bind` (RFC 7296 §2.8: the initiator of a rekey may send on the new SA, its responder waits for the peer),
+    /// then call [`crate::Endpoint::handle_child_installed`].
+    ChildSaReplaced { old: ChildId, child: ChildId, inbound: ChildSaKeys, outbound: ChildSaKeys, bind: bool },
+    /// The peer is on the new SA: bind the tunnel to the outbound SA of `child`, then call
+    /// [`crate::Endpoint::handle_child_installed`].
+    ChildSaBind { child: ChildId },
+    /// Remove both SAs of `child`.
+    ChildSaDown { child: ChildId, cause: ChildDownCause },
+    /// The end, before or after the SA was up; every child is down with it.
+    Failed(IkeError),
+    /// The end, as asked by us or the peer; every child is down with it.
+    Closed(CloseCause),
+    /// Only with [`crate::EndpointConfig::lab_key_log`].
+    KeyLog(KeyLogEntry),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChildDownCause {
+    /// Its successor carries the traffic.
+    Replaced,
+    /// The peer deleted it.
+    PeerDeleted,
+    /// Its hard limit was reached before a rekey succeeded.
+    HardLimit,
+    /// It was never used: a crossing rekey won, or the dataplane refused it.
+    Abandoned,
+}
+
+/// One direction of a CHILD_SA.
+#[derive(Clone, Debug)]
+pub struct ChildSaKeys {
+    pub spi: Spi,
+    pub cipher: EspCipher,
+    /// Key ‖ salt.
+    pub keymat: SecretBytes<KEYMAT_MAX>,
+    pub esn: bool,
+    pub selectors: Selectors,
+    /// From [`crate::EndpointConfig::child_lifetime`]; 0 for none.
+    pub soft_bytes_max: u64,
+    pub hard_bytes_max: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthMethod {
+    /// RFC 7296 §2.15, method 2.
+    Psk,
+}
+
+/// The peer's AUTH payload was verified and its identity is the one asked for. Only this crate makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerAuthenticated {
+    id: Identity,
+    method: AuthMethod,
+}
+
+impl PeerAuthenticated {
+    #[must_use]
+    pub fn id(&self) -> &Identity {
+        &self.id
+    }
+
+    #[must_use]
+    pub const fn method(&self) -> AuthMethod {
+        self.method
+    }
+}
+
+/// What the key that was used for authentication has to do with SDP. Only this crate makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FingerprintMatched {
+    basis: FingerprintBasis,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FingerprintBasis {
+    /// The pre-shared key is the one whose fingerprint was in SDP (RFC 6193 §8.2).
+    PskFingerprint(Fingerprint),
+    /// RFC 6193 §8.2: with a pre-shared key no fingerprint need be exchanged, and the policy required none.
+    PskNotExchanged,
+}
+
+impl FingerprintMatched {
+    #[must_use]
+    pub const fn basis(&self) -> FingerprintBasis {
+        self.basis
+    }
+}

@@ -1,0 +1,107 @@
+//! What `show crypto session` shows.
+
+use crate::algorithm::{EspSuite, IkeSuite};
+use crate::config::Role;
+use crate::identity::Identity;
+use crate::output::{AuthMethod, ChildId, FingerprintBasis};
+use core::net::SocketAddr;
+use sipsec_net::dp::Selectors;
+use sipsec_net::{Instant, Spi};
+
+#[derive(Clone, Debug)]
+pub struct SaView {
+    pub role: Role,
+    pub state: StateName,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub spi_i: u64,
+    pub spi_r: u64,
+    pub suite: Option<IkeSuite>,
+    pub local_id: Identity,
+    pub remote_id: Option<Identity>,
+    pub auth: Option<AuthMethod>,
+    pub fingerprint: Option<FingerprintBasis>,
+    pub nat: NatView,
+    pub fragmentation: bool,
+    pub established_at: Option<Instant>,
+    pub rekey_at: Option<Instant>,
+    pub expires_at: Option<Instant>,
+    pub last_heard: Option<Instant>,
+    pub children: Vec<ChildView>,
+    pub counters: Counters,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateName {
+    Idle,
+    KeyGen,
+    InitSent,
+    Agreeing,
+    AuthSent,
+    Listening,
+    HalfOpen,
+    Established,
+    Closing,
+    Closed,
+}
+
+/// RFC 7296 §2.23.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NatView {
+    pub supported: bool,
+    /// Our source was seen differently by the peer (or the peer forces encapsulation).
+    pub local: bool,
+    /// The peer's source is not what it believes (or it forces encapsulation).
+    pub remote: bool,
+    pub force_encap: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ChildView {
+    pub child: ChildId,
+    pub spi_in: Spi,
+    pub spi_out: Spi,
+    pub suite: EspSuite,
+    pub selectors: Selectors,
+    pub established_at: Instant,
+    pub rekey_at: Instant,
+    pub expires_at: Instant,
+    /// Replaced, waiting for late packets or for the peer's DELETE.
+    pub retired: bool,
+}
+
+/// Every message that comes ends in exactly one of `requests_in`, `responses_in`, `fragments_in`, `duplicates_in` or a
+/// `dropped_…`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    pub requests_out: u64,
+    pub responses_out: u64,
+    pub retransmits_out: u64,
+    pub requests_in: u64,
+    pub responses_in: u64,
+    pub fragments_in: u64,
+    /// A request that was answered before: the cached response went out again.
+    pub duplicates_in: u64,
+    /// Not an IKEv2 message, or of a length other than it says.
+    pub dropped_malformed: u64,
+    /// IKEv1.
+    pub dropped_version: u64,
+    /// SPIs that are not of this endpoint.
+    pub dropped_spi: u64,
+    /// Message ID outside the window.
+    pub dropped_window: u64,
+    /// The integrity check failed.
+    pub dropped_integrity: u64,
+    /// An error in clear where only a protected message may decide (RFC 7296 §2.21.1).
+    pub dropped_clear_text: u64,
+    /// Does not fit the state we are in.
+    pub dropped_state: u64,
+    /// Half-open table or reassembly buffer full.
+    pub dropped_full: u64,
+    pub cookies_sent: u64,
+    pub cookies_accepted: u64,
+    pub rekeys_child: u64,
+    pub rekeys_ike: u64,
+    pub rekey_collisions: u64,
+    pub dpd_sent: u64,
+}

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use sipsec_bench::lab::carrier::Knobs;
+use sipsec_bench::lab::carrier::{Algorithm, Knobs};
 use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
 use sipsec_bench::lab::topology::Options;
 use sipsec_bench::lab::world::{Places, World};
@@ -40,7 +40,14 @@ enum Command {
         list: bool,
     },
     /// Network, carrier and, if they are built, both gateways, until Ctrl-C.
-    Up,
+    Up {
+        /// The carrier knows MD5 digests only.
+        #[arg(long)]
+        md5_only: bool,
+        /// The carrier asks for credentials with every INVITE (407).
+        #[arg(long)]
+        authenticate_invite: bool,
+    },
     /// Removes what killed labs left behind.
     Clean,
     /// Says what this machine lacks.
@@ -82,10 +89,14 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Up => {
+        Command::Up { md5_only, authenticate_invite } => {
             needs::check(None)?;
             interrupt::listen()?;
-            up(places)?;
+            let mut knobs = Knobs { authenticate_invite, ..Knobs::default() };
+            if md5_only {
+                knobs.algorithms = vec![Algorithm::Md5];
+            }
+            up(places, knobs)?;
         }
         Command::Clean => {
             for name in netns::clean()? {
@@ -100,9 +111,9 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(places: Places) -> Result<(), LabError> {
+fn up(places: Places, knobs: Knobs) -> Result<(), LabError> {
     let built = places.programs.absent().is_empty();
-    let mut world = World::up(places, Options::default(), Knobs::default())?;
+    let mut world = World::up(places, Options::default(), knobs)?;
     if built {
         world.start_gateways()?;
     } else {

@@ -1,5 +1,6 @@
 //! Who the carrier serves, and how it misbehaves on demand.
 
+use super::digest::Algorithm;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -47,6 +48,10 @@ pub struct Knobs {
     pub authenticate_register: bool,
     /// 407 for INVITE without credentials.
     pub authenticate_invite: bool,
+    /// What the challenges offer, in this order; RFC 8760 §2.3: the client takes the topmost it knows.
+    pub algorithms: Vec<Algorithm>,
+    /// A nonce is stale after this.
+    pub nonce_lifetime: Duration,
     /// 423 below it (RFC 3261 §10.3 step 7).
     pub expires_min_s: u32,
     /// Registrations are shortened to it.
@@ -63,6 +68,8 @@ impl Default for Knobs {
         Self {
             authenticate_register: true,
             authenticate_invite: false,
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            nonce_lifetime: Duration::from_secs(300),
             expires_min_s: 60,
             expires_max_s: 3600,
             require_route: true,

@@ -1,7 +1,7 @@
 //! The carrier without its socket: datagrams and time in, datagrams and a trace out.
 
 use super::biller::Biller;
-use super::config::{Config, T64};
+use super::config::{Config, Knobs, T64};
 use super::digest::Authenticator;
 use super::location::Location;
 use super::message::{Message, ParseError, param, response_address};
@@ -55,7 +55,11 @@ impl Carrier {
     #[must_use]
     pub fn new(config: Config, entropy: Box<dyn Entropy>) -> Self {
         Self {
-            authenticator: Authenticator::new(&config.domain),
+            authenticator: Authenticator::new(
+                &config.domain,
+                config.knobs.algorithms.clone(),
+                config.knobs.nonce_lifetime,
+            ),
             location: Location::default(),
             biller: Biller::default(),
             transactions: Transactions::default(),
@@ -67,12 +71,10 @@ impl Carrier {
         }
     }
 
-    pub fn config_mut(&mut self) -> &mut Config {
-        &mut self.config
-    }
-
-    pub fn authenticator_mut(&mut self) -> &mut Authenticator {
-        &mut self.authenticator
+    pub fn set_knobs(&mut self, change: impl FnOnce(&mut Knobs)) {
+        let knobs = &mut self.config.knobs;
+        change(knobs);
+        self.authenticator.set(knobs.algorithms.clone(), knobs.nonce_lifetime);
     }
 
     #[must_use]

@@ -57,20 +57,20 @@ struct Nonce {
 pub struct Authenticator {
     realm: String,
     nonces: HashMap<String, Nonce>,
-    pub nonce_lifetime: Duration,
-    /// In the order of the challenges; RFC 8760 §2.3: the client takes the topmost it knows.
-    pub algorithms: Vec<Algorithm>,
+    nonce_lifetime: Duration,
+    algorithms: Vec<Algorithm>,
 }
 
 impl Authenticator {
     #[must_use]
-    pub fn new(realm: &str) -> Self {
-        Self {
-            realm: realm.to_owned(),
-            nonces: HashMap::new(),
-            nonce_lifetime: Duration::from_secs(300),
-            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
-        }
+    pub fn new(realm: &str, algorithms: Vec<Algorithm>, nonce_lifetime: Duration) -> Self {
+        Self { realm: realm.to_owned(), nonces: HashMap::new(), nonce_lifetime, algorithms }
+    }
+
+    /// Nonces given out stay good for as long as the new lifetime says.
+    pub fn set(&mut self, algorithms: Vec<Algorithm>, nonce_lifetime: Duration) {
+        self.algorithms = algorithms;
+        self.nonce_lifetime = nonce_lifetime;
     }
 
     /// Values of WWW-Authenticate or Proxy-Authenticate, one for each algorithm.
@@ -172,6 +172,11 @@ mod tests {
     use sipsec_net::entropy::TestEntropy;
 
     const T0: Instant = Instant::from_nanos(1_000_000_000);
+    const LIFETIME: Duration = Duration::from_secs(300);
+
+    fn both(realm: &str) -> Authenticator {
+        Authenticator::new(realm, vec![Algorithm::Sha256, Algorithm::Md5], LIFETIME)
+    }
 
     struct Client {
         nonce: String,
@@ -212,7 +217,7 @@ mod tests {
         ] {
             let nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
             let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
-            let mut auth = Authenticator::new("http-auth@example.org");
+            let mut auth = both("http-auth@example.org");
             auth.nonces.insert(nonce.into(), Nonce { issued: T0, count: 0 });
             let value = format!(
                 "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn both_algorithms_are_offered_and_the_count_must_rise() {
-        let mut auth = Authenticator::new("carrier.example");
+        let mut auth = both("carrier.example");
         assert_eq!(auth.verify(T0, None, "REGISTER", password), Err(Refusal::Absent));
         let (mut client, text) = issue(&mut auth, Refusal::Absent);
         assert!(
@@ -242,8 +247,7 @@ mod tests {
 
     #[test]
     fn wrong_passwords_methods_and_algorithms_are_forged() {
-        let mut auth = Authenticator::new("carrier.example");
-        auth.algorithms = vec![Algorithm::Sha256];
+        let mut auth = Authenticator::new("carrier.example", vec![Algorithm::Sha256], LIFETIME);
         let (mut client, _) = issue(&mut auth, Refusal::Absent);
         let wrong = client.answer(Algorithm::Sha256, "guess", "REGISTER");
         assert_eq!(auth.verify(T0, Some(&wrong), "REGISTER", password), Err(Refusal::Forged));
@@ -257,9 +261,9 @@ mod tests {
 
     #[test]
     fn an_old_nonce_is_stale_and_the_next_challenge_says_so() {
-        let mut auth = Authenticator::new("carrier.example");
+        let mut auth = both("carrier.example");
         let (mut client, _) = issue(&mut auth, Refusal::Absent);
-        let late = T0 + auth.nonce_lifetime + Duration::from_secs(1);
+        let late = T0 + LIFETIME + Duration::from_secs(1);
         let value = client.answer(Algorithm::Sha256, "secret", "REGISTER");
         assert_eq!(auth.verify(late, Some(&value), "REGISTER", password), Err(Refusal::Stale));
         let (_, text) = issue(&mut auth, Refusal::Stale);

@@ -19,5 +19,6 @@ pub mod trace;
 mod transaction;
 
 pub use config::{Account, Config, Knobs, NumberKnobs, Reject};
+pub use digest::Algorithm;
 pub use server::Server;
 pub use trace::Hop;

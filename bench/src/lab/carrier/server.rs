@@ -75,7 +75,7 @@ impl Server {
     }
 
     pub fn set_knobs(&self, change: impl FnOnce(&mut Knobs)) {
-        change(&mut self.lock().config_mut().knobs);
+        self.lock().set_knobs(change);
     }
 
     /// Numbers with a live registration.

@@ -261,16 +261,16 @@ fn an_answer_that_crosses_the_cancel_reaches_the_caller() {
 #[test]
 fn knobs_refuse_and_hold_calls() {
     let mut lab = Lab::new(Knobs::default());
-    let knobs = &mut lab.carrier.config_mut().knobs.numbers;
     let reject = Reject { status: 503, reason: "Service Unavailable".into(), retry_after_s: Some(7) };
-    knobs.insert(CALLED.into(), NumberKnobs { reject: Some(reject), ..NumberKnobs::default() });
+    let refuse = NumberKnobs { reject: Some(reject), ..NumberKnobs::default() };
+    lab.carrier.set_knobs(|k| drop(k.numbers.insert(CALLED.into(), refuse)));
     let out = lab.send(lab.a, &invite(lab.a, ""));
     assert_eq!((out.len(), out[0].1.status(), out[0].1.header("Retry-After")), (1, Some(503), Some("7")));
 
     let mut lab = Lab::new(Knobs::default());
     let delay = Duration::from_secs(3);
-    let knobs = &mut lab.carrier.config_mut().knobs.numbers;
-    knobs.insert(CALLED.into(), NumberKnobs { reject: None, delay });
+    let hold = NumberKnobs { reject: None, delay };
+    lab.carrier.set_knobs(|k| drop(k.numbers.insert(CALLED.into(), hold.clone())));
     let out = lab.send(lab.a, &invite(lab.a, ""));
     assert_eq!((out.len(), out[0].1.status()), (1, Some(100)));
     assert_eq!(lab.carrier.poll_timeout(), Some(lab.now + delay));
@@ -279,7 +279,7 @@ fn knobs_refuse_and_hold_calls() {
 
     // Given up while it was held: the called side never hears of it.
     let mut lab = Lab::new(Knobs::default());
-    lab.carrier.config_mut().knobs.numbers.insert(CALLED.into(), NumberKnobs { reject: None, delay });
+    lab.carrier.set_knobs(|k| drop(k.numbers.insert(CALLED.into(), hold)));
     lab.send(lab.a, &invite(lab.a, ""));
     let statuses: Vec<_> = lab.send(lab.a, &cancel(lab.a)).iter().filter_map(|(_, m)| m.status()).collect();
     assert_eq!(statuses, [200, 487]);
@@ -305,7 +305,7 @@ fn registrations_are_challenged_shortened_refused_and_removed() {
 
     let unknown = lab.send(a, &register(a, "0399999999", "c5", ""));
     assert_eq!(unknown[0].1.status(), Some(404));
-    lab.carrier.config_mut().knobs.authenticate_register = true;
+    lab.carrier.set_knobs(|k| k.authenticate_register = true);
     let challenged = lab.send(a, &register(a, CALLER, "c6", ""));
     assert_eq!(challenged[0].1.status(), Some(401));
     assert_eq!(challenged[0].1.all("WWW-Authenticate").count(), 2);

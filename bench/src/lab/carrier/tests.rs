@@ -338,3 +338,105 @@ fn what_belongs_nowhere_is_answered_or_counted() {
     assert!(lab.send(a, foreign).is_empty());
     assert_eq!(lab.carrier.stats().unroutable, 1);
 }
+
+mod mutated {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Flip(usize, u8),
+        Cut(usize, usize),
+        Repeat(usize, usize),
+        Put(usize, &'static str),
+    }
+
+    fn edits() -> impl Strategy<Value = Vec<Edit>> {
+        let token = prop::sample::select(vec![
+            "\r\n",
+            ",",
+            ";",
+            "<",
+            ">",
+            "\"",
+            "\\",
+            "@",
+            ":",
+            "sip:",
+            "tag=",
+            "branch=",
+            ";rport",
+            "[::1]",
+            "%00",
+            "é",
+            "99999999999999999999",
+            "\r\nRoute: <sip:198.51.100.1;lr>",
+            "\r\nMax-Forwards: 0",
+        ]);
+        let edit = prop_oneof![
+            (any::<usize>(), any::<u8>()).prop_map(|(at, b)| Edit::Flip(at, b)),
+            (any::<usize>(), 0..64_usize).prop_map(|(at, n)| Edit::Cut(at, n)),
+            (any::<usize>(), 0..64_usize).prop_map(|(at, n)| Edit::Repeat(at, n)),
+            (any::<usize>(), token).prop_map(|(at, t)| Edit::Put(at, t)),
+        ];
+        prop::collection::vec(edit, 0..5)
+    }
+
+    fn apply(text: &str, edits: &[Edit]) -> Vec<u8> {
+        let mut out = text.as_bytes().to_vec();
+        for edit in edits {
+            let len = out.len().max(1);
+            match *edit {
+                Edit::Flip(at, b) => {
+                    if let Some(x) = out.get_mut(at % len) {
+                        *x ^= b;
+                    }
+                }
+                Edit::Cut(at, n) => {
+                    let at = at % len;
+                    out.drain(at.min(out.len())..(at + n).min(out.len()));
+                }
+                Edit::Repeat(at, n) => {
+                    let at = (at % len).min(out.len());
+                    let part = out[at..(at + n).min(out.len())].to_vec();
+                    out.splice(at..at, part);
+                }
+                Edit::Put(at, t) => {
+                    let at = (at % len).min(out.len());
+                    out.splice(at..at, t.bytes());
+                }
+            }
+        }
+        out
+    }
+
+    proptest! {
+        /// Whatever comes, the carrier does not fall over, what it sends can be read, and nobody is billed without an
+        /// answer.
+        #[test]
+        fn messages_do_no_harm(changes in prop::collection::vec((0..8_usize, any::<bool>(), edits()), 1..12)) {
+            let mut lab = Lab::new(Knobs::default());
+            let arrived = lab.invite("");
+            let (a, b) = (lab.a, lab.b);
+            let texts = [
+                register(a, CALLER, "m", "Expires: 600\r\n"),
+                invite(a, "P-Preferred-Identity: <sip:0388881001@carrier.example>\r\n").replace("z9hG4bKinv", "z9hG4bKm"),
+                response(&arrived, 180, "Ringing"),
+                response(&arrived, 486, "Busy Here"),
+                in_dialog("ACK", a, "ack", ROUTE),
+                in_dialog("BYE", a, "bye", ROUTE),
+                cancel(a),
+                response(&arrived, 200, "OK"),
+            ];
+            for (which, from_a, edits) in changes {
+                let bytes = apply(&texts[which], &edits);
+                lab.carrier.handle_datagram(lab.now, if from_a { a } else { b }, &bytes);
+                lab.drain();
+                lab.pass(Duration::from_millis(700));
+            }
+            for call in lab.carrier.biller().calls() {
+                prop_assert_eq!(call.charge(lab.now).is_some(), call.answered_at.is_some());
+            }
+        }
+    }
+}

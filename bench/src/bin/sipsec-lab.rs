@@ -6,7 +6,7 @@ use sipsec_bench::lab::carrier::{Algorithm, Knobs};
 use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
 use sipsec_bench::lab::topology::Options;
 use sipsec_bench::lab::world::{Places, World};
-use sipsec_bench::lab::{LabError, demo, interrupt, needs, netns};
+use sipsec_bench::lab::{LabError, demo, interrupt, measure, needs, netns};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,6 +38,16 @@ enum Command {
         /// Only list them.
         #[arg(long)]
         list: bool,
+    },
+    /// Time from the first packet's departure to its arrival, over fresh calls.
+    MeasureTrigger {
+        #[arg(long, default_value_t = 100)]
+        calls: u32,
+    },
+    /// iperf3 through both gateways at a rate that only the machine limits.
+    MeasureThroughput {
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
     },
     /// Network, carrier and, if they are built, both gateways, until Ctrl-C.
     Up {
@@ -88,6 +98,16 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
                 eprintln!("{failures} of the end-to-end tests failed");
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Command::MeasureTrigger { calls } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            measure::trigger(places, calls)?;
+        }
+        Command::MeasureThroughput { seconds } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            measure::throughput(places, seconds)?;
         }
         Command::Up { md5_only, authenticate_invite } => {
             needs::check(None)?;

@@ -7,6 +7,7 @@ pub mod error;
 pub mod gateway;
 pub mod interrupt;
 pub mod ladder;
+pub mod measure;
 pub mod needs;
 pub mod netns;
 pub mod observe;

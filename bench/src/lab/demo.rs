@@ -35,13 +35,16 @@ pub fn demo(places: Places, keep: bool) -> Result<(), LabError> {
     title(color, "network namespaces, carrier and gateways");
     let mut world = World::up(places, Options::default(), Knobs::default())?;
     let result = show(&mut world, color);
-    if keep || result.is_err() {
-        for dir in world.keep_logs() {
-            println!("logs and profile: {}", dir.display());
-        }
+    let failed = result.as_ref().is_err_and(|e| !matches!(e, LabError::Interrupted));
+    if failed {
+        println!("{}", logs(&world));
     }
+    let kept = if keep || failed { world.keep_logs() } else { Vec::new() };
     drop(world);
-    println!("everything that was made is gone");
+    for dir in &kept {
+        println!("kept for reading: {}", dir.display());
+    }
+    println!("the namespaces, the devices and the processes are gone");
     result
 }
 

@@ -369,3 +369,6 @@ pub enum PuntRefused {
     Full,
     TooLong,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+use super::*;
+use crate::steer::SteerError;
+use sipsec_abi::{ControlSide, Listener};
+use sipsec_net::dp::TunnelSpec;
+use sipsec_net::{IpPrefix, TunnelId};
+
+/// Steering into nowhere: what it is told is checked in `steer`.
+struct Nowhere;
+
+impl Steer for Nowhere {
+    fn media_open(&mut self, _: SocketAddr, _: TunnelId) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn media_close(&mut self, _: MediaPort) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn prefix_add(&mut self, _: IpPrefix, _: TunnelId) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
+        Ok(())
+    }
+}
+
+/// A pipeline that knows tunnels alone.
+#[derive(Default)]
+struct Tunnels {
+    live: Vec<TunnelId>,
+    applied: usize,
+    ike: Vec<(MediaPort, Vec<u8>)>,
+}
+
+impl Target for Tunnels {
+    fn apply(&mut self, _: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
+        let mut live = self.live.clone();
+        for (op, i) in ops.iter().zip(0..) {
+            match op {
+                Op::TunnelAdd(t) if live.contains(&t.tunnel) => {
+                    return Err((i, RejectReason::DuplicateTunnel));
+                }
+                Op::TunnelAdd(t) => live.push(t.tunnel),
+                _ => return Err((i, RejectReason::UnknownTunnel)),
+            }
+        }
+        self.applied += 1;
+        self.live = live;
+        Ok(())
+    }
+    fn snapshot(&mut self, event: &mut dyn FnMut(Event)) {
+        for &tunnel in &self.live {
+            event(Event::SnapshotTunnel { tunnel, outbound: None });
+        }
+    }
+    fn send_ike(&mut self, _: Instant, port: MediaPort, _: SocketAddr, message: &[u8]) {
+        self.ike.push((port, message.to_vec()));
+    }
+}
+
+fn add(tunnel: u32) -> Op {
+    Op::TunnelAdd(TunnelSpec {
+        tunnel: TunnelId(tunnel),
+        inner_mtu: 1400,
+        mss_clamp: true,
+        trigger_packets_max: 1,
+        trigger_bytes_max: 1,
+        trigger_age_ms_max: 1,
+    })
+}
+
+/// Both ends of a connection, over a real socket in a temporary directory.
+fn connect(name: &str) -> (Listener, ControlSide, Link, Connection) {
+    let path = std::env::temp_dir().join(format!("sipsec-peer-{name}-{}", std::process::id()));
+    let mut listener = Listener::bind(&path, "test", &[]).expect("bind");
+    let client = std::thread::spawn(move || ControlSide::connect(&path, "test"));
+    let side = loop {
+        let mut fds = [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).expect("poll");
+        if let Some(side) = listener.accept(false).expect("welcome") {
+            break side;
+        }
+    };
+    let (link, connection) = Link::new(side, 0);
+    (listener, client.join().expect("no panic").expect("connected"), link, connection)
+}
+
+#[test]
+fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
+    let (_listener, mut control, link, _connection) = connect("once");
+    let (mut peer, mut tunnels) = (Peer::new(Nowhere), Tunnels::default());
+    peer.attach(link);
+    let turn = |peer: &mut Peer<Nowhere>, tunnels: &mut Tunnels| {
+        while peer.turn(Instant::ZERO, tunnels) > 0 {}
+    };
+    control.push(TxnId(1), &[add(1), add(2)]).expect("room");
+    control.push(TxnId(2), &[add(3), add(1)]).expect("room");
+    control.push(TxnId(1), &[add(1), add(2)]).expect("room");
+    control.push(TxnId(2), &[add(3)]).expect("room");
+    control.request_snapshot().expect("room");
+    turn(&mut peer, &mut tunnels);
+    let refused = Event::Rejected { txn: TxnId(2), op: 1, reason: RejectReason::DuplicateTunnel };
+    let live = |t| Event::SnapshotTunnel { tunnel: TunnelId(t), outbound: None };
+    let events: Vec<_> = std::iter::from_fn(|| control.pop().expect("sane")).collect();
+    assert_eq!(
+        events,
+        [
+            Event::Applied(TxnId(1)),
+            refused.clone(),
+            Event::Applied(TxnId(1)),
+            refused,
+            live(1),
+            live(2),
+            Event::SnapshotEnd
+        ]
+    );
+    assert_eq!((tunnels.applied, tunnels.live.len()), (1, 2));
+    assert_eq!((peer.counts().applied, peer.counts().rejected, peer.counts().repeated), (1, 1, 2));
+    assert!(peer.prepare_sleep());
+
+    let to = "192.0.2.1:5000".parse().expect("valid");
+    control.send_ike(MediaPort(5), to, &[1, 2, 3]).expect("room");
+    assert!(!peer.prepare_sleep(), "there is something to do");
+    turn(&mut peer, &mut tunnels);
+    assert_eq!(tunnels.ike, [(MediaPort(5), vec![1, 2, 3])]);
+}
+
+#[test]
+fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
+    let (_listener, mut control, link, _connection) = connect("large");
+    let (mut peer, mut tunnels) = (Peer::new(Nowhere), Tunnels::default());
+    tunnels.live = (0..10_000).map(TunnelId).collect();
+    peer.attach(link);
+    control.request_snapshot().expect("room");
+    let mut seen = 0;
+    loop {
+        peer.turn(Instant::ZERO, &mut tunnels);
+        match control.pop().expect("sane") {
+            Some(Event::SnapshotTunnel { tunnel, .. }) => {
+                assert_eq!(tunnel, TunnelId(seen));
+                seen += 1;
+            }
+            other => {
+                assert_eq!(other, Some(Event::SnapshotEnd));
+                break;
+            }
+        }
+    }
+    assert_eq!((seen, peer.counts().events_lost), (10_000, 0));
+}
+
+#[test]
+fn without_a_control_plane_nothing_piles_up() {
+    let mut peer = Peer::new(Nowhere);
+    for _ in 0..10 {
+        peer.report(Event::SnapshotEnd);
+    }
+    assert_eq!((peer.backlog.len(), peer.turn(Instant::ZERO, &mut Tunnels::default())), (0, 0));
+    let from = "192.0.2.1:5000".parse().expect("valid");
+    assert_eq!(peer.ike_up(MediaPort(5), from, &[0; 28]), Err(PuntRefused::Full));
+    // A detach that comes late, for a connection that has been followed by another, takes nothing away.
+    let (_listener, _control, link, _connection) = connect("late");
+    peer.attach(link);
+    peer.detach(0);
+    assert!(peer.link().is_some());
+    peer.detach(1);
+    assert!(peer.link().is_none());
+}

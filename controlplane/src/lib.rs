@@ -1,4 +1,6 @@
 //! The control-plane process and the command line.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod cli;
 pub mod config;

@@ -58,6 +58,29 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     }
 }
 
+/// Where the control plane of a profile listens. Needs no more of the profile than its name: the rest may be wrong, or
+/// its secrets unreadable for who asks.
+///
+/// # Errors
+/// If the file cannot be read, is no YAML, or names no gateway.
+pub fn control_socket_of(path: &Path) -> Result<PathBuf, LoadError> {
+    let read = |error| LoadError::Read { path: path.to_owned(), error };
+    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    let file = path.display().to_string();
+    let Ok(yaml::Node::Map(entries)) = yaml::parse(&text) else {
+        return Err(LoadError::Findings(examine(&file, &text).1));
+    };
+    let word = |key: &str| match entries.iter().find(|(k, _)| k == key) {
+        Some((_, yaml::Node::Str(s))) => Some(s.as_str()),
+        _ => None,
+    };
+    match (word("runtime_dir"), word("gateway")) {
+        (Some(dir), _) => Ok(profile::control_socket(Path::new(dir))),
+        (None, Some(gateway)) => Ok(profile::control_socket(&Path::new(RUNTIME_ROOT).join(gateway))),
+        (None, None) => Err(LoadError::Findings(examine(&file, &text).1)),
+    }
+}
+
 /// Everything there is to say about a profile's text. The profile is there if its values could be read, even if errors
 /// between them were found.
 #[must_use]

@@ -1,0 +1,261 @@
+//! What the API says, word for word: the types of its JSON. Changing a field's meaning or removing one is a new schema.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// Version of everything below.
+pub const SCHEMA: &str = "sipsec/1";
+
+/// Every answer of a GET.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer<T> {
+    pub schema: String,
+    pub gateway: String,
+    pub data: T,
+}
+
+/// Every refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub error: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    #[serde(rename = "I")]
+    Initiator,
+    #[serde(rename = "R")]
+    Responder,
+}
+
+impl Role {
+    #[must_use]
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Initiator => "I",
+            Self::Responder => "R",
+        }
+    }
+}
+
+/// One tunnel, with or without a call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    pub interface: String,
+    /// `READY_TO_CONNECT`, `DIALING`, `NEGOTIATING_IKE`, `SESSION_UP`, `DRAINING`.
+    pub status: String,
+    pub role: Option<Role>,
+    pub uptime_s: Option<u64>,
+    pub remote_number: String,
+    pub local_number: String,
+    pub remote: Option<SocketAddr>,
+    /// Port 0 while no call holds one; no address while the WAN has none.
+    pub local_ip: Option<IpAddr>,
+    pub local_port: u16,
+    pub crypto_handle: u32,
+    pub sip_handle: u32,
+    pub sip_call_id: Option<u64>,
+    pub bandwidth_configured_kbps: u32,
+    pub bandwidth_negotiated_kbps: u32,
+    pub last_failure: Option<Failure>,
+    /// No call before this many seconds have passed.
+    pub retry_in_s: Option<u64>,
+    /// Why no call can be made now, though none has failed.
+    pub waits_for: Option<String>,
+    /// When each step of the call was reached, since its beginning.
+    pub phases: Vec<Phase>,
+    pub traffic: Option<Traffic>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable name.
+    pub code: String,
+    pub reason: String,
+    pub ago_s: u64,
+    /// In a row.
+    pub count: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    pub name: String,
+    pub at_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    pub idle_s: Option<u64>,
+    pub idle_max_s: u64,
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub drops_in: u64,
+    pub drops_out: u64,
+    pub trigger_queued: u64,
+    pub trigger_replayed: u64,
+    pub trigger_dropped: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    pub number: String,
+    pub registered: bool,
+    pub contact: Option<SocketAddr>,
+    pub domain: String,
+    pub expires_s: Option<u64>,
+    pub transport: String,
+    pub call_id: String,
+    /// Why it is not registered.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CryptoSession {
+    pub interface: String,
+    pub profile: String,
+    pub uptime_s: Option<u64>,
+    /// `UP-ACTIVE`, `UP-IDLE`, `DOWN-NEGOTIATING`, `DOWN`.
+    pub status: String,
+    pub peer: Option<SocketAddr>,
+    pub phase1_id: Option<String>,
+    pub session_id: u64,
+    pub ike: Option<IkeSa>,
+    pub flows: Vec<Flow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeSa {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// `Active`, `Negotiating`.
+    pub state: String,
+    /// Letters of the legend.
+    pub capabilities: String,
+    pub connid: u64,
+    pub lifetime_s: Option<u64>,
+    pub spi_initiator: String,
+    pub spi_responder: String,
+    pub algorithms: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    pub local: String,
+    pub remote: String,
+    pub active_sas: u32,
+    pub inbound: SaHalf,
+    pub outbound: SaHalf,
+    pub algorithm: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaHalf {
+    pub spi: String,
+    pub packets: u64,
+    pub drops: u64,
+    pub life_kb: Option<u64>,
+    pub life_s: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Translation {
+    pub protocol: String,
+    pub inside_global: SocketAddr,
+    pub inside_local: SocketAddr,
+    pub outside_local: SocketAddr,
+    pub outside_global: SocketAddr,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataplane {
+    pub connected: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    pub software: String,
+    pub epoch: u64,
+    pub engine: String,
+    pub workers: u32,
+    pub frames: u32,
+    pub heartbeat_ms_ago: Option<u64>,
+    pub ports: Vec<Port>,
+    /// By name; those that never happened are absent.
+    pub drops: BTreeMap<String, u64>,
+    pub stages: Vec<Stage>,
+    pub counters: BTreeMap<String, u64>,
+    pub steering: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// `outside` or `inside`.
+    pub side: String,
+    pub device: String,
+    pub xdp_mode: String,
+    pub bind_mode: String,
+    pub mac: String,
+    pub mtu: u32,
+    pub queues: u32,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub rx_dropped: u64,
+    pub rx_ring_full: u64,
+    pub rx_fill_empty: u64,
+    pub tx_invalid: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    pub packets: u64,
+    pub cycles: u64,
+}
+
+/// The control plane itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    pub version: String,
+    pub uptime_s: u64,
+    /// The WAN's address, or why there is none.
+    pub wan: Result<IpAddr, String>,
+    /// The SIP socket, or why there is none.
+    pub sip: Result<SocketAddr, String>,
+    pub dataplane: Result<String, String>,
+    pub routes: BTreeMap<String, String>,
+    pub log_filter: String,
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One line of the event stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Microseconds since the epoch.
+    pub time_us: u64,
+    /// Stable name.
+    pub event: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    pub text: String,
+}
+
+/// Body of `POST /v1/clear`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clear {
+    #[serde(default)]
+    pub remote_number: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleared {
+    pub sessions: u32,
+}
+
+/// Body of `PUT /v1/log-filter`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFilter {
+    pub filter: String,
+}

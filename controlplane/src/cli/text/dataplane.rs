@@ -1,0 +1,136 @@
+//! `show dataplane` and `show control`
+
+use super::clock;
+use crate::api::model::{Control, Dataplane};
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+#[must_use]
+pub fn dataplane(d: &Dataplane) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut out, d);
+    out
+}
+
+fn write(out: &mut String, d: &Dataplane) -> std::fmt::Result {
+    if !d.connected {
+        writeln!(out, "Dataplane: not connected: {}", d.reason.as_deref().unwrap_or("unknown"))?;
+        return Ok(());
+    }
+    let beat =
+        d.heartbeat_ms_ago.map_or("no heartbeat yet".to_owned(), |ms| format!("heartbeat {ms} ms ago"));
+    writeln!(out, "Dataplane: {}, connection {}, {beat}", d.software, d.epoch)?;
+    writeln!(out, "AEAD engine: {}   workers: {}   frames: {}", d.engine, d.workers, d.frames)?;
+    for p in &d.ports {
+        writeln!(out)?;
+        writeln!(out, "Port {}: {}", p.side, p.device)?;
+        writeln!(
+            out,
+            "   XDP {}, sockets {}, {} queue(s), MAC {}, MTU {}",
+            p.xdp_mode, p.bind_mode, p.queues, p.mac, p.mtu
+        )?;
+        writeln!(out, "   received {} packets, {} bytes", p.rx_packets, p.rx_bytes)?;
+        writeln!(out, "   sent     {} packets, {} bytes", p.tx_packets, p.tx_bytes)?;
+        let lost = [
+            ("dropped", p.rx_dropped),
+            ("ring full", p.rx_ring_full),
+            ("fill ring empty", p.rx_fill_empty),
+            ("invalid tx", p.tx_invalid),
+        ];
+        let lost: Vec<_> = lost.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        writeln!(out, "   sockets: {}", lost.join(", "))?;
+    }
+    section(out, "Drops by reason", &d.drops)?;
+    if !d.stages.is_empty() {
+        writeln!(out, "\nStage                       packets         cycles   cycles/packet")?;
+        for s in &d.stages {
+            let each = s.cycles.checked_div(s.packets).map_or("--".to_owned(), |c| c.to_string());
+            writeln!(out, "   {:<18} {:>13} {:>14} {:>15}", s.name, s.packets, s.cycles, each)?;
+        }
+    }
+    section(out, "Counters", &d.counters)?;
+    section(out, "XDP programs", &d.steering)
+}
+
+fn section(out: &mut String, title: &str, entries: &BTreeMap<String, u64>) -> std::fmt::Result {
+    writeln!(out, "\n{title}:{}", if entries.is_empty() { " none" } else { "" })?;
+    for (name, value) in entries {
+        writeln!(out, "   {name:<26} {value:>14}")?;
+    }
+    Ok(())
+}
+
+#[must_use]
+pub fn control(c: &Control) -> String {
+    fn state<T: Display>(r: &Result<T, String>) -> String {
+        match r {
+            Ok(v) => v.to_string(),
+            Err(why) => format!("none: {why}"),
+        }
+    }
+    let mut out = format!(
+        "Control plane: {}, up {}\nWAN address: {}\nSIP socket: {}\nDataplane: {}\nLog filter: {}\n",
+        c.version,
+        clock(c.uptime_s),
+        state(&c.wan),
+        state(&c.sip),
+        state(&c.dataplane),
+        c.log_filter
+    );
+    for (prefix, state) in &c.routes {
+        let _ = writeln!(out, "Route {prefix}: {state}");
+    }
+    let _ = section(&mut out, "Counters", &c.counters);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::golden;
+    use super::*;
+    use crate::api::model::{Port, Stage};
+
+    #[test]
+    fn counters_stand_by_name_and_cycles_by_packet() {
+        let port = |side: &str, device: &str| Port {
+            side: side.into(),
+            device: device.into(),
+            xdp_mode: "driver".into(),
+            bind_mode: "copy".into(),
+            mac: "02:00:00:00:00:01".into(),
+            mtu: 1500,
+            queues: 1,
+            rx_packets: 12,
+            rx_bytes: 1440,
+            tx_packets: 11,
+            tx_bytes: 1320,
+            rx_dropped: 0,
+            rx_ring_full: 0,
+            rx_fill_empty: 0,
+            tx_invalid: 0,
+        };
+        let shown = Dataplane {
+            connected: true,
+            reason: None,
+            software: "sipsec-dataplane 0.1.0".into(),
+            epoch: 1,
+            engine: "ring".into(),
+            workers: 1,
+            frames: 4096,
+            heartbeat_ms_ago: Some(3),
+            ports: vec![port("outside", "wan0"), port("inside", "svti0")],
+            drops: [("no-route".to_owned(), 2)].into(),
+            stages: vec![
+                Stage { name: "esp-encap".into(), packets: 11, cycles: 22_000 },
+                Stage { name: "esp-decap".into(), packets: 0, cycles: 0 },
+            ],
+            counters: [("acquires".to_owned(), 1)].into(),
+            steering: BTreeMap::new(),
+        };
+        golden("dataplane.txt", &dataplane(&shown));
+        let down =
+            Dataplane { connected: false, reason: Some("no such file".into()), ..Dataplane::default() };
+        assert_eq!(dataplane(&down), "Dataplane: not connected: no such file\n");
+    }
+}

@@ -1,0 +1,50 @@
+//! The shows as text, in the words and the layout of the IOS commands that they replace.
+
+mod crypto;
+mod dataplane;
+mod event;
+mod nat;
+mod registration;
+mod session;
+
+pub use crypto::crypto_sessions;
+pub use dataplane::{control, dataplane};
+pub use event::event;
+pub use nat::translations;
+pub use registration::{registrar, registration_status};
+pub use session::sessions;
+
+/// `HH:MM:SS`, and days before it when there are some.
+fn clock(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let hms = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    if days == 0 { hms } else { format!("{days}d {hms}") }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::path::Path;
+
+    /// Compares with a file below `tests/golden/show`; `UPDATE_GOLDEN=1` rewrites it.
+    pub fn golden(name: &str, actual: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/show").join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, actual).expect("writable");
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(expected, actual, "{name} differs; UPDATE_GOLDEN=1 accepts");
+    }
+
+    /// Lines with their blanks squeezed: how the seed's text can be compared, whose layout was lost in print.
+    pub fn words(text: &str) -> Vec<String> {
+        let squeeze = |l: &str| l.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().map(squeeze).filter(|l| !l.is_empty()).collect()
+    }
+
+    #[test]
+    fn a_clock_counts_days_apart() {
+        assert_eq!(super::clock(42), "00:00:42");
+        assert_eq!(super::clock(86_399), "23:59:59");
+        assert_eq!(super::clock(2 * 86_400 + 3661), "2d 01:01:01");
+    }
+}

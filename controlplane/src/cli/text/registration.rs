@@ -1,0 +1,101 @@
+//! `show vpn-sip registration-status` and `show vpn-sip sip registrar`
+
+use crate::api::model::Registration;
+use std::fmt::Write as _;
+
+#[must_use]
+pub fn registration_status(list: &[Registration]) -> String {
+    let mut out = String::new();
+    for r in list {
+        let state = match (r.registered, &r.contact, &r.reason) {
+            (true, Some(contact), _) => format!("registered {}", contact.ip()),
+            (_, _, Some(reason)) => format!("not registered: {reason}"),
+            (_, _, None) => "not registered".to_owned(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "SIP registration of local number {} : {state}", r.number);
+    }
+    out
+}
+
+/// Lines that are registered, as the original has it; the Call-ID in full.
+#[must_use]
+pub fn registrar(list: &[Registration]) -> String {
+    let rows: Vec<[String; 6]> = list
+        .iter()
+        .filter(|r| r.registered)
+        .map(|r| {
+            [
+                r.number.clone(),
+                r.domain.clone(),
+                r.expires_s.map_or("--".to_owned(), |s| s.to_string()),
+                r.contact.map_or("--".to_owned(), |c| c.ip().to_string()),
+                r.transport.clone(),
+                r.call_id.clone(),
+            ]
+        })
+        .collect();
+    let heads = ["Line", "destination", "expires(sec)", "contact", "transport", "call-id"].map(str::to_owned);
+    let mut widths = [14, 22, 14, 18, 11, 36];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count() + 2);
+        }
+    }
+    let line = |cells: &[String; 6]| {
+        let padded: String = cells.iter().zip(widths).map(|(c, w)| format!("{c:<w$}")).collect();
+        padded.trim_end().to_owned() + "\n"
+    };
+    let mut out = line(&heads);
+    out.push_str(&"=".repeat(widths.iter().sum::<usize>().min(120)));
+    out.push('\n');
+    for row in &rows {
+        out.push_str(&line(row));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{golden, words};
+    use super::*;
+
+    fn registered() -> Registration {
+        Registration {
+            number: "0388881001".into(),
+            registered: true,
+            contact: Some("10.6.6.50:5060".parse().expect("address")),
+            domain: "example.com".into(),
+            expires_s: Some(2359),
+            transport: "UDP".into(),
+            call_id: "3176F988-9EAA11E7-8002AFA0-8EF41435".into(),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn the_sentence_is_the_seeds_and_ends_with_the_reason() {
+        let seed = "SIP registration of local number 0388881001 : registered 10.6.6.50";
+        assert_eq!(words(&registration_status(&[registered()])), words(seed));
+        let not = Registration {
+            registered: false,
+            contact: None,
+            reason: Some("wan0 has no IPv4 address".into()),
+            ..registered()
+        };
+        assert_eq!(
+            registration_status(&[not]),
+            "SIP registration of local number 0388881001 : not registered: wan0 has no IPv4 address\n"
+        );
+    }
+
+    #[test]
+    fn the_table_has_the_seeds_columns_and_whole_call_ids() {
+        let seed = "Line destination expires(sec) contact transport call-id\n\
+            0388881001 example.com 2359 10.6.6.50 UDP 3176F988-9EAA11E7-8002AFA0-8EF41435";
+        let text = registrar(&[registered(), Registration { registered: false, ..registered() }]);
+        let shown: Vec<_> = words(&text).into_iter().filter(|l| !l.starts_with('=')).collect();
+        assert_eq!(shown, words(seed));
+        golden("registrar.txt", &text);
+    }
+}

@@ -1,0 +1,414 @@
+//! The dataplane's socket, ring and counters. The only file of this process that knows them.
+
+use crate::api::model;
+use crate::clock;
+use sipsec_abi::counters::Facts;
+use sipsec_abi::{ControlSide, Count, HandshakeError, Port, RecvError, SendError};
+use sipsec_net::dp::{Event, Op, TunnelActivity};
+use sipsec_net::{DropReason, Instant, MediaPort, TunnelId, TxnId};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
+
+const SOFTWARE: &str = concat!("sipsec-controlplane ", env!("CARGO_PKG_VERSION"));
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Transactions that wait for room on the ring. A dataplane that is that far behind is dead or stuck.
+const WAITING_MAX: usize = 4096;
+/// When the ring is full, how soon it is tried again.
+const RING_RETRY: Duration = Duration::from_millis(1);
+
+/// What the loop hears.
+#[derive(Debug)]
+pub enum Happening {
+    Up,
+    Down,
+    /// There is something to take, see [`Link::take`], or room to send.
+    Ready,
+}
+
+/// Something taken from the dataplane.
+#[derive(Debug)]
+pub enum Taken {
+    Event(Event),
+    Ike { media_port: MediaPort, from: SocketAddr, bytes: Vec<u8> },
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkCounters {
+    pub connections: u64,
+    pub transactions: u64,
+    /// Slots of the dataplane that meant nothing.
+    pub malformed: u64,
+    /// IKE messages that found no room or no media port.
+    pub ike_lost: u64,
+    /// Transactions that were lost with a connection; the snapshot shows what is missing.
+    pub transactions_lost: u64,
+}
+
+#[derive(Debug)]
+pub struct Link {
+    path: PathBuf,
+    state: State,
+    reason: String,
+    retry: Duration,
+    /// In order; sent when the ring has room.
+    waiting: VecDeque<Waiting>,
+    /// Where the IKE of each open media port goes.
+    remotes: HashMap<MediaPort, SocketAddr>,
+    pub counters: LinkCounters,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Transaction(TxnId, Vec<Op>),
+    Snapshot,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle { until: tokio::time::Instant },
+    Connecting(JoinHandle<Result<ControlSide, HandshakeError>>),
+    Up(Box<Connected>),
+}
+
+#[derive(Debug)]
+struct Connected {
+    side: ControlSide,
+    doorbell: AsyncFd<OwnedFd>,
+    hangup: AsyncFd<OwnedFd>,
+}
+
+impl Connected {
+    fn new(side: ControlSide) -> std::io::Result<Self> {
+        let doorbell = watch(side.doorbell.try_clone_fd()?)?;
+        let hangup = watch(side.connection.as_fd().try_clone_to_owned()?)?;
+        Ok(Self { side, doorbell, hangup })
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "unsound for types that change their descriptor; OwnedFd never does, and this crate has no unsafe"
+)]
+fn watch(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(fd)
+}
+
+impl Link {
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            state: State::Idle { until: tokio::time::Instant::now() },
+            reason: "connecting".to_owned(),
+            retry: RETRY_MIN,
+            waiting: VecDeque::new(),
+            remotes: HashMap::new(),
+            counters: LinkCounters::default(),
+        }
+    }
+
+    /// Waits for what comes next. May be cancelled at any time.
+    pub async fn next(&mut self) -> Happening {
+        loop {
+            match &mut self.state {
+                State::Idle { until } => {
+                    sleep_until(*until).await;
+                    let path = self.path.clone();
+                    // The handshake blocks for as long as the other side may take to answer.
+                    let task = tokio::task::spawn_blocking(move || ControlSide::connect(&path, SOFTWARE));
+                    self.state = State::Connecting(task);
+                }
+                State::Connecting(task) => {
+                    let result = task.await;
+                    match result
+                        .map_err(|e| e.to_string())
+                        .and_then(|r| r.map_err(|e| explain(&e, &self.path)))
+                    {
+                        Ok(side) => match Connected::new(side) {
+                            Ok(connected) => {
+                                tracing::info!(software = %connected.side.software, "dataplane connected");
+                                self.state = State::Up(Box::new(connected));
+                                self.counters.connections += 1;
+                                self.retry = RETRY_MIN;
+                                return Happening::Up;
+                            }
+                            Err(error) => self.back_off(error.to_string()),
+                        },
+                        Err(reason) => self.back_off(reason),
+                    }
+                }
+                State::Up(connected) => {
+                    if !connected.side.prepare_sleep() {
+                        connected.side.woke();
+                        return Happening::Ready;
+                    }
+                    let full = !self.waiting.is_empty();
+                    let room = async {
+                        if full { tokio::time::sleep(RING_RETRY).await } else { std::future::pending().await }
+                    };
+                    tokio::select! {
+                        ready = connected.doorbell.readable() => {
+                            if let Ok(mut guard) = ready {
+                                guard.clear_ready();
+                            }
+                            connected.side.woke();
+                            return Happening::Ready;
+                        }
+                        ready = connected.hangup.readable() => {
+                            if let Ok(mut guard) = ready {
+                                guard.clear_ready();
+                            }
+                            if !connected.side.connection.is_open() {
+                                self.disconnect("the dataplane has ended".to_owned());
+                                return Happening::Down;
+                            }
+                        }
+                        () = room => return Happening::Ready,
+                    }
+                }
+            }
+        }
+    }
+
+    fn back_off(&mut self, reason: String) {
+        if self.reason != reason {
+            tracing::warn!(reason, "no dataplane");
+            self.reason = reason;
+        }
+        self.state = State::Idle { until: tokio::time::Instant::now() + self.retry };
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+    }
+
+    /// Ends the connection. Returns to [`Happening::Up`] by itself.
+    fn disconnect(&mut self, reason: String) {
+        self.counters.transactions_lost += self.waiting.len() as u64;
+        self.waiting.clear();
+        self.remotes.clear();
+        self.back_off(reason);
+    }
+
+    /// Sends what waits and takes the next thing. `Err` if the connection had to be ended.
+    pub fn take(&mut self) -> Result<Option<Taken>, ()> {
+        self.flush()?;
+        let State::Up(connected) = &mut self.state else { return Ok(None) };
+        let taken = match connected.side.pop() {
+            Ok(Some(event)) => Ok(Some(Taken::Event(event))),
+            Ok(None) => match connected.side.recv_ike() {
+                Ok(Some(punt)) => Ok(Some(Taken::Ike {
+                    media_port: punt.media_port,
+                    from: punt.remote,
+                    bytes: punt.message.to_vec(),
+                })),
+                Ok(None) => return Ok(None),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(taken) => {
+                if let Some(Taken::Event(Event::SnapshotMedia(binding))) = &taken {
+                    self.remotes.insert(binding.media_port(), binding.remote);
+                }
+                Ok(taken)
+            }
+            Err(RecvError::Slot(error)) => {
+                self.counters.malformed += 1;
+                tracing::warn!(%error, "the dataplane sent what means nothing");
+                self.take()
+            }
+            Err(RecvError::Ring(fault)) => {
+                self.disconnect(format!("its ring is broken: {fault}"));
+                Err(())
+            }
+        }
+    }
+
+    /// Sends a transaction, now or when there is room.
+    pub fn send(&mut self, txn: TxnId, ops: Vec<Op>) {
+        for op in &ops {
+            match op {
+                Op::MediaOpen(binding) => {
+                    self.remotes.insert(binding.media_port(), binding.remote);
+                }
+                Op::MediaClose(media_port) => {
+                    self.remotes.remove(media_port);
+                }
+                _ => {}
+            }
+        }
+        self.enqueue(Waiting::Transaction(txn, ops));
+    }
+
+    pub fn request_snapshot(&mut self) {
+        self.enqueue(Waiting::Snapshot);
+    }
+
+    fn enqueue(&mut self, waiting: Waiting) {
+        if !matches!(self.state, State::Up(_)) {
+            self.counters.transactions_lost += 1;
+            return;
+        }
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(waiting);
+        } else {
+            self.counters.transactions_lost += 1;
+        }
+        // A broken ring is noticed by the next `take`.
+        let _ = self.flush();
+    }
+
+    fn flush(&mut self) -> Result<(), ()> {
+        let State::Up(connected) = &mut self.state else { return Ok(()) };
+        while let Some(waiting) = self.waiting.front() {
+            let sent = match waiting {
+                Waiting::Transaction(txn, ops) => connected.side.push(*txn, ops),
+                Waiting::Snapshot => connected.side.request_snapshot(),
+            };
+            match sent {
+                Ok(()) => {
+                    self.counters.transactions += 1;
+                    self.waiting.pop_front();
+                }
+                Err(SendError::WouldBlock) if self.waiting.len() < WAITING_MAX => return Ok(()),
+                Err(error) => {
+                    self.disconnect(format!("it takes no commands: {error}"));
+                    return Err(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends an IKE message to the peer of a media port, or counts that it could not: IKE retransmits.
+    pub fn send_ike(&mut self, media_port: MediaPort, message: &[u8]) {
+        let sent = match (&mut self.state, self.remotes.get(&media_port)) {
+            (State::Up(connected), Some(remote)) => {
+                connected.side.send_ike(media_port, *remote, message).is_ok()
+            }
+            _ => false,
+        };
+        if !sent {
+            self.counters.ike_lost += 1;
+            tracing::debug!(%media_port, "an IKE message could not be sent");
+        }
+    }
+
+    /// When a tunnel last carried data; `None` without a dataplane, or if it has published nothing yet.
+    pub fn activity(&mut self, tunnel: TunnelId) -> Option<TunnelActivity> {
+        match &mut self.state {
+            State::Up(connected) => connected.side.counters.activity(tunnel),
+            State::Idle { .. } | State::Connecting(_) => None,
+        }
+    }
+
+    /// Every tunnel's activity.
+    #[must_use]
+    pub fn activities(&self) -> HashMap<TunnelId, TunnelActivity> {
+        match &self.state {
+            State::Up(connected) => connected.side.counters.activities().collect(),
+            State::Idle { .. } | State::Connecting(_) => HashMap::new(),
+        }
+    }
+
+    /// This process is alive at `now`.
+    pub fn beat(&self, now: Instant) {
+        if let State::Up(connected) = &self.state {
+            connected.side.beat(now);
+        }
+    }
+
+    /// The dataplane's name, or why there is none.
+    pub fn status(&self) -> Result<String, String> {
+        match &self.state {
+            State::Up(connected) => Ok(connected.side.software.to_string()),
+            State::Idle { .. } | State::Connecting(_) => Err(self.reason.clone()),
+        }
+    }
+
+    /// For `show dataplane`.
+    #[must_use]
+    pub fn view(&self) -> model::Dataplane {
+        let State::Up(connected) = &self.state else {
+            return model::Dataplane { reason: Some(self.reason.clone()), ..model::Dataplane::default() };
+        };
+        let (side, counters) = (&connected.side, &connected.side.counters);
+        let facts = counters.facts().unwrap_or_default();
+        let beat = side.pulse.peer_beat();
+        let ago = clock::now().saturating_duration_since(beat);
+        let named = |pairs: &mut dyn Iterator<Item = (&'static str, u64)>| {
+            pairs.filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+        };
+        let drops = counters.drops();
+        let steering = counters.steering();
+        model::Dataplane {
+            connected: true,
+            reason: None,
+            software: side.software.to_string(),
+            epoch: side.epoch,
+            engine: facts.engine.to_string(),
+            workers: facts.workers,
+            frames: facts.frames,
+            heartbeat_ms_ago: (beat != Instant::ZERO)
+                .then(|| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+            ports: [(Port::Outside, "outside"), (Port::Inside, "inside")]
+                .map(|(port, name)| port_view(name, &facts, port, counters.port(port)))
+                .into(),
+            drops: named(&mut DropReason::ALL.iter().map(|r| (r.name(), drops[r.index()]))),
+            stages: counters
+                .stages()
+                .into_iter()
+                .map(|s| model::Stage { name: s.name.to_string(), packets: s.packets, cycles: s.cycles })
+                .collect(),
+            counters: Count::ALL.iter().map(|c| (c.name().to_owned(), counters.count(*c))).collect(),
+            steering: named(
+                &mut sipsec_abi::bpf::Counter::ALL
+                    .iter()
+                    .map(|c| (c.name(), steering.get(*c as usize).copied().unwrap_or(0))),
+            ),
+        }
+    }
+}
+
+fn port_view(side: &str, facts: &Facts, port: Port, c: sipsec_abi::PortCounters) -> model::Port {
+    let f = &facts.ports[port as usize];
+    model::Port {
+        side: side.to_owned(),
+        device: f.device.to_string(),
+        xdp_mode: f.xdp_mode.to_string(),
+        bind_mode: f.bind_mode.to_string(),
+        mac: f.mac.to_string(),
+        mtu: f.mtu,
+        queues: f.queues,
+        rx_packets: c.rx_packets,
+        rx_bytes: c.rx_bytes,
+        tx_packets: c.tx_packets,
+        tx_bytes: c.tx_bytes,
+        rx_dropped: c.rx_dropped,
+        rx_ring_full: c.rx_ring_full,
+        rx_fill_empty: c.rx_fill_empty,
+        tx_invalid: c.tx_invalid,
+    }
+}
+
+fn explain(error: &HandshakeError, path: &Path) -> String {
+    use rustix::io::Errno;
+    match error {
+        HandshakeError::System { errno: Errno::NOENT | Errno::CONNREFUSED, .. } => {
+            format!(
+                "no dataplane listens on {}: start sipsec-dataplane with the same profile",
+                path.display()
+            )
+        }
+        HandshakeError::System { errno: Errno::ACCESS | Errno::PERM, .. } => {
+            format!("not permitted to use {}", path.display())
+        }
+        other => other.to_string(),
+    }
+}

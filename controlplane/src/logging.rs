@@ -1,0 +1,62 @@
+//! The log: to standard error, with a filter that can be changed while running. Secrets have types that do not print.
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Changes the filter.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    handle: Option<reload::Handle<EnvFilter, Registry>>,
+}
+
+impl LogControl {
+    /// Starts the log of this process.
+    ///
+    /// # Errors
+    /// If `filter` is none.
+    pub fn start(filter: &str, format: Format) -> Result<Self, String> {
+        let parsed = EnvFilter::try_new(filter).map_err(|e| e.to_string())?;
+        let (filter, handle) = reload::Layer::new(parsed);
+        // The journal of systemd has the time already.
+        let journald = std::env::var_os("JOURNAL_STREAM").is_some();
+        let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+        let layer = match (format, journald) {
+            (Format::Json, _) => layer.json().flatten_event(true).boxed(),
+            (Format::Text, true) => layer.without_time().boxed(),
+            (Format::Text, false) => layer.boxed(),
+        };
+        // A second start in one process keeps the first log: only tests do that.
+        let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+        Ok(Self { handle: Some(handle) })
+    }
+
+    /// Without a log: for embedding in tests.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { handle: None }
+    }
+
+    /// # Errors
+    /// A sentence about what is wrong with `filter`; the former one stays.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        let parsed = EnvFilter::try_new(filter).map_err(|e| e.to_string())?;
+        match &self.handle {
+            Some(handle) => handle.reload(parsed).map_err(|e| e.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    #[must_use]
+    pub fn filter(&self) -> String {
+        let shown = self.handle.as_ref().and_then(|h| h.with_current(ToString::to_string).ok());
+        shown.unwrap_or_default()
+    }
+}

@@ -1,0 +1,202 @@
+//! The SIP socket. It exists while the WAN has an address, and moves with it.
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until};
+
+/// A UDP datagram is no longer.
+const DATAGRAM_MAX: usize = 65_535;
+/// A burst of a thousand INVITEs must find room while the loop is busy.
+const RECV_BUFFER: usize = 4 << 20;
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What happened on the socket.
+#[derive(Debug)]
+pub enum SipEvent {
+    Datagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// It is open from now on (after a failure).
+    Opened(SocketAddr),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SipCounters {
+    pub received: u64,
+    pub sent: u64,
+    /// The kernel had no room, or no route: SIP retransmits.
+    pub send_failed: u64,
+    pub receive_failed: u64,
+}
+
+#[derive(Debug)]
+pub struct SipSocket {
+    device: String,
+    port: u16,
+    state: State,
+    buffer: Vec<u8>,
+    pub counters: SipCounters,
+}
+
+#[derive(Debug)]
+enum State {
+    NoAddress,
+    Failed { ip: IpAddr, reason: String, retry_at: Instant },
+    Open { socket: UdpSocket, local: SocketAddr },
+}
+
+impl SipSocket {
+    #[must_use]
+    pub fn new(device: &str, port: u16) -> Self {
+        let buffer = vec![0; DATAGRAM_MAX];
+        Self {
+            device: device.to_owned(),
+            port,
+            state: State::NoAddress,
+            buffer,
+            counters: SipCounters::default(),
+        }
+    }
+
+    /// Binds to the WAN's address, or closes without one. Binding again to the same address keeps the socket.
+    pub fn set_address(&mut self, ip: Option<IpAddr>) {
+        match (ip, &self.state) {
+            (Some(ip), State::Open { local, .. }) if local.ip() == ip => {}
+            (Some(ip), _) => self.open(ip),
+            (None, _) => self.state = State::NoAddress,
+        }
+    }
+
+    fn open(&mut self, ip: IpAddr) {
+        // The former socket must be gone before its port can be taken again.
+        self.state = State::NoAddress;
+        let local = SocketAddr::new(ip, self.port);
+        self.state = match bind(local, &self.device) {
+            Ok(socket) => {
+                tracing::info!(%local, device = self.device, "SIP socket is open");
+                State::Open { socket, local }
+            }
+            Err(error) => {
+                let reason = explain(&error, local);
+                tracing::warn!(%local, reason, "SIP socket cannot be opened");
+                State::Failed { ip, reason, retry_at: Instant::now() + RETRY }
+            }
+        };
+    }
+
+    /// The address, or why there is none.
+    pub fn local(&self) -> Result<SocketAddr, String> {
+        match &self.state {
+            State::NoAddress => Err("the WAN has no address".to_owned()),
+            State::Failed { reason, .. } => Err(reason.clone()),
+            State::Open { local, .. } => Ok(*local),
+        }
+    }
+
+    /// Waits for what comes next. May be cancelled at any time.
+    pub async fn next(&mut self) -> SipEvent {
+        loop {
+            match &self.state {
+                State::NoAddress => std::future::pending::<()>().await,
+                State::Failed { ip, retry_at, .. } => {
+                    let ip = *ip;
+                    sleep_until(*retry_at).await;
+                    self.open(ip);
+                    if let Ok(local) = self.local() {
+                        return SipEvent::Opened(local);
+                    }
+                }
+                State::Open { socket, .. } => match socket.recv_from(&mut self.buffer).await {
+                    Ok((len, from)) => {
+                        self.counters.received += 1;
+                        return SipEvent::Datagram { from, bytes: self.buffer[..len].to_vec() };
+                    }
+                    // An ICMP error about something sent earlier; the transaction's timer decides.
+                    Err(error) => {
+                        self.counters.receive_failed += 1;
+                        tracing::debug!(%error, "SIP socket");
+                        tokio::task::yield_now().await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends, or counts that it could not: SIP retransmits.
+    pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
+        let sent = match &self.state {
+            State::Open { socket, .. } => socket.try_send_to(bytes, to).map(|_| ()),
+            State::NoAddress | State::Failed { .. } => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match sent {
+            Ok(()) => self.counters.sent += 1,
+            Err(error) => {
+                self.counters.send_failed += 1;
+                tracing::debug!(%to, %error, "a SIP message could not be sent");
+            }
+        }
+    }
+}
+
+fn bind(local: SocketAddr, device: &str) -> io::Result<UdpSocket> {
+    let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    // Only the carrier's side may reach it, and what it sends may take no other way.
+    socket.bind_device(Some(device.as_bytes()))?;
+    // A smaller buffer than asked for is no reason to be without SIP.
+    let _ = socket.set_recv_buffer_size(RECV_BUFFER);
+    socket.bind(&SockAddr::from(local))?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn explain(error: &io::Error, local: SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{local} is used by another program: stop it, or give sip.port another value")
+        }
+        io::ErrorKind::AddrNotAvailable => format!("{} is not an address of this machine", local.ip()),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted to bind to the device: run as root, or with CAP_NET_RAW".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_comes_and_goes_with_the_address_and_says_why() {
+        let mut a = SipSocket::new("lo", 0);
+        assert!(a.local().is_err());
+        a.set_address(Some("127.0.0.1".parse().expect("address")));
+        let bound = match &a.state {
+            State::Open { socket, .. } => socket.local_addr().expect("bound"),
+            other => panic!("not open: {other:?}"),
+        };
+        let mut b = SipSocket::new("lo", bound.port());
+        b.set_address(Some(bound.ip()));
+        assert!(b.local().is_err_and(|why| why.contains("another program")));
+
+        let peer = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
+        peer.send_to(b"hello", bound).await.expect("sent");
+        let SipEvent::Datagram { from, bytes } = a.next().await else { panic!("a datagram") };
+        assert_eq!((from, &*bytes), (peer.local_addr().expect("bound"), b"hello".as_slice()));
+        a.send(from, b"answer");
+        let mut buffer = [0; 16];
+        assert_eq!(peer.recv(&mut buffer).await.expect("received"), 6);
+
+        a.set_address(None);
+        a.send(from, b"lost");
+        assert_eq!((a.counters.sent, a.counters.send_failed), (1, 1));
+        // The port is free: the one that waited gets it.
+        let SipEvent::Opened(local) = b.next().await else { panic!("opened") };
+        assert_eq!(local, bound);
+    }
+}

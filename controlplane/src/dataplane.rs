@@ -32,6 +32,11 @@ pub enum Happening {
     Ready,
 }
 
+/// The connection had to be ended; [`Link::next`] makes a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection to the dataplane was ended")]
+pub struct Disconnected;
+
 /// Something taken from the dataplane.
 #[derive(Debug)]
 pub enum Taken {
@@ -194,8 +199,11 @@ impl Link {
         self.back_off(reason);
     }
 
-    /// Sends what waits and takes the next thing. `Err` if the connection had to be ended.
-    pub fn take(&mut self) -> Result<Option<Taken>, ()> {
+    /// Sends what waits and takes the next thing.
+    ///
+    /// # Errors
+    /// If the connection had to be ended.
+    pub fn take(&mut self) -> Result<Option<Taken>, Disconnected> {
         self.flush()?;
         let State::Up(connected) = &mut self.state else { return Ok(None) };
         let taken = match connected.side.pop() {
@@ -225,7 +233,7 @@ impl Link {
             }
             Err(RecvError::Ring(fault)) => {
                 self.disconnect(format!("its ring is broken: {fault}"));
-                Err(())
+                Err(Disconnected)
             }
         }
     }
@@ -264,7 +272,7 @@ impl Link {
         let _ = self.flush();
     }
 
-    fn flush(&mut self) -> Result<(), ()> {
+    fn flush(&mut self) -> Result<(), Disconnected> {
         let State::Up(connected) = &mut self.state else { return Ok(()) };
         while let Some(waiting) = self.waiting.front() {
             let sent = match waiting {
@@ -279,7 +287,7 @@ impl Link {
                 Err(SendError::WouldBlock) if self.waiting.len() < WAITING_MAX => return Ok(()),
                 Err(error) => {
                     self.disconnect(format!("it takes no commands: {error}"));
-                    return Err(());
+                    return Err(Disconnected);
                 }
             }
         }

@@ -15,7 +15,10 @@ pub const KEYMAT_MAX: usize = 36;
 
 /// One change. A transaction is a list of these, validated whole and applied at a batch boundary or not at all.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "keys stay inline: a box would leave copies on the heap to wipe")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "keys stay inline: a box would leave copies on the heap to wipe"
+)]
 pub enum Op {
     TunnelAdd(TunnelSpec),
     /// Takes the tunnel's routes, SAs and media port with it.

@@ -4,15 +4,23 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod checksum;
 pub mod dp;
 pub mod drop_reason;
 pub mod entropy;
+pub mod esp;
+pub mod eth;
 pub mod fingerprint;
+pub mod icmp;
 pub mod id;
 pub mod instant;
+pub mod ipv4;
+pub mod ipv6;
 pub mod number;
 pub mod prefix;
 pub mod secret;
+pub mod tcp;
+pub mod udp;
 pub mod udp_encap;
 pub mod unit;
 

@@ -50,7 +50,8 @@ impl CommandSender {
     /// the answer.
     pub fn push(&mut self, txn: TxnId, ops: &[Op]) -> Result<(), SendError> {
         self.write(txn, ops)?;
-        self.publish(ops.len() + 2)
+        self.publish(ops.len() + 2);
+        Ok(())
     }
 
     /// Asks for the dataplane's state: `Snapshot…` events, then `SnapshotEnd`.
@@ -59,7 +60,8 @@ impl CommandSender {
         let mut words = blank();
         slot::encode_bare(bytes(&mut words), kind::SNAPSHOT, 0, TxnId(0));
         self.ring.stage(0, &*words);
-        self.publish(1)
+        self.publish(1);
+        Ok(())
     }
 
     /// Slots that are free now; a transaction takes two more than it has operations.
@@ -71,6 +73,12 @@ impl CommandSender {
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.ring.faults()
+    }
+
+    /// What a control plane has done when it dies before the store that publishes.
+    #[cfg(test)]
+    pub(crate) fn write_without_publishing(&mut self, txn: TxnId, ops: &[Op]) {
+        self.write(txn, ops).expect("room");
     }
 
     /// Writes the slots of a transaction without publishing them.
@@ -100,10 +108,9 @@ impl CommandSender {
         Ok(())
     }
 
-    fn publish(&mut self, slots: usize) -> Result<(), SendError> {
+    fn publish(&mut self, slots: usize) {
         self.ring.publish(slots);
         self.bell.ring();
-        Ok(())
     }
 }
 

@@ -116,7 +116,12 @@ pub const NUMBERS: &[&[Number]] = &[
         Number { name: "punt.slot_words", value: PUNT_RING.slot_words as u64 },
         Number { name: "ops_max", value: sipsec_net::dp::OPS_MAX as u64 },
     ],
+    segment::NUMBERS,
     slot::NUMBERS,
+    slot::command::DIRECTIONS,
+    slot::command::CIPHERS,
+    slot::event::CAUSES,
+    slot::event::REASONS,
     counters::NUMBERS,
 ];
 

@@ -73,3 +73,6 @@ pub use self::{
     text::Text,
     txn_log::{Admission, TxnLog},
 };
+
+#[cfg(all(test, not(loom)))]
+mod tests;

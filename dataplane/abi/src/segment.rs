@@ -5,11 +5,11 @@
 //! only thought dead writes there too.
 
 use crate::bell::SleepFlag;
-use crate::layout::{self, SEGMENT_LEN, offset, shared};
+use crate::layout::{self, Number, SEGMENT_LEN, offset, shared};
 use crate::ring::{Cursors, Geometry, RingMemory};
 use crate::sync::AtomicU64;
 use core::fmt;
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 use core::ptr::NonNull;
 use crossbeam_utils::CachePadded;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -46,6 +46,14 @@ pub(crate) struct Header {
     pub sleep_dataplane: SleepFlag,
     pub sleep_control: SleepFlag,
 }
+
+pub(crate) const NUMBERS: &[Number] = &[
+    Number { name: "header.beat_dataplane", value: offset_of!(Header, beat_dataplane) as u64 },
+    Number { name: "header.beat_control", value: offset_of!(Header, beat_control) as u64 },
+    Number { name: "header.sleep_dataplane", value: offset_of!(Header, sleep_dataplane) as u64 },
+    Number { name: "header.sleep_control", value: offset_of!(Header, sleep_control) as u64 },
+    Number { name: "header.len", value: size_of::<Header>() as u64 },
+];
 
 const _: () = assert!(size_of::<Header>() <= offset::COMMANDS, "the header has the first page");
 

@@ -1,5 +1,5 @@
 //! How a control plane gets its segment: a unix `SOCK_SEQPACKET` connection, credentials checked by both sides,
-//! [`message::Hello`] one way, [`message::Reply`] with three descriptors (segment, the doorbell that wakes the dataplane, the
+//! `Hello` one way, `Reply` with three descriptors (segment, the doorbell that wakes the dataplane, the
 //! doorbell that wakes the control plane) the other. The connection then carries nothing more: its end tells each side that
 //! the other is gone.
 

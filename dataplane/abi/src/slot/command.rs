@@ -101,8 +101,8 @@ const _: () =
 const _: () =
     assert!(HEAD_LEN + size_of::<wire::Media>() <= COMMAND_SLOT_LEN, "the largest operation fits its slot");
 
-codes!(encode_direction, decode_direction, "direction", Direction, u8 { In = 1, Out = 2, });
-codes!(encode_cipher, decode_cipher, "cipher", EspCipher, u8 {
+codes!(encode_direction, decode_direction, DIRECTIONS, "direction", Direction, u8 { In = 1, Out = 2, });
+codes!(encode_cipher, decode_cipher, CIPHERS, "cipher", EspCipher, u8 {
     Aes128Gcm16 = 1, Aes256Gcm16 = 2, ChaCha20Poly1305 = 3,
 });
 

@@ -81,8 +81,8 @@ const HEAD_LEN: usize = size_of::<Head>();
 const _: () =
     assert!(HEAD_LEN + size_of::<wire::Media>() <= EVENT_SLOT_LEN, "the largest event fits its slot");
 
-codes!(encode_cause, decode_cause, "expiry cause", ExpireCause, u8 { Bytes = 1, Sequence = 2, });
-codes!(encode_reason, decode_reason, "reject reason", RejectReason, u16 {
+codes!(encode_cause, decode_cause, CAUSES, "expiry cause", ExpireCause, u8 { Bytes = 1, Sequence = 2, });
+codes!(encode_reason, decode_reason, REASONS, "reject reason", RejectReason, u16 {
     UnknownTunnel = 1, DuplicateTunnel = 2, UnknownSa = 3, DuplicateSa = 4, UnknownMediaPort = 5, DuplicateMediaPort = 6,
     UnknownRoute = 7, DuplicateSpi = 8, BadKeyLength = 9, BadReplayWindow = 10, BadAddressFamily = 11, BadRate = 12,
     TableFull = 13, WrongDirection = 14, BadMtu = 15, UnsupportedCipher = 16, Malformed = 17,

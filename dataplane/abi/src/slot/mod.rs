@@ -60,9 +60,15 @@ impl fmt::Display for SlotError {
 
 impl core::error::Error for SlotError {}
 
-/// Pairs a domain enum with its codes in one list: leaving a variant out does not compile.
+/// Pairs a domain enum with its codes in one list, which is part of the fingerprint: leaving a variant out does not compile.
 macro_rules! codes {
-    ($encode:ident, $decode:ident, $field:literal, $ty:ty, $raw:ty { $($variant:ident = $value:literal,)* }) => {
+    ($encode:ident, $decode:ident, $numbers:ident, $field:literal, $ty:ty, $raw:ty {
+        $($variant:ident = $value:literal,)*
+    }) => {
+        pub(crate) const $numbers: &[$crate::layout::Number] = &[$($crate::layout::Number {
+            name: concat!($field, ".", stringify!($variant)),
+            value: $value,
+        },)*];
         pub(crate) const fn $encode(value: $ty) -> $raw {
             match value { $(<$ty>::$variant => $value,)* }
         }

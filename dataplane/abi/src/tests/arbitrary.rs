@@ -1,0 +1,188 @@
+//! Every operation and event, with any values that a sender may give them.
+
+use proptest::option;
+use proptest::prelude::*;
+use sipsec_net::dp::{
+    Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp, PacketSummary,
+    RejectReason, SELECTORS_MAX, SaSpec, Selector, Selectors, TunnelSpec,
+};
+use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+pub fn addr() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<u32>().prop_map(|a| IpAddr::V4(a.into())),
+        any::<u128>().prop_map(|a| IpAddr::V6(a.into()))
+    ]
+}
+
+pub fn socket_addr() -> impl Strategy<Value = SocketAddr> {
+    (addr(), any::<u16>(), any::<u32>()).prop_map(|(addr, port, scope_id)| match addr {
+        IpAddr::V4(_) => SocketAddr::new(addr, port),
+        IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, scope_id).into(),
+    })
+}
+
+fn prefix() -> impl Strategy<Value = IpPrefix> {
+    (addr(), 0..=128u8).prop_map(|(addr, len)| {
+        let len = if addr.is_ipv4() { len % 33 } else { len };
+        match IpPrefix::new(addr, len) {
+            Ok(prefix) | Err(sipsec_net::prefix::PrefixError::HostBits(prefix)) => prefix,
+            Err(other) => unreachable!("{other:?}"),
+        }
+    })
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    let ends = prop_oneof![
+        any::<(u32, u32)>().prop_map(|(a, b)| (IpAddr::V4(a.into()), IpAddr::V4(b.into()))),
+        any::<(u128, u128)>().prop_map(|(a, b)| (IpAddr::V6(a.into()), IpAddr::V6(b.into()))),
+    ];
+    (ends, any::<(u8, u16, u16)>()).prop_map(|((addr_start, addr_end), (protocol, port_start, port_end))| {
+        Selector { addr_start, addr_end, protocol, port_start, port_end }
+    })
+}
+
+fn selector_side() -> impl Strategy<Value = [Option<Selector>; SELECTORS_MAX]> {
+    [option::of(selector()), option::of(selector()), option::of(selector()), option::of(selector())]
+}
+
+fn media() -> impl Strategy<Value = MediaBinding> {
+    let dscp = prop_oneof![Just(OuterDscp::CopyInner), (0..64u8).prop_map(OuterDscp::Fixed)];
+    (any::<u32>(), socket_addr(), socket_addr(), socket_addr(), any::<u32>(), any::<[u8; 6]>(), dscp)
+        .prop_map(|(tunnel, inside_local, outside_local, remote, rate, mac, outer_dscp)| MediaBinding {
+            tunnel: TunnelId(tunnel),
+            inside_local,
+            outside_local,
+            remote,
+            rate: Kbps(rate),
+            next_hop: MacAddr(mac),
+            outer_dscp,
+        })
+}
+
+fn direction() -> impl Strategy<Value = Direction> {
+    prop_oneof![Just(Direction::In), Just(Direction::Out)]
+}
+
+fn spi() -> impl Strategy<Value = Spi> {
+    (Spi::MIN..=u32::MAX).prop_map(|spi| Spi::new(spi).expect("not reserved"))
+}
+
+fn sa() -> impl Strategy<Value = SaSpec> {
+    let cipher = prop_oneof![
+        Just(EspCipher::Aes128Gcm16),
+        Just(EspCipher::Aes256Gcm16),
+        Just(EspCipher::ChaCha20Poly1305)
+    ];
+    let keymat = proptest::collection::vec(any::<u8>(), 0..=KEYMAT_MAX);
+    let ids = (any::<u32>(), any::<u32>(), direction(), spi(), any::<u16>());
+    let limits = (any::<bool>(), any::<u32>(), any::<u64>(), any::<u64>());
+    (ids, cipher, keymat, limits, selector_side(), selector_side()).prop_map(
+        |((sa, tunnel, direction, spi, port), cipher, keymat, (esn, window, soft, hard), local, remote)| {
+            SaSpec {
+                sa: SaId(sa),
+                tunnel: TunnelId(tunnel),
+                direction,
+                spi,
+                media_port: MediaPort(port),
+                cipher,
+                keymat: SecretBytes::new(&keymat).expect("fits"),
+                esn,
+                replay_window: window,
+                selectors: Selectors { local, remote },
+                soft_bytes_max: soft,
+                hard_bytes_max: hard,
+            }
+        },
+    )
+}
+
+fn tunnel_spec() -> impl Strategy<Value = TunnelSpec> {
+    any::<(u32, u16, bool, u16, u32, u32)>().prop_map(
+        |(tunnel, inner_mtu, mss_clamp, packets, bytes, age)| TunnelSpec {
+            tunnel: TunnelId(tunnel),
+            inner_mtu,
+            mss_clamp,
+            trigger_packets_max: packets,
+            trigger_bytes_max: bytes,
+            trigger_age_ms_max: age,
+        },
+    )
+}
+
+pub fn op() -> impl Strategy<Value = Op> {
+    let tunnel = || any::<u32>().prop_map(TunnelId);
+    prop_oneof![
+        tunnel_spec().prop_map(Op::TunnelAdd),
+        tunnel().prop_map(Op::TunnelRemove),
+        (prefix(), tunnel()).prop_map(|(prefix, tunnel)| Op::RouteAdd { prefix, tunnel }),
+        prefix().prop_map(|prefix| Op::RouteRemove { prefix }),
+        media().prop_map(Op::MediaOpen),
+        any::<u16>().prop_map(|port| Op::MediaClose(MediaPort(port))),
+        any::<(u16, [u8; 6])>()
+            .prop_map(|(port, mac)| Op::NextHop { media_port: MediaPort(port), mac: MacAddr(mac) }),
+        sa().prop_map(Op::SaAdd),
+        any::<u32>().prop_map(|sa| Op::SaRemove(SaId(sa))),
+        (tunnel(), any::<u32>()).prop_map(|(tunnel, sa)| Op::TunnelBind { tunnel, outbound: SaId(sa) }),
+        tunnel().prop_map(Op::TunnelUnbind),
+        tunnel().prop_map(Op::ReplayTrigger),
+        tunnel().prop_map(Op::FlushTrigger),
+    ]
+}
+
+fn summary() -> impl Strategy<Value = PacketSummary> {
+    (addr(), addr(), any::<(u8, u16, u16, u16)>()).prop_map(
+        |(source, destination, (protocol, source_port, destination_port, len))| PacketSummary {
+            source,
+            destination,
+            protocol,
+            source_port,
+            destination_port,
+            len,
+        },
+    )
+}
+
+pub fn event() -> impl Strategy<Value = Event> {
+    let reason = prop_oneof![
+        Just(RejectReason::UnknownTunnel),
+        Just(RejectReason::Malformed),
+        Just(RejectReason::BadMtu)
+    ];
+    let cause = prop_oneof![Just(ExpireCause::Bytes), Just(ExpireCause::Sequence)];
+    let tunnel = || any::<u32>().prop_map(TunnelId);
+    let port = || any::<u16>().prop_map(MediaPort);
+    prop_oneof![
+        any::<u64>().prop_map(|txn| Event::Applied(TxnId(txn))),
+        (any::<u64>(), any::<u16>(), reason).prop_map(|(txn, op, reason)| Event::Rejected {
+            txn: TxnId(txn),
+            op,
+            reason
+        }),
+        (tunnel(), summary()).prop_map(|(tunnel, first)| Event::Acquire { tunnel, first }),
+        (port(), socket_addr()).prop_map(|(media_port, from)| Event::WrongSource { media_port, from }),
+        (any::<u32>(), cause, any::<bool>()).prop_map(|(sa, cause, hard)| Event::SaExpire {
+            sa: SaId(sa),
+            cause,
+            hard
+        }),
+        (tunnel(), option::of(any::<u32>()))
+            .prop_map(|(tunnel, sa)| Event::SnapshotTunnel { tunnel, outbound: sa.map(SaId) }),
+        media().prop_map(Event::SnapshotMedia),
+        (any::<u32>(), tunnel(), direction(), spi(), port()).prop_map(
+            |(sa, tunnel, direction, spi, media_port)| {
+                Event::SnapshotSa { sa: SaId(sa), tunnel, direction, spi, media_port }
+            }
+        ),
+        Just(Event::SnapshotEnd),
+    ]
+}
+
+/// An operation as text, its key included: operations have no equality, so that keys are not compared by accident.
+pub fn text(op: &Op) -> String {
+    match op {
+        Op::SaAdd(spec) => format!("{spec:?} {:02x?}", spec.keymat.expose()),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,246 @@
+//! The bytes that two processes of two builds may have to agree about, as text: every structure's fields, every number, and
+//! one instance of every message in hex. A difference is a change of the ABI: decide whether it is meant; if it changes the
+//! meaning of bytes that stay where they are, raise `ABI_VERSION`; then run once with `SIPSEC_ABI_BLESS=1` and commit.
+
+use crate::counters::{CountersWriter, Facts, PortFacts};
+use crate::handshake::message::{Hello, Refusal, Reply, Welcome};
+use crate::layout::{FINGERPRINT, NUMBERS, STRUCTURES};
+use crate::slot::{COMMAND_SLOT_LEN, EVENT_SLOT_LEN, command, event, punt};
+use crate::text::Text;
+use sipsec_net::dp::{
+    Direction, EspCipher, Event, ExpireCause, MediaBinding, Op, OuterDscp, PacketSummary, RejectReason,
+    SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
+};
+use sipsec_net::{
+    DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId,
+};
+use std::fmt::Write;
+use zerocopy::IntoBytes;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/layout.txt");
+
+#[test]
+fn the_bytes_are_golden() {
+    let now = listing();
+    if std::env::var_os("SIPSEC_ABI_BLESS").is_some() {
+        std::fs::write(PATH, &now).expect("the golden file is writable");
+    }
+    let golden = std::fs::read_to_string(PATH).expect("the golden file");
+    for (line, (now, golden)) in now.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(now, golden, "{PATH}:{}", line + 1);
+    }
+    assert_eq!(now.lines().count(), golden.lines().count(), "{PATH}");
+}
+
+fn listing() -> String {
+    let mut out = String::new();
+    let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a string takes all");
+    line(format_args!("fingerprint {FINGERPRINT:016x}"));
+    for number in NUMBERS.iter().copied().flatten() {
+        line(format_args!("{} = {}", number.name, number.value));
+    }
+    for (index, reason) in DropReason::ALL.iter().enumerate() {
+        line(format_args!("drop {index} {}", reason.name()));
+    }
+    for structure in STRUCTURES.iter().copied().flatten() {
+        line(format_args!("struct {} {}", structure.name, structure.size));
+        for field in structure.fields {
+            line(format_args!("  {:>3} {:>3} {}", field.offset, field.size, field.name));
+        }
+    }
+    for (index, op) in (0..).zip(ops()) {
+        let mut slot = [0; COMMAND_SLOT_LEN];
+        command::encode_op(&mut slot, &op, index, TxnId(0x0102_0304_0506_0708));
+        line(format_args!("op {} {}", name(&op), hex(&slot)));
+    }
+    for (kind, text) in [
+        (command::kind::BEGIN, "Begin"),
+        (command::kind::COMMIT, "Commit"),
+        (command::kind::SNAPSHOT, "Snapshot"),
+    ] {
+        let mut slot = [0; COMMAND_SLOT_LEN];
+        let (index, txn) = if kind == command::kind::SNAPSHOT { (0, 0) } else { (13, 0x0102_0304_0506_0708) };
+        command::encode_bare(&mut slot, kind, index, TxnId(txn));
+        line(format_args!("op {text} {}", hex(&slot)));
+    }
+    for event in events() {
+        let mut slot = [0; EVENT_SLOT_LEN];
+        event::encode(&mut slot, &event);
+        line(format_args!("event {} {}", name(&event), hex(&slot)));
+    }
+    let head = punt::Head::new(MediaPort(50_001), "192.0.2.33:50002".parse().expect("valid"), 200);
+    line(format_args!("punt {}", hex(head.as_bytes())));
+    line(format_args!(
+        "hello {}",
+        hex(blank_fingerprint(Hello::new(Text::new("golden 1")).as_bytes()).as_slice())
+    ));
+    let welcome = Reply::welcome(&Welcome { epoch: 3, software: Text::new("golden 1") }).to_bytes();
+    line(format_args!("welcome {}", hex(&blank_fingerprint(&welcome))));
+    let refused = Reply::refused(Refusal::Busy, Text::new("golden 1")).to_bytes();
+    line(format_args!("refused {}", hex(&blank_fingerprint(&refused))));
+    let counters = counters();
+    line(format_args!("activity {}", hex(counters.0.as_bytes())));
+    line(format_args!("facts {}", hex(counters.1.as_bytes())));
+    out
+}
+
+/// The fingerprint stands in the first line; here it would only repeat every change.
+fn blank_fingerprint(message: &[u8]) -> Vec<u8> {
+    let mut bytes = message.to_vec();
+    bytes[12..20].fill(0xee);
+    bytes
+}
+
+/// The bytes with the zeros at their end left out.
+fn hex(bytes: &[u8]) -> String {
+    let used = bytes.len() - bytes.iter().rev().take_while(|b| **b == 0).count();
+    let zeros = bytes.len() - used;
+    let text = bytes[..used].iter().fold(String::new(), |text, b| text + &format!("{b:02x}"));
+    if zeros == 0 { text } else { format!("{text} +{zeros}") }
+}
+
+/// The variant's name.
+fn name(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
+}
+
+fn binding() -> MediaBinding {
+    MediaBinding {
+        tunnel: TunnelId(0x1122_3344),
+        inside_local: "10.255.0.1:4500".parse().expect("valid"),
+        outside_local: "198.51.100.6:50001".parse().expect("valid"),
+        remote: "[2001:db8::33]:50002".parse().expect("valid"),
+        rate: Kbps(1000),
+        next_hop: MacAddr([2, 0, 0, 0, 0, 9]),
+        outer_dscp: OuterDscp::Fixed(46),
+    }
+}
+
+fn ops() -> [Op; 13] {
+    let tunnel = TunnelId(0x1122_3344);
+    let v6 = Selector {
+        addr_start: "2001:db8::1".parse().expect("valid"),
+        addr_end: "2001:db8::ff".parse().expect("valid"),
+        protocol: 17,
+        port_start: 53,
+        port_end: 54,
+    };
+    let key: [u8; 36] = core::array::from_fn(|i| 0x80 + i as u8);
+    [
+        Op::TunnelAdd(TunnelSpec {
+            tunnel,
+            inner_mtu: 1400,
+            mss_clamp: true,
+            trigger_packets_max: 64,
+            trigger_bytes_max: 65_536,
+            trigger_age_ms_max: 5000,
+        }),
+        Op::TunnelRemove(tunnel),
+        Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel },
+        Op::RouteRemove { prefix: "2001:db8::/32".parse::<IpPrefix>().expect("valid") },
+        Op::MediaOpen(binding()),
+        Op::MediaClose(MediaPort(50_001)),
+        Op::NextHop { media_port: MediaPort(50_001), mac: MacAddr([2, 0, 0, 0, 0, 7]) },
+        Op::SaAdd(SaSpec {
+            sa: SaId(0x5566_7788),
+            tunnel,
+            direction: Direction::Out,
+            spi: Spi::new(0xc0ff_ee00).expect("not reserved"),
+            media_port: MediaPort(50_001),
+            cipher: EspCipher::Aes256Gcm16,
+            keymat: SecretBytes::new(&key).expect("fits"),
+            esn: true,
+            replay_window: 1024,
+            selectors: Selectors {
+                local: [Some(Selector::ANY_V4), None, None, None],
+                remote: [Some(Selector::ANY_V4), Some(v6), None, None],
+            },
+            soft_bytes_max: 0x0102_0304_0506,
+            hard_bytes_max: 0x0102_0304_0507,
+        }),
+        Op::SaRemove(SaId(0x5566_7788)),
+        Op::TunnelBind { tunnel, outbound: SaId(0x5566_7788) },
+        Op::TunnelUnbind(tunnel),
+        Op::ReplayTrigger(tunnel),
+        Op::FlushTrigger(tunnel),
+    ]
+}
+
+fn events() -> [Event; 9] {
+    let tunnel = TunnelId(0x1122_3344);
+    let (sa, media_port) = (SaId(0x5566_7788), MediaPort(50_001));
+    let first = PacketSummary {
+        source: "10.1.0.2".parse().expect("valid"),
+        destination: "10.2.0.2".parse().expect("valid"),
+        protocol: 6,
+        source_port: 40_000,
+        destination_port: 443,
+        len: 60,
+    };
+    [
+        Event::Applied(TxnId(0x0102_0304_0506_0708)),
+        Event::Rejected { txn: TxnId(0x0102_0304_0506_0708), op: 3, reason: RejectReason::TableFull },
+        Event::Acquire { tunnel, first },
+        Event::WrongSource { media_port, from: "192.0.2.66:666".parse().expect("valid") },
+        Event::SaExpire { sa, cause: ExpireCause::Sequence, hard: true },
+        Event::SnapshotTunnel { tunnel, outbound: Some(sa) },
+        Event::SnapshotMedia(binding()),
+        Event::SnapshotSa {
+            sa,
+            tunnel,
+            direction: Direction::In,
+            spi: Spi::new(0xc0ff_ee00).expect("not reserved"),
+            media_port,
+        },
+        Event::SnapshotEnd,
+    ]
+}
+
+/// One tunnel's slot and the facts, as they stand in a segment.
+fn counters() -> (Vec<u64>, Vec<u64>) {
+    let segment = super::segment();
+    let writer = CountersWriter::new(&segment);
+    let activity = TunnelActivity {
+        last_data: Instant::from_nanos(1),
+        last_in: Instant::from_nanos(2),
+        packets_in: 3,
+        bytes_in: 4,
+        packets_out: 5,
+        bytes_out: 6,
+        drops_in: 7,
+        drops_out: 8,
+        trigger_queued: 9,
+        trigger_replayed: 10,
+        trigger_dropped: 11,
+    };
+    assert!(writer.activity(0, TunnelId(0x1122_3344), &activity));
+    let port = PortFacts {
+        device: "wan0".into(),
+        xdp_mode: "driver".into(),
+        bind_mode: "copy".into(),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        ifindex: 5,
+        mtu: 1500,
+        queues: 1,
+    };
+    let mut facts = Facts {
+        software: "golden 1".into(),
+        engine: "ring".into(),
+        workers: 1,
+        frames: 4096,
+        ports: [port; 2],
+        ..Facts::default()
+    };
+    facts.stages[31] = "tx".into();
+    writer.facts(&facts);
+    let words = |at: usize, len: usize| {
+        let words = segment.words(crate::layout::offset::COUNTERS + at * 8, len);
+        words.iter().map(|word| word.load(core::sync::atomic::Ordering::Relaxed)).collect()
+    };
+    let number = |name: &str| {
+        let mut all = NUMBERS.iter().copied().flatten();
+        all.find(|number| number.name == name).expect("a number of that name").value as usize
+    };
+    let (facts_at, activity_at) = (number("counters.facts"), number("counters.activity"));
+    (words(activity_at, number("counters.activity_words")), words(facts_at, activity_at - facts_at))
+}

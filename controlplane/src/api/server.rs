@@ -1,8 +1,8 @@
 //! The control plane's side of the API.
 
 use super::model::{
-    Answer, Clear, Cleared, Control, CryptoSession, Dataplane, EventLine, LogFilter, Refusal, Registration, SCHEMA, Session,
-    Translation,
+    Answer, Clear, Cleared, Control, CryptoSession, Dataplane, EventLine, LogFilter, Refusal, Registration,
+    SCHEMA, Session, Translation,
 };
 use crate::logging::LogControl;
 use axum::body::{Body, Bytes};
@@ -125,9 +125,18 @@ pub async fn serve(
     let shared = Shared { gateway: gateway.into(), requests, events, log };
     let app = Router::new()
         .route("/v1/sessions", get(sessions))
-        .route("/v1/registrations", get(|State(s): State<Shared>| async move { s.ask(Query::Registrations).await }))
-        .route("/v1/crypto-sessions", get(|State(s): State<Shared>| async move { s.ask(Query::CryptoSessions).await }))
-        .route("/v1/nat-translations", get(|State(s): State<Shared>| async move { s.ask(Query::NatTranslations).await }))
+        .route(
+            "/v1/registrations",
+            get(|State(s): State<Shared>| async move { s.ask(Query::Registrations).await }),
+        )
+        .route(
+            "/v1/crypto-sessions",
+            get(|State(s): State<Shared>| async move { s.ask(Query::CryptoSessions).await }),
+        )
+        .route(
+            "/v1/nat-translations",
+            get(|State(s): State<Shared>| async move { s.ask(Query::NatTranslations).await }),
+        )
         .route("/v1/dataplane", get(|State(s): State<Shared>| async move { s.ask(Query::Dataplane).await }))
         .route("/v1/control", get(|State(s): State<Shared>| async move { s.ask(Query::Control).await }))
         .route("/v1/events", get(event_stream))
@@ -162,7 +171,10 @@ impl Shared {
             }
             Ok(Some(reply)) => self.answer(reply),
             Ok(None) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down"),
-            Err(_) => refuse(StatusCode::GATEWAY_TIMEOUT, "the control plane is too busy to answer; its log may say why"),
+            Err(_) => refuse(
+                StatusCode::GATEWAY_TIMEOUT,
+                "the control plane is too busy to answer; its log may say why",
+            ),
         }
     }
 }
@@ -186,7 +198,11 @@ async fn clear(
 ) -> Response {
     match number(body.remote_number.as_deref()) {
         Ok(remote_number) => {
-            tracing::info!(uid = peer.uid, remote_number = body.remote_number, "sessions are cleared by command");
+            tracing::info!(
+                uid = peer.uid,
+                remote_number = body.remote_number,
+                "sessions are cleared by command"
+            );
             shared.ask(Query::Clear { remote_number }).await
         }
         Err(refusal) => *refusal,
@@ -196,7 +212,9 @@ async fn clear(
 fn number(text: Option<&str>) -> Result<Option<TelNumber>, Box<Response>> {
     let Some(text) = text else { return Ok(None) };
     let parsed = text.parse().map(Some);
-    parsed.map_err(|_| Box::new(refuse(StatusCode::BAD_REQUEST, format!("\"{text}\" is not a telephone number"))))
+    parsed.map_err(|_| {
+        Box::new(refuse(StatusCode::BAD_REQUEST, format!("\"{text}\" is not a telephone number")))
+    })
 }
 
 async fn log_filter(
@@ -209,7 +227,9 @@ async fn log_filter(
             tracing::info!(uid = peer.uid, filter = body.filter, "log filter changed");
             shared.answer(body)
         }
-        Err(error) => refuse(StatusCode::BAD_REQUEST, format!("\"{}\" is not a log filter: {error}", body.filter)),
+        Err(error) => {
+            refuse(StatusCode::BAD_REQUEST, format!("\"{}\" is not a log filter: {error}", body.filter))
+        }
     }
 }
 
@@ -284,7 +304,9 @@ mod tests {
                 let refused = client.send::<_, Cleared>("POST", "/v1/clear", &one);
                 assert!(matches!(refused, Err(ClientError::Refused(e)) if e.contains("0312345678")));
                 let refused = client.get::<Vec<Session>>("/v1/sessions?remote_number=abc");
-                assert!(matches!(refused, Err(ClientError::Refused(e)) if e.contains("not a telephone number")));
+                assert!(
+                    matches!(refused, Err(ClientError::Refused(e)) if e.contains("not a telephone number"))
+                );
                 let gone = client.get::<model::Control>("/v1/control");
                 assert!(matches!(gone, Err(ClientError::Refused(e)) if e.contains("shutting down")));
                 let bad = model::LogFilter { filter: "sipsec=nonsense".into() };

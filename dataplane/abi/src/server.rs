@@ -5,7 +5,7 @@ use crate::counters::CountersWriter;
 use crate::doorbell::{Ringer, Waiter};
 use crate::event::EventSender;
 use crate::handshake::message::{Hello, Refusal, Reply, Welcome};
-use crate::handshake::{self, Connection, HandshakeError, TIMEOUT, system};
+use crate::handshake::{self, Bound, Connection, HandshakeError, TIMEOUT, system};
 use crate::punt::{PuntReceiver, PuntSender};
 use crate::segment::{Pulse, Role, Segment};
 use crate::text::Text;
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Waits for control planes on a unix socket. Does not block: the socket ([`AsFd`]) is readable when one is there.
 #[derive(Debug)]
 pub struct Listener {
-    fd: OwnedFd,
+    bound: Bound,
     path: PathBuf,
     software: Text<32>,
     /// Users besides root and our own that may connect.
@@ -32,16 +32,16 @@ pub struct Listener {
 impl Listener {
     /// Listens at `path`. Root and this process's own user may connect, and `allowed_uids`.
     pub fn bind(path: &Path, software: &str, allowed_uids: &[u32]) -> Result<Self, HandshakeError> {
-        let fd = handshake::bind(path)?;
+        let bound = handshake::bind(path)?;
         let (path, software) = (path.to_owned(), Text::new(software));
-        Ok(Self { fd, path, software, allowed_uids: allowed_uids.to_vec(), connections: 0, refused: 0 })
+        Ok(Self { bound, path, software, allowed_uids: allowed_uids.to_vec(), connections: 0, refused: 0 })
     }
 
     /// Takes the next connection through the handshake, if one waits: a new segment, a new epoch. Waits at most `TIMEOUT` for
     /// the hello of an allowed user, not at all for anyone else's. With `busy` (a control plane is being served) it refuses.
     /// An error concerns that connection alone; the listener goes on.
     pub fn accept(&mut self, busy: bool) -> Result<Option<DataplaneSide>, HandshakeError> {
-        let Some(connection) = handshake::accept(&self.fd)? else { return Ok(None) };
+        let Some(connection) = handshake::accept(&self.bound.socket)? else { return Ok(None) };
         match self.welcome(&connection, busy) {
             Ok(accepted) => {
                 self.connections += 1;
@@ -105,7 +105,7 @@ impl Listener {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.bound.socket.as_fd()
     }
 }
 

@@ -17,7 +17,9 @@ const NEVER_S: i64 = 60;
 fn pair() -> (DataplaneSide, ControlSide) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path: PathBuf = std::env::temp_dir().join(format!("sipsec-abi-doorbell-{}-{n}", std::process::id()));
+    let dir: PathBuf = std::env::temp_dir().join(format!("sipsec-abi-doorbell-{}-{n}", std::process::id()));
+    std::fs::create_dir(&dir).expect("a new directory");
+    let path = dir.join("dataplane.sock");
     let mut listener = Listener::bind(&path, "dataplane", &[]).expect("bind");
     let client = thread::spawn(move || ControlSide::connect(&path, "control").expect("connect"));
     let dataplane = loop {
@@ -26,7 +28,10 @@ fn pair() -> (DataplaneSide, ControlSide) {
             None => thread::yield_now(),
         }
     };
-    (dataplane, client.join().expect("the client ends"))
+    let control = client.join().expect("the client ends");
+    // Connected: the path is not needed any more.
+    let _ = std::fs::remove_dir_all(&dir);
+    (dataplane, control)
 }
 
 /// The dataplane: applies whatever comes and answers it, and sleeps in between.

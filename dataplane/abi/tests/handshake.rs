@@ -258,7 +258,12 @@ fn a_socket_is_taken_over_only_from_the_dead() {
     rustix::net::bind(&socket, &SocketAddrUnix::new(&dead).expect("a path")).expect("bind");
     drop(socket);
     assert!(Listener::bind(&dead, "next", &[]).is_ok());
-    assert!(!dead.exists(), "a listener that ends takes its file along");
+    assert!(!dead.exists(), "a listener that ends takes its socket along");
+    let file = place.dir.join("notes.txt");
+    std::fs::write(&file, "keep").expect("written");
+    let not_ours = Listener::bind(&file, "next", &[]).err();
+    assert!(matches!(not_ours, Some(HandshakeError::System { call: "bind", .. })), "{not_ours:?}");
+    assert_eq!(std::fs::read(&file).expect("still there"), b"keep");
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(&place.path).expect("it is there").permissions(),
     );

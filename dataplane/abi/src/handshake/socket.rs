@@ -3,7 +3,7 @@
 use super::{BACKLOG, HandshakeError, system};
 use core::mem::MaybeUninit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -18,6 +18,7 @@ use std::time::Duration;
 pub(crate) const FDS: usize = 3;
 /// Longer than any message of any version so far.
 const MESSAGE_MAX: usize = 256;
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 
 fn socket() -> Result<OwnedFd, HandshakeError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -29,27 +30,45 @@ fn address(path: &Path) -> Result<SocketAddrUnix, HandshakeError> {
     SocketAddrUnix::new(path).map_err(system("socket path"))
 }
 
-/// A listening socket at `path` that only its owner may open. A socket that nobody listens on is replaced.
-pub(crate) fn bind(path: &Path) -> Result<OwnedFd, HandshakeError> {
+/// What [`bind`] holds as long as it listens.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub socket: OwnedFd,
+    /// Locked for the process's life, so that the lock goes with it however it ends. The file stays: taking it away could
+    /// take it from a successor.
+    _lock: OwnedFd,
+}
+
+/// A listening socket at `path` that only its owner may open. One that a dead process left behind is replaced; one of a
+/// living process is not, however busy it is, nor anything else that lies there.
+pub(crate) fn bind(path: &Path) -> Result<Bound, HandshakeError> {
     let address = address(path)?;
-    let fd = socket()?;
-    // Before bind: the file is never there with other permissions.
-    rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(system("fchmod"))?;
-    match rustix::net::bind(&fd, &address) {
-        Err(Errno::ADDRINUSE) => {
-            match rustix::net::connect(&socket()?, &address) {
-                Err(Errno::CONNREFUSED) => {}
-                Ok(()) | Err(Errno::AGAIN) => return Err(HandshakeError::AlreadyRunning),
-                Err(errno) => return Err(HandshakeError::System { call: "connect", errno }),
-            }
-            rustix::fs::unlink(path).map_err(system("unlink"))?;
-            rustix::net::bind(&fd, &address)
-        }
-        other => other,
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let lock =
+        rustix::fs::open(Path::new(&lock_path), flags, OWNER_ONLY).map_err(system("open lock file"))?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => return Err(HandshakeError::AlreadyRunning),
+        Err(errno) => return Err(HandshakeError::System { call: "flock", errno }),
     }
-    .map_err(system("bind"))?;
-    rustix::net::listen(&fd, BACKLOG).map_err(system("listen"))?;
-    Ok(fd)
+    let socket = socket()?;
+    // Before bind: the file is never there with other permissions.
+    rustix::fs::fchmod(&socket, OWNER_ONLY).map_err(system("fchmod"))?;
+    let mut bound = rustix::net::bind(&socket, &address);
+    if bound == Err(Errno::ADDRINUSE) && is_socket(path) {
+        // The lock is ours, so whoever bound it is dead.
+        rustix::fs::unlink(path).map_err(system("unlink"))?;
+        bound = rustix::net::bind(&socket, &address);
+    }
+    bound.map_err(system("bind"))?;
+    rustix::net::listen(&socket, BACKLOG).map_err(system("listen"))?;
+    Ok(Bound { socket, _lock: lock })
+}
+
+fn is_socket(path: &Path) -> bool {
+    rustix::fs::lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
 /// The next connection, if one waits.

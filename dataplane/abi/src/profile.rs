@@ -2,6 +2,7 @@
 //! checks it (`sipsec check`) and needs the device names. Syntax is serde's; [`Dataplane::problems`] checks meaning.
 
 use serde::{Deserialize, Serialize};
+use sipsec_net::MacAddr;
 use std::path::PathBuf;
 
 /// The version of the profile format.
@@ -87,14 +88,27 @@ pub enum Inside {
         mtu: Option<u16>,
     },
     /// XDP on the LAN device: tunnel prefixes go to the dataplane, everything else to the kernel.
-    Router { device: String },
+    Router {
+        device: String,
+        /// Ethernet address of the LAN's router, which gets what comes out of the tunnels.
+        next_hop: String,
+    },
 }
 
 impl Inside {
     #[must_use]
     pub fn device(&self) -> &str {
         match self {
-            Self::Host { device, .. } | Self::Router { device } => device,
+            Self::Host { device, .. } | Self::Router { device, .. } => device,
+        }
+    }
+
+    /// Of router mode, if it is an address.
+    #[must_use]
+    pub fn next_hop(&self) -> Option<MacAddr> {
+        match self {
+            Self::Router { next_hop, .. } => parse_mac(next_hop),
+            Self::Host { .. } => None,
         }
     }
 }
@@ -220,6 +234,15 @@ impl Dataplane {
         if let Inside::Host { mtu: Some(mtu), .. } = self.inside {
             range(&mut out, "dataplane.inside.mtu", u32::from(mtu), u32::from(MTU_MIN)..=u32::from(MTU_MAX));
         }
+        if let Inside::Router { next_hop, .. } = &self.inside
+            && parse_mac(next_hop).is_none_or(|mac| mac.0[0] & 1 != 0)
+        {
+            out.push(Problem {
+                path: "dataplane.inside.next_hop",
+                value: format!("{next_hop:?}"),
+                cure: "write the Ethernet address of the LAN's router, such as 02:00:5e:10:00:01".into(),
+            });
+        }
         if self.worker.count != 1 {
             out.push(Problem {
                 path: "dataplane.worker.count",
@@ -235,6 +258,15 @@ impl Dataplane {
         range(&mut out, "dataplane.tunnels_max", self.tunnels_max, 1..=TUNNELS_MAX);
         out
     }
+}
+
+fn parse_mac(text: &str) -> Option<MacAddr> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        *byte = parts.next().filter(|p| p.len() == 2).and_then(|p| u8::from_str_radix(p, 16).ok())?;
+    }
+    parts.next().is_none().then_some(MacAddr(mac))
 }
 
 fn device(out: &mut Vec<Problem>, path: &'static str, name: &str, suffix: usize) {
@@ -307,6 +339,23 @@ dataplane: { outside: { device: wan0 }, inside: { mode: host, device: svti0 }, w
                 "dataplane.frames"
             ]
         );
+    }
+
+    #[test]
+    fn a_router_needs_a_unicast_next_hop() {
+        let text = |mac: &str| {
+            EXAMPLE.replace(
+                "mode: host, device: svti0",
+                &format!("mode: router, device: lan0, next_hop: {mac:?}"),
+            )
+        };
+        let good = parse(&text("02:00:5e:10:00:01"));
+        assert_eq!(good.problems(), vec![]);
+        assert_eq!(good.dataplane.inside.next_hop(), Some(MacAddr([2, 0, 0x5e, 0x10, 0, 1])));
+        for bad in ["02:00:5e:10:00", "02:00:5e:10:00:01:02", "01:00:5e:10:00:01", "+2:00:5e:10:00:01x"] {
+            let problems = parse(&text(bad)).problems();
+            assert!(matches!(&problems[..], [p] if p.path == "dataplane.inside.next_hop"), "{bad}");
+        }
     }
 
     #[test]

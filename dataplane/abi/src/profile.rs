@@ -90,8 +90,10 @@ pub enum Inside {
     /// XDP on the LAN device: tunnel prefixes go to the dataplane, everything else to the kernel.
     Router {
         device: String,
-        /// Ethernet address of the LAN's router, which gets what comes out of the tunnels.
-        next_hop: String,
+        /// Ethernet address of the LAN's router, which gets what comes out of the tunnels. The dataplane does not start
+        /// without it.
+        #[serde(default)]
+        next_hop: Option<String>,
     },
 }
 
@@ -107,7 +109,7 @@ impl Inside {
     #[must_use]
     pub fn next_hop(&self) -> Option<MacAddr> {
         match self {
-            Self::Router { next_hop, .. } => parse_mac(next_hop),
+            Self::Router { next_hop, .. } => next_hop.as_deref().and_then(parse_mac),
             Self::Host { .. } => None,
         }
     }
@@ -234,7 +236,7 @@ impl Dataplane {
         if let Inside::Host { mtu: Some(mtu), .. } = self.inside {
             range(&mut out, "dataplane.inside.mtu", u32::from(mtu), u32::from(MTU_MIN)..=u32::from(MTU_MAX));
         }
-        if let Inside::Router { next_hop, .. } = &self.inside
+        if let Inside::Router { next_hop: Some(next_hop), .. } = &self.inside
             && parse_mac(next_hop).is_none_or(|mac| mac.0[0] & 1 != 0)
         {
             out.push(Problem {

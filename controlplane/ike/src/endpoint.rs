@@ -2,125 +2,135 @@
 
 use crate::compute::{JobId, Outcome};
 use crate::config::EndpointConfig;
+use crate::ctx::Ctx;
 use crate::error::CloseCause;
 use crate::output::{ChildId, Output};
-use crate::view::{Counters, NatView, SaView, StateName};
+use crate::state::State;
+use crate::view::SaView;
+use crate::wire::Header;
+use crate::wire::header::HeaderError;
 use core::fmt;
-use sipsec_net::{Entropy, Fingerprint, HashFunc, Instant};
-use std::collections::VecDeque;
+use sipsec_net::{Entropy, Instant};
 
 /// One IKE peer of one authorised call.
 pub struct Endpoint {
-    config: EndpointConfig,
-    entropy: Box<dyn Entropy>,
-    outputs: VecDeque<Output>,
+    ctx: Ctx,
+    state: State,
 }
 
 impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, entropy: Box<dyn Entropy>) -> Self {
-        Self { config, entropy, outputs: VecDeque::new() }
+        Self { ctx: Ctx::new(config, entropy), state: State::Idle }
+    }
+
+    fn step(&mut self, f: impl FnOnce(State, &mut Ctx) -> State) {
+        let state = core::mem::replace(&mut self.state, State::Idle);
+        self.state = f(state, &mut self.ctx);
     }
 
     /// The initiator sends IKE_SA_INIT, the responder begins to listen. A pre-shared key other than the one announced
     /// in SDP fails here, before anything is sent.
     pub fn start(&mut self, now: Instant) {
-        let _ = (now, &mut self.entropy);
+        self.step(|state, ctx| match state {
+            State::Idle => State::start(ctx, now),
+            other => other,
+        });
     }
 
     /// An IKE message without its marker. The dataplane has checked where it came from.
     pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) {
-        let _ = (now, bytes);
+        let header = match Header::parse(bytes) {
+            Ok(h) => h,
+            Err(HeaderError::Malformed) => {
+                self.ctx.counters.dropped_malformed += 1;
+                return;
+            }
+            // RFC 7296 §2.5: a higher major version would get INVALID_MAJOR_VERSION; the only other one in use is 1,
+            // whose senders would not understand that.
+            Err(HeaderError::MajorVersion(_)) => {
+                self.ctx.counters.dropped_version += 1;
+                return;
+            }
+        };
+        self.step(|state, ctx| state.on_message(ctx, now, &header, bytes));
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.step(|state, ctx| state.on_timeout(ctx, now));
     }
 
     pub fn handle_compute(&mut self, now: Instant, job: JobId, outcome: Outcome) {
-        let _ = (now, job, outcome);
+        self.step(|state, ctx| state.on_compute(ctx, now, job, outcome));
     }
 
     /// The dataplane has applied what the last `ChildSaUp`, `ChildSaReplaced` or `ChildSaBind` of `child` asked for.
     pub fn handle_child_installed(&mut self, now: Instant, child: ChildId) {
-        let _ = (now, child);
+        self.step(|state, ctx| match state {
+            State::Established(s) => s.on_installed(ctx, now, child),
+            other => other,
+        });
     }
 
     /// The dataplane refused it.
     pub fn handle_child_rejected(&mut self, now: Instant, child: ChildId) {
-        let _ = (now, child);
+        self.step(|state, ctx| match state {
+            State::Established(s) => s.on_rejected(ctx, now, child),
+            other => other,
+        });
     }
 
     /// ESP of this peer was received and its ICV held at `last_in`: proof of life (RFC 7296 §2.4).
     pub fn traffic_seen(&mut self, now: Instant, last_in: Instant) {
-        let _ = (now, last_in);
+        self.ctx.last_heard = self.ctx.last_heard.max(last_in.min(now));
     }
 
     /// The dataplane reports a soft limit (bytes, or the sequence number near its end).
     pub fn rekey_child(&mut self, now: Instant, child: ChildId) {
-        let _ = (now, child);
+        self.step(|state, ctx| match state {
+            State::Established(mut s) => {
+                s.want_rekey_child(ctx, now, child);
+                s.proceed(ctx, now, Ok(()))
+            }
+            other => other,
+        });
     }
 
     pub fn rekey_ike(&mut self, now: Instant) {
-        let _ = now;
+        self.step(|state, ctx| match state {
+            State::Established(mut s) => {
+                s.want_rekey_ike(ctx, now);
+                s.proceed(ctx, now, Ok(()))
+            }
+            other => other,
+        });
     }
 
     /// Sends DELETE and says `Closed` at once. The endpoint may be dropped then; while it is kept, it retransmits.
     pub fn close(&mut self, now: Instant, cause: CloseCause) {
-        let _ = (now, cause);
+        self.step(|state, ctx| state.close(ctx, now, cause));
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.ctx.pop()
     }
 
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.state.deadline(&self.ctx)
     }
 
     #[must_use]
     pub fn view(&self) -> SaView {
-        SaView {
-            role: self.config.role,
-            state: StateName::Idle,
-            local: self.config.local,
-            remote: self.config.remote,
-            spi_i: 0,
-            spi_r: 0,
-            suite: None,
-            local_id: self.config.local_id.clone(),
-            remote_id: None,
-            auth: None,
-            fingerprint: None,
-            nat: NatView::default(),
-            fragmentation: false,
-            established_at: None,
-            rekey_at: None,
-            expires_at: None,
-            last_heard: None,
-            children: Vec::new(),
-            counters: Counters::default(),
-        }
+        SaView::of(&self.ctx, &self.state)
     }
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint").field("role", &self.config.role).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("role", &self.ctx.config.role)
+            .field("state", &self.state.name())
+            .finish_non_exhaustive()
     }
-}
-
-/// The value of `a=psk-fingerprint` (RFC 6193 §8.2): the hash of exactly the octets that go into the PSK's PRF.
-#[must_use]
-pub fn psk_fingerprint(psk: &[u8], hash: HashFunc) -> Fingerprint {
-    use sha2::Digest;
-    let digest = match hash {
-        HashFunc::Sha1 => sha1::Sha1::digest(psk).to_vec(),
-        HashFunc::Sha224 => sha2::Sha224::digest(psk).to_vec(),
-        HashFunc::Sha256 => sha2::Sha256::digest(psk).to_vec(),
-        HashFunc::Sha384 => sha2::Sha384::digest(psk).to_vec(),
-        HashFunc::Sha512 => sha2::Sha512::digest(psk).to_vec(),
-    };
-    Fingerprint::new(hash, &digest).expect("a digest is as long as its function says")
 }

@@ -1,7 +1,13 @@
 //! Keys in the table formats of tshark, so that a capture from the lab can be decrypted and its ICVs checked.
 //! Emitted only when [`crate::EndpointConfig::lab_key_log`] is set.
 
+use crate::algorithm::{Encr, Integ};
+use crate::ctx::Ctx;
+use crate::exchange::SaKeys;
+use crate::output::{ChildSaKeys, Event};
 use core::fmt;
+use core::net::IpAddr;
+use sipsec_net::dp::EspCipher;
 
 /// Which table of a Wireshark profile a line belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,5 +28,64 @@ pub struct KeyLogEntry {
 impl fmt::Debug for KeyLogEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyLogEntry({:?})", self.table)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use core::fmt::Write;
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for b in bytes {
+        let _ = write!(out, "{b:02x}");
+    }
+    out
+}
+
+pub(crate) fn ike(ctx: &mut Ctx, sa: &SaKeys) {
+    if !ctx.config.lab_key_log {
+        return;
+    }
+    let encr = match sa.suite.encr {
+        Encr::Aes128Gcm16 => "AES-GCM-128 with 16 octet ICV [RFC5282]",
+        Encr::Aes256Gcm16 => "AES-GCM-256 with 16 octet ICV [RFC5282]",
+        Encr::Aes128Cbc => "AES-CBC-128 [RFC3602]",
+        Encr::Aes256Cbc => "AES-CBC-256 [RFC3602]",
+        Encr::ChaCha20Poly1305 => "ChaCha20-Poly1305 [RFC7634]",
+    };
+    let integ = match sa.suite.integ {
+        None => "NONE [RFC4306]",
+        Some(Integ::HmacSha256_128) => "HMAC_SHA2_256_128 [RFC4868]",
+        Some(Integ::HmacSha384_192) => "HMAC_SHA2_384_192 [RFC4868]",
+        Some(Integ::HmacSha512_256) => "HMAC_SHA2_512_256 [RFC4868]",
+    };
+    let k = &sa.keys;
+    let line = format!(
+        "{:016x},{:016x},{},{},\"{encr}\",\"{}\",\"{}\",\"{integ}\"",
+        sa.spi_i,
+        sa.spi_r,
+        hex(k.ei.expose()),
+        hex(k.er.expose()),
+        hex(k.ai.expose()),
+        hex(k.ar.expose()),
+    );
+    ctx.event(Event::KeyLog(KeyLogEntry { table: KeyLogTable::Ikev2, line }));
+}
+
+pub(crate) fn esp(ctx: &mut Ctx, inbound: &ChildSaKeys, outbound: &ChildSaKeys) {
+    if !ctx.config.lab_key_log {
+        return;
+    }
+    let (local, remote) = (ctx.config.local.ip(), ctx.config.remote.ip());
+    for (keys, from, to) in [(inbound, remote, local), (outbound, local, remote)] {
+        let family = if matches!(from, IpAddr::V4(_)) { "IPv4" } else { "IPv6" };
+        let encr = match keys.cipher {
+            EspCipher::Aes128Gcm16 | EspCipher::Aes256Gcm16 => "AES-GCM with 16 octet ICV [RFC4106]",
+            EspCipher::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
+        };
+        let line = format!(
+            "\"{family}\",\"{from}\",\"{to}\",\"0x{:08x}\",\"{encr}\",\"0x{}\",\"NULL\",\"\"",
+            keys.spi.get(),
+            hex(keys.keymat.expose()),
+        );
+        ctx.event(Event::KeyLog(KeyLogEntry { table: KeyLogTable::EspSa, line }));
     }
 }

@@ -20,16 +20,28 @@ pub mod keylog;
 pub mod output;
 pub mod view;
 
+mod auth;
+mod crypto;
+mod ctx;
 mod endpoint;
+mod exchange;
+mod nat;
+mod negotiate;
+mod state;
+mod task;
+mod wire;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use auth::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated, psk_fingerprint};
 pub use config::{
     AuthConfig, Dpd, DpdMode, EndpointConfig, FingerprintPolicy, IdentityPolicy, Lifetime, Retransmit, Role,
 };
-pub use endpoint::{Endpoint, psk_fingerprint};
+pub use endpoint::Endpoint;
 pub use error::{CloseCause, IkeError, Party};
 pub use identity::Identity;
-pub use output::{
-    AuthMethod, ChildDownCause, ChildId, ChildSaKeys, Event, FingerprintBasis, FingerprintMatched, Output,
-    PeerAuthenticated,
-};
+pub use output::{ChildDownCause, ChildId, ChildSaKeys, Event, Output};
 pub use view::SaView;

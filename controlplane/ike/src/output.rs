@@ -1,11 +1,11 @@
 //! What an endpoint wants done and what it has to say.
 
+use crate::auth::{FingerprintMatched, PeerAuthenticated};
 use crate::compute::{Job, JobId};
 use crate::error::{CloseCause, IkeError};
-use crate::identity::Identity;
 use crate::keylog::KeyLogEntry;
 use sipsec_net::dp::{EspCipher, KEYMAT_MAX, Selectors};
-use sipsec_net::{Fingerprint, SecretBytes, Spi};
+use sipsec_net::{SecretBytes, Spi};
 
 #[derive(Debug)]
 #[expect(
@@ -40,6 +40,9 @@ pub enum Event {
     ChildSaBind { child: ChildId },
     /// Remove both SAs of `child`.
     ChildSaDown { child: ChildId, cause: ChildDownCause },
+    /// An offer in clear that suits nothing of ours was answered NO_PROPOSAL_CHOSEN. A forger could have sent it, so
+    /// the endpoint listens on; when nothing better comes, this is why.
+    Refused { ours: String, theirs: String },
     /// The end, before or after the SA was up; every child is down with it.
     Failed(IkeError),
     /// The end, as asked by us or the peer; every child is down with it.
@@ -72,50 +75,4 @@ pub struct ChildSaKeys {
     /// From [`crate::EndpointConfig::child_lifetime`]; 0 for none.
     pub soft_bytes_max: u64,
     pub hard_bytes_max: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AuthMethod {
-    /// RFC 7296 §2.15, method 2.
-    Psk,
-}
-
-/// The peer's AUTH payload was verified and its identity is the one asked for. Only this crate makes one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PeerAuthenticated {
-    id: Identity,
-    method: AuthMethod,
-}
-
-impl PeerAuthenticated {
-    #[must_use]
-    pub fn id(&self) -> &Identity {
-        &self.id
-    }
-
-    #[must_use]
-    pub const fn method(&self) -> AuthMethod {
-        self.method
-    }
-}
-
-/// What the key that was used for authentication has to do with SDP. Only this crate makes one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FingerprintMatched {
-    basis: FingerprintBasis,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FingerprintBasis {
-    /// The pre-shared key is the one whose fingerprint was in SDP (RFC 6193 §8.2).
-    PskFingerprint(Fingerprint),
-    /// RFC 6193 §8.2: with a pre-shared key no fingerprint need be exchanged, and the policy required none.
-    PskNotExchanged,
-}
-
-impl FingerprintMatched {
-    #[must_use]
-    pub const fn basis(&self) -> FingerprintBasis {
-        self.basis
-    }
 }

@@ -1,9 +1,13 @@
 //! What `show crypto session` shows.
 
 use crate::algorithm::{EspSuite, IkeSuite};
+use crate::auth::{AuthMethod, FingerprintBasis};
 use crate::config::Role;
+use crate::ctx::Ctx;
+use crate::exchange::IkeSa;
 use crate::identity::Identity;
-use crate::output::{AuthMethod, ChildId, FingerprintBasis};
+use crate::output::ChildId;
+use crate::state::State;
 use core::net::SocketAddr;
 use sipsec_net::dp::Selectors;
 use sipsec_net::{Instant, Spi};
@@ -104,4 +108,54 @@ pub struct Counters {
     pub rekeys_ike: u64,
     pub rekey_collisions: u64,
     pub dpd_sent: u64,
+}
+
+impl SaView {
+    pub(crate) fn of(ctx: &Ctx, state: &State) -> Self {
+        let mut view = Self {
+            role: ctx.config.role,
+            state: state.name(),
+            local: ctx.config.local,
+            remote: ctx.config.remote,
+            spi_i: 0,
+            spi_r: 0,
+            suite: None,
+            local_id: ctx.config.local_id.clone(),
+            remote_id: None,
+            auth: None,
+            fingerprint: None,
+            nat: NatView::default(),
+            fragmentation: false,
+            established_at: None,
+            rekey_at: None,
+            expires_at: None,
+            last_heard: (ctx.last_heard != Instant::ZERO).then_some(ctx.last_heard),
+            children: Vec::new(),
+            counters: ctx.counters,
+        };
+        match state {
+            State::AuthSent(s) => view.put_sa(s.sa()),
+            State::Established(s) => {
+                view.put_sa(&s.current().sa);
+                let (peer, fingerprint) = &s.peer;
+                view.remote_id = Some(peer.id().clone());
+                view.auth = Some(peer.method());
+                view.fingerprint = Some(fingerprint.basis());
+                view.nat = s.nat;
+                view.established_at = Some(s.established_at);
+                view.rekey_at = Some(s.rekey_at);
+                view.expires_at = Some(s.expires_at);
+                view.children = s.children.iter().map(crate::task::child::Child::view).collect();
+            }
+            _ => {}
+        }
+        view
+    }
+
+    fn put_sa(&mut self, sa: &IkeSa) {
+        self.spi_i = sa.spi_i;
+        self.spi_r = sa.spi_r;
+        self.suite = Some(sa.suite);
+        self.fragmentation = sa.fragmentation;
+    }
 }

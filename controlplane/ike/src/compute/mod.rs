@@ -1,33 +1,14 @@
 //! Work too heavy for the event loop. A job is pure: the shell runs it anywhere and brings the outcome back.
 
+mod ecdh;
+mod modp;
+mod secret;
+
 use crate::algorithm::DhGroup;
-use core::fmt;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+pub use secret::Secret;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct JobId(pub u64);
-
-/// A secret of any length on the heap, wiped when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.0.len())
-    }
-}
 
 #[derive(Debug)]
 pub enum Job {
@@ -55,4 +36,50 @@ pub enum Outcome {
     BadPeerValue,
     /// Our private value is unusable (chance below 2⁻³² for random bytes).
     BadPrivateValue,
+}
+
+/// What can be wrong with a key exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DhError {
+    PeerValue,
+    PrivateValue,
+}
+
+impl Job {
+    #[must_use]
+    pub fn run(self) -> Outcome {
+        let outcome = match self {
+            Self::DhGenerate { group, private } => {
+                public(group, &private).map(|public| Outcome::DhGenerated { public })
+            }
+            Self::DhAgree { group, private, peer_public } => {
+                agree(group, &private, &peer_public).map(|shared| Outcome::DhAgreed { shared })
+            }
+            Self::DhRespond { group, private, peer_public } => public(group, &private).and_then(|public| {
+                let shared = agree(group, &private, &peer_public)?;
+                Ok(Outcome::DhResponded { public, shared })
+            }),
+        };
+        outcome.unwrap_or_else(|e| match e {
+            DhError::PeerValue => Outcome::BadPeerValue,
+            DhError::PrivateValue => Outcome::BadPrivateValue,
+        })
+    }
+}
+
+fn public(group: DhGroup, private: &Secret) -> Result<Vec<u8>, DhError> {
+    match group {
+        DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::public(group, private),
+        _ => ecdh::public(group, private),
+    }
+}
+
+fn agree(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<Secret, DhError> {
+    if peer.len() != group.public_len() {
+        return Err(DhError::PeerValue);
+    }
+    match group {
+        DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::agree(group, private, peer),
+        _ => ecdh::agree(group, private, peer),
+    }
 }

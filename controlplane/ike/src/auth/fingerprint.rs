@@ -1,0 +1,53 @@
+//! Fingerprints from SDP against the key in use.
+
+use super::proof::FingerprintBasis;
+use crate::config::{AuthConfig, EndpointConfig, FingerprintPolicy};
+use crate::error::IkeError;
+use sha2::Digest;
+use sipsec_net::{Fingerprint, HashFunc};
+use subtle::ConstantTimeEq;
+
+/// The value of `a=psk-fingerprint` (RFC 6193 §8.2): the hash of exactly the octets that go into the PSK's PRF.
+#[must_use]
+pub fn psk_fingerprint(psk: &[u8], hash: HashFunc) -> Fingerprint {
+    digest(psk, hash)
+}
+
+fn digest(bytes: &[u8], hash: HashFunc) -> Fingerprint {
+    let digest = match hash {
+        HashFunc::Sha1 => sha1::Sha1::digest(bytes).to_vec(),
+        HashFunc::Sha224 => sha2::Sha224::digest(bytes).to_vec(),
+        HashFunc::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
+        HashFunc::Sha384 => sha2::Sha384::digest(bytes).to_vec(),
+        HashFunc::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
+    };
+    Fingerprint::new(hash, &digest).expect("a digest is as long as its function says")
+}
+
+/// RFC 8122 §5.1: several values may be given; the most preferred hash function among them decides, and the key must
+/// match one value of that function. (A weaker hash that matches does not outweigh a stronger one that does not.)
+fn matched(bytes: &[u8], expected: &[Fingerprint]) -> Option<Result<Fingerprint, Fingerprint>> {
+    let best = expected.iter().map(Fingerprint::hash).max()?;
+    let got = digest(bytes, best);
+    let hit = expected
+        .iter()
+        .filter(|f| f.hash() == best)
+        .fold(false, |hit, f| hit | bool::from(f.digest().ct_eq(got.digest())));
+    Some(if hit { Ok(got) } else { Err(got) })
+}
+
+pub(super) fn check_psk(key: &[u8], policy: &FingerprintPolicy) -> Result<FingerprintBasis, IkeError> {
+    match matched(key, &policy.expected) {
+        Some(Ok(f)) => Ok(FingerprintBasis::PskFingerprint(f)),
+        Some(Err(ours)) => Err(IkeError::PskFingerprintMismatch { expected: policy.expected.clone(), ours }),
+        None if policy.required => Err(IkeError::FingerprintMissing),
+        None => Ok(FingerprintBasis::PskNotExchanged),
+    }
+}
+
+/// What can be known before a message is sent: that both sides announced different pre-shared keys.
+pub(crate) fn check_before_start(config: &EndpointConfig) -> Result<(), IkeError> {
+    match &config.auth {
+        AuthConfig::Psk { key } => check_psk(key.expose(), &config.peer_fingerprints).map(|_| ()),
+    }
+}

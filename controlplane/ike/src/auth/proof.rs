@@ -1,0 +1,58 @@
+//! The two proofs without which no session is up.
+
+use crate::identity::Identity;
+use sipsec_net::Fingerprint;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthMethod {
+    /// RFC 7296 §2.15, method 2.
+    Psk,
+}
+
+/// The peer's AUTH payload was verified and its identity is the one asked for. Only this crate makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerAuthenticated {
+    id: Identity,
+    method: AuthMethod,
+}
+
+impl PeerAuthenticated {
+    pub(super) const fn new(id: Identity, method: AuthMethod) -> Self {
+        Self { id, method }
+    }
+
+    #[must_use]
+    pub fn id(&self) -> &Identity {
+        &self.id
+    }
+
+    #[must_use]
+    pub const fn method(&self) -> AuthMethod {
+        self.method
+    }
+}
+
+/// What the key that was used for authentication has to do with SDP. Only this crate makes one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FingerprintMatched {
+    basis: FingerprintBasis,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FingerprintBasis {
+    /// The pre-shared key is the one whose fingerprint was in SDP (RFC 6193 §8.2).
+    PskFingerprint(Fingerprint),
+    /// RFC 6193 §8.2: with a pre-shared key no fingerprint need be exchanged, and the policy required none.
+    PskNotExchanged,
+}
+
+impl FingerprintMatched {
+    pub(super) const fn new(basis: FingerprintBasis) -> Self {
+        Self { basis }
+    }
+
+    #[must_use]
+    pub const fn basis(&self) -> FingerprintBasis {
+        self.basis
+    }
+}

@@ -1,0 +1,94 @@
+//! What every state shares: configuration, randomness, the queue of outputs, counters.
+
+use crate::compute::{Job, JobId, Secret};
+use crate::config::EndpointConfig;
+use crate::output::{ChildId, Event, Output};
+use crate::view::Counters;
+use core::time::Duration;
+use sipsec_net::{Entropy, Instant, Spi};
+use std::collections::VecDeque;
+
+/// Length of our nonces. RFC 7296 §2.10: at least half the key size of the PRF, and at least 16.
+pub(crate) const NONCE_LEN: usize = 32;
+
+pub(crate) struct Ctx {
+    pub config: EndpointConfig,
+    pub entropy: Box<dyn Entropy>,
+    pub counters: Counters,
+    /// The last proof that the peer lives (RFC 7296 §2.4): a message that passed its ICV, or ESP.
+    pub last_heard: Instant,
+    outputs: VecDeque<Output>,
+    next_job: u64,
+    next_child: u32,
+}
+
+impl Ctx {
+    pub fn new(config: EndpointConfig, entropy: Box<dyn Entropy>) -> Self {
+        Self {
+            config,
+            entropy,
+            counters: Counters::default(),
+            last_heard: Instant::ZERO,
+            outputs: VecDeque::new(),
+            next_job: 0,
+            next_child: 0,
+        }
+    }
+
+    pub fn transmit(&mut self, datagram: Vec<u8>) {
+        self.outputs.push_back(Output::Transmit(datagram));
+    }
+
+    pub fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub fn compute(&mut self, job: Job) -> JobId {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        self.outputs.push_back(Output::Compute(id, job));
+        id
+    }
+
+    pub fn pop(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn child_id(&mut self) -> ChildId {
+        let id = ChildId(self.next_child);
+        self.next_child += 1;
+        id
+    }
+
+    pub fn nonce(&mut self) -> Vec<u8> {
+        let mut out = vec![0; NONCE_LEN];
+        self.entropy.fill(&mut out);
+        out
+    }
+
+    pub fn secret(&mut self, len: usize) -> Secret {
+        let mut out = vec![0; len];
+        self.entropy.fill(&mut out);
+        Secret::new(out)
+    }
+
+    /// RFC 7296 §2.6: an SPI is never zero.
+    pub fn ike_spi(&mut self) -> u64 {
+        self.entropy.u64().max(1)
+    }
+
+    pub fn esp_spi(&mut self) -> Spi {
+        // The reserved range is 256 values of 2³²; setting a high bit of those moves them out of it.
+        let value = self.entropy.u32();
+        Spi::new(value)
+            .or_else(|| Spi::new(value | 0x8000_0000))
+            .expect("a value with its top bit set is not reserved")
+    }
+
+    /// `soft` less a random share of itself (RFC 7296 §2.8.1: rekeying SHOULD be jittered).
+    pub fn jittered(&mut self, soft: Duration, percent: u32) -> Duration {
+        let span = soft.saturating_mul(percent.min(100)) / 100;
+        let share = self.entropy.below(1 << 16);
+        soft.saturating_sub(span.saturating_mul(share) / (1 << 16))
+    }
+}

@@ -1,0 +1,81 @@
+//! When to send a request again (RFC 7296 §2.1, §2.4).
+
+use crate::config::Retransmit;
+use core::time::Duration;
+use sipsec_net::Instant;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    first_at: Instant,
+    next_at: Instant,
+    wait: Duration,
+    sent: u32,
+    tries_max: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Retry {
+    NotYet,
+    Send,
+    GiveUp,
+}
+
+impl Backoff {
+    /// The first transmission is now.
+    pub fn start(now: Instant, policy: &Retransmit) -> Self {
+        let wait = policy.first.min(policy.wait_max);
+        Self { first_at: now, next_at: now + wait, wait, sent: 1, tries_max: policy.tries_max }
+    }
+
+    pub const fn next_at(&self) -> Instant {
+        self.next_at
+    }
+
+    pub const fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    pub fn waited(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.first_at)
+    }
+
+    pub fn poll(&mut self, now: Instant, policy: &Retransmit) -> Retry {
+        if now < self.next_at {
+            return Retry::NotYet;
+        }
+        if self.sent >= self.tries_max {
+            return Retry::GiveUp;
+        }
+        self.sent += 1;
+        self.wait = (self.wait.saturating_mul(policy.growth_percent) / 100).min(policy.wait_max);
+        self.next_at = now + self.wait;
+        Retry::Send
+    }
+
+    /// A hint that the answer will not come: no more than `more` further transmissions.
+    pub fn limit(&mut self, more: u32) {
+        self.tries_max = self.tries_max.min(self.sent + more);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_their_bound_and_end() {
+        let policy = Retransmit::default();
+        let mut b = Backoff::start(Instant::ZERO, &policy);
+        let mut waits = vec![b.next_at().saturating_duration_since(Instant::ZERO).as_millis()];
+        loop {
+            let now = b.next_at();
+            assert_eq!(b.poll(now - Duration::from_nanos(1), &policy), Retry::NotYet);
+            match b.poll(now, &policy) {
+                Retry::Send => waits.push(b.next_at().saturating_duration_since(now).as_millis()),
+                _ => break,
+            }
+        }
+        assert_eq!(waits, [500, 900, 1620, 2916, 5000, 5000]);
+        assert_eq!(b.sent(), 6);
+    }
+}

@@ -1,0 +1,76 @@
+//! Fragments of one message (RFC 7383 §2.6).
+
+use crate::wire::PayloadType;
+use crate::wire::header::MESSAGE_MAX;
+use crate::wire::skf::SkfFields;
+
+/// Most fragments of one message: at the smallest fragment size a certificate chain of 30 kB still fits.
+pub(crate) const FRAGMENTS_MAX: u16 = 64;
+
+#[derive(Default)]
+pub(crate) struct Reassembly {
+    id: u32,
+    total: u16,
+    first: Option<PayloadType>,
+    parts: Vec<Option<Vec<u8>>>,
+    bytes: usize,
+}
+
+impl Reassembly {
+    /// Whether a fragment is worth decrypting. RFC 7383 §2.6: check the message ID, the numbers, and that it has not
+    /// been received before, first.
+    pub fn wants(&self, id: u32, fields: SkfFields) -> bool {
+        if fields.total > FRAGMENTS_MAX {
+            return false;
+        }
+        if self.total == 0 || id != self.id {
+            return true;
+        }
+        // A larger total is a new attempt with smaller fragments; a smaller one is of the attempt given up.
+        match fields.total.cmp(&self.total) {
+            core::cmp::Ordering::Greater => true,
+            core::cmp::Ordering::Less => false,
+            core::cmp::Ordering::Equal => self.parts[usize::from(fields.number) - 1].is_none(),
+        }
+    }
+
+    /// Takes a fragment whose ICV held; the whole plaintext and the type of its first payload once all are here.
+    pub fn add(
+        &mut self,
+        id: u32,
+        fields: SkfFields,
+        next: PayloadType,
+        plaintext: Vec<u8>,
+    ) -> Option<(PayloadType, Vec<u8>)> {
+        if self.total == 0 || id != self.id || fields.total > self.total {
+            *self = Self {
+                id,
+                total: fields.total,
+                first: None,
+                parts: vec![None; usize::from(fields.total)],
+                bytes: 0,
+            };
+        }
+        if self.bytes + plaintext.len() > MESSAGE_MAX {
+            self.clear();
+            return None;
+        }
+        // RFC 7383 §2.5: only the first fragment names the first payload; the others hold zero.
+        if fields.number == 1 {
+            self.first = Some(next);
+        }
+        self.bytes += plaintext.len();
+        *self.parts.get_mut(usize::from(fields.number) - 1)? = Some(plaintext);
+        if self.parts.iter().any(Option::is_none) {
+            return None;
+        }
+        let whole = self.parts.iter().flatten().flatten().copied().collect();
+        let first = self.first?;
+        self.clear();
+        Some((first, whole))
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,111 @@
+//! ESP suites.
+
+use super::{has, integ_is_none, only_kinds};
+use crate::algorithm::{DhGroup, Encr, EspProposal, EspSuite};
+use crate::wire::notify::PROTOCOL_ESP;
+use crate::wire::sa::{Proposal, TYPE_ENCR, TYPE_ESN, TYPE_INTEG, TYPE_KE, Transform};
+use sipsec_net::Spi;
+
+/// Where an ESP proposal stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// RFC 7296 §1.2: IKE_AUTH has no KE payload, so its CHILD_SA has no group of its own.
+    Auth,
+    /// The group of the KE payload in the request, if there is one.
+    Rekey { sent_group: Option<u16> },
+}
+
+pub(crate) fn offer(ours: &[EspProposal], spi: Spi, phase: Phase) -> Vec<Proposal> {
+    ours.iter()
+        .zip(1..=u8::MAX)
+        .map(|(p, number)| {
+            let mut transforms = Vec::new();
+            transforms.extend(p.ciphers.iter().map(|c| encr_transform(Encr::from_esp(*c))));
+            if phase != Phase::Auth {
+                transforms.extend(p.groups.iter().map(|g| Transform::new(TYPE_KE, g.transform_id())));
+            }
+            transforms.extend(p.esn.iter().map(|e| Transform::new(TYPE_ESN, u16::from(*e))));
+            Proposal { number, protocol: PROTOCOL_ESP, spi: spi.get().to_be_bytes().to_vec(), transforms }
+        })
+        .collect()
+}
+
+fn encr_transform(encr: Encr) -> Transform {
+    Transform { key_bits: encr.key_bits(), ..Transform::new(TYPE_ENCR, encr.transform_id()) }
+}
+
+pub(crate) fn answer(number: u8, suite: &EspSuite, spi: Spi) -> Proposal {
+    let mut transforms = vec![encr_transform(Encr::from_esp(suite.cipher))];
+    transforms.extend(suite.group.map(|g| Transform::new(TYPE_KE, g.transform_id())));
+    transforms.push(Transform::new(TYPE_ESN, u16::from(suite.esn)));
+    Proposal { number, protocol: PROTOCOL_ESP, spi: spi.get().to_be_bytes().to_vec(), transforms }
+}
+
+/// The chosen suite and the peer's inbound SPI, which is our outbound one.
+pub(crate) struct Chosen {
+    pub number: u8,
+    pub suite: EspSuite,
+    pub peer_spi: Spi,
+}
+
+pub(crate) fn choose(theirs: &[Proposal], ours: &[EspProposal], phase: Phase) -> Option<Chosen> {
+    ours.iter().find_map(|our| {
+        theirs
+            .iter()
+            .filter(|p| {
+                p.protocol == PROTOCOL_ESP
+                    && only_kinds(p, &[TYPE_ENCR, TYPE_INTEG, TYPE_KE, TYPE_ESN])
+                    && integ_is_none(p)
+            })
+            .find_map(|p| {
+                Some(Chosen {
+                    number: p.number,
+                    suite: match_one(p, our, phase)?,
+                    peer_spi: Spi::new(p.esp_spi()?)?,
+                })
+            })
+    })
+}
+
+fn match_one(p: &Proposal, our: &EspProposal, phase: Phase) -> Option<EspSuite> {
+    let cipher = *our.ciphers.iter().find(|c| {
+        let t = encr_transform(Encr::from_esp(**c));
+        has(p, TYPE_ENCR, t.id, t.key_bits)
+    })?;
+    let esn = *our.esn.iter().find(|e| has(p, TYPE_ESN, u16::from(**e), None))?;
+    let group = match phase {
+        Phase::Auth => None,
+        Phase::Rekey { sent_group } => match_group(p, our, sent_group)?,
+    };
+    Some(EspSuite { cipher, group, esn })
+}
+
+/// The inner `None` is no group at all. A peer that wants forward secrecy gets it even if our profile does not ask.
+fn match_group(p: &Proposal, our: &EspProposal, sent_group: Option<u16>) -> Option<Option<DhGroup>> {
+    let without = !p.has_kind(TYPE_KE) || has(p, TYPE_KE, 0, None);
+    let wanted = if our.groups.is_empty() { DhGroup::ALL.as_slice() } else { &our.groups };
+    let acceptable = |g: &&DhGroup| has(p, TYPE_KE, g.transform_id(), None);
+    let sent = wanted.iter().filter(|g| Some(g.transform_id()) == sent_group).find(acceptable);
+    match sent.or_else(|| wanted.iter().find(acceptable)) {
+        Some(_) if our.groups.is_empty() && without && sent.is_none() => Some(None),
+        Some(g) => Some(Some(*g)),
+        None if without && our.groups.is_empty() => Some(None),
+        None => None,
+    }
+}
+
+/// The answer to our offer: one proposal, one transform of each type, all of them ours.
+pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) -> Option<Chosen> {
+    let [p] = answer else { return None };
+    if p.of_kind(TYPE_ENCR).count() != 1 || p.of_kind(TYPE_ESN).count() != 1 || p.of_kind(TYPE_KE).count() > 1
+    {
+        return None;
+    }
+    let our = ours.get(usize::from(p.number).checked_sub(1)?)?;
+    let chosen = choose(answer, core::slice::from_ref(our), phase)?;
+    // A group that we did not offer must not creep in.
+    match chosen.suite.group {
+        Some(g) if !our.groups.contains(&g) => None,
+        _ => Some(chosen),
+    }
+}

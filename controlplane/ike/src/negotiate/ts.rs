@@ -1,0 +1,107 @@
+//! Traffic selectors (RFC 7296 §2.9).
+
+use sipsec_net::dp::{SELECTORS_MAX, Selector, Selectors};
+
+fn intersect(a: &Selector, b: &Selector) -> Option<Selector> {
+    if a.addr_start.is_ipv4() != b.addr_start.is_ipv4() {
+        return None;
+    }
+    let protocol = match (a.protocol, b.protocol) {
+        (x, y) if x == y => x,
+        (0, y) => y,
+        (x, 0) => x,
+        _ => return None,
+    };
+    let out = Selector {
+        addr_start: a.addr_start.max(b.addr_start),
+        addr_end: a.addr_end.min(b.addr_end),
+        protocol,
+        port_start: a.port_start.max(b.port_start),
+        port_end: a.port_end.min(b.port_end),
+    };
+    (out.addr_start <= out.addr_end && out.port_start <= out.port_end).then_some(out)
+}
+
+fn covers(a: &Selector, b: &Selector) -> bool {
+    intersect(a, b) == Some(*b)
+}
+
+/// The largest subset of the peer's selectors that ours allow, at most as many as an SA can hold; empty if there is
+/// none. What another one covers is left out.
+pub(crate) fn narrow(theirs: &[Selector], ours: &[Selector]) -> Vec<Selector> {
+    let mut out: Vec<Selector> = Vec::new();
+    for t in theirs {
+        for o in ours {
+            let Some(both) = intersect(t, o) else { continue };
+            if out.iter().any(|x| covers(x, &both)) {
+                continue;
+            }
+            out.retain(|x| !covers(&both, x));
+            if out.len() < SELECTORS_MAX {
+                out.push(both);
+            }
+        }
+    }
+    out
+}
+
+/// The answer to our offer must be a subset of it.
+pub(crate) fn is_subset(answer: &[Selector], offered: &[Selector]) -> bool {
+    !answer.is_empty()
+        && answer.len() <= SELECTORS_MAX
+        && answer.iter().all(|a| offered.iter().any(|o| covers(o, a)))
+}
+
+pub(crate) fn pack(local: &[Selector], remote: &[Selector]) -> Selectors {
+    let array = |list: &[Selector]| {
+        let mut out = [None; SELECTORS_MAX];
+        for (slot, s) in out.iter_mut().zip(list) {
+            *slot = Some(*s);
+        }
+        out
+    };
+    Selectors { local: array(local), remote: array(remote) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn selector() -> impl Strategy<Value = Selector> {
+        (0u8..16, 0u8..16, 0u8..3, 0u16..8, 0u16..8).prop_map(|(a, b, protocol, p, q)| Selector {
+            addr_start: [10, 0, 0, a.min(b)].into(),
+            addr_end: [10, 0, 0, a.max(b)].into(),
+            protocol,
+            port_start: p.min(q),
+            port_end: p.max(q),
+        })
+    }
+
+    /// Whether a packet to `addr`:`port` with `protocol` is in the list.
+    fn admits(list: &[Selector], addr: u8, protocol: u8, port: u16) -> bool {
+        list.iter().any(|s| s.matches([10, 0, 0, addr].into(), protocol, Some(port)))
+    }
+
+    proptest! {
+        /// Narrowing admits exactly the packets that both sides admit, unless the bound cut it off, and never more.
+        #[test]
+        fn narrowing_is_the_intersection(
+            theirs in prop::collection::vec(selector(), 1..4),
+            ours in prop::collection::vec(selector(), 1..4),
+        ) {
+            let both = narrow(&theirs, &ours);
+            prop_assert!(both.len() <= SELECTORS_MAX);
+            prop_assert!(both.is_empty() || (is_subset(&both, &theirs) && is_subset(&both, &ours)));
+            for addr in 0..16 {
+                for protocol in 1..3 {
+                    for port in 0..8 {
+                        let want = admits(&theirs, addr, protocol, port) && admits(&ours, addr, protocol, port);
+                        let got = admits(&both, addr, protocol, port);
+                        prop_assert!(got == want || (!got && both.len() == SELECTORS_MAX));
+                    }
+                }
+            }
+        }
+    }
+}

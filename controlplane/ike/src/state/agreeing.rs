@@ -1,0 +1,69 @@
+//! Initiator: the shared secret is being computed.
+
+use super::{AuthSent, State};
+use crate::algorithm::IkeSuite;
+use crate::compute::{Job, JobId, Outcome};
+use crate::crypto::keys::{IkeKeys, Seed};
+use crate::ctx::Ctx;
+use crate::error::IkeError;
+use crate::exchange::{IkeSa, SaKeys};
+use crate::state::key_gen::Attempt;
+use crate::view::NatView;
+use sipsec_net::Instant;
+
+/// What the responder chose.
+pub(crate) struct Agreed {
+    pub suite: IkeSuite,
+    pub peer_public: Vec<u8>,
+    pub nr: Vec<u8>,
+    pub spi_r: u64,
+    pub nat: NatView,
+    pub fragmentation: bool,
+}
+
+/// Both IKE_SA_INIT messages, which AUTH covers.
+pub(crate) struct Init {
+    pub request: Vec<u8>,
+    pub response: Vec<u8>,
+    pub ni: Vec<u8>,
+    pub nr: Vec<u8>,
+    pub nat: NatView,
+}
+
+pub(crate) struct Agreeing {
+    job: JobId,
+    spi_i: u64,
+    spi_r: u64,
+    suite: IkeSuite,
+    fragmentation: bool,
+    init: Init,
+}
+
+impl Agreeing {
+    pub fn begin(
+        ctx: &mut Ctx,
+        agreed: Agreed,
+        attempt: Attempt,
+        request: Vec<u8>,
+        response: Vec<u8>,
+    ) -> State {
+        let Agreed { suite, peer_public, nr, spi_r, nat, fragmentation } = agreed;
+        let Attempt { spi_i, ni, group, private, .. } = attempt;
+        let job = ctx.compute(Job::DhAgree { group, private, peer_public });
+        let init = Init { request, response, ni, nr, nat };
+        State::Agreeing(Box::new(Self { job, spi_i, spi_r, suite, fragmentation, init }))
+    }
+
+    pub fn on_compute(self: Box<Self>, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) -> State {
+        if job != self.job {
+            return State::Agreeing(self);
+        }
+        let Self { spi_i, spi_r, suite, fragmentation, init, .. } = *self;
+        let Outcome::DhAgreed { shared } = outcome else {
+            return State::fail(ctx, IkeError::BadKeyExchange { group: suite.group });
+        };
+        let keys = IkeKeys::initial(&suite, &shared, &Seed { ni: &init.ni, nr: &init.nr, spi_i, spi_r });
+        let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: true, fragmentation });
+        AuthSent::send(ctx, now, sa.after_init(), init)
+    }
+}

@@ -1,0 +1,207 @@
+//! Initiator: IKE_AUTH is sent.
+
+use super::agreeing::Init;
+use super::established::Established;
+use super::{Ended, State, missing};
+use crate::auth::{self, SignedOctets};
+use crate::ctx::Ctx;
+use crate::error::{IkeError, Party, Violation};
+use crate::exchange::ike_sa::Timeout;
+use crate::exchange::{IkeSa, Incoming};
+use crate::negotiate::esp::{self, Phase};
+use crate::negotiate::ts;
+use crate::task::Task;
+use crate::task::child::{Child, Made};
+use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType, id};
+use sipsec_net::{Instant, Spi};
+
+pub(crate) struct AuthSent {
+    sa: IkeSa,
+    init: Init,
+    /// Of the CHILD_SA that comes with IKE_AUTH.
+    spi_in: Spi,
+}
+
+impl AuthSent {
+    pub fn send(ctx: &mut Ctx, now: Instant, mut sa: IkeSa, init: Init) -> State {
+        let spi_in = ctx.esp_spi();
+        let id = id::encode(&ctx.config.local_id);
+        let octets = SignedOctets {
+            prf: sa.suite.prf,
+            sk_p: &sa.sk_pi,
+            message: &init.request,
+            nonce: &init.nr,
+            id: &id,
+        };
+        let (method, data) = auth::sign(&ctx.config.auth, &octets);
+        let mut chain = Chain::new();
+        chain.push(PayloadType::IDI, &id);
+        // RFC 7296 §2.4: this is the only IKE SA between these two identities; the call is new.
+        chain.notify(NotifyType::INITIAL_CONTACT, &[]);
+        if let Some(expected) = ctx.config.remote_id.expected() {
+            chain.push(PayloadType::IDR, &id::encode(&expected));
+        }
+        chain.auth(method, &data);
+        chain.sa(&esp::offer(&ctx.config.esp_proposals, spi_in, Phase::Auth));
+        chain.ts(PayloadType::TSI, &ctx.config.ts_local);
+        chain.ts(PayloadType::TSR, &ctx.config.ts_remote);
+        sa.request(ctx, now, Exchange::IKE_AUTH, chain, Task::Auth);
+        State::AuthSent(Box::new(Self { sa, init, spi_in }))
+    }
+
+    pub fn sa(&self) -> &IkeSa {
+        &self.sa
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.sa.deadline()
+    }
+
+    pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
+        match self.sa.on_timeout(ctx, now) {
+            Timeout::Fine => State::AuthSent(self),
+            Timeout::GaveUp { exchange, sent, waited } => {
+                State::fail(ctx, IkeError::NoResponse { exchange, transmissions: sent, waited })
+            }
+        }
+    }
+
+    /// The responder may have the SA already.
+    pub fn close(mut self, ctx: &mut Ctx, now: Instant) -> Ended {
+        let mut chain = Chain::new();
+        chain.delete_ike();
+        self.sa.request_beyond_window(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+        Ended::kept(self.sa)
+    }
+
+    pub fn on_message(
+        mut self: Box<Self>,
+        ctx: &mut Ctx,
+        now: Instant,
+        header: &Header,
+        bytes: &[u8],
+    ) -> State {
+        if !self.sa.is(header) {
+            ctx.counters.dropped_spi += 1;
+            return State::AuthSent(self);
+        }
+        if !header.response {
+            // The responder has nothing to ask before it has answered.
+            ctx.counters.dropped_state += 1;
+            return State::AuthSent(self);
+        }
+        let Some(incoming) = self.sa.receive(ctx, now, header, bytes) else {
+            return State::AuthSent(self);
+        };
+        let proven = self.prove(ctx, &incoming);
+        let Self { sa, init, spi_in } = *self;
+        match proven {
+            Ok((m, peer)) => {
+                let nat = init.nat;
+                ctx.event(crate::Event::Authenticated(peer.0.clone(), peer.1.clone()));
+                match child(ctx, now, &sa, &init, spi_in, &m) {
+                    Ok(made) => Established::with_child(ctx, now, sa, peer, nat, made, None),
+                    Err(e) => {
+                        let mut chain = Chain::new();
+                        chain.delete_ike();
+                        quit(ctx, now, sa, chain, e)
+                    }
+                }
+            }
+            Err(Refusal::ByPeer(e)) => State::fail(ctx, e),
+            Err(Refusal::ByUs(e, notify)) => {
+                // RFC 7296 §2.21.2: an initiator that rejects the responder MAY say so in an INFORMATIONAL exchange;
+                // the responder, which believes the SA to be up, then deletes it.
+                let mut chain = Chain::new();
+                chain.notify(notify, &[]);
+                quit(ctx, now, sa, chain, e)
+            }
+        }
+    }
+
+    fn prove<'a>(
+        &self,
+        ctx: &Ctx,
+        incoming: &'a Incoming,
+    ) -> Result<(Message<'a>, crate::task::child::Peer), Refusal> {
+        let m = Message::parse(incoming.first, &incoming.plaintext)
+            .map_err(|e| Refusal::ByUs(e.into(), NotifyType::INVALID_SYNTAX))?;
+        let (Some(idr), Some(auth)) = (&m.idr, &m.auth) else {
+            return Err(match m.error().map(|n| n.kind) {
+                Some(NotifyType::AUTHENTICATION_FAILED) => {
+                    Refusal::ByPeer(IkeError::AuthenticationFailed { by: Party::Peer })
+                }
+                Some(NotifyType(notify)) => Refusal::ByPeer(IkeError::PeerNotify { notify }),
+                None => Refusal::ByUs(missing("IDr and AUTH"), NotifyType::INVALID_SYNTAX),
+            });
+        };
+        let octets = SignedOctets {
+            prf: self.sa.suite.prf,
+            sk_p: &self.sa.sk_pr,
+            message: &self.init.response,
+            nonce: &self.init.ni,
+            id: idr.octets,
+        };
+        match auth::verify(&ctx.config, &octets, idr, auth) {
+            Ok(peer) => Ok((m, peer)),
+            Err(e) => Err(Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED)),
+        }
+    }
+}
+
+enum Refusal {
+    /// The peer knows that there is no SA.
+    ByPeer(IkeError),
+    /// The peer believes that there is one.
+    ByUs(IkeError, NotifyType),
+}
+
+fn quit(ctx: &mut Ctx, now: Instant, mut sa: IkeSa, chain: Chain, error: IkeError) -> State {
+    sa.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+    ctx.event(crate::Event::Failed(error));
+    State::Ended(Box::new(Ended::kept(sa)))
+}
+
+fn child(
+    ctx: &mut Ctx,
+    now: Instant,
+    sa: &IkeSa,
+    init: &Init,
+    spi_in: Spi,
+    m: &Message<'_>,
+) -> Result<Made, IkeError> {
+    let Some(proposals) = &m.sa else {
+        return Err(match m.error().map(|n| n.kind) {
+            Some(NotifyType::NO_PROPOSAL_CHOSEN) => IkeError::NoProposalChosen {
+                by: Party::Peer,
+                ours: ctx.config.esp_proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                theirs: String::new(),
+            },
+            Some(NotifyType::TS_UNACCEPTABLE) => IkeError::TsUnacceptable { by: Party::Peer },
+            Some(NotifyType(notify)) => IkeError::NoChildSa { notify },
+            None => missing("SA"),
+        });
+    };
+    let (tsi, tsr) = (m.tsi.as_ref().ok_or(missing("TSi"))?, m.tsr.as_ref().ok_or(missing("TSr"))?);
+    let chosen = esp::accept(proposals, &ctx.config.esp_proposals, Phase::Auth)
+        .ok_or(IkeError::ProtocolViolation(Violation::NotOffered("ESP SA")))?;
+    if !ts::is_subset(tsi, &ctx.config.ts_local) || !ts::is_subset(tsr, &ctx.config.ts_remote) {
+        return Err(IkeError::TsUnacceptable { by: Party::Us });
+    }
+    Ok(Child::make(
+        ctx,
+        now,
+        crate::task::child::Ingredients {
+            prf: sa.suite.prf,
+            sk_d: &sa.sk_d,
+            shared: None,
+            ni: &init.ni,
+            nr: &init.nr,
+            exchange_initiator: true,
+            spi_in,
+            spi_out: chosen.peer_spi,
+            suite: chosen.suite,
+            selectors: ts::pack(tsi, tsr),
+        },
+    ))
+}

@@ -1,0 +1,53 @@
+//! The end. What is kept serves the peer: our DELETE is retransmitted, its repeated requests get the cached response.
+
+use crate::ctx::Ctx;
+use crate::exchange::IkeSa;
+use crate::wire::{Chain, Exchange, Header, Message};
+use sipsec_net::Instant;
+
+#[derive(Default)]
+pub(crate) struct Ended {
+    sa: Option<IkeSa>,
+}
+
+impl Ended {
+    /// Our DELETE is outstanding on `sa`, or the peer may not have had our last response.
+    pub const fn kept(sa: IkeSa) -> Self {
+        Self { sa: Some(sa) }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.sa.as_ref().is_some_and(|sa| !sa.can_request())
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.sa.as_ref().and_then(IkeSa::deadline)
+    }
+
+    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) {
+        if let Some(sa) = &mut self.sa {
+            // An unanswered DELETE ends the same way as an answered one.
+            let _ = sa.on_timeout(ctx, now);
+        }
+    }
+
+    pub fn on_message(&mut self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) {
+        let Some(sa) = self.sa.as_mut().filter(|sa| sa.is(header)) else {
+            ctx.counters.dropped_spi += 1;
+            return;
+        };
+        let Some(incoming) = sa.receive(ctx, now, header, bytes) else { return };
+        if incoming.answers.is_some() || incoming.exchange != Exchange::INFORMATIONAL {
+            return;
+        }
+        // RFC 7296 §2.25.2: a request to close an SA that we are closing is answered as usual. Anything else that is
+        // asked of an SA that is gone gets the same empty answer.
+        let mut chain = Chain::new();
+        if let Err(crate::wire::ParseError::UnsupportedCritical(p)) =
+            Message::parse(incoming.first, &incoming.plaintext)
+        {
+            chain.notify(crate::wire::NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[p]);
+        }
+        sa.respond(ctx, incoming.exchange, incoming.id, chain);
+    }
+}

@@ -1,0 +1,451 @@
+//! The IKE SA is up: both sides are authenticated. The work itself is in `task/`.
+
+use super::{Ended, State};
+use crate::compute::{JobId, Outcome};
+use crate::ctx::Ctx;
+use crate::error::{CloseCause, IkeError};
+use crate::exchange::ike_sa::Timeout;
+use crate::exchange::{IkeSa, Incoming};
+use crate::output::{ChildDownCause, ChildId, Event};
+use crate::task::child::{Child, Made, Peer, Stage};
+use crate::task::rekey_child::GenChild;
+use crate::task::rekey_ike::GenIke;
+use crate::task::{AgreeChild, AgreeIke, AnswerChild, AnswerIke, TODO_MAX, Task, Todo};
+use crate::view::NatView;
+use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
+use sipsec_net::Instant;
+use std::collections::VecDeque;
+
+/// What an IKE SA of this endpoint is to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// All requests of ours go here. There is always exactly one.
+    Current,
+    /// Made by the peer's rekey while ours is under way; one of them will be current.
+    Candidate,
+    /// Our DELETE of it is outstanding.
+    Redundant,
+    /// The peer has to delete it.
+    AwaitDelete { until: Instant },
+    /// The peer deleted it; repeated requests still get their answer.
+    Gone { until: Instant },
+}
+
+pub(crate) struct Slot {
+    pub sa: IkeSa,
+    pub standing: Standing,
+}
+
+/// A response that waits for the dataplane.
+pub(crate) struct Hold {
+    pub exchange: Exchange,
+    pub id: u32,
+    pub chain: Chain,
+}
+
+struct Held {
+    slot: u64,
+    child: ChildId,
+    hold: Hold,
+}
+
+/// Why there is no SA any more. `keep` is the IKE SA on which the last message was answered.
+pub(crate) enum End {
+    Closed { cause: CloseCause, keep: u64 },
+    Failed { error: IkeError, keep: Option<u64> },
+}
+
+pub(crate) struct Established {
+    pub peer: Peer,
+    pub nat: NatView,
+    pub slots: Vec<Slot>,
+    pub children: Vec<Child>,
+    pub queue: VecDeque<Todo>,
+    held: Vec<Held>,
+    pub gen_child: Option<GenChild>,
+    pub agree_child: Option<AgreeChild>,
+    pub answer_children: Vec<AnswerChild>,
+    pub gen_ike: Option<GenIke>,
+    pub agree_ike: Option<AgreeIke>,
+    pub answer_ikes: Vec<AnswerIke>,
+    pub established_at: Instant,
+    pub rekey_at: Instant,
+    pub expires_at: Instant,
+    pub rekey_failures: u32,
+    pub dpd_asked_at: Instant,
+}
+
+impl Established {
+    /// `hold` is the responder's IKE_AUTH response.
+    pub fn with_child(
+        ctx: &mut Ctx,
+        now: Instant,
+        sa: IkeSa,
+        peer: Peer,
+        nat: NatView,
+        made: Made,
+        hold: Option<Hold>,
+    ) -> State {
+        let lifetime = ctx.config.ike_lifetime;
+        let Made { child, inbound, outbound } = made;
+        ctx.event(Event::ChildSaUp { child: child.id, inbound, outbound });
+        let slot = sa.local_spi();
+        let held = hold.map(|hold| Held { slot, child: child.id, hold }).into_iter().collect();
+        State::Established(Box::new(Self {
+            peer,
+            nat,
+            slots: vec![Slot { sa, standing: Standing::Current }],
+            children: vec![child],
+            queue: VecDeque::new(),
+            held,
+            gen_child: None,
+            agree_child: None,
+            answer_children: Vec::new(),
+            gen_ike: None,
+            agree_ike: None,
+            answer_ikes: Vec::new(),
+            established_at: now,
+            rekey_at: now + ctx.jittered(lifetime.soft, lifetime.jitter_percent),
+            expires_at: now + lifetime.hard,
+            rekey_failures: 0,
+            dpd_asked_at: now,
+        }))
+    }
+
+    pub fn current(&self) -> &Slot {
+        self.slots.iter().find(|s| s.standing == Standing::Current).expect("one IKE SA is current")
+    }
+
+    pub fn current_mut(&mut self) -> &mut Slot {
+        self.slots.iter_mut().find(|s| s.standing == Standing::Current).expect("one IKE SA is current")
+    }
+
+    pub fn slot(&self, spi: u64) -> Option<&Slot> {
+        self.slots.iter().find(|s| s.sa.local_spi() == spi)
+    }
+
+    pub fn slot_mut(&mut self, spi: u64) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|s| s.sa.local_spi() == spi)
+    }
+
+    pub fn set_standing(&mut self, spi: u64, standing: Standing) {
+        if let Some(s) = self.slot_mut(spi) {
+            s.standing = standing;
+        }
+    }
+
+    pub fn child(&self, id: ChildId) -> Option<&Child> {
+        self.children.iter().find(|c| c.id == id)
+    }
+
+    pub fn child_mut(&mut self, id: ChildId) -> Option<&mut Child> {
+        self.children.iter_mut().find(|c| c.id == id)
+    }
+
+    pub fn enqueue(&mut self, todo: Todo) {
+        debug_assert!(self.queue.len() < TODO_MAX, "each kind is queued once for each child");
+        if !self.queue.contains(&todo) && self.queue.len() < TODO_MAX {
+            self.queue.push_back(todo);
+        }
+    }
+
+    pub fn reply(&mut self, ctx: &mut Ctx, slot: u64, exchange: Exchange, id: u32, chain: Chain) {
+        if let Some(s) = self.slot_mut(slot) {
+            s.sa.respond(ctx, exchange, id, chain);
+        }
+    }
+
+    /// Keeps a response until the dataplane has done what `child` needs.
+    pub fn hold(&mut self, slot: u64, exchange: Exchange, id: u32, chain: Chain, child: ChildId) {
+        self.held.push(Held { slot, child, hold: Hold { exchange, id, chain } });
+    }
+
+    pub fn on_message(
+        mut self: Box<Self>,
+        ctx: &mut Ctx,
+        now: Instant,
+        header: &Header,
+        bytes: &[u8],
+    ) -> State {
+        let Some(slot) = self.slots.iter_mut().find(|s| s.sa.is(header)) else {
+            ctx.counters.dropped_spi += 1;
+            return State::Established(self);
+        };
+        let spi = slot.sa.local_spi();
+        let Some(mut incoming) = slot.sa.receive(ctx, now, header, bytes) else {
+            return State::Established(self);
+        };
+        let result = match incoming.answers.take() {
+            Some(task) => self.on_response(ctx, now, spi, task, &incoming),
+            None => self.on_request(ctx, now, spi, &incoming),
+        };
+        self.proceed(ctx, now, result)
+    }
+
+    fn on_request(&mut self, ctx: &mut Ctx, now: Instant, slot: u64, incoming: &Incoming) -> Result<(), End> {
+        let m = match Message::parse(incoming.first, &incoming.plaintext) {
+            Ok(m) => m,
+            Err(ParseError::UnsupportedCritical(payload)) => {
+                self.refuse(ctx, slot, incoming, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
+                return Ok(());
+            }
+            // RFC 7296 §2.21.3: INVALID_SYNTAX is fatal at both ends.
+            Err(e) => {
+                self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+                return Err(End::Failed { error: e.into(), keep: Some(slot) });
+            }
+        };
+        match incoming.exchange {
+            Exchange::INFORMATIONAL => self.answer_informational(ctx, now, slot, incoming, &m),
+            Exchange::CREATE_CHILD_SA => {
+                self.answer_create_child(ctx, now, slot, incoming, &m);
+                Ok(())
+            }
+            _ => {
+                self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+                let violation = crate::error::Violation::Malformed("exchange type");
+                Err(End::Failed { error: IkeError::ProtocolViolation(violation), keep: Some(slot) })
+            }
+        }
+    }
+
+    fn on_response(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        slot: u64,
+        task: Task,
+        incoming: &Incoming,
+    ) -> Result<(), End> {
+        let m = match Message::parse(incoming.first, &incoming.plaintext) {
+            Ok(m) => m,
+            // RFC 7296 §2.21: an error in a response is not answered; the state is cleaned up with a DELETE.
+            Err(e) => return Err(End::Failed { error: e.into(), keep: None }),
+        };
+        match task {
+            Task::Dpd | Task::Auth => {}
+            Task::DeleteChildren(ids) => self.on_deleted(ctx, now, &ids),
+            Task::DeleteIke => self.slots.retain(|s| s.sa.local_spi() != slot),
+            Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),
+            Task::RekeyIke(t) => return self.on_rekey_ike_answer(ctx, now, *t, &m),
+        }
+        Ok(())
+    }
+
+    pub fn on_compute(
+        mut self: Box<Self>,
+        ctx: &mut Ctx,
+        now: Instant,
+        job: JobId,
+        outcome: Outcome,
+    ) -> State {
+        let result = self
+            .on_answer_child_computed(ctx, now, job, outcome)
+            .map(Ok)
+            .or_else(|o| self.on_answer_ike_computed(ctx, now, job, o).map(Ok))
+            .or_else(|o| self.on_rekey_child_computed(ctx, now, job, o))
+            .or_else(|o| self.on_rekey_ike_computed(ctx, now, job, o))
+            // The work of an exchange that was given up.
+            .unwrap_or(Ok(()));
+        self.proceed(ctx, now, result)
+    }
+
+    pub fn on_installed(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
+        if let Some(child) = self.child_mut(id) {
+            match child.stage {
+                Stage::Installing { standby_of: Some(old) } => child.stage = Stage::Standby { replaces: old },
+                Stage::Installing { standby_of: None } | Stage::Binding => {
+                    child.stage = Stage::Live;
+                    // Those that wait for this one to carry the traffic.
+                    let replaced: Vec<_> =
+                        self.children.iter().filter(|c| c.stage == Stage::Deleting).map(|c| c.id).collect();
+                    for old in replaced {
+                        self.enqueue(Todo::DeleteChild(old));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.release(ctx, id, None);
+        self.proceed(ctx, now, Ok(()))
+    }
+
+    pub fn on_rejected(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
+        let alone = !self.children.iter().any(|c| c.id != id && c.is_live() || c.stage == Stage::Deleting);
+        self.release(ctx, id, Some(NotifyType::TEMPORARY_FAILURE));
+        if alone {
+            let keep = self.current().sa.local_spi();
+            self.delete_slot(ctx, now, keep);
+            return self.proceed(
+                ctx,
+                now,
+                Err(End::Failed { error: IkeError::InstallRejected, keep: Some(keep) }),
+            );
+        }
+        let unanswered = self.child(id).map(|c| c.stage);
+        if unanswered == Some(Stage::Installing { standby_of: None }) {
+            // The peer has it: it must go there, and the old one stays.
+            if let Some(c) = self.child_mut(id) {
+                c.stage = Stage::Redundant;
+            }
+            for c in self.children.iter_mut().filter(|c| c.stage == Stage::Deleting) {
+                c.stage = Stage::Live;
+            }
+            self.enqueue(Todo::DeleteChild(id));
+        } else {
+            self.children.retain(|c| c.id != id);
+        }
+        ctx.event(Event::ChildSaDown { child: id, cause: ChildDownCause::Abandoned });
+        self.proceed(ctx, now, Ok(()))
+    }
+
+    /// Sends the responses that waited for `child`, or an error instead.
+    fn release(&mut self, ctx: &mut Ctx, child: ChildId, error: Option<NotifyType>) {
+        while let Some(i) = self.held.iter().position(|h| h.child == child) {
+            let Held { slot, hold, .. } = self.held.swap_remove(i);
+            let mut chain = hold.chain;
+            if let Some(kind) = error {
+                chain = Chain::new();
+                chain.notify(kind, &[]);
+            }
+            self.reply(ctx, slot, hold.exchange, hold.id, chain);
+        }
+    }
+
+    /// Starts what the window allows, or ends.
+    pub fn proceed(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, result: Result<(), End>) -> State {
+        if let Err(end) = result {
+            return self.end(ctx, now, end);
+        }
+        while self.current().sa.can_request()
+            && self.gen_child.is_none()
+            && self.gen_ike.is_none()
+            && self.agree_ike.is_none()
+            && let Some(todo) = self.queue.pop_front()
+        {
+            match todo {
+                Todo::Dpd => self.ask_alive(ctx, now),
+                Todo::DeleteChild(id) => self.ask_delete(ctx, now, id),
+                Todo::RekeyChild(id) => self.begin_rekey_child(ctx, now, id),
+                // RFC 7296 §2.25.1: not while a CHILD_SA is under way.
+                Todo::RekeyIke if self.agree_child.is_some() => {
+                    self.queue.push_back(Todo::RekeyIke);
+                    break;
+                }
+                Todo::RekeyIke => self.begin_rekey_ike(ctx),
+            }
+        }
+        State::Established(self)
+    }
+
+    fn end(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
+        let keep = match end {
+            End::Closed { cause, keep } => {
+                ctx.event(Event::Closed(cause));
+                keep
+            }
+            End::Failed { error, keep } => {
+                ctx.event(Event::Failed(error));
+                keep.unwrap_or_else(|| {
+                    let spi = self.current().sa.local_spi();
+                    self.delete_slot(ctx, now, spi);
+                    spi
+                })
+            }
+        };
+        let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == keep);
+        State::Ended(Box::new(sa.map(Ended::kept).unwrap_or_default()))
+    }
+
+    pub fn close(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
+        let spi = self.current().sa.local_spi();
+        self.delete_slot(ctx, now, spi);
+        let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == spi);
+        sa.map(Ended::kept).unwrap_or_default()
+    }
+
+    pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
+        let slots = self.slots.iter().flat_map(|s| {
+            let until = match s.standing {
+                Standing::AwaitDelete { until } | Standing::Gone { until } => Some(until),
+                _ => None,
+            };
+            [s.sa.deadline(), until]
+        });
+        let children = self.children.iter().flat_map(|c| match c.stage {
+            Stage::Retired { until } => [Some(until), None],
+            Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
+            _ => [Some(c.expires_at), None],
+        });
+        let own = [Some(self.rekey_at), Some(self.expires_at), self.dpd_due(ctx)];
+        slots.chain(children).chain(own).flatten().min()
+    }
+
+    pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
+        let mut result = self.poll_requests(ctx, now);
+        if result.is_ok() {
+            result = self.poll_lifetimes(ctx, now);
+            self.poll_dpd(ctx, now);
+        }
+        self.proceed(ctx, now, result)
+    }
+
+    fn poll_requests(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
+        let mut silent = Vec::new();
+        for slot in &mut self.slots {
+            let Timeout::GaveUp { exchange, sent, waited } = slot.sa.on_timeout(ctx, now) else { continue };
+            if slot.standing == Standing::Current {
+                let error = IkeError::NoResponse { exchange, transmissions: sent, waited };
+                return Err(End::Failed { error, keep: None });
+            }
+            silent.push(slot.sa.local_spi());
+        }
+        self.slots.retain(|s| match s.standing {
+            Standing::AwaitDelete { until } | Standing::Gone { until } => now < until,
+            Standing::Redundant => !silent.contains(&s.sa.local_spi()),
+            Standing::Current | Standing::Candidate => true,
+        });
+        Ok(())
+    }
+
+    fn poll_lifetimes(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
+        let keep = self.current().sa.local_spi();
+        let replaced: Vec<_> = self
+            .children
+            .iter()
+            .filter(|c| c.stage == Stage::Live && c.expires_at <= now)
+            .filter_map(|c| Some((c.id, self.successor(c.id)?)))
+            .collect();
+        for (old, next) in replaced {
+            // The peer has rekeyed it but never deleted it.
+            self.bind(ctx, next);
+            self.retire(ctx, now, old);
+        }
+        let spent = self.children.iter().any(|c| c.stage == Stage::Live && c.expires_at <= now);
+        if spent || self.expires_at <= now {
+            // RFC 7296 §2.8: if rekeying fails, the IKE SA and its CHILD_SAs MUST be closed.
+            self.delete_slot(ctx, now, keep);
+            return Err(End::Closed { cause: CloseCause::HardLimit, keep });
+        }
+        for c in self.children.extract_if(.., |c| match c.stage {
+            Stage::Retired { until } => until <= now,
+            Stage::Live => false,
+            _ => c.expires_at <= now,
+        }) {
+            ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::Replaced });
+        }
+        let due: Vec<_> = self
+            .children
+            .iter()
+            .filter(|c| c.stage == Stage::Live && c.rekey_at <= now)
+            .map(|c| c.id)
+            .collect();
+        for id in due {
+            self.want_rekey_child(ctx, now, id);
+        }
+        if self.rekey_at <= now {
+            self.want_rekey_ike(ctx, now);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Initiator: IKE_SA_INIT is sent. Nothing that comes back is protected yet, so errors are hints (RFC 7296 §2.21.1).
+
+use super::key_gen::{Attempt, RESTARTS_MAX};
+use super::{Agreeing, KeyGen, State, missing};
+use crate::algorithm::DhGroup;
+use crate::ctx::Ctx;
+use crate::error::{IkeError, Party, Violation};
+use crate::exchange::{Backoff, Retry};
+use crate::nat;
+use crate::negotiate::ike;
+use crate::wire::header::HEADER_LEN;
+use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType};
+use sipsec_net::Instant;
+
+/// RFC 7296 §2.6: a cookie has 1 to 64 octets.
+const COOKIE_LEN_MAX: usize = 64;
+/// After an error in clear the true answer, if there is one, comes at once or to the next transmission.
+const MORE_AFTER_HINT: u32 = 2;
+
+pub(crate) struct InitSent {
+    attempt: Attempt,
+    public: Vec<u8>,
+    request: Vec<u8>,
+    backoff: Backoff,
+    hint: Option<IkeError>,
+}
+
+impl InitSent {
+    pub fn send(ctx: &mut Ctx, now: Instant, attempt: Attempt, public: Vec<u8>) -> State {
+        let mut chain = Chain::new();
+        // RFC 7296 §2.6: the COOKIE notify MUST be the first payload, and all others unchanged.
+        if let Some(cookie) = &attempt.cookie {
+            chain.notify(NotifyType::COOKIE, cookie);
+        }
+        chain.sa(&ike::offer(&ctx.config.ike_proposals, &[]));
+        chain.ke(attempt.group.transform_id(), &public);
+        chain.nonce(&attempt.ni);
+        nat::add(&mut chain, ctx, attempt.spi_i, 0);
+        if ctx.config.fragment_bytes_max.is_some() {
+            chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
+        }
+        let header = Header {
+            spi_i: attempt.spi_i,
+            spi_r: 0,
+            first: PayloadType::NONE,
+            exchange: Exchange::IKE_SA_INIT,
+            from_initiator: true,
+            response: false,
+            id: 0,
+        };
+        let request = header.with_payloads(chain);
+        ctx.counters.requests_out += 1;
+        ctx.transmit(request.clone());
+        let backoff = Backoff::start(now, &ctx.config.retransmit);
+        State::InitSent(Box::new(Self { attempt, public, request, backoff, hint: None }))
+    }
+
+    pub fn deadline(&self) -> Instant {
+        self.backoff.next_at()
+    }
+
+    pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
+        match self.backoff.poll(now, &ctx.config.retransmit) {
+            Retry::NotYet => {}
+            Retry::Send => {
+                ctx.counters.retransmits_out += 1;
+                ctx.transmit(self.request.clone());
+            }
+            Retry::GiveUp => {
+                let error = self.hint.unwrap_or(IkeError::NoResponse {
+                    exchange: Exchange::IKE_SA_INIT.name(),
+                    transmissions: self.backoff.sent(),
+                    waited: self.backoff.waited(now),
+                });
+                return State::fail(ctx, error);
+            }
+        }
+        State::InitSent(self)
+    }
+
+    /// Remembers a reason that a forger could have made up; it counts only if no true answer comes.
+    fn hinted(mut self: Box<Self>, ctx: &mut Ctx, hint: IkeError) -> State {
+        ctx.counters.dropped_clear_text += 1;
+        self.hint = Some(hint);
+        self.backoff.limit(MORE_AFTER_HINT);
+        State::InitSent(self)
+    }
+
+    pub fn on_message(self: Box<Self>, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> State {
+        if header.spi_i != self.attempt.spi_i || header.from_initiator || !header.response {
+            ctx.counters.dropped_spi += 1;
+            return State::InitSent(self);
+        }
+        if header.id != 0 || header.exchange != Exchange::IKE_SA_INIT {
+            ctx.counters.dropped_window += 1;
+            return State::InitSent(self);
+        }
+        let m = match Message::parse(header.first, &bytes[HEADER_LEN..]) {
+            Ok(m) => m,
+            Err(e) => return self.hinted(ctx, e.into()),
+        };
+        if let Some(n) = m.notify(NotifyType::COOKIE) {
+            let cookie = n.data.to_vec();
+            return self.with_cookie(ctx, now, cookie);
+        }
+        if let Some(n) = m.notify(NotifyType::INVALID_KE_PAYLOAD) {
+            let Ok(wanted) = <[u8; 2]>::try_from(n.data).map(u16::from_be_bytes) else {
+                return self
+                    .hinted(ctx, IkeError::ProtocolViolation(Violation::Malformed("INVALID_KE_PAYLOAD")));
+            };
+            return self.with_group(ctx, now, wanted);
+        }
+        if let Some(n) = m.error() {
+            let hint = match n.kind {
+                NotifyType::NO_PROPOSAL_CHOSEN => {
+                    IkeError::NoProposalChosen { by: Party::Peer, ours: join(ctx), theirs: String::new() }
+                }
+                NotifyType(notify) => IkeError::PeerNotify { notify },
+            };
+            return self.hinted(ctx, hint);
+        }
+        match self.accept(ctx, header, &m) {
+            Ok(agreed) => {
+                ctx.counters.responses_in += 1;
+                let Self { attempt, request, .. } = *self;
+                Agreeing::begin(ctx, agreed, attempt, request, bytes.to_vec())
+            }
+            Err(hint) => self.hinted(ctx, hint),
+        }
+    }
+
+    fn accept(
+        &self,
+        ctx: &Ctx,
+        header: &Header,
+        m: &Message<'_>,
+    ) -> Result<super::agreeing::Agreed, IkeError> {
+        let sa = m.sa.as_ref().ok_or(missing("SA"))?;
+        let ke = m.ke.as_ref().ok_or(missing("KE"))?;
+        let nr = m.nonce.ok_or(missing("Nonce"))?;
+        let not_offered = |what| IkeError::ProtocolViolation(Violation::NotOffered(what));
+        if header.spi_r == 0 {
+            return Err(IkeError::ProtocolViolation(Violation::Malformed("SPIr")));
+        }
+        let suite = ike::accept(sa, &ctx.config.ike_proposals).ok_or(not_offered("SA"))?;
+        // RFC 7296 §2.7: KEr is of the group in SAr1, which is that of our KEi.
+        if suite.group != self.attempt.group || ke.group != suite.group.transform_id() {
+            return Err(not_offered("KE group"));
+        }
+        Ok(super::agreeing::Agreed {
+            suite,
+            peer_public: ke.public.to_vec(),
+            nr: nr.to_vec(),
+            spi_r: header.spi_r,
+            nat: nat::detect(m, ctx, header.spi_i, header.spi_r),
+            fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some(),
+        })
+    }
+
+    fn with_cookie(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, cookie: Vec<u8>) -> State {
+        if cookie.is_empty() || cookie.len() > COOKIE_LEN_MAX {
+            return self.hinted(ctx, IkeError::ProtocolViolation(Violation::Malformed("COOKIE")));
+        }
+        if self.attempt.restarts >= RESTARTS_MAX {
+            // RFC 7296 §2.6: cookies may be forged; those beyond the bound change nothing.
+            let restarts = self.attempt.restarts;
+            return self.hinted(ctx, IkeError::TooManyRestarts { restarts });
+        }
+        self.attempt.restarts += 1;
+        self.attempt.cookie = Some(cookie);
+        ctx.counters.responses_in += 1;
+        Self::send(ctx, now, self.attempt, self.public)
+    }
+
+    fn with_group(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, wanted: u16) -> State {
+        let ours = self.attempt.group;
+        let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));
+        // RFC 7296 §2.7: only a group that was in our offer; one already tried would go round in circles.
+        let group =
+            DhGroup::from_transform(wanted).filter(offered).filter(|g| !self.attempt.tried.contains(g));
+        let Some(group) = group else {
+            return self.hinted(ctx, IkeError::GroupRefused { ours, wanted });
+        };
+        self.attempt.restarts += 1;
+        ctx.counters.responses_in += 1;
+        KeyGen::with_group(ctx, now, self.attempt, group)
+    }
+}
+
+/// Our proposals, for the log.
+pub(crate) fn join(ctx: &Ctx) -> String {
+    ctx.config.ike_proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

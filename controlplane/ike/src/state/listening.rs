@@ -1,0 +1,160 @@
+//! Responder: waits for IKE_SA_INIT, then for IKE_AUTH. The first half-open SA that proves itself wins.
+
+use super::State;
+use super::half_open::{HalfOpen, Offer};
+use crate::compute::{JobId, Outcome};
+use crate::config::HALF_OPEN_MAX;
+use crate::ctx::Ctx;
+use crate::exchange::cookie::Jar;
+use crate::nat;
+use crate::negotiate::{describe, ike};
+use crate::wire::header::HEADER_LEN;
+use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
+use sipsec_net::Instant;
+
+#[derive(Default)]
+pub(crate) struct Listening {
+    half_open: Vec<HalfOpen>,
+    jar: Jar,
+}
+
+impl Listening {
+    pub fn is_empty(&self) -> bool {
+        self.half_open.is_empty()
+    }
+
+    pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
+        self.half_open.iter().map(|h| h.created_at + ctx.config.half_open_age_max).min()
+    }
+
+    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) {
+        let age_max = ctx.config.half_open_age_max;
+        self.half_open.retain(|h| now < h.created_at + age_max);
+    }
+
+    pub fn on_compute(&mut self, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) {
+        let Some(i) = self.half_open.iter().position(|h| h.awaits(job)) else { return };
+        let half = self.half_open.swap_remove(i);
+        // RFC 7296 §2.21.1: an offer that cannot be computed with is dropped without an answer; it may be forged.
+        if let Some(open) = half.respond(ctx, now, outcome) {
+            self.half_open.push(open);
+        }
+    }
+
+    pub fn on_message(
+        mut self: Box<Self>,
+        ctx: &mut Ctx,
+        now: Instant,
+        header: &Header,
+        bytes: &[u8],
+    ) -> State {
+        if let Some(i) = self.half_open.iter().position(|h| h.is_of(header)) {
+            return match self.half_open.swap_remove(i).on_message(ctx, now, header, bytes) {
+                Ok(half) => {
+                    self.half_open.push(half);
+                    State::Listening(self)
+                }
+                Err(next) => next,
+            };
+        }
+        let begins = header.exchange == Exchange::IKE_SA_INIT
+            && header.from_initiator
+            && !header.response
+            && header.id == 0
+            && header.spi_r == 0
+            && header.spi_i != 0;
+        if begins {
+            self.on_init(ctx, now, header, bytes);
+        } else {
+            ctx.counters.dropped_spi += 1;
+        }
+        State::Listening(self)
+    }
+
+    fn on_init(&mut self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) {
+        if let Some(known) = self.half_open.iter().find(|h| h.spi_i == header.spi_i) {
+            // RFC 7296 §2.1: the same request gets the same response; another one with its SPI is not the peer's.
+            if known.request == bytes {
+                ctx.counters.duplicates_in += 1;
+                known.repeat(ctx);
+            } else {
+                ctx.counters.dropped_state += 1;
+            }
+            return;
+        }
+        let m = match Message::parse(header.first, &bytes[HEADER_LEN..]) {
+            Ok(m) => m,
+            Err(ParseError::UnsupportedCritical(payload)) => {
+                return refuse(ctx, header, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
+            }
+            Err(_) => {
+                ctx.counters.dropped_malformed += 1;
+                return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
+            }
+        };
+        let (Some(proposals), Some(ke), Some(ni)) = (&m.sa, &m.ke, m.nonce) else {
+            ctx.counters.dropped_malformed += 1;
+            return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
+        };
+        // RFC 7296 §2.6: before any work or memory is spent, and without keeping anything.
+        if self.half_open.len() >= ctx.config.cookie_threshold {
+            let given = m.notify(NotifyType::COOKIE).map(|n| n.data);
+            if !given.is_some_and(|c| self.jar.is_good(ctx, now, c, ni, header.spi_i)) {
+                let cookie = self.jar.bake(ctx, now, ni, header.spi_i);
+                ctx.counters.cookies_sent += 1;
+                return refuse(ctx, header, NotifyType::COOKIE, &cookie);
+            }
+            ctx.counters.cookies_accepted += 1;
+        }
+        if self.half_open.len() >= HALF_OPEN_MAX {
+            ctx.counters.dropped_full += 1;
+            return;
+        }
+        let Some((proposal, suite)) = ike::choose(proposals, &ctx.config.ike_proposals, ke.group) else {
+            ctx.counters.requests_in += 1;
+            self.note_refused(ctx, describe(proposals));
+            return refuse(ctx, header, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+        };
+        if suite.group.transform_id() != ke.group {
+            ctx.counters.requests_in += 1;
+            let wanted = suite.group.transform_id().to_be_bytes();
+            return refuse(ctx, header, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+        }
+        if ke.public.len() != suite.group.public_len() {
+            ctx.counters.dropped_malformed += 1;
+            return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
+        }
+        ctx.counters.requests_in += 1;
+        let offer = Offer {
+            number: proposal.number,
+            suite,
+            ni: ni.to_vec(),
+            nat: nat::detect(&m, ctx, header.spi_i, 0),
+            fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some()
+                && ctx.config.fragment_bytes_max.is_some(),
+        };
+        self.half_open.push(HalfOpen::begin(
+            ctx,
+            now,
+            header.spi_i,
+            bytes.to_vec(),
+            offer,
+            ke.public.to_vec(),
+        ));
+    }
+
+    /// The peer will not come back with something better, but a forger could have sent this: say it, keep listening.
+    fn note_refused(&self, ctx: &mut Ctx, theirs: String) {
+        let ours = super::init_sent::join(ctx);
+        ctx.event(crate::Event::Refused { ours, theirs });
+    }
+}
+
+/// An answer in clear that keeps no state.
+fn refuse(ctx: &mut Ctx, header: &Header, kind: NotifyType, data: &[u8]) {
+    let mut chain = Chain::new();
+    chain.notify(kind, data);
+    ctx.counters.responses_out += 1;
+    let answer = Header { from_initiator: false, response: true, ..*header };
+    ctx.transmit(answer.with_payloads(chain));
+}

@@ -1,0 +1,183 @@
+//! The states of an endpoint, one file each. A state is consumed by what happens and gives the next one.
+
+mod agreeing;
+mod auth_sent;
+mod ended;
+pub(crate) mod established;
+mod half_open;
+mod init_sent;
+mod key_gen;
+mod listening;
+
+use crate::compute::{JobId, Outcome};
+use crate::config::{EndpointConfig, Role};
+use crate::ctx::Ctx;
+use crate::error::{BadConfig, CloseCause, IkeError, Violation};
+use crate::output::Event;
+use crate::view::StateName;
+use crate::wire::{Header, ParseError};
+pub(crate) use agreeing::Agreeing;
+pub(crate) use auth_sent::AuthSent;
+pub(crate) use ended::Ended;
+pub(crate) use established::Established;
+pub(crate) use init_sent::InitSent;
+pub(crate) use key_gen::KeyGen;
+pub(crate) use listening::Listening;
+use sipsec_net::Instant;
+use sipsec_net::dp::SELECTORS_MAX;
+
+pub(crate) enum State {
+    Idle,
+    KeyGen(Box<KeyGen>),
+    InitSent(Box<InitSent>),
+    Agreeing(Box<Agreeing>),
+    AuthSent(Box<AuthSent>),
+    Listening(Box<Listening>),
+    Established(Box<Established>),
+    Ended(Box<Ended>),
+}
+
+impl State {
+    pub fn start(ctx: &mut Ctx, now: Instant) -> Self {
+        if let Err(e) = check(&ctx.config).and_then(|()| crate::auth::check_before_start(&ctx.config)) {
+            return Self::fail(ctx, e);
+        }
+        match ctx.config.role {
+            Role::Initiator => KeyGen::begin(ctx, now),
+            Role::Responder => Self::Listening(Box::default()),
+        }
+    }
+
+    /// The end by a fault, with nothing left to say to the peer.
+    pub fn fail(ctx: &mut Ctx, error: IkeError) -> Self {
+        ctx.event(Event::Failed(error));
+        Self::Ended(Box::default())
+    }
+
+    pub fn on_message(self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> Self {
+        match self {
+            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) => {
+                ctx.counters.dropped_state += 1;
+                self
+            }
+            Self::InitSent(s) => s.on_message(ctx, now, header, bytes),
+            Self::AuthSent(s) => s.on_message(ctx, now, header, bytes),
+            Self::Listening(s) => s.on_message(ctx, now, header, bytes),
+            Self::Established(s) => s.on_message(ctx, now, header, bytes),
+            Self::Ended(mut s) => {
+                s.on_message(ctx, now, header, bytes);
+                Self::Ended(s)
+            }
+        }
+    }
+
+    pub fn on_compute(self, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) -> Self {
+        match self {
+            Self::KeyGen(s) => s.on_compute(ctx, now, job, outcome),
+            Self::Agreeing(s) => s.on_compute(ctx, now, job, outcome),
+            Self::Listening(mut s) => {
+                s.on_compute(ctx, now, job, outcome);
+                Self::Listening(s)
+            }
+            Self::Established(s) => s.on_compute(ctx, now, job, outcome),
+            // The work of a state that has been left.
+            other => other,
+        }
+    }
+
+    pub fn on_timeout(self, ctx: &mut Ctx, now: Instant) -> Self {
+        match self {
+            Self::InitSent(s) => s.on_timeout(ctx, now),
+            Self::AuthSent(s) => s.on_timeout(ctx, now),
+            Self::Listening(mut s) => {
+                s.on_timeout(ctx, now);
+                Self::Listening(s)
+            }
+            Self::Established(s) => s.on_timeout(ctx, now),
+            Self::Ended(mut s) => {
+                s.on_timeout(ctx, now);
+                Self::Ended(s)
+            }
+            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) => self,
+        }
+    }
+
+    pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
+        match self {
+            Self::InitSent(s) => Some(s.deadline()),
+            Self::AuthSent(s) => s.deadline(),
+            Self::Listening(s) => s.deadline(ctx),
+            Self::Established(s) => s.deadline(ctx),
+            Self::Ended(s) => s.deadline(),
+            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) => None,
+        }
+    }
+
+    pub fn close(self, ctx: &mut Ctx, now: Instant, cause: CloseCause) -> Self {
+        let ended = match self {
+            Self::Ended(s) => return Self::Ended(s),
+            Self::AuthSent(s) => s.close(ctx, now),
+            Self::Established(s) => s.close(ctx, now),
+            Self::Idle | Self::KeyGen(_) | Self::InitSent(_) | Self::Agreeing(_) | Self::Listening(_) => {
+                Ended::default()
+            }
+        };
+        ctx.event(Event::Closed(cause));
+        Self::Ended(Box::new(ended))
+    }
+
+    pub fn name(&self) -> StateName {
+        match self {
+            Self::Idle => StateName::Idle,
+            Self::KeyGen(_) => StateName::KeyGen,
+            Self::InitSent(_) => StateName::InitSent,
+            Self::Agreeing(_) => StateName::Agreeing,
+            Self::AuthSent(_) => StateName::AuthSent,
+            Self::Listening(s) if s.is_empty() => StateName::Listening,
+            Self::Listening(_) => StateName::HalfOpen,
+            Self::Established(_) => StateName::Established,
+            Self::Ended(s) if s.is_closing() => StateName::Closing,
+            Self::Ended(_) => StateName::Closed,
+        }
+    }
+}
+
+fn check(config: &EndpointConfig) -> Result<(), IkeError> {
+    let selectors = [config.ts_local.len(), config.ts_remote.len()];
+    let crate::config::AuthConfig::Psk { key } = &config.auth;
+    let bad = if config.ike_proposals.is_empty() {
+        BadConfig::NoIkeProposal
+    } else if config.esp_proposals.is_empty() {
+        BadConfig::NoEspProposal
+    } else if selectors.contains(&0) {
+        BadConfig::NoTrafficSelectors
+    } else if selectors.iter().any(|n| *n > SELECTORS_MAX) {
+        BadConfig::TooManyTrafficSelectors
+    } else if config.fragment_bytes_max.is_some_and(|n| n < FRAGMENT_MIN) {
+        BadConfig::FragmentTooSmall
+    } else if key.is_empty() {
+        BadConfig::EmptyPsk
+    } else {
+        return Ok(());
+    };
+    Err(IkeError::BadConfig(bad))
+}
+
+/// Smaller fragments would need more of them than a peer takes.
+const FRAGMENT_MIN: usize = 200;
+
+impl From<ParseError> for IkeError {
+    fn from(e: ParseError) -> Self {
+        match e {
+            ParseError::UnsupportedCritical(payload) => Self::UnsupportedCriticalPayload { payload },
+            ParseError::Length(what)
+            | ParseError::Value(what)
+            | ParseError::TooMany(what)
+            | ParseError::Duplicate(what) => Self::ProtocolViolation(Violation::Malformed(what)),
+        }
+    }
+}
+
+pub(crate) fn missing(what: &'static str) -> IkeError {
+    IkeError::ProtocolViolation(Violation::MissingPayload(what))
+}

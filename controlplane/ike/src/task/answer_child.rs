@@ -1,0 +1,173 @@
+//! The peer makes or rekeys a CHILD_SA (RFC 7296 §1.3.1, §1.3.3).
+
+use super::child::{Child, Ingredients, Made, Stage};
+use super::{Task, lower};
+use crate::algorithm::{EspSuite, Prf};
+use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::ctx::Ctx;
+use crate::exchange::Incoming;
+use crate::negotiate::esp::{self, Phase};
+use crate::negotiate::ts;
+use crate::output::{ChildId, Event};
+use crate::state::Established;
+use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
+use sipsec_net::dp::Selector;
+use sipsec_net::{Instant, Spi};
+
+/// Most CHILD_SAs at once: one, around a rekey four, and some that linger.
+pub(crate) const CHILDREN_MAX: usize = 16;
+
+/// A request that waits for its key exchange.
+pub(crate) struct AnswerChild {
+    job: JobId,
+    slot: u64,
+    id: u32,
+    old: Option<ChildId>,
+    number: u8,
+    suite: EspSuite,
+    spi_out: Spi,
+    ni: Vec<u8>,
+    local: Vec<Selector>,
+    remote: Vec<Selector>,
+    prf: Prf,
+    sk_d: Secret,
+}
+
+impl Established {
+    pub(super) fn answer_child(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        slot: u64,
+        incoming: &Incoming,
+        m: &Message<'_>,
+        old: Option<ChildId>,
+    ) {
+        let (Some(proposals), Some(ni), Some(tsi), Some(tsr)) = (&m.sa, m.nonce, &m.tsi, &m.tsr) else {
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+        };
+        if self.children.len() >= CHILDREN_MAX {
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+        }
+        let phase = Phase::Rekey { sent_group: m.ke.as_ref().map(|k| k.group) };
+        let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, phase) else {
+            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+        };
+        let remote = ts::narrow(tsi, &ctx.config.ts_remote);
+        let local = ts::narrow(tsr, &ctx.config.ts_local);
+        if remote.is_empty() || local.is_empty() {
+            return self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
+        }
+        let sa = &self.current().sa;
+        let mut waiting = AnswerChild {
+            job: JobId(0),
+            slot,
+            id: incoming.id,
+            old,
+            number: chosen.number,
+            suite: chosen.suite,
+            spi_out: chosen.peer_spi,
+            ni: ni.to_vec(),
+            local,
+            remote,
+            prf: sa.suite.prf,
+            sk_d: sa.sk_d.clone(),
+        };
+        let Some(group) = chosen.suite.group else {
+            return self.answer_child_with(ctx, now, &waiting, None);
+        };
+        let Some(ke) = m.ke.as_ref().filter(|k| k.group == group.transform_id()) else {
+            let wanted = group.transform_id().to_be_bytes();
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+        };
+        let private = ctx.secret(group.private_len());
+        waiting.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
+        self.answer_children.push(waiting);
+    }
+
+    /// Whether the job was one of these.
+    pub(crate) fn on_answer_child_computed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        job: JobId,
+        outcome: Outcome,
+    ) -> Result<(), Outcome> {
+        let Some(i) = self.answer_children.iter().position(|a| a.job == job) else { return Err(outcome) };
+        let waiting = self.answer_children.swap_remove(i);
+        if let Outcome::DhResponded { public, shared } = outcome {
+            self.answer_child_with(ctx, now, &waiting, Some((public, shared)));
+        } else {
+            let mut chain = Chain::new();
+            chain.notify(NotifyType::INVALID_SYNTAX, &[]);
+            self.reply(ctx, waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id, chain);
+        }
+        Ok(())
+    }
+
+    fn answer_child_with(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        w: &AnswerChild,
+        dh: Option<(Vec<u8>, Secret)>,
+    ) {
+        let spi_in = ctx.esp_spi();
+        let nr = ctx.nonce();
+        let Made { mut child, inbound, outbound } = Child::make(
+            ctx,
+            now,
+            Ingredients {
+                prf: w.prf,
+                sk_d: &w.sk_d,
+                shared: dh.as_ref().map(|d| &d.1),
+                ni: &w.ni,
+                nr: &nr,
+                exchange_initiator: false,
+                spi_in,
+                spi_out: w.spi_out,
+                suite: w.suite,
+                selectors: ts::pack(&w.local, &w.remote),
+            },
+        );
+        let mut chain = Chain::new();
+        chain.sa(&[esp::answer(w.number, &w.suite, spi_in)]);
+        chain.nonce(&nr);
+        if let (Some((public, _)), Some(group)) = (&dh, w.suite.group) {
+            chain.ke(group.transform_id(), public);
+        }
+        chain.ts(PayloadType::TSI, &w.remote);
+        chain.ts(PayloadType::TSR, &w.local);
+        let id = child.id;
+        // The child may have gone while the key exchange was computed; then this one is simply new.
+        let old = w.old.filter(|old| self.child(*old).is_some_and(Child::is_live));
+        child.stage = Stage::Installing { standby_of: old };
+        match old {
+            Some(old) => {
+                ctx.counters.rekeys_child += 1;
+                self.note_rival(ctx, old, id, lower(&w.ni, &nr));
+                ctx.event(Event::ChildSaReplaced { old, child: id, inbound, outbound, bind: false });
+            }
+            None => ctx.event(Event::ChildSaUp { child: id, inbound, outbound }),
+        }
+        self.children.push(child);
+        self.hold(w.slot, Exchange::CREATE_CHILD_SA, w.id, chain, id);
+    }
+
+    /// RFC 7296 §2.8.1: both sides rekey `old`; which of the new ones is redundant is known when our answer comes.
+    fn note_rival(&mut self, ctx: &mut Ctx, old: ChildId, rival: ChildId, lowest: Vec<u8>) {
+        let agreeing = self.agree_child.as_mut().filter(|a| a.task.old == old).map(|a| &mut a.task.rival);
+        if let Some(slot) = agreeing {
+            *slot = Some((rival, lowest));
+            ctx.counters.rekey_collisions += 1;
+        } else if let Some(Task::RekeyChild(t)) = self.current_mut().sa.task_mut()
+            && t.old == old
+        {
+            t.rival = Some((rival, lowest));
+            ctx.counters.rekey_collisions += 1;
+        } else {
+            // Ours was not sent yet: the peer's makes it needless.
+            self.forget_own_child_rekey(old);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The peer rekeys the IKE SA (RFC 7296 §1.3.2, §2.18).
+
+use super::{Task, lower};
+use crate::algorithm::IkeSuite;
+use crate::compute::{Job, JobId, Outcome};
+use crate::crypto::keys::{IkeKeys, Seed};
+use crate::ctx::Ctx;
+use crate::exchange::{IkeSa, Incoming, SaKeys};
+use crate::negotiate::ike;
+use crate::state::Established;
+use crate::state::established::{Slot, Standing};
+use crate::wire::{Chain, Exchange, Message, NotifyType};
+use sipsec_net::Instant;
+
+/// A request that waits for its key exchange.
+pub(crate) struct AnswerIke {
+    job: JobId,
+    slot: u64,
+    id: u32,
+    number: u8,
+    suite: IkeSuite,
+    spi_i: u64,
+    ni: Vec<u8>,
+}
+
+impl Established {
+    pub(super) fn answer_rekey_ike(
+        &mut self,
+        ctx: &mut Ctx,
+        slot: u64,
+        incoming: &Incoming,
+        m: &Message<'_>,
+    ) {
+        let (Some(proposals), Some(ke), Some(ni)) = (&m.sa, &m.ke, m.nonce) else {
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+        };
+        let Some((proposal, suite)) = ike::choose(proposals, &ctx.config.ike_proposals, ke.group) else {
+            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+        };
+        let Some(spi_i) = proposal.ike_spi().filter(|s| *s != 0) else {
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+        };
+        if suite.group.transform_id() != ke.group {
+            let wanted = suite.group.transform_id().to_be_bytes();
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+        }
+        let private = ctx.secret(suite.group.private_len());
+        let peer_public = ke.public.to_vec();
+        let job = ctx.compute(Job::DhRespond { group: suite.group, private, peer_public });
+        let (id, number, ni) = (incoming.id, proposal.number, ni.to_vec());
+        self.answer_ikes.push(AnswerIke { job, slot, id, number, suite, spi_i, ni });
+    }
+
+    /// Whether the job was one of these.
+    pub(crate) fn on_answer_ike_computed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        job: JobId,
+        outcome: Outcome,
+    ) -> Result<(), Outcome> {
+        let Some(i) = self.answer_ikes.iter().position(|a| a.job == job) else { return Err(outcome) };
+        let AnswerIke { slot, id, number, suite, spi_i, ni, .. } = self.answer_ikes.swap_remove(i);
+        let Outcome::DhResponded { public, shared } = outcome else {
+            let mut chain = Chain::new();
+            chain.notify(NotifyType::INVALID_SYNTAX, &[]);
+            self.reply(ctx, slot, Exchange::CREATE_CHILD_SA, id, chain);
+            return Ok(());
+        };
+        let Some(old) = self.slot(slot).map(|s| &s.sa) else { return Ok(()) };
+        let spi_r = ctx.ike_spi();
+        let nr = ctx.nonce();
+        let fragmentation = old.fragmentation;
+        let seed = Seed { ni: &ni, nr: &nr, spi_i, spi_r };
+        let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), &shared, &seed);
+        let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
+        let mut chain = Chain::new();
+        chain.sa(&[ike::answer(number, &suite, &spi_r.to_be_bytes())]);
+        chain.nonce(&nr);
+        chain.ke(suite.group.transform_id(), &public);
+        self.reply(ctx, slot, Exchange::CREATE_CHILD_SA, id, chain);
+        self.slots.push(Slot { sa, standing: Standing::Candidate });
+
+        let lowest = lower(&ni, &nr);
+        if let Some(agree) = &mut self.agree_ike {
+            agree.task.rival = Some(lowest);
+            ctx.counters.rekey_collisions += 1;
+        } else if let Some(Task::RekeyIke(ours)) = self.current_mut().sa.task_mut() {
+            // RFC 7296 §2.8.2: which of the two new ones is redundant is known when the answer to ours comes.
+            ours.rival = Some(lowest);
+            ctx.counters.rekey_collisions += 1;
+        } else {
+            self.gen_ike = None;
+            self.switch_to(ctx, now, spi_r);
+        }
+        Ok(())
+    }
+}

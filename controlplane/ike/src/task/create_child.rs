@@ -1,0 +1,96 @@
+//! What all CREATE_CHILD_SA requests of the peer have in common (RFC 7296 §1.3).
+
+use super::child::Stage;
+use super::{Task, rekey_ike};
+use crate::ctx::Ctx;
+use crate::exchange::Incoming;
+use crate::state::Established;
+use crate::wire::notify::{PROTOCOL_ESP, PROTOCOL_IKE};
+use crate::wire::{Chain, Message, NotifyType};
+use sipsec_net::Instant;
+
+impl Established {
+    pub(crate) fn answer_create_child(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        slot: u64,
+        incoming: &Incoming,
+        m: &Message<'_>,
+    ) {
+        // RFC 7296 §2.25.2: nothing is made on an SA that is being closed or replaced.
+        let is_current = self.current().sa.local_spi() == slot;
+        let for_ike = m.sa.as_ref().is_some_and(|p| p.iter().any(|p| p.protocol == PROTOCOL_IKE));
+        if !is_current {
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+        }
+        if for_ike {
+            // RFC 7296 §2.25.1: not while a CHILD_SA is being made or closed by us.
+            if self.child_work_outstanding() || self.slots.len() >= rekey_ike::SLOTS_MAX {
+                return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            }
+            return self.answer_rekey_ike(ctx, slot, incoming, m);
+        }
+        if self.rekeying_ike() {
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+        }
+        let Some(rekey) = m.notify(NotifyType::REKEY_SA) else {
+            return self.answer_new_child(ctx, now, slot, incoming, m);
+        };
+        let old = rekey.esp_spi().and_then(|spi| self.children.iter().find(|c| c.spi_out.get() == spi));
+        match old.map(|c| (c.id, c.stage)) {
+            Some((id, Stage::Live | Stage::Standby { .. } | Stage::Binding)) => {
+                self.answer_child(ctx, now, slot, incoming, m, Some(id));
+            }
+            Some((_, Stage::Deleting | Stage::Redundant | Stage::Installing { .. })) => {
+                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            }
+            Some((_, Stage::Retired { .. })) | None => {
+                // RFC 7296 §2.25: the SPI is copied from the REKEY_SA notification.
+                let mut chain = Chain::new();
+                let (protocol, spi) = (PROTOCOL_ESP, rekey.spi);
+                chain.notify_spi(protocol, spi, NotifyType::CHILD_SA_NOT_FOUND, &[]);
+                self.reply(ctx, slot, incoming.exchange, incoming.id, chain);
+            }
+        }
+    }
+
+    /// RFC 7296 §1.3.1. A call has one CHILD_SA: a further one is refused, a first one (after a loss) is made.
+    fn answer_new_child(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        slot: u64,
+        incoming: &Incoming,
+        m: &Message<'_>,
+    ) {
+        if self.children.iter().any(|c| c.is_live() || matches!(c.stage, Stage::Installing { .. })) {
+            self.refuse(ctx, slot, incoming, NotifyType::NO_ADDITIONAL_SAS, &[]);
+        } else {
+            self.answer_child(ctx, now, slot, incoming, m, None);
+        }
+    }
+
+    pub(crate) fn refuse(
+        &mut self,
+        ctx: &mut Ctx,
+        slot: u64,
+        incoming: &Incoming,
+        kind: NotifyType,
+        data: &[u8],
+    ) {
+        let mut chain = Chain::new();
+        chain.notify(kind, data);
+        self.reply(ctx, slot, incoming.exchange, incoming.id, chain);
+    }
+
+    /// We are rekeying or closing a CHILD_SA, as far as the peer can know.
+    fn child_work_outstanding(&self) -> bool {
+        let asked = matches!(self.current().sa.task(), Some(Task::RekeyChild(_) | Task::DeleteChildren(_)));
+        asked || self.agree_child.is_some()
+    }
+
+    pub(crate) fn rekeying_ike(&self) -> bool {
+        matches!(self.current().sa.task(), Some(Task::RekeyIke(_))) || self.agree_ike.is_some()
+    }
+}

@@ -1,0 +1,52 @@
+//! The work of an established SA, one file each. What we ask of the peer is a [`Task`] that travels with its request;
+//! what waits for the request window is a [`Todo`].
+
+mod answer_child;
+mod answer_ike;
+pub(crate) mod child;
+mod create_child;
+mod delete;
+mod dpd;
+pub(crate) mod rekey_child;
+pub(crate) mod rekey_ike;
+
+use crate::algorithm::DhGroup;
+use crate::compute::Secret;
+use crate::output::ChildId;
+pub(crate) use answer_child::AnswerChild;
+pub(crate) use answer_ike::AnswerIke;
+pub(crate) use rekey_child::{AgreeChild, RekeyChild};
+pub(crate) use rekey_ike::{AgreeIke, RekeyIke};
+
+/// What an outstanding request is for.
+pub(crate) enum Task {
+    Auth,
+    Dpd,
+    DeleteChildren(Vec<ChildId>),
+    DeleteIke,
+    RekeyChild(Box<RekeyChild>),
+    RekeyIke(Box<RekeyIke>),
+}
+
+/// What waits for the window of 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Todo {
+    Dpd,
+    DeleteChild(ChildId),
+    RekeyChild(ChildId),
+    RekeyIke,
+}
+
+/// Most waiting todos. Each kind stands in the queue once, for each child once.
+pub(crate) const TODO_MAX: usize = 32;
+
+/// Our half of a key exchange.
+pub(crate) struct Dh {
+    pub group: DhGroup,
+    pub private: Secret,
+}
+
+/// The lower of two nonces (RFC 7296 §2.8.1: octet by octet; the end of one makes it the lower).
+pub(crate) fn lower(a: &[u8], b: &[u8]) -> Vec<u8> {
+    a.min(b).to_vec()
+}

@@ -1,0 +1,295 @@
+//! We rekey a CHILD_SA (RFC 7296 §1.3.3, §2.8).
+
+use super::child::{Child, Ingredients, Made, Stage};
+use super::{Dh, Task, Todo, lower};
+use crate::algorithm::{DhGroup, Prf};
+use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::ctx::Ctx;
+use crate::error::IkeError;
+use crate::negotiate::esp::{self, Chosen, Phase};
+use crate::negotiate::ts;
+use crate::output::{ChildDownCause, ChildId, Event};
+use crate::state::Established;
+use crate::state::established::End;
+use crate::wire::notify::PROTOCOL_ESP;
+use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
+use core::time::Duration;
+use sipsec_net::dp::Selectors;
+use sipsec_net::{Instant, Spi};
+
+/// RFC 7296 §2.25: after TEMPORARY_FAILURE wait, so that the peer can end what it does.
+const RETRY_AFTER: Duration = Duration::from_secs(4);
+/// Half of it is jitter, so that two peers do not meet again.
+const RETRY_JITTER_PERCENT: u32 = 50;
+/// RFC 7296 §2.25: failing "after several minutes" means that the two states differ.
+pub(crate) const FAILURES_MAX: u32 = 30;
+/// Most INVALID_KE_PAYLOAD answers to one rekey.
+pub(crate) const GROUPS_TRIED_MAX: usize = 2;
+
+pub(crate) struct RekeyChild {
+    pub old: ChildId,
+    spi_in: Spi,
+    ni: Vec<u8>,
+    dh: Option<Dh>,
+    groups_tried: usize,
+    /// The peer's rekey of the same CHILD_SA, with the lower of its two nonces.
+    pub rival: Option<(ChildId, Vec<u8>)>,
+}
+
+/// The key exchange of our request is being computed.
+pub(crate) struct GenChild {
+    job: JobId,
+    task: RekeyChild,
+}
+
+/// The answer came and its shared secret is being computed.
+pub(crate) struct AgreeChild {
+    job: JobId,
+    pub task: RekeyChild,
+    rest: Answered,
+}
+
+struct Answered {
+    nr: Vec<u8>,
+    chosen: Chosen,
+    selectors: Selectors,
+    prf: Prf,
+    sk_d: Secret,
+}
+
+impl Established {
+    /// A rekey is wanted: the time came, or the dataplane says so.
+    pub(crate) fn want_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, id: ChildId) {
+        let retry = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
+        let Some(child) = self.child_mut(id).filter(|c| c.stage == Stage::Live) else { return };
+        // Should this attempt be forgotten (a crossing IKE rekey), the timer brings it back.
+        child.rekey_at = retry.max(child.rekey_at);
+        if !self.is_rekeying_child(id) {
+            self.enqueue(Todo::RekeyChild(id));
+        }
+    }
+
+    fn is_rekeying_child(&self, id: ChildId) -> bool {
+        matches!(self.current().sa.task(), Some(Task::RekeyChild(t)) if t.old == id)
+            || self.gen_child.as_ref().is_some_and(|g| g.task.old == id)
+            || self.agree_child.as_ref().is_some_and(|a| a.task.old == id)
+    }
+
+    pub(super) fn forget_own_child_rekey(&mut self, old: ChildId) {
+        self.queue.retain(|t| *t != Todo::RekeyChild(old));
+        if self.gen_child.as_ref().is_some_and(|g| g.task.old == old) {
+            self.gen_child = None;
+        }
+    }
+
+    pub(crate) fn begin_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, id: ChildId) {
+        if self.child(id).is_none_or(|c| c.stage != Stage::Live) {
+            return;
+        }
+        let group = ctx.config.esp_proposals.iter().find_map(|p| p.groups.first().copied());
+        let task = RekeyChild {
+            old: id,
+            spi_in: ctx.esp_spi(),
+            ni: ctx.nonce(),
+            dh: None,
+            groups_tried: 0,
+            rival: None,
+        };
+        self.generate_child(ctx, now, task, group);
+    }
+
+    fn generate_child(&mut self, ctx: &mut Ctx, now: Instant, mut task: RekeyChild, group: Option<DhGroup>) {
+        let Some(group) = group else {
+            return self.ask_rekey_child(ctx, now, task, &[]);
+        };
+        let private = ctx.secret(group.private_len());
+        task.groups_tried += 1;
+        task.dh = Some(Dh { group, private: private.clone() });
+        let job = ctx.compute(Job::DhGenerate { group, private });
+        self.gen_child = Some(GenChild { job, task });
+    }
+
+    fn ask_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, task: RekeyChild, public: &[u8]) {
+        let Some(old) = self.child(task.old).filter(|c| c.stage == Stage::Live) else { return };
+        let mut chain = Chain::new();
+        // RFC 7296 §1.3.3: the SPI is the one that we would expect in inbound packets.
+        let spi = old.spi_in.get().to_be_bytes();
+        chain.notify_spi(PROTOCOL_ESP, &spi, NotifyType::REKEY_SA, &[]);
+        chain.sa(&esp::offer(&ctx.config.esp_proposals, task.spi_in, Phase::Rekey { sent_group: None }));
+        chain.nonce(&task.ni);
+        if let Some(dh) = &task.dh {
+            chain.ke(dh.group.transform_id(), public);
+        }
+        chain.ts(PayloadType::TSI, &ctx.config.ts_local);
+        chain.ts(PayloadType::TSR, &ctx.config.ts_remote);
+        let task = Task::RekeyChild(Box::new(task));
+        self.current_mut().sa.request(ctx, now, Exchange::CREATE_CHILD_SA, chain, task);
+    }
+
+    pub(crate) fn on_rekey_child_answer(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        task: RekeyChild,
+        m: &Message<'_>,
+    ) -> Result<(), End> {
+        if let Some(n) = m.error() {
+            return self.on_rekey_child_refused(ctx, now, task, n.kind, n.data);
+        }
+        let sent_group = task.dh.as_ref().map(|d| d.group.transform_id());
+        let answered = (|| {
+            let chosen = esp::accept(m.sa.as_ref()?, &ctx.config.esp_proposals, Phase::Rekey { sent_group })?;
+            let (tsi, tsr) = (m.tsi.as_ref()?, m.tsr.as_ref()?);
+            let fits = ts::is_subset(tsi, &ctx.config.ts_local) && ts::is_subset(tsr, &ctx.config.ts_remote);
+            let sa = &self.current().sa;
+            fits.then(|| Answered {
+                nr: m.nonce.unwrap_or_default().to_vec(),
+                chosen,
+                selectors: ts::pack(tsi, tsr),
+                prf: sa.suite.prf,
+                sk_d: sa.sk_d.clone(),
+            })
+        })();
+        let Some(rest) = answered.filter(|a| !a.nr.is_empty()) else {
+            return self.rekey_child_failed(ctx, now, &task);
+        };
+        match (rest.chosen.suite.group, task.dh.as_ref(), m.ke.as_ref()) {
+            (None, _, _) => self.finish_rekey_child(ctx, now, task, rest, None),
+            (Some(group), Some(dh), Some(ke)) if dh.group == group && ke.group == group.transform_id() => {
+                let private = dh.private.clone();
+                let job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
+                self.agree_child = Some(AgreeChild { job, task, rest });
+            }
+            _ => return self.rekey_child_failed(ctx, now, &task),
+        }
+        Ok(())
+    }
+
+    /// Whether the job was one of these.
+    pub(crate) fn on_rekey_child_computed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        job: JobId,
+        outcome: Outcome,
+    ) -> Result<Result<(), End>, Outcome> {
+        if let Some(g) = self.gen_child.take_if(|g| g.job == job) {
+            return Ok(match outcome {
+                Outcome::DhGenerated { public } => {
+                    self.ask_rekey_child(ctx, now, g.task, &public);
+                    Ok(())
+                }
+                _ => self.rekey_child_failed(ctx, now, &g.task),
+            });
+        }
+        if let Some(a) = self.agree_child.take_if(|a| a.job == job) {
+            return Ok(match outcome {
+                Outcome::DhAgreed { shared } => {
+                    self.finish_rekey_child(ctx, now, a.task, a.rest, Some(&shared));
+                    Ok(())
+                }
+                _ => self.rekey_child_failed(ctx, now, &a.task),
+            });
+        }
+        Err(outcome)
+    }
+
+    fn finish_rekey_child(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        task: RekeyChild,
+        rest: Answered,
+        shared: Option<&Secret>,
+    ) {
+        let RekeyChild { old, spi_in, ni, rival, .. } = task;
+        let ours = lower(&ni, &rest.nr);
+        // RFC 7296 §2.8.1: the SA created with the lowest of the four nonces is closed by its creator; whoever made
+        // the other deletes the old one.
+        let redundant = rival.is_some_and(|(rival, lowest)| self.child(rival).is_some() && ours < lowest);
+        let Made { mut child, inbound, outbound } = Child::make(
+            ctx,
+            now,
+            Ingredients {
+                prf: rest.prf,
+                sk_d: &rest.sk_d,
+                shared,
+                ni: &ni,
+                nr: &rest.nr,
+                exchange_initiator: true,
+                spi_in,
+                spi_out: rest.chosen.peer_spi,
+                suite: rest.chosen.suite,
+                selectors: rest.selectors,
+            },
+        );
+        let id = child.id;
+        if redundant {
+            child.stage = Stage::Redundant;
+            self.children.push(child);
+            return self.enqueue(Todo::DeleteChild(id));
+        }
+        ctx.counters.rekeys_child += 1;
+        self.children.push(child);
+        match self.child_mut(old) {
+            Some(c) => {
+                // Its DELETE waits until the new one is installed.
+                if c.stage == Stage::Live {
+                    c.stage = Stage::Deleting;
+                }
+                ctx.event(Event::ChildSaReplaced { old, child: id, inbound, outbound, bind: true });
+            }
+            None => ctx.event(Event::ChildSaUp { child: id, inbound, outbound }),
+        }
+    }
+
+    fn on_rekey_child_refused(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        task: RekeyChild,
+        kind: NotifyType,
+        data: &[u8],
+    ) -> Result<(), End> {
+        match kind {
+            NotifyType::CHILD_SA_NOT_FOUND => {
+                // RFC 7296 §2.8.1: with a crossing rekey this is expected and ignored. Otherwise §2.25: silently
+                // delete what the peer does not have.
+                if task.rival.is_none() && self.child(task.old).is_some_and(|c| c.stage == Stage::Live) {
+                    self.children.retain(|c| c.id != task.old);
+                    let cause = ChildDownCause::PeerDeleted;
+                    ctx.event(Event::ChildSaDown { child: task.old, cause });
+                }
+                Ok(())
+            }
+            NotifyType::INVALID_KE_PAYLOAD if task.groups_tried < GROUPS_TRIED_MAX => {
+                let wanted = <[u8; 2]>::try_from(data).ok().map(u16::from_be_bytes);
+                let group = wanted
+                    .and_then(DhGroup::from_transform)
+                    .filter(|g| ctx.config.esp_proposals.iter().any(|p| p.groups.contains(g)));
+                match group {
+                    Some(g) => {
+                        self.generate_child(ctx, now, task, Some(g));
+                        Ok(())
+                    }
+                    None => self.rekey_child_failed(ctx, now, &task),
+                }
+            }
+            _ => self.rekey_child_failed(ctx, now, &task),
+        }
+    }
+
+    /// For now. The hard limit decides in the end.
+    fn rekey_child_failed(&mut self, ctx: &mut Ctx, now: Instant, task: &RekeyChild) -> Result<(), End> {
+        let retry = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
+        let keep = self.current().sa.local_spi();
+        let Some(child) = self.child_mut(task.old) else { return Ok(()) };
+        child.rekey_at = retry;
+        child.rekey_failures += 1;
+        if child.rekey_failures > FAILURES_MAX {
+            let notify = NotifyType::TEMPORARY_FAILURE.0;
+            return Err(End::Failed { error: IkeError::PeerNotify { notify }, keep: Some(keep) });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! We rekey the IKE SA (RFC 7296 §1.3.2, §2.18), and what becomes of crossing rekeys (§2.8.2).
+
+use super::rekey_child::{FAILURES_MAX, GROUPS_TRIED_MAX};
+use super::{Dh, Task, Todo, lower};
+use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
+use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::crypto::keys::{IkeKeys, Seed};
+use crate::ctx::Ctx;
+use crate::error::IkeError;
+use crate::exchange::{IkeSa, SaKeys};
+use crate::negotiate::ike;
+use crate::state::Established;
+use crate::state::established::{End, Slot, Standing};
+use crate::wire::{Chain, Exchange, Message, NotifyType};
+use core::time::Duration;
+use sipsec_net::Instant;
+
+/// Most IKE SAs at once: old, ours, the peer's, and some whose last answer may have to be repeated.
+pub(crate) const SLOTS_MAX: usize = 8;
+/// How long an SA that the peer deleted still answers repeated requests.
+pub(crate) const GONE_FOR: Duration = Duration::from_secs(20);
+/// How long the peer may take to delete an SA that it has to delete.
+pub(crate) const AWAIT_DELETE: Duration = Duration::from_secs(60);
+const RETRY_AFTER: Duration = Duration::from_secs(6);
+const RETRY_JITTER_PERCENT: u32 = 50;
+
+pub(crate) struct RekeyIke {
+    spi: u64,
+    ni: Vec<u8>,
+    dh: Dh,
+    groups_tried: usize,
+    /// The lower nonce of the peer's own rekey, whose SA is the candidate among the slots.
+    pub rival: Option<Vec<u8>>,
+}
+
+pub(crate) struct GenIke {
+    job: JobId,
+    task: RekeyIke,
+}
+
+pub(crate) struct AgreeIke {
+    job: JobId,
+    pub task: RekeyIke,
+    suite: IkeSuite,
+    nr: Vec<u8>,
+    spi_r: u64,
+}
+
+/// A rekey keeps the algorithms (RFC 7296 §2.8: SHOULD NOT differ), so it offers exactly these; the group may change.
+fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
+    let mut groups = vec![suite.group];
+    for g in ctx.config.ike_proposals.iter().flat_map(|p| &p.groups) {
+        if !groups.contains(g) {
+            groups.push(*g);
+        }
+    }
+    vec![IkeProposal {
+        encr: vec![suite.encr],
+        integ: suite.integ.into_iter().collect(),
+        prf: vec![suite.prf],
+        groups,
+    }]
+}
+
+impl Established {
+    pub(crate) fn want_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant) {
+        self.rekey_at = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
+        if !self.rekeying_ike() && self.gen_ike.is_none() {
+            self.enqueue(Todo::RekeyIke);
+        }
+    }
+
+    pub(crate) fn begin_rekey_ike(&mut self, ctx: &mut Ctx) {
+        let group = self.current().sa.suite.group;
+        let task = RekeyIke {
+            spi: ctx.ike_spi(),
+            ni: ctx.nonce(),
+            dh: Dh { group, private: Secret::new(Vec::new()) },
+            groups_tried: 0,
+            rival: None,
+        };
+        self.generate_ike(ctx, task, group);
+    }
+
+    fn generate_ike(&mut self, ctx: &mut Ctx, mut task: RekeyIke, group: DhGroup) {
+        let private = ctx.secret(group.private_len());
+        task.groups_tried += 1;
+        task.dh = Dh { group, private: private.clone() };
+        let job = ctx.compute(Job::DhGenerate { group, private });
+        self.gen_ike = Some(GenIke { job, task });
+    }
+
+    fn ask_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, task: RekeyIke, public: &[u8]) {
+        let sa = &mut self.current_mut().sa;
+        let mut chain = Chain::new();
+        chain.sa(&ike::offer(&proposals(ctx, &sa.suite), &task.spi.to_be_bytes()));
+        chain.nonce(&task.ni);
+        chain.ke(task.dh.group.transform_id(), public);
+        sa.request(ctx, now, Exchange::CREATE_CHILD_SA, chain, Task::RekeyIke(Box::new(task)));
+    }
+
+    /// Whether the job was one of these.
+    pub(crate) fn on_rekey_ike_computed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        job: JobId,
+        outcome: Outcome,
+    ) -> Result<Result<(), End>, Outcome> {
+        if let Some(g) = self.gen_ike.take_if(|g| g.job == job) {
+            return Ok(match outcome {
+                Outcome::DhGenerated { public } => {
+                    self.ask_rekey_ike(ctx, now, g.task, &public);
+                    Ok(())
+                }
+                _ => self.rekey_ike_failed(ctx, now, None),
+            });
+        }
+        if let Some(a) = self.agree_ike.take_if(|a| a.job == job) {
+            return Ok(match outcome {
+                Outcome::DhAgreed { shared } => {
+                    self.finish_rekey_ike(ctx, now, a, &shared);
+                    Ok(())
+                }
+                _ => self.rekey_ike_failed(ctx, now, a.task.rival),
+            });
+        }
+        Err(outcome)
+    }
+
+    pub(crate) fn on_rekey_ike_answer(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        task: RekeyIke,
+        m: &Message<'_>,
+    ) -> Result<(), End> {
+        if let Some(n) = m.error() {
+            if n.kind == NotifyType::INVALID_KE_PAYLOAD && task.groups_tried < GROUPS_TRIED_MAX {
+                let wanted = <[u8; 2]>::try_from(n.data).ok().map(u16::from_be_bytes);
+                let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));
+                if let Some(g) = wanted.and_then(DhGroup::from_transform).filter(offered) {
+                    self.generate_ike(ctx, task, g);
+                    return Ok(());
+                }
+            }
+            return self.rekey_ike_failed(ctx, now, task.rival);
+        }
+        let suite = self.current().sa.suite;
+        let answered = (|| {
+            let sa = m.sa.as_ref()?;
+            let suite = ike::accept(sa, &proposals(ctx, &suite))?;
+            let spi_r = sa.first()?.ike_spi().filter(|s| *s != 0)?;
+            let ke = m.ke.as_ref().filter(|k| k.group == suite.group.transform_id())?;
+            (suite.group == task.dh.group).then(|| (suite, spi_r, ke.public.to_vec(), m.nonce))
+        })();
+        let Some((suite, spi_r, peer_public, Some(nr))) = answered else {
+            return self.rekey_ike_failed(ctx, now, task.rival);
+        };
+        let nr = nr.to_vec();
+        let private = task.dh.private.clone();
+        let job = ctx.compute(Job::DhAgree { group: suite.group, private, peer_public });
+        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r });
+        Ok(())
+    }
+
+    fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke, shared: &Secret) {
+        let AgreeIke { task, suite, nr, spi_r, .. } = a;
+        let old = &self.current().sa;
+        let old_spi = old.local_spi();
+        let fragmentation = old.fragmentation;
+        let seed = Seed { ni: &task.ni, nr: &nr, spi_i: task.spi, spi_r };
+        let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), shared, &seed);
+        let sa =
+            IkeSa::new(ctx, SaKeys { suite, keys, spi_i: task.spi, spi_r, initiator: true, fragmentation });
+        let ours = lower(&task.ni, &nr);
+        let candidate = self.candidate();
+        if let (Some(rival), Some(candidate)) = (&task.rival, candidate)
+            && ours < *rival
+        {
+            // RFC 7296 §2.8.2: ours holds the lowest nonce: we delete it, the peer deletes the old one.
+            self.slots.push(Slot { sa, standing: Standing::Redundant });
+            self.delete_slot(ctx, now, task.spi);
+            self.switch_to(ctx, now, candidate);
+            self.set_standing(old_spi, Standing::AwaitDelete { until: now + AWAIT_DELETE });
+            return;
+        }
+        if let Some(loser) = candidate {
+            self.set_standing(loser, Standing::AwaitDelete { until: now + AWAIT_DELETE });
+        }
+        self.slots.push(Slot { sa, standing: Standing::Candidate });
+        self.switch_to(ctx, now, task.spi);
+        // RFC 7296 §2.8: the DELETE of itself MUST be the last request over the old SA.
+        self.set_standing(old_spi, Standing::Redundant);
+        self.delete_slot(ctx, now, old_spi);
+    }
+
+    /// All CHILD_SAs and all that is still to do belong to `next` from now on.
+    pub(crate) fn switch_to(&mut self, ctx: &mut Ctx, now: Instant, next: u64) {
+        let until = now + AWAIT_DELETE;
+        for s in &mut self.slots {
+            if s.sa.local_spi() == next {
+                s.standing = Standing::Current;
+            } else if s.standing == Standing::Current {
+                s.standing = Standing::AwaitDelete { until };
+            }
+        }
+        ctx.counters.rekeys_ike += 1;
+        let lifetime = ctx.config.ike_lifetime;
+        self.rekey_at = now + ctx.jittered(lifetime.soft, lifetime.jitter_percent);
+        self.expires_at = now + lifetime.hard;
+        self.rekey_failures = 0;
+        self.queue.retain(|t| *t != Todo::RekeyIke);
+    }
+
+    pub(crate) fn delete_slot(&mut self, ctx: &mut Ctx, now: Instant, spi: u64) {
+        if let Some(slot) = self.slot_mut(spi) {
+            let mut chain = Chain::new();
+            chain.delete_ike();
+            slot.sa.request_beyond_window(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+        }
+    }
+
+    pub(crate) fn candidate(&self) -> Option<u64> {
+        self.slots.iter().find(|s| s.standing == Standing::Candidate).map(|s| s.sa.local_spi())
+    }
+
+    /// RFC 7296 §2.25.2: the peer closes the SA that we are rekeying.
+    pub(crate) fn forget_own_ike_rekey(&mut self) {
+        self.gen_ike = None;
+        self.agree_ike = None;
+        self.queue.retain(|t| *t != Todo::RekeyIke);
+        if matches!(self.current().sa.task(), Some(Task::RekeyIke(_))) {
+            let _ = self.current_mut().sa.abandon_request();
+        }
+    }
+
+    /// Ours came to nothing. If the peer's own succeeded meanwhile, that is the SA to go on with.
+    fn rekey_ike_failed(&mut self, ctx: &mut Ctx, now: Instant, rival: Option<Vec<u8>>) -> Result<(), End> {
+        if let (Some(_), Some(candidate)) = (rival, self.candidate()) {
+            self.switch_to(ctx, now, candidate);
+            return Ok(());
+        }
+        self.rekey_at = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
+        self.rekey_failures += 1;
+        if self.rekey_failures > FAILURES_MAX {
+            let error = IkeError::PeerNotify { notify: NotifyType::TEMPORARY_FAILURE.0 };
+            return Err(End::Failed { error, keep: Some(self.current().sa.local_spi()) });
+        }
+        Ok(())
+    }
+}

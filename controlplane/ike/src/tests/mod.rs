@@ -1,0 +1,3 @@
+//! Exchanges between two endpoints.
+
+mod establish;

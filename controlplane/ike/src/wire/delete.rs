@@ -1,0 +1,52 @@
+//! Delete (RFC 7296 §3.11).
+
+use super::notify::{PROTOCOL_ESP, PROTOCOL_IKE};
+use super::reader::Reader;
+use super::{Chain, ParseError, PayloadType};
+
+/// Most SPIs taken from one payload; a call has one CHILD_SA and, around a rekey, three.
+pub(crate) const SPIS_MAX: usize = 64;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Delete {
+    /// The IKE SA that carries the message; it names no SPI.
+    Ike,
+    Esp(Vec<u32>),
+    /// A protocol that we have no SA of (AH).
+    Other,
+}
+
+impl Delete {
+    pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
+        let mut r = Reader::new(body, "delete");
+        let protocol = r.u8()?;
+        let spi_len = r.u8()?;
+        let count = usize::from(r.u16()?);
+        match (protocol, spi_len) {
+            (PROTOCOL_IKE, 0) if count == 0 => r.end().map(|()| Self::Ike),
+            (PROTOCOL_ESP, 4) if count > SPIS_MAX => Err(ParseError::TooMany("delete")),
+            (PROTOCOL_ESP, 4) => {
+                let spis = (0..count).map(|_| r.u32()).collect::<Result<_, _>>()?;
+                r.end().map(|()| Self::Esp(spis))
+            }
+            (PROTOCOL_IKE | PROTOCOL_ESP, _) => Err(ParseError::Value("delete")),
+            _ => Ok(Self::Other),
+        }
+    }
+}
+
+impl Chain {
+    pub fn delete_ike(&mut self) -> &mut Self {
+        self.push(PayloadType::DELETE, &[PROTOCOL_IKE, 0, 0, 0])
+    }
+
+    pub fn delete_esp(&mut self, spis: &[u32]) -> &mut Self {
+        let count = u16::try_from(spis.len()).expect("fewer CHILD_SAs than SPIS_MAX");
+        let mut body = vec![PROTOCOL_ESP, 4];
+        body.extend_from_slice(&count.to_be_bytes());
+        for spi in spis {
+            body.extend_from_slice(&spi.to_be_bytes());
+        }
+        self.push(PayloadType::DELETE, &body)
+    }
+}

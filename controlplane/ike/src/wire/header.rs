@@ -1,0 +1,107 @@
+//! The IKE header (RFC 7296 §3.1).
+
+use super::reader::Reader;
+use super::{ParseError, PayloadType};
+
+pub(crate) const HEADER_LEN: usize = 28;
+/// Largest message taken, before and after reassembly: a UDP datagram cannot hold more, and no certificate chain that
+/// we accept needs more.
+pub(crate) const MESSAGE_MAX: usize = 65_535;
+
+const FLAG_INITIATOR: u8 = 0x08;
+const FLAG_RESPONSE: u8 = 0x20;
+const VERSION_2_0: u8 = 0x20;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Exchange(pub u8);
+
+impl Exchange {
+    pub const IKE_SA_INIT: Self = Self(34);
+    pub const IKE_AUTH: Self = Self(35);
+    pub const CREATE_CHILD_SA: Self = Self(36);
+    pub const INFORMATIONAL: Self = Self(37);
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IKE_SA_INIT => "IKE_SA_INIT",
+            Self::IKE_AUTH => "IKE_AUTH",
+            Self::CREATE_CHILD_SA => "CREATE_CHILD_SA",
+            Self::INFORMATIONAL => "INFORMATIONAL",
+            _ => "an unknown exchange",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Header {
+    pub spi_i: u64,
+    pub spi_r: u64,
+    pub first: PayloadType,
+    pub exchange: Exchange,
+    /// Sent by the original initiator of this IKE SA.
+    pub from_initiator: bool,
+    pub response: bool,
+    pub id: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HeaderError {
+    Malformed,
+    /// Major version of a message that is not IKEv2.
+    MajorVersion(u8),
+}
+
+impl Header {
+    /// The header of a datagram whose length is exactly what the header says.
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let (header, version, len) = Self::fields(bytes).map_err(|_| HeaderError::Malformed)?;
+        if version >> 4 != 2 {
+            return Err(HeaderError::MajorVersion(version >> 4));
+        }
+        if len as usize != bytes.len() || bytes.len() > MESSAGE_MAX {
+            return Err(HeaderError::Malformed);
+        }
+        Ok(header)
+    }
+
+    fn fields(bytes: &[u8]) -> Result<(Self, u8, u32), ParseError> {
+        let mut r = Reader::new(bytes, "header");
+        let spi_i = r.u64()?;
+        let spi_r = r.u64()?;
+        let first = PayloadType(r.u8()?);
+        let version = r.u8()?;
+        let exchange = Exchange(r.u8()?);
+        // RFC 7296 §3.1: the version flag and the reserved ones MUST be ignored on receipt.
+        let flags = r.u8()?;
+        let id = r.u32()?;
+        let len = r.u32()?;
+        let from_initiator = flags & FLAG_INITIATOR != 0;
+        let response = flags & FLAG_RESPONSE != 0;
+        Ok((Self { spi_i, spi_r, first, exchange, from_initiator, response, id }, version, len))
+    }
+
+    /// The header of a message of `len` bytes in all.
+    pub fn encode(&self, len: usize) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
+        out[..8].copy_from_slice(&self.spi_i.to_be_bytes());
+        out[8..16].copy_from_slice(&self.spi_r.to_be_bytes());
+        out[16] = self.first.0;
+        out[17] = VERSION_2_0;
+        out[18] = self.exchange.0;
+        out[19] = if self.from_initiator { FLAG_INITIATOR } else { 0 }
+            | if self.response { FLAG_RESPONSE } else { 0 };
+        out[20..24].copy_from_slice(&self.id.to_be_bytes());
+        let len = u32::try_from(len).expect("messages are bounded by MESSAGE_MAX");
+        out[24..].copy_from_slice(&len.to_be_bytes());
+        out
+    }
+
+    /// A whole unprotected message.
+    pub fn with_payloads(mut self, chain: super::Chain) -> Vec<u8> {
+        let (first, body) = chain.finish();
+        self.first = first;
+        let mut out = self.encode(HEADER_LEN + body.len()).to_vec();
+        out.extend_from_slice(&body);
+        out
+    }
+}

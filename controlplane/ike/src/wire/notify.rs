@@ -1,0 +1,77 @@
+//! Notify (RFC 7296 §3.10).
+
+use super::reader::Reader;
+use super::{Chain, ParseError, PayloadType};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NotifyType(pub u16);
+
+impl NotifyType {
+    pub const UNSUPPORTED_CRITICAL_PAYLOAD: Self = Self(1);
+    pub const INVALID_SYNTAX: Self = Self(7);
+    pub const NO_PROPOSAL_CHOSEN: Self = Self(14);
+    pub const INVALID_KE_PAYLOAD: Self = Self(17);
+    pub const AUTHENTICATION_FAILED: Self = Self(24);
+    pub const NO_ADDITIONAL_SAS: Self = Self(35);
+    pub const TS_UNACCEPTABLE: Self = Self(38);
+    pub const TEMPORARY_FAILURE: Self = Self(43);
+    pub const CHILD_SA_NOT_FOUND: Self = Self(44);
+    pub const INITIAL_CONTACT: Self = Self(16384);
+    pub const NAT_DETECTION_SOURCE_IP: Self = Self(16388);
+    pub const NAT_DETECTION_DESTINATION_IP: Self = Self(16389);
+    pub const COOKIE: Self = Self(16390);
+    pub const REKEY_SA: Self = Self(16393);
+    /// RFC 7383 §2.3.
+    pub const FRAGMENTATION_SUPPORTED: Self = Self(16430);
+
+    /// RFC 7296 §3.10.1: types below 16384 are errors.
+    pub const fn is_error(self) -> bool {
+        self.0 < 16384
+    }
+}
+
+pub(crate) const PROTOCOL_NONE: u8 = 0;
+pub(crate) const PROTOCOL_IKE: u8 = 1;
+pub(crate) const PROTOCOL_ESP: u8 = 3;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Notify<'a> {
+    pub protocol: u8,
+    pub spi: &'a [u8],
+    pub kind: NotifyType,
+    pub data: &'a [u8],
+}
+
+impl<'a> Notify<'a> {
+    pub fn parse(body: &'a [u8]) -> Result<Self, ParseError> {
+        let mut r = Reader::new(body, "notify");
+        let protocol = r.u8()?;
+        let spi_len = usize::from(r.u8()?);
+        let kind = NotifyType(r.u16()?);
+        let spi = r.take(spi_len)?;
+        Ok(Self { protocol, spi, kind, data: r.rest() })
+    }
+
+    /// The SPI of an ESP SA.
+    pub fn esp_spi(&self) -> Option<u32> {
+        if self.protocol != PROTOCOL_ESP {
+            return None;
+        }
+        self.spi.try_into().ok().map(u32::from_be_bytes)
+    }
+}
+
+impl Chain {
+    pub fn notify(&mut self, kind: NotifyType, data: &[u8]) -> &mut Self {
+        self.notify_spi(PROTOCOL_NONE, &[], kind, data)
+    }
+
+    pub fn notify_spi(&mut self, protocol: u8, spi: &[u8], kind: NotifyType, data: &[u8]) -> &mut Self {
+        let spi_len = u8::try_from(spi.len()).expect("SPIs have 0, 4 or 8 bytes");
+        let mut body = vec![protocol, spi_len];
+        body.extend_from_slice(&kind.0.to_be_bytes());
+        body.extend_from_slice(spi);
+        body.extend_from_slice(data);
+        self.push(PayloadType::NOTIFY, &body)
+    }
+}

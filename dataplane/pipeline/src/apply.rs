@@ -1,0 +1,158 @@
+//! Transactions: validated whole, then applied; nothing in between can fail.
+
+mod validate;
+
+use crate::engine::AeadKey;
+use crate::graph::Pipeline;
+use crate::packet::Packet;
+use crate::sad::SaRef;
+use crate::shaper::Queues;
+use crate::trigger;
+use crate::waiting::Waiting;
+use sipsec_net::dp::{MediaBinding, Op, RejectReason, SaSpec};
+use sipsec_net::{DropReason, Instant, MediaPort, SaId, TunnelId};
+
+/// The key of each `SaAdd`, in order: making one is the only thing that can fail late, so it is done early.
+type Keys = Vec<Box<dyn AeadKey>>;
+
+impl<P: Packet> Pipeline<P> {
+    /// Applies all of `ops` in order or none: then the error says which one was at fault. What is sent as a result is sent
+    /// by the next [`Self::poll`].
+    ///
+    /// What takes others with it: `TunnelRemove` its routes, media ports and SAs; `MediaClose` the SAs it carried. So
+    /// `SaRemove` of an SA that is gone already is no error (the numbers are never used again).
+    pub fn apply(&mut self, now: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
+        let keys = validate::validate(self, ops)?;
+        let mut keys = keys.into_iter();
+        for op in ops {
+            self.apply_one(now, op, &mut keys);
+        }
+        Ok(())
+    }
+
+    fn apply_one(&mut self, now: Instant, op: &Op, keys: &mut impl Iterator<Item = Box<dyn AeadKey>>) {
+        match op {
+            Op::TunnelAdd(spec) => self.tunnels.insert(*spec),
+            Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
+            Op::RouteAdd { prefix, tunnel } => {
+                if let Some(index) = self.tunnels.find(*tunnel) {
+                    self.fib.insert(*prefix, index);
+                }
+            }
+            Op::RouteRemove { prefix } => self.fib.remove(*prefix),
+            Op::MediaOpen(binding) => self.media_open(*binding),
+            Op::MediaClose(port) => self.media_close(*port),
+            Op::NextHop { media_port, mac } => {
+                let media = self.media.find(*media_port);
+                if let Some(m) = media.and_then(|i| self.media.get_mut(i)) {
+                    m.binding.next_hop = *mac;
+                    m.outer.set_next_hop(*mac);
+                }
+            }
+            Op::SaAdd(spec) => {
+                let key = keys.next().expect("validation made a key for every SA");
+                self.sa_add(spec, key);
+            }
+            Op::SaRemove(sa) => self.sa_remove(*sa),
+            Op::TunnelBind { tunnel, outbound } => {
+                let sa = self.sad.find(*outbound);
+                if let (Some(t), Some(SaRef::Out(sa))) = (self.tunnels.find(*tunnel), sa)
+                    && let Some(t) = self.tunnels.get_mut(t)
+                {
+                    t.outbound = Some(sa);
+                }
+            }
+            Op::TunnelUnbind(tunnel) => {
+                if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
+                    t.outbound = None;
+                }
+            }
+            Op::ReplayTrigger(tunnel) => self.replay_trigger(now, *tunnel),
+            Op::FlushTrigger(tunnel) => {
+                if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
+                    let flushed = trigger::flush(t, &mut self.waiting);
+                    self.drops[DropReason::TriggerFlushed.index()] += flushed;
+                }
+            }
+        }
+    }
+
+    fn tunnel_remove(&mut self, tunnel: TunnelId) {
+        let Some(index) = self.tunnels.find(tunnel) else { return };
+        let ports: Vec<MediaPort> = self
+            .media
+            .iter()
+            .filter(|(_, m)| m.tunnel == index)
+            .map(|(_, m)| m.binding.media_port())
+            .collect();
+        ports.into_iter().for_each(|port| self.media_close(port));
+        self.fib.remove_tunnel(index);
+        if let Some((_, mut t)) = self.tunnels.remove(tunnel) {
+            let flushed = trigger::flush(&mut t, &mut self.waiting);
+            self.drops[DropReason::TriggerFlushed.index()] += flushed;
+        }
+        // Its number may be another tunnel's soon.
+        self.triggers.retain(|i| *i != index);
+    }
+
+    fn media_open(&mut self, binding: MediaBinding) {
+        let Some(tunnel) = self.tunnels.find(binding.tunnel) else { return };
+        let limits = &self.config.limits;
+        let queues = Queues::new(limits.shaper_packets_max, limits.shaper_delay_ms_max, binding.rate);
+        self.media.open(&self.config.outside, binding, tunnel, queues);
+    }
+
+    fn media_close(&mut self, port: MediaPort) {
+        let Some(index) = self.media.find(port) else { return };
+        let carried: Vec<SaId> =
+            self.sad.iter().filter(|(_, sa)| sa.media == index).map(|(_, sa)| sa.id).collect();
+        carried.into_iter().for_each(|sa| self.sa_remove(sa));
+        let Some(mut m) = self.media.close(port) else { return };
+        while m.queues.ike.pop(&mut self.ike_waiting).is_some() {
+            self.drops[DropReason::IkeNoBinding.index()] += 1;
+        }
+        // The call is over; what waited for its rate must not open the next one.
+        while m.queues.pop(&mut self.waiting).is_some() {
+            self.drops[DropReason::TriggerFlushed.index()] += 1;
+            if let Some(t) = self.tunnels.get_mut(m.tunnel) {
+                t.activity.drops_out += 1;
+            }
+        }
+        self.active.retain(|i| *i != index);
+    }
+
+    fn sa_add(&mut self, spec: &SaSpec, key: Box<dyn AeadKey>) {
+        let (tunnel, media) = (self.tunnels.find(spec.tunnel), self.media.find(spec.media_port));
+        if let (Some(tunnel), Some(media)) = (tunnel, media) {
+            self.sad.insert(spec, tunnel, media, key);
+        }
+    }
+
+    fn sa_remove(&mut self, sa: SaId) {
+        let tunnel = self.sad.find(sa).and_then(|r| self.sad.common(r)).map(|c| c.tunnel);
+        let (Some(tunnel), Some(removed)) = (tunnel, self.sad.remove(sa)) else { return };
+        if let (SaRef::Out(index), Some(t)) = (removed, self.tunnels.get_mut(tunnel))
+            && t.outbound == Some(index)
+        {
+            t.outbound = None;
+        }
+    }
+
+    /// What waited goes to the shaper of the tunnel's call, ahead of anything newer. Without a call it goes on waiting.
+    fn replay_trigger(&mut self, now: Instant, tunnel: TunnelId) {
+        let Some(t) = self.tunnels.find(tunnel).and_then(|i| self.tunnels.get_mut(i)) else { return };
+        let media = t.outbound.and_then(|sa| self.sad.outbound(sa)).map(|sa| sa.common.media);
+        let Some(media) = media else { return };
+        let Some(m) = self.media.get_mut(media) else { return };
+        while let Some(w) = t.trigger.pop(&mut self.waiting) {
+            let cost = m.outer.outer_len(w.info.len.into()) as u16;
+            let moved = Waiting { since: now, cost, ..w };
+            // The place just given back is free, so there is room.
+            if m.queues.replay.push(&mut self.waiting, moved).is_ok() {
+                t.activity.trigger_replayed += 1;
+            }
+        }
+        t.acquiring = false;
+        self.activate(media);
+    }
+}

@@ -1,0 +1,81 @@
+//! What a pipeline is built with: the two ports and the bounds of every table and queue.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use sipsec_net::MacAddr;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub outside: OutsidePort,
+    pub inside: InsidePort,
+    pub limits: Limits,
+}
+
+/// The WAN.
+#[derive(Clone, Copy, Debug)]
+pub struct OutsidePort {
+    pub mac: MacAddr,
+    /// Largest outer IP packet.
+    pub mtu: u16,
+}
+
+/// The side in clear.
+#[derive(Clone, Copy, Debug)]
+pub struct InsidePort {
+    pub mac: MacAddr,
+    /// To whom decrypted packets go: the sVTI's kernel end in host mode, the next router of the LAN in router mode.
+    pub next_hop: MacAddr,
+    pub mode: InsideMode,
+    /// Source of the ICMP errors sent inside; the offending packet's destination if there is none. In host mode it must
+    /// be none: the kernel refuses as martian what arrives with one of its own addresses as source.
+    pub icmp_source_v4: Option<Ipv4Addr>,
+    pub icmp_source_v6: Option<Ipv6Addr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsideMode {
+    /// The other end of the port is this host's kernel, which forwards: it decrements TTL, before us on the way out and
+    /// after us on the way in, and it sends Time Exceeded.
+    Host,
+    /// The port is a LAN device: the pipeline is the router (RFC 4301 §5.1.2.1 note: who forwards, decrements).
+    Router,
+}
+
+/// Bounds. Tables are sized for them at build.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub tunnels_max: u32,
+    pub routes_max: u32,
+    pub media_ports_max: u32,
+    /// Both directions, old and new during a rekey.
+    pub sas_max: u32,
+    /// Packets that wait anywhere (triggers and shapers together): less than the frames there are, so that waiting
+    /// packets never starve the ports.
+    pub waiting_packets_max: u32,
+    /// Packets that wait for the rate of one media port (without those replayed from its trigger queue).
+    pub shaper_packets_max: u16,
+    /// And how long a queue they may make, in time at the negotiated rate.
+    pub shaper_delay_ms_max: u32,
+    /// IKE messages that wait for the rate of one media port.
+    pub ike_packets_max: u16,
+    /// RFC 1812 §4.3.2.8: ICMP errors are limited.
+    pub icmp_errors_per_second_max: u32,
+}
+
+impl Limits {
+    /// For so many tunnels and a UMEM of so many frames.
+    #[must_use]
+    pub const fn for_tunnels(tunnels: u32, frames: u32) -> Self {
+        Self {
+            tunnels_max: tunnels,
+            routes_max: tunnels.saturating_mul(4),
+            // A tunnel may have two calls for a moment (glare, redial) and four SAs (rekey).
+            media_ports_max: tunnels.saturating_mul(2),
+            sas_max: tunnels.saturating_mul(6),
+            waiting_packets_max: frames / 2,
+            shaper_packets_max: 256,
+            shaper_delay_ms_max: 250,
+            ike_packets_max: 32,
+            icmp_errors_per_second_max: 1000,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Longest-prefix match from inner destinations to tunnels: one hash table per family, asked once per prefix length in use,
+//! longest first. Tunnels are reached by a handful of lengths, so that is one to three probes.
+
+use crate::table::{Map, map};
+use core::net::IpAddr;
+use sipsec_net::IpPrefix;
+
+#[derive(Debug)]
+pub(crate) struct Fib {
+    v4: Family<u32>,
+    v6: Family<u128>,
+    max: u32,
+}
+
+#[derive(Debug)]
+struct Family<A> {
+    routes: Map<(A, u8), u32>,
+    /// How many routes of each length there are.
+    counts: [u32; 129],
+    /// Lengths in use, longest first.
+    lengths: Vec<u8>,
+}
+
+trait Address: Copy + Eq + core::hash::Hash {
+    fn masked(self, len: u8) -> Self;
+}
+
+impl Address for u32 {
+    fn masked(self, len: u8) -> Self {
+        self & Self::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
+    }
+}
+
+impl Address for u128 {
+    fn masked(self, len: u8) -> Self {
+        self & Self::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0)
+    }
+}
+
+impl<A: Address> Family<A> {
+    fn new(max: u32) -> Self {
+        Self { routes: map(max), counts: [0; 129], lengths: Vec::with_capacity(129) }
+    }
+
+    fn lookup(&self, addr: A) -> Option<u32> {
+        self.lengths.iter().find_map(|&len| self.routes.get(&(addr.masked(len), len)).copied())
+    }
+
+    fn insert(&mut self, addr: A, len: u8, value: u32) {
+        if self.routes.insert((addr, len), value).is_none() {
+            self.counts[usize::from(len)] += 1;
+            if self.counts[usize::from(len)] == 1 {
+                let at = self.lengths.partition_point(|&l| l > len);
+                self.lengths.insert(at, len);
+            }
+        }
+    }
+
+    fn remove(&mut self, addr: A, len: u8) {
+        if self.routes.remove(&(addr, len)).is_some() {
+            self.uncount(len);
+        }
+    }
+
+    fn uncount(&mut self, len: u8) {
+        self.counts[usize::from(len)] -= 1;
+        if self.counts[usize::from(len)] == 0 {
+            self.lengths.retain(|&l| l != len);
+        }
+    }
+
+    fn remove_all(&mut self, value: u32) {
+        let Self { routes, counts, lengths } = self;
+        routes.retain(|&(_, len), v| {
+            let keep = *v != value;
+            counts[usize::from(len)] -= u32::from(!keep);
+            keep
+        });
+        lengths.retain(|&l| counts[usize::from(l)] > 0);
+    }
+}
+
+impl Fib {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { v4: Family::new(max), v6: Family::new(max), max }
+    }
+
+    pub(crate) fn lookup(&self, addr: IpAddr) -> Option<u32> {
+        match addr {
+            IpAddr::V4(a) => self.v4.lookup(a.to_bits()),
+            IpAddr::V6(a) => self.v6.lookup(a.to_bits()),
+        }
+    }
+
+    /// The route with exactly this prefix.
+    pub(crate) fn get(&self, prefix: IpPrefix) -> Option<u32> {
+        match prefix.addr() {
+            IpAddr::V4(a) => self.v4.routes.get(&(a.to_bits(), prefix.prefix_len())).copied(),
+            IpAddr::V6(a) => self.v6.routes.get(&(a.to_bits(), prefix.prefix_len())).copied(),
+        }
+    }
+
+    /// Adds or replaces. The caller has checked [`Self::len`] against [`Self::max`].
+    pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32) {
+        match prefix.addr() {
+            IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), tunnel),
+            IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), tunnel),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, prefix: IpPrefix) {
+        match prefix.addr() {
+            IpAddr::V4(a) => self.v4.remove(a.to_bits(), prefix.prefix_len()),
+            IpAddr::V6(a) => self.v6.remove(a.to_bits(), prefix.prefix_len()),
+        }
+    }
+
+    pub(crate) fn remove_tunnel(&mut self, tunnel: u32) {
+        self.v4.remove_all(tunnel);
+        self.v6.remove_all(tunnel);
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        (self.v4.routes.len() + self.v6.routes.len()) as u32
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    fn prefix() -> impl Strategy<Value = IpPrefix> {
+        // Few distinct bits, so that prefixes nest and collide.
+        let v4 = (0u32..16, 0u8..=32).prop_map(|(bits, len)| {
+            let addr = Ipv4Addr::from_bits((bits << 28 | bits << 4).masked(len));
+            IpPrefix::new(addr.into(), len).expect("masked")
+        });
+        let v6 = (0u128..16, 0u8..=128).prop_map(|(bits, len)| {
+            let addr = Ipv6Addr::from_bits((bits << 124 | bits << 60 | bits).masked(len));
+            IpPrefix::new(addr.into(), len).expect("masked")
+        });
+        prop_oneof![v4, v6]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_scan_of_all_routes(
+            steps in prop::collection::vec((prefix(), 0u32..4, 0u8..8), 1..80),
+            asked in prop::collection::vec(prefix(), 1..40),
+        ) {
+            let mut fib = Fib::new(100);
+            let mut all: Vec<(IpPrefix, u32)> = Vec::new();
+            for (prefix, tunnel, what) in steps {
+                match what {
+                    0 => {
+                        fib.remove_tunnel(tunnel);
+                        all.retain(|(_, t)| *t != tunnel);
+                    }
+                    1 | 2 => {
+                        fib.remove(prefix);
+                        all.retain(|(p, _)| *p != prefix);
+                    }
+                    _ => {
+                        all.retain(|(p, _)| *p != prefix);
+                        all.push((prefix, tunnel));
+                        fib.insert(prefix, tunnel);
+                    }
+                }
+                prop_assert_eq!(fib.len() as usize, all.len());
+                prop_assert_eq!(fib.get(prefix), all.iter().find(|(p, _)| *p == prefix).map(|(_, t)| *t));
+                for ask in &asked {
+                    let best = all.iter().filter(|(p, _)| p.contains(ask.addr())).max_by_key(|(p, _)| p.prefix_len());
+                    prop_assert_eq!(fib.lookup(ask.addr()), best.map(|(_, t)| *t));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The media ports of live calls, each with its translation: what IKE and ESP inside know as loopback:4500 is, outside,
+//! the address and port of SDP. The outside half is written into every frame from a prebuilt header; the entry goes with
+//! the call.
+
+use crate::config::OutsidePort;
+use crate::shaper::{Queues, Shaper};
+use crate::table::{Map, Slab, map};
+use core::net::{IpAddr, SocketAddr};
+use sipsec_net::dp::MediaBinding;
+use sipsec_net::eth::{self, EthHeader};
+use sipsec_net::ipv4::{self, Ipv4Header};
+use sipsec_net::ipv6::{self, Ipv6Header};
+use sipsec_net::udp::{self, UdpHeader};
+use sipsec_net::{Instant, MacAddr, MediaPort, TunnelId, checksum, esp};
+
+/// RFC 4301 §5.1.2.1: the outer TTL is the encapsulator's own.
+const OUTER_TTL: u8 = 64;
+const HEADER_MAX: usize = eth::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
+
+/// Ethernet, IP and UDP of everything sent for one binding.
+#[derive(Debug)]
+pub(crate) struct OuterHeader {
+    bytes: [u8; HEADER_MAX],
+    len: usize,
+    v6: bool,
+    /// RFC 6864 §4: non-atomic datagrams need an identification of their own.
+    identification: u16,
+    /// Over the IPv4 header as it stands in `bytes`, whose variable fields are zero.
+    header_sum: u32,
+    /// IPv6: over the pseudo-header's addresses and the ports.
+    udp_sum: u32,
+}
+
+impl OuterHeader {
+    fn new(port: &OutsidePort, binding: &MediaBinding) -> Self {
+        let (local, remote) = (binding.outside_local, binding.remote);
+        let v6 = local.is_ipv6();
+        let mut h = Self { bytes: [0; HEADER_MAX], len: 0, v6, identification: 0, header_sum: 0, udp_sum: 0 };
+        let ether_type = if v6 { eth::IPV6 } else { eth::IPV4 };
+        h.append(&EthHeader { destination: binding.next_hop, source: port.mac, ether_type }.to_bytes());
+        match (local.ip(), remote.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let ip = Ipv4Header {
+                    header_len: ipv4::HEADER_LEN as u8,
+                    tos: 0,
+                    total_len: 0,
+                    identification: 0,
+                    // RFC 4301 §8.1: cleared. The tunnel MTU keeps outer packets within the WAN's; should a link
+                    // further on be narrower, a peer that reassembles still gets them.
+                    dont_fragment: false,
+                    more_fragments: false,
+                    fragment_offset: 0,
+                    ttl: OUTER_TTL,
+                    protocol: udp::PROTOCOL,
+                    source,
+                    destination,
+                };
+                let mut bytes = ip.to_bytes();
+                bytes[ipv4::CHECKSUM_AT..ipv4::CHECKSUM_AT + 2].fill(0);
+                h.header_sum = checksum::sum(&bytes, 0);
+                h.append(&bytes);
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let ip = Ipv6Header {
+                    traffic_class: 0,
+                    flow_label: 0,
+                    payload_len: 0,
+                    next_header: udp::PROTOCOL,
+                    hop_limit: OUTER_TTL,
+                    source,
+                    destination,
+                };
+                h.append(&ip.to_bytes());
+                h.udp_sum = checksum::pseudo(local.ip(), remote.ip(), udp::PROTOCOL, 0);
+            }
+            _ => unreachable!("a binding of two families was refused"),
+        }
+        let udp =
+            UdpHeader { source_port: local.port(), destination_port: remote.port(), len: 0, checksum: 0 };
+        h.udp_sum = checksum::sum(&udp.to_bytes(), h.udp_sum);
+        h.append(&udp.to_bytes());
+        h
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn set_next_hop(&mut self, mac: MacAddr) {
+        self.bytes[..6].copy_from_slice(&mac.0);
+    }
+
+    /// The control plane sets it as soon as it knows it.
+    pub(crate) fn has_next_hop(&self) -> bool {
+        self.bytes[..6] != [0; 6]
+    }
+
+    /// Writes the header of `payload` into `head`, which has exactly [`Self::len`] bytes.
+    pub(crate) fn write(&mut self, head: &mut [u8], payload: &[u8], class: u8) {
+        head.copy_from_slice(&self.bytes[..self.len]);
+        let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(self.len - eth::HEADER_LEN - udp::HEADER_LEN);
+        let udp_len = (udp::HEADER_LEN + payload.len()) as u16;
+        udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
+        if self.v6 {
+            ipv6::set_traffic_class(ip, class);
+            ip[4..6].copy_from_slice(&udp_len.to_be_bytes());
+            // RFC 8200 §8.1, RFC 6935 §5: over IPv6 a zero checksum is not ours to choose. The length counts twice: in
+            // the pseudo-header and in the UDP header.
+            let sum = checksum::sum(payload, self.udp_sum + 2 * u32::from(udp_len));
+            let check = match checksum::finish(sum) {
+                0 => 0xffff,
+                check => check,
+            };
+            udp[udp::CHECKSUM_AT..].copy_from_slice(&check.to_be_bytes());
+        } else {
+            // RFC 3948 §2.1: the UDP checksum of ESP over IPv4 SHOULD be zero. RFC 768 lets IKE do the same.
+            self.identification = self.identification.wrapping_add(1);
+            let total = ipv4::HEADER_LEN as u16 + udp_len;
+            ip[1] = class;
+            ip[2..4].copy_from_slice(&total.to_be_bytes());
+            ip[4..6].copy_from_slice(&self.identification.to_be_bytes());
+            let sum = self.header_sum + u32::from(class) + u32::from(total) + u32::from(self.identification);
+            let check = checksum::finish(sum).to_be_bytes();
+            ip[ipv4::CHECKSUM_AT..ipv4::CHECKSUM_AT + 2].copy_from_slice(&check);
+        }
+    }
+
+    /// Length of the outer IP packet around an inner one: what `b=AS` counts (RFC 8866 §5.8).
+    pub(crate) const fn outer_len(&self, inner: usize) -> usize {
+        self.outer_ip_len(esp::packet_len(inner))
+    }
+
+    pub(crate) const fn outer_ip_len(&self, udp_payload: usize) -> usize {
+        self.len - eth::HEADER_LEN + udp_payload
+    }
+}
+
+/// One live call's port.
+#[derive(Debug)]
+pub(crate) struct Media {
+    pub binding: MediaBinding,
+    pub tunnel: u32,
+    pub outer: OuterHeader,
+    pub shaper: Shaper,
+    pub queues: Queues,
+    /// Largest inner packet that fits the WAN.
+    pub inner_max: u16,
+    /// When a wrong source was last reported.
+    pub wrong_source_at: Option<Instant>,
+}
+
+/// A row of `show ip nat translations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    pub tunnel: TunnelId,
+    pub inside_local: SocketAddr,
+    pub inside_global: SocketAddr,
+    /// Outside local and outside global are one: the peer's address is not translated.
+    pub outside: SocketAddr,
+}
+
+#[derive(Debug)]
+pub(crate) struct MediaTable {
+    slab: Slab<Media>,
+    by_port: Map<u16, u32>,
+}
+
+impl MediaTable {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { slab: Slab::new(max), by_port: map(max) }
+    }
+
+    /// Validated: the port is free and there is room.
+    pub(crate) fn open(&mut self, port: &OutsidePort, binding: MediaBinding, tunnel: u32, queues: Queues) {
+        let outer = OuterHeader::new(port, &binding);
+        let room = usize::from(port.mtu).saturating_sub(outer.outer_ip_len(0));
+        let media = Media {
+            binding,
+            tunnel,
+            outer,
+            shaper: Shaper::new(binding.rate),
+            queues,
+            inner_max: esp::payload_max(room) as u16,
+            wrong_source_at: None,
+        };
+        let index = self.slab.insert(media).expect("the number of media ports was validated");
+        self.by_port.insert(binding.media_port().0, index);
+    }
+
+    pub(crate) fn close(&mut self, port: MediaPort) -> Option<Media> {
+        self.slab.remove(self.by_port.remove(&port.0)?)
+    }
+
+    pub(crate) fn find(&self, port: MediaPort) -> Option<u32> {
+        self.by_port.get(&port.0).copied()
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&Media> {
+        self.slab.get(index)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Media> {
+        self.slab.get_mut(index)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {
+        self.slab.iter()
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.slab.len()
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.slab.max()
+    }
+
+    pub(crate) fn translations(&self) -> impl Iterator<Item = Translation> {
+        self.slab.iter().map(|(_, m)| Translation {
+            tunnel: m.binding.tunnel,
+            inside_local: m.binding.inside_local,
+            inside_global: m.binding.outside_local,
+            outside: m.binding.remote,
+        })
+    }
+}

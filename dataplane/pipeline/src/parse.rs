@@ -1,0 +1,164 @@
+//! What the stages need of an IP packet, found once.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use sipsec_net::dp::PacketSummary;
+use sipsec_net::ipv4::Ipv4Header;
+use sipsec_net::ipv6::Ipv6Header;
+use sipsec_net::{DropReason, icmp, tcp, udp};
+
+const SCTP: u8 = 132;
+
+/// A parsed IP packet, without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: u8,
+    /// Where the upper layer begins.
+    pub upper: u16,
+    pub len: u16,
+    /// TOS or traffic class: DSCP and ECN.
+    pub class: u8,
+    pub ttl: u8,
+    pub dont_fragment: bool,
+    /// A part of a packet, the first included.
+    pub fragment: bool,
+    pub later_fragment: bool,
+    /// Source and destination; `None` where they cannot be seen (RFC 4301 §4.4.1.1: OPAQUE). ICMP: type and code in
+    /// both, as RFC 7296 §3.13.1 puts them into a selector.
+    pub ports: Option<(u16, u16)>,
+}
+
+impl Default for Info {
+    fn default() -> Self {
+        Self {
+            source: Ipv4Addr::UNSPECIFIED.into(),
+            destination: Ipv4Addr::UNSPECIFIED.into(),
+            protocol: 0,
+            upper: 0,
+            len: 0,
+            class: 0,
+            ttl: 0,
+            dont_fragment: false,
+            fragment: false,
+            later_fragment: false,
+            ports: None,
+        }
+    }
+}
+
+impl Info {
+    pub(crate) fn parse(packet: &[u8]) -> Result<Self, DropReason> {
+        match packet.first() {
+            Some(first) if first >> 4 == 4 => Self::v4(packet),
+            Some(first) if first >> 4 == 6 => Self::v6(packet),
+            _ => Err(DropReason::MalformedIp),
+        }
+    }
+
+    fn v4(packet: &[u8]) -> Result<Self, DropReason> {
+        let h = Ipv4Header::parse(packet).map_err(|_| DropReason::MalformedIp)?;
+        let later_fragment = h.fragment_offset != 0;
+        let upper = u16::from(h.header_len);
+        Ok(Self {
+            source: h.source.into(),
+            destination: h.destination.into(),
+            protocol: h.protocol,
+            upper,
+            len: h.total_len,
+            class: h.tos,
+            ttl: h.ttl,
+            dont_fragment: h.dont_fragment,
+            fragment: h.is_fragment(),
+            later_fragment,
+            ports: ports(h.protocol, &packet[usize::from(upper)..usize::from(h.total_len)], later_fragment),
+        })
+    }
+
+    fn v6(packet: &[u8]) -> Result<Self, DropReason> {
+        let h = Ipv6Header::parse(packet).map_err(|_| DropReason::MalformedIp)?;
+        let u = h.upper_layer(packet).map_err(|_| DropReason::MalformedIp)?;
+        let len = 40 + h.payload_len;
+        Ok(Self {
+            source: h.source.into(),
+            destination: h.destination.into(),
+            protocol: u.protocol,
+            upper: u.offset,
+            len,
+            class: h.traffic_class,
+            ttl: h.hop_limit,
+            // RFC 8200 §5: routers never fragment.
+            dont_fragment: true,
+            fragment: u.fragment,
+            later_fragment: u.later_fragment,
+            ports: ports(u.protocol, &packet[usize::from(u.offset)..usize::from(len)], u.later_fragment),
+        })
+    }
+
+    pub(crate) const fn is_v6(&self) -> bool {
+        self.destination.is_ipv6()
+    }
+
+    /// Whether a router may forward it between these addresses: RFC 1812 §4.2.2.11 and §5.3.7, RFC 4291 §2.5.2, §2.5.3,
+    /// §2.5.6 and §2.7. (169.254/16 may: tunnels are numbered from it.)
+    pub(crate) const fn is_forwardable(&self) -> bool {
+        match (self.source, self.destination) {
+            (IpAddr::V4(s), IpAddr::V4(d)) => is_unicast_v4(s) && is_unicast_v4(d),
+            (IpAddr::V6(s), IpAddr::V6(d)) => is_unicast_v6(s) && is_unicast_v6(d),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn summary(&self) -> PacketSummary {
+        let (source_port, destination_port) = self.ports.unwrap_or_default();
+        PacketSummary {
+            source: self.source,
+            destination: self.destination,
+            protocol: self.protocol,
+            source_port,
+            destination_port,
+            len: self.len,
+        }
+    }
+
+    /// Equal for the packets of one flow. Fragments have no ports, so all of one packet share a flow.
+    pub(crate) fn flow(&self) -> u32 {
+        let fold = |a: IpAddr| match a {
+            IpAddr::V4(a) => u64::from(a.to_bits()),
+            IpAddr::V6(a) => (a.to_bits() >> 64) as u64 ^ a.to_bits() as u64,
+        };
+        let (s, d) = if self.fragment { (0, 0) } else { self.ports.unwrap_or_default() };
+        let ports = u64::from(s) << 32 | u64::from(d) << 8 | u64::from(self.protocol);
+        let mut z = fold(self.source).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ fold(self.destination);
+        z = (z ^ z >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) ^ ports;
+        z = (z ^ z >> 31).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z >> 32) as u32
+    }
+}
+
+fn ports(protocol: u8, upper: &[u8], later_fragment: bool) -> Option<(u16, u16)> {
+    if later_fragment {
+        return None;
+    }
+    match protocol {
+        tcp::PROTOCOL | udp::PROTOCOL | SCTP => {
+            let p = upper.first_chunk::<4>()?;
+            Some((u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])))
+        }
+        icmp::PROTOCOL_V4 | icmp::PROTOCOL_V6 => {
+            let p = u16::from_be_bytes(*upper.first_chunk::<2>()?);
+            Some((p, p))
+        }
+        _ => None,
+    }
+}
+
+const fn is_unicast_v4(a: Ipv4Addr) -> bool {
+    let [first, ..] = a.octets();
+    // 0/8, 127/8, multicast, reserved and broadcast.
+    first != 0 && first != 127 && first < 224
+}
+
+const fn is_unicast_v6(a: Ipv6Addr) -> bool {
+    !a.is_unspecified() && !a.is_loopback() && !a.is_multicast() && !a.is_unicast_link_local()
+}

@@ -1,0 +1,223 @@
+//! The security associations (RFC 4301 §4.4.2). Inbound ones are found by media port and SPI, so that one peer's SPI is
+//! no other peer's; outbound ones by their tunnel.
+
+use crate::engine::AeadKey;
+use crate::replay::ReplayWindow;
+use crate::seq::SequenceCounter;
+use crate::table::{Map, Slab, map};
+use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec, Selectors};
+use sipsec_net::{MediaPort, SaId, Spi};
+use zeroize::Zeroize;
+
+pub(crate) const SALT_LEN: usize = 4;
+
+/// What both directions have.
+pub(crate) struct SaCommon {
+    pub id: SaId,
+    pub tunnel: u32,
+    pub media: u32,
+    pub media_port: MediaPort,
+    pub spi: Spi,
+    pub esn: bool,
+    pub selectors: Selectors,
+    pub key: Box<dyn AeadKey>,
+    pub salt: Salt,
+    pub lifetime: Lifetime,
+}
+
+/// RFC 4106 §4: the last four bytes of KEYMAT.
+#[derive(Clone, Zeroize)]
+#[zeroize(drop)]
+pub(crate) struct Salt([u8; SALT_LEN]);
+
+impl Salt {
+    /// RFC 4106 §4: nonce = salt ‖ IV.
+    pub(crate) fn nonce(&self, iv: [u8; 8]) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        nonce[..SALT_LEN].copy_from_slice(&self.0);
+        nonce[SALT_LEN..].copy_from_slice(&iv);
+        nonce
+    }
+}
+
+/// Byte limits and which of them have been reported.
+pub(crate) struct Lifetime {
+    bytes: u64,
+    soft_max: u64,
+    hard_max: u64,
+    soft_reported: bool,
+    hard_reported: bool,
+    sequence_soft_reported: bool,
+    sequence_hard_reported: bool,
+}
+
+impl Lifetime {
+    const fn new(soft_max: u64, hard_max: u64) -> Self {
+        Self {
+            bytes: 0,
+            soft_max,
+            hard_max,
+            soft_reported: false,
+            hard_reported: false,
+            sequence_soft_reported: false,
+            sequence_hard_reported: false,
+        }
+    }
+
+    pub(crate) const fn is_hard_expired(&self) -> bool {
+        self.hard_max != 0 && self.bytes >= self.hard_max
+    }
+
+    /// Counts outer ESP bytes; what to report, each thing once.
+    pub(crate) const fn count(&mut self, bytes: usize) -> Option<(ExpireCause, bool)> {
+        self.bytes += bytes as u64;
+        if self.is_hard_expired() && !self.hard_reported {
+            self.hard_reported = true;
+            self.soft_reported = true;
+            Some((ExpireCause::Bytes, true))
+        } else if self.soft_max != 0 && self.bytes >= self.soft_max && !self.soft_reported {
+            self.soft_reported = true;
+            Some((ExpireCause::Bytes, false))
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn sequence(&mut self, hard: bool) -> Option<(ExpireCause, bool)> {
+        let reported = if hard { &mut self.sequence_hard_reported } else { &mut self.sequence_soft_reported };
+        if *reported {
+            return None;
+        }
+        *reported = true;
+        Some((ExpireCause::Sequence, hard))
+    }
+}
+
+impl SaCommon {
+    pub(crate) fn expire_event(&self, (cause, hard): (ExpireCause, bool)) -> Event {
+        Event::SaExpire { sa: self.id, cause, hard }
+    }
+}
+
+pub(crate) struct OutboundSa {
+    pub common: SaCommon,
+    pub sequence: SequenceCounter,
+}
+
+pub(crate) struct InboundSa {
+    pub common: SaCommon,
+    pub window: ReplayWindow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SaRef {
+    In(u32),
+    Out(u32),
+}
+
+pub(crate) struct Sad {
+    inbound: Slab<InboundSa>,
+    outbound: Slab<OutboundSa>,
+    by_id: Map<u32, SaRef>,
+    by_spi: Map<u64, u32>,
+    max: u32,
+}
+
+const fn spi_key(port: MediaPort, spi: u32) -> u64 {
+    (port.0 as u64) << 32 | spi as u64
+}
+
+impl Sad {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { inbound: Slab::new(max), outbound: Slab::new(max), by_id: map(max), by_spi: map(max), max }
+    }
+
+    /// `spec` has been validated and `key` made from it.
+    pub(crate) fn insert(&mut self, spec: &SaSpec, tunnel: u32, media: u32, key: Box<dyn AeadKey>) {
+        let keymat = spec.keymat.expose();
+        let salt = *keymat.last_chunk().expect("the key material's length was validated");
+        let common = SaCommon {
+            id: spec.sa,
+            tunnel,
+            media,
+            media_port: spec.media_port,
+            spi: spec.spi,
+            esn: spec.esn,
+            selectors: spec.selectors,
+            key,
+            salt: Salt(salt),
+            lifetime: Lifetime::new(spec.soft_bytes_max, spec.hard_bytes_max),
+        };
+        let reference = match spec.direction {
+            Direction::Out => {
+                let sa = OutboundSa { common, sequence: SequenceCounter::new(spec.esn) };
+                SaRef::Out(self.outbound.insert(sa).expect("the number of SAs was validated"))
+            }
+            Direction::In => {
+                let window =
+                    ReplayWindow::new(spec.replay_window, spec.esn).expect("the window was validated");
+                let sa = InboundSa { common, window };
+                let index = self.inbound.insert(sa).expect("the number of SAs was validated");
+                self.by_spi.insert(spi_key(spec.media_port, spec.spi.get()), index);
+                SaRef::In(index)
+            }
+        };
+        self.by_id.insert(spec.sa.0, reference);
+    }
+
+    /// The SA's place, for the tunnel that may be bound to it.
+    pub(crate) fn remove(&mut self, id: SaId) -> Option<SaRef> {
+        let reference = self.by_id.remove(&id.0)?;
+        match reference {
+            SaRef::Out(index) => drop(self.outbound.remove(index)),
+            SaRef::In(index) => {
+                if let Some(sa) = self.inbound.remove(index) {
+                    self.by_spi.remove(&spi_key(sa.common.media_port, sa.common.spi.get()));
+                }
+            }
+        }
+        Some(reference)
+    }
+
+    pub(crate) fn find(&self, id: SaId) -> Option<SaRef> {
+        self.by_id.get(&id.0).copied()
+    }
+
+    pub(crate) fn common(&self, reference: SaRef) -> Option<&SaCommon> {
+        match reference {
+            SaRef::In(i) => self.inbound.get(i).map(|sa| &sa.common),
+            SaRef::Out(i) => self.outbound.get(i).map(|sa| &sa.common),
+        }
+    }
+
+    pub(crate) fn inbound(&mut self, port: MediaPort, spi: u32) -> Option<&mut InboundSa> {
+        let index = *self.by_spi.get(&spi_key(port, spi))?;
+        self.inbound.get_mut(index)
+    }
+
+    pub(crate) fn has_spi(&self, port: MediaPort, spi: Spi) -> bool {
+        self.by_spi.contains_key(&spi_key(port, spi.get()))
+    }
+
+    pub(crate) fn outbound(&self, index: u32) -> Option<&OutboundSa> {
+        self.outbound.get(index)
+    }
+
+    pub(crate) fn outbound_mut(&mut self, index: u32) -> Option<&mut OutboundSa> {
+        self.outbound.get_mut(index)
+    }
+
+    /// All SAs, with their places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SaRef, &SaCommon)> {
+        let inbound = self.inbound.iter().map(|(i, sa)| (SaRef::In(i), &sa.common));
+        inbound.chain(self.outbound.iter().map(|(i, sa)| (SaRef::Out(i), &sa.common)))
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.by_id.len() as u32
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+}

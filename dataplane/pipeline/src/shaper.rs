@@ -1,0 +1,246 @@
+//! The negotiated rate: outer IP bytes of one media port, IKE first, then what waited for the SA in its order, then the
+//! flows by deficit round robin.
+//!
+//! The bucket is the virtual scheduling form of ITU-T I.371's GCRA: a packet may go when its theoretical time has come,
+//! less a tolerance that makes up for late polling.
+
+use crate::waiting::{Fifo, Pool, Waiting};
+use core::time::Duration;
+use sipsec_net::{Instant, Kbps};
+
+/// Shaped to 98.5 % of what was negotiated: with packets of at most 1500 bytes at 1 Mbit/s, any window of one second then
+/// carries −3 % to +0 %. Above it, the carrier's policer drops.
+const SHARE_PER_MILLE: u64 = 985;
+/// How late a packet may be sent without its time being lost: +0.2 % in a window of one second.
+const TOLERANCE: Duration = Duration::from_millis(2);
+/// Flows that share a rate fairly.
+const FLOWS: usize = 16;
+/// What a flow may send per round.
+const QUANTUM: u32 = 1514;
+/// Whatever the rate, so much may wait, else a single large packet could not.
+const QUEUE_BYTES_MIN: u64 = 16_384;
+
+/// When the next packet may go.
+#[derive(Debug)]
+pub(crate) struct Shaper {
+    /// Nanoseconds per byte, in 2⁻²⁰.
+    cost: u64,
+    /// The theoretical time of the next packet.
+    next: Instant,
+}
+
+impl Shaper {
+    pub(crate) const fn new(rate: Kbps) -> Self {
+        // 8 bits at `rate` × 1000 × 0.985 bits per second.
+        let cost = (8_000_000_000 << 20) / (rate.0 as u64 * SHARE_PER_MILLE);
+        Self { cost, next: Instant::ZERO }
+    }
+
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        now >= self.ready_at()
+    }
+
+    pub(crate) fn ready_at(&self) -> Instant {
+        self.next - TOLERANCE
+    }
+
+    /// A packet goes now.
+    pub(crate) fn charge(&mut self, now: Instant, bytes: usize) {
+        let nanos = (bytes as u64 * self.cost).div_ceil(1 << 20);
+        self.next = self.next.max(now) + Duration::from_nanos(nanos);
+    }
+}
+
+/// What waits for one media port's rate.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    /// Whole frames, already built; strictly first.
+    pub ike: Fifo,
+    /// What waited for the SA: strictly in its order, before anything newer.
+    pub replay: Fifo,
+    flows: [Fifo; FLOWS],
+    deficit: [u32; FLOWS],
+    turn: usize,
+    packets: u32,
+    bytes: u64,
+    packets_max: u32,
+    bytes_max: u64,
+    /// In the pipeline's list of media ports with work.
+    pub is_active: bool,
+}
+
+impl Queues {
+    pub(crate) fn new(packets_max: u16, delay_ms_max: u32, rate: Kbps) -> Self {
+        let bytes = rate.bytes_per_second().saturating_mul(delay_ms_max.into()) / 1000;
+        Self {
+            ike: Fifo::default(),
+            replay: Fifo::default(),
+            flows: Default::default(),
+            deficit: [0; FLOWS],
+            turn: 0,
+            packets: 0,
+            bytes: 0,
+            packets_max: packets_max.into(),
+            bytes_max: bytes.max(QUEUE_BYTES_MIN),
+            is_active: false,
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ike.is_empty() && self.replay.is_empty() && self.packets == 0
+    }
+
+    /// Queues a packet of data. What had to go for it (possibly itself): the head of the flow that has most.
+    pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, waiting: Waiting<P>) -> Option<Waiting<P>> {
+        let flow = waiting.info.flow() as usize % FLOWS;
+        let mut dropped = None;
+        if self.packets >= self.packets_max || self.bytes + u64::from(waiting.cost) > self.bytes_max {
+            let longest = (0..FLOWS).max_by_key(|&f| self.flows[f].bytes()).expect("there are flows");
+            // The head goes, not the newest: the sender learns sooner.
+            match self.take(longest, pool) {
+                Some(w) => dropped = Some(w),
+                None => return Some(waiting),
+            }
+        }
+        let cost = u64::from(waiting.cost);
+        if let Err(waiting) = self.flows[flow].push(pool, waiting) {
+            return Some(waiting);
+        }
+        self.packets += 1;
+        self.bytes += cost;
+        dropped
+    }
+
+    /// The next packet of data.
+    pub(crate) fn pop<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
+        if let Some(w) = self.replay.pop(pool) {
+            return Some(w);
+        }
+        if self.packets == 0 {
+            return None;
+        }
+        // Every round adds a quantum to each flow that waits, so the largest packet goes after a few.
+        loop {
+            let turn = self.turn;
+            match self.flows[turn].peek(pool) {
+                None => self.deficit[turn] = 0,
+                Some(w) if u32::from(w.cost) <= self.deficit[turn] => {
+                    self.deficit[turn] -= u32::from(w.cost);
+                    return self.take(turn, pool);
+                }
+                Some(_) => {}
+            }
+            self.turn = (turn + 1) % FLOWS;
+            if !self.flows[self.turn].is_empty() {
+                self.deficit[self.turn] += QUANTUM;
+            }
+        }
+    }
+
+    fn take<P>(&mut self, flow: usize, pool: &mut Pool<P>) -> Option<Waiting<P>> {
+        let w = self.flows[flow].pop(pool)?;
+        self.packets -= 1;
+        self.bytes -= u64::from(w.cost);
+        Some(w)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::Info;
+
+    /// Sends packets of `len` whenever allowed, polling every `poll_us` with an unlucky offset, for ten seconds.
+    fn sent_per_second(rate: Kbps, len: usize, poll_us: u64) -> Vec<u64> {
+        let mut shaper = Shaper::new(rate);
+        let mut seconds = vec![0; 10];
+        let mut now = Instant::from_nanos(5_000_000_000);
+        let end = now + Duration::from_secs(10);
+        while now < end {
+            while shaper.is_ready(now) {
+                shaper.charge(now, len);
+                let second = (now.as_nanos() - 5_000_000_000) / 1_000_000_000;
+                seconds[second as usize] += len as u64;
+            }
+            now = now + Duration::from_micros(poll_us);
+        }
+        seconds
+    }
+
+    #[test]
+    fn every_second_carries_between_minus_3_and_plus_0_per_cent() {
+        for (rate, len, poll_us) in [
+            (1000, 1500, 50),
+            (1000, 1500, 1900),
+            (1000, 200, 700),
+            (512, 300, 997),
+            (64, 100, 1000),
+            (100_000, 1500, 1500),
+            (10_000_000, 9000, 100),
+        ] {
+            let max = Kbps(rate).bytes_per_second();
+            for bytes in sent_per_second(Kbps(rate), len, poll_us) {
+                assert!(
+                    bytes <= max && bytes >= max * 97 / 100,
+                    "{bytes} of {max} at {rate} kbps, {len} bytes"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_port_saves_nothing_up() {
+        let mut shaper = Shaper::new(Kbps(1000));
+        let now = Instant::from_nanos(3_600_000_000_000);
+        let mut burst = 0;
+        while shaper.is_ready(now) {
+            shaper.charge(now, 100);
+            burst += 100;
+        }
+        assert!(burst <= 400, "{burst} bytes at once");
+    }
+
+    fn waiting(flow: u16, id: u32, cost: u16) -> Waiting<u32> {
+        let info = Info { ports: Some((flow, 80)), ..Info::default() };
+        Waiting { packet: id, info, since: Instant::ZERO, cost }
+    }
+
+    /// Two port numbers in different flow queues.
+    fn two_flows() -> (u16, u16) {
+        let slot = |p: u16| waiting(p, 0, 0).info.flow() as usize % FLOWS;
+        (1, (2..).find(|p| slot(*p) != slot(1)).expect("more than one queue"))
+    }
+
+    #[test]
+    fn a_thin_flow_passes_a_fat_one_and_the_fat_one_pays_for_the_overflow() {
+        let (fat, thin) = two_flows();
+        let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
+        let mut dropped = Vec::new();
+        for id in 0..30 {
+            dropped.extend(q.push(&mut pool, waiting(fat, id, 1000)).map(|w| w.packet));
+        }
+        // 16 KiB is the bound here: 16 packets stay, the oldest have gone.
+        assert_eq!(dropped, (0..14).collect::<Vec<_>>());
+        for id in 100..103 {
+            assert!(q.push(&mut pool, waiting(thin, id, 60)).is_none_or(|w| w.packet < 100));
+        }
+        let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
+        let last_thin = order.iter().position(|id| *id == 102).expect("not dropped");
+        assert!(last_thin <= 4, "{order:?}");
+        let fat_order: Vec<u32> = order.into_iter().filter(|id| *id < 100).collect();
+        assert!(fat_order.is_sorted() && fat_order.len() >= 13, "{fat_order:?}");
+        assert!(q.is_empty() && pool.used() == 0);
+    }
+
+    #[test]
+    fn what_waited_for_the_sa_goes_first_and_in_order() {
+        let (a, b) = two_flows();
+        let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
+        assert!(q.push(&mut pool, waiting(a, 9, 100)).is_none());
+        for (id, flow) in [(1, a), (2, b), (3, a), (4, b)] {
+            q.replay.push(&mut pool, waiting(flow, id, 100)).expect("room");
+        }
+        let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
+        assert_eq!(order, [1, 2, 3, 4, 9]);
+    }
+}

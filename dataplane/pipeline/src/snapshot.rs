@@ -1,0 +1,89 @@
+//! What is live, for a control plane that starts anew and for the counters.
+
+use crate::graph::Pipeline;
+use crate::nat::Translation;
+use crate::packet::Packet;
+use crate::sad::SaRef;
+use sipsec_net::TunnelId;
+use sipsec_net::dp::{Direction, Event, TunnelActivity};
+
+/// How much of everything there is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    pub tunnels: u32,
+    pub routes: u32,
+    pub media_ports: u32,
+    pub sas: u32,
+    /// Packets that wait for an SA.
+    pub trigger_waiting: u32,
+    /// Packets that wait for their rate, IKE included.
+    pub shaper_waiting: u32,
+}
+
+impl<P: Packet> Pipeline<P> {
+    /// Everything live, in the order in which a control plane needs it; without the end mark.
+    pub fn snapshot(&self, event: &mut dyn FnMut(Event)) {
+        for (_, t) in self.tunnels.iter() {
+            let outbound = t.outbound.and_then(|i| self.sad.outbound(i)).map(|sa| sa.common.id);
+            event(Event::SnapshotTunnel { tunnel: t.spec.tunnel, outbound });
+        }
+        for (_, m) in self.media.iter() {
+            event(Event::SnapshotMedia(m.binding));
+        }
+        for (reference, sa) in self.sad.iter() {
+            let Some(tunnel) = self.tunnels.get(sa.tunnel) else { continue };
+            let direction = match reference {
+                SaRef::In(_) => Direction::In,
+                SaRef::Out(_) => Direction::Out,
+            };
+            event(Event::SnapshotSa {
+                sa: sa.id,
+                tunnel: tunnel.spec.tunnel,
+                direction,
+                spi: sa.spi,
+                media_port: sa.media_port,
+            });
+        }
+    }
+
+    /// Asks again for the calls that packets wait for: for a control plane that has just connected.
+    pub fn reacquire(&self, event: &mut dyn FnMut(Event)) {
+        for &index in &self.triggers {
+            let Some(t) = self.tunnels.get(index) else { continue };
+            if let (None, Some(first)) = (t.outbound, t.trigger.peek(&self.waiting)) {
+                event(Event::Acquire { tunnel: t.spec.tunnel, first: first.info.summary() });
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn activity(&self, tunnel: TunnelId) -> Option<TunnelActivity> {
+        let index = self.tunnels.find(tunnel)?;
+        self.tunnels.get(index).map(|t| t.activity)
+    }
+
+    /// Every tunnel with a number below [`crate::Limits::tunnels_max`] that is its own while it exists, for slots in
+    /// shared memory.
+    pub fn activities(&self) -> impl Iterator<Item = (usize, TunnelId, TunnelActivity)> {
+        self.tunnels.iter().map(|(i, t)| (i as usize, t.spec.tunnel, t.activity))
+    }
+
+    /// The programmed port translations of live calls.
+    pub fn translations(&self) -> impl Iterator<Item = Translation> {
+        self.media.translations()
+    }
+
+    #[must_use]
+    pub fn live(&self) -> Live {
+        let waiting = |i: &u32| self.tunnels.get(*i).map_or(0, |t| t.trigger.len());
+        let trigger_waiting = self.triggers.iter().map(waiting).sum::<u32>();
+        Live {
+            tunnels: self.tunnels.len(),
+            routes: self.fib.len(),
+            media_ports: self.media.len(),
+            sas: self.sad.len(),
+            trigger_waiting,
+            shaper_waiting: self.waiting.used() - trigger_waiting + self.ike_waiting.used(),
+        }
+    }
+}

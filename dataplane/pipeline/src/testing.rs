@@ -1,0 +1,167 @@
+//! For tests and benchmarks of any crate: packets in vectors, a sink that remembers, an engine on RustCrypto's AES-GCM,
+//! and two gateways' worth of configuration.
+
+use crate::engine::{AeadEngine, AeadError, AeadKey};
+use crate::packet::Packet;
+use crate::sink::{OutsideFrame, PuntRefused, Sink};
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
+use core::net::SocketAddr;
+use sipsec_net::MediaPort;
+use sipsec_net::dp::{EspCipher, Event};
+
+const HEADROOM: usize = 256;
+const SIZE: usize = 4096;
+
+/// A packet in a vector as large as a UMEM chunk.
+#[derive(Clone)]
+pub struct VecPacket {
+    bytes: Vec<u8>,
+    head: usize,
+    len: usize,
+}
+
+impl VecPacket {
+    #[must_use]
+    pub fn new(contents: &[u8]) -> Self {
+        let mut p = Self { bytes: vec![0xee; SIZE], head: HEADROOM, len: 0 };
+        p.set(contents);
+        p
+    }
+
+    /// Replaces the contents.
+    pub fn set(&mut self, contents: &[u8]) {
+        self.head = HEADROOM;
+        self.len = contents.len();
+        self.data_mut().copy_from_slice(contents);
+    }
+}
+
+impl core::fmt::Debug for VecPacket {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "VecPacket({:02x?})", self.data())
+    }
+}
+
+impl Packet for VecPacket {
+    fn data(&self) -> &[u8] {
+        &self.bytes[self.head..self.head + self.len]
+    }
+    fn data_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.head..self.head + self.len]
+    }
+    fn push_front(&mut self, n: usize) -> bool {
+        let ok = n <= self.head;
+        if ok {
+            self.head -= n;
+            self.len += n;
+        }
+        ok
+    }
+    fn pull_front(&mut self, n: usize) -> bool {
+        let ok = n <= self.len;
+        if ok {
+            self.head += n;
+            self.len -= n;
+        }
+        ok
+    }
+    fn push_back(&mut self, n: usize) -> bool {
+        let ok = self.head + self.len + n <= self.bytes.len();
+        if ok {
+            self.len += n;
+        }
+        ok
+    }
+    fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+}
+
+/// Remembers everything; hands out frames while there are any. What it handed back is used again, so that a benchmark
+/// does not measure the allocator.
+#[derive(Debug, Default)]
+pub struct VecSink {
+    pub outside: Vec<VecPacket>,
+    /// How many of `outside` are IKE.
+    pub ike_frames: usize,
+    pub inside: Vec<VecPacket>,
+    pub punted: Vec<(MediaPort, SocketAddr, Vec<u8>)>,
+    pub events: Vec<Event>,
+    /// Frames for [`Sink::frame`].
+    pub frames: Vec<VecPacket>,
+    /// How [`Sink::punt`] answers.
+    pub punt_refused: Option<PuntRefused>,
+}
+
+impl VecSink {
+    #[must_use]
+    pub fn with_frames(n: usize) -> Self {
+        Self { frames: vec![VecPacket::new(&[]); n], ..Self::default() }
+    }
+}
+
+impl Sink<VecPacket> for VecSink {
+    fn transmit_outside(&mut self, frame: OutsideFrame<VecPacket>) {
+        self.ike_frames += usize::from(matches!(frame, OutsideFrame::Ike(_)));
+        self.outside.push(frame.into_packet());
+    }
+    fn transmit_inside(&mut self, frame: VecPacket) {
+        self.inside.push(frame);
+    }
+    fn punt(&mut self, port: MediaPort, from: SocketAddr, message: &[u8]) -> Result<(), PuntRefused> {
+        match self.punt_refused {
+            Some(refused) => Err(refused),
+            None => {
+                self.punted.push((port, from, message.to_vec()));
+                Ok(())
+            }
+        }
+    }
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+    fn frame(&mut self) -> Option<VecPacket> {
+        self.frames.pop()
+    }
+}
+
+/// AES-GCM by RustCrypto.
+#[derive(Debug)]
+pub struct TestEngine;
+
+impl AeadEngine for TestEngine {
+    fn name(&self) -> &'static str {
+        "test-aes-gcm"
+    }
+    fn new_key(&self, cipher: EspCipher, key: &[u8]) -> Result<Box<dyn AeadKey>, AeadError> {
+        let bad = |_| AeadError::KeyLength;
+        match cipher {
+            EspCipher::Aes128Gcm16 => Ok(Box::new(TestKey(Aes128Gcm::new_from_slice(key).map_err(bad)?))),
+            EspCipher::Aes256Gcm16 => Ok(Box::new(TestKey(Aes256Gcm::new_from_slice(key).map_err(bad)?))),
+            EspCipher::ChaCha20Poly1305 => Err(AeadError::UnsupportedCipher),
+        }
+    }
+}
+
+struct TestKey<C>(C);
+
+impl<C> AeadKey for TestKey<C>
+where
+    C: Send + AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16>,
+{
+    fn seal_in_place(&mut self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], AeadError> {
+        let tag = self.0.encrypt_inout_detached(&(*nonce).into(), aad, buf.into());
+        tag.map(Into::into).map_err(|_| AeadError::Seal)
+    }
+    fn open_in_place(
+        &mut self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; 16],
+    ) -> Result<(), AeadError> {
+        let opened = self.0.decrypt_inout_detached(&(*nonce).into(), aad, buf.into(), &(*tag).into());
+        opened.map_err(|_| AeadError::Open)
+    }
+}

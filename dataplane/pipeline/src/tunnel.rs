@@ -1,0 +1,75 @@
+//! The configured tunnels: each exists whether or not it has an SA.
+
+use crate::table::{Map, Slab, map};
+use crate::waiting::Fifo;
+use sipsec_net::TunnelId;
+use sipsec_net::dp::{TunnelActivity, TunnelSpec};
+
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub spec: TunnelSpec,
+    /// Place of the SA that seals, if there is one.
+    pub outbound: Option<u32>,
+    /// What waits for it.
+    pub trigger: Fifo,
+    /// A call has been asked for and nothing has come of it yet.
+    pub acquiring: bool,
+    /// In the pipeline's list of tunnels with waiting packets.
+    pub is_waiting: bool,
+    pub activity: TunnelActivity,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tunnels {
+    slab: Slab<Tunnel>,
+    by_id: Map<u32, u32>,
+}
+
+impl Tunnels {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { slab: Slab::new(max), by_id: map(max) }
+    }
+
+    /// Validated: new, and there is room.
+    pub(crate) fn insert(&mut self, spec: TunnelSpec) {
+        let tunnel = Tunnel {
+            spec,
+            outbound: None,
+            trigger: Fifo::default(),
+            acquiring: false,
+            is_waiting: false,
+            activity: TunnelActivity::default(),
+        };
+        let index = self.slab.insert(tunnel).expect("the number of tunnels was validated");
+        self.by_id.insert(spec.tunnel.0, index);
+    }
+
+    pub(crate) fn remove(&mut self, id: TunnelId) -> Option<(u32, Tunnel)> {
+        let index = self.by_id.remove(&id.0)?;
+        Some((index, self.slab.remove(index)?))
+    }
+
+    pub(crate) fn find(&self, id: TunnelId) -> Option<u32> {
+        self.by_id.get(&id.0).copied()
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&Tunnel> {
+        self.slab.get(index)
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Tunnel> {
+        self.slab.get_mut(index)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Tunnel)> {
+        self.slab.iter()
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.slab.len()
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.slab.max()
+    }
+}

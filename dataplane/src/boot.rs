@@ -6,6 +6,7 @@ use crate::netlink::{Link, Netlink};
 use crate::sys;
 use sipsec_abi::profile::{self, Inside, ProfileHead};
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
+use sipsec_pipeline::{InsideMode, InsidePort, OutsidePort};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use tracing::{info, warn};
 
@@ -31,6 +32,26 @@ pub enum InsideDevice {
     Router(Link),
 }
 
+impl Booted {
+    /// What the pipeline has to know of the ports.
+    #[must_use]
+    pub fn pipeline_config(&self, section: &profile::Dataplane) -> sipsec_pipeline::Config {
+        let (mac, next_hop, mode) = match &self.inside {
+            InsideDevice::Host(pair) => (pair.ours.mac, pair.kernel.mac, InsideMode::Host),
+            InsideDevice::Router(link) => {
+                let next_hop = section.inside.next_hop().expect("boot refuses router mode without it");
+                (link.mac, next_hop, InsideMode::Router)
+            }
+        };
+        sipsec_pipeline::Config {
+            // `find` refuses larger devices.
+            outside: OutsidePort { mac: self.outside.mac, mtu: self.outside.mtu as u16 },
+            inside: InsidePort { mac, next_hop, mode, icmp_source_v4: None, icmp_source_v6: None },
+            limits: sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames),
+        }
+    }
+}
+
 /// Forbids what would leak keys. Failing to lock memory is survivable: the system may forbid it on purpose.
 pub fn harden() -> Result<(), BootError> {
     sys::forbid_core_dumps().map_err(|error| BootError::Io { what: "cannot forbid core files", error })?;
@@ -52,7 +73,10 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
             info!(device, peer = pair.ours_name, mtu, adopted = pair.adopted, "inside: sVTI");
             InsideDevice::Host(pair)
         }
-        Inside::Router { device } => {
+        Inside::Router { device, .. } => {
+            if section.inside.next_hop().is_none() {
+                return Err(BootError::NoNextHop { device: device.clone() });
+            }
             let link = find(&mut netlink, device)?;
             info!(device, mtu = link.mtu, "inside: LAN device, tunnel prefixes only");
             InsideDevice::Router(link)

@@ -29,6 +29,11 @@ pub enum BootError {
     ForeignDevice { device: String, peer: String },
     #[error("cannot {step} {device}: {error}")]
     Device { step: &'static str, device: String, error: io::Error },
+    #[error(
+        "router mode on {device} does not know to whom it hands what comes out of a tunnel: set \
+         dataplane.inside.next_hop to the Ethernet address of the LAN's router"
+    )]
+    NoNextHop { device: String },
     #[error("{0}")]
     Steering(#[from] SteeringError),
     #[error("{0}")]

@@ -12,6 +12,17 @@ pub const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Descriptors to sleep on: sockets of both ports, the doorbell and the wakeup.
 pub const FDS_MAX: usize = 2 * sipsec_abi::bpf::QUEUES_MAX as usize + 2;
 
+/// A port that says when it has packets.
+pub trait SleepOn {
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>>;
+}
+
+impl SleepOn for sipsec_xsk::XskPort {
+    fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        Self::fds(self)
+    }
+}
+
 /// Decides between looking again and sleeping; the clock is the loop's.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle {

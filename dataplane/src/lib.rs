@@ -5,10 +5,15 @@
 pub mod boot;
 pub mod config;
 pub mod device;
+pub mod engines;
 pub mod error;
+pub mod housekeeping;
 pub mod idle;
+pub mod io;
 pub mod mailbox;
 pub mod netlink;
 pub mod peer;
+pub mod publish;
 pub mod steer;
 pub mod sys;
+pub mod worker;

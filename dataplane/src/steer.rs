@@ -17,6 +17,8 @@ pub trait Steer {
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError>;
     fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError>;
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError>;
+    /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].
+    fn counters(&self) -> Vec<u64>;
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +43,6 @@ impl KernelSteer {
     pub const fn new(steering: Steering, router: Option<Netlink>) -> Self {
         Self { steering, router }
     }
-
-    #[must_use]
-    pub const fn steering(&self) -> &Steering {
-        &self.steering
-    }
 }
 
 impl Steer for KernelSteer {
@@ -67,6 +64,11 @@ impl Steer for KernelSteer {
         let Some(netlink) = &mut self.router else { return Ok(()) };
         self.steering.prefix_remove(prefix)?;
         netlink.blackhole_delete(prefix).map_err(|error| SteerError::Route { prefix, error })
+    }
+
+    fn counters(&self) -> Vec<u64> {
+        // A map that cannot be read shows no numbers; what it steers is not affected.
+        self.steering.counters().map(|c| c.iter().map(|(_, value)| value).collect()).unwrap_or_default()
     }
 }
 
@@ -241,6 +243,9 @@ mod tests {
         fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
             self.calls.push(format!("remove {prefix}"));
             Ok(())
+        }
+        fn counters(&self) -> Vec<u64> {
+            Vec::new()
         }
     }
 

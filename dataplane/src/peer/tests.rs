@@ -1,8 +1,10 @@
 use super::*;
-use crate::steer::SteerError;
+use crate::steer::{Steer, SteerError};
 use sipsec_abi::{ControlSide, Listener};
-use sipsec_net::dp::TunnelSpec;
-use sipsec_net::{IpPrefix, TunnelId};
+use sipsec_net::dp::{Event, Op, RejectReason, TunnelSpec};
+use sipsec_net::{Instant, IpPrefix, MediaPort, TunnelId, TxnId};
+use sipsec_pipeline::PuntRefused;
+use std::net::SocketAddr;
 
 /// Steering into nowhere: what it is told is checked in `steer`.
 struct Nowhere;
@@ -20,6 +22,9 @@ impl Steer for Nowhere {
     fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
         Ok(())
     }
+    fn counters(&self) -> Vec<u64> {
+        Vec::new()
+    }
 }
 
 /// A pipeline that knows tunnels alone.
@@ -28,6 +33,7 @@ struct Tunnels {
     live: Vec<TunnelId>,
     applied: usize,
     ike: Vec<(MediaPort, Vec<u8>)>,
+    up: Uplink,
 }
 
 impl Target for Tunnels {
@@ -46,13 +52,17 @@ impl Target for Tunnels {
         self.live = live;
         Ok(())
     }
-    fn snapshot(&mut self, event: &mut dyn FnMut(Event)) {
+    fn snapshot(&mut self) {
         for &tunnel in &self.live {
-            event(Event::SnapshotTunnel { tunnel, outbound: None });
+            self.up.report(Event::SnapshotTunnel { tunnel, outbound: None });
         }
+        self.up.report(Event::SnapshotEnd);
     }
     fn send_ike(&mut self, _: Instant, port: MediaPort, _: SocketAddr, message: &[u8]) {
         self.ike.push((port, message.to_vec()));
+    }
+    fn report(&mut self, event: Event) {
+        self.up.report(event);
     }
 }
 
@@ -86,17 +96,17 @@ fn connect(name: &str) -> (Listener, ControlSide, Link, Connection) {
 #[test]
 fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
     let (_listener, mut control, link, _connection) = connect("once");
-    let (mut peer, mut tunnels) = (Peer::new(Nowhere), Tunnels::default());
-    peer.attach(link);
-    let turn = |peer: &mut Peer<Nowhere>, tunnels: &mut Tunnels| {
-        while peer.turn(Instant::ZERO, tunnels) > 0 {}
+    let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
+    link.attach(&mut tunnels.up, &mut down);
+    let turn = |down: &mut Downlink<Nowhere>, tunnels: &mut Tunnels| {
+        while down.turn(Instant::ZERO, tunnels) + tunnels.up.flush() > 0 {}
     };
     control.push(TxnId(1), &[add(1), add(2)]).expect("room");
     control.push(TxnId(2), &[add(3), add(1)]).expect("room");
     control.push(TxnId(1), &[add(1), add(2)]).expect("room");
     control.push(TxnId(2), &[add(3)]).expect("room");
     control.request_snapshot().expect("room");
-    turn(&mut peer, &mut tunnels);
+    turn(&mut down, &mut tunnels);
     let refused = Event::Rejected { txn: TxnId(2), op: 1, reason: RejectReason::DuplicateTunnel };
     let live = |t| Event::SnapshotTunnel { tunnel: TunnelId(t), outbound: None };
     let events: Vec<_> = std::iter::from_fn(|| control.pop().expect("sane")).collect();
@@ -113,26 +123,27 @@ fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
         ]
     );
     assert_eq!((tunnels.applied, tunnels.live.len()), (1, 2));
-    assert_eq!((peer.counts().applied, peer.counts().rejected, peer.counts().repeated), (1, 1, 2));
-    assert!(peer.prepare_sleep());
+    assert_eq!((down.counts().applied, down.counts().rejected, down.counts().repeated), (1, 1, 2));
+    assert!(down.prepare_sleep());
 
     let to = "192.0.2.1:5000".parse().expect("valid");
     control.send_ike(MediaPort(5), to, &[1, 2, 3]).expect("room");
-    assert!(!peer.prepare_sleep(), "there is something to do");
-    turn(&mut peer, &mut tunnels);
+    assert!(!down.prepare_sleep(), "there is something to do");
+    turn(&mut down, &mut tunnels);
     assert_eq!(tunnels.ike, [(MediaPort(5), vec![1, 2, 3])]);
 }
 
 #[test]
 fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
     let (_listener, mut control, link, _connection) = connect("large");
-    let (mut peer, mut tunnels) = (Peer::new(Nowhere), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
     tunnels.live = (0..10_000).map(TunnelId).collect();
-    peer.attach(link);
+    link.attach(&mut tunnels.up, &mut down);
     control.request_snapshot().expect("room");
     let mut seen = 0;
     loop {
-        peer.turn(Instant::ZERO, &mut tunnels);
+        down.turn(Instant::ZERO, &mut tunnels);
+        tunnels.up.flush();
         match control.pop().expect("sane") {
             Some(Event::SnapshotTunnel { tunnel, .. }) => {
                 assert_eq!(tunnel, TunnelId(seen));
@@ -144,23 +155,17 @@ fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
             }
         }
     }
-    assert_eq!((seen, peer.counts().events_lost), (10_000, 0));
+    assert_eq!((seen, tunnels.up.counts().events_lost), (10_000, 0));
 }
 
 #[test]
 fn without_a_control_plane_nothing_piles_up() {
-    let mut peer = Peer::new(Nowhere);
+    let mut up = Uplink::default();
     for _ in 0..10 {
-        peer.report(Event::SnapshotEnd);
+        up.report(Event::SnapshotEnd);
     }
-    assert_eq!((peer.backlog.len(), peer.turn(Instant::ZERO, &mut Tunnels::default())), (0, 0));
+    assert_eq!((up.backlog(), up.flush()), (0, 0));
     let from = "192.0.2.1:5000".parse().expect("valid");
-    assert_eq!(peer.ike_up(MediaPort(5), from, &[0; 28]), Err(PuntRefused::Full));
-    // A detach that comes late, for a connection that has been followed by another, takes nothing away.
-    let (_listener, _control, link, _connection) = connect("late");
-    peer.attach(link);
-    peer.detach(0);
-    assert!(peer.link().is_some());
-    peer.detach(1);
-    assert!(peer.link().is_none());
+    assert_eq!(up.ike(MediaPort(5), from, &[0; 28]), Err(PuntRefused::Full));
+    assert!(Downlink::new(Nowhere).prepare_sleep());
 }

@@ -115,3 +115,18 @@ pub fn destination(frame: &[u8]) -> Option<Ipv4Addr> {
     (frame.len() >= 34 && frame[12..14] == [8, 0])
         .then(|| Ipv4Addr::from([frame[30], frame[31], frame[32], frame[33]]))
 }
+
+/// Runs `f` on a thread inside a named network namespace. A socket opened there stays there.
+pub fn inside<T: Send + 'static>(namespace: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let file = std::fs::File::open(format!("/run/netns/{namespace}")).expect("the namespace exists");
+    std::thread::spawn(move || {
+        rustix::thread::move_into_link_name_space(
+            file.as_fd(),
+            Some(rustix::thread::LinkNameSpaceType::Network),
+        )
+        .expect("setns");
+        f()
+    })
+    .join()
+    .expect("no panic inside the namespace")
+}

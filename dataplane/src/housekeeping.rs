@@ -1,0 +1,201 @@
+//! The main thread: starts everything, serves one control plane at a time, and stops everything. Nothing here touches a
+//! packet; a control plane that comes, goes or dies changes nothing about forwarding.
+
+use crate::boot::{self, Booted, INSIDE, InsideDevice, OUTSIDE};
+use crate::engines::{self, Selection};
+use crate::error::BootError;
+use crate::mailbox::Mailbox;
+use crate::peer::Link;
+use crate::worker::{self, FromWorker, ToWorker, WorkerSetup};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sipsec_abi::handshake::{Connection, HandshakeError};
+use sipsec_abi::profile::ProfileHead;
+use sipsec_abi::{Facts, Listener, PortFacts, Text};
+use sipsec_ebpf::Port;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
+use tracing::{info, warn};
+
+/// Name and version, as the control plane sees it.
+pub const SOFTWARE: &str = concat!("sipsec-dataplane ", env!("CARGO_PKG_VERSION"));
+/// Longest time between two looks at the worker.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Runs until SIGTERM or SIGINT, or until the worker cannot go on.
+pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
+    // First, so that the worker inherits the blocked signals.
+    let termination =
+        crate::sys::termination_fd().map_err(|error| BootError::Io { what: "cannot take signals", error })?;
+    boot::harden()?;
+    let listener = listen(profile)?;
+    let selection = engines::select(profile.dataplane.engine)?;
+    for timing in &selection.timings {
+        info!("AEAD engine {timing}");
+    }
+    info!(engine = selection.engine.name(), "AEAD engine taken");
+    let booted = boot::boot(profile)?;
+    let facts = facts(profile, &booted, &selection);
+
+    let mailbox = |error| BootError::Io { what: "cannot make an eventfd", error };
+    let (to_worker, from_worker) = (Mailbox::new().map_err(mailbox)?, Mailbox::new().map_err(mailbox)?);
+    let setup = WorkerSetup {
+        profile: profile.dataplane.clone(),
+        booted,
+        engine: selection.engine,
+        inbox: to_worker.clone(),
+        outbox: from_worker.clone(),
+    };
+    let thread =
+        worker::spawn(setup).map_err(|error| BootError::Io { what: "cannot start a thread", error })?;
+    info!(socket = %profile.dataplane_socket().display(), "ready");
+    Housekeeping { termination, listener, facts, to_worker, from_worker, thread, served: None }.serve()
+}
+
+fn listen(profile: &ProfileHead) -> Result<Listener, BootError> {
+    let (dir, path) = (profile.runtime_dir(), profile.dataplane_socket());
+    std::fs::create_dir_all(&dir).map_err(|error| BootError::Listen { path: dir, error })?;
+    Listener::bind(&path, SOFTWARE, &[]).map_err(|e| match e {
+        HandshakeError::AlreadyRunning => BootError::AlreadyRunning { path },
+        HandshakeError::System { errno, .. } => BootError::Listen { path, error: errno.into() },
+        other => BootError::Listen { path, error: io::Error::other(other) },
+    })
+}
+
+fn facts(profile: &ProfileHead, booted: &Booted, selection: &Selection) -> Facts {
+    let section = &profile.dataplane;
+    let bind_mode = Text::new(booted.opened.mode().name());
+    let port = |port: Port, index: usize, name: &str, link: &crate::netlink::Link| PortFacts {
+        device: Text::new(name),
+        xdp_mode: booted.steering.attached(port).map(|a| Text::new(&a.mode.to_string())).unwrap_or_default(),
+        bind_mode,
+        mac: link.mac,
+        ifindex: link.index,
+        mtu: link.mtu,
+        queues: booted.opened.fds(index).count() as u32,
+    };
+    let inside = match &booted.inside {
+        InsideDevice::Host(pair) => &pair.kernel,
+        InsideDevice::Router(link) => link,
+    };
+    let mut facts = Facts {
+        software: Text::new(SOFTWARE),
+        engine: Text::new(selection.engine.name()),
+        workers: 1,
+        frames: section.frames,
+        ports: [
+            port(Port::Outside, OUTSIDE, &section.outside.device, &booted.outside),
+            port(Port::Inside, INSIDE, section.inside.device(), inside),
+        ],
+        ..Facts::default()
+    };
+    for (slot, stage) in facts.stages.iter_mut().zip(sipsec_pipeline::Stage::ALL) {
+        *slot = Text::new(stage.name());
+    }
+    facts
+}
+
+struct Housekeeping {
+    termination: OwnedFd,
+    listener: Listener,
+    facts: Facts,
+    to_worker: Mailbox<ToWorker>,
+    from_worker: Mailbox<FromWorker>,
+    thread: JoinHandle<()>,
+    served: Option<Served>,
+}
+
+/// The control plane of the moment.
+struct Served {
+    epoch: u64,
+    connection: Connection,
+}
+
+impl Housekeeping {
+    fn serve(mut self) -> Result<(), BootError> {
+        loop {
+            let [terminated, called, disconnected] = self.wait()?;
+            while let Some(message) = self.from_worker.receive() {
+                match message {
+                    FromWorker::Fault { epoch, what } => {
+                        warn!(epoch, what, "the control plane breaks the ring; disconnecting it");
+                        self.disconnect(epoch);
+                    }
+                    FromWorker::Failed(error) => return Err(error),
+                }
+            }
+            if self.thread.is_finished() {
+                return Err(BootError::WorkerDied);
+            }
+            if terminated {
+                info!("terminating; the sVTI stays, and what is routed to it is discarded");
+                return self.stop();
+            }
+            if disconnected && let Some(served) = &self.served {
+                info!(epoch = served.epoch, "control plane gone; forwarding goes on");
+                self.disconnect(served.epoch);
+            }
+            if called {
+                self.accept();
+            }
+        }
+    }
+
+    /// Sleeps until something happens; which of termination, a caller and the end of a connection did.
+    fn wait(&self) -> Result<[bool; 3], BootError> {
+        let mut fds = vec![
+            PollFd::new(&self.termination, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(&self.from_worker, PollFlags::IN),
+        ];
+        if let Some(served) = &self.served {
+            fds.push(PollFd::from_borrowed_fd(served.connection.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut fds, Some(&LOOK)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(BootError::Io { what: "cannot wait", error: e.into() }),
+        }
+        let ready = |i: usize| fds.get(i).is_some_and(|f| !f.revents().is_empty());
+        let result = [ready(0), ready(1), ready(3)];
+        self.from_worker.clear_wakeups();
+        Ok(result)
+    }
+
+    fn accept(&mut self) {
+        match self.listener.accept(self.served.is_some()) {
+            Ok(None) => {}
+            Ok(Some(side)) => {
+                info!(epoch = side.epoch, pid = side.peer.pid, software = %side.peer.software, "control plane connected");
+                side.counters.facts(&self.facts);
+                let refused = self.listener.refused();
+                let (link, connection) = Link::new(side, refused);
+                let epoch = link.epoch();
+                // Only a worker that hangs leaves its mailbox full; the control plane then hears that it is not served.
+                if self.to_worker.send(ToWorker::Attach(Box::new(link))).is_ok() {
+                    self.served = Some(Served { epoch, connection });
+                } else {
+                    warn!(epoch, "the worker does not answer; control plane not served");
+                }
+            }
+            Err(error) => warn!(%error, "control plane refused"),
+        }
+    }
+
+    /// Ends the connection of `epoch`, if it is still the one that is served.
+    fn disconnect(&mut self, epoch: u64) {
+        if self.served.as_ref().is_some_and(|s| s.epoch == epoch) {
+            self.served = None;
+            if self.to_worker.send(ToWorker::Detach { epoch }).is_err() {
+                warn!(epoch, "the worker does not answer");
+            }
+        }
+    }
+
+    fn stop(self) -> Result<(), BootError> {
+        if self.to_worker.send(ToWorker::Stop).is_err() {
+            warn!("the worker does not answer; leaving without it");
+            return Err(BootError::WorkerDied);
+        }
+        self.thread.join().map_err(|_| BootError::WorkerDied)
+    }
+}

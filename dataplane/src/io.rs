@@ -1,0 +1,106 @@
+//! Where the pipeline's results go: the ports, the control plane, the counters.
+
+use crate::boot::{INSIDE, OUTSIDE};
+use crate::peer::Uplink;
+use sipsec_net::dp::Event;
+use sipsec_net::{DropReason, MediaPort};
+use sipsec_pipeline::{OutsideFrame, Packet, PuntRefused, Sink};
+use sipsec_xsk::{Frame, Pool, Port};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// A frame of the UMEM as the pipeline's packet.
+#[derive(Debug)]
+pub struct Buffer(pub Frame);
+
+impl Packet for Buffer {
+    fn data(&self) -> &[u8] {
+        self.0.data()
+    }
+    fn data_mut(&mut self) -> &mut [u8] {
+        self.0.data_mut()
+    }
+    fn push_front(&mut self, n: usize) -> bool {
+        self.0.push_front(n)
+    }
+    fn pull_front(&mut self, n: usize) -> bool {
+        self.0.pull_front(n)
+    }
+    fn push_back(&mut self, n: usize) -> bool {
+        self.0.push_back(n)
+    }
+    fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Both ports, and the control plane if there is one.
+#[derive(Debug)]
+pub struct Io<P> {
+    pub ports: [P; 2],
+    pub pool: Rc<Pool>,
+    pub up: Uplink,
+    /// Packets lost here, after the pipeline.
+    drops: [u64; DropReason::COUNT],
+    queued: [bool; 2],
+}
+
+impl<P: Port> Io<P> {
+    pub fn new(ports: [P; 2], pool: Rc<Pool>) -> Self {
+        Self { ports, pool, up: Uplink::default(), drops: [0; DropReason::COUNT], queued: [false; 2] }
+    }
+
+    /// Adds what was lost here to what the pipeline lost.
+    pub fn add_drops(&self, to: &mut [u64; DropReason::COUNT]) {
+        for (sum, own) in to.iter_mut().zip(&self.drops) {
+            *sum += own;
+        }
+    }
+
+    /// Sends what this turn has queued, with one kick for each port.
+    pub fn kick(&mut self) {
+        for (port, queued) in self.ports.iter_mut().zip(&mut self.queued) {
+            if std::mem::take(queued)
+                && let Err(error) = port.kick()
+            {
+                tracing::error!(%error, "device takes no packets");
+            }
+        }
+    }
+
+    fn transmit(&mut self, port: usize, frame: Buffer) {
+        match self.ports[port].transmit(frame.0) {
+            Ok(()) => self.queued[port] = true,
+            Err(_frame) => self.drop(DropReason::TxRingFull),
+        }
+    }
+
+    const fn drop(&mut self, reason: DropReason) {
+        self.drops[reason.index()] += 1;
+    }
+}
+
+impl<P: Port> Sink<Buffer> for Io<P> {
+    fn transmit_outside(&mut self, frame: OutsideFrame<Buffer>) {
+        self.transmit(OUTSIDE, frame.into_packet());
+    }
+
+    fn transmit_inside(&mut self, frame: Buffer) {
+        self.transmit(INSIDE, frame);
+    }
+
+    fn punt(&mut self, port: MediaPort, from: SocketAddr, message: &[u8]) -> Result<(), PuntRefused> {
+        self.up.ike(port, from, message)
+    }
+
+    fn event(&mut self, event: Event) {
+        self.up.report(event);
+    }
+
+    fn frame(&mut self) -> Option<Buffer> {
+        self.pool.take().map(Buffer)
+    }
+}

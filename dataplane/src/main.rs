@@ -1,0 +1,63 @@
+//! `sipsec-dataplane --profile FILE`.
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use sipsec_dataplane::error::BootError;
+use sipsec_dataplane::netlink::Netlink;
+use sipsec_dataplane::{config, device, housekeeping};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// Forwards tunnel traffic over AF_XDP and obeys the control plane of the same gateway.
+#[derive(Debug, Parser)]
+#[command(name = "sipsec-dataplane", version)]
+struct Args {
+    /// The gateway's profile; of it, `gateway`, `runtime_dir` and `dataplane` are read.
+    #[arg(long, value_name = "FILE")]
+    profile: PathBuf,
+    /// What to log: error, warn, info, debug, trace, or a filter such as `sipsec_dataplane=debug`. The environment's
+    /// SIPSEC_LOG unless given, info without either.
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Removes the sVTI that earlier runs left behind (it outlives the process so that routes to it lead nowhere rather
+    /// than out in clear), then exits.
+    #[arg(long)]
+    remove_devices: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let level =
+        args.log.clone().or_else(|| std::env::var("SIPSEC_LOG").ok()).unwrap_or_else(|| "info".into());
+    let filter = match EnvFilter::builder().parse(&level) {
+        Ok(filter) => filter,
+        Err(e) => {
+            eprintln!("--log {level}: {e}");
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            error!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), BootError> {
+    let profile = config::load(&args.profile)?;
+    if args.remove_devices {
+        let mut netlink =
+            Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
+        let name = profile.dataplane.inside.device();
+        let removed = matches!(profile.dataplane.inside, sipsec_abi::profile::Inside::Host { .. })
+            && device::remove_pair(&mut netlink, name)?;
+        info!(device = name, removed, "devices of earlier runs");
+        return Ok(());
+    }
+    housekeeping::run(&profile)
+}

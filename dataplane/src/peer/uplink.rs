@@ -1,0 +1,123 @@
+//! What the worker tells the control plane: events in order, IKE messages as they come.
+
+use crate::peer::Broken;
+use sipsec_abi::SendError;
+use sipsec_abi::event::EventSender;
+use sipsec_abi::punt::PuntSender;
+use sipsec_net::MediaPort;
+use sipsec_net::dp::Event;
+use sipsec_pipeline::PuntRefused;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use tracing::warn;
+
+/// Events that wait for room in the ring; a snapshot of the largest configuration fits.
+const BACKLOG_MAX: usize = 1 << 17;
+
+/// The upward rings of one connection.
+#[derive(Debug)]
+pub(super) struct UpRings {
+    pub events: EventSender,
+    pub punts: PuntSender,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpCounts {
+    pub acquires: u64,
+    pub ike: u64,
+    pub events_lost: u64,
+}
+
+/// Without a control plane (before the first, between two) nothing piles up: what is reported then is nobody's.
+#[derive(Debug, Default)]
+pub struct Uplink {
+    rings: Option<UpRings>,
+    backlog: VecDeque<Event>,
+    counts: UpCounts,
+    broken: Option<Broken>,
+}
+
+impl Uplink {
+    pub(super) fn attach(&mut self, rings: UpRings) {
+        self.detach();
+        self.rings = Some(rings);
+    }
+
+    pub(super) fn detach(&mut self) {
+        self.rings = None;
+        self.broken = None;
+        self.backlog.clear();
+    }
+
+    #[must_use]
+    pub const fn counts(&self) -> &UpCounts {
+        &self.counts
+    }
+
+    /// Events that the control plane has no room for at the moment.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.backlog.len()
+    }
+
+    pub(super) const fn broken(&self) -> Option<Broken> {
+        self.broken
+    }
+
+    /// Queues an event, in order; [`Self::flush`] sends it.
+    pub fn report(&mut self, event: Event) {
+        if matches!(event, Event::Acquire { .. }) {
+            self.counts.acquires += 1;
+        }
+        if self.rings.is_none() {
+            return;
+        }
+        if self.backlog.len() == BACKLOG_MAX {
+            self.counts.events_lost += 1;
+        } else {
+            self.backlog.push_back(event);
+        }
+    }
+
+    /// Sends as much of the backlog as the ring takes; how much that was.
+    pub fn flush(&mut self) -> usize {
+        let Some(rings) = &mut self.rings else { return 0 };
+        let room = match rings.events.free() {
+            Ok(room) => room.min(self.backlog.len()),
+            Err(fault) => {
+                self.fail(Broken { what: "event ring", fault });
+                return 0;
+            }
+        };
+        for event in self.backlog.drain(..room) {
+            if let Err(error) = rings.events.push(&event) {
+                // Room was promised: the ring broke this very moment.
+                warn!(%error, "event lost");
+                self.counts.events_lost += 1;
+            }
+        }
+        room
+    }
+
+    /// Hands an IKE message up.
+    pub fn ike(&mut self, port: MediaPort, from: SocketAddr, message: &[u8]) -> Result<(), PuntRefused> {
+        let Some(rings) = &mut self.rings else { return Err(PuntRefused::Full) };
+        match rings.punts.send(port, from, message) {
+            Ok(()) => {
+                self.counts.ike += 1;
+                Ok(())
+            }
+            Err(SendError::TooLong(_)) => Err(PuntRefused::TooLong),
+            Err(SendError::Ring(fault)) => {
+                self.fail(Broken { what: "punt ring", fault });
+                Err(PuntRefused::Full)
+            }
+            Err(SendError::WouldBlock | SendError::TooManyOps(_)) => Err(PuntRefused::Full),
+        }
+    }
+
+    fn fail(&mut self, broken: Broken) {
+        self.detach();
+        self.broken = Some(broken);
+    }
+}

@@ -1,0 +1,254 @@
+//! The worker: one thread that owns both ports, the pipeline and the control plane's rings, and turns.
+
+use crate::boot::{Booted, INSIDE, InsideDevice, OUTSIDE};
+use crate::error::BootError;
+use crate::idle::{self, Idle, SleepOn};
+use crate::io::{Buffer, Io};
+use crate::mailbox::Mailbox;
+use crate::peer::{self, Downlink, Link, Session, Target};
+use crate::publish::{Numbers, Publisher};
+use crate::steer::{KernelSteer, Steer};
+use crate::sys;
+use sipsec_abi::profile;
+use sipsec_net::dp::{Event, Op, RejectReason};
+use sipsec_net::{Instant, MediaPort};
+use sipsec_pipeline::{AeadEngine, Pipeline, Sink};
+use sipsec_xsk::port::BATCH_MAX;
+use sipsec_xsk::{Frame, Port};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// While the control plane does not take its events, how long they wait for the next try.
+const BACKLOG_RETRY: Duration = Duration::from_millis(1);
+
+/// What housekeeping tells the worker.
+#[derive(Debug)]
+pub enum ToWorker {
+    Attach(Box<Link>),
+    Detach { epoch: u64 },
+    Stop,
+}
+
+/// What the worker tells housekeeping.
+#[derive(Debug)]
+pub enum FromWorker {
+    /// A control plane broke its rings.
+    Fault {
+        epoch: u64,
+        what: &'static str,
+    },
+    Failed(BootError),
+}
+
+/// Everything a worker starts with, on its way to its thread.
+pub struct WorkerSetup {
+    pub profile: profile::Dataplane,
+    pub booted: Booted,
+    pub engine: Box<dyn AeadEngine>,
+    pub inbox: Mailbox<ToWorker>,
+    pub outbox: Mailbox<FromWorker>,
+}
+
+impl std::fmt::Debug for WorkerSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerSetup").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+pub fn spawn(setup: WorkerSetup) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("worker-0".into()).spawn(move || {
+        let outbox = setup.outbox.clone();
+        if let Err(error) = schedule(&setup.profile.worker).and_then(|()| start(setup)) {
+            // Housekeeping reads its mailbox or is gone itself.
+            let _ = outbox.send(FromWorker::Failed(error));
+        }
+    })
+}
+
+fn schedule(worker: &profile::Worker) -> Result<(), BootError> {
+    if let Some(core) = worker.core {
+        sys::pin(core).map_err(|error| BootError::Core { core, error })?;
+    }
+    if let Some(priority) = worker.fifo_priority {
+        sys::fifo(priority).map_err(|error| BootError::Io { what: "cannot get SCHED_FIFO", error })?;
+    }
+    info!(
+        core = worker.core.map_or_else(|| "any".into(), |c| c.to_string()),
+        idle = ?worker.idle,
+        fifo_priority = worker.fifo_priority,
+        "worker"
+    );
+    Ok(())
+}
+
+fn start(setup: WorkerSetup) -> Result<(), BootError> {
+    let WorkerSetup { profile, booted, engine, inbox, outbox } = setup;
+    let config = booted.pipeline_config(&profile);
+    let Booted { steering, opened, inside, netlink, .. } = booted;
+    let (pool, ports) = opened.into_ports();
+    let router = matches!(inside, InsideDevice::Router(_)).then_some(netlink);
+    Worker {
+        pipeline: Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles)),
+        io: Io::new(ports, pool),
+        control: Downlink::new(KernelSteer::new(steering, router)),
+        session: None,
+        idle: Idle::new(&profile.worker),
+        publisher: Publisher::default(),
+        inbox,
+        outbox,
+        rx: Vec::with_capacity(BATCH_MAX),
+    }
+    .run()
+}
+
+/// Owns everything on the packet's path; nothing here is shared with another thread but rings and mailboxes.
+struct Worker<P, S> {
+    pipeline: Pipeline<Buffer>,
+    io: Io<P>,
+    control: Downlink<S>,
+    session: Option<Session>,
+    idle: Idle,
+    publisher: Publisher,
+    inbox: Mailbox<ToWorker>,
+    outbox: Mailbox<FromWorker>,
+    rx: Vec<Frame>,
+}
+
+impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
+    fn run(mut self) -> Result<(), BootError> {
+        while self.mail() {
+            let now = sys::now();
+            let work = self.turn(now);
+            self.publish(now);
+            if let Some(time) = self.idle.next(now, work, self.deadline(now)) {
+                self.sleep(time)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch of each port, the control plane, what is due; then one kick for each port. How much there was to do.
+    fn turn(&mut self, now: Instant) -> usize {
+        let Self { pipeline, io, control, rx, .. } = self;
+        let mut work = io.ports[OUTSIDE].receive(BATCH_MAX, rx);
+        for frame in rx.drain(..) {
+            pipeline.from_outside(now, Buffer(frame), io);
+        }
+        work += io.ports[INSIDE].receive(BATCH_MAX, rx);
+        for frame in rx.drain(..) {
+            pipeline.from_inside(now, Buffer(frame), io);
+        }
+        work += control.turn(now, &mut Forwarding { pipeline, io });
+        pipeline.poll(now, io);
+        io.kick();
+        work += io.up.flush();
+        self.publisher.turned(work);
+        work
+    }
+
+    /// Reads the mailbox; `false` to stop.
+    fn mail(&mut self) -> bool {
+        while let Some(message) = self.inbox.receive() {
+            match message {
+                ToWorker::Attach(link) => {
+                    self.session = Some(link.attach(&mut self.io.up, &mut self.control));
+                    self.publisher.restart();
+                }
+                ToWorker::Detach { epoch } if self.session.as_ref().is_some_and(|s| s.epoch == epoch) => {
+                    self.detach();
+                }
+                ToWorker::Detach { .. } => {}
+                ToWorker::Stop => return false,
+            }
+        }
+        if let (Some(broken), Some(session)) = (peer::broken(&self.io.up, &self.control), &self.session) {
+            warn!(what = broken.what, fault = %broken.fault, "the control plane breaks its rings");
+            let fault = FromWorker::Fault { epoch: session.epoch, what: broken.what };
+            self.publisher.ring_faults += 1;
+            self.detach();
+            // Were housekeeping's mailbox full, the control plane would see by the missing heartbeat that it is alone.
+            let _ = self.outbox.send(fault);
+        }
+        true
+    }
+
+    fn detach(&mut self) {
+        peer::detach(&mut self.io.up, &mut self.control);
+        self.session = None;
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        let due = Some(self.pipeline.next_deadline()).filter(|at| *at < Instant::MAX);
+        let retry = (self.io.up.backlog() > 0).then(|| now + BACKLOG_RETRY);
+        due.into_iter().chain(retry).min()
+    }
+
+    fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
+        if self.control.prepare_sleep() && self.inbox.is_empty() {
+            self.publisher.sleeps += 1;
+            let own = [self.inbox.as_fd()].into_iter().chain(self.control.doorbell());
+            let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
+            idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
+            self.inbox.clear_wakeups();
+        }
+        self.control.woke();
+        Ok(())
+    }
+}
+
+impl<P: Port, S: Steer> Worker<P, S> {
+    /// Counters for the control plane, when they are due.
+    fn publish(&mut self, now: Instant) {
+        let Some(session) = &self.session else { return };
+        if !self.publisher.due(now) {
+            return;
+        }
+        session.pulse.beat(now);
+        let mut drops = *self.pipeline.drops();
+        self.io.add_drops(&mut drops);
+        let numbers = Numbers {
+            drops,
+            ports: [self.io.ports[OUTSIDE].stats(), self.io.ports[INSIDE].stats()],
+            steering: self.control.kernel().counters(),
+            up: *self.io.up.counts(),
+            down: *self.control.counts(),
+            frames_free: self.io.pool.free_count(),
+            live: self.pipeline.live(),
+        };
+        self.publisher.publish(session, &numbers);
+        self.publisher.publish_stages(session, self.pipeline.stages());
+        self.publisher.publish_activity(session, self.pipeline.activities());
+    }
+}
+
+/// What commands act on.
+struct Forwarding<'a, P> {
+    pipeline: &'a mut Pipeline<Buffer>,
+    io: &'a mut Io<P>,
+}
+
+impl<P: Port> Target for Forwarding<'_, P> {
+    fn apply(&mut self, now: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
+        self.pipeline.apply(now, ops)
+    }
+
+    fn snapshot(&mut self) {
+        let up = &mut self.io.up;
+        self.pipeline.snapshot(&mut |event| up.report(event));
+        up.report(Event::SnapshotEnd);
+        // Calls that were asked for while nobody listened.
+        self.pipeline.reacquire(&mut |event| up.report(event));
+    }
+
+    fn send_ike(&mut self, now: Instant, port: MediaPort, remote: SocketAddr, message: &[u8]) {
+        let frame = self.io.frame();
+        self.pipeline.send_ike(now, port, remote, message, frame);
+    }
+
+    fn report(&mut self, event: Event) {
+        self.io.up.report(event);
+    }
+}

@@ -1,0 +1,42 @@
+//! The command as users start it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn sipsec(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sipsec")).args(args).output().expect("started")
+}
+
+fn profile(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/profiles").join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn check_says_by_its_exit_code_whether_a_gateway_would_start() {
+    let good = sipsec(&["check", profile("good.yaml").to_str().expect("utf-8")]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good.stdout));
+    let bad = sipsec(&["check", "--json", profile("values.yaml").to_str().expect("utf-8")]);
+    assert_eq!(bad.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&bad.stdout).expect("JSON");
+    let first = &report["findings"][0];
+    assert_eq!((first["line"].as_u64(), first["severity"].as_str()), (Some(1), Some("error")), "{first}");
+    let absent = sipsec(&["check", "/nowhere.yaml"]);
+    assert_eq!(absent.status.code(), Some(2));
+    assert!(text(&absent.stderr).contains("/nowhere.yaml"));
+}
+
+#[test]
+fn without_a_control_plane_the_cure_is_told() {
+    let socket = std::env::temp_dir().join(format!("sipsec-none-{}.sock", std::process::id()));
+    let shown = sipsec(&["--socket", socket.to_str().expect("utf-8"), "show", "vpn-sip", "session", "detail"]);
+    assert_eq!(shown.status.code(), Some(2));
+    let error = text(&shown.stderr);
+    assert!(error.contains("is not running") && error.contains("--profile FILE"), "{error}");
+    let profile = profile("good.yaml");
+    let shown = sipsec(&["--profile", profile.to_str().expect("utf-8"), "show", "dataplane"]);
+    assert!(text(&shown.stderr).contains("/run/sipsec/branch/control.sock"), "{}", text(&shown.stderr));
+}

@@ -1,14 +1,19 @@
 //! For tests and benchmarks of any crate: packets in vectors, a sink that remembers, an engine on RustCrypto's AES-GCM,
-//! and two gateways' worth of configuration.
+//! and two gateways whose pipelines can be run back to back.
 
-use crate::engine::{AeadEngine, AeadError, AeadKey};
+mod engine;
+mod gateway;
+mod inner;
+
+pub use engine::TestEngine;
+pub use gateway::{Gateway, Keys, Side};
+pub use inner::{Inner, ipv4_udp};
+
 use crate::packet::Packet;
 use crate::sink::{OutsideFrame, PuntRefused, Sink};
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
 use core::net::SocketAddr;
 use sipsec_net::MediaPort;
-use sipsec_net::dp::{EspCipher, Event};
+use sipsec_net::dp::Event;
 
 const HEADROOM: usize = 256;
 const SIZE: usize = 4096;
@@ -123,45 +128,5 @@ impl Sink<VecPacket> for VecSink {
     }
     fn frame(&mut self) -> Option<VecPacket> {
         self.frames.pop()
-    }
-}
-
-/// AES-GCM by RustCrypto.
-#[derive(Debug)]
-pub struct TestEngine;
-
-impl AeadEngine for TestEngine {
-    fn name(&self) -> &'static str {
-        "test-aes-gcm"
-    }
-    fn new_key(&self, cipher: EspCipher, key: &[u8]) -> Result<Box<dyn AeadKey>, AeadError> {
-        let bad = |_| AeadError::KeyLength;
-        match cipher {
-            EspCipher::Aes128Gcm16 => Ok(Box::new(TestKey(Aes128Gcm::new_from_slice(key).map_err(bad)?))),
-            EspCipher::Aes256Gcm16 => Ok(Box::new(TestKey(Aes256Gcm::new_from_slice(key).map_err(bad)?))),
-            EspCipher::ChaCha20Poly1305 => Err(AeadError::UnsupportedCipher),
-        }
-    }
-}
-
-struct TestKey<C>(C);
-
-impl<C> AeadKey for TestKey<C>
-where
-    C: Send + AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16>,
-{
-    fn seal_in_place(&mut self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], AeadError> {
-        let tag = self.0.encrypt_inout_detached(&(*nonce).into(), aad, buf.into());
-        tag.map(Into::into).map_err(|_| AeadError::Seal)
-    }
-    fn open_in_place(
-        &mut self,
-        nonce: &[u8; 12],
-        aad: &[u8],
-        buf: &mut [u8],
-        tag: &[u8; 16],
-    ) -> Result<(), AeadError> {
-        let opened = self.0.decrypt_inout_detached(&(*nonce).into(), aad, buf.into(), &(*tag).into());
-        opened.map_err(|_| AeadError::Open)
     }
 }

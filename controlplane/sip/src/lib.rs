@@ -1,1 +1,25 @@
-//! SIP user agent (RFC 3261) and SDP (RFC 6193) as a sans-IO core.
+//! SIP user agent (RFC 3261) and SDP (RFC 6193) as a sans-IO core: datagrams, time and randomness come in, datagrams,
+//! events and records to keep come out.
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod config;
+mod dialog;
+pub mod digest;
+mod message;
+pub mod output;
+pub mod record;
+mod register;
+pub mod sdp;
+mod state;
+mod transaction;
+mod ua;
+mod uac;
+mod uas;
+
+pub use call::{Call, CallId};
+pub use config::{Config, Line};
+pub use output::{CallFailure, Caller, Event, Output, RegistrationState, RegistrationView, ReliableAnswer};
+pub use record::{DialogRecord, RecordError};
+pub use ua::{Stats, UserAgent};
+pub use uac::DialError;

@@ -1,0 +1,41 @@
+//! The handle of a call.
+
+/// Names a call; never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(pub u64);
+
+/// A live call's handle. It is given back to the user agent by `hang_up`, `reject`, or, after `Event::Ended`,
+/// [`Call::ended`]; dropping it otherwise would orphan a call that costs money and is a broken invariant.
+#[derive(Debug)]
+#[must_use = "a call costs money until it is hung up, rejected or ended"]
+pub struct Call {
+    id: CallId,
+    live: bool,
+}
+
+impl Call {
+    pub(crate) const fn new(id: CallId) -> Self {
+        Self { id, live: true }
+    }
+
+    #[must_use]
+    pub const fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// After `Event::Ended` (or `Failed`): SIP is through with it.
+    pub fn ended(mut self) {
+        self.live = false;
+    }
+
+    pub(crate) fn consume(mut self) -> CallId {
+        self.live = false;
+        self.id
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        debug_assert!(!self.live || std::thread::panicking(), "call {:?} dropped while live", self.id);
+    }
+}

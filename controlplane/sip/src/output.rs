@@ -1,0 +1,121 @@
+//! What the user agent asks of its caller.
+
+use crate::call::{Call, CallId};
+use crate::record::DialogRecord;
+use crate::sdp::SessionDescription;
+use serde::Serialize;
+use sipsec_net::{Instant, TelNumber};
+use std::net::SocketAddr;
+
+#[derive(Debug)]
+pub enum Output {
+    Transmit {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Event(Event),
+    /// Write (or, with `None`, forget) the record, durably, then call `persisted`.
+    Persist {
+        call: CallId,
+        record: Option<DialogRecord>,
+    },
+}
+
+#[derive(Debug)]
+pub enum Event {
+    Registration {
+        line: TelNumber,
+        state: RegistrationState,
+    },
+    Incoming {
+        call: Call,
+        line: TelNumber,
+        caller: Caller,
+        offer: SessionDescription,
+    },
+    /// A provisional response. Whatever SDP it carries is a preview (RFC 3261 §13.2.1) and is not shown here.
+    Provisional {
+        call: CallId,
+        status: u16,
+    },
+    Answered {
+        call: CallId,
+        answer: ReliableAnswer,
+    },
+    /// The ACK for our 200.
+    Confirmed {
+        call: CallId,
+    },
+    Failed {
+        call: CallId,
+        failure: CallFailure,
+    },
+    PeerHungUp {
+        call: CallId,
+    },
+    /// No further message will be sent for it.
+    Ended {
+        call: CallId,
+    },
+}
+
+/// The SDP of a 2xx: the only one that may start IKE (RFC 6193 §3 (2)). Made by this crate alone.
+#[derive(Debug, Clone)]
+pub struct ReliableAnswer(pub(crate) SessionDescription);
+
+impl ReliableAnswer {
+    #[must_use]
+    pub const fn description(&self) -> &SessionDescription {
+        &self.0
+    }
+}
+
+/// Who calls, as the trusted proxy asserts it (RFC 3325 §9.1); From is never believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    Asserted(TelNumber),
+    /// The caller withholds its number.
+    Anonymous,
+    /// The proxy asserted nothing readable.
+    Unidentified,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallFailure {
+    /// A final response; the phrase is the peer's, cut to a bound.
+    Status { status: u16, reason: String, retry_after_s: Option<u32> },
+    /// No final response within 64·T1, or none at all.
+    Timeout,
+    /// The 2xx had no usable SDP.
+    BadAnswer(crate::sdp::SdpError),
+    /// We cancelled it.
+    Cancelled,
+    /// 401/407 that our credentials do not satisfy.
+    Unauthorised,
+    /// The WAN has no address any more.
+    NoAddress,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RegistrationState {
+    /// The WAN interface has no address.
+    NoAddress,
+    Registering,
+    Registered,
+    Failed {
+        reason: String,
+    },
+    Unregistered,
+}
+
+#[derive(Debug, Clone)]
+pub struct RegistrationView {
+    pub line: TelNumber,
+    pub domain: String,
+    pub state: RegistrationState,
+    pub contact: Option<SocketAddr>,
+    pub expires_at: Option<Instant>,
+    pub call_id: String,
+    pub last_failure: Option<String>,
+}

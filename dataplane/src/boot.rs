@@ -105,7 +105,7 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
     let opened = sipsec_xsk::open(&config, &specs)?;
     info!(
         mode = opened.mode().name(),
-        refused = opened.refusal().map(tracing::field::display),
+        zero_copy_refused = opened.refusal().map(tracing::field::display),
         frames = section.frames,
         chunk = opened.chunk_size(),
         huge_pages = section.huge_pages,

@@ -14,6 +14,7 @@ use sipsec_abi::{Facts, Listener, PortFacts, Text};
 use sipsec_ebpf::Port;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use tracing::{info, warn};
 
@@ -48,8 +49,9 @@ pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
     };
     let thread =
         worker::spawn(setup).map_err(|error| BootError::Io { what: "cannot start a thread", error })?;
-    info!(socket = %profile.dataplane_socket().display(), "ready");
-    Housekeeping { termination, listener, facts, to_worker, from_worker, thread, served: None }.serve()
+    let socket = profile.dataplane_socket();
+    Housekeeping { termination, listener, socket, facts, to_worker, from_worker, thread, served: None }
+        .serve()
 }
 
 fn listen(profile: &ProfileHead) -> Result<Listener, BootError> {
@@ -98,6 +100,7 @@ fn facts(profile: &ProfileHead, booted: &Booted, selection: &Selection) -> Facts
 struct Housekeeping {
     termination: OwnedFd,
     listener: Listener,
+    socket: PathBuf,
     facts: Facts,
     to_worker: Mailbox<ToWorker>,
     from_worker: Mailbox<FromWorker>,
@@ -117,6 +120,7 @@ impl Housekeeping {
             let [terminated, called, disconnected] = self.wait()?;
             while let Some(message) = self.from_worker.receive() {
                 match message {
+                    FromWorker::Ready => info!(socket = %self.socket.display(), "ready"),
                     FromWorker::Fault { epoch, what } => {
                         warn!(epoch, what, "the control plane breaks the ring; disconnecting it");
                         self.disconnect(epoch);

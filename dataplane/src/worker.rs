@@ -35,6 +35,8 @@ pub enum ToWorker {
 /// What the worker tells housekeeping.
 #[derive(Debug)]
 pub enum FromWorker {
+    /// It forwards.
+    Ready,
     /// A control plane broke its rings.
     Fault {
         epoch: u64,
@@ -90,7 +92,7 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
     let Booted { steering, opened, inside, netlink, .. } = booted;
     let (pool, ports) = opened.into_ports();
     let router = matches!(inside, InsideDevice::Router(_)).then_some(netlink);
-    Worker {
+    let worker = Worker {
         pipeline: Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles)),
         io: Io::new(ports, pool),
         control: Downlink::new(KernelSteer::new(steering, router)),
@@ -100,8 +102,10 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
         inbox,
         outbox,
         rx: Vec::with_capacity(BATCH_MAX),
-    }
-    .run()
+    };
+    // Housekeeping reads its mailbox or is gone itself.
+    let _ = worker.outbox.send(FromWorker::Ready);
+    worker.run()
 }
 
 /// Owns everything on the packet's path; nothing here is shared with another thread but rings and mailboxes.

@@ -55,6 +55,19 @@ pub struct PortSpec {
     pub queues: u32,
 }
 
+/// The device that has no zero copy, and how it said so.
+#[derive(Debug)]
+pub struct Refusal {
+    pub device: String,
+    pub error: io::Error,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.device, self.error)
+    }
+}
+
 /// Bound sockets; may move to the worker's thread before [`Self::into_ports`].
 #[derive(Debug)]
 pub struct Opened {
@@ -65,7 +78,7 @@ pub struct Opened {
     fill_max: u32,
     mode: BindMode,
     /// Why zero copy was not taken, if it was tried.
-    refusal: Option<OpenError>,
+    refusal: Option<Refusal>,
     ports: [Vec<Queue>; 2],
 }
 
@@ -77,7 +90,7 @@ impl Opened {
 
     /// Why the ladder did not stop at zero copy.
     #[must_use]
-    pub const fn refusal(&self) -> Option<&OpenError> {
+    pub const fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
     }
 
@@ -115,9 +128,9 @@ impl Opened {
 pub fn open(config: &Config, specs: &[PortSpec; 2]) -> Result<Opened, OpenError> {
     match config.bind {
         BindMode::Auto => match open_as(config, specs, BindMode::Zerocopy) {
-            Err(refusal @ OpenError::ModeRefused { .. }) => {
+            Err(OpenError::ModeRefused { device, error, .. }) => {
                 let mut opened = open_as(config, specs, BindMode::Copy)?;
-                opened.refusal = Some(refusal);
+                opened.refusal = Some(Refusal { device, error });
                 Ok(opened)
             }
             other => other,

@@ -1,0 +1,116 @@
+#!/bin/bash
+# sipsec's IKE core (example ike_peer) against strongSwan: both roles, rekeys from both sides, fragments, cookies.
+# Each case is one line: PASS or FAIL, and the reason. Usage: ike-interop.sh [CASE…]   (names below; all by default)
+set -u
+HERE=$(cd "$(dirname "$0")" && pwd)
+ROOT=$(cd "$HERE/../../.." && pwd)
+PEER=${PEER_BIN:-$ROOT/target/debug/examples/ike_peer}
+export NS=${NS:-ike} RUN=/tmp/${NS:-ike}-strongswan
+OUT=$RUN.out
+US=198.51.100.1 SW=198.51.100.2 PSK="a pre-shared key of the lab"
+failures=0
+
+peer() { # role, local port, remote port, options
+  local role=$1 lp=$2 rp=$3; shift 3
+  ip netns exec "$NS-us" timeout 60 "$PEER" "$role" "$US:$lp" "$SW:$rp" 0388881001 0388882001 "$PSK" "$@" >"$OUT" 2>&1
+}
+check() { # case name, condition as shell text
+  if eval "$2"; then echo "PASS $1"; else echo "FAIL $1: $2"; failures=$((failures + 1)); cp "$OUT" "$OUT.$1"; cp "$RUN/charon.log" "$OUT.$1.charon" 2>/dev/null; fi
+}
+count() { grep -c -- "$1" "$OUT"; }
+clean() { ! grep -qE 'failed|HardLimit|PeerDeleted' "$OUT"; }
+with() { "$HERE/run.sh" start && "$@"; "$HERE/run.sh" stop; }
+start_with() { env "$@" "$HERE/run.sh" start; }
+
+suite() { # name, IKE, ESP: one negotiation in each role
+  start_with IKE="$2" ESP="$3"
+  peer initiator 50001 50002 seconds=1 "ike=${4:-$2}" "esp=${5:-$3}"
+  check "$1-initiator" 'grep -q " up " "$OUT" && clean'
+  peer responder 50001 50002 seconds=3 "ike=${4:-$2}" "esp=${5:-$3}" & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check "$1-responder" 'grep -q " up " "$OUT" && clean'
+  "$HERE/run.sh" stop
+}
+
+suites() {
+  suite gcm256-x25519 aes256gcm16-prfsha256-x25519 aes256gcm16
+  suite gcm128-ecp256 aes128gcm16-prfsha384-ecp256 aes128gcm16
+  suite cbc256-ecp384 aes256-sha384-prfsha384-ecp384 aes256gcm16
+  suite cbc128-modp2048 aes128-sha256-prfsha256-modp2048 aes128gcm16
+  suite cbc256-ecp521 aes256-sha512-prfsha512-ecp521 aes256gcm16
+  suite chacha-modp3072 chacha20poly1305-prfsha512-modp3072 chacha20poly1305
+  suite gcm256-modp4096 aes256gcm16-prfsha512-modp4096 aes256gcm16
+}
+
+# strongSwan rekeys the CHILD_SA every 3 s and the IKE SA every 7 s; we rekey nothing, or both as often (collisions).
+rekeys() { # name, strongSwan's ESP, ours, our options
+  local name=$1 esp=$2; shift 2
+  start_with REKEY_CHILD=3s REKEY_IKE=7s ESP="$esp"
+  peer initiator 50001 50002 seconds=25 "esp=$esp" "$@"
+  check "$name-initiator" '[ $(count " replaced ") -ge 5 ] && clean && grep -qE "rekeys_ike: [2-9]" "$OUT"'
+  peer responder 50001 50002 seconds=25 "esp=$esp" "$@" & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check "$name-responder" '[ $(count " replaced ") -ge 5 ] && clean && grep -qE "rekeys_ike: [2-9]" "$OUT"'
+  "$HERE/run.sh" stop
+}
+rekey_theirs() { rekeys rekey-theirs aes256gcm16; }
+rekey_theirs_pfs() { rekeys rekey-theirs-pfs aes256gcm16-ecp256; }
+rekey_both() { rekeys rekey-both aes256gcm16-x25519 rekey_child_ms=3000 rekey_ike_ms=7000; }
+rekey_ours() {
+  start_with ESP=aes256gcm16-x25519
+  peer initiator 50001 50002 seconds=15 esp=aes256gcm16-x25519 rekey_child_ms=2000 rekey_ike_ms=5000
+  check rekey-ours '[ $(count " replaced ") -ge 5 ] && clean && grep -qE "rekeys_ike: [2-9]" "$OUT"'
+  "$HERE/run.sh" stop
+}
+fragments() {
+  start_with FRAG=force FRAGSIZE=150
+  peer initiator 50001 50002 seconds=1 fragment=200
+  check fragments-initiator 'grep -q " up " "$OUT" && clean && grep -qE "fragments_in: [1-9]" "$OUT"'
+  peer responder 50001 50002 seconds=3 fragment=200 & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check fragments-responder 'grep -q " up " "$OUT" && clean && grep -qE "fragments_in: [1-9]" "$OUT"'
+  "$HERE/run.sh" stop
+}
+cookies() {
+  start_with COOKIES=1
+  # Our cookie: asked of strongSwan from the first message on.
+  peer responder 50001 50002 seconds=3 cookie_threshold=0 & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check cookie-ours 'grep -q " up " "$OUT" && clean && grep -q "cookies_accepted: 1" "$OUT"'
+  "$HERE/run.sh" stop
+}
+invalid_ke() {
+  suite invalid-ke aes256gcm16-prfsha256-ecp256-modp2048 aes256gcm16 aes256gcm16-prfsha256-modp2048-ecp256
+  start_with IKE=aes256gcm16-prfsha256-modp2048
+  peer initiator 50001 50002 seconds=1 ike=aes256gcm16-prfsha256-x25519-modp2048
+  check invalid-ke-asked 'grep -q " up " "$OUT" && clean'
+  "$HERE/run.sh" stop
+}
+wrong_psk() {
+  start_with PSK=other
+  peer initiator 50001 50002 seconds=3
+  check wrong-psk-initiator 'grep -q "failed: the peer does not accept our authentication" "$OUT"'
+  peer responder 50001 50002 seconds=3 & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check wrong-psk-responder 'grep -q "failed: the peer.s authentication does not verify" "$OUT"'
+  "$HERE/run.sh" stop
+}
+wrong_proposal() {
+  start_with IKE=aes128gcm16-prfsha256-ecp256
+  peer initiator 50001 50002 seconds=8 ike=aes256gcm16-prfsha256-ecp256
+  check wrong-proposal 'grep -q "no proposal chosen" "$OUT"'
+  "$HERE/run.sh" stop
+}
+dpd() {
+  start_with
+  peer initiator 50001 50002 seconds=6 dpd_ms=1000
+  check dpd 'clean && grep -qE "dpd_sent: [1-9]" "$OUT"'
+  "$HERE/run.sh" stop
+}
+
+for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
+  "$HERE/run.sh" stop >/dev/null 2>&1
+  $case
+done
+rm -f "$OUT"
+exit $((failures > 0))

@@ -266,6 +266,52 @@ fn a_dataplane_that_dies_leaks_nothing_and_starts_again() {
     }
 }
 
+/// XDP on the LAN device takes what is for the tunnel; when the process is gone, a route of last resort discards it.
+#[test]
+fn router_mode_takes_tunnel_prefixes_off_the_lan_and_fails_closed() {
+    if !is_root() {
+        return;
+    }
+    let topology = Topology::new("rtr");
+    let tap = wan_tap(&topology, Side::B);
+    let gateway = topology.gateway(Side::A);
+    let router = || {
+        let mac = sh(&format!("ip netns exec {} cat /sys/class/net/eth0/address", topology.host(Side::A)));
+        let section = format!(
+            "{{ outside: {{ device: wan0 }}, inside: {{ mode: router, device: lan0, next_hop: {:?} }} }}",
+            mac.trim()
+        );
+        let dataplane = Dataplane::start(&topology, Side::A, &section);
+        let mut control = Control::connect(&dataplane.socket);
+        control.apply(&tunnel(Side::A));
+        Gateway { dataplane, control }
+    };
+    let (mut a, mut b) = (router(), start(&topology, Side::B));
+    let pings = ping(&topology, Side::A, 20, "0.01");
+    a.control.wait_acquire();
+    establish(&mut b, Side::B);
+    establish(&mut a, Side::A);
+    assert_no_loss(pings);
+    assert_no_loss(ping(&topology, Side::B, 20, "0.01"));
+    // The LAN's other traffic is the kernel's as before.
+    sh(&format!("ip netns exec {} ping -q -c 1 -W {PATIENCE_S} 10.1.0.1", topology.host(Side::A)));
+
+    a.dataplane.kill();
+    let mut lost = ping(&topology, Side::A, 20, "0.01");
+    for _ in 0..20 {
+        marker(&topology, Side::A);
+        assert_nothing_clear(&tap);
+    }
+    lost.kill().expect("still waiting for answers");
+    lost.wait().expect("a child");
+    assert!(sh(&format!("ip -n {gateway} route show")).contains("blackhole 10.2.0.0/16"));
+
+    // A tunnel that is removed leaves nothing behind.
+    let mut a = router();
+    a.control.apply(&[Op::TunnelRemove(TUNNEL)]);
+    assert!(!sh(&format!("ip -n {gateway} route show")).contains("blackhole"));
+}
+
 #[test]
 fn what_cannot_start_says_what_to_do() {
     if !is_root() {

@@ -6,4 +6,5 @@ mod device;
 mod end_to_end;
 mod process;
 mod support;
+mod sys;
 mod topology;

@@ -1,7 +1,8 @@
 //! Network namespaces, raw sockets and packets for the tests of the dataplane on a real kernel.
+use crate::sys;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,13 +25,12 @@ pub fn is_root() -> bool {
 
 /// Moves this thread into a fresh network namespace, which ends with the thread.
 pub fn own_namespace() -> bool {
-    if !is_root() {
-        return false;
+    let root = is_root();
+    if root {
+        sys::unshare_network();
+        sh("ip link set lo up");
     }
-    // SAFETY: affects this thread's view of the network alone.
-    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", io::Error::last_os_error());
-    sh("ip link set lo up");
-    true
+    root
 }
 
 /// Runs a command line of plain words.
@@ -59,22 +59,7 @@ pub struct Tap(OwnedFd);
 
 impl Tap {
     pub fn open(device: &str) -> Self {
-        let name = std::ffi::CString::new(device).expect("no NUL");
-        // SAFETY: plain socket calls with a correctly sized address and a NUL-terminated name.
-        unsafe {
-            let protocol = (libc::ETH_P_ALL as u16).to_be();
-            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(protocol));
-            assert!(fd >= 0, "{}", io::Error::last_os_error());
-            let fd = OwnedFd::from_raw_fd(fd);
-            let mut sll: libc::sockaddr_ll = std::mem::zeroed();
-            sll.sll_family = libc::AF_PACKET as u16;
-            sll.sll_protocol = protocol;
-            sll.sll_ifindex = libc::if_nametoindex(name.as_ptr()) as i32;
-            assert_ne!(sll.sll_ifindex, 0, "{device}");
-            let len = std::mem::size_of::<libc::sockaddr_ll>() as u32;
-            assert_eq!(libc::bind(fd.as_raw_fd(), (&raw const sll).cast(), len), 0);
-            Self(fd)
-        }
+        Self(sys::packet_socket(device))
     }
 
     pub fn send(&self, frame: &[u8]) {

@@ -1,0 +1,182 @@
+//! A packet opens a call: what waits, how long, in which order it leaves and how fast.
+
+use sipsec_net::dp::{EspCipher, Event, Op, TunnelActivity};
+use sipsec_net::{DropReason, Instant, Kbps};
+use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
+use sipsec_pipeline::{InsideMode, Packet};
+use std::time::Duration;
+
+const START: Instant = Instant::from_nanos(10_000_000_000);
+/// Outer bytes of 1 Mbit/s in a second.
+const MBIT: usize = 125_000;
+
+fn keys() -> Keys {
+    Keys::new(EspCipher::Aes128Gcm16, false)
+}
+
+fn drops(g: &Gateway, reason: DropReason) -> u64 {
+    g.pipeline.drops()[reason.index()]
+}
+
+/// The identification says which packet it is.
+fn numbered(n: u16, len: usize) -> Vec<u8> {
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), len - 28);
+    inner.identification = n;
+    // Many flows: the order must hold across them.
+    inner.payload[0] = n as u8;
+    inner.to_bytes()
+}
+
+fn acquires(g: &mut Gateway) -> usize {
+    let n = g.out.events.iter().filter(|e| matches!(e, Event::Acquire { .. })).count();
+    g.out.events.clear();
+    n
+}
+
+fn activity(g: &Gateway) -> TunnelActivity {
+    g.pipeline.activity(Gateway::TUNNEL).expect("configured")
+}
+
+/// Polls whenever something is due, until `end` or nothing is left; what left, and when.
+fn run(g: &mut Gateway, end: Instant) -> Vec<(Instant, VecPacket)> {
+    let mut sent = Vec::new();
+    while g.pipeline.next_deadline() <= end {
+        let now = g.pipeline.next_deadline();
+        g.poll(now);
+        sent.extend(g.out.outside.drain(..).map(|f| (now, f)));
+    }
+    sent
+}
+
+#[test]
+fn the_first_packets_are_not_lost_and_leave_in_order_at_the_negotiated_rate() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    let mut b = Gateway::new(Side::B, InsideMode::Host);
+    b.call(Kbps(1000), &keys());
+    for n in 0..40 {
+        a.lan(START, &numbered(n, 1438));
+    }
+    // 45 times 1438 is within 65,536 bytes, 46 is not.
+    for n in 40..64 {
+        a.lan(START, &numbered(n, 1438));
+    }
+    assert_eq!(acquires(&mut a), 1, "one call, however many packets");
+    assert_eq!(drops(&a, DropReason::TriggerQueueFull), 64 - 45);
+    assert!(a.out.outside.is_empty());
+
+    let up = START + Duration::from_millis(400);
+    a.call(Kbps(1000), &keys());
+    a.lan(up, &numbered(99, 200));
+    let sent = run(&mut a, up + Duration::from_secs(10));
+    let mut got = Vec::new();
+    for (now, frame) in &sent {
+        b.wan(*now, frame.clone());
+        got.extend(b.out.inside.drain(..).map(|p| u16::from_be_bytes([p.data()[18], p.data()[19]])));
+    }
+    let expected: Vec<u16> = (0..45).chain([99]).collect();
+    assert_eq!(got, expected);
+    // 45 packets of 1500 bytes at 1 Mbit/s take half a second.
+    let last = sent.last().expect("something").0.saturating_duration_since(sent[0].0);
+    assert!((Duration::from_millis(530)..Duration::from_millis(560)).contains(&last), "{last:?}");
+    let a = activity(&a);
+    assert_eq!((a.trigger_queued, a.trigger_replayed, a.trigger_dropped, a.packets_out), (45, 45, 19, 46));
+}
+
+#[test]
+fn what_waits_too_long_is_dropped_and_the_next_packet_asks_again() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    for n in 0..3 {
+        a.lan(START + Duration::from_secs(n.into()), &numbered(n, 100));
+    }
+    assert_eq!(acquires(&mut a), 1);
+    assert_eq!(a.pipeline.next_deadline(), START + Duration::from_secs(5));
+    a.poll(START + Duration::from_millis(4999));
+    assert_eq!(drops(&a, DropReason::TriggerExpired), 0);
+    a.poll(START + Duration::from_secs(6));
+    assert_eq!(drops(&a, DropReason::TriggerExpired), 2);
+    a.lan(START + Duration::from_secs(6), &numbered(3, 100));
+    assert_eq!(acquires(&mut a), 0, "one call is still wanted");
+    a.poll(START + Duration::from_secs(20));
+    assert_eq!((drops(&a, DropReason::TriggerExpired), a.pipeline.live().trigger_waiting), (4, 0));
+    assert_eq!(a.pipeline.next_deadline(), Instant::MAX);
+    a.lan(START + Duration::from_secs(21), &numbered(4, 100));
+    assert_eq!(acquires(&mut a), 1);
+}
+
+#[test]
+fn a_failed_call_flushes_and_a_new_control_plane_is_asked_again() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.lan(START, &numbered(1, 100));
+    assert_eq!(acquires(&mut a), 1);
+    let mut asked = Vec::new();
+    a.pipeline.reacquire(&mut |e| asked.push(e));
+    assert!(matches!(&asked[..], [Event::Acquire { tunnel: Gateway::TUNNEL, first }] if first.len == 100));
+    a.apply(&[Op::FlushTrigger(Gateway::TUNNEL)]);
+    assert_eq!(drops(&a, DropReason::TriggerFlushed), 1);
+    a.lan(START, &numbered(2, 100));
+    assert_eq!(acquires(&mut a), 1);
+    // While it waits the tunnel goes, and with it the packet.
+    a.apply(&[Op::TunnelRemove(Gateway::TUNNEL)]);
+    assert_eq!((drops(&a, DropReason::TriggerFlushed), a.pipeline.live().trigger_waiting), (2, 0));
+    a.lan(START, &numbered(3, 100));
+    assert_eq!(drops(&a, DropReason::NoRoute), 1);
+    asked.clear();
+    a.pipeline.reacquire(&mut |e| asked.push(e));
+    assert!(asked.is_empty());
+}
+
+#[test]
+fn after_the_call_the_next_packet_opens_another() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.call(Kbps(64), &keys());
+    for n in 0..5 {
+        a.lan(START, &numbered(n, 1000));
+    }
+    assert_eq!(a.out.outside.len(), 1, "the others wait for their rate");
+    assert_eq!(a.pipeline.live().shaper_waiting, 4);
+    a.apply(&[Op::TunnelUnbind(Gateway::TUNNEL), Op::MediaClose(Side::A.media_port())]);
+    assert_eq!(drops(&a, DropReason::TriggerFlushed), 4);
+    assert_eq!(a.pipeline.live().shaper_waiting, 0);
+    assert_eq!(acquires(&mut a), 0);
+    a.lan(START, &numbered(5, 100));
+    assert_eq!(acquires(&mut a), 1);
+    a.call(Kbps(64), &keys());
+    a.poll(START);
+    assert_eq!(a.out.outside.len(), 2);
+}
+
+#[test]
+fn overload_leaves_at_the_rate_within_three_per_cent_and_ike_goes_first() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.call(Kbps(1000), &keys());
+    let mut per_second = [0usize; 6];
+    let mut ike_delay = Duration::ZERO;
+    let step = Duration::from_micros(500);
+    let mut now = START;
+    let mut asked: Option<Instant> = None;
+    for i in 0u32..12_000 {
+        // Twelve times what may leave.
+        a.lan(now, &ipv4_udp(Side::A.host(), Side::B.host(), 700));
+        if i % 700 == 0 {
+            let frame = Some(VecPacket::new(&[]));
+            a.pipeline.send_ike(now, Side::A.media_port(), Side::B.media(), &[1; 80], frame);
+            asked = Some(now);
+        }
+        let ike_before = a.out.ike_frames;
+        a.poll(now);
+        if a.out.ike_frames > ike_before {
+            ike_delay = ike_delay.max(now.saturating_duration_since(asked.take().expect("one at a time")));
+        }
+        let second = now.saturating_duration_since(START).as_secs() as usize;
+        per_second[second] += a.out.outside.drain(..).map(|f| f.data().len() - 14).sum::<usize>();
+        now = now + step;
+    }
+    for bytes in per_second {
+        assert!((MBIT * 97 / 100..=MBIT).contains(&bytes), "{per_second:?}");
+    }
+    assert!(asked.is_none() && a.out.ike_frames == 18, "{} sent", a.out.ike_frames);
+    // No longer than one packet's time and two polls, whatever waits.
+    assert!(ike_delay <= Duration::from_millis(8), "{ike_delay:?}");
+    assert!(drops(&a, DropReason::ShaperQueueFull) > 10_000);
+    assert_eq!(drops(&a, DropReason::ShaperIkeQueueFull), 0);
+}

@@ -92,17 +92,9 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
     let Booted { steering, opened, inside, netlink, .. } = booted;
     let (pool, ports) = opened.into_ports();
     let router = matches!(inside, InsideDevice::Router(_)).then_some(netlink);
-    let worker = Worker {
-        pipeline: Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles)),
-        io: Io::new(ports, pool),
-        control: Downlink::new(KernelSteer::new(steering, router)),
-        session: None,
-        idle: Idle::new(&profile.worker),
-        publisher: Publisher::default(),
-        inbox,
-        outbox,
-        rx: Vec::with_capacity(BATCH_MAX),
-    };
+    let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
+    let control = Downlink::new(KernelSteer::new(steering, router));
+    let worker = Worker::new(pipeline, Io::new(ports, pool), control, &profile.worker, inbox, outbox);
     // Housekeeping reads its mailbox or is gone itself.
     let _ = worker.outbox.send(FromWorker::Ready);
     worker.run()
@@ -121,6 +113,29 @@ struct Worker<P, S> {
     rx: Vec<Frame>,
 }
 
+impl<P: Port, S: Steer> Worker<P, S> {
+    fn new(
+        pipeline: Pipeline<Buffer>,
+        io: Io<P>,
+        control: Downlink<S>,
+        profile: &profile::Worker,
+        inbox: Mailbox<ToWorker>,
+        outbox: Mailbox<FromWorker>,
+    ) -> Self {
+        Self {
+            pipeline,
+            io,
+            control,
+            session: None,
+            idle: Idle::new(profile),
+            publisher: Publisher::default(),
+            inbox,
+            outbox,
+            rx: Vec::with_capacity(BATCH_MAX),
+        }
+    }
+}
+
 impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
     fn run(mut self) -> Result<(), BootError> {
         while self.mail() {
@@ -134,6 +149,20 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
         Ok(())
     }
 
+    fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
+        if self.control.prepare_sleep() && self.inbox.is_empty() {
+            self.publisher.sleeps += 1;
+            let own = [self.inbox.as_fd()].into_iter().chain(self.control.doorbell());
+            let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
+            idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
+            self.inbox.clear_wakeups();
+        }
+        self.control.woke();
+        Ok(())
+    }
+}
+
+impl<P: Port, S: Steer> Worker<P, S> {
     /// A batch of each port, the control plane, what is due; then one kick for each port. How much there was to do.
     fn turn(&mut self, now: Instant) -> usize {
         let Self { pipeline, io, control, rx, .. } = self;
@@ -190,20 +219,6 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
         due.into_iter().chain(retry).min()
     }
 
-    fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
-        if self.control.prepare_sleep() && self.inbox.is_empty() {
-            self.publisher.sleeps += 1;
-            let own = [self.inbox.as_fd()].into_iter().chain(self.control.doorbell());
-            let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
-            idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
-            self.inbox.clear_wakeups();
-        }
-        self.control.woke();
-        Ok(())
-    }
-}
-
-impl<P: Port, S: Steer> Worker<P, S> {
     /// Counters for the control plane, when they are due.
     fn publish(&mut self, now: Instant) {
         let Some(session) = &self.session else { return };
@@ -256,3 +271,6 @@ impl<P: Port> Target for Forwarding<'_, P> {
         self.io.up.report(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,8 @@ pub enum BootError {
     Listen { path: PathBuf, error: io::Error },
     #[error("another dataplane serves {}: stop it first", path.display())]
     AlreadyRunning { path: PathBuf },
+    #[error("{device} was removed; forwarding stops until the dataplane is started again")]
+    DeviceGone { device: String },
     #[error("the worker stopped by itself; its last words are above")]
     WorkerDied,
 }

@@ -5,6 +5,7 @@ use crate::boot::{self, Booted, INSIDE, InsideDevice, OUTSIDE};
 use crate::engines::{self, Selection};
 use crate::error::BootError;
 use crate::mailbox::Mailbox;
+use crate::netlink::Netlink;
 use crate::peer::Link;
 use crate::worker::{self, FromWorker, ToWorker, WorkerSetup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,6 +38,7 @@ pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
     info!(engine = selection.engine.name(), "AEAD engine taken");
     let booted = boot::boot(profile)?;
     let facts = facts(profile, &booted, &selection);
+    let watch = Watch::new(&booted, profile)?;
 
     let mailbox = |error| BootError::Io { what: "cannot make an eventfd", error };
     let (to_worker, from_worker) = (Mailbox::new().map_err(mailbox)?, Mailbox::new().map_err(mailbox)?);
@@ -50,7 +52,7 @@ pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
     let thread =
         worker::spawn(setup).map_err(|error| BootError::Io { what: "cannot start a thread", error })?;
     let socket = profile.dataplane_socket();
-    Housekeeping { termination, listener, socket, facts, to_worker, from_worker, thread, served: None }
+    Housekeeping { termination, listener, socket, facts, watch, to_worker, from_worker, thread, served: None }
         .serve()
 }
 
@@ -102,10 +104,44 @@ struct Housekeeping {
     listener: Listener,
     socket: PathBuf,
     facts: Facts,
+    watch: Watch,
     to_worker: Mailbox<ToWorker>,
     from_worker: Mailbox<FromWorker>,
     thread: JoinHandle<()>,
     served: Option<Served>,
+}
+
+/// The devices to which the sockets are bound. One that is removed and made again (a modem that reconnects, an
+/// administrator) has the same name and none of our sockets: only a new start helps.
+struct Watch {
+    netlink: Netlink,
+    devices: [(String, u32); 2],
+}
+
+impl Watch {
+    fn new(booted: &Booted, profile: &ProfileHead) -> Result<Self, BootError> {
+        let inside = match &booted.inside {
+            InsideDevice::Host(pair) => (pair.ours_name.clone(), pair.ours.index),
+            InsideDevice::Router(link) => (profile.dataplane.inside.device().to_owned(), link.index),
+        };
+        let netlink =
+            Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
+        let outside = (profile.dataplane.outside.device.clone(), booted.outside.index);
+        Ok(Self { netlink, devices: [outside, inside] })
+    }
+
+    fn look(&mut self) -> Result<(), BootError> {
+        for (device, index) in &self.devices {
+            let found = self
+                .netlink
+                .link(device)
+                .map_err(|error| BootError::device("look up", device.clone(), error))?;
+            if found.is_none_or(|link| link.index != *index) {
+                return Err(BootError::DeviceGone { device: device.clone() });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The control plane of the moment.
@@ -131,6 +167,7 @@ impl Housekeeping {
             if self.thread.is_finished() {
                 return Err(BootError::WorkerDied);
             }
+            self.watch.look()?;
             if terminated {
                 info!("terminating; the sVTI stays, and what is routed to it is discarded");
                 return self.stop();
@@ -145,7 +182,7 @@ impl Housekeeping {
         }
     }
 
-    /// Sleeps until something happens; which of termination, a caller and the end of a connection did.
+    /// Sleeps until something happens or it is time to look around; which of termination, a caller and the end of a connection did.
     fn wait(&self) -> Result<[bool; 3], BootError> {
         let mut fds = vec![
             PollFd::new(&self.termination, PollFlags::IN),

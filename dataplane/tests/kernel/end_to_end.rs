@@ -339,8 +339,12 @@ fn what_cannot_start_says_what_to_do() {
         dataplane.await_log(cure);
         assert_eq!(dataplane.wait().code(), Some(1), "{section}");
     }
-    let _first = Dataplane::start(&topology, Side::A, SECTION);
+    let mut first = Dataplane::start(&topology, Side::A, SECTION);
     let mut second = Dataplane::spawn(&topology, Side::A, SECTION);
     second.await_log("stop it first");
     assert_eq!(second.wait().code(), Some(1));
+    // A device that goes away under a running dataplane ends it, for whoever starts it again.
+    sh(&format!("ip -n {} link del svti0", topology.gateway(Side::A)));
+    first.await_log("svti0-x was removed");
+    assert_eq!(first.wait().code(), Some(1));
 }

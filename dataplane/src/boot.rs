@@ -82,7 +82,10 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
             InsideDevice::Router(link)
         }
     };
-    let mut steering = Steering::load(Limits::default())?;
+    // The kernel's tables are no smaller than the pipeline's, which refuses first.
+    let tables = sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames);
+    let limits = Limits { media_ports_max: tables.media_ports_max, prefixes_max: tables.routes_max };
+    let mut steering = Steering::load(limits)?;
     let ladder = ladder(section.xdp_mode);
     report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);
     let (inside_name, inside_link, program) = match &inside {

@@ -592,3 +592,6 @@ fn decrement_ttl(packet: &mut [u8], info: &Info) {
         ipv4::set_byte(packet, ipv4::TTL_AT, info.ttl - 1);
     }
 }
+
+#[cfg(test)]
+mod tests;

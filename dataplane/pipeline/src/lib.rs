@@ -1,6 +1,26 @@
 //! The packet pipeline: what happens to a packet between the two ports. Pure: time, frames and everything that leaves are
 //! arguments, so two pipelines can be run back to back in a test. Packets are moved, never copied; the packet path does
 //! not allocate. [`graph`] is the page to read first.
+//!
+//! What must not happen does not compile. A sequence number (which is also the nonce) is sealed with once:
+//! ```compile_fail,E0599
+//! # use sipsec_pipeline::SequenceCounter;
+//! let seq = SequenceCounter::new(false).next().expect("the first");
+//! let again = seq.clone();
+//! ```
+//! The replay window does not move without the proof of an integrity check, which only opening a packet makes:
+//! ```compile_fail,E0061
+//! # use sipsec_pipeline::ReplayWindow;
+//! let mut window = ReplayWindow::new(64, false).expect("a valid size");
+//! let candidate = window.check(1).expect("new");
+//! window.commit(candidate);
+//! ```
+//! And a packet in clear is no frame for the outside port:
+//! ```compile_fail,E0423
+//! # use sipsec_pipeline::{OutsideFrame, Sealed};
+//! let clear: Vec<u8> = vec![];
+//! let frame = OutsideFrame::Esp(Sealed(clear));
+//! ```
 #![forbid(unsafe_code)]
 
 mod apply;

@@ -45,6 +45,12 @@ impl SequenceCounter {
     pub const fn is_near_end(&self) -> bool {
         self.last >= self.soft
     }
+
+    /// As if all numbers up to this had been used.
+    #[cfg(test)]
+    pub(crate) const fn skip_to(&mut self, last: u64) {
+        self.last = last;
+    }
 }
 
 #[cfg(test)]

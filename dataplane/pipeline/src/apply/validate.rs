@@ -131,9 +131,13 @@ impl<P: Packet> View<'_, P> {
             }
         }
         let sad = &self.pipeline.sad;
-        let added = |op: &Op| matches!(op, Op::SaAdd(_));
-        let removed = |op: &Op| matches!(op, Op::SaRemove(id) if sad.find(*id).is_some());
-        self.need_room(sad.len(), sad.max(), added, removed)?;
+        // `SaRemove` may be of none: credited only where there was one.
+        let removed = (0..self.before.len()).filter(|&i| {
+            let view = View { pipeline: self.pipeline, before: &self.before[..i] };
+            matches!(self.before[i], Op::SaRemove(id) if view.sa(id).is_some())
+        });
+        let added = self.before.iter().filter(|op| matches!(op, Op::SaAdd(_))).count();
+        room(sad.len(), sad.max(), added, removed.count())?;
         let key = &spec.keymat.expose()[..spec.keymat.len() - SALT_LEN];
         let key = self.pipeline.engine.new_key(spec.cipher, key).map_err(|e| match e {
             AeadError::KeyLength => RejectReason::BadKeyLength,
@@ -143,18 +147,15 @@ impl<P: Packet> View<'_, P> {
         Ok(())
     }
 
-    /// What goes along with something else is not credited: near its bound a table may be called full for a transaction
-    /// that first removes a whole tunnel.
     fn need_room(
         &self,
         len: u32,
         max: u32,
-        added: impl Fn(&Op) -> bool,
-        removed: impl Fn(&Op) -> bool,
+        added: fn(&Op) -> bool,
+        removed: fn(&Op) -> bool,
     ) -> Result<(), RejectReason> {
-        let count = |f: &dyn Fn(&Op) -> bool| self.before.iter().filter(|op| f(op)).count() as u32;
-        let len = len + count(&added);
-        if len.saturating_sub(count(&removed)) < max { Ok(()) } else { Err(RejectReason::TableFull) }
+        let count = |f: fn(&Op) -> bool| self.before.iter().filter(|op| f(op)).count();
+        room(len, max, count(added), count(removed))
     }
 
     fn need_tunnel(&self, tunnel: TunnelId) -> Result<(), RejectReason> {
@@ -228,6 +229,13 @@ impl<P: Packet> View<'_, P> {
         });
         holder.flatten().into_iter().chain(added).any(|id| self.sa(id).is_some())
     }
+}
+
+/// What goes along with something else is not credited: near its bound a table may be called full for a transaction that
+/// first removes a whole tunnel.
+fn room(len: u32, max: u32, added: usize, removed: usize) -> Result<(), RejectReason> {
+    let len = (len as usize + added).saturating_sub(removed);
+    if len < max as usize { Ok(()) } else { Err(RejectReason::TableFull) }
 }
 
 fn removes(op: &Op, id: SaId, sa: &SaFacts) -> bool {

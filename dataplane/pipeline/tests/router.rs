@@ -1,0 +1,304 @@
+//! What a router owes to packets that do not fit or have run out of hops, in both forms of the inside port.
+
+use proptest::prelude::*;
+use sipsec_net::dp::{EspCipher, Op, TunnelSpec};
+use sipsec_net::ipv4::Ipv4Header;
+use sipsec_net::ipv6::Ipv6Header;
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId, checksum};
+use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
+use sipsec_pipeline::{InsideMode, Packet, Pipeline};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+const FAST: Kbps = Kbps(10_000_000);
+const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+fn pair(mode: InsideMode) -> (Gateway, Gateway) {
+    Gateway::pair(mode, FAST, &Keys::new(EspCipher::Aes128Gcm16, false))
+}
+
+fn drops(g: &Gateway, reason: DropReason) -> u64 {
+    g.pipeline.drops()[reason.index()]
+}
+
+/// The only frame sent inside, without its Ethernet header.
+fn inside(g: &mut Gateway) -> Vec<u8> {
+    assert_eq!(g.out.inside.len(), 1);
+    g.out.inside.pop().expect("one").data()[14..].to_vec()
+}
+
+/// An ICMP error about `original`, checked as its receiver would; type, code and the second word.
+fn icmp_v4(packet: &[u8], original: &[u8]) -> (u8, u8, [u8; 4]) {
+    let h = Ipv4Header::parse(packet).expect("an IPv4 packet");
+    assert_eq!((h.protocol, usize::from(h.total_len)), (1, packet.len()));
+    assert_eq!(h.destination.octets(), original[12..16], "to the sender");
+    assert_eq!(checksum::finish(checksum::sum(&packet[20..], 0)), 0);
+    assert!(packet.len() <= 576 && packet[28..].len() >= original.len().min(28));
+    assert_eq!(packet[28..], original[..packet.len() - 28], "about its packet");
+    (packet[20], packet[21], packet[24..28].try_into().expect("four"))
+}
+
+#[test]
+fn too_big_with_df_is_told_to_the_sender_with_the_mtu_that_fits() {
+    let (mut a, _) = pair(InsideMode::Host);
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1411);
+    inner.dont_fragment = true;
+    let original = inner.to_bytes();
+    a.lan(NOW, &original);
+    let (kind, code, word) = icmp_v4(&inside(&mut a), &original);
+    assert_eq!((kind, code, word), (3, 4, [0, 0, 0x05, 0x9e]), "1438 bytes");
+    assert_eq!((drops(&a, DropReason::TooBigDf), a.out.outside.len()), (1, 0));
+    // One byte fewer fits, exactly.
+    inner.payload.pop();
+    a.lan(NOW, &inner.to_bytes());
+    assert_eq!(a.out.outside.pop().expect("sealed").data().len(), 14 + 1500);
+}
+
+#[test]
+fn ipv6_is_told_too_and_never_cut() {
+    let (mut a, _) = pair(InsideMode::Host);
+    let prefix: IpPrefix = "2001:db8::/32".parse().expect("valid");
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    let addr = |s: &str| s.parse::<IpAddr>().expect("valid");
+    let original = Inner::udp(addr("2001:db8:1::9"), addr("2001:db8:2::9"), 1439 - 48).to_bytes();
+    a.lan(NOW, &original);
+    let packet = inside(&mut a);
+    let h = Ipv6Header::parse(&packet).expect("an IPv6 packet");
+    assert_eq!((h.next_header, h.destination.octets()), (58, original[8..24].try_into().expect("16")));
+    let sum = checksum::pseudo(h.source.into(), h.destination.into(), 58, h.payload_len);
+    assert_eq!(checksum::finish(checksum::sum(&packet[40..], sum)), 0);
+    assert_eq!(packet[40..48][..2], [2, 0]);
+    assert_eq!(packet[44..48], [0, 0, 0x05, 0x9e]);
+    assert_eq!(packet.len(), 1280);
+    assert_eq!(packet[48..], original[..1280 - 48]);
+}
+
+#[test]
+fn no_error_about_an_error_and_not_more_than_the_limit() {
+    let (mut a, _) = pair(InsideMode::Host);
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1450);
+    inner.dont_fragment = true;
+    inner.protocol = 1;
+    inner.payload[0] = 3;
+    a.lan(NOW, &inner.to_bytes());
+    assert!(a.out.inside.is_empty(), "about an ICMP error");
+    inner.payload[0] = 8;
+    a.lan(NOW, &inner.to_bytes());
+    assert_eq!(a.out.inside.len(), 1, "about an echo");
+    let max = Gateway::config(Side::A, InsideMode::Host).limits.icmp_errors_per_second_max as usize;
+    for _ in 0..2 * max {
+        a.lan(NOW, &inner.to_bytes());
+    }
+    assert_eq!(a.out.inside.len(), max);
+    a.lan(NOW + Duration::from_secs(1), &inner.to_bytes());
+    assert_eq!(a.out.inside.len(), max + 1);
+    assert_eq!(drops(&a, DropReason::TooBigDf) as usize, 2 * max + 3, "told or not, it is counted");
+}
+
+/// What a host does with fragments.
+fn reassemble(fragments: &[Vec<u8>]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let mut last = true;
+    for f in fragments {
+        let h = Ipv4Header::parse(f).expect("a valid fragment");
+        assert_eq!(usize::from(h.fragment_offset) * 8, payload.len(), "in order, nothing missing");
+        payload.extend_from_slice(&f[usize::from(h.header_len)..]);
+        last = !h.more_fragments;
+    }
+    assert!(last);
+    payload
+}
+
+proptest! {
+    #[test]
+    fn without_df_it_is_cut_and_the_far_host_puts_it_together(
+        len in 1400usize..3400,
+        mtu in 576u16..=1438,
+        options in prop_oneof![Just(vec![]), Just(vec![0x94u8, 4, 0, 0]), Just(vec![1, 1, 7, 3, 4, 0x94, 4, 9, 9, 0, 0, 0])],
+    ) {
+        let mode = InsideMode::Host;
+        let (mut a, mut b) = pair(mode);
+        let tunnel = TunnelSpec { inner_mtu: mtu, ..Gateway::tunnel() };
+        let keys = Keys::new(EspCipher::Aes128Gcm16, false);
+        a.apply(&[
+            Op::TunnelRemove(Gateway::TUNNEL),
+            Op::TunnelAdd(tunnel),
+            Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL },
+        ]);
+        a.call(FAST, &keys);
+        let mut original = ipv4_udp(Side::A.host(), Side::B.host(), len);
+        let payload = original.split_off(20);
+        original.extend_from_slice(&options);
+        original.extend_from_slice(&payload);
+        let total = original.len() as u16;
+        original[0] = 0x40 | (5 + options.len() as u8 / 4);
+        original[2..4].copy_from_slice(&total.to_be_bytes());
+        original[10..12].fill(0);
+        let check = checksum::finish(checksum::sum(&original[..20 + options.len()], 0));
+        original[10..12].copy_from_slice(&check.to_be_bytes());
+        a.lan(NOW, &original);
+        a.carry_to(NOW, &mut b);
+        let got: Vec<Vec<u8>> = b.out.inside.iter().map(|p| p.data()[14..].to_vec()).collect();
+        if original.len() > usize::from(mtu) {
+            prop_assert!(got.len() >= 2);
+        }
+        for f in &got {
+            prop_assert!(f.len() <= usize::from(mtu));
+        }
+        // RFC 791: options are repeated only if they say so.
+        let copied: Vec<u8> = options.iter().position(|b| *b == 0x94).map_or(vec![], |at| options[at..at + 4].to_vec());
+        for f in got.iter().skip(1) {
+            prop_assert_eq!(&f[20..usize::from(f[0] & 15) * 4], &copied[..]);
+        }
+        prop_assert_eq!(reassemble(&got), payload);
+        prop_assert_eq!(a.pipeline.drops().iter().sum::<u64>(), 0);
+    }
+}
+
+#[test]
+fn fragments_wait_for_the_sa_like_packets_and_frames_may_run_out() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 3000));
+    assert_eq!(a.pipeline.live().trigger_waiting, 3);
+    a.out.frames.truncate(1);
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 3000));
+    assert_eq!((drops(&a, DropReason::FrameExhausted), a.pipeline.live().trigger_waiting), (1, 3));
+}
+
+fn syn(mss: u16) -> Vec<u8> {
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 16);
+    inner.protocol = 6;
+    inner.payload = vec![0; 24];
+    inner.payload[12] = 6 << 4;
+    inner.payload[13] = 2;
+    inner.payload[20..22].copy_from_slice(&[2, 4]);
+    inner.payload[22..].copy_from_slice(&mss.to_be_bytes());
+    let sum = checksum::pseudo(inner.source, inner.destination, 6, 24);
+    let check = checksum::finish(checksum::sum(&inner.payload, sum));
+    inner.payload[16..18].copy_from_slice(&check.to_be_bytes());
+    inner.to_bytes()
+}
+
+#[test]
+fn tcp_is_made_to_fit_in_both_directions_unless_told_not_to() {
+    for (clamp_a, clamp_b, expected) in [(true, false, 1398), (false, true, 1398), (false, false, 1460)] {
+        let keys = Keys::new(EspCipher::Aes128Gcm16, false);
+        let [mut a, mut b] = [(Side::A, clamp_a), (Side::B, clamp_b)].map(|(side, mss_clamp)| {
+            let mut g = Gateway::new(side, InsideMode::Host);
+            g.apply(&[
+                Op::TunnelRemove(Gateway::TUNNEL),
+                Op::TunnelAdd(TunnelSpec { mss_clamp, ..Gateway::tunnel() }),
+                Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL },
+            ]);
+            g.call(FAST, &keys);
+            g
+        });
+        a.lan(NOW, &syn(1460));
+        a.carry_to(NOW, &mut b);
+        let got = inside(&mut b);
+        assert_eq!(got[42..44], u16::to_be_bytes(expected));
+        let pseudo = checksum::pseudo(Side::A.host().into(), Side::B.host().into(), 6, 24);
+        assert_eq!(checksum::finish(checksum::sum(&got[20..], pseudo)), 0);
+    }
+}
+
+#[test]
+fn hops_are_counted_by_whoever_forwards() {
+    // The host's kernel forwards on both sides of the tunnel: a packet it lets through with TTL 1 is for the next hop.
+    let (mut a, mut b) = pair(InsideMode::Host);
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 10);
+    inner.ttl = 1;
+    a.lan(NOW, &inner.to_bytes());
+    a.carry_to(NOW, &mut b);
+    assert_eq!(inside(&mut b), inner.to_bytes());
+
+    let (mut a, mut b) = pair(InsideMode::Router);
+    let original = inner.to_bytes();
+    a.lan(NOW, &original);
+    assert_eq!(icmp_v4(&inside(&mut a), &original), (11, 0, [0; 4]));
+    // Enough for one router but not for two: the far one tells the sender, through the tunnel.
+    inner.ttl = 2;
+    a.lan(NOW, &inner.to_bytes());
+    a.carry_to(NOW, &mut b);
+    assert_eq!((drops(&b, DropReason::TtlExpired), b.out.inside.len()), (1, 0));
+    b.carry_to(NOW, &mut a);
+    inner.ttl = 1;
+    assert_eq!(icmp_v4(&inside(&mut a), &inner.to_bytes()), (11, 0, [0; 4]));
+    inner.ttl = 3;
+    a.lan(NOW, &inner.to_bytes());
+    a.carry_to(NOW, &mut b);
+    inner.ttl = 1;
+    assert_eq!(inside(&mut b), inner.to_bytes());
+}
+
+#[test]
+fn a_hub_passes_packets_from_tunnel_to_tunnel() {
+    let (mut a, mut hub) = pair(InsideMode::Router);
+    let next = TunnelId(9);
+    let prefix: IpPrefix = "10.3.0.0/16".parse().expect("valid");
+    hub.apply(&[
+        Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
+        Op::RouteAdd { prefix, tunnel: next },
+    ]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Ipv4Addr::new(10, 3, 0, 1), 100));
+    a.carry_to(NOW, &mut hub);
+    assert!(hub.out.inside.is_empty());
+    let waits = hub.pipeline.activity(next).expect("configured");
+    assert_eq!((waits.trigger_queued, hub.out.events.len()), (1, 1), "and asks for the second call");
+}
+
+#[test]
+fn what_is_not_between_two_hosts_stays_out_of_tunnels() {
+    let (mut a, _) = pair(InsideMode::Host);
+    a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V4, tunnel: Gateway::TUNNEL }]);
+    for (from, to) in [
+        ([10, 1, 0, 9], [224, 0, 0, 5]),
+        ([10, 1, 0, 9], [255, 255, 255, 255]),
+        ([10, 1, 0, 9], [127, 0, 0, 1]),
+        ([0, 0, 0, 0], [10, 2, 0, 9]),
+        ([224, 0, 0, 1], [10, 2, 0, 9]),
+    ] {
+        a.lan(NOW, &ipv4_udp(from.into(), to.into(), 60));
+    }
+    assert_eq!((drops(&a, DropReason::NotUnicast), a.out.outside.len()), (5, 0));
+}
+
+fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut f = vec![0xff; 6];
+    f.extend([2, 0, 0, 0, 2, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, operation, 2, 0, 0, 0, 2, 1]);
+    f.extend(sender);
+    f.extend([0; 6]);
+    f.extend(target);
+    f.resize(60, 0);
+    f
+}
+
+#[test]
+fn arp_is_answered_for_what_tunnels_reach() {
+    let mut a = Gateway::new(Side::A, InsideMode::Router);
+    let ask = |a: &mut Gateway, f: &[u8]| a.pipeline.from_inside(NOW, VecPacket::new(f), &mut a.out);
+    ask(&mut a, &arp(1, [10, 1, 0, 9], [10, 2, 0, 1]));
+    let answer = a.out.inside.pop().expect("answered");
+    let mut expected = vec![2, 0, 0, 0, 2, 1, 2, 0, 0, 0, 1, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
+    expected.extend([2, 0, 0, 0, 1, 1, 10, 2, 0, 1, 2, 0, 0, 0, 2, 1, 10, 1, 0, 9]);
+    assert_eq!(answer.data()[..42], expected);
+    for f in [
+        arp(1, [10, 1, 0, 9], [10, 1, 0, 1]),
+        arp(2, [10, 1, 0, 9], [10, 2, 0, 1]),
+        arp(1, [10, 2, 0, 1], [10, 2, 0, 1]),
+        arp(1, [0, 0, 0, 0], [10, 2, 0, 1]),
+        arp(1, [10, 1, 0, 9], [10, 2, 0, 1])[..41].to_vec(),
+    ] {
+        ask(&mut a, &f);
+    }
+    assert!(a.out.inside.is_empty());
+    assert_eq!(drops(&a, DropReason::UnsupportedEtherType), 5);
+}
+
+/// The worker may move a pipeline to its thread.
+#[test]
+fn a_pipeline_can_be_sent() {
+    fn is_send<T: Send>() {}
+    is_send::<Pipeline<VecPacket>>();
+}

@@ -1,1 +1,32 @@
 //! VPN-SIP sessions: joins SIP, IKE and the dataplane in one deterministic core.
+//!
+//! ```text
+//!  Acquire ─> Dialing ── 200 (reliable) ──> NegotiatingIke ── proofs, SAs applied ──> SessionUp
+//!  INVITE ──> Dialing ── media open, 200 ─> NegotiatingIke                               │ idle, BYE, failure
+//!                 └──────────── failure ───────────┴──────────────> Draining <───────────┘
+//! ```
+//! Money: a call is in the journal before its INVITE leaves or its 200 is sent, and stays there until SIP has ended it.
+//! From the answer on a deadline runs; every end of a session hangs up.
+#![forbid(unsafe_code)]
+
+mod calls;
+pub mod config;
+mod core;
+mod dataplane;
+mod ending;
+mod entropy;
+pub mod failure;
+mod ike;
+pub mod input;
+pub mod output;
+mod ports;
+mod state;
+mod tunnel;
+pub mod view;
+
+pub use config::{BackOff, Config, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
+pub use core::Core;
+pub use failure::SessionFailure;
+pub use input::{Admin, ComputeKey, Input};
+pub use output::{EventKind, Output, SessionEvent, Transaction};
+pub use view::{CryptoView, SessionView, Translation};

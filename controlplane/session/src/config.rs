@@ -1,0 +1,80 @@
+//! What the core is told at start.
+
+use sipsec_ike::config::PSK_MAX;
+use sipsec_net::dp::TunnelSpec;
+use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
+use std::net::IpAddr;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub sip: sipsec_sip::Config,
+    /// Port of the SIP socket on the WAN's address.
+    pub sip_port: u16,
+    pub tunnels: Vec<TunnelConfig>,
+    pub keyring: Vec<KeyEntry>,
+    pub ike: IkeConfig,
+    pub media: MediaConfig,
+    pub back_off: BackOff,
+}
+
+#[derive(Clone, Debug)]
+pub struct TunnelConfig {
+    pub name: String,
+    pub spec: TunnelSpec,
+    pub local_number: TelNumber,
+    pub remote_number: TelNumber,
+    pub bandwidth: Kbps,
+    /// Without data for this long the call is hung up.
+    pub idle: Duration,
+    /// A call is hung up after this long whatever it carries; `None` for no bound.
+    pub call_max: Option<Duration>,
+    pub routes: Vec<IpPrefix>,
+}
+
+impl TunnelConfig {
+    #[must_use]
+    pub const fn id(&self) -> TunnelId {
+        self.spec.tunnel
+    }
+}
+
+/// A pre-shared key and whose it is; `None` is the wildcard for numbers without an entry.
+#[derive(Clone, Debug)]
+pub struct KeyEntry {
+    pub number: Option<TelNumber>,
+    pub psk: SecretBytes<PSK_MAX>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct IkeConfig {
+    pub force_encap: bool,
+    pub dpd: Duration,
+    /// From the moment the call is answered, and so charged, until the SA is up.
+    pub negotiation_deadline: Duration,
+    /// RFC 6193 §8.2: announce a hash of the key in SDP and insist on the peer's.
+    pub psk_fingerprint: bool,
+    /// Every key goes to [`crate::Output::KeyLog`]. For a lab, never elsewhere.
+    pub lab_key_log: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct MediaConfig {
+    pub port_first: u16,
+    pub port_last: u16,
+    /// What IKE and ESP believe to be their address; the PAT joins it to the WAN's.
+    pub tunnel_source: IpAddr,
+}
+
+/// After a failure no packet triggers a call for a while, longer with each failure in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct BackOff {
+    pub first: Duration,
+    pub max: Duration,
+}
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(5), max: Duration::from_secs(300) }
+    }
+}

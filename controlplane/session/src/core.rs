@@ -1,0 +1,375 @@
+//! The core: inputs, timers, and the settling of everything that follows from them.
+
+use crate::config::{Config, KeyEntry};
+use crate::failure::SessionFailure;
+use crate::input::{Admin, Input};
+use crate::output::{EventKind, Output, SessionEvent, Transaction};
+use crate::ports::MediaPorts;
+use crate::state::State;
+use crate::tunnel::Tunnel;
+use sipsec_ike::ChildId;
+use sipsec_net::dp::{OPS_MAX, Op};
+use sipsec_net::{Entropy, Instant, MediaPort, SaId, SecretBytes, TelNumber, TunnelId, TxnId};
+use sipsec_sip::{CallId, DialogRecord, UserAgent};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A shutdown waits this long for the peers' answers.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(4);
+
+/// What a transaction under way will mean when it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pending {
+    Configure,
+    MediaOpen {
+        tunnel: usize,
+        port: MediaPort,
+    },
+    Install {
+        tunnel: usize,
+        port: MediaPort,
+        child: ChildId,
+    },
+    Replace {
+        tunnel: usize,
+        port: MediaPort,
+        child: ChildId,
+    },
+    /// Nothing waits for it.
+    Cleanup,
+}
+
+/// All sessions of a gateway.
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) ua: UserAgent,
+    pub(crate) tunnels: Vec<Tunnel>,
+    pub(crate) calls: HashMap<CallId, usize>,
+    pub(crate) ports: MediaPorts,
+    pub(crate) wan: Option<IpAddr>,
+    pub(crate) dataplane: Dataplane,
+    pub(crate) pending: HashMap<TxnId, Pending>,
+    next_txn: u64,
+    next_sa: u32,
+    pub(crate) out: VecDeque<Output>,
+    /// Sessions whose endpoint has something to say.
+    pub(crate) stirred: BTreeSet<usize>,
+    journal: Journal,
+    shutdown: Option<Instant>,
+    shutdown_said: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Dataplane {
+    Absent,
+    /// The snapshot is being received; these tunnels are live in it, with their highest SA.
+    Snapshot {
+        tunnels: BTreeSet<TunnelId>,
+        sa_max: u32,
+    },
+    /// This many transactions of the configuration are unanswered.
+    Configuring(usize),
+    Ready,
+}
+
+/// Keys of the journal: those of this life start above those of earlier ones.
+#[derive(Debug, Default)]
+struct Journal {
+    base: u64,
+    /// Records of an earlier life, until an address is there to hang them up from.
+    waiting: Vec<(u64, DialogRecord)>,
+    earlier: HashMap<CallId, u64>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("tunnels", &self.tunnels.len()).finish_non_exhaustive()
+    }
+}
+
+/// An entropy of its own for each part, seeded from the core's.
+struct Split(Box<dyn Entropy>);
+
+impl Entropy for Split {
+    fn fill(&mut self, buf: &mut [u8]) {
+        self.0.fill(buf);
+    }
+}
+
+impl Core {
+    /// `entropy` gives a new independent source for each call of it.
+    #[must_use]
+    pub fn new(config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
+        let ua = UserAgent::new(config.sip.clone(), entropy());
+        let tunnels = config.tunnels.iter().cloned().map(Tunnel::new).collect();
+        let ports = MediaPorts::new(config.media.port_first, config.media.port_last);
+        let mut own = entropy();
+        Self {
+            ua,
+            tunnels,
+            calls: HashMap::new(),
+            ports,
+            wan: None,
+            dataplane: Dataplane::Absent,
+            pending: HashMap::new(),
+            next_txn: 1,
+            // Ids of an earlier life may still be in the dataplane for a moment.
+            next_sa: 1 + (own.u32() & 0xffff),
+            out: VecDeque::new(),
+            stirred: BTreeSet::new(),
+            journal: Journal::default(),
+            shutdown: None,
+            shutdown_said: false,
+            entropy: own,
+            config,
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let shutdown = self.shutdown.filter(|_| !self.shutdown_said);
+        self.tunnels.iter().filter_map(Tunnel::due).chain(self.ua.poll_timeout()).chain(shutdown).min()
+    }
+
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::SipDatagram { from, bytes } => self.ua.handle_datagram(now, from, &bytes),
+            Input::IkeDatagram { media_port, from: _, bytes } => self.ike_datagram(now, media_port, &bytes),
+            Input::Dataplane(event) => self.dataplane_event(now, event),
+            Input::DataplaneUp => self.dataplane_up(),
+            Input::DataplaneDown => self.dataplane_down(now),
+            Input::Activity { tunnel, activity } => self.activity(now, tunnel, activity),
+            Input::Compute { key, outcome } => {
+                if let Some(i) = self.index(key.tunnel)
+                    && self.tunnels[i].state.media_port() == Some(key.media_port)
+                    && let Some(endpoint) = self.tunnels[i].state.endpoint_mut()
+                {
+                    endpoint.handle_compute(now, key.job, outcome);
+                    self.stirred.insert(i);
+                }
+            }
+            Input::Persisted { key } => {
+                if let Some(call) = self.call_of_key(key) {
+                    self.ua.persisted(now, call);
+                }
+            }
+            Input::PersistFailed { key } => {
+                if let Some(call) = self.call_of_key(key)
+                    && let Some(&i) = self.calls.get(&call)
+                {
+                    self.fail(now, i, SessionFailure::Journal);
+                }
+            }
+            Input::Recovered(records) => self.recovered(now, records),
+            Input::WanAddress(addr) => self.wan_address(now, addr),
+            Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
+            Input::Admin(admin) => self.admin(now, admin),
+        }
+        self.settle(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.ua.handle_timeout(now);
+        for i in 0..self.tunnels.len() {
+            if self.tunnels[i].due().is_some_and(|at| at <= now) {
+                self.session_due(now, i);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Until nothing follows from anything any more.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            if let Some(output) = self.ua.poll_output() {
+                self.sip_output(now, output);
+            } else if let Some(i) = self.stirred.pop_first() {
+                self.pump_endpoint(now, i);
+            } else {
+                break;
+            }
+        }
+        self.check_shutdown(now);
+    }
+
+    // ---- the journal ----
+
+    pub(crate) fn key_of_call(&self, call: CallId) -> u64 {
+        self.journal.earlier.get(&call).copied().unwrap_or(self.journal.base + call.0)
+    }
+
+    fn call_of_key(&self, key: u64) -> Option<CallId> {
+        key.checked_sub(self.journal.base).map(CallId)
+    }
+
+    fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
+        self.journal.base = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
+        for (key, bytes) in records {
+            match DialogRecord::from_bytes(&bytes) {
+                Ok(record) => self.journal.waiting.push((key, record)),
+                // Written by another release: nothing can be done with it, and it must not come back for ever.
+                Err(_) => self.out.push_back(Output::Persist { key, record: None }),
+            }
+        }
+        self.hang_up_recovered(now);
+    }
+
+    fn hang_up_recovered(&mut self, now: Instant) {
+        if self.wan.is_none() || self.journal.waiting.is_empty() {
+            return;
+        }
+        let calls = self.journal.waiting.len();
+        for (key, record) in std::mem::take(&mut self.journal.waiting) {
+            let call = self.ua.recover(now, &record);
+            self.journal.earlier.insert(call, key);
+        }
+        self.event(None, EventKind::Recovered { calls });
+    }
+
+    pub(crate) fn forget_recovered(&mut self, call: CallId) {
+        self.journal.earlier.remove(&call);
+    }
+
+    // ---- addresses ----
+
+    fn wan_address(&mut self, now: Instant, addr: Option<IpAddr>) {
+        if self.wan == addr {
+            return;
+        }
+        if self.wan.is_some() {
+            // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP pinned the old address.
+            for i in 0..self.tunnels.len() {
+                if self.tunnels[i].state.leg().is_some() {
+                    self.fail(now, i, SessionFailure::AddressChanged);
+                }
+            }
+        }
+        self.wan = addr;
+        self.ua.set_local_addr(now, addr.map(|ip| SocketAddr::new(ip, self.config.sip_port)));
+        self.hang_up_recovered(now);
+        if addr.is_some() {
+            self.release_triggers();
+        }
+    }
+
+    // ---- operators ----
+
+    fn admin(&mut self, now: Instant, admin: Admin) {
+        match admin {
+            Admin::Clear { remote_number } => {
+                for i in 0..self.tunnels.len() {
+                    let wanted = remote_number.is_none_or(|n| n == self.tunnels[i].config.remote_number);
+                    if wanted {
+                        self.tunnels[i].retry_at = None;
+                        self.hang_up(now, i, sipsec_ike::CloseCause::Admin);
+                    }
+                }
+                self.release_triggers();
+            }
+            Admin::Shutdown => {
+                if self.shutdown.is_none() {
+                    self.shutdown = Some(now + SHUTDOWN_MAX);
+                    // Calls first: they cost money.
+                    for i in 0..self.tunnels.len() {
+                        self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
+                    }
+                    self.ua.unregister_all(now);
+                }
+            }
+        }
+    }
+
+    pub(crate) const fn stopping(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
+    fn check_shutdown(&mut self, now: Instant) {
+        let Some(at) = self.shutdown.filter(|_| !self.shutdown_said) else { return };
+        let quiet = self.ua.live_dialogs() == 0
+            && self.ua.unregistered()
+            && self.tunnels.iter().all(|t| t.state.media_port().is_none());
+        if quiet || at <= now {
+            self.shutdown_said = true;
+            self.out.push_back(Output::ShutdownComplete);
+        }
+    }
+
+    // ---- shared by the other files ----
+
+    pub(crate) fn index(&self, tunnel: TunnelId) -> Option<usize> {
+        self.tunnels.iter().position(|t| t.config.id() == tunnel)
+    }
+
+    pub(crate) fn index_of_port(&self, port: MediaPort) -> Option<usize> {
+        self.tunnels.iter().position(|t| t.state.media_port() == Some(port))
+    }
+
+    pub(crate) fn event(&mut self, tunnel: Option<usize>, kind: EventKind) {
+        let t = tunnel.map(|i| &self.tunnels[i].config);
+        self.out.push_back(Output::Event(SessionEvent {
+            tunnel: t.map(crate::config::TunnelConfig::id),
+            interface: t.map(|t| t.name.clone()),
+            kind,
+        }));
+    }
+
+    pub(crate) fn transact(&mut self, ops: Vec<Op>, pending: Pending) {
+        debug_assert!(!ops.is_empty() && ops.len() <= OPS_MAX, "a transaction has 1 to {OPS_MAX} operations");
+        if self.dataplane == Dataplane::Absent {
+            return; // the next one is configured anew
+        }
+        let id = TxnId(self.next_txn);
+        self.next_txn += 1;
+        self.pending.insert(id, pending);
+        self.out.push_back(Output::Dataplane(Transaction { id, ops }));
+    }
+
+    pub(crate) fn new_sa(&mut self) -> SaId {
+        let id = SaId(self.next_sa);
+        self.next_sa = self.next_sa.wrapping_add(1).max(1);
+        id
+    }
+
+    pub(crate) fn raise_sa(&mut self, above: u32) {
+        self.next_sa = self.next_sa.max(above.wrapping_add(1));
+    }
+
+    pub(crate) fn new_entropy(&mut self) -> Box<dyn Entropy> {
+        let mut seed = [0; 32];
+        self.entropy.fill(&mut seed);
+        Box::new(Split(Box::new(crate::entropy::Stream::new(seed))))
+    }
+
+    /// The key for a number: its own entry, else the wildcard's.
+    pub(crate) fn psk(
+        &self,
+        number: TelNumber,
+    ) -> Result<SecretBytes<{ sipsec_ike::config::PSK_MAX }>, SessionFailure> {
+        let ring = &self.config.keyring;
+        let entry = |want: Option<TelNumber>| ring.iter().find(|k| k.number == want);
+        match entry(Some(number)).or_else(|| entry(None)) {
+            Some(KeyEntry { psk, .. }) => Ok(psk.clone()),
+            None => Err(SessionFailure::NoKey { number, closest: closest(number, ring) }),
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, i: usize, state: State) {
+        self.tunnels[i].state = state;
+    }
+}
+
+/// The entry with the longest common beginning or end: most likely a typing error.
+fn closest(number: TelNumber, ring: &[KeyEntry]) -> Option<TelNumber> {
+    let common = |a: &str, b: &str| {
+        let front = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
+        let back = a.bytes().rev().zip(b.bytes().rev()).take_while(|(x, y)| x == y).count();
+        front.max(back)
+    };
+    ring.iter().filter_map(|k| k.number).max_by_key(|n| common(n.as_str(), number.as_str()))
+}

@@ -1,0 +1,192 @@
+//! What the dataplane says, and how it is brought to what the profile wants.
+
+use crate::core::{Core, Dataplane, Pending};
+use crate::failure::SessionFailure;
+use crate::output::{EventKind, Output};
+use crate::state::State;
+use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason, TunnelActivity};
+use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
+use std::collections::BTreeSet;
+
+impl Core {
+    pub(crate) fn dataplane_up(&mut self) {
+        self.pending.clear();
+        self.dataplane = Dataplane::Snapshot { tunnels: BTreeSet::new(), sa_max: 0 };
+        self.out.push_back(Output::SnapshotRequest);
+    }
+
+    /// Nothing can flow without it, and calls cost money.
+    pub(crate) fn dataplane_down(&mut self, now: Instant) {
+        if self.dataplane == Dataplane::Absent {
+            return;
+        }
+        self.dataplane = Dataplane::Absent;
+        self.pending.clear();
+        self.event(None, EventKind::DataplaneLost);
+        for i in 0..self.tunnels.len() {
+            self.tunnels[i].configured = false;
+            if self.tunnels[i].state.leg().is_some() {
+                self.fail(now, i, SessionFailure::DataplaneGone);
+            }
+            if let State::Draining(d) = &mut self.tunnels[i].state
+                && let Some(port) = d.media_port.take()
+            {
+                d.close_media_at = None;
+                self.ports.give(now, port);
+                self.drained(now, i);
+            }
+        }
+    }
+
+    pub(crate) fn dataplane_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Applied(txn) => self.applied(now, txn),
+            Event::Rejected { txn, op, reason } => self.rejected(now, txn, op, reason),
+            Event::Acquire { tunnel, first } => {
+                if let Some(i) = self.index(tunnel) {
+                    self.trigger(now, i, first);
+                }
+            }
+            Event::WrongSource { media_port, from } => {
+                if let Some(i) = self.index_of_port(media_port)
+                    && let State::Negotiating(n) = &mut self.tunnels[i].state
+                {
+                    n.evidence.wrong_source = Some(from);
+                    n.evidence.expected_source = Some(n.media.remote);
+                }
+            }
+            Event::SaExpire { sa, hard, .. } => {
+                for i in 0..self.tunnels.len() {
+                    let State::Up(u) = &mut self.tunnels[i].state else { continue };
+                    let child = u
+                        .children
+                        .iter()
+                        .find(|(_, c)| c.inbound == sa || c.outbound == sa)
+                        .map(|(id, _)| *id);
+                    if let Some(child) = child {
+                        if hard {
+                            self.hang_up(now, i, sipsec_ike::CloseCause::HardLimit);
+                        } else {
+                            u.endpoint.rekey_child(now, child);
+                            self.stirred.insert(i);
+                        }
+                        break;
+                    }
+                }
+            }
+            Event::SnapshotTunnel { tunnel, .. } => {
+                if let Dataplane::Snapshot { tunnels, .. } = &mut self.dataplane {
+                    tunnels.insert(tunnel);
+                }
+            }
+            Event::SnapshotSa { sa, .. } => {
+                if let Dataplane::Snapshot { sa_max, .. } = &mut self.dataplane {
+                    *sa_max = (*sa_max).max(sa.0);
+                }
+            }
+            // It goes with its tunnel.
+            Event::SnapshotMedia(_) => {}
+            Event::SnapshotEnd => self.configure(),
+        }
+    }
+
+    /// Whatever an earlier control plane left is removed (its calls are being hung up), then the profile is applied.
+    fn configure(&mut self) {
+        let Dataplane::Snapshot { tunnels, sa_max } = &self.dataplane else { return };
+        let (stale, sa_max) = (tunnels.clone(), *sa_max);
+        self.raise_sa(sa_max);
+        let mut ops: Vec<Op> = stale.into_iter().map(Op::TunnelRemove).collect();
+        for t in &self.tunnels {
+            ops.push(Op::TunnelAdd(t.config.spec));
+            let tunnel = t.config.id();
+            ops.extend(t.config.routes.iter().map(|&prefix| Op::RouteAdd { prefix, tunnel }));
+        }
+        let mut batches = 0;
+        self.dataplane = Dataplane::Configuring(ops.len().div_ceil(OPS_MAX));
+        while !ops.is_empty() {
+            let rest = ops.split_off(ops.len().min(OPS_MAX));
+            self.transact(std::mem::replace(&mut ops, rest), Pending::Configure);
+            batches += 1;
+        }
+        if batches == 0 {
+            self.dataplane = Dataplane::Ready;
+        }
+    }
+
+    fn applied(&mut self, now: Instant, txn: TxnId) {
+        let Some(pending) = self.pending.remove(&txn) else { return };
+        match pending {
+            Pending::Configure => {
+                if let Dataplane::Configuring(left) = &mut self.dataplane {
+                    *left -= 1;
+                    if *left == 0 {
+                        self.dataplane = Dataplane::Ready;
+                        for t in &mut self.tunnels {
+                            t.configured = true;
+                        }
+                        let tunnels = self.tunnels.len();
+                        self.event(None, EventKind::Configured { tunnels });
+                    }
+                }
+            }
+            Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
+                self.media_opened(now, tunnel)
+            }
+            Pending::Install { tunnel, port, child } if self.is_live(tunnel, port) => {
+                self.child_installed(now, tunnel, child);
+            }
+            Pending::Replace { tunnel, port, child } if self.is_live(tunnel, port) => {
+                if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
+                    endpoint.handle_child_installed(now, child);
+                    self.stirred.insert(tunnel);
+                }
+            }
+            Pending::MediaOpen { .. }
+            | Pending::Install { .. }
+            | Pending::Replace { .. }
+            | Pending::Cleanup => {}
+        }
+    }
+
+    fn rejected(&mut self, now: Instant, txn: TxnId, op: u16, reason: RejectReason) {
+        let Some(pending) = self.pending.remove(&txn) else { return };
+        match pending {
+            Pending::Configure => self.event(None, EventKind::ConfigureRejected { op, reason }),
+            Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
+                self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
+            }
+            Pending::Install { tunnel, port, child } | Pending::Replace { tunnel, port, child }
+                if self.is_live(tunnel, port) =>
+            {
+                if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
+                    endpoint.handle_child_rejected(now, child);
+                    self.stirred.insert(tunnel);
+                }
+                if matches!(self.tunnels[tunnel].state, State::Negotiating(_)) {
+                    self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
+                }
+            }
+            Pending::MediaOpen { .. }
+            | Pending::Install { .. }
+            | Pending::Replace { .. }
+            | Pending::Cleanup => {}
+        }
+    }
+
+    /// The call that a transaction was for is still the tunnel's.
+    fn is_live(&self, tunnel: usize, port: MediaPort) -> bool {
+        self.tunnels[tunnel].state.leg().is_some_and(|l| l.media_port == port)
+    }
+
+    pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
+        let Some(i) = self.index(tunnel) else { return };
+        let idle = self.tunnels[i].config.idle;
+        let State::Up(up) = &mut self.tunnels[i].state else { return };
+        up.endpoint.traffic_seen(now, activity.last_in);
+        if up.looked_at(now, activity, idle) {
+            let after = now.saturating_duration_since(up.last_data());
+            self.event(Some(i), EventKind::Idle { after });
+            self.hang_up(now, i, sipsec_ike::CloseCause::Idle);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Why a session ended against its will, with the cure.
+
+use sipsec_ike::IkeError;
+use sipsec_net::TelNumber;
+use sipsec_net::dp::RejectReason;
+use sipsec_sip::sdp::SdpError;
+use sipsec_sip::{CallFailure, DialError};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionFailure {
+    /// T3 of the seed, found before it costs anything.
+    NoKey {
+        number: TelNumber,
+        closest: Option<TelNumber>,
+    },
+    NoMediaPort,
+    Dial(DialError),
+    Call(CallFailure),
+    Sdp(SdpError),
+    Ike(IkeError),
+    /// The call was answered and the SA did not come up in time.
+    Deadline {
+        waited: Duration,
+        evidence: Evidence,
+    },
+    /// The peer ended the call before the SA was up.
+    PeerHungUp,
+    /// The peer closed IKE while the call was up.
+    PeerClosedIke,
+    DataplaneRejected {
+        reason: RejectReason,
+    },
+    DataplaneGone,
+    /// No way to the peer's media address.
+    NoNextHop,
+    Journal,
+    AddressChanged,
+    HardLimit,
+}
+
+/// What was seen while waiting for IKE.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The media port was open in the dataplane.
+    pub port_open: bool,
+    pub next_hop_known: bool,
+    pub ike_messages_in: u64,
+    /// IKE or ESP came from here instead of the address in SDP.
+    pub wrong_source: Option<SocketAddr>,
+    pub expected_source: Option<SocketAddr>,
+    /// An offer in clear that we refused.
+    pub refused: Option<(String, String)>,
+}
+
+impl SessionFailure {
+    /// Stable name.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoKey { .. } => "no-key",
+            Self::NoMediaPort => "no-media-port",
+            Self::Dial(_) => "dial",
+            Self::Call(CallFailure::Status { .. }) => "sip-status",
+            Self::Call(CallFailure::Timeout) => "sip-timeout",
+            Self::Call(CallFailure::Unauthorised) => "sip-unauthorised",
+            Self::Call(_) => "sip",
+            Self::Sdp(SdpError::MissingBandwidth) => "sdp-missing-bandwidth",
+            Self::Sdp(_) => "sdp",
+            Self::Ike(IkeError::AuthenticationFailed { .. }) => "ike-authentication-failed",
+            Self::Ike(IkeError::FingerprintMismatch { .. } | IkeError::PskFingerprintMismatch { .. }) => {
+                "fingerprint-mismatch"
+            }
+            Self::Ike(IkeError::FingerprintMissing) => "fingerprint-missing",
+            Self::Ike(_) => "ike",
+            Self::Deadline { evidence: Evidence { wrong_source: Some(_), .. }, .. } => "wrong-source",
+            Self::Deadline { .. } => "negotiation-deadline",
+            Self::PeerHungUp => "peer-hung-up",
+            Self::PeerClosedIke => "peer-closed-ike",
+            Self::DataplaneRejected { .. } => "dataplane-rejected",
+            Self::DataplaneGone => "dataplane-gone",
+            Self::NoNextHop => "no-next-hop",
+            Self::Journal => "journal",
+            Self::AddressChanged => "address-changed",
+            Self::HardLimit => "hard-limit",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::NoKey { .. } => "add the number to ike.keyring",
+            Self::NoMediaPort => "widen media.ports",
+            Self::Dial(_) => "see show vpn-sip registration-status",
+            Self::Call(CallFailure::Status { status, .. }) => match status {
+                401 | 403 | 407 => "check the line's credentials and that the carrier allows the call",
+                404 | 484 | 604 => "check remote_number: the carrier does not know it",
+                408 | 480 => "the peer is not registered: check its line",
+                486 | 600 => "the peer's line is busy",
+                488 | 606 => "the peer or the carrier refuses the VPN media: compare both profiles",
+                503 => "the carrier is overloaded; the next try waits",
+                _ => "look up the SIP status with the carrier",
+            },
+            Self::Call(CallFailure::Timeout) => "no answer from the carrier: check the WAN and sip.registrar",
+            Self::Call(_) => "see the peer's log",
+            Self::Sdp(e) => e.cure(),
+            Self::Ike(e) => match e {
+                IkeError::AuthenticationFailed { .. }
+                | IkeError::PskFingerprintMismatch { .. }
+                | IkeError::FingerprintMismatch { .. } => {
+                    "give both ends the same psk for each other's number"
+                }
+                IkeError::IdentityMismatch { .. } => "have the peer present its number as key-id",
+                IkeError::FingerprintMissing => "turn psk_fingerprint on at both ends or off at both",
+                IkeError::NoProposalChosen { .. } => "allow a common proposal at both ends",
+                IkeError::NoResponse { .. } => {
+                    "IKE does not reach the peer or its answer not us: check the carrier's media path"
+                }
+                _ => "see the peer's log",
+            },
+            Self::Deadline { evidence, .. } => {
+                if evidence.wrong_source.is_some() {
+                    "a NAT or relay rewrites the media: its SDP must name the address that sends"
+                } else if evidence.refused.is_some() {
+                    "allow a common IKE proposal at both ends"
+                } else if !evidence.next_hop_known {
+                    "there is no route or neighbour towards the peer's media address"
+                } else {
+                    "check the peer's IKE configuration (key-id, psk) and that the carrier passes the media port"
+                }
+            }
+            Self::PeerHungUp | Self::PeerClosedIke => "see the peer's log",
+            Self::DataplaneRejected { .. } => {
+                "a limit of the dataplane is reached or its state is stale: see its log"
+            }
+            Self::DataplaneGone => "start sipsec-dataplane",
+            Self::NoNextHop => "add a route to the carrier on the WAN interface",
+            Self::Journal => "the state directory cannot be written: check the disk",
+            Self::AddressChanged => "the WAN address changed; the next packet calls again",
+            Self::HardLimit => "raise the tunnel's longest call",
+        }
+    }
+}
+
+impl fmt::Display for SessionFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKey { number, closest: Some(c) } => {
+                write!(f, "no PSK for number {number}; closest entry {c}")
+            }
+            Self::NoKey { number, closest: None } => write!(f, "no PSK for number {number}"),
+            Self::NoMediaPort => f.write_str("no free media port"),
+            Self::Dial(e) => write!(f, "{e}"),
+            Self::Call(c) => match c {
+                CallFailure::Status { status, reason, retry_after_s } => {
+                    write!(f, "call refused: {status} {reason}")?;
+                    match retry_after_s {
+                        Some(s) => write!(f, " (retry after {s} s)"),
+                        None => Ok(()),
+                    }
+                }
+                CallFailure::Timeout => f.write_str("no final answer to the INVITE"),
+                CallFailure::BadAnswer(e) => write!(f, "answer: {e}"),
+                CallFailure::Cancelled => f.write_str("call cancelled"),
+                CallFailure::Unauthorised => {
+                    f.write_str("the carrier does not accept the line's credentials")
+                }
+                CallFailure::NoAddress => f.write_str("the WAN interface has no address"),
+            },
+            Self::Sdp(e) => write!(f, "{e}"),
+            Self::Ike(e) => write!(f, "IKE: {e}"),
+            Self::Deadline { waited, evidence } => {
+                write!(f, "no SA within {} s of the answer: ", waited.as_secs())?;
+                if let (Some(from), Some(want)) = (evidence.wrong_source, evidence.expected_source) {
+                    write!(f, "packets came from {from}, SDP said {want}")
+                } else if let Some((ours, theirs)) = &evidence.refused {
+                    write!(f, "no common IKE proposal; ours: {ours}; theirs: {theirs}")
+                } else if !evidence.next_hop_known {
+                    f.write_str("the next hop towards the peer is not known")
+                } else if evidence.ike_messages_in == 0 {
+                    f.write_str("not one IKE message came from the peer")
+                } else {
+                    write!(
+                        f,
+                        "{} IKE messages came, none completed the negotiation",
+                        evidence.ike_messages_in
+                    )
+                }
+            }
+            Self::PeerHungUp => f.write_str("the peer hung up before the SA was up"),
+            Self::PeerClosedIke => f.write_str("the peer closed IKE"),
+            Self::DataplaneRejected { reason } => write!(f, "the dataplane refused: {reason:?}"),
+            Self::DataplaneGone => f.write_str("the dataplane is gone"),
+            Self::NoNextHop => f.write_str("no way to the peer's media address"),
+            Self::Journal => f.write_str("the call journal cannot be written"),
+            Self::AddressChanged => f.write_str("the WAN address changed during the call"),
+            Self::HardLimit => f.write_str("the call reached its longest duration"),
+        }
+    }
+}

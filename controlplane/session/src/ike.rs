@@ -1,0 +1,186 @@
+//! What an endpoint wants and says.
+
+use crate::core::{Core, Pending};
+use crate::failure::SessionFailure;
+use crate::input::ComputeKey;
+use crate::output::{EventKind, Output};
+use crate::state::{ChildSas, Proofs, State, Up};
+use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
+use sipsec_net::dp::{Direction, Op, SaSpec};
+use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
+
+/// RFC 4303 §3.4.3 asks for at least 32; links of this kind reorder little, cores may reorder more.
+const REPLAY_WINDOW: u32 = 1024;
+
+impl Core {
+    pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, bytes: &[u8]) {
+        let Some(i) = self.index_of_port(port) else { return };
+        if let State::Negotiating(n) = &mut self.tunnels[i].state {
+            n.evidence.ike_messages_in += 1;
+        }
+        if let Some(endpoint) = self.tunnels[i].state.endpoint_mut() {
+            endpoint.handle_datagram(now, bytes);
+            self.stirred.insert(i);
+        }
+    }
+
+    pub(crate) fn pump_endpoint(&mut self, now: Instant, i: usize) {
+        while let Some(port) = self.tunnels[i].state.media_port()
+            && let Some(output) =
+                self.tunnels[i].state.endpoint_mut().and_then(sipsec_ike::Endpoint::poll_output)
+        {
+            match output {
+                sipsec_ike::Output::Transmit(bytes) => {
+                    self.out.push_back(Output::IkeTransmit { media_port: port, bytes });
+                }
+                sipsec_ike::Output::Compute(job, work) => {
+                    let key = ComputeKey { tunnel: self.tunnels[i].config.id(), media_port: port, job };
+                    self.out.push_back(Output::Compute { key, job: work });
+                }
+                sipsec_ike::Output::Event(event) => self.ike_event(now, i, port, event),
+            }
+        }
+    }
+
+    fn ike_event(&mut self, now: Instant, i: usize, port: MediaPort, event: Event) {
+        match event {
+            Event::Authenticated(peer, fingerprint) => {
+                if let State::Negotiating(n) = &mut self.tunnels[i].state {
+                    n.proofs = Some(Proofs { peer, fingerprint });
+                    self.tunnels[i].phase(now, "authenticated");
+                    self.event(Some(i), EventKind::IkeAuthenticated);
+                }
+            }
+            Event::ChildSaUp { child, inbound, outbound } => {
+                let (ops, sas) = self.sa_ops(i, port, &inbound, &outbound);
+                let tunnel = self.tunnels[i].config.id();
+                let mut ops = ops;
+                ops.push(Op::TunnelBind { tunnel, outbound: sas.outbound });
+                ops.push(Op::ReplayTrigger(tunnel));
+                match &mut self.tunnels[i].state {
+                    State::Negotiating(n) => n.installing = Some((child, sas)),
+                    State::Up(u) => {
+                        u.children.insert(child, sas);
+                    }
+                    _ => return,
+                }
+                self.transact(ops, Pending::Install { tunnel: i, port, child });
+            }
+            Event::ChildSaReplaced { old: _, child, inbound, outbound, bind } => {
+                let (mut ops, sas) = self.sa_ops(i, port, &inbound, &outbound);
+                if bind {
+                    ops.push(Op::TunnelBind { tunnel: self.tunnels[i].config.id(), outbound: sas.outbound });
+                }
+                if let State::Up(u) = &mut self.tunnels[i].state {
+                    u.children.insert(child, sas);
+                    self.transact(ops, Pending::Replace { tunnel: i, port, child });
+                    self.event(Some(i), EventKind::Rekeyed);
+                }
+            }
+            Event::ChildSaBind { child } => {
+                let tunnel = self.tunnels[i].config.id();
+                if let State::Up(u) = &self.tunnels[i].state
+                    && let Some(sas) = u.children.get(&child)
+                {
+                    let ops = vec![Op::TunnelBind { tunnel, outbound: sas.outbound }];
+                    self.transact(ops, Pending::Replace { tunnel: i, port, child });
+                }
+            }
+            Event::ChildSaDown { child, cause: _ } => {
+                if let State::Up(u) = &mut self.tunnels[i].state
+                    && let Some(sas) = u.children.remove(&child)
+                {
+                    self.transact(
+                        vec![Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)],
+                        Pending::Cleanup,
+                    );
+                }
+            }
+            Event::Refused { ours, theirs } => {
+                if let State::Negotiating(n) = &mut self.tunnels[i].state {
+                    n.evidence.refused = Some((ours, theirs));
+                }
+            }
+            Event::Failed(error) => self.fail(now, i, SessionFailure::Ike(error)),
+            Event::Closed(cause) => {
+                let up = matches!(self.tunnels[i].state, State::Up(_));
+                if self.tunnels[i].state.leg().is_some() {
+                    self.hang_up(now, i, cause);
+                    if !up {
+                        self.failed(now, i, SessionFailure::PeerClosedIke);
+                    }
+                }
+            }
+            Event::KeyLog(entry) => self.out.push_back(Output::KeyLog(entry)),
+        }
+    }
+
+    fn sa_ops(
+        &mut self,
+        i: usize,
+        port: MediaPort,
+        inbound: &ChildSaKeys,
+        outbound: &ChildSaKeys,
+    ) -> (Vec<Op>, ChildSas) {
+        let tunnel = self.tunnels[i].config.id();
+        let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa() };
+        let ops = vec![
+            Op::SaAdd(spec(sas.inbound, tunnel, port, Direction::In, inbound)),
+            Op::SaAdd(spec(sas.outbound, tunnel, port, Direction::Out, outbound)),
+        ];
+        (ops, sas)
+    }
+
+    /// The first child is in the dataplane: with both proofs, the session is up.
+    pub(crate) fn child_installed(&mut self, now: Instant, i: usize, child: ChildId) {
+        match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
+            State::Negotiating(mut n) => {
+                n.endpoint.handle_child_installed(now, child);
+                let (Some(proofs), Some(first)) = (n.proofs.take(), n.installing.take()) else {
+                    // The endpoint gives both proofs before a child; without them nothing comes up.
+                    self.set_state(i, State::Negotiating(n));
+                    self.hang_up(now, i, CloseCause::NoChild);
+                    return;
+                };
+                let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
+                let initiator = n.leg.caller;
+                let up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max);
+                self.set_state(i, State::Up(Box::new(up)));
+                let t = &mut self.tunnels[i];
+                (t.failures, t.retry_at) = (0, None);
+                t.phase(now, "session-up");
+                self.event(Some(i), EventKind::SaInstalled);
+                self.event(Some(i), EventKind::SessionUp { initiator });
+            }
+            State::Up(mut u) => {
+                u.endpoint.handle_child_installed(now, child);
+                self.set_state(i, State::Up(u));
+            }
+            other => self.set_state(i, other),
+        }
+        self.stirred.insert(i);
+    }
+}
+
+fn spec(
+    sa: SaId,
+    tunnel: TunnelId,
+    media_port: MediaPort,
+    direction: Direction,
+    keys: &ChildSaKeys,
+) -> SaSpec {
+    SaSpec {
+        sa,
+        tunnel,
+        direction,
+        spi: keys.spi,
+        media_port,
+        cipher: keys.cipher,
+        keymat: keys.keymat.clone(),
+        esn: keys.esn,
+        replay_window: REPLAY_WINDOW,
+        selectors: keys.selectors,
+        soft_bytes_max: keys.soft_bytes_max,
+        hard_bytes_max: keys.hard_bytes_max,
+    }
+}

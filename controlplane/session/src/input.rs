@@ -1,0 +1,64 @@
+//! What happens, as far as the core may know it.
+
+use sipsec_ike::compute::{JobId, Outcome};
+use sipsec_net::dp::{Event, TunnelActivity};
+use sipsec_net::{MacAddr, MediaPort, TelNumber, TunnelId};
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Debug)]
+pub enum Input {
+    SipDatagram {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// An IKE message without its marker, from the peer that SDP named (the dataplane checks it).
+    IkeDatagram {
+        media_port: MediaPort,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Dataplane(Event),
+    /// A dataplane is there; the core asks for a snapshot.
+    DataplaneUp,
+    DataplaneDown,
+    Activity {
+        tunnel: TunnelId,
+        activity: TunnelActivity,
+    },
+    Compute {
+        key: ComputeKey,
+        outcome: Outcome,
+    },
+    /// The record under this key is on disk.
+    Persisted {
+        key: u64,
+    },
+    /// It is not: the call must not go on.
+    PersistFailed {
+        key: u64,
+    },
+    /// Records of an earlier life of this process.
+    Recovered(Vec<(u64, Vec<u8>)>),
+    WanAddress(Option<IpAddr>),
+    NextHop {
+        media_port: MediaPort,
+        mac: MacAddr,
+    },
+    Admin(Admin),
+}
+
+/// Which endpoint wants a job's outcome. An outcome that comes after its call has ended finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ComputeKey {
+    pub tunnel: TunnelId,
+    pub media_port: MediaPort,
+    pub job: JobId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Hangs up; all sessions, or that with one number.
+    Clear { remote_number: Option<TelNumber> },
+    /// Hangs everything up, unregisters, then says `ShutdownComplete`.
+    Shutdown,
+}

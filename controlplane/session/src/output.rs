@@ -1,0 +1,176 @@
+//! What the core wants done.
+
+use crate::failure::SessionFailure;
+use crate::input::ComputeKey;
+use sipsec_ike::compute::Job;
+use sipsec_ike::keylog::KeyLogEntry;
+use sipsec_net::dp::{Op, PacketSummary, RejectReason};
+use sipsec_net::{Kbps, MediaPort, TelNumber, TunnelId, TxnId};
+use sipsec_sip::RegistrationState;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+#[derive(Debug)]
+pub enum Output {
+    SipTransmit {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    IkeTransmit {
+        media_port: MediaPort,
+        bytes: Vec<u8>,
+    },
+    Dataplane(Transaction),
+    SnapshotRequest,
+    /// Answered by [`crate::Input::Activity`].
+    QueryActivity(TunnelId),
+    /// Run off the loop; answered by [`crate::Input::Compute`].
+    Compute {
+        key: ComputeKey,
+        job: Job,
+    },
+    /// Durable before anything else of the call happens; answered by [`crate::Input::Persisted`]. `None` forgets it.
+    Persist {
+        key: u64,
+        record: Option<Vec<u8>>,
+    },
+    /// Answered by [`crate::Input::NextHop`], now and whenever it changes while the port is open.
+    ResolveNextHop {
+        media_port: MediaPort,
+        remote: IpAddr,
+    },
+    Event(SessionEvent),
+    /// Keys in clear; only with `lab_key_log`.
+    KeyLog(KeyLogEntry),
+    ShutdownComplete,
+}
+
+#[derive(Debug)]
+pub struct Transaction {
+    pub id: TxnId,
+    pub ops: Vec<Op>,
+}
+
+/// Something worth telling. The names are stable.
+#[derive(Clone, Debug)]
+pub struct SessionEvent {
+    pub tunnel: Option<TunnelId>,
+    pub interface: Option<String>,
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    Trigger(PacketSummary),
+    InviteSent { remote: TelNumber },
+    Incoming { caller: String },
+    IncomingRefused { caller: String, status: u16, why: &'static str },
+    Ringing { status: u16 },
+    Answered { remote: SocketAddr, rate: Kbps },
+    Glare { kept: &'static str },
+    IkeStarted { initiator: bool },
+    IkeAuthenticated,
+    SaInstalled,
+    SessionUp { initiator: bool },
+    Rekeyed,
+    Idle { after: Duration },
+    ByeSent,
+    ByeReceived,
+    Failed { failure: SessionFailure, retry_in: Duration },
+    CallEnded { lasted: Option<Duration> },
+    Registration { line: TelNumber, state: RegistrationState },
+    Configured { tunnels: usize },
+    ConfigureRejected { op: u16, reason: RejectReason },
+    DataplaneLost,
+    Recovered { calls: usize },
+}
+
+impl EventKind {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Trigger(_) => "trigger",
+            Self::InviteSent { .. } => "invite-sent",
+            Self::Incoming { .. } => "incoming",
+            Self::IncomingRefused { .. } => "incoming-refused",
+            Self::Ringing { .. } => "ringing",
+            Self::Answered { .. } => "answered",
+            Self::Glare { .. } => "glare",
+            Self::IkeStarted { .. } => "ike-started",
+            Self::IkeAuthenticated => "ike-authenticated",
+            Self::SaInstalled => "sa-installed",
+            Self::SessionUp { .. } => "session-up",
+            Self::Rekeyed => "rekeyed",
+            Self::Idle { .. } => "idle",
+            Self::ByeSent => "bye-sent",
+            Self::ByeReceived => "bye-received",
+            Self::Failed { .. } => "failed",
+            Self::CallEnded { .. } => "call-ended",
+            Self::Registration { .. } => "registration",
+            Self::Configured { .. } => "configured",
+            Self::ConfigureRejected { .. } => "configure-rejected",
+            Self::DataplaneLost => "dataplane-lost",
+            Self::Recovered { .. } => "recovered",
+        }
+    }
+
+    /// Whether someone should look.
+    #[must_use]
+    pub const fn is_warning(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed { .. }
+                | Self::ConfigureRejected { .. }
+                | Self::DataplaneLost
+                | Self::Recovered { .. }
+                | Self::IncomingRefused { .. }
+                | Self::Registration { state: RegistrationState::Failed { .. }, .. }
+        )
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trigger(p) => {
+                write!(f, "packet {} -> {} protocol {} triggers a call", p.source, p.destination, p.protocol)
+            }
+            Self::InviteSent { remote } => write!(f, "calling {remote}"),
+            Self::Incoming { caller } => write!(f, "call from {caller}"),
+            Self::IncomingRefused { caller, status, why } => {
+                write!(f, "call from {caller} refused with {status}: {why}")
+            }
+            Self::Ringing { status } => write!(f, "{status} from the called side"),
+            Self::Answered { remote, rate } => write!(f, "answered: media {remote}, {rate}"),
+            Self::Glare { kept } => write!(f, "both sides called at once, {kept} is kept"),
+            Self::IkeStarted { initiator: true } => f.write_str("IKE starts"),
+            Self::IkeStarted { initiator: false } => f.write_str("waiting for the peer's IKE"),
+            Self::IkeAuthenticated => f.write_str("peer authenticated, fingerprint holds"),
+            Self::SaInstalled => f.write_str("SAs installed"),
+            Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
+            Self::Rekeyed => f.write_str("SAs replaced"),
+            Self::Idle { after } => write!(f, "no data for {} s", after.as_secs()),
+            Self::ByeSent => f.write_str("hanging up"),
+            Self::ByeReceived => f.write_str("the peer hung up"),
+            Self::Failed { failure, retry_in } => {
+                write!(f, "{failure}; no call for {} s; {}", retry_in.as_secs(), failure.cure())
+            }
+            Self::CallEnded { lasted: Some(d) } => write!(f, "call ended after {:.1} s", d.as_secs_f64()),
+            Self::CallEnded { lasted: None } => f.write_str("call ended unanswered"),
+            Self::Registration { line, state } => match state {
+                RegistrationState::Failed { reason } => write!(f, "{line} is not registered: {reason}"),
+                RegistrationState::Registered => write!(f, "{line} registered"),
+                RegistrationState::Registering => write!(f, "{line} registering"),
+                RegistrationState::NoAddress => write!(f, "{line} waits for an address"),
+                RegistrationState::Unregistered => write!(f, "{line} unregistered"),
+            },
+            Self::Configured { tunnels } => write!(f, "dataplane configured with {tunnels} tunnels"),
+            Self::ConfigureRejected { op, reason } => {
+                write!(f, "the dataplane refused the configuration at operation {op}: {reason:?}")
+            }
+            Self::DataplaneLost => f.write_str("the dataplane is gone: all calls are hung up"),
+            Self::Recovered { calls } => write!(f, "hanging up {calls} call(s) of an earlier run"),
+        }
+    }
+}

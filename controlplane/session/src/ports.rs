@@ -1,0 +1,64 @@
+//! The pool of media ports.
+
+use sipsec_net::{Instant, MediaPort};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// A port rests this long after a call, so that late ESP of the former call meets a closed port and not the next call.
+const QUARANTINE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct MediaPorts {
+    free: VecDeque<MediaPort>,
+    resting: VecDeque<(Instant, MediaPort)>,
+    used: BTreeSet<MediaPort>,
+}
+
+impl MediaPorts {
+    pub fn new(first: u16, last: u16) -> Self {
+        Self {
+            free: (first..=last).map(MediaPort).collect(),
+            resting: VecDeque::new(),
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// A port that no call has, and had not lately.
+    pub fn take(&mut self, now: Instant) -> Option<MediaPort> {
+        while let Some(&(at, port)) = self.resting.front()
+            && at <= now
+        {
+            self.resting.pop_front();
+            self.free.push_back(port);
+        }
+        let port = self.free.pop_front()?;
+        self.used.insert(port);
+        Some(port)
+    }
+
+    pub fn give(&mut self, now: Instant, port: MediaPort) {
+        if self.used.remove(&port) {
+            self.resting.push_back((now + QUARANTINE, port));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_rests_before_it_is_used_again() {
+        let mut ports = MediaPorts::new(50_000, 50_001);
+        let now = Instant::from_nanos(1);
+        let a = ports.take(now).expect("free");
+        let b = ports.take(now).expect("free");
+        assert_ne!(a, b);
+        assert_eq!(ports.take(now), None);
+        ports.give(now, a);
+        ports.give(now, a);
+        assert_eq!(ports.take(now), None);
+        assert_eq!(ports.take(now + QUARANTINE), Some(a));
+        assert_eq!(ports.take(now + QUARANTINE), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Where a session stands. Each state is a type of its own with the fields that exist only there; moving on consumes it.
+
+mod dialing;
+mod draining;
+mod negotiating;
+mod up;
+
+pub use dialing::{Dialing, Stage};
+pub use draining::Draining;
+pub use negotiating::{Media, Negotiating};
+pub use up::{ChildSas, Proofs, Up};
+
+use sipsec_net::{Instant, MediaPort};
+use sipsec_sip::{Call, CallId};
+
+#[derive(Debug)]
+pub enum State {
+    Ready,
+    Dialing(Box<Dialing>),
+    Negotiating(Box<Negotiating>),
+    Up(Box<Up>),
+    Draining(Draining),
+}
+
+/// The SIP half of a live session.
+#[derive(Debug)]
+pub struct Leg {
+    pub call: Call,
+    /// Whether we placed the call.
+    pub caller: bool,
+    pub media_port: MediaPort,
+    /// From here on it costs money.
+    pub answered_at: Option<Instant>,
+}
+
+impl State {
+    /// The seed's word.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Ready => "READY_TO_CONNECT",
+            Self::Dialing(_) => "DIALING",
+            Self::Negotiating(_) => "NEGOTIATING_IKE",
+            Self::Up(_) => "SESSION_UP",
+            Self::Draining(_) => "DRAINING",
+        }
+    }
+
+    #[must_use]
+    pub fn leg(&self) -> Option<&Leg> {
+        match self {
+            Self::Dialing(d) => Some(&d.leg),
+            Self::Negotiating(n) => Some(&n.leg),
+            Self::Up(u) => Some(&u.leg),
+            Self::Ready | Self::Draining(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn call_id(&self) -> Option<CallId> {
+        match self {
+            Self::Draining(d) => d.call,
+            other => other.leg().map(|l| l.call.id()),
+        }
+    }
+
+    #[must_use]
+    pub fn media_port(&self) -> Option<MediaPort> {
+        match self {
+            Self::Draining(d) => d.media_port,
+            other => other.leg().map(|l| l.media_port),
+        }
+    }
+
+    #[must_use]
+    pub fn media(&self) -> Option<&Media> {
+        match self {
+            Self::Dialing(d) => match &d.stage {
+                Stage::Opening { media, .. } => Some(media),
+                Stage::Inviting { .. } => None,
+            },
+            Self::Negotiating(n) => Some(&n.media),
+            Self::Up(u) => Some(&u.media),
+            Self::Ready | Self::Draining(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn media_mut(&mut self) -> Option<&mut Media> {
+        match self {
+            Self::Dialing(d) => match &mut d.stage {
+                Stage::Opening { media, .. } => Some(media),
+                Stage::Inviting { .. } => None,
+            },
+            Self::Negotiating(n) => Some(&mut n.media),
+            Self::Up(u) => Some(&mut u.media),
+            Self::Ready | Self::Draining(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&sipsec_ike::Endpoint> {
+        match self {
+            Self::Negotiating(n) => Some(&n.endpoint),
+            Self::Up(u) => Some(&u.endpoint),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn endpoint_mut(&mut self) -> Option<&mut sipsec_ike::Endpoint> {
+        match self {
+            Self::Negotiating(n) => Some(&mut n.endpoint),
+            Self::Up(u) => Some(&mut u.endpoint),
+            _ => None,
+        }
+    }
+
+    /// When it wants to be looked at.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let own = match self {
+            Self::Negotiating(n) => Some(n.deadline),
+            Self::Up(u) => Some(u.due()),
+            Self::Draining(d) => d.close_media_at,
+            Self::Ready | Self::Dialing(_) => None,
+        };
+        [own, self.endpoint().and_then(sipsec_ike::Endpoint::poll_timeout)].into_iter().flatten().min()
+    }
+}

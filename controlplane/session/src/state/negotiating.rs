@@ -1,0 +1,63 @@
+//! The call is answered and costs money; IKE runs against a deadline.
+
+use super::{Leg, Proofs};
+use crate::failure::Evidence;
+use sipsec_ike::{ChildId, Endpoint};
+use sipsec_net::{Instant, Kbps, MacAddr};
+use sipsec_sip::sdp::{Negotiated, Role, SessionDescription};
+use sipsec_sip::{ReliableAnswer, sdp::SdpError, sdp::negotiate_offered};
+use std::net::SocketAddr;
+
+#[derive(Debug)]
+pub struct Negotiating {
+    pub leg: Leg,
+    pub media: Media,
+    pub endpoint: Endpoint,
+    pub deadline: Instant,
+    pub proofs: Option<Proofs>,
+    /// The first child, on its way into the dataplane.
+    pub installing: Option<(ChildId, super::ChildSas)>,
+    pub evidence: Evidence,
+}
+
+/// What SDP agreed on, and how far the dataplane is with it.
+#[derive(Clone, Debug)]
+pub struct Media {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub rate: Kbps,
+    pub role: Role,
+    pub expected: Vec<sipsec_net::Fingerprint>,
+    pub next_hop: Option<MacAddr>,
+    /// A MediaOpen is under way or done.
+    pub asked: bool,
+    pub open: bool,
+}
+
+impl Media {
+    #[must_use]
+    pub fn new(local: SocketAddr, n: &Negotiated) -> Self {
+        // RFC 6193 §8.2 names psk-fingerprint; a Cisco peer may put the key's hash into a=fingerprint instead.
+        let expected =
+            if n.psk_fingerprints.is_empty() { n.fingerprints.clone() } else { n.psk_fingerprints.clone() };
+        Self {
+            local,
+            remote: n.remote,
+            rate: n.rate,
+            role: n.role,
+            expected,
+            next_hop: None,
+            asked: false,
+            open: false,
+        }
+    }
+
+    /// From the answer to our offer, which must be a reliable one: RFC 6193 §3 (2), RFC 3261 §13.2.1.
+    pub fn of_answer(
+        local: SocketAddr,
+        offer: &SessionDescription,
+        answer: &ReliableAnswer,
+    ) -> Result<Self, SdpError> {
+        Ok(Self::new(local, &negotiate_offered(&offer.ike, &answer.description().ike)?))
+    }
+}

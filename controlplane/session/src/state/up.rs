@@ -1,0 +1,93 @@
+//! The session is up: both proofs hold and the SAs are in the dataplane.
+
+use super::{Leg, Media};
+use sipsec_ike::{ChildId, Endpoint, FingerprintMatched, PeerAuthenticated};
+use sipsec_net::dp::TunnelActivity;
+use sipsec_net::{Instant, SaId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// IKE authentication and the SDP fingerprint: made by `sipsec-ike` alone, and both are needed for [`Up`].
+#[derive(Debug)]
+pub struct Proofs {
+    pub peer: PeerAuthenticated,
+    pub fingerprint: FingerprintMatched,
+}
+
+/// How often the dataplane is asked for signs of life, for dead peer detection.
+const ACTIVITY_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug)]
+pub struct ChildSas {
+    pub inbound: SaId,
+    pub outbound: SaId,
+}
+
+#[derive(Debug)]
+pub struct Up {
+    pub leg: Leg,
+    pub media: Media,
+    pub endpoint: Endpoint,
+    pub proofs: Proofs,
+    pub children: BTreeMap<ChildId, ChildSas>,
+    pub since: Instant,
+    pub activity: TunnelActivity,
+    check_at: Instant,
+    ends_at: Option<Instant>,
+}
+
+impl Up {
+    #[expect(clippy::too_many_arguments, reason = "everything that makes a session, each exactly once")]
+    pub fn new(
+        now: Instant,
+        leg: Leg,
+        media: Media,
+        endpoint: Endpoint,
+        proofs: Proofs,
+        child: (ChildId, ChildSas),
+        idle: Duration,
+        call_max: Option<Duration>,
+    ) -> Self {
+        let ends_at = call_max.map(|max| leg.answered_at.unwrap_or(now) + max);
+        Self {
+            leg,
+            media,
+            endpoint,
+            proofs,
+            children: BTreeMap::from([child]),
+            since: now,
+            activity: TunnelActivity::default(),
+            check_at: now + idle.min(ACTIVITY_EVERY),
+            ends_at,
+        }
+    }
+
+    #[must_use]
+    pub fn due(&self) -> Instant {
+        self.ends_at.map_or(self.check_at, |at| at.min(self.check_at))
+    }
+
+    #[must_use]
+    pub fn over_limit(&self, now: Instant) -> bool {
+        self.ends_at.is_some_and(|at| at <= now)
+    }
+
+    /// The last data, or the beginning. DPD and IKE do not count (RFC 7296 §2.4 is about liveness, not use).
+    #[must_use]
+    pub fn last_data(&self) -> Instant {
+        self.activity.last_data.max(self.since)
+    }
+
+    /// What the dataplane said; `true` once it has been idle too long.
+    pub fn looked_at(&mut self, now: Instant, activity: TunnelActivity, idle: Duration) -> bool {
+        self.activity = activity;
+        let idle_at = self.last_data() + idle;
+        self.check_at = idle_at.min(now + ACTIVITY_EVERY);
+        idle_at <= now
+    }
+
+    /// The question is out; the next one comes if no answer does.
+    pub fn asked(&mut self, now: Instant) {
+        self.check_at = now + ACTIVITY_EVERY;
+    }
+}

@@ -1,0 +1,175 @@
+//! What the show commands show.
+
+use crate::core::Core;
+use crate::failure::SessionFailure;
+use crate::state::State;
+use sipsec_ike::{FingerprintBasis, Identity, SaView};
+use sipsec_net::dp::TunnelActivity;
+use sipsec_net::{Instant, Kbps, TelNumber, TunnelId};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    pub tunnel: TunnelId,
+    pub interface: String,
+    pub status: &'static str,
+    /// Whether we placed the call; `None` without one.
+    pub caller: Option<bool>,
+    /// Since the session is up, or since the call was answered.
+    pub uptime: Option<Duration>,
+    pub remote_number: TelNumber,
+    pub local_number: TelNumber,
+    pub remote: Option<SocketAddr>,
+    pub local_ip: Option<IpAddr>,
+    pub local_port: u16,
+    pub sip_call: Option<u64>,
+    pub bandwidth_configured: Kbps,
+    pub bandwidth_negotiated: Option<Kbps>,
+    pub last_failure: Option<FailureView>,
+    pub retry_in: Option<Duration>,
+    pub waits_for: Option<&'static str>,
+    pub phases: Vec<(&'static str, Duration)>,
+    pub idle_max: Duration,
+    pub activity: Option<TunnelActivity>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FailureView {
+    pub failure: SessionFailure,
+    pub ago: Duration,
+    pub count: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct CryptoView {
+    pub tunnel: TunnelId,
+    pub interface: String,
+    pub status: &'static str,
+    pub uptime: Option<Duration>,
+    pub peer: Option<SocketAddr>,
+    /// IKE's own address inside the PAT.
+    pub inside_local: SocketAddr,
+    pub remote_number: TelNumber,
+    /// Whom the peer proved to be, and what its key was compared with.
+    pub phase1_id: Option<Identity>,
+    pub fingerprint: Option<FingerprintBasis>,
+    pub sa: Option<SaView>,
+    pub activity: Option<TunnelActivity>,
+}
+
+/// One binding of the PAT, in the columns of `show ip nat translations`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    pub inside_local: SocketAddr,
+    pub inside_global: SocketAddr,
+    pub outside: SocketAddr,
+}
+
+impl Core {
+    #[must_use]
+    pub fn sessions(&self, now: Instant) -> Vec<SessionView> {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        (0..self.tunnels.len())
+            .map(|i| {
+                let t = &self.tunnels[i];
+                let leg = t.state.leg();
+                let media = t.state.media();
+                let up = match &t.state {
+                    State::Up(u) => Some(u),
+                    _ => None,
+                };
+                let begun = t.phases.first().map(|(_, at)| *at);
+                SessionView {
+                    tunnel: t.config.id(),
+                    interface: t.config.name.clone(),
+                    status: t.state.word(),
+                    caller: leg.map(|l| l.caller),
+                    uptime: up.map(|u| u.since).or_else(|| leg.and_then(|l| l.answered_at)).map(since),
+                    remote_number: t.config.remote_number,
+                    local_number: t.config.local_number,
+                    remote: media.map(|m| m.remote),
+                    local_ip: self.wan,
+                    local_port: leg.map_or(0, |l| l.media_port.0),
+                    sip_call: t.state.call_id().map(|c| c.0),
+                    bandwidth_configured: t.config.bandwidth,
+                    bandwidth_negotiated: media.map(|m| m.rate),
+                    last_failure: t.last_failure.as_ref().map(|(at, failure)| FailureView {
+                        failure: failure.clone(),
+                        ago: since(*at),
+                        count: t.failures,
+                    }),
+                    retry_in: t.retry_at.map(|at| at.saturating_duration_since(now)),
+                    waits_for: if t.ready() { self.may_dial(i).err() } else { None },
+                    phases: t
+                        .phases
+                        .iter()
+                        .map(|(name, at)| {
+                            (*name, begun.map_or(Duration::ZERO, |b| at.saturating_duration_since(b)))
+                        })
+                        .collect(),
+                    idle_max: t.config.idle,
+                    activity: up.map(|u| u.activity),
+                }
+            })
+            .collect()
+    }
+
+    pub fn registrations(&self) -> impl Iterator<Item = sipsec_sip::RegistrationView> + '_ {
+        self.ua.registrations()
+    }
+
+    #[must_use]
+    pub fn crypto_sessions(&self, now: Instant) -> Vec<CryptoView> {
+        let inside_local = SocketAddr::new(self.config.media.tunnel_source, 4500);
+        self.tunnels
+            .iter()
+            .map(|t| CryptoView {
+                tunnel: t.config.id(),
+                interface: t.config.name.clone(),
+                status: match &t.state {
+                    State::Up(_) => "UP-ACTIVE",
+                    State::Negotiating(_) => "DOWN-NEGOTIATING",
+                    _ => "DOWN",
+                },
+                uptime: match &t.state {
+                    State::Up(u) => Some(now.saturating_duration_since(u.since)),
+                    _ => None,
+                },
+                peer: t.state.media().map(|m| m.remote),
+                inside_local,
+                remote_number: t.config.remote_number,
+                phase1_id: match &t.state {
+                    State::Up(u) => Some(u.proofs.peer.id().clone()),
+                    _ => None,
+                },
+                fingerprint: match &t.state {
+                    State::Up(u) => Some(u.proofs.fingerprint.basis()),
+                    _ => None,
+                },
+                sa: t.state.endpoint().map(sipsec_ike::Endpoint::view),
+                activity: match &t.state {
+                    State::Up(u) => Some(u.activity),
+                    _ => None,
+                },
+            })
+            .collect()
+    }
+
+    #[must_use]
+    pub fn nat_translations(&self) -> Vec<Translation> {
+        let inside_local = SocketAddr::new(self.config.media.tunnel_source, 4500);
+        self.tunnels
+            .iter()
+            .filter_map(|t| t.state.media())
+            .filter(|m| m.asked)
+            .map(|m| Translation { inside_local, inside_global: m.local, outside: m.remote })
+            .collect()
+    }
+
+    /// What SIP did not act upon.
+    #[must_use]
+    pub fn sip_stats(&self) -> &sipsec_sip::Stats {
+        self.ua.stats()
+    }
+}

@@ -49,6 +49,7 @@ pub type Record = (u64, Vec<u8>);
 pub struct Journal {
     writes: blocking::SyncSender<Write>,
     written: mpsc::UnboundedReceiver<Written>,
+    outstanding: usize,
     pub counters: JournalCounters,
 }
 
@@ -76,12 +77,20 @@ impl Journal {
             .name("journal".into())
             .spawn(move || serve(&database, &requests, &acks))
             .map_err(JournalError::Thread)?;
-        Ok((Self { writes, written, counters: JournalCounters::default() }, records))
+        Ok((Self { writes, written, outstanding: 0, counters: JournalCounters::default() }, records))
     }
 
     pub fn write(&mut self, write: Write) {
-        if self.writes.try_send(write).is_err() {
-            self.counters.overflowed += 1;
+        match self.writes.try_send(write) {
+            Ok(()) => self.outstanding += 1,
+            Err(_) => self.counters.overflowed += 1,
+        }
+    }
+
+    /// Waits until the disk has everything.
+    pub async fn flush(&mut self) {
+        while self.outstanding > 0 {
+            self.next().await;
         }
     }
 
@@ -89,6 +98,7 @@ impl Journal {
     pub async fn next(&mut self) -> Written {
         match self.written.recv().await {
             Some(written) => {
+                self.outstanding -= 1;
                 match &written.result {
                     Ok(()) => self.counters.written += 1,
                     Err(_) => self.counters.failed += 1,
@@ -177,9 +187,9 @@ mod tests {
         for key in 0..90 {
             journal.write(Write { key, record: None });
         }
-        for _ in 0..190 {
-            assert_eq!(journal.next().await.result, Ok(()));
-        }
+        assert_eq!(journal.next().await.result, Ok(()));
+        journal.flush().await;
+        assert_eq!((journal.counters.written, journal.counters.failed), (190, 0));
         assert!(matches!(Journal::open(&path), Err(JournalError::InUse { .. })));
         drop(journal);
         // The thread closes the file when it sees that the journal has gone.

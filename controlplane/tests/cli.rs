@@ -32,7 +32,8 @@ fn check_says_by_its_exit_code_whether_a_gateway_would_start() {
 #[test]
 fn without_a_control_plane_the_cure_is_told() {
     let socket = std::env::temp_dir().join(format!("sipsec-none-{}.sock", std::process::id()));
-    let shown = sipsec(&["--socket", socket.to_str().expect("utf-8"), "show", "vpn-sip", "session", "detail"]);
+    let shown =
+        sipsec(&["--socket", socket.to_str().expect("utf-8"), "show", "vpn-sip", "session", "detail"]);
     assert_eq!(shown.status.code(), Some(2));
     let error = text(&shown.stderr);
     assert!(error.contains("is not running") && error.contains("--profile FILE"), "{error}");

@@ -73,6 +73,8 @@ pub struct Failure {
     /// Stable name.
     pub code: String,
     pub reason: String,
+    /// What to do.
+    pub cure: String,
     pub ago_s: u64,
     /// In a row.
     pub count: u32,

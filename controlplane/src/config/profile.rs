@@ -96,6 +96,8 @@ pub struct Ike {
     pub negotiation_deadline: Duration,
     /// RFC 6193 §8.2: put a hash of the key into SDP and insist on the peer's.
     pub psk_fingerprint: bool,
+    /// Directory for every key in clear, in the table formats of tshark. For captures in a lab, never elsewhere.
+    pub lab_key_log: Option<PathBuf>,
 }
 
 /// Whose key.
@@ -128,6 +130,8 @@ pub struct Tunnel {
     pub remote_number: TelNumber,
     pub bandwidth: Kbps,
     pub idle: Duration,
+    /// A call ends after this long whatever it carries.
+    pub call_max: Option<Duration>,
     pub routes: Vec<IpPrefix>,
     /// Of the kernel routes: a backup's is higher than the primary's (IOS: administrative distance 254).
     pub metric: Option<u32>,

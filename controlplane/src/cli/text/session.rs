@@ -51,9 +51,10 @@ fn more(out: &mut String, s: &Session) -> std::fmt::Result {
     if let Some(waits) = &s.waits_for {
         writeln!(out, "   Waits for     : {waits}")?;
     }
-    if let Some(Failure { code, reason, ago_s, count }) = &s.last_failure {
+    if let Some(Failure { code, reason, cure, ago_s, count }) = &s.last_failure {
         let times = if *count > 1 { format!(", {count} in a row") } else { String::new() };
         writeln!(out, "   Last failure  : {reason} ({code}, {} ago{times})", clock(*ago_s))?;
+        writeln!(out, "   What to do    : {cure}")?;
     }
     if let Some(retry) = s.retry_in_s {
         writeln!(out, "   Next call     : not before {} s", retry)?;
@@ -144,6 +145,7 @@ mod tests {
             interface: "Tunnel4".into(),
             last_failure: Some(Failure {
                 code: "ike-authentication".into(),
+                cure: "add the number to ike.keyring".into(),
                 reason: "no PSK for number 0612349999; closest entry 0645676666".into(),
                 ago_s: 61,
                 count: 3,

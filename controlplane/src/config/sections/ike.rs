@@ -6,6 +6,7 @@ use crate::config::profile::{Ike, KeyEntry, KeyOwner};
 use crate::config::reader::Item;
 use crate::config::yaml::Node;
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 const DPD_DEFAULT_S: u64 = 10;
 const DEADLINE_DEFAULT_S: u64 = 15;
@@ -20,6 +21,10 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
     let negotiation_deadline = seconds(&table, "negotiation_deadline_s", DEADLINE_DEFAULT_S, 1..=300);
     // Off unless asked for: a hash of a weak key in clear-text SIP lets anyone on the path guess at leisure.
     let psk_fingerprint = flag(&table, "psk_fingerprint", false);
+    let lab_key_log = match table.optional("lab_key_log") {
+        Some(i) => key_log(&i).map(Some),
+        None => Some(None),
+    };
     table.finish();
     Some(Ike {
         keyring: keyring?,
@@ -27,7 +32,20 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
         dpd: dpd?,
         negotiation_deadline: negotiation_deadline?,
         psk_fingerprint: psk_fingerprint?,
+        lab_key_log: lab_key_log?,
     })
+}
+
+fn key_log(item: &Item<'_>) -> Option<PathBuf> {
+    let directory = PathBuf::from(item.text()?);
+    let message = format!("every key of every session is written to {} in clear", directory.display());
+    let problem = Problem::warning("ike::key-log", &item.path, message).at_key();
+    item.report(
+        problem
+            .label("for captures in a lab")
+            .cure("remove it from any gateway that carries somebody's traffic"),
+    );
+    Some(directory)
 }
 
 fn keyring(item: &Item<'_>) -> Option<Vec<KeyEntry>> {

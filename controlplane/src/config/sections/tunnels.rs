@@ -61,6 +61,10 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<Tunnel> {
     let remote = remote_item.as_ref().and_then(number);
     let bandwidth = table.required("bandwidth_kbps", "1000").and_then(|i| i.int(1..=BANDWIDTH_MAX)).map(Kbps);
     let idle = super::seconds(&table, "idle_s", IDLE_DEFAULT_S, 1..=86_400);
+    let call_max = match table.optional("call_max_s") {
+        Some(i) => i.int(60..=2_592_000_u32).map(|s| Some(Duration::from_secs(s.into()))),
+        None => Some(None),
+    };
     let routes = match table.optional("routes") {
         Some(i) => routes(&i, seen),
         None => Some(Vec::new()),
@@ -96,6 +100,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<Tunnel> {
         remote_number,
         bandwidth: bandwidth?,
         idle: idle?,
+        call_max: call_max?,
         routes: routes?,
         metric: metric?,
         mtu: mtu?,

@@ -10,10 +10,16 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use sipsec_net::{MacAddr, MediaPort};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A call whose next hop is not found by then has failed long ago.
+const SEARCH_MAX: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 struct Target {
     remote: IpAddr,
+    since: Instant,
     told: Option<MacAddr>,
 }
 
@@ -32,7 +38,7 @@ impl Neighbours {
     }
 
     pub fn watch(&mut self, media_port: MediaPort, remote: IpAddr) {
-        self.targets.insert(media_port, Target { remote, told: None });
+        self.targets.insert(media_port, Target { remote, since: Instant::now(), told: None });
     }
 
     pub fn forget(&mut self, media_port: MediaPort) {
@@ -60,6 +66,7 @@ impl Neighbours {
         let mut provoked: HashSet<IpAddr> = HashSet::new();
         let verify = std::mem::take(&mut self.verify);
         let mut out = Vec::new();
+        self.targets.retain(|_, t| t.told.is_some() || t.since.elapsed() < SEARCH_MAX);
         for (media_port, target) in &mut self.targets {
             let mac = match known.get(&target.remote) {
                 Some(mac) => *mac,

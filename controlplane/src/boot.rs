@@ -1,0 +1,128 @@
+//! From a profile to a running gateway.
+
+use crate::api::{self, ApiError};
+use crate::clock;
+use crate::compute::Compute;
+use crate::config::{self, LoadError};
+use crate::dataplane::Link;
+use crate::entropy::KernelEntropy;
+use crate::journal::{Journal, JournalError};
+use crate::logging::{Format, LogControl};
+use crate::net::netlink::{Netlink, Route, Watch};
+use crate::net::udp::SipSocket;
+use crate::runtime::{Running, Runtime};
+use crate::setup::{self, SetupError};
+use crate::signals::Signals;
+use crate::supervise::{self, Supervisor};
+use sipsec_abi::profile::Inside;
+use sipsec_session::{Core, Input};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokio::sync::{broadcast, mpsc};
+
+/// Questions of the API that may wait for the loop.
+const REQUESTS: usize = 64;
+
+/// Why the gateway does not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error("{0}")]
+    Profile(#[from] LoadError),
+    #[error("the log filter: {0}")]
+    Log(String),
+    #[error("{0}")]
+    Setup(#[from] SetupError),
+    #[error("{0}")]
+    Journal(#[from] JournalError),
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    #[error("cannot talk to the kernel's routing: {0}")]
+    Netlink(std::io::Error),
+    #[error("{what}: {error}")]
+    System { what: &'static str, error: std::io::Error },
+}
+
+/// Runs the gateway until it is told to stop.
+///
+/// # Errors
+/// If it cannot start. What only comes later (an address, a dataplane, a registrar) is waited for.
+pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootError> {
+    let loaded = config::load(path)?;
+    let log = LogControl::start(log.unwrap_or(&loaded.profile.log), format).map_err(BootError::Log)?;
+    supervise::forbid_core_dumps();
+    for finding in &loaded.findings.list {
+        let at = format!("{}:{}", finding.line, finding.column);
+        tracing::warn!(at, path = finding.path, cure = finding.cure, "{}", finding.message);
+    }
+    let system = |what| move |error| BootError::System { what, error };
+    // One thread for the loop, its sockets and the API; blocking threads compute and write.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(system("cannot start the runtime"))?;
+    runtime.block_on(async {
+        let gateway = start(loaded.profile, log).await?;
+        // On a worker of its own: the main thread is none of the runtime's.
+        tokio::spawn(gateway.run()).await.map_err(|e| BootError::System {
+            what: "the event loop has failed",
+            error: std::io::Error::other(e),
+        })
+    })
+}
+
+/// Everything but the loop.
+///
+/// # Errors
+/// As [`run`].
+pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime, BootError> {
+    let signals =
+        Signals::new().map_err(|error| BootError::System { what: "cannot handle signals", error })?;
+    let listener = api::listen(&profile.control_socket()).await?;
+    let (journal, records) = Journal::open(&profile.journal())?;
+    let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
+    // Calls of an earlier run come first: they cost money.
+    core.handle_input(clock::now(), Input::Recovered(records));
+    let netlink = Netlink::start(watch(&profile)).map_err(BootError::Netlink)?;
+    let (request_sender, requests) = mpsc::channel(REQUESTS);
+    let (events, _) = broadcast::channel(api::EVENTS_MAX);
+    tokio::spawn({
+        let (gateway, events, log) = (profile.gateway.clone(), events.clone(), log.clone());
+        async move { api::serve(listener, &gateway, request_sender, events, log).await }
+    });
+    tracing::info!(gateway = profile.gateway, version = env!("CARGO_PKG_VERSION"), "started");
+    Ok(Runtime {
+        sip: SipSocket::new(&profile.sip.interface, profile.sip.port),
+        link: Link::new(&profile.dataplane_socket()),
+        core,
+        netlink,
+        journal,
+        compute: Compute::new(),
+        requests,
+        events,
+        log,
+        signals,
+        supervisor: Supervisor::from_env(),
+        wan: Err(format!("{} has not been looked at yet", profile.sip.interface)),
+        routes: BTreeMap::new(),
+        started: clock::now(),
+        state: Running::Yes,
+        profile,
+    })
+}
+
+fn watch(profile: &config::Profile) -> Watch {
+    let svti = match &profile.dataplane.inside {
+        Inside::Host { device, .. } => {
+            let route = |t: &config::profile::Tunnel| {
+                let metric = t.metric;
+                t.routes.iter().map(move |prefix| Route { prefix: *prefix, metric }).collect::<Vec<_>>()
+            };
+            Some((device.clone(), profile.tunnels.iter().flat_map(route).collect()))
+        }
+        // The dataplane steers by prefix; the kernel has no part in it.
+        Inside::Router { .. } => None,
+    };
+    Watch { wan: profile.sip.interface.clone(), v6: profile.sip.registrar.is_ipv6(), svti }
+}

@@ -1,0 +1,234 @@
+//! The event loop: everything that happens becomes an input of the session core, everything it wants is done, and there is
+//! nothing else. The whole flow is [`Runtime::turn`].
+
+use crate::api::Request;
+use crate::api::model::EventLine;
+use crate::clock;
+use crate::compute::Compute;
+use crate::config::Profile;
+use crate::dataplane::{Disconnected, Happening, Link, Taken};
+use crate::events;
+use crate::journal::{Journal, Write, Written};
+use crate::keylog;
+use crate::logging::LogControl;
+use crate::net::netlink::{Change, Netlink};
+use crate::net::udp::{SipEvent, SipSocket};
+use crate::signals::Signals;
+use crate::supervise::Supervisor;
+use sipsec_net::Instant;
+use sipsec_net::dp::Op;
+use sipsec_session::{Admin, Core, Input, Output, Transaction};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::sleep_until;
+
+/// Messages taken from the dataplane before the others have their turn.
+const TAKE_MAX: usize = 256;
+/// How often this process shows that it is alive.
+const BEAT: Duration = Duration::from_millis(500);
+/// Longer than a BYE without an answer is repeated (RFC 3261 §17.1.2.2, Timer F: 32 s).
+const SHUTDOWN_MAX: Duration = Duration::from_secs(36);
+/// How long the disk may take for what the last calls left.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Everything the loop owns.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(crate) profile: Profile,
+    pub(crate) core: Core,
+    pub(crate) sip: SipSocket,
+    pub(crate) link: Link,
+    pub(crate) netlink: Netlink,
+    pub(crate) journal: Journal,
+    pub(crate) compute: Compute<Input>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) events: broadcast::Sender<Arc<EventLine>>,
+    pub(crate) log: LogControl,
+    pub(crate) signals: Signals,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) wan: Result<IpAddr, String>,
+    pub(crate) routes: BTreeMap<String, String>,
+    pub(crate) started: Instant,
+    pub(crate) state: Running,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Running {
+    Yes,
+    /// Every call is being hung up, until then at most.
+    Stopping(Instant),
+    /// The core has nothing left to say.
+    Done,
+}
+
+impl Runtime {
+    /// Runs until the gateway is shut down.
+    pub async fn run(mut self) {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        self.supervisor.ready();
+        while self.state != Running::Done {
+            self.turn(&mut beat).await;
+        }
+        if tokio::time::timeout(FLUSH_MAX, self.journal.flush()).await.is_err() {
+            tracing::warn!(
+                "the journal was not written in time; the next start hangs up calls that have ended"
+            );
+        }
+        self.netlink.remove_routes().await;
+        tracing::info!("ended");
+    }
+
+    /// One turn: do what the core wants, wait for one thing to happen, tell the core.
+    async fn turn(&mut self, beat: &mut tokio::time::Interval) {
+        self.drain();
+        let deadline = self.core.poll_timeout();
+        let timeout = async {
+            match deadline {
+                Some(at) => sleep_until(clock::wake_at(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            signal = self.signals.next() => self.stop(signal),
+            happening = self.link.next() => self.dataplane(happening),
+            event = self.sip.next() => match event {
+                SipEvent::Datagram { from, bytes } => self.tell(Input::SipDatagram { from, bytes }),
+                SipEvent::Opened(local) => self.tell(Input::WanAddress(Some(local.ip()))),
+            },
+            input = self.compute.next() => self.tell(input),
+            written = self.journal.next() => self.written(written),
+            change = self.netlink.next() => self.kernel(change),
+            Some(request) = self.requests.recv() => self.answer(request),
+            () = timeout => self.core.handle_timeout(clock::now()),
+            _ = beat.tick() => self.beat(),
+        }
+    }
+
+    fn stop(&mut self, signal: &'static str) {
+        match self.state {
+            Running::Yes => {
+                tracing::info!(signal, "hanging up every call; a second signal ends at once");
+                self.supervisor.stopping();
+                self.state = Running::Stopping(clock::now() + SHUTDOWN_MAX);
+                self.tell(Input::Admin(Admin::Shutdown));
+            }
+            Running::Stopping(_) | Running::Done => {
+                tracing::warn!(signal, "ended with calls left; the next start hangs them up");
+                self.state = Running::Done;
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let now = clock::now();
+        self.link.beat(now);
+        self.supervisor.alive();
+        if matches!(self.state, Running::Stopping(until) if now >= until) {
+            self.stop("timeout");
+        }
+    }
+
+    fn dataplane(&mut self, happening: Happening) {
+        match happening {
+            Happening::Up => self.tell(Input::DataplaneUp),
+            Happening::Down => self.tell(Input::DataplaneDown),
+            Happening::Ready => {
+                for _ in 0..TAKE_MAX {
+                    match self.link.take() {
+                        Ok(Some(Taken::Event(event))) => self.tell(Input::Dataplane(event)),
+                        Ok(Some(Taken::Ike { media_port, from, bytes })) => {
+                            self.tell(Input::IkeDatagram { media_port, from, bytes });
+                        }
+                        Ok(None) => break,
+                        Err(Disconnected) => {
+                            self.tell(Input::DataplaneDown);
+                            break;
+                        }
+                    }
+                    // What this one caused goes out before the next is looked at.
+                    self.drain();
+                }
+            }
+        }
+    }
+
+    fn transaction(&mut self, transaction: Transaction) {
+        for op in &transaction.ops {
+            if let Op::MediaClose(media_port) = op {
+                self.netlink.forget(*media_port);
+            }
+        }
+        self.link.send(transaction.id, transaction.ops);
+    }
+
+    fn written(&mut self, written: Written) {
+        match (written.record, written.result) {
+            (true, Ok(())) => self.tell(Input::Persisted { key: written.key }),
+            (true, Err(error)) => {
+                tracing::error!(error, "the call journal cannot be written: the call is given up");
+                self.tell(Input::PersistFailed { key: written.key });
+            }
+            (false, Ok(())) => {}
+            (false, Err(error)) => {
+                tracing::error!(
+                    error,
+                    "the call journal keeps a call that has ended; the next start hangs it up"
+                );
+            }
+        }
+    }
+
+    fn kernel(&mut self, change: Change) {
+        match change {
+            Change::Wan(wan) => {
+                match &wan {
+                    Ok(ip) => tracing::info!(%ip, "WAN address"),
+                    Err(reason) => tracing::warn!(reason, "the WAN has no address"),
+                }
+                self.sip.set_address(wan.as_ref().ok().copied());
+                self.wan = wan;
+                // An address on which SIP cannot be spoken is none.
+                let usable = self.sip.local().ok().map(|local| local.ip());
+                self.tell(Input::WanAddress(usable));
+            }
+            Change::NextHop { media_port, mac } => self.tell(Input::NextHop { media_port, mac }),
+            Change::Routes(routes) => self.routes = routes,
+        }
+    }
+
+    pub(crate) fn tell(&mut self, input: Input) {
+        self.core.handle_input(clock::now(), input);
+    }
+
+    /// Does everything that the core wants.
+    fn drain(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::SipTransmit { to, bytes } => self.sip.send(to, &bytes),
+                Output::IkeTransmit { media_port, bytes } => self.link.send_ike(media_port, &bytes),
+                Output::Dataplane(transaction) => self.transaction(transaction),
+                Output::SnapshotRequest => self.link.request_snapshot(),
+                Output::QueryActivity(tunnel) => {
+                    let activity = self.link.activity(tunnel).unwrap_or_default();
+                    self.tell(Input::Activity { tunnel, activity });
+                }
+                Output::Compute { key, job } => {
+                    self.compute.submit(move || Input::Compute { key, outcome: job.run() });
+                }
+                Output::Persist { key, record } => self.journal.write(Write { key, record }),
+                Output::ResolveNextHop { media_port, remote } => self.netlink.resolve(media_port, remote),
+                Output::KeyLog(entry) => {
+                    if let Some(directory) = &self.profile.ike.lab_key_log {
+                        keylog::append(directory, &entry);
+                    }
+                }
+                Output::Event(event) => events::publish(&self.events, &event),
+                Output::ShutdownComplete => self.state = Running::Done,
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! From a profile to what the core is told. Here the secrets are read, once.
+
+use crate::config::Profile;
+use crate::config::profile::{KeyOwner, Tunnel};
+use crate::config::secret::{SecretError, psk_octets};
+use sipsec_net::dp::TunnelSpec;
+use sipsec_net::{SecretBytes, TelNumber};
+use sipsec_session::{BackOff, Config, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
+use sipsec_sip::digest::Credentials;
+
+const USER_AGENT: &str = concat!("sipsec/", env!("CARGO_PKG_VERSION"));
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("the password of line {line}: {error}")]
+    Password { line: TelNumber, error: SecretError },
+    #[error("the key of {owner}: {error}")]
+    Key { owner: String, error: SecretError },
+}
+
+/// # Errors
+/// If a secret cannot be read any more.
+pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
+    let expires_s = u32::try_from(profile.sip.expires.as_secs()).unwrap_or(u32::MAX); // the profile's bound is far below
+    Ok(Config {
+        sip: sipsec_sip::Config {
+            registrar: profile.sip.registrar,
+            domain: profile.sip.domain.clone(),
+            lines: lines(profile)?,
+            expires_s,
+            rport: true,
+            user_agent: Some(USER_AGENT.to_owned()),
+        },
+        sip_port: profile.sip.port,
+        tunnels: profile.tunnels.iter().map(tunnel).collect(),
+        keyring: keyring(profile)?,
+        ike: IkeConfig {
+            force_encap: profile.ike.force_encap,
+            dpd: profile.ike.dpd,
+            negotiation_deadline: profile.ike.negotiation_deadline,
+            psk_fingerprint: profile.ike.psk_fingerprint,
+            lab_key_log: profile.ike.lab_key_log.is_some(),
+        },
+        media: MediaConfig {
+            port_first: profile.media.port_first,
+            port_last: profile.media.port_last,
+            tunnel_source: profile.media.tunnel_source,
+        },
+        back_off: BackOff::default(),
+    })
+}
+
+fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
+    let line = |line: &crate::config::profile::Line| {
+        let error = |error| SetupError::Password { line: line.number, error };
+        let auth = match &line.auth {
+            None => None,
+            Some(auth) => {
+                let password = auth.password.load().map_err(error)?;
+                let password =
+                    SecretBytes::new(password.expose()).ok_or_else(|| error(SecretError::TooLong))?;
+                Some(Credentials { username: auth.username.clone(), password })
+            }
+        };
+        Ok(sipsec_sip::Line { number: line.number, auth })
+    };
+    profile.sip.lines.iter().map(line).collect()
+}
+
+fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
+    let entry = |entry: &crate::config::profile::KeyEntry| {
+        let number = match entry.owner {
+            KeyOwner::Number(number) => Some(number),
+            KeyOwner::Any => None,
+        };
+        let owner = number.map_or("any".to_owned(), |n| n.to_string());
+        let psk = entry.psk.load().and_then(|written| psk_octets(&written));
+        Ok(KeyEntry { number, psk: psk.map_err(|error| SetupError::Key { owner, error })? })
+    };
+    profile.ike.keyring.iter().map(entry).collect()
+}
+
+fn tunnel(tunnel: &Tunnel) -> TunnelConfig {
+    TunnelConfig {
+        name: tunnel.name.clone(),
+        spec: TunnelSpec {
+            tunnel: tunnel.id,
+            inner_mtu: tunnel.mtu,
+            mss_clamp: true,
+            trigger_packets_max: tunnel.trigger.packets,
+            trigger_bytes_max: tunnel.trigger.bytes,
+            trigger_age_ms_max: u32::try_from(tunnel.trigger.age.as_millis()).unwrap_or(u32::MAX), // at most a minute
+        },
+        local_number: tunnel.local_number,
+        remote_number: tunnel.remote_number,
+        bandwidth: tunnel.bandwidth,
+        idle: tunnel.idle,
+        call_max: tunnel.call_max,
+        routes: tunnel.routes.clone(),
+    }
+}

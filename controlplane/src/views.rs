@@ -1,0 +1,305 @@
+//! Answers to the API: from the core's views to the words of the JSON.
+
+use crate::api::model::{
+    Cleared, Control, CryptoSession, Failure, Flow, IkeSa, Phase, Registration, Role, SaHalf, Session,
+    Traffic, Translation,
+};
+use crate::api::{Query, Reply, Request};
+use crate::clock;
+use crate::runtime::Runtime;
+use sipsec_ike::view::{ChildView, SaView, StateName};
+use sipsec_net::dp::{Selector, TunnelActivity};
+use sipsec_net::{Instant, TelNumber, TunnelId};
+use sipsec_session::{Admin, CryptoView, Input, SessionView};
+use sipsec_sip::RegistrationState;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// IOS shows handles with the top bit set; ours carry the tunnel's and the call's number.
+const HANDLE: u32 = 0x8000_0000;
+
+type Activities = HashMap<TunnelId, TunnelActivity>;
+
+impl Runtime {
+    pub(crate) fn answer(&mut self, request: Request) {
+        let reply = match request.query {
+            Query::Sessions { remote_number } => self.sessions(remote_number),
+            Query::Registrations => Reply::Registrations(self.registrations()),
+            Query::CryptoSessions => {
+                let (now, activities) = (clock::now(), self.link.activities());
+                let views = self.core.crypto_sessions(now);
+                Reply::CryptoSessions(views.iter().map(|v| crypto(v, now, &activities)).collect())
+            }
+            Query::NatTranslations => {
+                let views = self.core.nat_translations();
+                let entry = |t: &sipsec_session::Translation| Translation {
+                    protocol: "udp".to_owned(),
+                    inside_global: t.inside_global,
+                    inside_local: t.inside_local,
+                    outside_local: t.outside,
+                    outside_global: t.outside,
+                };
+                Reply::NatTranslations(views.iter().map(entry).collect())
+            }
+            Query::Dataplane => Reply::Dataplane(Box::new(self.link.view())),
+            Query::Control => Reply::Control(Box::new(self.control())),
+            Query::Clear { remote_number } => self.clear(remote_number),
+        };
+        // Whoever asked may have gone.
+        let _ = request.reply.send(reply);
+    }
+
+    fn sessions(&self, remote_number: Option<TelNumber>) -> Reply {
+        let (now, activities) = (clock::now(), self.link.activities());
+        let wanted = |v: &&SessionView| remote_number.is_none_or(|n| v.remote_number == n);
+        let views = self.core.sessions(now);
+        let list: Vec<_> = views.iter().filter(wanted).map(|v| self.session(v, now, &activities)).collect();
+        match remote_number {
+            Some(number) if list.is_empty() => Reply::UnknownNumber(number.to_string()),
+            _ => Reply::Sessions(list),
+        }
+    }
+
+    fn session(&self, v: &SessionView, now: Instant, activities: &Activities) -> Session {
+        // The shell knows more than the core about what is missing.
+        let waits_for = v.waits_for.map(|why| self.missing().unwrap_or_else(|| why.to_owned()));
+        Session {
+            interface: v.interface.clone(),
+            status: v.status.to_owned(),
+            role: v.caller.map(|caller| if caller { Role::Initiator } else { Role::Responder }),
+            uptime_s: v.uptime.map(|d| d.as_secs()),
+            remote_number: v.remote_number.to_string(),
+            local_number: v.local_number.to_string(),
+            remote: v.remote,
+            local_ip: v.local_ip,
+            local_port: v.local_port,
+            crypto_handle: HANDLE | v.tunnel.0,
+            sip_handle: v.sip_call.map_or(0, |id| HANDLE | low_bits(id)),
+            sip_call_id: v.sip_call,
+            bandwidth_configured_kbps: v.bandwidth_configured.0,
+            bandwidth_negotiated_kbps: v.bandwidth_negotiated.map_or(0, |rate| rate.0),
+            last_failure: v.last_failure.as_ref().map(|f| Failure {
+                code: f.failure.code().to_owned(),
+                reason: f.failure.to_string(),
+                cure: f.failure.cure().to_owned(),
+                ago_s: f.ago.as_secs(),
+                count: f.count,
+            }),
+            retry_in_s: v.retry_in.filter(|d| *d > Duration::ZERO).map(|d| d.as_secs() + 1),
+            waits_for,
+            phases: v
+                .phases
+                .iter()
+                .map(|(name, at)| Phase { name: (*name).to_owned(), at_ms: millis(*at) })
+                .collect(),
+            traffic: activities.get(&v.tunnel).map(|a| traffic(v, a, now)),
+        }
+    }
+
+    /// What this gateway lacks to place any call.
+    fn missing(&self) -> Option<String> {
+        self.wan
+            .as_ref()
+            .err()
+            .cloned()
+            .or_else(|| self.sip.local().err())
+            .or_else(|| self.link.status().err())
+    }
+
+    fn registrations(&self) -> Vec<Registration> {
+        let now = clock::now();
+        let no_address = self.wan.as_ref().err().cloned().or_else(|| self.sip.local().err());
+        let view = |v: sipsec_sip::RegistrationView| {
+            let registered = v.state == RegistrationState::Registered;
+            let reason = match v.state {
+                RegistrationState::Registered => None,
+                RegistrationState::NoAddress => {
+                    Some(no_address.clone().unwrap_or_else(|| "the WAN has no address".to_owned()))
+                }
+                RegistrationState::Registering => Some(
+                    v.last_failure.unwrap_or_else(|| format!("waiting for {}", self.profile.sip.registrar)),
+                ),
+                RegistrationState::Failed { reason } => Some(reason),
+                RegistrationState::Unregistered => Some("unregistered".to_owned()),
+            };
+            Registration {
+                number: v.line.to_string(),
+                registered,
+                contact: v.contact,
+                domain: v.domain,
+                expires_s: v.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
+                transport: "UDP".to_owned(),
+                call_id: v.call_id,
+                reason,
+            }
+        };
+        self.core.registrations().map(view).collect()
+    }
+
+    fn control(&self) -> Control {
+        let (sip, journal, compute, link) =
+            (self.sip.counters, self.journal.counters, self.compute.counters, self.link.counters);
+        let counters: BTreeMap<&str, u64> = BTreeMap::from([
+            ("sip_received", sip.received),
+            ("sip_sent", sip.sent),
+            ("sip_send_failed", sip.send_failed),
+            ("sip_receive_failed", sip.receive_failed),
+            ("journal_written", journal.written),
+            ("journal_failed", journal.failed),
+            ("journal_overflowed", journal.overflowed),
+            ("compute_run", compute.run),
+            ("compute_overflowed", compute.overflowed),
+            ("dataplane_connections", link.connections),
+            ("dataplane_transactions", link.transactions),
+            ("dataplane_transactions_lost", link.transactions_lost),
+            ("dataplane_malformed", link.malformed),
+            ("ike_lost", link.ike_lost),
+            ("netlink_overflowed", self.netlink.overflowed),
+        ]);
+        Control {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: clock::now().saturating_duration_since(self.started).as_secs(),
+            wan: self.wan.clone(),
+            sip: self.sip.local(),
+            dataplane: self.link.status(),
+            routes: self.routes.clone(),
+            log_filter: self.log.filter(),
+            counters: counters.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+        }
+    }
+
+    fn clear(&mut self, remote_number: Option<TelNumber>) -> Reply {
+        let views = self.core.sessions(clock::now());
+        let mut chosen =
+            views.iter().filter(|v| remote_number.is_none_or(|n| v.remote_number == n)).peekable();
+        if let (None, Some(number)) = (chosen.peek(), remote_number) {
+            return Reply::UnknownNumber(number.to_string());
+        }
+        let sessions = u32::try_from(chosen.filter(|v| v.caller.is_some()).count()).unwrap_or(u32::MAX);
+        self.tell(Input::Admin(Admin::Clear { remote_number }));
+        Reply::Cleared(Cleared { sessions })
+    }
+}
+
+/// Truncation is meant: a handle is for the eye.
+const fn low_bits(id: u64) -> u32 {
+    (id & 0x7fff_ffff) as u32
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn traffic(v: &SessionView, a: &TunnelActivity, now: Instant) -> Traffic {
+    let idle = now.saturating_duration_since(a.last_data).as_secs();
+    Traffic {
+        idle_s: (a.last_data != Instant::ZERO && v.caller.is_some()).then_some(idle),
+        idle_max_s: v.idle_max.as_secs(),
+        packets_in: a.packets_in,
+        bytes_in: a.bytes_in,
+        packets_out: a.packets_out,
+        bytes_out: a.bytes_out,
+        drops_in: a.drops_in,
+        drops_out: a.drops_out,
+        trigger_queued: a.trigger_queued,
+        trigger_replayed: a.trigger_replayed,
+        trigger_dropped: a.trigger_dropped,
+    }
+}
+
+fn crypto(v: &CryptoView, now: Instant, activities: &Activities) -> CryptoSession {
+    let activity = activities.get(&v.tunnel).copied().unwrap_or_default();
+    CryptoSession {
+        interface: v.interface.clone(),
+        profile: "vpn-sip".to_owned(),
+        uptime_s: v.uptime.map(|d| d.as_secs()),
+        status: v.status.to_owned(),
+        peer: v.peer,
+        phase1_id: v.sa.as_ref().and_then(|sa| sa.remote_id.as_ref()).map(ToString::to_string),
+        session_id: u64::from(v.tunnel.0),
+        ike: v.sa.as_ref().map(|sa| ike(v, sa, now)),
+        flows: v
+            .sa
+            .iter()
+            .flat_map(|sa| &sa.children)
+            .filter(|child| !child.retired)
+            .map(|child| flow(child, &activity, now))
+            .collect(),
+    }
+}
+
+fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
+    let mut capabilities = String::from("D");
+    for (letter, has) in [("N", sa.nat.local || sa.nat.remote), ("F", sa.fragmentation), ("S", true)] {
+        if has {
+            capabilities.push_str(letter);
+        }
+    }
+    IkeSa {
+        local: v.inside_local,
+        remote: sa.remote,
+        state: if sa.state == StateName::Established { "Active" } else { "Negotiating" }.to_owned(),
+        capabilities,
+        connid: u64::from(v.tunnel.0),
+        lifetime_s: sa.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
+        spi_initiator: format!("0x{:016x}", sa.spi_i),
+        spi_responder: format!("0x{:016x}", sa.spi_r),
+        algorithms: sa.suite.map(|suite| suite.to_string()),
+    }
+}
+
+/// The counters are the tunnel's, which has one CHILD_SA.
+fn flow(child: &ChildView, a: &TunnelActivity, now: Instant) -> Flow {
+    let life_s = Some(child.expires_at.saturating_duration_since(now).as_secs());
+    let half = |spi: sipsec_net::Spi, packets, drops| SaHalf {
+        spi: spi.to_string(),
+        packets,
+        drops,
+        life_kb: None,
+        life_s,
+    };
+    Flow {
+        local: selectors(&child.selectors.local),
+        remote: selectors(&child.selectors.remote),
+        active_sas: 2,
+        inbound: half(child.spi_in, a.packets_in, a.drops_in),
+        outbound: half(child.spi_out, a.packets_out, a.drops_out),
+        algorithm: child.suite.to_string(),
+    }
+}
+
+fn selectors(list: &[Option<Selector>]) -> String {
+    let shown: Vec<_> = list.iter().flatten().map(selector).collect();
+    shown.join(" ")
+}
+
+/// `address/mask` as IOS has it, where the range is a prefix.
+fn selector(s: &Selector) -> String {
+    if let (IpAddr::V4(start), IpAddr::V4(end)) = (s.addr_start, s.addr_end) {
+        let host_bits = start.to_bits() ^ end.to_bits();
+        let is_prefix = host_bits.wrapping_add(1) & host_bits == 0 && start.to_bits() & host_bits == 0;
+        if is_prefix {
+            return format!("{start}/{}", Ipv4Addr::from_bits(!host_bits));
+        }
+    }
+    format!("{}-{}", s.addr_start, s.addr_end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_are_shown_as_masks_where_they_are_prefixes() {
+        let range = |a: &str, b: &str| Selector {
+            addr_start: a.parse().expect("address"),
+            addr_end: b.parse().expect("address"),
+            ..Selector::ANY_V4
+        };
+        assert_eq!(selector(&Selector::ANY_V4), "0.0.0.0/0.0.0.0");
+        assert_eq!(selector(&range("10.2.0.0", "10.2.255.255")), "10.2.0.0/255.255.0.0");
+        assert_eq!(selector(&range("10.2.0.1", "10.2.0.1")), "10.2.0.1/255.255.255.255");
+        assert_eq!(selector(&range("10.2.0.1", "10.2.0.9")), "10.2.0.1-10.2.0.9");
+    }
+}

@@ -1,39 +1,42 @@
 //! The page: which stage follows which.
 //!
-//! From inside: Ethernet → [`parse`](crate::parse) → TTL → [`fib`](crate::fib) → [`mss`] → [`pmtu`] → SA? no:
-//! [`trigger`]. Yes: [`shaper`](crate::shaper) → [`selector`](crate::selector) → [`esp_encap`] with the outside half of
-//! [`nat`](crate::nat) → outside.
-//!
-//! From outside: [`outer`] → media port → source → IKE: punt. ESP: [`sad`](crate::sad) → replay → open → commit
-//! ([`esp_decap`]) → parse → selector → [`ecn`] → mss → TTL → inside (router mode: another tunnel, if the FIB says so).
-//!
-//! Every early end is exactly one [`DropReason`].
+//! ```text
+//! inside ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
+//!                                                  └───no────► trigger, Event::Acquire
+//! outside ─► outer ─► media port ─► source ─► IKE: punt
+//!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector
+//!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
+//! ```
+//! This file goes as far as the tunnel on the way out and as far as the SPI on the way in; `graph/outbound.rs` and
+//! `graph/inbound.rs` go on, `graph/due.rs` has what waits for its time. Every early end is exactly one [`DropReason`].
 
+mod due;
+mod inbound;
+mod inside;
+mod outbound;
+
+use crate::arp;
 use crate::config::{Config, InsideMode};
 use crate::engine::AeadEngine;
 use crate::fib::Fib;
-use crate::icmp_error::{self, IcmpLimit};
-use crate::ike::{self, IkeFrame};
+use crate::icmp_error::IcmpLimit;
+use crate::ike::IkeFrame;
 use crate::nat::MediaTable;
 use crate::outer::{self, Outer};
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::Sad;
-use crate::sink::{OutsideFrame, PuntRefused, Sink};
+use crate::sink::{PuntRefused, Sink};
 use crate::stage::{CycleCounter, Stage, StageStats, Stages};
 use crate::tunnel::Tunnels;
-use crate::waiting::{Pool, Waiting};
-use crate::{arp, ecn, esp_decap, esp_encap, mss, pmtu, selector, trigger};
-use core::net::SocketAddr;
+use crate::waiting::Pool;
 use core::time::Duration;
 use sipsec_net::dp::Event;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::udp_encap::{self, UdpEncap};
-use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
+use sipsec_net::{DropReason, Instant, MediaPort};
 
-/// Packets sent for one media port per poll: a fast call does not hold up the ports.
-const RELEASE_MAX: usize = 64;
 /// Wrong sources are reported at most so often for each port.
 const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
 
@@ -129,131 +132,9 @@ impl<P: Packet> Pipeline<P> {
         }
         let tunnel = self.fib.lookup(info.destination).ok_or(DropReason::NoRoute)?;
         if self.config.inside.mode == InsideMode::Router {
-            decrement_ttl(packet.data_mut(), &info);
+            inside::decrement_ttl(packet.data_mut(), &info);
         }
         self.forward(now, packet, info, tunnel, out)
-    }
-
-    /// An IP packet into a tunnel.
-    fn forward(
-        &mut self,
-        now: Instant,
-        mut packet: P,
-        info: Info,
-        tunnel: u32,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
-        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let outbound = t.outbound.and_then(|i| self.sad.outbound(i));
-        let media = outbound.and_then(|sa| self.media.get(sa.common.media));
-        let mtu = media.map_or(t.spec.inner_mtu, |m| t.spec.inner_mtu.min(m.inner_max));
-        if t.spec.mss_clamp {
-            mss::clamp(packet.data_mut(), &info, mtu);
-        }
-        if info.len <= mtu {
-            return self.offer(now, packet, info, tunnel, out);
-        }
-        if info.dont_fragment {
-            self.error_inside(now, packet, &info, IcmpError::TooBig { mtu }, out);
-            return Err(self.drop_out(tunnel, DropReason::TooBigDf));
-        }
-        let parts = pmtu::fragment(packet, mtu, || out.frame()).map_err(|r| self.drop_out(tunnel, r))?;
-        for part in parts.into_iter().flatten() {
-            let info = Info::parse(part.data())?;
-            // Each fragment is a packet of its own from here on, and is counted as one if it ends here.
-            if let Err(reason) = self.offer(now, part, info, tunnel, out) {
-                self.drop(reason);
-            }
-        }
-        Ok(())
-    }
-
-    /// A packet that fits, to where it waits or is sealed.
-    fn offer(
-        &mut self,
-        now: Instant,
-        packet: P,
-        info: Info,
-        tunnel: u32,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
-        self.stages.passed(Stage::Route);
-        let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let Some(sa) = t.outbound else {
-            let event = trigger::push(t, &mut self.waiting, now, packet, info);
-            if !t.is_waiting && !t.trigger.is_empty() {
-                t.is_waiting = true;
-                self.triggers.push(tunnel);
-            }
-            if let Some(at) = trigger::expires_at(t, &self.waiting) {
-                self.deadline = self.deadline.min(at);
-            }
-            match event {
-                Ok(Some(event)) => out.event(event),
-                Ok(None) => {}
-                Err(reason) => return Err(self.drop_out(tunnel, reason)),
-            }
-            return Ok(());
-        };
-        let media = self.sad.outbound(sa).map(|sa| sa.common.media).ok_or(DropReason::TunnelUnknown)?;
-        let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
-        if m.queues.is_empty() && m.shaper.is_ready(now) {
-            return self.seal(now, packet, &info, tunnel, sa, media, out);
-        }
-        let cost = m.outer.outer_len(info.len.into()) as u16;
-        let waiting = Waiting { packet, info, since: now, cost };
-        let dropped = m.queues.push(&mut self.waiting, waiting).is_some();
-        self.activate(media);
-        if dropped { Err(self.drop_out(tunnel, DropReason::ShaperQueueFull)) } else { Ok(()) }
-    }
-
-    /// Its rate allows the packet: it leaves.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a packet and the three places that its path has already found"
-    )]
-    fn seal(
-        &mut self,
-        now: Instant,
-        packet: P,
-        info: &Info,
-        tunnel: u32,
-        sa: u32,
-        media: u32,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
-        let outbound = self.sad.outbound_mut(sa).ok_or(DropReason::TunnelUnknown)?;
-        let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
-        if info.len > m.inner_max {
-            // It came before the call and its outer addresses were known.
-            return Err(self.drop_out(tunnel, DropReason::TooBigDf));
-        }
-        let sealed = esp_encap::seal(packet, info, outbound, &mut m.outer, m.binding.outer_dscp);
-        let bytes = esp::packet_len(info.len.into());
-        let lifetime = &mut outbound.common.lifetime;
-        let expired = match &sealed {
-            Err(DropReason::SequenceExhausted) => lifetime.sequence(true),
-            Err(_) => None,
-            Ok(_) => lifetime.count(bytes),
-        };
-        let near_end = if outbound.sequence.is_near_end() { lifetime.sequence(false) } else { None };
-        for what in [near_end, expired].into_iter().flatten() {
-            out.event(outbound.common.expire_event(what));
-        }
-        let frame = match sealed {
-            Ok(frame) => frame,
-            Err(reason) => return Err(self.drop_out(tunnel, reason)),
-        };
-        m.shaper.charge(now, m.outer.outer_ip_len(bytes));
-        out.transmit_outside(OutsideFrame::Esp(frame));
-        self.stages.passed(Stage::Seal);
-        if let Some(t) = self.tunnels.get_mut(tunnel) {
-            let a = &mut t.activity;
-            a.packets_out += 1;
-            a.bytes_out += u64::from(info.len);
-            a.last_data = now;
-        }
-        Ok(())
     }
 
     /// A frame came in by the outside port.
@@ -298,262 +179,6 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
-    fn open(
-        &mut self,
-        now: Instant,
-        mut packet: P,
-        port: MediaPort,
-        outer_class: u8,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
-        let header = esp::EspHeader::parse(packet.data()).ok_or(DropReason::EspMalformed)?;
-        let sa = self.sad.inbound(port, header.spi).ok_or(DropReason::UnknownSpi)?;
-        let (tunnel, bytes) = (sa.common.tunnel, packet.len());
-        let opened = esp_decap::open(&mut packet, sa);
-        // What follows the integrity check is the peer's own doing and counts as its traffic.
-        let authentic = matches!(
-            opened,
-            Ok(()) | Err(DropReason::DummyPacket | DropReason::EspMalformed | DropReason::InnerNotIp)
-        );
-        if authentic && let Some(expired) = sa.common.lifetime.count(bytes) {
-            out.event(sa.common.expire_event(expired));
-        }
-        let inner = opened.and_then(|()| {
-            let info = Info::parse(packet.data())?;
-            packet.truncate(info.len.into());
-            let allowed = selector::allows_in(&sa.common.selectors, &info);
-            if allowed { Ok(info) } else { Err(DropReason::SelectorMismatchIn) }
-        });
-        self.stages.passed(Stage::Open);
-        let delivered = inner.and_then(|info| self.deliver(now, packet, info, tunnel, outer_class, out));
-        if delivered.is_err()
-            && let Some(t) = self.tunnels.get_mut(tunnel)
-        {
-            t.activity.drops_in += 1;
-        }
-        delivered
-    }
-
-    /// A packet that came through a tunnel.
-    fn deliver(
-        &mut self,
-        now: Instant,
-        mut packet: P,
-        info: Info,
-        tunnel: u32,
-        outer_class: u8,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
-        if !info.is_forwardable() {
-            return Err(DropReason::NotUnicast);
-        }
-        let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
-        if class != info.class {
-            if info.is_v6() {
-                ipv6::set_traffic_class(packet.data_mut(), class);
-            } else {
-                ipv4::set_byte(packet.data_mut(), 1, class);
-            }
-        }
-        let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        t.activity.packets_in += 1;
-        t.activity.bytes_in += u64::from(info.len);
-        t.activity.last_data = now;
-        t.activity.last_in = now;
-        if t.spec.mss_clamp {
-            mss::clamp(packet.data_mut(), &info, t.spec.inner_mtu);
-        }
-        if self.config.inside.mode == InsideMode::Router {
-            if info.ttl <= 1 {
-                self.error_tunnel(now, packet, &info, out);
-                return Err(DropReason::TtlExpired);
-            }
-            decrement_ttl(packet.data_mut(), &info);
-            // From tunnel to tunnel (a hub between branches): nobody else would bring it back.
-            if let Some(next) = self.fib.lookup(info.destination) {
-                return self.forward(now, packet, info, next, out);
-            }
-        }
-        self.transmit_inside(packet, info.is_v6(), out)?;
-        self.stages.passed(Stage::Deliver);
-        Ok(())
-    }
-
-    fn transmit_inside(&mut self, mut packet: P, v6: bool, out: &mut impl Sink<P>) -> Result<(), DropReason> {
-        let ether_type = if v6 { eth::IPV6 } else { eth::IPV4 };
-        let (destination, source) = (self.config.inside.next_hop, self.config.inside.mac);
-        if !packet.push_front(eth::HEADER_LEN) {
-            return Err(DropReason::MalformedFrame);
-        }
-        let header = EthHeader { destination, source, ether_type }.to_bytes();
-        packet.data_mut()[..eth::HEADER_LEN].copy_from_slice(&header);
-        out.transmit_inside(packet);
-        Ok(())
-    }
-
-    /// Tells the sender on the inside. Whether it is told changes nothing about the packet's own end.
-    fn error_inside(
-        &mut self,
-        now: Instant,
-        mut packet: P,
-        info: &Info,
-        error: IcmpError,
-        out: &mut impl Sink<P>,
-    ) {
-        let inside = &self.config.inside;
-        if icmp_error::convert(&mut packet, info, error, inside, &mut self.icmp_limit, now)
-            && let Err(reason) = self.transmit_inside(packet, info.is_v6(), out)
-        {
-            self.drop(reason);
-        }
-    }
-
-    /// Tells the sender behind a tunnel that its packet ran out of hops here.
-    fn error_tunnel(&mut self, now: Instant, mut packet: P, info: &Info, out: &mut impl Sink<P>) {
-        let inside = &self.config.inside;
-        let error = IcmpError::TimeExceeded;
-        if !icmp_error::convert(&mut packet, info, error, inside, &mut self.icmp_limit, now) {
-            return;
-        }
-        let Some(tunnel) = self.fib.lookup(info.source) else { return };
-        if let Ok(info) = Info::parse(packet.data())
-            && let Err(reason) = self.offer(now, packet, info, tunnel, out)
-        {
-            self.drop(reason);
-        }
-    }
-
-    /// Queues an IKE message ahead of all data of its port; [`Self::poll`] sends it. `frame` is an empty frame with
-    /// headroom, or `None` if there was none.
-    pub fn send_ike(
-        &mut self,
-        now: Instant,
-        port: MediaPort,
-        remote: SocketAddr,
-        message: &[u8],
-        frame: Option<P>,
-    ) {
-        if let Err(reason) = self.queue_ike(now, port, remote, message, frame) {
-            self.drop(reason);
-        }
-    }
-
-    fn queue_ike(
-        &mut self,
-        now: Instant,
-        port: MediaPort,
-        remote: SocketAddr,
-        message: &[u8],
-        frame: Option<P>,
-    ) -> Result<(), DropReason> {
-        let media = self.media.find(port).ok_or(DropReason::IkeNoBinding)?;
-        let m = self.media.get_mut(media).ok_or(DropReason::IkeNoBinding)?;
-        // A message for the peer of an earlier call on this port goes to nobody.
-        if m.binding.remote != remote {
-            return Err(DropReason::IkeNoBinding);
-        }
-        if m.queues.ike.len() >= self.config.limits.ike_packets_max.into() {
-            return Err(DropReason::ShaperIkeQueueFull);
-        }
-        let frame = frame.ok_or(DropReason::FrameExhausted)?;
-        let packet = ike::build(frame, message, &mut m.outer, self.config.outside.mtu)?;
-        let cost = m.outer.outer_ip_len(message.len() + udp_encap::NON_ESP_MARKER.len()) as u16;
-        let waiting = Waiting { packet, info: Info::default(), since: now, cost };
-        m.queues.ike.push(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
-        self.activate(media);
-        Ok(())
-    }
-
-    /// The media port has something to send.
-    pub(crate) fn activate(&mut self, media: u32) {
-        let Some(m) = self.media.get_mut(media) else { return };
-        self.deadline = self.deadline.min(m.shaper.ready_at());
-        if !m.queues.is_active {
-            m.queues.is_active = true;
-            self.active.push(media);
-        }
-    }
-
-    /// Sends what its rate allows now and ends what has waited too long. Cheap when nothing is due.
-    pub fn poll(&mut self, now: Instant, out: &mut impl Sink<P>) {
-        if now < self.deadline {
-            return;
-        }
-        self.deadline = Instant::MAX;
-        let mut at = 0;
-        while let Some(&media) = self.active.get(at) {
-            self.release(now, media, out);
-            match self.media.get_mut(media) {
-                Some(m) if !m.queues.is_empty() => {
-                    self.deadline = self.deadline.min(m.shaper.ready_at());
-                    at += 1;
-                }
-                Some(m) => {
-                    m.queues.is_active = false;
-                    self.active.swap_remove(at);
-                }
-                None => drop(self.active.swap_remove(at)),
-            }
-        }
-        self.expire_triggers(now);
-    }
-
-    fn release(&mut self, now: Instant, media: u32, out: &mut impl Sink<P>) {
-        for _ in 0..RELEASE_MAX {
-            let Some(m) = self.media.get_mut(media) else { return };
-            if !m.shaper.is_ready(now) {
-                return;
-            }
-            if let Some(w) = m.queues.ike.pop(&mut self.ike_waiting) {
-                m.shaper.charge(now, w.cost.into());
-                out.transmit_outside(OutsideFrame::Ike(w.packet));
-                continue;
-            }
-            let tunnel = m.tunnel;
-            let Some(w) = m.queues.pop(&mut self.waiting) else { return };
-            self.stages.begin();
-            let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);
-            let carrier = sa.and_then(|sa| Some((sa, self.sad.outbound(sa)?.common.media)));
-            let sent = match carrier {
-                Some((sa, on)) if on == media => self.seal(now, w.packet, &w.info, tunnel, sa, media, out),
-                // The tunnel has moved to another call since.
-                Some(_) => self.offer(now, w.packet, w.info, tunnel, out),
-                None => Err(self.drop_out(tunnel, DropReason::TriggerFlushed)),
-            };
-            if let Err(reason) = sent {
-                self.drop(reason);
-            }
-        }
-    }
-
-    fn expire_triggers(&mut self, now: Instant) {
-        let mut at = 0;
-        while let Some(&index) = self.triggers.get(at) {
-            let Some(t) = self.tunnels.get_mut(index) else {
-                self.triggers.swap_remove(at);
-                continue;
-            };
-            let expired = trigger::expire(t, &mut self.waiting, now);
-            self.drops[DropReason::TriggerExpired.index()] += expired;
-            match trigger::expires_at(t, &self.waiting) {
-                Some(due) => {
-                    self.deadline = self.deadline.min(due);
-                    at += 1;
-                }
-                None => {
-                    t.is_waiting = false;
-                    self.triggers.swap_remove(at);
-                }
-            }
-        }
-    }
-
-    /// When [`Self::poll`] will have something to do; [`Instant::MAX`] for never.
-    #[must_use]
-    pub const fn next_deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// A packet's end in this tunnel's outbound direction; the caller counts the reason.
     fn drop_out(&mut self, tunnel: u32, reason: DropReason) -> DropReason {
         if let Some(t) = self.tunnels.get_mut(tunnel) {
@@ -581,15 +206,6 @@ impl<P: Packet> Pipeline<P> {
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
         self.engine.name()
-    }
-}
-
-/// RFC 1812 §5.3.1, RFC 8200 §3. The caller has seen that it is more than 1.
-fn decrement_ttl(packet: &mut [u8], info: &Info) {
-    if info.is_v6() {
-        packet[ipv6::HOP_LIMIT_AT] = info.ttl - 1;
-    } else {
-        ipv4::set_byte(packet, ipv4::TTL_AT, info.ttl - 1);
     }
 }
 

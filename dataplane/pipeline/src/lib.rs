@@ -62,7 +62,7 @@ pub use graph::Pipeline;
 pub use ike::IkeFrame;
 pub use nat::Translation;
 pub use packet::{HEADROOM_MIN, Packet, TAILROOM_MIN};
-pub use replay::{CandidateSeq, ReplayError, ReplayWindow};
+pub use replay::{CandidateSeq, ReplayError, ReplayWindow, WINDOW_MAX, WINDOW_MIN};
 pub use seq::{SealSeq, SequenceCounter};
 pub use sink::{OutsideFrame, PuntRefused, Sink};
 pub use snapshot::Live;

@@ -1,0 +1,146 @@
+//! What has its time: packets at their rate, IKE before them, triggers that waited too long.
+
+use super::Pipeline;
+use crate::packet::Packet;
+use crate::parse::Info;
+use crate::sink::{OutsideFrame, Sink};
+use crate::waiting::Waiting;
+use crate::{ike, trigger};
+use core::net::SocketAddr;
+use sipsec_net::{DropReason, Instant, MediaPort, udp_encap};
+
+/// Packets sent for one media port per poll: a fast call does not hold up the ports.
+const RELEASE_MAX: usize = 64;
+
+impl<P: Packet> Pipeline<P> {
+    /// Queues an IKE message ahead of all data of its port; [`Self::poll`] sends it. `frame` is an empty frame with
+    /// headroom, or `None` if there was none.
+    pub fn send_ike(
+        &mut self,
+        now: Instant,
+        port: MediaPort,
+        remote: SocketAddr,
+        message: &[u8],
+        frame: Option<P>,
+    ) {
+        if let Err(reason) = self.queue_ike(now, port, remote, message, frame) {
+            self.drop(reason);
+        }
+    }
+
+    fn queue_ike(
+        &mut self,
+        now: Instant,
+        port: MediaPort,
+        remote: SocketAddr,
+        message: &[u8],
+        frame: Option<P>,
+    ) -> Result<(), DropReason> {
+        let media = self.media.find(port).ok_or(DropReason::IkeNoBinding)?;
+        let m = self.media.get_mut(media).ok_or(DropReason::IkeNoBinding)?;
+        // A message for the peer of an earlier call on this port goes to nobody.
+        if m.binding.remote != remote {
+            return Err(DropReason::IkeNoBinding);
+        }
+        if m.queues.ike.len() >= self.config.limits.ike_packets_max.into() {
+            return Err(DropReason::ShaperIkeQueueFull);
+        }
+        let frame = frame.ok_or(DropReason::FrameExhausted)?;
+        let packet = ike::build(frame, message, &mut m.outer, self.config.outside.mtu)?;
+        let cost = m.outer.outer_ip_len(message.len() + udp_encap::NON_ESP_MARKER.len()) as u16;
+        let waiting = Waiting { packet, info: Info::default(), since: now, cost };
+        m.queues.ike.push(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
+        self.activate(media);
+        Ok(())
+    }
+
+    /// The media port has something to send.
+    pub(crate) fn activate(&mut self, media: u32) {
+        let Some(m) = self.media.get_mut(media) else { return };
+        self.deadline = self.deadline.min(m.shaper.ready_at());
+        if !m.queues.is_active {
+            m.queues.is_active = true;
+            self.active.push(media);
+        }
+    }
+
+    /// Sends what its rate allows now and ends what has waited too long. Cheap when nothing is due.
+    pub fn poll(&mut self, now: Instant, out: &mut impl Sink<P>) {
+        if now < self.deadline {
+            return;
+        }
+        self.deadline = Instant::MAX;
+        let mut at = 0;
+        while let Some(&media) = self.active.get(at) {
+            self.release(now, media, out);
+            match self.media.get_mut(media) {
+                Some(m) if !m.queues.is_empty() => {
+                    self.deadline = self.deadline.min(m.shaper.ready_at());
+                    at += 1;
+                }
+                Some(m) => {
+                    m.queues.is_active = false;
+                    self.active.swap_remove(at);
+                }
+                None => drop(self.active.swap_remove(at)),
+            }
+        }
+        self.expire_triggers(now);
+    }
+
+    fn release(&mut self, now: Instant, media: u32, out: &mut impl Sink<P>) {
+        for _ in 0..RELEASE_MAX {
+            let Some(m) = self.media.get_mut(media) else { return };
+            if !m.shaper.is_ready(now) {
+                return;
+            }
+            if let Some(w) = m.queues.ike.pop(&mut self.ike_waiting) {
+                m.shaper.charge(now, w.cost.into());
+                out.transmit_outside(OutsideFrame::Ike(w.packet));
+                continue;
+            }
+            let tunnel = m.tunnel;
+            let Some(w) = m.queues.pop(&mut self.waiting) else { return };
+            self.stages.begin();
+            let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);
+            let carrier = sa.and_then(|sa| Some((sa, self.sad.outbound(sa)?.common.media)));
+            let sent = match carrier {
+                Some((sa, on)) if on == media => self.seal(now, w.packet, &w.info, tunnel, sa, media, out),
+                // The tunnel has moved to another call since.
+                Some(_) => self.offer(now, w.packet, w.info, tunnel, out),
+                None => Err(self.drop_out(tunnel, DropReason::TriggerFlushed)),
+            };
+            if let Err(reason) = sent {
+                self.drop(reason);
+            }
+        }
+    }
+
+    fn expire_triggers(&mut self, now: Instant) {
+        let mut at = 0;
+        while let Some(&index) = self.triggers.get(at) {
+            let Some(t) = self.tunnels.get_mut(index) else {
+                self.triggers.swap_remove(at);
+                continue;
+            };
+            let expired = trigger::expire(t, &mut self.waiting, now);
+            self.drops[DropReason::TriggerExpired.index()] += expired;
+            match trigger::expires_at(t, &self.waiting) {
+                Some(due) => {
+                    self.deadline = self.deadline.min(due);
+                    at += 1;
+                }
+                None => {
+                    t.is_waiting = false;
+                    self.triggers.swap_remove(at);
+                }
+            }
+        }
+    }
+
+    /// When [`Self::poll`] will have something to do; [`Instant::MAX`] for never.
+    #[must_use]
+    pub const fn next_deadline(&self) -> Instant {
+        self.deadline
+    }
+}

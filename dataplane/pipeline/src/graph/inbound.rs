@@ -1,0 +1,94 @@
+//! From the SPI to the inside port.
+
+use super::Pipeline;
+use super::inside::decrement_ttl;
+use crate::config::InsideMode;
+use crate::packet::Packet;
+use crate::parse::Info;
+use crate::sink::Sink;
+use crate::stage::Stage;
+use crate::{ecn, esp_decap, mss, selector};
+use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
+
+impl<P: Packet> Pipeline<P> {
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        mut packet: P,
+        port: MediaPort,
+        outer_class: u8,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let header = esp::EspHeader::parse(packet.data()).ok_or(DropReason::EspMalformed)?;
+        let sa = self.sad.inbound(port, header.spi).ok_or(DropReason::UnknownSpi)?;
+        let (tunnel, bytes) = (sa.common.tunnel, packet.len());
+        let opened = esp_decap::open(&mut packet, sa);
+        // What follows the integrity check is the peer's own doing and counts as its traffic.
+        let authentic = matches!(
+            opened,
+            Ok(()) | Err(DropReason::DummyPacket | DropReason::EspMalformed | DropReason::InnerNotIp)
+        );
+        if authentic && let Some(expired) = sa.common.lifetime.count(bytes) {
+            out.event(sa.common.expire_event(expired));
+        }
+        let inner = opened.and_then(|()| {
+            let info = Info::parse(packet.data())?;
+            packet.truncate(info.len.into());
+            let allowed = selector::allows_in(&sa.common.selectors, &info);
+            if allowed { Ok(info) } else { Err(DropReason::SelectorMismatchIn) }
+        });
+        self.stages.passed(Stage::Open);
+        let delivered = inner.and_then(|info| self.deliver(now, packet, info, tunnel, outer_class, out));
+        if delivered.is_err()
+            && let Some(t) = self.tunnels.get_mut(tunnel)
+        {
+            t.activity.drops_in += 1;
+        }
+        delivered
+    }
+
+    /// A packet that came through a tunnel.
+    fn deliver(
+        &mut self,
+        now: Instant,
+        mut packet: P,
+        info: Info,
+        tunnel: u32,
+        outer_class: u8,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        if !info.is_forwardable() {
+            return Err(DropReason::NotUnicast);
+        }
+        let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
+        if class != info.class {
+            if info.is_v6() {
+                ipv6::set_traffic_class(packet.data_mut(), class);
+            } else {
+                ipv4::set_byte(packet.data_mut(), 1, class);
+            }
+        }
+        let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        t.activity.packets_in += 1;
+        t.activity.bytes_in += u64::from(info.len);
+        t.activity.last_data = now;
+        t.activity.last_in = now;
+        if t.spec.mss_clamp {
+            mss::clamp(packet.data_mut(), &info, t.spec.inner_mtu);
+        }
+        if self.config.inside.mode == InsideMode::Router {
+            if info.ttl <= 1 {
+                self.error_tunnel(now, packet, &info, out);
+                return Err(DropReason::TtlExpired);
+            }
+            decrement_ttl(packet.data_mut(), &info);
+            // From tunnel to tunnel (a hub between branches): nobody else would bring it back.
+            if let Some(next) = self.fib.lookup(info.destination) {
+                return self.forward(now, packet, info, next, out);
+            }
+        }
+        self.transmit_inside(packet, info.is_v6(), out)?;
+        self.stages.passed(Stage::Deliver);
+        Ok(())
+    }
+}

@@ -409,6 +409,11 @@ impl Core {
         let Some(&i) = self.calls.get(&call) else { return };
         self.event(Some(i), EventKind::ByeReceived);
         let up = matches!(self.tunnels[i].state, State::Up(_));
+        if let State::Draining(d) = &mut self.tunnels[i].state
+            && let Some((_, call)) = d.bye_at.take()
+        {
+            call.ended();
+        }
         if self.tunnels[i].state.leg().is_some() {
             self.over(now, i, CloseCause::CallEnded);
             if !up {

@@ -89,6 +89,17 @@ impl std::fmt::Debug for Core {
     }
 }
 
+impl Drop for Core {
+    /// The process ends: what is left is the journal's to hang up.
+    fn drop(&mut self) {
+        for t in &mut self.tunnels {
+            if let Some(call) = std::mem::replace(&mut t.state, State::Ready).into_call() {
+                call.ended();
+            }
+        }
+    }
+}
+
 /// An entropy of its own for each part, seeded from the core's.
 struct Split(Box<dyn Entropy>);
 

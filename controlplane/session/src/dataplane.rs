@@ -153,6 +153,9 @@ impl Core {
         match pending {
             Pending::Configure => self.event(None, EventKind::ConfigureRejected { op, reason }),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
+                if let Some(media) = self.tunnels[tunnel].state.media_mut() {
+                    media.asked = false; // there is nothing to close
+                }
                 self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
             }
             Pending::Install { tunnel, port, child } | Pending::Replace { tunnel, port, child }

@@ -9,6 +9,19 @@ use sipsec_net::Instant;
 use sipsec_net::dp::Op;
 use std::time::Duration;
 
+/// How long a peer that deleted IKE may take to say BYE before we do.
+const PEER_BYE: Duration = Duration::from_millis(500);
+
+/// Who says BYE.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bye {
+    Us,
+    /// It has been said.
+    Nobody,
+    /// The peer, in a moment; else we.
+    Peer,
+}
+
 /// The media port stays open this long after the end, so that IKE's DELETE leaves by it.
 const MEDIA_LINGER: Duration = Duration::from_millis(200);
 
@@ -55,15 +68,20 @@ impl Core {
             return;
         }
         self.event(Some(i), EventKind::ByeSent);
-        self.end(now, i, cause, true);
+        self.end(now, i, cause, Bye::Us);
     }
 
     /// SIP has ended the call already.
     pub(crate) fn over(&mut self, now: Instant, i: usize, cause: CloseCause) {
-        self.end(now, i, cause, false);
+        self.end(now, i, cause, Bye::Nobody);
     }
 
-    fn end(&mut self, now: Instant, i: usize, cause: CloseCause, bye: bool) {
+    /// The peer closed IKE: its BYE is on the way. Two BYEs that cross would make one of them unknown to the carrier.
+    pub(crate) fn peer_closed(&mut self, now: Instant, i: usize, cause: CloseCause) {
+        self.end(now, i, cause, Bye::Peer);
+    }
+
+    fn end(&mut self, now: Instant, i: usize, cause: CloseCause, bye: Bye) {
         let tunnel = self.tunnels[i].config.id();
         let mut ops = Vec::new();
         let (leg, media_open) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
@@ -104,18 +122,20 @@ impl Core {
         if !media_open {
             self.ports.give(now, leg.media_port);
         }
-        let draining = Draining {
+        let answered_at = leg.answered_at;
+        let mut draining = Draining {
             call: Some(leg.call.id()),
             media_port: media_open.then_some(leg.media_port),
             close_media_at: media_open.then(|| now + MEDIA_LINGER),
-            answered_at: leg.answered_at,
+            bye_at: None,
+            answered_at,
         };
-        self.set_state(i, State::Draining(draining));
-        if bye {
-            self.ua.hang_up(now, leg.call);
-        } else {
-            leg.call.ended();
+        match bye {
+            Bye::Us => self.ua.hang_up(now, leg.call),
+            Bye::Nobody => leg.call.ended(),
+            Bye::Peer => draining.bye_at = Some((now + PEER_BYE, leg.call)),
         }
+        self.set_state(i, State::Draining(draining));
     }
 
     fn close_endpoint(&mut self, now: Instant, leg: &Leg, mut endpoint: Endpoint, cause: CloseCause) {
@@ -129,7 +149,12 @@ impl Core {
 
     /// One of the things that a draining session waits for is done.
     pub(crate) fn drained(&mut self, now: Instant, i: usize) {
-        let State::Draining(d) = &self.tunnels[i].state else { return };
+        let State::Draining(d) = &mut self.tunnels[i].state else { return };
+        if d.call.is_none()
+            && let Some((_, call)) = d.bye_at.take()
+        {
+            call.ended();
+        }
         if d.done() {
             let lasted = d.answered_at.map(|at| now.saturating_duration_since(at));
             self.set_state(i, State::Ready);
@@ -175,6 +200,12 @@ impl Core {
             State::Up(u) if u.due() <= now => {
                 u.asked(now);
                 self.out.push_back(Output::QueryActivity(tunnel));
+            }
+            State::Draining(d) if d.bye_at.as_ref().is_some_and(|(at, _)| *at <= now) => {
+                if let Some((_, call)) = d.bye_at.take() {
+                    self.event(Some(i), EventKind::ByeSent);
+                    self.ua.hang_up(now, call);
+                }
             }
             State::Draining(d) if d.close_media_at.is_some_and(|at| at <= now) => {
                 d.close_media_at = None;

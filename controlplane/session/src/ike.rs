@@ -105,7 +105,11 @@ impl Core {
             Event::Closed(cause) => {
                 let up = matches!(self.tunnels[i].state, State::Up(_));
                 if self.tunnels[i].state.leg().is_some() {
-                    self.hang_up(now, i, cause);
+                    if cause == CloseCause::PeerDeleted {
+                        self.peer_closed(now, i, cause);
+                    } else {
+                        self.hang_up(now, i, cause);
+                    }
                     if !up {
                         self.failed(now, i, SessionFailure::PeerClosedIke);
                     }

@@ -57,6 +57,17 @@ impl State {
     }
 
     #[must_use]
+    pub fn into_call(self) -> Option<Call> {
+        match self {
+            Self::Dialing(d) => Some(d.leg.call),
+            Self::Negotiating(n) => Some(n.leg.call),
+            Self::Up(u) => Some(u.leg.call),
+            Self::Draining(d) => d.bye_at.map(|(_, call)| call),
+            Self::Ready => None,
+        }
+    }
+
+    #[must_use]
     pub fn call_id(&self) -> Option<CallId> {
         match self {
             Self::Draining(d) => d.call,
@@ -122,7 +133,7 @@ impl State {
         let own = match self {
             Self::Negotiating(n) => Some(n.deadline),
             Self::Up(u) => Some(u.due()),
-            Self::Draining(d) => d.close_media_at,
+            Self::Draining(d) => d.due(),
             Self::Ready | Self::Dialing(_) => None,
         };
         [own, self.endpoint().and_then(sipsec_ike::Endpoint::poll_timeout)].into_iter().flatten().min()

@@ -1,0 +1,425 @@
+//! Two gateways, a carrier between them, dataplanes that obey, and a clock that only the test moves.
+
+pub mod carrier;
+
+use carrier::{CARRIER, Carrier};
+use sipsec_net::dp::{Direction, Event, MediaBinding, Op, PacketSummary, TunnelActivity, TunnelSpec};
+use sipsec_net::entropy::TestEntropy;
+use sipsec_net::{
+    Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, TelNumber, TunnelId,
+};
+use sipsec_session::{
+    BackOff, Config, Core, IkeConfig, Input, KeyEntry, MediaConfig, Output, SessionView, TunnelConfig,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub const TUNNEL: TunnelId = TunnelId(1);
+pub const NUMBERS: [&str; 2] = ["0388881001", "0388882001"];
+pub const WANS: [&str; 2] = ["198.51.100.6", "203.0.113.9"];
+
+pub fn number(s: &str) -> TelNumber {
+    s.parse().expect("a number")
+}
+
+/// What a gateway is configured with, for tests to change.
+#[derive(Clone)]
+pub struct Setup {
+    pub psk: &'static [u8],
+    pub psk_fingerprint: bool,
+    pub remote: &'static str,
+    pub key_for: &'static str,
+    pub kbps: u32,
+    pub idle: Duration,
+}
+
+impl Setup {
+    pub fn of(side: usize) -> Self {
+        Self {
+            psk: b"a key that both ends have, long enough",
+            psk_fingerprint: true,
+            remote: NUMBERS[1 - side],
+            key_for: NUMBERS[1 - side],
+            kbps: [1000, 64][side],
+            // The branch gives up first, as a branch should: its packets opened the call.
+            idle: Duration::from_secs([30, 90][side]),
+        }
+    }
+}
+
+fn config(side: usize, s: &Setup) -> Config {
+    Config {
+        sip: sipsec_sip::Config {
+            registrar: CARRIER.parse().expect("an address"),
+            domain: "carrier.example".into(),
+            lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
+            expires_s: 3600,
+            rport: true,
+            user_agent: None,
+        },
+        sip_port: 5060,
+        tunnels: vec![TunnelConfig {
+            name: "Tunnel1".into(),
+            spec: TunnelSpec {
+                tunnel: TUNNEL,
+                inner_mtu: 1438,
+                mss_clamp: true,
+                trigger_packets_max: 64,
+                trigger_bytes_max: 65_536,
+                trigger_age_ms_max: 5000,
+            },
+            local_number: number(NUMBERS[side]),
+            remote_number: number(s.remote),
+            bandwidth: Kbps(s.kbps),
+            idle: s.idle,
+            call_max: None,
+            routes: vec!["10.0.0.0/8".parse::<IpPrefix>().expect("a prefix")],
+        }],
+        keyring: vec![KeyEntry {
+            number: Some(number(s.key_for)),
+            psk: SecretBytes::new(s.psk).expect("fits"),
+        }],
+        ike: IkeConfig {
+            force_encap: true,
+            dpd: Duration::from_secs(10),
+            negotiation_deadline: Duration::from_secs(15),
+            psk_fingerprint: s.psk_fingerprint,
+            lab_key_log: false,
+        },
+        media: MediaConfig {
+            port_first: 50_000,
+            port_last: 50_099,
+            tunnel_source: "10.255.0.1".parse().expect("an address"),
+        },
+        back_off: BackOff::default(),
+    }
+}
+
+/// A dataplane that does what it is told and remembers it.
+#[derive(Default)]
+pub struct FakeDataplane {
+    pub media: BTreeMap<MediaPort, MediaBinding>,
+    pub sas: BTreeMap<SaId, Direction>,
+    pub bound: Option<SaId>,
+    pub configured: bool,
+    pub acquire_out: bool,
+    pub replayed: usize,
+    pub flushed: usize,
+    pub activity: TunnelActivity,
+    /// Answers MediaOpen with a rejection.
+    pub refuse_media: bool,
+}
+
+pub struct Gateway {
+    pub core: Core,
+    pub dp: FakeDataplane,
+    pub journal: BTreeMap<u64, Vec<u8>>,
+    pub events: Vec<String>,
+    setup: Setup,
+    life: u64,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub gateways: [Gateway; 2],
+    pub carrier: Carrier,
+    /// Drops IKE of one side.
+    pub mute_ike: [bool; 2],
+    /// IKE arrives from another port than SDP said.
+    pub move_source: bool,
+    wires: VecDeque<Wire>,
+}
+
+enum Wire {
+    Sip { to: usize, bytes: Vec<u8> },
+    Ike { from: usize, port: MediaPort, bytes: Vec<u8> },
+    Tell { to: usize, input: Input },
+}
+
+fn new_core(side: usize, life: u64, s: &Setup) -> Core {
+    let mut seed = (side as u64 + 1) * 1000 + life * 10;
+    Core::new(config(side, s), move || -> Box<dyn Entropy> {
+        seed += 1;
+        Box::new(TestEntropy::new(seed))
+    })
+}
+
+impl World {
+    /// Both registered and configured.
+    pub fn new(setups: [Setup; 2]) -> Self {
+        let gateway = |side: usize| Gateway {
+            core: new_core(side, 0, &setups[side]),
+            dp: FakeDataplane::default(),
+            journal: BTreeMap::new(),
+            events: Vec::new(),
+            setup: setups[side].clone(),
+            life: 0,
+        };
+        let mut world = Self {
+            now: Instant::from_nanos(1_000_000_000),
+            gateways: [gateway(0), gateway(1)],
+            carrier: Carrier::default(),
+            mute_ike: [false; 2],
+            move_source: false,
+            wires: VecDeque::new(),
+        };
+        for side in 0..2 {
+            world.boot(side);
+        }
+        world
+    }
+
+    pub fn default() -> Self {
+        Self::new([Setup::of(0), Setup::of(1)])
+    }
+
+    fn boot(&mut self, side: usize) {
+        let records = self.gateways[side].journal.iter().map(|(k, v)| (*k, v.clone())).collect();
+        self.tell(side, Input::Recovered(records));
+        self.tell(side, Input::DataplaneUp);
+        let wan: IpAddr = WANS[side].parse().expect("an address");
+        self.tell(side, Input::WanAddress(Some(wan)));
+        self.run();
+    }
+
+    /// The process dies and starts again; the journal and the dataplane stay.
+    pub fn crash(&mut self, side: usize) {
+        let g = &mut self.gateways[side];
+        g.life += 1;
+        g.core = new_core(side, g.life, &g.setup);
+        self.wires.retain(|w| !matches!(w, Wire::Tell { to, .. } if *to == side));
+        self.boot(side);
+    }
+
+    pub fn tell(&mut self, side: usize, input: Input) {
+        self.gateways[side].core.handle_input(self.now, input);
+        self.drain(side);
+    }
+
+    /// A packet for the tunnel.
+    pub fn packet(&mut self, side: usize) {
+        let dp = &mut self.gateways[side].dp;
+        if dp.bound.is_some() {
+            dp.activity.last_data = self.now;
+        } else if dp.configured && !std::mem::replace(&mut dp.acquire_out, true) {
+            let ip = |s: &str| s.parse().expect("an address");
+            let first = PacketSummary {
+                source: ip("10.1.0.2"),
+                destination: ip("10.2.0.2"),
+                protocol: 1,
+                source_port: 0,
+                destination_port: 0,
+                len: 84,
+            };
+            self.wires.push_back(Wire::Tell {
+                to: side,
+                input: Input::Dataplane(Event::Acquire { tunnel: TUNNEL, first }),
+            });
+        }
+    }
+
+    /// Everything that happens without time passing.
+    pub fn run(&mut self) {
+        for _ in 0..10_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// One thing; `false` if nothing is left.
+    pub fn step(&mut self) -> bool {
+        let Some(wire) = self.wires.pop_front() else { return false };
+        match wire {
+            Wire::Sip { to, bytes } => {
+                let from = CARRIER.parse().expect("an address");
+                self.tell(to, Input::SipDatagram { from, bytes });
+            }
+            Wire::Ike { from, port, bytes } => self.ike(from, port, bytes),
+            Wire::Tell { to, input } => self.tell(to, input),
+        }
+        true
+    }
+
+    /// Time passes, timers fire in order.
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        self.run();
+        for _ in 0..100_000 {
+            let next = (0..2).filter_map(|s| self.gateways[s].core.poll_timeout()).min();
+            match next.filter(|at| *at <= end) {
+                None => {
+                    self.now = end;
+                    return;
+                }
+                Some(at) => {
+                    self.now = self.now.max(at);
+                    for side in 0..2 {
+                        self.gateways[side].core.handle_timeout(self.now);
+                        self.drain(side);
+                    }
+                    self.run();
+                }
+            }
+        }
+        panic!("timers fire for ever");
+    }
+
+    fn ike(&mut self, from: usize, port: MediaPort, bytes: Vec<u8>) {
+        let Some(binding) = self.gateways[from].dp.media.get(&port).copied() else { return };
+        if self.mute_ike[from] {
+            return;
+        }
+        let to = 1 - from;
+        let peer_port = MediaPort(binding.remote.port());
+        let Some(theirs) = self.gateways[to].dp.media.get(&peer_port).copied() else { return };
+        let mut source = binding.outside_local;
+        if self.move_source {
+            source.set_port(source.port() ^ 1);
+        }
+        if theirs.remote != source || binding.remote != theirs.outside_local {
+            self.tell(to, Input::Dataplane(Event::WrongSource { media_port: peer_port, from: source }));
+        } else {
+            self.tell(to, Input::IkeDatagram { media_port: peer_port, from: source, bytes });
+        }
+    }
+
+    fn drain(&mut self, side: usize) {
+        while let Some(output) = self.gateways[side].core.poll_output() {
+            let local = SocketAddr::new(WANS[side].parse().expect("an address"), 5060);
+            match output {
+                Output::SipTransmit { to, bytes } => {
+                    assert_eq!(to, CARRIER.parse().expect("an address"));
+                    for (to, bytes) in self.carrier.datagram(local, &bytes) {
+                        let to = WANS.iter().position(|w| *w == to.ip().to_string()).expect("a gateway");
+                        self.wires.push_back(Wire::Sip { to, bytes });
+                    }
+                }
+                Output::IkeTransmit { media_port, bytes } => {
+                    self.wires.push_back(Wire::Ike { from: side, port: media_port, bytes });
+                }
+                Output::Dataplane(t) => {
+                    let answer = self.gateways[side].dp.apply(&t.ops);
+                    let event = match answer {
+                        Ok(()) => Event::Applied(t.id),
+                        Err((op, reason)) => Event::Rejected { txn: t.id, op, reason },
+                    };
+                    self.wires.push_back(Wire::Tell { to: side, input: Input::Dataplane(event) });
+                }
+                Output::SnapshotRequest => {
+                    if self.gateways[side].dp.configured {
+                        let event = Event::SnapshotTunnel { tunnel: TUNNEL, outbound: None };
+                        self.wires.push_back(Wire::Tell { to: side, input: Input::Dataplane(event) });
+                    }
+                    self.wires
+                        .push_back(Wire::Tell { to: side, input: Input::Dataplane(Event::SnapshotEnd) });
+                }
+                Output::QueryActivity(tunnel) => {
+                    let activity = self.gateways[side].dp.activity;
+                    self.wires
+                        .push_back(Wire::Tell { to: side, input: Input::Activity { tunnel, activity } });
+                }
+                Output::Compute { key, job } => {
+                    let outcome = job.run();
+                    self.wires.push_back(Wire::Tell { to: side, input: Input::Compute { key, outcome } });
+                }
+                Output::Persist { key, record } => {
+                    let journal = &mut self.gateways[side].journal;
+                    match record {
+                        Some(record) => {
+                            journal.insert(key, record);
+                            self.wires.push_back(Wire::Tell { to: side, input: Input::Persisted { key } });
+                        }
+                        None => {
+                            journal.remove(&key);
+                        }
+                    }
+                }
+                Output::ResolveNextHop { media_port, .. } => {
+                    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+                    self.wires.push_back(Wire::Tell { to: side, input: Input::NextHop { media_port, mac } });
+                }
+                Output::Event(e) => self.gateways[side].events.push(e.kind.name().to_owned()),
+                Output::KeyLog(_) => panic!("no key log was asked for"),
+                Output::ShutdownComplete => self.gateways[side].events.push("shutdown-complete".into()),
+            }
+        }
+    }
+
+    pub fn session(&self, side: usize) -> SessionView {
+        self.gateways[side].core.sessions(self.now).remove(0)
+    }
+
+    pub fn status(&self) -> [&'static str; 2] {
+        [self.session(0).status, self.session(1).status]
+    }
+
+    /// The failure's stable name.
+    pub fn failure(&self, side: usize) -> Option<&'static str> {
+        self.session(side).last_failure.map(|f| f.failure.code())
+    }
+
+    /// A call is paid while it is answered: at rest, only with a session that is up, on both sides.
+    pub fn assert_no_call(&self) {
+        assert!(
+            self.carrier.billed.is_empty(),
+            "calls left: {:?}\n{:#?}",
+            self.carrier.billed,
+            self.carrier.seen
+        );
+        for g in &self.gateways {
+            assert!(g.dp.sas.is_empty() && g.dp.media.is_empty() && g.dp.bound.is_none(), "{:?}", g.events);
+            assert!(g.journal.is_empty(), "records left: {:?}", g.events);
+        }
+    }
+}
+
+impl FakeDataplane {
+    fn apply(&mut self, ops: &[Op]) -> Result<(), (u16, sipsec_net::dp::RejectReason)> {
+        for (index, op) in (0u16..).zip(ops) {
+            match op {
+                Op::TunnelAdd(_) => {
+                    assert!(!std::mem::replace(&mut self.configured, true), "tunnel added twice");
+                }
+                Op::TunnelRemove(_) => *self = Self { activity: self.activity, ..Self::default() },
+                Op::MediaOpen(_) if self.refuse_media => {
+                    return Err((index, sipsec_net::dp::RejectReason::TableFull));
+                }
+                Op::MediaOpen(b) => {
+                    assert!(self.media.insert(b.media_port(), *b).is_none(), "opened twice");
+                }
+                Op::MediaClose(port) => {
+                    assert!(self.media.remove(port).is_some(), "closed what was not open");
+                }
+                Op::SaAdd(s) => {
+                    assert!(self.media.contains_key(&s.media_port), "an SA without its media port");
+                    assert!(self.sas.insert(s.sa, s.direction).is_none(), "SA added twice");
+                }
+                Op::SaRemove(sa) => {
+                    assert!(self.sas.remove(sa).is_some(), "removed what was not there");
+                    if self.bound == Some(*sa) {
+                        self.bound = None;
+                    }
+                }
+                Op::TunnelBind { outbound, .. } => {
+                    assert_eq!(self.sas.get(outbound), Some(&Direction::Out));
+                    self.bound = Some(*outbound);
+                }
+                Op::TunnelUnbind(_) => self.bound = None,
+                Op::ReplayTrigger(_) => {
+                    assert!(self.bound.is_some(), "nothing to replay through");
+                    self.replayed += 1;
+                    self.acquire_out = false;
+                }
+                Op::FlushTrigger(_) => {
+                    self.flushed += 1;
+                    self.acquire_out = false;
+                }
+                Op::RouteAdd { .. } | Op::RouteRemove { .. } | Op::NextHop { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -36,6 +36,6 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        debug_assert!(!self.live || std::thread::panicking(), "call {:?} dropped while live", self.id);
+        debug_assert!(!self.live, "call {:?} dropped while live", self.id);
     }
 }

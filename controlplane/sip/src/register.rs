@@ -4,7 +4,7 @@ use crate::config::{Line, MAX_FORWARDS, T64};
 use crate::digest::{Challenge, Session};
 use crate::message::{Message, Writer, param, uri_of};
 use crate::output::{Event, RegistrationState};
-use crate::transaction::{ClientTransaction, Owner};
+use crate::transaction::{ClientState, ClientTransaction, Owner};
 use crate::ua::UserAgent;
 use sipsec_net::{Entropy, Instant};
 use std::net::SocketAddr;
@@ -96,7 +96,7 @@ impl UserAgent {
     /// Whether every line's removal has been answered or given up.
     #[must_use]
     pub fn unregistered(&self) -> bool {
-        !self.clients.values().any(|t| matches!(t.owner, Owner::Register(_)))
+        !self.clients.values().any(|t| matches!(t.owner, Owner::Register(_)) && t.state != ClientState::Completed)
     }
 
     pub(crate) fn register_due(&mut self, now: Instant, line: usize) {

@@ -1,11 +1,11 @@
 //! Sealing: ESP tunnel mode with an AEAD (RFC 4303, RFC 4106) in UDP (RFC 3948) between the addresses of SDP. The only
 //! place where a [`Sealed`] frame is made.
 
+use crate::ecn;
 use crate::nat::OuterHeader;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::OutboundSa;
-use crate::{ecn, selector};
 use sipsec_net::dp::OuterDscp;
 use sipsec_net::esp::{self, EspHeader, ICV_LEN, IV_LEN, TRAILER_LEN};
 use sipsec_net::{DropReason, esp::ESP_HEADER_LEN};
@@ -38,7 +38,7 @@ pub(crate) fn seal<P: Packet>(
         return Err(DropReason::SaHardExpired);
     }
     // RFC 4301 §5.1: a packet leaves by an SA only if the SA's selectors cover it.
-    if !selector::allows_out(&common.selectors, info) {
+    if !common.selectors.allow_out(info) {
         return Err(DropReason::SelectorMismatchOut);
     }
     if !outer.has_next_hop() {

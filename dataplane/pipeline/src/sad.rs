@@ -3,9 +3,10 @@
 
 use crate::engine::AeadKey;
 use crate::replay::ReplayWindow;
+use crate::selector::SaSelectors;
 use crate::seq::SequenceCounter;
 use crate::table::{Map, Slab, map};
-use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec, Selectors};
+use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec};
 use sipsec_net::{MediaPort, SaId, Spi};
 use zeroize::Zeroize;
 
@@ -19,7 +20,7 @@ pub(crate) struct SaCommon {
     pub media_port: MediaPort,
     pub spi: Spi,
     pub esn: bool,
-    pub selectors: Selectors,
+    pub selectors: SaSelectors,
     pub key: Box<dyn AeadKey>,
     pub salt: Salt,
     pub lifetime: Lifetime,
@@ -143,7 +144,7 @@ impl Sad {
             media_port: spec.media_port,
             spi: spec.spi,
             esn: spec.esn,
-            selectors: spec.selectors,
+            selectors: SaSelectors::new(spec.selectors),
             key,
             salt: Salt(salt),
             lifetime: Lifetime::new(spec.soft_bytes_max, spec.hard_bytes_max),

@@ -1,31 +1,108 @@
 //! Traffic selectors, both ways (RFC 4301 §5.1 and §5.2).
 
 use crate::parse::Info;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use sipsec_net::dp::{Selector, Selectors};
 
-/// Out: the source is local.
-pub(crate) fn allows_out(selectors: &Selectors, info: &Info) -> bool {
-    let (source, destination) = split(info);
-    side(&selectors.local, info.source, info.protocol, source)
-        && side(&selectors.remote, info.destination, info.protocol, destination)
+/// The selectors of one SA. Most are "everything", which costs no comparison.
+#[derive(Debug)]
+pub(crate) struct SaSelectors {
+    selectors: Selectors,
+    all_v4: bool,
+    all_v6: bool,
 }
 
-/// In: the source is remote. RFC 4301 §5.2 step 4: the inner packet must be what this very SA was negotiated for,
-/// else a peer could speak for another's network.
-pub(crate) fn allows_in(selectors: &Selectors, info: &Info) -> bool {
-    let (source, destination) = split(info);
-    side(&selectors.remote, info.source, info.protocol, source)
-        && side(&selectors.local, info.destination, info.protocol, destination)
-}
+const ALL_V6: Selector = Selector {
+    addr_start: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    addr_end: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+    ..Selector::ANY_V4
+};
 
-const fn split(info: &Info) -> (Option<u16>, Option<u16>) {
-    match info.ports {
-        Some((source, destination)) => (Some(source), Some(destination)),
-        None => (None, None),
+impl SaSelectors {
+    pub(crate) fn new(selectors: Selectors) -> Self {
+        let all = |everything| {
+            [&selectors.local, &selectors.remote].into_iter().all(|side| side.contains(&Some(everything)))
+        };
+        Self { all_v4: all(Selector::ANY_V4), all_v6: all(ALL_V6), selectors }
+    }
+
+    /// Out: the source is local.
+    pub(crate) fn allow_out(&self, info: &Info) -> bool {
+        let Selectors { local, remote } = &self.selectors;
+        self.allow_all(info) || pair(local, remote, info)
+    }
+
+    /// In: the source is remote. RFC 4301 §5.2 step 4: the inner packet must be what this very SA was negotiated for,
+    /// else a peer could speak for another's network.
+    pub(crate) fn allow_in(&self, info: &Info) -> bool {
+        let Selectors { local, remote } = &self.selectors;
+        self.allow_all(info) || pair(remote, local, info)
+    }
+
+    const fn allow_all(&self, info: &Info) -> bool {
+        if info.is_v6() { self.all_v6 } else { self.all_v4 }
     }
 }
 
-fn side(selectors: &[Option<Selector>], addr: IpAddr, protocol: u8, port: Option<u16>) -> bool {
-    selectors.iter().flatten().any(|s| s.matches(addr, protocol, port))
+/// One selector of the source's side and one of the destination's.
+fn pair(sources: &[Option<Selector>], destinations: &[Option<Selector>], info: &Info) -> bool {
+    let (source, destination) = match info.ports {
+        Some((source, destination)) => (Some(source), Some(destination)),
+        None => (None, None),
+    };
+    let any = |side: &[Option<Selector>], addr, port| {
+        side.iter().flatten().any(|s| s.matches(addr, info.protocol, port))
+    };
+    any(sources, info.source, source) && any(destinations, info.destination, destination)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn selector() -> impl Strategy<Value = Option<Selector>> {
+        prop_oneof![
+            Just(None),
+            Just(Some(Selector::ANY_V4)),
+            Just(Some(ALL_V6)),
+            (any::<[u8; 4]>(), any::<[u8; 4]>(), 0u8..18, any::<(u16, u16)>()).prop_map(
+                |(a, b, protocol, (p, q))| {
+                    Some(Selector {
+                        addr_start: a.min(b).into(),
+                        addr_end: a.max(b).into(),
+                        protocol,
+                        port_start: p.min(q),
+                        port_end: p.max(q),
+                    })
+                }
+            ),
+        ]
+    }
+
+    fn side() -> impl Strategy<Value = [Option<Selector>; 4]> {
+        [selector(), selector(), selector(), selector()]
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_says_what_the_long_way_says(
+            local in side(),
+            remote in side(),
+            v6: bool,
+            protocol in 0u8..18,
+            ports in any::<Option<(u16, u16)>>(),
+            addrs in any::<([u8; 4], [u8; 4])>(),
+        ) {
+            let (source, destination): (IpAddr, IpAddr) = if v6 {
+                (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::UNSPECIFIED.into())
+            } else {
+                (addrs.0.into(), addrs.1.into())
+            };
+            let info = Info { source, destination, protocol, ports, ..Info::default() };
+            let sa = SaSelectors::new(Selectors { local, remote });
+            prop_assert_eq!(sa.allow_out(&info), pair(&local, &remote, &info));
+            prop_assert_eq!(sa.allow_in(&info), pair(&remote, &local, &info));
+        }
+    }
 }

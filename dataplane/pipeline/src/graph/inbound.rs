@@ -7,7 +7,7 @@ use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::Sink;
 use crate::stage::Stage;
-use crate::{ecn, esp_decap, mss, selector};
+use crate::{ecn, esp_decap, mss};
 use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
 
 impl<P: Packet> Pipeline<P> {
@@ -34,7 +34,7 @@ impl<P: Packet> Pipeline<P> {
         let inner = opened.and_then(|()| {
             let info = Info::parse(packet.data())?;
             packet.truncate(info.len.into());
-            let allowed = selector::allows_in(&sa.common.selectors, &info);
+            let allowed = sa.common.selectors.allow_in(&info);
             if allowed { Ok(info) } else { Err(DropReason::SelectorMismatchIn) }
         });
         self.stages.passed(Stage::Open);

@@ -46,7 +46,13 @@ pub struct SipSocket {
 enum State {
     NoAddress,
     Failed { ip: IpAddr, reason: String, retry_at: Instant },
-    Open { socket: UdpSocket, local: SocketAddr },
+    Open {
+        socket: UdpSocket,
+        /// The same socket: tokio's believes that it is not writable until its first event, and would lose what is sent
+        /// before.
+        sender: std::net::UdpSocket,
+        local: SocketAddr,
+    },
 }
 
 impl SipSocket {
@@ -76,9 +82,9 @@ impl SipSocket {
         self.state = State::NoAddress;
         let local = SocketAddr::new(ip, self.port);
         self.state = match bind(local, &self.device) {
-            Ok(socket) => {
+            Ok((socket, sender)) => {
                 tracing::info!(%local, device = self.device, "SIP socket is open");
-                State::Open { socket, local }
+                State::Open { socket, sender, local }
             }
             Err(error) => {
                 let reason = explain(&error, local);
@@ -129,7 +135,7 @@ impl SipSocket {
     /// Sends, or counts that it could not: SIP retransmits.
     pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
         let sent = match &self.state {
-            State::Open { socket, .. } => socket.try_send_to(bytes, to).map(|_| ()),
+            State::Open { sender, .. } => sender.send_to(bytes, to).map(|_| ()),
             State::NoAddress | State::Failed { .. } => Err(io::ErrorKind::NotConnected.into()),
         };
         match sent {
@@ -142,7 +148,7 @@ impl SipSocket {
     }
 }
 
-fn bind(local: SocketAddr, device: &str) -> io::Result<UdpSocket> {
+fn bind(local: SocketAddr, device: &str) -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -151,7 +157,9 @@ fn bind(local: SocketAddr, device: &str) -> io::Result<UdpSocket> {
     // A smaller buffer than asked for is no reason to be without SIP.
     let _ = socket.set_recv_buffer_size(RECV_BUFFER);
     socket.bind(&SockAddr::from(local))?;
-    UdpSocket::from_std(socket.into())
+    let socket = std::net::UdpSocket::from(socket);
+    let sender = socket.try_clone()?;
+    Ok((UdpSocket::from_std(socket)?, sender))
 }
 
 fn explain(error: &io::Error, local: SocketAddr) -> String {

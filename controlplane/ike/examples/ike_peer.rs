@@ -31,13 +31,16 @@ struct Options {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [role, local, remote, local_id, remote_id, psk, rest @ ..] = args.as_slice() else {
-        return Err("usage: ike_peer initiator|responder LOCAL REMOTE LOCAL_ID REMOTE_ID PSK [KEY=VALUE…]".into());
+        return Err(
+            "usage: ike_peer initiator|responder LOCAL REMOTE LOCAL_ID REMOTE_ID PSK [KEY=VALUE…]".into()
+        );
     };
     let role = if role == "initiator" { Role::Initiator } else { Role::Responder };
     let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
     let id = |s: &str| Identity::KeyId(s.as_bytes().to_vec());
     let auth = AuthConfig::Psk { key: SecretBytes::new(psk.as_bytes()).ok_or("the key is too long")? };
-    let policy = if remote_id == "any" { IdentityPolicy::Any } else { IdentityPolicy::Exactly(id(remote_id)) };
+    let policy =
+        if remote_id == "any" { IdentityPolicy::Any } else { IdentityPolicy::Exactly(id(remote_id)) };
     let mut config = EndpointConfig::new(role, local, remote, id(local_id), policy, auth);
     let mut options = Options { seconds: 10, close: true };
     for pair in rest {
@@ -100,7 +103,8 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
             continue;
         }
         let due = endpoint.poll_timeout().unwrap_or(end).min(end + Duration::from_secs(2));
-        let wait = due.saturating_duration_since(t).clamp(Duration::from_millis(1), Duration::from_millis(200));
+        let wait =
+            due.saturating_duration_since(t).clamp(Duration::from_millis(1), Duration::from_millis(200));
         socket.set_read_timeout(Some(wait))?;
         let mut buf = [0; 65_536];
         if let Ok((len, from)) = socket.recv_from(&mut buf) {
@@ -130,7 +134,10 @@ fn report(now: Instant, event: &Event) -> Option<ChildId> {
             Some(*child)
         }
         Event::ChildSaReplaced { old, child, inbound, outbound, bind } => {
-            println!("{now:?} replaced {old:?} by {child:?} in {} out {} bind {bind}", inbound.spi, outbound.spi);
+            println!(
+                "{now:?} replaced {old:?} by {child:?} in {} out {} bind {bind}",
+                inbound.spi, outbound.spi
+            );
             Some(*child)
         }
         Event::ChildSaBind { child } => {

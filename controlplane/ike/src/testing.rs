@@ -101,6 +101,21 @@ impl Gateway {
         })
     }
 
+    /// The events in short.
+    pub fn story(&self) -> Vec<String> {
+        let brief = |e: &Event| match e {
+            Event::Authenticated(..) => "authenticated".to_owned(),
+            Event::ChildSaUp { child, inbound, .. } => format!("up {} ({})", child.0, inbound.spi),
+            Event::ChildSaReplaced { old, child, inbound, bind, .. } => {
+                format!("{} for {} ({}){}", child.0, old.0, inbound.spi, if *bind { " bound" } else { "" })
+            }
+            Event::ChildSaBind { child } => format!("bind {}", child.0),
+            Event::ChildSaDown { child, cause } => format!("down {} {cause:?}", child.0),
+            other => format!("{other:?}"),
+        };
+        self.events.iter().map(brief).collect()
+    }
+
     pub fn is_authenticated(&self) -> bool {
         self.events.iter().any(|e| matches!(e, Event::Authenticated(..)))
     }
@@ -174,7 +189,7 @@ impl Net {
         let mut net = Self::seeded(a, b, seed);
         net.start();
         net.run(Duration::from_millis(200));
-        assert!(net.is_up(), "{:?} {:?}", net.a().events, net.b().events);
+        assert!(net.is_up(), "{:?} {:?}", net.a().story(), net.b().story());
         net
     }
 
@@ -304,7 +319,15 @@ impl Net {
     pub fn run(&mut self, span: Duration) {
         let end = self.now + span;
         self.drain();
+        let mut idle = 0;
         while let Some(at) = self.next_at().filter(|at| *at <= end) {
+            idle = if at > self.now { 0 } else { idle + 1 };
+            assert!(
+                idle < 10_000,
+                "a deadline is not served: {:?} {:?}",
+                self.a().endpoint,
+                self.b().endpoint
+            );
             self.now = self.now.max(at);
             self.step();
         }

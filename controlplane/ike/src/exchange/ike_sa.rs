@@ -159,8 +159,8 @@ impl IkeSa {
         self.outstanding = Some(Outstanding { id, exchange, datagrams, backoff, task });
     }
 
-    /// A last request beyond the window, for a DELETE that cannot wait: the outstanding one goes out again before it,
-    /// so that a peer that has answered it already, or does so now, finds the IDs in order.
+    /// A last request beyond the window, for a DELETE that cannot wait: the outstanding one goes out before it each
+    /// time, so that a peer that has answered it already, or does so now, finds the IDs in order.
     pub fn request_beyond_window(
         &mut self,
         ctx: &mut Ctx,
@@ -169,13 +169,14 @@ impl IkeSa {
         chain: Chain,
         task: Task,
     ) {
-        if let Some(o) = self.outstanding.take() {
-            ctx.counters.retransmits_out += 1;
-            for d in o.datagrams {
-                ctx.transmit(d);
-            }
+        let before = self.outstanding.take().map(|o| o.datagrams).unwrap_or_default();
+        for d in &before {
+            ctx.transmit(d.clone());
         }
         self.request(ctx, now, exchange, chain, task);
+        if let Some(o) = &mut self.outstanding {
+            o.datagrams.splice(..0, before);
+        }
     }
 
     pub fn respond(&mut self, ctx: &mut Ctx, exchange: Exchange, id: u32, chain: Chain) {

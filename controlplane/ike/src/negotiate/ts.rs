@@ -37,11 +37,10 @@ pub(crate) fn narrow(theirs: &[Selector], ours: &[Selector]) -> Vec<Selector> {
                 continue;
             }
             out.retain(|x| !covers(&both, x));
-            if out.len() < SELECTORS_MAX {
-                out.push(both);
-            }
+            out.push(both);
         }
     }
+    out.truncate(SELECTORS_MAX);
     out
 }
 

@@ -4,10 +4,9 @@ use super::{Ended, State};
 use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
-use crate::exchange::ike_sa::Timeout;
 use crate::exchange::{IkeSa, Incoming};
-use crate::output::{ChildDownCause, ChildId, Event};
-use crate::task::child::{Child, Made, Peer, Stage};
+use crate::output::{ChildId, Event};
+use crate::task::child::{Child, Made, Peer};
 use crate::task::rekey_child::GenChild;
 use crate::task::rekey_ike::GenIke;
 use crate::task::{AgreeChild, AgreeIke, AnswerChild, AnswerIke, TODO_MAX, Task, Todo};
@@ -43,10 +42,10 @@ pub(crate) struct Hold {
     pub chain: Chain,
 }
 
-struct Held {
-    slot: u64,
-    child: ChildId,
-    hold: Hold,
+pub(crate) struct Held {
+    pub slot: u64,
+    pub child: ChildId,
+    pub hold: Hold,
 }
 
 /// Why there is no SA any more. `keep` is the IKE SA on which the last message was answered.
@@ -61,7 +60,7 @@ pub(crate) struct Established {
     pub slots: Vec<Slot>,
     pub children: Vec<Child>,
     pub queue: VecDeque<Todo>,
-    held: Vec<Held>,
+    pub held: Vec<Held>,
     pub gen_child: Option<GenChild>,
     pub agree_child: Option<AgreeChild>,
     pub answer_children: Vec<AnswerChild>,
@@ -250,68 +249,6 @@ impl Established {
         self.proceed(ctx, now, result)
     }
 
-    pub fn on_installed(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
-        if let Some(child) = self.child_mut(id) {
-            match child.stage {
-                Stage::Installing { standby_of: Some(old) } => child.stage = Stage::Standby { replaces: old },
-                Stage::Installing { standby_of: None } | Stage::Binding => {
-                    child.stage = Stage::Live;
-                    // Those that wait for this one to carry the traffic.
-                    let replaced: Vec<_> =
-                        self.children.iter().filter(|c| c.stage == Stage::Deleting).map(|c| c.id).collect();
-                    for old in replaced {
-                        self.enqueue(Todo::DeleteChild(old));
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.release(ctx, id, None);
-        self.proceed(ctx, now, Ok(()))
-    }
-
-    pub fn on_rejected(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
-        let alone = !self.children.iter().any(|c| c.id != id && c.is_live() || c.stage == Stage::Deleting);
-        self.release(ctx, id, Some(NotifyType::TEMPORARY_FAILURE));
-        if alone {
-            let keep = self.current().sa.local_spi();
-            self.delete_slot(ctx, now, keep);
-            return self.proceed(
-                ctx,
-                now,
-                Err(End::Failed { error: IkeError::InstallRejected, keep: Some(keep) }),
-            );
-        }
-        let unanswered = self.child(id).map(|c| c.stage);
-        if unanswered == Some(Stage::Installing { standby_of: None }) {
-            // The peer has it: it must go there, and the old one stays.
-            if let Some(c) = self.child_mut(id) {
-                c.stage = Stage::Redundant;
-            }
-            for c in self.children.iter_mut().filter(|c| c.stage == Stage::Deleting) {
-                c.stage = Stage::Live;
-            }
-            self.enqueue(Todo::DeleteChild(id));
-        } else {
-            self.children.retain(|c| c.id != id);
-        }
-        ctx.event(Event::ChildSaDown { child: id, cause: ChildDownCause::Abandoned });
-        self.proceed(ctx, now, Ok(()))
-    }
-
-    /// Sends the responses that waited for `child`, or an error instead.
-    fn release(&mut self, ctx: &mut Ctx, child: ChildId, error: Option<NotifyType>) {
-        while let Some(i) = self.held.iter().position(|h| h.child == child) {
-            let Held { slot, hold, .. } = self.held.swap_remove(i);
-            let mut chain = hold.chain;
-            if let Some(kind) = error {
-                chain = Chain::new();
-                chain.notify(kind, &[]);
-            }
-            self.reply(ctx, slot, hold.exchange, hold.id, chain);
-        }
-    }
-
     /// Starts what the window allows, or ends.
     pub fn proceed(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, result: Result<(), End>) -> State {
         if let Err(end) = result {
@@ -321,6 +258,7 @@ impl Established {
             && self.gen_child.is_none()
             && self.gen_ike.is_none()
             && self.agree_ike.is_none()
+            && self.answer_ikes.is_empty()
             && let Some(todo) = self.queue.pop_front()
         {
             match todo {
@@ -362,90 +300,5 @@ impl Established {
         self.delete_slot(ctx, now, spi);
         let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == spi);
         sa.map(Ended::kept).unwrap_or_default()
-    }
-
-    pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
-        let slots = self.slots.iter().flat_map(|s| {
-            let until = match s.standing {
-                Standing::AwaitDelete { until } | Standing::Gone { until } => Some(until),
-                _ => None,
-            };
-            [s.sa.deadline(), until]
-        });
-        let children = self.children.iter().flat_map(|c| match c.stage {
-            Stage::Retired { until } => [Some(until), None],
-            Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
-            _ => [Some(c.expires_at), None],
-        });
-        let own = [Some(self.rekey_at), Some(self.expires_at), self.dpd_due(ctx)];
-        slots.chain(children).chain(own).flatten().min()
-    }
-
-    pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
-        let mut result = self.poll_requests(ctx, now);
-        if result.is_ok() {
-            result = self.poll_lifetimes(ctx, now);
-            self.poll_dpd(ctx, now);
-        }
-        self.proceed(ctx, now, result)
-    }
-
-    fn poll_requests(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
-        let mut silent = Vec::new();
-        for slot in &mut self.slots {
-            let Timeout::GaveUp { exchange, sent, waited } = slot.sa.on_timeout(ctx, now) else { continue };
-            if slot.standing == Standing::Current {
-                let error = IkeError::NoResponse { exchange, transmissions: sent, waited };
-                return Err(End::Failed { error, keep: None });
-            }
-            silent.push(slot.sa.local_spi());
-        }
-        self.slots.retain(|s| match s.standing {
-            Standing::AwaitDelete { until } | Standing::Gone { until } => now < until,
-            Standing::Redundant => !silent.contains(&s.sa.local_spi()),
-            Standing::Current | Standing::Candidate => true,
-        });
-        Ok(())
-    }
-
-    fn poll_lifetimes(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
-        let keep = self.current().sa.local_spi();
-        let replaced: Vec<_> = self
-            .children
-            .iter()
-            .filter(|c| c.stage == Stage::Live && c.expires_at <= now)
-            .filter_map(|c| Some((c.id, self.successor(c.id)?)))
-            .collect();
-        for (old, next) in replaced {
-            // The peer has rekeyed it but never deleted it.
-            self.bind(ctx, next);
-            self.retire(ctx, now, old);
-        }
-        let spent = self.children.iter().any(|c| c.stage == Stage::Live && c.expires_at <= now);
-        if spent || self.expires_at <= now {
-            // RFC 7296 §2.8: if rekeying fails, the IKE SA and its CHILD_SAs MUST be closed.
-            self.delete_slot(ctx, now, keep);
-            return Err(End::Closed { cause: CloseCause::HardLimit, keep });
-        }
-        for c in self.children.extract_if(.., |c| match c.stage {
-            Stage::Retired { until } => until <= now,
-            Stage::Live => false,
-            _ => c.expires_at <= now,
-        }) {
-            ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::Replaced });
-        }
-        let due: Vec<_> = self
-            .children
-            .iter()
-            .filter(|c| c.stage == Stage::Live && c.rekey_at <= now)
-            .map(|c| c.id)
-            .collect();
-        for id in due {
-            self.want_rekey_child(ctx, now, id);
-        }
-        if self.rekey_at <= now {
-            self.want_rekey_ike(ctx, now);
-        }
-        Ok(())
     }
 }

@@ -130,7 +130,8 @@ impl HalfOpen {
                 let hold = Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain };
                 Established::with_child(ctx, now, *sa, peer, init.nat, made, Some(hold))
             }
-            Err(Refusal { error, chain }) => {
+            Err(refusal) => {
+                let Refusal { error, chain } = *refusal;
                 sa.respond(ctx, Exchange::IKE_AUTH, incoming.id, chain);
                 ctx.event(Event::Failed(error));
                 State::Ended(Box::new(Ended::kept(*sa)))
@@ -145,10 +146,10 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn notify(error: IkeError, kind: NotifyType, data: &[u8]) -> Self {
+    fn notify(error: IkeError, kind: NotifyType, data: &[u8]) -> Box<Self> {
         let mut chain = Chain::new();
         chain.notify(kind, data);
-        Self { error, chain }
+        Box::new(Self { error, chain })
     }
 }
 
@@ -158,7 +159,7 @@ fn authenticate(
     sa: &IkeSa,
     init: &Init,
     incoming: &Incoming,
-) -> Result<(Peer, Made, Chain), Refusal> {
+) -> Result<(Peer, Made, Chain), Box<Refusal>> {
     // RFC 7296 §2.21.2: a message that is malformed or has an unsupported critical payload is rejected entirely, and
     // what it has to do with authentication is not looked at.
     let m = Message::parse(incoming.first, &incoming.plaintext).map_err(|e| match IkeError::from(e) {
@@ -200,7 +201,7 @@ fn authenticate(
     // RFC 7296 §2.21.2: the CHILD_SA may fail while the authentication holds; both are in one response.
     let refuse = |error, kind, mut chain: Chain| {
         chain.notify(kind, &[]);
-        Refusal { error, chain }
+        Box::new(Refusal { error, chain })
     };
     let (Some(proposals), Some(tsi), Some(tsr)) = (&m.sa, &m.tsi, &m.tsr) else {
         return Err(refuse(missing("SA, TSi or TSr"), NotifyType::INVALID_SYNTAX, Chain::new()));

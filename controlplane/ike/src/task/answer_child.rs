@@ -22,11 +22,13 @@ pub(crate) struct AnswerChild {
     job: JobId,
     slot: u64,
     id: u32,
-    old: Option<ChildId>,
+    pub old: Option<ChildId>,
+    child: ChildId,
     number: u8,
     suite: EspSuite,
     spi_out: Spi,
     ni: Vec<u8>,
+    nr: Vec<u8>,
     local: Vec<Selector>,
     remote: Vec<Selector>,
     prf: Prf,
@@ -58,27 +60,39 @@ impl Established {
         if remote.is_empty() || local.is_empty() {
             return self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
         }
+        let (child, nr) = (ctx.child_id(), ctx.nonce());
         let sa = &self.current().sa;
         let mut waiting = AnswerChild {
             job: JobId(0),
             slot,
             id: incoming.id,
             old,
+            child,
             number: chosen.number,
             suite: chosen.suite,
             spi_out: chosen.peer_spi,
             ni: ni.to_vec(),
+            nr,
             local,
             remote,
             prf: sa.suite.prf,
             sk_d: sa.sk_d.clone(),
         };
-        let Some(group) = chosen.suite.group else {
-            return self.answer_child_with(ctx, now, &waiting, None);
+        let ke = match chosen.suite.group {
+            None => None,
+            Some(group) => match m.ke.as_ref().filter(|k| k.group == group.transform_id()) {
+                Some(ke) => Some((group, ke)),
+                None => {
+                    let wanted = group.transform_id().to_be_bytes();
+                    return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+                }
+            },
         };
-        let Some(ke) = m.ke.as_ref().filter(|k| k.group == group.transform_id()) else {
-            let wanted = group.transform_id().to_be_bytes();
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+        if let Some(old) = old {
+            self.note_rival(ctx, old, child, lower(ni, &waiting.nr));
+        }
+        let Some((group, ke)) = ke else {
+            return self.answer_child_with(ctx, now, &waiting, None);
         };
         let private = ctx.secret(group.private_len());
         waiting.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
@@ -113,7 +127,6 @@ impl Established {
         dh: Option<(Vec<u8>, Secret)>,
     ) {
         let spi_in = ctx.esp_spi();
-        let nr = ctx.nonce();
         let Made { mut child, inbound, outbound } = Child::make(
             ctx,
             now,
@@ -122,7 +135,7 @@ impl Established {
                 sk_d: &w.sk_d,
                 shared: dh.as_ref().map(|d| &d.1),
                 ni: &w.ni,
-                nr: &nr,
+                nr: &w.nr,
                 exchange_initiator: false,
                 spi_in,
                 spi_out: w.spi_out,
@@ -132,20 +145,20 @@ impl Established {
         );
         let mut chain = Chain::new();
         chain.sa(&[esp::answer(w.number, &w.suite, spi_in)]);
-        chain.nonce(&nr);
+        chain.nonce(&w.nr);
         if let (Some((public, _)), Some(group)) = (&dh, w.suite.group) {
             chain.ke(group.transform_id(), public);
         }
         chain.ts(PayloadType::TSI, &w.remote);
         chain.ts(PayloadType::TSR, &w.local);
-        let id = child.id;
-        // The child may have gone while the key exchange was computed; then this one is simply new.
-        let old = w.old.filter(|old| self.child(*old).is_some_and(Child::is_live));
+        let id = w.child;
+        // It may have gone while the key exchange was computed; then this one is simply new.
+        let old = w.old.filter(|old| self.child(*old).is_some());
+        child.id = id;
         child.stage = Stage::Installing { standby_of: old };
         match old {
             Some(old) => {
                 ctx.counters.rekeys_child += 1;
-                self.note_rival(ctx, old, id, lower(&w.ni, &nr));
                 ctx.event(Event::ChildSaReplaced { old, child: id, inbound, outbound, bind: false });
             }
             None => ctx.event(Event::ChildSaUp { child: id, inbound, outbound }),

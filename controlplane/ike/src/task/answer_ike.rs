@@ -1,6 +1,6 @@
 //! The peer rekeys the IKE SA (RFC 7296 §1.3.2, §2.18).
 
-use super::{Task, lower};
+use super::{RekeyIke, Task, lower};
 use crate::algorithm::IkeSuite;
 use crate::compute::{Job, JobId, Outcome};
 use crate::crypto::keys::{IkeKeys, Seed};
@@ -20,7 +20,9 @@ pub(crate) struct AnswerIke {
     number: u8,
     suite: IkeSuite,
     spi_i: u64,
+    spi_r: u64,
     ni: Vec<u8>,
+    nr: Vec<u8>,
 }
 
 impl Established {
@@ -48,7 +50,28 @@ impl Established {
         let peer_public = ke.public.to_vec();
         let job = ctx.compute(Job::DhRespond { group: suite.group, private, peer_public });
         let (id, number, ni) = (incoming.id, proposal.number, ni.to_vec());
-        self.answer_ikes.push(AnswerIke { job, slot, id, number, suite, spi_i, ni });
+        let (spi_r, nr) = (ctx.ike_spi(), ctx.nonce());
+        // RFC 7296 §2.8.2: which of the two new ones is redundant is known when the answer to ours comes.
+        let lowest = lower(&ni, &nr);
+        if let Some(ours) = self.own_ike_rekey() {
+            ours.rival = Some(lowest);
+            ctx.counters.rekey_collisions += 1;
+        } else {
+            // Ours was not sent yet: the peer's makes it needless.
+            self.gen_ike = None;
+        }
+        self.answer_ikes.push(AnswerIke { job, slot, id, number, suite, spi_i, spi_r, ni, nr });
+    }
+
+    /// Ours, once the peer can know of it.
+    fn own_ike_rekey(&mut self) -> Option<&mut RekeyIke> {
+        if self.agree_ike.is_some() {
+            return self.agree_ike.as_mut().map(|a| &mut a.task);
+        }
+        match self.current_mut().sa.task_mut() {
+            Some(Task::RekeyIke(ours)) => Some(ours),
+            _ => None,
+        }
     }
 
     /// Whether the job was one of these.
@@ -60,16 +83,17 @@ impl Established {
         outcome: Outcome,
     ) -> Result<(), Outcome> {
         let Some(i) = self.answer_ikes.iter().position(|a| a.job == job) else { return Err(outcome) };
-        let AnswerIke { slot, id, number, suite, spi_i, ni, .. } = self.answer_ikes.swap_remove(i);
+        let AnswerIke { slot, id, number, suite, spi_i, spi_r, ni, nr, .. } = self.answer_ikes.swap_remove(i);
+        let Some(old) = self.slot(slot).map(|s| &s.sa) else { return Ok(()) };
         let Outcome::DhResponded { public, shared } = outcome else {
+            if let Some(ours) = self.own_ike_rekey() {
+                ours.rival = None;
+            }
             let mut chain = Chain::new();
             chain.notify(NotifyType::INVALID_SYNTAX, &[]);
             self.reply(ctx, slot, Exchange::CREATE_CHILD_SA, id, chain);
             return Ok(());
         };
-        let Some(old) = self.slot(slot).map(|s| &s.sa) else { return Ok(()) };
-        let spi_r = ctx.ike_spi();
-        let nr = ctx.nonce();
         let fragmentation = old.fragmentation;
         let seed = Seed { ni: &ni, nr: &nr, spi_i, spi_r };
         let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), &shared, &seed);
@@ -80,19 +104,10 @@ impl Established {
         chain.ke(suite.group.transform_id(), &public);
         self.reply(ctx, slot, Exchange::CREATE_CHILD_SA, id, chain);
         self.slots.push(Slot { sa, standing: Standing::Candidate });
-
-        let lowest = lower(&ni, &nr);
-        if let Some(agree) = &mut self.agree_ike {
-            agree.task.rival = Some(lowest);
-            ctx.counters.rekey_collisions += 1;
-        } else if let Some(Task::RekeyIke(ours)) = self.current_mut().sa.task_mut() {
-            // RFC 7296 §2.8.2: which of the two new ones is redundant is known when the answer to ours comes.
-            ours.rival = Some(lowest);
-            ctx.counters.rekey_collisions += 1;
-        } else {
-            self.gen_ike = None;
+        if self.own_ike_rekey().is_none() {
             self.switch_to(ctx, now, spi_r);
         }
+        self.finish_ready_ike(ctx, now);
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ pub(crate) mod child;
 mod create_child;
 mod delete;
 mod dpd;
+mod install;
+mod lifetime;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
 

@@ -61,12 +61,21 @@ impl Established {
     /// A rekey is wanted: the time came, or the dataplane says so.
     pub(crate) fn want_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, id: ChildId) {
         let retry = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
+        // One that the peer has rekeyed already waits for its DELETE.
+        let done = self.is_rekeyed_by_peer(id);
         let Some(child) = self.child_mut(id).filter(|c| c.stage == Stage::Live) else { return };
         // Should this attempt be forgotten (a crossing IKE rekey), the timer brings it back.
         child.rekey_at = retry.max(child.rekey_at);
-        if !self.is_rekeying_child(id) {
+        if !done && !self.is_rekeying_child(id) {
             self.enqueue(Todo::RekeyChild(id));
         }
+    }
+
+    fn is_rekeyed_by_peer(&self, id: ChildId) -> bool {
+        let installing = Stage::Installing { standby_of: Some(id) };
+        self.successor(id).is_some()
+            || self.children.iter().any(|c| c.stage == installing)
+            || self.answer_children.iter().any(|a| a.old == Some(id))
     }
 
     fn is_rekeying_child(&self, id: ChildId) -> bool {
@@ -83,7 +92,7 @@ impl Established {
     }
 
     pub(crate) fn begin_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, id: ChildId) {
-        if self.child(id).is_none_or(|c| c.stage != Stage::Live) {
+        if self.child(id).is_none_or(|c| c.stage != Stage::Live) || self.is_rekeyed_by_peer(id) {
             return;
         }
         let group = ctx.config.esp_proposals.iter().find_map(|p| p.groups.first().copied());
@@ -206,7 +215,9 @@ impl Established {
         let ours = lower(&ni, &rest.nr);
         // RFC 7296 §2.8.1: the SA created with the lowest of the four nonces is closed by its creator; whoever made
         // the other deletes the old one.
-        let redundant = rival.is_some_and(|(rival, lowest)| self.child(rival).is_some() && ours < lowest);
+        // A peer that has deleted the old one meanwhile was not aware of ours when it decided.
+        let decided = self.child(old).is_none_or(|c| c.stage != Stage::Live);
+        let redundant = rival.is_some_and(|(_, lowest)| decided || ours < lowest);
         let Made { mut child, inbound, outbound } = Child::make(
             ctx,
             now,

@@ -44,6 +44,8 @@ pub(crate) struct AgreeIke {
     suite: IkeSuite,
     nr: Vec<u8>,
     spi_r: u64,
+    /// Computed, but the peer's own rekey is still being answered; the two are compared when both are known.
+    shared: Option<Secret>,
 }
 
 /// A rekey keeps the algorithms (RFC 7296 §2.8: SHOULD NOT differ), so it offers exactly these; the group may change.
@@ -65,12 +67,16 @@ fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
 impl Established {
     pub(crate) fn want_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant) {
         self.rekey_at = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
-        if !self.rekeying_ike() && self.gen_ike.is_none() {
+        if !self.rekeying_ike() && self.gen_ike.is_none() && self.answer_ikes.is_empty() {
             self.enqueue(Todo::RekeyIke);
         }
     }
 
     pub(crate) fn begin_rekey_ike(&mut self, ctx: &mut Ctx) {
+        // RFC 7296 §2.8.2: the peer's is under way.
+        if !self.answer_ikes.is_empty() {
+            return;
+        }
         let group = self.current().sa.suite.group;
         let task = RekeyIke {
             spi: ctx.ike_spi(),
@@ -116,16 +122,23 @@ impl Established {
                 _ => self.rekey_ike_failed(ctx, now, None),
             });
         }
-        if let Some(a) = self.agree_ike.take_if(|a| a.job == job) {
-            return Ok(match outcome {
-                Outcome::DhAgreed { shared } => {
-                    self.finish_rekey_ike(ctx, now, a, &shared);
-                    Ok(())
-                }
-                _ => self.rekey_ike_failed(ctx, now, a.task.rival),
-            });
+        let Some(a) = self.agree_ike.as_mut().filter(|a| a.job == job) else { return Err(outcome) };
+        if let Outcome::DhAgreed { shared } = outcome {
+            a.shared = Some(shared);
+            self.finish_ready_ike(ctx, now);
+            return Ok(Ok(()));
         }
-        Err(outcome)
+        let rival = a.task.rival.take();
+        self.agree_ike = None;
+        Ok(self.rekey_ike_failed(ctx, now, rival))
+    }
+
+    pub(super) fn finish_ready_ike(&mut self, ctx: &mut Ctx, now: Instant) {
+        if self.answer_ikes.is_empty()
+            && let Some(a) = self.agree_ike.take_if(|a| a.shared.is_some())
+        {
+            self.finish_rekey_ike(ctx, now, a);
+        }
     }
 
     pub(crate) fn on_rekey_ike_answer(
@@ -160,17 +173,18 @@ impl Established {
         let nr = nr.to_vec();
         let private = task.dh.private.clone();
         let job = ctx.compute(Job::DhAgree { group: suite.group, private, peer_public });
-        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r });
+        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r, shared: None });
         Ok(())
     }
 
-    fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke, shared: &Secret) {
-        let AgreeIke { task, suite, nr, spi_r, .. } = a;
+    fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke) {
+        let AgreeIke { task, suite, nr, spi_r, shared, .. } = a;
+        let Some(shared) = shared else { return };
         let old = &self.current().sa;
         let old_spi = old.local_spi();
         let fragmentation = old.fragmentation;
         let seed = Seed { ni: &task.ni, nr: &nr, spi_i: task.spi, spi_r };
-        let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), shared, &seed);
+        let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), &shared, &seed);
         let sa =
             IkeSa::new(ctx, SaKeys { suite, keys, spi_i: task.spi, spi_r, initiator: true, fragmentation });
         let ours = lower(&task.ni, &nr);
@@ -237,6 +251,10 @@ impl Established {
 
     /// Ours came to nothing. If the peer's own succeeded meanwhile, that is the SA to go on with.
     fn rekey_ike_failed(&mut self, ctx: &mut Ctx, now: Instant, rival: Option<Vec<u8>>) -> Result<(), End> {
+        if rival.is_some() && !self.answer_ikes.is_empty() {
+            // The switch comes with the answer to it.
+            return Ok(());
+        }
         if let (Some(_), Some(candidate)) = (rival, self.candidate()) {
             self.switch_to(ctx, now, candidate);
             return Ok(());

@@ -212,7 +212,6 @@ mod loss {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
         /// Loss, duplication and reordering of the first messages delay, and never break or double anything.
         #[test]
         fn an_unreliable_network_only_delays(
@@ -239,7 +238,7 @@ mod loss {
             net.script = Box::new(move |_, _, _| next.next().unwrap_or(Fate::Deliver));
             net.start();
             net.run(Duration::from_secs(60));
-            prop_assert!(net.is_up(), "{:?} {:?}", net.a().events, net.b().events);
+            prop_assert!(net.is_up(), "{:?} {:?}", net.a().story(), net.b().story());
             assert_mirrored(&net);
             prop_assert_eq!((net.a().installed(), net.b().installed()), (1, 1));
         }

@@ -1,3 +1,5 @@
 //! Exchanges between two endpoints.
 
 mod establish;
+mod refuse;
+mod rekey;

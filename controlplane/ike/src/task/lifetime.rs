@@ -1,0 +1,97 @@
+//! Time: retransmissions, soft and hard limits, leftovers (RFC 7296 §2.8).
+
+use super::child::Stage;
+use crate::ctx::Ctx;
+use crate::error::{CloseCause, IkeError};
+use crate::exchange::ike_sa::Timeout;
+use crate::output::{ChildDownCause, Event};
+use crate::state::established::{End, Standing};
+use crate::state::{Established, State};
+use sipsec_net::Instant;
+
+impl Established {
+    pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
+        let slots = self.slots.iter().flat_map(|s| {
+            let until = match s.standing {
+                Standing::AwaitDelete { until } | Standing::Gone { until } => Some(until),
+                _ => None,
+            };
+            [s.sa.deadline(), until]
+        });
+        let children = self.children.iter().flat_map(|c| match c.stage {
+            Stage::Retired { until } => [Some(until), None],
+            Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
+            _ => [Some(c.expires_at), None],
+        });
+        let own = [Some(self.rekey_at), Some(self.expires_at), self.dpd_due(ctx)];
+        slots.chain(children).chain(own).flatten().min()
+    }
+
+    pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
+        let mut result = self.poll_requests(ctx, now);
+        if result.is_ok() {
+            result = self.poll_lifetimes(ctx, now);
+            self.poll_dpd(ctx, now);
+        }
+        self.proceed(ctx, now, result)
+    }
+
+    fn poll_requests(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
+        let mut silent = Vec::new();
+        for slot in &mut self.slots {
+            let Timeout::GaveUp { exchange, sent, waited } = slot.sa.on_timeout(ctx, now) else { continue };
+            if slot.standing == Standing::Current {
+                let error = IkeError::NoResponse { exchange, transmissions: sent, waited };
+                return Err(End::Failed { error, keep: None });
+            }
+            silent.push(slot.sa.local_spi());
+        }
+        self.slots.retain(|s| match s.standing {
+            Standing::AwaitDelete { until } | Standing::Gone { until } => now < until,
+            Standing::Redundant => !silent.contains(&s.sa.local_spi()),
+            Standing::Current | Standing::Candidate => true,
+        });
+        Ok(())
+    }
+
+    fn poll_lifetimes(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
+        let keep = self.current().sa.local_spi();
+        let replaced: Vec<_> = self
+            .children
+            .iter()
+            .filter(|c| c.stage == Stage::Live && c.expires_at <= now)
+            .filter_map(|c| Some((c.id, self.successor(c.id)?)))
+            .collect();
+        for (old, next) in replaced {
+            // The peer has rekeyed it but never deleted it.
+            self.bind(ctx, next);
+            self.retire(ctx, now, old);
+        }
+        let spent = self.children.iter().any(|c| c.stage == Stage::Live && c.expires_at <= now);
+        if spent || self.expires_at <= now {
+            // RFC 7296 §2.8: if rekeying fails, the IKE SA and its CHILD_SAs MUST be closed.
+            self.delete_slot(ctx, now, keep);
+            return Err(End::Closed { cause: CloseCause::HardLimit, keep });
+        }
+        for c in self.children.extract_if(.., |c| match c.stage {
+            Stage::Retired { until } => until <= now,
+            Stage::Live => false,
+            _ => c.expires_at <= now,
+        }) {
+            ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::Replaced });
+        }
+        let due: Vec<_> = self
+            .children
+            .iter()
+            .filter(|c| c.stage == Stage::Live && c.rekey_at <= now)
+            .map(|c| c.id)
+            .collect();
+        for id in due {
+            self.want_rekey_child(ctx, now, id);
+        }
+        if self.rekey_at <= now {
+            self.want_rekey_ike(ctx, now);
+        }
+        Ok(())
+    }
+}

@@ -14,8 +14,8 @@ use sipsec_net::{Entropy, Instant};
 
 /// One IKE peer of one authorised call.
 pub struct Endpoint {
-    ctx: Ctx,
-    state: State,
+    pub(crate) ctx: Ctx,
+    pub(crate) state: State,
 }
 
 impl Endpoint {

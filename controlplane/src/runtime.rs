@@ -79,6 +79,8 @@ impl Runtime {
             );
         }
         self.netlink.remove_routes().await;
+        // A socket that stays behind is replaced at the next start.
+        let _ = std::fs::remove_file(self.profile.control_socket());
         tracing::info!("ended");
     }
 

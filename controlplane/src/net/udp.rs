@@ -45,7 +45,11 @@ pub struct SipSocket {
 #[derive(Debug)]
 enum State {
     NoAddress,
-    Failed { ip: IpAddr, reason: String, retry_at: Instant },
+    Failed {
+        ip: IpAddr,
+        reason: String,
+        retry_at: Instant,
+    },
     Open {
         socket: UdpSocket,
         /// The same socket: tokio's believes that it is not writable until its first event, and would lose what is sent

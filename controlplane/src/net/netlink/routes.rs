@@ -7,9 +7,9 @@ use sipsec_net::IpPrefix;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `rtm_protocol` of our routes: one of those that rtnetlink(7) leaves to routing daemons and iproute2 gives no name.
-/// `ip route show proto 99` lists them.
-pub const PROTOCOL: u8 = 99;
+/// `rtm_protocol` of our routes: one that neither linux/rtnetlink.h nor iproute2 gives to anybody else.
+/// `ip route show proto 83` lists them.
+pub const PROTOCOL: u8 = 83;
 /// IPv6 routes without a metric get this one from the kernel.
 const METRIC_V6: u32 = 1024;
 

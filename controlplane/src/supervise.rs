@@ -3,7 +3,6 @@
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
 
 /// A core file of this process would hold every key. Also keeps other processes of the same user from reading its memory.
 pub fn forbid_core_dumps() {
@@ -20,8 +19,6 @@ pub fn forbid_core_dumps() {
 #[derive(Debug)]
 pub struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// How often systemd wants to hear of us.
-    pub watchdog: Option<Duration>,
 }
 
 impl Supervisor {
@@ -34,9 +31,7 @@ impl Supervisor {
             };
             Some((UnixDatagram::unbound().ok()?, address))
         });
-        let usec: Option<u64> = std::env::var("WATCHDOG_USEC").ok().and_then(|u| u.parse().ok());
-        // Twice in the time, as sd_watchdog_enabled(3) advises.
-        Self { socket, watchdog: usec.map(|u| Duration::from_micros(u / 2)) }
+        Self { socket }
     }
 
     pub fn ready(&self) {
@@ -49,10 +44,6 @@ impl Supervisor {
 
     pub fn alive(&self) {
         self.notify("WATCHDOG=1");
-    }
-
-    pub fn status(&self, text: &str) {
-        self.notify(&format!("STATUS={text}"));
     }
 
     fn notify(&self, text: &str) {

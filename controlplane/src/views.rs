@@ -140,7 +140,13 @@ impl Runtime {
     fn control(&self) -> Control {
         let (sip, journal, compute, link) =
             (self.sip.counters, self.journal.counters, self.compute.counters, self.link.counters);
+        let stats = self.core.sip_stats();
         let counters: BTreeMap<&str, u64> = BTreeMap::from([
+            ("sip_malformed", stats.malformed),
+            ("sip_untrusted", stats.untrusted),
+            ("sip_stray_responses", stats.stray_responses),
+            ("sip_overload", stats.overload),
+            ("sip_forked", stats.forked),
             ("sip_received", sip.received),
             ("sip_sent", sip.sent),
             ("sip_send_failed", sip.send_failed),

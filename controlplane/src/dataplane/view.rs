@@ -1,0 +1,72 @@
+//! `show dataplane`: what the dataplane publishes, in the words of the API.
+
+use super::{Link, State};
+use crate::api::model;
+use crate::clock;
+use sipsec_abi::bpf::Counter;
+use sipsec_abi::{Count, Facts, Port, PortCounters};
+use sipsec_net::{DropReason, Instant};
+
+impl Link {
+    /// For `show dataplane`.
+    #[must_use]
+    pub fn view(&self) -> model::Dataplane {
+        let State::Up(connected) = &self.state else {
+            return model::Dataplane { reason: Some(self.reason.clone()), ..model::Dataplane::default() };
+        };
+        let (side, counters) = (&connected.side, &connected.side.counters);
+        let facts = counters.facts().unwrap_or_default();
+        let beat = side.pulse.peer_beat();
+        let ago = clock::now().saturating_duration_since(beat);
+        let named = |pairs: &mut dyn Iterator<Item = (&'static str, u64)>| {
+            pairs.filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect()
+        };
+        let drops = counters.drops();
+        let steering = counters.steering();
+        model::Dataplane {
+            connected: true,
+            reason: None,
+            software: side.software.to_string(),
+            epoch: side.epoch,
+            engine: facts.engine.to_string(),
+            workers: facts.workers,
+            frames: facts.frames,
+            heartbeat_ms_ago: (beat != Instant::ZERO)
+                .then(|| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+            ports: [(Port::Outside, "outside"), (Port::Inside, "inside")]
+                .map(|(port, name)| port_view(name, &facts, port, counters.port(port)))
+                .into(),
+            drops: named(&mut DropReason::ALL.iter().map(|r| (r.name(), drops[r.index()]))),
+            stages: counters
+                .stages()
+                .into_iter()
+                .map(|s| model::Stage { name: s.name.to_string(), packets: s.packets, cycles: s.cycles })
+                .collect(),
+            counters: Count::ALL.iter().map(|c| (c.name().to_owned(), counters.count(*c))).collect(),
+            steering: named(
+                &mut Counter::ALL.iter().map(|c| (c.name(), steering.get(*c as usize).copied().unwrap_or(0))),
+            ),
+        }
+    }
+}
+
+fn port_view(side: &str, facts: &Facts, port: Port, c: PortCounters) -> model::Port {
+    let f = &facts.ports[port as usize];
+    model::Port {
+        side: side.to_owned(),
+        device: f.device.to_string(),
+        xdp_mode: f.xdp_mode.to_string(),
+        bind_mode: f.bind_mode.to_string(),
+        mac: f.mac.to_string(),
+        mtu: f.mtu,
+        queues: f.queues,
+        rx_packets: c.rx_packets,
+        rx_bytes: c.rx_bytes,
+        tx_packets: c.tx_packets,
+        tx_bytes: c.tx_bytes,
+        rx_dropped: c.rx_dropped,
+        rx_ring_full: c.rx_ring_full,
+        rx_fill_empty: c.rx_fill_empty,
+        tx_invalid: c.tx_invalid,
+    }
+}

@@ -44,10 +44,14 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         calls: u32,
     },
-    /// iperf3 through both gateways at a rate that only the machine limits.
+    /// iperf3 through both gateways at a rate that only the machine limits, and beside it through two strongSwans.
     MeasureThroughput {
-        #[arg(long, default_value_t = 10)]
+        /// Of each stream.
+        #[arg(long, default_value_t = 5)]
         seconds: u32,
+        /// Streams of each, in turn, in each direction.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
     },
     /// Network, carrier and, if they are built, both gateways, until Ctrl-C.
     Up {
@@ -87,7 +91,7 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
         }
         Command::Test { list: true, .. } => {
             for scenario in SCENARIOS {
-                println!("{:<16} {}", scenario.name, scenario.about);
+                println!("{:<24} {}", scenario.name, scenario.about);
             }
         }
         Command::Test { names, .. } => {
@@ -104,10 +108,10 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
             interrupt::listen()?;
             measure::trigger(places, calls)?;
         }
-        Command::MeasureThroughput { seconds } => {
+        Command::MeasureThroughput { seconds, rounds } => {
             needs::check(Some(&places.programs))?;
             interrupt::listen()?;
-            measure::throughput(places, seconds)?;
+            measure::throughput(places, seconds, rounds)?;
         }
         Command::Up { md5_only, authenticate_invite } => {
             needs::check(None)?;

@@ -9,7 +9,7 @@ use super::ladder::{Event, Ladder};
 use super::netns::run;
 use super::process::{LogReader, Process};
 use super::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, Options};
-use super::world::{BRANCH_NUMBER, Events, HEADEND_NUMBER, Places, World};
+use super::world::{BRANCH_NUMBER, Events, Exchange, HEADEND_NUMBER, Places, World};
 use std::ffi::OsStr;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -205,7 +205,7 @@ fn in_branch_lan(
 
 /// The ends of all logs, for an error.
 #[must_use]
-pub fn logs(world: &World) -> String {
+pub fn logs<C: Exchange>(world: &World<C>) -> String {
     let mut out = String::new();
     for gateway in [&world.branch, &world.headend].into_iter().flatten() {
         for what in ["controlplane", "dataplane"] {

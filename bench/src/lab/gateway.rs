@@ -53,12 +53,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts both processes and waits until the dataplane listens and the sVTI is there; `routes` are then sent into it.
+    /// Starts both processes and waits until the dataplane listens and, in host mode, the control plane has sent `route`
+    /// into the sVTI.
     pub fn start(
         namespace: &Namespace,
         programs: &Programs,
         profile: &Profile,
-        routes: &[&str],
+        route: Option<&str>,
     ) -> Result<Self, LabError> {
         let path = profile.write()?;
         let mut gateway = Self {
@@ -69,24 +70,34 @@ impl Gateway {
             controlplane: None,
             dataplane: None,
         };
-        gateway.start_dataplane(namespace, routes)?;
+        gateway.start_dataplane(namespace)?;
         gateway.start_controlplane(namespace)?;
+        gateway.wait_ready()?;
+        if let Some(route) = route {
+            wait_for(&format!("the {} gateway's route to {route}", gateway.name), READY_LIMIT, || {
+                gateway.check()?;
+                let routes = run(std::process::Command::new("ip").args([
+                    "-n",
+                    namespace.name(),
+                    "route",
+                    "show",
+                    "dev",
+                    SVTI,
+                ]));
+                Ok(routes.is_ok_and(|r| r.contains(route)).then_some(()))
+            })?;
+        }
         Ok(gateway)
     }
 
-    pub fn start_dataplane(&mut self, namespace: &Namespace, routes: &[&str]) -> Result<(), LabError> {
+    pub fn start_dataplane(&mut self, namespace: &Namespace) -> Result<(), LabError> {
         let program = self.programs.dataplane.clone();
         let mut process = self.spawn(namespace, "dataplane", &program)?;
         let socket = self.dir.join("dataplane.sock");
-        let host_mode = !routes.is_empty();
         wait_for(&format!("the start of the {} dataplane", self.name), READY_LIMIT, || {
             process.check()?;
-            let ready = socket.exists() && (!host_mode || namespace.has_device(SVTI));
-            Ok(ready.then_some(()))
+            Ok(socket.exists().then_some(()))
         })?;
-        for route in routes {
-            namespace.ip(&["route", "replace", route, "dev", SVTI])?;
-        }
         self.dataplane = Some(process);
         Ok(())
     }
@@ -95,6 +106,17 @@ impl Gateway {
         let program = self.programs.controlplane.clone();
         self.controlplane = Some(self.spawn(namespace, "controlplane", &program)?);
         Ok(())
+    }
+
+    /// Until a packet can open a call: the dataplane has its tunnels, and the WAN its address.
+    pub fn wait_ready(&mut self) -> Result<(), LabError> {
+        wait_for(&format!("the {} gateway's readiness", self.name), READY_LIMIT, || {
+            self.check()?;
+            let Ok(text) = self.cli(&["--json", "show", "vpn-sip", "session"]) else { return Ok(None) };
+            let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            let ready = |s: &serde_json::Value| s["waits_for"].is_null();
+            Ok(answer["data"].as_array().is_some_and(|list| list.iter().all(ready)).then_some(()))
+        })
     }
 
     fn spawn(&self, namespace: &Namespace, what: &str, program: &Path) -> Result<Process, LabError> {

@@ -1,58 +1,50 @@
 //! Measurements in the lab: how long a first packet takes, and how much goes through. Numbers are printed, never asserted.
 
 use super::carrier::Knobs;
-use super::clock;
 use super::error::LabError;
-use super::interrupt::{check, wait_for};
-use super::netns::{Namespace, run};
-use super::process::Process;
-use super::topology::{CENTRE_LAN_HOST, Options};
-use super::world::{Places, World};
+use super::interrupt::check;
+use super::iperf;
+use super::needs;
+use super::peer::Charon;
+use super::peer::charon::{Connection, TOOLS};
+use super::probe::{Receiver, Sender};
+use super::topology::{
+    BRANCH_PREFIX, BRANCH_WAN, CENTRE_LAN_HOST, CENTRE_PREFIX, HEADEND_WAN, Options, Topology,
+};
+use super::world::{BRANCH_NUMBER, HEADEND_NUMBER, Places, World};
 use hdrhistogram::Histogram;
-use sipsec_net::Instant;
-use std::ffi::OsStr;
-use std::io::ErrorKind;
-use std::net::UdpSocket;
-use std::path::Path;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 /// Packets of one trigger: the first opens the call, the others come while it is being set up.
 const BURST: u32 = 10;
 const BURST_GAP: Duration = Duration::from_millis(1);
-const PORT: u16 = 9000;
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 const HANG_UP_LIMIT: Duration = Duration::from_secs(30);
 /// Microseconds; longer ones are counted as this.
 const LATENCY_MAX_US: u64 = 60_000_000;
-/// What a probe carries: its call, its number in the burst, and when it was sent.
-const PROBE_LEN: usize = 4 + 4 + 8;
 
 /// From the first packet's departure at the branch LAN to its arrival at the centre LAN, over fresh calls.
 pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
-    let mut world = World::up(places, Options { tag: "trig".into(), router_mode: false }, Knobs::default())?;
+    let mut world =
+        World::up(places, Options { tag: "trig".into(), ..Options::default() }, Knobs::default())?;
     let branch = world.profile("branch")?.with("idle_s: 5", "idle_s: 1")?;
     let headend = world.profile("headend")?;
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
-    world.wait_registered(&[super::world::BRANCH_NUMBER, super::world::HEADEND_NUMBER])?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
 
-    let sender = world.topology.branch_lan.run(|| {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.connect((CENTRE_LAN_HOST, PORT))?;
-        Ok(socket)
-    })?;
-    let receiver = world.topology.centre_lan.run(|| UdpSocket::bind(("0.0.0.0", PORT)))?;
-    receiver.set_read_timeout(Some(Duration::from_millis(20))).map_err(LabError::io("receiver"))?;
+    let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let receiver = Receiver::new(&world.topology.centre_lan)?;
 
     let mut first = Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_US, 3).expect("constant bounds");
     let (mut sent, mut arrived, mut reordered) = (0_u64, 0_u64, 0_u64);
     for call in 0..calls {
         check()?;
         let arrivals = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| receive(&receiver, call));
+            let reader = scope.spawn(|| receiver.take(call, BURST, ARRIVAL_LIMIT));
             for number in 0..BURST {
-                let probe = Probe { call, number, departed: clock::now() };
-                sender.send(&probe.to_bytes()).map_err(LabError::io("probe"))?;
+                sender.send(call, number)?;
                 sent += 1;
                 std::thread::sleep(BURST_GAP);
             }
@@ -65,9 +57,7 @@ pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
             first.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX_US).max(1));
         }
         world.wait_hung_up(HANG_UP_LIMIT)?;
-        for gateway in [&mut world.branch, &mut world.headend].into_iter().flatten() {
-            gateway.check()?;
-        }
+        world.check()?;
     }
     let ms = |us: u64| us as f64 / 1e3;
     println!(
@@ -82,85 +72,97 @@ pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    call: u32,
-    number: u32,
-    departed: Instant,
-}
-
-impl Probe {
-    fn to_bytes(self) -> [u8; PROBE_LEN] {
-        let mut out = [0; PROBE_LEN];
-        out[..4].copy_from_slice(&self.call.to_be_bytes());
-        out[4..8].copy_from_slice(&self.number.to_be_bytes());
-        out[8..].copy_from_slice(&self.departed.as_nanos().to_be_bytes());
-        out
-    }
-
-    fn from_bytes(bytes: &[u8; PROBE_LEN]) -> Self {
-        let [c0, c1, c2, c3, n0, n1, n2, n3, t @ ..] = *bytes;
-        Self {
-            call: u32::from_be_bytes([c0, c1, c2, c3]),
-            number: u32::from_be_bytes([n0, n1, n2, n3]),
-            departed: Instant::from_nanos(u64::from_be_bytes(t)),
-        }
-    }
-}
-
-/// The probes of one call with the times of their arrival, until all have come or the time is over.
-fn receive(socket: &UdpSocket, call: u32) -> Result<Vec<(Probe, Instant)>, LabError> {
-    let end = clock::now() + ARRIVAL_LIMIT;
-    let mut out = Vec::new();
-    let mut bytes = [0; PROBE_LEN];
-    while out.len() < BURST as usize && clock::now() < end {
-        check()?;
-        match socket.recv(&mut bytes) {
-            Ok(PROBE_LEN) => {
-                let probe = Probe::from_bytes(&bytes);
-                if probe.call == call {
-                    out.push((probe, clock::now()));
-                }
-            }
-            Ok(_) => {}
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(e) => return Err(LabError::Io { what: "receiver".into(), source: e }),
-        }
-    }
-    Ok(out)
-}
-
-/// One TCP stream from LAN to LAN, with the rate of the call set so high that only the machine limits it.
-pub fn throughput(places: Places, seconds: u32) -> Result<(), LabError> {
-    let mut world = World::up(places, Options { tag: "tput".into(), router_mode: false }, Knobs::default())?;
+/// One TCP stream from LAN to LAN through ours and through strongSwan's, in turn, so that both meet the same machine. The
+/// rate of the call is so high that only the machine limits it.
+pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabError> {
+    let options = |tag: &str| Options { tag: tag.into(), unobserved: true, ..Options::default() };
+    let mut world = World::up(places.clone(), options("tput"), Knobs::default())?;
     let fast = |gateway, world: &World| {
         world.profile(gateway)?.with("bandwidth_kbps: 1000", "bandwidth_kbps: 10000000")
     };
     let (branch, headend) = (fast("branch", &world)?, fast("headend", &world)?);
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
-    world.wait_registered(&[super::world::BRANCH_NUMBER, super::world::HEADEND_NUMBER])?;
-    let log = branch.dir().join("iperf3-server.log");
-    println!("{}", iperf(&world.topology.branch_lan, &world.topology.centre_lan, &log, seconds)?);
-    Ok(())
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
+    let theirs = if TOOLS.iter().all(|(tool, _)| needs::in_path(tool)) {
+        Some(StrongSwans::up(&options("tpsw"))?)
+    } else {
+        println!("strongSwan is not installed (deploy/lab setup): ours alone");
+        None
+    };
+    for (direction, extra) in [("branch to centre", &[][..]), ("centre to branch", &["-R"][..])] {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            ours.push(stream(&world.topology, seconds, extra)?);
+            if let Some(theirs) = &theirs {
+                others.push(stream(&theirs.topology, seconds, extra)?);
+            }
+        }
+        let mut line = format!("{direction}: sipsec {}", rates(&mut ours));
+        if !others.is_empty() {
+            let ratio = format!("{:.2}", median(&mut ours) / median(&mut others));
+            line += &format!("; strongSwan {}; ratio {ratio}", rates(&mut others));
+        }
+        println!("{line}");
+    }
+    world.check()
 }
 
-/// The receiver's line of a run in each direction.
-fn iperf(client: &Namespace, server: &Namespace, log: &Path, seconds: u32) -> Result<String, LabError> {
-    let seconds = seconds.to_string();
-    let mut out = String::new();
-    for (direction, extra) in [("branch to centre", &[][..]), ("centre to branch", &["-R"][..])] {
-        let args = ["-s", "-1"].map(OsStr::new);
-        let mut process = Process::start("iperf3 -s", server, Path::new("iperf3"), &args, log.to_owned())?;
-        wait_for("the iperf3 server", Duration::from_secs(5), || {
-            process.check()?;
-            let listening = run(server.command("ss").args(["-Hltn", "sport", "=", ":5201"]))?;
-            Ok((!listening.is_empty()).then_some(()))
-        })?;
-        let args = [&["-c", CENTRE_LAN_HOST, "-t", seconds.as_str(), "-f", "m"], extra].concat();
-        let report = run(client.command("iperf3").args(args))?;
-        let line = report.lines().rfind(|l| l.contains("receiver")).unwrap_or_default();
-        out.push_str(&format!("{direction}: {}\n", line.trim()));
+/// Two of them through the same network: AES-256-GCM, ESP in userspace (kernel-libipsec), no SIP.
+struct StrongSwans {
+    _daemons: [Charon; 2],
+    topology: Topology,
+}
+
+impl StrongSwans {
+    fn up(options: &Options) -> Result<Self, LabError> {
+        const PORT: u16 = 4500;
+        let topology = Topology::up(options)?;
+        let at = |ip: &str| SocketAddrV4::new(ip.parse().expect("a constant address"), PORT);
+        let side = |ours: (&str, &str, &str), theirs: (&str, &str, &str)| Connection {
+            local: at(ours.0),
+            remote: at(theirs.0),
+            id: ours.1.into(),
+            remote_id: theirs.1.into(),
+            psk: "lab-only-throughput-of-the-others".into(),
+            ike: "aes256gcm16-prfsha256-x25519",
+            esp: "aes256gcm16",
+            rekey_child_s: 0,
+            rekey_ike_s: 0,
+            local_ts: ours.2.into(),
+            remote_ts: theirs.2.into(),
+        };
+        let branch = (BRANCH_WAN, BRANCH_NUMBER, BRANCH_PREFIX);
+        let centre = (HEADEND_WAN, HEADEND_NUMBER, CENTRE_PREFIX);
+        let responder =
+            Charon::start(&topology.headend, &format!("{}-h", options.tag), &side(centre, branch))?;
+        let initiator =
+            Charon::start(&topology.branch, &format!("{}-b", options.tag), &side(branch, centre))?;
+        initiator.initiate()?;
+        Ok(Self { _daemons: [initiator, responder], topology })
     }
-    Ok(out)
+}
+
+/// Mbit/s.
+fn stream(topology: &Topology, seconds: u32, extra: &[&str]) -> Result<f64, LabError> {
+    let seconds = seconds.to_string();
+    let args = [&["-t", seconds.as_str()], extra].concat();
+    Ok(iperf::run(&topology.branch_lan, &topology.centre_lan, CENTRE_LAN_HOST, &args)? / 1e6)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values[middle]
+    }
+}
+
+fn rates(values: &mut [f64]) -> String {
+    let median = median(values);
+    let (least, most) = (values.first().copied(), values.last().copied());
+    let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+    format!("{median:.0} Mbit/s (median of {}, {least:.0} to {most:.0})", values.len())
 }

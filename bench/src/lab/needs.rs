@@ -42,7 +42,9 @@ pub fn check(programs: Option<&Programs>) -> Result<(), LabError> {
     if missing.is_empty() { Ok(()) } else { Err(LabError::Missing(missing)) }
 }
 
-fn in_path(tool: &str) -> bool {
+/// Whether a program is where the shell finds it; a path is taken as it is.
+#[must_use]
+pub fn in_path(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])

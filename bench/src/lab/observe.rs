@@ -1,12 +1,14 @@
 //! What the carrier sees of IKE and ESP on its two access lines: outer headers only, like any carrier.
 
+use super::carrier::biller::CALLS_MAX;
+use super::carrier::message::Message;
 use super::clock;
 use super::error::LabError;
 use super::netns::Namespace;
 use super::sys;
 use sipsec_net::udp_encap::{UdpEncap, classify};
 use sipsec_net::{Instant, Spi};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,6 +54,59 @@ pub struct Tally {
     pub lost: AtomicU64,
 }
 
+/// Calls as the SIP from the subscribers tells them, whoever the carrier is.
+#[derive(Debug, Default)]
+pub struct SipTap {
+    calls: BTreeMap<String, TappedCall>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TappedCall {
+    pub answered: bool,
+    /// From and CSeq of every BYE.
+    pub byes: BTreeSet<String>,
+}
+
+impl SipTap {
+    /// By Call-ID; those that were answered.
+    pub fn answered(&self) -> impl Iterator<Item = &TappedCall> {
+        self.calls.values().filter(|c| c.answered)
+    }
+
+    pub fn calls_up(&self) -> usize {
+        self.answered().filter(|c| c.byes.is_empty()).count()
+    }
+
+    fn take(&mut self, payload: &[u8]) {
+        let Ok(message) = Message::parse(payload) else { return };
+        let call_id = message.header("Call-ID").unwrap_or_default();
+        if self.calls.len() >= CALLS_MAX && !self.calls.contains_key(call_id) {
+            return;
+        }
+        match (message.method(), message.status(), message.cseq_method()) {
+            (None, Some(200..=299), "INVITE") => {
+                self.calls.entry(call_id.to_owned()).or_default().answered = true;
+            }
+            (Some("BYE"), ..) => {
+                let from = message.header("From").unwrap_or_default();
+                let bye = format!("{} from {from}", message.cseq_number());
+                self.calls.entry(call_id.to_owned()).or_default().byes.insert(bye);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where an observer puts what it sees.
+#[derive(Clone, Debug)]
+pub struct Sinks {
+    pub tally: Arc<Tally>,
+    pub tap: Arc<Mutex<SipTap>>,
+    /// SPIs seen so far, on any line.
+    pub spis: Arc<Mutex<HashSet<u32>>>,
+    pub sightings: SyncSender<Sighting>,
+}
+
 /// Watches one line. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Observer {
@@ -65,15 +120,13 @@ impl Observer {
         carrier: &Namespace,
         device: &str,
         source: Ipv4Addr,
-        tally: Arc<Tally>,
-        spis: Arc<Mutex<HashSet<u32>>>,
-        out: SyncSender<Sighting>,
+        sinks: Sinks,
     ) -> Result<Self, LabError> {
         let socket = carrier.run(|| sys::packet_socket(device))?;
         rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(TICK))
             .map_err(|e| LabError::Io { what: device.to_owned(), source: e.into() })?;
         let stop = Arc::new(AtomicBool::new(false));
-        let watch = Watch { socket, source, tally, spis, out, stop: Arc::clone(&stop) };
+        let watch = Watch { socket, source, sinks, stop: Arc::clone(&stop) };
         let thread = std::thread::Builder::new()
             .name(format!("observe-{device}"))
             .spawn(move || watch.run())
@@ -94,9 +147,7 @@ impl Drop for Observer {
 struct Watch {
     socket: OwnedFd,
     source: Ipv4Addr,
-    tally: Arc<Tally>,
-    spis: Arc<Mutex<HashSet<u32>>>,
-    out: SyncSender<Sighting>,
+    sinks: Sinks,
     stop: Arc<AtomicBool>,
 }
 
@@ -110,9 +161,9 @@ impl Watch {
                 continue;
             };
             if let Some((from, to, sight)) = self.look(&buf[..len])
-                && self.out.try_send(Sighting { at: clock::now(), from, to, sight }).is_err()
+                && self.sinks.sightings.try_send(Sighting { at: clock::now(), from, to, sight }).is_err()
             {
-                self.tally.lost.fetch_add(1, Ordering::Relaxed);
+                self.sinks.tally.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -126,7 +177,7 @@ impl Watch {
         let (source, destination, protocol) = (address(12)?, address(16)?, *packet.get(9)?);
         let inner = |a: Ipv4Addr| a.octets()[0] == 10;
         if inner(source) || inner(destination) {
-            self.tally.clear_text.fetch_add(1, Ordering::Relaxed);
+            self.sinks.tally.clear_text.fetch_add(1, Ordering::Relaxed);
             let sight = Sight::ClearText { protocol, destination };
             return Some((SocketAddrV4::new(source, 0), SocketAddrV4::new(destination, 0), sight));
         }
@@ -137,15 +188,16 @@ impl Watch {
         let udp = packet.get(header_len..)?;
         let port = |at: usize| Some(u16::from_be_bytes(udp.get(at..at + 2)?.try_into().ok()?));
         let (from, to) = (SocketAddrV4::new(source, port(0)?), SocketAddrV4::new(destination, port(2)?));
-        if from.port() == SIP_PORT || to.port() == SIP_PORT {
-            return None;
-        }
         // Ethernet pads short frames; the UDP length says where the datagram ends.
         let payload = udp.get(8..usize::from(port(4)?).min(udp.len()))?;
+        if from.port() == SIP_PORT || to.port() == SIP_PORT {
+            self.sinks.tap.lock().unwrap_or_else(PoisonError::into_inner).take(payload);
+            return None;
+        }
         let count = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match classify(payload) {
             UdpEncap::Ike(ike) => {
-                count(&self.tally.ike);
+                count(&self.sinks.tally.ike);
                 let exchange = match ike[18] {
                     34 => "IKE_SA_INIT",
                     35 => "IKE_AUTH",
@@ -164,19 +216,19 @@ impl Watch {
                 Some((from, to, sight))
             }
             UdpEncap::Esp(esp) => {
-                count(&self.tally.esp);
-                self.tally.esp_bytes.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                count(&self.sinks.tally.esp);
+                self.sinks.tally.esp_bytes.fetch_add(packet.len() as u64, Ordering::Relaxed);
                 let spi = u32::from_be_bytes([esp[0], esp[1], esp[2], esp[3]]);
-                let mut spis = self.spis.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut spis = self.sinks.spis.lock().unwrap_or_else(PoisonError::into_inner);
                 let first = spis.len() < SPIS_MAX && spis.insert(spi);
                 Some((from, to, Sight::EspFirst(Spi::new(spi).filter(|_| first)?)))
             }
             UdpEncap::Keepalive => {
-                count(&self.tally.keepalives);
+                count(&self.sinks.tally.keepalives);
                 None
             }
             UdpEncap::Malformed => {
-                count(&self.tally.malformed);
+                count(&self.sinks.tally.malformed);
                 None
             }
         }

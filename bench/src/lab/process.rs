@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ChildStdin, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How long a program may take to end after SIGTERM.
@@ -34,23 +34,34 @@ impl Process {
         args: &[&OsStr],
         log: PathBuf,
     ) -> Result<Self, LabError> {
+        let mut command = namespace.command(program);
+        command.args(args);
+        Self::spawn(name, command, log)
+    }
+
+    /// The same for a command that is more than a program and its arguments.
+    pub fn spawn(name: &str, mut command: Command, log: PathBuf) -> Result<Self, LabError> {
         let out = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .map_err(LabError::io(log.display().to_string()))?;
         let err = out.try_clone().map_err(LabError::io(log.display().to_string()))?;
-        let mut command = namespace.command(program);
         // Its own process group: Ctrl-C is the lab's to hear, which then ends its programs in order.
-        command.args(args).stdout(out).stderr(err).process_group(0);
+        command.stdout(out).stderr(err).process_group(0);
         sys::die_with_parent(&mut command);
-        let child = command.spawn().map_err(LabError::io(program.display().to_string()))?;
+        let child = command.spawn().map_err(LabError::io(name))?;
         Ok(Self { name: name.to_owned(), child, log })
     }
 
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its standard input, if the command has a pipe there. Can be taken once.
+    pub const fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     #[must_use]

@@ -35,6 +35,8 @@ pub struct Options {
     pub tag: String,
     /// The gateways take LAN frames by AF_XDP (router mode).
     pub router_mode: bool,
+    /// Nobody watches the carrier's lines: a watcher takes time from what is being measured.
+    pub unobserved: bool,
 }
 
 #[derive(Debug)]

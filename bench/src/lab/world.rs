@@ -5,7 +5,7 @@ use super::error::LabError;
 use super::gateway::{Gateway, Programs};
 use super::interrupt::wait_for;
 use super::ladder::Event;
-use super::observe::{Observer, Tally};
+use super::observe::{Observer, Sinks, SipTap, Tally};
 use super::profile::Profile;
 use super::topology::{
     BRANCH_PREFIX, BRANCH_WAN, CARRIER_BRANCH_SIDE, CENTRE_PREFIX, HEADEND_WAN, Options, TO_BRANCH,
@@ -15,78 +15,147 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub const BRANCH_NUMBER: &str = "0388881001";
 pub const HEADEND_NUMBER: &str = "0388882001";
 pub const DOMAIN: &str = "carrier.example";
 const SIP_PORT: u16 = 5060;
+/// Numbers, which are their user names too, and passwords; the profiles have the same.
+pub const SUBSCRIBERS: [(&str, &str); 2] =
+    [(BRANCH_NUMBER, "lab-only-branch-81f4c2"), (HEADEND_NUMBER, "lab-only-headend-5d20b7")];
 const SIGHTINGS_MAX: usize = 65_536;
 const REGISTER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where the carrier's SIP is.
+#[must_use]
+pub fn carrier_address() -> SocketAddr {
+    SocketAddr::new(CARRIER_BRANCH_SIDE.parse::<Ipv4Addr>().expect("a constant address").into(), SIP_PORT)
+}
 
 /// Where the lab finds what it runs.
 #[derive(Clone, Debug)]
 pub struct Places {
     pub programs: Programs,
     pub profiles: PathBuf,
+    /// Configurations of foreign programs.
+    pub peers: PathBuf,
+    /// Where our own programs are.
+    pub target: PathBuf,
 }
 
 impl Places {
     /// From the checkout's top.
     #[must_use]
     pub fn in_checkout(root: &Path, target: &Path) -> Self {
-        Self { programs: Programs::in_dir(target), profiles: root.join("deploy/profiles") }
+        Self {
+            programs: Programs::in_dir(target),
+            profiles: root.join("deploy/profiles"),
+            peers: root.join("bench/peers"),
+            target: target.to_owned(),
+        }
+    }
+
+    #[must_use]
+    pub fn standin(&self) -> PathBuf {
+        self.target.join("sip-standin")
+    }
+}
+
+/// What plays the carrier's SIP.
+pub trait Exchange {
+    /// Numbers with a live registration.
+    fn registered(&self) -> Vec<String>;
+    /// An error once it has ended.
+    fn check(&mut self) -> Result<(), LabError>;
+}
+
+impl Exchange for Server {
+    fn registered(&self) -> Vec<String> {
+        Self::registered(self)
+    }
+
+    fn check(&mut self) -> Result<(), LabError> {
+        Ok(())
     }
 }
 
 /// A network with its carrier; gateways are started into it.
 #[derive(Debug)]
-pub struct World {
+pub struct World<C: Exchange = Server> {
     options: Options,
     places: Places,
     pub branch: Option<Gateway>,
     pub headend: Option<Gateway>,
     dirs: Vec<PathBuf>,
-    pub carrier: Server,
+    pub carrier: C,
     pub tally: Arc<Tally>,
-    _observers: [Observer; 2],
-    sightings: Option<Receiver<super::observe::Sighting>>,
+    /// Answered calls and their end, as seen on the wire.
+    pub tap: Arc<Mutex<SipTap>>,
+    _observers: Vec<Observer>,
+    sightings: Mutex<Option<Receiver<super::observe::Sighting>>>,
     pub topology: Topology,
 }
 
 impl World {
     pub fn up(places: Places, options: Options, knobs: Knobs) -> Result<Self, LabError> {
-        let topology = Topology::up(&options)?;
-        let address: SocketAddr = SocketAddr::new(
-            CARRIER_BRANCH_SIDE.parse::<Ipv4Addr>().expect("a constant address").into(),
-            SIP_PORT,
-        );
-        let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
-        let account = |number: &str, password: &str| Account {
-            number: number.into(),
-            username: number.into(),
-            password: password.into(),
-        };
-        let config = Config {
-            address,
-            domain: DOMAIN.into(),
-            accounts: vec![
-                account(BRANCH_NUMBER, "lab-only-branch-81f4c2"),
-                account(HEADEND_NUMBER, "lab-only-headend-5d20b7"),
-            ],
-            knobs,
-        };
-        let carrier = Server::start(socket, config).map_err(LabError::io("carrier"))?;
+        Self::with(places, options, |topology| {
+            let address = carrier_address();
+            let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
+            let account = |(number, password): (&str, &str)| Account {
+                number: number.into(),
+                username: number.into(),
+                password: password.into(),
+            };
+            let accounts = SUBSCRIBERS.map(account).to_vec();
+            let config = Config { address, domain: DOMAIN.into(), accounts, knobs };
+            Server::start(socket, config).map_err(LabError::io("carrier"))
+        })
+    }
 
+    /// Until no answered call is left.
+    pub fn wait_hung_up(&mut self, limit: Duration) -> Result<(), LabError> {
+        wait_for("the end of all calls", limit, || Ok((self.carrier.calls_up() == 0).then_some(())))
+    }
+
+    /// SIP as the carrier sees it, IKE and ESP as its lines see them. Can be taken once.
+    pub fn take_events(&mut self) -> Option<Events> {
+        Some(Events {
+            sip: self.carrier.take_trace()?,
+            wire: self.sightings.get_mut().unwrap_or_else(PoisonError::into_inner).take()?,
+        })
+    }
+}
+
+impl<C: Exchange> World<C> {
+    /// A network whose carrier is started into it.
+    pub fn with(
+        places: Places,
+        options: Options,
+        carrier: impl FnOnce(&Topology) -> Result<C, LabError>,
+    ) -> Result<Self, LabError> {
+        let topology = Topology::up(&options)?;
+        let carrier = carrier(&topology)?;
         let tally = Arc::new(Tally::default());
+        let tap = Arc::new(Mutex::new(SipTap::default()));
         let spis = Arc::new(Mutex::new(HashSet::new()));
         let (tx, rx) = sync_channel(SIGHTINGS_MAX);
         let observe = |device, source: &str, tx: SyncSender<_>| {
-            let source = source.parse().expect("a constant address");
-            Observer::start(&topology.carrier, device, source, Arc::clone(&tally), Arc::clone(&spis), tx)
+            let subscriber = source.parse().expect("a constant address");
+            let sinks = Sinks {
+                tally: Arc::clone(&tally),
+                tap: Arc::clone(&tap),
+                spis: Arc::clone(&spis),
+                sightings: tx,
+            };
+            Observer::start(&topology.carrier, device, subscriber, sinks)
         };
-        let observers = [observe(TO_BRANCH, BRANCH_WAN, tx.clone())?, observe(TO_HEADEND, HEADEND_WAN, tx)?];
+        let observers = if options.unobserved {
+            Vec::new()
+        } else {
+            vec![observe(TO_BRANCH, BRANCH_WAN, tx.clone())?, observe(TO_HEADEND, HEADEND_WAN, tx)?]
+        };
         Ok(Self {
             options,
             places,
@@ -95,8 +164,9 @@ impl World {
             dirs: Vec::new(),
             carrier,
             tally,
+            tap,
             _observers: observers,
-            sightings: Some(rx),
+            sightings: Mutex::new(Some(rx)),
             topology,
         })
     }
@@ -107,16 +177,16 @@ impl World {
 
     pub fn start_branch(&mut self, profile: &Profile) -> Result<(), LabError> {
         self.fresh_dir(profile)?;
-        let routes: &[&str] = if self.options.router_mode { &[] } else { &[CENTRE_PREFIX] };
-        let gateway = Gateway::start(&self.topology.branch, &self.places.programs, profile, routes)?;
+        let route = (!self.options.router_mode).then_some(CENTRE_PREFIX);
+        let gateway = Gateway::start(&self.topology.branch, &self.places.programs, profile, route)?;
         self.branch = Some(gateway);
         Ok(())
     }
 
     pub fn start_headend(&mut self, profile: &Profile) -> Result<(), LabError> {
         self.fresh_dir(profile)?;
-        let routes: &[&str] = if self.options.router_mode { &[] } else { &[BRANCH_PREFIX] };
-        let gateway = Gateway::start(&self.topology.headend, &self.places.programs, profile, routes)?;
+        let route = (!self.options.router_mode).then_some(BRANCH_PREFIX);
+        let gateway = Gateway::start(&self.topology.headend, &self.places.programs, profile, route)?;
         self.headend = Some(gateway);
         Ok(())
     }
@@ -130,24 +200,20 @@ impl World {
     }
 
     pub fn wait_registered(&mut self, numbers: &[&str]) -> Result<(), LabError> {
-        let (carrier, branch, headend) = (&self.carrier, &mut self.branch, &mut self.headend);
         wait_for(&format!("registration of {}", numbers.join(", ")), REGISTER_LIMIT, || {
-            for gateway in [&mut *branch, &mut *headend].into_iter().flatten() {
-                gateway.check()?;
-            }
-            let registered = carrier.registered();
+            self.check()?;
+            let registered = self.carrier.registered();
             Ok(numbers.iter().all(|n| registered.iter().any(|r| r == n)).then_some(()))
         })
     }
 
-    /// Until no answered call is left.
-    pub fn wait_hung_up(&mut self, limit: Duration) -> Result<(), LabError> {
-        wait_for("the end of all calls", limit, || Ok((self.carrier.calls_up() == 0).then_some(())))
-    }
-
-    /// SIP as the carrier sees it, IKE and ESP as its lines see them. Can be taken once.
-    pub fn take_events(&mut self) -> Option<Events> {
-        Some(Events { sip: self.carrier.take_trace()?, wire: self.sightings.take()? })
+    /// An error once anything that should run has ended.
+    pub fn check(&mut self) -> Result<(), LabError> {
+        self.carrier.check()?;
+        for gateway in [&mut self.branch, &mut self.headend].into_iter().flatten() {
+            gateway.check()?;
+        }
+        Ok(())
     }
 
     /// Logs and profile of an earlier run would be read as this one's.
@@ -168,7 +234,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl<C: Exchange> Drop for World<C> {
     fn drop(&mut self) {
         // In order: calls are hung up while the carrier still answers.
         self.branch = None;

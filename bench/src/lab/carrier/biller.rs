@@ -37,6 +37,8 @@ pub struct CallRecord {
     pub answered_at: Option<Instant>,
     pub ended_at: Option<Instant>,
     pub end: Option<CallEnd>,
+    /// Who said BYE with which CSeq; one entry for each request, however often it was sent.
+    pub byes: Vec<(Party, String)>,
 }
 
 impl CallRecord {
@@ -101,6 +103,7 @@ impl Biller {
             answered_at: None,
             ended_at: None,
             end: None,
+            byes: Vec::new(),
         });
     }
 
@@ -120,9 +123,14 @@ impl Biller {
     }
 
     pub fn bye(&mut self, now: Instant, bye: &Message, from_tag: &str) {
-        let Some(call) = self.open_call(bye.header("Call-ID").unwrap_or_default()) else { return };
-        if call.answered_at.is_some() {
-            let by = if call.from_tag == from_tag { Party::Caller } else { Party::Called };
+        let call_id = bye.header("Call-ID").unwrap_or_default();
+        let Some(call) = self.calls.iter_mut().rev().find(|c| c.call_id == call_id) else { return };
+        let by = if call.from_tag == from_tag { Party::Caller } else { Party::Called };
+        let request = (by, bye.cseq_number().to_owned());
+        if !call.byes.contains(&request) {
+            call.byes.push(request);
+        }
+        if call.answered_at.is_some() && call.ended_at.is_none() {
             call.ended_at = Some(now);
             call.end = Some(CallEnd::Bye { by, reason: bye.header("Reason").map(str::to_owned) });
         }
@@ -186,6 +194,7 @@ impl Biller {
                     "units": charge.map(|c| c.units),
                     "yen": charge.map(|c| c.deciyen as f64 / 10.0),
                     "still_up": c.is_up(),
+                    "byes": c.byes.len(),
                     "ended_by": match &c.end {
                         Some(CallEnd::Bye { by: Party::Caller, .. }) => json!("caller"),
                         Some(CallEnd::Bye { by: Party::Called, .. }) => json!("called"),
@@ -253,6 +262,8 @@ mod tests {
         let json = biller.json(T0);
         assert_eq!(json["calls"][0]["yen"], 2.0);
         assert_eq!(json["calls"][0]["still_up"], false);
+        // The same request twice is one BYE.
+        assert_eq!(json["calls"][0]["byes"], 1);
     }
 
     #[test]

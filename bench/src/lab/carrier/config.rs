@@ -1,6 +1,7 @@
 //! Who the carrier serves, and how it misbehaves on demand.
 
 use super::digest::Algorithm;
+use super::rewrite::Rewrite;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -84,6 +85,11 @@ pub struct NumberKnobs {
     pub reject: Option<Reject>,
     /// The INVITE is held for this long after 100 Trying.
     pub delay: Duration,
+    /// The network asserts this number as the caller's.
+    pub asserted: Option<String>,
+    /// What happens to the caller's SDP and to the called side's.
+    pub offer: Vec<Rewrite>,
+    pub answer: Vec<Rewrite>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,5 +103,10 @@ impl Reject {
     #[must_use]
     pub fn busy() -> Self {
         Self { status: 486, reason: "Busy Here".into(), retry_after_s: None }
+    }
+
+    #[must_use]
+    pub fn overloaded(retry_after_s: u32) -> Self {
+        Self { status: 503, reason: "Service Unavailable".into(), retry_after_s: Some(retry_after_s) }
     }
 }

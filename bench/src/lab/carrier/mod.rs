@@ -11,6 +11,7 @@ pub mod location;
 pub mod message;
 mod proxy;
 mod registrar;
+pub mod rewrite;
 pub mod server;
 pub mod tariff;
 #[cfg(test)]
@@ -20,5 +21,6 @@ mod transaction;
 
 pub use config::{Account, Config, Knobs, NumberKnobs, Reject};
 pub use digest::Algorithm;
+pub use rewrite::Rewrite;
 pub use server::Server;
 pub use trace::Hop;

@@ -2,6 +2,7 @@
 
 use super::core::{Carrier, digest};
 use super::message::{Message, Start, address_of, param, response_address, uri_of, user_of};
+use super::rewrite;
 use super::transaction::upstream_key;
 use sipsec_net::Instant;
 use std::net::SocketAddr;
@@ -101,9 +102,11 @@ impl Carrier {
         let domain = self.config.domain.clone();
         if !private {
             // RFC 3325 §5: the identity that the network vouches for.
-            forwarded.set("P-Asserted-Identity", format!("<sip:{caller}@{domain}>"));
+            let asserted = knobs.asserted.as_ref().unwrap_or(&caller);
+            forwarded.set("P-Asserted-Identity", format!("<sip:{asserted}@{domain}>"));
         }
         forwarded.set("P-Called-Party-ID", format!("<sip:{called}@{domain}>"));
+        forwarded.body = rewrite::apply(&knobs.offer, &forwarded.body);
         self.push_via(&mut forwarded, &branch);
         let mut routes = vec![self.record_route()];
         routes.extend(forwarded.list("Record-Route"));
@@ -111,7 +114,7 @@ impl Carrier {
 
         let from_tag = request.header("From").and_then(|f| param(f, "tag")).unwrap_or_default().to_owned();
         self.biller.invited(now, &request, &from_tag, &caller, &called);
-        let invite = Self::new_invite(now, request, forwarded, target);
+        let invite = Self::new_invite(now, request, forwarded, target, knobs.answer);
         match refusal {
             None => self.start_invite(now, branch, invite, knobs.delay),
             Some((status, reason, retry_after)) => {

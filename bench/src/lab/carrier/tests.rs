@@ -3,6 +3,7 @@
 use super::config::{Account, Config, Knobs, NumberKnobs, Reject, T1, T64};
 use super::core::{Carrier, Output};
 use super::message::{Message, param, uri_of};
+use super::rewrite::Rewrite;
 use sipsec_net::Instant;
 use sipsec_net::entropy::TestEntropy;
 use std::net::SocketAddr;
@@ -193,6 +194,25 @@ fn the_asserted_number_is_a_line_of_the_sender_whatever_it_prefers() {
 }
 
 #[test]
+fn knobs_change_the_sdp_on_its_way_and_the_asserted_number() {
+    let knobs = NumberKnobs {
+        asserted: Some("0388889999".into()),
+        offer: vec![Rewrite::DropBandwidth],
+        answer: vec![Rewrite::MediaPort(9)],
+        ..NumberKnobs::default()
+    };
+    let mut lab = Lab::new(Knobs { numbers: [(CALLED.to_owned(), knobs)].into(), ..Knobs::default() });
+    let arrived = lab.invite("");
+    let body = |m: &Message| String::from_utf8(m.body.clone()).expect("text");
+    assert_eq!(arrived.header("P-Asserted-Identity"), Some("<sip:0388889999@carrier.example>"));
+    assert_eq!(body(&arrived), "v=0\r\nm=application 50001 udp ike-esp-udpencap\r\n");
+    for _ in 0..2 {
+        let answered = lab.answer(&arrived, 200, "OK");
+        assert_eq!(body(&answered[0].1), "v=0\r\nm=application 9 udp ike-esp-udpencap\r\nb=AS:64\r\n");
+    }
+}
+
+#[test]
 fn a_lost_invite_is_sent_again_and_given_up_after_64_t1() {
     let mut lab = Lab::new(Knobs::default());
     let first = lab.invite("");
@@ -269,7 +289,7 @@ fn knobs_refuse_and_hold_calls() {
 
     let mut lab = Lab::new(Knobs::default());
     let delay = Duration::from_secs(3);
-    let hold = NumberKnobs { reject: None, delay };
+    let hold = NumberKnobs { delay, ..NumberKnobs::default() };
     lab.carrier.set_knobs(|k| drop(k.numbers.insert(CALLED.into(), hold.clone())));
     let out = lab.send(lab.a, &invite(lab.a, ""));
     assert_eq!((out.len(), out[0].1.status()), (1, Some(100)));

@@ -3,6 +3,7 @@
 use super::config::{T1, T2, T4, T64, TIMER_C, TRANSACTIONS_MAX};
 use super::core::Carrier;
 use super::message::{Message, param, response_address};
+use super::rewrite::{self, Rewrite};
 use sipsec_net::Instant;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ pub(super) struct Invite {
     pub deadline: Instant,
     /// The caller gave up; `Some(true)` once our CANCEL has gone.
     pub cancel: Option<bool>,
+    /// What happens to the SDP of the answer.
+    pub answer: Vec<Rewrite>,
 }
 
 /// By our own branch; `by_upstream` finds them by the caller's.
@@ -150,6 +153,7 @@ impl Carrier {
         request: Message,
         forwarded: Message,
         target: SocketAddr,
+        answer: Vec<Rewrite>,
     ) -> Invite {
         Invite {
             request,
@@ -159,6 +163,7 @@ impl Carrier {
             resend: Some((now + T1, T1 * 2)),
             deadline: now + T64,
             cancel: None,
+            answer,
         }
     }
 
@@ -238,7 +243,7 @@ impl Carrier {
     }
 
     /// A response to an INVITE that we sent on; `response` has our Via off already.
-    pub(super) fn invite_response(&mut self, now: Instant, branch: &str, response: Message) {
+    pub(super) fn invite_response(&mut self, now: Instant, branch: &str, mut response: Message) {
         let linger = self.linger(now);
         let Some(invite) = self.transactions.by_branch(branch) else { return };
         let upstream = response_address(response.header("Via").unwrap_or_default());
@@ -269,6 +274,7 @@ impl Carrier {
                 invite.resend = None;
                 invite.deadline = linger;
                 self.biller.final_response(now, &response);
+                response.body = rewrite::apply(&invite.answer, &response.body);
                 if let Some(to) = upstream {
                     self.transmit(to, &response);
                 }

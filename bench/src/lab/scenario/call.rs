@@ -1,78 +1,99 @@
 //! Calls that succeed.
 
-use super::{Context, Scenario, ensure};
-use crate::lab::carrier::Knobs;
-use crate::lab::demo::logs;
+use super::support::{answered_calls, both, calls, ensure, ensure_in, no_clear_text, ping_all, session};
+use super::{Context, Scenario};
+use crate::lab::carrier::{Knobs, NumberKnobs};
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
-use crate::lab::netns::{Namespace, run};
+use crate::lab::probe::{Receiver, Sender};
 use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
-use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
-use std::sync::atomic::Ordering;
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER};
 use std::time::Duration;
 
 const HANG_UP_LIMIT: Duration = Duration::from_secs(40);
 
 pub const FIRST_PACKET: Scenario = Scenario {
-    name: "first-packet",
     about: "the first packet opens the call, no packet is lost, idle ends it, one call is billed",
-    gateways: true,
     run: first_packet,
+    ..Scenario::new("first-packet")
+};
+
+pub const BURST: Scenario = Scenario {
+    about: "as many packets as the trigger queue holds come before the session: none is lost, all in order",
+    run: burst,
+    ..Scenario::new("burst")
 };
 
 pub const HEADEND_CALLS: Scenario = Scenario {
-    name: "headend-calls",
     about: "the same profile answers and calls; INVITE is challenged with 407",
-    gateways: true,
     run: headend_calls,
+    ..Scenario::new("headend-calls")
+};
+
+pub const GLARE: Scenario = Scenario {
+    about: "both sides call at once: one call survives and is billed, no packet is lost",
+    run: glare,
+    ..Scenario::new("glare")
 };
 
 pub const PEER_GONE: Scenario = Scenario {
-    name: "peer-shutdown",
     about: "a gateway that is stopped hangs up first",
-    gateways: true,
     run: peer_shutdown,
+    ..Scenario::new("peer-shutdown")
 };
-
-/// Ten pings, all answered.
-fn ping_all(world: &World, from: &Namespace, to: &str) -> Result<(), LabError> {
-    let args = ["-c", "10", "-i", "0.05", "-W", "5", to];
-    let output = run(from.command("ping").args(args))
-        .map_err(|e| LabError::failed("ping", format!("{e}{}", logs(world))))?;
-    ensure(output.contains(" 0% packet loss"), "packets were lost", || output.clone() + &logs(world))
-}
 
 fn first_packet(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("first", Knobs::default())?;
     world.start_gateways()?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
-    ensure(world.carrier.calls_up() == 1, "exactly one call is up", || world.carrier.bill_text())?;
+    ensure_in(&world, world.carrier.calls_up() == 1, "exactly one call is up", || world.carrier.bill_text())?;
     world.wait_hung_up(HANG_UP_LIMIT)?;
 
-    let bill = world.carrier.bill_json();
-    let calls = bill["calls"].as_array().cloned().unwrap_or_default();
-    ensure(calls.len() == 1, "one call", || bill.to_string())?;
-    let call = &calls[0];
-    ensure(
-        call["caller"] == BRANCH_NUMBER && call["called"] == HEADEND_NUMBER && call["kbps"] == 1000,
-        "the bill names both numbers and the rate",
-        || bill.to_string(),
-    )?;
-    ensure(call["ended_by"] == "caller", "the side whose idle timer is shorter hangs up", || {
-        bill.to_string()
-    })?;
-    let clear = world.tally.clear_text.load(Ordering::Relaxed);
-    ensure(clear == 0, "nothing goes in clear", || format!("{clear} packets"))?;
+    let bill = calls(&world.carrier);
+    ensure(bill.len() == 1, "one call", || format!("{bill:#?}"))?;
+    let call = &bill[0];
+    let named = call["caller"] == BRANCH_NUMBER && call["called"] == HEADEND_NUMBER && call["kbps"] == 1000;
+    ensure(named, "the bill names both numbers and the rate", || format!("{call:#}"))?;
+    let idle = call["ended_by"] == "caller" && call["byes"] == 1;
+    ensure(idle, "the side whose idle timer is shorter hangs up, once", || format!("{call:#}"))?;
+    no_clear_text(&world)?;
     let stats = world.carrier.stats();
-    ensure(
-        stats.malformed == 0 && stats.route_missing == 0 && stats.dialog_unknown == 0,
-        "the carrier has nothing to complain about",
-        || format!("{stats:?}"),
-    )?;
+    let clean = stats.malformed == 0 && stats.route_missing == 0 && stats.dialog_unknown == 0;
+    ensure(clean, "the carrier has nothing to complain about", || format!("{stats:?}"))?;
 
     // And again: the next packet opens the next call.
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
-    ensure(world.carrier.calls() == 2, "a second call", || world.carrier.bill_text())
+    ensure(world.carrier.calls() == 2, "a second call", || world.carrier.bill_text())?;
+    world.check()
+}
+
+/// More packets than the queue holds, sent before the INVITE is even answered.
+fn burst(context: &Context) -> Result<(), LabError> {
+    /// The bound of the profile's default.
+    const QUEUE: u32 = 64;
+    const SENT: u32 = 100;
+    let held = NumberKnobs { delay: Duration::from_millis(200), ..NumberKnobs::default() };
+    let knobs = Knobs { numbers: [(HEADEND_NUMBER.to_owned(), held)].into(), ..Knobs::default() };
+    let mut world = context.world("burst", knobs)?;
+    world.start_gateways()?;
+    let receiver = Receiver::new(&world.topology.centre_lan)?;
+    let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    for number in 0..SENT {
+        sender.send(0, number)?;
+    }
+    let arrived: Vec<u32> =
+        receiver.take(0, QUEUE, Duration::from_secs(10))?.iter().map(|(probe, _)| probe.number).collect();
+    let wanted: Vec<u32> = (0..QUEUE).collect();
+    ensure_in(&world, arrived == wanted, "the first packets arrive in order", || format!("{arrived:?}"))?;
+    let (branch, _) = both(&world);
+    let traffic = session(branch, HEADEND_NUMBER)?["traffic"].take();
+    let counted = traffic["trigger_queued"] == QUEUE && traffic["trigger_replayed"] == QUEUE;
+    ensure(counted, "what waited is counted", || format!("{traffic:#}"))?;
+    let dropped = traffic["trigger_dropped"] == SENT - QUEUE;
+    ensure(dropped, "what found no room is counted", || format!("{traffic:#}"))?;
+    ensure(world.carrier.calls() == 1, "one call", || world.carrier.bill_text())?;
+    no_clear_text(&world)?;
+    world.check()
 }
 
 fn headend_calls(context: &Context) -> Result<(), LabError> {
@@ -80,10 +101,39 @@ fn headend_calls(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("back", knobs)?;
     world.start_gateways()?;
     ping_all(&world, &world.topology.centre_lan, BRANCH_LAN_HOST)?;
-    let bill = world.carrier.bill_json();
-    let call = &bill["calls"][0];
-    ensure(call["caller"] == HEADEND_NUMBER, "the head-end has called", || bill.to_string())?;
-    ensure(world.carrier.stats().credentials_refused == 0, "the first answer to 407 is right", String::new)
+    let call = &calls(&world.carrier)[0];
+    ensure(call["caller"] == HEADEND_NUMBER, "the head-end has called", || format!("{call:#}"))?;
+    ensure(world.carrier.stats().credentials_refused == 0, "the first answer to 407 is right", String::new)?;
+    world.check()
+}
+
+/// The carrier holds both INVITEs back, so that each side has called before the other's call comes.
+fn glare(context: &Context) -> Result<(), LabError> {
+    let held = NumberKnobs { delay: Duration::from_millis(500), ..NumberKnobs::default() };
+    let numbers = [BRANCH_NUMBER, HEADEND_NUMBER].map(|n| (n.to_owned(), held.clone()));
+    let mut world = context.world("glare", Knobs { numbers: numbers.into(), ..Knobs::default() })?;
+    world.start_gateways()?;
+    let lans = [(&world.topology.branch_lan, CENTRE_LAN_HOST), (&world.topology.centre_lan, BRANCH_LAN_HOST)];
+    std::thread::scope(|scope| {
+        let world = &world;
+        let pings = lans.map(|(lan, to)| scope.spawn(move || ping_all(world, lan, to)));
+        pings
+            .into_iter()
+            .map(|p| p.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Result<Vec<()>, _>>()
+    })?;
+    let bill = calls(&world.carrier);
+    ensure_in(&world, bill.len() == 2, "both sides have called", || format!("{bill:#?}"))?;
+    let up = world.carrier.calls_up();
+    let answered = answered_calls(&world.carrier);
+    ensure_in(&world, up == 1 && answered.len() == 1, "one call is answered and up", || {
+        format!("{bill:#?}")
+    })?;
+    // Both decide alike without a word: the call of the smaller number stays.
+    ensure(answered[0]["caller"] == BRANCH_NUMBER, "the smaller number's call", || format!("{bill:#?}"))?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    no_clear_text(&world)?;
+    world.check()
 }
 
 fn peer_shutdown(context: &Context) -> Result<(), LabError> {
@@ -95,8 +145,8 @@ fn peer_shutdown(context: &Context) -> Result<(), LabError> {
         controlplane.terminate();
     }
     ensure(world.carrier.calls_up() == 0, "a stopped gateway leaves a call", || world.carrier.bill_text())?;
-    let bill = world.carrier.bill_json();
-    ensure(bill["calls"][0]["ended_by"] == "called", "the stopped side hangs up", || bill.to_string())?;
+    let call = &calls(&world.carrier)[0];
+    ensure(call["ended_by"] == "called", "the stopped side hangs up", || format!("{call:#}"))?;
     wait_for("the head-end's unregistration", Duration::from_secs(5), || {
         Ok(world.carrier.registered().iter().all(|n| n != HEADEND_NUMBER).then_some(()))
     })

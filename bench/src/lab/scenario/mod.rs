@@ -1,14 +1,21 @@
 //! End-to-end tests in namespaces, on the built programs. `sipsec-lab test` runs all, `sipsec-lab test NAME` one.
 
+mod bad_input;
 mod call;
+mod crash;
+mod kamailio;
 mod network;
-mod refusal;
+mod router;
+mod strongswan;
+mod support;
 
 use super::carrier::Knobs;
 use super::error::LabError;
+use super::needs;
 use super::topology::Options;
 use super::world::{Places, World};
 use std::time::Instant;
+use support::ensure;
 
 /// What a scenario is given.
 #[derive(Clone, Debug)]
@@ -19,7 +26,7 @@ pub struct Context {
 impl Context {
     /// A network of its own, with a carrier.
     pub fn world(&self, tag: &str, knobs: Knobs) -> Result<World, LabError> {
-        World::up(self.places.clone(), Options { tag: tag.into(), router_mode: false }, knobs)
+        World::up(self.places.clone(), Options { tag: tag.into(), ..Options::default() }, knobs)
     }
 }
 
@@ -29,7 +36,15 @@ pub struct Scenario {
     pub about: &'static str,
     /// Whether it runs the gateways' programs.
     pub gateways: bool,
+    /// Foreign programs and their packages; without them it is skipped.
+    pub tools: &'static [(&'static str, &'static str)],
     pub run: fn(&Context) -> Result<(), LabError>,
+}
+
+impl Scenario {
+    const fn new(name: &'static str) -> Self {
+        Self { name, about: "", gateways: true, tools: &[], run: |_| Ok(()) }
+    }
 }
 
 impl std::fmt::Debug for Scenario {
@@ -42,11 +57,20 @@ impl std::fmt::Debug for Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     network::SCENARIO,
     call::FIRST_PACKET,
+    call::BURST,
     call::HEADEND_CALLS,
+    call::GLARE,
     call::PEER_GONE,
-    refusal::BUSY,
-    refusal::UNKNOWN_NUMBER,
-    refusal::WRONG_PSK,
+    router::FIRST_PACKET,
+    bad_input::BAD_INPUT,
+    bad_input::UNKNOWN_NUMBER,
+    bad_input::WRONG_PSK,
+    crash::CONTROL_PLANE,
+    crash::DATAPLANE,
+    crash::POWER_CUT,
+    kamailio::KAMAILIO,
+    strongswan::INITIATOR,
+    strongswan::RESPONDER,
 ];
 
 /// Runs those whose name is given, or all. Gives the number of failures.
@@ -58,23 +82,25 @@ pub fn run(context: &Context, names: &[String]) -> Result<usize, LabError> {
     let mut failures = 0;
     for scenario in SCENARIOS.iter().filter(|s| names.is_empty() || names.iter().any(|n| n == s.name)) {
         super::interrupt::check()?;
-        super::needs::check(scenario.gateways.then_some(&context.places.programs))?;
+        needs::check(scenario.gateways.then_some(&context.places.programs))?;
+        let absent: Vec<_> = scenario.tools.iter().filter(|(tool, _)| !needs::in_path(tool)).collect();
+        if !absent.is_empty() {
+            let cures: Vec<_> =
+                absent.iter().map(|(tool, package)| format!("{tool} (package {package})")).collect();
+            println!("skipped {:<24} needs {}", scenario.name, cures.join(", "));
+            continue;
+        }
         let started = Instant::now();
         let result = (scenario.run)(context);
         let seconds = started.elapsed().as_secs_f64();
         match result {
-            Ok(()) => println!("ok      {:<16} {seconds:>5.1} s  {}", scenario.name, scenario.about),
+            Ok(()) => println!("ok      {:<24} {seconds:>5.1} s  {}", scenario.name, scenario.about),
             Err(LabError::Interrupted) => return Err(LabError::Interrupted),
             Err(e) => {
                 failures += 1;
-                println!("FAILED  {:<16} {seconds:>5.1} s  {}\n{e}", scenario.name, scenario.about);
+                println!("FAILED  {:<24} {seconds:>5.1} s  {}\n{e}", scenario.name, scenario.about);
             }
         }
     }
     Ok(failures)
-}
-
-/// A condition of a test.
-fn ensure(holds: bool, what: &str, details: impl FnOnce() -> String) -> Result<(), LabError> {
-    if holds { Ok(()) } else { Err(LabError::failed(what, details())) }
 }

@@ -8,10 +8,10 @@ use crate::lab::topology::{CENTRE_LAN_HOST, HEADEND_WAN};
 use std::path::PathBuf;
 
 pub const SCENARIO: Scenario = Scenario {
-    name: "network",
     about: "the namespaces reach each other as they should, and go",
     gateways: false,
     run: body,
+    ..Scenario::new("network")
 };
 
 fn body(context: &Context) -> Result<(), LabError> {

@@ -1,0 +1,219 @@
+//! strongSwan as the other side of IKE and ESP, in both roles. SIP is played for it: the stand-in's SDP names
+//! strongSwan's address and port.
+
+use super::support::{ask, ensure, ensure_in, no_clear_text, pings, session, wait_status};
+use super::{Context, Scenario};
+use crate::lab::error::LabError;
+use crate::lab::peer::charon::{self, Connection};
+use crate::lab::peer::{Capture, Charon, Scratch, StandIn, capture};
+use crate::lab::probe::{Receiver, Sender};
+use crate::lab::topology::{
+    BRANCH_LAN_HOST, BRANCH_PREFIX, BRANCH_WAN, CENTRE_LAN_HOST, CENTRE_PREFIX, HEADEND_WAN, Options,
+    TO_HEADEND,
+};
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+const TOOLS: &[(&str, &str)] = &[charon::TOOLS[0], charon::TOOLS[1], capture::TOOLS[0], capture::TOOLS[1]];
+
+pub const INITIATOR: Scenario = Scenario {
+    about: "we dial and start IKE with strongSwan: rekeys under traffic, iperf3, every ICV good in tshark",
+    tools: TOOLS,
+    run: |context| peer(context, Role::Initiator),
+    ..Scenario::new("strongswan-initiator")
+};
+
+pub const RESPONDER: Scenario = Scenario {
+    about: "we are called and strongSwan starts IKE: rekeys under traffic, iperf3, every ICV good in tshark",
+    tools: TOOLS,
+    run: |context| peer(context, Role::Responder),
+    ..Scenario::new("strongswan-responder")
+};
+
+/// Ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Initiator,
+    Responder,
+}
+
+/// Not 4500: RFC 6193 §5.4 lets SDP name any port.
+const PORT: u16 = 50_002;
+const KBPS: u32 = 50_000;
+const REKEY_CHILD_S: u32 = 2;
+const REKEY_IKE_S: u32 = 5;
+/// Numbered packets over several rekeys: 8 s of them.
+const PACKETS: u32 = 1600;
+const GAP: Duration = Duration::from_millis(5);
+const IPERF_SECONDS: &str = "2";
+
+type Lab = World<StandIn>;
+
+fn ip(text: &str) -> Ipv4Addr {
+    text.parse().expect("a constant address")
+}
+
+fn connection(gateway_port: u16) -> Connection {
+    Connection {
+        local: SocketAddrV4::new(ip(HEADEND_WAN), PORT),
+        remote: SocketAddrV4::new(ip(BRANCH_WAN), gateway_port),
+        id: HEADEND_NUMBER.into(),
+        remote_id: BRANCH_NUMBER.into(),
+        psk: "lab-only-3f9d1c7a5be04826d1907cf2a4e86b53".into(),
+        ike: "aes256gcm16-prfsha256-x25519",
+        esp: "aes256gcm16",
+        rekey_child_s: REKEY_CHILD_S,
+        rekey_ike_s: REKEY_IKE_S,
+        local_ts: CENTRE_PREFIX.into(),
+        remote_ts: BRANCH_PREFIX.into(),
+    }
+}
+
+fn peer(context: &Context, role: Role) -> Result<(), LabError> {
+    let tag = if role == Role::Initiator { "swi" } else { "swr" };
+    let options = Options { tag: tag.into(), ..Options::default() };
+    let program = context.places.standin();
+    let mut world = World::with(context.places.clone(), options, |topology| {
+        let media = SocketAddrV4::new(ip(HEADEND_WAN), PORT).into();
+        StandIn::start(&topology.carrier, &program, tag, HEADEND_NUMBER, media, KBPS)
+    })?;
+    let keys = Scratch::new(&format!("{tag}-keys"))?;
+    let profile = world
+        .profile("branch")?
+        .with("ike:\n", &format!("ike:\n  lab_key_log: {}\n", keys.path().display()))?
+        .with("idle_s: 5", "idle_s: 60")?
+        .with("bandwidth_kbps: 1000", &format!("bandwidth_kbps: {KBPS}"))?;
+    world.start_branch(&profile)?;
+    world.wait_registered(&[BRANCH_NUMBER])?;
+    let capture = Capture::start(&world.topology.carrier, TO_HEADEND, keys.path())?;
+
+    // As initiator it has no need of our port; a port there is has to be written.
+    let mut charon = Charon::start(&world.topology.headend, tag, &connection(PORT))?;
+    let result = call(&mut world, &charon, role);
+    let gateway_port = result.map_err(|e| LabError::failed(e.to_string(), charon.log_tail()))?;
+    charon.check()?;
+    world.check()?;
+
+    let verdict = capture.judge(keys.path(), &[PORT, gateway_port])?;
+    let good = verdict.icv_bad == 0 && verdict.icv_good == verdict.esp && verdict.esp > 2 * PACKETS as usize;
+    ensure(good, "every ESP packet has a good ICV in tshark", || format!("{verdict:?}"))?;
+    let read = verdict.ike_decrypted > 0;
+    ensure(read, "tshark reads IKE with the key log", || format!("{verdict:?}"))
+}
+
+/// A whole call; gives our media port.
+fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
+    match role {
+        Role::Initiator => pings(world, &world.topology.branch_lan, CENTRE_LAN_HOST, "10", "0.05")?,
+        Role::Responder => {
+            world.carrier.tell(&format!("call {BRANCH_NUMBER}"))?;
+            let answered = world.carrier.wait("answered")?;
+            let port = media_port(answered["sdp"].as_str().unwrap_or_default());
+            let port =
+                port.ok_or_else(|| LabError::failed("no media in the answer", answered.to_string()))?;
+            charon.load(&connection(port))?;
+            charon.initiate()?;
+            let branch = world.branch.as_ref().expect("started");
+            wait_status(world, branch, HEADEND_NUMBER, "SESSION_UP")?;
+            pings(world, &world.topology.centre_lan, BRANCH_LAN_HOST, "10", "0.05")?;
+        }
+    }
+    let branch = world.branch.as_ref().expect("started");
+    let state = session(branch, HEADEND_NUMBER)?;
+    let letter = if role == Role::Initiator { "I" } else { "R" };
+    ensure(state["role"] == letter, "our role in the call", || format!("{state:#}"))?;
+    let port = state["local_port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or_default();
+    let crypto = ask(branch, &["show", "crypto", "session", "detail"])?[0].take();
+    ensure(crypto["status"] == "UP-ACTIVE", "show crypto session", || format!("{crypto:#}"))?;
+
+    under_rekeys(world, charon)?;
+    iperf(world)?;
+    no_clear_text(world)?;
+
+    let branch = world.branch.as_ref().expect("started");
+    match role {
+        Role::Initiator => {
+            branch.cli(&["clear", "vpn-sip", "session"])?;
+            let hung_up = world.carrier.wait("hung-up")?;
+            ensure(hung_up["by"] == "gateway", "the gateway says BYE", || hung_up.to_string())?;
+        }
+        Role::Responder => world.carrier.tell("bye")?,
+    }
+    let branch = world.branch.as_ref().expect("started");
+    wait_status(world, branch, HEADEND_NUMBER, "READY_TO_CONNECT")?;
+    crate::lab::interrupt::wait_for("the end of strongSwan's SA", Duration::from_secs(5), || {
+        Ok(charon.swanctl(&["--list-sas"])?.trim().is_empty().then_some(()))
+    })?;
+    Ok(port)
+}
+
+/// Numbered packets both ways while strongSwan replaces its SAs.
+fn under_rekeys(world: &Lab, charon: &Charon) -> Result<(), LabError> {
+    let (near, far) = (&world.topology.branch_lan, &world.topology.centre_lan);
+    let ends = [(near, far, CENTRE_LAN_HOST), (far, near, BRANCH_LAN_HOST)];
+    let events = |world: &Lab| {
+        let log = world.branch.as_ref().map(|b| b.log("controlplane")).unwrap_or_default();
+        std::fs::read_to_string(log).unwrap_or_default().matches("event=\"rekeyed\"").count()
+    };
+    let (before, ike_before) = (events(world), charon.logged("rekeyed between"));
+    let mut lost = Vec::new();
+    std::thread::scope(|scope| {
+        let ways = ends.map(|(from, to, address)| {
+            scope.spawn(move || {
+                let receiver = Receiver::new(to)?;
+                let sender = Sender::new(from, address)?;
+                let arrived = std::thread::scope(|scope| {
+                    let reader =
+                        scope.spawn(|| receiver.take(0, PACKETS, GAP * PACKETS + Duration::from_secs(5)));
+                    for number in 0..PACKETS {
+                        sender.send(0, number)?;
+                        std::thread::sleep(GAP);
+                    }
+                    reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })?;
+                let mut seen = vec![false; PACKETS as usize];
+                for (probe, _) in arrived {
+                    seen[probe.number as usize] = true;
+                }
+                Ok::<_, LabError>(seen.iter().filter(|s| !**s).count())
+            })
+        });
+        for way in ways {
+            lost.push(way.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok::<_, LabError>(())
+    })?;
+    let details = || format!("lost from and to the branch: {lost:?}{}", charon.log_tail());
+    ensure_in(world, lost == [0, 0], "no packet is lost by a rekey", details)?;
+    let (children, parents) = (events(world) - before, charon.logged("rekeyed between") - ike_before);
+    ensure_in(world, children >= 2 && parents >= 1, "SAs were replaced meanwhile", || {
+        format!("{children} CHILD_SAs, {parents} IKE SAs{}", charon.log_tail())
+    })
+}
+
+/// TCP and bulk: fragments of no kind, windows, the shaper.
+fn iperf(world: &Lab) -> Result<(), LabError> {
+    for extra in [&[][..], &["-R"][..]] {
+        let bits = crate::lab::iperf::run(
+            &world.topology.branch_lan,
+            &world.topology.centre_lan,
+            CENTRE_LAN_HOST,
+            &[&["-t", IPERF_SECONDS], extra].concat(),
+        )?;
+        ensure_in(world, bits > 0.0, "iperf3 carries data", || format!("{bits} bit/s"))?;
+    }
+    // UDP below the negotiated rate.
+    let udp = ["-u", "-b", "5M", "-l", "1200", "-t", "1"];
+    let bits = crate::lab::iperf::run(
+        &world.topology.branch_lan,
+        &world.topology.centre_lan,
+        CENTRE_LAN_HOST,
+        &udp,
+    )?;
+    ensure_in(world, bits > 0.0, "iperf3 carries datagrams", || format!("{bits} bit/s"))
+}
+
+fn media_port(sdp: &str) -> Option<u16> {
+    sdp.lines().find_map(|l| l.strip_prefix("m=application ")?.split(' ').next()?.parse().ok())
+}

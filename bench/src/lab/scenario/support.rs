@@ -1,0 +1,166 @@
+//! What scenarios ask and require, in their words.
+
+use crate::lab::carrier::Server;
+use crate::lab::demo::logs;
+use crate::lab::error::LabError;
+use crate::lab::gateway::Gateway;
+use crate::lab::interrupt::wait_for;
+use crate::lab::netns::{Namespace, run};
+use crate::lab::world::{BRANCH_NUMBER, Exchange, HEADEND_NUMBER, World};
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The answer to the last question may be on its way.
+const SETTLE: Duration = Duration::from_secs(5);
+/// The gateways' first back-off is 5 s with a quarter of jitter.
+const BACK_OFF_MAX: Duration = Duration::from_secs(15);
+
+/// A condition of a test.
+pub fn ensure(holds: bool, what: &str, details: impl FnOnce() -> String) -> Result<(), LabError> {
+    if holds { Ok(()) } else { Err(LabError::failed(what, details())) }
+}
+
+/// The same, explained by the ends of all logs.
+pub fn ensure_in<C: Exchange>(
+    world: &World<C>,
+    holds: bool,
+    what: &str,
+    details: impl FnOnce() -> String,
+) -> Result<(), LabError> {
+    ensure(holds, what, || details() + &logs(world))
+}
+
+/// This many pings, all answered.
+pub fn pings<C: Exchange>(
+    world: &World<C>,
+    from: &Namespace,
+    to: &str,
+    count: &str,
+    gap_s: &str,
+) -> Result<(), LabError> {
+    let output = run(from.command("ping").args(["-c", count, "-i", gap_s, "-W", "5", to]))
+        .map_err(|e| LabError::failed("ping", format!("{e}{}", logs(world))))?;
+    ensure_in(world, output.contains(" 0% packet loss"), "packets were lost", || output.clone())
+}
+
+pub fn ping_all<C: Exchange>(world: &World<C>, from: &Namespace, to: &str) -> Result<(), LabError> {
+    pings(world, from, to, "10", "0.05")
+}
+
+/// One ping that must not be answered.
+pub fn ping_unanswered<C: Exchange>(world: &World<C>, from: &Namespace, to: &str) -> Result<(), LabError> {
+    let ping = run(from.command("ping").args(["-c", "1", "-W", "1", to]));
+    ensure_in(world, ping.is_err(), "the ping was answered", String::new)
+}
+
+/// Nothing with an inner address on the carrier's lines.
+pub fn no_clear_text<C: Exchange>(world: &World<C>) -> Result<(), LabError> {
+    let clear = world.tally.clear_text.load(Ordering::Relaxed);
+    ensure_in(world, clear == 0, "packets went in clear", || format!("{clear} packets"))
+}
+
+/// `sipsec --json …`, without its envelope.
+pub fn ask(gateway: &Gateway, words: &[&str]) -> Result<Value, LabError> {
+    let text = gateway.cli(&[&["--json"], words].concat())?;
+    let mut answer: Value =
+        serde_json::from_str(&text).map_err(|e| LabError::failed(format!("not JSON: {e}"), text))?;
+    Ok(answer["data"].take())
+}
+
+/// What `show vpn-sip session detail` says of one tunnel.
+pub fn session(gateway: &Gateway, remote: &str) -> Result<Value, LabError> {
+    let mut list = ask(gateway, &["show", "vpn-sip", "session", "detail", "remote-number", remote])?;
+    Ok(list[0].take())
+}
+
+pub fn wait_status<C: Exchange>(
+    world: &World<C>,
+    gateway: &Gateway,
+    remote: &str,
+    status: &str,
+) -> Result<(), LabError> {
+    let what = format!("{status} at the {}", gateway.name);
+    wait_for(&what, BACK_OFF_MAX, || Ok((session(gateway, remote)?["status"] == status).then_some(())))
+        .map_err(|e| LabError::failed(e.to_string(), logs(world)))
+}
+
+/// The bill's calls.
+pub fn calls(carrier: &Server) -> Vec<Value> {
+    carrier.bill_json()["calls"].as_array().cloned().unwrap_or_default()
+}
+
+pub fn answered_calls(carrier: &Server) -> Vec<Value> {
+    calls(carrier).into_iter().filter(|c| !c["answered_at_s"].is_null()).collect()
+}
+
+/// A failure as `show vpn-sip session detail` has to show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    pub remote: &'a str,
+    /// Stable name.
+    pub code: &'a str,
+    /// In the sentence.
+    pub words: &'a [&'a str],
+}
+
+/// Waits until it is shown, in both forms.
+pub fn wait_shown<C: Exchange>(
+    world: &World<C>,
+    gateway: &Gateway,
+    shown: Shown<'_>,
+    limit: Duration,
+) -> Result<Value, LabError> {
+    let mut last = Value::Null;
+    let found = wait_for("a reason in `show vpn-sip session detail`", limit, || {
+        last = session(gateway, shown.remote)?;
+        let failure = &last["last_failure"];
+        let reason = failure["reason"].as_str().unwrap_or_default();
+        let held = failure["code"] == shown.code && shown.words.iter().all(|w| reason.contains(w));
+        Ok(held.then(|| last.clone()))
+    });
+    let state = found.map_err(|e| {
+        LabError::failed(
+            format!("{e} at the {}: {shown:?}", gateway.name),
+            format!("{last:#}{}", logs(world)),
+        )
+    })?;
+    let words = ["show", "vpn-sip", "session", "detail", "remote-number", shown.remote];
+    let text = gateway.cli(&words)?;
+    let reason = state["last_failure"]["reason"].as_str().unwrap_or_default();
+    ensure(text.contains(reason), "the reason in the text", || text.clone())?;
+    Ok(state)
+}
+
+/// Until the back-off is over; before that, `packet` opens no call.
+pub fn wait_back_off(
+    world: &World,
+    gateway: &Gateway,
+    remote: &str,
+    packet: impl Fn() -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    let before = world.carrier.calls();
+    packet()?;
+    let still = session(gateway, remote)?["retry_in_s"].is_u64();
+    let called = world.carrier.calls() - before;
+    ensure_in(world, !still || called == 0, "a call during the back-off", || called.to_string())?;
+    wait_for("the end of the back-off", BACK_OFF_MAX, || {
+        Ok(session(gateway, remote)?["retry_in_s"].is_null().then_some(()))
+    })
+}
+
+/// Hangs up everything and waits until both sides are ready again.
+pub fn clear_all(world: &mut World) -> Result<(), LabError> {
+    let (branch, headend) = both(world);
+    for gateway in [branch, headend] {
+        gateway.cli(&["clear", "vpn-sip", "session"])?;
+    }
+    world.wait_hung_up(SETTLE)?;
+    let (branch, headend) = both(world);
+    wait_status(world, branch, HEADEND_NUMBER, "READY_TO_CONNECT")?;
+    wait_status(world, headend, BRANCH_NUMBER, "READY_TO_CONNECT")
+}
+
+pub fn both<C: Exchange>(world: &World<C>) -> (&Gateway, &Gateway) {
+    (world.branch.as_ref().expect("started"), world.headend.as_ref().expect("started"))
+}

@@ -3,7 +3,7 @@
 use crate::compute::{JobId, Outcome};
 use crate::config::EndpointConfig;
 use crate::ctx::Ctx;
-use crate::error::CloseCause;
+use crate::error::{CloseCause, IkeError};
 use crate::output::{ChildId, Output};
 use crate::state::State;
 use crate::view::SaView;
@@ -27,6 +27,12 @@ impl Endpoint {
     fn step(&mut self, f: impl FnOnce(State, &mut Ctx) -> State) {
         let state = core::mem::replace(&mut self.state, State::Idle);
         self.state = f(state, &mut self.ctx);
+    }
+
+    /// What can be known before anything is sent: a pre-shared key other than the one announced in SDP, or none announced
+    /// where one is required. [`Self::start`] fails with the same.
+    pub fn check(&self) -> Result<(), IkeError> {
+        crate::auth::check_before_start(&self.ctx.config)
     }
 
     /// The initiator sends IKE_SA_INIT, the responder begins to listen. A pre-shared key other than the one announced

@@ -36,6 +36,12 @@ pub(crate) enum Pending {
         port: MediaPort,
         child: ChildId,
     },
+    /// A child that is there already is bound.
+    Bind {
+        tunnel: usize,
+        port: MediaPort,
+        child: ChildId,
+    },
     /// Nothing waits for it.
     Cleanup,
 }
@@ -165,17 +171,16 @@ impl Core {
                     self.stirred.insert(i);
                 }
             }
-            Input::Persisted { key } => {
-                if let Some(call) = self.call_of_key(key) {
-                    self.ua.persisted(now, call);
-                }
-            }
+            Input::Persisted { key } => self.ua.persisted(now, self.call_of_key(key)),
             Input::PersistFailed { key } => {
-                if let Some(call) = self.call_of_key(key)
-                    && let Some(&i) = self.calls.get(&call)
+                let call = self.call_of_key(key);
+                if let Some(&i) = self.calls.get(&call)
+                    && self.tunnels[i].state.leg().is_some_and(|l| l.call.id() == call)
                 {
                     self.fail(now, i, SessionFailure::Journal);
                 }
+                // What is left is to refuse or to hang up, and that must not wait for a disk.
+                self.ua.persisted(now, call);
             }
             Input::Recovered(records) => self.recovered(now, records),
             Input::WanAddress(addr) => self.wan_address(now, addr),
@@ -215,8 +220,9 @@ impl Core {
         self.journal.earlier.get(&call).copied().unwrap_or(self.journal.base + call.0)
     }
 
-    fn call_of_key(&self, key: u64) -> Option<CallId> {
-        key.checked_sub(self.journal.base).map(CallId)
+    fn call_of_key(&self, key: u64) -> CallId {
+        let earlier = self.journal.earlier.iter().find(|(_, k)| **k == key);
+        earlier.map_or(CallId(key.wrapping_sub(self.journal.base)), |(call, _)| *call)
     }
 
     fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
@@ -265,7 +271,7 @@ impl Core {
         self.ua.set_local_addr(now, addr.map(|ip| SocketAddr::new(ip, self.config.sip_port)));
         self.hang_up_recovered(now);
         if addr.is_some() {
-            self.release_triggers();
+            self.release_triggers(now);
         }
     }
 
@@ -279,9 +285,10 @@ impl Core {
                     if wanted {
                         self.tunnels[i].retry_at = None;
                         self.hang_up(now, i, sipsec_ike::CloseCause::Admin);
+                        self.flush_trigger(i);
                     }
                 }
-                self.release_triggers();
+                self.release_triggers(now);
             }
             Admin::Shutdown => {
                 if self.shutdown.is_none() {

@@ -96,7 +96,9 @@ impl Core {
         let (stale, sa_max) = (tunnels.clone(), *sa_max);
         self.raise_sa(sa_max);
         let mut ops: Vec<Op> = stale.into_iter().map(Op::TunnelRemove).collect();
-        for t in &self.tunnels {
+        for t in &mut self.tunnels {
+            // What waited went with the tunnel as it was.
+            t.trigger = None;
             ops.push(Op::TunnelAdd(t.config.spec));
             let tunnel = t.config.id();
             ops.extend(t.config.routes.iter().map(|&prefix| Op::RouteAdd { prefix, tunnel }));
@@ -126,6 +128,8 @@ impl Core {
                         }
                         let tunnels = self.tunnels.len();
                         self.event(None, EventKind::Configured { tunnels });
+                        // Whoever has called since the tunnels are there.
+                        self.release_triggers(now);
                     }
                 }
             }
@@ -135,7 +139,9 @@ impl Core {
             Pending::Install { tunnel, port, child } if self.is_live(tunnel, port) => {
                 self.child_installed(now, tunnel, child);
             }
-            Pending::Replace { tunnel, port, child } if self.is_live(tunnel, port) => {
+            Pending::Replace { tunnel, port, child } | Pending::Bind { tunnel, port, child }
+                if self.is_live(tunnel, port) =>
+            {
                 if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
                     endpoint.handle_child_installed(now, child);
                     self.stirred.insert(tunnel);
@@ -144,6 +150,7 @@ impl Core {
             Pending::MediaOpen { .. }
             | Pending::Install { .. }
             | Pending::Replace { .. }
+            | Pending::Bind { .. }
             | Pending::Cleanup => {}
         }
     }
@@ -158,9 +165,24 @@ impl Core {
                 }
                 self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
             }
+            Pending::MediaOpen { tunnel, port } => {
+                // Its session has ended meanwhile.
+                if let State::Draining(d) = &mut self.tunnels[tunnel].state
+                    && d.media_port == Some(port)
+                {
+                    (d.media_port, d.close_media_at) = (None, None);
+                    self.ports.give(now, port);
+                    self.drained(now, tunnel);
+                }
+            }
             Pending::Install { tunnel, port, child } | Pending::Replace { tunnel, port, child }
                 if self.is_live(tunnel, port) =>
             {
+                match &mut self.tunnels[tunnel].state {
+                    State::Negotiating(n) => n.installing = None,
+                    State::Up(u) => drop(u.children.remove(&child)),
+                    _ => {}
+                }
                 if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
                     endpoint.handle_child_rejected(now, child);
                     self.stirred.insert(tunnel);
@@ -169,10 +191,8 @@ impl Core {
                     self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
                 }
             }
-            Pending::MediaOpen { .. }
-            | Pending::Install { .. }
-            | Pending::Replace { .. }
-            | Pending::Cleanup => {}
+            // The tunnel stays on the SA that it has; if the peer removes that one, IKE says so.
+            Pending::Install { .. } | Pending::Replace { .. } | Pending::Bind { .. } | Pending::Cleanup => {}
         }
     }
 

@@ -22,16 +22,20 @@ enum Bye {
     Peer,
 }
 
-/// The media port stays open this long after the end, so that IKE's DELETE leaves by it.
+/// The media port stays open this long after we ended the call, so that IKE's DELETE leaves by it.
 const MEDIA_LINGER: Duration = Duration::from_millis(200);
+/// Longer than timer F (RFC 3261 §17.1.2.2: 32 s): a BYE that nobody has answered by then is SIP's business alone.
+const DRAIN_MAX: Duration = Duration::from_secs(40);
+/// After the peer was busy calling us, how long its call may take to come.
+const GIVE_WAY: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Ends a session for a reason that someone should hear of.
     pub(crate) fn fail(&mut self, now: Instant, i: usize, failure: SessionFailure) {
-        let cause = if matches!(failure, SessionFailure::Deadline { .. }) {
-            CloseCause::Deadline
-        } else {
-            CloseCause::CallEnded
+        let cause = match failure {
+            SessionFailure::Deadline { .. } => CloseCause::Deadline,
+            SessionFailure::HardLimit => CloseCause::HardLimit,
+            _ => CloseCause::CallEnded,
         };
         self.hang_up(now, i, cause);
         self.failed(now, i, failure);
@@ -49,25 +53,36 @@ impl Core {
             wait = wait.max(Duration::from_secs(u64::from(*s).min(3600)));
         }
         t.failures += 1;
+        t.gave_way = false;
         t.last_failure = Some((now, failure.clone()));
         // X30: many sites must not come back in the same second.
-        let quarter = u32::try_from(wait.as_millis() / 4).unwrap_or(u32::MAX);
-        let jitter = Duration::from_millis(self.entropy.below(quarter).into());
+        let wait = wait + self.jitter(wait / 4);
         let t = &mut self.tunnels[i];
-        t.retry_at = Some(now + wait + jitter);
+        t.retry_at = Some(now + wait);
         t.phase(now, "failed");
-        let tunnel = t.config.id();
-        // What waited cannot go; the next packet asks again.
-        self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
         self.event(Some(i), EventKind::Failed { failure, retry_in: wait });
+        self.flush_trigger(i);
+    }
+
+    /// The peer's own call is on its way, for which what waits may wait. If it does not come we call again.
+    pub(crate) fn give_way(&mut self, now: Instant, i: usize) {
+        let wait = GIVE_WAY + self.jitter(GIVE_WAY / 2);
+        let t = &mut self.tunnels[i];
+        t.gave_way = true;
+        t.retry_at = Some(now + wait);
+        self.event(Some(i), EventKind::Glare { kept: "the peer's call" });
+    }
+
+    fn jitter(&mut self, max: Duration) -> Duration {
+        let millis = u32::try_from(max.as_millis()).unwrap_or(u32::MAX);
+        Duration::from_millis(self.entropy.below(millis).into())
     }
 
     /// Hangs up: IKE DELETE and BYE at once, neither waits for the other or for an answer.
     pub(crate) fn hang_up(&mut self, now: Instant, i: usize, cause: CloseCause) {
-        if self.tunnels[i].state.leg().is_none() {
-            return;
-        }
-        self.event(Some(i), EventKind::ByeSent);
+        let Some(leg) = self.tunnels[i].state.leg() else { return };
+        let kind = if leg.answered_at.is_some() { EventKind::ByeSent } else { EventKind::CallGivenUp };
+        self.event(Some(i), kind);
         self.end(now, i, cause, Bye::Us);
     }
 
@@ -86,7 +101,7 @@ impl Core {
         let mut ops = Vec::new();
         let (leg, media_open) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
             State::Dialing(d) => {
-                let asked = matches!(&d.stage, Stage::Opening { media, .. } if media.asked);
+                let asked = matches!(&d.stage, Stage::Opening(o) if o.media.asked);
                 (d.leg, asked)
             }
             State::Negotiating(n) => {
@@ -115,20 +130,25 @@ impl Core {
                 return;
             }
         };
-        // The next packet triggers again.
-        ops.push(Op::FlushTrigger(tunnel));
-        self.transact(ops, Pending::Cleanup);
+        let lingers = media_open && bye != Bye::Nobody;
+        if media_open && !lingers {
+            ops.push(Op::MediaClose(leg.media_port));
+        }
+        if !ops.is_empty() {
+            self.transact(ops, Pending::Cleanup);
+        }
         self.stirred.remove(&i);
-        if !media_open {
+        if !lingers {
             self.ports.give(now, leg.media_port);
         }
-        let answered_at = leg.answered_at;
         let mut draining = Draining {
             call: Some(leg.call.id()),
-            media_port: media_open.then_some(leg.media_port),
-            close_media_at: media_open.then(|| now + MEDIA_LINGER),
+            media_port: lingers.then_some(leg.media_port),
+            close_media_at: lingers.then(|| now + MEDIA_LINGER),
             bye_at: None,
-            answered_at,
+            leave_at: now + DRAIN_MAX,
+            cause,
+            lasted: leg.answered_at.map(|at| now.saturating_duration_since(at)),
         };
         match bye {
             Bye::Us => self.ua.hang_up(now, leg.call),
@@ -156,32 +176,35 @@ impl Core {
             call.ended();
         }
         if d.done() {
-            let lasted = d.answered_at.map(|at| now.saturating_duration_since(at));
-            self.set_state(i, State::Ready);
-            self.event(Some(i), EventKind::CallEnded { lasted });
-            self.release_trigger(i);
+            self.leave(now, i);
+            self.release_trigger(now, i);
         }
     }
 
-    /// A trigger was told to wait; now the dataplane may ask again.
-    fn release_trigger(&mut self, i: usize) {
-        if self.tunnels[i].trigger_waits && self.tunnels[i].ready() && self.may_dial(i).is_ok() {
-            self.tunnels[i].trigger_waits = false;
-            let tunnel = self.tunnels[i].config.id();
-            self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
+    /// The tunnel is free. Whatever SIP still has to do for the last call, it does by itself.
+    pub(crate) fn leave(&mut self, now: Instant, i: usize) {
+        if !matches!(self.tunnels[i].state, State::Draining(_)) {
+            return;
         }
-    }
-
-    pub(crate) fn release_triggers(&mut self) {
-        for i in 0..self.tunnels.len() {
-            self.release_trigger(i);
+        let State::Draining(d) = std::mem::replace(&mut self.tunnels[i].state, State::Ready) else { return };
+        if let Some(port) = d.media_port {
+            self.transact(vec![Op::MediaClose(port)], Pending::Cleanup);
+            self.ports.give(now, port);
         }
+        if let Some((_, call)) = d.bye_at {
+            self.event(Some(i), EventKind::ByeSent);
+            self.ua.hang_up(now, call);
+        }
+        if let Some(call) = d.call {
+            self.calls.remove(&call);
+        }
+        self.event(Some(i), EventKind::CallEnded { lasted: d.lasted, cause: d.cause });
     }
 
     pub(crate) fn session_due(&mut self, now: Instant, i: usize) {
         if self.tunnels[i].retry_at.is_some_and(|at| at <= now) {
             self.tunnels[i].retry_at = None;
-            self.release_trigger(i);
+            self.release_trigger(now, i);
         }
         if self.tunnels[i].state.endpoint().and_then(Endpoint::poll_timeout).is_some_and(|at| at <= now)
             && let Some(endpoint) = self.tunnels[i].state.endpoint_mut()
@@ -191,6 +214,14 @@ impl Core {
         }
         let tunnel = self.tunnels[i].config.id();
         match &mut self.tunnels[i].state {
+            State::Dialing(d) if d.give_up_at <= now => {
+                let failure = match &d.stage {
+                    Stage::Inviting { .. } => SessionFailure::OnlyRings,
+                    Stage::Opening(o) if o.media.next_hop.is_none() => SessionFailure::NoNextHop,
+                    Stage::Opening(_) => SessionFailure::DataplaneSilent,
+                };
+                self.fail(now, i, failure);
+            }
             State::Negotiating(n) if n.deadline <= now => {
                 let waited = self.config.ike.negotiation_deadline;
                 let evidence = n.evidence.clone();
@@ -214,6 +245,10 @@ impl Core {
                     self.ports.give(now, port);
                 }
                 self.drained(now, i);
+            }
+            State::Draining(d) if d.leave_at <= now => {
+                self.leave(now, i);
+                self.release_trigger(now, i);
             }
             _ => {}
         }

@@ -34,8 +34,12 @@ pub enum SessionFailure {
         reason: RejectReason,
     },
     DataplaneGone,
+    /// A call came and the dataplane did not open its port.
+    DataplaneSilent,
     /// No way to the peer's media address.
     NoNextHop,
+    /// The called side rings and does not answer.
+    OnlyRings,
     Journal,
     AddressChanged,
     HardLimit,
@@ -81,7 +85,9 @@ impl SessionFailure {
             Self::PeerClosedIke => "peer-closed-ike",
             Self::DataplaneRejected { .. } => "dataplane-rejected",
             Self::DataplaneGone => "dataplane-gone",
+            Self::DataplaneSilent => "dataplane-silent",
             Self::NoNextHop => "no-next-hop",
+            Self::OnlyRings => "only-rings",
             Self::Journal => "journal",
             Self::AddressChanged => "address-changed",
             Self::HardLimit => "hard-limit",
@@ -137,6 +143,8 @@ impl SessionFailure {
                 "a limit of the dataplane is reached or its state is stale: see its log"
             }
             Self::DataplaneGone => "start sipsec-dataplane",
+            Self::DataplaneSilent => "see the log of sipsec-dataplane",
+            Self::OnlyRings => "see the peer's log: its gateway has the call and does not take it",
             Self::NoNextHop => "add a route to the carrier on the WAN interface",
             Self::Journal => "the state directory cannot be written: check the disk",
             Self::AddressChanged => "the WAN address changed; the next packet calls again",
@@ -194,6 +202,8 @@ impl fmt::Display for SessionFailure {
             Self::PeerClosedIke => f.write_str("the peer closed IKE"),
             Self::DataplaneRejected { reason } => write!(f, "the dataplane refused: {reason:?}"),
             Self::DataplaneGone => f.write_str("the dataplane is gone"),
+            Self::DataplaneSilent => f.write_str("the dataplane did not open the media port"),
+            Self::OnlyRings => f.write_str("the called side rings and does not answer"),
             Self::NoNextHop => f.write_str("no way to the peer's media address"),
             Self::Journal => f.write_str("the call journal cannot be written"),
             Self::AddressChanged => f.write_str("the WAN address changed during the call"),

@@ -83,7 +83,7 @@ impl Core {
                     && let Some(sas) = u.children.get(&child)
                 {
                     let ops = vec![Op::TunnelBind { tunnel, outbound: sas.outbound }];
-                    self.transact(ops, Pending::Replace { tunnel: i, port, child });
+                    self.transact(ops, Pending::Bind { tunnel: i, port, child });
                 }
             }
             Event::ChildSaDown { child, cause: _ } => {
@@ -151,7 +151,7 @@ impl Core {
                 let up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max);
                 self.set_state(i, State::Up(Box::new(up)));
                 let t = &mut self.tunnels[i];
-                (t.failures, t.retry_at) = (0, None);
+                (t.failures, t.retry_at, t.trigger, t.gave_way) = (0, None, None, false);
                 t.phase(now, "session-up");
                 self.event(Some(i), EventKind::SaInstalled);
                 self.event(Some(i), EventKind::SessionUp { initiator });

@@ -2,6 +2,7 @@
 
 use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
+use sipsec_ike::CloseCause;
 use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
 use sipsec_net::dp::{Op, PacketSummary, RejectReason};
@@ -75,10 +76,13 @@ pub enum EventKind {
     SessionUp { initiator: bool },
     Rekeyed,
     Idle { after: Duration },
+    /// A call is cancelled or refused before it was answered.
+    CallGivenUp,
     ByeSent,
     ByeReceived,
     Failed { failure: SessionFailure, retry_in: Duration },
-    CallEnded { lasted: Option<Duration> },
+    /// Without `lasted` it was never answered.
+    CallEnded { lasted: Option<Duration>, cause: CloseCause },
     Registration { line: TelNumber, state: RegistrationState },
     Configured { tunnels: usize },
     ConfigureRejected { op: u16, reason: RejectReason },
@@ -103,6 +107,7 @@ impl EventKind {
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
             Self::Idle { .. } => "idle",
+            Self::CallGivenUp => "call-given-up",
             Self::ByeSent => "bye-sent",
             Self::ByeReceived => "bye-received",
             Self::Failed { .. } => "failed",
@@ -151,13 +156,16 @@ impl fmt::Display for EventKind {
             Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
             Self::Rekeyed => f.write_str("SAs replaced"),
             Self::Idle { after } => write!(f, "no data for {} s", after.as_secs()),
+            Self::CallGivenUp => f.write_str("giving up the call"),
             Self::ByeSent => f.write_str("hanging up"),
             Self::ByeReceived => f.write_str("the peer hung up"),
             Self::Failed { failure, retry_in } => {
                 write!(f, "{failure}; no call for {} s; {}", retry_in.as_secs(), failure.cure())
             }
-            Self::CallEnded { lasted: Some(d) } => write!(f, "call ended after {:.1} s", d.as_secs_f64()),
-            Self::CallEnded { lasted: None } => f.write_str("call ended unanswered"),
+            Self::CallEnded { lasted: Some(d), cause } => {
+                write!(f, "call ended after {:.1} s: {cause}", d.as_secs_f64())
+            }
+            Self::CallEnded { lasted: None, cause } => write!(f, "call ended unanswered: {cause}"),
             Self::Registration { line, state } => match state {
                 RegistrationState::Failed { reason } => write!(f, "{line} is not registered: {reason}"),
                 RegistrationState::Registered => write!(f, "{line} registered"),

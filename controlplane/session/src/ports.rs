@@ -36,6 +36,13 @@ impl MediaPorts {
         Some(port)
     }
 
+    /// Gives back a port that nobody was told of.
+    pub fn untake(&mut self, port: MediaPort) {
+        if self.used.remove(&port) {
+            self.free.push_front(port);
+        }
+    }
+
     pub fn give(&mut self, now: Instant, port: MediaPort) {
         if self.used.remove(&port) {
             self.resting.push_back((now + QUARANTINE, port));

@@ -4,6 +4,7 @@ use crate::config::TunnelConfig;
 use crate::failure::SessionFailure;
 use crate::state::State;
 use sipsec_net::Instant;
+use sipsec_net::dp::PacketSummary;
 
 /// Steps of one call kept for `show … detail`.
 const PHASES_MAX: usize = 16;
@@ -18,8 +19,10 @@ pub struct Tunnel {
     /// In a row.
     pub failures: u32,
     pub retry_at: Option<Instant>,
-    /// A trigger came while no call could be made: the dataplane must be told to trigger again.
-    pub trigger_waits: bool,
+    /// The packet that the dataplane last asked a call for, and when. Kept until a call is up for it or it is flushed.
+    pub trigger: Option<(Instant, PacketSummary)>,
+    /// The last attempt found the peer busy, most likely calling us.
+    pub gave_way: bool,
     pub phases: Vec<(&'static str, Instant)>,
 }
 
@@ -32,7 +35,8 @@ impl Tunnel {
             last_failure: None,
             failures: 0,
             retry_at: None,
-            trigger_waits: false,
+            trigger: None,
+            gave_way: false,
             phases: Vec::new(),
         }
     }

@@ -1,7 +1,9 @@
 //! The session is over; SIP and the dataplane still have a little to do.
 
+use sipsec_ike::CloseCause;
 use sipsec_net::{Instant, MediaPort};
 use sipsec_sip::{Call, CallId};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Draining {
@@ -12,13 +14,20 @@ pub struct Draining {
     pub close_media_at: Option<Instant>,
     /// The peer deleted IKE and so will hang up; if its BYE does not come by then, ours goes.
     pub bye_at: Option<(Instant, Call)>,
-    pub answered_at: Option<Instant>,
+    /// SIP goes on with it alone from then on: a carrier that answers no BYE must not keep the tunnel from calling.
+    pub leave_at: Instant,
+    pub cause: CloseCause,
+    /// How long it was answered.
+    pub lasted: Option<Duration>,
 }
 
 impl Draining {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        [self.close_media_at, self.bye_at.as_ref().map(|(at, _)| *at)].into_iter().flatten().min()
+        [self.close_media_at, self.bye_at.as_ref().map(|(at, _)| *at), Some(self.leave_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     #[must_use]

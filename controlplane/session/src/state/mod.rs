@@ -5,7 +5,7 @@ mod draining;
 mod negotiating;
 mod up;
 
-pub use dialing::{Dialing, Stage};
+pub use dialing::{Dialing, Opening, Stage};
 pub use draining::Draining;
 pub use negotiating::{Media, Negotiating};
 pub use up::{ChildSas, Proofs, Up};
@@ -87,7 +87,7 @@ impl State {
     pub fn media(&self) -> Option<&Media> {
         match self {
             Self::Dialing(d) => match &d.stage {
-                Stage::Opening { media, .. } => Some(media),
+                Stage::Opening(o) => Some(&o.media),
                 Stage::Inviting { .. } => None,
             },
             Self::Negotiating(n) => Some(&n.media),
@@ -100,7 +100,7 @@ impl State {
     pub fn media_mut(&mut self) -> Option<&mut Media> {
         match self {
             Self::Dialing(d) => match &mut d.stage {
-                Stage::Opening { media, .. } => Some(media),
+                Stage::Opening(o) => Some(&mut o.media),
                 Stage::Inviting { .. } => None,
             },
             Self::Negotiating(n) => Some(&mut n.media),
@@ -134,7 +134,8 @@ impl State {
             Self::Negotiating(n) => Some(n.deadline),
             Self::Up(u) => Some(u.due()),
             Self::Draining(d) => d.due(),
-            Self::Ready | Self::Dialing(_) => None,
+            Self::Dialing(d) => Some(d.give_up_at),
+            Self::Ready => None,
         };
         [own, self.endpoint().and_then(sipsec_ike::Endpoint::poll_timeout)].into_iter().flatten().min()
     }

@@ -1,0 +1,203 @@
+//! From a trigger to an answered call.
+
+use crate::core::{Core, Dataplane, Pending};
+use crate::failure::{Evidence, SessionFailure};
+use crate::output::{EventKind, Output};
+use crate::state::{Dialing, Leg, Media, Negotiating, Stage, State};
+use sipsec_ike::{
+    AuthConfig, Dpd, DpdMode, Endpoint, EndpointConfig, FingerprintPolicy, Identity, IdentityPolicy, Role,
+};
+use sipsec_net::dp::{Op, PacketSummary};
+use sipsec_net::{HashFunc, Instant};
+use sipsec_sip::sdp::{self, IkeMedia, IkeSetup, SessionDescription};
+use sipsec_sip::{CallId, ReliableAnswer};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A call that only rings is given up after this long. The peer is a gateway: it answers within milliseconds or not at
+/// all. Longer than timer B (RFC 3261 §17.1.1.2: 32 s), which has a reason of its own.
+const RING_MAX: Duration = Duration::from_secs(40);
+
+impl Core {
+    /// A packet waits and there is no SA.
+    pub(crate) fn trigger(&mut self, now: Instant, i: usize, first: PacketSummary) {
+        // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
+        self.tunnels[i].trigger = Some((now, first));
+        self.release_trigger(now, i);
+    }
+
+    /// Calls for the packet that waits, if that is possible now and the packet is still there.
+    pub(crate) fn release_trigger(&mut self, now: Instant, i: usize) {
+        let t = &mut self.tunnels[i];
+        let Some((at, first)) = t.trigger.filter(|_| t.ready()) else { return };
+        if self.may_dial(i).is_err() {
+            return;
+        }
+        let t = &mut self.tunnels[i];
+        if at + Duration::from_millis(t.config.spec.trigger_age_ms_max.into()) <= now {
+            // It has been dropped meanwhile; the next packet asks again.
+            self.flush_trigger(i);
+            return;
+        }
+        t.phases.clear();
+        t.phase(now, "trigger");
+        self.event(Some(i), EventKind::Trigger(first));
+        if let Err(failure) = self.dial(now, i) {
+            self.failed(now, i, failure);
+        }
+    }
+
+    pub(crate) fn release_triggers(&mut self, now: Instant) {
+        for i in 0..self.tunnels.len() {
+            self.release_trigger(now, i);
+        }
+    }
+
+    /// What waits is dropped (and counted), and the next packet asks again.
+    pub(crate) fn flush_trigger(&mut self, i: usize) {
+        self.tunnels[i].trigger = None;
+        let tunnel = self.tunnels[i].config.id();
+        self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
+    }
+
+    /// Why no call can be placed now.
+    pub(crate) fn may_dial(&self, i: usize) -> Result<(), &'static str> {
+        if self.stopping() {
+            Err("the gateway is shutting down")
+        } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
+            Err("the dataplane is not ready")
+        } else if self.wan.is_none() {
+            Err("the WAN interface has no address")
+        } else if self.tunnels[i].retry_at.is_some() {
+            Err("a call failed a moment ago")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn dial(&mut self, now: Instant, i: usize) -> Result<(), SessionFailure> {
+        let (line, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
+        let wan = self.wan.ok_or(SessionFailure::Dial(sipsec_sip::DialError::NoAddress))?;
+        self.psk(remote)?;
+        let port = self.ports.take(now).ok_or(SessionFailure::NoMediaPort)?;
+        let placed = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active).and_then(|media| {
+            let offer = SessionDescription::new(u64::from(self.entropy.u32()), media);
+            let call = self.ua.dial(now, line, remote, &offer).map_err(SessionFailure::Dial)?;
+            Ok((call, offer))
+        });
+        let (call, offer) = match placed {
+            Ok(placed) => placed,
+            Err(failure) => {
+                self.ports.untake(port);
+                return Err(failure);
+            }
+        };
+        self.calls.insert(call.id(), i);
+        let leg = Leg { call, caller: true, media_port: port, answered_at: None };
+        let stage = Stage::Inviting { offer };
+        let give_up_at = now + RING_MAX;
+        self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
+        self.tunnels[i].phase(now, "invite");
+        self.event(Some(i), EventKind::InviteSent { remote });
+        Ok(())
+    }
+
+    /// Our side of SDP.
+    pub(crate) fn our_media(&self, i: usize, addr: SocketAddr, setup: IkeSetup) -> Result<IkeMedia, SessionFailure> {
+        let config = &self.tunnels[i].config;
+        let psk_fingerprints = if self.config.ike.psk_fingerprint {
+            vec![sipsec_ike::psk_fingerprint(self.psk(config.remote_number)?.expose(), HashFunc::Sha256)]
+        } else {
+            Vec::new()
+        };
+        Ok(IkeMedia {
+            addr,
+            bandwidth: Some(config.bandwidth),
+            setup: Some(setup),
+            fingerprints: Vec::new(),
+            psk_fingerprints,
+        })
+    }
+
+    pub(crate) fn answered(&mut self, now: Instant, call: CallId, answer: &ReliableAnswer) {
+        let Some(&i) = self.calls.get(&call) else { return };
+        let (leg, offer) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
+            State::Dialing(d) => match *d {
+                Dialing { mut leg, stage: Stage::Inviting { offer }, .. } if leg.call.id() == call => {
+                    leg.answered_at = Some(now);
+                    (leg, offer)
+                }
+                other => return self.set_state(i, State::Dialing(Box::new(other))),
+            },
+            other => return self.set_state(i, other),
+        };
+        self.tunnels[i].phase(now, "answered");
+        let local = self.wan.map(|ip| SocketAddr::new(ip, leg.media_port.0));
+        let media = match local {
+            Some(local) => Media::of_answer(local, &offer, answer).map_err(SessionFailure::Sdp),
+            None => Err(SessionFailure::AddressChanged),
+        };
+        // X14: a key other than ours, announced in SDP, is found here, before IKE.
+        match media.and_then(|media| Ok((self.endpoint(i, &media)?, media))) {
+            Ok((endpoint, media)) => {
+                self.event(Some(i), EventKind::Answered { remote: media.remote, rate: media.rate });
+                self.negotiate(now, i, leg, media, endpoint);
+            }
+            Err(failure) => {
+                // Back into a state with a call, so that failing hangs it up.
+                let stage = Stage::Inviting { offer };
+                self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at: now })));
+                self.fail(now, i, failure);
+            }
+        }
+    }
+
+    /// The call is answered: from here on it is paid, and the deadline runs.
+    pub(crate) fn negotiate(&mut self, now: Instant, i: usize, leg: Leg, media: Media, endpoint: Endpoint) {
+        let deadline = now + self.config.ike.negotiation_deadline;
+        let (port, remote, open) = (leg.media_port, media.remote.ip(), media.open);
+        self.set_state(
+            i,
+            State::Negotiating(Box::new(Negotiating {
+                leg,
+                media,
+                endpoint,
+                deadline,
+                proofs: None,
+                installing: None,
+                evidence: Evidence::default(),
+            })),
+        );
+        if open {
+            self.media_opened(now, i);
+        } else {
+            self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
+        }
+    }
+
+    /// IKE for a call, knowing what SDP said; not if SDP already says that it cannot succeed.
+    pub(crate) fn endpoint(&mut self, i: usize, media: &Media) -> Result<Endpoint, SessionFailure> {
+        let (local, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
+        let role = match media.role {
+            sdp::Role::Active => Role::Initiator,
+            sdp::Role::Passive => Role::Responder,
+        };
+        let mut config = EndpointConfig::new(
+            role,
+            media.local,
+            media.remote,
+            Identity::number(&local),
+            IdentityPolicy::Number(remote),
+            AuthConfig::Psk { key: self.psk(remote)? },
+        );
+        config.force_encap = self.config.ike.force_encap;
+        config.peer_fingerprints =
+            FingerprintPolicy { expected: media.expected.clone(), required: self.config.ike.psk_fingerprint };
+        config.dpd = Dpd { mode: DpdMode::OnDemand, interval: self.config.ike.dpd };
+        config.lab_key_log = self.config.ike.lab_key_log;
+        let entropy = self.new_entropy();
+        let endpoint = Endpoint::new(config, entropy);
+        endpoint.check().map_err(SessionFailure::Ike)?;
+        Ok(endpoint)
+    }
+}

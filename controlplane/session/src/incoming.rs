@@ -1,0 +1,137 @@
+//! From an incoming INVITE to a call that is about to be answered.
+
+use crate::core::{Core, Dataplane};
+use crate::failure::SessionFailure;
+use crate::output::{EventKind, Output};
+use crate::state::{Dialing, Leg, Media, Opening, Stage, State};
+use sipsec_net::{Instant, MediaPort, TelNumber};
+use sipsec_sip::sdp::{self, IkeSetup, SessionDescription};
+use sipsec_sip::{Call, Caller};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The dataplane and the neighbour table get this long to open the media port, while the caller hears ringing.
+const OPEN_MAX: Duration = Duration::from_secs(5);
+
+impl Core {
+    pub(crate) fn incoming(
+        &mut self,
+        now: Instant,
+        call: Call,
+        line: TelNumber,
+        caller: Caller,
+        offer: &SessionDescription,
+    ) {
+        let shown = match caller {
+            Caller::Asserted(n) => n.to_string(),
+            Caller::Anonymous => "anonymous".into(),
+            Caller::Unidentified => "unidentified".into(),
+        };
+        self.event(None, EventKind::Incoming { caller: shown.clone() });
+        let refuse = |core: &mut Self, call: Call, status: u16, why: &'static str| {
+            core.event(None, EventKind::IncomingRefused { caller: shown.clone(), status, why });
+            core.ua.reject(now, call, status);
+        };
+        // R1: without a number the peer cannot be known; RFC 5079's 433 says so.
+        let Caller::Asserted(number) = caller else {
+            let why = "the carrier asserts no number: is the caller-ID service active?";
+            return refuse(self, call, if caller == Caller::Anonymous { 433 } else { 403 }, why);
+        };
+        let found = self
+            .tunnels
+            .iter()
+            .position(|t| t.config.local_number == line && t.config.remote_number == number);
+        let Some(i) = found else { return refuse(self, call, 403, "no tunnel has this number") };
+        if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
+            return refuse(self, call, 480, "the gateway is not ready");
+        }
+        if matches!(self.tunnels[i].state, State::Draining(_)) {
+            // A peer that calls has left the call before, whatever we still wait for.
+            self.leave(now, i);
+        }
+        if !self.tunnels[i].ready() && !self.yields_to(now, i) {
+            return refuse(self, call, 486, "the tunnel has a call already");
+        }
+        self.take_call(now, i, call, offer);
+    }
+
+    /// Both sides called at once. The call of the smaller number survives, decided alike on both sides; the other is
+    /// cancelled by its caller.
+    fn yields_to(&mut self, now: Instant, i: usize) -> bool {
+        let t = &self.tunnels[i];
+        let State::Dialing(d) = &t.state else { return false };
+        if !d.leg.caller {
+            return false;
+        }
+        let ours = t.config.local_number.as_str() < t.config.remote_number.as_str();
+        self.event(Some(i), EventKind::Glare { kept: if ours { "our call" } else { "the peer's call" } });
+        if ours {
+            return false;
+        }
+        if let State::Dialing(d) = std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
+            let leg = d.leg;
+            // The cancelled call ends by itself; if its 2xx wins the race it is acknowledged and hung up.
+            self.calls.remove(&leg.call.id());
+            self.ports.give(now, leg.media_port);
+            self.ua.hang_up(now, leg.call);
+        }
+        true
+    }
+
+    fn take_call(&mut self, now: Instant, i: usize, call: Call, offer: &SessionDescription) {
+        let t = &mut self.tunnels[i];
+        t.phases.clear();
+        t.phase(now, "incoming");
+        let prepared = self.prepare_answer(now, i, offer);
+        match prepared {
+            Ok((opening, port)) => {
+                self.calls.insert(call.id(), i);
+                self.ua.ring(now, &call);
+                let leg = Leg { call, caller: false, media_port: port, answered_at: None };
+                let remote = opening.media.remote.ip();
+                let stage = Stage::Opening(Box::new(opening));
+                let give_up_at = now + OPEN_MAX;
+                self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
+                self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
+            }
+            Err((failure, status)) => {
+                self.ua.reject(now, call, status);
+                self.fail(now, i, failure);
+            }
+        }
+    }
+
+    /// Our side of the call, or why there is none and the status that says so.
+    fn prepare_answer(
+        &mut self,
+        now: Instant,
+        i: usize,
+        offer: &SessionDescription,
+    ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
+        let wan = self.wan.ok_or((SessionFailure::AddressChanged, 480))?;
+        let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
+        self.open_answer(i, offer, SocketAddr::new(wan, port.0)).map(|opening| (opening, port)).inspect_err(|_| {
+            self.ports.untake(port);
+        })
+    }
+
+    fn open_answer(
+        &mut self,
+        i: usize,
+        offer: &SessionDescription,
+        local: SocketAddr,
+    ) -> Result<Opening, (SessionFailure, u16)> {
+        let mut ours = self.our_media(i, local, IkeSetup::Passive).map_err(|f| (f, 403))?;
+        let agreed = sdp::negotiate_answering(&offer.ike, &ours)
+            .map_err(|e| (SessionFailure::Sdp(e.clone()), e.status()))?;
+        ours.setup = Some(agreed.role.setup());
+        let media = Media::new(local, &agreed);
+        // X14: another key in SDP than ours is known before anything is answered, and so before it costs anything.
+        let endpoint = self.endpoint(i, &media).map_err(|f| {
+            let status = if matches!(f, SessionFailure::Ike(_)) { 488 } else { 403 };
+            (f, status)
+        })?;
+        let answer = SessionDescription::new(u64::from(self.entropy.u32()), ours).answering(offer);
+        Ok(Opening { media, answer, endpoint })
+    }
+}

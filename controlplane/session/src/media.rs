@@ -1,0 +1,92 @@
+//! The media port: opened for a call, closed with it.
+
+use crate::core::{Core, Pending};
+use crate::output::EventKind;
+use crate::state::{Dialing, Opening, Stage, State};
+use sipsec_net::dp::{MediaBinding, Op, OuterDscp};
+use sipsec_net::{Instant, MacAddr, MediaPort};
+use sipsec_sip::sdp;
+use std::net::SocketAddr;
+
+/// IKE's port on the inside of the PAT (RFC 6193 §5.4: start on 4500).
+const IKE_PORT: u16 = 4500;
+
+impl Core {
+    pub(crate) fn next_hop(&mut self, port: MediaPort, mac: MacAddr) {
+        let Some(i) = self.index_of_port(port) else { return };
+        let tunnel_source = self.config.media.tunnel_source;
+        let t = &mut self.tunnels[i];
+        let id = t.config.id();
+        if let State::Negotiating(n) = &mut t.state {
+            n.evidence.next_hop_known = true;
+        }
+        let Some(media) = t.state.media_mut() else { return };
+        if media.next_hop.replace(mac) == Some(mac) {
+            return;
+        }
+        if media.asked {
+            self.transact(vec![Op::NextHop { media_port: port, mac }], Pending::Cleanup);
+            return;
+        }
+        media.asked = true;
+        let binding = MediaBinding {
+            tunnel: id,
+            inside_local: SocketAddr::new(tunnel_source, IKE_PORT),
+            outside_local: media.local,
+            remote: media.remote,
+            rate: media.rate,
+            next_hop: mac,
+            outer_dscp: OuterDscp::CopyInner,
+        };
+        self.transact(vec![Op::MediaOpen(binding)], Pending::MediaOpen { tunnel: i, port });
+    }
+
+    /// The port is open: IKE starts, or the call that we received is answered.
+    pub(crate) fn media_opened(&mut self, now: Instant, i: usize) {
+        match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
+            State::Negotiating(mut n) => {
+                n.media.open = true;
+                n.evidence.port_open = true;
+                n.evidence.next_hop_known = true;
+                let may_start = n.leg.caller || n.media.role == sdp::Role::Passive;
+                self.set_state(i, State::Negotiating(n));
+                if may_start {
+                    self.start_ike(now, i);
+                }
+            }
+            State::Dialing(d) => match *d {
+                Dialing { mut leg, stage: Stage::Opening(opening), .. } => {
+                    let Opening { mut media, answer, endpoint } = *opening;
+                    media.open = true;
+                    self.ua.accept(now, &leg.call, &answer);
+                    leg.answered_at = Some(now);
+                    self.tunnels[i].phase(now, "answered");
+                    self.event(Some(i), EventKind::Answered { remote: media.remote, rate: media.rate });
+                    self.negotiate(now, i, leg, media, endpoint);
+                }
+                other => self.set_state(i, State::Dialing(Box::new(other))),
+            },
+            other => self.set_state(i, other),
+        }
+    }
+
+    /// The ACK for our 200: if we are the active side, the caller has our address now and its port is open.
+    pub(crate) fn confirmed(&mut self, now: Instant, i: usize) {
+        self.tunnels[i].phase(now, "ack");
+        if let State::Negotiating(n) = &self.tunnels[i].state
+            && !n.leg.caller
+            && n.media.role == sdp::Role::Active
+        {
+            self.start_ike(now, i);
+        }
+    }
+
+    fn start_ike(&mut self, now: Instant, i: usize) {
+        let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
+        n.endpoint.start(now);
+        let initiator = n.media.role == sdp::Role::Active;
+        self.stirred.insert(i);
+        self.tunnels[i].phase(now, "ike");
+        self.event(Some(i), EventKind::IkeStarted { initiator });
+    }
+}

@@ -103,7 +103,12 @@ impl Core {
     }
 
     /// Our side of SDP.
-    pub(crate) fn our_media(&self, i: usize, addr: SocketAddr, setup: IkeSetup) -> Result<IkeMedia, SessionFailure> {
+    pub(crate) fn our_media(
+        &self,
+        i: usize,
+        addr: SocketAddr,
+        setup: IkeSetup,
+    ) -> Result<IkeMedia, SessionFailure> {
         let config = &self.tunnels[i].config;
         let psk_fingerprints = if self.config.ike.psk_fingerprint {
             vec![sipsec_ike::psk_fingerprint(self.psk(config.remote_number)?.expose(), HashFunc::Sha256)]

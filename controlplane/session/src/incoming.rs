@@ -110,9 +110,11 @@ impl Core {
     ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
         let wan = self.wan.ok_or((SessionFailure::AddressChanged, 480))?;
         let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
-        self.open_answer(i, offer, SocketAddr::new(wan, port.0)).map(|opening| (opening, port)).inspect_err(|_| {
-            self.ports.untake(port);
-        })
+        self.open_answer(i, offer, SocketAddr::new(wan, port.0)).map(|opening| (opening, port)).inspect_err(
+            |_| {
+                self.ports.untake(port);
+            },
+        )
     }
 
     fn open_answer(

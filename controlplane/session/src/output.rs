@@ -64,30 +64,67 @@ pub struct SessionEvent {
 #[derive(Clone, Debug)]
 pub enum EventKind {
     Trigger(PacketSummary),
-    InviteSent { remote: TelNumber },
-    Incoming { caller: String },
-    IncomingRefused { caller: String, status: u16, why: &'static str },
-    Ringing { status: u16 },
-    Answered { remote: SocketAddr, rate: Kbps },
-    Glare { kept: &'static str },
-    IkeStarted { initiator: bool },
+    InviteSent {
+        remote: TelNumber,
+    },
+    Incoming {
+        caller: String,
+    },
+    IncomingRefused {
+        caller: String,
+        status: u16,
+        why: &'static str,
+    },
+    Ringing {
+        status: u16,
+    },
+    Answered {
+        remote: SocketAddr,
+        rate: Kbps,
+    },
+    Glare {
+        kept: &'static str,
+    },
+    IkeStarted {
+        initiator: bool,
+    },
     IkeAuthenticated,
     SaInstalled,
-    SessionUp { initiator: bool },
+    SessionUp {
+        initiator: bool,
+    },
     Rekeyed,
-    Idle { after: Duration },
+    Idle {
+        after: Duration,
+    },
     /// A call is cancelled or refused before it was answered.
     CallGivenUp,
     ByeSent,
     ByeReceived,
-    Failed { failure: SessionFailure, retry_in: Duration },
+    Failed {
+        failure: SessionFailure,
+        retry_in: Duration,
+    },
     /// Without `lasted` it was never answered.
-    CallEnded { lasted: Option<Duration>, cause: CloseCause },
-    Registration { line: TelNumber, state: RegistrationState },
-    Configured { tunnels: usize },
-    ConfigureRejected { op: u16, reason: RejectReason },
+    CallEnded {
+        lasted: Option<Duration>,
+        cause: CloseCause,
+    },
+    Registration {
+        line: TelNumber,
+        state: RegistrationState,
+    },
+    Configured {
+        tunnels: usize,
+    },
+    ConfigureRejected {
+        op: u16,
+        reason: RejectReason,
+    },
     DataplaneLost,
-    Recovered { calls: usize },
+    Recovered {
+        calls: usize,
+    },
 }
 
 impl EventKind {

@@ -11,6 +11,9 @@ pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
 /// Timers B, F, H: 64·T1.
 pub const T64: Duration = Duration::from_secs(32);
+/// BYEs of one call, each repeated for [`T64`]: RFC 3261 §15.1.1 would leave after the first, but until the carrier has
+/// heard one the call may still be charged.
+pub const BYES_MAX: u8 = 12;
 /// Calls at a time, both directions.
 pub const CALLS_MAX: usize = 8192;
 /// Server transactions remembered.

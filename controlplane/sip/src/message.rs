@@ -106,6 +106,7 @@ impl Message {
         self.header("Call-ID").unwrap_or_default()
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "the tag of the From header")]
     pub fn from_tag(&self) -> Option<&str> {
         param(self.header("From")?, "tag")
     }

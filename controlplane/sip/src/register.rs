@@ -66,6 +66,10 @@ impl UserAgent {
         }
         self.local = addr;
         self.clients.retain(|_, t| !matches!(t.owner, Owner::Register(_)));
+        if addr.is_some() {
+            // Calls to be left cost money: before anything else.
+            self.resume_leaving(now);
+        }
         for line in 0..self.registrations.len() {
             let r = &mut self.registrations[line];
             (r.expires_at, r.due_at, r.challenges, r.failures) = (None, None, 0, 0);
@@ -96,7 +100,10 @@ impl UserAgent {
     /// Whether every line's removal has been answered or given up.
     #[must_use]
     pub fn unregistered(&self) -> bool {
-        !self.clients.values().any(|t| matches!(t.owner, Owner::Register(_)) && t.state != ClientState::Completed)
+        !self
+            .clients
+            .values()
+            .any(|t| matches!(t.owner, Owner::Register(_)) && t.state != ClientState::Completed)
     }
 
     pub(crate) fn register_due(&mut self, now: Instant, line: usize) {

@@ -23,6 +23,8 @@ pub struct CallState {
     pub ack: Option<Vec<u8>>,
     /// Server transaction of the INVITE (UAS).
     pub server_key: String,
+    /// BYEs sent.
+    pub byes: u8,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ pub enum Phase {
         hang_up: bool,
     },
     Established,
-    /// BYE sent, its answer outstanding.
+    /// BYE sent, its answer outstanding; or it waits for an address to be sent from.
     Leaving,
     /// After a restart without a dialog: a late 2xx may still come, and is acknowledged and hung up.
     AwaitLate {

@@ -170,8 +170,7 @@ impl UserAgent {
                     self.register_failed(now, line, "no answer from the registrar".into(), None)
                 }
                 Owner::Invite(call) => self.invite_timeout(now, call),
-                // A BYE that nobody answers ends the dialog all the same (RFC 3261 §15.1.1).
-                Owner::Bye(call) => self.end_call(call),
+                Owner::Bye(call) => self.bye_timeout(now, call),
                 Owner::Cancel(_) => {}
             }
         }

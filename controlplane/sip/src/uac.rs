@@ -77,6 +77,7 @@ impl UserAgent {
                 challenges: 0,
                 ack: None,
                 server_key: String::new(),
+                byes: 0,
             },
         );
         self.out.push_back(Output::Persist { call: id, record: Some(record) });
@@ -217,7 +218,13 @@ impl UserAgent {
         answer: Result<SessionDescription, CallFailure>,
         hang_up: bool,
     ) {
-        let Some(ack) = self.in_dialog(id, "ACK") else { return };
+        let Some(ack) = self.in_dialog(id, "ACK") else {
+            // No address: ACK and BYE leave when there is one again.
+            if !hang_up {
+                self.event(Event::Failed { call: id, failure: CallFailure::NoAddress });
+            }
+            return self.send_bye(now, id);
+        };
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.phase = Phase::Established;
         call.ack = Some(ack.clone());
@@ -285,6 +292,7 @@ impl UserAgent {
                 challenges: 0,
                 ack: None,
                 server_key: String::new(),
+                byes: 0,
             },
         );
         if let Some(ack) = self.in_dialog(fork, "ACK")
@@ -356,6 +364,7 @@ impl UserAgent {
             challenges: 0,
             ack: None,
             server_key: String::new(),
+            byes: 0,
         };
         self.calls.insert(id, call);
         if answered {

@@ -1,7 +1,7 @@
 //! Calls that we receive (RFC 3261 §13.3), and the end of any call (§15).
 
 use crate::call::{Call, CallId};
-use crate::config::{CALLS_MAX, T1, T2, T64};
+use crate::config::{BYES_MAX, CALLS_MAX, T1, T2, T64};
 use crate::dialog::Dialog;
 use crate::message::{Message, param, reason_phrase, uri_of, user_of};
 use crate::output::{Caller, Event, Output};
@@ -75,6 +75,7 @@ impl UserAgent {
                 challenges: 0,
                 ack: None,
                 server_key: key.to_owned(),
+                byes: 0,
             },
         );
         if let Some(t) = self.servers.get_mut(key) {
@@ -307,17 +308,45 @@ impl UserAgent {
     }
 
     pub(crate) fn send_bye(&mut self, now: Instant, id: CallId) {
+        let branch = self.branch();
         let Some(c) = self.calls.get_mut(&id) else { return };
         c.phase = Phase::Leaving;
-        let branch = self.branch();
-        let Some((bytes, dest)) = self.in_dialog_with(id, "BYE", &branch) else {
-            // No address: nothing can be sent; the record stays for the next start.
-            self.calls.remove(&id);
-            self.event(Event::Ended { call: id });
-            return;
-        };
+        // Without an address nothing can be sent; [`Self::resume_leaving`] does it.
+        let Some((bytes, dest)) = self.in_dialog_with(id, "BYE", &branch) else { return };
+        if let Some(c) = self.calls.get_mut(&id) {
+            c.byes += 1;
+        }
         self.clients.insert(branch, ClientTransaction::new(now, "BYE", Owner::Bye(id), bytes.clone(), dest));
         self.transmit(dest, bytes);
+    }
+
+    /// Nobody answered.
+    pub(crate) fn bye_timeout(&mut self, now: Instant, id: CallId) {
+        if self.calls.get(&id).is_some_and(|c| c.byes < BYES_MAX) {
+            self.send_bye(now, id);
+        } else {
+            self.end_call(id);
+        }
+    }
+
+    /// There is an address (again): calls that are being left are left from there.
+    pub(crate) fn resume_leaving(&mut self, now: Instant) {
+        self.clients.retain(|_, t| !matches!(t.owner, Owner::Bye(_)));
+        let leaving = self.calls.iter().filter(|(_, c)| matches!(c.phase, Phase::Leaving));
+        // A 2xx that came while there was no address still lacks its ACK.
+        let leaving: Vec<_> =
+            leaving.map(|(id, c)| (*id, c.ack.is_none() && !c.invite_branch.is_empty())).collect();
+        for (id, unacknowledged) in leaving {
+            if unacknowledged
+                && let Some(ack) = self.in_dialog(id, "ACK")
+                && let Some(c) = self.calls.get_mut(&id)
+            {
+                c.ack = Some(ack.clone());
+                let dest = c.dialog.dest();
+                self.transmit(dest, ack);
+            }
+            self.send_bye(now, id);
+        }
     }
 
     pub(crate) fn bye_response(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {

@@ -108,7 +108,60 @@ dpd() {
   "$HERE/run.sh" stop
 }
 
-for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
+# Certificates made with strongSwan's own pki. Names: type, pki's type and size.
+certificates() { # name, our type, our size, CA or self
+  local name=$1 type=$2 size=$3 ca=$4 d=$RUN.pki
+  rm -rf "$d"; mkdir -p "$d"/{x509,x509ca,private}
+  export STRONGSWAN_CONF=$d/tools.conf
+  echo 'pki { load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey sha1 sha2 gmp curve25519 }' >"$d/tools.conf"
+  pki --gen --type "$type" ${size:+--size $size} --outform pem >"$d/us.pem"
+  pki --gen --type "$type" ${size:+--size $size} --outform pem >"$d/private/sw.pem"
+  if [ "$ca" = ca ]; then
+    pki --gen --type ecdsa --size 256 --outform pem >"$d/ca.pem"
+    pki --self --ca --in "$d/ca.pem" --type ecdsa --dn "C=JP, O=Test, CN=Root" --outform pem >"$d/x509ca/ca.pem"
+    for s in us sw; do
+      k=$d/$s.pem; [ $s = sw ] && k=$d/private/sw.pem
+      pki --pub --in "$k" --type priv | pki --issue --cacert "$d/x509ca/ca.pem" --cakey "$d/ca.pem" \
+        --dn "C=JP, O=Test, CN=$s" --san $s.example --outform pem >"$d/$s-cert.pem"
+    done
+  else
+    pki --self --in "$d/us.pem" --type "$type" --dn "CN=us" --san us.example --outform pem >"$d/us-cert.pem"
+    pki --self --in "$d/private/sw.pem" --type "$type" --dn "CN=sw" --san sw.example --outform pem >"$d/sw-cert.pem"
+    cp "$d/us-cert.pem" "$d/x509/us.pem"
+  fi
+  cp "$d/sw-cert.pem" "$d/x509/sw.pem"
+  openssl pkcs8 -topk8 -nocrypt -in "$d/us.pem" -outform der -out "$d/us.p8"
+  for s in us sw; do openssl x509 -in "$d/$s-cert.pem" -outform der -out "$d/$s.der"; done
+  local prefix="" ours="cert=$d/us.der key=$d/us.p8 peer_cert=$d/sw.der"
+  if [ "$ca" = ca ]; then
+    prefix="C=JP, O=Test, "
+    openssl x509 -in "$d/x509ca/ca.pem" -outform der -out "$d/ca.der"
+    ours="$ours ca=$d/ca.der"
+  fi
+  start_with AUTH=pubkey PKI="$d" CERTS=sw.pem ID="\"${prefix}CN=sw\"" PEER_ID="\"${prefix}CN=us\"" \
+    PEER_CERTS="$([ "$ca" = ca ] || echo us.pem)" CACERTS="$([ "$ca" = ca ] && echo ca.pem)" FRAG=yes FRAGSIZE=400
+  peer initiator 50001 50002 seconds=1 fragment=400 $ours $5
+  check "$name-initiator" 'grep -q " up " "$OUT" && grep -q "Signature(" "$OUT" && clean'
+  peer responder 50001 50002 seconds=3 fragment=400 $ours $5 & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check "$name-responder" 'grep -q " up " "$OUT" && grep -q "Signature(" "$OUT" && clean'
+  # The wrong fingerprint: strongSwan's certificate is good, but SDP announced ours.
+  peer initiator 50001 50002 seconds=2 fragment=400 ${ours/sw.der/us.der} $5
+  check "$name-wrong-fingerprint" 'grep -q "SDP announced" "$OUT"'
+  "$HERE/run.sh" stop; rm -rf "$d"
+}
+certs() {
+  certificates rsa-self rsa 2048 self pss=yes
+  certificates rsa-pkcs1-self rsa 2048 self pss=no
+  certificates ecdsa256-self ecdsa 256 self pss=yes
+  certificates ecdsa384-self ecdsa 384 self pss=yes
+  certificates ed25519-self ed25519 "" self pss=yes
+  certificates rsa3072-ca rsa 3072 ca pss=yes
+  certificates ecdsa-ca ecdsa 256 ca pss=yes
+  certificates ed25519-ca ed25519 "" ca pss=yes
+}
+
+for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
   "$HERE/run.sh" stop >/dev/null 2>&1
   $case
 done

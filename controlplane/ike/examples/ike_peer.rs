@@ -5,12 +5,14 @@
 //! Prints one line for each event; ends when the endpoint does, or after `seconds`.
 
 use sipsec_ike::{
-    AuthConfig, ChildId, CloseCause, Endpoint, EndpointConfig, Event, Identity, IdentityPolicy, Output, Role,
+    AuthConfig, CertificateAuth, ChildId, CloseCause, Endpoint, EndpointConfig, Event, Identity,
+    IdentityPolicy, Output, Role, SigningKey, Trust, certificate_fingerprint,
 };
 use sipsec_net::entropy::Entropy;
 use sipsec_net::udp_encap::{NON_ESP_MARKER, UdpEncap, classify};
-use sipsec_net::{Instant, SecretBytes};
+use sipsec_net::{HashFunc, Instant, SecretBytes};
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 struct OsEntropy;
@@ -19,6 +21,13 @@ impl Entropy for OsEntropy {
     fn fill(&mut self, buf: &mut [u8]) {
         aws_lc_rs::rand::fill(buf).expect("the kernel gives randomness");
     }
+}
+
+/// DER files.
+struct Certificate {
+    chain: Vec<Vec<u8>>,
+    anchors: Vec<Vec<u8>>,
+    pss: bool,
 }
 
 struct Options {
@@ -43,6 +52,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if remote_id == "any" { IdentityPolicy::Any } else { IdentityPolicy::Exactly(id(remote_id)) };
     let mut config = EndpointConfig::new(role, local, remote, id(local_id), policy, auth);
     let mut options = Options { seconds: 10, close: true };
+    let mut certificate = Certificate { chain: Vec::new(), anchors: Vec::new(), pss: true };
+    let mut private_key: Option<Vec<u8>> = None;
     for pair in rest {
         let (key, value) = pair.split_once('=').ok_or("options are KEY=VALUE")?;
         match key {
@@ -55,9 +66,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "rekey_ike_ms" => config.ike_lifetime.soft = Duration::from_millis(value.parse()?),
             "dpd_ms" => config.dpd.interval = Duration::from_millis(value.parse()?),
             "cookie_threshold" => config.cookie_threshold = value.parse()?,
+            // With a certificate the identities come from there and from the fingerprint.
+            "cert" => certificate.chain.push(std::fs::read(value)?),
+            "key" => private_key = Some(std::fs::read(value)?),
+            "ca" => certificate.anchors.push(std::fs::read(value)?),
+            "peer_cert" => {
+                let der = std::fs::read(value)?;
+                config.peer_fingerprints.expected.push(certificate_fingerprint(&der, HashFunc::Sha256));
+            }
+            "pss" => certificate.pss = value == "yes",
             "keylog" => config.lab_key_log = value == "yes",
             _ => return Err(format!("unknown option {key}").into()),
         }
+    }
+    if let Some(pkcs8) = private_key {
+        let mut key = SigningKey::from_pkcs8(&pkcs8).map_err(|e| format!("{e:?}"))?;
+        key.rsa_pss = certificate.pss;
+        let Certificate { chain, anchors, .. } = certificate;
+        let trust = Trust { self_signed: anchors.is_empty(), anchors, ..Trust::default() };
+        let auth = CertificateAuth { chain, key, trust };
+        config.local_id = auth.subject().map_err(|e| format!("{e:?}"))?;
+        config.remote_id = IdentityPolicy::Any;
+        config.auth = AuthConfig::Certificate(Arc::new(auth));
+        config.unix_time_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
     }
     run(config, &options)
 }

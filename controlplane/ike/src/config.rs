@@ -1,12 +1,14 @@
 //! What an endpoint is told once, at its birth.
 
 use crate::algorithm::{EspProposal, IkeProposal};
+pub use crate::auth::{CertificateMap, MapField, MapOp, MapRule, SigningKey, UnsupportedKey};
 use crate::identity::Identity;
 pub use crate::identity::IdentityPolicy;
 use core::net::SocketAddr;
 use core::time::Duration;
 use sipsec_net::dp::Selector;
 use sipsec_net::{Fingerprint, SecretBytes};
+use std::sync::Arc;
 
 /// Longest pre-shared key, in bytes.
 pub const PSK_MAX: usize = 256;
@@ -49,6 +51,8 @@ pub struct EndpointConfig {
     pub half_open_age_max: Duration,
     /// How long the inbound half of a replaced CHILD_SA stays for packets still under way.
     pub linger: Duration,
+    /// Seconds since 1970, for the dates of certificates; a call is short enough for one reading.
+    pub unix_time_s: u64,
     /// Emits [`crate::Event::KeyLog`]: every key of this endpoint in clear. For captures in a lab, never elsewhere.
     pub lab_key_log: bool,
 }
@@ -88,6 +92,7 @@ impl EndpointConfig {
             cookie_threshold: 2,
             half_open_age_max: Duration::from_secs(15),
             linger: Duration::from_secs(3),
+            unix_time_s: 0,
             lab_key_log: false,
         }
     }
@@ -95,8 +100,51 @@ impl EndpointConfig {
 
 /// How both sides prove who they are.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the key stays inline: a box would leave copies on the heap to wipe"
+)]
 pub enum AuthConfig {
-    Psk { key: SecretBytes<PSK_MAX> },
+    Psk {
+        key: SecretBytes<PSK_MAX>,
+    },
+    /// Shared by all calls of a profile.
+    Certificate(Arc<CertificateAuth>),
+}
+
+/// Digital signatures with certificates (RFC 7427).
+#[derive(Debug)]
+pub struct CertificateAuth {
+    /// DER; ours first, then the intermediates of its path.
+    pub chain: Vec<Vec<u8>>,
+    pub key: SigningKey,
+    pub trust: Trust,
+}
+
+/// Which certificates of peers are believed.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Certificates that sign themselves, which the fingerprint from SDP alone vouches for (RFC 6193 §7).
+    pub self_signed: bool,
+    /// The dates of such a certificate count too. RFC 6193 §9: it is no more than a carrier of its key.
+    pub check_self_signed_validity: bool,
+    /// Certificates of authorities, DER.
+    pub anchors: Vec<Vec<u8>>,
+    /// Revocation lists, DER.
+    pub crls: Vec<Vec<u8>>,
+    pub revocation: Revocation,
+    /// Of a certificate that an authority issued, one must accept it, if there are any.
+    pub maps: Vec<CertificateMap>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Revocation {
+    #[default]
+    Ignore,
+    /// What the lists say counts; what they do not cover is believed.
+    FailOpen,
+    /// Every certificate of the path must be covered by a list that is not past its date.
+    FailClosed,
 }
 
 /// What SDP said of the peer's key. Checked in addition to authentication (RFC 6193 §7), never instead of it.

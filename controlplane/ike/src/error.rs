@@ -29,6 +29,10 @@ pub enum IkeError {
     FingerprintMismatch { expected: Vec<Fingerprint>, got: Fingerprint },
     /// The pre-shared key announced in SDP is not ours. Found before anything is sent.
     PskFingerprintMismatch { expected: Vec<Fingerprint>, ours: Fingerprint },
+    /// The peer's certificate is not believed.
+    CertificateRejected { error: CertError, subject: String },
+    /// The peer verifies no signature that our key can make, or uses one that we do not verify (RFC 7427 §4).
+    NoCommonSignature { by: Party },
     /// The policy requires a fingerprint and SDP had none that we verify.
     FingerprintMissing,
     /// No traffic selectors suit both.
@@ -53,6 +57,40 @@ pub enum IkeError {
     BadConfig(BadConfig),
 }
 
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CertError {
+    Malformed,
+    /// Neither RSA, P-256, P-384, P-521 nor Ed25519.
+    UnsupportedKey,
+    /// SHA-1 or MD5.
+    WeakSignature,
+    /// keyUsage lacks digitalSignature, or extendedKeyUsage is for something else.
+    KeyUsage,
+    CriticalExtension,
+    /// It signed itself, and the policy takes only what an authority issued.
+    SelfSigned,
+    /// Issuer and subject are the same, but it is not signed with its own key.
+    SelfSignature,
+    CaAsEndEntity,
+    UnknownIssuer,
+    /// A link of the path fails otherwise (name constraints, path length, a signature).
+    Path,
+    NotYetValid,
+    Expired,
+    Revoked,
+    /// No list says that it is not revoked, and the policy fails closed.
+    RevocationUnknown,
+    /// No certificate map accepts it.
+    Map,
+    /// The identity is none of its names, and neither a fingerprint nor a map binds it to the call.
+    Identity,
+    /// One of our anchors is no certificate.
+    BadAnchor,
+    /// One of our revocation lists is none.
+    BadCrl,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
     /// A payload that must be there is missing.
@@ -72,6 +110,11 @@ pub enum BadConfig {
     TooManyTrafficSelectors,
     FragmentTooSmall,
     EmptyPsk,
+    NoCertificate,
+    /// The certificate is of another key.
+    KeyMismatch,
+    /// Neither self-signed certificates nor an authority are trusted.
+    NoTrust,
 }
 
 /// Why an SA ended without fault.
@@ -132,6 +175,15 @@ impl fmt::Display for IkeError {
             }
             Self::PskFingerprintMismatch { expected, ours } => {
                 write!(f, "different pre-shared keys: ours is {ours}, SDP announced {expected:?}")
+            }
+            Self::CertificateRejected { error, subject } => {
+                write!(f, "the peer's certificate ({}) is not accepted: {error:?}", subject.escape_debug())
+            }
+            Self::NoCommonSignature { by: Party::Us } => {
+                f.write_str("the peer signs with an algorithm that we do not verify")
+            }
+            Self::NoCommonSignature { by: Party::Peer } => {
+                f.write_str("the peer verifies no signature that our key can make")
             }
             Self::FingerprintMissing => f.write_str("SDP announced no fingerprint that we verify"),
             Self::TsUnacceptable { by } => write!(f, "traffic selectors do not overlap ({by} refused)"),

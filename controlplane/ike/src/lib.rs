@@ -4,9 +4,9 @@
 //! `None`, then ask [`Endpoint::poll_timeout`] when to call [`Endpoint::handle_timeout`].
 //!
 //! ```text
-//! initiator  Idle → KeyGen → InitSent → Agreeing → AuthSent ─┐
-//!                                                            ├→ Established → Closing → Closed
-//! responder  Listening (bounded half-open SAs, cookies) ─────┘
+//! initiator  Idle → KeyGen → InitSent → Agreeing → Signing → AuthSent → Verifying ─┐
+//!                                                                                  ├→ Established → Closing → Closed
+//! responder  Listening (bounded half-open SAs, cookies) ───────────────────────────┘
 //! ```
 //! Each state is a file of `state/`, each work of an established SA a file of `task/`, each payload a file of `wire/`.
 #![forbid(unsafe_code)]
@@ -36,12 +36,16 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated, psk_fingerprint};
+pub use auth::{
+    AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated, certificate_fingerprint,
+    psk_fingerprint,
+};
 pub use config::{
-    AuthConfig, Dpd, DpdMode, EndpointConfig, FingerprintPolicy, IdentityPolicy, Lifetime, Retransmit, Role,
+    AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,
+    IdentityPolicy, Lifetime, Retransmit, Revocation, Role, SigningKey, Trust,
 };
 pub use endpoint::Endpoint;
-pub use error::{CloseCause, IkeError, Party};
+pub use error::{CertError, CloseCause, IkeError, Party};
 pub use identity::Identity;
 pub use output::{ChildDownCause, ChildId, ChildSaKeys, Event, Output};
 pub use view::SaView;

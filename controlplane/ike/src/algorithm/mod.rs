@@ -6,9 +6,11 @@ mod group;
 mod integ;
 mod prf;
 mod proposal;
+mod signature;
 
 pub use encr::Encr;
 pub use group::DhGroup;
 pub use integ::Integ;
 pub use prf::Prf;
 pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite, ProposalError};
+pub use signature::{HashAlg, Scheme, SignatureHash};

@@ -13,6 +13,12 @@ pub fn psk_fingerprint(psk: &[u8], hash: HashFunc) -> Fingerprint {
     digest(psk, hash)
 }
 
+/// The value of `a=fingerprint` (RFC 8122 §5): the hash of the end-entity certificate's DER.
+#[must_use]
+pub fn certificate_fingerprint(der: &[u8], hash: HashFunc) -> Fingerprint {
+    digest(der, hash)
+}
+
 fn digest(bytes: &[u8], hash: HashFunc) -> Fingerprint {
     let digest = match hash {
         HashFunc::Sha1 => sha1::Sha1::digest(bytes).to_vec(),
@@ -45,9 +51,31 @@ pub(super) fn check_psk(key: &[u8], policy: &FingerprintPolicy) -> Result<Finger
     }
 }
 
+/// `self_signed`: nothing else vouches for the certificate.
+pub(super) fn check_certificate(
+    der: &[u8],
+    policy: &FingerprintPolicy,
+    self_signed: bool,
+) -> Result<FingerprintBasis, IkeError> {
+    match matched(der, &policy.expected) {
+        Some(Ok(f)) => Ok(FingerprintBasis::Certificate(f)),
+        Some(Err(got)) => Err(IkeError::FingerprintMismatch { expected: policy.expected.clone(), got }),
+        None if policy.required || self_signed => Err(IkeError::FingerprintMissing),
+        None => Ok(FingerprintBasis::CertificateNotExchanged),
+    }
+}
+
 /// What can be known before a message is sent: that both sides announced different pre-shared keys.
 pub(crate) fn check_before_start(config: &EndpointConfig) -> Result<(), IkeError> {
     match &config.auth {
         AuthConfig::Psk { key } => check_psk(key.expose(), &config.peer_fingerprints).map(|_| ()),
+        AuthConfig::Certificate(auth) => {
+            let policy = &config.peer_fingerprints;
+            let only_self_signed = auth.trust.anchors.is_empty();
+            if policy.expected.is_empty() && (policy.required || only_self_signed) {
+                return Err(IkeError::FingerprintMissing);
+            }
+            Ok(())
+        }
     }
 }

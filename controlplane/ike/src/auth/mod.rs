@@ -1,20 +1,33 @@
-//! Authentication of the IKE SA (RFC 7296 §2.15) and its binding to SDP (RFC 6193 §7).
+//! Authentication of the IKE SA (RFC 7296 §2.15, RFC 7427) and its binding to SDP (RFC 6193 §7).
 
+mod certificate;
 mod fingerprint;
+mod map;
 mod proof;
 mod psk;
+mod signature;
+mod signing_key;
 
-use crate::algorithm::Prf;
-use crate::compute::Secret;
-use crate::config::{AuthConfig, EndpointConfig};
+use crate::algorithm::{Prf, SignatureHash};
+use crate::compute::{Job, Secret};
+use crate::config::{AuthConfig, CertificateAuth, EndpointConfig};
 use crate::crypto::prf::prf;
-use crate::error::{IkeError, Party};
-use crate::wire::auth::{Auth, METHOD_PSK};
+use crate::error::{BadConfig, CertError, IkeError, Party};
+use crate::wire::auth::{Auth, METHOD_PSK, METHOD_SIGNATURE};
 use crate::wire::message::IdPayload;
+use crate::wire::{Chain, Message, NotifyType};
+use certificate::PeerCertificate;
 pub(crate) use fingerprint::check_before_start;
-pub use fingerprint::psk_fingerprint;
+pub use fingerprint::{certificate_fingerprint, psk_fingerprint};
+pub use map::{CertificateMap, MapField, MapOp, MapRule};
 pub use proof::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated};
+use sha1::{Digest, Sha1};
+pub use signature::{SignJob, VerifyJob};
+pub use signing_key::{SigningKey, UnsupportedKey};
 use subtle::ConstantTimeEq;
+
+/// Who the peer is, proven.
+pub(crate) type Peer = (PeerAuthenticated, FingerprintMatched);
 
 /// What one side signs: RFC 7296 §2.15, RealMessage | NonceOfPeer | MACedID.
 pub(crate) struct SignedOctets<'a> {
@@ -36,10 +49,23 @@ impl SignedOctets<'_> {
     }
 }
 
+/// Something that is known at once, or a job whose outcome it will be.
+pub(crate) enum Step<T> {
+    Ready(T),
+    Job(Job),
+}
+
 /// Method and data of our AUTH payload.
-pub(crate) fn sign(config: &AuthConfig, octets: &SignedOctets<'_>) -> (u8, Vec<u8>) {
+pub(crate) fn sign(
+    config: &AuthConfig,
+    octets: &SignedOctets<'_>,
+    peer_hashes: &[u16],
+) -> Result<Step<(u8, Vec<u8>)>, IkeError> {
     match config {
-        AuthConfig::Psk { key } => (METHOD_PSK, psk::mac(key.expose(), octets)),
+        AuthConfig::Psk { key } => Ok(Step::Ready((METHOD_PSK, psk::mac(key.expose(), octets)))),
+        AuthConfig::Certificate(auth) => {
+            SignJob::new(auth, octets, peer_hashes).map(|j| Step::Job(Job::Sign(Box::new(j))))
+        }
     }
 }
 
@@ -49,23 +75,95 @@ pub(crate) fn verify(
     octets: &SignedOctets<'_>,
     id: &IdPayload<'_>,
     auth: &Auth<'_>,
-) -> Result<(PeerAuthenticated, FingerprintMatched), IkeError> {
-    let method = match (&config.auth, auth.method) {
+    certs: &[&[u8]],
+) -> Result<Step<Peer>, IkeError> {
+    match (&config.auth, auth.method) {
         (AuthConfig::Psk { key }, METHOD_PSK) => {
             let want = psk::mac(key.expose(), octets);
             if !bool::from(want.as_slice().ct_eq(auth.data)) {
                 return Err(IkeError::AuthenticationFailed { by: Party::Us });
             }
-            AuthMethod::Psk
+            check_identity(config, id)?;
+            let basis = fingerprint::check_psk(key.expose(), &config.peer_fingerprints)?;
+            let peer = PeerAuthenticated::new(id.id.clone(), AuthMethod::Psk);
+            Ok(Step::Ready((peer, FingerprintMatched::new(basis))))
         }
-        (AuthConfig::Psk { .. }, method) => return Err(IkeError::AuthMethodMismatch { method }),
-    };
-    if !config.remote_id.accepts(&id.id) {
-        let expected = config.remote_id.expected().unwrap_or_else(|| id.id.clone());
-        return Err(IkeError::IdentityMismatch { expected, got: id.id.clone() });
+        (AuthConfig::Certificate(ours), METHOD_SIGNATURE) => {
+            check_identity(config, id)?;
+            VerifyJob::new(config, ours, octets, id, auth, certs).map(|j| Step::Job(Job::Verify(Box::new(j))))
+        }
+        (_, method) => Err(IkeError::AuthMethodMismatch { method }),
     }
-    let basis = match &config.auth {
-        AuthConfig::Psk { key } => fingerprint::check_psk(key.expose(), &config.peer_fingerprints)?,
-    };
-    Ok((PeerAuthenticated::new(id.id.clone(), method), FingerprintMatched::new(basis)))
+}
+
+fn check_identity(config: &EndpointConfig, id: &IdPayload<'_>) -> Result<(), IkeError> {
+    if config.remote_id.accepts(&id.id) {
+        return Ok(());
+    }
+    let expected = config.remote_id.expected().unwrap_or_else(|| id.id.clone());
+    Err(IkeError::IdentityMismatch { expected, got: id.id.clone() })
+}
+
+/// RFC 7427 §4: what we can verify, said in IKE_SA_INIT.
+pub(crate) fn announce_hashes(chain: &mut Chain, config: &AuthConfig) {
+    if let AuthConfig::Certificate(_) = config {
+        let numbers: Vec<u8> = SignatureHash::ALL.iter().flat_map(|h| h.number().to_be_bytes()).collect();
+        chain.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS, &numbers);
+    }
+}
+
+/// What the peer can verify.
+pub(crate) fn announced_hashes(m: &Message<'_>) -> Vec<u16> {
+    let data = m.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS).map_or(&[][..], |n| n.data);
+    data.as_chunks().0.iter().map(|b| u16::from_be_bytes(*b)).collect()
+}
+
+/// RFC 6193 §7: each side presents a certificate.
+pub(crate) fn present(chain: &mut Chain, config: &AuthConfig) {
+    if let AuthConfig::Certificate(auth) = config {
+        for der in &auth.chain {
+            chain.cert(der);
+        }
+    }
+}
+
+/// RFC 7296 §3.7: the authorities that we trust. Some peers send no certificate unless asked, so a side that trusts
+/// self-signed ones alone asks with its own key for want of an authority's.
+pub(crate) fn request(chain: &mut Chain, config: &AuthConfig) {
+    if let AuthConfig::Certificate(auth) = config {
+        let known = if auth.trust.anchors.is_empty() { &auth.chain[..] } else { &auth.trust.anchors };
+        let hashes: Vec<[u8; 20]> = known
+            .iter()
+            .filter_map(|der| Some(Sha1::digest(PeerCertificate::parse(der).ok()?.public_key_info()).into()))
+            .collect();
+        chain.cert_request(&hashes);
+    }
+}
+
+/// What is wrong with our own side, before anything is sent.
+pub(crate) fn check_config(auth: &AuthConfig) -> Result<(), BadConfig> {
+    match auth {
+        AuthConfig::Psk { key } if key.is_empty() => Err(BadConfig::EmptyPsk),
+        AuthConfig::Psk { .. } => Ok(()),
+        AuthConfig::Certificate(auth) => {
+            let own = auth.chain.first().ok_or(BadConfig::NoCertificate)?;
+            let own = PeerCertificate::parse(own).map_err(|_| BadConfig::NoCertificate)?;
+            let (_, public) = own.public_key().map_err(|_| BadConfig::NoCertificate)?;
+            if !auth.key.matches(public) {
+                return Err(BadConfig::KeyMismatch);
+            }
+            if !auth.trust.self_signed && auth.trust.anchors.is_empty() {
+                return Err(BadConfig::NoTrust);
+            }
+            Ok(())
+        }
+    }
+}
+
+impl CertificateAuth {
+    /// The subject of our certificate as an identity: what a peer that looks for the ID in the certificate expects.
+    pub fn subject(&self) -> Result<crate::identity::Identity, CertError> {
+        let own = PeerCertificate::parse(self.chain.first().ok_or(CertError::Malformed)?)?;
+        Ok(crate::identity::Identity::DerAsn1Dn(own.subject_der().to_vec()))
+    }
 }

@@ -1,5 +1,6 @@
 //! The two proofs without which no session is up.
 
+use crate::algorithm::Scheme;
 use crate::identity::Identity;
 use sipsec_net::Fingerprint;
 
@@ -7,6 +8,8 @@ use sipsec_net::Fingerprint;
 pub enum AuthMethod {
     /// RFC 7296 §2.15, method 2.
     Psk,
+    /// RFC 7427, method 14.
+    Signature(Scheme),
 }
 
 /// The peer's AUTH payload was verified and its identity is the one asked for. Only this crate makes one.
@@ -40,6 +43,11 @@ pub struct FingerprintMatched {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FingerprintBasis {
+    /// The certificate used in IKE is the one announced in SDP (RFC 6193 §7).
+    Certificate(Fingerprint),
+    /// A certificate of a trusted authority; SDP announced no fingerprint and the policy required none
+    /// (RFC 6193 §8.1).
+    CertificateNotExchanged,
     /// The pre-shared key is the one whose fingerprint was in SDP (RFC 6193 §8.2).
     PskFingerprint(Fingerprint),
     /// RFC 6193 §8.2: with a pre-shared key no fingerprint need be exchanged, and the policy required none.

@@ -5,6 +5,9 @@ mod modp;
 mod secret;
 
 use crate::algorithm::DhGroup;
+use crate::auth::{FingerprintMatched, PeerAuthenticated};
+pub use crate::auth::{SignJob, VerifyJob};
+use crate::error::IkeError;
 pub use secret::Secret;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -18,6 +21,10 @@ pub enum Job {
     DhAgree { group: DhGroup, private: Secret, peer_public: Vec<u8> },
     /// Both, for the side that answers.
     DhRespond { group: DhGroup, private: Secret, peer_public: Vec<u8> },
+    /// Our AUTH payload.
+    Sign(Box<SignJob>),
+    /// The peer's certificate and AUTH payload.
+    Verify(Box<VerifyJob>),
 }
 
 #[derive(Debug)]
@@ -32,6 +39,14 @@ pub enum Outcome {
         public: Vec<u8>,
         shared: Secret,
     },
+    /// Method and data of our AUTH payload.
+    Signed {
+        method: u8,
+        data: Vec<u8>,
+    },
+    SignFailed,
+    /// Both proofs, or why there are none.
+    Verified(Box<Result<(PeerAuthenticated, FingerprintMatched), IkeError>>),
     /// The peer's value is not of the group.
     BadPeerValue,
     /// Our private value is unusable (chance below 2⁻³² for random bytes).
@@ -49,6 +64,8 @@ impl Job {
     #[must_use]
     pub fn run(self) -> Outcome {
         let outcome = match self {
+            Self::Sign(job) => return job.run(),
+            Self::Verify(job) => return Outcome::Verified(Box::new(job.run())),
             Self::DhGenerate { group, private } => {
                 public(group, &private).map(|public| Outcome::DhGenerated { public })
             }

@@ -1,6 +1,6 @@
 //! Initiator: the shared secret is being computed.
 
-use super::{AuthSent, State};
+use super::{Signing, State};
 use crate::algorithm::IkeSuite;
 use crate::compute::{Job, JobId, Outcome};
 use crate::crypto::keys::{IkeKeys, Seed};
@@ -19,6 +19,7 @@ pub(crate) struct Agreed {
     pub spi_r: u64,
     pub nat: NatView,
     pub fragmentation: bool,
+    pub peer_hashes: Vec<u16>,
 }
 
 /// Both IKE_SA_INIT messages, which AUTH covers.
@@ -28,6 +29,8 @@ pub(crate) struct Init {
     pub ni: Vec<u8>,
     pub nr: Vec<u8>,
     pub nat: NatView,
+    /// What the peer can verify (RFC 7427 §4).
+    pub peer_hashes: Vec<u16>,
 }
 
 pub(crate) struct Agreeing {
@@ -47,10 +50,10 @@ impl Agreeing {
         request: Vec<u8>,
         response: Vec<u8>,
     ) -> State {
-        let Agreed { suite, peer_public, nr, spi_r, nat, fragmentation } = agreed;
+        let Agreed { suite, peer_public, nr, spi_r, nat, fragmentation, peer_hashes } = agreed;
         let Attempt { spi_i, ni, group, private, .. } = attempt;
         let job = ctx.compute(Job::DhAgree { group, private, peer_public });
-        let init = Init { request, response, ni, nr, nat };
+        let init = Init { request, response, ni, nr, nat, peer_hashes };
         State::Agreeing(Box::new(Self { job, spi_i, spi_r, suite, fragmentation, init }))
     }
 
@@ -64,6 +67,6 @@ impl Agreeing {
         };
         let keys = IkeKeys::initial(&suite, &shared, &Seed { ni: &init.ni, nr: &init.nr, spi_i, spi_r });
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: true, fragmentation });
-        AuthSent::send(ctx, now, sa.after_init(), init)
+        Signing::begin(ctx, now, sa.after_init(), init)
     }
 }

@@ -2,8 +2,8 @@
 
 use super::agreeing::Init;
 use super::established::Established;
-use super::{Ended, State, missing};
-use crate::auth::{self, SignedOctets};
+use super::{Ended, State, Verifying, missing};
+use crate::auth::{self, Peer, SignedOctets, Step};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party, Violation};
 use crate::exchange::ike_sa::Timeout;
@@ -23,25 +23,19 @@ pub(crate) struct AuthSent {
 }
 
 impl AuthSent {
-    pub fn send(ctx: &mut Ctx, now: Instant, mut sa: IkeSa, init: Init) -> State {
+    pub fn send(ctx: &mut Ctx, now: Instant, mut sa: IkeSa, init: Init, auth: (u8, Vec<u8>)) -> State {
         let spi_in = ctx.esp_spi();
         let id = id::encode(&ctx.config.local_id);
-        let octets = SignedOctets {
-            prf: sa.suite.prf,
-            sk_p: &sa.sk_pi,
-            message: &init.request,
-            nonce: &init.nr,
-            id: &id,
-        };
-        let (method, data) = auth::sign(&ctx.config.auth, &octets);
         let mut chain = Chain::new();
         chain.push(PayloadType::IDI, &id);
+        auth::present(&mut chain, &ctx.config.auth);
+        auth::request(&mut chain, &ctx.config.auth);
         // RFC 7296 §2.4: this is the only IKE SA between these two identities; the call is new.
         chain.notify(NotifyType::INITIAL_CONTACT, &[]);
         if let Some(expected) = ctx.config.remote_id.expected() {
             chain.push(PayloadType::IDR, &id::encode(&expected));
         }
-        chain.auth(method, &data);
+        chain.auth(auth.0, &auth.1);
         chain.sa(&esp::offer(&ctx.config.esp_proposals, spi_in, Phase::Auth));
         chain.ts(PayloadType::TSI, &ctx.config.ts_local);
         chain.ts(PayloadType::TSR, &ctx.config.ts_remote);
@@ -93,37 +87,23 @@ impl AuthSent {
         let Some(incoming) = self.sa.receive(ctx, now, header, bytes) else {
             return State::AuthSent(self);
         };
-        let proven = self.prove(ctx, &incoming);
+        let step = self.prove(ctx, &incoming);
         let Self { sa, init, spi_in } = *self;
-        match proven {
-            Ok((m, peer)) => {
-                let nat = init.nat;
-                ctx.event(crate::Event::Authenticated(peer.0.clone(), peer.1.clone()));
-                match child(ctx, now, &sa, &init, spi_in, &m) {
-                    Ok(made) => Established::with_child(ctx, now, sa, peer, nat, made, None),
-                    Err(e) => {
-                        let mut chain = Chain::new();
-                        chain.delete_ike();
-                        quit(ctx, now, sa, chain, e)
-                    }
-                }
+        let proven = match step {
+            Ok(Step::Job(job)) => {
+                let job = ctx.compute(job);
+                return State::Verifying(Box::new(Verifying { job, sa, init, spi_in, incoming }));
             }
-            Err(Refusal::ByPeer(e)) => State::fail(ctx, e),
-            Err(Refusal::ByUs(e, notify)) => {
-                // RFC 7296 §2.21.2: an initiator that rejects the responder MAY say so in an INFORMATIONAL exchange;
-                // the responder, which believes the SA to be up, then deletes it.
-                let mut chain = Chain::new();
-                chain.notify(notify, &[]);
-                quit(ctx, now, sa, chain, e)
-            }
+            Ok(Step::Ready(peer)) => Ok(peer),
+            Err(refusal) => Err(refusal),
+        };
+        match Message::parse(incoming.first, &incoming.plaintext) {
+            Ok(m) => conclude(ctx, now, sa, &init, spi_in, &m, proven),
+            Err(e) => refuse(ctx, now, sa, e.into(), NotifyType::INVALID_SYNTAX),
         }
     }
 
-    fn prove<'a>(
-        &self,
-        ctx: &Ctx,
-        incoming: &'a Incoming,
-    ) -> Result<(Message<'a>, crate::task::child::Peer), Refusal> {
+    fn prove(&self, ctx: &Ctx, incoming: &Incoming) -> Result<Step<Peer>, Refusal> {
         let m = Message::parse(incoming.first, &incoming.plaintext)
             .map_err(|e| Refusal::ByUs(e.into(), NotifyType::INVALID_SYNTAX))?;
         let (Some(idr), Some(auth)) = (&m.idr, &m.auth) else {
@@ -142,18 +122,51 @@ impl AuthSent {
             nonce: &self.init.ni,
             id: idr.octets,
         };
-        match auth::verify(&ctx.config, &octets, idr, auth) {
-            Ok(peer) => Ok((m, peer)),
-            Err(e) => Err(Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED)),
-        }
+        auth::verify(&ctx.config, &octets, idr, auth, &m.certs)
+            .map_err(|e| Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED))
     }
 }
 
-enum Refusal {
+/// The responder has proven itself, or not.
+pub(super) fn conclude(
+    ctx: &mut Ctx,
+    now: Instant,
+    sa: IkeSa,
+    init: &Init,
+    spi_in: Spi,
+    m: &Message<'_>,
+    proven: Result<Peer, Refusal>,
+) -> State {
+    match proven {
+        Ok(peer) => {
+            ctx.event(crate::Event::Authenticated(peer.0.clone(), peer.1.clone()));
+            match child(ctx, now, &sa, init, spi_in, m) {
+                Ok(made) => Established::with_child(ctx, now, sa, peer, init.nat, made, None),
+                Err(e) => {
+                    let mut chain = Chain::new();
+                    chain.delete_ike();
+                    quit(ctx, now, sa, chain, e)
+                }
+            }
+        }
+        Err(Refusal::ByPeer(e)) => State::fail(ctx, e),
+        Err(Refusal::ByUs(e, kind)) => refuse(ctx, now, sa, e, kind),
+    }
+}
+
+pub(super) enum Refusal {
     /// The peer knows that there is no SA.
     ByPeer(IkeError),
     /// The peer believes that there is one.
     ByUs(IkeError, NotifyType),
+}
+
+/// RFC 7296 §2.21.2: an initiator that rejects the responder MAY say so in an INFORMATIONAL exchange; the responder,
+/// which believes the SA to be up, then deletes it.
+fn refuse(ctx: &mut Ctx, now: Instant, sa: IkeSa, error: IkeError, kind: NotifyType) -> State {
+    let mut chain = Chain::new();
+    chain.notify(kind, &[]);
+    quit(ctx, now, sa, chain, error)
 }
 
 fn quit(ctx: &mut Ctx, now: Instant, mut sa: IkeSa, chain: Chain, error: IkeError) -> State {

@@ -1,12 +1,13 @@
 //! The IKE SA is up: both sides are authenticated. The work itself is in `task/`.
 
 use super::{Ended, State};
+use crate::auth::Peer;
 use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
 use crate::exchange::{IkeSa, Incoming};
 use crate::output::{ChildId, Event};
-use crate::task::child::{Child, Made, Peer};
+use crate::task::child::{Child, Made};
 use crate::task::rekey_child::GenChild;
 use crate::task::rekey_ike::GenIke;
 use crate::task::{AgreeChild, AgreeIke, AnswerChild, AnswerIke, TODO_MAX, Task, Todo};

@@ -1,22 +1,21 @@
 //! Responder: one IKE_SA_INIT that was answered, or is about to be, and waits for its IKE_AUTH.
 
 use super::agreeing::Init;
+use super::answer_auth::{Proof, Refusal, answer, prove, sign};
 use super::established::{Established, Hold};
-use super::{Ended, State, missing};
+use super::{Ended, State};
 use crate::algorithm::IkeSuite;
-use crate::auth::{self, SignedOctets};
-use crate::compute::{Job, JobId, Outcome};
+use crate::auth::{self, Peer, Step};
+use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
 use crate::exchange::{IkeSa, Incoming, SaKeys};
 use crate::nat;
-use crate::negotiate::esp::{self, Phase};
-use crate::negotiate::{describe, ike, ts};
+use crate::negotiate::ike;
 use crate::output::Event;
-use crate::task::child::{Child, Ingredients, Made, Peer};
 use crate::view::NatView;
-use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType, id};
+use crate::wire::{Chain, Exchange, Header, NotifyType, PayloadType};
 use sipsec_net::Instant;
 
 /// What was taken of the initiator's offer.
@@ -26,6 +25,7 @@ pub(crate) struct Offer {
     pub ni: Vec<u8>,
     pub nat: NatView,
     pub fragmentation: bool,
+    pub peer_hashes: Vec<u16>,
 }
 
 pub(crate) struct HalfOpen {
@@ -37,7 +37,22 @@ pub(crate) struct HalfOpen {
 
 enum Stage {
     Agreeing { job: JobId, offer: Offer },
-    Open { sa: Box<IkeSa>, init: Init },
+    Open { sa: Box<IkeSa>, init: Box<Init>, pending: Option<Box<Pending>> },
+}
+
+/// An IKE_AUTH request on the way to its answer.
+struct Pending {
+    job: JobId,
+    incoming: Incoming,
+    /// Known once the initiator's proof holds; then the job is our own signature.
+    peer: Option<Peer>,
+}
+
+/// What follows.
+pub(crate) enum Next {
+    HalfOpen(Box<HalfOpen>),
+    /// The half-open one has ended, and all others with it.
+    State(State),
 }
 
 impl HalfOpen {
@@ -56,7 +71,10 @@ impl HalfOpen {
     }
 
     pub fn awaits(&self, wanted: JobId) -> bool {
-        matches!(self.stage, Stage::Agreeing { job, .. } if job == wanted)
+        match &self.stage {
+            Stage::Agreeing { job, .. } => *job == wanted,
+            Stage::Open { pending, .. } => pending.as_ref().is_some_and(|p| p.job == wanted),
+        }
     }
 
     pub fn is_of(&self, header: &Header) -> bool {
@@ -69,25 +87,58 @@ impl HalfOpen {
         }
     }
 
-    pub fn respond(self, ctx: &mut Ctx, _now: Instant, outcome: Outcome) -> Option<Self> {
+    /// `None`: dropped. RFC 7296 §2.21.1: an offer that cannot be computed with gets no answer; it may be forged.
+    pub fn on_compute(self, ctx: &mut Ctx, now: Instant, outcome: Outcome) -> Option<Next> {
         let Self { created_at, spi_i, request, stage } = self;
-        let (Stage::Agreeing { offer, .. }, Outcome::DhResponded { public, shared }) = (stage, outcome)
-        else {
-            ctx.counters.dropped_malformed += 1;
-            return None;
-        };
-        let Offer { number, suite, ni, nat, fragmentation } = offer;
+        match (stage, outcome) {
+            (Stage::Agreeing { offer, .. }, Outcome::DhResponded { public, shared }) => {
+                let half = Self::respond(ctx, (created_at, spi_i, request), offer, &public, &shared);
+                Some(Next::HalfOpen(Box::new(half)))
+            }
+            (Stage::Open { sa, init, pending: Some(pending) }, outcome) => {
+                let Pending { incoming, peer, .. } = *pending;
+                let step = match (peer, outcome) {
+                    (None, Outcome::Verified(result)) => match *result {
+                        Ok(peer) => sign(ctx, &sa, &init, peer),
+                        Err(e) => Err(Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[])),
+                    },
+                    (Some(peer), Outcome::Signed { method, data }) => Ok(Proof::Whole(peer, (method, data))),
+                    _ => {
+                        let error = IkeError::AuthenticationFailed { by: Party::Us };
+                        Err(Refusal::notify(error, NotifyType::AUTHENTICATION_FAILED, &[]))
+                    }
+                };
+                let stage = Stage::Open { sa, init, pending: None };
+                Some(Self { created_at, spi_i, request, stage }.go_on(ctx, now, incoming, step))
+            }
+            _ => {
+                ctx.counters.dropped_malformed += 1;
+                None
+            }
+        }
+    }
+
+    fn respond(
+        ctx: &mut Ctx,
+        (created_at, spi_i, request): (Instant, u64, Vec<u8>),
+        offer: Offer,
+        public: &[u8],
+        shared: &Secret,
+    ) -> Self {
+        let Offer { number, suite, ni, nat, fragmentation, peer_hashes } = offer;
         let spi_r = ctx.ike_spi();
         let nr = ctx.nonce();
         let mut chain = Chain::new();
         chain.sa(&[ike::answer(number, &suite, &[])]);
-        chain.ke(suite.group.transform_id(), &public);
+        chain.ke(suite.group.transform_id(), public);
         chain.nonce(&nr);
         nat::add(&mut chain, ctx, spi_i, spi_r);
+        auth::request(&mut chain, &ctx.config.auth);
         // RFC 7383 §2.3: answered only if it was asked.
         if fragmentation {
             chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
         }
+        auth::announce_hashes(&mut chain, &ctx.config.auth);
         let header = Header {
             spi_i,
             spi_r,
@@ -100,144 +151,67 @@ impl HalfOpen {
         let response = header.with_payloads(chain);
         ctx.counters.responses_out += 1;
         ctx.transmit(response.clone());
-        let keys = IkeKeys::initial(&suite, &shared, &Seed { ni: &ni, nr: &nr, spi_i, spi_r });
+        let keys = IkeKeys::initial(&suite, shared, &Seed { ni: &ni, nr: &nr, spi_i, spi_r });
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
-        let init = Init { request: request.clone(), response, ni, nr, nat };
-        Some(Self { created_at, spi_i, request, stage: Stage::Open { sa: Box::new(sa.after_init()), init } })
+        let init = Init { request: request.clone(), response, ni, nr, nat, peer_hashes };
+        let stage = Stage::Open { sa: Box::new(sa.after_init()), init: Box::new(init), pending: None };
+        Self { created_at, spi_i, request, stage }
     }
 
-    /// `Err` is the state that follows the end of the half-open one.
-    pub fn on_message(
-        mut self,
-        ctx: &mut Ctx,
-        now: Instant,
-        header: &Header,
-        bytes: &[u8],
-    ) -> Result<Self, State> {
-        let Stage::Open { sa, init } = &mut self.stage else { return Ok(self) };
+    pub fn on_message(mut self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> Next {
+        let Stage::Open { sa, init, .. } = &mut self.stage else { return Next::HalfOpen(Box::new(self)) };
         if header.response || header.exchange != Exchange::IKE_AUTH {
             ctx.counters.dropped_state += 1;
-            return Ok(self);
+            return Next::HalfOpen(Box::new(self));
         }
-        let Some(incoming) = sa.receive(ctx, now, header, bytes) else { return Ok(self) };
-        let outcome = authenticate(ctx, now, sa, init, &incoming);
-        let Stage::Open { mut sa, init } = self.stage else {
-            unreachable!("the stage was matched above");
+        let Some(incoming) = sa.receive(ctx, now, header, bytes) else {
+            return Next::HalfOpen(Box::new(self));
         };
-        Err(match outcome {
-            Ok((peer, made, chain)) => {
+        let step = prove(ctx, sa, init, &incoming).and_then(|step| match step {
+            Step::Ready(peer) => sign(ctx, sa, init, peer),
+            Step::Job(job) => Ok(Proof::Verifying(ctx.compute(job))),
+        });
+        self.go_on(ctx, now, incoming, step)
+    }
+
+    fn go_on(
+        self,
+        ctx: &mut Ctx,
+        now: Instant,
+        incoming: Incoming,
+        step: Result<Proof, Box<Refusal>>,
+    ) -> Next {
+        let Self { created_at, spi_i, request, stage } = self;
+        let Stage::Open { sa, init, .. } = stage else {
+            unreachable!("only an open one has an IKE_AUTH request");
+        };
+        let (peer, auth) = match step {
+            Ok(Proof::Whole(peer, auth)) => (peer, auth),
+            Ok(Proof::Verifying(job)) => {
+                let pending = Some(Box::new(Pending { job, incoming, peer: None }));
+                let stage = Stage::Open { sa, init, pending };
+                return Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }));
+            }
+            Ok(Proof::Signing(job, peer)) => {
+                let pending = Some(Box::new(Pending { job, incoming, peer: Some(peer) }));
+                let stage = Stage::Open { sa, init, pending };
+                return Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }));
+            }
+            Err(refusal) => return Next::State(refuse(ctx, *sa, incoming.id, *refusal)),
+        };
+        Next::State(match answer(ctx, now, &sa, &init, &incoming, auth) {
+            Ok((made, chain)) => {
                 ctx.event(Event::Authenticated(peer.0.clone(), peer.1.clone()));
                 let hold = Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain };
                 Established::with_child(ctx, now, *sa, peer, init.nat, made, Some(hold))
             }
-            Err(refusal) => {
-                let Refusal { error, chain } = *refusal;
-                sa.respond(ctx, Exchange::IKE_AUTH, incoming.id, chain);
-                ctx.event(Event::Failed(error));
-                State::Ended(Box::new(Ended::kept(*sa)))
-            }
+            Err(refusal) => refuse(ctx, *sa, incoming.id, *refusal),
         })
     }
 }
 
-struct Refusal {
-    error: IkeError,
-    chain: Chain,
-}
-
-impl Refusal {
-    fn notify(error: IkeError, kind: NotifyType, data: &[u8]) -> Box<Self> {
-        let mut chain = Chain::new();
-        chain.notify(kind, data);
-        Box::new(Self { error, chain })
-    }
-}
-
-fn authenticate(
-    ctx: &mut Ctx,
-    now: Instant,
-    sa: &IkeSa,
-    init: &Init,
-    incoming: &Incoming,
-) -> Result<(Peer, Made, Chain), Box<Refusal>> {
-    // RFC 7296 §2.21.2: a message that is malformed or has an unsupported critical payload is rejected entirely, and
-    // what it has to do with authentication is not looked at.
-    let m = Message::parse(incoming.first, &incoming.plaintext).map_err(|e| match IkeError::from(e) {
-        error @ IkeError::UnsupportedCriticalPayload { payload } => {
-            Refusal::notify(error, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload])
-        }
-        error => Refusal::notify(error, NotifyType::INVALID_SYNTAX, &[]),
-    })?;
-    let absent = |what| Refusal::notify(missing(what), NotifyType::INVALID_SYNTAX, &[]);
-    let idi = m.idi.as_ref().ok_or_else(|| absent("IDi"))?;
-    // Without AUTH the initiator wants EAP (RFC 7296 §2.16), which a call has no use for.
-    let auth = m
-        .auth
-        .as_ref()
-        .ok_or_else(|| Refusal::notify(missing("AUTH"), NotifyType::AUTHENTICATION_FAILED, &[]))?;
-    let octets = SignedOctets {
-        prf: sa.suite.prf,
-        sk_p: &sa.sk_pi,
-        message: &init.request,
-        nonce: &init.nr,
-        id: idi.octets,
-    };
-    let peer = auth::verify(&ctx.config, &octets, idi, auth)
-        .map_err(|e| Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[]))?;
-
-    let id = id::encode(&ctx.config.local_id);
-    let octets = SignedOctets {
-        prf: sa.suite.prf,
-        sk_p: &sa.sk_pr,
-        message: &init.response,
-        nonce: &init.ni,
-        id: &id,
-    };
-    let (method, data) = auth::sign(&ctx.config.auth, &octets);
-    let mut chain = Chain::new();
-    chain.push(PayloadType::IDR, &id);
-    chain.auth(method, &data);
-
-    // RFC 7296 §2.21.2: the CHILD_SA may fail while the authentication holds; both are in one response.
-    let refuse = |error, kind, mut chain: Chain| {
-        chain.notify(kind, &[]);
-        Box::new(Refusal { error, chain })
-    };
-    let (Some(proposals), Some(tsi), Some(tsr)) = (&m.sa, &m.tsi, &m.tsr) else {
-        return Err(refuse(missing("SA, TSi or TSr"), NotifyType::INVALID_SYNTAX, Chain::new()));
-    };
-    let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, Phase::Auth) else {
-        let error = IkeError::NoProposalChosen {
-            by: Party::Us,
-            ours: ctx.config.esp_proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            theirs: describe(proposals),
-        };
-        return Err(refuse(error, NotifyType::NO_PROPOSAL_CHOSEN, chain));
-    };
-    let remote = ts::narrow(tsi, &ctx.config.ts_remote);
-    let local = ts::narrow(tsr, &ctx.config.ts_local);
-    if remote.is_empty() || local.is_empty() {
-        return Err(refuse(IkeError::TsUnacceptable { by: Party::Us }, NotifyType::TS_UNACCEPTABLE, chain));
-    }
-    let spi_in = ctx.esp_spi();
-    chain.sa(&[esp::answer(chosen.number, &chosen.suite, spi_in)]);
-    chain.ts(PayloadType::TSI, &remote);
-    chain.ts(PayloadType::TSR, &local);
-    let made = Child::make(
-        ctx,
-        now,
-        Ingredients {
-            prf: sa.suite.prf,
-            sk_d: &sa.sk_d,
-            shared: None,
-            ni: &init.ni,
-            nr: &init.nr,
-            exchange_initiator: false,
-            spi_in,
-            spi_out: chosen.peer_spi,
-            suite: chosen.suite,
-            selectors: ts::pack(&local, &remote),
-        },
-    );
-    Ok((peer, made, chain))
+fn refuse(ctx: &mut Ctx, mut sa: IkeSa, id: u32, refusal: Refusal) -> State {
+    sa.respond(ctx, Exchange::IKE_AUTH, id, refusal.chain);
+    ctx.event(Event::Failed(refusal.error));
+    State::Ended(Box::new(Ended::kept(sa)))
 }

@@ -3,6 +3,7 @@
 use super::key_gen::{Attempt, RESTARTS_MAX};
 use super::{Agreeing, KeyGen, State, missing};
 use crate::algorithm::DhGroup;
+use crate::auth;
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party, Violation};
 use crate::exchange::{Backoff, Retry};
@@ -39,6 +40,7 @@ impl InitSent {
         if ctx.config.fragment_bytes_max.is_some() {
             chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
         }
+        auth::announce_hashes(&mut chain, &ctx.config.auth);
         let header = Header {
             spi_i: attempt.spi_i,
             spi_r: 0,
@@ -154,6 +156,7 @@ impl InitSent {
             spi_r: header.spi_r,
             nat: nat::detect(m, ctx, header.spi_i, header.spi_r),
             fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some(),
+            peer_hashes: auth::announced_hashes(m),
         })
     }
 

@@ -1,7 +1,8 @@
 //! Responder: waits for IKE_SA_INIT, then for IKE_AUTH. The first half-open SA that proves itself wins.
 
 use super::State;
-use super::half_open::{HalfOpen, Offer};
+use super::half_open::{HalfOpen, Next, Offer};
+use crate::auth;
 use crate::compute::{JobId, Outcome};
 use crate::config::HALF_OPEN_MAX;
 use crate::ctx::Ctx;
@@ -32,13 +33,21 @@ impl Listening {
         self.half_open.retain(|h| now < h.created_at + age_max);
     }
 
-    pub fn on_compute(&mut self, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) {
-        let Some(i) = self.half_open.iter().position(|h| h.awaits(job)) else { return };
-        let half = self.half_open.swap_remove(i);
-        // RFC 7296 §2.21.1: an offer that cannot be computed with is dropped without an answer; it may be forged.
-        if let Some(open) = half.respond(ctx, now, outcome) {
-            self.half_open.push(open);
+    pub fn on_compute(
+        mut self: Box<Self>,
+        ctx: &mut Ctx,
+        now: Instant,
+        job: JobId,
+        outcome: Outcome,
+    ) -> State {
+        if let Some(i) = self.half_open.iter().position(|h| h.awaits(job)) {
+            match self.half_open.swap_remove(i).on_compute(ctx, now, outcome) {
+                Some(Next::HalfOpen(half)) => self.half_open.push(*half),
+                Some(Next::State(next)) => return next,
+                None => {}
+            }
         }
+        State::Listening(self)
     }
 
     pub fn on_message(
@@ -50,11 +59,11 @@ impl Listening {
     ) -> State {
         if let Some(i) = self.half_open.iter().position(|h| h.is_of(header)) {
             return match self.half_open.swap_remove(i).on_message(ctx, now, header, bytes) {
-                Ok(half) => {
-                    self.half_open.push(half);
+                Next::HalfOpen(half) => {
+                    self.half_open.push(*half);
                     State::Listening(self)
                 }
-                Err(next) => next,
+                Next::State(next) => next,
             };
         }
         let begins = header.exchange == Exchange::IKE_SA_INIT
@@ -132,6 +141,7 @@ impl Listening {
             nat: nat::detect(&m, ctx, header.spi_i, 0),
             fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some()
                 && ctx.config.fragment_bytes_max.is_some(),
+            peer_hashes: auth::announced_hashes(&m),
         };
         self.half_open.push(HalfOpen::begin(
             ctx,

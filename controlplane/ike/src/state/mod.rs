@@ -1,6 +1,7 @@
 //! The states of an endpoint, one file each. A state is consumed by what happens and gives the next one.
 
 mod agreeing;
+mod answer_auth;
 mod auth_sent;
 mod ended;
 pub(crate) mod established;
@@ -8,6 +9,8 @@ mod half_open;
 mod init_sent;
 mod key_gen;
 mod listening;
+mod signing;
+mod verifying;
 
 use crate::compute::{JobId, Outcome};
 use crate::config::{EndpointConfig, Role};
@@ -23,15 +26,19 @@ pub(crate) use established::Established;
 pub(crate) use init_sent::InitSent;
 pub(crate) use key_gen::KeyGen;
 pub(crate) use listening::Listening;
+pub(crate) use signing::Signing;
 use sipsec_net::Instant;
 use sipsec_net::dp::SELECTORS_MAX;
+pub(crate) use verifying::Verifying;
 
 pub(crate) enum State {
     Idle,
     KeyGen(Box<KeyGen>),
     InitSent(Box<InitSent>),
     Agreeing(Box<Agreeing>),
+    Signing(Box<Signing>),
     AuthSent(Box<AuthSent>),
+    Verifying(Box<Verifying>),
     Listening(Box<Listening>),
     Established(Box<Established>),
     Ended(Box<Ended>),
@@ -56,7 +63,7 @@ impl State {
 
     pub fn on_message(self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> Self {
         match self {
-            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) => {
+            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) | Self::Signing(_) | Self::Verifying(_) => {
                 ctx.counters.dropped_state += 1;
                 self
             }
@@ -75,10 +82,9 @@ impl State {
         match self {
             Self::KeyGen(s) => s.on_compute(ctx, now, job, outcome),
             Self::Agreeing(s) => s.on_compute(ctx, now, job, outcome),
-            Self::Listening(mut s) => {
-                s.on_compute(ctx, now, job, outcome);
-                Self::Listening(s)
-            }
+            Self::Signing(s) => s.on_compute(ctx, now, job, outcome),
+            Self::Verifying(s) => s.on_compute(ctx, now, job, outcome),
+            Self::Listening(s) => s.on_compute(ctx, now, job, outcome),
             Self::Established(s) => s.on_compute(ctx, now, job, outcome),
             // The work of a state that has been left.
             other => other,
@@ -98,7 +104,7 @@ impl State {
                 s.on_timeout(ctx, now);
                 Self::Ended(s)
             }
-            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) => self,
+            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) | Self::Signing(_) | Self::Verifying(_) => self,
         }
     }
 
@@ -109,7 +115,7 @@ impl State {
             Self::Listening(s) => s.deadline(ctx),
             Self::Established(s) => s.deadline(ctx),
             Self::Ended(s) => s.deadline(),
-            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) => None,
+            Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) | Self::Signing(_) | Self::Verifying(_) => None,
         }
     }
 
@@ -118,9 +124,13 @@ impl State {
             Self::Ended(s) => return Self::Ended(s),
             Self::AuthSent(s) => s.close(ctx, now),
             Self::Established(s) => s.close(ctx, now),
-            Self::Idle | Self::KeyGen(_) | Self::InitSent(_) | Self::Agreeing(_) | Self::Listening(_) => {
-                Ended::default()
-            }
+            Self::Verifying(s) => s.close(ctx, now),
+            Self::Idle
+            | Self::KeyGen(_)
+            | Self::InitSent(_)
+            | Self::Agreeing(_)
+            | Self::Signing(_)
+            | Self::Listening(_) => Ended::default(),
         };
         ctx.event(Event::Closed(cause));
         Self::Ended(Box::new(ended))
@@ -132,7 +142,9 @@ impl State {
             Self::KeyGen(_) => StateName::KeyGen,
             Self::InitSent(_) => StateName::InitSent,
             Self::Agreeing(_) => StateName::Agreeing,
+            Self::Signing(_) => StateName::Signing,
             Self::AuthSent(_) => StateName::AuthSent,
+            Self::Verifying(_) => StateName::Verifying,
             Self::Listening(s) if s.is_empty() => StateName::Listening,
             Self::Listening(_) => StateName::HalfOpen,
             Self::Established(_) => StateName::Established,
@@ -144,7 +156,6 @@ impl State {
 
 fn check(config: &EndpointConfig) -> Result<(), IkeError> {
     let selectors = [config.ts_local.len(), config.ts_remote.len()];
-    let crate::config::AuthConfig::Psk { key } = &config.auth;
     let bad = if config.ike_proposals.is_empty() {
         BadConfig::NoIkeProposal
     } else if config.esp_proposals.is_empty() {
@@ -155,10 +166,8 @@ fn check(config: &EndpointConfig) -> Result<(), IkeError> {
         BadConfig::TooManyTrafficSelectors
     } else if config.fragment_bytes_max.is_some_and(|n| n < FRAGMENT_MIN) {
         BadConfig::FragmentTooSmall
-    } else if key.is_empty() {
-        BadConfig::EmptyPsk
     } else {
-        return Ok(());
+        return crate::auth::check_config(&config.auth).map_err(IkeError::BadConfig);
     };
     Err(IkeError::BadConfig(bad))
 }

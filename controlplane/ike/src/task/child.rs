@@ -1,7 +1,6 @@
 //! A CHILD_SA and how it is made.
 
 use crate::algorithm::{EspSuite, Prf};
-use crate::auth::{FingerprintMatched, PeerAuthenticated};
 use crate::compute::Secret;
 use crate::crypto::keys::ChildKeys;
 use crate::ctx::Ctx;
@@ -10,9 +9,6 @@ use crate::output::{ChildId, ChildSaKeys};
 use crate::view::ChildView;
 use sipsec_net::dp::Selectors;
 use sipsec_net::{Instant, Spi};
-
-/// Who the peer is, proven.
-pub(crate) type Peer = (PeerAuthenticated, FingerprintMatched);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stage {

@@ -1,5 +1,6 @@
 //! Exchanges between two endpoints.
 
+mod certificate;
 mod decode;
 mod establish;
 mod golden;

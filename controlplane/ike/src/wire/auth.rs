@@ -4,6 +4,8 @@ use super::reader::Reader;
 use super::{Chain, ParseError, PayloadType};
 
 pub(crate) const METHOD_PSK: u8 = 2;
+/// RFC 7427 §3.
+pub(crate) const METHOD_SIGNATURE: u8 = 14;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Auth<'a> {

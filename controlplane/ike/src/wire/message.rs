@@ -1,6 +1,7 @@
 //! A message's payloads by name. Order carries no meaning (RFC 7296 §2.5: a receiver SHOULD NOT insist on it).
 
 use super::auth::Auth;
+use super::cert;
 use super::delete::Delete;
 use super::ke::{Ke, parse_nonce};
 use super::payload::Payloads;
@@ -24,6 +25,8 @@ pub(crate) struct Message<'a> {
     pub idi: Option<IdPayload<'a>>,
     pub idr: Option<IdPayload<'a>>,
     pub auth: Option<Auth<'a>>,
+    /// X.509 certificates in DER, the peer's own first (RFC 7296 §3.6).
+    pub certs: Vec<&'a [u8]>,
     pub tsi: Option<Vec<Selector>>,
     pub tsr: Option<Vec<Selector>>,
     pub notifies: Vec<Notify<'a>>,
@@ -61,12 +64,14 @@ impl<'a> Message<'a> {
                 PayloadType::IDR => {
                     once(&mut m.idr, IdPayload { id: id::parse(raw.body)?, octets: raw.body }, "IDr")?;
                 }
+                PayloadType::CERT => m.certs.extend(cert::parse(raw.body)?),
                 PayloadType::AUTH => once(&mut m.auth, Auth::parse(raw.body)?, "AUTH")?,
                 PayloadType::TSI => once(&mut m.tsi, ts::parse(raw.body)?, "TSi")?,
                 PayloadType::TSR => once(&mut m.tsr, ts::parse(raw.body)?, "TSr")?,
                 PayloadType::NOTIFY => m.notifies.push(Notify::parse(raw.body)?),
                 PayloadType::DELETE => m.deletes.push(Delete::parse(raw.body)?),
-                // Vendor IDs, certificate requests, configuration: nothing that we act on.
+                // Vendor IDs, configuration: nothing that we act on. Certificate requests too: RFC 6193 §7 has both
+                // sides present a certificate whatever was asked.
                 _ => {}
             }
         }

@@ -2,6 +2,7 @@
 //! length allows, and say what is wrong; encoders are only given what we made.
 
 pub(crate) mod auth;
+pub(crate) mod cert;
 pub(crate) mod delete;
 pub(crate) mod header;
 pub(crate) mod id;

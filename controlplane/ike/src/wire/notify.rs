@@ -21,6 +21,8 @@ impl NotifyType {
     pub const NAT_DETECTION_DESTINATION_IP: Self = Self(16389);
     pub const COOKIE: Self = Self(16390);
     pub const REKEY_SA: Self = Self(16393);
+    /// RFC 7427 §4.
+    pub const SIGNATURE_HASH_ALGORITHMS: Self = Self(16431);
     /// RFC 7383 §2.3.
     pub const FRAGMENTATION_SUPPORTED: Self = Self(16430);
 

@@ -15,6 +15,8 @@ impl PayloadType {
     pub const KE: Self = Self(34);
     pub const IDI: Self = Self(35);
     pub const IDR: Self = Self(36);
+    pub const CERT: Self = Self(37);
+    pub const CERTREQ: Self = Self(38);
     pub const AUTH: Self = Self(39);
     pub const NONCE: Self = Self(40);
     pub const NOTIFY: Self = Self(41);

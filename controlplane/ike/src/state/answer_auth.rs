@@ -1,0 +1,144 @@
+//! Responder: what an IKE_AUTH request says, and what is answered (RFC 7296 §1.2, §2.21.2).
+
+use super::agreeing::Init;
+use super::missing;
+use crate::auth::{self, Peer, SignedOctets, Step};
+use crate::compute::JobId;
+use crate::ctx::Ctx;
+use crate::error::{IkeError, Party};
+use crate::exchange::{IkeSa, Incoming};
+use crate::negotiate::esp::{self, Phase};
+use crate::negotiate::{describe, ts};
+use crate::task::child::{Child, Ingredients, Made};
+use crate::wire::{Chain, Message, NotifyType, PayloadType, id};
+use sipsec_net::Instant;
+
+/// How far the two proofs of an IKE_AUTH exchange are.
+pub(super) enum Proof {
+    Verifying(JobId),
+    Signing(JobId, Peer),
+    Whole(Peer, (u8, Vec<u8>)),
+}
+
+/// The response that ends it, and why.
+pub(super) struct Refusal {
+    pub error: IkeError,
+    pub chain: Chain,
+}
+
+impl Refusal {
+    pub fn notify(error: IkeError, kind: NotifyType, data: &[u8]) -> Box<Self> {
+        let mut chain = Chain::new();
+        chain.notify(kind, data);
+        Box::new(Self { error, chain })
+    }
+}
+
+pub(super) fn prove(
+    ctx: &Ctx,
+    sa: &IkeSa,
+    init: &Init,
+    incoming: &Incoming,
+) -> Result<Step<Peer>, Box<Refusal>> {
+    // RFC 7296 §2.21.2: a message that is malformed or has an unsupported critical payload is rejected entirely, and
+    // what it has to do with authentication is not looked at.
+    let m = Message::parse(incoming.first, &incoming.plaintext).map_err(|e| match IkeError::from(e) {
+        error @ IkeError::UnsupportedCriticalPayload { payload } => {
+            Refusal::notify(error, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload])
+        }
+        error => Refusal::notify(error, NotifyType::INVALID_SYNTAX, &[]),
+    })?;
+    let absent = |what| Refusal::notify(missing(what), NotifyType::INVALID_SYNTAX, &[]);
+    let idi = m.idi.as_ref().ok_or_else(|| absent("IDi"))?;
+    // Without AUTH the initiator wants EAP (RFC 7296 §2.16), which a call has no use for.
+    let auth = m
+        .auth
+        .as_ref()
+        .ok_or_else(|| Refusal::notify(missing("AUTH"), NotifyType::AUTHENTICATION_FAILED, &[]))?;
+    let octets = SignedOctets {
+        prf: sa.suite.prf,
+        sk_p: &sa.sk_pi,
+        message: &init.request,
+        nonce: &init.nr,
+        id: idi.octets,
+    };
+    auth::verify(&ctx.config, &octets, idi, auth, &m.certs)
+        .map_err(|e| Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[]))
+}
+
+pub(super) fn sign(ctx: &mut Ctx, sa: &IkeSa, init: &Init, peer: Peer) -> Result<Proof, Box<Refusal>> {
+    let id = id::encode(&ctx.config.local_id);
+    let octets = SignedOctets {
+        prf: sa.suite.prf,
+        sk_p: &sa.sk_pr,
+        message: &init.response,
+        nonce: &init.ni,
+        id: &id,
+    };
+    match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes) {
+        Ok(Step::Ready(auth)) => Ok(Proof::Whole(peer, auth)),
+        Ok(Step::Job(job)) => Ok(Proof::Signing(ctx.compute(job), peer)),
+        Err(e) => Err(Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[])),
+    }
+}
+
+/// The response to a request whose initiator has proven itself, with the CHILD_SA that comes with it.
+pub(super) fn answer(
+    ctx: &mut Ctx,
+    now: Instant,
+    sa: &IkeSa,
+    init: &Init,
+    incoming: &Incoming,
+    auth: (u8, Vec<u8>),
+) -> Result<(Made, Chain), Box<Refusal>> {
+    let m = Message::parse(incoming.first, &incoming.plaintext)
+        .map_err(|e| Refusal::notify(e.into(), NotifyType::INVALID_SYNTAX, &[]))?;
+    let mut chain = Chain::new();
+    chain.push(PayloadType::IDR, &id::encode(&ctx.config.local_id));
+    auth::present(&mut chain, &ctx.config.auth);
+    chain.auth(auth.0, &auth.1);
+
+    // RFC 7296 §2.21.2: the CHILD_SA may fail while the authentication holds; both are in one response.
+    let refuse = |error, kind, mut chain: Chain| {
+        chain.notify(kind, &[]);
+        Box::new(Refusal { error, chain })
+    };
+    let (Some(proposals), Some(tsi), Some(tsr)) = (&m.sa, &m.tsi, &m.tsr) else {
+        return Err(refuse(missing("SA, TSi or TSr"), NotifyType::INVALID_SYNTAX, Chain::new()));
+    };
+    let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, Phase::Auth) else {
+        let error = IkeError::NoProposalChosen {
+            by: Party::Us,
+            ours: ctx.config.esp_proposals.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            theirs: describe(proposals),
+        };
+        return Err(refuse(error, NotifyType::NO_PROPOSAL_CHOSEN, chain));
+    };
+    let remote = ts::narrow(tsi, &ctx.config.ts_remote);
+    let local = ts::narrow(tsr, &ctx.config.ts_local);
+    if remote.is_empty() || local.is_empty() {
+        let error = IkeError::TsUnacceptable { by: Party::Us };
+        return Err(refuse(error, NotifyType::TS_UNACCEPTABLE, chain));
+    }
+    let spi_in = ctx.esp_spi();
+    chain.sa(&[esp::answer(chosen.number, &chosen.suite, spi_in)]);
+    chain.ts(PayloadType::TSI, &remote);
+    chain.ts(PayloadType::TSR, &local);
+    let made = Child::make(
+        ctx,
+        now,
+        Ingredients {
+            prf: sa.suite.prf,
+            sk_d: &sa.sk_d,
+            shared: None,
+            ni: &init.ni,
+            nr: &init.nr,
+            exchange_initiator: false,
+            spi_in,
+            spi_out: chosen.peer_spi,
+            suite: chosen.suite,
+            selectors: ts::pack(&local, &remote),
+        },
+    );
+    Ok((made, chain))
+}

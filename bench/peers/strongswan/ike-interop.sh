@@ -108,6 +108,45 @@ dpd() {
   "$HERE/run.sh" stop
 }
 
+# Our key log opens everything in a capture, and every ICV holds: keys of IKE and ESP, before and after rekeys of both.
+keylog() {
+  start_with REKEY_CHILD=2s ESP=aes256gcm16-x25519
+  local dir=$RUN.ws; rm -rf "$dir"; mkdir -p "$dir"
+  ip netns exec "$NS-us" tcpdump -U -i wan -w "$dir/cap.pcap" udp >/dev/null 2>&1 & local dump=$!
+  sleep 1
+  peer initiator 50001 50002 seconds=5 keylog=yes rekey_ike_ms=3000 esp=aes256gcm16-x25519 & local pid=$!
+  sleep 1.5; ip netns exec "$NS-sw" ping -q -c 8 -i 0.4 -W 1 -I 10.2.0.1 10.1.0.1 >/dev/null
+  wait $pid; sleep 0.5; kill $dump; wait $dump 2>/dev/null
+  sed -n 's/^keylog Ikev2 //p' "$OUT" >"$dir/ikev2_decryption_table"
+  sed -n 's/^keylog EspSa //p' "$OUT" >"$dir/esp_sa"
+  shark() { WIRESHARK_CONFIG_DIR=$dir tshark -r "$dir/cap.pcap" -o esp.enable_encryption_decode:TRUE \
+    -o esp.enable_authentication_check:TRUE -d udp.port==50001,udpencap "$@" 2>/dev/null; }
+  good=$(shark -Y 'esp.icv_good==1 && icmp' | wc -l)
+  ike=$(shark -Y 'isakmp.exchangetype!=34' | wc -l) opened=$(shark -Y 'isakmp.enc.decrypted' | wc -l)
+  bad=$(shark -V | grep -c 'incorrect, should')
+  check keylog '[ $good = 8 ] && [ $ike -gt 8 ] && [ $opened = $ike ] && [ $bad = 0 ]'
+  "$HERE/run.sh" stop; rm -rf "$dir"
+}
+
+# One message in twenty is lost, each way, while both sides rekey.
+loss() {
+  start_with REKEY_CHILD=3s REKEY_IKE=7s ESP=aes256gcm16-x25519
+  for hook in input output; do
+    ip netns exec "$NS-us" nft -f - <<X
+table ip loss_$hook {
+  chain c {
+    type filter hook $hook priority 0;
+    ip protocol udp numgen random mod 1000 < 50 counter drop
+  }
+}
+X
+  done
+  peer initiator 50001 50002 seconds=40 esp=aes256gcm16-x25519 rekey_child_ms=2500 rekey_ike_ms=6000
+  ip netns exec "$NS-us" nft list ruleset | grep -o 'packets [0-9]*' | tr '\n' ' ' >>"$OUT"
+  check loss '[ $(count " replaced ") -ge 8 ] && clean && grep -qE "packets [1-9]" "$OUT"'
+  "$HERE/run.sh" stop
+}
+
 # Certificates made with strongSwan's own pki. Names: type, pki's type and size.
 certificates() { # name, our type, our size, CA or self
   local name=$1 type=$2 size=$3 ca=$4 d=$RUN.pki
@@ -161,7 +200,7 @@ certs() {
   certificates ed25519-ca ed25519 "" ca pss=yes
 }
 
-for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
+for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
   "$HERE/run.sh" stop >/dev/null 2>&1
   $case
 done

@@ -109,7 +109,8 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
             match output {
                 Output::Transmit(message) => {
                     let datagram = [&NON_ESP_MARKER[..], &message].concat();
-                    socket.send_to(&datagram, remote)?;
+                    // A filter that drops it makes this fail; to IKE it is a lost datagram like any other.
+                    let _ = socket.send_to(&datagram, remote);
                 }
                 Output::Compute(id, job) => endpoint.handle_compute(now(), id, job.run()),
                 Output::Event(event) => {

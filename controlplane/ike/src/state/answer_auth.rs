@@ -124,10 +124,12 @@ pub(super) fn answer(
     chain.sa(&[esp::answer(chosen.number, &chosen.suite, spi_in)]);
     chain.ts(PayloadType::TSI, &remote);
     chain.ts(PayloadType::TSR, &local);
+    let id = ctx.child_id();
     let made = Child::make(
         ctx,
         now,
         Ingredients {
+            id,
             prf: sa.suite.prf,
             sk_d: &sa.sk_d,
             shared: None,

@@ -201,10 +201,12 @@ fn child(
     if !ts::is_subset(tsi, &ctx.config.ts_local) || !ts::is_subset(tsr, &ctx.config.ts_remote) {
         return Err(IkeError::TsUnacceptable { by: Party::Us });
     }
+    let id = ctx.child_id();
     Ok(Child::make(
         ctx,
         now,
         crate::task::child::Ingredients {
+            id,
             prf: sa.suite.prf,
             sk_d: &sa.sk_d,
             shared: None,

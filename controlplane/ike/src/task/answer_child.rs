@@ -131,6 +131,7 @@ impl Established {
             ctx,
             now,
             Ingredients {
+                id: w.child,
                 prf: w.prf,
                 sk_d: &w.sk_d,
                 shared: dh.as_ref().map(|d| &d.1),
@@ -154,7 +155,6 @@ impl Established {
         let id = w.child;
         // It may have gone while the key exchange was computed; then this one is simply new.
         let old = w.old.filter(|old| self.child(*old).is_some());
-        child.id = id;
         child.stage = Stage::Installing { standby_of: old };
         match old {
             Some(old) => {

@@ -49,6 +49,7 @@ pub(crate) struct Child {
 
 /// Everything a CHILD_SA is made of.
 pub(crate) struct Ingredients<'a> {
+    pub id: ChildId,
     pub prf: Prf,
     pub sk_d: &'a Secret,
     pub shared: Option<&'a Secret>,
@@ -92,7 +93,7 @@ impl Child {
         let outbound = half(from.spi_out, to_peer);
         keylog::esp(ctx, &inbound, &outbound);
         let child = Self {
-            id: ctx.child_id(),
+            id: from.id,
             spi_in: from.spi_in,
             spi_out: from.spi_out,
             suite: from.suite,

@@ -218,10 +218,12 @@ impl Established {
         // A peer that has deleted the old one meanwhile was not aware of ours when it decided.
         let decided = self.child(old).is_none_or(|c| c.stage != Stage::Live);
         let redundant = rival.is_some_and(|(_, lowest)| decided || ours < lowest);
+        let id = ctx.child_id();
         let Made { mut child, inbound, outbound } = Child::make(
             ctx,
             now,
             Ingredients {
+                id,
                 prf: rest.prf,
                 sk_d: &rest.sk_d,
                 shared,
@@ -234,7 +236,6 @@ impl Established {
                 selectors: rest.selectors,
             },
         );
-        let id = child.id;
         if redundant {
             child.stage = Stage::Redundant;
             self.children.push(child);

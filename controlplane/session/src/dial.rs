@@ -23,7 +23,11 @@ impl Core {
     pub(crate) fn trigger(&mut self, now: Instant, i: usize, first: PacketSummary) {
         // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
         self.tunnels[i].trigger = Some((now, first));
-        self.release_trigger(now, i);
+        match &self.tunnels[i].state {
+            // It came as the session did.
+            State::Up(up) if up.release.is_none() => self.release_waiting(i),
+            _ => self.release_trigger(now, i),
+        }
     }
 
     /// Calls for the packet that waits, if that is possible now and the packet is still there.

@@ -228,7 +228,8 @@ impl Core {
                 self.fail(now, i, SessionFailure::Deadline { waited, evidence });
             }
             State::Up(u) if u.over_limit(now) => self.fail(now, i, SessionFailure::HardLimit),
-            State::Up(u) if u.due() <= now => {
+            State::Up(u) if u.release.is_some_and(|(at, _)| at <= now) => self.release_waiting(i),
+            State::Up(u) if u.wants_activity(now) => {
                 u.asked(now);
                 self.out.push_back(Output::QueryActivity(tunnel));
             }

@@ -8,9 +8,15 @@ use crate::state::{ChildSas, Proofs, State, Up};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
 use sipsec_net::dp::{Direction, Op, SaSpec};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
+use sipsec_sip::sdp::Role;
+use std::time::Duration;
 
 /// RFC 4303 §3.4.3 asks for at least 32; links of this kind reorder little, cores may reorder more.
 const REPLAY_WINDOW: u32 = 1024;
+
+/// The responder's SAs are there before the initiator's, by the time that its IKE_AUTH response and the initiator's
+/// dataplane take. What waited at the responder waits that much longer; it would find no SA.
+const RESPONDER_HOLD: Duration = Duration::from_millis(50);
 
 impl Core {
     pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, bytes: &[u8]) {
@@ -55,8 +61,14 @@ impl Core {
                 let (ops, sas) = self.sa_ops(i, port, &inbound, &outbound);
                 let tunnel = self.tunnels[i].config.id();
                 let mut ops = ops;
-                ops.push(Op::TunnelBind { tunnel, outbound: sas.outbound });
-                ops.push(Op::ReplayTrigger(tunnel));
+                let responder = self.is_responder(i);
+                // With nothing waiting here, what comes next answers the initiator's packets and so finds its SAs.
+                if !responder || self.tunnels[i].trigger.is_none() {
+                    ops.push(Op::TunnelBind { tunnel, outbound: sas.outbound });
+                }
+                if !responder {
+                    ops.push(Op::ReplayTrigger(tunnel));
+                }
                 match &mut self.tunnels[i].state {
                     State::Negotiating(n) => n.installing = Some((child, sas)),
                     State::Up(u) => {
@@ -69,6 +81,7 @@ impl Core {
             Event::ChildSaReplaced { old: _, child, inbound, outbound, bind } => {
                 let (mut ops, sas) = self.sa_ops(i, port, &inbound, &outbound);
                 if bind {
+                    self.bound_anew(i);
                     ops.push(Op::TunnelBind { tunnel: self.tunnels[i].config.id(), outbound: sas.outbound });
                 }
                 if let State::Up(u) = &mut self.tunnels[i].state {
@@ -79,6 +92,7 @@ impl Core {
             }
             Event::ChildSaBind { child } => {
                 let tunnel = self.tunnels[i].config.id();
+                self.bound_anew(i);
                 if let State::Up(u) = &self.tunnels[i].state
                     && let Some(sas) = u.children.get(&child)
                 {
@@ -148,10 +162,15 @@ impl Core {
                 };
                 let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
                 let initiator = n.leg.caller;
-                let up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max);
+                let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max);
+                if up.media.role == Role::Passive {
+                    up.release = Some((now + RESPONDER_HOLD, Some(first.1.outbound)));
+                } else {
+                    self.tunnels[i].trigger = None;
+                }
                 self.set_state(i, State::Up(Box::new(up)));
                 let t = &mut self.tunnels[i];
-                (t.failures, t.retry_at, t.trigger, t.gave_way) = (0, None, None, false);
+                (t.failures, t.retry_at, t.gave_way) = (0, None, false);
                 t.phase(now, "session-up");
                 self.event(Some(i), EventKind::SaInstalled);
                 self.event(Some(i), EventKind::SessionUp { initiator });
@@ -163,6 +182,32 @@ impl Core {
             other => self.set_state(i, other),
         }
         self.stirred.insert(i);
+    }
+}
+
+impl Core {
+    fn is_responder(&self, i: usize) -> bool {
+        self.tunnels[i].state.media().is_some_and(|m| m.role == Role::Passive)
+    }
+
+    /// What waited in the dataplane goes.
+    pub(crate) fn release_waiting(&mut self, i: usize) {
+        let tunnel = self.tunnels[i].config.id();
+        let State::Up(up) = &mut self.tunnels[i].state else { return };
+        let bind = up.release.take().and_then(|(_, sa)| sa);
+        let bind = bind.map(|outbound| Op::TunnelBind { tunnel, outbound });
+        self.tunnels[i].trigger = None;
+        let ops = bind.into_iter().chain([Op::ReplayTrigger(tunnel)]).collect();
+        self.transact(ops, Pending::Cleanup);
+    }
+
+    /// A rekey has bound the tunnel to another SA.
+    fn bound_anew(&mut self, i: usize) {
+        if let State::Up(up) = &mut self.tunnels[i].state
+            && let Some((_, sa)) = &mut up.release
+        {
+            *sa = None;
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Up {
     pub children: BTreeMap<ChildId, ChildSas>,
     pub since: Instant,
     pub activity: TunnelActivity,
+    /// IKE's responder: when what waited here goes, and the SA that the tunnel is bound to for it.
+    pub release: Option<(Instant, Option<SaId>)>,
     check_at: Instant,
     ends_at: Option<Instant>,
 }
@@ -57,6 +59,7 @@ impl Up {
             children: BTreeMap::from([child]),
             since: now,
             activity: TunnelActivity::default(),
+            release: None,
             check_at: now + idle.min(ACTIVITY_EVERY),
             ends_at,
         }
@@ -64,7 +67,13 @@ impl Up {
 
     #[must_use]
     pub fn due(&self) -> Instant {
-        self.ends_at.map_or(self.check_at, |at| at.min(self.check_at))
+        let release_at = self.release.map(|(at, _)| at);
+        [self.ends_at, release_at].into_iter().flatten().fold(self.check_at, Instant::min)
+    }
+
+    #[must_use]
+    pub fn wants_activity(&self, now: Instant) -> bool {
+        self.check_at <= now
     }
 
     #[must_use]

@@ -3,6 +3,7 @@
 #[path = "../support/carrier.rs"]
 mod carrier;
 mod dataplane;
+mod scripts;
 mod world;
 
 use proptest::prelude::*;

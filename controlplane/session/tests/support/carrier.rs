@@ -80,14 +80,13 @@ impl Carrier {
         if method == "BYE" {
             self.billed.remove(&call_id);
         }
-        // In a dialog the target is a contact address; before it, a number.
+        // In a dialog the target is a contact address; before it (and in the ACK of a refusal), a number.
         let in_dialog = header(text, "To").is_some_and(|t| t.contains(";tag="));
-        let to = if in_dialog && method != "CANCEL" {
-            assert!(method == "ACK" || header(text, "Route").is_some(), "{method} without Route:\n{text}");
-            uri.split('@').nth(1).and_then(|a| a.trim_end_matches('>').parse().ok())
-        } else {
-            self.contacts.get(user(uri)).copied()
-        };
+        if in_dialog && !["ACK", "CANCEL"].contains(&method) {
+            assert!(header(text, "Route").is_some(), "{method} without Route:\n{text}");
+        }
+        let target = uri.split('@').nth(1).and_then(|a| a.trim_end_matches('>').parse().ok());
+        let to = target.or_else(|| self.contacts.get(user(uri)).copied());
         let Some(to) = to else {
             if method == "ACK" {
                 return Vec::new();

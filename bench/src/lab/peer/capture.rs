@@ -20,7 +20,7 @@ pub struct Capture {
 }
 
 /// Packets of a capture by what tshark makes of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     pub esp: usize,
     /// Decrypted, and the ICV is what it should be.
@@ -49,22 +49,32 @@ impl Capture {
     /// Ends it; `tables` is the key log's directory, `ports` those of IKE and ESP.
     pub fn judge(mut self, tables: &Path, ports: &[u16]) -> Result<Verdict, LabError> {
         self.process.terminate();
-        let count = |filter: &str| {
-            let mut command = Command::new("tshark");
-            command.env("WIRESHARK_CONFIG_DIR", tables).arg("-r").arg(&self.file);
-            for port in ports {
-                command.args(["-d", &format!("udp.port=={port},udpencap")]);
-            }
-            command.args(["-o", "esp.enable_encryption_decode:TRUE"]);
-            command.args(["-o", "esp.enable_authentication_check:TRUE", "-Y", filter]);
-            Ok::<_, LabError>(run(&mut command)?.lines().count())
-        };
-        Ok(Verdict {
-            esp: count("esp")?,
-            icv_good: count("esp.icv_good==1")?,
-            icv_bad: count("esp.icv_bad==1")?,
-            ike: count("isakmp")?,
-            ike_decrypted: count("isakmp.enc.decrypted")?,
-        })
+        let mut command = Command::new("tshark");
+        command.env("WIRESHARK_CONFIG_DIR", tables).arg("-n").arg("-r").arg(&self.file);
+        for port in ports {
+            command.args(["-d", &format!("udp.port=={port},udpencap")]);
+        }
+        command.args([
+            "-o",
+            "esp.enable_encryption_decode:TRUE",
+            "-o",
+            "esp.enable_authentication_check:TRUE",
+        ]);
+        command.args(["-Y", "esp || isakmp", "-T", "fields", "-E", "separator=;"]);
+        for field in ["esp.spi", "esp.icv_good", "esp.icv_bad", "isakmp.ispi", "isakmp.enc.decrypted"] {
+            command.args(["-e", field]);
+        }
+        let mut verdict = Verdict::default();
+        for line in run(&mut command)?.lines() {
+            // A flag is 0 or 1, or False or True; anything else is there or not.
+            let mut fields = line.split(';').map(|f| !matches!(f, "" | "0" | "False"));
+            let mut field = || fields.next().unwrap_or(false);
+            verdict.esp += usize::from(field());
+            verdict.icv_good += usize::from(field());
+            verdict.icv_bad += usize::from(field());
+            verdict.ike += usize::from(field());
+            verdict.ike_decrypted += usize::from(field());
+        }
+        Ok(verdict)
     }
 }

@@ -44,7 +44,9 @@ impl Kamailio {
         })?;
         let kamailio = Self { process, control, _scratch: scratch };
         for (number, password) in SUBSCRIBERS {
-            kamailio.command(&["htable.sets", "users", number, password])?;
+            // Digits alone would be taken for a number, and lose their zeros.
+            let (number, password) = (format!("s:{number}"), format!("s:{password}"));
+            kamailio.command(&["htable.sets", "users", &number, &password])?;
         }
         Ok(kamailio)
     }

@@ -109,10 +109,10 @@ fn cases() -> Vec<Case> {
             End::Bye("caller"),
             answer(Rewrite::SpoilFingerprint("psk-fingerprint")),
             "fingerprint-mismatch",
-            &["fingerprint"],
+            &["different pre-shared keys"],
         ),
         Case {
-            headend: Some(("fingerprint-mismatch", &["fingerprint"])),
+            headend: Some(("fingerprint-mismatch", &["different pre-shared keys"])),
             ..case(
                 "another fingerprint in the offer",
                 End::Status(488),

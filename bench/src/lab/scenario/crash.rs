@@ -111,8 +111,9 @@ fn power_cut(context: &Context) -> Result<(), LabError> {
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     let gateway = world.branch.as_mut().expect("started");
-    gateway.dataplane().map(crate::lab::process::Process::kill);
+    // In this order, or the control plane has the time to hang up.
     gateway.controlplane().map(crate::lab::process::Process::kill);
+    gateway.dataplane().map(crate::lab::process::Process::kill);
     let noticed = wait_for("the head-end's BYE", Duration::from_secs(60), || {
         // Each is lost, and that is what the head-end has to notice.
         let _ = ping_unanswered(&world, &world.topology.centre_lan, BRANCH_LAN_HOST);
@@ -135,5 +136,6 @@ fn power_cut(context: &Context) -> Result<(), LabError> {
 fn restart(world: &mut World) -> Result<(), LabError> {
     let branch = world.branch.as_mut().expect("started");
     branch.start_dataplane(&world.topology.branch)?;
-    branch.start_controlplane(&world.topology.branch)
+    branch.start_controlplane(&world.topology.branch)?;
+    branch.wait_ready()
 }

@@ -2,6 +2,7 @@
 
 use super::support::{ask, both, ensure, ensure_in, no_clear_text, ping_all, wait_status};
 use super::{Context, Scenario};
+use crate::lab::demo::logs;
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::peer::Kamailio;
@@ -27,7 +28,7 @@ fn kamailio(context: &Context) -> Result<(), LabError> {
     })?;
     let result = whole_call(&mut world);
     let log = crate::lab::process::log_tail(world.carrier.log());
-    result.map_err(|e| LabError::failed(e.to_string(), format!("--- kamailio\n{log}")))
+    result.map_err(|e| LabError::failed(e.to_string(), format!("{}\n--- kamailio\n{log}", logs(&world))))
 }
 
 fn whole_call(world: &mut World<Kamailio>) -> Result<(), LabError> {

@@ -24,8 +24,12 @@ impl Core {
 
     fn sip_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Registration { line, state } => self.event(None, EventKind::Registration { line, state }),
+            Event::Registration { line, state } => {
+                self.event(None, EventKind::Registration { line, state });
+                self.release_triggers(now);
+            }
             Event::Incoming { call, line, caller, offer } => self.incoming(now, call, line, caller, &offer),
+            Event::Refused { line, caller, error } => self.refused_offer(now, line, caller, error),
             Event::Provisional { call, status } => {
                 if let Some(&i) = self.calls.get(&call) {
                     self.tunnels[i].phase(now, "ringing");

@@ -77,6 +77,8 @@ pub(crate) enum Dataplane {
     },
     /// This many transactions of the configuration are unanswered.
     Configuring(usize),
+    /// It does not take the configuration.
+    Refused,
     Ready,
 }
 

@@ -158,7 +158,10 @@ impl Core {
     fn rejected(&mut self, now: Instant, txn: TxnId, op: u16, reason: RejectReason) {
         let Some(pending) = self.pending.remove(&txn) else { return };
         match pending {
-            Pending::Configure => self.event(None, EventKind::ConfigureRejected { op, reason }),
+            Pending::Configure => {
+                self.dataplane = Dataplane::Refused;
+                self.event(None, EventKind::ConfigureRejected { op, reason });
+            }
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 if let Some(media) = self.tunnels[tunnel].state.media_mut() {
                     media.asked = false; // there is nothing to close

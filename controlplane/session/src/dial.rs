@@ -68,10 +68,14 @@ impl Core {
     pub(crate) fn may_dial(&self, i: usize) -> Result<(), &'static str> {
         if self.stopping() {
             Err("the gateway is shutting down")
+        } else if matches!(self.dataplane, Dataplane::Refused) {
+            Err("the dataplane refused the configuration: see the log")
         } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             Err("the dataplane is not ready")
         } else if self.wan.is_none() {
             Err("the WAN interface has no address")
+        } else if !self.ua.is_registered(self.tunnels[i].config.local_number) {
+            Err("the line is not registered")
         } else if self.tunnels[i].retry_at.is_some() {
             Err("a call failed a moment ago")
         } else {

@@ -43,6 +43,12 @@ impl Core {
 
     /// Remembers the failure and lets no packet trigger for a while.
     pub(crate) fn failed(&mut self, now: Instant, i: usize, failure: SessionFailure) {
+        if !failure.is_lasting() {
+            self.tunnels[i].last_failure = Some((now, failure.clone()));
+            self.tunnels[i].phase(now, "failed");
+            self.event(Some(i), EventKind::Failed { failure, retry_in: Duration::ZERO });
+            return self.flush_trigger(i);
+        }
         let back_off = self.config.back_off;
         let t = &mut self.tunnels[i];
         let doubled = back_off.first * 2u32.pow(t.failures.min(16));

@@ -60,6 +60,12 @@ pub struct Evidence {
 }
 
 impl SessionFailure {
+    /// Whether another call now would most likely end alike; if not, the next packet may call at once.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        !matches!(self, Self::AddressChanged | Self::DataplaneGone)
+    }
+
     /// Stable name.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -70,9 +76,10 @@ impl SessionFailure {
             Self::Call(CallFailure::Status { .. }) => "sip-status",
             Self::Call(CallFailure::Timeout) => "sip-timeout",
             Self::Call(CallFailure::Unauthorised) => "sip-unauthorised",
+            Self::Call(CallFailure::BadAnswer(SdpError::MissingBandwidth))
+            | Self::Sdp(SdpError::MissingBandwidth) => "sdp-missing-bandwidth",
+            Self::Call(CallFailure::BadAnswer(_)) | Self::Sdp(_) => "sdp",
             Self::Call(_) => "sip",
-            Self::Sdp(SdpError::MissingBandwidth) => "sdp-missing-bandwidth",
-            Self::Sdp(_) => "sdp",
             Self::Ike(IkeError::AuthenticationFailed { .. }) => "ike-authentication-failed",
             Self::Ike(IkeError::FingerprintMismatch { .. } | IkeError::PskFingerprintMismatch { .. }) => {
                 "fingerprint-mismatch"
@@ -111,8 +118,8 @@ impl SessionFailure {
                 _ => "look up the SIP status with the carrier",
             },
             Self::Call(CallFailure::Timeout) => "no answer from the carrier: check the WAN and sip.registrar",
+            Self::Call(CallFailure::BadAnswer(e)) | Self::Sdp(e) => e.cure(),
             Self::Call(_) => "see the peer's log",
-            Self::Sdp(e) => e.cure(),
             Self::Ike(e) => match e {
                 IkeError::AuthenticationFailed { .. }
                 | IkeError::PskFingerprintMismatch { .. }
@@ -132,6 +139,8 @@ impl SessionFailure {
                     "a NAT or relay rewrites the media: its SDP must name the address that sends"
                 } else if evidence.refused.is_some() {
                     "allow a common IKE proposal at both ends"
+                } else if evidence.next_hop_known && !evidence.port_open {
+                    "see the log of sipsec-dataplane"
                 } else if !evidence.next_hop_known {
                     "there is no route or neighbour towards the peer's media address"
                 } else {
@@ -188,6 +197,8 @@ impl fmt::Display for SessionFailure {
                     write!(f, "no common IKE proposal; ours: {ours}; theirs: {theirs}")
                 } else if !evidence.next_hop_known {
                     f.write_str("the next hop towards the peer is not known")
+                } else if !evidence.port_open {
+                    f.write_str("the dataplane did not open the media port")
                 } else if evidence.ike_messages_in == 0 {
                     f.write_str("not one IKE message came from the peer")
                 } else {

@@ -5,7 +5,7 @@ use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
 use crate::state::{Dialing, Leg, Media, Opening, Stage, State};
 use sipsec_net::{Instant, MediaPort, TelNumber};
-use sipsec_sip::sdp::{self, IkeSetup, SessionDescription};
+use sipsec_sip::sdp::{self, IkeSetup, SdpError, SessionDescription};
 use sipsec_sip::{Call, Caller};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,13 +22,10 @@ impl Core {
         caller: Caller,
         offer: &SessionDescription,
     ) {
-        let shown = match caller {
-            Caller::Asserted(n) => n.to_string(),
-            Caller::Anonymous => "anonymous".into(),
-            Caller::Unidentified => "unidentified".into(),
-        };
+        let shown = shown(caller);
         self.event(None, EventKind::Incoming { caller: shown.clone() });
         let refuse = |core: &mut Self, call: Call, status: u16, why: &'static str| {
+            let why = why.to_owned();
             core.event(None, EventKind::IncomingRefused { caller: shown.clone(), status, why });
             core.ua.reject(now, call, status);
         };
@@ -37,11 +34,9 @@ impl Core {
             let why = "the carrier asserts no number: is the caller-ID service active?";
             return refuse(self, call, if caller == Caller::Anonymous { 433 } else { 403 }, why);
         };
-        let found = self
-            .tunnels
-            .iter()
-            .position(|t| t.config.local_number == line && t.config.remote_number == number);
-        let Some(i) = found else { return refuse(self, call, 403, "no tunnel has this number") };
+        let Some(i) = self.index_of_numbers(line, number) else {
+            return refuse(self, call, 403, "no tunnel has this number");
+        };
         if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             return refuse(self, call, 480, "the gateway is not ready");
         }
@@ -96,9 +91,38 @@ impl Core {
             }
             Err((failure, status)) => {
                 self.ua.reject(now, call, status);
-                self.fail(now, i, failure);
+                self.refused(now, i, failure, status);
             }
         }
+    }
+
+    /// An offer that SIP could not even read.
+    pub(crate) fn refused_offer(&mut self, now: Instant, line: TelNumber, caller: Caller, error: SdpError) {
+        let status = error.status();
+        let tunnel = match caller {
+            Caller::Asserted(number) => self.index_of_numbers(line, number),
+            Caller::Anonymous | Caller::Unidentified => None,
+        };
+        match tunnel {
+            Some(i) => self.refused(now, i, SessionFailure::Sdp(error), status),
+            None => {
+                let why = error.to_string();
+                self.event(None, EventKind::IncomingRefused { caller: shown(caller), status, why });
+            }
+        }
+    }
+
+    /// The peer's call cannot become a session. That is shown, but it costs nothing and does not keep us from calling.
+    fn refused(&mut self, now: Instant, i: usize, failure: SessionFailure, status: u16) {
+        let caller = self.tunnels[i].config.remote_number.to_string();
+        let why = format!("{failure}; {}", failure.cure());
+        self.tunnels[i].last_failure = Some((now, failure));
+        self.event(Some(i), EventKind::IncomingRefused { caller, status, why });
+    }
+
+    fn index_of_numbers(&self, local: TelNumber, remote: TelNumber) -> Option<usize> {
+        let mut tunnels = self.tunnels.iter();
+        tunnels.position(|t| t.config.local_number == local && t.config.remote_number == remote)
     }
 
     /// Our side of the call, or why there is none and the status that says so.
@@ -135,5 +159,13 @@ impl Core {
         })?;
         let answer = SessionDescription::new(u64::from(self.entropy.u32()), ours).answering(offer);
         Ok(Opening { media, answer, endpoint })
+    }
+}
+
+fn shown(caller: Caller) -> String {
+    match caller {
+        Caller::Asserted(n) => n.to_string(),
+        Caller::Anonymous => "anonymous".into(),
+        Caller::Unidentified => "unidentified".into(),
     }
 }

@@ -73,7 +73,7 @@ pub enum EventKind {
     IncomingRefused {
         caller: String,
         status: u16,
-        why: &'static str,
+        why: String,
     },
     Ringing {
         status: u16,
@@ -196,6 +196,7 @@ impl fmt::Display for EventKind {
             Self::CallGivenUp => f.write_str("giving up the call"),
             Self::ByeSent => f.write_str("hanging up"),
             Self::ByeReceived => f.write_str("the peer hung up"),
+            Self::Failed { failure, retry_in: Duration::ZERO } => write!(f, "{failure}; {}", failure.cure()),
             Self::Failed { failure, retry_in } => {
                 write!(f, "{failure}; no call for {} s; {}", retry_in.as_secs(), failure.cure())
             }

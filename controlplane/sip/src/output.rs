@@ -2,7 +2,7 @@
 
 use crate::call::{Call, CallId};
 use crate::record::DialogRecord;
-use crate::sdp::SessionDescription;
+use crate::sdp::{SdpError, SessionDescription};
 use serde::Serialize;
 use sipsec_net::{Instant, TelNumber};
 use std::net::SocketAddr;
@@ -32,6 +32,12 @@ pub enum Event {
         line: TelNumber,
         caller: Caller,
         offer: SessionDescription,
+    },
+    /// A call whose offer cannot be used was refused with `error.status()`.
+    Refused {
+        line: TelNumber,
+        caller: Caller,
+        error: SdpError,
     },
     /// A provisional response. Whatever SDP it carries is a preview (RFC 3261 §13.2.1) and is not shown here.
     Provisional {
@@ -87,7 +93,7 @@ pub enum CallFailure {
     /// No final response within 64·T1, or none at all.
     Timeout,
     /// The 2xx had no usable SDP.
-    BadAnswer(crate::sdp::SdpError),
+    BadAnswer(SdpError),
     /// We cancelled it.
     Cancelled,
     /// 401/407 that our credentials do not satisfy.

@@ -6,7 +6,7 @@ use crate::message::{Message, Writer, param, uri_of};
 use crate::output::{Event, RegistrationState};
 use crate::transaction::{ClientState, ClientTransaction, Owner};
 use crate::ua::UserAgent;
-use sipsec_net::{Entropy, Instant};
+use sipsec_net::{Entropy, Instant, TelNumber};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -95,6 +95,13 @@ impl UserAgent {
                 self.registration_state(line, RegistrationState::Unregistered);
             }
         }
+    }
+
+    /// Whether the carrier knows where this line is.
+    #[must_use]
+    pub fn is_registered(&self, line: TelNumber) -> bool {
+        let lines = self.config.lines.iter().zip(&self.registrations);
+        lines.into_iter().any(|(l, r)| l.number == line && r.state == RegistrationState::Registered)
     }
 
     /// Whether every line's removal has been answered or given up.

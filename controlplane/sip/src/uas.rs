@@ -41,7 +41,11 @@ impl UserAgent {
         }
         let offer = match SessionDescription::parse(&m.body) {
             Ok(offer) => offer,
-            Err(e) => return refuse(self, e.status()),
+            Err(error) => {
+                refuse(self, error.status());
+                let line = self.config.lines[line].number;
+                return self.event(Event::Refused { line, caller: caller(m), error });
+            }
         };
         self.respond(now, key, m, 100, "", None, |_| {});
         let id = self.new_call();

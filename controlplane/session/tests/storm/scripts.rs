@@ -187,3 +187,53 @@ fn a_called_gateway_that_cannot_open_its_port_refuses_before_it_costs() {
     assert!(failure.to_string().len() > 10 && failure.cure().len() > 10);
     assert_eq!((answered(&w), failures(&w)), (0, [1, 1]));
 }
+
+#[test]
+fn a_packet_waits_for_the_address_and_the_registration() {
+    let mut w = World::new(1);
+    w.lose_address(0, 2 * SECOND);
+    w.at(SECOND, Happening::Packet { side: 0 });
+    w.advance(ms(2001));
+    assert_eq!(w.session(0).waits_for, Some("the line is not registered"), "{}", w.history());
+    w.advance(SECOND);
+    assert_eq!((status(&w), w.delivered()), (["SESSION_UP"; 2], 1), "{}", w.history());
+}
+
+#[test]
+fn a_changed_address_costs_one_call_and_no_back_off() {
+    for side in 0..2 {
+        let mut w = up();
+        let before = w.delivered();
+        w.lose_address(side, ms(100));
+        // The peer hears of it by the BYE that leaves from the new address.
+        w.at(ms(300), Happening::Packet { side });
+        w.advance(2 * SECOND);
+        assert_eq!(status(&w), ["SESSION_UP"; 2], "{}", w.history());
+        assert_eq!(w.delivered(), before + 1, "{}", w.history());
+        assert_eq!((answered(&w), w.live_calls().len()), (2, 1), "{}", w.history());
+    }
+}
+
+/// What nobody can read is refused by the called side or hung up by the calling one, and either says why.
+#[test]
+fn unreadable_descriptions_are_named() {
+    let cases = [
+        ("b=AS:1000", "b=AS:0", 1),
+        ("m=application", "m=audio", 1),
+        ("a=ike-setup:active", "a=ike-setup:holdconn", 1),
+        ("a=ike-setup:passive", "a=ike-setup:holdconn", 0),
+        ("a=ike-setup:passive", "a=ike-setup:active", 0),
+    ];
+    for (find, replace, side) in cases {
+        let mut w = World::new(1);
+        w.carrier.knobs.rewrite = vec![(find, replace)];
+        w.at(Duration::ZERO, Happening::Packet { side: 0 });
+        w.advance(3 * SECOND);
+        let failure = w.session(side).last_failure.expect("a reason").failure;
+        assert_eq!(failure.code(), "sdp", "{find} {replace}\n{}", w.history());
+        assert_eq!(answered(&w), usize::from(side == 0), "{}", w.history());
+        assert!(w.live_calls().is_empty(), "{}", w.history());
+        // The side that refused may call all the same.
+        assert_eq!(w.session(side).retry_in.is_some(), side == 0);
+    }
+}

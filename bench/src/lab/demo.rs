@@ -52,7 +52,7 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     let events = world.take_events().expect("nobody took them before");
     let ladder = Ladder::new(clock::now(), color);
     println!("{}", ladder.heading());
-    let mut screen = Screen { ladder, events, logs: Vec::new() };
+    let mut screen = Screen::new(ladder, events);
 
     let headend = world.profile("headend")?;
     world.start_headend(&headend)?;
@@ -80,7 +80,7 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
         Ok(status.is_some())
     })?;
     let took = started.elapsed();
-    screen.print();
+    screen.print(clock::now());
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     if !status.is_some_and(|s| s.success()) {
         return Err(LabError::failed("the ping was not answered", text + &logs(world)));
@@ -120,7 +120,7 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     check()?;
 
     title(color, "idle: the branch says BYE, because the carrier charges by time");
-    screen.print();
+    screen.print(clock::now());
     screen.until("the BYE", IDLE_LIMIT, || Ok(world.carrier.calls_up() == 0))?;
     // What follows the BYE on the wire.
     let settled = Instant::now() + Duration::from_millis(300);
@@ -139,30 +139,41 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     Ok(())
 }
 
+/// How long an event may wait for one that was earlier and is told later: a log is read after it is written.
+const REORDER: Duration = Duration::from_millis(40);
+
 struct Screen {
     ladder: Ladder,
     events: Events,
     logs: Vec<(&'static str, LogReader)>,
+    pending: Vec<Event>,
 }
 
 impl Screen {
+    fn new(ladder: Ladder, events: Events) -> Self {
+        Self { ladder, events, logs: Vec::new(), pending: Vec::new() }
+    }
+
     fn follow(&mut self, gateway: Option<&Gateway>) {
         if let Some(gateway) = gateway {
             self.logs.push((gateway.name, gateway.events()));
         }
     }
 
-    /// Prints what has happened.
-    fn print(&mut self) {
-        let mut events = self.events.drain();
+    /// Prints what happened before `until`.
+    fn print(&mut self, until: sipsec_net::Instant) {
+        self.pending.extend(self.events.drain());
+        let now = (clock::now(), clock::time_of_day());
         for (gateway, log) in &mut self.logs {
             for line in log.lines() {
-                if let Some(text) = session_event(&line) {
-                    events.push(Event::Gateway { at: clock::now(), gateway, text });
+                if let Some((at, text)) = session_event(&line, now) {
+                    self.pending.push(Event::Gateway { at, gateway, text });
                 }
             }
         }
-        for event in events {
+        self.pending.sort_by_key(Event::at);
+        let late = self.pending.partition_point(|e| e.at() <= until);
+        for event in self.pending.drain(..late) {
             println!("{}", self.ladder.render(&event));
         }
         let _ = std::io::stdout().flush();
@@ -176,18 +187,30 @@ impl Screen {
         mut done: impl FnMut() -> Result<bool, LabError>,
     ) -> Result<(), LabError> {
         let result = wait_for(what, limit, || {
-            self.print();
+            let now = clock::now();
+            self.print(sipsec_net::Instant::from_nanos(now.as_nanos() - REORDER.as_nanos() as u64));
             Ok(done()?.then_some(()))
         });
-        self.print();
+        self.print(clock::now());
         result
     }
 }
 
-/// The part of a log line that belongs in the ladder: session events of the control plane.
-fn session_event(line: &str) -> Option<String> {
-    let at = line.find("vpn-sip")?;
-    Some(line[at..].to_owned())
+/// A session event in a line of the control plane's log: `…T15:51:05.936757Z  INFO sipsec::event: WORDS event="NAME" …`.
+/// `now` is this moment by both clocks.
+fn session_event(line: &str, now: (sipsec_net::Instant, Duration)) -> Option<(sipsec_net::Instant, String)> {
+    const DAY_US: u64 = 86_400_000_000;
+    let (head, text) = line.split_once("sipsec::event: ")?;
+    let text = text.split(" event=\"").next().unwrap_or(text);
+    let (hours, rest) = head.split_once('T')?.1.split_once(':')?;
+    let (minutes, rest) = rest.split_once(':')?;
+    let seconds: f64 = rest.split_once('Z')?.0.parse().ok()?;
+    let minutes = hours.parse::<u64>().ok()? * 60 + minutes.parse::<u64>().ok()?;
+    let written_us = minutes * 60_000_000 + (seconds * 1e6) as u64;
+    // Midnight may have passed since.
+    let ago_us = (now.1.as_micros() as u64 + DAY_US - written_us) % DAY_US;
+    let at = now.0.as_nanos().saturating_sub(ago_us * 1000);
+    Some((sipsec_net::Instant::from_nanos(at), text.to_owned()))
 }
 
 fn in_branch_lan(
@@ -221,5 +244,22 @@ fn title(color: bool, text: &str) {
         println!("\n\x1b[1;36m▌ {text}\x1b[0m");
     } else {
         println!("\n▌ {text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_events_are_found_and_dated() {
+        let now = (sipsec_net::Instant::from_nanos(9_000_000_000), Duration::from_secs(1));
+        let line = "2026-11-23T23:59:59.500000Z  INFO sipsec::event: session up (I) event=\"session-up\" interface=\"T\"";
+        let found = session_event(line, now);
+        assert_eq!(
+            found,
+            Some((sipsec_net::Instant::from_nanos(7_500_000_000), "session up (I)".to_owned()))
+        );
+        assert_eq!(session_event("2026-11-23T23:59:59.5Z  INFO other: sipsec", now), None);
     }
 }

@@ -29,10 +29,9 @@ impl Core {
                 self.fail(now, i, SessionFailure::DataplaneGone);
             }
             if let State::Draining(d) = &mut self.tunnels[i].state
-                && let Some(port) = d.media_port.take()
+                && let Some(media) = d.media.take()
             {
-                d.close_media_at = None;
-                self.ports.give(now, port);
+                self.ports.give(now, media.port);
                 self.drained(now, i);
             }
         }
@@ -171,9 +170,8 @@ impl Core {
             Pending::MediaOpen { tunnel, port } => {
                 // Its session has ended meanwhile.
                 if let State::Draining(d) = &mut self.tunnels[tunnel].state
-                    && d.media_port == Some(port)
+                    && d.media.take_if(|m| m.port == port).is_some()
                 {
-                    (d.media_port, d.close_media_at) = (None, None);
                     self.ports.give(now, port);
                     self.drained(now, tunnel);
                 }

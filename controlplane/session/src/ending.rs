@@ -3,7 +3,7 @@
 use crate::core::{Core, Pending};
 use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
-use crate::state::{Draining, Leg, Stage, State};
+use crate::state::{Draining, Lingering, Stage, State};
 use sipsec_ike::{CloseCause, Endpoint, Output as IkeOutput};
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
@@ -22,7 +22,8 @@ enum Bye {
     Peer,
 }
 
-/// The media port stays open this long after we ended the call, so that IKE's DELETE leaves by it.
+/// The media port stays open this long after the end, with no SA, so that both sides' DELETE and its answer pass by it:
+/// behind a SIP peer may be an IKE peer that knows of no BYE.
 const MEDIA_LINGER: Duration = Duration::from_millis(200);
 /// Longer than timer F (RFC 3261 §17.1.2.2: 32 s): a BYE that nobody has answered by then is SIP's business alone.
 const DRAIN_MAX: Duration = Duration::from_secs(40);
@@ -105,10 +106,10 @@ impl Core {
     fn end(&mut self, now: Instant, i: usize, cause: CloseCause, bye: Bye) {
         let tunnel = self.tunnels[i].config.id();
         let mut ops = Vec::new();
-        let (leg, media_open) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
+        let (leg, media_open, endpoint) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
             State::Dialing(d) => {
                 let asked = matches!(&d.stage, Stage::Opening(o) if o.media.asked);
-                (d.leg, asked)
+                (d.leg, asked, None)
             }
             State::Negotiating(n) => {
                 let asked = n.media.asked;
@@ -120,42 +121,47 @@ impl Core {
                         Op::SaRemove(sas.outbound),
                     ]);
                 }
-                self.close_endpoint(now, &n.leg, n.endpoint, cause);
-                (n.leg, asked)
+                (n.leg, asked, Some(n.endpoint))
             }
             State::Up(u) => {
                 ops.push(Op::TunnelUnbind(tunnel));
                 for sas in u.children.values() {
                     ops.extend([Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)]);
                 }
-                self.close_endpoint(now, &u.leg, u.endpoint, cause);
-                (u.leg, true)
+                (u.leg, true, Some(u.endpoint))
             }
             other @ (State::Ready | State::Draining(_)) => {
                 self.set_state(i, other);
                 return;
             }
         };
-        let lingers = media_open && bye != Bye::Nobody;
-        if media_open && !lingers {
-            ops.push(Op::MediaClose(leg.media_port));
-        }
-        if !ops.is_empty() {
-            self.transact(ops, Pending::Cleanup);
-        }
-        self.stirred.remove(&i);
-        if !lingers {
-            self.ports.give(now, leg.media_port);
-        }
         let mut draining = Draining {
             call: Some(leg.call.id()),
-            media_port: lingers.then_some(leg.media_port),
-            close_media_at: lingers.then(|| now + MEDIA_LINGER),
+            media: None,
             bye_at: None,
             leave_at: now + DRAIN_MAX,
             cause,
             lasted: leg.answered_at.map(|at| now.saturating_duration_since(at)),
         };
+        match endpoint.filter(|_| media_open) {
+            Some(mut endpoint) => {
+                endpoint.close(now, cause);
+                let close_at = now + MEDIA_LINGER;
+                let mut media = Box::new(Lingering { port: leg.media_port, close_at, endpoint });
+                self.last_words(&mut media);
+                draining.media = Some(media);
+            }
+            None => {
+                if media_open {
+                    ops.push(Op::MediaClose(leg.media_port));
+                }
+                self.ports.give(now, leg.media_port);
+            }
+        }
+        if !ops.is_empty() {
+            self.transact(ops, Pending::Cleanup);
+        }
+        self.stirred.remove(&i);
         match bye {
             Bye::Us => self.ua.hang_up(now, leg.call),
             Bye::Nobody => leg.call.ended(),
@@ -164,13 +170,18 @@ impl Core {
         self.set_state(i, State::Draining(draining));
     }
 
-    fn close_endpoint(&mut self, now: Instant, leg: &Leg, mut endpoint: Endpoint, cause: CloseCause) {
-        endpoint.close(now, cause);
-        while let Some(output) = endpoint.poll_output() {
+    /// IKE's DELETE and its answers to the peer's. Whatever else the endpoint may say comes too late.
+    pub(crate) fn last_words(&mut self, media: &mut Lingering) {
+        while let Some(output) = media.endpoint.poll_output() {
             if let IkeOutput::Transmit(bytes) = output {
-                self.out.push_back(Output::IkeTransmit { media_port: leg.media_port, bytes });
+                self.out.push_back(Output::IkeTransmit { media_port: media.port, bytes });
             }
         }
+    }
+
+    fn close_media(&mut self, now: Instant, media: &Lingering) {
+        self.transact(vec![Op::MediaClose(media.port)], Pending::Cleanup);
+        self.ports.give(now, media.port);
     }
 
     /// One of the things that a draining session waits for is done.
@@ -193,9 +204,8 @@ impl Core {
             return;
         }
         let State::Draining(d) = std::mem::replace(&mut self.tunnels[i].state, State::Ready) else { return };
-        if let Some(port) = d.media_port {
-            self.transact(vec![Op::MediaClose(port)], Pending::Cleanup);
-            self.ports.give(now, port);
+        if let Some(media) = d.media {
+            self.close_media(now, &media);
         }
         if let Some((_, call)) = d.bye_at {
             self.event(Some(i), EventKind::ByeSent);
@@ -245,11 +255,9 @@ impl Core {
                     self.ua.hang_up(now, call);
                 }
             }
-            State::Draining(d) if d.close_media_at.is_some_and(|at| at <= now) => {
-                d.close_media_at = None;
-                if let Some(port) = d.media_port.take() {
-                    self.transact(vec![Op::MediaClose(port)], Pending::Cleanup);
-                    self.ports.give(now, port);
+            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.close_at <= now) => {
+                if let Some(media) = d.media.take() {
+                    self.close_media(now, &media);
                 }
                 self.drained(now, i);
             }

@@ -4,7 +4,7 @@ use crate::core::{Core, Pending};
 use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
 use crate::output::{EventKind, Output};
-use crate::state::{ChildSas, Proofs, State, Up};
+use crate::state::{ChildSas, Draining, Proofs, State, Up};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
 use sipsec_net::dp::{Direction, Op, SaSpec};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
@@ -27,6 +27,14 @@ impl Core {
         if let Some(endpoint) = self.tunnels[i].state.endpoint_mut() {
             endpoint.handle_datagram(now, bytes);
             self.stirred.insert(i);
+        } else if let State::Draining(Draining { media, .. }) = &mut self.tunnels[i].state
+            && let Some(mut lingering) = media.take()
+        {
+            lingering.endpoint.handle_datagram(now, bytes);
+            self.last_words(&mut lingering);
+            if let State::Draining(d) = &mut self.tunnels[i].state {
+                d.media = Some(lingering);
+            }
         }
     }
 

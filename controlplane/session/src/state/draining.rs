@@ -1,6 +1,6 @@
 //! The session is over; SIP and the dataplane still have a little to do.
 
-use sipsec_ike::CloseCause;
+use sipsec_ike::{CloseCause, Endpoint};
 use sipsec_net::{Instant, MediaPort};
 use sipsec_sip::{Call, CallId};
 use std::time::Duration;
@@ -9,9 +9,7 @@ use std::time::Duration;
 pub struct Draining {
     /// SIP's part, until it says that the call has ended.
     pub call: Option<CallId>,
-    /// The media port, open a moment longer so that IKE's DELETE leaves by it.
-    pub media_port: Option<MediaPort>,
-    pub close_media_at: Option<Instant>,
+    pub media: Option<Box<Lingering>>,
     /// The peer deleted IKE and so will hang up; if its BYE does not come by then, ours goes.
     pub bye_at: Option<(Instant, Call)>,
     /// SIP goes on with it alone from then on: a carrier that answers no BYE must not keep the tunnel from calling.
@@ -21,10 +19,20 @@ pub struct Draining {
     pub lasted: Option<Duration>,
 }
 
+/// The media port and IKE, a moment longer, for DELETE.
+#[derive(Debug)]
+pub struct Lingering {
+    pub port: MediaPort,
+    pub close_at: Instant,
+    /// Closed; it still answers.
+    pub endpoint: Endpoint,
+}
+
 impl Draining {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        [self.close_media_at, self.bye_at.as_ref().map(|(at, _)| *at), Some(self.leave_at)]
+        let close_media_at = self.media.as_ref().map(|m| m.close_at);
+        [close_media_at, self.bye_at.as_ref().map(|(at, _)| *at), Some(self.leave_at)]
             .into_iter()
             .flatten()
             .min()
@@ -32,6 +40,6 @@ impl Draining {
 
     #[must_use]
     pub const fn done(&self) -> bool {
-        self.call.is_none() && self.media_port.is_none()
+        self.call.is_none() && self.media.is_none()
     }
 }

@@ -6,7 +6,7 @@ mod negotiating;
 mod up;
 
 pub use dialing::{Dialing, Opening, Stage};
-pub use draining::Draining;
+pub use draining::{Draining, Lingering};
 pub use negotiating::{Media, Negotiating};
 pub use up::{ChildSas, Proofs, Up};
 
@@ -78,7 +78,7 @@ impl State {
     #[must_use]
     pub fn media_port(&self) -> Option<MediaPort> {
         match self {
-            Self::Draining(d) => d.media_port,
+            Self::Draining(d) => d.media.as_ref().map(|m| m.port),
             other => other.leg().map(|l| l.media_port),
         }
     }

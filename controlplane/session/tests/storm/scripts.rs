@@ -237,3 +237,18 @@ fn unreadable_descriptions_are_named() {
         assert_eq!(w.session(side).retry_in.is_some(), side == 0);
     }
 }
+
+/// A gateway without power says nothing. The other one, which has data to send, notices by IKE.
+#[test]
+fn a_peer_that_vanishes_is_noticed_while_data_goes_to_it() {
+    let mut w = up();
+    w.cut(0, 200 * SECOND);
+    for n in 0..100 {
+        w.at(n * SECOND, Happening::Packet { side: 1 });
+    }
+    // DPD after 10 s of silence (RFC 7296 §2.4), which IKE repeats for 16 s; the dataplane is asked every 5 s.
+    w.advance(33 * SECOND);
+    assert!(w.live_calls().is_empty(), "{}", w.history());
+    let failure = w.session(1).last_failure.expect("a reason").failure;
+    assert_eq!(failure.code(), "ike", "{failure}");
+}

@@ -9,17 +9,30 @@ use std::time::Duration;
 pub const T1: Duration = Duration::from_millis(500);
 pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
-/// Timers B, F, H: 64·T1.
+/// Timers B, F, H, J, L, M: 64·T1. Timer D is to be at least 32 s, which is the same.
 pub const T64: Duration = Duration::from_secs(32);
-/// BYEs of one call, each repeated for [`T64`]: RFC 3261 §15.1.1 would leave after the first, but until the carrier has
-/// heard one the call may still be charged.
-pub const BYES_MAX: u8 = 12;
 /// Calls at a time, both directions.
 pub const CALLS_MAX: usize = 8192;
+/// Calls that are over and only wait for what may still arrive late.
+pub const OVER_MAX: usize = 8192;
 /// Server transactions remembered.
 pub const SERVER_TRANSACTIONS_MAX: usize = 16_384;
 /// RFC 3261 §8.1.1.6.
 pub const MAX_FORWARDS: u8 = 70;
+/// RFC 3261 §18.1.1: larger requests would have to go over TCP, which carriers of this service do not offer.
+pub const REQUEST_MAX: usize = 1300;
+/// An INVITE that only rings is given up after this long.
+pub const RING_MAX: Duration = Duration::from_secs(180);
+/// How long an offered call may wait for a decision.
+pub const OFFER_MAX: Duration = Duration::from_secs(120);
+/// BYEs sent for one call, each for 64·T1, before it is left to the carrier's own timers.
+pub const BYES_MAX: u32 = 8;
+/// Early dialogs of one INVITE.
+pub const EARLY_MAX: usize = 8;
+/// RFC 4028 §4: no session interval is shorter.
+pub const MIN_SE_S: u32 = 90;
+/// RFC 4028 §4: the recommended interval.
+pub const SESSION_EXPIRES_S: u32 = 1800;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,6 +49,14 @@ pub struct Config {
 impl Config {
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
         self.registrar.ip() == ip
+    }
+
+    pub(crate) fn line_of(&self, number: TelNumber) -> Option<usize> {
+        self.lines.iter().position(|l| l.number == number)
+    }
+
+    pub(crate) fn credentials(&self, line: Option<usize>) -> Option<&Credentials> {
+        self.lines.get(line?)?.auth.as_ref()
     }
 }
 

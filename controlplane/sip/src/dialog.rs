@@ -1,14 +1,14 @@
 //! A dialog (RFC 3261 §12) and the requests inside it.
 
 use crate::config::MAX_FORWARDS;
-use crate::message::Writer;
+use crate::message::{Message, NameAddr, Writer, host_addr};
 use crate::record::DialogRecord;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 #[derive(Clone, Debug)]
 pub struct Dialog {
     pub call_id: String,
-    /// Our From/To value with our tag.
+    /// Our From or To value, with our tag.
     pub local: String,
     pub local_tag: String,
     /// Theirs; with their tag once known.
@@ -22,66 +22,84 @@ pub struct Dialog {
 }
 
 impl Dialog {
-    /// Where requests go: the first route or the target if it is an address, else the outbound proxy.
+    /// Where requests go: to the outbound proxy, on another of its ports if the first route says so.
     pub fn dest(&self) -> SocketAddr {
-        let hop = self.route_set.first().map_or(self.remote_target.as_str(), |r| crate::message::uri_of(r));
-        literal(hop).unwrap_or(self.proxy)
+        let first = self.route_set.first().and_then(|r| NameAddr::parse(r));
+        first.and_then(|r| host_addr(r.uri)).filter(|a| a.ip() == self.proxy.ip()).unwrap_or(self.proxy)
     }
 
-    /// RFC 3261 §12.2.1.1: every in-dialog request carries the route set, BYE too.
-    pub fn request(&self, method: &str, cseq: u32, via: &str, contact: &str) -> Writer {
-        let mut w = Writer::request(method, &self.remote_target);
+    /// RFC 3261 §12.1.2: the answer of whoever took the call makes the dialog; the record-route list in reverse is its
+    /// route set, and the Contact its target.
+    pub fn confirmed(&self, m: &Message) -> Self {
+        let mut dialog = self.clone();
+        dialog.remote_tag = m.to_tag().map(str::to_owned);
+        dialog.remote = m.header("To").unwrap_or_default().to_owned();
+        dialog.route_set = m.all("Record-Route").rev().map(str::to_owned).collect();
+        if let Some(target) = m.contact_uri() {
+            dialog.remote_target = target.to_owned();
+        }
+        dialog
+    }
+
+    /// RFC 3261 §12.2.1.1: every request in the dialog carries the route set, BYE and ACK too.
+    pub fn request(&self, method: &str, cseq: u32, via: &str) -> Writer {
+        let loose = |r: &str| NameAddr::parse(r).is_some_and(|n| n.uri.to_ascii_lowercase().contains(";lr"));
+        let mut routes = self.route_set.clone();
+        let mut uri = self.remote_target.clone();
+        if let Some(first) = routes.first().filter(|r| !loose(r)).cloned() {
+            // A strict router wants to be the Request-URI; the target comes last.
+            routes.remove(0);
+            routes.push(format!("<{uri}>"));
+            if let Some(route) = NameAddr::parse(&first) {
+                route.uri.clone_into(&mut uri);
+            }
+        }
+        let mut w = Writer::request(method, &uri);
         w.header("Via", via)
             .header("Max-Forwards", MAX_FORWARDS)
-            .headers("Route", self.route_set.iter().map(String::as_str))
+            .headers("Route", routes.iter().map(String::as_str))
             .header("From", &self.local)
             .header("To", &self.remote)
             .header("Call-ID", &self.call_id)
-            .header("CSeq", format_args!("{cseq} {method}"))
-            .header("Contact", contact);
+            .header("CSeq", format_args!("{cseq} {method}"));
         w
     }
 
-    pub fn record(&self, invite_branch: &str, line: usize) -> DialogRecord {
+    /// RFC 3261 §12.2.2: Call-ID and both tags.
+    pub fn matches(&self, m: &Message) -> bool {
+        self.call_id == m.call_id()
+            && m.to_tag() == Some(self.local_tag.as_str())
+            && m.from_tag() == self.remote_tag.as_deref()
+    }
+
+    pub fn record(&self, answered: bool, via: &str, line: &str) -> DialogRecord {
         DialogRecord {
             call_id: self.call_id.clone(),
             local: self.local.clone(),
             remote: self.remote.clone(),
-            has_remote_tag: self.remote_tag.is_some(),
+            answered,
             cseq: self.local_cseq,
             route_set: self.route_set.clone(),
             remote_target: self.remote_target.clone(),
-            dest: self.proxy,
-            invite_branch: invite_branch.to_owned(),
-            line,
+            proxy: self.proxy,
+            via: via.to_owned(),
+            line: line.to_owned(),
         }
     }
 
     pub fn from_record(r: &DialogRecord) -> Self {
-        let tag = |v: &str| crate::message::param(v, "tag").map(str::to_owned);
+        let tag = |v: &str| NameAddr::parse(v).and_then(|n| n.param("tag")).map(str::to_owned);
         Self {
             call_id: r.call_id.clone(),
             local: r.local.clone(),
             local_tag: tag(&r.local).unwrap_or_default(),
             remote: r.remote.clone(),
-            remote_tag: if r.has_remote_tag { tag(&r.remote) } else { None },
+            remote_tag: if r.answered { tag(&r.remote) } else { None },
             local_cseq: r.cseq,
             remote_cseq: None,
             route_set: r.route_set.clone(),
             remote_target: r.remote_target.clone(),
-            proxy: r.dest,
+            proxy: r.proxy,
         }
     }
-}
-
-/// Address and port of a URI whose host is an address.
-pub fn literal(uri: &str) -> Option<SocketAddr> {
-    let (_, rest) = uri.split_once(':')?;
-    let host = rest.rsplit_once('@').map_or(rest, |(_, h)| h);
-    let host = host.split([';', '?']).next()?;
-    if let Ok(addr) = host.parse::<SocketAddr>() {
-        return Some(addr);
-    }
-    let ip: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
-    Some(SocketAddr::new(ip, 5060))
 }

@@ -1,6 +1,6 @@
 //! Digest authentication (RFC 7616, with the SIP profile of RFC 8760; RFC 2617's MD5 for older carriers).
 
-use crate::message::split_list;
+use crate::message::list;
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 use sipsec_net::{Entropy, SecretBytes};
@@ -82,8 +82,9 @@ impl Challenge {
         if !scheme.eq_ignore_ascii_case("Digest") {
             return None;
         }
+        // RFC 7616 §3.4: the value without its quotes, escapes left as they are, is what is hashed and sent back.
         let get = |name: &str| {
-            split_list(rest).into_iter().find_map(|p| {
+            list(rest)?.into_iter().find_map(|p| {
                 let (n, v) = p.split_once('=')?;
                 n.trim().eq_ignore_ascii_case(name).then(|| v.trim().trim_matches('"').to_owned())
             })
@@ -130,6 +131,21 @@ impl Session {
         self.answer_with(who, method, uri, &cnonce)
     }
 
+    /// The digest that a server computes for itself.
+    #[cfg(test)]
+    pub fn expected(
+        &mut self,
+        who: &Credentials,
+        method: &str,
+        uri: &str,
+        cnonce: &str,
+        count: u32,
+    ) -> String {
+        self.nonce_count = count - 1;
+        let answer = self.answer_with(who, method, uri, cnonce);
+        answer.split("response=\"").nth(1).and_then(|r| r.split('"').next()).unwrap_or_default().to_owned()
+    }
+
     fn answer_with(&mut self, who: &Credentials, method: &str, uri: &str, cnonce: &str) -> String {
         self.nonce_count += 1;
         let c = &self.challenge;
@@ -151,7 +167,7 @@ impl Session {
         };
         let mut out = format!(
             "Digest username=\"{}\", realm=\"{}\", nonce=\"{}\", uri=\"{uri}\", response=\"{response}\", algorithm={}",
-            who.username,
+            who.username.replace('\\', "\\\\").replace('"', "\\\""),
             c.realm,
             c.nonce,
             a.token()

@@ -2,20 +2,31 @@
 //! events and records to keep come out.
 #![forbid(unsafe_code)]
 
+mod auth;
 pub mod call;
+mod calls;
 pub mod config;
 mod dialog;
 pub mod digest;
+mod ending;
 mod message;
 pub mod output;
 pub mod record;
+mod recover;
 mod register;
+mod schedule;
 pub mod sdp;
+mod session_timer;
 mod state;
 mod transaction;
 mod ua;
 mod uac;
 mod uas;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use call::{Call, CallId};
 pub use config::{Config, Line};

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use thiserror::Error;
 
 /// Version of the encoding; another is refused.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 
-/// A call, as far as CANCEL and BYE need it.
+/// A call, as far as CANCEL, ACK and BYE need it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialogRecord {
     pub(crate) call_id: String,
@@ -14,19 +15,23 @@ pub struct DialogRecord {
     pub(crate) local: String,
     /// To of our requests; with the peer's tag once there is a dialog.
     pub(crate) remote: String,
-    pub(crate) has_remote_tag: bool,
+    /// There is, or may be, a dialog: BYE. Otherwise an INVITE of ours is out: CANCEL.
+    pub(crate) answered: bool,
     pub(crate) cseq: u32,
     pub(crate) route_set: Vec<String>,
     pub(crate) remote_target: String,
-    pub(crate) dest: SocketAddr,
-    /// The INVITE's branch, for a CANCEL; empty for a call that we received.
-    pub(crate) invite_branch: String,
-    pub(crate) line: usize,
+    pub(crate) proxy: SocketAddr,
+    /// Via of the INVITE that we sent, for its CANCEL; empty for a call that we received.
+    pub(crate) via: String,
+    /// The local number, whose credentials may be asked for.
+    pub(crate) line: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
+    #[error("the record has version {0}, this release writes {RECORD_VERSION}")]
     Version(u8),
+    #[error("the record is damaged")]
     Malformed,
 }
 
@@ -38,11 +43,57 @@ impl DialogRecord {
         postcard::to_extend(self, vec![RECORD_VERSION]).expect("encodes into memory")
     }
 
+    /// # Errors
+    /// If another release wrote it, or it is damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
         match bytes {
-            [RECORD_VERSION, rest @ ..] => postcard::from_bytes(rest).map_err(|_| RecordError::Malformed),
+            [RECORD_VERSION, rest @ ..] => match postcard::take_from_bytes(rest) {
+                Ok((record, [])) => Ok(record),
+                _ => Err(RecordError::Malformed),
+            },
             [v, ..] => Err(RecordError::Version(*v)),
             [] => Err(RecordError::Malformed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> DialogRecord {
+        DialogRecord {
+            call_id: "c".into(),
+            local: "<sip:1@d>;tag=a".into(),
+            remote: "<sip:2@d>;tag=b".into(),
+            answered: true,
+            cseq: 300,
+            route_set: vec!["<sip:p;lr>".into()],
+            remote_target: "sip:2@h".into(),
+            proxy: "192.0.2.1:5060".parse().expect("address"),
+            via: String::new(),
+            line: "1".into(),
+        }
+    }
+
+    /// The bytes are a promise to the next release: changing them changes the version.
+    #[test]
+    fn the_bytes_are_golden() {
+        let golden =
+            b"\x02\x01c\x0f<sip:1@d>;tag=a\x0f<sip:2@d>;tag=b\x01\xac\x02\x01\x0a<sip:p;lr>\x07sip:2@h\
+            \x00\xc0\x00\x02\x01\xc4\x27\x00\x011";
+        assert_eq!(record().to_bytes(), golden);
+        assert_eq!(DialogRecord::from_bytes(golden), Ok(record()));
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let bytes = record().to_bytes();
+        for cut in 1..bytes.len() {
+            assert_eq!(DialogRecord::from_bytes(&bytes[..cut]), Err(RecordError::Malformed));
+        }
+        assert_eq!(DialogRecord::from_bytes(&[bytes, vec![0]].concat()), Err(RecordError::Malformed));
+        assert_eq!(DialogRecord::from_bytes(&[1, 2, 3]), Err(RecordError::Version(1)));
+        assert_eq!(DialogRecord::from_bytes(&[]), Err(RecordError::Malformed));
     }
 }

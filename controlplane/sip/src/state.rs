@@ -1,66 +1,123 @@
 //! Where a call stands.
 
+use crate::auth::Auth;
 use crate::dialog::Dialog;
-use crate::digest::Session;
+use crate::message::Message;
 use crate::output::CallFailure;
 use crate::sdp::SessionDescription;
+use crate::session_timer::SessionTimer;
 use sipsec_net::Instant;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug)]
 pub struct CallState {
-    pub line: usize,
+    /// `None` only after a restart with another profile.
+    pub line: Option<usize>,
     pub dialog: Dialog,
     pub phase: Phase,
+    pub side: Side,
     /// Our SDP, for the INVITE, the 200 and every answer inside the dialog.
     pub body: String,
-    /// Branch and CSeq of the INVITE that stands (UAC).
-    pub invite_branch: String,
-    pub invite_cseq: u32,
-    pub auth: Option<(Session, bool)>,
-    pub challenges: u32,
+    /// Where the peer's media is; a re-INVITE may not move it.
+    pub remote_media: Option<SocketAddr>,
+    pub auth: Auth,
+    /// A 2xx of ours that waits for its ACK.
+    pub answering: Option<Answering>,
+    pub timer: Option<SessionTimer>,
+    pub byes: u32,
+    /// Its user is through with it: a BYE that is owed, or a call of an earlier life.
+    pub detached: bool,
+}
+
+/// Who placed the call.
+#[derive(Debug)]
+pub enum Side {
+    Caller(Outgoing),
+    Callee(Box<Incoming>),
+    /// Whoever did, it is only to be hung up.
+    Closing,
+}
+
+/// Our INVITE.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub branch: String,
+    pub via: String,
+    pub cseq: u32,
+    /// Credentials of the INVITE, which its ACK repeats (RFC 3261 §22.1).
+    pub credentials: Vec<(&'static str, String)>,
     /// The ACK of the 2xx, for its repetitions.
     pub ack: Option<Vec<u8>>,
-    /// Server transaction of the INVITE (UAS).
-    pub server_key: String,
-    /// BYEs sent.
-    pub byes: u8,
+    /// Dialogs made by reliable provisional responses (RFC 3262).
+    pub early: Vec<Early>,
+    pub min_se_s: u32,
+}
+
+#[derive(Debug)]
+pub struct Early {
+    pub dialog: Dialog,
+    pub rseq: u32,
+    /// SDP of a reliable provisional response is an answer, to be used once the call is answered.
+    pub body: Vec<u8>,
+}
+
+/// Their INVITE.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its server transaction.
+    pub key: Arc<str>,
+    pub request: Message,
+}
+
+/// RFC 3261 §13.3.1.4: the user agent, not the transaction, repeats its 2xx.
+#[derive(Debug)]
+pub struct Answering {
+    pub response: Vec<u8>,
+    pub dest: SocketAddr,
+    pub cseq: u32,
+    pub again_at: Instant,
+    pub interval: Duration,
+    pub give_up_at: Instant,
 }
 
 #[derive(Debug)]
 pub enum Phase {
-    /// UAC: the record is being written; the INVITE waits.
+    /// Caller: the record is being written; the INVITE waits.
     PersistInvite,
-    /// UAC: sent.
+    /// Caller: sent.
     Inviting {
         provisional: bool,
         cancel: Cancel,
         give_up_at: Option<Instant>,
     },
-    /// UAC: a 2xx has come, the dialog is being written; the ACK waits.
+    /// Caller: a 2xx has come, the dialog is being written; the ACK waits.
     PersistAnswer {
         answer: Result<SessionDescription, CallFailure>,
         hang_up: bool,
     },
-    /// UAS: waits for the decision.
-    Offered,
-    /// UAS: the record is being written; the 200 waits.
+    /// Callee: waits for the decision.
+    Offered {
+        until: Instant,
+    },
+    /// Callee: the record is being written; the 200 waits.
     PersistAccept {
         hang_up: bool,
     },
-    /// UAS: the 200 is repeated until its ACK (RFC 3261 §13.3.1.4).
+    /// Callee: the 200 is sent, its ACK has not come.
     Accepted {
-        response: Vec<u8>,
-        again_at: Instant,
-        interval: Duration,
-        give_up_at: Instant,
         hang_up: bool,
     },
     Established,
-    /// BYE sent, its answer outstanding; or it waits for an address to be sent from.
+    /// BYE sent, its answer outstanding.
     Leaving,
-    /// After a restart without a dialog: a late 2xx may still come, and is acknowledged and hung up.
-    AwaitLate {
+    /// A BYE is to be sent: at a time, or as soon as the WAN has an address.
+    Owed {
+        at: Option<Instant>,
+    },
+    /// Nothing is left to do, but a 2xx may still come late: of a fork, or after the INVITE was given up.
+    Over {
         until: Instant,
     },
 }
@@ -75,10 +132,34 @@ pub enum Cancel {
 
 impl CallState {
     pub fn due(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Accepted { again_at, give_up_at, .. } => Some(*again_at.min(give_up_at)),
+        let phase = match &self.phase {
             Phase::Inviting { give_up_at, .. } => *give_up_at,
-            Phase::AwaitLate { until } => Some(*until),
+            Phase::Offered { until } | Phase::Over { until } => Some(*until),
+            Phase::Owed { at } => *at,
+            Phase::Established => self.timer.as_ref().map(|t| t.at),
+            _ => None,
+        };
+        let answering = self.answering.as_ref().map(|a| a.again_at.min(a.give_up_at));
+        [phase, answering].into_iter().flatten().min()
+    }
+
+    pub fn outgoing(&self) -> Option<&Outgoing> {
+        match &self.side {
+            Side::Caller(o) => Some(o),
+            _ => None,
+        }
+    }
+
+    pub fn outgoing_mut(&mut self) -> Option<&mut Outgoing> {
+        match &mut self.side {
+            Side::Caller(o) => Some(o),
+            _ => None,
+        }
+    }
+
+    pub fn incoming(&self) -> Option<&Incoming> {
+        match &self.side {
+            Side::Callee(i) => Some(i),
             _ => None,
         }
     }

@@ -1,0 +1,82 @@
+//! Challenges of registrar and proxies, and what answers them (RFC 3261 §22).
+
+use crate::digest::{Challenge, Credentials, Session};
+use crate::message::Message;
+use sipsec_net::Entropy;
+
+/// Realms that challenge one request: registrar or callee, and the proxies before it (§22.3).
+const REALMS_MAX: usize = 4;
+/// Challenges answered for one request, stale nonces included.
+const RETRIES_MAX: u32 = 4;
+
+#[derive(Debug, Default)]
+pub struct Auth {
+    realms: Vec<Realm>,
+    retries: u32,
+}
+
+#[derive(Debug)]
+struct Realm {
+    session: Session,
+    proxy: bool,
+    /// Its challenge came for the request under way.
+    now: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthError {
+    /// No scheme and algorithm that we know.
+    Unsupported,
+    /// The credentials were refused.
+    Wrong,
+}
+
+impl Auth {
+    /// A new request begins; what is known of earlier ones is sent along, and may be refused as too old.
+    pub fn begin(&mut self) {
+        self.retries = 0;
+        for realm in &mut self.realms {
+            realm.now = false;
+        }
+    }
+
+    /// Takes the challenge of a 401 or 407.
+    pub fn learn(&mut self, m: &Message, status: u16) -> Result<(), AuthError> {
+        let proxy = status == 407;
+        let name = if proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
+        let challenge = Challenge::choose(m.all(name)).ok_or(AuthError::Unsupported)?;
+        self.retries += 1;
+        let known =
+            self.realms.iter().position(|r| r.proxy == proxy && r.session.challenge.realm == challenge.realm);
+        // RFC 7616 §3.3: a stale nonce says nothing against the password.
+        let refused = known.is_some_and(|i| self.realms[i].now) && !challenge.stale;
+        if refused || self.retries > RETRIES_MAX || (known.is_none() && self.realms.len() >= REALMS_MAX) {
+            self.realms.clear();
+            return Err(AuthError::Wrong);
+        }
+        let realm = Realm { session: Session::new(challenge), proxy, now: true };
+        match known {
+            Some(i) => self.realms[i] = realm,
+            None => self.realms.push(realm),
+        }
+        Ok(())
+    }
+
+    /// The header fields of the next request.
+    pub fn headers(
+        &mut self,
+        who: Option<&Credentials>,
+        method: &str,
+        uri: &str,
+        entropy: &mut dyn Entropy,
+    ) -> Vec<(&'static str, String)> {
+        let Some(who) = who else { return Vec::new() };
+        self.realms
+            .iter_mut()
+            .map(|r| {
+                let name = if r.proxy { "Proxy-Authorization" } else { "Authorization" };
+                (name, r.session.answer(who, method, uri, entropy))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! All calls, found by id and by Call-ID.
+
+use crate::call::CallId;
+use crate::config::{CALLS_MAX, OVER_MAX};
+use crate::state::{CallState, Phase};
+use sipsec_net::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+#[derive(Debug)]
+pub struct Calls {
+    map: BTreeMap<CallId, CallState>,
+    by_call_id: HashMap<String, Vec<CallId>>,
+    next: u64,
+    over: usize,
+    /// Those whose timers may have changed.
+    touched: BTreeSet<CallId>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { map: BTreeMap::new(), by_call_id: HashMap::new(), next: 1, over: 0, touched: BTreeSet::new() }
+    }
+}
+
+impl Calls {
+    pub fn insert(&mut self, call: CallState) -> CallId {
+        let id = CallId(self.next);
+        self.next += 1;
+        self.by_call_id.entry(call.dialog.call_id.clone()).or_default().push(id);
+        self.map.insert(id, call);
+        self.touched.insert(id);
+        id
+    }
+
+    pub fn get(&self, id: CallId) -> Option<&CallState> {
+        self.map.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: CallId) -> Option<&mut CallState> {
+        self.touched.insert(id);
+        self.map.get_mut(&id)
+    }
+
+    pub fn remove(&mut self, id: CallId) -> Option<CallState> {
+        self.touched.insert(id);
+        let call = self.map.remove(&id)?;
+        if matches!(call.phase, Phase::Over { .. }) {
+            self.over -= 1;
+        }
+        if let Some(ids) = self.by_call_id.get_mut(&call.dialog.call_id) {
+            ids.retain(|i| *i != id);
+            if ids.is_empty() {
+                self.by_call_id.remove(&call.dialog.call_id);
+            }
+        }
+        Some(call)
+    }
+
+    /// Keeps the call only for what may still arrive late. `false` if there are too many of these.
+    pub fn over(&mut self, id: CallId, until: Instant) -> bool {
+        let room = self.over < OVER_MAX;
+        if let Some(call) = self.get_mut(id).filter(|_| room) {
+            call.phase = Phase::Over { until };
+            self.over += 1;
+        }
+        room
+    }
+
+    pub fn with_call_id<'a>(
+        &'a self,
+        call_id: &str,
+    ) -> impl Iterator<Item = (CallId, &'a CallState)> + use<'a> {
+        let ids = self.by_call_id.get(call_id).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|id| Some((*id, self.map.get(id)?)))
+    }
+
+    /// Those for which something is left to do.
+    pub fn live(&self) -> usize {
+        self.map.len() - self.over
+    }
+
+    pub fn full(&self) -> bool {
+        self.live() >= CALLS_MAX
+    }
+
+    pub fn ids(&self) -> Vec<CallId> {
+        self.map.keys().copied().collect()
+    }
+
+    pub fn pop_touched(&mut self) -> Option<CallId> {
+        self.touched.pop_first()
+    }
+}

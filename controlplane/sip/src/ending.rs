@@ -1,0 +1,187 @@
+//! The end of any call: CANCEL or BYE, as often as it takes.
+
+use crate::auth::Auth;
+use crate::call::{Call, CallId};
+use crate::config::{BYES_MAX, T64};
+use crate::message::{Message, seconds};
+use crate::output::{CallFailure, Event, Output};
+use crate::state::{CallState, Cancel, Phase, Side};
+use crate::transaction::Owner;
+use crate::ua::UserAgent;
+use sipsec_net::Instant;
+use std::time::Duration;
+
+/// Pause before the next BYE after one that nobody answered; doubled each time, up to the second.
+const OWED_FIRST: Duration = Duration::from_secs(5);
+const OWED_MAX: Duration = Duration::from_secs(300);
+
+impl UserAgent {
+    /// CANCEL or BYE, as the state needs.
+    pub fn hang_up(&mut self, now: Instant, call: Call) {
+        let id = call.consume();
+        self.hang_up_id(now, id);
+        self.settle();
+    }
+
+    pub(crate) fn hang_up_id(&mut self, now: Instant, id: CallId) {
+        let Some(c) = self.calls.get_mut(id) else { return };
+        match &mut c.phase {
+            // Nothing of it is outstanding: not sent yet, or refused with a challenge.
+            Phase::PersistInvite => self.end_call(now, id),
+            Phase::Inviting { provisional: true, cancel: Cancel::No, .. } => self.send_cancel(now, id),
+            Phase::Inviting { cancel: cancel @ Cancel::No, .. } => *cancel = Cancel::Wanted,
+            Phase::PersistAnswer { hang_up, .. }
+            | Phase::PersistAccept { hang_up }
+            // RFC 3261 §15: the callee sends no BYE before the ACK or 64·T1.
+            | Phase::Accepted { hang_up } => *hang_up = true,
+            Phase::Offered { .. } => {
+                self.answer_invite(now, id, 480);
+                self.end_call(now, id);
+            }
+            Phase::Established => self.send_bye(now, id),
+            Phase::Inviting { .. } | Phase::Leaving | Phase::Owed { .. } | Phase::Over { .. } => {}
+        }
+    }
+
+    pub(crate) fn send_bye(&mut self, now: Instant, id: CallId) {
+        let Some(c) = self.calls.get_mut(id) else { return };
+        c.phase = Phase::Leaving;
+        (c.timer, c.answering) = (None, None);
+        c.auth.begin();
+        self.bye(now, id);
+    }
+
+    fn bye(&mut self, now: Instant, id: CallId) {
+        if !self.send_in_dialog(now, id, "BYE", Owner::Bye(id), |_| {}, None) {
+            // The address will come back; until then the record holds the debt.
+            self.owe(id, now, None);
+        }
+    }
+
+    pub(crate) fn bye_response(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
+        if !self.leaving(id) {
+            return; // the peer's own BYE ended it
+        }
+        match status {
+            401 | 407 => {
+                let learnt = self.calls.get_mut(id).map(|c| c.auth.learn(m, status));
+                if let Some(Ok(())) = learnt {
+                    self.bye(now, id);
+                } else {
+                    self.bye_unanswered(now, id, None);
+                }
+            }
+            // The proxy's trouble: nothing says that the peer heard it.
+            500..700 => {
+                let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
+                self.bye_unanswered(now, id, after);
+            }
+            // RFC 3261 §15.1.1: answered, or the peer knows of no such dialog.
+            _ => self.end_call(now, id),
+        }
+    }
+
+    fn leaving(&self, id: CallId) -> bool {
+        self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Leaving))
+    }
+
+    /// A BYE that did not arrive is sent again later: as long as the carrier believes in the call, it is charged.
+    pub(crate) fn bye_unanswered(&mut self, now: Instant, id: CallId, after: Option<Duration>) {
+        let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Leaving)) else { return };
+        c.byes += 1;
+        if c.byes >= BYES_MAX {
+            self.stats.byes_unanswered += 1;
+            return self.end_call(now, id);
+        }
+        let pause = (OWED_FIRST * 2u32.pow(c.byes.min(8) - 1)).min(OWED_MAX);
+        self.owe(id, now, Some(now + pause.max(after.unwrap_or_default().min(OWED_MAX))));
+    }
+
+    /// The user is through with the call; what is still owed goes on under another id, with its own record.
+    fn owe(&mut self, id: CallId, now: Instant, at: Option<Instant>) {
+        let Some(c) = self.calls.get_mut(id) else { return };
+        if c.detached {
+            c.phase = Phase::Owed { at };
+            return;
+        }
+        let debt = CallState {
+            line: c.line,
+            dialog: c.dialog.clone(),
+            phase: Phase::Owed { at },
+            side: Side::Closing,
+            body: String::new(),
+            remote_media: None,
+            auth: std::mem::take(&mut c.auth),
+            answering: None,
+            timer: None,
+            byes: c.byes,
+            detached: true,
+        };
+        let debt = self.calls.insert(debt);
+        self.persist(debt);
+        self.end_call(now, id);
+    }
+
+    /// The INVITE ended without a dialog.
+    pub(crate) fn fail(&mut self, now: Instant, id: CallId, failure: CallFailure) {
+        if self.calls.get(id).is_some() {
+            self.event(Event::Failed { call: id, failure });
+            self.end_call(now, id);
+        }
+    }
+
+    /// Nothing more will be sent for the call, unless an INVITE of it is answered after all.
+    pub(crate) fn end_call(&mut self, now: Instant, id: CallId) {
+        let Some(c) = self.calls.get_mut(id) else { return };
+        (c.timer, c.answering, c.auth) = (None, None, Auth::default());
+        let sent = c.outgoing().is_some_and(|o| !matches!(c.phase, Phase::PersistInvite) || o.cseq > 1);
+        if !sent || !self.calls.over(id, now + T64) {
+            self.calls.remove(id);
+        }
+        self.out.push_back(Output::Persist { call: id, record: None });
+        self.event(Event::Ended { call: id });
+    }
+
+    pub(crate) fn call_due(&mut self, now: Instant, id: CallId) {
+        self.repeat_ok(now, id);
+        let Some(c) = self.calls.get(id) else { return };
+        if c.due().is_none_or(|at| at > now) {
+            self.calls.get_mut(id); // set its timer again
+            return;
+        }
+        match &c.phase {
+            Phase::Inviting { .. } => self.send_cancel(now, id),
+            Phase::Offered { .. } => {
+                self.answer_invite(now, id, 480);
+                self.event(Event::PeerHungUp { call: id });
+                self.end_call(now, id);
+            }
+            Phase::Owed { .. } => self.send_bye(now, id),
+            Phase::Over { .. } => {
+                self.calls.remove(id);
+            }
+            Phase::Established => self.session_due(now, id),
+            _ => {}
+        }
+    }
+
+    /// The WAN has another address, or one again: calls that are being left are left from there.
+    pub(crate) fn leave_from_here(&mut self, now: Instant) {
+        let byes: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|(_, t)| matches!(t.owner, Owner::Bye(_)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in byes {
+            self.clients.remove(&key);
+            self.rearm_client(&key);
+        }
+        for id in self.calls.ids() {
+            if matches!(self.calls.get(id).map(|c| &c.phase), Some(Phase::Leaving | Phase::Owed { at: None }))
+            {
+                self.send_bye(now, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! SIP messages: their syntax, and nothing of what they mean.
+//!
+//! Header fields are read and written with rsip. Start lines are ours: rsip knows a closed set of methods and URI
+//! schemes, while RFC 4475 wants a method that nobody knows answered 501, a scheme 416 and a version 505.
+
+mod check;
+mod frame;
+mod grammar;
+mod phrase;
+mod write;
+
+pub use frame::Malformed;
+pub use grammar::{NameAddr, Via, host_addr, list, user_of};
+pub use phrase::reason_phrase;
+pub use write::Writer;
+
+/// A message that passed [`Message::parse`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub start: Start,
+    /// Long names; one entry for each value of a list (RFC 3261 §7.3.1).
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    Request { method: String, uri: String },
+    Response { status: u16, reason: String },
+}
+
+impl Message {
+    /// # Errors
+    /// If it is no message, or one that breaks a rule of syntax; a request then says how it may be answered.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (message, length) = frame::read(bytes)?;
+        check::check(message, length)
+    }
+
+    /// First header field of the name (case-insensitive, long form).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> + 'a {
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    #[cfg(test)]
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Whether a comma-separated header field (Supported, Require, Allow) holds the token.
+    pub fn lists(&self, name: &str, token: &str) -> bool {
+        self.all(name).flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
+    }
+
+    pub fn method(&self) -> Option<&str> {
+        match &self.start {
+            Start::Request { method, .. } => Some(method),
+            Start::Response { .. } => None,
+        }
+    }
+
+    pub fn uri(&self) -> &str {
+        match &self.start {
+            Start::Request { uri, .. } => uri,
+            Start::Response { .. } => "",
+        }
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        match &self.start {
+            Start::Response { status, .. } => Some(*status),
+            Start::Request { .. } => None,
+        }
+    }
+
+    /// A response's reason phrase, bounded and printable.
+    pub fn phrase(&self) -> String {
+        match &self.start {
+            Start::Response { reason, .. } => reason.chars().filter(|c| !c.is_control()).take(64).collect(),
+            Start::Request { .. } => String::new(),
+        }
+    }
+
+    pub fn cseq(&self) -> Option<(u32, &str)> {
+        let (number, method) = self.header("CSeq")?.trim().split_once(char::is_whitespace)?;
+        // RFC 3261 §8.1.1.5: less than 2**31.
+        let number = digits(number).filter(|n| *n < 1 << 31)?;
+        Some((u32::try_from(number).ok()?, method.trim()))
+    }
+
+    pub fn cseq_number(&self) -> u32 {
+        self.cseq().map_or(0, |(n, _)| n)
+    }
+
+    pub fn call_id(&self) -> &str {
+        self.header("Call-ID").unwrap_or_default()
+    }
+
+    #[expect(clippy::wrong_self_convention, reason = "the tag of the From header field")]
+    pub fn from_tag(&self) -> Option<&str> {
+        NameAddr::parse(self.header("From")?)?.param("tag")
+    }
+
+    pub fn to_tag(&self) -> Option<&str> {
+        NameAddr::parse(self.header("To")?)?.param("tag")
+    }
+
+    /// The topmost Via.
+    pub fn via(&self) -> Option<Via<'_>> {
+        Via::parse(self.header("Via")?)
+    }
+
+    /// The URI of the first Contact; `*` is none.
+    pub fn contact_uri(&self) -> Option<&str> {
+        NameAddr::parse(self.header("Contact")?).map(|c| c.uri)
+    }
+
+    /// A header field that is a number of seconds, with what may follow it (Retry-After, Session-Expires, Min-SE).
+    pub fn seconds(&self, name: &str) -> Option<u32> {
+        seconds(self.header(name)?)
+    }
+}
+
+/// The leading number of a value; one that does not fit is the largest.
+pub fn seconds(value: &str) -> Option<u32> {
+    let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    (end > 0).then(|| digits(&value[..end]).and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX))
+}
+
+/// A number of digits alone: no sign, no blank.
+fn digits(value: &str) -> Option<u64> {
+    (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())).then(|| value.parse().ok()).flatten()
+}

@@ -1,0 +1,75 @@
+//! After a restart: what an earlier life left is hung up, whatever had become of it.
+
+use crate::auth::Auth;
+use crate::call::CallId;
+use crate::dialog::Dialog;
+use crate::message::{Via, Writer};
+use crate::record::DialogRecord;
+use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
+use crate::transaction::{ClientTransaction, Owner};
+use crate::ua::UserAgent;
+use sipsec_net::Instant;
+
+impl UserAgent {
+    /// Gives the id under which `Ended` will come; no handle, for nothing else can be done with it.
+    pub fn recover(&mut self, now: Instant, record: &DialogRecord) -> CallId {
+        let line = record.line.parse().ok().and_then(|number| self.config.line_of(number));
+        let dialog = Dialog::from_record(record);
+        let branch = Via::parse(&record.via).and_then(|v| v.branch()).unwrap_or_default().to_owned();
+        let cancel = !record.answered && !branch.is_empty();
+        let side = if cancel {
+            Side::Caller(Outgoing {
+                branch: branch.clone(),
+                via: record.via.clone(),
+                cseq: record.cseq,
+                credentials: Vec::new(),
+                ack: None,
+                early: Vec::new(),
+                min_se_s: crate::config::MIN_SE_S,
+            })
+        } else {
+            Side::Closing
+        };
+        let id = self.calls.insert(CallState {
+            line,
+            dialog,
+            phase: Phase::Owed { at: None },
+            side,
+            body: String::new(),
+            remote_media: None,
+            auth: Auth::default(),
+            answering: None,
+            timer: None,
+            byes: 0,
+            detached: true,
+        });
+        if cancel {
+            self.cancel_recovered(now, id, &branch);
+        } else if self.local.is_some() {
+            self.send_bye(now, id);
+        }
+        self.settle();
+        id
+    }
+
+    /// Whether the INVITE was answered is not known: it is cancelled, and a late 2xx is acknowledged and hung up.
+    fn cancel_recovered(&mut self, now: Instant, id: CallId, branch: &str) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.phase = Phase::Inviting { provisional: true, cancel: Cancel::Wanted, give_up_at: None };
+        let d = &call.dialog;
+        let Some(outgoing) = call.outgoing() else { return };
+        let mut w = Writer::request("INVITE", &d.remote_target);
+        w.header("Via", &outgoing.via)
+            .header("Max-Forwards", crate::config::MAX_FORWARDS)
+            .headers("Route", d.route_set.iter().map(String::as_str))
+            .header("From", &d.local)
+            .header("To", &d.remote)
+            .header("Call-ID", &d.call_id)
+            .header("CSeq", format_args!("{} INVITE", outgoing.cseq));
+        // It is not sent: CANCEL and the ACK of a 487 are made of it.
+        let mut t = ClientTransaction::new("INVITE", Owner::Invite(id), w.finish(None), d.dest());
+        t.resume_cancelled(now);
+        self.remember(branch, "INVITE", t);
+        self.send_cancel(now, id);
+    }
+}

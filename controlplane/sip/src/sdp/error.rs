@@ -1,0 +1,63 @@
+//! Why a description cannot be used. Each reason has a cure and a SIP status.
+
+use super::FMT_UDPENCAP;
+use thiserror::Error;
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SdpError {
+    #[error("the SDP is malformed")]
+    Syntax,
+    #[error("the message has no SDP")]
+    NoBody,
+    #[error("the SDP has no media `application … udp {FMT_UDPENCAP}`")]
+    NoIkeMedia,
+    #[error("the peer wants ESP without UDP encapsulation (`ike-esp`)")]
+    PlainEsp,
+    #[error("the peer refused the VPN media (port 0)")]
+    Refused,
+    #[error("the SDP has more than one IKE media")]
+    SeveralIkeMedia,
+    #[error("the SDP has no usable c= address")]
+    BadConnection,
+    #[error("the SDP has no b=AS line, which this service requires on both sides")]
+    MissingBandwidth,
+    #[error("the SDP's b=AS is not a number from 1")]
+    BadBandwidth,
+    #[error("the SDP's a=ike-setup `{0}` is not active, passive or actpass")]
+    BadSetup(String),
+    #[error("offer and answer both want to be IKE {0}")]
+    SetupConflict(&'static str),
+    #[error("a fingerprint in the SDP is malformed ({0})")]
+    BadFingerprint(&'static str),
+    #[error("the SDP has too many lines")]
+    TooLong,
+    #[error("the answer's media lines are not those of the offer")]
+    MediaMismatch,
+}
+
+impl SdpError {
+    /// RFC 3261 §21.4.26: 488 for a description that cannot be met.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Syntax | Self::TooLong => 400,
+            _ => 488,
+        }
+    }
+
+    #[must_use]
+    pub const fn cure(&self) -> &'static str {
+        match self {
+            Self::MissingBandwidth | Self::BadBandwidth => "have the peer send b=AS:<kbps> in its SDP",
+            Self::Refused | Self::NoIkeMedia | Self::NoBody => {
+                "the peer does not offer a VPN under this number: check the number and its vpn-sip configuration"
+            }
+            Self::PlainEsp => "have the peer offer the format ike-esp-udpencap (force NAT traversal)",
+            Self::BadSetup(_) | Self::SetupConflict(_) => {
+                "RFC 6193 section 4: active answers passive and the reverse"
+            }
+            Self::BadFingerprint(_) => "RFC 8122 section 5: hash function, space, hex pairs joined by colons",
+            _ => "compare the SDP with RFC 6193 section 4",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What offer and answer agree on.
+
+use super::{IkeMedia, IkeSetup, SdpError};
+use sipsec_net::{Fingerprint, Kbps};
+use std::net::SocketAddr;
+
+/// The part that we play, once negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We start IKE.
+    Active,
+    /// We wait for it.
+    Passive,
+}
+
+impl Role {
+    /// What our answer says.
+    #[must_use]
+    pub const fn setup(self) -> IkeSetup {
+        match self {
+            Self::Active => IkeSetup::Active,
+            Self::Passive => IkeSetup::Passive,
+        }
+    }
+}
+
+/// The agreement, seen from our side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    pub remote: SocketAddr,
+    /// min(offer, answer), for both directions.
+    pub rate: Kbps,
+    pub role: Role,
+    /// Of the strongest hash function that the peer gave: one of these must match.
+    pub fingerprints: Vec<Fingerprint>,
+    pub psk_fingerprints: Vec<Fingerprint>,
+}
+
+/// Our offer and their answer.
+///
+/// # Errors
+/// If they do not agree; the call is then hung up.
+pub fn negotiate_offered(offer: &IkeMedia, answer: &IkeMedia) -> Result<Negotiated, SdpError> {
+    // RFC 6193 §4: active in the offer, passive in the answer, unless said.
+    let ours = offer.setup.unwrap_or(IkeSetup::Active);
+    let role = match (ours, answer.setup.unwrap_or(IkeSetup::Passive)) {
+        (IkeSetup::Active | IkeSetup::Actpass, IkeSetup::Passive) => Role::Active,
+        (IkeSetup::Passive | IkeSetup::Actpass, IkeSetup::Active) => Role::Passive,
+        (_, IkeSetup::Actpass) => return Err(SdpError::BadSetup("actpass".into())),
+        (_, IkeSetup::Active) => return Err(SdpError::SetupConflict("active")),
+        (_, IkeSetup::Passive) => return Err(SdpError::SetupConflict("passive")),
+    };
+    agree(offer, answer, role)
+}
+
+/// Their offer and our configuration; gives what our answer must say.
+///
+/// # Errors
+/// If the offer cannot be met; its status refuses the call.
+pub fn negotiate_answering(offer: &IkeMedia, ours: &IkeMedia) -> Result<Negotiated, SdpError> {
+    let role = match offer.setup.unwrap_or(IkeSetup::Active) {
+        IkeSetup::Active | IkeSetup::Actpass => Role::Passive,
+        IkeSetup::Passive => Role::Active,
+    };
+    agree(ours, offer, role)
+}
+
+fn agree(ours: &IkeMedia, theirs: &IkeMedia, role: Role) -> Result<Negotiated, SdpError> {
+    let (Some(a), Some(b)) = (ours.bandwidth, theirs.bandwidth) else {
+        return Err(SdpError::MissingBandwidth);
+    };
+    Ok(Negotiated {
+        remote: theirs.addr,
+        rate: a.min(b),
+        role,
+        fingerprints: preferred(&theirs.fingerprints),
+        psk_fingerprints: preferred(&theirs.psk_fingerprints),
+    })
+}
+
+/// RFC 8122 §5.1: of several hash functions the receiver takes the set of the one that it likes most, and that set must
+/// match: a good SHA-1 beside a bad SHA-256 is no match.
+fn preferred(all: &[Fingerprint]) -> Vec<Fingerprint> {
+    let strongest = all.iter().map(Fingerprint::hash).max();
+    all.iter().filter(|f| Some(f.hash()) == strongest).copied().collect()
+}

@@ -1,0 +1,172 @@
+use super::*;
+use sipsec_net::HashFunc;
+
+const SHA256: &str =
+    "4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:00:01:02:03:04:05:06:07:08:09:0A:0B";
+const SHA1: &str = "4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB";
+
+fn offer_text(media: &str) -> String {
+    format!(
+        "v=0\r\no=- 3786512345 3786512345 IN IP4 198.51.100.6\r\ns=-\r\nc=IN IP4 198.51.100.6\r\nt=0 0\r\n\
+         m=application 50001 udp ike-esp-udpencap\r\n{media}"
+    )
+}
+
+fn parse(media: &str) -> Result<SessionDescription, SdpError> {
+    SessionDescription::parse(offer_text(media).as_bytes())
+}
+
+fn ours(setup: IkeSetup, kbps: u32) -> IkeMedia {
+    IkeMedia {
+        addr: "198.51.100.7:50002".parse().expect("address"),
+        bandwidth: Some(Kbps(kbps)),
+        setup: Some(setup),
+        fingerprints: Vec::new(),
+        psk_fingerprints: Vec::new(),
+    }
+}
+
+/// The reference offer, byte for byte, and back.
+#[test]
+fn the_offer_on_the_wire() {
+    let mut media = ours(IkeSetup::Active, 512);
+    media.addr = "198.51.100.6:50001".parse().expect("address");
+    media.fingerprints = [format!("sha-256 {SHA256}"), format!("sha-1 {SHA1}")]
+        .iter()
+        .map(|f| f.parse().expect("fingerprint"))
+        .collect();
+    let offer = SessionDescription::new(3_786_512_345, media);
+    let text = offer_text(&format!(
+        "b=AS:512\r\na=ike-setup:active\r\na=fingerprint:sha-256 {SHA256}\r\na=fingerprint:sha-1 {SHA1}\r\n"
+    ));
+    assert_eq!(offer.to_string(), text);
+    assert_eq!(SessionDescription::parse(text.as_bytes()), Ok(offer));
+}
+
+/// T1, T2 and the whole table of RFC 6193 §4.
+#[test]
+fn who_starts_ike() {
+    use IkeSetup::{Active, Actpass, Passive};
+    let answering = |line: &str| {
+        let offer = parse(&format!("b=AS:64\r\n{line}")).expect("valid");
+        negotiate_answering(&offer.ike, &ours(Passive, 64)).expect("agreed").role
+    };
+    assert_eq!(answering(""), Role::Passive, "T1: active is the default of an offer");
+    assert_eq!(answering("a=ike-setup:passive\r\n"), Role::Active, "T2");
+    assert_eq!(answering("a=ike-setup:actpass\r\n"), Role::Passive);
+    assert_eq!(answering("a=IKE-setup:Active\r\n"), Role::Passive, "literals have no case");
+    let offered = |ours_is, line: &str| {
+        let answer = parse(&format!("b=AS:64\r\n{line}")).expect("valid");
+        negotiate_offered(&ours(ours_is, 64), &answer.ike).map(|n| n.role)
+    };
+    assert_eq!(offered(Active, ""), Ok(Role::Active), "passive is the default of an answer");
+    assert_eq!(offered(Active, "a=ike-setup:active\r\n"), Err(SdpError::SetupConflict("active")));
+    assert_eq!(offered(Passive, "a=ike-setup:active\r\n"), Ok(Role::Passive));
+    assert_eq!(offered(Passive, ""), Err(SdpError::SetupConflict("passive")));
+    assert_eq!(offered(Actpass, "a=ike-setup:active\r\n"), Ok(Role::Passive));
+    assert_eq!(offered(Actpass, "a=ike-setup:passive\r\n"), Ok(Role::Active));
+    assert!(matches!(offered(Active, "a=ike-setup:actpass\r\n"), Err(SdpError::BadSetup(_))));
+    // T3: holdconn is not defined here.
+    let error = parse("b=AS:64\r\na=ike-setup:holdconn\r\n").expect_err("unknown");
+    assert_eq!((&error, error.status()), (&SdpError::BadSetup("holdconn".into()), 488));
+}
+
+/// T4: the strongest set decides alone. T5: any case is read. T17: the session's value is inherited.
+#[test]
+fn fingerprints() {
+    let lower = SHA256.to_lowercase();
+    let offer = parse(&format!(
+        "b=AS:64\r\na=fingerprint:SHA-1 {SHA1}\r\na=fingerprint:sha-256 {lower}\r\na=fingerprint:md5 00:11\r\n"
+    ))
+    .expect("valid");
+    assert_eq!(offer.ike.fingerprints.len(), 2, "md5 is not verified");
+    let agreed = negotiate_answering(&offer.ike, &ours(IkeSetup::Passive, 64)).expect("agreed");
+    assert_eq!(agreed.fingerprints, vec![format!("sha-256 {SHA256}").parse().expect("fingerprint")]);
+    assert!(offer.to_string().contains(SHA256), "T5: upper case is written");
+
+    let session = offer_text("b=AS:64\r\n").replace(
+        "t=0 0\r\n",
+        &format!("t=0 0\r\na=fingerprint:sha-1 {SHA1}\r\na=psk-fingerprint:sha-1 {SHA1}\r\n"),
+    );
+    let inherited = SessionDescription::parse(session.as_bytes()).expect("valid").ike;
+    assert_eq!(inherited.fingerprints[0].hash(), HashFunc::Sha1);
+    assert_eq!(inherited.psk_fingerprints.len(), 1);
+    let own = session + &format!("a=fingerprint:sha-256 {SHA256}\r\n");
+    let own = SessionDescription::parse(own.as_bytes()).expect("valid").ike.fingerprints;
+    assert_eq!(own.iter().map(Fingerprint::hash).collect::<Vec<_>>(), [HashFunc::Sha256]);
+
+    for (line, why) in [
+        ("a=fingerprint:md5 00:11\r\n", "only hash functions that must not be used"),
+        ("a=fingerprint:sha-1 00:11\r\n", "length"),
+        ("a=fingerprint:sha-1\r\n", "syntax"),
+        // RFC 6193 §6.1: the backslash is the printer's; the value must be on the line.
+        ("a=fingerprint:sha-1 \\\r\n", "syntax"),
+    ] {
+        assert_eq!(parse(&format!("b=AS:64\r\n{line}")), Err(SdpError::BadFingerprint(why)), "{line}");
+    }
+}
+
+/// T7, T8, T9 and the other ways in which an IKE media can be of no use.
+#[test]
+fn port_rate_and_address() {
+    let answer = |text: &str| SessionDescription::of_answer(text.as_bytes());
+    let good = offer_text("b=AS:64\r\n");
+    assert_eq!(answer(&good.replace(" 50001 ", " 0 ")), Err(SdpError::Refused), "T7");
+    let none = parse("").expect("valid");
+    let offer = ours(IkeSetup::Active, 1000);
+    assert_eq!(negotiate_offered(&offer, &none.ike), Err(SdpError::MissingBandwidth), "T8");
+    let agreed =
+        negotiate_offered(&offer, &parse("b=TIAS:1\r\nb=as:64\r\n").expect("valid").ike).expect("agreed");
+    assert_eq!(
+        (agreed.rate, agreed.remote),
+        (Kbps(64), "198.51.100.6:50001".parse().expect("address")),
+        "T9"
+    );
+    // RFC 8866 §5.8: the session's if the media has none; anywhere in the section.
+    let at_session = offer_text("").replace("t=0 0\r\n", "b=AS:77\r\nt=0 0\r\n");
+    assert_eq!(answer(&at_session).expect("valid").ike.bandwidth, Some(Kbps(77)));
+    assert_eq!(parse("a=ike-setup:active\r\nb=AS:512\r\n").expect("valid").ike.bandwidth, Some(Kbps(512)));
+    for kbps in ["0", "4294967296"] {
+        assert_eq!(parse(&format!("b=AS:{kbps}\r\n")), Err(SdpError::BadBandwidth), "{kbps}");
+    }
+    // T20.
+    let v6 = good.replace("c=IN IP4 198.51.100.6", "c=IN IP6 2001:db8::6");
+    let v6 = answer(&v6).expect("valid");
+    assert_eq!(v6.ike.addr, "[2001:db8::6]:50001".parse().expect("address"));
+    assert!(v6.to_string().contains("c=IN IP6 2001:db8::6\r\n"));
+    for c in [
+        "IN IP4 0.0.0.0",
+        "IN IP4 224.0.0.1/16",
+        "IN IP6 198.51.100.6",
+        "IN IP4 peer.example",
+        "ATM IP4 1.2.3.4",
+    ] {
+        let text = good.replace("c=IN IP4 198.51.100.6", &format!("c={c}"));
+        assert_eq!(answer(&text), Err(SdpError::BadConnection), "{c}");
+    }
+    let m = "m=application 50001 udp ike-esp-udpencap";
+    assert_eq!(answer(&good.replace(m, "m=application 500 udp ike-esp")), Err(SdpError::PlainEsp));
+    // The other profile of the same service: bare IP packets.
+    assert_eq!(answer(&good.replace(m, "m=application 50001 udp octet-stream")), Err(SdpError::NoIkeMedia));
+    assert_eq!(answer(&format!("{good}{m}\r\n")), Err(SdpError::SeveralIkeMedia));
+    assert_eq!(answer(&format!("{good}m=audio 4000 RTP/AVP 0\r\n")), Err(SdpError::MediaMismatch));
+    assert_eq!(answer("").expect_err("empty").status(), 488);
+    assert_eq!(answer("hello").expect_err("no SDP").status(), 400);
+}
+
+/// T18: foreign media keep their place with port 0. T19: lines may end in LF.
+#[test]
+fn media_that_is_not_ours_is_refused_in_place() {
+    let text = "v=0\no=peer 1 2 IN IP4 192.0.2.1\ns=x\nc=IN IP4 192.0.2.1\nt=0 0\n\
+                m=audio 4000 RTP/AVP 0 8\na=rtpmap:0 PCMU/8000\n\
+                m=application 50001 udp ike-esp-udpencap\nb=AS:100\na=candidate:1 1 UDP 1 192.0.2.1 9 typ host\n\
+                m=video 4002/2 RTP/AVP 31\n";
+    let offer = SessionDescription::parse(text.as_bytes()).expect("valid");
+    let answer = SessionDescription::new(7, ours(IkeSetup::Passive, 64)).answering(&offer);
+    let lines: Vec<_> =
+        answer.to_string().lines().filter(|l| l.starts_with("m=")).map(str::to_owned).collect();
+    assert_eq!(
+        lines,
+        ["m=audio 0 RTP/AVP 0 8", "m=application 50002 udp ike-esp-udpencap", "m=video 0 RTP/AVP 31"]
+    );
+}

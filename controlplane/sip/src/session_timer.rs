@@ -1,0 +1,205 @@
+//! Session timers (RFC 4028): a call whose peer has vanished does not go on for ever.
+
+use crate::call::CallId;
+use crate::config::MIN_SE_S;
+use crate::message::{Message, Writer, seconds};
+use crate::output::Event;
+use crate::state::{Phase, Side};
+use crate::transaction::Owner;
+use crate::ua::UserAgent;
+use sipsec_net::Instant;
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionTimer {
+    pub interval_s: u32,
+    /// We refresh; otherwise we wait for the peer to.
+    pub ours: bool,
+    /// When we refresh, or hang up.
+    pub at: Instant,
+    /// A refresh failed: what is due is the end.
+    pub last: bool,
+    pub expires_at: Instant,
+    /// The largest Min-SE seen in the dialog (§7.4).
+    pub min_se_s: u32,
+    /// The peer understands UPDATE.
+    pub update: bool,
+}
+
+impl SessionTimer {
+    fn new(now: Instant, interval_s: u32, ours: bool, m: &Message) -> Self {
+        let interval = Duration::from_secs(interval_s.max(MIN_SE_S).into());
+        let expires_at = now + interval;
+        let mut timer = Self {
+            interval_s: interval_s.max(MIN_SE_S),
+            ours,
+            at: now + interval / 2,
+            last: false,
+            expires_at,
+            min_se_s: m.seconds("Min-SE").unwrap_or(MIN_SE_S).max(MIN_SE_S),
+            update: m.lists("Allow", "UPDATE"),
+        };
+        if !ours {
+            timer.give_up();
+        }
+        timer
+    }
+
+    /// §10: who waits in vain hangs up before the session expires, by 32 s or a third of the interval.
+    fn give_up(&mut self) {
+        let margin = Duration::from_secs(32).min(Duration::from_secs(self.interval_s.into()) / 3);
+        self.at = self.expires_at - margin;
+        self.last = true;
+    }
+
+    /// §7.2: the 2xx to our request.
+    pub fn of_answer(now: Instant, m: &Message, asked_s: Option<u32>) -> Option<Self> {
+        match m.header("Session-Expires") {
+            Some(value) => {
+                // §9, Table 2: the parameter is there; without it the side that knows of the timer does the work.
+                let ours = refresher(value).is_none_or(|r| r.eq_ignore_ascii_case("uac"));
+                Some(Self::new(now, seconds(value)?, ours, m))
+            }
+            // The peer does not know of it: we may refresh for our own benefit alone.
+            None => Some(Self::new(now, asked_s?, true, m)),
+        }
+    }
+
+    /// §9: their request, which we answer 200.
+    pub fn of_request(now: Instant, m: &Message) -> Option<Self> {
+        let value = m.header("Session-Expires")?;
+        // Table 2: what the caller fixed is not ours to change; who does not know of it cannot refresh.
+        let theirs =
+            m.lists("Supported", "timer") && refresher(value).is_none_or(|r| !r.eq_ignore_ascii_case("uas"));
+        Some(Self::new(now, seconds(value)?, !theirs, m))
+    }
+
+    /// What our 200 says of it.
+    pub fn write_answer(&self, w: &mut Writer, request: &Message) {
+        let who = if self.ours { "uas" } else { "uac" };
+        w.header("Session-Expires", format_args!("{};refresher={who}", self.interval_s));
+        if request.lists("Supported", "timer") {
+            w.header("Require", "timer");
+        }
+    }
+}
+
+fn refresher(value: &str) -> Option<&str> {
+    // The value is a number and parameters; a number is no URI, so the parameters are read as a Contact's.
+    value.split(';').skip(1).find_map(|p| {
+        let (name, value) = p.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("refresher").then(|| value.trim())
+    })
+}
+
+impl UserAgent {
+    /// Whether a refresh of ours is under way, by this method or any.
+    pub(crate) fn refreshing(&self, id: CallId, method: Option<&str>) -> bool {
+        self.clients
+            .values()
+            .any(|t| t.owner == Owner::Refresh(id) && t.pending() && method.is_none_or(|m| m == t.method))
+    }
+
+    pub(crate) fn session_due(&mut self, now: Instant, id: CallId) {
+        let Some(timer) = self.calls.get(id).and_then(|c| c.timer.as_ref()) else { return };
+        if timer.last {
+            self.event(Event::PeerHungUp { call: id });
+            self.send_bye(now, id);
+        } else {
+            self.refresh(now, id, true);
+        }
+    }
+
+    fn refresh(&mut self, now: Instant, id: CallId, first: bool) {
+        let Some(local) = self.local else { return };
+        let Some(c) = self.calls.get_mut(id) else { return };
+        let Some(timer) = &mut c.timer else { return };
+        // Until a 2xx says otherwise the session ends when it was to end.
+        timer.give_up();
+        let (interval, min, update) = (timer.interval_s.max(timer.min_se_s), timer.min_se_s, timer.update);
+        if first {
+            c.auth.begin();
+        }
+        let (body, line) = (c.body.clone(), c.line);
+        let contact = self.contact(line, local);
+        // §7.4: UPDATE without an offer if the peer knows it, else a re-INVITE that offers the same again.
+        let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", Some(body.as_str())) };
+        let headers = |w: &mut Writer| {
+            w.header("Contact", contact)
+                .header("Allow", crate::ua::ALLOW)
+                .header("Supported", "timer")
+                .header("Session-Expires", format_args!("{interval};refresher=uac"))
+                .header("Min-SE", min);
+        };
+        self.send_in_dialog(now, id, method, Owner::Refresh(id), headers, body);
+    }
+
+    pub(crate) fn refresh_response(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
+        if status < 200 {
+            return;
+        }
+        let invite = m.cseq().is_some_and(|(_, method)| method == "INVITE");
+        if status < 300 && invite {
+            self.acknowledge_refresh(id, m);
+        }
+        let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Established)) else {
+            return;
+        };
+        let Some(timer) = &mut c.timer else { return };
+        match status {
+            200..300 => {
+                let mut next = SessionTimer::of_answer(now, m, Some(timer.interval_s));
+                if let Some(next) = &mut next {
+                    next.update |= timer.update;
+                    next.min_se_s = next.min_se_s.max(timer.min_se_s);
+                }
+                c.timer = next;
+                if let Some(target) = m.contact_uri() {
+                    target.clone_into(&mut c.dialog.remote_target);
+                }
+            }
+            401 | 407 if c.auth.learn(m, status).is_ok() => self.refresh(now, id, false),
+            422 => {
+                let wanted = m.seconds("Min-SE").unwrap_or(0);
+                if wanted > timer.min_se_s {
+                    timer.min_se_s = wanted;
+                    self.refresh(now, id, false);
+                }
+            }
+            // RFC 3261 §14.1: who made the Call-ID waits longer.
+            491 => {
+                let owner = matches!(c.side, Side::Caller(_));
+                let pause =
+                    if owner { 2100 + self.entropy.below(190) * 10 } else { self.entropy.below(200) * 10 };
+                let at = now + Duration::from_millis(pause.into());
+                if let Some(timer) = self.calls.get_mut(id).and_then(|c| c.timer.as_mut())
+                    && at < timer.at
+                {
+                    (timer.at, timer.last) = (at, false);
+                }
+            }
+            408 | 481 => self.refresh_failed(now, id),
+            // The peer said that it allows UPDATE and does not.
+            405 | 501 if std::mem::take(&mut timer.update) => self.refresh(now, id, false),
+            // Anything else leaves the session to its end, unless the peer refreshes it.
+            _ => {}
+        }
+    }
+
+    /// §10: 408, 481 or no answer at all.
+    pub(crate) fn refresh_failed(&mut self, now: Instant, id: CallId) {
+        if self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Established)) {
+            self.event(Event::PeerHungUp { call: id });
+            self.send_bye(now, id);
+        }
+    }
+
+    fn acknowledge_refresh(&mut self, id: CallId, m: &Message) {
+        let branch = self.branch();
+        let Some(local) = self.local else { return };
+        let via = self.via(local, &branch);
+        let Some(c) = self.calls.get(id) else { return };
+        let (bytes, dest) = (c.dialog.request("ACK", m.cseq_number(), &via).finish(None), c.dialog.dest());
+        self.transmit(dest, bytes);
+    }
+}

@@ -1,0 +1,10 @@
+mod calls;
+mod golden;
+mod money;
+mod mutate;
+mod prack;
+mod recover;
+mod refuse;
+mod register;
+mod session_timer;
+mod torture;

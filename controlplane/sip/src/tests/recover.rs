@@ -1,0 +1,81 @@
+//! After a crash: what the journal has is hung up.
+
+use crate::testing::*;
+use std::time::Duration;
+
+const S: Duration = Duration::from_secs(1);
+
+fn settled(w: &World) {
+    assert!(w.proxy.forgotten().is_empty(), "{:?}", w.proxy.forgotten());
+    for node in &w.nodes {
+        assert_eq!((node.journal.len(), node.ua.live_dialogs()), (0, 0), "{:?}", node.log);
+    }
+}
+
+#[test]
+fn an_answered_call() {
+    for node in [A, B] {
+        let mut w = World::new();
+        w.proxy.authenticate = true;
+        w.dial(A);
+        w.run_for(S);
+        w.crash(node);
+        w.run_for(2 * S);
+        assert!(w.count(node, "BYE") >= 1);
+        let via = w.last(node, "BYE");
+        assert!(via.contains("\r\nRoute: <sip:198.51.100.10;lr>\r\n"), "{via}");
+        w.run_for(2 * S);
+        settled(&w);
+    }
+}
+
+/// The INVITE is out: it is cancelled under its own branch, and its 487 acknowledged.
+#[test]
+fn a_ringing_call() {
+    let mut w = World::new();
+    w.nodes[B].auto_accept = false;
+    w.dial(A);
+    w.run_for(S);
+    let branch =
+        |t: &str| t.split("branch=").nth(1).and_then(|b| b.split([';', '\r']).next()).map(str::to_owned);
+    let invite = branch(w.last(A, "INVITE"));
+    w.crash(A);
+    w.run_for(S);
+    assert_eq!(branch(w.last(A, "CANCEL")), invite);
+    assert_eq!(branch(w.last(A, "ACK")), invite);
+    assert_eq!(w.nodes[B].log[1..], ["PeerHungUp", "Ended"]);
+    settled(&w);
+}
+
+/// It was answered while nobody listened: the repeated 2xx is acknowledged and hung up.
+#[test]
+fn a_call_that_was_answered_in_between() {
+    let mut w = World::new();
+    w.filter = Box::new(|t| t.starts_with("SIP/2.0 200") && t.contains("INVITE\r\n"));
+    w.dial(A);
+    w.run_for(S);
+    w.crash(A);
+    w.filter = Box::new(|_| false);
+    w.run_for(10 * S);
+    assert_eq!(w.count(A, "CANCEL"), 1);
+    assert_eq!((w.count(A, "ACK"), w.count(A, "BYE")), (1, 1));
+    assert!(!w.nodes[A].log.contains(&"Answered".to_owned()));
+    w.run_for(40 * S);
+    settled(&w);
+}
+
+/// The 200 was about to be sent: the caller never heard of it, and its INVITE ends like one that nobody answers.
+#[test]
+fn a_call_that_was_about_to_be_accepted() {
+    let mut w = World::new();
+    w.filter = Box::new(|t| t.starts_with("SIP/2.0 200") && t.contains("INVITE\r\n"));
+    let call = w.dial(A);
+    w.run_for(S);
+    w.crash(B);
+    w.filter = Box::new(|_| false);
+    w.run_for(S);
+    assert_eq!(w.count(B, "BYE"), 1);
+    w.hang_up(A, call);
+    w.run_for(60 * S);
+    settled(&w);
+}

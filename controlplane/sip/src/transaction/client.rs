@@ -1,0 +1,131 @@
+//! A request of ours until it is answered.
+
+use super::timers::{Effects, Fired, Timers};
+use super::{client_invite, client_non_invite};
+use crate::call::CallId;
+use sipsec_net::Instant;
+use std::net::SocketAddr;
+
+/// Whose transaction it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Register(usize),
+    Invite(CallId),
+    Cancel(CallId),
+    Prack(CallId),
+    /// A re-INVITE or UPDATE that refreshes the session (RFC 4028).
+    Refresh(CallId),
+    Bye(CallId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Invite(client_invite::State),
+    Other(client_non_invite::State),
+}
+
+#[derive(Clone, Debug)]
+pub struct ClientTransaction {
+    pub method: &'static str,
+    pub owner: Owner,
+    pub bytes: Vec<u8>,
+    pub dest: SocketAddr,
+    /// The ACK of a non-2xx final response, for each repetition of it.
+    pub ack: Option<Vec<u8>>,
+    state: State,
+    timers: Timers,
+}
+
+impl ClientTransaction {
+    pub fn new(method: &'static str, owner: Owner, bytes: Vec<u8>, dest: SocketAddr) -> Self {
+        let state = match method {
+            "INVITE" => State::Invite(client_invite::State::Calling),
+            _ => State::Other(client_non_invite::State::Trying),
+        };
+        Self { method, owner, bytes, dest, ack: None, state, timers: Timers::default() }
+    }
+
+    pub fn start(&mut self, now: Instant) -> Effects {
+        self.step(now, client_invite::Input::Start, client_non_invite::Input::Start)
+    }
+
+    /// An INVITE that an earlier life sent and that is now cancelled: nothing is sent, an answer is waited for.
+    pub fn resume_cancelled(&mut self, now: Instant) {
+        if let State::Invite(state) = &mut self.state {
+            *state = client_invite::State::Proceeding;
+        }
+        self.cancelled(now);
+    }
+
+    pub fn response(&mut self, now: Instant, status: u16) -> Effects {
+        let invite = match status {
+            ..200 => client_invite::Input::Provisional,
+            200..300 => client_invite::Input::Success,
+            _ => client_invite::Input::Failure,
+        };
+        let other = match status {
+            ..200 => client_non_invite::Input::Provisional,
+            _ => client_non_invite::Input::Final,
+        };
+        self.step(now, invite, other)
+    }
+
+    pub fn cancelled(&mut self, now: Instant) {
+        if let State::Invite(state) = self.state {
+            let (next, todo) = client_invite::step(state, client_invite::Input::Cancelled);
+            self.state = State::Invite(next);
+            self.timers.run(now, todo);
+        }
+    }
+
+    /// `None` if nothing is due.
+    pub fn tick(&mut self, now: Instant) -> Option<Effects> {
+        Some(match self.timers.fire(now)? {
+            Fired::Again => self.step(now, client_invite::Input::Again, client_non_invite::Input::Again),
+            Fired::End => self.step(now, client_invite::Input::End, client_non_invite::Input::End),
+        })
+    }
+
+    pub fn due(&self) -> Option<Instant> {
+        self.timers.due()
+    }
+
+    pub fn terminated(&self) -> bool {
+        matches!(
+            self.state,
+            State::Invite(client_invite::State::Terminated)
+                | State::Other(client_non_invite::State::Terminated)
+        )
+    }
+
+    /// No final response has come.
+    pub fn pending(&self) -> bool {
+        use client_invite::State as I;
+        use client_non_invite::State as N;
+        matches!(
+            self.state,
+            State::Invite(I::Calling | I::Proceeding) | State::Other(N::Trying | N::Proceeding)
+        )
+    }
+
+    fn step(
+        &mut self,
+        now: Instant,
+        invite: client_invite::Input,
+        other: client_non_invite::Input,
+    ) -> Effects {
+        let todo = match &mut self.state {
+            State::Invite(state) => {
+                let (next, todo) = client_invite::step(*state, invite);
+                *state = next;
+                todo
+            }
+            State::Other(state) => {
+                let (next, todo) = client_non_invite::step(*state, other);
+                *state = next;
+                todo
+            }
+        };
+        self.timers.run(now, todo)
+    }
+}

@@ -1,0 +1,45 @@
+//! Non-INVITE client transaction: RFC 3261 §17.1.2 (figure 6).
+
+use super::{Do, T1, T2, T4, T64, row};
+use Do::{Double, End, Every, Pass, Quiet, Send, Timeout};
+use Input::{Again, Final, Provisional, Start};
+use State::{Completed, Proceeding, Terminated, Trying};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Trying,
+    Proceeding,
+    Completed,
+    Terminated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    Start,
+    /// 100–199.
+    Provisional,
+    /// 200–699.
+    Final,
+    /// Timer E.
+    Again,
+    /// Timers F and K.
+    End,
+}
+
+#[rustfmt::skip]
+pub const TABLE: &[(State, Input, State, &[Do])] = &[
+    (Trying,     Start,       Trying,     &[Send, Every(T1), End(T64)]),   // timers E and F
+    (Trying,     Again,       Trying,     &[Send, Double(T2)]),
+    (Trying,     Input::End,  Terminated, &[Timeout]),
+    (Trying,     Provisional, Proceeding, &[Pass, Every(T2)]),
+    (Trying,     Final,       Completed,  &[Pass, Quiet, End(T4)]),        // timer K
+    (Proceeding, Again,       Proceeding, &[Send, Every(T2)]),
+    (Proceeding, Input::End,  Terminated, &[Timeout]),
+    (Proceeding, Provisional, Proceeding, &[Pass]),
+    (Proceeding, Final,       Completed,  &[Pass, Quiet, End(T4)]),
+    (Completed,  Input::End,  Terminated, &[]),
+];
+
+pub fn step(state: State, input: Input) -> (State, &'static [Do]) {
+    row(TABLE, state, &input)
+}

@@ -1,0 +1,55 @@
+//! Transactions (RFC 3261 §17 as RFC 6026 corrects it): four tables, and one machine that runs them.
+//!
+//! The user agent sends over UDP only, so the tables have the unreliable timers.
+
+mod client;
+pub mod client_invite;
+pub mod client_non_invite;
+mod server;
+pub mod server_invite;
+pub mod server_non_invite;
+mod timers;
+
+pub use client::{ClientTransaction, Owner};
+pub use server::ServerTransaction;
+
+use crate::config::{T1, T2, T4, T64};
+use std::time::Duration;
+
+/// What a row of a table does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Do {
+    /// Send the request, or the latest response, again.
+    Send,
+    /// Hand the message to the user agent.
+    Pass,
+    /// Send the ACK of a non-2xx final response.
+    Ack,
+    /// Tell the user agent that nothing came.
+    Timeout,
+    /// The next retransmission after twice the last interval, at most this.
+    Double(Duration),
+    /// The next retransmission after this.
+    Every(Duration),
+    /// No more retransmissions.
+    Quiet,
+    /// The state ends after this.
+    End(Duration),
+    /// The state does not end by itself.
+    Open,
+}
+
+/// Looks a row up. What a table does not name changes nothing.
+fn row<S: Copy + PartialEq, I: PartialEq>(
+    table: &[(S, I, S, &'static [Do])],
+    state: S,
+    input: &I,
+) -> (S, &'static [Do]) {
+    table
+        .iter()
+        .find(|(s, i, ..)| *s == state && i == input)
+        .map_or((state, &[]), |(_, _, next, todo)| (*next, *todo))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! Non-INVITE server transaction: RFC 3261 §17.2.2 (figure 8).
+
+use super::{Do, T64, row};
+use Do::{End, Send};
+use Input::{Final, Request};
+use State::{Completed, Terminated, Trying};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Trying,
+    Completed,
+    Terminated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The request again.
+    Request,
+    /// The user agent answers. It does so at once, so that Proceeding is never seen (RFC 4320 §4.1).
+    Final,
+    /// Timer J.
+    End,
+}
+
+#[rustfmt::skip]
+pub const TABLE: &[(State, Input, State, &[Do])] = &[
+    (Trying,    Final,      Completed,  &[Send, End(T64)]),   // timer J
+    (Completed, Request,    Completed,  &[Send]),
+    (Completed, Input::End, Terminated, &[]),
+];
+
+pub fn step(state: State, input: Input) -> (State, &'static [Do]) {
+    row(TABLE, state, &input)
+}

@@ -1,0 +1,198 @@
+//! The user agent: all lines of a gateway with their registrations and calls.
+
+mod receive;
+mod respond;
+mod send;
+
+use crate::calls::Calls;
+use crate::config::{Config, SESSION_EXPIRES_S};
+use crate::output::{Output, RegistrationView};
+use crate::register::Registration;
+use crate::schedule::{Due, Schedule};
+use crate::transaction::{ClientTransaction, Owner, ServerTransaction};
+use sipsec_net::{Entropy, Instant};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+pub use receive::of_invite;
+pub use respond::ALLOW;
+pub use send::client_key;
+
+/// What was not acted upon, and what should not happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Datagrams that are no message, dropped or answered 400 to 505.
+    pub malformed: u64,
+    /// Datagrams from elsewhere than the outbound proxy.
+    pub untrusted: u64,
+    /// Responses to nothing that we asked.
+    pub stray_responses: u64,
+    /// Requests dropped or refused because a table is full.
+    pub overload: u64,
+    /// Second answers to one INVITE, hung up.
+    pub forked: u64,
+    /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
+    pub oversize: u64,
+    /// Calls whose BYE nobody answered, however often it was sent.
+    pub byes_unanswered: u64,
+}
+
+pub struct UserAgent {
+    pub(crate) config: Config,
+    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) local: Option<SocketAddr>,
+    /// RFC 4028: the interval that we ask for.
+    pub(crate) session_expires_s: Option<u32>,
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) registrations: Vec<Registration>,
+    pub(crate) calls: Calls,
+    pub(crate) clients: HashMap<Arc<str>, ClientTransaction>,
+    pub(crate) servers: HashMap<Arc<str>, ServerTransaction>,
+    pub(crate) schedule: Schedule,
+    pub(crate) stats: Stats,
+}
+
+impl std::fmt::Debug for UserAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserAgent").field("calls", &self.calls.live()).finish_non_exhaustive()
+    }
+}
+
+impl UserAgent {
+    #[must_use]
+    pub fn new(config: Config, mut entropy: Box<dyn Entropy>) -> Self {
+        let registrations = config.lines.iter().map(|_| Registration::new(&mut *entropy)).collect();
+        Self {
+            config,
+            entropy,
+            local: None,
+            session_expires_s: Some(SESSION_EXPIRES_S),
+            out: VecDeque::new(),
+            registrations,
+            calls: Calls::default(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            schedule: Schedule::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The session interval to ask for (RFC 4028), or none. Carriers of this service ask for 300 s themselves.
+    pub fn set_session_expires(&mut self, seconds: Option<u32>) {
+        self.session_expires_s = seconds.map(|s| s.max(crate::config::MIN_SE_S));
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.next()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(due) = self.schedule.pop(now) {
+            match due {
+                Due::Client(key) => self.client_due(now, &key),
+                Due::Server(key) => self.server_due(now, &key),
+                Due::Registration(line) => self.register_due(now, line),
+                Due::Call(id) => self.call_due(now, id),
+            }
+            self.settle();
+        }
+    }
+
+    fn client_due(&mut self, now: Instant, key: &Arc<str>) {
+        let Some(t) = self.clients.get_mut(key) else { return };
+        while let Some(effects) = t.tick(now) {
+            if effects.send {
+                let (to, bytes) = (t.dest, t.bytes.clone());
+                self.out.push_back(Output::Transmit { to, bytes });
+            }
+            if effects.timeout {
+                let owner = t.owner;
+                self.clients.remove(key);
+                return self.timed_out(now, owner);
+            }
+        }
+        self.rearm_client(key);
+    }
+
+    fn timed_out(&mut self, now: Instant, owner: Owner) {
+        match owner {
+            Owner::Register(line) => {
+                self.register_failed(now, line, "no answer from the registrar".into(), None);
+            }
+            Owner::Invite(call) => self.invite_timeout(now, call),
+            Owner::Refresh(call) => self.refresh_failed(now, call),
+            Owner::Bye(call) => self.bye_unanswered(now, call, None),
+            // The INVITE's own transaction ends the wait (RFC 3261 §9.1, RFC 3262 §4).
+            Owner::Cancel(_) | Owner::Prack(_) => {}
+        }
+    }
+
+    fn server_due(&mut self, now: Instant, key: &Arc<str>) {
+        let Some(t) = self.servers.get_mut(key) else { return };
+        while let Some(effects) = t.tick(now) {
+            if effects.send {
+                self.out.push_back(Output::Transmit { to: t.dest, bytes: t.response.clone() });
+            }
+        }
+        self.rearm_server(key);
+    }
+
+    pub(crate) fn rearm_client(&mut self, key: &Arc<str>) {
+        let due = match self.clients.get(key) {
+            Some(t) if !t.terminated() => t.due(),
+            _ => {
+                self.clients.remove(key);
+                None
+            }
+        };
+        self.schedule.set(Due::Client(key.clone()), due);
+    }
+
+    pub(crate) fn rearm_server(&mut self, key: &Arc<str>) {
+        let due = match self.servers.get(key) {
+            Some(t) if !t.terminated() => t.due(),
+            _ => {
+                self.servers.remove(key);
+                None
+            }
+        };
+        self.schedule.set(Due::Server(key.clone()), due);
+    }
+
+    /// Puts the timers of the calls that changed in order. Every entry point ends with it.
+    pub(crate) fn settle(&mut self) {
+        while let Some(id) = self.calls.pop_touched() {
+            let due = self.calls.get(id).and_then(crate::state::CallState::due);
+            self.schedule.set(Due::Call(id), due);
+        }
+    }
+
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Calls for which SIP has something left to do.
+    #[must_use]
+    pub fn live_dialogs(&self) -> usize {
+        self.calls.live()
+    }
+
+    pub fn registrations(&self) -> impl Iterator<Item = RegistrationView> + '_ {
+        self.registrations.iter().zip(&self.config.lines).map(|(r, line)| RegistrationView {
+            line: line.number,
+            domain: self.config.domain.clone(),
+            state: r.state.clone(),
+            contact: self.local,
+            expires_at: r.expires_at,
+            call_id: r.call_id.clone(),
+            last_failure: r.last_failure.clone(),
+        })
+    }
+}

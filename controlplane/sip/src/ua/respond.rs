@@ -1,0 +1,104 @@
+//! Answering requests.
+
+use super::UserAgent;
+use crate::message::{Message, Writer, host_addr};
+use sipsec_net::Instant;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Carriers of this service refuse gateways that do not name all of these.
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
+/// RFC 3261 §20.37: the extensions that a peer may require of us.
+pub const SUPPORTED: [&str; 2] = ["timer", "100rel"];
+
+impl UserAgent {
+    /// Answers a request in its server transaction.
+    #[expect(clippy::too_many_arguments, reason = "a response has as many parts")]
+    pub(crate) fn respond(
+        &mut self,
+        now: Instant,
+        key: &Arc<str>,
+        m: &Message,
+        status: u16,
+        to_tag: Option<&str>,
+        body: Option<&str>,
+        more: impl FnOnce(&mut Writer),
+    ) -> Vec<u8> {
+        let tag = to_tag.map_or_else(|| self.token(), str::to_owned);
+        let Some(t) = self.servers.get_mut(key) else { return Vec::new() };
+        let mut w = response_to(m, status, &tag, t.dest);
+        more(&mut w);
+        let bytes = w.finish(body);
+        if t.respond(now, status, bytes.clone()).send {
+            let dest = t.dest;
+            self.transmit(dest, bytes.clone());
+        }
+        self.rearm_server(key);
+        bytes
+    }
+
+    pub(crate) fn refuse(&mut self, now: Instant, key: &Arc<str>, m: &Message, status: u16) {
+        self.respond(now, key, m, status, None, None, |w| {
+            if matches!(status, 405 | 501) {
+                w.header("Allow", ALLOW);
+            }
+        });
+    }
+
+    /// RFC 3261 §16.3, RFC 4475: a request that cannot be read right is answered without a transaction, to where it
+    /// came from.
+    pub(crate) fn refuse_malformed(&mut self, from: SocketAddr, m: &Message, status: u16, why: &str) {
+        let tag = self.token();
+        let mut w = response_to(m, status, &tag, from);
+        if status == 501 {
+            w.header("Allow", ALLOW);
+        }
+        w.header("Warning", format_args!("399 sipsec \"{why}\""));
+        let bytes = w.finish(None);
+        self.transmit(from, bytes);
+    }
+}
+
+/// RFC 3261 §8.2.6.2: Via, From, To with a tag, Call-ID and CSeq of the request; Record-Route where a dialog is made.
+fn response_to(m: &Message, status: u16, tag: &str, dest: SocketAddr) -> Writer {
+    let mut w = Writer::response(status);
+    for (i, via) in m.all("Via").enumerate() {
+        if i == 0 {
+            w.header("Via", marked(m, via, dest));
+        } else {
+            w.header("Via", via);
+        }
+    }
+    let to = m.header("To").unwrap_or_default();
+    let bare = m.to_tag().is_none() && status != 100 && !to.is_empty();
+    let to = if bare { format!("{to};tag={tag}") } else { to.to_owned() };
+    for (name, value) in [
+        ("From", m.header("From").unwrap_or_default()),
+        ("To", &to),
+        ("Call-ID", m.call_id()),
+        ("CSeq", m.header("CSeq").unwrap_or_default()),
+    ] {
+        if !value.is_empty() {
+            w.header(name, value);
+        }
+    }
+    if (101..300).contains(&status) {
+        w.headers("Record-Route", m.all("Record-Route"));
+    }
+    w
+}
+
+/// RFC 3261 §18.2.1, RFC 3581 §4: what the sender could not know of itself.
+fn marked(m: &Message, via: &str, dest: SocketAddr) -> String {
+    let Some(parsed) = m.via() else { return via.to_owned() };
+    let rport = parsed.param("rport") == Some("");
+    let same_host = host_addr(parsed.sent_by).is_some_and(|a| a.ip() == dest.ip());
+    let mut via = via.to_owned();
+    if rport {
+        via = via.replacen(";rport", &format!(";rport={}", dest.port()), 1);
+    }
+    if (rport || !same_host) && parsed.param("received").is_none() {
+        via += &format!(";received={}", dest.ip());
+    }
+    via
+}

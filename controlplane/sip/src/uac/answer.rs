@@ -1,0 +1,124 @@
+//! Responses to our INVITE, and the ACK.
+
+use crate::call::CallId;
+use crate::config::RING_MAX;
+use crate::message::{Message, seconds};
+use crate::output::{CallFailure, Event, ReliableAnswer};
+use crate::sdp::SessionDescription;
+use crate::session_timer::SessionTimer;
+use crate::state::{Cancel, Phase};
+use crate::ua::UserAgent;
+use sipsec_net::Instant;
+
+impl UserAgent {
+    pub(crate) fn invite_response(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return if (200..300).contains(&status) {
+                self.late_answer(now, m)
+            };
+        };
+        let Phase::Inviting { provisional, cancel, give_up_at } = &mut call.phase else {
+            // Repeated, or from another branch of a fork.
+            return if (200..300).contains(&status) {
+                self.late_answer(now, m)
+            };
+        };
+        match status {
+            100..200 => {
+                if !*provisional {
+                    *provisional = true;
+                    *give_up_at = Some(now + RING_MAX);
+                }
+                if *cancel == Cancel::Wanted {
+                    self.send_cancel(now, id);
+                } else if status > 100 {
+                    if m.lists("Require", "100rel") {
+                        self.acknowledge_provisional(now, id, m);
+                    }
+                    self.event(Event::Provisional { call: id, status });
+                }
+            }
+            200..300 => self.invite_answered(now, id, m),
+            401 | 407 => self.challenged(now, id, m, status),
+            422 => self.interval_too_small(now, id, m),
+            487 if *cancel != Cancel::No => self.fail(now, id, CallFailure::Cancelled),
+            // Redirections too: whom to pay for is not the network's to choose.
+            _ => {
+                let retry_after_s = m.header("Retry-After").and_then(seconds);
+                self.fail(now, id, CallFailure::Status { status, reason: m.phrase(), retry_after_s });
+            }
+        }
+    }
+
+    fn invite_answered(&mut self, now: Instant, id: CallId, m: &Message) {
+        let asked = self.session_expires_s;
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let hang_up = !matches!(call.phase, Phase::Inviting { cancel: Cancel::No, .. });
+        let mut dialog = call.dialog.confirmed(m);
+        let mut body = m.body.clone();
+        if let Some(early) = call
+            .outgoing_mut()
+            .and_then(|o| o.early.iter().find(|e| e.dialog.remote_tag == dialog.remote_tag))
+        {
+            dialog.local_cseq = early.dialog.local_cseq;
+            // RFC 3262 §5: an answer in a reliable provisional response is the answer; the 2xx need not repeat it.
+            if body.is_empty() {
+                body.clone_from(&early.body);
+            }
+        }
+        call.dialog = dialog;
+        call.timer = SessionTimer::of_answer(now, m, asked);
+        let answer = SessionDescription::of_answer(&body).map_err(CallFailure::BadAnswer);
+        call.phase = Phase::PersistAnswer { answer, hang_up };
+        self.persist(id);
+    }
+
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        answer: Result<SessionDescription, CallFailure>,
+        hang_up: bool,
+    ) {
+        if !self.send_ack(id) {
+            if !hang_up {
+                self.event(Event::Failed { call: id, failure: CallFailure::NoAddress });
+            }
+            return self.send_bye(now, id);
+        }
+        match answer {
+            // RFC 3261 §9.1, §15: the 2xx won the race against CANCEL; the call is hung up at once.
+            _ if hang_up => self.send_bye(now, id),
+            Ok(answer) => {
+                if let Some(call) = self.calls.get_mut(id) {
+                    call.phase = Phase::Established;
+                    call.remote_media = Some(answer.ike.addr);
+                }
+                self.event(Event::Answered { call: id, answer: ReliableAnswer(answer) });
+            }
+            Err(failure) => {
+                self.event(Event::Failed { call: id, failure });
+                self.send_bye(now, id);
+            }
+        }
+    }
+
+    /// RFC 3261 §13.2.2.4: the ACK of a 2xx is no part of the INVITE's transaction: a branch of its own, the route set of
+    /// the dialog, the CSeq number and the credentials of the INVITE.
+    pub(crate) fn send_ack(&mut self, id: CallId) -> bool {
+        let branch = self.branch();
+        let Some(local) = self.local else { return false };
+        let via = self.via(local, &branch);
+        let Some(call) = self.calls.get_mut(id) else { return false };
+        let dest = call.dialog.dest();
+        let crate::state::Side::Caller(outgoing) = &mut call.side else { return false };
+        let mut w = call.dialog.request("ACK", outgoing.cseq, &via);
+        for (name, value) in &outgoing.credentials {
+            w.header(name, value);
+        }
+        let ack = w.finish(None);
+        outgoing.ack = Some(ack.clone());
+        self.transmit(dest, ack);
+        true
+    }
+}

@@ -1,0 +1,112 @@
+//! The INVITE, and its repetition with what the network asks for.
+
+use crate::auth::AuthError;
+use crate::call::CallId;
+use crate::config::{MAX_FORWARDS, REQUEST_MAX};
+use crate::message::{Message, Writer};
+use crate::output::CallFailure;
+use crate::state::{Cancel, Phase};
+use crate::transaction::Owner;
+use crate::ua::{ALLOW, UserAgent};
+use sipsec_net::Instant;
+
+impl UserAgent {
+    pub(crate) fn send_invite(&mut self, now: Instant, id: CallId) {
+        let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
+        let Some(call) = self.calls.get(id) else { return };
+        let contact = self.contact(call.line, local);
+        let expires = self.session_expires_s;
+        let Self { config, entropy, calls, .. } = self;
+        let Some(call) = calls.get_mut(id) else { return };
+        let who = config.credentials(call.line);
+        let d = &call.dialog;
+        let credentials = call.auth.headers(who, "INVITE", &d.remote_target, &mut **entropy);
+        let crate::state::Side::Caller(outgoing) = &mut call.side else { return };
+        let identity = d.local.split(";tag=").next().unwrap_or_default();
+        let write = |optional: bool| {
+            let mut w = Writer::request("INVITE", &d.remote_target);
+            w.header("Via", &outgoing.via)
+                .header("Max-Forwards", MAX_FORWARDS)
+                .headers("Route", d.route_set.iter().map(String::as_str))
+                .header("From", &d.local)
+                .header("To", &d.remote)
+                .header("Call-ID", &d.call_id)
+                .header("CSeq", format_args!("{} INVITE", outgoing.cseq))
+                .header("Contact", &contact)
+                // RFC 3325 §9.2: what we prefer; what is asserted is the proxy's to say.
+                .header("P-Preferred-Identity", identity);
+            for (name, value) in &credentials {
+                w.header(name, value);
+            }
+            w.header("Allow", ALLOW).header("Supported", "100rel, timer");
+            if let Some(expires) = expires {
+                // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
+                w.header("Session-Expires", expires.max(outgoing.min_se_s))
+                    .header("Min-SE", outgoing.min_se_s);
+            }
+            if optional {
+                w.header("Accept", "application/sdp");
+                if let Some(ua) = &config.user_agent {
+                    w.header("User-Agent", ua);
+                }
+            }
+            w.finish(Some(&call.body))
+        };
+        let mut bytes = write(true);
+        if bytes.len() > REQUEST_MAX {
+            bytes = write(false);
+        }
+        outgoing.credentials = credentials;
+        let (branch, dest) = (outgoing.branch.clone(), call.dialog.dest());
+        self.start(now, &branch, "INVITE", Owner::Invite(id), bytes, dest);
+    }
+
+    /// RFC 3261 §22.2: the same Call-ID, From tag and body.
+    pub(super) fn challenged(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let learnt = if self.config.credentials(call.line).is_some() {
+            call.auth.learn(m, status)
+        } else {
+            Err(AuthError::Unsupported)
+        };
+        match learnt {
+            Ok(()) => self.invite_again(now, id),
+            Err(_) => self.fail(now, id, CallFailure::Unauthorised),
+        }
+    }
+
+    /// RFC 4028 §7.3: with an interval that is long enough.
+    pub(super) fn interval_too_small(&mut self, now: Instant, id: CallId, m: &Message) {
+        let wanted = m.seconds("Min-SE").unwrap_or(0);
+        let raised = self.calls.get_mut(id).and_then(|c| c.outgoing_mut()).is_some_and(|o| {
+            let more = wanted > o.min_se_s;
+            o.min_se_s = o.min_se_s.max(wanted);
+            more
+        });
+        if raised {
+            self.invite_again(now, id);
+        } else {
+            self.fail(now, id, CallFailure::Status { status: 422, reason: m.phrase(), retry_after_s: None });
+        }
+    }
+
+    /// Once more, with CSeq one higher and another branch. If the call was given up meanwhile, it ends here: nothing of
+    /// it is outstanding.
+    fn invite_again(&mut self, now: Instant, id: CallId) {
+        let branch = self.branch();
+        let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
+        let via = self.via(local, &branch);
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if matches!(call.phase, Phase::Inviting { cancel: Cancel::Wanted | Cancel::Sent, .. }) {
+            return self.fail(now, id, CallFailure::Cancelled);
+        }
+        let Some(outgoing) = call.outgoing_mut() else { return };
+        outgoing.cseq += 1;
+        (outgoing.branch, outgoing.via) = (branch, via);
+        outgoing.early.clear();
+        let cseq = outgoing.cseq;
+        call.dialog.local_cseq = cseq;
+        call.phase = Phase::PersistInvite;
+        self.persist(id);
+    }
+}

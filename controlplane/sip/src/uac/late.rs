@@ -1,0 +1,76 @@
+//! 2xx that come outside the INVITE's transaction: repeated, from another fork, or after the call was given up. Each of
+//! them means a call that is charged, so each is acknowledged and, unless it is the call's own, hung up.
+
+use crate::auth::Auth;
+use crate::call::CallId;
+use crate::message::Message;
+use crate::output::CallFailure;
+use crate::state::{CallState, Outgoing, Phase, Side};
+use crate::ua::UserAgent;
+use sipsec_net::Instant;
+
+impl UserAgent {
+    pub(crate) fn late_answer(&mut self, now: Instant, m: &Message) {
+        let of_invite = self
+            .calls
+            .with_call_id(m.call_id())
+            .filter(|(_, c)| c.outgoing().is_some() && m.from_tag() == Some(c.dialog.local_tag.as_str()));
+        let (mut parent, mut own) = (None, None);
+        for (id, call) in of_invite {
+            parent = parent.or(Some(id));
+            let answered = matches!(call.phase, Phase::PersistAnswer { .. })
+                || call.outgoing().is_some_and(|o| o.ack.is_some());
+            if answered && call.dialog.remote_tag.as_deref() == m.to_tag() {
+                own = Some(call);
+            }
+        }
+        match (parent, own) {
+            (Some(id), Some(call)) if call.detached && matches!(call.phase, Phase::PersistAnswer { .. }) => {
+                // Nobody may tell of the record of a call of an earlier life; by now it had the time of a repetition.
+                self.persisted(now, id);
+            }
+            (_, Some(call)) => {
+                // RFC 3261 §13.2.2.4: every repetition is acknowledged again; before the first ACK it waits for the record.
+                let dest = call.dialog.dest();
+                if let Some(ack) = call.outgoing().and_then(|o| o.ack.clone()) {
+                    self.transmit(dest, ack);
+                }
+            }
+            (Some(parent), None) => self.hang_up_fork(parent, m),
+            (None, None) => self.stats.stray_responses += 1,
+        }
+    }
+
+    /// RFC 6193 §5.3: a second answering party is illegal. ACK, then BYE, in its own dialog, once its record is durable.
+    fn hang_up_fork(&mut self, parent: CallId, m: &Message) {
+        self.stats.forked += 1;
+        let Some(first) = self.calls.get(parent) else { return };
+        let Some(outgoing) = first.outgoing() else { return };
+        let mut dialog = first.dialog.confirmed(m);
+        dialog.local_cseq = m.cseq_number();
+        let outgoing = Outgoing {
+            branch: String::new(),
+            via: String::new(),
+            cseq: m.cseq_number(),
+            credentials: outgoing.credentials.clone(),
+            ack: None,
+            early: Vec::new(),
+            min_se_s: outgoing.min_se_s,
+        };
+        let line = first.line;
+        let fork = self.calls.insert(CallState {
+            line,
+            dialog,
+            phase: Phase::PersistAnswer { answer: Err(CallFailure::Cancelled), hang_up: true },
+            side: Side::Caller(outgoing),
+            body: String::new(),
+            remote_media: None,
+            auth: Auth::default(),
+            answering: None,
+            timer: None,
+            byes: 0,
+            detached: false,
+        });
+        self.persist(fork);
+    }
+}

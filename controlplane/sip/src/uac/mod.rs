@@ -1,0 +1,121 @@
+//! Calls that we place (RFC 3261 §13.2).
+
+mod answer;
+mod cancel;
+mod invite;
+mod late;
+mod prack;
+
+use crate::auth::Auth;
+use crate::call::{Call, CallId};
+use crate::config::MIN_SE_S;
+use crate::dialog::Dialog;
+use crate::output::{CallFailure, Output};
+use crate::sdp::SessionDescription;
+use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
+use crate::ua::UserAgent;
+use sipsec_net::{Instant, TelNumber};
+use thiserror::Error;
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DialError {
+    #[error("the WAN interface has no address")]
+    NoAddress,
+    #[error("{0} is not one of the lines of the profile")]
+    UnknownLine(TelNumber),
+    #[error("too many calls at a time")]
+    TooManyCalls,
+}
+
+impl UserAgent {
+    /// Places a call. The INVITE leaves once the record is durable.
+    ///
+    /// # Errors
+    /// If it cannot even be tried.
+    pub fn dial(
+        &mut self,
+        _now: Instant,
+        line: TelNumber,
+        to: TelNumber,
+        offer: &SessionDescription,
+    ) -> Result<Call, DialError> {
+        let local = self.local.ok_or(DialError::NoAddress)?;
+        let index = self.config.line_of(line).ok_or(DialError::UnknownLine(line))?;
+        if self.calls.full() {
+            return Err(DialError::TooManyCalls);
+        }
+        let (call_id, tag) = (format!("{}{}", self.token(), self.token()), self.token());
+        let branch = self.branch();
+        let domain = &self.config.domain;
+        let dialog = Dialog {
+            call_id,
+            local: format!("<sip:{line}@{domain}>;tag={tag}"),
+            local_tag: tag,
+            remote: format!("<sip:{to}@{domain}>"),
+            remote_tag: None,
+            local_cseq: 1,
+            remote_cseq: None,
+            // RFC 3608 §5: the service route of the registration.
+            route_set: self.registrations[index].service_route.clone(),
+            remote_target: format!("sip:{to}@{domain}"),
+            proxy: self.config.registrar,
+        };
+        let outgoing = Outgoing {
+            via: self.via(local, &branch),
+            branch,
+            cseq: 1,
+            credentials: Vec::new(),
+            ack: None,
+            early: Vec::new(),
+            min_se_s: MIN_SE_S,
+        };
+        let id = self.calls.insert(CallState {
+            line: Some(index),
+            dialog,
+            phase: Phase::PersistInvite,
+            side: Side::Caller(outgoing),
+            body: offer.to_string(),
+            remote_media: None,
+            auth: Auth::default(),
+            answering: None,
+            timer: None,
+            byes: 0,
+            detached: false,
+        });
+        self.persist(id);
+        self.settle();
+        Ok(Call::new(id))
+    }
+
+    /// The caller wrote the latest record of this call durably.
+    pub fn persisted(&mut self, now: Instant, id: CallId) {
+        if let Some(call) = self.calls.get_mut(id) {
+            match std::mem::replace(&mut call.phase, Phase::Leaving) {
+                Phase::PersistInvite => {
+                    call.phase = Phase::Inviting { provisional: false, cancel: Cancel::No, give_up_at: None };
+                    self.send_invite(now, id);
+                }
+                Phase::PersistAnswer { answer, hang_up } => self.acknowledge(now, id, answer, hang_up),
+                Phase::PersistAccept { hang_up } => self.send_ok(now, id, hang_up),
+                other => call.phase = other,
+            }
+        }
+        self.settle();
+    }
+
+    /// Asks for the call's record to be written as it stands.
+    pub(crate) fn persist(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(id) else { return };
+        let via = call.outgoing().map_or("", |o| o.via.as_str());
+        let answered = !matches!(call.phase, Phase::PersistInvite | Phase::Inviting { .. });
+        let line = call.line.and_then(|l| self.config.lines.get(l)).map(|l| l.number.to_string());
+        let record = call.dialog.record(answered, via, &line.unwrap_or_default());
+        self.out.push_back(Output::Persist { call: id, record: Some(record) });
+    }
+
+    pub(crate) fn invite_timeout(&mut self, now: Instant, id: CallId) {
+        let Some(Phase::Inviting { cancel, .. }) = self.calls.get(id).map(|c| &c.phase) else { return };
+        let failure = if *cancel == Cancel::No { CallFailure::Timeout } else { CallFailure::Cancelled };
+        self.fail(now, id, failure);
+    }
+}

@@ -1,0 +1,142 @@
+//! Answering a call: 180, 200 until its ACK, or a refusal.
+
+use crate::call::{Call, CallId};
+use crate::config::{T1, T2, T64};
+use crate::message::Message;
+use crate::output::Event;
+use crate::sdp::SessionDescription;
+use crate::session_timer::SessionTimer;
+use crate::state::{Answering, Phase};
+use crate::ua::{ALLOW, UserAgent};
+use sipsec_net::Instant;
+
+impl UserAgent {
+    /// 180 Ringing. RFC 3262 §3: who requires reliable provisional responses gets none but 100.
+    pub fn ring(&mut self, now: Instant, call: &Call) {
+        let id = call.id();
+        let offered = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Offered { .. }));
+        if offered.and_then(|c| c.incoming()).is_some_and(|i| !i.request.lists("Require", "100rel")) {
+            self.answer_invite(now, id, 180);
+        }
+        self.settle();
+    }
+
+    /// Accepts: the 200 leaves once the record is durable.
+    pub fn accept(&mut self, _now: Instant, call: &Call, answer: &SessionDescription) {
+        let id = call.id();
+        if let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Offered { .. })) {
+            c.body = answer.to_string();
+            c.phase = Phase::PersistAccept { hang_up: false };
+            self.persist(id);
+        }
+        self.settle();
+    }
+
+    pub fn reject(&mut self, now: Instant, call: Call, status: u16) {
+        let id = call.consume();
+        if self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Offered { .. })) {
+            self.answer_invite(now, id, status.clamp(300, 699));
+            self.end_call(now, id);
+        } else {
+            self.hang_up_id(now, id);
+        }
+        self.settle();
+    }
+
+    /// Sends a response to the INVITE; a 200 gets the body and is repeated from here on.
+    pub(crate) fn answer_invite(&mut self, now: Instant, id: CallId, status: u16) {
+        let contact = self.local.map(|local| {
+            let line = self.calls.get(id).and_then(|c| c.line);
+            self.contact(line, local)
+        });
+        let Some(c) = self.calls.get_mut(id) else { return };
+        let Some(incoming) = c.incoming() else { return };
+        let (key, request) = (incoming.key.clone(), incoming.request.clone());
+        let (tag, body) = (c.dialog.local_tag.clone(), (status == 200).then(|| c.body.clone()));
+        let timer = body.is_some().then(|| SessionTimer::of_request(now, &request)).flatten();
+        c.timer.clone_from(&timer);
+        let response = self.respond(now, &key, &request, status, Some(&tag), body.as_deref(), |w| {
+            if let (101..300, Some(contact)) = (status, contact) {
+                w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
+            }
+            if let Some(timer) = timer {
+                timer.write_answer(w, &request);
+            }
+        });
+        if status == 200 {
+            self.expect_ack(now, id, &key, &request, response);
+        }
+    }
+
+    /// RFC 3261 §13.3.1.4: a 2xx is repeated until its ACK, by the user agent.
+    pub(super) fn expect_ack(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        key: &std::sync::Arc<str>,
+        request: &Message,
+        response: Vec<u8>,
+    ) {
+        let Some(dest) = self.servers.get(key).map(|t| t.dest) else { return };
+        if let Some(c) = self.calls.get_mut(id) {
+            c.answering = Some(Answering {
+                response,
+                dest,
+                cseq: request.cseq_number(),
+                again_at: now + T1,
+                interval: T1,
+                give_up_at: now + T64,
+            });
+        }
+    }
+
+    pub(crate) fn send_ok(&mut self, now: Instant, id: CallId, hang_up: bool) {
+        if hang_up || self.local.is_none() {
+            // Not answered yet: refusing costs nothing.
+            self.answer_invite(now, id, 480);
+            if !hang_up {
+                self.event(Event::PeerHungUp { call: id });
+            }
+            return self.end_call(now, id);
+        }
+        if let Some(c) = self.calls.get_mut(id) {
+            c.phase = Phase::Accepted { hang_up: false };
+        }
+        self.answer_invite(now, id, 200);
+    }
+
+    pub(crate) fn repeat_ok(&mut self, now: Instant, id: CallId) {
+        let Some(c) = self.calls.get_mut(id) else { return };
+        let wanted = matches!(c.phase, Phase::Accepted { hang_up: true });
+        let Some(a) = &mut c.answering else { return };
+        if a.give_up_at <= now {
+            // §13.3.1.4: the dialog is confirmed all the same, but the session ends with a BYE.
+            if !wanted {
+                self.event(Event::PeerHungUp { call: id });
+            }
+            self.send_bye(now, id);
+        } else if a.again_at <= now {
+            a.interval = (a.interval * 2).min(T2);
+            a.again_at = now + a.interval;
+            let (dest, bytes) = (a.dest, a.response.clone());
+            self.transmit(dest, bytes);
+        }
+    }
+
+    pub(crate) fn ack(&mut self, now: Instant, m: &Message) {
+        let Some(id) = self.dialog_of(m) else { return };
+        let Some(c) = self.calls.get_mut(id) else { return };
+        if c.answering.as_ref().is_none_or(|a| a.cseq != m.cseq_number()) {
+            return;
+        }
+        c.answering = None;
+        if let Phase::Accepted { hang_up } = c.phase {
+            c.phase = Phase::Established;
+            if hang_up {
+                self.send_bye(now, id);
+            } else {
+                self.event(Event::Confirmed { call: id });
+            }
+        }
+    }
+}

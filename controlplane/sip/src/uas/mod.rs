@@ -1,0 +1,132 @@
+//! Calls that we receive (RFC 3261 §13.3).
+
+mod accept;
+mod caller;
+mod in_dialog;
+
+use crate::auth::Auth;
+use crate::config::{MIN_SE_S, OFFER_MAX};
+use crate::dialog::Dialog;
+use crate::message::{Message, NameAddr, user_of};
+use crate::output::Event;
+use crate::sdp::{SdpError, SessionDescription};
+use crate::state::{CallState, Incoming, Phase, Side};
+use crate::ua::UserAgent;
+use sipsec_net::{Instant, TelNumber};
+use std::sync::Arc;
+
+/// Why an INVITE makes no call: the status, header fields that say more, and what is wrong with its offer.
+struct Refusal(u16, Vec<(&'static str, String)>, Option<(usize, SdpError)>);
+
+impl UserAgent {
+    pub(crate) fn invite_received(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
+        let (line, offer) = match self.offered(m) {
+            Ok(offered) => offered,
+            Err(Refusal(status, headers, bad_offer)) => {
+                self.respond(now, key, m, status, None, None, |w| {
+                    for (name, value) in headers {
+                        w.header(name, value);
+                    }
+                });
+                if let Some((line, error)) = bad_offer {
+                    let line = self.config.lines[line].number;
+                    self.event(Event::Refused { line, caller: caller::of(m), error });
+                }
+                return;
+            }
+        };
+        self.respond(now, key, m, 100, None, None, |_| {});
+        let tag = self.token();
+        let dialog = Dialog {
+            call_id: m.call_id().to_owned(),
+            local: format!("{};tag={tag}", m.header("To").unwrap_or_default()),
+            local_tag: tag,
+            remote: m.header("From").unwrap_or_default().to_owned(),
+            remote_tag: m.from_tag().map(str::to_owned),
+            local_cseq: 0,
+            remote_cseq: Some(m.cseq_number()),
+            // RFC 3261 §12.1.1: for the called side the list is in order.
+            route_set: m.all("Record-Route").map(str::to_owned).collect(),
+            remote_target: m.contact_uri().unwrap_or_default().to_owned(),
+            proxy: self.config.registrar,
+        };
+        let mut request = m.clone();
+        request.body.clear();
+        let id = self.calls.insert(CallState {
+            line: Some(line),
+            dialog,
+            phase: Phase::Offered { until: now + OFFER_MAX },
+            side: Side::Callee(Box::new(Incoming { key: key.clone(), request })),
+            body: String::new(),
+            remote_media: Some(offer.ike.addr),
+            auth: Auth::default(),
+            answering: None,
+            timer: None,
+            byes: 0,
+            detached: false,
+        });
+        if let Some(t) = self.servers.get_mut(key) {
+            t.call = Some(id);
+        }
+        let number = self.config.lines[line].number;
+        let call = crate::call::Call::new(id);
+        self.event(Event::Incoming { call, line: number, caller: caller::of(m), offer });
+    }
+
+    /// RFC 3261 §8.2, in its order.
+    fn offered(&mut self, m: &Message) -> Result<(usize, SessionDescription), Refusal> {
+        let with = |status, headers| Refusal(status, headers, None);
+        let plain = |status| with(status, Vec::new());
+        let Some(line) = self.called_line(m) else { return Err(plain(404)) };
+        // §8.2.2.2: the same request over two paths. The first is being served.
+        let merged = self.calls.with_call_id(m.call_id()).any(|(_, c)| {
+            c.incoming().is_some_and(|i| i.request.cseq() == m.cseq())
+                && c.dialog.remote_tag.as_deref() == m.from_tag()
+        });
+        if merged {
+            return Err(plain(482));
+        }
+        if self.calls.full() {
+            self.stats.overload += 1;
+            return Err(with(503, vec![("Retry-After", "60".into())]));
+        }
+        // Without a target the call could not be hung up.
+        if m.contact_uri().is_none() {
+            return Err(plain(400));
+        }
+        let is_sdp =
+            |v: &str| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/sdp");
+        let encoded = m.header("Content-Encoding").is_some_and(|v| !v.eq_ignore_ascii_case("identity"));
+        if !m.body.is_empty() && (encoded || !m.header("Content-Type").is_some_and(is_sdp)) {
+            return Err(with(415, vec![("Accept", "application/sdp".into())]));
+        }
+        let mut accepts = m.all("Accept").flat_map(|v| v.split(',')).peekable();
+        if accepts.peek().is_some()
+            && !accepts.any(|a| {
+                is_sdp(a) || matches!(a.split(';').next().map(str::trim), Some("*/*" | "application/*"))
+            })
+        {
+            return Err(plain(406));
+        }
+        // RFC 4028 §9.
+        if m.lists("Supported", "timer") && m.seconds("Session-Expires").is_some_and(|s| s < MIN_SE_S) {
+            return Err(with(422, vec![("Min-SE", MIN_SE_S.to_string())]));
+        }
+        match SessionDescription::parse(&m.body) {
+            Ok(offer) => Ok((line, offer)),
+            Err(e) => {
+                let warning = format!("399 sipsec \"{e}\"").replace(['\\', '\r', '\n'], "");
+                Err(Refusal(e.status(), vec![("Warning", warning)], Some((line, e))))
+            }
+        }
+    }
+
+    /// The called line: P-Called-Party-ID where the carrier says it, else the Request-URI, else To.
+    fn called_line(&self, m: &Message) -> Option<usize> {
+        let uri_of = |name| m.header(name).and_then(NameAddr::parse).map(|n| n.uri);
+        [uri_of("P-Called-Party-ID"), Some(m.uri()), uri_of("To")].into_iter().flatten().find_map(|uri| {
+            let number: TelNumber = user_of(uri)?.parse().ok()?;
+            self.config.line_of(number)
+        })
+    }
+}

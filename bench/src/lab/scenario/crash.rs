@@ -92,7 +92,7 @@ fn dataplane(context: &Context) -> Result<(), LabError> {
     let branch = world.branch.as_mut().expect("started");
     branch.start_dataplane(&world.topology.branch)?;
     let (branch, lan) = (both(&world).0, &world.topology.branch_lan);
-    wait_back_off(&world, branch, HEADEND_NUMBER, || Ok(()))?;
+    wait_back_off(branch, HEADEND_NUMBER)?;
     wait_for("a way out", HANG_UP_LIMIT, || {
         Ok(super::support::session(branch, HEADEND_NUMBER)?["waits_for"].is_null().then_some(()))
     })?;

@@ -138,7 +138,12 @@ fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
             let hung_up = world.carrier.wait("hung-up")?;
             ensure(hung_up["by"] == "gateway", "the gateway says BYE", || hung_up.to_string())?;
         }
-        Role::Responder => world.carrier.tell("bye")?,
+        // The peer removes its SAs and does not say BYE: the call would be paid for nothing.
+        Role::Responder => {
+            charon.swanctl(&["--terminate", "--ike", "gw", "--timeout", "5"])?;
+            let hung_up = world.carrier.wait("hung-up")?;
+            ensure(hung_up["by"] == "gateway", "the gateway says BYE in its stead", || hung_up.to_string())?;
+        }
     }
     let branch = world.branch.as_ref().expect("started");
     wait_status(world, branch, HEADEND_NUMBER, "READY_TO_CONNECT")?;

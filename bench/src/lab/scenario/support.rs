@@ -132,20 +132,33 @@ pub fn wait_shown<C: Exchange>(
     Ok(state)
 }
 
-/// Until the back-off is over; before that, `packet` opens no call.
-pub fn wait_back_off(
+/// A packet during the back-off opens no call.
+pub fn held_back(
     world: &World,
     gateway: &Gateway,
     remote: &str,
-    packet: impl Fn() -> Result<(), LabError>,
+    packet: impl FnOnce() -> Result<(), LabError>,
 ) -> Result<(), LabError> {
     let before = world.carrier.calls();
     packet()?;
     let still = session(gateway, remote)?["retry_in_s"].is_u64();
     let called = world.carrier.calls() - before;
-    ensure_in(world, !still || called == 0, "a call during the back-off", || called.to_string())?;
+    ensure_in(world, !still || called == 0, "a call during the back-off", || called.to_string())
+}
+
+/// Until the back-off is over.
+pub fn wait_back_off(gateway: &Gateway, remote: &str) -> Result<(), LabError> {
     wait_for("the end of the back-off", BACK_OFF_MAX, || {
         Ok(session(gateway, remote)?["retry_in_s"].is_null().then_some(()))
+    })
+}
+
+/// Packet after packet, until one has called again.
+pub fn wait_called_again(world: &World, packet: impl Fn() -> Result<(), LabError>) -> Result<(), LabError> {
+    let before = world.carrier.calls();
+    wait_for("the next call", BACK_OFF_MAX, || {
+        packet()?;
+        Ok((world.carrier.calls() > before).then_some(()))
     })
 }
 

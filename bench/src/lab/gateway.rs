@@ -6,6 +6,7 @@ use super::netns::{Namespace, run};
 use super::process::{LogReader, Process};
 use super::profile::Profile;
 use super::topology::SVTI;
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,12 +111,20 @@ impl Gateway {
 
     /// Until a packet can open a call: the dataplane has its tunnels, and the WAN its address.
     pub fn wait_ready(&mut self) -> Result<(), LabError> {
-        wait_for(&format!("the {} gateway's readiness", self.name), READY_LIMIT, || {
+        self.wait_all("readiness", |session| session["waits_for"].is_null())
+    }
+
+    /// Until no tunnel has a call, nor anything left of one.
+    pub fn wait_free(&mut self) -> Result<(), LabError> {
+        self.wait_all("free tunnels", |session| session["status"] == "READY_TO_CONNECT")
+    }
+
+    fn wait_all(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<(), LabError> {
+        wait_for(&format!("the {} gateway's {what}", self.name), READY_LIMIT, || {
             self.check()?;
             let Ok(text) = self.cli(&["--json", "show", "vpn-sip", "session"]) else { return Ok(None) };
-            let answer: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-            let ready = |s: &serde_json::Value| s["waits_for"].is_null();
-            Ok(answer["data"].as_array().is_some_and(|list| list.iter().all(ready)).then_some(()))
+            let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+            Ok(answer["data"].as_array().is_some_and(|list| list.iter().all(&holds)).then_some(()))
         })
     }
 

@@ -285,6 +285,26 @@ fn a_changed_address_hangs_up_and_registers_anew() {
 }
 
 #[test]
+fn an_address_that_comes_back_brings_the_bye_and_the_next_call() {
+    let mut w = up();
+    // Nothing of the end gets through, and the other end finds out nothing.
+    w.mute_ike = [true; 2];
+    w.carrier.knobs.swallow = vec!["BYE"];
+    w.tell(1, Input::WanAddress(None));
+    w.advance(3 * SECOND);
+    assert_eq!(w.carrier.billed.len(), 1);
+    w.mute_ike = [false; 2];
+    w.carrier.knobs.swallow.clear();
+    w.tell(1, Input::WanAddress(Some("203.0.113.9".parse().expect("an address"))));
+    w.advance(5 * SECOND);
+    w.assert_no_call();
+    // No fault of the peer's: no back-off.
+    w.packet(1);
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+}
+
+#[test]
 fn when_both_call_at_once_one_call_survives() {
     for first in 0..2 {
         let mut w = World::default();

@@ -35,6 +35,8 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
         tunnels: profile.tunnels.iter().map(tunnel).collect(),
         keyring: keyring(profile)?,
         ike: IkeConfig {
+            proposals: profile.ike.proposals.clone(),
+            esp_proposals: profile.ike.esp_proposals.clone(),
             force_encap: profile.ike.force_encap,
             dpd: profile.ike.dpd,
             negotiation_deadline: profile.ike.negotiation_deadline,

@@ -1,5 +1,6 @@
 //! What the core is told at start.
 
+use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
@@ -46,8 +47,11 @@ pub struct KeyEntry {
     pub psk: SecretBytes<PSK_MAX>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct IkeConfig {
+    /// In order of preference.
+    pub proposals: Vec<IkeProposal>,
+    pub esp_proposals: Vec<EspProposal>,
     pub force_encap: bool,
     pub dpd: Duration,
     /// From the moment the call is answered, and so charged, until the SA is up.

@@ -203,6 +203,8 @@ impl Core {
             IdentityPolicy::Number(remote),
             AuthConfig::Psk { key: self.psk(remote)? },
         );
+        config.ike_proposals.clone_from(&self.config.ike.proposals);
+        config.esp_proposals.clone_from(&self.config.ike.esp_proposals);
         config.force_encap = self.config.ike.force_encap;
         config.peer_fingerprints =
             FingerprintPolicy { expected: media.expected.clone(), required: self.config.ike.psk_fingerprint };

@@ -2,6 +2,7 @@
 
 use super::secret::SecretSource;
 use sipsec_abi::profile::{Dataplane, ProfileHead};
+use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -90,6 +91,9 @@ pub struct LineAuth {
 #[derive(Clone, Debug)]
 pub struct Ike {
     pub keyring: Vec<KeyEntry>,
+    /// In order of preference.
+    pub proposals: Vec<IkeProposal>,
+    pub esp_proposals: Vec<EspProposal>,
     pub force_encap: bool,
     pub dpd: Duration,
     /// An answered call costs money: without an SA by then it is hung up.

@@ -1,5 +1,6 @@
 //! The one table of algorithms: every place that names, offers, chooses, shows or runs an algorithm asks these types.
-//! Validated against RFC 8247 (IKE) and RFC 8221 (ESP): nothing below their SHOULD is here.
+//! `tests/policy.rs` holds it against RFC 8247 (IKE) and RFC 8221 (ESP): what those want is here, what they warn of is
+//! not, and what we leave out on purpose stands there with its reason.
 
 mod encr;
 mod group;
@@ -12,5 +13,5 @@ pub use encr::Encr;
 pub use group::DhGroup;
 pub use integ::Integ;
 pub use prf::Prf;
-pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite, ProposalError};
+pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite, ProposalError, words};
 pub use signature::{HashAlg, Scheme, SignatureHash};

@@ -47,6 +47,7 @@ pub struct EspSuite {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ProposalError {
     UnknownKeyword(String),
+    Repeated(String),
     NoCipher,
     NoPrf,
     NoGroup,
@@ -56,6 +57,64 @@ pub enum ProposalError {
     MixedModes,
     /// ESP takes combined modes only.
     NotForEsp(&'static str),
+    /// A word of ESP in a proposal of IKE.
+    NotForIke(&'static str),
+}
+
+impl ProposalError {
+    /// What to write instead.
+    #[must_use]
+    pub fn cure(&self) -> String {
+        let names = |words: &mut dyn Iterator<Item = &'static str>| words.collect::<Vec<_>>().join(", ");
+        let aead = || names(&mut Encr::ALL.iter().filter(|e| e.is_aead()).map(|e| e.name()));
+        match self {
+            Self::UnknownKeyword(_) => format!("known words: {}", names(&mut words())),
+            Self::Repeated(_) => "write each word once, in the order of preference".to_owned(),
+            Self::NoCipher => "begin with a cipher, as in aes256gcm16-prfsha384-ecp384".to_owned(),
+            Self::NoPrf => format!("add one of {}", names(&mut Prf::ALL.iter().map(|p| p.name()))),
+            Self::NoGroup => format!("add one of {}", names(&mut DhGroup::ALL.iter().map(|g| g.name()))),
+            Self::NoIntegrity => format!("add one of {}", names(&mut Integ::ALL.iter().map(|i| i.name()))),
+            Self::MixedModes => {
+                "write two proposals: one of combined modes (…gcm16, chacha20poly1305) without an \
+                                 integrity algorithm, one of the other ciphers with it"
+                    .to_owned()
+            }
+            Self::NotForEsp(_) => format!("write one of {}, and a group for forward secrecy", aead()),
+            Self::NotForIke(_) => "write it in a proposal for ESP".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ProposalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKeyword(word) => write!(f, "`{word}` is no algorithm"),
+            Self::Repeated(word) => write!(f, "`{word}` is there twice"),
+            Self::NoCipher => f.write_str("there is no cipher"),
+            Self::NoPrf => f.write_str("there is no pseudo-random function"),
+            Self::NoGroup => f.write_str("there is no key exchange group"),
+            Self::NoIntegrity => f.write_str("the cipher needs an integrity algorithm"),
+            Self::MixedModes => f.write_str("combined modes do not mix with ciphers that need integrity"),
+            Self::NotForEsp(word) => write!(f, "`{word}` is not for ESP, which takes combined modes alone"),
+            Self::NotForIke(word) => write!(f, "`{word}` is not for IKE"),
+        }
+    }
+}
+
+impl std::error::Error for ProposalError {}
+
+const ESN: &str = "esn";
+const NO_ESN: &str = "noesn";
+/// Another name for x25519, which strongSwan shows.
+const CURVE25519: &str = "curve25519";
+
+/// Every word of proposals.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    let encr = Encr::ALL.into_iter().map(Encr::name);
+    let integ = Integ::ALL.into_iter().map(Integ::name);
+    let prf = Prf::ALL.into_iter().map(Prf::name);
+    let groups = DhGroup::ALL.into_iter().map(DhGroup::name);
+    encr.chain(integ).chain(prf).chain(groups).chain([CURVE25519, ESN, NO_ESN])
 }
 
 impl IkeProposal {
@@ -93,7 +152,8 @@ impl EspProposal {
         vec![Self {
             ciphers: vec![EspCipher::Aes256Gcm16, EspCipher::Aes128Gcm16],
             groups: vec![],
-            esn: vec![false],
+            // RFC 4303 §2.2.1: extended numbers for those that want them; no call lasts 2³² packets.
+            esn: vec![false, true],
         }]
     }
 }
@@ -107,26 +167,34 @@ struct Words {
     esn: Vec<bool>,
 }
 
+/// Whether it was not there yet.
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T) -> bool {
+    let new = !list.contains(&item);
+    list.push(item);
+    new
+}
+
 impl Words {
     fn parse(s: &str) -> Result<Self, ProposalError> {
         let mut out = Self::default();
         for word in s.split('-').map(str::trim) {
-            if let Some(e) = Encr::ALL.into_iter().find(|e| e.name() == word) {
-                out.encr.push(e);
+            let new = if let Some(e) = Encr::ALL.into_iter().find(|e| e.name() == word) {
+                add(&mut out.encr, e)
             } else if let Some(p) = Prf::ALL.into_iter().find(|p| p.name() == word) {
-                out.prf.push(p);
+                add(&mut out.prf, p)
             } else if let Some(i) = Integ::ALL.into_iter().find(|i| i.name() == word) {
-                out.integ.push(i);
+                add(&mut out.integ, i)
             } else if let Some(g) = DhGroup::ALL.into_iter().find(|g| g.name() == word) {
-                out.groups.push(g);
-            } else if word == "esn" {
-                out.esn.push(true);
-            } else if word == "noesn" {
-                out.esn.push(false);
-            } else if word == "curve25519" {
-                out.groups.push(DhGroup::X25519);
+                add(&mut out.groups, g)
+            } else if word == CURVE25519 {
+                add(&mut out.groups, DhGroup::X25519)
+            } else if word == ESN || word == NO_ESN {
+                add(&mut out.esn, word == ESN)
             } else {
                 return Err(ProposalError::UnknownKeyword(word.to_owned()));
+            };
+            if !new {
+                return Err(ProposalError::Repeated(word.to_owned()));
             }
         }
         if out.encr.is_empty() { Err(ProposalError::NoCipher) } else { Ok(out) }
@@ -141,8 +209,7 @@ impl FromStr for IkeProposal {
     fn from_str(s: &str) -> Result<Self, ProposalError> {
         let mut w = Words::parse(s)?;
         if let Some(extra) = w.esn.first() {
-            let word = if *extra { "esn" } else { "noesn" };
-            return Err(ProposalError::UnknownKeyword(word.to_owned()));
+            return Err(ProposalError::NotForIke(if *extra { ESN } else { NO_ESN }));
         }
         let aead = w.encr.iter().filter(|e| e.is_aead()).count();
         if aead != 0 && (aead != w.encr.len() || !w.integ.is_empty()) {
@@ -207,7 +274,7 @@ impl fmt::Display for EspProposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.ciphers.iter().map(|c| Encr::from_esp(*c).name());
         let words = words.chain(self.groups.iter().map(|g| g.name()));
-        join(f, words.chain(self.esn.iter().map(|e| if *e { "esn" } else { "noesn" })))
+        join(f, words.chain(self.esn.iter().map(|e| if *e { ESN } else { NO_ESN })))
     }
 }
 
@@ -223,7 +290,7 @@ impl fmt::Display for EspSuite {
         let words = [
             Some(Encr::from_esp(self.cipher).name()),
             self.group.map(DhGroup::name),
-            self.esn.then_some("esn"),
+            self.esn.then_some(ESN),
         ];
         join(f, words.into_iter().flatten())
     }

@@ -5,5 +5,6 @@ mod decode;
 mod establish;
 mod golden;
 mod known;
+mod policy;
 mod refuse;
 mod rekey;

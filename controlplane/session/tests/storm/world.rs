@@ -117,6 +117,8 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             psk: SecretBytes::new(b"a key for everybody").expect("fits"),
         }],
         ike: IkeConfig {
+            proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
+            esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),
             force_encap: true,
             dpd: Duration::from_secs(10),
             negotiation_deadline: Duration::from_secs(15),

@@ -81,6 +81,8 @@ fn config(side: usize, s: &Setup) -> Config {
             psk: SecretBytes::new(s.psk).expect("fits"),
         }],
         ike: IkeConfig {
+            proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
+            esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),
             force_encap: true,
             dpd: Duration::from_secs(10),
             negotiation_deadline: Duration::from_secs(15),

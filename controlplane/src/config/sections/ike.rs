@@ -1,6 +1,6 @@
 //! `ike:`
 
-use super::{flag, number, seconds, secret};
+use super::{flag, number, proposals, seconds, secret};
 use crate::config::diagnostic::Problem;
 use crate::config::profile::{Ike, KeyEntry, KeyOwner};
 use crate::config::reader::Item;
@@ -21,6 +21,7 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
     let negotiation_deadline = seconds(&table, "negotiation_deadline_s", DEADLINE_DEFAULT_S, 1..=300);
     // Off unless asked for: a hash of a weak key in clear-text SIP lets anyone on the path guess at leisure.
     let psk_fingerprint = flag(&table, "psk_fingerprint", false);
+    let (proposals, esp_proposals) = (proposals::ike(&table), proposals::esp(&table));
     let lab_key_log = match table.optional("lab_key_log") {
         Some(i) => key_log(&i).map(Some),
         None => Some(None),
@@ -28,6 +29,8 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
     table.finish();
     Some(Ike {
         keyring: keyring?,
+        proposals: proposals?,
+        esp_proposals: esp_proposals?,
         force_encap: force_encap?,
         dpd: dpd?,
         negotiation_deadline: negotiation_deadline?,

@@ -2,6 +2,7 @@
 
 pub mod ike;
 pub mod media;
+pub mod proposals;
 pub mod sip;
 pub mod tunnels;
 

@@ -20,15 +20,16 @@ const IPERF_SECONDS: &str = "5";
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// What `show` prints, on which gateway.
-const SHOWS: [(bool, &[&str]); 7] = [
+const SHOWS: [(bool, &[&str]); 5] = [
     (true, &["show", "vpn-sip", "registration-status"]),
     (true, &["show", "vpn-sip", "session", "detail"]),
     (false, &["show", "vpn-sip", "session"]),
     (true, &["show", "vpn-sip", "sip", "registrar"]),
-    (true, &["show", "crypto", "session", "detail"]),
     (true, &["show", "ip", "nat", "translations"]),
-    (true, &["show", "dataplane"]),
 ];
+/// What is worth seeing once there was traffic.
+const SHOWS_OF_TRAFFIC: [(bool, &[&str]); 2] =
+    [(true, &["show", "crypto", "session", "detail"]), (true, &["show", "dataplane"])];
 
 pub fn demo(places: Places, keep: bool) -> Result<(), LabError> {
     let color = std::io::stdout().is_terminal();
@@ -90,12 +91,7 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     }
     println!("    call, key exchange and ping took {:.0} ms together", took.as_secs_f64() * 1e3);
 
-    for (at_branch, args) in SHOWS {
-        let gateway = if at_branch { &world.branch } else { &world.headend };
-        let Some(gateway) = gateway else { continue };
-        title(color, &format!("{}# sipsec {}", gateway.name, args.join(" ")));
-        print!("{}", gateway.cli(args)?);
-    }
+    commands(world, &SHOWS, color)?;
 
     title(color, &format!("iperf3 for {IPERF_SECONDS} s at the negotiated rate"));
     let server_log = dir.join("iperf3-server.log");
@@ -118,6 +114,7 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
         println!("    {line}");
     }
     check()?;
+    commands(world, &SHOWS_OF_TRAFFIC, color)?;
 
     title(color, "idle: the branch says BYE, because the carrier charges by time");
     screen.print(clock::now());
@@ -136,6 +133,17 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
         world.tally.ike.load(order),
         world.tally.clear_text.load(order)
     );
+    Ok(())
+}
+
+/// Runs the commands, at the branch or at the head-end, as an operator would.
+fn commands(world: &World, list: &[(bool, &[&str])], color: bool) -> Result<(), LabError> {
+    for (at_branch, args) in list {
+        let gateway = if *at_branch { &world.branch } else { &world.headend };
+        let Some(gateway) = gateway else { continue };
+        title(color, &format!("{}# sipsec {}", gateway.name, args.join(" ")));
+        print!("{}", gateway.cli(args)?);
+    }
     Ok(())
 }
 

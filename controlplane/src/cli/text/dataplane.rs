@@ -43,7 +43,7 @@ fn write(out: &mut String, d: &Dataplane) -> std::fmt::Result {
     }
     section(out, "Drops by reason", &d.drops)?;
     if !d.stages.is_empty() {
-        writeln!(out, "\nStage                       packets         cycles   cycles/packet")?;
+        writeln!(out, "\nStage                       sampled         cycles   cycles/packet")?;
         for s in &d.stages {
             let each = s.cycles.checked_div(s.packets).map_or("--".to_owned(), |c| c.to_string());
             writeln!(out, "   {:<18} {:>13} {:>14} {:>15}", s.name, s.packets, s.cycles, each)?;

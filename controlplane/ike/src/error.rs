@@ -177,7 +177,7 @@ impl fmt::Display for IkeError {
                 write!(f, "different pre-shared keys: ours is {ours}, SDP announced {expected:?}")
             }
             Self::CertificateRejected { error, subject } => {
-                write!(f, "the peer's certificate ({}) is not accepted: {error:?}", subject.escape_debug())
+                write!(f, "the peer's certificate ({}) is not accepted: {error}", subject.escape_debug())
             }
             Self::NoCommonSignature { by: Party::Us } => {
                 f.write_str("the peer signs with an algorithm that we do not verify")
@@ -207,6 +207,31 @@ impl fmt::Display for IkeError {
 }
 
 impl std::error::Error for IkeError {}
+
+impl fmt::Display for CertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "it is malformed",
+            Self::UnsupportedKey => "its key is neither RSA, P-256, P-384, P-521 nor Ed25519",
+            Self::WeakSignature => "it is signed with an algorithm that is not trusted (SHA-1 or MD5)",
+            Self::KeyUsage => "its key usage does not allow to sign",
+            Self::CriticalExtension => "it has a critical extension that is not understood",
+            Self::SelfSigned => "it signs itself, and only certificates of an authority are trusted",
+            Self::SelfSignature => "it names itself as issuer, but is not signed with its own key",
+            Self::CaAsEndEntity => "it is the certificate of an authority",
+            Self::UnknownIssuer => "no trusted authority issued it",
+            Self::Path => "the path to its authority does not hold",
+            Self::NotYetValid => "it is not valid yet",
+            Self::Expired => "it has expired",
+            Self::Revoked => "it is revoked",
+            Self::RevocationUnknown => "no current revocation list covers it",
+            Self::Map => "no certificate map accepts it",
+            Self::Identity => "the identity is none of its names",
+            Self::BadAnchor => "one of our authorities' certificates cannot be used",
+            Self::BadCrl => "one of our revocation lists cannot be used",
+        })
+    }
+}
 
 impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use sipsec_net::TelNumber;
+use x509_parser::prelude::{FromDer, X509Name};
 
 /// Longest identity kept, in bytes (a distinguished name; numbers are far shorter).
 pub const IDENTITY_MAX: usize = 1024;
@@ -44,7 +45,10 @@ impl fmt::Display for Identity {
             Self::Ipv6(a) => write!(f, "{a}"),
             Self::Fqdn(s) => write!(f, "fqdn:{}", s.escape_debug()),
             Self::Rfc822(s) => write!(f, "email:{}", s.escape_debug()),
-            Self::DerAsn1Dn(der) => write!(f, "dn:{}", der.escape_ascii()),
+            Self::DerAsn1Dn(der) => match X509Name::from_der(der) {
+                Ok(([], name)) => write!(f, "dn:{}", name.to_string().escape_debug()),
+                _ => write!(f, "dn:{}", der.escape_ascii()),
+            },
             Self::KeyId(id) => write!(f, "key-id:{}", id.escape_ascii()),
             Self::Other(t, data) => write!(f, "type{t}:{}", data.escape_ascii()),
         }

@@ -37,8 +37,8 @@ mod testing;
 mod tests;
 
 pub use auth::{
-    AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated, certificate_fingerprint,
-    psk_fingerprint,
+    AuthMethod, CertificateFacts, Date, FingerprintBasis, FingerprintMatched, PeerAuthenticated, believes,
+    certificate_fingerprint, crl_issuer, psk_fingerprint,
 };
 pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,

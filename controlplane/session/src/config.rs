@@ -1,10 +1,12 @@
 //! What the core is told at start.
 
+use sipsec_ike::CertificateAuth;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -40,11 +42,32 @@ impl TunnelConfig {
     }
 }
 
-/// A pre-shared key and whose it is; `None` is the wildcard for numbers without an entry.
+/// How a peer and we prove to each other who we are; `None` is the wildcard for numbers without an entry.
 #[derive(Clone, Debug)]
 pub struct KeyEntry {
     pub number: Option<TelNumber>,
-    pub psk: SecretBytes<PSK_MAX>,
+    pub credential: Credential,
+    pub peer: PeerKind,
+}
+
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the key stays inline: a box would leave copies on the heap to wipe"
+)]
+pub enum Credential {
+    Psk(SecretBytes<PSK_MAX>),
+    /// Checked at start: the key is the certificate's.
+    Certificate(Arc<CertificateAuth>),
+}
+
+/// What has to be overlooked in a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PeerKind {
+    #[default]
+    Generic,
+    /// Knows SHA-1 fingerprints alone, and may put the hash of a pre-shared key into `a=fingerprint`.
+    Cisco,
 }
 
 #[derive(Clone, Debug)]

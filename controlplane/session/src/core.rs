@@ -1,6 +1,6 @@
 //! The core: inputs, timers, and the settling of everything that follows from them.
 
-use crate::config::{Config, KeyEntry};
+use crate::config::Config;
 use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
@@ -9,7 +9,7 @@ use crate::state::State;
 use crate::tunnel::Tunnel;
 use sipsec_ike::ChildId;
 use sipsec_net::dp::{OPS_MAX, Op};
-use sipsec_net::{Entropy, Instant, MediaPort, SaId, SecretBytes, TelNumber, TunnelId, TxnId};
+use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
 use sipsec_sip::{CallId, DialogRecord, UserAgent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -55,6 +55,8 @@ pub struct Core {
     pub(crate) calls: HashMap<CallId, usize>,
     pub(crate) ports: MediaPorts,
     pub(crate) wan: Option<IpAddr>,
+    /// Seconds since 1970, at that instant.
+    wall_clock: (Instant, u64),
     pub(crate) dataplane: Dataplane,
     pub(crate) pending: HashMap<TxnId, Pending>,
     next_txn: u64,
@@ -131,6 +133,7 @@ impl Core {
             calls: HashMap::new(),
             ports,
             wan: None,
+            wall_clock: (Instant::ZERO, 0),
             dataplane: Dataplane::Absent,
             pending: HashMap::new(),
             next_txn: 1,
@@ -185,6 +188,7 @@ impl Core {
                 self.ua.persisted(now, call);
             }
             Input::Recovered(records) => self.recovered(now, records),
+            Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
             Input::WanAddress(addr) => self.wan_address(now, addr),
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
             Input::Admin(admin) => self.admin(now, admin),
@@ -277,6 +281,12 @@ impl Core {
         }
     }
 
+    /// Seconds since 1970.
+    pub(crate) fn unix_time_s(&self, now: Instant) -> u64 {
+        let (at, unix_time_s) = self.wall_clock;
+        unix_time_s + now.saturating_duration_since(at).as_secs()
+    }
+
     // ---- operators ----
 
     fn admin(&mut self, now: Instant, admin: Admin) {
@@ -367,29 +377,7 @@ impl Core {
     }
 
     /// The key for a number: its own entry, else the wildcard's.
-    pub(crate) fn psk(
-        &self,
-        number: TelNumber,
-    ) -> Result<SecretBytes<{ sipsec_ike::config::PSK_MAX }>, SessionFailure> {
-        let ring = &self.config.keyring;
-        let entry = |want: Option<TelNumber>| ring.iter().find(|k| k.number == want);
-        match entry(Some(number)).or_else(|| entry(None)) {
-            Some(KeyEntry { psk, .. }) => Ok(psk.clone()),
-            None => Err(SessionFailure::NoKey { number, closest: closest(number, ring) }),
-        }
-    }
-
     pub(crate) fn set_state(&mut self, i: usize, state: State) {
         self.tunnels[i].state = state;
     }
-}
-
-/// The entry with the longest common beginning or end: most likely a typing error.
-fn closest(number: TelNumber, ring: &[KeyEntry]) -> Option<TelNumber> {
-    let common = |a: &str, b: &str| {
-        let front = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
-        let back = a.bytes().rev().zip(b.bytes().rev()).take_while(|(x, y)| x == y).count();
-        front.max(back)
-    };
-    ring.iter().filter_map(|k| k.number).max_by_key(|n| common(n.as_str(), number.as_str()))
 }

@@ -4,11 +4,9 @@ use crate::core::{Core, Dataplane, Pending};
 use crate::failure::{Evidence, SessionFailure};
 use crate::output::{EventKind, Output};
 use crate::state::{Dialing, Leg, Media, Negotiating, Stage, State};
-use sipsec_ike::{
-    AuthConfig, Dpd, DpdMode, Endpoint, EndpointConfig, FingerprintPolicy, Identity, IdentityPolicy, Role,
-};
+use sipsec_ike::{Dpd, DpdMode, Endpoint, EndpointConfig, Role};
+use sipsec_net::Instant;
 use sipsec_net::dp::{Op, PacketSummary};
-use sipsec_net::{HashFunc, Instant};
 use sipsec_sip::sdp::{self, IkeMedia, IkeSetup, SessionDescription};
 use sipsec_sip::{CallId, ReliableAnswer};
 use std::net::SocketAddr;
@@ -86,7 +84,7 @@ impl Core {
     fn dial(&mut self, now: Instant, i: usize) -> Result<(), SessionFailure> {
         let (line, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
         let wan = self.wan.ok_or(SessionFailure::Dial(sipsec_sip::DialError::NoAddress))?;
-        self.psk(remote)?;
+        self.key_for(remote)?;
         let port = self.ports.take(now).ok_or(SessionFailure::NoMediaPort)?;
         let placed = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active).and_then(|media| {
             let offer = SessionDescription::new(u64::from(self.entropy.u32()), media);
@@ -118,17 +116,13 @@ impl Core {
         setup: IkeSetup,
     ) -> Result<IkeMedia, SessionFailure> {
         let config = &self.tunnels[i].config;
-        let psk_fingerprints = if self.config.ike.psk_fingerprint {
-            vec![sipsec_ike::psk_fingerprint(self.psk(config.remote_number)?.expose(), HashFunc::Sha256)]
-        } else {
-            Vec::new()
-        };
+        let announced = self.key_for(config.remote_number)?.announced(self.config.ike.psk_fingerprint)?;
         Ok(IkeMedia {
             addr,
             bandwidth: Some(config.bandwidth),
             setup: Some(setup),
-            fingerprints: Vec::new(),
-            psk_fingerprints,
+            fingerprints: announced.certificate,
+            psk_fingerprints: announced.psk,
         })
     }
 
@@ -151,7 +145,7 @@ impl Core {
             None => Err(SessionFailure::AddressChanged),
         };
         // X14: a key other than ours, announced in SDP, is found here, before IKE.
-        match media.and_then(|media| Ok((self.endpoint(i, &media)?, media))) {
+        match media.and_then(|media| Ok((self.endpoint(now, i, &media)?, media))) {
             Ok((endpoint, media)) => {
                 self.event(Some(i), EventKind::Answered { remote: media.remote, rate: media.rate });
                 self.negotiate(now, i, leg, media, endpoint);
@@ -189,25 +183,26 @@ impl Core {
     }
 
     /// IKE for a call, knowing what SDP said; not if SDP already says that it cannot succeed.
-    pub(crate) fn endpoint(&mut self, i: usize, media: &Media) -> Result<Endpoint, SessionFailure> {
+    pub(crate) fn endpoint(
+        &mut self,
+        now: Instant,
+        i: usize,
+        media: &Media,
+    ) -> Result<Endpoint, SessionFailure> {
         let (local, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
         let role = match media.role {
             sdp::Role::Active => Role::Initiator,
             sdp::Role::Passive => Role::Responder,
         };
-        let mut config = EndpointConfig::new(
-            role,
-            media.local,
-            media.remote,
-            Identity::number(&local),
-            IdentityPolicy::Number(remote),
-            AuthConfig::Psk { key: self.psk(remote)? },
-        );
+        let key = self.key_for(remote)?;
+        let (local_id, remote_id) = key.identities(local, remote)?;
+        let mut config =
+            EndpointConfig::new(role, media.local, media.remote, local_id, remote_id, key.auth());
+        config.peer_fingerprints = key.expected(&media.announced, self.config.ike.psk_fingerprint)?;
         config.ike_proposals.clone_from(&self.config.ike.proposals);
         config.esp_proposals.clone_from(&self.config.ike.esp_proposals);
         config.force_encap = self.config.ike.force_encap;
-        config.peer_fingerprints =
-            FingerprintPolicy { expected: media.expected.clone(), required: self.config.ike.psk_fingerprint };
+        config.unix_time_s = self.unix_time_s(now);
         config.dpd = Dpd { mode: DpdMode::OnDemand, interval: self.config.ike.dpd };
         config.lab_key_log = self.config.ike.lab_key_log;
         let entropy = self.new_entropy();

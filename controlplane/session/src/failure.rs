@@ -1,6 +1,6 @@
 //! Why a session ended against its will, with the cure.
 
-use sipsec_ike::IkeError;
+use sipsec_ike::{CertError, IkeError};
 use sipsec_net::TelNumber;
 use sipsec_net::dp::RejectReason;
 use sipsec_sip::sdp::SdpError;
@@ -16,6 +16,10 @@ pub enum SessionFailure {
         number: TelNumber,
         closest: Option<TelNumber>,
     },
+    /// Our own certificate cannot be used.
+    OwnCertificate(CertError),
+    /// SDP has SHA-1 fingerprints alone, which count for a peer of kind `cisco` only.
+    WeakFingerprint,
     NoMediaPort,
     Dial(DialError),
     Call(CallFailure),
@@ -71,6 +75,8 @@ impl SessionFailure {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::NoKey { .. } => "no-key",
+            Self::OwnCertificate(_) => "own-certificate",
+            Self::WeakFingerprint => "fingerprint-weak",
             Self::NoMediaPort => "no-media-port",
             Self::Dial(_) => "dial",
             Self::Call(CallFailure::Status { .. }) => "sip-status",
@@ -85,6 +91,7 @@ impl SessionFailure {
                 "fingerprint-mismatch"
             }
             Self::Ike(IkeError::FingerprintMissing) => "fingerprint-missing",
+            Self::Ike(IkeError::CertificateRejected { .. }) => "certificate-rejected",
             Self::Ike(_) => "ike",
             Self::Deadline { evidence: Evidence { wrong_source: Some(_), .. }, .. } => "wrong-source",
             Self::Deadline { .. } => "negotiation-deadline",
@@ -106,6 +113,10 @@ impl SessionFailure {
     pub fn cure(&self) -> &'static str {
         match self {
             Self::NoKey { .. } => "add the number to ike.keyring",
+            Self::OwnCertificate(_) => "see `sipsec check`: the certificate of this keyring entry",
+            Self::WeakFingerprint => {
+                "have the peer announce a=fingerprint with sha-256; for a router that cannot, write `peer: cisco` in its keyring entry"
+            }
             Self::NoMediaPort => "widen media.ports",
             Self::Dial(_) => "see show vpn-sip registration-status",
             Self::Call(CallFailure::Status { status, .. }) => match status {
@@ -121,13 +132,23 @@ impl SessionFailure {
             Self::Call(CallFailure::BadAnswer(e)) | Self::Sdp(e) => e.cure(),
             Self::Call(_) => "see the peer's log",
             Self::Ike(e) => match e {
-                IkeError::AuthenticationFailed { .. }
-                | IkeError::PskFingerprintMismatch { .. }
-                | IkeError::FingerprintMismatch { .. } => {
+                IkeError::AuthenticationFailed { .. } => {
+                    "give both ends the same psk for each other's number; with certificates, see the log of the side that refused"
+                }
+                IkeError::PskFingerprintMismatch { .. } => {
                     "give both ends the same psk for each other's number"
                 }
+                IkeError::FingerprintMismatch { .. } => {
+                    "compare with `sipsec pki fingerprint` at the peer: it uses another certificate than its SDP announces, or somebody changed the SDP"
+                }
+                IkeError::CertificateRejected { error, .. } => certificate_cure(*error),
+                IkeError::AuthMethodMismatch { .. } | IkeError::NoCommonSignature { .. } => {
+                    "use a psk at both ends or certificates at both"
+                }
                 IkeError::IdentityMismatch { .. } => "have the peer present its number as key-id",
-                IkeError::FingerprintMissing => "turn psk_fingerprint on at both ends or off at both",
+                IkeError::FingerprintMissing => {
+                    "with certificates the peer must announce a=fingerprint; with a psk, turn psk_fingerprint on at both ends or off at both"
+                }
                 IkeError::NoProposalChosen { .. } => "allow a common proposal at both ends",
                 IkeError::NoResponse { .. } => {
                     "IKE does not reach the peer or its answer not us: check the carrier's media path"
@@ -162,6 +183,25 @@ impl SessionFailure {
     }
 }
 
+const fn certificate_cure(error: CertError) -> &'static str {
+    match error {
+        CertError::SelfSigned => "set trust.self_signed, or have the peer use a certificate of an authority",
+        CertError::UnknownIssuer | CertError::Path => {
+            "add the peer's authority to trust.ca, or have the peer send its intermediate certificates"
+        }
+        CertError::Expired | CertError::NotYetValid => {
+            "renew the peer's certificate, or set this gateway's clock: see `date`"
+        }
+        CertError::Revoked => "the peer needs a new certificate; its authority has revoked this one",
+        CertError::RevocationUnknown => {
+            "fetch the authority's current revocation list into trust.crl and restart, or write `fail: open`"
+        }
+        CertError::Map => "correct trust.maps, or have the peer use a certificate that they accept",
+        CertError::BadAnchor | CertError::BadCrl => "see `sipsec check`: the files of trust",
+        _ => "give the peer a new certificate: `sipsec pki self-signed` or `sipsec pki csr`",
+    }
+}
+
 impl fmt::Display for SessionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -169,6 +209,8 @@ impl fmt::Display for SessionFailure {
                 write!(f, "no PSK for number {number}; closest entry {c}")
             }
             Self::NoKey { number, closest: None } => write!(f, "no PSK for number {number}"),
+            Self::OwnCertificate(e) => write!(f, "our certificate cannot be used: {e}"),
+            Self::WeakFingerprint => f.write_str("the SDP has no fingerprint but SHA-1"),
             Self::NoMediaPort => f.write_str("no free media port"),
             Self::Dial(e) => write!(f, "{e}"),
             Self::Call(c) => match c {

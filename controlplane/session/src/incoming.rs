@@ -134,15 +134,16 @@ impl Core {
     ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
         let wan = self.wan.ok_or((SessionFailure::AddressChanged, 480))?;
         let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
-        self.open_answer(i, offer, SocketAddr::new(wan, port.0)).map(|opening| (opening, port)).inspect_err(
-            |_| {
+        self.open_answer(now, i, offer, SocketAddr::new(wan, port.0))
+            .map(|opening| (opening, port))
+            .inspect_err(|_| {
                 self.ports.untake(port);
-            },
-        )
+            })
     }
 
     fn open_answer(
         &mut self,
+        now: Instant,
         i: usize,
         offer: &SessionDescription,
         local: SocketAddr,
@@ -153,8 +154,9 @@ impl Core {
         ours.setup = Some(agreed.role.setup());
         let media = Media::new(local, &agreed);
         // X14: another key in SDP than ours is known before anything is answered, and so before it costs anything.
-        let endpoint = self.endpoint(i, &media).map_err(|f| {
-            let status = if matches!(f, SessionFailure::Ike(_)) { 488 } else { 403 };
+        let endpoint = self.endpoint(now, i, &media).map_err(|f| {
+            let about_sdp = matches!(f, SessionFailure::Ike(_) | SessionFailure::WeakFingerprint);
+            let status = if about_sdp { 488 } else { 403 };
             (f, status)
         })?;
         let answer = SessionDescription::new(u64::from(self.entropy.u32()), ours).answering(offer);

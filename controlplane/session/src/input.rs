@@ -39,6 +39,10 @@ pub enum Input {
     },
     /// Records of an earlier life of this process.
     Recovered(Vec<(u64, Vec<u8>)>),
+    /// Seconds since 1970, for the dates of certificates: at start, and whenever the system's clock was set.
+    WallClock {
+        unix_time_s: u64,
+    },
     WanAddress(Option<IpAddr>),
     NextHop {
         media_port: MediaPort,

@@ -20,6 +20,7 @@ pub mod failure;
 mod ike;
 mod incoming;
 pub mod input;
+mod keyring;
 mod media;
 pub mod output;
 mod ports;
@@ -27,7 +28,7 @@ mod state;
 mod tunnel;
 pub mod view;
 
-pub use config::{BackOff, Config, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
+pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 pub use core::Core;
 pub use failure::SessionFailure;
 pub use input::{Admin, ComputeKey, Input};

@@ -1,5 +1,7 @@
 //! Sessions between two gateways, from the first packet to the last BYE, and every way in which they fail.
 
+#[path = "sessions/certificates.rs"]
+mod certificates;
 mod support;
 
 use sipsec_net::{MediaPort, TelNumber};

@@ -31,7 +31,7 @@ pub(crate) enum KeyKind {
 
 /// What an end-entity certificate says.
 pub(crate) struct PeerCertificate<'a> {
-    x509: X509Certificate<'a>,
+    pub(super) x509: X509Certificate<'a>,
     der: &'a [u8],
 }
 
@@ -107,7 +107,7 @@ impl<'a> PeerCertificate<'a> {
     }
 
     /// RFC 4945 §5.1.3.2: with a keyUsage extension, digitalSignature (or nonRepudiation) must be among them.
-    fn check_usage(&self) -> Result<(), CertError> {
+    pub(super) fn check_usage(&self) -> Result<(), CertError> {
         match self.x509.key_usage() {
             Ok(None) => Ok(()),
             Ok(Some(u)) if u.value.digital_signature() || u.value.non_repudiation() => Ok(()),
@@ -128,8 +128,20 @@ impl<'a> PeerCertificate<'a> {
         }
     }
 
+    /// Whether it is believed: it signs itself and that is allowed, or a path leads to an anchor and a map takes it.
+    pub fn check(&self, chain: &[Vec<u8>], trust: &Trust, unix_time_s: u64) -> Result<(), CertError> {
+        if self.claims_self_signed() {
+            return self.check_self_signed(trust, unix_time_s);
+        }
+        self.check_path(chain, trust, unix_time_s)?;
+        if !trust.maps.is_empty() && !trust.maps.iter().any(|m| m.accepts(self)) {
+            return Err(CertError::Map);
+        }
+        Ok(())
+    }
+
     /// A certificate that vouches for itself: worth nothing without the fingerprint from SDP.
-    pub fn check_self_signed(&self, trust: &Trust, unix_time_s: u64) -> Result<(), CertError> {
+    fn check_self_signed(&self, trust: &Trust, unix_time_s: u64) -> Result<(), CertError> {
         if !trust.self_signed {
             return Err(CertError::SelfSigned);
         }
@@ -143,13 +155,17 @@ impl<'a> PeerCertificate<'a> {
             return Err(CertError::CriticalExtension);
         }
         let (kind, public) = self.public_key()?;
-        let scheme =
-            Scheme::from_identifier(&self.signature_identifier()?).ok_or(CertError::WeakSignature)?;
+        let scheme = self.signature_scheme()?;
         let signed = self.x509.tbs_certificate.as_ref();
         if !verify(kind, public, scheme, signed, &self.x509.signature_value.data) {
             return Err(CertError::SelfSignature);
         }
         Ok(())
+    }
+
+    /// What it is signed with.
+    pub(super) fn signature_scheme(&self) -> Result<Scheme, CertError> {
+        Scheme::from_identifier(&self.signature_identifier()?).ok_or(CertError::WeakSignature)
     }
 
     /// signatureAlgorithm in DER: the element after tbsCertificate in the outer SEQUENCE.
@@ -166,7 +182,7 @@ impl<'a> PeerCertificate<'a> {
     }
 
     /// A path to an anchor, with revocation as the policy says.
-    pub fn check_path(&self, chain: &[Vec<u8>], trust: &Trust, unix_time_s: u64) -> Result<(), CertError> {
+    fn check_path(&self, chain: &[Vec<u8>], trust: &Trust, unix_time_s: u64) -> Result<(), CertError> {
         self.check_usage()?;
         let der = CertificateDer::from(self.der);
         let end = EndEntityCert::try_from(&der).map_err(|e| path_error(&e))?;

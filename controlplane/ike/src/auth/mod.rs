@@ -1,6 +1,7 @@
 //! Authentication of the IKE SA (RFC 7296 §2.15, RFC 7427) and its binding to SDP (RFC 6193 §7).
 
 mod certificate;
+mod facts;
 mod fingerprint;
 mod map;
 mod proof;
@@ -17,6 +18,7 @@ use crate::wire::auth::{Auth, METHOD_PSK, METHOD_SIGNATURE};
 use crate::wire::message::IdPayload;
 use crate::wire::{Chain, Message, NotifyType};
 use certificate::PeerCertificate;
+pub use facts::{CertificateFacts, Date, believes, crl_issuer};
 pub(crate) use fingerprint::check_before_start;
 pub use fingerprint::{certificate_fingerprint, psk_fingerprint};
 pub use map::{CertificateMap, MapField, MapOp, MapRule};
@@ -24,6 +26,7 @@ pub use proof::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthentica
 use sha1::{Digest, Sha1};
 pub use signature::{SignJob, VerifyJob};
 pub use signing_key::{SigningKey, UnsupportedKey};
+use sipsec_net::{Fingerprint, HashFunc};
 use subtle::ConstantTimeEq;
 
 /// Who the peer is, proven.
@@ -162,8 +165,27 @@ pub(crate) fn check_config(auth: &AuthConfig) -> Result<(), BadConfig> {
 
 impl CertificateAuth {
     /// The subject of our certificate as an identity: what a peer that looks for the ID in the certificate expects.
+    /// RFC 5280 §4.1.2.6: an empty subject leaves the naming to the alternative names.
     pub fn subject(&self) -> Result<crate::identity::Identity, CertError> {
+        /// SEQUENCE of nothing.
+        const EMPTY: [u8; 2] = [0x30, 0];
         let own = PeerCertificate::parse(self.chain.first().ok_or(CertError::Malformed)?)?;
-        Ok(crate::identity::Identity::DerAsn1Dn(own.subject_der().to_vec()))
+        let alternative = (own.subject_der() == EMPTY).then(|| own.alternative_names().into_iter().next());
+        let subject = || crate::identity::Identity::DerAsn1Dn(own.subject_der().to_vec());
+        Ok(alternative.flatten().unwrap_or_else(subject))
+    }
+
+    /// The values of `a=fingerprint`. RFC 8122 §5.1: as a minimum SHA-256 and the hash function of the certificate's
+    /// own signature, where that is one by itself (RFC 8420: Ed25519 has none) and none that RFC 8247 §3.2 forbids.
+    pub fn fingerprints(&self) -> Result<Vec<Fingerprint>, CertError> {
+        let der = self.chain.first().ok_or(CertError::Malformed)?;
+        let signed_with = PeerCertificate::parse(der)?.signature_scheme().map(|s| s.hash());
+        let own = match signed_with {
+            Ok(SignatureHash::Sha384) => Some(HashFunc::Sha384),
+            Ok(SignatureHash::Sha512) => Some(HashFunc::Sha512),
+            Ok(SignatureHash::Sha256 | SignatureHash::Identity) | Err(_) => None,
+        };
+        let hashes = [Some(HashFunc::Sha256), own].into_iter().flatten();
+        Ok(hashes.map(|hash| certificate_fingerprint(der, hash)).collect())
     }
 }

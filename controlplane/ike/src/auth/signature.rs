@@ -105,18 +105,11 @@ impl VerifyJob {
         let trust = &self.auth.trust;
         let self_signed = cert.claims_self_signed();
         let basis = fingerprint::check_certificate(der, &self.fingerprints, self_signed)?;
-        if self_signed {
-            cert.check_self_signed(trust, self.unix_time_s).map_err(reject)?;
-        } else {
-            cert.check_path(intermediates, trust, self.unix_time_s).map_err(reject)?;
-            if !trust.maps.is_empty() && !trust.maps.iter().any(|m| m.accepts(&cert)) {
-                return Err(reject(CertError::Map));
-            }
-            // An authority vouches for a name, not for this call: something must bind the two.
-            let bound = !self.fingerprints.expected.is_empty() || !trust.maps.is_empty();
-            if !bound && !cert.names(&self.identity) {
-                return Err(reject(CertError::Identity));
-            }
+        cert.check(intermediates, trust, self.unix_time_s).map_err(reject)?;
+        // An authority vouches for a name, not for this call: something must bind the two.
+        let bound = self_signed || !self.fingerprints.expected.is_empty() || !trust.maps.is_empty();
+        if !bound && !cert.names(&self.identity) {
+            return Err(reject(CertError::Identity));
         }
         let peer = PeerAuthenticated::new(self.identity, AuthMethod::Signature(self.scheme));
         Ok((peer, FingerprintMatched::new(basis)))

@@ -7,7 +7,7 @@ mod up;
 
 pub use dialing::{Dialing, Opening, Stage};
 pub use draining::{Draining, Lingering};
-pub use negotiating::{Media, Negotiating};
+pub use negotiating::{Announced, Media, Negotiating};
 pub use up::{ChildSas, Proofs, Up};
 
 use sipsec_net::{Instant, MediaPort};

@@ -3,7 +3,7 @@
 use super::{Leg, Proofs};
 use crate::failure::Evidence;
 use sipsec_ike::{ChildId, Endpoint};
-use sipsec_net::{Instant, Kbps, MacAddr};
+use sipsec_net::{Fingerprint, Instant, Kbps, MacAddr};
 use sipsec_sip::sdp::{Negotiated, Role, SessionDescription};
 use sipsec_sip::{ReliableAnswer, sdp::SdpError, sdp::negotiate_offered};
 use std::net::SocketAddr;
@@ -20,6 +20,15 @@ pub struct Negotiating {
     pub evidence: Evidence,
 }
 
+/// What one side's SDP says of its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// `a=fingerprint` (RFC 8122 §5).
+    pub certificate: Vec<Fingerprint>,
+    /// `a=psk-fingerprint` (RFC 6193 §8.2).
+    pub psk: Vec<Fingerprint>,
+}
+
 /// What SDP agreed on, and how far the dataplane is with it.
 #[derive(Clone, Debug)]
 pub struct Media {
@@ -27,7 +36,7 @@ pub struct Media {
     pub remote: SocketAddr,
     pub rate: Kbps,
     pub role: Role,
-    pub expected: Vec<sipsec_net::Fingerprint>,
+    pub announced: Announced,
     pub next_hop: Option<MacAddr>,
     /// A MediaOpen is under way or done.
     pub asked: bool,
@@ -37,15 +46,12 @@ pub struct Media {
 impl Media {
     #[must_use]
     pub fn new(local: SocketAddr, n: &Negotiated) -> Self {
-        // RFC 6193 §8.2 names psk-fingerprint; a Cisco peer may put the key's hash into a=fingerprint instead.
-        let expected =
-            if n.psk_fingerprints.is_empty() { n.fingerprints.clone() } else { n.psk_fingerprints.clone() };
         Self {
             local,
             remote: n.remote,
             rate: n.rate,
             role: n.role,
-            expected,
+            announced: Announced { certificate: n.fingerprints.clone(), psk: n.psk_fingerprints.clone() },
             next_hop: None,
             asked: false,
             open: false,

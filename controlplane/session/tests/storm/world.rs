@@ -7,7 +7,8 @@ use sipsec_net::dp::{Direction, Event, ExpireCause, Op, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SecretBytes, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
-    BackOff, Config, Core, IkeConfig, Input, KeyEntry, MediaConfig, Output, SessionView, TunnelConfig,
+    BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
+    SessionView, TunnelConfig,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -114,7 +115,8 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
         }],
         keyring: vec![KeyEntry {
             number: None,
-            psk: SecretBytes::new(b"a key for everybody").expect("fits"),
+            credential: Credential::Psk(SecretBytes::new(b"a key for everybody").expect("fits")),
+            peer: PeerKind::Generic,
         }],
         ike: IkeConfig {
             proposals: sipsec_ike::algorithm::IkeProposal::defaults(),

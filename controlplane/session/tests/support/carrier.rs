@@ -12,6 +12,8 @@ pub struct Carrier {
     /// Call-IDs of answered calls that nobody has hung up.
     pub billed: BTreeMap<String, &'static str>,
     pub calls_answered: usize,
+    /// Every SDP as it came.
+    pub bodies: Vec<String>,
 }
 
 #[derive(Default, Clone)]
@@ -20,6 +22,8 @@ pub struct Knobs {
     pub reject: Option<&'static str>,
     /// Replaces text in every SDP that passes: (find, replace).
     pub rewrite: Vec<(&'static str, &'static str)>,
+    /// Changes every SDP that passes.
+    pub edit: Option<fn(&str) -> String>,
     /// Swallows what starts with one of these.
     pub swallow: Vec<&'static str>,
     pub no_identity: bool,
@@ -113,10 +117,16 @@ impl Carrier {
         vec![(to, self.with_body(out, body))]
     }
 
-    fn with_body(&self, mut head: String, body: &str) -> Vec<u8> {
+    fn with_body(&mut self, mut head: String, body: &str) -> Vec<u8> {
         let mut body = body.to_owned();
         for (find, replace) in &self.knobs.rewrite {
             body = body.replace(find, replace);
+        }
+        if !body.is_empty() {
+            self.bodies.push(body.clone());
+        }
+        if let Some(edit) = self.knobs.edit {
+            body = edit(&body);
         }
         head += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
         head.into_bytes()

@@ -3,19 +3,24 @@
 pub mod carrier;
 
 use carrier::{CARRIER, Carrier};
+use sipsec_ike::CertificateAuth;
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, TelNumber, TunnelId,
 };
 use sipsec_session::{
-    BackOff, Config, Core, IkeConfig, Input, KeyEntry, MediaConfig, Output, SessionView, TunnelConfig,
+    BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
+    SessionView, TunnelConfig,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const TUNNEL: TunnelId = TunnelId(1);
+/// 2026-07-01, when a gateway starts.
+pub const WALL_CLOCK: u64 = 1_782_864_000;
 pub const NUMBERS: [&str; 2] = ["0388881001", "0388882001"];
 pub const WANS: [&str; 2] = ["198.51.100.6", "203.0.113.9"];
 
@@ -28,6 +33,9 @@ pub fn number(s: &str) -> TelNumber {
 pub struct Setup {
     pub psk: &'static [u8],
     pub psk_fingerprint: bool,
+    /// Instead of the key.
+    pub certificate: Option<Arc<CertificateAuth>>,
+    pub peer: PeerKind,
     pub remote: &'static str,
     pub key_for: &'static str,
     pub kbps: u32,
@@ -39,6 +47,8 @@ impl Setup {
         Self {
             psk: b"a key that both ends have, long enough",
             psk_fingerprint: true,
+            certificate: None,
+            peer: PeerKind::Generic,
             remote: NUMBERS[1 - side],
             key_for: NUMBERS[1 - side],
             kbps: [1000, 64][side],
@@ -78,7 +88,11 @@ fn config(side: usize, s: &Setup) -> Config {
         }],
         keyring: vec![KeyEntry {
             number: Some(number(s.key_for)),
-            psk: SecretBytes::new(s.psk).expect("fits"),
+            credential: match &s.certificate {
+                Some(auth) => Credential::Certificate(Arc::clone(auth)),
+                None => Credential::Psk(SecretBytes::new(s.psk).expect("fits")),
+            },
+            peer: s.peer,
         }],
         ike: IkeConfig {
             proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
@@ -179,6 +193,7 @@ impl World {
     fn boot(&mut self, side: usize) {
         let records = self.gateways[side].journal.iter().map(|(k, v)| (*k, v.clone())).collect();
         self.tell(side, Input::Recovered(records));
+        self.tell(side, Input::WallClock { unix_time_s: WALL_CLOCK });
         self.tell(side, Input::DataplaneUp);
         let wan: IpAddr = WANS[side].parse().expect("an address");
         self.tell(side, Input::WanAddress(Some(wan)));

@@ -84,6 +84,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
     // Calls of an earlier run come first: they cost money.
     core.handle_input(clock::now(), Input::Recovered(records));
+    core.handle_input(clock::now(), Input::WallClock { unix_time_s: clock::unix_time_s() });
     let netlink = Netlink::start(watch(&profile)).map_err(BootError::Netlink)?;
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     let (events, _) = broadcast::channel(api::EVENTS_MAX);
@@ -107,6 +108,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         wan: Err(format!("{} has not been looked at yet", profile.sip.interface)),
         routes: BTreeMap::new(),
         started: clock::now(),
+        booted_at_s: 0,
         state: Running::Yes,
         profile,
     })

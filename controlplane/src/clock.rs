@@ -21,6 +21,12 @@ pub fn wake_at(at: Instant) -> tokio::time::Instant {
     tokio::time::Instant::now() + away.min(Duration::from_secs(86_400))
 }
 
+/// Seconds since 1970, for the dates of certificates.
+#[must_use]
+pub fn unix_time_s() -> u64 {
+    wall_us() / 1_000_000
+}
+
 /// Microseconds since 1970, for logs that are compared across machines.
 #[must_use]
 pub fn wall_us() -> u64 {

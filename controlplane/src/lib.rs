@@ -14,6 +14,7 @@ pub mod journal;
 pub mod keylog;
 pub mod logging;
 pub mod net;
+pub mod pki;
 pub mod runtime;
 pub mod setup;
 pub mod signals;

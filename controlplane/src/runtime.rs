@@ -33,6 +33,8 @@ const BEAT: Duration = Duration::from_millis(500);
 const SHUTDOWN_MAX: Duration = Duration::from_secs(36);
 /// How long the disk may take for what the last calls left.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// Both clocks are read one after the other and in whole seconds, so they may differ by this without being set.
+const CLOCK_STEP_S: u64 = 2;
 
 /// Everything the loop owns.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct Runtime {
     pub(crate) wan: Result<IpAddr, String>,
     pub(crate) routes: BTreeMap<String, String>,
     pub(crate) started: Instant,
+    /// In seconds since 1970, as far as the core knows.
+    pub(crate) booted_at_s: u64,
     pub(crate) state: Running,
 }
 
@@ -127,10 +131,21 @@ impl Runtime {
 
     fn beat(&mut self) {
         let now = clock::now();
+        self.look_at_the_clock(now);
         self.link.beat(now);
         self.supervisor.alive();
         if matches!(self.state, Running::Stopping(until) if now >= until) {
             self.stop("timeout");
+        }
+    }
+
+    /// The dates of certificates are of the wall clock, which may be set at any time.
+    fn look_at_the_clock(&mut self, now: Instant) {
+        let unix_time_s = clock::unix_time_s();
+        let booted_at_s = unix_time_s.saturating_sub(now.as_nanos() / 1_000_000_000);
+        if booted_at_s.abs_diff(self.booted_at_s) > CLOCK_STEP_S {
+            self.booted_at_s = booted_at_s;
+            self.tell(Input::WallClock { unix_time_s });
         }
     }
 

@@ -1,12 +1,17 @@
 //! From a profile to what the core is told. Here the secrets are read, once.
 
-use crate::config::Profile;
-use crate::config::profile::{KeyOwner, Tunnel};
+use crate::clock;
+use crate::config::profile::{Certificate, KeyOwner, Proof, Tunnel};
 use crate::config::secret::{SecretError, psk_octets};
+use crate::config::{Profile, Severity};
+use crate::pki::credential::{self, Flaw};
+use sipsec_ike::CertificateAuth;
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{SecretBytes, TelNumber};
-use sipsec_session::{BackOff, Config, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
+use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
 use sipsec_sip::digest::Credentials;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const USER_AGENT: &str = concat!("sipsec/", env!("CARGO_PKG_VERSION"));
 
@@ -16,6 +21,10 @@ pub enum SetupError {
     Password { line: TelNumber, error: SecretError },
     #[error("the key of {owner}: {error}")]
     Key { owner: String, error: SecretError },
+    #[error("the certificate {name}: {flaw}; {}", flaw.cure())]
+    Certificate { name: String, flaw: Flaw },
+    #[error("there is no certificate {0}")]
+    NoCertificate(String),
 }
 
 /// # Errors
@@ -69,15 +78,42 @@ fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
     profile.sip.lines.iter().map(line).collect()
 }
 
+/// The certificates by name; each is shared by all calls that use it.
+fn certificates(profile: &Profile) -> Result<BTreeMap<&str, Arc<CertificateAuth>>, SetupError> {
+    let load = |certificate: &'_ Certificate| {
+        let loaded = credential::load(certificate, clock::unix_time_s());
+        let flaw = loaded.flaws.into_iter().map(|(_, f)| f).find(|f| f.severity() == Severity::Error);
+        loaded.auth.map(Arc::new).ok_or_else(|| {
+            let name = certificate.name.clone();
+            flaw.map_or(SetupError::NoCertificate(name.clone()), |flaw| SetupError::Certificate {
+                name,
+                flaw,
+            })
+        })
+    };
+    let named = profile.ike.certificates.iter().map(|c| Ok((c.name.as_str(), load(c)?)));
+    named.collect()
+}
+
 fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
+    let certificates = certificates(profile)?;
     let entry = |entry: &crate::config::profile::KeyEntry| {
         let number = match entry.owner {
             KeyOwner::Number(number) => Some(number),
             KeyOwner::Any => None,
         };
         let owner = number.map_or("any".to_owned(), |n| n.to_string());
-        let psk = entry.psk.load().and_then(|written| psk_octets(&written));
-        Ok(KeyEntry { number, psk: psk.map_err(|error| SetupError::Key { owner, error })? })
+        let credential = match &entry.proof {
+            Proof::Psk(psk) => {
+                let psk = psk.load().and_then(|written| psk_octets(&written));
+                Credential::Psk(psk.map_err(|error| SetupError::Key { owner, error })?)
+            }
+            Proof::Certificate(name) => {
+                let found = certificates.get(name.as_str()).cloned();
+                Credential::Certificate(found.ok_or_else(|| SetupError::NoCertificate(name.clone()))?)
+            }
+        };
+        Ok(KeyEntry { number, credential, peer: entry.peer })
     };
     profile.ike.keyring.iter().map(entry).collect()
 }

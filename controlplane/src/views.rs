@@ -8,6 +8,7 @@ use crate::api::{Query, Reply, Request};
 use crate::clock;
 use crate::runtime::Runtime;
 use sipsec_ike::view::{ChildView, SaView, StateName};
+use sipsec_ike::{AuthMethod, FingerprintBasis};
 use sipsec_net::dp::{Selector, TunnelActivity};
 use sipsec_net::{Instant, TelNumber, TunnelId};
 use sipsec_session::{Admin, CryptoView, Input, SessionView};
@@ -252,6 +253,18 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
         spi_initiator: format!("0x{:016x}", sa.spi_i),
         spi_responder: format!("0x{:016x}", sa.spi_r),
         algorithms: sa.suite.map(|suite| suite.to_string()),
+        local_id: sa.local_id.to_string(),
+        authentication: sa.auth.map(|method| match method {
+            AuthMethod::Psk => "psk".to_owned(),
+            AuthMethod::Signature(scheme) => scheme.name().to_owned(),
+        }),
+        fingerprint: sa.fingerprint.map(|basis| match basis {
+            FingerprintBasis::Certificate(f) | FingerprintBasis::PskFingerprint(f) => f.to_string(),
+            FingerprintBasis::CertificateNotExchanged | FingerprintBasis::PskNotExchanged => {
+                "not exchanged".to_owned()
+            }
+        }),
+        fragments_in: sa.counters.fragments_in,
     }
 }
 

@@ -49,6 +49,15 @@ fn what_only_the_whole_profile_shows_is_told_too() {
 }
 
 #[test]
+fn certificates_and_their_trust_are_read_with_care() {
+    let (profile, findings) = check("certificates");
+    assert!(profile.is_none());
+    let text = findings.render(false);
+    golden("certificates.txt", &text);
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn text_that_is_no_yaml_shows_where_and_no_secret() {
     let (_, findings) = check("syntax");
     let text = findings.render(false);

@@ -38,7 +38,7 @@ mod tests;
 
 pub use auth::{
     AuthMethod, CertificateFacts, Date, FingerprintBasis, FingerprintMatched, PeerAuthenticated, believes,
-    certificate_fingerprint, crl_issuer, psk_fingerprint,
+    certificate_fingerprint, crl_next_update, psk_fingerprint,
 };
 pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,

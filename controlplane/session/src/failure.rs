@@ -206,9 +206,9 @@ impl fmt::Display for SessionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKey { number, closest: Some(c) } => {
-                write!(f, "no PSK for number {number}; closest entry {c}")
+                write!(f, "no PSK or certificate for number {number}; closest entry {c}")
             }
-            Self::NoKey { number, closest: None } => write!(f, "no PSK for number {number}"),
+            Self::NoKey { number, closest: None } => write!(f, "no PSK or certificate for number {number}"),
             Self::OwnCertificate(e) => write!(f, "our certificate cannot be used: {e}"),
             Self::WeakFingerprint => f.write_str("the SDP has no fingerprint but SHA-1"),
             Self::NoMediaPort => f.write_str("no free media port"),

@@ -141,6 +141,17 @@ pub struct IkeSa {
     pub spi_initiator: String,
     pub spi_responder: String,
     pub algorithms: Option<String>,
+    /// Whom we claim to be.
+    pub local_id: String,
+    /// `psk`, or the signature scheme of the peer's certificate; none before the peer has proven itself.
+    #[serde(default)]
+    pub authentication: Option<String>,
+    /// What binds the peer's key to the call.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Fragments of IKE messages that came (RFC 7383).
+    #[serde(default)]
+    pub fragments_in: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

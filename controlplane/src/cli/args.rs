@@ -1,5 +1,6 @@
 //! The words of the command line.
 
+use super::pki::Pki;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -32,6 +33,9 @@ pub enum Command {
     Monitor,
     /// Check a profile: every problem with its place and its cure
     Check { file: PathBuf },
+    /// Make, import and show certificates
+    #[command(infer_subcommands = true)]
+    Pki(Pki),
     /// Change the log filter of the running gateway (`info`, `debug`, `sipsec_sip=trace,info`)
     Log { filter: String },
 }
@@ -165,6 +169,8 @@ mod tests {
             "--profile x.yaml show crypto session",
             "clear vpn-sip session remote-number 0612349999",
             "monitor --json",
+            "pki self-signed branch --key-type rsa-3072 --days 30 --force",
+            "pki fing x.crt --json",
         ] {
             let words = std::iter::once("sipsec").chain(line.split(' '));
             assert!(Args::try_parse_from(words).is_ok(), "{line}");

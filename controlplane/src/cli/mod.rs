@@ -1,6 +1,7 @@
 //! The command line `sipsec`: asks the control plane and prints. IOS's way of shortening words works (`sh vpn ses d`).
 
 pub mod args;
+pub mod pki;
 pub mod text;
 
 use crate::api::client::{Client, ClientError};
@@ -29,6 +30,8 @@ pub enum CliError {
     NoGateway,
     #[error("several gateways run here: {0}; name one with --profile FILE or --socket PATH")]
     SeveralGateways(String),
+    #[error("{0}")]
+    Pki(#[from] pki::PkiError),
     #[error("{0}")]
     Words(String),
     #[error("cannot write the output: {0}")]
@@ -61,6 +64,7 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
             let cleared: model::Cleared = Client::new(&socket(args)?).send("POST", "/v1/clear", &body)?;
             print(&format!("{} session(s) cleared\n", cleared.sessions))?;
         }
+        Command::Pki(pki) => print(&pki::run(pki, args.json)?)?,
         Command::Monitor => {
             for line in Client::new(&socket(args)?).stream("/v1/events")? {
                 let line = line.map_err(ClientError::from)?;

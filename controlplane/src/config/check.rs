@@ -3,9 +3,10 @@
 use super::diagnostic::Problem;
 use super::nearest::nearest;
 use super::path::KeyPath;
-use super::profile::{ESP_OVERHEAD_V4, INNER_MTU_DEFAULT, KeyOwner, Profile, Tunnel};
+use super::profile::{ESP_OVERHEAD_V4, INNER_MTU_DEFAULT, KeyOwner, Profile, Proof, Tunnel};
 use super::reader::Sink;
 use super::secret::{SecretSource, estimated_bits, psk_octets};
+use crate::pki::credential::{self, Place};
 use sipsec_abi::profile::Inside;
 use sipsec_net::Kbps;
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ pub fn check(profile: &Profile, sink: &Sink) {
     devices(profile, sink);
     numbers(profile, sink);
     secrets(profile, sink);
+    certificates(profile, sink);
     media(profile, sink);
     for (i, tunnel) in profile.tunnels.iter().enumerate() {
         let path = KeyPath::dotted("tunnels").index(i);
@@ -73,8 +75,8 @@ fn numbers(profile: &Profile, sink: &Sink) {
             let remote = tunnel.remote_number.as_str();
             let closest = nearest(remote, keyed.iter().copied());
             let message = match closest {
-                Some(entry) => format!("no PSK for number {remote}; closest entry {entry}"),
-                None => format!("no PSK for number {remote}"),
+                Some(entry) => format!("no PSK or certificate for number {remote}; closest entry {entry}"),
+                None => format!("no PSK or certificate for number {remote}"),
             };
             let cure = "without it every call would be paid for and end in NEGOTIATING_IKE: correct the number, or add an entry to `ike.keyring`";
             let problem = Problem::error("ike::no-key", &tunnels.index(i).key("remote_number"), message);
@@ -98,8 +100,9 @@ fn numbers(profile: &Profile, sink: &Sink) {
 fn secrets(profile: &Profile, sink: &Sink) {
     for (i, entry) in profile.ike.keyring.iter().enumerate() {
         let at = KeyPath::dotted("ike.keyring").index(i);
-        let path = secret_path(&at, ["psk", "psk_file", "psk_env"], &entry.psk);
-        let Some(written) = load(&entry.psk, &path, sink) else { continue };
+        let Proof::Psk(psk) = &entry.proof else { continue };
+        let path = secret_path(&at, ["psk", "psk_file", "psk_env"], psk);
+        let Some(written) = load(psk, &path, sink) else { continue };
         if let Err(error) = psk_octets(&written) {
             let problem = Problem::error("secret::value", &path, format!("`{path}` cannot be used: {error}"));
             sink.push(
@@ -128,6 +131,46 @@ fn secrets(profile: &Profile, sink: &Sink) {
             let at = KeyPath::dotted("sip.lines").index(i).key("auth");
             let path = secret_path(&at, ["password", "password_file", "password_env"], &auth.password);
             load(&auth.password, &path, sink);
+        }
+    }
+}
+
+/// Names without a certificate, certificates without a use, and what is wrong with their files.
+fn certificates(profile: &Profile, sink: &Sink) {
+    let names: Vec<&str> = profile.ike.certificates.iter().map(|c| c.name.as_str()).collect();
+    let mut used = HashSet::new();
+    for (i, entry) in profile.ike.keyring.iter().enumerate() {
+        let Proof::Certificate(name) = &entry.proof else { continue };
+        used.insert(name.as_str());
+        if !names.contains(&name.as_str()) {
+            let cure = match nearest(name, names.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}? Otherwise add it to `ike.certificates`"),
+                None => "add it to `ike.certificates`".to_owned(),
+            };
+            let path = KeyPath::dotted("ike.keyring").index(i).key("certificate");
+            let message = format!("there is no certificate named {name}");
+            let problem = Problem::error("ike::unknown-certificate", &path, message);
+            sink.push(problem.label("no such certificate").cure(cure));
+        }
+    }
+    let now = crate::clock::unix_time_s();
+    for (i, certificate) in profile.ike.certificates.iter().enumerate() {
+        let at = KeyPath::dotted("ike.certificates").index(i);
+        if !used.contains(certificate.name.as_str()) {
+            let message = format!("no entry of the keyring uses the certificate {}", certificate.name);
+            let problem = Problem::warning("ike::unused-certificate", &at.key("name"), message);
+            sink.push(problem.label("unused").cure("name it in `ike.keyring`, or remove it"));
+        }
+        for (place, flaw) in credential::load(certificate, now).flaws {
+            let path = match place {
+                Place::Certificate => at.key("certificate"),
+                Place::Key => at.key("key"),
+                Place::Ca(n) => at.key("trust").key("ca").index(n),
+                Place::Crl(n) => at.key("trust").key("crl").key("files").index(n),
+            };
+            let mut problem = Problem::error(flaw.code(), &path, flaw.to_string()).cure(flaw.cure());
+            problem.severity = flaw.severity();
+            sink.push(problem);
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::secret::SecretSource;
 use sipsec_abi::profile::{Dataplane, ProfileHead};
+use sipsec_ike::CertificateMap;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
+use sipsec_session::PeerKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,6 +96,8 @@ pub struct Ike {
     /// In order of preference.
     pub proposals: Vec<IkeProposal>,
     pub esp_proposals: Vec<EspProposal>,
+    /// Named by entries of the keyring.
+    pub certificates: Vec<Certificate>,
     pub force_encap: bool,
     pub dpd: Duration,
     /// An answered call costs money: without an SA by then it is hung up.
@@ -115,7 +119,43 @@ pub enum KeyOwner {
 #[derive(Clone, Debug)]
 pub struct KeyEntry {
     pub owner: KeyOwner,
-    pub psk: SecretSource,
+    pub proof: Proof,
+    pub peer: PeerKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Proof {
+    Psk(SecretSource),
+    /// Of [`Ike::certificates`], by name.
+    Certificate(String),
+}
+
+/// A certificate of this gateway, its key, and whose certificates are believed in return.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    pub name: String,
+    /// PEM: ours first, then the intermediates of its path.
+    pub chain: PathBuf,
+    /// PEM, PKCS #8.
+    pub key: PathBuf,
+    pub trust: Trust,
+}
+
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Certificates that sign themselves, which the fingerprint in SDP alone vouches for.
+    pub self_signed: bool,
+    pub ca: Vec<PathBuf>,
+    pub crl: Option<Crl>,
+    pub maps: Vec<CertificateMap>,
+}
+
+/// Revocation lists.
+#[derive(Clone, Debug)]
+pub struct Crl {
+    pub files: Vec<PathBuf>,
+    /// What no list covers is refused.
+    pub fail_closed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -82,13 +82,13 @@ pub fn believes(trust: &Trust, chain: &[Vec<u8>], unix_time_s: u64) -> Result<()
     PeerCertificate::parse(own)?.check(intermediates, trust, unix_time_s)
 }
 
-/// Who issued a revocation list, and when the next one is due.
+/// When the list after this revocation list is due.
 ///
 /// # Errors
 /// If it is none.
-pub fn crl_issuer(der: &[u8]) -> Result<(String, Option<Date>), CertError> {
+pub fn crl_next_update(der: &[u8]) -> Result<Option<Date>, CertError> {
     match CertificateRevocationList::from_der(der) {
-        Ok(([], crl)) => Ok((crl.issuer().to_string(), crl.next_update().map(date))),
+        Ok(([], crl)) => Ok(crl.next_update().map(date)),
         _ => Err(CertError::BadCrl),
     }
 }

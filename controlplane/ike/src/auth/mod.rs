@@ -18,7 +18,7 @@ use crate::wire::auth::{Auth, METHOD_PSK, METHOD_SIGNATURE};
 use crate::wire::message::IdPayload;
 use crate::wire::{Chain, Message, NotifyType};
 use certificate::PeerCertificate;
-pub use facts::{CertificateFacts, Date, believes, crl_issuer};
+pub use facts::{CertificateFacts, Date, believes, crl_next_update};
 pub(crate) use fingerprint::check_before_start;
 pub use fingerprint::{certificate_fingerprint, psk_fingerprint};
 pub use map::{CertificateMap, MapField, MapOp, MapRule};
@@ -150,9 +150,7 @@ pub(crate) fn check_config(auth: &AuthConfig) -> Result<(), BadConfig> {
         AuthConfig::Psk { .. } => Ok(()),
         AuthConfig::Certificate(auth) => {
             let own = auth.chain.first().ok_or(BadConfig::NoCertificate)?;
-            let own = PeerCertificate::parse(own).map_err(|_| BadConfig::NoCertificate)?;
-            let (_, public) = own.public_key().map_err(|_| BadConfig::NoCertificate)?;
-            if !auth.key.matches(public) {
+            if !auth.key.belongs_to(own).map_err(|_| BadConfig::NoCertificate)? {
                 return Err(BadConfig::KeyMismatch);
             }
             if !auth.trust.self_signed && auth.trust.anchors.is_empty() {

@@ -1,7 +1,8 @@
 //! Our private key, and what verifies a peer's signature.
 
-use super::certificate::KeyKind;
+use super::certificate::{KeyKind, PeerCertificate};
 use crate::algorithm::{HashAlg, Scheme, SignatureHash};
+use crate::error::CertError;
 use aws_lc_rs::digest::{Digest, SHA256, SHA384, SHA512, digest};
 use aws_lc_rs::signature::{
     self, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
@@ -46,14 +47,20 @@ impl SigningKey {
     }
 
     /// Whether `public` (subjectPublicKey of a certificate) is of this key.
-    #[must_use]
-    pub fn matches(&self, public: &[u8]) -> bool {
+    fn matches(&self, public: &[u8]) -> bool {
         let ours: &[u8] = match &self.pair {
             Pair::Rsa(k) => k.public_key().as_ref(),
             Pair::P256(k) | Pair::P384(k) | Pair::P521(k) => k.public_key().as_ref(),
             Pair::Ed25519(k) => k.public_key().as_ref(),
         };
         ours == public
+    }
+
+    /// Whether a certificate was made for this key.
+    pub fn belongs_to(&self, certificate: &[u8]) -> Result<bool, CertError> {
+        let cert = PeerCertificate::parse(certificate)?;
+        let (_, public) = cert.public_key()?;
+        Ok(self.matches(public))
     }
 
     /// The scheme to sign with for a peer that verifies these hash functions (RFC 7427 §4).

@@ -65,6 +65,15 @@ fn one(out: &mut String, s: &CryptoSession, detail: bool) -> std::fmt::Result {
             if let Some(algorithms) = &ike.algorithms {
                 writeln!(out, "          Algorithms: {algorithms}")?;
             }
+            if let Some(method) = &ike.authentication {
+                writeln!(out, "          Authentication: {method}, our id {}", ike.local_id)?;
+            }
+            if let Some(fingerprint) = &ike.fingerprint {
+                writeln!(out, "          Fingerprint in SDP: {fingerprint}")?;
+            }
+            if ike.fragments_in > 0 {
+                writeln!(out, "          Fragments received: {}", ike.fragments_in)?;
+            }
         }
     }
     for flow in &s.flows {
@@ -120,6 +129,10 @@ mod tests {
                 spi_initiator: "0x0102030405060708".into(),
                 spi_responder: "0x1112131415161718".into(),
                 algorithms: Some("AES-GCM-16-256 PRF-HMAC-SHA2-256 group 31".into()),
+                local_id: "dn:CN=headend".into(),
+                authentication: Some("ecdsa-sha256".into()),
+                fingerprint: Some("sha-256 4A:AD:B9:B1".into()),
+                fragments_in: 3,
             }),
             flows: vec![Flow {
                 local: "0.0.0.0/0.0.0.0".into(),

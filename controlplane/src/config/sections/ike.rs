@@ -1,10 +1,11 @@
 //! `ike:`
 
-use super::{flag, number, proposals, seconds, secret};
+use super::{certificates, flag, number, proposals, seconds, secret};
 use crate::config::diagnostic::Problem;
-use crate::config::profile::{Ike, KeyEntry, KeyOwner};
-use crate::config::reader::Item;
+use crate::config::profile::{Ike, KeyEntry, KeyOwner, Proof};
+use crate::config::reader::{Item, Table};
 use crate::config::yaml::Node;
+use sipsec_session::PeerKind;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -16,6 +17,10 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
     let keyring = table
         .required("keyring", "[{ number: \"0388882001\", psk_file: /etc/sipsec/psk }]")
         .and_then(|i| keyring(&i));
+    let certificates = match table.optional("certificates") {
+        Some(i) => certificates::read(&i),
+        None => Some(Vec::new()),
+    };
     let force_encap = flag(&table, "force_encap", true);
     let dpd = seconds(&table, "dpd_s", DPD_DEFAULT_S, 1..=3600);
     let negotiation_deadline = seconds(&table, "negotiation_deadline_s", DEADLINE_DEFAULT_S, 1..=300);
@@ -31,6 +36,7 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
         keyring: keyring?,
         proposals: proposals?,
         esp_proposals: esp_proposals?,
+        certificates: certificates?,
         force_encap: force_encap?,
         dpd: dpd?,
         negotiation_deadline: negotiation_deadline?,
@@ -63,7 +69,11 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyEntry>> {
             Node::Str(s) if s == "any" => Some(KeyOwner::Any),
             _ => number(i).map(KeyOwner::Number),
         });
-        let psk = secret(&table, ["psk", "psk_file", "psk_env"]);
+        let proof = proof(&table);
+        let peer = match table.optional("peer") {
+            Some(i) => peer(&i),
+            None => Some(PeerKind::Generic),
+        };
         table.finish();
         let (Some(owner), Some(at)) = (owner, number_item) else { continue };
         let name = match owner {
@@ -77,9 +87,34 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyEntry>> {
             );
             continue;
         }
-        if let Some(psk) = psk {
-            out.push(KeyEntry { owner, psk });
+        if let (Some(proof), Some(peer)) = (proof, peer) {
+            out.push(KeyEntry { owner, proof, peer });
         }
     }
     (out.len() == wanted).then_some(out)
+}
+
+/// A pre-shared key or the name of a certificate.
+fn proof(table: &Table<'_>) -> Option<Proof> {
+    const PSK: [&str; 3] = ["psk", "psk_file", "psk_env"];
+    let Some(named) = table.optional("certificate") else { return secret(table, PSK).map(Proof::Psk) };
+    if let Some(psk) = PSK.into_iter().find_map(|key| table.optional(key)) {
+        let message = format!("`{}` has a pre-shared key and a certificate", table.path);
+        let problem = Problem::error("ike::two-proofs", &psk.path, message).at_key();
+        table.report(problem.label("the other one").cure("keep the one that the peer uses, too"));
+        return None;
+    }
+    named.text().map(|name| Proof::Certificate(name.to_owned()))
+}
+
+fn peer(item: &Item<'_>) -> Option<PeerKind> {
+    match item.text()? {
+        "generic" => Some(PeerKind::Generic),
+        "cisco" => Some(PeerKind::Cisco),
+        other => {
+            let cure = "write generic, or cisco for a router that announces SHA-1 fingerprints alone";
+            item.bad_value(other, "a kind of peer", cure);
+            None
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One file per section of the profile: from the tree to domain types.
 
+pub mod certificates;
 pub mod ike;
 pub mod media;
 pub mod proposals;

@@ -59,8 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match key {
             "seconds" => options.seconds = value.parse()?,
             "close" => options.close = value == "yes",
-            "ike" => config.ike_proposals = vec![value.parse().map_err(|e| format!("{e:?}"))?],
-            "esp" => config.esp_proposals = vec![value.parse().map_err(|e| format!("{e:?}"))?],
+            // Several, by commas.
+            "ike" => config.ike_proposals = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "esp" => config.esp_proposals = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "fragment" => config.fragment_bytes_max = Some(value.parse()?),
             "rekey_child_ms" => config.child_lifetime.soft = Duration::from_millis(value.parse()?),
             "rekey_ike_ms" => config.ike_lifetime.soft = Duration::from_millis(value.parse()?),

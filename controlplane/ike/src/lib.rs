@@ -4,9 +4,9 @@
 //! `None`, then ask [`Endpoint::poll_timeout`] when to call [`Endpoint::handle_timeout`].
 //!
 //! ```text
-//! initiator  Idle → KeyGen → InitSent → Agreeing → Signing → AuthSent → Verifying ─┐
-//!                                                                                  ├→ Established → Closing → Closed
-//! responder  Listening (bounded half-open SAs, cookies) ───────────────────────────┘
+//! initiator  Idle → KeyGen → InitSent → Agreeing → [Intermediate →] Signing → AuthSent → Verifying ─┐
+//!                                                                                                   ├→ Established → Closing → Closed
+//! responder  Listening (bounded half-open SAs, cookies) ────────────────────────────────────────────┘
 //! ```
 //! Each state is a file of `state/`, each work of an established SA a file of `task/`, each payload a file of `wire/`.
 #![forbid(unsafe_code)]

@@ -41,6 +41,7 @@ pub enum StateName {
     KeyGen,
     InitSent,
     Agreeing,
+    Intermediate,
     Signing,
     AuthSent,
     Verifying,
@@ -136,6 +137,7 @@ impl SaView {
             counters: ctx.counters,
         };
         match state {
+            State::Intermediate(s) => view.put_sa(s.sa()),
             State::AuthSent(s) => view.put_sa(s.sa()),
             State::Established(s) => {
                 view.put_sa(&s.current().sa);

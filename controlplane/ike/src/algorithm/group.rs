@@ -12,10 +12,12 @@ pub enum DhGroup {
     Modp2048,
     Modp3072,
     Modp4096,
+    /// draft-ietf-ipsecme-ikev2-mlkem §5, in addition to one of the others alone (RFC 9370).
+    MlKem768,
 }
 
 impl DhGroup {
-    /// In the order in which we prefer them.
+    /// Those of the first key exchange, in the order in which we prefer them.
     pub const ALL: [Self; 7] = [
         Self::X25519,
         Self::Ecp256,
@@ -25,6 +27,9 @@ impl DhGroup {
         Self::Modp3072,
         Self::Modp4096,
     ];
+
+    /// Those of an additional key exchange (RFC 9370 §2.2.1), which must be sent where messages can be fragmented.
+    pub const ADDITIONAL: [Self; 1] = [Self::MlKem768];
 
     #[must_use]
     pub const fn transform_id(self) -> u16 {
@@ -36,6 +41,7 @@ impl DhGroup {
             Self::Ecp384 => 20,
             Self::Ecp521 => 21,
             Self::X25519 => 31,
+            Self::MlKem768 => 36,
         }
     }
 
@@ -44,8 +50,8 @@ impl DhGroup {
         Self::ALL.into_iter().find(|g| g.transform_id() == id)
     }
 
-    /// Length of the Key Exchange Data field: RFC 7296 §3.4 (the modulus, zero-padded), RFC 5903 §7 (x ‖ y, no prefix
-    /// byte), RFC 8031 §3.1.
+    /// Length of the initiator's Key Exchange Data field: RFC 7296 §3.4 (the modulus, zero-padded), RFC 5903 §7 (x ‖ y, no prefix
+    /// byte), RFC 8031 §3.1, FIPS 203 §8.
     #[must_use]
     pub const fn public_len(self) -> usize {
         match self {
@@ -56,6 +62,16 @@ impl DhGroup {
             Self::Modp2048 => 256,
             Self::Modp3072 => 384,
             Self::Modp4096 => 512,
+            Self::MlKem768 => 1184,
+        }
+    }
+
+    /// Length of the responder's.
+    #[must_use]
+    pub const fn answer_len(self) -> usize {
+        match self {
+            Self::MlKem768 => 1088,
+            other => other.public_len(),
         }
     }
 
@@ -69,6 +85,7 @@ impl DhGroup {
             Self::Modp2048 => 40,
             Self::Modp3072 => 48,
             Self::Modp4096 => 56,
+            Self::MlKem768 => 64,
         }
     }
 
@@ -82,6 +99,7 @@ impl DhGroup {
             Self::Modp2048 => "modp2048",
             Self::Modp3072 => "modp3072",
             Self::Modp4096 => "modp4096",
+            Self::MlKem768 => "mlkem768",
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct IkeProposal {
     pub integ: Vec<Integ>,
     pub prf: Vec<Prf>,
     pub groups: Vec<DhGroup>,
+    /// Additional key exchange (RFC 9370): one of these, where `None` is none at all. Empty like `[None]`.
+    pub ke1: Vec<Option<DhGroup>>,
 }
 
 /// One proposal for a CHILD_SA.
@@ -33,6 +35,8 @@ pub struct IkeSuite {
     pub integ: Option<Integ>,
     pub prf: Prf,
     pub group: DhGroup,
+    /// The additional key exchange (RFC 9370).
+    pub ke1: Option<DhGroup>,
 }
 
 /// An agreed ESP suite.
@@ -55,7 +59,7 @@ pub enum ProposalError {
     NoIntegrity,
     /// RFC 5282 §8: combined modes and separate integrity do not mix.
     MixedModes,
-    /// ESP takes combined modes only.
+    /// ESP takes combined modes only, and its additional key exchange is the IKE SA's.
     NotForEsp(&'static str),
     /// A word of ESP in a proposal of IKE.
     NotForIke(&'static str),
@@ -79,7 +83,7 @@ impl ProposalError {
                                  integrity algorithm, one of the other ciphers with it"
                     .to_owned()
             }
-            Self::NotForEsp(_) => format!("write one of {}, and a group for forward secrecy", aead()),
+            Self::NotForEsp(_) => format!("ESP takes {}, and groups for forward secrecy", aead()),
             Self::NotForIke(_) => "write it in a proposal for ESP".to_owned(),
         }
     }
@@ -95,7 +99,7 @@ impl fmt::Display for ProposalError {
             Self::NoGroup => f.write_str("there is no key exchange group"),
             Self::NoIntegrity => f.write_str("the cipher needs an integrity algorithm"),
             Self::MixedModes => f.write_str("combined modes do not mix with ciphers that need integrity"),
-            Self::NotForEsp(word) => write!(f, "`{word}` is not for ESP, which takes combined modes alone"),
+            Self::NotForEsp(word) => write!(f, "`{word}` is not for ESP"),
             Self::NotForIke(word) => write!(f, "`{word}` is not for IKE"),
         }
     }
@@ -107,6 +111,21 @@ const ESN: &str = "esn";
 const NO_ESN: &str = "noesn";
 /// Another name for x25519, which strongSwan shows.
 const CURVE25519: &str = "curve25519";
+/// Additional key exchange 1 is optional.
+const KE1_NONE: &str = "ke1_none";
+
+/// The word of an additional key exchange.
+const fn ke1_name(group: Option<DhGroup>) -> &'static str {
+    match group {
+        Some(DhGroup::MlKem768) => "ke1_mlkem768",
+        // The table has no other.
+        _ => KE1_NONE,
+    }
+}
+
+fn ke1() -> impl Iterator<Item = Option<DhGroup>> {
+    DhGroup::ADDITIONAL.into_iter().map(Some).chain([None])
+}
 
 /// Every word of proposals.
 pub fn words() -> impl Iterator<Item = &'static str> {
@@ -114,7 +133,7 @@ pub fn words() -> impl Iterator<Item = &'static str> {
     let integ = Integ::ALL.into_iter().map(Integ::name);
     let prf = Prf::ALL.into_iter().map(Prf::name);
     let groups = DhGroup::ALL.into_iter().map(DhGroup::name);
-    encr.chain(integ).chain(prf).chain(groups).chain([CURVE25519, ESN, NO_ESN])
+    encr.chain(integ).chain(prf).chain(groups).chain(ke1().map(ke1_name)).chain([CURVE25519, ESN, NO_ESN])
 }
 
 impl IkeProposal {
@@ -135,12 +154,14 @@ impl IkeProposal {
                 integ: vec![],
                 prf: Prf::ALL.to_vec(),
                 groups: groups.clone(),
+                ke1: vec![],
             },
             Self {
                 encr: vec![Encr::Aes256Cbc, Encr::Aes128Cbc],
                 integ: Integ::ALL.to_vec(),
                 prf: Prf::ALL.to_vec(),
                 groups,
+                ke1: vec![],
             },
         ]
     }
@@ -164,6 +185,7 @@ struct Words {
     integ: Vec<Integ>,
     prf: Vec<Prf>,
     groups: Vec<DhGroup>,
+    ke1: Vec<Option<DhGroup>>,
     esn: Vec<bool>,
 }
 
@@ -186,6 +208,8 @@ impl Words {
                 add(&mut out.integ, i)
             } else if let Some(g) = DhGroup::ALL.into_iter().find(|g| g.name() == word) {
                 add(&mut out.groups, g)
+            } else if let Some(k) = ke1().find(|k| ke1_name(*k) == word) {
+                add(&mut out.ke1, k)
             } else if word == CURVE25519 {
                 add(&mut out.groups, DhGroup::X25519)
             } else if word == ESN || word == NO_ESN {
@@ -231,7 +255,7 @@ impl FromStr for IkeProposal {
         if w.groups.is_empty() {
             return Err(ProposalError::NoGroup);
         }
-        Ok(Self { encr: w.encr, integ: w.integ, prf: w.prf, groups: w.groups })
+        Ok(Self { encr: w.encr, integ: w.integ, prf: w.prf, groups: w.groups, ke1: w.ke1 })
     }
 }
 
@@ -241,7 +265,9 @@ impl FromStr for EspProposal {
     /// `aes256gcm16`, `aes128gcm16-ecp256-esn`.
     fn from_str(s: &str) -> Result<Self, ProposalError> {
         let w = Words::parse(s)?;
-        if let Some(word) = w.integ.first().map(|i| i.name()).or(w.prf.first().map(|p| p.name())) {
+        let ke1 = || w.ke1.first().map(|k| ke1_name(*k));
+        let other = w.integ.first().map(|i| i.name()).or(w.prf.first().map(|p| p.name())).or_else(ke1);
+        if let Some(word) = other {
             return Err(ProposalError::NotForEsp(word));
         }
         let ciphers = w
@@ -266,7 +292,8 @@ impl fmt::Display for IkeProposal {
         let words = self.encr.iter().map(|e| e.name());
         let words = words.chain(self.integ.iter().map(|i| i.name()));
         let words = words.chain(self.prf.iter().map(|p| p.name()));
-        join(f, words.chain(self.groups.iter().map(|g| g.name())))
+        let words = words.chain(self.groups.iter().map(|g| g.name()));
+        join(f, words.chain(self.ke1.iter().map(|k| ke1_name(*k))))
     }
 }
 
@@ -281,7 +308,8 @@ impl fmt::Display for EspProposal {
 impl fmt::Display for IkeSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = [Some(self.encr.name()), self.integ.map(Integ::name), Some(self.prf.name())];
-        join(f, words.into_iter().flatten().chain([self.group.name()]))
+        let ke1 = self.ke1.map(|k| ke1_name(Some(k)));
+        join(f, words.into_iter().flatten().chain([self.group.name()]).chain(ke1))
     }
 }
 

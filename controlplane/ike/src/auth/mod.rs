@@ -3,6 +3,7 @@
 mod certificate;
 mod facts;
 mod fingerprint;
+mod int_auth;
 mod map;
 mod proof;
 mod psk;
@@ -21,6 +22,7 @@ use certificate::PeerCertificate;
 pub use facts::{CertificateFacts, Date, believes, crl_next_update};
 pub(crate) use fingerprint::check_before_start;
 pub use fingerprint::{certificate_fingerprint, psk_fingerprint};
+pub(crate) use int_auth::int_auth;
 pub use map::{CertificateMap, MapField, MapOp, MapRule};
 pub use proof::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated};
 use sha1::{Digest, Sha1};
@@ -43,12 +45,14 @@ pub(crate) struct SignedOctets<'a> {
     pub nonce: &'a [u8],
     /// Body of that side's ID payload.
     pub id: &'a [u8],
+    /// RFC 9242 §3.3.2: | IntAuth, if there was an IKE_INTERMEDIATE exchange.
+    pub int_auth: &'a [u8],
 }
 
 impl SignedOctets<'_> {
     fn parts<R>(&self, f: impl FnOnce(&[&[u8]]) -> R) -> R {
         let mac = prf(self.prf, self.sk_p.expose(), &[self.id]);
-        f(&[self.message, self.nonce, mac.expose()])
+        f(&[self.message, self.nonce, mac.expose(), self.int_auth])
     }
 }
 

@@ -1,6 +1,7 @@
 //! Work too heavy for the event loop. A job is pure: the shell runs it anywhere and brings the outcome back.
 
 mod ecdh;
+mod kem;
 mod modp;
 mod secret;
 
@@ -72,10 +73,8 @@ impl Job {
             Self::DhAgree { group, private, peer_public } => {
                 agree(group, &private, &peer_public).map(|shared| Outcome::DhAgreed { shared })
             }
-            Self::DhRespond { group, private, peer_public } => public(group, &private).and_then(|public| {
-                let shared = agree(group, &private, &peer_public)?;
-                Ok(Outcome::DhResponded { public, shared })
-            }),
+            Self::DhRespond { group, private, peer_public } => respond(group, &private, &peer_public)
+                .map(|(public, shared)| Outcome::DhResponded { public, shared }),
         };
         outcome.unwrap_or_else(|e| match e {
             DhError::PeerValue => Outcome::BadPeerValue,
@@ -87,16 +86,26 @@ impl Job {
 fn public(group: DhGroup, private: &Secret) -> Result<Vec<u8>, DhError> {
     match group {
         DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::public(group, private),
+        DhGroup::MlKem768 => kem::public(private),
         _ => ecdh::public(group, private),
     }
 }
 
 fn agree(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<Secret, DhError> {
-    if peer.len() != group.public_len() {
+    if peer.len() != group.answer_len() {
         return Err(DhError::PeerValue);
     }
     match group {
         DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::agree(group, private, peer),
+        DhGroup::MlKem768 => kem::agree(private, peer),
         _ => ecdh::agree(group, private, peer),
     }
+}
+
+fn respond(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<(Vec<u8>, Secret), DhError> {
+    if group == DhGroup::MlKem768 {
+        return kem::respond(private, peer);
+    }
+    let public = public(group, private)?;
+    Ok((public, agree(group, private, peer)?))
 }

@@ -2,6 +2,7 @@
 //! otherwise, and we never say so).
 
 use super::backoff::{Backoff, Retry};
+use super::octets::{GENERIC_HEADER_LEN, HEAD_LEN, octets};
 use super::reassembly::Reassembly;
 use crate::algorithm::IkeSuite;
 use crate::compute::Secret;
@@ -11,12 +12,9 @@ use crate::ctx::Ctx;
 use crate::keylog;
 use crate::task::Task;
 use crate::wire::header::HEADER_LEN;
-use crate::wire::payload::Payloads;
 use crate::wire::skf::{SKF_FIELDS_LEN, SkfFields};
 use crate::wire::{Chain, Exchange, Header, PayloadType};
 use sipsec_net::Instant;
-
-const GENERIC_HEADER_LEN: usize = 4;
 
 /// What an IKE SA begins with.
 pub(crate) struct SaKeys {
@@ -30,12 +28,12 @@ pub(crate) struct SaKeys {
     pub fragmentation: bool,
 }
 
-struct Outstanding {
-    id: u32,
-    exchange: Exchange,
+pub(super) struct Outstanding {
+    pub id: u32,
+    pub exchange: Exchange,
     datagrams: Vec<Vec<u8>>,
     backoff: Backoff,
-    task: Task,
+    pub task: Task,
 }
 
 pub(crate) struct IkeSa {
@@ -48,27 +46,19 @@ pub(crate) struct IkeSa {
     pub sk_pi: Secret,
     pub sk_pr: Secret,
     cipher_out: Cipher,
-    cipher_in: Cipher,
+    pub(super) cipher_in: Cipher,
     next_request: u32,
-    outstanding: Option<Outstanding>,
+    pub(super) outstanding: Option<Outstanding>,
     /// ID of the next request of the peer.
-    expected: u32,
+    pub(super) expected: u32,
     /// That request came and its response is not sent yet.
-    answering: bool,
+    pub(super) answering: bool,
     /// Our last response, as sent.
-    cached: Vec<Vec<u8>>,
-    reassembly_requests: Reassembly,
-    reassembly_responses: Reassembly,
-}
-
-/// A message that passed its ICV and the window.
-pub(crate) struct Incoming {
-    pub exchange: Exchange,
-    pub id: u32,
-    pub first: PayloadType,
-    pub plaintext: Vec<u8>,
-    /// For a response: what was asked.
-    pub answers: Option<Task>,
+    pub(super) cached: Vec<Vec<u8>>,
+    /// What the request of that response was sealed with, if the keys have been replaced since.
+    pub(super) cached_in: Option<Cipher>,
+    pub(super) reassembly_requests: Reassembly,
+    pub(super) reassembly_responses: Reassembly,
 }
 
 /// What became of an outstanding request when its time came.
@@ -101,9 +91,38 @@ impl IkeSa {
             expected: 0,
             answering: false,
             cached: Vec::new(),
+            cached_in: None,
             reassembly_requests: Reassembly::default(),
             reassembly_responses: Reassembly::default(),
         }
+    }
+
+    /// New keys for all further messages (RFC 9242 §3.3.1).
+    pub fn replace_keys(&mut self, ctx: &mut Ctx, keys: IkeKeys) {
+        let (suite, spi_i, spi_r) = (self.suite, self.spi_i, self.spi_r);
+        let (initiator, fragmentation) = (self.initiator, self.fragmentation);
+        let fresh = Self::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator, fragmentation });
+        let Self { sk_d, sk_pi, sk_pr, cipher_out, cipher_in, .. } = fresh;
+        (self.sk_d, self.sk_pi, self.sk_pr, self.cipher_out) = (sk_d, sk_pi, sk_pr, cipher_out);
+        self.cached_in = Some(core::mem::replace(&mut self.cipher_in, cipher_in));
+    }
+
+    /// Our next request, before encryption (RFC 9242 §3.3.2).
+    pub fn request_octets(&self, exchange: Exchange, chain: &Chain) -> Vec<u8> {
+        self.own_octets(exchange, self.next_request, false, chain)
+    }
+
+    /// Our response to the request that came last.
+    pub fn response_octets(&self, exchange: Exchange, chain: &Chain) -> Vec<u8> {
+        self.own_octets(exchange, self.expected, true, chain)
+    }
+
+    fn own_octets(&self, exchange: Exchange, id: u32, response: bool, chain: &Chain) -> Vec<u8> {
+        let (first, plaintext) = chain.clone().finish();
+        let mut head = [0; HEAD_LEN];
+        head[..HEADER_LEN]
+            .copy_from_slice(&self.header(exchange, id, response, PayloadType::SK).encode(HEAD_LEN));
+        octets(head, first, &plaintext)
     }
 
     /// After IKE_SA_INIT, which was message 0 of the initiator.
@@ -179,9 +198,17 @@ impl IkeSa {
         }
     }
 
+    /// A peer without manners says something else with the same Message ID.
+    #[cfg(test)]
+    pub fn unsend(&mut self) {
+        self.outstanding = None;
+        self.next_request -= 1;
+    }
+
     pub fn respond(&mut self, ctx: &mut Ctx, exchange: Exchange, id: u32, chain: Chain) {
         debug_assert!(self.answering && id == self.expected, "one request is answered at a time");
         self.cached = self.protect(ctx, exchange, id, true, chain);
+        self.cached_in = None;
         self.answering = false;
         self.expected += 1;
         ctx.counters.responses_out += 1;
@@ -264,136 +291,4 @@ impl IkeSa {
         self.cipher_out.seal(&mut out, part, &mut *ctx.entropy);
         out
     }
-
-    /// A message with our SPIs. `None`: it was dropped (and counted), a duplicate, or a fragment of a message that is
-    /// not whole yet.
-    pub fn receive(
-        &mut self,
-        ctx: &mut Ctx,
-        now: Instant,
-        header: &Header,
-        bytes: &[u8],
-    ) -> Option<Incoming> {
-        let duplicate = match self.check_window(header) {
-            Window::Wanted => false,
-            Window::Answered => true,
-            Window::Answering => {
-                ctx.counters.duplicates_in += 1;
-                return None;
-            }
-            Window::Outside => {
-                ctx.counters.dropped_window += 1;
-                return None;
-            }
-        };
-        let last =
-            Payloads::new(header.first, bytes.get(HEADER_LEN..)?).try_fold(None, |_, raw| raw.map(Some));
-        let raw = match last {
-            Ok(Some(raw)) if raw.kind == PayloadType::SK || raw.kind == PayloadType::SKF => raw,
-            Ok(_) => {
-                // RFC 7296 §2.21.4: nothing outside an Encrypted payload changes the state of this SA.
-                ctx.counters.dropped_clear_text += 1;
-                return None;
-            }
-            Err(_) => {
-                ctx.counters.dropped_malformed += 1;
-                return None;
-            }
-        };
-        let fields = if raw.kind == PayloadType::SKF {
-            match SkfFields::parse(raw.body) {
-                Ok(f) => Some(f),
-                Err(_) => {
-                    ctx.counters.dropped_malformed += 1;
-                    return None;
-                }
-            }
-        } else {
-            None
-        };
-        // The Encrypted payload is the last of the message, so its body ends where the message does.
-        let skip = fields.map_or(0, |_| SKF_FIELDS_LEN);
-        let (before, sealed) = bytes.split_at(bytes.len() - raw.body.len() + skip);
-        if duplicate {
-            self.replay(ctx, now, before, sealed, fields);
-            return None;
-        }
-        let reassembly =
-            if header.response { &mut self.reassembly_responses } else { &mut self.reassembly_requests };
-        if fields.is_some_and(|f| !reassembly.wants(header.id, f)) {
-            ctx.counters.duplicates_in += 1;
-            return None;
-        }
-        let Ok(plaintext) = self.cipher_in.open(before, sealed) else {
-            ctx.counters.dropped_integrity += 1;
-            return None;
-        };
-        ctx.last_heard = ctx.last_heard.max(now);
-        let (first, plaintext) = match fields {
-            None => (raw.next, plaintext),
-            Some(f) => {
-                ctx.counters.fragments_in += 1;
-                reassembly.add(header.id, f, raw.next, plaintext)?
-            }
-        };
-        reassembly.clear();
-        let answers = if header.response {
-            ctx.counters.responses_in += 1;
-            Some(self.outstanding.take()?.task)
-        } else {
-            ctx.counters.requests_in += 1;
-            self.answering = true;
-            None
-        };
-        Some(Incoming { exchange: header.exchange, id: header.id, first, plaintext, answers })
-    }
-
-    fn check_window(&self, header: &Header) -> Window {
-        if header.response {
-            return match &self.outstanding {
-                Some(o) if o.id == header.id && o.exchange == header.exchange => Window::Wanted,
-                _ => Window::Outside,
-            };
-        }
-        if header.id == self.expected {
-            if self.answering { Window::Answering } else { Window::Wanted }
-        } else if header.id.checked_add(1) == Some(self.expected) && !self.cached.is_empty() {
-            Window::Answered
-        } else {
-            Window::Outside
-        }
-    }
-
-    /// RFC 7296 §2.1: a request that was answered before gets the same response again. RFC 7383 §2.6.1: of its
-    /// fragments only the first one does that. Its ICV is checked, so that nobody else can make us send.
-    fn replay(
-        &mut self,
-        ctx: &mut Ctx,
-        now: Instant,
-        before: &[u8],
-        sealed: &[u8],
-        fields: Option<SkfFields>,
-    ) {
-        ctx.counters.duplicates_in += 1;
-        if fields.is_some_and(|f| f.number != 1) {
-            return;
-        }
-        if self.cipher_in.open(before, sealed).is_err() {
-            ctx.counters.dropped_integrity += 1;
-            return;
-        }
-        ctx.last_heard = ctx.last_heard.max(now);
-        for d in &self.cached {
-            ctx.transmit(d.clone());
-        }
-    }
-}
-
-enum Window {
-    Wanted,
-    /// Its response is in the cache.
-    Answered,
-    /// Its response is being made.
-    Answering,
-    Outside,
 }

@@ -3,7 +3,10 @@
 pub(crate) mod backoff;
 pub(crate) mod cookie;
 pub(crate) mod ike_sa;
+mod octets;
 pub(crate) mod reassembly;
+mod receive;
 
 pub(crate) use backoff::{Backoff, Retry};
-pub(crate) use ike_sa::{IkeSa, Incoming, SaKeys};
+pub(crate) use ike_sa::{IkeSa, SaKeys};
+pub(crate) use receive::Incoming;

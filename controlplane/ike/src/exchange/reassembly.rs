@@ -1,5 +1,6 @@
 //! Fragments of one message (RFC 7383 §2.6).
 
+use super::octets::Head;
 use crate::wire::PayloadType;
 use crate::wire::header::MESSAGE_MAX;
 use crate::wire::skf::SkfFields;
@@ -11,7 +12,7 @@ pub(crate) const FRAGMENTS_MAX: u16 = 64;
 pub(crate) struct Reassembly {
     id: u32,
     total: u16,
-    first: Option<PayloadType>,
+    first: Option<(PayloadType, Head)>,
     parts: Vec<Option<Vec<u8>>>,
     bytes: usize,
 }
@@ -40,8 +41,9 @@ impl Reassembly {
         id: u32,
         fields: SkfFields,
         next: PayloadType,
+        head: Head,
         plaintext: Vec<u8>,
-    ) -> Option<(PayloadType, Vec<u8>)> {
+    ) -> Option<(PayloadType, Head, Vec<u8>)> {
         if self.total == 0 || id != self.id || fields.total > self.total {
             *self = Self {
                 id,
@@ -57,7 +59,7 @@ impl Reassembly {
         }
         // RFC 7383 §2.5: only the first fragment names the first payload; the others hold zero.
         if fields.number == 1 {
-            self.first = Some(next);
+            self.first = Some((next, head));
         }
         self.bytes += plaintext.len();
         *self.parts.get_mut(usize::from(fields.number) - 1)? = Some(plaintext);
@@ -65,9 +67,9 @@ impl Reassembly {
             return None;
         }
         let whole = self.parts.iter().flatten().flatten().copied().collect();
-        let first = self.first?;
+        let (first, head) = self.first?;
         self.clear();
-        Some((first, whole))
+        Some((first, head, whole))
     }
 
     pub fn clear(&mut self) {

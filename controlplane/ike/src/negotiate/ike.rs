@@ -3,7 +3,12 @@
 use super::{has, integ_is_none, only_kinds};
 use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
 use crate::wire::notify::PROTOCOL_IKE;
-use crate::wire::sa::{Proposal, TYPE_ENCR, TYPE_INTEG, TYPE_KE, TYPE_PRF, Transform};
+use crate::wire::sa::{
+    Proposal, TYPE_ADDKE1, TYPE_ADDKE7, TYPE_ENCR, TYPE_INTEG, TYPE_KE, TYPE_PRF, Transform,
+};
+
+/// RFC 9370 §2.2.1: the Transform ID that makes an additional key exchange optional.
+const NONE: u16 = 0;
 
 /// Our offer; `spi` is empty in IKE_SA_INIT (RFC 7296 §3.3.1).
 pub(crate) fn offer(ours: &[IkeProposal], spi: &[u8]) -> Vec<Proposal> {
@@ -18,40 +23,62 @@ pub(crate) fn offer(ours: &[IkeProposal], spi: &[u8]) -> Vec<Proposal> {
             transforms.extend(p.prf.iter().map(|x| Transform::new(TYPE_PRF, x.transform_id())));
             transforms.extend(p.integ.iter().map(|x| Transform::new(TYPE_INTEG, x.transform_id())));
             transforms.extend(p.groups.iter().map(|x| Transform::new(TYPE_KE, x.transform_id())));
+            let id = |x: &Option<DhGroup>| x.map_or(NONE, DhGroup::transform_id);
+            transforms.extend(p.ke1.iter().map(|x| Transform::new(TYPE_ADDKE1, id(x))));
             Proposal { number, protocol: PROTOCOL_IKE, spi: spi.to_vec(), transforms }
         })
         .collect()
 }
 
-/// The suite as the single proposal of an answer.
-pub(crate) fn answer(number: u8, suite: &IkeSuite, spi: &[u8]) -> Proposal {
-    let mut transforms = vec![
-        Transform { key_bits: suite.encr.key_bits(), ..Transform::new(TYPE_ENCR, suite.encr.transform_id()) },
-        Transform::new(TYPE_PRF, suite.prf.transform_id()),
-    ];
-    transforms.extend(suite.integ.map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
-    transforms.push(Transform::new(TYPE_KE, suite.group.transform_id()));
-    Proposal { number, protocol: PROTOCOL_IKE, spi: spi.to_vec(), transforms }
+/// What was taken of an offer.
+pub(crate) struct Chosen {
+    pub suite: IkeSuite,
+    number: u8,
+    /// Their SPI, in a rekey.
+    pub spi: Option<u64>,
+    /// Additional key exchanges that were offered and left out.
+    left_out: Vec<u8>,
+}
+
+impl Chosen {
+    /// As the single proposal of an answer: one transform of each type (RFC 7296 §3.3), also where that is NONE.
+    pub fn answer(&self, spi: &[u8]) -> Proposal {
+        let suite = &self.suite;
+        let (encr, key_bits) = (suite.encr.transform_id(), suite.encr.key_bits());
+        let mut transforms = vec![
+            Transform { key_bits, ..Transform::new(TYPE_ENCR, encr) },
+            Transform::new(TYPE_PRF, suite.prf.transform_id()),
+        ];
+        transforms.extend(suite.integ.map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
+        transforms.push(Transform::new(TYPE_KE, suite.group.transform_id()));
+        transforms.extend(suite.ke1.map(|k| Transform::new(TYPE_ADDKE1, k.transform_id())));
+        transforms.extend(self.left_out.iter().map(|kind| Transform::new(*kind, NONE)));
+        Proposal { number: self.number, protocol: PROTOCOL_IKE, spi: spi.to_vec(), transforms }
+    }
 }
 
 /// The first of our proposals that suits one of theirs. The group of the KE payload that came with the offer is taken
-/// if it is acceptable, since any other costs a round trip.
-pub(crate) fn choose<'a>(
-    theirs: &'a [Proposal],
+/// if it is acceptable, since any other costs a round trip. `additional`: further key exchanges are possible.
+pub(crate) fn choose(
+    theirs: &[Proposal],
     ours: &[IkeProposal],
     sent_group: u16,
-) -> Option<(&'a Proposal, IkeSuite)> {
+    additional: bool,
+) -> Option<Chosen> {
+    let kinds: Vec<u8> =
+        [TYPE_ENCR, TYPE_PRF, TYPE_INTEG, TYPE_KE].into_iter().chain(TYPE_ADDKE1..=TYPE_ADDKE7).collect();
     ours.iter().find_map(|our| {
-        theirs
-            .iter()
-            .filter(|p| {
-                p.protocol == PROTOCOL_IKE && only_kinds(p, &[TYPE_ENCR, TYPE_PRF, TYPE_INTEG, TYPE_KE])
-            })
-            .find_map(|p| Some((p, match_one(p, our, sent_group)?)))
+        theirs.iter().filter(|p| p.protocol == PROTOCOL_IKE && only_kinds(p, &kinds)).find_map(|p| {
+            let suite = match_one(p, our, sent_group, additional)?;
+            let left_out = (TYPE_ADDKE1..=TYPE_ADDKE7)
+                .filter(|kind| p.has_kind(*kind) && (*kind != TYPE_ADDKE1 || suite.ke1.is_none()))
+                .collect();
+            Some(Chosen { suite, number: p.number, spi: p.ike_spi().filter(|s| *s != 0), left_out })
+        })
     })
 }
 
-fn match_one(p: &Proposal, our: &IkeProposal, sent_group: u16) -> Option<IkeSuite> {
+fn match_one(p: &Proposal, our: &IkeProposal, sent_group: u16, additional: bool) -> Option<IkeSuite> {
     let encr = *our.encr.iter().find(|e| has(p, TYPE_ENCR, e.transform_id(), e.key_bits()))?;
     let prf = *our.prf.iter().find(|x| has(p, TYPE_PRF, x.transform_id(), None))?;
     let integ = if encr.is_aead() {
@@ -68,21 +95,31 @@ fn match_one(p: &Proposal, our: &IkeProposal, sent_group: u16) -> Option<IkeSuit
         .iter()
         .find(|g| g.transform_id() == sent_group && acceptable(g))
         .or_else(|| our.groups.iter().find(acceptable))?;
-    Some(IkeSuite { encr, integ, prf, group })
+    // RFC 9370 §2.2.1: what we do not know can be left out only if NONE is among it.
+    let can_omit = |kind| !p.has_kind(kind) || has(p, kind, NONE, None);
+    if !(TYPE_ADDKE1 + 1..=TYPE_ADDKE7).all(can_omit) {
+        return None;
+    }
+    let wanted = if our.ke1.is_empty() { &[None] } else { &our.ke1[..] };
+    let ke1 = *wanted.iter().find(|k| match k {
+        Some(k) => additional && has(p, TYPE_ADDKE1, k.transform_id(), None),
+        None => can_omit(TYPE_ADDKE1),
+    })?;
+    Some(IkeSuite { encr, integ, prf, group, ke1 })
 }
 
 /// RFC 7296 §2.7: the answer holds one proposal with one transform of each type; it must be among those that we sent.
-pub(crate) fn accept(answer: &[Proposal], ours: &[IkeProposal]) -> Option<IkeSuite> {
+pub(crate) fn accept(answer: &[Proposal], ours: &[IkeProposal], additional: bool) -> Option<IkeSuite> {
     let [p] = answer else { return None };
     for kind in [TYPE_ENCR, TYPE_PRF, TYPE_KE] {
         if p.of_kind(kind).count() != 1 {
             return None;
         }
     }
-    if p.of_kind(TYPE_INTEG).count() > 1 {
+    if [TYPE_INTEG, TYPE_ADDKE1].into_iter().any(|kind| p.of_kind(kind).count() > 1) {
         return None;
     }
     let group = p.of_kind(TYPE_KE).next()?.id;
     let our = ours.get(usize::from(p.number).checked_sub(1)?)?;
-    choose(answer, core::slice::from_ref(our), group).map(|(_, suite)| suite)
+    choose(answer, core::slice::from_ref(our), group, additional).map(|chosen| chosen.suite)
 }

@@ -1,6 +1,6 @@
 //! Initiator: the shared secret is being computed.
 
-use super::{Signing, State};
+use super::{Intermediate, Signing, State};
 use crate::algorithm::IkeSuite;
 use crate::compute::{Job, JobId, Outcome};
 use crate::crypto::keys::{IkeKeys, Seed};
@@ -31,6 +31,8 @@ pub(crate) struct Init {
     pub nat: NatView,
     /// What the peer can verify (RFC 7427 §4).
     pub peer_hashes: Vec<u16>,
+    /// Of the IKE_INTERMEDIATE exchange, if there was one.
+    pub int_auth: Vec<u8>,
 }
 
 pub(crate) struct Agreeing {
@@ -53,7 +55,7 @@ impl Agreeing {
         let Agreed { suite, peer_public, nr, spi_r, nat, fragmentation, peer_hashes } = agreed;
         let Attempt { spi_i, ni, group, private, .. } = attempt;
         let job = ctx.compute(Job::DhAgree { group, private, peer_public });
-        let init = Init { request, response, ni, nr, nat, peer_hashes };
+        let init = Init { request, response, ni, nr, nat, peer_hashes, int_auth: Vec::new() };
         State::Agreeing(Box::new(Self { job, spi_i, spi_r, suite, fragmentation, init }))
     }
 
@@ -67,6 +69,9 @@ impl Agreeing {
         };
         let keys = IkeKeys::initial(&suite, &shared, &Seed { ni: &init.ni, nr: &init.nr, spi_i, spi_r });
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: true, fragmentation });
-        Signing::begin(ctx, now, sa.after_init(), init)
+        match suite.ke1 {
+            Some(group) => Intermediate::begin(ctx, sa.after_init(), init, group),
+            None => Signing::begin(ctx, now, sa.after_init(), init),
+        }
     }
 }

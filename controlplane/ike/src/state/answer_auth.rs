@@ -61,6 +61,7 @@ pub(super) fn prove(
         message: &init.request,
         nonce: &init.nr,
         id: idi.octets,
+        int_auth: &init.int_auth,
     };
     auth::verify(&ctx.config, &octets, idi, auth, &m.certs)
         .map_err(|e| Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[]))
@@ -74,6 +75,7 @@ pub(super) fn sign(ctx: &mut Ctx, sa: &IkeSa, init: &Init, peer: Peer) -> Result
         message: &init.response,
         nonce: &init.ni,
         id: &id,
+        int_auth: &init.int_auth,
     };
     match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes) {
         Ok(Step::Ready(auth)) => Ok(Proof::Whole(peer, auth)),

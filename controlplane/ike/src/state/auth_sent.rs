@@ -47,6 +47,11 @@ impl AuthSent {
         &self.sa
     }
 
+    #[cfg(test)]
+    pub fn sa_mut(&mut self) -> &mut IkeSa {
+        &mut self.sa
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         self.sa.deadline()
     }
@@ -121,6 +126,7 @@ impl AuthSent {
             message: &self.init.response,
             nonce: &self.init.ni,
             id: idr.octets,
+            int_auth: &self.init.int_auth,
         };
         auth::verify(&ctx.config, &octets, idr, auth, &m.certs)
             .map_err(|e| Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED))

@@ -223,7 +223,7 @@ impl Established {
             Err(e) => return Err(End::Failed { error: e.into(), keep: None }),
         };
         match task {
-            Task::Dpd | Task::Auth => {}
+            Task::Dpd | Task::Auth | Task::KeyExchange => {}
             Task::DeleteChildren(ids) => self.on_deleted(ctx, now, &ids),
             Task::DeleteIke => self.slots.retain(|s| s.sa.local_spi() != slot),
             Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),

@@ -2,26 +2,27 @@
 
 use super::agreeing::Init;
 use super::answer_auth::{Proof, Refusal, answer, prove, sign};
+use super::answer_intermediate::{Additional, finish};
 use super::established::{Established, Hold};
-use super::{Ended, State};
+use super::{Ended, State, missing};
 use crate::algorithm::IkeSuite;
 use crate::auth::{self, Peer, Step};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
-use crate::error::{IkeError, Party};
+use crate::error::{IkeError, Party, Violation};
 use crate::exchange::{IkeSa, Incoming, SaKeys};
 use crate::nat;
-use crate::negotiate::ike;
 use crate::output::Event;
 use crate::view::NatView;
+use crate::wire::sa::Proposal;
 use crate::wire::{Chain, Exchange, Header, NotifyType, PayloadType};
 use sipsec_net::Instant;
 
 /// What was taken of the initiator's offer.
 pub(crate) struct Offer {
-    pub number: u8,
     pub suite: IkeSuite,
+    pub answer: Proposal,
     pub ni: Vec<u8>,
     pub nat: NatView,
     pub fragmentation: bool,
@@ -37,7 +38,7 @@ pub(crate) struct HalfOpen {
 
 enum Stage {
     Agreeing { job: JobId, offer: Offer },
-    Open { sa: Box<IkeSa>, init: Box<Init>, pending: Option<Box<Pending>> },
+    Open { sa: Box<IkeSa>, init: Box<Init>, additional: Additional, pending: Option<Box<Pending>> },
 }
 
 /// An IKE_AUTH request on the way to its answer.
@@ -73,7 +74,9 @@ impl HalfOpen {
     pub fn awaits(&self, wanted: JobId) -> bool {
         match &self.stage {
             Stage::Agreeing { job, .. } => *job == wanted,
-            Stage::Open { pending, .. } => pending.as_ref().is_some_and(|p| p.job == wanted),
+            Stage::Open { additional, pending, .. } => {
+                additional.awaits(wanted) || pending.as_ref().is_some_and(|p| p.job == wanted)
+            }
         }
     }
 
@@ -95,7 +98,22 @@ impl HalfOpen {
                 let half = Self::respond(ctx, (created_at, spi_i, request), offer, &public, &shared);
                 Some(Next::HalfOpen(Box::new(half)))
             }
-            (Stage::Open { sa, init, pending: Some(pending) }, outcome) => {
+            (
+                Stage::Open {
+                    mut sa,
+                    mut init,
+                    additional: Additional::Computing { group, request: m, .. },
+                    ..
+                },
+                outcome,
+            ) => Some(match finish(ctx, &mut sa, &mut init, (group, &m), outcome) {
+                Ok(()) => {
+                    let stage = Stage::Open { sa, init, additional: Additional::Done, pending: None };
+                    Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }))
+                }
+                Err(refusal) => Next::State(refuse(ctx, *sa, (m.exchange, m.id), *refusal)),
+            }),
+            (Stage::Open { sa, init, additional, pending: Some(pending) }, outcome) => {
                 let Pending { incoming, peer, .. } = *pending;
                 let step = match (peer, outcome) {
                     (None, Outcome::Verified(result)) => match *result {
@@ -108,7 +126,7 @@ impl HalfOpen {
                         Err(Refusal::notify(error, NotifyType::AUTHENTICATION_FAILED, &[]))
                     }
                 };
-                let stage = Stage::Open { sa, init, pending: None };
+                let stage = Stage::Open { sa, init, additional, pending: None };
                 Some(Self { created_at, spi_i, request, stage }.go_on(ctx, now, incoming, step))
             }
             _ => {
@@ -125,11 +143,11 @@ impl HalfOpen {
         public: &[u8],
         shared: &Secret,
     ) -> Self {
-        let Offer { number, suite, ni, nat, fragmentation, peer_hashes } = offer;
+        let Offer { suite, answer, ni, nat, fragmentation, peer_hashes } = offer;
         let spi_r = ctx.ike_spi();
         let nr = ctx.nonce();
         let mut chain = Chain::new();
-        chain.sa(&[ike::answer(number, &suite, &[])]);
+        chain.sa(&[answer]);
         chain.ke(suite.group.transform_id(), public);
         chain.nonce(&nr);
         nat::add(&mut chain, ctx, spi_i, spi_r);
@@ -137,6 +155,9 @@ impl HalfOpen {
         // RFC 7383 §2.3: answered only if it was asked.
         if fragmentation {
             chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
+        }
+        if suite.ke1.is_some() {
+            chain.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, &[]);
         }
         auth::announce_hashes(&mut chain, &ctx.config.auth);
         let header = Header {
@@ -153,25 +174,57 @@ impl HalfOpen {
         ctx.transmit(response.clone());
         let keys = IkeKeys::initial(&suite, shared, &Seed { ni: &ni, nr: &nr, spi_i, spi_r });
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
-        let init = Init { request: request.clone(), response, ni, nr, nat, peer_hashes };
-        let stage = Stage::Open { sa: Box::new(sa.after_init()), init: Box::new(init), pending: None };
+        let init =
+            Init { request: request.clone(), response, ni, nr, nat, peer_hashes, int_auth: Vec::new() };
+        let additional = suite.ke1.map_or(Additional::Done, Additional::Awaited);
+        let stage =
+            Stage::Open { sa: Box::new(sa.after_init()), init: Box::new(init), additional, pending: None };
         Self { created_at, spi_i, request, stage }
     }
 
     pub fn on_message(mut self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> Next {
-        let Stage::Open { sa, init, .. } = &mut self.stage else { return Next::HalfOpen(Box::new(self)) };
-        if header.response || header.exchange != Exchange::IKE_AUTH {
+        let Stage::Open { sa, init, additional, .. } = &mut self.stage else {
+            return Next::HalfOpen(Box::new(self));
+        };
+        let known = matches!(header.exchange, Exchange::IKE_INTERMEDIATE | Exchange::IKE_AUTH);
+        if header.response || !known {
             ctx.counters.dropped_state += 1;
             return Next::HalfOpen(Box::new(self));
         }
         let Some(incoming) = sa.receive(ctx, now, header, bytes) else {
             return Next::HalfOpen(Box::new(self));
         };
+        let at = (incoming.exchange, incoming.id);
+        let refusal = match (incoming.exchange, &*additional) {
+            (Exchange::IKE_AUTH, Additional::Done) => None,
+            (Exchange::IKE_INTERMEDIATE, Additional::Awaited(group)) => {
+                match Additional::begin(ctx, *group, incoming) {
+                    Ok(computing) => {
+                        *additional = computing;
+                        return Next::HalfOpen(Box::new(self));
+                    }
+                    Err(refusal) => return self.refused(ctx, at, *refusal),
+                }
+            }
+            // RFC 9370 §2.2.2: what was agreed on is done, once, before IKE_AUTH.
+            (Exchange::IKE_AUTH, _) => Some(missing("IKE_INTERMEDIATE")),
+            _ => Some(IkeError::ProtocolViolation(Violation::NotOffered("IKE_INTERMEDIATE"))),
+        };
+        if let Some(error) = refusal {
+            return self.refused(ctx, at, *Refusal::notify(error, NotifyType::INVALID_SYNTAX, &[]));
+        }
         let step = prove(ctx, sa, init, &incoming).and_then(|step| match step {
             Step::Ready(peer) => sign(ctx, sa, init, peer),
             Step::Job(job) => Ok(Proof::Verifying(ctx.compute(job))),
         });
         self.go_on(ctx, now, incoming, step)
+    }
+
+    fn refused(self, ctx: &mut Ctx, at: (Exchange, u32), refusal: Refusal) -> Next {
+        match self.stage {
+            Stage::Open { sa, .. } => Next::State(refuse(ctx, *sa, at, refusal)),
+            Stage::Agreeing { .. } => unreachable!("only an open one has a request to refuse"),
+        }
     }
 
     fn go_on(
@@ -182,22 +235,24 @@ impl HalfOpen {
         step: Result<Proof, Box<Refusal>>,
     ) -> Next {
         let Self { created_at, spi_i, request, stage } = self;
-        let Stage::Open { sa, init, .. } = stage else {
+        let Stage::Open { sa, init, additional, .. } = stage else {
             unreachable!("only an open one has an IKE_AUTH request");
         };
         let (peer, auth) = match step {
             Ok(Proof::Whole(peer, auth)) => (peer, auth),
             Ok(Proof::Verifying(job)) => {
                 let pending = Some(Box::new(Pending { job, incoming, peer: None }));
-                let stage = Stage::Open { sa, init, pending };
+                let stage = Stage::Open { sa, init, additional, pending };
                 return Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }));
             }
             Ok(Proof::Signing(job, peer)) => {
                 let pending = Some(Box::new(Pending { job, incoming, peer: Some(peer) }));
-                let stage = Stage::Open { sa, init, pending };
+                let stage = Stage::Open { sa, init, additional, pending };
                 return Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }));
             }
-            Err(refusal) => return Next::State(refuse(ctx, *sa, incoming.id, *refusal)),
+            Err(refusal) => {
+                return Next::State(refuse(ctx, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal));
+            }
         };
         Next::State(match answer(ctx, now, &sa, &init, &incoming, auth) {
             Ok((made, chain)) => {
@@ -205,13 +260,13 @@ impl HalfOpen {
                 let hold = Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain };
                 Established::with_child(ctx, now, *sa, peer, init.nat, made, Some(hold))
             }
-            Err(refusal) => refuse(ctx, *sa, incoming.id, *refusal),
+            Err(refusal) => refuse(ctx, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal),
         })
     }
 }
 
-fn refuse(ctx: &mut Ctx, mut sa: IkeSa, id: u32, refusal: Refusal) -> State {
-    sa.respond(ctx, Exchange::IKE_AUTH, id, refusal.chain);
+fn refuse(ctx: &mut Ctx, mut sa: IkeSa, (exchange, id): (Exchange, u32), refusal: Refusal) -> State {
+    sa.respond(ctx, exchange, id, refusal.chain);
     ctx.event(Event::Failed(refusal.error));
     State::Ended(Box::new(Ended::kept(sa)))
 }

@@ -40,6 +40,9 @@ impl InitSent {
         if ctx.config.fragment_bytes_max.is_some() {
             chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
         }
+        if wants_intermediate(ctx) {
+            chain.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, &[]);
+        }
         auth::announce_hashes(&mut chain, &ctx.config.auth);
         let header = Header {
             spi_i: attempt.spi_i,
@@ -144,7 +147,9 @@ impl InitSent {
         if header.spi_r == 0 {
             return Err(IkeError::ProtocolViolation(Violation::Malformed("SPIr")));
         }
-        let suite = ike::accept(sa, &ctx.config.ike_proposals).ok_or(not_offered("SA"))?;
+        // RFC 9370 §2.2.1: no additional key exchange without IKE_INTERMEDIATE, which both must have announced.
+        let intermediate = m.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+        let suite = ike::accept(sa, &ctx.config.ike_proposals, intermediate).ok_or(not_offered("SA"))?;
         // RFC 7296 §2.7: KEr is of the group in SAr1, which is that of our KEi.
         if suite.group != self.attempt.group || ke.group != suite.group.transform_id() {
             return Err(not_offered("KE group"));
@@ -188,6 +193,11 @@ impl InitSent {
         ctx.counters.responses_in += 1;
         KeyGen::with_group(ctx, now, self.attempt, group)
     }
+}
+
+/// Whether a proposal of ours has an additional key exchange.
+pub(super) fn wants_intermediate(ctx: &Ctx) -> bool {
+    ctx.config.ike_proposals.iter().flat_map(|p| &p.ke1).any(Option::is_some)
 }
 
 /// Our proposals, for the log.

@@ -119,11 +119,14 @@ impl Listening {
             ctx.counters.dropped_full += 1;
             return;
         }
-        let Some((proposal, suite)) = ike::choose(proposals, &ctx.config.ike_proposals, ke.group) else {
+        let intermediate = m.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+        let chosen = ike::choose(proposals, &ctx.config.ike_proposals, ke.group, intermediate);
+        let Some(chosen) = chosen else {
             ctx.counters.requests_in += 1;
             self.note_refused(ctx, describe(proposals));
             return refuse(ctx, header, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
         };
+        let suite = chosen.suite;
         if suite.group.transform_id() != ke.group {
             ctx.counters.requests_in += 1;
             let wanted = suite.group.transform_id().to_be_bytes();
@@ -135,8 +138,8 @@ impl Listening {
         }
         ctx.counters.requests_in += 1;
         let offer = Offer {
-            number: proposal.number,
             suite,
+            answer: chosen.answer(&[]),
             ni: ni.to_vec(),
             nat: nat::detect(&m, ctx, header.spi_i, 0),
             fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some()

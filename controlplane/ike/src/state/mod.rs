@@ -2,11 +2,13 @@
 
 mod agreeing;
 mod answer_auth;
+mod answer_intermediate;
 mod auth_sent;
 mod ended;
 pub(crate) mod established;
 mod half_open;
 mod init_sent;
+mod intermediate;
 mod key_gen;
 mod listening;
 mod signing;
@@ -24,6 +26,7 @@ pub(crate) use auth_sent::AuthSent;
 pub(crate) use ended::Ended;
 pub(crate) use established::Established;
 pub(crate) use init_sent::InitSent;
+pub(crate) use intermediate::Intermediate;
 pub(crate) use key_gen::KeyGen;
 pub(crate) use listening::Listening;
 pub(crate) use signing::Signing;
@@ -36,6 +39,7 @@ pub(crate) enum State {
     KeyGen(Box<KeyGen>),
     InitSent(Box<InitSent>),
     Agreeing(Box<Agreeing>),
+    Intermediate(Box<Intermediate>),
     Signing(Box<Signing>),
     AuthSent(Box<AuthSent>),
     Verifying(Box<Verifying>),
@@ -68,6 +72,7 @@ impl State {
                 self
             }
             Self::InitSent(s) => s.on_message(ctx, now, header, bytes),
+            Self::Intermediate(s) => s.on_message(ctx, now, header, bytes),
             Self::AuthSent(s) => s.on_message(ctx, now, header, bytes),
             Self::Listening(s) => s.on_message(ctx, now, header, bytes),
             Self::Established(s) => s.on_message(ctx, now, header, bytes),
@@ -82,6 +87,7 @@ impl State {
         match self {
             Self::KeyGen(s) => s.on_compute(ctx, now, job, outcome),
             Self::Agreeing(s) => s.on_compute(ctx, now, job, outcome),
+            Self::Intermediate(s) => s.on_compute(ctx, now, job, outcome),
             Self::Signing(s) => s.on_compute(ctx, now, job, outcome),
             Self::Verifying(s) => s.on_compute(ctx, now, job, outcome),
             Self::Listening(s) => s.on_compute(ctx, now, job, outcome),
@@ -94,6 +100,7 @@ impl State {
     pub fn on_timeout(self, ctx: &mut Ctx, now: Instant) -> Self {
         match self {
             Self::InitSent(s) => s.on_timeout(ctx, now),
+            Self::Intermediate(s) => s.on_timeout(ctx, now),
             Self::AuthSent(s) => s.on_timeout(ctx, now),
             Self::Listening(mut s) => {
                 s.on_timeout(ctx, now);
@@ -111,6 +118,7 @@ impl State {
     pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
         match self {
             Self::InitSent(s) => Some(s.deadline()),
+            Self::Intermediate(s) => s.deadline(),
             Self::AuthSent(s) => s.deadline(),
             Self::Listening(s) => s.deadline(ctx),
             Self::Established(s) => s.deadline(ctx),
@@ -129,6 +137,7 @@ impl State {
             | Self::KeyGen(_)
             | Self::InitSent(_)
             | Self::Agreeing(_)
+            | Self::Intermediate(_)
             | Self::Signing(_)
             | Self::Listening(_) => Ended::default(),
         };
@@ -142,6 +151,7 @@ impl State {
             Self::KeyGen(_) => StateName::KeyGen,
             Self::InitSent(_) => StateName::InitSent,
             Self::Agreeing(_) => StateName::Agreeing,
+            Self::Intermediate(_) => StateName::Intermediate,
             Self::Signing(_) => StateName::Signing,
             Self::AuthSent(_) => StateName::AuthSent,
             Self::Verifying(_) => StateName::Verifying,

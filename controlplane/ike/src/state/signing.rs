@@ -26,6 +26,7 @@ impl Signing {
             message: &init.request,
             nonce: &init.nr,
             id: &id,
+            int_auth: &init.int_auth,
         };
         match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes) {
             Ok(Step::Ready(auth)) => AuthSent::send(ctx, now, sa, init, auth),

@@ -23,6 +23,8 @@ pub(crate) use rekey_ike::{AgreeIke, RekeyIke};
 /// What an outstanding request is for.
 pub(crate) enum Task {
     Auth,
+    /// IKE_INTERMEDIATE.
+    KeyExchange,
     Dpd,
     DeleteChildren(Vec<ChildId>),
     DeleteIke,

@@ -61,6 +61,7 @@ fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
         integ: suite.integ.into_iter().collect(),
         prf: vec![suite.prf],
         groups,
+        ke1: vec![],
     }]
 }
 
@@ -162,7 +163,7 @@ impl Established {
         let suite = self.current().sa.suite;
         let answered = (|| {
             let sa = m.sa.as_ref()?;
-            let suite = ike::accept(sa, &proposals(ctx, &suite))?;
+            let suite = ike::accept(sa, &proposals(ctx, &suite), false)?;
             let spi_r = sa.first()?.ike_spi().filter(|s| *s != 0)?;
             let ke = m.ke.as_ref().filter(|k| k.group == suite.group.transform_id())?;
             (suite.group == task.dh.group).then(|| (suite, spi_r, ke.public.to_vec(), m.nonce))

@@ -218,11 +218,15 @@ mod loss {
             fates in prop::collection::vec(fate(), 24),
             fragment in prop_oneof![Just(200usize), Just(1200)],
             cookie in any::<bool>(),
+            hybrid in any::<bool>(),
             compute in 0u64..30,
             seed in 1u64..1000,
         ) {
             let (mut a, mut b) = (config(Side::A), config(Side::B));
             for c in [&mut a, &mut b] {
+                if hybrid {
+                    c.ike_proposals = ike("aes256gcm16-prfsha256-x25519-ke1_mlkem768");
+                }
                 c.fragment_bytes_max = Some(fragment);
                 c.retransmit.tries_max = 40;
                 c.retransmit.wait_max = Duration::from_secs(1);

@@ -95,8 +95,13 @@ fn derivations() {
     assert_eq!(sections.len(), 3);
     for s in sections {
         let p: IkeProposal = s.text("suite").parse().expect("a proposal");
-        let suite =
-            IkeSuite { encr: p.encr[0], integ: p.integ.first().copied(), prf: p.prf[0], group: p.groups[0] };
+        let suite = IkeSuite {
+            encr: p.encr[0],
+            integ: p.integ.first().copied(),
+            prf: p.prf[0],
+            group: p.groups[0],
+            ke1: None,
+        };
         let (ni, nr) = (s.bytes("ni"), s.bytes("nr"));
         let (spi_i, spi_r) = (s.spi("spi_i"), s.spi("spi_r"));
         let (shared, again) = (Secret::new(s.bytes("shared")), Secret::new(s.bytes("again")));
@@ -128,7 +133,14 @@ fn derivations() {
 
         let config = AuthConfig::Psk { key: SecretBytes::new(&s.bytes("psk")).expect("fits") };
         let (message, id) = (s.bytes("message"), s.bytes("identity"));
-        let octets = SignedOctets { prf: suite.prf, sk_p: &keys.pi, message: &message, nonce: &nr, id: &id };
+        let octets = SignedOctets {
+            prf: suite.prf,
+            sk_p: &keys.pi,
+            message: &message,
+            nonce: &nr,
+            id: &id,
+            int_auth: &[],
+        };
         let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
         assert_eq!(signed, (2, s.bytes("auth")));
     }

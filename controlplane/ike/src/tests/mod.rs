@@ -4,6 +4,7 @@ mod certificate;
 mod decode;
 mod establish;
 mod golden;
+mod hybrid;
 mod known;
 mod policy;
 mod refuse;

@@ -20,6 +20,8 @@ impl Exchange {
     pub const IKE_AUTH: Self = Self(35);
     pub const CREATE_CHILD_SA: Self = Self(36);
     pub const INFORMATIONAL: Self = Self(37);
+    /// RFC 9242 §3.2.
+    pub const IKE_INTERMEDIATE: Self = Self(43);
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -27,6 +29,7 @@ impl Exchange {
             Self::IKE_AUTH => "IKE_AUTH",
             Self::CREATE_CHILD_SA => "CREATE_CHILD_SA",
             Self::INFORMATIONAL => "INFORMATIONAL",
+            Self::IKE_INTERMEDIATE => "IKE_INTERMEDIATE",
             _ => "an unknown exchange",
         }
     }

@@ -25,6 +25,8 @@ impl NotifyType {
     pub const SIGNATURE_HASH_ALGORITHMS: Self = Self(16431);
     /// RFC 7383 §2.3.
     pub const FRAGMENTATION_SUPPORTED: Self = Self(16430);
+    /// RFC 9242 §3.1.
+    pub const INTERMEDIATE_EXCHANGE_SUPPORTED: Self = Self(16438);
 
     /// RFC 7296 §3.10.1: types below 16384 are errors.
     pub const fn is_error(self) -> bool {

@@ -15,6 +15,9 @@ pub(crate) const TYPE_PRF: u8 = 2;
 pub(crate) const TYPE_INTEG: u8 = 3;
 pub(crate) const TYPE_KE: u8 = 4;
 pub(crate) const TYPE_ESN: u8 = 5;
+/// Additional Key Exchange 1 (RFC 9370 §2.2.1), and the last of seven.
+pub(crate) const TYPE_ADDKE1: u8 = 6;
+pub(crate) const TYPE_ADDKE7: u8 = 12;
 
 const ATTRIBUTE_KEY_LENGTH: u16 = 14;
 const ATTRIBUTE_SHORT: u16 = 0x8000;

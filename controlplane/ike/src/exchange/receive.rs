@@ -1,0 +1,165 @@
+//! From a datagram to a message that may be acted on: window, ICV, fragments, duplicates.
+
+use super::ike_sa::IkeSa;
+use super::octets::{HEAD_LEN, Head, octets};
+use crate::ctx::Ctx;
+use crate::task::Task;
+use crate::wire::header::HEADER_LEN;
+use crate::wire::payload::Payloads;
+use crate::wire::skf::{SKF_FIELDS_LEN, SkfFields};
+use crate::wire::{Exchange, Header, PayloadType};
+use sipsec_net::Instant;
+
+/// A message that passed its ICV and the window.
+pub(crate) struct Incoming {
+    pub exchange: Exchange,
+    pub id: u32,
+    head: Head,
+    pub first: PayloadType,
+    pub plaintext: Vec<u8>,
+    /// For a response: what was asked.
+    pub answers: Option<Task>,
+}
+
+impl Incoming {
+    /// The message as it was before encryption and fragmentation (RFC 9242 §3.3.2): of fragments, the flags and the
+    /// RESERVED field are those of the first.
+    pub fn octets(&self) -> Option<Vec<u8>> {
+        Some(octets(self.head?, self.first, &self.plaintext))
+    }
+}
+
+impl IkeSa {
+    /// A message with our SPIs. `None`: it was dropped (and counted), a duplicate, or a fragment of a message that is
+    /// not whole yet.
+    pub fn receive(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Option<Incoming> {
+        let duplicate = match self.check_window(header) {
+            Window::Wanted => false,
+            Window::Answered => true,
+            Window::Answering => {
+                ctx.counters.duplicates_in += 1;
+                return None;
+            }
+            Window::Outside => {
+                ctx.counters.dropped_window += 1;
+                return None;
+            }
+        };
+        let last =
+            Payloads::new(header.first, bytes.get(HEADER_LEN..)?).try_fold(None, |_, raw| raw.map(Some));
+        let raw = match last {
+            Ok(Some(raw)) if raw.kind == PayloadType::SK || raw.kind == PayloadType::SKF => raw,
+            Ok(_) => {
+                // RFC 7296 §2.21.4: nothing outside an Encrypted payload changes the state of this SA.
+                ctx.counters.dropped_clear_text += 1;
+                return None;
+            }
+            Err(_) => {
+                ctx.counters.dropped_malformed += 1;
+                return None;
+            }
+        };
+        let fields = if raw.kind == PayloadType::SKF {
+            match SkfFields::parse(raw.body) {
+                Ok(f) => Some(f),
+                Err(_) => {
+                    ctx.counters.dropped_malformed += 1;
+                    return None;
+                }
+            }
+        } else {
+            None
+        };
+        // The Encrypted payload is the last of the message, so its body ends where the message does.
+        let skip = fields.map_or(0, |_| SKF_FIELDS_LEN);
+        let (before, sealed) = bytes.split_at(bytes.len() - raw.body.len() + skip);
+        if duplicate {
+            self.replay(ctx, now, before, sealed, fields);
+            return None;
+        }
+        let reassembly =
+            if header.response { &mut self.reassembly_responses } else { &mut self.reassembly_requests };
+        if fields.is_some_and(|f| !reassembly.wants(header.id, f)) {
+            ctx.counters.duplicates_in += 1;
+            return None;
+        }
+        let Ok(plaintext) = self.cipher_in.open(before, sealed) else {
+            ctx.counters.dropped_integrity += 1;
+            return None;
+        };
+        ctx.last_heard = ctx.last_heard.max(now);
+        let head = before.first_chunk().filter(|_| before.len() == HEAD_LEN + skip).copied();
+        let (first, head, plaintext) = match fields {
+            None => (raw.next, head, plaintext),
+            Some(f) => {
+                ctx.counters.fragments_in += 1;
+                reassembly.add(header.id, f, raw.next, head, plaintext)?
+            }
+        };
+        reassembly.clear();
+        let answers = if header.response {
+            ctx.counters.responses_in += 1;
+            Some(self.outstanding.take()?.task)
+        } else {
+            ctx.counters.requests_in += 1;
+            self.answering = true;
+            None
+        };
+        Some(Incoming { exchange: header.exchange, id: header.id, head, first, plaintext, answers })
+    }
+
+    fn check_window(&self, header: &Header) -> Window {
+        if header.response {
+            return match &self.outstanding {
+                Some(o) if o.id == header.id && o.exchange == header.exchange => Window::Wanted,
+                _ => Window::Outside,
+            };
+        }
+        if header.id == self.expected {
+            if self.answering { Window::Answering } else { Window::Wanted }
+        } else if header.id.checked_add(1) == Some(self.expected) && !self.cached.is_empty() {
+            Window::Answered
+        } else {
+            Window::Outside
+        }
+    }
+
+    /// RFC 7296 §2.1: a request that was answered before gets the same response again. RFC 7383 §2.6.1: of its
+    /// fragments only the first one does that. Its ICV is checked, so that nobody else can make us send.
+    fn replay(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        before: &[u8],
+        sealed: &[u8],
+        fields: Option<SkfFields>,
+    ) {
+        ctx.counters.duplicates_in += 1;
+        if fields.is_some_and(|f| f.number != 1) {
+            return;
+        }
+        if self.cached_in.as_ref().unwrap_or(&self.cipher_in).open(before, sealed).is_err() {
+            ctx.counters.dropped_integrity += 1;
+            return;
+        }
+        ctx.last_heard = ctx.last_heard.max(now);
+        for d in &self.cached {
+            ctx.transmit(d.clone());
+        }
+    }
+}
+
+enum Window {
+    Wanted,
+    /// Its response is in the cache.
+    Answered,
+    /// Its response is being made.
+    Answering,
+    Outside,
+}

@@ -5,7 +5,7 @@ use crate::config::profile::{Certificate, KeyOwner, Proof, Tunnel};
 use crate::config::secret::{SecretError, psk_octets};
 use crate::config::{Profile, Severity};
 use crate::pki::credential::{self, Flaw};
-use sipsec_ike::CertificateAuth;
+use sipsec_ike::{CertificateAuth, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{SecretBytes, TelNumber};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
@@ -19,6 +19,8 @@ const USER_AGENT: &str = concat!("sipsec/", env!("CARGO_PKG_VERSION"));
 pub enum SetupError {
     #[error("the password of line {line}: {error}")]
     Password { line: TelNumber, error: SecretError },
+    #[error("the PPK {id}: {error}")]
+    Ppk { id: String, error: SecretError },
     #[error("the key of {owner}: {error}")]
     Key { owner: String, error: SecretError },
     #[error("the certificate {name}: {flaw}; {}", flaw.cure())]
@@ -113,7 +115,12 @@ fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
                 Credential::Certificate(found.ok_or_else(|| SetupError::NoCertificate(name.clone()))?)
             }
         };
-        Ok(KeyEntry { number, credential, peer: entry.peer })
+        let ppk = entry.ppk.as_ref().map(|ppk| {
+            let key = ppk.key.load().and_then(|written| psk_octets(&written));
+            let key = key.map_err(|error| SetupError::Ppk { id: ppk.id.clone(), error })?;
+            Ok(Ppk { id: ppk.id.clone().into_bytes(), key, required: ppk.required })
+        });
+        Ok(KeyEntry { number, credential, ppk: ppk.transpose()?, peer: entry.peer })
     };
     profile.ike.keyring.iter().map(entry).collect()
 }

@@ -252,7 +252,7 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
         lifetime_s: sa.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
         spi_initiator: format!("0x{:016x}", sa.spi_i),
         spi_responder: format!("0x{:016x}", sa.spi_r),
-        algorithms: sa.suite.map(|suite| suite.to_string()),
+        algorithms: sa.suite.map(|suite| format!("{suite}{}", if sa.ppk { " with a PPK" } else { "" })),
         local_id: sa.local_id.to_string(),
         authentication: sa.auth.map(|method| match method {
             AuthMethod::Psk => "psk".to_owned(),

@@ -108,6 +108,32 @@ dpd() {
   "$HERE/run.sh" stop
 }
 
+# RFC 8784: who has a PPK, who insists, in both roles.
+ppk_case() { # name, strongSwan's PPK, required there, our option, condition on our output
+  start_with PPK="$2" PPK_REQUIRED="$3"
+  peer initiator 50001 50002 seconds=3 $4
+  check "ppk-$1-initiator" "$5"
+  peer responder 50001 50002 seconds=4 $4 & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check "ppk-$1-responder" "${6:-$5}"
+  "$HERE/run.sh" stop
+}
+ppk() {
+  local key="lab-1:thirty-two-bytes-that-nobody-knows" other="lab-2:something-else"
+  local with='grep -q " up " "$OUT" && clean && grep -q "ppk: true" "$OUT"'
+  local without='grep -q " up " "$OUT" && clean && grep -q "ppk: false" "$OUT"'
+  ppk_case both "$key" no "ppk=$key" "$with"
+  ppk_case both-required "$key" yes "ppk_required=$key" "$with"
+  ppk_case theirs-alone "$key" no "" "$without"
+  ppk_case ours-alone "" no "ppk=$key" "$without"
+  ppk_case ours-required "" no "ppk_required=$key" 'grep -q "failed: the profile requires a PPK" "$OUT"'
+  ppk_case theirs-required "$key" yes "" 'grep -q "failed: the peer does not accept" "$OUT"' '! grep -q " up " "$OUT"'
+  # strongSwan insists on the name of its own, where RFC 8784 lets it do without a PPK.
+  ppk_case other-name "$other" no "ppk=$key" 'grep -q "failed: the peer does not accept" "$OUT"' "$without"
+  ppk_case other-name-required "$other" no "ppk_required=$key" 'grep -q "failed: the peer does not accept" "$OUT"' \
+    'grep -q "failed: the peer uses the PPK" "$OUT"'
+}
+
 # Our key log opens everything in a capture, and every ICV holds: keys of IKE and ESP, before and after rekeys of both.
 keylog() {
   start_with REKEY_CHILD=2s ESP=aes256gcm16-x25519
@@ -200,7 +226,7 @@ certs() {
   certificates ed25519-ca ed25519 "" ca pss=yes
 }
 
-for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
+for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd ppk keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
   "$HERE/run.sh" stop >/dev/null 2>&1
   $case
 done

@@ -10,7 +10,7 @@
 # Packages (Debian 12): strongswan-charon strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins.
 # ESP is charon's own userspace one (kernel-libipsec): a TUN device, always encapsulated in UDP.
 # Environment, with defaults below: NS RUN PORT PEER_PORT ID PEER_ID PSK IKE ESP REKEY_CHILD REKEY_IKE DPD FRAG
-# FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL COOKIES
+# FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL COOKIES PPK (ID:KEY) PPK_REQUIRED
 set -u
 NS=${NS:-ike}                          # prefix of the namespaces: $NS-sw (strongSwan) and $NS-us
 RUN=${RUN:-/tmp/$NS-strongswan}
@@ -69,6 +69,8 @@ connections { gw {
   over_time = 1h
   rand_time = 0
   unique = replace
+  ${PPK:+ppk_id = ${PPK%%:*}}
+  ${PPK:+ppk_required = ${PPK_REQUIRED:-no}}
   local { auth = $AUTH
     id = $ID
     ${CERTS:+certs = $CERTS} }
@@ -88,7 +90,9 @@ connections { gw {
 secrets { ike-1 {
   id-1 = $ID
   id-2 = $PEER_ID
-  secret = "$PSK" } }
+  secret = "$PSK" }
+  ${PPK:+ppk-1 { id = ${PPK%%:*}
+  secret = "${PPK#*:}" \}} }
 X
 }
 

@@ -6,7 +6,7 @@
 
 use sipsec_ike::{
     AuthConfig, CertificateAuth, ChildId, CloseCause, Endpoint, EndpointConfig, Event, Identity,
-    IdentityPolicy, Output, Role, SigningKey, Trust, certificate_fingerprint,
+    IdentityPolicy, Output, Ppk, Role, SigningKey, Trust, certificate_fingerprint,
 };
 use sipsec_net::entropy::Entropy;
 use sipsec_net::udp_encap::{NON_ESP_MARKER, UdpEncap, classify};
@@ -76,6 +76,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 config.peer_fingerprints.expected.push(certificate_fingerprint(&der, HashFunc::Sha256));
             }
             "pss" => certificate.pss = value == "yes",
+            // ID:KEY, as text.
+            "ppk" | "ppk_required" => {
+                let (id, ppk) = value.split_once(':').ok_or("a PPK is ID:KEY")?;
+                let ppk = SecretBytes::new(ppk.as_bytes()).ok_or("the PPK is too long")?;
+                config.ppk = Some(Ppk { id: id.into(), key: ppk, required: key == "ppk_required" });
+            }
             "keylog" => config.lab_key_log = value == "yes",
             _ => return Err(format!("unknown option {key}").into()),
         }

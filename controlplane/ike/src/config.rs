@@ -33,6 +33,7 @@ pub struct EndpointConfig {
     pub remote_id: IdentityPolicy,
     pub auth: AuthConfig,
     pub peer_fingerprints: FingerprintPolicy,
+    pub ppk: Option<Ppk>,
     /// In order of preference.
     pub ike_proposals: Vec<IkeProposal>,
     pub esp_proposals: Vec<EspProposal>,
@@ -80,6 +81,7 @@ impl EndpointConfig {
             remote_id,
             auth,
             peer_fingerprints: FingerprintPolicy::default(),
+            ppk: None,
             ike_proposals: IkeProposal::defaults(),
             esp_proposals: EspProposal::defaults(),
             ts_local: vec![Selector::ANY_V4],
@@ -96,6 +98,20 @@ impl EndpointConfig {
             lab_key_log: false,
         }
     }
+}
+
+/// Longest post-quantum pre-shared key, and longest identity of one, in bytes.
+pub const PPK_MAX: usize = 256;
+pub const PPK_ID_MAX: usize = 64;
+
+/// A key mixed into those of the IKE SA, so that who can break the key exchange still lacks something (RFC 8784).
+#[derive(Clone, Debug)]
+pub struct Ppk {
+    /// What it is called at both ends, in clear text.
+    pub id: Vec<u8>,
+    pub key: SecretBytes<PPK_MAX>,
+    /// Nothing comes up without it.
+    pub required: bool,
 }
 
 /// How both sides prove who they are.

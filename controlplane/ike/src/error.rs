@@ -33,6 +33,10 @@ pub enum IkeError {
     CertificateRejected { error: CertError, subject: String },
     /// The peer verifies no signature that our key can make, or uses one that we do not verify (RFC 7427 §4).
     NoCommonSignature { by: Party },
+    /// The profile requires a PPK (RFC 8784) and the peer uses none, or does not say which.
+    PpkMissing,
+    /// The peer's PPK is not ours, and one of the two profiles requires it.
+    PpkUnknown { ours: String, theirs: String },
     /// The policy requires a fingerprint and SDP had none that we verify.
     FingerprintMissing,
     /// No traffic selectors suit both.
@@ -110,6 +114,8 @@ pub enum BadConfig {
     TooManyTrafficSelectors,
     FragmentTooSmall,
     EmptyPsk,
+    /// Without a key, or with an identity that is empty or too long.
+    BadPpk,
     NoCertificate,
     /// The certificate is of another key.
     KeyMismatch,
@@ -184,6 +190,10 @@ impl fmt::Display for IkeError {
             }
             Self::NoCommonSignature { by: Party::Peer } => {
                 f.write_str("the peer verifies no signature that our key can make")
+            }
+            Self::PpkMissing => f.write_str("the profile requires a PPK, and the peer uses none"),
+            Self::PpkUnknown { ours, theirs } => {
+                write!(f, "the peer uses the PPK `{theirs}`, ours is `{ours}`")
             }
             Self::FingerprintMissing => f.write_str("SDP announced no fingerprint that we verify"),
             Self::TsUnacceptable { by } => write!(f, "traffic selectors do not overlap ({by} refused)"),

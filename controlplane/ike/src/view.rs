@@ -27,6 +27,8 @@ pub struct SaView {
     pub fingerprint: Option<FingerprintBasis>,
     pub nat: NatView,
     pub fragmentation: bool,
+    /// A post-quantum pre-shared key is in the keys (RFC 8784).
+    pub ppk: bool,
     pub established_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
     pub expires_at: Option<Instant>,
@@ -129,6 +131,7 @@ impl SaView {
             fingerprint: None,
             nat: NatView::default(),
             fragmentation: false,
+            ppk: false,
             established_at: None,
             rekey_at: None,
             expires_at: None,
@@ -146,6 +149,7 @@ impl SaView {
                 view.auth = Some(peer.method());
                 view.fingerprint = Some(fingerprint.basis());
                 view.nat = s.nat;
+                view.ppk = s.ppk;
                 view.established_at = Some(s.established_at);
                 view.rekey_at = Some(s.rekey_at);
                 view.expires_at = Some(s.expires_at);

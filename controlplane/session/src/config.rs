@@ -1,8 +1,8 @@
 //! What the core is told at start.
 
-use sipsec_ike::CertificateAuth;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
+use sipsec_ike::{CertificateAuth, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
 use std::net::IpAddr;
@@ -47,6 +47,7 @@ impl TunnelConfig {
 pub struct KeyEntry {
     pub number: Option<TelNumber>,
     pub credential: Credential,
+    pub ppk: Option<Ppk>,
     pub peer: PeerKind,
 }
 

@@ -199,6 +199,7 @@ impl Core {
         let mut config =
             EndpointConfig::new(role, media.local, media.remote, local_id, remote_id, key.auth());
         config.peer_fingerprints = key.expected(&media.announced, self.config.ike.psk_fingerprint)?;
+        config.ppk.clone_from(&key.ppk);
         config.ike_proposals.clone_from(&self.config.ike.proposals);
         config.esp_proposals.clone_from(&self.config.ike.esp_proposals);
         config.force_encap = self.config.ike.force_encap;

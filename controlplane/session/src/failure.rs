@@ -150,6 +150,9 @@ impl SessionFailure {
                     "with certificates the peer must announce a=fingerprint; with a psk, turn psk_fingerprint on at both ends or off at both"
                 }
                 IkeError::NoProposalChosen { .. } => "allow a common proposal at both ends",
+                IkeError::PpkMissing | IkeError::PpkUnknown { .. } => {
+                    "give both ends the same ppk and ppk_id, or write `ppk_required: false` until both have it"
+                }
                 IkeError::NoResponse { .. } => {
                     "IKE does not reach the peer or its answer not us: check the carrier's media path"
                 }

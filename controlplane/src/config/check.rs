@@ -3,9 +3,10 @@
 use super::diagnostic::Problem;
 use super::nearest::nearest;
 use super::path::KeyPath;
-use super::profile::{ESP_OVERHEAD_V4, INNER_MTU_DEFAULT, KeyOwner, Profile, Proof, Tunnel};
+use super::profile::{ESP_OVERHEAD_V4, INNER_MTU_DEFAULT, KeyOwner, Ppk, Profile, Proof, Tunnel};
 use super::reader::Sink;
-use super::secret::{SecretSource, estimated_bits, psk_octets};
+use super::secret::{Secret, SecretSource, estimated_bits, psk_octets};
+use super::sections::ppk;
 use crate::pki::credential::{self, Place};
 use sipsec_abi::profile::Inside;
 use sipsec_net::Kbps;
@@ -17,6 +18,8 @@ const PSK_BITS_MIN: f64 = 128.0;
 const ESTIMATE_SLACK_BITS: f64 = 8.0;
 /// Below, the key can be guessed by whoever sees an IKE_AUTH.
 const PSK_BITS_WARN: f64 = 64.0;
+/// RFC 8784 §6: at least 256 bits of entropy.
+const PPK_BITS_WARN: f64 = 256.0;
 /// Twice what the seed recommends.
 const IDLE_WARN_S: u64 = 240;
 
@@ -100,15 +103,13 @@ fn numbers(profile: &Profile, sink: &Sink) {
 fn secrets(profile: &Profile, sink: &Sink) {
     for (i, entry) in profile.ike.keyring.iter().enumerate() {
         let at = KeyPath::dotted("ike.keyring").index(i);
+        if let Some(ppk) = &entry.ppk {
+            check_ppk(ppk, &secret_path(&at, ppk::KEYS, &ppk.key), sink);
+        }
         let Proof::Psk(psk) = &entry.proof else { continue };
         let path = secret_path(&at, ["psk", "psk_file", "psk_env"], psk);
         let Some(written) = load(psk, &path, sink) else { continue };
-        if let Err(error) = psk_octets(&written) {
-            let problem = Problem::error("secret::value", &path, format!("`{path}` cannot be used: {error}"));
-            sink.push(
-                problem
-                    .cure("write pairs of hexadecimal digits after 0x, or a key that does not start with 0x"),
-            );
+        if !is_usable(&written, &path, sink) {
             continue;
         }
         let bits = estimated_bits(written.expose());
@@ -132,6 +133,26 @@ fn secrets(profile: &Profile, sink: &Sink) {
             let path = secret_path(&at, ["password", "password_file", "password_env"], &auth.password);
             load(&auth.password, &path, sink);
         }
+    }
+}
+
+fn is_usable(written: &Secret, path: &KeyPath, sink: &Sink) -> bool {
+    let Err(error) = psk_octets(written) else { return true };
+    let problem = Problem::error("secret::value", path, format!("`{path}` cannot be used: {error}"));
+    let cure = "write pairs of hexadecimal digits after 0x, or a key that does not start with 0x";
+    sink.push(problem.cure(cure));
+    false
+}
+
+/// RFC 8784 §6: a quantum computer halves the bits of a key that it searches for.
+fn check_ppk(ppk: &Ppk, path: &KeyPath, sink: &Sink) {
+    let Some(written) = load(&ppk.key, path, sink).filter(|w| is_usable(w, path, sink)) else { return };
+    let bits = estimated_bits(written.expose());
+    if bits < PPK_BITS_WARN - ESTIMATE_SLACK_BITS {
+        let message =
+            format!("the PPK is worth about {bits:.0} bits, and half of them against a quantum computer");
+        let problem = Problem::warning("ike::weak-ppk", path, message).label("too short for what it is for");
+        sink.push(problem.cure("write 32 random bytes: `openssl rand -hex 32`, prefixed with 0x"));
     }
 }
 
@@ -183,7 +204,7 @@ fn secret_path(at: &KeyPath, [inline, file, env]: [&str; 3], source: &SecretSour
     })
 }
 
-fn load(source: &SecretSource, path: &KeyPath, sink: &Sink) -> Option<super::secret::Secret> {
+fn load(source: &SecretSource, path: &KeyPath, sink: &Sink) -> Option<Secret> {
     let loaded = source.load();
     if let Err(error) = &loaded {
         let cure = match source {

@@ -120,7 +120,18 @@ pub enum KeyOwner {
 pub struct KeyEntry {
     pub owner: KeyOwner,
     pub proof: Proof,
+    pub ppk: Option<Ppk>,
     pub peer: PeerKind,
+}
+
+/// A post-quantum pre-shared key, in addition to the proof (RFC 8784).
+#[derive(Clone, Debug)]
+pub struct Ppk {
+    /// The same at both ends.
+    pub id: String,
+    pub key: SecretSource,
+    /// No session without it.
+    pub required: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -201,7 +201,7 @@ fn alphabet(chars: &[char]) -> f64 {
 }
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: &[&str] = &["psk", "password"];
+const SECRET_KEYS: &[&str] = &["psk", "ppk", "password"];
 
 /// The text with every value of a secret key blanked out, character by character, so that places stay the same. It looks
 /// at the text alone, because it must also work when the text is no YAML, and it rather blanks too much.

@@ -2,4 +2,5 @@
 
 pub(crate) mod cipher;
 pub(crate) mod keys;
+pub(crate) mod ppk;
 pub(crate) mod prf;

@@ -2,6 +2,7 @@
 
 use super::{Intermediate, Signing, State};
 use crate::algorithm::IkeSuite;
+use crate::auth::PpkStage;
 use crate::compute::{Job, JobId, Outcome};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
@@ -20,6 +21,7 @@ pub(crate) struct Agreed {
     pub nat: NatView,
     pub fragmentation: bool,
     pub peer_hashes: Vec<u16>,
+    pub ppk: PpkStage,
 }
 
 /// Both IKE_SA_INIT messages, which AUTH covers.
@@ -33,6 +35,7 @@ pub(crate) struct Init {
     pub peer_hashes: Vec<u16>,
     /// Of the IKE_INTERMEDIATE exchange, if there was one.
     pub int_auth: Vec<u8>,
+    pub ppk: PpkStage,
 }
 
 pub(crate) struct Agreeing {
@@ -52,10 +55,10 @@ impl Agreeing {
         request: Vec<u8>,
         response: Vec<u8>,
     ) -> State {
-        let Agreed { suite, peer_public, nr, spi_r, nat, fragmentation, peer_hashes } = agreed;
+        let Agreed { suite, peer_public, nr, spi_r, nat, fragmentation, peer_hashes, ppk } = agreed;
         let Attempt { spi_i, ni, group, private, .. } = attempt;
         let job = ctx.compute(Job::DhAgree { group, private, peer_public });
-        let init = Init { request, response, ni, nr, nat, peer_hashes, int_auth: Vec::new() };
+        let init = Init { request, response, ni, nr, nat, peer_hashes, int_auth: Vec::new(), ppk };
         State::Agreeing(Box::new(Self { job, spi_i, spi_r, suite, fragmentation, init }))
     }
 

@@ -2,7 +2,7 @@
 
 use super::agreeing::Init;
 use super::missing;
-use crate::auth::{self, Peer, SignedOctets, Step};
+use crate::auth::{self, Peer, PpkStage, SignedOctets, Step};
 use crate::compute::JobId;
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
@@ -10,6 +10,7 @@ use crate::exchange::{IkeSa, Incoming};
 use crate::negotiate::esp::{self, Phase};
 use crate::negotiate::{describe, ts};
 use crate::task::child::{Child, Ingredients, Made};
+use crate::wire::auth::Auth;
 use crate::wire::{Chain, Message, NotifyType, PayloadType, id};
 use sipsec_net::Instant;
 
@@ -36,8 +37,8 @@ impl Refusal {
 
 pub(super) fn prove(
     ctx: &Ctx,
-    sa: &IkeSa,
-    init: &Init,
+    sa: &mut IkeSa,
+    init: &mut Init,
     incoming: &Incoming,
 ) -> Result<Step<Peer>, Box<Refusal>> {
     // RFC 7296 §2.21.2: a message that is malformed or has an unsupported critical payload is rejected entirely, and
@@ -51,10 +52,13 @@ pub(super) fn prove(
     let absent = |what| Refusal::notify(missing(what), NotifyType::INVALID_SYNTAX, &[]);
     let idi = m.idi.as_ref().ok_or_else(|| absent("IDi"))?;
     // Without AUTH the initiator wants EAP (RFC 7296 §2.16), which a call has no use for.
-    let auth = m
+    let proof = m
         .auth
         .as_ref()
         .ok_or_else(|| Refusal::notify(missing("AUTH"), NotifyType::AUTHENTICATION_FAILED, &[]))?;
+    let refuse = |e| Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[]);
+    let plain = auth::respond_ppk(ctx, sa, &mut init.ppk, &m).map_err(refuse)?;
+    let proof = Auth { data: plain.unwrap_or(proof.data), ..*proof };
     let octets = SignedOctets {
         prf: sa.suite.prf,
         sk_p: &sa.sk_pi,
@@ -63,8 +67,7 @@ pub(super) fn prove(
         id: idi.octets,
         int_auth: &init.int_auth,
     };
-    auth::verify(&ctx.config, &octets, idi, auth, &m.certs)
-        .map_err(|e| Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[]))
+    auth::verify(&ctx.config, &octets, idi, &proof, &m.certs).map_err(refuse)
 }
 
 pub(super) fn sign(ctx: &mut Ctx, sa: &IkeSa, init: &Init, peer: Peer) -> Result<Proof, Box<Refusal>> {
@@ -99,6 +102,9 @@ pub(super) fn answer(
     chain.push(PayloadType::IDR, &id::encode(&ctx.config.local_id));
     auth::present(&mut chain, &ctx.config.auth);
     chain.auth(auth.0, &auth.1);
+    if init.ppk == PpkStage::Used {
+        chain.notify(NotifyType::PPK_IDENTITY, &[]);
+    }
 
     // RFC 7296 §2.21.2: the CHILD_SA may fail while the authentication holds; both are in one response.
     let refuse = |error, kind, mut chain: Chain| {

@@ -23,7 +23,15 @@ pub(crate) struct AuthSent {
 }
 
 impl AuthSent {
-    pub fn send(ctx: &mut Ctx, now: Instant, mut sa: IkeSa, init: Init, auth: (u8, Vec<u8>)) -> State {
+    /// `plain`: the proof without the PPK, which is optional.
+    pub fn send(
+        ctx: &mut Ctx,
+        now: Instant,
+        mut sa: IkeSa,
+        init: Init,
+        auth: (u8, Vec<u8>),
+        plain: Option<(u8, Vec<u8>)>,
+    ) -> State {
         let spi_in = ctx.esp_spi();
         let id = id::encode(&ctx.config.local_id);
         let mut chain = Chain::new();
@@ -36,6 +44,13 @@ impl AuthSent {
             chain.push(PayloadType::IDR, &id::encode(&expected));
         }
         chain.auth(auth.0, &auth.1);
+        if let Some(ppk) = ctx.config.ppk.as_ref().filter(|_| init.ppk.is_agreed()) {
+            chain.notify(NotifyType::PPK_IDENTITY, &ppk.identity());
+        }
+        if let Some((_, data)) = plain {
+            // RFC 8784 §3: the method is that of the AUTH payload.
+            chain.notify(NotifyType::NO_PPK_AUTH, &data);
+        }
         chain.sa(&esp::offer(&ctx.config.esp_proposals, spi_in, Phase::Auth));
         chain.ts(PayloadType::TSI, &ctx.config.ts_local);
         chain.ts(PayloadType::TSR, &ctx.config.ts_remote);
@@ -108,7 +123,7 @@ impl AuthSent {
         }
     }
 
-    fn prove(&self, ctx: &Ctx, incoming: &Incoming) -> Result<Step<Peer>, Refusal> {
+    fn prove(&mut self, ctx: &Ctx, incoming: &Incoming) -> Result<Step<Peer>, Refusal> {
         let m = Message::parse(incoming.first, &incoming.plaintext)
             .map_err(|e| Refusal::ByUs(e.into(), NotifyType::INVALID_SYNTAX))?;
         let (Some(idr), Some(auth)) = (&m.idr, &m.auth) else {
@@ -120,6 +135,8 @@ impl AuthSent {
                 None => Refusal::ByUs(missing("IDr and AUTH"), NotifyType::INVALID_SYNTAX),
             });
         };
+        auth::conclude_ppk(ctx, &mut self.sa, &mut self.init.ppk, &m)
+            .map_err(|e| Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED))?;
         let octets = SignedOctets {
             prf: self.sa.suite.prf,
             sk_p: &self.sa.sk_pr,
@@ -147,7 +164,7 @@ pub(super) fn conclude(
         Ok(peer) => {
             ctx.event(crate::Event::Authenticated(peer.0.clone(), peer.1.clone()));
             match child(ctx, now, &sa, init, spi_in, m) {
-                Ok(made) => Established::with_child(ctx, now, sa, peer, init.nat, made, None),
+                Ok(made) => Established::with_child(ctx, now, sa, peer, init, made, None),
                 Err(e) => {
                     let mut chain = Chain::new();
                     chain.delete_ike();

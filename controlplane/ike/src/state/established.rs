@@ -1,7 +1,8 @@
 //! The IKE SA is up: both sides are authenticated. The work itself is in `task/`.
 
+use super::agreeing::Init;
 use super::{Ended, State};
-use crate::auth::Peer;
+use crate::auth::{Peer, PpkStage};
 use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
@@ -58,6 +59,7 @@ pub(crate) enum End {
 pub(crate) struct Established {
     pub peer: Peer,
     pub nat: NatView,
+    pub ppk: bool,
     pub slots: Vec<Slot>,
     pub children: Vec<Child>,
     pub queue: VecDeque<Todo>,
@@ -82,7 +84,7 @@ impl Established {
         now: Instant,
         sa: IkeSa,
         peer: Peer,
-        nat: NatView,
+        init: &Init,
         made: Made,
         hold: Option<Hold>,
     ) -> State {
@@ -93,7 +95,8 @@ impl Established {
         let held = hold.map(|hold| Held { slot, child: child.id, hold }).into_iter().collect();
         State::Established(Box::new(Self {
             peer,
-            nat,
+            nat: init.nat,
+            ppk: init.ppk == PpkStage::Used,
             slots: vec![Slot { sa, standing: Standing::Current }],
             children: vec![child],
             queue: VecDeque::new(),

@@ -6,7 +6,7 @@ use super::answer_intermediate::{Additional, finish};
 use super::established::{Established, Hold};
 use super::{Ended, State, missing};
 use crate::algorithm::IkeSuite;
-use crate::auth::{self, Peer, Step};
+use crate::auth::{self, Peer, PpkStage, Step};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
@@ -27,6 +27,7 @@ pub(crate) struct Offer {
     pub nat: NatView,
     pub fragmentation: bool,
     pub peer_hashes: Vec<u16>,
+    pub ppk: PpkStage,
 }
 
 pub(crate) struct HalfOpen {
@@ -143,7 +144,7 @@ impl HalfOpen {
         public: &[u8],
         shared: &Secret,
     ) -> Self {
-        let Offer { suite, answer, ni, nat, fragmentation, peer_hashes } = offer;
+        let Offer { suite, answer, ni, nat, fragmentation, peer_hashes, ppk } = offer;
         let spi_r = ctx.ike_spi();
         let nr = ctx.nonce();
         let mut chain = Chain::new();
@@ -155,6 +156,9 @@ impl HalfOpen {
         // RFC 7383 §2.3: answered only if it was asked.
         if fragmentation {
             chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
+        }
+        if ppk.is_agreed() {
+            chain.notify(NotifyType::USE_PPK, &[]);
         }
         if suite.ke1.is_some() {
             chain.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, &[]);
@@ -175,7 +179,7 @@ impl HalfOpen {
         let keys = IkeKeys::initial(&suite, shared, &Seed { ni: &ni, nr: &nr, spi_i, spi_r });
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
         let init =
-            Init { request: request.clone(), response, ni, nr, nat, peer_hashes, int_auth: Vec::new() };
+            Init { request: request.clone(), response, ni, nr, nat, peer_hashes, int_auth: Vec::new(), ppk };
         let additional = suite.ke1.map_or(Additional::Done, Additional::Awaited);
         let stage =
             Stage::Open { sa: Box::new(sa.after_init()), init: Box::new(init), additional, pending: None };
@@ -258,7 +262,7 @@ impl HalfOpen {
             Ok((made, chain)) => {
                 ctx.event(Event::Authenticated(peer.0.clone(), peer.1.clone()));
                 let hold = Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain };
-                Established::with_child(ctx, now, *sa, peer, init.nat, made, Some(hold))
+                Established::with_child(ctx, now, *sa, peer, &init, made, Some(hold))
             }
             Err(refusal) => refuse(ctx, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal),
         })

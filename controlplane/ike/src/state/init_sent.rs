@@ -40,6 +40,9 @@ impl InitSent {
         if ctx.config.fragment_bytes_max.is_some() {
             chain.notify(NotifyType::FRAGMENTATION_SUPPORTED, &[]);
         }
+        if ctx.config.ppk.is_some() {
+            chain.notify(NotifyType::USE_PPK, &[]);
+        }
         if wants_intermediate(ctx) {
             chain.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, &[]);
         }
@@ -154,6 +157,11 @@ impl InitSent {
         if suite.group != self.attempt.group || ke.group != suite.group.transform_id() {
             return Err(not_offered("KE group"));
         }
+        // RFC 8784 §3: where the PPK is mandatory, the exchange ends here.
+        let ppk = auth::PpkStage::of(ctx, m);
+        if !ppk.is_agreed() && ctx.config.ppk.as_ref().is_some_and(|p| p.required) {
+            return Err(IkeError::PpkMissing);
+        }
         Ok(super::agreeing::Agreed {
             suite,
             peer_public: ke.public.to_vec(),
@@ -162,6 +170,7 @@ impl InitSent {
             nat: nat::detect(m, ctx, header.spi_i, header.spi_r),
             fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some(),
             peer_hashes: auth::announced_hashes(m),
+            ppk,
         })
     }
 

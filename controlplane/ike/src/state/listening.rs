@@ -145,6 +145,7 @@ impl Listening {
             fragmentation: m.notify(NotifyType::FRAGMENTATION_SUPPORTED).is_some()
                 && ctx.config.fragment_bytes_max.is_some(),
             peer_hashes: auth::announced_hashes(&m),
+            ppk: auth::PpkStage::of(ctx, &m),
         };
         self.half_open.push(HalfOpen::begin(
             ctx,

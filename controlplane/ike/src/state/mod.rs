@@ -15,7 +15,7 @@ mod signing;
 mod verifying;
 
 use crate::compute::{JobId, Outcome};
-use crate::config::{EndpointConfig, Role};
+use crate::config::{EndpointConfig, PPK_ID_MAX, Role};
 use crate::ctx::Ctx;
 use crate::error::{BadConfig, CloseCause, IkeError, Violation};
 use crate::output::Event;
@@ -176,6 +176,9 @@ fn check(config: &EndpointConfig) -> Result<(), IkeError> {
         BadConfig::TooManyTrafficSelectors
     } else if config.fragment_bytes_max.is_some_and(|n| n < FRAGMENT_MIN) {
         BadConfig::FragmentTooSmall
+    } else if config.ppk.as_ref().is_some_and(|p| p.key.is_empty() || !(1..=PPK_ID_MAX).contains(&p.id.len()))
+    {
+        BadConfig::BadPpk
     } else {
         return crate::auth::check_config(&config.auth).map_err(IkeError::BadConfig);
     };

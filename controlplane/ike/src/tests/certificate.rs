@@ -133,6 +133,11 @@ fn self_signed_pair(a: &Made, b: &Made) -> (EndpointConfig, EndpointConfig) {
     (one(Side::A, a, b), one(Side::B, b, a))
 }
 
+pub(super) fn any_pair() -> (EndpointConfig, EndpointConfig) {
+    let made = |name| self_signed(name, &rcgen::PKCS_ECDSA_P256_SHA256, |_| {});
+    self_signed_pair(&made("a"), &made("b"))
+}
+
 /// Two gateways with certificates of one authority.
 fn issued_pair(a: &Made, b: &Made, trust: &Trust) -> (EndpointConfig, EndpointConfig) {
     let one = |side, ours: &Made, name: &str| {

@@ -7,5 +7,6 @@ mod golden;
 mod hybrid;
 mod known;
 mod policy;
+mod ppk;
 mod refuse;
 mod rekey;

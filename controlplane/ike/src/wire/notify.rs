@@ -25,6 +25,10 @@ impl NotifyType {
     pub const SIGNATURE_HASH_ALGORITHMS: Self = Self(16431);
     /// RFC 7383 §2.3.
     pub const FRAGMENTATION_SUPPORTED: Self = Self(16430);
+    /// RFC 8784 §3.
+    pub const USE_PPK: Self = Self(16435);
+    pub const PPK_IDENTITY: Self = Self(16436);
+    pub const NO_PPK_AUTH: Self = Self(16437);
     /// RFC 9242 §3.1.
     pub const INTERMEDIATE_EXCHANGE_SUPPORTED: Self = Self(16438);
 

@@ -116,6 +116,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
         keyring: vec![KeyEntry {
             number: None,
             credential: Credential::Psk(SecretBytes::new(b"a key for everybody").expect("fits")),
+            ppk: None,
             peer: PeerKind::Generic,
         }],
         ike: IkeConfig {

@@ -92,6 +92,7 @@ fn config(side: usize, s: &Setup) -> Config {
                 Some(auth) => Credential::Certificate(Arc::clone(auth)),
                 None => Credential::Psk(SecretBytes::new(s.psk).expect("fits")),
             },
+            ppk: None,
             peer: s.peer,
         }],
         ike: IkeConfig {

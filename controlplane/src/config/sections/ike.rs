@@ -1,6 +1,6 @@
 //! `ike:`
 
-use super::{certificates, flag, number, proposals, seconds, secret};
+use super::{certificates, flag, number, ppk, proposals, seconds, secret};
 use crate::config::diagnostic::Problem;
 use crate::config::profile::{Ike, KeyEntry, KeyOwner, Proof};
 use crate::config::reader::{Item, Table};
@@ -70,6 +70,7 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyEntry>> {
             _ => number(i).map(KeyOwner::Number),
         });
         let proof = proof(&table);
+        let ppk = ppk::read(&table);
         let peer = match table.optional("peer") {
             Some(i) => peer(&i),
             None => Some(PeerKind::Generic),
@@ -87,8 +88,8 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyEntry>> {
             );
             continue;
         }
-        if let (Some(proof), Some(peer)) = (proof, peer) {
-            out.push(KeyEntry { owner, proof, peer });
+        if let (Some(proof), Some(ppk), Some(peer)) = (proof, ppk, peer) {
+            out.push(KeyEntry { owner, proof, ppk, peer });
         }
     }
     (out.len() == wanted).then_some(out)

@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod ike;
 pub mod media;
+pub mod ppk;
 pub mod proposals;
 pub mod sip;
 pub mod tunnels;

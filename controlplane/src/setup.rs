@@ -48,6 +48,8 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
         ike: IkeConfig {
             proposals: profile.ike.proposals.clone(),
             esp_proposals: profile.ike.esp_proposals.clone(),
+            ike_lifetime: profile.ike.lifetimes.ike,
+            child_lifetime: profile.ike.lifetimes.child,
             force_encap: profile.ike.force_encap,
             dpd: profile.ike.dpd,
             negotiation_deadline: profile.ike.negotiation_deadline,

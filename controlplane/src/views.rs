@@ -6,6 +6,7 @@ use crate::api::model::{
 };
 use crate::api::{Query, Reply, Request};
 use crate::clock;
+use crate::config::profile::ESP_OVERHEAD_V4;
 use crate::runtime::Runtime;
 use sipsec_ike::view::{ChildView, SaView, StateName};
 use sipsec_ike::{AuthMethod, FingerprintBasis};
@@ -231,7 +232,7 @@ fn crypto(v: &CryptoView, now: Instant, activities: &Activities) -> CryptoSessio
             .iter()
             .flat_map(|sa| &sa.children)
             .filter(|child| !child.retired)
-            .map(|child| flow(child, &activity, now))
+            .map(|child| flow(child, v.began.get(&child.child), &activity, now))
             .collect(),
     }
 }
@@ -269,21 +270,28 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
 }
 
 /// The counters are the tunnel's, which has one CHILD_SA.
-fn flow(child: &ChildView, a: &TunnelActivity, now: Instant) -> Flow {
+fn flow(child: &ChildView, began: Option<&TunnelActivity>, a: &TunnelActivity, now: Instant) -> Flow {
     let life_s = Some(child.expires_at.saturating_duration_since(now).as_secs());
-    let half = |spi: sipsec_net::Spi, packets, drops| SaHalf {
-        spi: spi.to_string(),
-        packets,
-        drops,
-        life_kb: None,
-        life_s,
+    let half = |spi: sipsec_net::Spi, carried: fn(&TunnelActivity) -> (u64, u64), drops| {
+        let (packets, bytes) = carried(a);
+        let before = began.map_or((packets, bytes), carried);
+        // As the dataplane counts: the packets of ESP, which are larger than those inside.
+        let overhead = packets.saturating_sub(before.0) * u64::from(ESP_OVERHEAD_V4);
+        let esp = bytes.saturating_sub(before.1) + overhead;
+        SaHalf {
+            spi: spi.to_string(),
+            packets,
+            drops,
+            life_kb: (child.hard_bytes_max != 0).then(|| child.hard_bytes_max.saturating_sub(esp) / 1024),
+            life_s,
+        }
     };
     Flow {
         local: selectors(&child.selectors.local),
         remote: selectors(&child.selectors.remote),
         active_sas: 2,
-        inbound: half(child.spi_in, a.packets_in, a.drops_in),
-        outbound: half(child.spi_out, a.packets_out, a.drops_out),
+        inbound: half(child.spi_in, |a| (a.packets_in, a.bytes_in), a.drops_in),
+        outbound: half(child.spi_out, |a| (a.packets_out, a.bytes_out), a.drops_out),
         algorithm: child.suite.to_string(),
     }
 }

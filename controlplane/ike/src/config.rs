@@ -222,7 +222,7 @@ impl Default for Retransmit {
 pub struct Lifetime {
     pub soft: Duration,
     pub hard: Duration,
-    /// The soft limit is moved earlier by up to this share, so that both sides seldom rekey at once (RFC 7296 §2.8.1).
+    /// The soft limits are moved earlier by up to this share, so that both sides seldom rekey at once (RFC 7296 §2.8).
     pub jitter_percent: u32,
     /// Bytes of ESP, counted by the dataplane; 0 for no limit. Not used for an IKE SA.
     pub soft_bytes_max: u64,
@@ -230,18 +230,23 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    pub const IKE: Self = Self {
-        soft: Duration::from_secs(14_400),
-        hard: Duration::from_secs(15_840),
-        jitter_percent: 10,
-        soft_bytes_max: 0,
-        hard_bytes_max: 0,
-    };
-    pub const CHILD: Self = Self {
-        soft: Duration::from_secs(3_600),
-        hard: Duration::from_secs(3_960),
-        jitter_percent: 10,
-        soft_bytes_max: 0,
-        hard_bytes_max: 0,
-    };
+    pub const IKE: Self = Self::of(Duration::from_secs(14_400), 0);
+    /// IOS: `lifetime seconds 3600`, `lifetime kilobytes 4608000`.
+    pub const CHILD: Self = Self::of(Duration::from_secs(3_600), 4_608_000 * 1024);
+
+    /// An SA that ends after `hard` or `hard_bytes_max`, and is renewed at nine tenths of that or a little earlier.
+    #[must_use]
+    pub const fn of(hard: Duration, hard_bytes_max: u64) -> Self {
+        let soft = Duration::from_secs(hard.as_secs() / 10 * 9);
+        Self { soft, hard, jitter_percent: 10, soft_bytes_max: hard_bytes_max / 10 * 9, hard_bytes_max }
+    }
+
+    /// The soft limits less a share of themselves, of which `random` is drawn from 2¹⁶.
+    pub(crate) fn jittered(&self, random: u32) -> (Duration, u64) {
+        let parts = self.jitter_percent.min(100) * random.min(1 << 16);
+        let whole = 100 << 16;
+        let time = self.soft.saturating_sub(self.soft.saturating_mul(parts) / whole);
+        let bytes = u128::from(self.soft_bytes_max) * u128::from(parts) / u128::from(whole);
+        (time, self.soft_bytes_max - u64::try_from(bytes).expect("at most the whole"))
+    }
 }

@@ -85,6 +85,11 @@ impl Ctx {
             .expect("a value with its top bit set is not reserved")
     }
 
+    /// For [`crate::Lifetime::jittered`].
+    pub fn random(&mut self) -> u32 {
+        self.entropy.below(1 << 16)
+    }
+
     /// `soft` less a random share of itself (RFC 7296 §2.8.1: rekeying SHOULD be jittered).
     pub fn jittered(&mut self, soft: Duration, percent: u32) -> Duration {
         let span = soft.saturating_mul(percent.min(100)) / 100;

@@ -102,6 +102,15 @@ impl Endpoint {
         });
     }
 
+    /// The dataplane reports a hard limit: the SA takes no more packets. One that has been replaced is not missed; the
+    /// end of the one that carries the traffic is the end of the session.
+    pub fn expire_child(&mut self, now: Instant, child: ChildId) {
+        self.step(|state, ctx| match state {
+            State::Established(s) => s.on_expired(ctx, now, child),
+            other => other,
+        });
+    }
+
     pub fn rekey_ike(&mut self, now: Instant) {
         self.step(|state, ctx| match state {
             State::Established(mut s) => {

@@ -2,7 +2,7 @@
 
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
-use sipsec_ike::{CertificateAuth, Ppk};
+use sipsec_ike::{CertificateAuth, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
 use std::net::IpAddr;
@@ -76,6 +76,8 @@ pub struct IkeConfig {
     /// In order of preference.
     pub proposals: Vec<IkeProposal>,
     pub esp_proposals: Vec<EspProposal>,
+    pub ike_lifetime: Lifetime,
+    pub child_lifetime: Lifetime,
     pub force_encap: bool,
     pub dpd: Duration,
     /// From the moment the call is answered, and so charged, until the SA is up.

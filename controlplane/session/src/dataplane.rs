@@ -64,11 +64,11 @@ impl Core {
                         .map(|(id, _)| *id);
                     if let Some(child) = child {
                         if hard {
-                            self.hang_up(now, i, sipsec_ike::CloseCause::HardLimit);
+                            u.endpoint.expire_child(now, child);
                         } else {
                             u.endpoint.rekey_child(now, child);
-                            self.stirred.insert(i);
                         }
+                        self.stirred.insert(i);
                         break;
                     }
                 }
@@ -137,10 +137,13 @@ impl Core {
             }
             Pending::Install { tunnel, port, child } if self.is_live(tunnel, port) => {
                 self.child_installed(now, tunnel, child);
+                self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config.id()));
             }
             Pending::Replace { tunnel, port, child } | Pending::Bind { tunnel, port, child }
                 if self.is_live(tunnel, port) =>
             {
+                // From what its SAs count (`ChildSas::began`).
+                self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config.id()));
                 if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
                     endpoint.handle_child_installed(now, child);
                     self.stirred.insert(tunnel);

@@ -202,6 +202,8 @@ impl Core {
         config.ppk.clone_from(&key.ppk);
         config.ike_proposals.clone_from(&self.config.ike.proposals);
         config.esp_proposals.clone_from(&self.config.ike.esp_proposals);
+        config.ike_lifetime = self.config.ike.ike_lifetime;
+        config.child_lifetime = self.config.ike.child_lifetime;
         config.force_encap = self.config.ike.force_encap;
         config.unix_time_s = self.unix_time_s(now);
         config.dpd = Dpd { mode: DpdMode::OnDemand, interval: self.config.ike.dpd };

@@ -149,7 +149,7 @@ impl Core {
         outbound: &ChildSaKeys,
     ) -> (Vec<Op>, ChildSas) {
         let tunnel = self.tunnels[i].config.id();
-        let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa() };
+        let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa(), began: None };
         let ops = vec![
             Op::SaAdd(spec(sas.inbound, tunnel, port, Direction::In, inbound)),
             Op::SaAdd(spec(sas.outbound, tunnel, port, Direction::Out, outbound)),

@@ -3,9 +3,10 @@
 use crate::core::Core;
 use crate::failure::SessionFailure;
 use crate::state::State;
-use sipsec_ike::{FingerprintBasis, Identity, SaView};
+use sipsec_ike::{ChildId, FingerprintBasis, Identity, SaView};
 use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{Instant, Kbps, TelNumber, TunnelId};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct CryptoView {
     pub phase1_id: Option<Identity>,
     pub fingerprint: Option<FingerprintBasis>,
     pub sa: Option<SaView>,
+    /// What the tunnel had carried when each CHILD_SA began.
+    pub began: BTreeMap<ChildId, TunnelActivity>,
     pub activity: Option<TunnelActivity>,
 }
 
@@ -146,6 +149,10 @@ impl Core {
                 fingerprint: match &t.state {
                     State::Up(u) => Some(u.proofs.fingerprint.basis()),
                     _ => None,
+                },
+                began: match &t.state {
+                    State::Up(u) => u.children.iter().filter_map(|(id, c)| Some((*id, c.began?))).collect(),
+                    _ => BTreeMap::new(),
                 },
                 sa: t.state.endpoint().map(sipsec_ike::Endpoint::view),
                 activity: match &t.state {

@@ -1,6 +1,7 @@
 //! A gateway's profile in domain types: what is left when everything in it has been checked.
 
 use super::secret::SecretSource;
+use super::sections::lifetime::Lifetimes;
 use sipsec_abi::profile::{Dataplane, ProfileHead};
 use sipsec_ike::CertificateMap;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
@@ -96,6 +97,7 @@ pub struct Ike {
     /// In order of preference.
     pub proposals: Vec<IkeProposal>,
     pub esp_proposals: Vec<EspProposal>,
+    pub lifetimes: Lifetimes,
     /// Named by entries of the keyring.
     pub certificates: Vec<Certificate>,
     pub force_encap: bool,

@@ -42,6 +42,7 @@ pub(crate) struct Child {
     pub established_at: Instant,
     pub rekey_at: Instant,
     pub expires_at: Instant,
+    pub hard_bytes_max: u64,
     pub stage: Stage,
     /// Rekeys that failed for now.
     pub rekey_failures: u32,
@@ -80,13 +81,14 @@ impl Child {
             (keys.responder_to_initiator, keys.initiator_to_responder)
         };
         let lifetime = ctx.config.child_lifetime;
+        let (soft, soft_bytes_max) = lifetime.jittered(ctx.random());
         let half = |spi, keymat| ChildSaKeys {
             spi,
             cipher,
             keymat,
             esn: from.suite.esn,
             selectors: from.selectors,
-            soft_bytes_max: lifetime.soft_bytes_max,
+            soft_bytes_max,
             hard_bytes_max: lifetime.hard_bytes_max,
         };
         let inbound = half(from.spi_in, to_us);
@@ -99,8 +101,9 @@ impl Child {
             suite: from.suite,
             selectors: from.selectors,
             established_at: now,
-            rekey_at: now + ctx.jittered(lifetime.soft, lifetime.jitter_percent),
+            rekey_at: now + soft,
             expires_at: now + lifetime.hard,
+            hard_bytes_max: lifetime.hard_bytes_max,
             stage: Stage::Installing { standby_of: None },
             rekey_failures: 0,
         };
@@ -122,6 +125,7 @@ impl Child {
             established_at: self.established_at,
             rekey_at: self.rekey_at,
             expires_at: self.expires_at,
+            hard_bytes_max: self.hard_bytes_max,
             retired: matches!(self.stage, Stage::Redundant | Stage::Deleting | Stage::Retired { .. }),
         }
     }

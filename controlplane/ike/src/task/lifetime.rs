@@ -4,7 +4,7 @@ use super::child::Stage;
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
 use crate::exchange::ike_sa::Timeout;
-use crate::output::{ChildDownCause, Event};
+use crate::output::{ChildDownCause, ChildId, Event};
 use crate::state::established::{End, Standing};
 use crate::state::{Established, State};
 use sipsec_net::Instant;
@@ -33,6 +33,15 @@ impl Established {
             result = self.poll_lifetimes(ctx, now);
             self.poll_dpd(ctx, now);
         }
+        self.proceed(ctx, now, result)
+    }
+
+    /// No different from the end of its time.
+    pub fn on_expired(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
+        if let Some(child) = self.child_mut(id).filter(|c| c.stage == Stage::Live) {
+            child.expires_at = now;
+        }
+        let result = self.poll_lifetimes(ctx, now);
         self.proceed(ctx, now, result)
     }
 

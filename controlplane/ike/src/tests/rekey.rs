@@ -1,7 +1,7 @@
 //! Rekeys, deletions, liveness: what an established SA does until its end.
 
 use crate::algorithm::EspProposal;
-use crate::config::{Dpd, DpdMode};
+use crate::config::{Dpd, DpdMode, Lifetime};
 use crate::testing::{Fate, Install, Net, Packet, Side, config};
 use crate::{ChildDownCause, CloseCause, EndpointConfig, Event, IkeError};
 use core::time::Duration;
@@ -152,6 +152,44 @@ fn hard_lifetimes_end_it_when_no_rekey_succeeds() {
     net.script = Box::new(|_, _, _| Fate::Deliver);
     net.run(Duration::from_secs(10));
     assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted), "the DELETE is retransmitted");
+}
+
+/// What the dataplane is told, and what happens when it says that a limit is reached.
+#[test]
+fn limits_of_bytes() {
+    let (mut a, mut b) = configs();
+    for c in [&mut a, &mut b] {
+        c.child_lifetime = Lifetime::of(Duration::from_secs(3_600), 1_000_000);
+    }
+    let mut net = Net::established(a, b);
+    let mut soft = Vec::new();
+    for _ in 0..8 {
+        let old = child(&net, Side::A);
+        let (inn, out) = net.a().sa(old).expect("installed");
+        assert_eq!((inn.hard_bytes_max, out.hard_bytes_max), (1_000_000, 1_000_000));
+        assert_eq!(inn.soft_bytes_max, out.soft_bytes_max);
+        // Nine tenths, and up to a tenth of that earlier.
+        assert!((810_000..=900_000).contains(&inn.soft_bytes_max));
+        soft.push(inn.soft_bytes_max);
+        net.with(Side::A, |e, now| e.rekey_child(now, old));
+        let sent = run_with_traffic(&mut net, Duration::from_secs(1));
+        assert_ne!(child(&net, Side::A), old);
+        assert_nothing_lost(&net, sent);
+        // The last packets of the old one may reach its hard limit: that ends nothing.
+        net.with(Side::A, |e, now| e.expire_child(now, old));
+        net.with(Side::B, |e, now| e.expire_child(now, old));
+        assert!(net.is_up());
+        (net.gateways[0].received, net.gateways[1].received) = (0, 0);
+    }
+    soft.dedup();
+    assert!(soft.len() > 4, "jittered: {soft:?}");
+    let live = child(&net, Side::B);
+    net.with(Side::B, |e, now| e.expire_child(now, live));
+    net.run(Duration::from_secs(1));
+    assert_eq!(
+        (net.b().closed(), net.a().closed()),
+        (Some(CloseCause::HardLimit), Some(CloseCause::PeerDeleted))
+    );
 }
 
 #[test]

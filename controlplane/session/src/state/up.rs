@@ -21,6 +21,8 @@ const ACTIVITY_EVERY: Duration = Duration::from_secs(5);
 pub struct ChildSas {
     pub inbound: SaId,
     pub outbound: SaId,
+    /// What the tunnel had carried when these began, once the dataplane has said it.
+    pub began: Option<TunnelActivity>,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,9 @@ impl Up {
     /// What the dataplane said; `true` once it has been idle too long.
     pub fn looked_at(&mut self, now: Instant, activity: TunnelActivity, idle: Duration) -> bool {
         self.activity = activity;
+        for sas in self.children.values_mut() {
+            sas.began.get_or_insert(activity);
+        }
         let idle_at = self.last_data() + idle;
         self.check_at = idle_at.min(now + ACTIVITY_EVERY);
         idle_at <= now

@@ -124,6 +124,26 @@ fn a_rekey_loses_no_packet() {
 }
 
 /// The SAs of a rekey that the dataplane refuses: the session goes on with those it has.
+/// Packets under way on the old SA may still reach its limit; only the end of the one in use is the session's.
+#[test]
+fn a_hard_limit_ends_the_session_of_the_sa_in_use_alone() {
+    for side in 0..2 {
+        let mut w = up();
+        let old = w.outbound(side).expect("up");
+        w.soft_limit(side);
+        w.advance(ms(300));
+        w.limit(side, old, true);
+        w.advance(SECOND);
+        assert_eq!((status(&w), w.live_calls().len()), (["SESSION_UP"; 2], 1), "{}", w.history());
+        w.advance(5 * SECOND);
+        let new = w.outbound(side).expect("rekeyed");
+        assert_ne!(new, old);
+        w.limit(side, new, true);
+        w.advance(2 * SECOND);
+        assert_eq!((status(&w), w.live_calls().len()), (["READY_TO_CONNECT"; 2], 0), "{}", w.history());
+    }
+}
+
 #[test]
 fn a_rekey_that_the_dataplane_refuses_costs_nothing() {
     let mut w = up();

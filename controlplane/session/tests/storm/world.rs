@@ -5,7 +5,7 @@ use crate::carrier::{CARRIER, Carrier};
 use crate::dataplane::{Dataplane, Esp};
 use sipsec_net::dp::{Direction, Event, ExpireCause, Op, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SecretBytes, TelNumber, TunnelId, TxnId};
+use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBytes, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
     SessionView, TunnelConfig,
@@ -122,6 +122,8 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
         ike: IkeConfig {
             proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
             esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),
+            ike_lifetime: sipsec_ike::Lifetime::IKE,
+            child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
             dpd: Duration::from_secs(10),
             negotiation_deadline: Duration::from_secs(15),
@@ -239,10 +241,20 @@ impl World {
     }
 
     pub fn soft_limit(&mut self, side: usize) {
+        if let Some(sa) = self.outbound(side) {
+            self.limit(side, sa, false);
+        }
+    }
+
+    /// The first of the SAs by which a gateway sends.
+    pub fn outbound(&self, side: usize) -> Option<SaId> {
         let sas = &self.gateways[side].dp.tables.sas;
-        let Some(sa) = sas.values().find(|s| s.direction == Direction::Out).map(|s| s.sa) else { return };
-        self.note(format!("{side}'s SA is old"));
-        let event = Event::SaExpire { sa, cause: ExpireCause::Bytes, hard: false };
+        sas.values().find(|s| s.direction == Direction::Out).map(|s| s.sa)
+    }
+
+    pub fn limit(&mut self, side: usize, sa: SaId, hard: bool) {
+        self.note(format!("{side}'s SA is {}", if hard { "spent" } else { "old" }));
+        let event = Event::SaExpire { sa, cause: ExpireCause::Bytes, hard };
         self.tell(side, Input::Dataplane(event));
     }
 

@@ -98,6 +98,8 @@ fn config(side: usize, s: &Setup) -> Config {
         ike: IkeConfig {
             proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
             esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),
+            ike_lifetime: sipsec_ike::Lifetime::IKE,
+            child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
             dpd: Duration::from_secs(10),
             negotiation_deadline: Duration::from_secs(15),

@@ -1,6 +1,6 @@
 //! `ike:`
 
-use super::{certificates, flag, number, ppk, proposals, seconds, secret};
+use super::{certificates, flag, lifetime, number, ppk, proposals, seconds, secret};
 use crate::config::diagnostic::Problem;
 use crate::config::profile::{Ike, KeyEntry, KeyOwner, Proof};
 use crate::config::reader::{Item, Table};
@@ -27,6 +27,7 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
     // Off unless asked for: a hash of a weak key in clear-text SIP lets anyone on the path guess at leisure.
     let psk_fingerprint = flag(&table, "psk_fingerprint", false);
     let (proposals, esp_proposals) = (proposals::ike(&table), proposals::esp(&table));
+    let lifetimes = lifetime::read(&table);
     let lab_key_log = match table.optional("lab_key_log") {
         Some(i) => key_log(&i).map(Some),
         None => Some(None),
@@ -36,6 +37,7 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
         keyring: keyring?,
         proposals: proposals?,
         esp_proposals: esp_proposals?,
+        lifetimes: lifetimes?,
         certificates: certificates?,
         force_encap: force_encap?,
         dpd: dpd?,

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod ike;
+pub mod lifetime;
 pub mod media;
 pub mod ppk;
 pub mod proposals;

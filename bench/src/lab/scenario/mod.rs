@@ -71,6 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[
     kamailio::KAMAILIO,
     strongswan::INITIATOR,
     strongswan::RESPONDER,
+    strongswan::LOSS,
 ];
 
 /// Runs those whose name is given, or all. Gives the number of failures.

@@ -1,16 +1,26 @@
-//! Diffie-Hellman and signatures, off the loop: a bounded pool of blocking threads and a bounded queue before it.
+//! Diffie-Hellman and signatures, off the loop: a bounded pool of blocking threads and a bounded queue before it. When the
+//! queue is full the loop takes no further work from the core until a job is done ([`Compute::has_room`]): nothing is lost.
 
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
-/// Jobs that wait for a thread. A thousand negotiations at once make a few thousand jobs.
+/// Jobs that wait for a thread before the loop holds the rest back. A thousand negotiations at once make a thousand: a
+/// negotiation has one job under way.
 pub const QUEUE: usize = 8192;
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// A session that carries traffic rekeys: it waits for no newcomer.
+    Established,
+    Negotiating,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ComputeCounters {
     pub run: u64,
-    /// Found no room; the negotiation they belong to times out.
-    pub overflowed: u64,
+    /// Most that have waited.
+    pub waiting_max: u64,
 }
 
 type Job<O> = Box<dyn FnOnce() -> O + Send>;
@@ -19,6 +29,7 @@ type Job<O> = Box<dyn FnOnce() -> O + Send>;
 pub struct Compute<O> {
     threads: usize,
     running: usize,
+    urgent: VecDeque<Job<O>>,
     waiting: VecDeque<Job<O>>,
     sender: mpsc::UnboundedSender<O>,
     done: mpsc::UnboundedReceiver<O>,
@@ -34,6 +45,7 @@ impl<O: Send + 'static> Compute<O> {
         Self {
             threads,
             running: 0,
+            urgent: VecDeque::new(),
             waiting: VecDeque::new(),
             sender,
             done,
@@ -41,14 +53,25 @@ impl<O: Send + 'static> Compute<O> {
         }
     }
 
-    pub fn submit(&mut self, job: impl FnOnce() -> O + Send + 'static) {
+    /// Whether another job may be submitted. While it may not, the core's outputs stay where they are.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.urgent.len() + self.waiting.len() < QUEUE
+    }
+
+    /// # Panics
+    /// Without room: the caller asks first.
+    pub fn submit(&mut self, urgency: Urgency, job: impl FnOnce() -> O + Send + 'static) {
+        assert!(self.has_room(), "a job is submitted only where there is room");
         if self.running < self.threads {
-            self.start(Box::new(job));
-        } else if self.waiting.len() < QUEUE {
-            self.waiting.push_back(Box::new(job));
-        } else {
-            self.counters.overflowed += 1;
+            return self.start(Box::new(job));
         }
+        match urgency {
+            Urgency::Established => self.urgent.push_back(Box::new(job)),
+            Urgency::Negotiating => self.waiting.push_back(Box::new(job)),
+        }
+        let waiting = (self.urgent.len() + self.waiting.len()) as u64;
+        self.counters.waiting_max = self.counters.waiting_max.max(waiting);
     }
 
     fn start(&mut self, job: Job<O>) {
@@ -66,7 +89,7 @@ impl<O: Send + 'static> Compute<O> {
             Some(outcome) => {
                 self.counters.run += 1;
                 self.running -= 1;
-                if let Some(job) = self.waiting.pop_front() {
+                if let Some(job) = self.urgent.pop_front().or_else(|| self.waiting.pop_front()) {
                     self.start(job);
                 }
                 outcome
@@ -86,7 +109,7 @@ impl<O> std::fmt::Debug for Compute<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compute")
             .field("running", &self.running)
-            .field("waiting", &self.waiting.len())
+            .field("waiting", &(self.urgent.len() + self.waiting.len()))
             .finish()
     }
 }
@@ -96,18 +119,38 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_job_within_the_bound_is_run_once() {
+    async fn every_job_runs_once_and_a_full_queue_says_so() {
         let mut pool: Compute<usize> = Compute::new();
-        let room = pool.threads + QUEUE;
-        for i in 0..room + 5 {
-            pool.submit(move || i);
-        }
-        assert_eq!(pool.counters.overflowed, 5);
-        let mut seen = vec![false; room];
-        for _ in 0..room {
+        let total = pool.threads + QUEUE + 100;
+        let mut seen = vec![false; total];
+        let mut submitted = 0;
+        for done in 0..total {
+            while submitted < total && pool.has_room() {
+                let i = submitted;
+                pool.submit(Urgency::Negotiating, move || i);
+                submitted += 1;
+            }
+            assert!(submitted - done <= pool.threads + QUEUE, "the queue is bounded");
             let i = pool.next().await;
             assert!(!std::mem::replace(&mut seen[i], true));
         }
         assert!(seen.into_iter().all(|s| s) && pool.running == 0);
+        assert_eq!(pool.counters.waiting_max, QUEUE as u64);
+    }
+
+    #[tokio::test]
+    async fn the_job_of_an_established_session_overtakes_what_waits() {
+        let mut pool: Compute<usize> = Compute::new();
+        let threads = pool.threads;
+        for i in 0..threads + 50 {
+            pool.submit(Urgency::Negotiating, move || i);
+        }
+        pool.submit(Urgency::Established, || usize::MAX);
+        let mut before = 0;
+        while pool.next().await != usize::MAX {
+            before += 1;
+        }
+        // It was the next to start; those that ran beside it may have ended first.
+        assert!(before <= 2 * threads, "{before} went first");
     }
 }

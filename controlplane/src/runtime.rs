@@ -4,7 +4,7 @@
 use crate::api::Request;
 use crate::api::model::EventLine;
 use crate::clock;
-use crate::compute::Compute;
+use crate::compute::{Compute, Urgency};
 use crate::config::Profile;
 use crate::dataplane::{Disconnected, Happening, Link, Taken};
 use crate::events;
@@ -88,9 +88,11 @@ impl Runtime {
         tracing::info!("ended");
     }
 
-    /// One turn: do what the core wants, wait for one thing to happen, tell the core.
+    /// One turn: do what the core wants, wait for one thing to happen, tell the core. While the core wants more computed
+    /// than may wait, nothing is heard that could make it want more: the rings and the socket hold it back.
     async fn turn(&mut self, beat: &mut tokio::time::Interval) {
         self.drain();
+        let room = self.compute.has_room();
         let deadline = self.core.poll_timeout();
         let timeout = async {
             match deadline {
@@ -100,8 +102,8 @@ impl Runtime {
         };
         tokio::select! {
             signal = self.signals.next() => self.stop(signal),
-            happening = self.link.next() => self.dataplane(happening),
-            event = self.sip.next() => match event {
+            happening = self.link.next(), if room => self.dataplane(happening),
+            event = self.sip.next(), if room => match event {
                 SipEvent::Datagram { from, bytes } => self.tell(Input::SipDatagram { from, bytes }),
                 SipEvent::Opened(local) => self.tell(Input::WanAddress(Some(local.ip()))),
             },
@@ -109,7 +111,7 @@ impl Runtime {
             written = self.journal.next() => self.written(written),
             change = self.netlink.next() => self.kernel(change),
             Some(request) = self.requests.recv() => self.answer(request),
-            () = timeout => self.core.handle_timeout(clock::now()),
+            () = timeout, if room => self.core.handle_timeout(clock::now()),
             _ = beat.tick() => self.beat(),
         }
     }
@@ -155,6 +157,9 @@ impl Runtime {
             Happening::Down => self.tell(Input::DataplaneDown),
             Happening::Ready => {
                 for _ in 0..TAKE_MAX {
+                    if !self.compute.has_room() {
+                        break;
+                    }
                     match self.link.take() {
                         Ok(Some(Taken::Event(event))) => self.tell(Input::Dataplane(event)),
                         Ok(Some(Taken::Ike { media_port, from, bytes })) => {
@@ -221,9 +226,11 @@ impl Runtime {
         self.core.handle_input(clock::now(), input);
     }
 
-    /// Does everything that the core wants.
+    /// Does everything that the core wants, as far as there is room for what it wants computed.
     fn drain(&mut self) {
-        while let Some(output) = self.core.poll_output() {
+        while self.compute.has_room()
+            && let Some(output) = self.core.poll_output()
+        {
             match output {
                 Output::SipTransmit { to, bytes } => self.sip.send(to, &bytes),
                 Output::IkeTransmit { media_port, bytes } => self.link.send_ike(media_port, &bytes),
@@ -233,8 +240,9 @@ impl Runtime {
                     let activity = self.link.activity(tunnel).unwrap_or_default();
                     self.tell(Input::Activity { tunnel, activity });
                 }
-                Output::Compute { key, job } => {
-                    self.compute.submit(move || Input::Compute { key, outcome: job.run() });
+                Output::Compute { key, established, job } => {
+                    let urgency = if established { Urgency::Established } else { Urgency::Negotiating };
+                    self.compute.submit(urgency, move || Input::Compute { key, outcome: job.run() });
                 }
                 Output::Persist { key, record } => self.journal.write(Write { key, record }),
                 Output::ResolveNextHop { media_port, remote } => self.netlink.resolve(media_port, remote),

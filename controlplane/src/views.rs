@@ -157,7 +157,7 @@ impl Runtime {
             ("journal_failed", journal.failed),
             ("journal_overflowed", journal.overflowed),
             ("compute_run", compute.run),
-            ("compute_overflowed", compute.overflowed),
+            ("compute_waiting_max", compute.waiting_max),
             ("dataplane_connections", link.connections),
             ("dataplane_transactions", link.transactions),
             ("dataplane_transactions_lost", link.transactions_lost),

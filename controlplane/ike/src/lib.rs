@@ -31,6 +31,8 @@ mod state;
 mod task;
 mod wire;
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

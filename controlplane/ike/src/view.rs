@@ -81,8 +81,8 @@ pub struct ChildView {
     pub retired: bool,
 }
 
-/// Every message that comes ends in exactly one of `requests_in`, `responses_in`, `fragments_in`, `duplicates_in` or a
-/// `dropped_…`.
+/// Every message that comes ends in exactly one of `requests_in`, `responses_in`, `fragments_in`, `duplicates_in`,
+/// `cookies_sent` or a `dropped_…`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub requests_out: u64,
@@ -90,6 +90,7 @@ pub struct Counters {
     pub retransmits_out: u64,
     pub requests_in: u64,
     pub responses_in: u64,
+    /// All but the last of a message.
     pub fragments_in: u64,
     /// A request that was answered before: the cached response went out again.
     pub duplicates_in: u64,

@@ -49,7 +49,8 @@ impl Core {
                 }
                 sipsec_ike::Output::Compute(job, work) => {
                     let key = ComputeKey { tunnel: self.tunnels[i].config.id(), media_port: port, job };
-                    self.out.push_back(Output::Compute { key, job: work });
+                    let established = matches!(self.tunnels[i].state, State::Up(_));
+                    self.out.push_back(Output::Compute { key, established, job: work });
                 }
                 sipsec_ike::Output::Event(event) => self.ike_event(now, i, port, event),
             }

@@ -29,6 +29,8 @@ pub enum Output {
     /// Run off the loop; answered by [`crate::Input::Compute`].
     Compute {
         key: ComputeKey,
+        /// Of a session that is up: it goes before those of negotiations.
+        established: bool,
         job: Job,
     },
     /// Durable before anything else of the call happens; answered by [`crate::Input::Persisted`]. `None` forgets it.

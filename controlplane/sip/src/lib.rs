@@ -9,6 +9,8 @@ pub mod config;
 mod dialog;
 pub mod digest;
 mod ending;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod message;
 pub mod output;
 pub mod record;

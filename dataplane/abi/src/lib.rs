@@ -36,6 +36,8 @@ pub mod doorbell;
 pub mod error;
 #[cfg(not(loom))]
 pub mod event;
+#[cfg(all(feature = "fuzz", not(loom)))]
+pub mod fuzz;
 #[cfg(not(loom))]
 pub mod handshake;
 #[cfg(not(loom))]

@@ -2,10 +2,12 @@
 //! and two gateways whose pipelines can be run back to back.
 
 mod engine;
+mod fuzz;
 mod gateway;
 mod inner;
 
 pub use engine::TestEngine;
+pub use fuzz::fuzz;
 pub use gateway::{Gateway, Keys, Side};
 pub use inner::{Inner, ipv4_udp};
 

@@ -1,6 +1,6 @@
 //! Authentication of the IKE SA (RFC 7296 §2.15, RFC 7427) and its binding to SDP (RFC 6193 §7).
 
-mod certificate;
+pub(crate) mod certificate;
 mod facts;
 mod fingerprint;
 mod int_auth;

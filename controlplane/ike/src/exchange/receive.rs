@@ -97,10 +97,13 @@ impl IkeSa {
         let head = before.first_chunk().filter(|_| before.len() == HEAD_LEN + skip).copied();
         let (first, head, plaintext) = match fields {
             None => (raw.next, head, plaintext),
-            Some(f) => {
-                ctx.counters.fragments_in += 1;
-                reassembly.add(header.id, f, raw.next, head, plaintext)?
-            }
+            Some(f) => match reassembly.add(header.id, f, raw.next, head, plaintext) {
+                Some(whole) => whole,
+                None => {
+                    ctx.counters.fragments_in += 1;
+                    return None;
+                }
+            },
         };
         reassembly.clear();
         let answers = if header.response {
@@ -140,12 +143,14 @@ impl IkeSa {
         sealed: &[u8],
         fields: Option<SkfFields>,
     ) {
-        ctx.counters.duplicates_in += 1;
-        if fields.is_some_and(|f| f.number != 1) {
+        let first = fields.is_none_or(|f| f.number == 1);
+        let cipher = self.cached_in.as_ref().unwrap_or(&self.cipher_in);
+        if first && cipher.open(before, sealed).is_err() {
+            ctx.counters.dropped_integrity += 1;
             return;
         }
-        if self.cached_in.as_ref().unwrap_or(&self.cipher_in).open(before, sealed).is_err() {
-            ctx.counters.dropped_integrity += 1;
+        ctx.counters.duplicates_in += 1;
+        if !first {
             return;
         }
         ctx.last_heard = ctx.last_heard.max(now);

@@ -130,10 +130,7 @@ impl HalfOpen {
                 let stage = Stage::Open { sa, init, additional, pending: None };
                 Some(Self { created_at, spi_i, request, stage }.go_on(ctx, now, incoming, step))
             }
-            _ => {
-                ctx.counters.dropped_malformed += 1;
-                None
-            }
+            _ => None,
         }
     }
 

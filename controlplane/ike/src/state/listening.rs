@@ -94,6 +94,7 @@ impl Listening {
         let m = match Message::parse(header.first, &bytes[HEADER_LEN..]) {
             Ok(m) => m,
             Err(ParseError::UnsupportedCritical(payload)) => {
+                ctx.counters.requests_in += 1;
                 return refuse(ctx, header, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
             }
             Err(_) => {

@@ -16,6 +16,8 @@ use crate::algorithm::DhGroup;
 use crate::compute::Secret;
 use crate::output::ChildId;
 pub(crate) use answer_child::AnswerChild;
+#[cfg(feature = "fuzz")]
+pub(crate) use answer_child::CHILDREN_MAX;
 pub(crate) use answer_ike::AnswerIke;
 pub(crate) use rekey_child::{AgreeChild, RekeyChild};
 pub(crate) use rekey_ike::{AgreeIke, RekeyIke};

@@ -515,7 +515,7 @@ impl World {
                     let activity = g.dp.activity();
                     self.at(Duration::ZERO, soon(Input::Activity { tunnel, activity }));
                 }
-                Output::Compute { key, job } => {
+                Output::Compute { key, job, .. } => {
                     let outcome = job.run();
                     self.at(Duration::from_millis(2), soon(Input::Compute { key, outcome }));
                 }

@@ -341,7 +341,7 @@ impl World {
                     self.wires
                         .push_back(Wire::Tell { to: side, input: Input::Activity { tunnel, activity } });
                 }
-                Output::Compute { key, job } => {
+                Output::Compute { key, job, .. } => {
                     let outcome = job.run();
                     self.wires.push_back(Wire::Tell { to: side, input: Input::Compute { key, outcome } });
                 }

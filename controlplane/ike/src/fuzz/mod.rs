@@ -1,0 +1,8 @@
+//! What the fuzzers run and the tests replay (`bench/fuzz`): any bytes whatever, and what must hold for all of them.
+
+mod decode;
+mod endpoint;
+mod forge;
+
+pub use decode::{certificate, message, payload};
+pub use endpoint::endpoint;

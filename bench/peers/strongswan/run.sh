@@ -10,7 +10,7 @@
 # Packages (Debian 12): strongswan-charon strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins.
 # ESP is charon's own userspace one (kernel-libipsec): a TUN device, always encapsulated in UDP.
 # Environment, with defaults below: NS RUN PORT PEER_PORT ID PEER_ID PSK IKE ESP REKEY_CHILD REKEY_IKE DPD FRAG
-# FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL COOKIES PPK (ID:KEY) PPK_REQUIRED
+# FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL ENCLEVEL COOKIES PPK (ID:KEY) PPK_REQUIRED
 set -u
 NS=${NS:-ike}                          # prefix of the namespaces: $NS-sw (strongSwan) and $NS-us
 RUN=${RUN:-/tmp/$NS-strongswan}
@@ -49,6 +49,7 @@ charon {
       default = 1
       ike = $LOGLEVEL
       chd = $LOGLEVEL
+      enc = ${ENCLEVEL:-1}
       time_format = %H:%M:%S
       flush_line = yes } }
 }

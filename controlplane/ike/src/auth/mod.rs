@@ -10,6 +10,8 @@ mod proof;
 mod psk;
 mod signature;
 mod signing_key;
+#[cfg(test)]
+mod wycheproof;
 
 use crate::algorithm::{Prf, SignatureHash};
 use crate::compute::{Job, Secret};

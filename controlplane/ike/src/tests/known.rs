@@ -1,6 +1,7 @@
-//! Known answers: the RFCs' own numbers, and derivations computed by `vectors/derive.py` without a line of this crate.
+//! Known answers: the RFCs' own numbers, derivations computed by `vectors/derive.py` without a line of this crate, and
+//! what strongSwan derived (`vectors/strongswan.txt`).
 
-use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
+use crate::algorithm::{DhGroup, EspProposal, IkeProposal, IkeSuite};
 use crate::auth::{SignedOctets, Step, sign};
 use crate::compute::{Job, Outcome, Secret};
 use crate::config::AuthConfig;
@@ -21,14 +22,23 @@ impl Section {
         (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hex")).collect()
     }
 
+    fn suite(&self) -> IkeSuite {
+        let p: IkeProposal = self.text("suite").parse().expect("a proposal");
+        let integ = p.integ.first().copied();
+        IkeSuite { encr: p.encr[0], integ, prf: p.prf[0], group: p.groups[0], ke1: None }
+    }
+
     fn spi(&self, name: &str) -> u64 {
         u64::from_str_radix(self.text(name), 16).expect("hex")
     }
 }
 
 fn sections(kind: &str) -> Vec<Section> {
-    include_str!("vectors/known.txt")
-        .split("\n\n")
+    sections_of(include_str!("vectors/known.txt"), kind)
+}
+
+fn sections_of(text: &'static str, kind: &str) -> Vec<Section> {
+    text.split("\n\n")
         .filter_map(|s| s.trim().strip_prefix(&format!("[{kind}]")))
         .map(|s| {
             Section(
@@ -94,14 +104,7 @@ fn derivations() {
     let sections = sections("derivation");
     assert_eq!(sections.len(), 3);
     for s in sections {
-        let p: IkeProposal = s.text("suite").parse().expect("a proposal");
-        let suite = IkeSuite {
-            encr: p.encr[0],
-            integ: p.integ.first().copied(),
-            prf: p.prf[0],
-            group: p.groups[0],
-            ke1: None,
-        };
+        let suite = s.suite();
         let (ni, nr) = (s.bytes("ni"), s.bytes("nr"));
         let (spi_i, spi_r) = (s.spi("spi_i"), s.spi("spi_r"));
         let (shared, again) = (Secret::new(s.bytes("shared")), Secret::new(s.bytes("again")));
@@ -141,6 +144,53 @@ fn derivations() {
             id: &id,
             int_auth: &[],
         };
+        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
+        assert_eq!(signed, (2, s.bytes("auth")));
+    }
+}
+
+/// Key derivation as strongSwan logged it: IKE SAs and their rekeys, CHILD_SAs with and without forward secrecy, AUTH.
+#[test]
+fn strongswan_derives_the_same() {
+    let text = include_str!("vectors/strongswan.txt");
+    let (ike, child, auth) =
+        (sections_of(text, "ike"), sections_of(text, "child"), sections_of(text, "auth"));
+    assert!(ike.len() >= 6 && child.len() >= 9 && auth.len() >= 3);
+    for s in &ike {
+        let (suite, ni, nr) = (s.suite(), s.bytes("ni"), s.bytes("nr"));
+        let seed = Seed { ni: &ni, nr: &nr, spi_i: s.spi("spi_i"), spi_r: s.spi("spi_r") };
+        let (shared, old) = (Secret::new(s.bytes("shared")), Secret::new(s.bytes("old_d")));
+        let keys = if old.expose().is_empty() {
+            IkeKeys::initial(&suite, &shared, &seed)
+        } else {
+            IkeKeys::rekeyed(&suite, (suite.prf, &old), &shared, &seed)
+        };
+        for (name, key) in
+            [("d", &keys.d), ("ei", &keys.ei), ("er", &keys.er), ("pi", &keys.pi), ("pr", &keys.pr)]
+        {
+            assert_eq!(key.expose(), s.bytes(name), "{name} of {suite}");
+        }
+        if suite.integ.is_some() {
+            assert_eq!((keys.ai.expose(), keys.ar.expose()), (&s.bytes("ai")[..], &s.bytes("ar")[..]));
+        }
+    }
+    let forward_secret = child.iter().filter(|s| !s.bytes("shared").is_empty()).count();
+    assert!(forward_secret >= 4 && forward_secret < child.len());
+    for s in &child {
+        let esp: EspProposal = s.text("esp").parse().expect("a proposal");
+        let (shared, ni, nr) = (s.bytes("shared"), s.bytes("ni"), s.bytes("nr"));
+        let shared = (!shared.is_empty()).then(|| Secret::new(shared));
+        let d = Secret::new(s.bytes("d"));
+        let keys = ChildKeys::derive(s.suite().prf, &d, shared.as_ref(), (&ni, &nr), esp.ciphers[0]);
+        assert_eq!(keys.initiator_to_responder.expose(), s.bytes("initiator"));
+        assert_eq!(keys.responder_to_initiator.expose(), s.bytes("responder"));
+    }
+    for s in &auth {
+        let config = AuthConfig::Psk { key: SecretBytes::new(&s.bytes("psk")).expect("fits") };
+        let (message, nonce, id) = (s.bytes("message"), s.bytes("nonce"), s.bytes("identity"));
+        let sk_p = Secret::new(s.bytes("sk_p"));
+        let (prf, id) = (s.suite().prf, id.as_slice());
+        let octets = SignedOctets { prf, sk_p: &sk_p, message: &message, nonce: &nonce, id, int_auth: &[] };
         let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
         assert_eq!(signed, (2, s.bytes("auth")));
     }

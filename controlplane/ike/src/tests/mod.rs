@@ -10,3 +10,5 @@ mod policy;
 mod ppk;
 mod refuse;
 mod rekey;
+mod window;
+mod wycheproof;

@@ -117,6 +117,13 @@ impl Chain {
         self
     }
 
+    /// Of the last one.
+    #[cfg(test)]
+    pub fn set_critical(&mut self) {
+        let at = self.last.expect("a payload");
+        self.bytes[at + 1] |= 0x80;
+    }
+
     pub fn finish(self) -> (PayloadType, Vec<u8>) {
         (PayloadType(self.first), self.bytes)
     }

@@ -285,7 +285,7 @@ fn wrong_psk(context: &Context) -> Result<(), LabError> {
 }
 
 /// Every call is hung up, by one side or by both at the same moment.
-fn drop_calls(world: &mut World) -> Result<(), LabError> {
+pub fn drop_calls(world: &mut World) -> Result<(), LabError> {
     world.wait_hung_up(HANG_UP_LIMIT)?;
     for call in answered_calls(&world.carrier) {
         let byes = call["byes"].as_u64().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod call;
+mod certificates;
 mod crash;
 mod kamailio;
 mod network;
@@ -65,6 +66,7 @@ pub const SCENARIOS: &[Scenario] = &[
     bad_input::BAD_INPUT,
     bad_input::UNKNOWN_NUMBER,
     bad_input::WRONG_PSK,
+    certificates::CERTIFICATES,
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,

@@ -13,7 +13,8 @@ use crate::keylog;
 use crate::logging::LogControl;
 use crate::net::netlink::{Change, Netlink};
 use crate::net::udp::{SipEvent, SipSocket};
-use crate::signals::Signals;
+use crate::setup;
+use crate::signals::{Signals, Told};
 use crate::supervise::Supervisor;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
@@ -101,7 +102,10 @@ impl Runtime {
             }
         };
         tokio::select! {
-            signal = self.signals.next() => self.stop(signal),
+            told = self.signals.next() => match told {
+                Told::Stop(signal) => self.stop(signal),
+                Told::Reload => self.reload(),
+            },
             happening = self.link.next(), if room => self.dataplane(happening),
             event = self.sip.next(), if room => match event {
                 SipEvent::Datagram { from, bytes } => self.tell(Input::SipDatagram { from, bytes }),
@@ -128,6 +132,19 @@ impl Runtime {
                 tracing::warn!(signal, "ended with calls left; the next start hangs them up");
                 self.state = Running::Done;
             }
+        }
+    }
+
+    /// Keys, certificates and revocation lists from their files, for the calls to come. The profile itself is not read.
+    fn reload(&mut self) {
+        match setup::keyring(&self.profile) {
+            Ok(keyring) => {
+                tracing::info!(
+                    "keys, certificates and revocation lists are read anew; live calls keep theirs"
+                );
+                self.tell(Input::Keyring(keyring));
+            }
+            Err(error) => tracing::error!(%error, "not reloaded; what was read before stays in use"),
         }
     }
 

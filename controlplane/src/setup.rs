@@ -99,7 +99,11 @@ fn certificates(profile: &Profile) -> Result<BTreeMap<&str, Arc<CertificateAuth>
     named.collect()
 }
 
-fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
+/// What proves us and the peers, from the files that the profile names.
+///
+/// # Errors
+/// If one of them cannot be read or used.
+pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
     let certificates = certificates(profile)?;
     let entry = |entry: &crate::config::profile::KeyEntry| {
         let number = match entry.owner {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first hangs up, the second gives up.
+//! SIGTERM and SIGINT: the first hangs up, the second gives up. SIGHUP: keys and certificates are read anew.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -6,20 +6,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// By the signal of this name.
+    Stop(&'static str),
+    Reload,
 }
 
 impl Signals {
     /// # Errors
     /// If the process may not have signal handlers.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// The name of the next signal. May be cancelled at any time.
-    pub async fn next(&mut self) -> &'static str {
+    /// What the next signal says. May be cancelled at any time.
+    pub async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
 }

@@ -60,6 +60,18 @@ fn certificates_and_their_trust_are_read_with_care() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
+/// All that the example lacks on another machine is its files.
+#[test]
+fn the_example_with_certificates_is_right_but_for_its_files() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/profiles/certificates.yaml");
+    let text = std::fs::read_to_string(path).expect("the example");
+    let (profile, findings) = config::examine("certificates.yaml", &text);
+    assert_eq!(profile.expect("read").ike.certificates.len(), 2);
+    let others: Vec<_> =
+        findings.list.iter().filter(|f| !["pki::file", "secret::unreadable"].contains(&f.code)).collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
 #[test]
 fn text_that_is_no_yaml_shows_where_and_no_secret() {
     let (_, findings) = check("syntax");

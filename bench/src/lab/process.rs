@@ -85,6 +85,14 @@ impl Process {
         self.end(TERMINATE_LIMIT)
     }
 
+    /// SIGHUP: keys and certificates are read anew.
+    pub fn reload(&self) {
+        // Not reaped yet, so the pid is still this child's.
+        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+        }
+    }
+
     /// SIGKILL: what a crash looks like to everybody else.
     pub fn kill(&mut self) -> Option<ExitStatus> {
         self.end(Duration::ZERO)

@@ -188,6 +188,7 @@ impl Core {
                 self.ua.persisted(now, call);
             }
             Input::Recovered(records) => self.recovered(now, records),
+            Input::Keyring(keyring) => self.config.keyring = keyring,
             Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
             Input::WanAddress(addr) => self.wan_address(now, addr),
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),

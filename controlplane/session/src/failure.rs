@@ -197,7 +197,7 @@ const fn certificate_cure(error: CertError) -> &'static str {
         }
         CertError::Revoked => "the peer needs a new certificate; its authority has revoked this one",
         CertError::RevocationUnknown => {
-            "fetch the authority's current revocation list into trust.crl and restart, or write `fail: open`"
+            "fetch the authority's current revocation list into trust.crl.files and reload, or write `fail: open`"
         }
         CertError::Map => "correct trust.maps, or have the peer use a certificate that they accept",
         CertError::BadAnchor | CertError::BadCrl => "see `sipsec check`: the files of trust",

@@ -1,5 +1,6 @@
 //! What happens, as far as the core may know it.
 
+use crate::config::KeyEntry;
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_net::dp::{Event, TunnelActivity};
 use sipsec_net::{MacAddr, MediaPort, TelNumber, TunnelId};
@@ -39,6 +40,8 @@ pub enum Input {
     },
     /// Records of an earlier life of this process.
     Recovered(Vec<(u64, Vec<u8>)>),
+    /// Keys and certificates for the calls to come; those under way keep theirs.
+    Keyring(Vec<KeyEntry>),
     /// Seconds since 1970, for the dates of certificates: at start, and whenever the system's clock was set.
     WallClock {
         unix_time_s: u64,

@@ -81,7 +81,7 @@ impl Flaw {
 
     #[must_use]
     pub fn cure(&self) -> String {
-        const RENEW: &str = "peers will refuse it: renew it with `sipsec pki self-signed --force` or `sipsec pki csr`, then restart; or set the clock";
+        const RENEW: &str = "peers will refuse it: renew it with `sipsec pki self-signed --force` or `sipsec pki csr`, then reload; or set the clock";
         match self {
             Self::File(error) => error.cure(),
             Self::Unusable { .. } => "write the path of a certificate of RSA, P-256, P-384, P-521 or Ed25519".to_owned(),

@@ -9,6 +9,7 @@ use super::{Context, Scenario};
 use crate::lab::carrier::{Knobs, NumberKnobs, Rewrite};
 use crate::lab::error::LabError;
 use crate::lab::gateway::Gateway;
+use crate::lab::interrupt::wait_for;
 use crate::lab::netns::run;
 use crate::lab::peer::Scratch;
 use crate::lab::profile::Profile;
@@ -85,7 +86,7 @@ impl<'a> Pki<'a> {
             let checked = run(Command::new(&self.context.places.programs.cli).arg("check").arg(&path));
             let clean = checked.as_ref().is_ok_and(|text| text.contains(" 0 errors, "));
             ensure(clean && !checked.as_ref().is_ok_and(|t| t.contains("pki::")), "sipsec check", || {
-                checked.map_or_else(|e| e.to_string(), |text| text)
+                checked.unwrap_or_else(|e| e.to_string())
             })?;
         }
         world.start_headend(&profiles[1])?;
@@ -114,6 +115,7 @@ fn self_signed(context: &Context) -> Result<(), LabError> {
     shown_on_both(&world, &pki, ["ecdsa-sha256", "ed25519"])?;
     clear_all(&mut world)?;
 
+    renewed(&mut world, &pki)?;
     // RFC 6193 §7: a certificate other than the one in SDP is an authentication failure.
     let spoil = vec![Rewrite::SpoilFingerprint("fingerprint")];
     for at_headend in [true, false] {
@@ -149,6 +151,30 @@ fn self_signed(context: &Context) -> Result<(), LabError> {
     }
     no_clear_text(&world)?;
     world.check()
+}
+
+/// As the runbook says: a new certificate under a live call, which goes on; the next one uses it.
+fn renewed(world: &mut World, pki: &Pki<'_>) -> Result<(), LabError> {
+    let before = pki.fingerprint("branch")?;
+    ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    pki.sipsec(&["self-signed", "branch", "--force"])?;
+    let branch = world.branch.as_mut().expect("started");
+    let mut events = branch.events();
+    if let Some(controlplane) = branch.controlplane() {
+        controlplane.reload();
+    }
+    wait_for("the reload", REASON_LIMIT, || {
+        Ok(events.lines().iter().any(|l| l.contains("are read anew")).then_some(()))
+    })?;
+    ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let (_, headend) = both(world);
+    let session = ask(headend, &["show", "crypto", "session", "detail"])?[0].take();
+    let kept = session["ike"]["fingerprint"] == before.as_str() && world.carrier.calls_up() == 1;
+    ensure_in(world, kept, "the live call goes on as it was", || format!("{session:#}"))?;
+    clear_all(world)?;
+    ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    shown_on_both(world, pki, ["ecdsa-sha256", "ed25519"])?;
+    clear_all(world)
 }
 
 /// `show crypto session detail` names the scheme, the subject and the fingerprint of the other side.

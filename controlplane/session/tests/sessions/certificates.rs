@@ -1,13 +1,13 @@
 //! Sessions with certificates: both proofs are needed, and every flaw is told, hung up, and as cheap as it can be.
 
-use super::support::{Setup, WALL_CLOCK, World};
+use super::support::{Setup, WALL_CLOCK, World, keyring};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, SignatureAlgorithm,
     date_time_ymd,
 };
 use sipsec_ike::{AuthMethod, CertificateAuth, FingerprintBasis, Revocation, SigningKey, Trust};
-use sipsec_session::PeerKind;
+use sipsec_session::{Input, PeerKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,12 +261,35 @@ fn a_certificate_expires_while_the_gateway_runs() {
     w.advance(40 * SECOND);
     w.assert_no_call();
     for side in 0..2 {
-        w.tell(side, sipsec_session::Input::WallClock { unix_time_s: WALL_CLOCK + 30 * DAY_S - 1 });
+        w.tell(side, Input::WallClock { unix_time_s: WALL_CLOCK + 30 * DAY_S - 1 });
     }
     w.advance(2 * SECOND);
     let w = refused_in(w, 1, "certificate-rejected");
     let reason = w.session(1).last_failure.expect("a reason").failure.to_string();
     assert!(reason.contains("expired"), "{reason}");
+}
+
+/// A renewed certificate is for the next call; the one under way keeps what it proved itself with.
+#[test]
+fn a_certificate_is_renewed_under_a_live_call() {
+    let mut w = up(self_signed_setups(), 0);
+    let [renewed, _] = self_signed_setups();
+    let fingerprint = |w: &World| {
+        let sa = w.gateways[1].core.crypto_sessions(w.now).remove(0).sa.expect("an SA");
+        sa.fingerprint.expect("matched")
+    };
+    let before = fingerprint(&w);
+    w.tell(0, Input::Keyring(keyring(&renewed)));
+    w.packet(0);
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+    assert_eq!(fingerprint(&w), before);
+    w.advance(40 * SECOND);
+    w.assert_no_call();
+    w.packet(0);
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2], "{:?} {:?}", w.gateways[0].events, w.gateways[1].events);
+    assert_ne!(fingerprint(&w), before);
 }
 
 /// RFC 6193 §8.2: one side that insists on a value needs the other to give it; one that does not looks all the same.

@@ -58,6 +58,18 @@ impl Setup {
     }
 }
 
+pub fn keyring(s: &Setup) -> Vec<KeyEntry> {
+    vec![KeyEntry {
+        number: Some(number(s.key_for)),
+        credential: match &s.certificate {
+            Some(auth) => Credential::Certificate(Arc::clone(auth)),
+            None => Credential::Psk(SecretBytes::new(s.psk).expect("fits")),
+        },
+        ppk: None,
+        peer: s.peer,
+    }]
+}
+
 fn config(side: usize, s: &Setup) -> Config {
     Config {
         sip: sipsec_sip::Config {
@@ -86,15 +98,7 @@ fn config(side: usize, s: &Setup) -> Config {
             call_max: None,
             routes: vec!["10.0.0.0/8".parse::<IpPrefix>().expect("a prefix")],
         }],
-        keyring: vec![KeyEntry {
-            number: Some(number(s.key_for)),
-            credential: match &s.certificate {
-                Some(auth) => Credential::Certificate(Arc::clone(auth)),
-                None => Credential::Psk(SecretBytes::new(s.psk).expect("fits")),
-            },
-            ppk: None,
-            peer: s.peer,
-        }],
+        keyring: keyring(s),
         ike: IkeConfig {
             proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
             esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),

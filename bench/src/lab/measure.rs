@@ -6,7 +6,7 @@ use super::interrupt::check;
 use super::iperf;
 use super::needs;
 use super::peer::Charon;
-use super::peer::charon::{Connection, TOOLS};
+use super::peer::charon::{Auth, Connection, TOOLS};
 use super::probe::{Receiver, Sender};
 use super::topology::{
     BRANCH_PREFIX, BRANCH_WAN, CENTRE_LAN_HOST, CENTRE_PREFIX, HEADEND_WAN, Options, Topology,
@@ -126,9 +126,11 @@ impl StrongSwans {
         let side = |ours: (&str, &str, &str), theirs: (&str, &str, &str)| Connection {
             local: at(ours.0),
             remote: at(theirs.0),
-            id: ours.1.into(),
-            remote_id: theirs.1.into(),
-            psk: "lab-only-throughput-of-the-others".into(),
+            auth: Auth::Psk {
+                id: ours.1.into(),
+                remote_id: theirs.1.into(),
+                psk: "lab-only-throughput-of-the-others".into(),
+            },
             ike: "aes256gcm16-prfsha256-x25519",
             esp: "aes256gcm16",
             rekey_child_s: 0,

@@ -20,10 +20,7 @@ pub const TOOLS: [(&str, &str); 2] = [(PROGRAM, "strongswan-charon"), ("swanctl"
 pub struct Connection {
     pub local: SocketAddrV4,
     pub remote: SocketAddrV4,
-    /// ID_KEY_ID of each side.
-    pub id: String,
-    pub remote_id: String,
-    pub psk: String,
+    pub auth: Auth,
     pub ike: &'static str,
     pub esp: &'static str,
     /// Seconds; 0 for never.
@@ -33,9 +30,71 @@ pub struct Connection {
     pub remote_ts: String,
 }
 
+#[derive(Clone, Debug)]
+pub enum Auth {
+    Psk {
+        /// ID_KEY_ID of each side.
+        id: String,
+        remote_id: String,
+        psk: String,
+    },
+    /// PEM files. Each side's identity is the subject of its certificate.
+    Certificate {
+        own: PathBuf,
+        key: PathBuf,
+        /// The peer's own, or that of its authority.
+        trusted: Trusted,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub enum Trusted {
+    Peer(PathBuf),
+    Authority(PathBuf),
+}
+
+impl Auth {
+    /// The sections `local` and `remote` of the connection, and the section `secrets`.
+    fn text(&self) -> [String; 2] {
+        match self {
+            Self::Psk { id, remote_id, psk } => [
+                format!(
+                    "  local {{ auth = psk
+    id = keyid:{id} }}
+  remote {{ auth = psk
+    id = keyid:{remote_id} }}
+"
+                ),
+                format!(
+                    "secrets {{ ike-1 {{
+  id-1 = keyid:{id}
+  id-2 = keyid:{remote_id}
+  secret = \"{psk}\" }} }}
+"
+                ),
+            ],
+            Self::Certificate { own, trusted, .. } => {
+                let (own, key, path) = match trusted {
+                    Trusted::Peer(path) => (own.display(), "certs", path.display()),
+                    Trusted::Authority(path) => (own.display(), "cacerts", path.display()),
+                };
+                let text = format!(
+                    "  local {{ auth = pubkey
+    certs = {own} }}
+  remote {{ auth = pubkey
+    {key} = {path} }}
+"
+                );
+                [text, String::new()]
+            }
+        }
+    }
+}
+
 impl Connection {
     fn text(&self) -> String {
-        let Self { local, remote, id, remote_id, psk, ike, esp, local_ts, remote_ts, .. } = self;
+        let Self { local, remote, ike, esp, local_ts, remote_ts, .. } = self;
+        let [auth, secrets] = self.auth.text();
         let (child, parent) = (self.rekey_child_s, self.rekey_ike_s);
         let (ip, port, remote_ip, remote_port) = (local.ip(), local.port(), remote.ip(), remote.port());
         format!(
@@ -52,11 +111,7 @@ impl Connection {
   over_time = 1h
   rand_time = 0
   unique = replace
-  local {{ auth = psk
-    id = keyid:{id} }}
-  remote {{ auth = psk
-    id = keyid:{remote_id} }}
-  children {{ net {{
+{auth}  children {{ net {{
     local_ts = {local_ts}
     remote_ts = {remote_ts}
     esp_proposals = {esp}
@@ -65,11 +120,7 @@ impl Connection {
     life_time = 1h
   }} }}
 }} }}
-secrets {{ ike-1 {{
-  id-1 = keyid:{id}
-  id-2 = keyid:{remote_id}
-  secret = \"{psk}\" }} }}
-"
+{secrets}"
         )
     }
 }
@@ -132,6 +183,12 @@ impl Charon {
     /// Takes another definition of the connection.
     pub fn load(&self, connection: &Connection) -> Result<(), LabError> {
         self.scratch.write("swanctl/swanctl.conf", &connection.text())?;
+        if let Auth::Certificate { key, .. } = &connection.auth {
+            let what = || key.display().to_string();
+            let text = std::fs::read_to_string(key).map_err(LabError::io(what()))?;
+            // Keys are found by where they are.
+            self.scratch.write("swanctl/private/own.pem", &text)?;
+        }
         self.swanctl(&["--load-all"]).map(drop)
     }
 

@@ -25,7 +25,7 @@ pub struct StandIn {
 }
 
 impl StandIn {
-    /// Registrar, and the telephone `number` whose media is at `media`.
+    /// Registrar, and the telephone `number` whose media is at `media`, with more attributes in its SDP.
     pub fn start(
         namespace: &Namespace,
         program: &Path,
@@ -33,11 +33,13 @@ impl StandIn {
         number: &str,
         media: SocketAddr,
         kbps: u32,
+        attributes: &[String],
     ) -> Result<Self, LabError> {
         let scratch = Scratch::new(&format!("{tag}-standin"))?;
         let mut command = namespace.command(program);
         command.args(["--bind", &carrier_address().to_string(), "--number", number]);
         command.args(["--media", &media.to_string(), "--kbps", &kbps.to_string()]);
+        command.args(attributes.iter().flat_map(|a| ["--attribute", a]));
         command.args(["--seconds-max", SECONDS_MAX]).stdin(Stdio::piped());
         let mut process = Process::spawn("sip-standin", command, scratch.path().join("events"))?;
         let stdin = process.take_stdin().expect("the command has a pipe there");

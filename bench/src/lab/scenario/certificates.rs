@@ -1,6 +1,7 @@
 //! Gateways that prove themselves by certificate: made with `sipsec pki`, self-signed or issued by an authority.
 
 use super::bad_input::drop_calls;
+use super::pki::Pki;
 use super::support::{
     Shown, ask, both, clear_all, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered, wait_back_off,
     wait_shown,
@@ -10,13 +11,8 @@ use crate::lab::carrier::{Knobs, NumberKnobs, Rewrite};
 use crate::lab::error::LabError;
 use crate::lab::gateway::Gateway;
 use crate::lab::interrupt::wait_for;
-use crate::lab::netns::run;
-use crate::lab::peer::Scratch;
-use crate::lab::profile::Profile;
 use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
 use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -28,71 +24,14 @@ pub const CERTIFICATES: Scenario = Scenario {
 };
 
 const REASON_LIMIT: Duration = Duration::from_secs(10);
-/// Of the profiles: what proves the peer.
-const PSK: &str = "psk: \"lab-only-3f9d1c7a5be04826d1907cf2a4e86b53\" }\n";
-
-/// Keys and certificates of one case, kept where `sipsec pki` is told to.
-struct Pki<'a> {
-    context: &'a Context,
-    files: Scratch,
-}
-
-impl<'a> Pki<'a> {
-    fn new(context: &'a Context, tag: &str) -> Result<Self, LabError> {
-        Ok(Self { context, files: Scratch::new(&format!("{tag}-pki"))? })
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.files.path().join(name).display().to_string()
-    }
-
-    /// `sipsec pki …`
-    fn sipsec(&self, words: &[&str]) -> Result<String, LabError> {
-        run(Command::new(&self.context.places.programs.cli)
-            .arg("pki")
-            .args(words)
-            .arg("--dir")
-            .arg(self.files.path()))
-    }
-
-    fn openssl(&self, words: &[&str]) -> Result<String, LabError> {
-        run(Command::new("openssl").args(words).current_dir(self.files.path()))
-    }
-
-    /// As SDP has it.
-    fn fingerprint(&self, gateway: &str) -> Result<String, LabError> {
-        let text = self.sipsec(&["fingerprint", &self.path(&format!("{gateway}.crt"))])?;
-        let value = text.lines().find_map(|l| l.strip_prefix("fingerprint")).map(|v| v.trim().to_owned());
-        value.ok_or_else(|| LabError::failed("no fingerprint", text))
-    }
-
-    /// The gateway's profile with its certificate in the place of the key.
-    fn profile(&self, world: &World, gateway: &'static str, trust: &str) -> Result<Profile, LabError> {
-        let file = |kind: &str| self.path(&format!("{gateway}.{kind}"));
-        let by = format!(
-            "certificate: own }}\n  certificates:\n    - {{ name: own, certificate: {}, key: {}, trust: {{ {trust} }} }}\n",
-            file("crt"),
-            file("key"),
-        );
-        let profile = world.profile(gateway)?.with(PSK, &by)?;
-        let idle = if gateway == "branch" { "idle_s: 5" } else { "idle_s: 20" };
-        profile.with(idle, "idle_s: 60")
-    }
-
-    fn start(&self, world: &mut World, trust: &str) -> Result<(), LabError> {
-        let profiles = [self.profile(world, "branch", trust)?, self.profile(world, "headend", trust)?];
-        for profile in &profiles {
-            let path = profile.write()?;
-            let checked = run(Command::new(&self.context.places.programs.cli).arg("check").arg(&path));
-            let clean = checked.as_ref().is_ok_and(|text| text.contains(" 0 errors, "));
-            ensure(clean && !checked.as_ref().is_ok_and(|t| t.contains("pki::")), "sipsec check", || {
-                checked.unwrap_or_else(|e| e.to_string())
-            })?;
-        }
-        world.start_headend(&profiles[1])?;
-        world.start_branch(&profiles[0])?;
-        world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])
-    }
+fn start(pki: &Pki<'_>, world: &mut World, trust: &str) -> Result<(), LabError> {
+    let branch = pki.profile(world.profile("branch")?, trust)?;
+    let headend = pki.profile(world.profile("headend")?, trust)?;
+    pki.check(&branch)?;
+    pki.check(&headend)?;
+    world.start_headend(&headend)?;
+    world.start_branch(&branch)?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])
 }
 
 fn certificates(context: &Context) -> Result<(), LabError> {
@@ -105,7 +44,7 @@ fn self_signed(context: &Context) -> Result<(), LabError> {
     let pki = Pki::new(context, "cert")?;
     pki.sipsec(&["self-signed", "branch"])?;
     pki.sipsec(&["self-signed", "headend", "--key-type", "ed25519"])?;
-    pki.start(&mut world, "self_signed: true")?;
+    start(&pki, &mut world, "self_signed: true")?;
 
     // Each side calls once.
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
@@ -202,21 +141,15 @@ fn shown_on_both(
 fn of_an_authority(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("ca", Knobs::default())?;
     let pki = Pki::new(context, "ca")?;
-    authority(&pki)?;
+    pki.authority()?;
     pki.sipsec(&["ca-import", "corp", &pki.path("root.pem")])?;
     for gateway in ["branch", "headend"] {
         pki.sipsec(&["csr", gateway, "--key-type", "rsa-3072", "--organization", "Lab Bank"])?;
         let (csr, answer) = (format!("{gateway}.csr"), format!("{gateway}.pem"));
-        sign(
-            &pki,
-            "middle",
-            &csr,
-            &answer,
-            "keyUsage=critical,digitalSignature\nbasicConstraints=CA:FALSE\n",
-        )?;
+        pki.sign("middle", &csr, &answer, "keyUsage=critical,digitalSignature\nbasicConstraints=CA:FALSE\n")?;
         let chain = ["middle.pem", &answer].map(|name| std::fs::read_to_string(pki.path(name)));
         let [middle, own] = chain.map(|text| text.map_err(LabError::io("a certificate of openssl")));
-        pki.files.write(&format!("{gateway}.chain"), &(own? + &middle?))?;
+        pki.write(&format!("{gateway}.chain"), &(own? + &middle?))?;
         let chain = pki.path(&format!("{gateway}.chain"));
         // Without its authority it is not taken.
         let refused = pki.sipsec(&["cert-import", gateway, &chain, "--ca", &pki.path("other.pem")]);
@@ -224,7 +157,7 @@ fn of_an_authority(context: &Context) -> Result<(), LabError> {
         pki.sipsec(&["cert-import", gateway, &chain, "--ca", &pki.path("corp.crt")])?;
     }
     let trust = format!("ca: [{}], maps: [[\"subject co O=Lab Bank\"]]", pki.path("corp.crt"));
-    pki.start(&mut world, &trust)?;
+    start(&pki, &mut world, &trust)?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     shown_on_both(&world, &pki, ["rsa-pss-sha256", "rsa-pss-sha256"])?;
     let (branch, headend) = both(&world);
@@ -238,7 +171,7 @@ fn of_an_authority(context: &Context) -> Result<(), LabError> {
     // The same key under a certificate that the map does not take.
     world.headend = None;
     let other = trust.replace("Lab Bank", "Other Bank");
-    let headend = pki.profile(&world, "headend", &other)?;
+    let headend = pki.profile(world.profile("headend")?, &other)?;
     world.start_headend(&headend)?;
     world.wait_registered(&[HEADEND_NUMBER])?;
     ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
@@ -252,32 +185,4 @@ fn of_an_authority(context: &Context) -> Result<(), LabError> {
     drop_calls(&mut world)?;
     no_clear_text(&world)?;
     world.check()
-}
-
-/// Not made by us: another implementation has to understand our requests.
-fn authority(pki: &Pki<'_>) -> Result<(), LabError> {
-    const ROOT: [&str; 8] = ["req", "-x509", "-newkey", "rsa:3072", "-nodes", "-days", "90", "-addext"];
-    for (name, subject) in [("root", "/CN=Lab Root"), ("other", "/CN=Other Root")] {
-        let (key, crt) = (format!("{name}.pem.key"), format!("{name}.pem"));
-        let rest = ["keyUsage=critical,keyCertSign,cRLSign", "-subj", subject, "-keyout", &key, "-out", &crt];
-        pki.openssl(&[&ROOT[..], &rest].concat())?;
-    }
-    let request = ["req", "-new", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=Lab Issuing CA"];
-    let files = ["-keyout", "middle.pem.key", "-out", "middle.csr"];
-    pki.openssl(&[&request[..], &files].concat())?;
-    sign(
-        pki,
-        "root",
-        "middle.csr",
-        "middle.pem",
-        "keyUsage=critical,keyCertSign,cRLSign\nbasicConstraints=critical,CA:TRUE\n",
-    )
-}
-
-fn sign(pki: &Pki<'_>, by: &str, request: &str, to: &str, extensions: &str) -> Result<(), LabError> {
-    pki.files.write("extensions", extensions)?;
-    let (ca, key) = (format!("{by}.pem"), format!("{by}.pem.key"));
-    let sign = ["x509", "-req", "-days", "90", "-extfile", "extensions", "-CAcreateserial"];
-    pki.openssl(&[&sign[..], &["-in", request, "-CA", &ca, "-CAkey", &key, "-out", to]].concat())?;
-    ensure(Path::new(&pki.path(to)).exists(), "openssl signs our request", String::new)
 }

@@ -6,8 +6,10 @@ mod certificates;
 mod crash;
 mod kamailio;
 mod network;
+mod pki;
 mod router;
 mod strongswan;
+mod strongswan_certificates;
 mod support;
 
 use super::carrier::Knobs;
@@ -74,6 +76,7 @@ pub const SCENARIOS: &[Scenario] = &[
     strongswan::INITIATOR,
     strongswan::RESPONDER,
     strongswan::LOSS,
+    strongswan_certificates::CERTIFICATES,
 ];
 
 /// Runs those whose name is given, or all. Gives the number of failures.

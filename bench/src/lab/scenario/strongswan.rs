@@ -5,7 +5,7 @@ use super::support::{ask, ensure, ensure_in, no_clear_text, pings, session, wait
 use super::{Context, Scenario};
 use crate::lab::error::LabError;
 use crate::lab::netns::{Namespace, run};
-use crate::lab::peer::charon::{self, Connection};
+use crate::lab::peer::charon::{self, Auth, Connection};
 use crate::lab::peer::{Capture, Charon, Scratch, StandIn, capture};
 use crate::lab::probe::{Receiver, Sender};
 use crate::lab::topology::{
@@ -68,9 +68,11 @@ fn connection(gateway_port: u16, [rekey_child_s, rekey_ike_s]: [u32; 2]) -> Conn
     Connection {
         local: SocketAddrV4::new(ip(HEADEND_WAN), PORT),
         remote: SocketAddrV4::new(ip(BRANCH_WAN), gateway_port),
-        id: HEADEND_NUMBER.into(),
-        remote_id: BRANCH_NUMBER.into(),
-        psk: "lab-only-3f9d1c7a5be04826d1907cf2a4e86b53".into(),
+        auth: Auth::Psk {
+            id: HEADEND_NUMBER.into(),
+            remote_id: BRANCH_NUMBER.into(),
+            psk: "lab-only-3f9d1c7a5be04826d1907cf2a4e86b53".into(),
+        },
         ike: "aes256gcm16-prfsha256-x25519",
         esp: "aes256gcm16",
         rekey_child_s,
@@ -86,7 +88,7 @@ fn start(context: &Context, tag: &str, keys: &Scratch) -> Result<Lab, LabError> 
     let program = context.places.standin();
     let mut world = World::with(context.places.clone(), options, |topology| {
         let media = SocketAddrV4::new(ip(HEADEND_WAN), PORT).into();
-        StandIn::start(&topology.carrier, &program, tag, HEADEND_NUMBER, media, KBPS)
+        StandIn::start(&topology.carrier, &program, tag, HEADEND_NUMBER, media, KBPS, &[])
     })?;
     let profile = world
         .profile("branch")?
@@ -303,6 +305,6 @@ fn iperf(world: &Lab) -> Result<(), LabError> {
     ensure_in(world, bits > 0.0, "iperf3 carries datagrams", || format!("{bits} bit/s"))
 }
 
-fn media_port(sdp: &str) -> Option<u16> {
+pub fn media_port(sdp: &str) -> Option<u16> {
     sdp.lines().find_map(|l| l.strip_prefix("m=application ")?.split(' ').next()?.parse().ok())
 }

@@ -149,7 +149,7 @@ pub struct IkeSa {
     /// What binds the peer's key to the call.
     #[serde(default)]
     pub fingerprint: Option<String>,
-    /// Fragments of IKE messages that came (RFC 7383).
+    /// Fragments of IKE messages that came (RFC 7383), but for the last of each, which makes it whole.
     #[serde(default)]
     pub fragments_in: u64,
 }

@@ -226,7 +226,13 @@ certs() {
   certificates ed25519-ca ed25519 "" ca pss=yes
 }
 
-for case in ${@:-suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd ppk keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both}; do
+ALL=(suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd ppk keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both)
+# Most of a case is waiting, so those of a full run go side by side, each in namespaces of its own.
+if [ $# = 0 ]; then
+  printf '%s\n' "${ALL[@]}" | xargs -P "${JOBS:-4}" -I CASE env NS="$NS-CASE" "$0" CASE
+  exit
+fi
+for case in "$@"; do
   "$HERE/run.sh" stop >/dev/null 2>&1
   $case
 done

@@ -22,13 +22,31 @@ clean() { ! grep -qE 'failed|HardLimit|PeerDeleted' "$OUT"; }
 with() { "$HERE/run.sh" start && "$@"; "$HERE/run.sh" stop; }
 start_with() { env "$@" "$HERE/run.sh" start; }
 
-suite() { # name, IKE, ESP: one negotiation in each role
-  start_with IKE="$2" ESP="$3"
-  peer initiator 50001 50002 seconds=1 "ike=${4:-$2}" "esp=${5:-$3}"
-  check "$1-initiator" 'grep -q " up " "$OUT" && clean'
-  peer responder 50001 50002 seconds=3 "ike=${4:-$2}" "esp=${5:-$3}" & local pid=$!
+suite() { # name, IKE, ESP, ours if they differ, our port and theirs: one negotiation in each role
+  local up='grep -q " up " "$OUT" && clean' ours=${6:-50001} theirs=${7:-50002}
+  start_with IKE="$2" ESP="$3" FRAG=yes FRAGSIZE=400 PORT=$theirs PEER_PORT=$ours
+  peer initiator $ours $theirs seconds=1 fragment=400 "ike=${4:-$2}" "esp=${5:-$3}"
+  check "$1-initiator" "$up"
+  peer responder $ours $theirs seconds=3 fragment=400 "ike=${4:-$2}" "esp=${5:-$3}" & local pid=$!
   sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
-  check "$1-responder" 'grep -q " up " "$OUT" && clean'
+  check "$1-responder" "$up"
+  check "$1-initial-contact" 'grep -q "parsed IKE_AUTH request.*N(INIT_CONTACT)" "$RUN/charon.log"'
+  "$HERE/run.sh" stop
+}
+# The port of NAT traversal and others, the same and different at both ends.
+ports() {
+  local ike=aes256gcm16-prfsha256-x25519 esp=aes256gcm16
+  suite ports-4500 $ike $esp "" "" 4500 4500
+  suite ports-4500-61000 $ike $esp "" "" 4500 61000
+  suite ports-1024-4500 $ike $esp "" "" 1024 4500
+}
+# This strongSwan knows no additional key exchanges: it must pass over what it does not know, and take what it does.
+hybrid() {
+  local ike=aes256gcm16-prfsha256-x25519
+  suite hybrid-fallback $ike aes256gcm16 $ike-ke1_mlkem768,$ike
+  start_with IKE=$ike
+  peer initiator 50001 50002 seconds=8 ike=$ike-ke1_mlkem768
+  check hybrid-required 'grep -q "failed: no proposal chosen" "$OUT"'
   "$HERE/run.sh" stop
 }
 
@@ -220,13 +238,14 @@ certs() {
   certificates rsa-pkcs1-self rsa 2048 self pss=no
   certificates ecdsa256-self ecdsa 256 self pss=yes
   certificates ecdsa384-self ecdsa 384 self pss=yes
+  certificates ecdsa521-self ecdsa 521 self pss=yes
   certificates ed25519-self ed25519 "" self pss=yes
   certificates rsa3072-ca rsa 3072 ca pss=yes
   certificates ecdsa-ca ecdsa 256 ca pss=yes
   certificates ed25519-ca ed25519 "" ca pss=yes
 }
 
-ALL=(suites invalid_ke fragments cookies wrong_psk wrong_proposal dpd ppk keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both)
+ALL=(suites ports hybrid invalid_ke fragments cookies wrong_psk wrong_proposal dpd ppk keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both)
 # Most of a case is waiting, so those of a full run go side by side, each in namespaces of its own.
 if [ $# = 0 ]; then
   printf '%s\n' "${ALL[@]}" | xargs -P "${JOBS:-4}" -I CASE env NS="$NS-CASE" "$0" CASE

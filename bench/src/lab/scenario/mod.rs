@@ -7,6 +7,7 @@ mod crash;
 mod kamailio;
 mod network;
 mod pki;
+mod quantum;
 mod router;
 mod strongswan;
 mod strongswan_certificates;
@@ -64,6 +65,7 @@ pub const SCENARIOS: &[Scenario] = &[
     call::HEADEND_CALLS,
     call::GLARE,
     call::PEER_GONE,
+    quantum::QUANTUM,
     router::FIRST_PACKET,
     bad_input::BAD_INPUT,
     bad_input::UNKNOWN_NUMBER,

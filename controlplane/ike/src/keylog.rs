@@ -1,5 +1,6 @@
 //! Keys in the table formats of tshark, so that a capture from the lab can be decrypted and its ICVs checked.
-//! Emitted only when [`crate::EndpointConfig::lab_key_log`] is set.
+//! An additional key exchange (RFC 9370) changes the keys of an IKE SA, so that it has two rows; tshark knows one for a
+//! pair of SPIs, and opens what was sealed with that. Emitted only when [`crate::EndpointConfig::lab_key_log`] is set.
 
 use crate::algorithm::{Encr, Integ};
 use crate::ctx::Ctx;

@@ -129,7 +129,7 @@ dpd() {
 # RFC 8784: who has a PPK, who insists, in both roles.
 ppk_case() { # name, strongSwan's PPK, required there, our option, condition on our output
   start_with PPK="$2" PPK_REQUIRED="$3"
-  peer initiator 50001 50002 seconds=3 $4
+  peer initiator 50001 50002 seconds=2 $4
   check "ppk-$1-initiator" "$5"
   peer responder 50001 50002 seconds=4 $4 & local pid=$!
   sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid

@@ -30,8 +30,11 @@ struct Certificate {
     pss: bool,
 }
 
+/// How much longer than it was told a run may take to come up: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 struct Options {
-    /// The whole run.
+    /// The whole run, if the SA is up by then.
     seconds: u64,
     /// Close with DELETE at the end instead of just stopping.
     close: bool,
@@ -105,7 +108,9 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
     let remote = config.remote;
     let began = std::time::Instant::now();
     let now = || Instant::from_nanos(1 + u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let end = Instant::ZERO + Duration::from_secs(options.seconds);
+    let mut end = Instant::ZERO + Duration::from_secs(options.seconds);
+    let late = end + PATIENCE;
+    let mut up = false;
     let mut endpoint = Endpoint::new(config, Box::new(OsEntropy));
     let mut closing = false;
     let mut over = false;
@@ -121,6 +126,7 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
                 }
                 Output::Compute(id, job) => endpoint.handle_compute(now(), id, job.run()),
                 Output::Event(event) => {
+                    up |= matches!(event, Event::ChildSaUp { .. });
                     if let Some(child) = report(now(), &event) {
                         endpoint.handle_child_installed(now(), child);
                     }
@@ -129,6 +135,9 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
             }
         }
         let t = now();
+        if !up && !over {
+            end = end.max(t).min(late);
+        }
         if over && endpoint.poll_timeout().is_none() || t > end + Duration::from_secs(2) {
             break;
         }

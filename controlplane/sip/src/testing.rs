@@ -213,8 +213,8 @@ impl World {
     }
 
     /// A datagram that no node sent.
-    pub fn inject(&mut self, to: usize, text: &str) {
-        self.nodes[to].ua.handle_datagram(self.now, proxy_addr(), text.as_bytes());
+    pub fn inject(&mut self, to: usize, message: impl AsRef<[u8]>) {
+        self.nodes[to].ua.handle_datagram(self.now, proxy_addr(), message.as_ref());
         self.drain(to);
     }
 
@@ -257,7 +257,7 @@ impl World {
             Event::Refused { caller, error, .. } => node.log.push(format!("Refused {caller:?} {error:?}")),
             Event::Provisional { status, .. } => node.log.push(format!("Provisional {status}")),
             Event::Answered { answer, .. } => {
-                assert_eq!(answer.description().ike.addr.port(), 50_001);
+                assert_ne!(answer.description().ike.addr.port(), 0);
                 node.log.push("Answered".into());
             }
             Event::Confirmed { .. } => node.log.push("Confirmed".into()),

@@ -1,7 +1,7 @@
 //! What every message must have (RFC 3261 §8.1.1), and what makes one ambiguous.
 
 use super::frame::Malformed;
-use super::grammar::{NameAddr, Via};
+use super::grammar::{COOKIE, NameAddr, Via};
 use super::{Message, digits};
 
 /// Methods that some RFC defines. RFC 3261 §21.5.2: any other is 501, not 405.
@@ -61,17 +61,18 @@ fn fault(m: &Message, octets: usize) -> Option<(u16, &'static str)> {
     if m.all("Via").any(|v| Via::parse(v).is_none()) {
         return Some((400, "a malformed Via"));
     }
-    // Our own branches and those of RFC 3261's proxies begin with the cookie; without it nothing can be matched.
-    if m.via().and_then(|v| v.branch()).is_none() {
-        return Some((400, "no branch of RFC 3261"));
+    // RFC 4475 §3.2.1: the cookie alone. A branch without it is of RFC 2543, and matched otherwise.
+    if m.via().is_some_and(|v| v.param("branch").is_some_and(|b| b.eq_ignore_ascii_case(COOKIE))) {
+        return Some((400, "a branch that is nothing but the cookie"));
     }
     for name in ["From", "To", "Contact", "Route", "Record-Route"] {
         if m.all(name).any(|v| NameAddr::parse(v).is_none() && !(name == "Contact" && v == "*")) {
             return Some((400, "a malformed name or address"));
         }
     }
-    if m.from_tag().is_none_or(str::is_empty) {
-        return Some((400, "no tag in From"));
+    // RFC 3261 §12.1.1: peers of RFC 2543 send none.
+    if m.from_tag().is_some_and(str::is_empty) {
+        return Some((400, "an empty tag in From"));
     }
     if let Some(length) = m.header("Content-Length") {
         match digits(length) {

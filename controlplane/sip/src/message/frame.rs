@@ -70,7 +70,11 @@ pub fn read(bytes: &[u8]) -> Result<(Message, usize), Malformed> {
         match header(&line) {
             Some((name, value)) if LISTS.contains(&name.as_str()) => match list(&value) {
                 Some(values) => headers.extend(values.into_iter().map(|v| (name.clone(), v.to_owned()))),
-                None => fault = fault.or(Some((400, "an empty element in a list"))),
+                None => {
+                    // Kept for the answer, which needs a Via (RFC 4475 §3.1.2.1).
+                    fault = fault.or(Some((400, "an empty element in a list")));
+                    headers.push((name, value));
+                }
             },
             Some(field) => headers.push(field),
             None => fault = fault.or(Some((400, "a line that is no header field"))),

@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+/// What the branches of RFC 3261 begin with (§8.1.1.7).
+pub const COOKIE: &str = "z9hG4bK";
+
 pub fn is_token(s: &str) -> bool {
     !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
 }
@@ -146,7 +149,8 @@ impl<'a> Via<'a> {
 
     /// RFC 3261 §8.1.1.7: the cookie, and something after it. An older one cannot tell transactions apart.
     pub fn branch(&self) -> Option<&'a str> {
-        self.param("branch").filter(|b| b.len() > 7 && b[..7].eq_ignore_ascii_case("z9hG4bK"))
+        let cookie = |b: &str| b.get(..COOKIE.len()).is_some_and(|c| c.eq_ignore_ascii_case(COOKIE));
+        self.param("branch").filter(|b| b.len() > COOKIE.len() && cookie(b))
     }
 }
 

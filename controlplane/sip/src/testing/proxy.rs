@@ -34,7 +34,14 @@ impl Proxy {
     }
 
     pub fn receive(&mut self, from: SocketAddr, bytes: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
-        let m = Message::parse(bytes).expect("a user agent sends what can be read");
+        let m = match Message::parse(bytes) {
+            Ok(m) => m,
+            // A refusal repeats what could not be read.
+            Err(_) if bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 5") => {
+                return Vec::new();
+            }
+            Err(e) => panic!("a user agent sends what can be read: {e:?}"),
+        };
         match &m.start {
             Start::Response { status, .. } => self.response(&m, *status),
             Start::Request { method, .. } => {

@@ -4,7 +4,7 @@ use super::UserAgent;
 use super::respond::ALLOW;
 use super::send::client_key;
 use crate::config::SERVER_TRANSACTIONS_MAX;
-use crate::message::{Message, Start, Writer, host_addr};
+use crate::message::{Message, Start, Via, Writer, host_addr};
 use crate::transaction::{Owner, ServerTransaction};
 use sipsec_net::Instant;
 use std::net::SocketAddr;
@@ -73,9 +73,9 @@ impl UserAgent {
 
     fn request(&mut self, now: Instant, from: SocketAddr, m: &Message) {
         let (Some(method), Some(via)) = (m.method(), m.via()) else { return };
-        let branch = via.branch().unwrap_or_default();
-        // RFC 3261 §17.2.3: branch, sent-by and method; ACK and CANCEL look for their INVITE.
-        let key = |method: &str| Arc::<str>::from(format!("{branch} {} {method}", via.sent_by));
+        let id = transaction_id(m, &via);
+        // ACK and CANCEL look for their INVITE.
+        let key = |method: &str| Arc::<str>::from(format!("{id} {method}"));
         if method == "ACK" {
             let invite = key("INVITE");
             if let Some(t) = self.servers.get_mut(&invite) {
@@ -141,6 +141,21 @@ impl UserAgent {
             w.header("Unsupported", unknown.join(", "));
         });
         true
+    }
+}
+
+/// RFC 3261 §17.2.3: branch and sent-by; for peers of RFC 2543, all that a retransmission, an ACK and a CANCEL share.
+fn transaction_id(m: &Message, via: &Via) -> String {
+    match via.branch() {
+        Some(branch) => format!("{branch} {}", via.sent_by),
+        None => format!(
+            "{} {} {} {} {}",
+            m.uri(),
+            m.from_tag().unwrap_or_default(),
+            m.call_id(),
+            m.cseq_number(),
+            m.header("Via").unwrap_or_default()
+        ),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::error::BootError;
 use crate::netlink::{Link, Netlink};
-use crate::sys::{self, Offload};
+use crate::sys;
 use sipsec_abi::profile::PEER_SUFFIX;
 use std::io;
 
@@ -53,43 +53,21 @@ pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32) -> Result<Pair, 
     let ours = find(netlink, &ours_name)?.ok_or_else(|| missing(&ours_name))?;
     let kernel = find(netlink, name)?.ok_or_else(|| missing(name))?;
     seal(&ours_name);
-    offloads(name, &ours_name)?;
+    for (offload, command) in sys::OFFLOADS {
+        if let Err(error) = sys::offload_off(name, command) {
+            // Checksums must be off: a partial one would be sealed into ESP as it stands.
+            if offload == "tx checksum" {
+                return Err(BootError::device("turn off checksum offload of", name.to_owned(), error));
+            }
+            tracing::debug!(device = name, offload, %error, "offload not changed");
+        }
+    }
     // No router solicitations into a tunnel that costs money to open.
     sysctl("ipv6", name, "addr_gen_mode", "1");
     netlink.link_up(ours.index, mtu, true).map_err(fail("bring up", &ours_name))?;
     netlink.link_up(kernel.index, mtu, true).map_err(fail("bring up", name))?;
-    // The kernel's share of delivery (merging, forwarding, the receiver's TCP) is done by a thread of its own, on whichever
-    // core is free; else every frame that the worker sends would run it on the worker's core, and merge nothing.
-    let path = format!("/sys/class/net/{name}/threaded");
-    if let Err(error) = std::fs::write(&path, "1") {
-        tracing::debug!(path, %error, "the worker's core delivers");
-    }
     let kernel = Link { mtu, up: true, ..kernel };
     Ok(Pair { kernel, ours: Link { mtu, up: true, ..ours }, ours_name, adopted })
-}
-
-/// What leaves the sVTI goes to a socket, which sees neither a checksum that is still to be computed nor a segment that is
-/// still to be cut. What comes out of the tunnel is merged again, as from any Ethernet card, before the kernel forwards it.
-fn offloads(kernel: &str, ours: &str) -> Result<(), BootError> {
-    // Each depends on those before it. The kernel merges only what cannot have been one large packet at the sender.
-    let changes = [
-        (kernel, Offload::TSO, false),
-        (kernel, Offload::GSO, false),
-        (kernel, Offload::SCATTER_GATHER, false),
-        (kernel, Offload::TX_CHECKSUM, false),
-        (ours, Offload::TSO, false),
-        (kernel, Offload::GRO, true),
-    ];
-    for (device, offload, on) in changes {
-        if let Err(error) = sys::set_offload(device, offload, on) {
-            // A partial checksum would be sealed into ESP as it stands.
-            if offload == Offload::TX_CHECKSUM {
-                return Err(BootError::device("turn off checksum offload of", device.to_owned(), error));
-            }
-            tracing::debug!(device, offload = offload.name, on, %error, "offload not changed");
-        }
-    }
-    Ok(())
 }
 
 /// Makes our end a dead end for the kernel's stack: what the XDP program does not take (because the process is gone)

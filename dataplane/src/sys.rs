@@ -9,20 +9,10 @@ use std::os::fd::{FromRawFd, OwnedFd};
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
-/// An offload of a device: its name and the command that sets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offload {
-    pub name: &'static str,
-    set: u32,
-}
-
-impl Offload {
-    pub const TX_CHECKSUM: Self = Self { name: "tx checksum", set: 0x17 };
-    pub const SCATTER_GATHER: Self = Self { name: "scatter-gather", set: 0x19 };
-    pub const TSO: Self = Self { name: "tso", set: 0x1f };
-    pub const GSO: Self = Self { name: "gso", set: 0x24 };
-    pub const GRO: Self = Self { name: "gro", set: 0x2c };
-}
+/// Offloads that must be off at the kernel end of the sVTI, in the order in which they depend on each other: packets
+/// leave it for a socket, which sees neither a checksum that is still to be computed nor a segment that is still to be cut.
+pub const OFFLOADS: [(&str, u32); 5] =
+    [("tso", 0x1f), ("gso", 0x24), ("gro", 0x2c), ("scatter-gather", 0x19), ("tx checksum", 0x17)];
 
 #[repr(C)]
 struct EthtoolValue {
@@ -63,8 +53,9 @@ fn ethtool<T>(device: &str, request: &mut T) -> io::Result<()> {
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-pub fn set_offload(device: &str, offload: Offload, on: bool) -> io::Result<()> {
-    ethtool(device, &mut EthtoolValue { cmd: offload.set, data: on.into() })
+/// Turns one offload off.
+pub fn offload_off(device: &str, set_command: u32) -> io::Result<()> {
+    ethtool(device, &mut EthtoolValue { cmd: set_command, data: 0 })
 }
 
 /// Receive queues in use; a device that does not say has one.

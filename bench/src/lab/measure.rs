@@ -3,7 +3,7 @@
 use super::carrier::Knobs;
 use super::error::LabError;
 use super::interrupt::check;
-use super::iperf;
+use super::iperf::{self, Datagrams};
 use super::needs;
 use super::peer::Charon;
 use super::peer::charon::{Auth, Connection, TOOLS};
@@ -21,6 +21,9 @@ const BURST: u32 = 10;
 const BURST_GAP: Duration = Duration::from_millis(1);
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 const HANG_UP_LIMIT: Duration = Duration::from_secs(30);
+/// Of the UDP stream: each an ESP packet of its own, far below what either gateway can carry, so that a loss is one.
+const DATAGRAM_LEN: u32 = 512;
+const DATAGRAMS_PER_SECOND: u32 = 20_000;
 /// Microseconds; longer ones are counted as this.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
@@ -76,8 +79,8 @@ pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
     Ok(())
 }
 
-/// One TCP stream from LAN to LAN through ours and through strongSwan's, in turn, so that both meet the same machine. The
-/// rate of the call is so high that only the machine limits it.
+/// One TCP stream from LAN to LAN through ours and through strongSwan's, in turn, so that both meet the same machine; then
+/// UDP at a fixed rate. The rate of the call is so high that only the machine limits it.
 pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabError> {
     let options = |tag: &str| Options { tag: tag.into(), unobserved: true, ..Options::default() };
     let mut world = World::up(places.clone(), options("tput"), Knobs::default())?;
@@ -109,6 +112,18 @@ pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabEr
         }
         println!("{line}");
     }
+    let (mut ours, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        ours.push(datagrams(&world.topology, seconds)?);
+        if let Some(theirs) = &theirs {
+            others.push(datagrams(&theirs.topology, seconds)?);
+        }
+    }
+    let mut line = format!("UDP, {DATAGRAM_LEN} bytes: sipsec {}", losses(&ours));
+    if !others.is_empty() {
+        line += &format!("; strongSwan {}", losses(&others));
+    }
+    println!("{line}");
     world.check()
 }
 
@@ -154,6 +169,20 @@ fn stream(topology: &Topology, seconds: u32, extra: &[&str]) -> Result<f64, LabE
     let seconds = seconds.to_string();
     let args = [&["-t", seconds.as_str()], extra].concat();
     Ok(iperf::run(&topology.branch_lan, &topology.centre_lan, CENTRE_LAN_HOST, &args)? / 1e6)
+}
+
+fn datagrams(topology: &Topology, seconds: u32) -> Result<Datagrams, LabError> {
+    let rate = (DATAGRAM_LEN * 8 * DATAGRAMS_PER_SECOND).to_string();
+    let (seconds, len) = (seconds.to_string(), DATAGRAM_LEN.to_string());
+    let args = ["-t", &seconds, "-b", &rate, "-l", &len];
+    iperf::datagrams(&topology.branch_lan, &topology.centre_lan, CENTRE_LAN_HOST, &args)
+}
+
+fn losses(runs: &[Datagrams]) -> String {
+    let sent: u64 = runs.iter().map(|r| r.sent).sum();
+    let lost: u64 = runs.iter().map(|r| r.lost).sum();
+    let seconds: f64 = runs.iter().map(|r| r.seconds).sum();
+    format!("{:.0} packets/s, {lost} of {sent} lost", sent as f64 / seconds)
 }
 
 fn median(values: &mut [f64]) -> f64 {

@@ -59,6 +59,12 @@ impl<O: Send + 'static> Compute<O> {
         self.urgent.len() + self.waiting.len() < QUEUE
     }
 
+    /// Whether any job is running or waiting.
+    #[must_use]
+    pub const fn is_busy(&self) -> bool {
+        self.running > 0
+    }
+
     /// # Panics
     /// Without room: the caller asks first.
     pub fn submit(&mut self, urgency: Urgency, job: impl FnOnce() -> O + Send + 'static) {
@@ -134,7 +140,7 @@ mod tests {
             let i = pool.next().await;
             assert!(!std::mem::replace(&mut seen[i], true));
         }
-        assert!(seen.into_iter().all(|s| s) && pool.running == 0);
+        assert!(seen.into_iter().all(|s| s) && !pool.is_busy());
         assert_eq!(pool.counters.waiting_max, QUEUE as u64);
     }
 

@@ -93,6 +93,7 @@ async fn a_thousand_calls_at_once_all_come_up_and_established_sessions_go_on() {
         wires: VecDeque::new(),
     };
     world.settle().await;
+    assert!(world.nodes.iter().all(|n| n.configured));
     (0..BEFORE).for_each(|i| world.nodes[BRANCHES].trigger(i));
     world.run(Duration::from_secs(2)).await;
     assert_eq!(world.nodes.each_ref().map(|n| n.up), [BEFORE; 2]);

@@ -112,9 +112,7 @@ async fn serve(
     let mut waits = Waits { heard: histogram(), answered: histogram(), ports: HashMap::new() };
     let mut tick = tokio::time::interval(TICK);
     let (mut stage, mut next_rekey, mut rekeyed) = (CONNECT, clock::now(), 0);
-    if node.side == BRANCHES {
-        (0..args.established).for_each(|i| node.trigger(i));
-    }
+    let mut called = node.side == HEADEND;
     loop {
         let side = node.side;
         let mut sent = Vec::new();
@@ -127,6 +125,10 @@ async fn serve(
                 waits.answered.record(micros(since)).expect("in range");
             }
             net.send(s);
+        }
+        if !called && node.configured {
+            called = true;
+            (0..args.established).for_each(|i| node.trigger(i));
         }
         let now_stage = net.stage.load(Ordering::Acquire);
         if now_stage != stage {

@@ -43,6 +43,8 @@ pub struct Node {
     pub side: usize,
     /// What the core hears before anything else.
     pub soon: Vec<Input>,
+    /// The dataplane has the tunnels: a packet can trigger.
+    pub configured: bool,
     pub up: u32,
     pub rekeyed: u32,
     pub failures: Vec<String>,
@@ -137,6 +139,7 @@ impl Node {
             compute: Compute::new(),
             side,
             soon,
+            configured: false,
             up: 0,
             rekeyed: 0,
             failures: Vec::new(),
@@ -215,6 +218,7 @@ impl Node {
                     self.soon.push(Input::NextHop { media_port, mac: MacAddr([2, 0, 0, 0, 0, 1]) });
                 }
                 Output::Event(event) => match event.kind {
+                    EventKind::Configured { .. } => self.configured = true,
                     EventKind::SessionUp { .. } => self.up += 1,
                     EventKind::Rekeyed => self.rekeyed += 1,
                     EventKind::Failed { .. } | EventKind::IncomingRefused { .. } => {

@@ -6,7 +6,7 @@ use crate::message::{Message, Writer, seconds};
 use crate::output::Event;
 use crate::state::{Phase, Side};
 use crate::transaction::Owner;
-use crate::ua::UserAgent;
+use crate::ua::{UserAgent, client_key};
 use sipsec_net::Instant;
 use std::time::Duration;
 
@@ -111,11 +111,11 @@ impl UserAgent {
     }
 
     fn refresh(&mut self, now: Instant, id: CallId, first: bool) {
-        let Some(local) = self.local else { return };
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(timer) = &mut c.timer else { return };
         // Until a 2xx says otherwise the session ends when it was to end.
         timer.give_up();
+        let Some(local) = self.local else { return };
         let (interval, min, update) = (timer.interval_s.max(timer.min_se_s), timer.min_se_s, timer.update);
         if first {
             c.auth.begin();
@@ -194,12 +194,20 @@ impl UserAgent {
         }
     }
 
+    /// RFC 3261 §13.2.2.4: with a branch of its own and the credentials of its INVITE.
     fn acknowledge_refresh(&mut self, id: CallId, m: &Message) {
         let branch = self.branch();
         let Some(local) = self.local else { return };
         let via = self.via(local, &branch);
         let Some(c) = self.calls.get(id) else { return };
-        let (bytes, dest) = (c.dialog.request("ACK", m.cseq_number(), &via).finish(None), c.dialog.dest());
+        let mut w = c.dialog.request("ACK", m.cseq_number(), &via);
+        let asked = m.via().and_then(|v| v.branch()).unwrap_or_default();
+        let invite =
+            self.clients.get(&client_key(asked, "INVITE")).and_then(|t| Message::parse(&t.bytes).ok());
+        for name in ["Authorization", "Proxy-Authorization"] {
+            w.headers(name, invite.iter().flat_map(|i| i.all(name)));
+        }
+        let (bytes, dest) = (w.finish(None), c.dialog.dest());
         self.transmit(dest, bytes);
     }
 }

@@ -1,8 +1,6 @@
 mod calls;
 mod golden;
-mod money;
 mod mutate;
-mod prack;
 mod recover;
 mod refuse;
 mod register;

@@ -1,1 +1,185 @@
+//! RFC 4028 between two user agents: who refreshes, how, and what a peer that is gone costs.
 
+use crate::testing::*;
+use std::time::Duration;
+
+const S: Duration = Duration::from_secs(1);
+
+fn established() -> World {
+    let mut w = World::new();
+    w.dial(A);
+    w.run_for(S);
+    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Answered"));
+    w
+}
+
+fn over(w: &World) {
+    for node in &w.nodes {
+        assert_eq!(node.log.last().map(String::as_str), Some("Ended"), "{:?}", node.log);
+        assert_eq!((node.journal.len(), node.ua.live_dialogs()), (0, 0));
+    }
+    assert!(w.proxy.forgotten().is_empty());
+}
+
+/// §7.1, §9: asked for, granted, and refreshed at half the interval by the side that was named.
+#[test]
+fn a_long_call_is_refreshed() {
+    let mut w = established();
+    let invite = w.last(A, "INVITE");
+    assert!(invite.contains("\r\nSession-Expires: 1800\r\nMin-SE: 90\r\n"), "{invite}");
+    let ok = w.last(B, "SIP/2.0 200");
+    assert!(ok.contains("\r\nSession-Expires: 1800;refresher=uac\r\nRequire: timer\r\n"), "{ok}");
+    w.run_for(4000 * S);
+    assert_eq!((w.count(A, "UPDATE"), w.count(B, "UPDATE")), (4, 0), "at 900, 1800, 2700 and 3600 s");
+    let update = w.last(A, "UPDATE");
+    assert!(update.contains("\r\nSession-Expires: 1800;refresher=uac\r\n"), "{update}");
+    assert!(update.ends_with("Content-Length: 0\r\n\r\n"), "§7.4: without an offer");
+    assert_eq!((w.count(A, "BYE"), w.count(B, "BYE")), (0, 0));
+    assert!(!w.nodes[B].log.contains(&"PeerHungUp".to_owned()));
+}
+
+/// §10: who waits for a refresh hangs up before the session expires, by 32 s or a third of it.
+#[test]
+fn a_peer_that_is_gone_is_hung_up() {
+    let mut w = established();
+    w.set_addr(A, false);
+    w.run_for(1767 * S - S);
+    assert_eq!(w.count(B, "BYE"), 0);
+    w.run_for(3 * S);
+    assert!(w.count(B, "BYE") >= 1, "at 1768 s");
+    assert!(w.nodes[B].log.contains(&"PeerHungUp".to_owned()));
+
+    // The refresher itself, when nobody answers its UPDATE: at once (§10).
+    let mut w = established();
+    w.filter = Box::new(|t| t.starts_with("UPDATE"));
+    w.run_for(930 * S);
+    assert_eq!(w.count(A, "BYE"), 0);
+    w.run_for(5 * S);
+    assert_eq!(w.count(A, "BYE"), 1, "64·T1 after the UPDATE of 900 s");
+    over(&w);
+}
+
+/// §10, RFC 3261 §12.2.1.2: the peer knows of no such dialog.
+#[test]
+fn a_refresh_that_is_refused_for_good_ends_the_call() {
+    for status in [408, 481] {
+        let mut w = established();
+        w.proxy.refuse.insert("UPDATE", (status, "X: y"));
+        w.run_for(910 * S);
+        assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (1, 1), "{status}");
+        over(&w);
+    }
+}
+
+/// §10: any other refusal leaves the session to its end; only a 2xx refreshes.
+#[test]
+fn a_refresh_that_is_refused_for_now_does_not() {
+    let mut w = established();
+    w.proxy.refuse.insert("UPDATE", (503, "Retry-After: 9"));
+    w.run_for(1760 * S);
+    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (1, 0));
+    w.run_for(20 * S);
+    assert!(w.count(A, "BYE") + w.count(B, "BYE") >= 1, "32 s before its end");
+    over(&w);
+}
+
+/// A peer that allows UPDATE and does not know it: a re-INVITE offers the same again, with the same version.
+#[test]
+fn a_refusal_of_update_makes_it_a_reinvite() {
+    let mut w = established();
+    w.proxy.authenticate = true;
+    w.proxy.refuse.insert("UPDATE", (501, "X: y"));
+    w.run_for(910 * S);
+    let invites: Vec<_> =
+        w.wire.iter().filter(|(_, t)| t.starts_with("INVITE")).map(|(_, t)| t.clone()).collect();
+    let body = |t: &str| t.split("\r\n\r\n").nth(1).map(str::to_owned);
+    let [first, challenged, again] = &invites[..] else { panic!("{invites:?}") };
+    assert_eq!((body(challenged), body(again)), (body(first), body(first)));
+    assert!(again.contains("\r\nProxy-Authorization: "));
+    // RFC 3261 §13.2.2.4: the ACK has the credentials of its INVITE.
+    let field = |t: &str, name: &str| t.lines().find(|l| l.starts_with(name)).map(str::to_owned);
+    let ack = w.last(A, "ACK");
+    assert_eq!(field(ack, "Proxy-Authorization"), field(again, "Proxy-Authorization"));
+    w.proxy.refuse.clear();
+    w.run_for(2000 * S);
+    assert_eq!(w.count(A, "BYE") + w.count(B, "BYE"), 0);
+}
+
+/// RFC 3261 §14.1: whose Call-ID it is waits 2.1 to 4 s, the other up to 2 s.
+#[test]
+fn glare() {
+    let mut w = established();
+    w.proxy.refuse.insert("UPDATE", (491, "X: y"));
+    w.run_for(899 * S);
+    let mut times = Vec::new();
+    // 20 pauses of at most 4 s.
+    for _ in 0..8000 {
+        let before = w.count(A, "UPDATE");
+        w.run_for(Duration::from_millis(10));
+        if w.count(A, "UPDATE") > before {
+            times.push(w.now);
+        }
+    }
+    let pauses: Vec<_> = times.windows(2).map(|p| p[1].saturating_duration_since(p[0]).as_millis()).collect();
+    assert!(pauses.iter().all(|p| (2100..=4040).contains(p)), "{pauses:?}");
+    w.proxy.refuse.clear();
+    w.run_for(1000 * S);
+    assert_eq!(w.count(A, "BYE") + w.count(B, "BYE"), 0);
+}
+
+/// §7.3: 422 is answered with an interval that is long enough, once for each raise.
+#[test]
+fn an_interval_that_is_too_small_is_raised() {
+    let mut w = World::new();
+    w.proxy.refuse.insert("INVITE", (422, "Min-SE: 3600"));
+    w.dial(A);
+    w.run_for(S);
+    assert_eq!((w.count(A, "INVITE"), w.count(A, "ACK")), (2, 2));
+    assert!(w.last(A, "INVITE").contains("\r\nCSeq: 2 INVITE\r\n"));
+    assert!(w.last(A, "INVITE").contains("\r\nSession-Expires: 3600\r\nMin-SE: 3600\r\n"));
+    assert!(w.nodes[A].log[0].starts_with("Failed Status { status: 422,"), "{:?}", w.nodes[A].log);
+}
+
+/// §9, Table 2: what the caller fixed is not changed; who does not know of the timer is not made to refresh.
+#[test]
+fn the_callee_chooses_the_refresher_as_the_table_says() {
+    for (supported, asked, granted, required) in [
+        ("Supported: timer\r\n", "200", "200;refresher=uac", true),
+        ("Supported: timer\r\n", "200;refresher=uac", "200;refresher=uac", true),
+        ("Supported: timer\r\n", "200;refresher=uas", "200;refresher=uas", true),
+        ("", "200", "200;refresher=uas", false),
+    ] {
+        let mut w = World::new();
+        let body = sdp(A).to_string();
+        w.inject(
+            B,
+            format!(
+                "INVITE sip:{n}@198.51.100.12:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.10:5060;branch=z9hG4bKt\r\n\
+                 Max-Forwards: 9\r\nFrom: <sip:x@h.example>;tag=f\r\nTo: <sip:{n}@h.example>\r\nCall-ID: timer\r\n\
+                 CSeq: 1 INVITE\r\nContact: <sip:x@192.0.2.7>\r\nAllow: UPDATE\r\n{supported}Session-Expires: {asked}\r\n\
+                 Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len(),
+                n = number(B),
+            ),
+        );
+        w.run_for(Duration::from_millis(100));
+        let ok = w.last(B, "SIP/2.0 200").to_owned();
+        assert!(ok.contains(&format!("\r\nSession-Expires: {granted}\r\n")), "{ok}");
+        assert_eq!(ok.contains("\r\nRequire: timer\r\n"), required, "{ok}");
+        let to = ok.lines().find(|l| l.starts_with("To")).expect("To").to_owned();
+        w.inject(
+            B,
+            format!(
+                "ACK sip:{n}@198.51.100.12:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.10:5060;branch=z9hG4bKu\r\n\
+                 Max-Forwards: 9\r\nFrom: <sip:x@h.example>;tag=f\r\n{to}\r\nCall-ID: timer\r\nCSeq: 1 ACK\r\n\r\n",
+                n = number(B),
+            ),
+        );
+        assert_eq!(w.nodes[B].log.last().map(String::as_str), Some("Confirmed"));
+        w.run_for(101 * S);
+        let ours = granted.ends_with("uas");
+        assert_eq!(w.count(B, "UPDATE") > 0, ours, "at half the interval");
+        w.run_for(70 * S);
+        assert!(w.count(B, "BYE") > 0, "nobody answered, or refreshed: 200 s less 32 s, or 64·T1");
+    }
+}

@@ -5,6 +5,11 @@ use crate::message::{Message, NameAddr, Writer, host_addr};
 use crate::record::DialogRecord;
 use std::net::SocketAddr;
 
+/// Session refreshes raise CSeq and are not written to disk: what is recovered starts beyond all that one call can have
+/// sent. RFC 3261 §12.2.2 allows gaps and refuses numbers that went down; §8.1.1.5: it stays below 2^31.
+const RECOVERED_CSEQ_GAP: u32 = 1 << 20;
+const RECOVERED_CSEQ_MAX: u32 = (1 << 31) - 64;
+
 #[derive(Clone, Debug)]
 pub struct Dialog {
     pub call_id: String,
@@ -95,7 +100,11 @@ impl Dialog {
             local_tag: tag(&r.local).unwrap_or_default(),
             remote: r.remote.clone(),
             remote_tag: if r.answered { tag(&r.remote) } else { None },
-            local_cseq: r.cseq,
+            local_cseq: if r.answered {
+                r.cseq.saturating_add(RECOVERED_CSEQ_GAP).min(RECOVERED_CSEQ_MAX)
+            } else {
+                r.cseq
+            },
             remote_cseq: None,
             route_set: r.route_set.clone(),
             remote_target: r.remote_target.clone(),

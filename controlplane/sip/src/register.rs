@@ -236,7 +236,9 @@ impl UserAgent {
         }
         let back_off = (RETRY_MIN * 2u32.pow(r.failures.min(6))).min(RETRY_MAX);
         r.failures += 1;
-        let base = retry_after_s.map_or(back_off, |s| Duration::from_secs(u64::from(s.min(3600))));
+        let asked = Duration::from_secs(u64::from(retry_after_s.unwrap_or(0).min(3600)));
+        // Not before it asks, and not at once because it asks for nothing.
+        let base = back_off.max(asked);
         // A whole region must not come back in the same second.
         let jitter = self.entropy.below(u32::try_from(base.as_millis() / 4).unwrap_or(u32::MAX));
         let again = now + base + Duration::from_millis(jitter.into());

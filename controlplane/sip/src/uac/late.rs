@@ -44,6 +44,10 @@ impl UserAgent {
     /// RFC 6193 §5.3: a second answering party is illegal. ACK, then BYE, in its own dialog, once its record is durable.
     fn hang_up_fork(&mut self, parent: CallId, m: &Message) {
         self.stats.forked += 1;
+        if self.calls.full() {
+            // §13.3.1.4: without an ACK the answering side hangs up by itself.
+            return;
+        }
         let Some(first) = self.calls.get(parent) else { return };
         let Some(outgoing) = first.outgoing() else { return };
         let mut dialog = first.dialog.confirmed(m);

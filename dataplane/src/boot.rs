@@ -65,21 +65,28 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
     let section = &profile.dataplane;
     let mut netlink =
         Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
-    let outside = find(&mut netlink, &section.outside.device)?;
-    let inside = match &section.inside {
+    let (outside, inside) = match &section.inside {
         Inside::Host { device, mtu } => {
-            let mtu = mtu.map_or_else(|| device::default_mtu(outside.mtu), u32::from);
-            let pair = device::ensure_pair(&mut netlink, device, mtu)?;
-            info!(device, peer = pair.ours_name, mtu, adopted = pair.adopted, "inside: sVTI");
-            InsideDevice::Host(pair)
+            // Before anything that may fail: without the sVTI there are no routes to it, and what is meant for the tunnel
+            // leaves by the default route.
+            let pair = svti(&mut netlink, &section.outside.device, device, *mtu)?;
+            info!(
+                device,
+                peer = pair.ours_name,
+                mtu = pair.kernel.mtu,
+                adopted = pair.adopted,
+                "inside: sVTI"
+            );
+            (find(&mut netlink, &section.outside.device)?, InsideDevice::Host(pair))
         }
         Inside::Router { device, .. } => {
             if section.inside.next_hop().is_none() {
                 return Err(BootError::NoNextHop { device: device.clone() });
             }
+            let outside = find(&mut netlink, &section.outside.device)?;
             let link = find(&mut netlink, device)?;
             info!(device, mtu = link.mtu, "inside: LAN device, tunnel prefixes only");
-            InsideDevice::Router(link)
+            (outside, InsideDevice::Router(link))
         }
     };
     // The kernel's tables are no smaller than the pipeline's, which refuses first.
@@ -121,6 +128,13 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
         info!(device = specs[index].device, queues = specs[index].queues, "queues served");
     }
     Ok(Booted { steering, opened, outside, inside, netlink })
+}
+
+/// The sVTI, whatever has become of the WAN: a WAN that is not there yet has the MTU of Ethernet until the next start.
+fn svti(netlink: &mut Netlink, outside: &str, name: &str, mtu: Option<u16>) -> Result<Pair, BootError> {
+    let outside_mtu = netlink.link(outside).ok().flatten().map_or(device::ETHERNET_MTU, |link| link.mtu);
+    let mtu = mtu.map_or_else(|| device::default_mtu(outside_mtu), u32::from);
+    device::ensure_pair(netlink, name, mtu)
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {

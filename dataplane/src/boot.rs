@@ -46,7 +46,7 @@ impl Booted {
         sipsec_pipeline::Config {
             // `find` refuses larger devices.
             outside: OutsidePort { mac: self.outside.mac, mtu: self.outside.mtu as u16 },
-            inside: InsidePort { mac, next_hop, mode, icmp_source_v4: None, icmp_source_v6: None },
+            inside: InsidePort { mac, next_hop, mode },
             limits: sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames),
         }
     }

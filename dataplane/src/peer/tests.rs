@@ -37,7 +37,9 @@ struct Tunnels {
 }
 
 impl Target for Tunnels {
-    fn apply(&mut self, _: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
+    type Validated = Vec<TunnelId>;
+
+    fn validate(&self, ops: &[Op]) -> Result<Vec<TunnelId>, (u16, RejectReason)> {
         let mut live = self.live.clone();
         for (op, i) in ops.iter().zip(0..) {
             match op {
@@ -48,9 +50,11 @@ impl Target for Tunnels {
                 _ => return Err((i, RejectReason::UnknownTunnel)),
             }
         }
+        Ok(live)
+    }
+    fn commit(&mut self, _: Instant, _: &[Op], live: Vec<TunnelId>) {
         self.applied += 1;
         self.live = live;
-        Ok(())
     }
     fn snapshot(&mut self) {
         for &tunnel in &self.live {

@@ -2,10 +2,12 @@
 
 use crate::device::{self, Pair};
 use crate::error::BootError;
+use crate::local::LOCAL_MAX;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
 use sipsec_abi::profile::{self, Inside, ProfileHead};
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
+use sipsec_net::dp::OPS_MAX;
 use sipsec_pipeline::{InsideMode, InsidePort, OutsidePort};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use tracing::{info, warn};
@@ -89,9 +91,13 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
             (outside, InsideDevice::Router(link))
         }
     };
-    // The kernel's tables are no smaller than the pipeline's, which refuses first.
+    // The kernel's tables are no smaller than the pipeline's, which refuses first: what a transaction adds is there before
+    // what it removes has gone.
     let tables = sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames);
-    let limits = Limits { media_ports_max: tables.media_ports_max, prefixes_max: tables.routes_max };
+    let limits = Limits {
+        media_ports_max: tables.media_ports_max,
+        prefixes_max: tables.routes_max + (LOCAL_MAX + OPS_MAX) as u32,
+    };
     let mut steering = Steering::load(limits)?;
     let ladder = ladder(section.xdp_mode);
     report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);

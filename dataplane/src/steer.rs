@@ -17,6 +17,8 @@ pub trait Steer {
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError>;
     fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError>;
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError>;
+    /// What is the host's own, whatever tunnel's prefix covers it.
+    fn local(&mut self, prefixes: &[IpPrefix]);
     /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].
     fn counters(&self) -> Vec<u64>;
 }
@@ -41,20 +43,49 @@ pub struct KernelSteer {
 #[derive(Debug)]
 struct Router {
     netlink: Netlink,
+    /// Index of the LAN device.
+    lan: u32,
     /// Prefixes of tunnels, each with its discarding route.
     ours: HashSet<IpPrefix>,
+    /// Those that an earlier process has left with theirs, and that nobody has asked for yet.
+    left: HashSet<IpPrefix>,
+    local: Vec<IpPrefix>,
+}
+
+impl Router {
+    fn new(mut netlink: Netlink, lan: u32) -> Self {
+        let left = netlink.blackholes(lan).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot list the discarding routes of earlier runs");
+            Vec::new()
+        });
+        Self { netlink, lan, ours: HashSet::new(), left: left.into_iter().collect(), local: Vec::new() }
+    }
+
+    /// What the profile has no more is not discarded any more either.
+    fn purge(&mut self) {
+        for prefix in self.left.drain() {
+            tracing::info!(%prefix, "discarding route of an earlier run removed");
+            if let Err(error) = self.netlink.blackhole_delete(prefix, self.lan) {
+                tracing::warn!(%prefix, %error, "cannot remove it");
+            }
+        }
+    }
 }
 
 impl KernelSteer {
-    /// In router mode `router` is the way to the kernel's routes.
+    /// In router mode `router` is the way to the kernel's routes, and the index of the LAN device.
     #[must_use]
-    pub fn new(steering: Steering, router: Option<Netlink>) -> Self {
-        Self { steering, router: router.map(|netlink| Router { netlink, ours: HashSet::new() }) }
+    pub fn new(steering: Steering, router: Option<(Netlink, u32)>) -> Self {
+        Self { steering, router: router.map(|(netlink, lan)| Router::new(netlink, lan)) }
     }
 }
 
 impl Steer for KernelSteer {
     fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
+        // A control plane opens calls only when it has configured every tunnel.
+        if let Some(router) = &mut self.router {
+            router.purge();
+        }
         Ok(self.steering.media_port_open(local, tunnel)?)
     }
 
@@ -63,12 +94,13 @@ impl Steer for KernelSteer {
     }
 
     fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
-        let Some(Router { netlink, ours }) = &mut self.router else { return Ok(()) };
+        let Some(Router { netlink, lan, ours, left, .. }) = &mut self.router else { return Ok(()) };
         let route = |error| SteerError::Route { prefix, error };
-        netlink.blackhole_add(prefix).map_err(route)?;
+        netlink.blackhole_add(prefix, *lan).map_err(route)?;
+        left.remove(&prefix);
         if let Err(refused) = self.steering.prefix_add(prefix, tunnel) {
             if !ours.contains(&prefix) {
-                netlink.blackhole_delete(prefix).map_err(route)?;
+                netlink.blackhole_delete(prefix, *lan).map_err(route)?;
             }
             return Err(refused.into());
         }
@@ -77,11 +109,27 @@ impl Steer for KernelSteer {
     }
 
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
-        let Some(Router { netlink, ours }) = &mut self.router else { return Ok(()) };
+        let Some(Router { netlink, lan, ours, local, .. }) = &mut self.router else { return Ok(()) };
         ours.remove(&prefix);
-        let steering = self.steering.prefix_remove(prefix);
-        netlink.blackhole_delete(prefix).map_err(|error| SteerError::Route { prefix, error })?;
+        let steering = if local.contains(&prefix) {
+            self.steering.prefix_pass(prefix)
+        } else {
+            self.steering.prefix_remove(prefix)
+        };
+        netlink.blackhole_delete(prefix, *lan).map_err(|error| SteerError::Route { prefix, error })?;
         Ok(steering?)
+    }
+
+    fn local(&mut self, prefixes: &[IpPrefix]) {
+        let Some(Router { ours, local, .. }) = &mut self.router else { return };
+        let before = std::mem::replace(local, prefixes.to_vec());
+        // What is a tunnel's by the very same prefix stays the tunnel's.
+        for &prefix in before.iter().filter(|p| !prefixes.contains(p) && !ours.contains(p)) {
+            log_failure(self.steering.prefix_remove(prefix));
+        }
+        for &prefix in prefixes.iter().filter(|p| !before.contains(p) && !ours.contains(p)) {
+            log_failure(self.steering.prefix_pass(prefix));
+        }
     }
 
     fn counters(&self) -> Vec<u64> {
@@ -245,6 +293,12 @@ fn record<K: Eq + std::hash::Hash, V>(now: &mut HashMap<K, V>, changes: Vec<Chan
     }
 }
 
+fn log_failure(result: Result<(), SteeringError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "steering not changed");
+    }
+}
+
 fn set<K: Copy + Eq + std::hash::Hash, V: Copy>(
     changes: &mut Vec<Change<K, V>>,
     now: &HashMap<K, V>,
@@ -272,136 +326,4 @@ fn remove_all<K: Copy + Eq + std::hash::Hash, V: Copy>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sipsec_net::dp::{MediaBinding, OuterDscp};
-    use sipsec_net::{Kbps, MacAddr};
-
-    /// Keeps what it is told; refuses one media port or prefix.
-    #[derive(Default)]
-    struct Recorder {
-        calls: Vec<String>,
-        refuse: Option<&'static str>,
-    }
-
-    impl Recorder {
-        fn call(&mut self, what: String) -> Result<(), SteerError> {
-            if self.refuse.is_some_and(|refuse| what.starts_with(refuse)) {
-                return Err(SteeringError::Full { map: "MAP" }.into());
-            }
-            self.calls.push(what);
-            Ok(())
-        }
-    }
-
-    impl Steer for Recorder {
-        fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
-            self.call(format!("open {} {}", local.port(), tunnel.0))
-        }
-        fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError> {
-            self.call(format!("close {}", port.0))
-        }
-        fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
-            self.call(format!("add {prefix} {}", tunnel.0))
-        }
-        fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
-            self.call(format!("remove {prefix}"))
-        }
-        fn counters(&self) -> Vec<u64> {
-            Vec::new()
-        }
-    }
-
-    fn media(port: u16, tunnel: u32) -> Op {
-        Op::MediaOpen(MediaBinding {
-            tunnel: TunnelId(tunnel),
-            inside_local: "127.0.0.1:4500".parse().expect("valid"),
-            outside_local: SocketAddr::new("192.0.2.1".parse().expect("valid"), port),
-            remote: "192.0.2.2:6000".parse().expect("valid"),
-            rate: Kbps(1000),
-            next_hop: MacAddr::default(),
-            outer_dscp: OuterDscp::Fixed(0),
-        })
-    }
-
-    fn route(prefix: &str, tunnel: u32) -> Op {
-        Op::RouteAdd { prefix: prefix.parse().expect("valid"), tunnel: TunnelId(tunnel) }
-    }
-
-    fn run(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op]) -> Vec<String> {
-        let plan = steered.plan(ops);
-        steered.change(plan, kernel).expect("nothing refused");
-        std::mem::take(&mut kernel.calls)
-    }
-
-    fn sorted(mut calls: Vec<String>) -> Vec<String> {
-        calls.sort();
-        calls
-    }
-
-    #[test]
-    fn what_a_transaction_comes_to_is_told_once() {
-        let (mut s, mut k) = (Steered::default(), Recorder::default());
-        let ops = [media(5000, 1), media(5001, 2), route("10.2.0.0/16", 1)];
-        assert_eq!(run(&mut s, &mut k, &ops), ["open 5000 1", "open 5001 2", "add 10.2.0.0/16 1"]);
-        // Closed and opened anew in one transaction for another tunnel; opened and closed in one is nothing at all.
-        let ops = [
-            Op::MediaClose(MediaPort(5000)),
-            media(5000, 2),
-            media(5009, 2),
-            Op::MediaClose(MediaPort(5009)),
-        ];
-        assert_eq!(run(&mut s, &mut k, &ops), ["close 5000", "open 5000 2"]);
-        // A prefix that is exchanged for another is never nobody's.
-        let ops = [Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") }, route("10.0.0.0/8", 1)];
-        assert_eq!(run(&mut s, &mut k, &ops), ["add 10.0.0.0/8 1", "remove 10.2.0.0/16"]);
-        // A tunnel takes its ports and prefixes with it, planned ones too.
-        let ops = [media(5002, 2), Op::TunnelRemove(TunnelId(2))];
-        assert_eq!(sorted(run(&mut s, &mut k, &ops)), ["close 5000", "close 5001"]);
-        assert_eq!(run(&mut s, &mut k, &[Op::TunnelRemove(TunnelId(1))]), ["remove 10.0.0.0/8"]);
-        assert!(s.media.is_empty() && s.prefixes.is_empty());
-    }
-
-    #[test]
-    fn what_the_kernel_refuses_leaves_everything_as_it_was() {
-        let (mut s, mut k) = (Steered::default(), Recorder::default());
-        run(&mut s, &mut k, &[media(5000, 1), route("10.1.0.0/16", 1), route("10.2.0.0/16", 1)]);
-        let before = format!("{:?}{:?}", s.media, s.prefixes);
-        k.refuse = Some("add 10.4");
-        let ops = [
-            Op::MediaClose(MediaPort(5000)),
-            media(5001, 2),
-            route("10.1.0.0/16", 2),
-            route("10.3.0.0/16", 2),
-            route("10.4.0.0/16", 2),
-            Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") },
-        ];
-        assert_eq!(s.change(s.plan(&ops), &mut k), Err(4));
-        let there = ["close 5000", "open 5001 2", "add 10.1.0.0/16 2", "add 10.3.0.0/16 2"];
-        let back = ["remove 10.3.0.0/16", "add 10.1.0.0/16 1", "close 5001", "open 5000 1"];
-        assert_eq!(k.calls, [there, back].concat());
-        assert_eq!(format!("{:?}{:?}", s.media, s.prefixes), before);
-    }
-
-    /// A control plane that starts anew takes a tunnel away and puts it back.
-    #[test]
-    fn a_tunnel_that_is_put_back_is_never_nobodys() {
-        let (mut s, mut k) = (Steered::default(), Recorder::default());
-        let prefix = |i: usize| format!("10.{}.{}.0/24", i / 256, i % 256);
-        let add = |i: usize| route(&prefix(i), 1);
-        for at in [0, 40, 80] {
-            run(&mut s, &mut k, &(at..at + 40).map(add).collect::<Vec<_>>());
-        }
-        // In one transaction: only what is not put back goes.
-        run(&mut s, &mut k, &[route("10.9.0.0/16", 2), route("10.8.0.0/16", 2)]);
-        let ops = [Op::TunnelRemove(TunnelId(2)), route("10.8.0.0/16", 2)];
-        assert_eq!(run(&mut s, &mut k, &ops), ["remove 10.9.0.0/16"]);
-        // In several, each but the last full: what has not come by the last goes.
-        let again: Vec<Op> = [Op::TunnelRemove(TunnelId(1))].into_iter().chain((0..110).map(add)).collect();
-        let (first, second) = again.split_at(OPS_MAX);
-        assert_eq!(run(&mut s, &mut k, first), Vec::<String>::new());
-        let gone: Vec<String> = (110..120).map(|i| format!("remove {}", prefix(i))).collect();
-        assert_eq!(sorted(run(&mut s, &mut k, second)), sorted(gone));
-        assert_eq!(s.prefixes.len(), 111);
-    }
-}
+pub(crate) mod tests;

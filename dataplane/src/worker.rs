@@ -12,7 +12,7 @@ use crate::sys;
 use sipsec_abi::profile;
 use sipsec_net::dp::{Event, Op, RejectReason};
 use sipsec_net::{Instant, MediaPort};
-use sipsec_pipeline::{AeadEngine, Pipeline, Sink, Validated};
+use sipsec_pipeline::{AeadEngine, Local, Pipeline, Sink, Validated};
 use sipsec_xsk::port::BATCH_MAX;
 use sipsec_xsk::{Frame, Port};
 use std::net::SocketAddr;
@@ -28,7 +28,11 @@ const RETRY: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub enum ToWorker {
     Attach(Box<Link>),
-    Detach { epoch: u64 },
+    Detach {
+        epoch: u64,
+    },
+    /// Router mode: the host's addresses have changed.
+    Local(Box<Local>),
     Stop,
 }
 
@@ -91,7 +95,10 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
     let config = booted.pipeline_config(&profile);
     let Booted { steering, opened, inside, netlink, .. } = booted;
     let (pool, ports) = opened.into_ports();
-    let router = matches!(inside, InsideDevice::Router(_)).then_some(netlink);
+    let router = match inside {
+        InsideDevice::Host(_) => None,
+        InsideDevice::Router(link) => Some((netlink, link.index)),
+    };
     let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
     let control = Downlink::new(KernelSteer::new(steering, router));
     let worker = Worker::new(pipeline, Io::new(ports, pool), control, &profile.worker, inbox, outbox);
@@ -196,6 +203,10 @@ impl<P: Port, S: Steer> Worker<P, S> {
                     self.detach();
                 }
                 ToWorker::Detach { .. } => {}
+                ToWorker::Local(local) => {
+                    self.control.set_local(&local.prefixes);
+                    self.pipeline.set_local(*local);
+                }
                 ToWorker::Stop => return false,
             }
         }

@@ -7,7 +7,7 @@ use sipsec_abi::doorbell::Waiter;
 use sipsec_abi::punt::PuntReceiver;
 use sipsec_abi::{Admission, RecvError, TxnLog};
 use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason};
-use sipsec_net::{Instant, MediaPort, TxnId};
+use sipsec_net::{Instant, IpPrefix, MediaPort, TxnId};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{debug, warn};
@@ -80,6 +80,11 @@ impl<S: Steer> Downlink<S> {
     pub(super) fn detach(&mut self) {
         self.rings = None;
         self.broken = None;
+    }
+
+    /// What the host owns has changed.
+    pub fn set_local(&mut self, prefixes: &[IpPrefix]) {
+        self.kernel.local(prefixes);
     }
 
     #[must_use]

@@ -1,31 +1,10 @@
 use super::*;
-use crate::steer::{Steer, SteerError};
+use crate::steer::tests::Nowhere;
 use sipsec_abi::{ControlSide, Listener};
 use sipsec_net::dp::{Event, Op, RejectReason, TunnelSpec};
-use sipsec_net::{Instant, IpPrefix, MediaPort, TunnelId, TxnId};
+use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
 use sipsec_pipeline::PuntRefused;
 use std::net::SocketAddr;
-
-/// Steering into nowhere: what it is told is checked in `steer`.
-struct Nowhere;
-
-impl Steer for Nowhere {
-    fn media_open(&mut self, _: SocketAddr, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn media_close(&mut self, _: MediaPort) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_add(&mut self, _: IpPrefix, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn counters(&self) -> Vec<u64> {
-        Vec::new()
-    }
-}
 
 /// A pipeline that knows tunnels alone.
 #[derive(Default)]

@@ -77,6 +77,7 @@ impl Core {
     fn peer_hung_up(&mut self, now: Instant, call: CallId) {
         let Some(&i) = self.calls.get(&call) else { return };
         self.event(Some(i), EventKind::ByeReceived);
+        let early = self.ended_early(now, i);
         let was_up = matches!(self.tunnels[i].state, State::Up(_));
         let unanswered = self.tunnels[i].state.leg().is_some_and(|l| l.answered_at.is_none());
         if let State::Draining(d) = &mut self.tunnels[i].state
@@ -88,7 +89,9 @@ impl Core {
         if self.is_leg(i, call) {
             self.over(now, i, CloseCause::CallEnded);
             // A caller that cancels has its reason; we may still call it.
-            if !was_up && !unanswered {
+            if let Some(failure) = early {
+                self.failed_early(now, i, failure);
+            } else if !was_up && !unanswered {
                 self.failed(now, i, SessionFailure::PeerHungUp);
             }
         }

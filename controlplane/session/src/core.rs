@@ -15,8 +15,11 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A shutdown waits this long for the peers' answers.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(4);
+/// A shutdown waits this long for the registrar: a binding that stays costs nothing and expires.
+const UNREGISTER_MAX: Duration = Duration::from_secs(4);
+/// And this long for calls, which cost money: longer than a BYE is repeated (RFC 3261 §17.1.2.2, timer F: 32 s), shorter
+/// than the shell waits for the core (36 s).
+const HANG_UP_MAX: Duration = Duration::from_secs(34);
 
 /// What a transaction under way will mean when it is answered.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,7 @@ pub struct Core {
     /// Sessions whose endpoint has something to say.
     pub(crate) stirred: BTreeSet<usize>,
     journal: Journal,
+    /// Since when everything is being hung up.
     shutdown: Option<Instant>,
     shutdown_said: bool,
 }
@@ -155,7 +159,7 @@ impl Core {
 
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let shutdown = self.shutdown.filter(|_| !self.shutdown_said);
+        let shutdown = self.shutdown.filter(|_| !self.shutdown_said).map(|since| since + self.shutdown_max());
         self.tunnels.iter().filter_map(Tunnel::due).chain(self.ua.poll_timeout()).chain(shutdown).min()
     }
 
@@ -305,7 +309,7 @@ impl Core {
             }
             Admin::Shutdown => {
                 if self.shutdown.is_none() {
-                    self.shutdown = Some(now + SHUTDOWN_MAX);
+                    self.shutdown = Some(now);
                     // Calls first: they cost money.
                     for i in 0..self.tunnels.len() {
                         self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
@@ -320,12 +324,16 @@ impl Core {
         self.shutdown.is_some()
     }
 
+    fn shutdown_max(&self) -> Duration {
+        if self.ua.live_dialogs() > 0 { HANG_UP_MAX } else { UNREGISTER_MAX }
+    }
+
     fn check_shutdown(&mut self, now: Instant) {
-        let Some(at) = self.shutdown.filter(|_| !self.shutdown_said) else { return };
+        let Some(since) = self.shutdown.filter(|_| !self.shutdown_said) else { return };
         let quiet = self.ua.live_dialogs() == 0
             && self.ua.unregistered()
             && self.tunnels.iter().all(|t| t.state.media_port().is_none());
-        if quiet || at <= now {
+        if quiet || since + self.shutdown_max() <= now {
             self.shutdown_said = true;
             self.out.push_back(Output::ShutdownComplete);
         }

@@ -30,6 +30,13 @@ const DRAIN_MAX: Duration = Duration::from_secs(40);
 /// After the peer was busy calling us, how long its call may take to come.
 const GIVE_WAY: Duration = Duration::from_secs(1);
 
+/// A session that is up for this long has succeeded, and what failed before it does not count any more. One that ends
+/// sooner must not bring the next paid call at once: with packets waiting, that would go on for ever.
+const SUCCESS: Duration = Duration::from_secs(60);
+/// Whoever hangs up a tunnel that has carried nothing for this long does what tunnels are for: its idle timer is shorter
+/// than ours. Longer than the last that is known of the dataplane may be old.
+const QUIET: Duration = Duration::from_secs(6);
+
 impl Core {
     /// Ends a session for a reason that someone should hear of.
     pub(crate) fn fail(&mut self, now: Instant, i: usize, failure: SessionFailure) {
@@ -40,6 +47,30 @@ impl Core {
         };
         self.hang_up(now, i, cause);
         self.failed(now, i, failure);
+    }
+
+    /// What it means that the peer ends the session now, if that is no way to end one.
+    pub(crate) fn ended_early(&mut self, now: Instant, i: usize) -> Option<SessionFailure> {
+        let t = &mut self.tunnels[i];
+        let State::Up(up) = &t.state else { return None };
+        let lasted = now.saturating_duration_since(up.since);
+        if now.saturating_duration_since(up.last_data()) >= QUIET.min(t.config.idle / 2) {
+            t.failures = 0;
+            return None;
+        }
+        (lasted < SUCCESS).then_some(SessionFailure::PeerEndedEarly { lasted })
+    }
+
+    /// Once it may be an operator at the other end, or a restart: what waits may call at once. Again, it is a failure like
+    /// any other.
+    pub(crate) fn failed_early(&mut self, now: Instant, i: usize, failure: SessionFailure) {
+        let t = &mut self.tunnels[i];
+        if t.failures > 0 {
+            return self.failed(now, i, failure);
+        }
+        t.failures = 1;
+        t.last_failure = Some((now, failure.clone()));
+        self.event(Some(i), EventKind::Failed { failure, retry_in: Duration::ZERO });
     }
 
     /// Remembers the failure and lets no packet trigger for a while.
@@ -124,6 +155,9 @@ impl Core {
                 (n.leg, asked, Some(n.endpoint))
             }
             State::Up(u) => {
+                if matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since + SUCCESS <= now {
+                    self.tunnels[i].failures = 0;
+                }
                 ops.push(Op::TunnelUnbind(tunnel));
                 for sas in u.children.values() {
                     ops.extend([Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)]);

@@ -34,6 +34,10 @@ pub enum SessionFailure {
     PeerHungUp,
     /// The peer closed IKE while the call was up.
     PeerClosedIke,
+    /// The session was up, and the peer ended it at once although it carried data.
+    PeerEndedEarly {
+        lasted: Duration,
+    },
     DataplaneRejected {
         reason: RejectReason,
     },
@@ -99,6 +103,7 @@ impl SessionFailure {
             Self::Deadline { .. } => "negotiation-deadline",
             Self::PeerHungUp => "peer-hung-up",
             Self::PeerClosedIke => "peer-closed-ike",
+            Self::PeerEndedEarly { .. } => "peer-ended-early",
             Self::DataplaneRejected { .. } => "dataplane-rejected",
             Self::DataplaneGone => "dataplane-gone",
             Self::DataplaneSilent => "dataplane-silent",
@@ -173,7 +178,7 @@ impl SessionFailure {
                     "check the peer's IKE configuration (key-id, psk) and that the carrier passes the media port"
                 }
             }
-            Self::PeerHungUp | Self::PeerClosedIke => "see the peer's log",
+            Self::PeerHungUp | Self::PeerClosedIke | Self::PeerEndedEarly { .. } => "see the peer's log",
             Self::DataplaneRejected { .. } => {
                 "a limit of the dataplane is reached or its state is stale: see its log"
             }
@@ -258,6 +263,9 @@ impl fmt::Display for SessionFailure {
             }
             Self::PeerHungUp => f.write_str("the peer hung up before the SA was up"),
             Self::PeerClosedIke => f.write_str("the peer closed IKE"),
+            Self::PeerEndedEarly { lasted } => {
+                write!(f, "the peer ended the session {} s after it was up", lasted.as_secs())
+            }
             Self::DataplaneRejected { reason } => write!(f, "the dataplane refused: {reason:?}"),
             Self::DataplaneGone => f.write_str("the dataplane is gone"),
             Self::DataplaneSilent => f.write_str("the dataplane did not open the media port"),

@@ -127,13 +127,16 @@ impl Core {
             Event::Failed(error) => self.fail(now, i, SessionFailure::Ike(error)),
             Event::Closed(cause) => {
                 let up = matches!(self.tunnels[i].state, State::Up(_));
+                let early = self.ended_early(now, i);
                 if self.tunnels[i].state.leg().is_some() {
                     if cause == CloseCause::PeerDeleted {
                         self.peer_closed(now, i, cause);
                     } else {
                         self.hang_up(now, i, cause);
                     }
-                    if !up {
+                    if let Some(failure) = early {
+                        self.failed_early(now, i, failure);
+                    } else if !up {
                         self.failed(now, i, SessionFailure::PeerClosedIke);
                     }
                 }
@@ -179,7 +182,7 @@ impl Core {
                 }
                 self.set_state(i, State::Up(Box::new(up)));
                 let t = &mut self.tunnels[i];
-                (t.failures, t.retry_at, t.gave_way) = (0, None, false);
+                (t.retry_at, t.gave_way) = (None, false);
                 t.phase(now, "session-up");
                 self.event(Some(i), EventKind::SaInstalled);
                 self.event(Some(i), EventKind::SessionUp { initiator });

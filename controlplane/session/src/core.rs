@@ -168,7 +168,7 @@ impl Core {
             Input::SipDatagram { from, bytes } => self.ua.handle_datagram(now, from, &bytes),
             Input::IkeDatagram { media_port, from: _, bytes } => self.ike_datagram(now, media_port, &bytes),
             Input::Dataplane(event) => self.dataplane_event(now, event),
-            Input::DataplaneUp => self.dataplane_up(),
+            Input::DataplaneUp => self.dataplane_up(now),
             Input::DataplaneDown => self.dataplane_down(now),
             Input::Activity { tunnel, activity } => self.activity(now, tunnel, activity),
             Input::Compute { key, outcome } => {

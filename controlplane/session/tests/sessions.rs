@@ -352,6 +352,20 @@ fn a_dataplane_that_refuses_or_dies_costs_no_call() {
     assert_eq!(w.status(), ["SESSION_UP"; 2]);
 }
 
+/// The connection was lost and is there again before anybody said that it was lost.
+#[test]
+fn a_new_dataplane_ends_what_the_last_one_had() {
+    let mut w = up();
+    w.gateways[0].dp = support::FakeDataplane::default();
+    w.tell(0, Input::DataplaneUp);
+    w.advance(2 * SECOND);
+    w.assert_no_call();
+    assert_eq!(w.failure(0), Some("dataplane-gone"));
+    w.packet(0);
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+}
+
 #[test]
 fn a_changed_address_hangs_up_and_registers_anew() {
     let mut w = up();

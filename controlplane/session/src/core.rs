@@ -67,6 +67,8 @@ pub struct Core {
     pub(crate) out: VecDeque<Output>,
     /// Sessions whose endpoint has something to say.
     pub(crate) stirred: BTreeSet<usize>,
+    /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
+    pub(crate) carrier_quiet_until: Option<Instant>,
     journal: Journal,
     /// Since when everything is being hung up.
     shutdown: Option<Instant>,
@@ -145,6 +147,7 @@ impl Core {
             next_sa: 1 + (own.u32() & 0xffff),
             out: VecDeque::new(),
             stirred: BTreeSet::new(),
+            carrier_quiet_until: None,
             journal: Journal::default(),
             shutdown: None,
             shutdown_said: false,
@@ -160,7 +163,13 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let shutdown = self.shutdown.filter(|_| !self.shutdown_said).map(|since| since + self.shutdown_max());
-        self.tunnels.iter().filter_map(Tunnel::due).chain(self.ua.poll_timeout()).chain(shutdown).min()
+        self.tunnels
+            .iter()
+            .filter_map(Tunnel::due)
+            .chain(self.ua.poll_timeout())
+            .chain(self.carrier_quiet_until)
+            .chain(shutdown)
+            .min()
     }
 
     pub fn handle_input(&mut self, now: Instant, input: Input) {
@@ -203,6 +212,10 @@ impl Core {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.ua.handle_timeout(now);
+        if self.carrier_quiet_until.is_some_and(|at| at <= now) {
+            self.carrier_quiet_until = None;
+            self.release_triggers(now);
+        }
         for i in 0..self.tunnels.len() {
             if self.tunnels[i].due().is_some_and(|at| at <= now) {
                 self.session_due(now, i);
@@ -238,12 +251,19 @@ impl Core {
 
     fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
         self.journal.base = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
+        let mut unreadable = 0;
         for (key, bytes) in records {
             match DialogRecord::from_bytes(&bytes) {
                 Ok(record) => self.journal.waiting.push((key, record)),
                 // Written by another release: nothing can be done with it, and it must not come back for ever.
-                Err(_) => self.out.push_back(Output::Persist { key, record: None }),
+                Err(_) => {
+                    unreadable += 1;
+                    self.out.push_back(Output::Persist { key, record: None });
+                }
             }
+        }
+        if unreadable > 0 {
+            self.event(None, EventKind::RecordsUnreadable { calls: unreadable });
         }
         self.hang_up_recovered(now);
     }

@@ -23,7 +23,7 @@ impl Core {
         self.tunnels[i].trigger = Some((now, first));
         match &self.tunnels[i].state {
             // It came as the session did.
-            State::Up(up) if up.release.is_none() => self.release_waiting(i),
+            State::Up(up) if up.release.is_none() && !up.children.is_empty() => self.release_waiting(i),
             _ => self.release_trigger(now, i),
         }
     }
@@ -74,6 +74,8 @@ impl Core {
             Err("the WAN interface has no address")
         } else if !self.ua.is_registered(self.tunnels[i].config.local_number) {
             Err("the line is not registered")
+        } else if self.carrier_quiet_until.is_some() {
+            Err("the carrier is overloaded and asked for a pause")
         } else if self.tunnels[i].retry_at.is_some() {
             Err("a call failed a moment ago")
         } else {
@@ -159,7 +161,7 @@ impl Core {
         }
     }
 
-    /// The call is answered: from here on it is paid, and the deadline runs.
+    /// The call is answered, or about to be: the deadline runs.
     pub(crate) fn negotiate(&mut self, now: Instant, i: usize, leg: Leg, media: Media, endpoint: Endpoint) {
         let deadline = now + self.config.ike.negotiation_deadline;
         let (port, remote, open) = (leg.media_port, media.remote.ip(), media.open);

@@ -7,6 +7,7 @@ use crate::state::{Draining, Lingering, Stage, State};
 use sipsec_ike::{CloseCause, Endpoint, Output as IkeOutput};
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
+use sipsec_sip::CallFailure;
 use std::time::Duration;
 
 /// How long a peer that deleted IKE may take to say BYE before we do.
@@ -25,6 +26,8 @@ enum Bye {
 /// The media port stays open this long after the end, with no SA, so that both sides' DELETE and its answer pass by it:
 /// behind a SIP peer may be an IKE peer that knows of no BYE.
 const MEDIA_LINGER: Duration = Duration::from_millis(200);
+/// The longest pause that a `Retry-After` can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longer than timer F (RFC 3261 §17.1.2.2: 32 s): a BYE that nobody has answered by then is SIP's business alone.
 const DRAIN_MAX: Duration = Duration::from_secs(40);
 /// After the peer was busy calling us, how long its call may take to come.
@@ -85,11 +88,16 @@ impl Core {
         let t = &mut self.tunnels[i];
         let doubled = back_off.first * 2u32.pow(t.failures.min(16));
         let mut wait = doubled.min(back_off.max);
-        if let SessionFailure::Call(sipsec_sip::CallFailure::Status { retry_after_s: Some(s), .. }) = &failure
-        {
+        if let SessionFailure::Call(CallFailure::Status { status, retry_after_s: Some(s), .. }) = &failure {
             // RFC 3261 §20.33: not before; but a carrier does not silence a branch for good.
-            wait = wait.max(Duration::from_secs(u64::from(*s).min(3600)));
+            let asked = Duration::from_secs((*s).into()).min(RETRY_AFTER_MAX);
+            wait = wait.max(asked);
+            if *status == 503 {
+                let until = now + asked + self.jitter(asked / 4);
+                self.carrier_quiet_until = self.carrier_quiet_until.max(Some(until));
+            }
         }
+        let t = &mut self.tunnels[i];
         t.failures += 1;
         t.gave_way = false;
         t.last_failure = Some((now, failure.clone()));
@@ -102,13 +110,13 @@ impl Core {
         self.flush_trigger(i);
     }
 
-    /// The peer's own call is on its way, for which what waits may wait. If it does not come we call again.
+    /// If the peer's own call is on its way, what waits may wait for it. If it does not come we call again.
     pub(crate) fn give_way(&mut self, now: Instant, i: usize) {
         let wait = GIVE_WAY + self.jitter(GIVE_WAY / 2);
         let t = &mut self.tunnels[i];
         t.gave_way = true;
         t.retry_at = Some(now + wait);
-        self.event(Some(i), EventKind::Glare { kept: "the peer's call" });
+        self.event(Some(i), EventKind::PeerBusy);
     }
 
     fn jitter(&mut self, max: Duration) -> Duration {

@@ -141,7 +141,38 @@ fn a_hard_limit_ends_the_session_of_the_sa_in_use_alone() {
         w.limit(side, new, true);
         w.advance(2 * SECOND);
         assert_eq!((status(&w), w.live_calls().len()), (["READY_TO_CONNECT"; 2], 0), "{}", w.history());
+        let failure = w.session(side).last_failure.expect("a reason").failure;
+        assert_eq!(failure.code(), "sa-hard-limit", "{}", w.history());
     }
+}
+
+/// The called side's disk is slow and the caller gives up: it was never answered, and nobody failed.
+#[test]
+fn a_call_that_is_cancelled_while_its_answer_is_written_was_not_answered() {
+    let mut w = World::new(1);
+    w.gateways[1].journal_takes = 3 * SECOND;
+    w.at(Duration::ZERO, Happening::Packet { side: 0 });
+    w.advance(SECOND);
+    assert_eq!((w.session(1).status, w.session(1).uptime), ("NEGOTIATING_IKE", None), "{}", w.history());
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    w.advance(5 * SECOND);
+    assert_eq!((answered(&w), failures(&w)), (0, [0, 0]), "{}", w.history());
+    assert_eq!(w.session(1).retry_in, None);
+}
+
+/// RFC 3261 §13.3.1.4: a call without its ACK ends after 32 s, however well the tunnel works. That is paid for, so it must
+/// not go on for ever.
+#[test]
+fn calls_whose_ack_is_lost_back_off() {
+    let mut w = World::new(1);
+    w.carrier.knobs.swallow = vec!["ACK"];
+    for n in 0..1200 {
+        w.at(n * SECOND, Happening::Packet { side: 0 });
+    }
+    w.advance(1200 * SECOND);
+    let code = |side: usize| w.session(side).last_failure.map(|f| f.failure.code());
+    assert_eq!([code(0), code(1)], [Some("peer-ended-early"), Some("sip-no-ack")], "{}", w.history());
+    assert!((3..=10).contains(&answered(&w)), "{}", answered(&w));
 }
 
 #[test]

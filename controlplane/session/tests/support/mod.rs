@@ -77,6 +77,7 @@ fn config(side: usize, s: &Setup) -> Config {
             domain: "carrier.example".into(),
             lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
             expires_s: 3600,
+            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             rport: true,
             user_agent: None,
         },

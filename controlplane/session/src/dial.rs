@@ -3,7 +3,7 @@
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::{Evidence, SessionFailure};
 use crate::output::{EventKind, Output};
-use crate::state::{Dialing, Leg, Media, Negotiating, Stage, State};
+use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
 use sipsec_ike::{Dpd, DpdMode, Endpoint, EndpointConfig, Role};
 use sipsec_net::Instant;
 use sipsec_net::dp::{Op, PacketSummary};
@@ -21,7 +21,8 @@ impl Core {
     pub(crate) fn trigger(&mut self, now: Instant, i: usize, first: PacketSummary) {
         // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
         self.tunnels[i].trigger = Some((now, first));
-        match &self.tunnels[i].state {
+        match &mut self.tunnels[i].state {
+            State::Draining(Draining { media: Some(media), .. }) => media.hurry(),
             // It came as the session did.
             State::Up(up) if up.release.is_none() && !up.children.is_empty() => self.release_waiting(i),
             _ => self.release_trigger(now, i),

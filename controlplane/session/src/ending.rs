@@ -26,6 +26,9 @@ enum Bye {
 /// The media port stays open this long after the end, with no SA, so that both sides' DELETE and its answer pass by it:
 /// behind a SIP peer may be an IKE peer that knows of no BYE.
 const MEDIA_LINGER: Duration = Duration::from_millis(200);
+/// And this long while our DELETE is not answered: two repetitions (`sipsec_ike::Retransmit`). The next call does not wait
+/// for that.
+const MEDIA_LINGER_MAX: Duration = Duration::from_secs(2);
 /// The longest pause that a `Retry-After` can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longer than timer F (RFC 3261 §17.1.2.2: 32 s): a BYE that nobody has answered by then is SIP's business alone.
@@ -188,9 +191,12 @@ impl Core {
         match endpoint.filter(|_| media_open) {
             Some(mut endpoint) => {
                 endpoint.close(now, cause);
-                let close_at = now + MEDIA_LINGER;
-                let mut media = Box::new(Lingering { port: leg.media_port, close_at, endpoint });
+                let (rest_at, give_up_at) = (now + MEDIA_LINGER, now + MEDIA_LINGER_MAX);
+                let mut media = Box::new(Lingering { port: leg.media_port, rest_at, give_up_at, endpoint });
                 self.last_words(&mut media);
+                if self.tunnels[i].trigger.is_some() || self.stopping() {
+                    media.hurry();
+                }
                 draining.media = Some(media);
             }
             None => {
@@ -213,11 +219,18 @@ impl Core {
     }
 
     /// IKE's DELETE and its answers to the peer's. Whatever else the endpoint may say comes too late.
-    pub(crate) fn last_words(&mut self, media: &mut Lingering) {
+    fn last_words(&mut self, media: &mut Lingering) {
         while let Some(output) = media.endpoint.poll_output() {
             if let IkeOutput::Transmit(bytes) = output {
                 self.out.push_back(Output::IkeTransmit { media_port: media.port, bytes });
             }
+        }
+    }
+
+    pub(crate) fn keep_lingering(&mut self, i: usize, mut media: Box<Lingering>) {
+        self.last_words(&mut media);
+        if let State::Draining(d) = &mut self.tunnels[i].state {
+            d.media = Some(media);
         }
     }
 
@@ -297,11 +310,17 @@ impl Core {
                     self.ua.hang_up(now, call);
                 }
             }
-            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.close_at <= now) => {
+            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.close_at() <= now) => {
                 if let Some(media) = d.media.take() {
                     self.close_media(now, &media);
                 }
                 self.drained(now, i);
+            }
+            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.due() <= now) => {
+                if let Some(mut media) = d.media.take() {
+                    media.endpoint.handle_timeout(now);
+                    self.keep_lingering(i, media);
+                }
             }
             State::Draining(d) if d.leave_at <= now => {
                 self.leave(now, i);

@@ -31,10 +31,7 @@ impl Core {
             && let Some(mut lingering) = media.take()
         {
             lingering.endpoint.handle_datagram(now, bytes);
-            self.last_words(&mut lingering);
-            if let State::Draining(d) = &mut self.tunnels[i].state {
-                d.media = Some(lingering);
-            }
+            self.keep_lingering(i, lingering);
         }
     }
 

@@ -121,7 +121,7 @@ fn shutdown_waits_for_its_byes_and_not_for_the_registrar() {
     w.advance(20 * SECOND);
     assert!(!complete(&w), "{:?}", w.gateways[1].events);
     w.carrier.knobs.swallow.clear();
-    w.advance(5 * SECOND);
+    w.advance(7 * SECOND);
     w.assert_no_call();
     assert!(complete(&w));
 
@@ -186,6 +186,30 @@ fn a_peer_that_hangs_up_an_idle_session_is_called_at_once() {
         w.assert_no_call();
     }
     assert_eq!(w.failure(0), None);
+}
+
+/// Behind a SIP peer may be an IKE peer that knows of no BYE. The BYE waits for none of it, and neither does the next call.
+#[test]
+fn a_lost_delete_is_repeated_unless_a_packet_waits() {
+    let clear = || Input::Admin(Admin::Clear { remote_number: None });
+    for waits in [false, true] {
+        let mut w = up();
+        w.mute_ike[0] = true;
+        // The peer hears nothing of the end by SIP.
+        w.carrier.knobs.swallow = vec!["BYE"];
+        let heard = |w: &World| w.gateways[1].events.iter().any(|e| e == "bye-sent");
+        w.tell(0, clear());
+        assert!(w.carrier.seen.iter().any(|s| s.starts_with("BYE")), "at once");
+        w.advance(Duration::from_millis(50));
+        if waits {
+            w.packet(0);
+        }
+        w.advance(Duration::from_millis(250));
+        assert_eq!(w.gateways[0].dp.media.is_empty(), waits);
+        w.mute_ike[0] = false;
+        w.advance(Duration::from_millis(1500));
+        assert_eq!(heard(&w), !waits, "{:?}", w.gateways[1].events);
+    }
 }
 
 /// Runs a first packet in a world that cannot work, and checks what must hold whatever the reason.

@@ -170,6 +170,29 @@ fn sessions_that_the_peer_ends_at_once_are_damped() {
     assert_eq!((w.status(), w.carrier.calls_answered), (["SESSION_UP"; 2], calls + 1));
 }
 
+/// RFC 7296 §2.4: what arrives is a sign of life. The dataplane is asked for it often enough, whatever the interval.
+#[test]
+fn live_traffic_needs_no_question() {
+    let mut often = Setup::of(0);
+    often.dpd = SECOND;
+    let mut w = World::new([often, Setup::of(1)]);
+    w.packet(0);
+    w.advance(SECOND);
+    let asked = |w: &World| {
+        let view = w.gateways[0].core.crypto_sessions(w.now).remove(0);
+        view.sa.expect("up").counters.dpd_sent
+    };
+    let before = asked(&w);
+    for _ in 0..200 {
+        w.packet(0);
+        w.gateways[0].dp.activity.last_in = w.now;
+        w.advance(Duration::from_millis(100));
+    }
+    assert_eq!((w.status(), asked(&w)), (["SESSION_UP"; 2], before));
+    w.advance(2 * SECOND);
+    assert!(asked(&w) > before, "and silence does");
+}
+
 /// The peer's idle timer is the shorter one: no fault.
 #[test]
 fn a_peer_that_hangs_up_an_idle_session_is_called_at_once() {

@@ -160,6 +160,23 @@ fn a_call_that_is_cancelled_while_its_answer_is_written_was_not_answered() {
     assert_eq!(w.session(1).retry_in, None);
 }
 
+/// The peer hangs up before our ACK: a call that we placed and that was answered, so no packet places the next at once.
+#[test]
+fn a_bye_before_our_ack_is_a_failure() {
+    let mut w = World::new(1);
+    w.at(Duration::ZERO, Happening::Packet { side: 0 });
+    w.advance(ms(10));
+    w.gateways[0].journal_takes = 3 * SECOND;
+    w.advance(ms(45));
+    w.crash(1, 99); // hangs up what its journal has
+    w.advance(SECOND);
+    let failure = w.session(0).last_failure.expect("a reason").failure;
+    assert_eq!(failure.code(), "peer-hung-up", "{}", w.history());
+    assert!(w.session(0).retry_in.is_some());
+    w.advance(60 * SECOND);
+    assert!(w.live_calls().is_empty(), "{}", w.history());
+}
+
 /// RFC 3261 §13.3.1.4: a call without its ACK ends after 32 s, however well the tunnel works. That is paid for, so it must
 /// not go on for ever.
 #[test]

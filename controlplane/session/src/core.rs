@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
+use crate::journal::Journal;
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
 use crate::state::State;
@@ -10,7 +11,7 @@ use crate::tunnel::Tunnel;
 use sipsec_ike::ChildId;
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
-use sipsec_sip::{CallId, DialogRecord, UserAgent};
+use sipsec_sip::{CallId, UserAgent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -69,7 +70,7 @@ pub struct Core {
     pub(crate) stirred: BTreeSet<usize>,
     /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
     pub(crate) carrier_quiet_until: Option<Instant>,
-    journal: Journal,
+    pub(crate) journal: Journal,
     /// Since when everything is being hung up.
     shutdown: Option<Instant>,
     shutdown_said: bool,
@@ -88,15 +89,6 @@ pub(crate) enum Dataplane {
     /// It does not take the configuration.
     Refused,
     Ready,
-}
-
-/// Keys of the journal: those of this life start above those of earlier ones.
-#[derive(Debug, Default)]
-struct Journal {
-    base: u64,
-    /// Records of an earlier life, until an address is there to hang them up from.
-    waiting: Vec<(u64, DialogRecord)>,
-    earlier: HashMap<CallId, u64>,
 }
 
 impl std::fmt::Debug for Core {
@@ -236,52 +228,6 @@ impl Core {
             }
         }
         self.check_shutdown(now);
-    }
-
-    // ---- the journal ----
-
-    pub(crate) fn key_of_call(&self, call: CallId) -> u64 {
-        self.journal.earlier.get(&call).copied().unwrap_or(self.journal.base + call.0)
-    }
-
-    fn call_of_key(&self, key: u64) -> CallId {
-        let earlier = self.journal.earlier.iter().find(|(_, k)| **k == key);
-        earlier.map_or(CallId(key.wrapping_sub(self.journal.base)), |(call, _)| *call)
-    }
-
-    fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
-        self.journal.base = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
-        let mut unreadable = 0;
-        for (key, bytes) in records {
-            match DialogRecord::from_bytes(&bytes) {
-                Ok(record) => self.journal.waiting.push((key, record)),
-                // Written by another release: nothing can be done with it, and it must not come back for ever.
-                Err(_) => {
-                    unreadable += 1;
-                    self.out.push_back(Output::Persist { key, record: None });
-                }
-            }
-        }
-        if unreadable > 0 {
-            self.event(None, EventKind::RecordsUnreadable { calls: unreadable });
-        }
-        self.hang_up_recovered(now);
-    }
-
-    fn hang_up_recovered(&mut self, now: Instant) {
-        if self.wan.is_none() || self.journal.waiting.is_empty() {
-            return;
-        }
-        let calls = self.journal.waiting.len();
-        for (key, record) in std::mem::take(&mut self.journal.waiting) {
-            let call = self.ua.recover(now, &record);
-            self.journal.earlier.insert(call, key);
-        }
-        self.event(None, EventKind::Recovered { calls });
-    }
-
-    pub(crate) fn forget_recovered(&mut self, call: CallId) {
-        self.journal.earlier.remove(&call);
     }
 
     // ---- addresses ----

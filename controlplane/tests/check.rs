@@ -23,6 +23,7 @@ fn a_good_profile_is_read_without_remark() {
     let (profile, findings) = check("good");
     assert_eq!(findings.render(false), "good.yaml: 0 errors, 0 warnings\n");
     let profile = profile.expect("read");
+    assert_eq!((profile.sip.session_expires_s, profile.sip.rport), (300, false));
     assert_eq!(profile.tunnels[0].remote_number.as_str(), "0388882001");
     assert_eq!(profile.control_socket(), Path::new("/run/sipsec/branch/control.sock"));
     let shown = format!("{profile:?}");

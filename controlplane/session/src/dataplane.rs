@@ -9,8 +9,9 @@ use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
 use std::collections::BTreeSet;
 
 impl Core {
-    pub(crate) fn dataplane_up(&mut self) {
-        self.pending.clear();
+    pub(crate) fn dataplane_up(&mut self, now: Instant) {
+        // Whatever the one before had, this one has not.
+        self.dataplane_down(now);
         self.dataplane = Dataplane::Snapshot { tunnels: BTreeSet::new(), sa_max: 0 };
         self.out.push_back(Output::SnapshotRequest);
     }

@@ -75,6 +75,10 @@ pub struct Sip {
     pub registrar: SocketAddr,
     pub domain: String,
     pub expires: Duration,
+    /// RFC 4028: the session interval to ask for.
+    pub session_expires_s: u32,
+    /// RFC 3581: ask for answers to the source port. Some carriers must not see it.
+    pub rport: bool,
     pub lines: Vec<Line>,
 }
 

@@ -83,7 +83,6 @@ impl Runtime {
                 "the journal was not written in time; the next start hangs up calls that have ended"
             );
         }
-        self.netlink.remove_routes().await;
         // A socket that stays behind is replaced at the next start.
         let _ = std::fs::remove_file(self.profile.control_socket());
         tracing::info!("ended");

@@ -2,7 +2,7 @@
 
 use super::secret::SecretSource;
 use super::sections::lifetime::Lifetimes;
-use sipsec_abi::profile::{Dataplane, ProfileHead};
+use sipsec_abi::profile::{Dataplane, Inside, ProfileHead};
 use sipsec_ike::CertificateMap;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
@@ -42,6 +42,17 @@ impl Profile {
             gateway: self.gateway.clone(),
             runtime_dir: Some(self.runtime_dir.clone()),
             dataplane: self.dataplane.clone(),
+        }
+    }
+
+    /// The largest inner packet that a tunnel may promise, and which key says so unless it is the WAN.
+    #[must_use]
+    pub const fn inner_mtu_max(dataplane: &Dataplane) -> (u16, Option<&'static str>) {
+        match dataplane.inside {
+            Inside::Host { mtu: Some(mtu), .. } if mtu < INNER_MTU_DEFAULT => {
+                (mtu, Some("dataplane.inside.mtu"))
+            }
+            _ => (INNER_MTU_DEFAULT, None),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod decode;
+mod ending;
 mod establish;
 mod golden;
 mod hybrid;
@@ -10,5 +11,6 @@ mod policy;
 mod ppk;
 mod refuse;
 mod rekey;
+mod stale;
 mod window;
 mod wycheproof;

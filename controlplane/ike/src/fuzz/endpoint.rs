@@ -2,18 +2,16 @@
 //! malicious. What it does is read from the input; the key exchange is a constant, so that an execution costs little.
 
 use super::forge::{Keys, Seen};
-use crate::algorithm::{EspProposal, IkeProposal};
+use super::parties::config;
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::state::State;
 use crate::task::TODO_MAX;
 use crate::view::Counters;
-use crate::{
-    AuthConfig, ChildId, CloseCause, Endpoint, EndpointConfig, Event, Identity, IdentityPolicy, Output, Role,
-};
+use crate::{ChildId, CloseCause, Endpoint, Event, Output};
 use arbitrary::{Result, Unstructured};
 use core::time::Duration;
+use sipsec_net::Instant;
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{Instant, SecretBytes};
 use std::collections::{BTreeSet, VecDeque};
 
 const STEPS_MAX: usize = 96;
@@ -56,6 +54,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let mut world = World::new(choice);
     if choice & 1 != 0 {
         world.calm();
+        assert!(world.gateways.iter().all(|g| g.authenticated && !g.ended), "two honest sides come up");
     }
     for _ in 0..STEPS_MAX {
         if u.is_empty() {
@@ -65,34 +64,6 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     }
     world.calm();
     Ok(())
-}
-
-fn config(i: usize, choice: u8) -> EndpointConfig {
-    let number = |i| if i == 0 { "0388881001" } else { "0388882001" }.parse().expect("a number");
-    let addr = |i| if i == 0 { "198.51.100.1:50001" } else { "198.51.100.2:50002" }.parse().expect("valid");
-    let mut c = EndpointConfig::new(
-        if i == 0 { Role::Initiator } else { Role::Responder },
-        addr(i),
-        addr(1 - i),
-        Identity::number(&number(i)),
-        IdentityPolicy::Number(number(1 - i)),
-        AuthConfig::Psk { key: SecretBytes::new(b"a pre-shared key of the lab").expect("fits") },
-    );
-    let (ike, esp) = match choice & 18 {
-        0 => ("aes256gcm16-prfsha256-x25519", "aes256gcm16-x25519"),
-        2 => ("aes128-sha256-ecp256-x25519", "aes128gcm16-ecp256-x25519-esn-noesn"),
-        _ => ("aes256gcm16-prfsha256-x25519-ke1_mlkem768", "aes256gcm16"),
-    };
-    c.ike_proposals = vec![ike.parse::<IkeProposal>().expect("a proposal")];
-    c.esp_proposals = vec![esp.parse::<EspProposal>().expect("a proposal")];
-    c.fragment_bytes_max = (choice & 4 == 0).then_some(200);
-    if choice & 8 != 0 {
-        c.ike_lifetime.soft = Duration::from_secs(7);
-        c.child_lifetime.soft = Duration::from_secs(3);
-        c.child_lifetime.hard = Duration::from_secs(20);
-    }
-    c.lab_key_log = true;
-    c
 }
 
 /// What a job would give, at no cost: both sides agree on a constant.

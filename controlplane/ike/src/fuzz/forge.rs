@@ -18,10 +18,17 @@ use sipsec_net::dp::Selector;
 use sipsec_net::entropy::TestEntropy;
 
 /// Notifications with a meaning to us, and some without.
-const NOTIFIES: [u16; 20] =
-    [1, 7, 9, 11, 14, 17, 24, 34, 35, 38, 43, 44, 16384, 16388, 16390, 16393, 16394, 16407, 16430, 16431];
-const EXCHANGES: [Exchange; 4] =
-    [Exchange::IKE_SA_INIT, Exchange::IKE_AUTH, Exchange::CREATE_CHILD_SA, Exchange::INFORMATIONAL];
+const NOTIFIES: [u16; 24] = [
+    1, 7, 9, 11, 14, 17, 24, 34, 35, 38, 43, 44, 16384, 16388, 16390, 16393, 16394, 16407, 16430, 16431,
+    16435, 16436, 16437, 16438,
+];
+const EXCHANGES: [Exchange; 5] = [
+    Exchange::IKE_SA_INIT,
+    Exchange::IKE_AUTH,
+    Exchange::CREATE_CHILD_SA,
+    Exchange::INFORMATIONAL,
+    Exchange::IKE_INTERMEDIATE,
+];
 
 /// The ciphers of one IKE SA: of its initiator and of its responder.
 pub(super) struct Keys {

@@ -3,6 +3,7 @@
 mod decode;
 mod endpoint;
 mod forge;
+mod parties;
 
 pub use decode::{certificate, message, payload};
 pub use endpoint::endpoint;

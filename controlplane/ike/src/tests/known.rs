@@ -2,12 +2,18 @@
 //! what strongSwan derived (`vectors/strongswan.txt`).
 
 use crate::algorithm::{DhGroup, EspProposal, IkeProposal, IkeSuite};
-use crate::auth::{SignedOctets, Step, sign};
+use crate::auth::{SignedOctets, Step, int_auth, sign};
 use crate::compute::{Job, Outcome, Secret};
 use crate::config::AuthConfig;
 use crate::crypto::keys::{ChildKeys, IkeKeys, Seed};
+use crate::crypto::ppk::PpkKeys;
+use crate::ctx::Ctx;
+use crate::exchange::IkeSa;
+use crate::exchange::ike_sa::SaKeys;
+use crate::testing::{Side, config};
 use sipsec_net::SecretBytes;
 use sipsec_net::dp::EspCipher;
+use sipsec_net::entropy::TestEntropy;
 use std::collections::HashMap;
 
 struct Section(HashMap<&'static str, &'static str>);
@@ -143,6 +149,53 @@ fn derivations() {
             nonce: &nr,
             id: &id,
             int_auth: &[],
+        };
+        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
+        assert_eq!(signed, (2, s.bytes("auth")));
+    }
+}
+
+/// After the first keys: an additional key exchange (RFC 9370), what IKE_AUTH says of it (RFC 9242), a PPK (RFC 8784).
+#[test]
+fn later_derivations() {
+    let sections = sections("later");
+    assert_eq!(sections.len(), 2);
+    for s in sections {
+        let suite = s.suite();
+        let (ni, nr) = (s.bytes("ni"), s.bytes("nr"));
+        let seed = Seed { ni: &ni, nr: &nr, spi_i: s.spi("spi_i"), spi_r: s.spi("spi_r") };
+        let keys = IkeKeys::initial(&suite, &Secret::new(s.bytes("shared")), &seed);
+        let Seed { spi_i, spi_r, .. } = seed;
+        let new = SaKeys { suite, keys, spi_i, spi_r, initiator: true, fragmentation: true };
+        let mut ctx = Ctx::new(config(Side::A), Box::new(TestEntropy::new(1)));
+        let mut sa = IkeSa::new(&mut ctx, new);
+        let int_auth = int_auth(&sa, &s.bytes("request"), &s.bytes("response"), 1);
+        assert_eq!(int_auth, s.bytes("int_auth"), "{suite}");
+        let second = Secret::new(s.bytes("second"));
+        let keys = IkeKeys::rekeyed(&suite, (suite.prf, &sa.sk_d), &second, &seed);
+        for (name, key) in [("ai", &keys.ai), ("ar", &keys.ar), ("ei", &keys.ei), ("er", &keys.er)] {
+            assert_eq!(key.expose(), s.bytes(&format!("mixed_{name}")), "{name} of {suite}");
+        }
+        sa.mix(&mut ctx, &second, &ni, &nr);
+        let check = |sa: &IkeSa, prefix: &str| {
+            for (name, key) in [("d", &sa.sk_d), ("pi", &sa.sk_pi), ("pr", &sa.sk_pr)] {
+                assert_eq!(key.expose(), s.bytes(&format!("{prefix}{name}")), "{prefix}{name} of {suite}");
+            }
+        };
+        check(&sa, "mixed_");
+        let ppk = PpkKeys::of(&sa, &s.bytes("ppk"));
+        sa.apply(ppk);
+        check(&sa, "ppk_");
+
+        let config = AuthConfig::Psk { key: SecretBytes::new(&s.bytes("psk")).expect("fits") };
+        let (message, id) = (s.bytes("message"), s.bytes("identity"));
+        let octets = SignedOctets {
+            prf: suite.prf,
+            sk_p: &sa.sk_pi,
+            message: &message,
+            nonce: &nr,
+            id: &id,
+            int_auth: &int_auth,
         };
         let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
         assert_eq!(signed, (2, s.bytes("auth")));

@@ -6,6 +6,7 @@ mod ending;
 mod establish;
 mod golden;
 mod hybrid;
+mod interleavings;
 mod known;
 mod policy;
 mod ppk;

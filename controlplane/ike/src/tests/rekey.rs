@@ -250,7 +250,7 @@ fn periodic_questions_are_asked_whatever_is_seen() {
     assert!(net.is_up());
 }
 
-/// Both sides rekey at once; every order in which the packets of both can arrive, with every pair of nonces.
+/// Both sides rekey at once, with traffic, latencies and loss by chance; `interleavings` walks all orders.
 mod collisions {
     use super::*;
     use proptest::prelude::*;

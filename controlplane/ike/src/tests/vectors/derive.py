@@ -4,7 +4,7 @@
     derive.py RFC5903.txt RFC8031.txt > known.txt
 
 RFC 5903 §8 and RFC 8031 appendix A give the elliptic curves; the rest is Python's own integers and hmac, after the
-formulas of RFC 7296 §2.13-2.18 and RFC 3526.
+formulas of RFC 7296 §2.13-2.18, RFC 8784, RFC 9242, RFC 9370 and RFC 3526.
 """
 import hashlib, hmac, re, sys
 
@@ -116,7 +116,43 @@ def derivation():
              message=message, identity=identity, psk=b"psk", auth=auth)
 
 
+def later():
+    """What is mixed in after the first keys: RFC 9370 §2.2.2, RFC 9242 §3.3.2 and RFC 8784 §3, in this order."""
+    ni, nr = bytes(range(7, 39)), bytes(range(150, 182))
+    si, sr = bytes.fromhex("1112131415161718"), bytes.fromhex("b1b2b3b4b5b6b7b8")
+    shared, second = (hashlib.shake_256(s).digest(32) for s in (b"first exchange", b"second exchange"))
+    ppk = b"thirty-two bytes that nobody knows"
+    # IKE_INTERMEDIATE with Message ID 1 as before encryption: header, Encrypted payload's header, the payloads in it.
+    inner = b"\0\0\0\x0c" + b"\0\x24\0\0" + b"KEY!"
+
+    def intermediate(flags):
+        return (si + sr + bytes([46, 0x20, 43, flags]) + (1).to_bytes(4, "big") + (28 + 4 + len(inner)).to_bytes(4, "big")
+                + bytes([34, 0]) + (4 + len(inner)).to_bytes(2, "big") + inner)
+
+    for suite, alg, a, e in (("aes256gcm16-prfsha256-x25519", "sha256", 0, 36),
+                             ("aes256-sha512-prfsha512-modp2048", "sha512", 64, 32)):
+        p = hashlib.new(alg).digest_size
+        lengths = (p, a, a, e, e, p, p)
+        names = ("d", "ai", "ar", "ei", "er", "pi", "pr")
+
+        def expand(skeyseed):
+            return dict(zip(names, split(prf_plus(alg, skeyseed, ni + nr + si + sr, sum(lengths)), *lengths)))
+
+        first = expand(prf(alg, ni + nr, shared))
+        request, response = intermediate(0x08), intermediate(0x20)
+        int_auth = prf(alg, first["pi"], request) + prf(alg, first["pr"], response) + (2).to_bytes(4, "big")
+        mixed = expand(prf(alg, first["d"], second + ni + nr))
+        with_ppk = {n: prf_plus(alg, ppk, mixed[n], p) for n in ("d", "pi", "pr")}
+        message, identity = b"the whole first message", bytes.fromhex("0b000000") + b"0388881001"
+        octets = message + nr + prf(alg, with_ppk["pi"], identity) + int_auth
+        auth = prf(alg, prf(alg, b"psk", b"Key Pad for IKEv2"), octets)
+        show("later", suite=suite, ni=ni, nr=nr, spi_i=si, spi_r=sr, shared=shared, second=second, ppk=ppk,
+             request=request, response=response, int_auth=int_auth, **{"mixed_" + n: v for n, v in mixed.items()},
+             **{"ppk_" + n: v for n, v in with_ppk.items()}, message=message, identity=identity, psk=b"psk", auth=auth)
+
+
 ecp(open(sys.argv[1]).read())
 x25519(open(sys.argv[2]).read())
 modp()
 derivation()
+later()

@@ -41,7 +41,7 @@ impl Booted {
         let (mac, next_hop, mode) = match &self.inside {
             InsideDevice::Host(pair) => (pair.ours.mac, pair.kernel.mac, InsideMode::Host),
             InsideDevice::Router(link) => {
-                let next_hop = section.inside.next_hop().expect("boot refuses router mode without it");
+                let next_hop = section.inside.next_hop().expect("a profile without it has a problem");
                 (link.mac, next_hop, InsideMode::Router)
             }
         };
@@ -82,9 +82,6 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
             (find(&mut netlink, &section.outside.device)?, InsideDevice::Host(pair))
         }
         Inside::Router { device, .. } => {
-            if section.inside.next_hop().is_none() {
-                return Err(BootError::NoNextHop { device: device.clone() });
-            }
             let outside = find(&mut netlink, &section.outside.device)?;
             let link = find(&mut netlink, device)?;
             info!(device, mtu = link.mtu, "inside: LAN device, tunnel prefixes only");
@@ -107,7 +104,7 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
     };
     report(inside_name, steering.attach_inside(inside_link.index, program, ladder)?);
 
-    let specs = [spec(&section.outside.device), spec(inside_name)];
+    let specs = [spec(&section.outside.device)?, spec(inside_name)?];
     let config = Config {
         frames: section.frames,
         frame_len_max: outside.mtu.max(inside_link.mtu) as usize + LINK_HEADER_MAX,
@@ -158,8 +155,15 @@ fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {
     }
 }
 
-fn spec(device: &str) -> PortSpec {
-    PortSpec { device: device.to_owned(), queues: sys::rx_queues(device).min(sipsec_abi::bpf::QUEUES_MAX) }
+/// Every receive queue needs a socket: what comes by another would be lost.
+fn spec(device: &str) -> Result<PortSpec, BootError> {
+    let (queues, max) = (sys::rx_queues(device), sipsec_abi::bpf::QUEUES_MAX);
+    let device = device.to_owned();
+    if queues > max {
+        Err(BootError::TooManyQueues { device, queues, max })
+    } else {
+        Ok(PortSpec { device, queues })
+    }
 }
 
 const fn ladder(mode: profile::XdpMode) -> XdpLadder {

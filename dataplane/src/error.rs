@@ -30,10 +30,9 @@ pub enum BootError {
     #[error("cannot {step} {device}: {error}")]
     Device { step: &'static str, device: String, error: io::Error },
     #[error(
-        "router mode on {device} does not know to whom it hands what comes out of a tunnel: set \
-         dataplane.inside.next_hop to the Ethernet address of the LAN's router"
+        "{device} has {queues} receive queues, of which {max} can be served: `ethtool -L {device} combined {max}`"
     )]
-    NoNextHop { device: String },
+    TooManyQueues { device: String, queues: u32, max: u32 },
     #[error("{0}")]
     Steering(#[from] SteeringError),
     #[error("{0}")]

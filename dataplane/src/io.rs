@@ -4,7 +4,7 @@ use crate::boot::{INSIDE, OUTSIDE};
 use crate::peer::Uplink;
 use sipsec_net::dp::Event;
 use sipsec_net::{DropReason, MediaPort};
-use sipsec_pipeline::{OutsideFrame, Packet, PuntRefused, Sink};
+use sipsec_pipeline::{Limits, OutsideFrame, Packet, PuntRefused, Sink};
 use sipsec_xsk::{Frame, Pool, Port};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -49,8 +49,8 @@ pub struct Io<P> {
 }
 
 impl<P: Port> Io<P> {
-    pub fn new(ports: [P; 2], pool: Rc<Pool>) -> Self {
-        Self { ports, pool, up: Uplink::default(), drops: [0; DropReason::COUNT], queued: [false; 2] }
+    pub fn new(ports: [P; 2], pool: Rc<Pool>, limits: &Limits) -> Self {
+        Self { ports, pool, up: Uplink::new(limits), drops: [0; DropReason::COUNT], queued: [false; 2] }
     }
 
     /// Adds what was lost here to what the pipeline lost.
@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn what_a_device_did_not_take_is_kicked_again() {
         let pool = Pool::heap(8, 2048);
-        let mut io = Io::new([Slow::default(), Slow::default()], Rc::clone(&pool));
+        let mut io =
+            Io::new([Slow::default(), Slow::default()], Rc::clone(&pool), &Limits::for_tunnels(1, 8));
         for _ in 0..5 {
             let frame = io.frame().expect("free");
             io.transmit_inside(frame);

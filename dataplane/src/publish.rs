@@ -87,6 +87,7 @@ impl Publisher {
             (Count::Sas, n.live.sas.into()),
             (Count::TriggerWaiting, n.live.trigger_waiting.into()),
             (Count::ShaperWaiting, n.live.shaper_waiting.into()),
+            (Count::EventsLost, n.up.events_lost),
         ];
         for (count, value) in counts {
             to.count(count, value);

@@ -99,9 +99,10 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
         InsideDevice::Host(_) => None,
         InsideDevice::Router(link) => Some((netlink, link.index)),
     };
+    let io = Io::new(ports, pool, &config.limits);
     let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
     let control = Downlink::new(KernelSteer::new(steering, router));
-    let worker = Worker::new(pipeline, Io::new(ports, pool), control, &profile.worker, inbox, outbox);
+    let worker = Worker::new(pipeline, io, control, &profile.worker, inbox, outbox);
     // Housekeeping reads its mailbox or is gone itself.
     let _ = worker.outbox.send(FromWorker::Ready);
     worker.run()

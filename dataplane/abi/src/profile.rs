@@ -83,15 +83,15 @@ pub enum Inside {
     /// A veth pair made by the dataplane; its kernel end is the sVTI, always UP, to which ordinary routes point.
     Host {
         device: String,
-        /// Of the kernel end; the outside device's less the largest ESP-in-UDP overhead unless given.
+        /// Of the kernel end; what the outside device's carries of ESP in UDP over IPv4 unless given.
         #[serde(default)]
         mtu: Option<u16>,
     },
     /// XDP on the LAN device: tunnel prefixes go to the dataplane, everything else to the kernel.
     Router {
         device: String,
-        /// Ethernet address of the LAN's router, which gets what comes out of the tunnels. The dataplane does not start
-        /// without it.
+        /// Ethernet address of the LAN's router, which gets what comes out of the tunnels. Not optional, but its absence
+        /// is a problem to be named.
         #[serde(default)]
         next_hop: Option<String>,
     },
@@ -236,12 +236,12 @@ impl Dataplane {
         if let Inside::Host { mtu: Some(mtu), .. } = self.inside {
             range(&mut out, "dataplane.inside.mtu", u32::from(mtu), u32::from(MTU_MIN)..=u32::from(MTU_MAX));
         }
-        if let Inside::Router { next_hop: Some(next_hop), .. } = &self.inside
-            && parse_mac(next_hop).is_none_or(|mac| mac.0[0] & 1 != 0)
+        if let Inside::Router { next_hop, .. } = &self.inside
+            && self.inside.next_hop().is_none_or(|mac| mac.0[0] & 1 != 0)
         {
             out.push(Problem {
                 path: "dataplane.inside.next_hop",
-                value: format!("{next_hop:?}"),
+                value: next_hop.as_ref().map_or_else(|| "nothing".into(), |text| format!("{text:?}")),
                 cure: "write the Ethernet address of the LAN's router, such as 02:00:5e:10:00:01".into(),
             });
         }
@@ -358,6 +358,9 @@ dataplane: { outside: { device: wan0 }, inside: { mode: host, device: svti0 }, w
             let problems = parse(&text(bad)).problems();
             assert!(matches!(&problems[..], [p] if p.path == "dataplane.inside.next_hop"), "{bad}");
         }
+        let none = parse(&EXAMPLE.replace("mode: host, device: svti0", "mode: router, device: lan0"));
+        let problems: Vec<String> = none.problems().iter().map(ToString::to_string).collect();
+        assert!(matches!(&problems[..], [p] if p.starts_with("dataplane.inside.next_hop: nothing: write ")));
     }
 
     #[test]

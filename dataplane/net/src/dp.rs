@@ -32,7 +32,7 @@ pub enum Op {
     },
     /// Opens a media port for one call: steering, PAT, IKE punt and shaper.
     MediaOpen(MediaBinding),
-    /// Closes it; late packets count as [`crate::DropReason::MediaPortClosed`].
+    /// Closes it; what still comes is the kernel's, which answers that the port is closed.
     MediaClose(MediaPort),
     /// Layer-2 address of the next hop towards a media binding's peer.
     NextHop {

@@ -33,7 +33,7 @@ drop_reasons! {
     MalformedUdp = "malformed-udp",
     /// A UDP payload that is neither IKE, ESP nor a keepalive.
     MalformedEncap = "malformed-encap",
-    /// Neither IPv4 nor IPv6 (nor ARP where we answer it).
+    /// Neither IPv4 nor IPv6.
     UnsupportedEtherType = "unsupported-ether-type",
     /// TTL or hop limit ran out at this hop; the sender gets Time Exceeded.
     TtlExpired = "ttl-expired",
@@ -51,7 +51,7 @@ drop_reasons! {
     OuterFragment = "outer-fragment",
     /// No traffic selector of the SA covers the packet (RFC 4301 §5.1).
     SelectorMismatchOut = "selector-mismatch-out",
-    /// No SA yet and the trigger queue is at its packet or byte bound.
+    /// No SA yet and the trigger queue, or all of them together, are at their bound.
     TriggerQueueFull = "trigger-queue-full",
     /// Waited longer for an SA than the trigger queue allows.
     TriggerExpired = "trigger-expired",
@@ -89,7 +89,7 @@ drop_reasons! {
     SelectorMismatchIn = "selector-mismatch-in",
     /// RFC 6040 §4.2: inner Not-ECT with outer CE.
     EcnIllegal = "ecn-illegal",
-    /// The control plane does not take IKE messages fast enough.
+    /// More IKE messages than a peer may send at once, or than the control plane takes.
     IkePuntFull = "ike-punt-full",
     /// IKE message larger than a punt slot.
     IkeTooLong = "ike-too-long",
@@ -103,8 +103,6 @@ drop_reasons! {
     TxRingFull = "tx-ring-full",
     /// No free frame in the UMEM.
     FrameExhausted = "frame-exhausted",
-    /// The other worker's queue is full.
-    HandoffFull = "handoff-full",
 }
 
 impl DropReason {

@@ -3,16 +3,28 @@ use crate::steer::tests::Nowhere;
 use sipsec_abi::{ControlSide, Listener};
 use sipsec_net::dp::{Event, Op, RejectReason, TunnelSpec};
 use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
-use sipsec_pipeline::PuntRefused;
+use sipsec_pipeline::{Limits, PuntRefused};
 use std::net::SocketAddr;
 
+/// Far more than the ring of events holds.
+const TUNNELS: u32 = 10_000;
+
+fn uplink() -> Uplink {
+    Uplink::new(&Limits::for_tunnels(TUNNELS, 0))
+}
+
 /// A pipeline that knows tunnels alone.
-#[derive(Default)]
 struct Tunnels {
     live: Vec<TunnelId>,
     applied: usize,
     ike: Vec<(MediaPort, Vec<u8>)>,
     up: Uplink,
+}
+
+impl Default for Tunnels {
+    fn default() -> Self {
+        Self { live: Vec::new(), applied: 0, ike: Vec::new(), up: uplink() }
+    }
 }
 
 impl Target for Tunnels {
@@ -120,7 +132,7 @@ fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
 fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
     let (_listener, mut control, link, _connection) = connect("large");
     let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
-    tunnels.live = (0..10_000).map(TunnelId).collect();
+    tunnels.live = (0..TUNNELS).map(TunnelId).collect();
     link.attach(&mut tunnels.up, &mut down);
     control.request_snapshot().expect("room");
     let mut seen = 0;
@@ -138,12 +150,12 @@ fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
             }
         }
     }
-    assert_eq!((seen, tunnels.up.counts().events_lost), (10_000, 0));
+    assert_eq!((seen, tunnels.up.counts().events_lost), (TUNNELS, 0));
 }
 
 #[test]
 fn without_a_control_plane_nothing_piles_up() {
-    let mut up = Uplink::default();
+    let mut up = uplink();
     for _ in 0..10 {
         up.report(Event::SnapshotEnd);
     }

@@ -6,13 +6,13 @@ use sipsec_abi::event::EventSender;
 use sipsec_abi::punt::PuntSender;
 use sipsec_net::MediaPort;
 use sipsec_net::dp::Event;
-use sipsec_pipeline::PuntRefused;
+use sipsec_pipeline::{Limits, PuntRefused};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use tracing::warn;
 
-/// Events that wait for room in the ring; a snapshot of the largest configuration fits.
-const BACKLOG_MAX: usize = 1 << 17;
+/// Events that wait for room in the ring besides those of a snapshot.
+const BACKLOG_MIN: usize = 1 << 14;
 
 /// The upward rings of one connection.
 #[derive(Debug)]
@@ -29,15 +29,33 @@ pub struct UpCounts {
 }
 
 /// Without a control plane (before the first, between two) nothing piles up: what is reported then is nobody's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Uplink {
     rings: Option<UpRings>,
+    /// As large as it ever becomes.
     backlog: VecDeque<Event>,
+    backlog_max: usize,
     counts: UpCounts,
     broken: Option<Broken>,
 }
 
 impl Uplink {
+    /// With room for a snapshot of everything that these limits allow, twice: one may still wait when the next is asked
+    /// for.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let Limits { tunnels_max, media_ports_max, sas_max, .. } = *limits;
+        let snapshot = [tunnels_max, media_ports_max, sas_max].iter().map(|n| *n as usize).sum::<usize>() + 1;
+        let backlog_max = BACKLOG_MIN + 2 * snapshot;
+        Self {
+            rings: None,
+            backlog: VecDeque::with_capacity(backlog_max),
+            backlog_max,
+            counts: UpCounts::default(),
+            broken: None,
+        }
+    }
+
     pub(super) fn attach(&mut self, rings: UpRings) {
         self.detach();
         self.rings = Some(rings);
@@ -72,7 +90,7 @@ impl Uplink {
         if self.rings.is_none() {
             return;
         }
-        if self.backlog.len() == BACKLOG_MAX {
+        if self.backlog.len() == self.backlog_max {
             self.counts.events_lost += 1;
         } else {
             self.backlog.push_back(event);

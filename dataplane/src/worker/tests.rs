@@ -28,9 +28,11 @@ impl Station {
         let pool = Pool::heap(FRAMES, 2048);
         let (lan_in, lan_out) = (Wire::new(FRAMES as usize), Wire::new(depth));
         let port = |rx: &Wire, tx: &Wire| MemoryPort::new(Rc::clone(&pool), rx.clone(), tx.clone());
-        let io = Io::new([port(wan_in, wan_out), port(&lan_in, &lan_out)], Rc::clone(&pool));
+        let config = Gateway::config(side, InsideMode::Host);
+        let ports = [port(wan_in, wan_out), port(&lan_in, &lan_out)];
+        let io = Io::new(ports, Rc::clone(&pool), &config.limits);
         let engine = engines::select(profile::Engine::Auto).expect("both pass").engine;
-        let pipeline = Pipeline::new(Gateway::config(side, InsideMode::Host), engine);
+        let pipeline = Pipeline::new(config, engine);
         let mailbox = || Mailbox::new().expect("eventfd");
         let (inbox, outbox) = (mailbox(), Mailbox::new().expect("eventfd"));
         let control = Downlink::new(Nowhere);

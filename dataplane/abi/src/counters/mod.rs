@@ -151,6 +151,8 @@ counts! {
     TriggerWaiting = "trigger_waiting",
     /// Packets that wait for their turn at the negotiated rate.
     ShaperWaiting = "shaper_waiting",
+    /// Events for which the control plane had no room for too long.
+    EventsLost = "events_lost",
 }
 
 const _: () = assert!(Count::ALL.len() <= COUNTS_MAX, "every count has a word");

@@ -74,6 +74,18 @@ fn the_example_with_certificates_is_right_but_for_its_files() {
 }
 
 #[test]
+fn the_readme_shows_the_profile_that_it_installs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("deploy/profiles/branch.yaml")).expect("the example");
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("the README");
+    assert!(readme.contains(&format!("```yaml\n{text}```\n")), "README.md shows another profile");
+    let (profile, findings) = config::examine("branch.yaml", &text);
+    assert!(profile.is_some());
+    let others: Vec<_> = findings.list.iter().filter(|f| f.code != "secret::unreadable").collect();
+    assert!(others.is_empty(), "{others:?}");
+}
+
+#[test]
 fn text_that_is_no_yaml_shows_where_and_no_secret() {
     let (_, findings) = check("syntax");
     let text = findings.render(false);

@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use sipsec_bench::lab::carrier::{Algorithm, Knobs};
 use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
-use sipsec_bench::lab::topology::Options;
+use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
 use sipsec_bench::lab::{LabError, demo, interrupt, measure, needs, netns};
 use std::path::PathBuf;
@@ -143,7 +143,11 @@ fn up(places: Places, knobs: Knobs) -> Result<(), LabError> {
     } else {
         println!("the gateways' programs are not built: network and carrier only");
     }
-    println!("up; in another terminal: ip netns exec sipsec-branch-lan ping 10.2.0.2    Ctrl-C ends it");
+    println!("up until Ctrl-C; in another terminal:");
+    println!("  ip netns exec sipsec-branch-lan ping {CENTRE_LAN_HOST}");
+    for gateway in [&world.branch, &world.headend].into_iter().flatten() {
+        println!("  {}", gateway.cli_words("show vpn-sip session detail"));
+    }
     let events = world.take_events();
     let ladder = sipsec_bench::lab::ladder::Ladder::new(sipsec_bench::lab::clock::now(), false);
     println!("{}", ladder.heading());

@@ -5,6 +5,7 @@ use super::clock;
 use super::error::LabError;
 use super::gateway::Gateway;
 use super::interrupt::{check, wait_for};
+use super::iperf;
 use super::ladder::{Event, Ladder};
 use super::netns::run;
 use super::process::{LogReader, Process};
@@ -94,20 +95,7 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     commands(world, &SHOWS, color)?;
 
     title(color, &format!("iperf3 for {IPERF_SECONDS} s at the negotiated rate"));
-    let server_log = dir.join("iperf3-server.log");
-    let server_args = ["-s", "-1"].map(OsStr::new);
-    let _server = Process::start(
-        "iperf3 -s",
-        &world.topology.centre_lan,
-        Path::new("iperf3"),
-        &server_args,
-        server_log,
-    )?;
-    // It listens before it is asked, or the first try fails at once.
-    wait_for("the iperf3 server", Duration::from_secs(5), || {
-        let mut ss = world.topology.centre_lan.command("ss");
-        Ok(run(ss.args(["-Hltn", "sport", "=", ":5201"]))?.lines().next().map(drop))
-    })?;
+    let _server = iperf::serve_once(&world.topology.centre_lan, dir.join("iperf3-server.log"))?;
     let mut client = world.topology.branch_lan.command("iperf3");
     let report = run(client.args(["-c", CENTRE_LAN_HOST, "-t", IPERF_SECONDS, "-i", "1"]))?;
     for line in report.lines().filter(|l| l.contains("bits/sec")) {

@@ -166,6 +166,12 @@ impl Gateway {
         run(command.arg("--profile").arg(&self.profile).args(args))
     }
 
+    /// How people ask it.
+    #[must_use]
+    pub fn cli_words(&self, words: &str) -> String {
+        format!("{} --profile {} {words}", self.programs.cli.display(), self.profile.display())
+    }
+
     /// Ends it in order: the control plane hangs up, then the dataplane goes.
     pub fn stop(&mut self) {
         self.controlplane = None;

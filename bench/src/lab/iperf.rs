@@ -6,7 +6,7 @@ use super::netns::{self, Namespace};
 use super::process::Process;
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Bits per second that the receiver got.
@@ -45,16 +45,21 @@ fn incomplete(report: &Value) -> LabError {
     LabError::failed("iperf3 gives no rate", format!("{report:#}"))
 }
 
-fn report(client: &Namespace, server: &Namespace, address: &str, extra: &[&str]) -> Result<Value, LabError> {
-    let log = std::env::temp_dir().join(format!("{}-iperf3.log", server.name()));
+/// A server for one run. It listens before it is asked, or the first try fails at once.
+pub fn serve_once(namespace: &Namespace, log: PathBuf) -> Result<Process, LabError> {
     let args = ["-s", "-1"].map(OsStr::new);
-    let mut process = Process::start("iperf3 -s", server, Path::new("iperf3"), &args, log.clone())?;
-    // It listens before it is asked, or the first try fails at once.
+    let mut process = Process::start("iperf3 -s", namespace, Path::new("iperf3"), &args, log)?;
     wait_for("the iperf3 server", Duration::from_secs(5), || {
         process.check()?;
-        let listening = netns::run(server.command("ss").args(["-Hltn", "sport", "=", ":5201"]))?;
+        let listening = netns::run(namespace.command("ss").args(["-Hltn", "sport", "=", ":5201"]))?;
         Ok((!listening.is_empty()).then_some(()))
     })?;
+    Ok(process)
+}
+
+fn report(client: &Namespace, server: &Namespace, address: &str, extra: &[&str]) -> Result<Value, LabError> {
+    let log = std::env::temp_dir().join(format!("{}-iperf3.log", server.name()));
+    let _server = serve_once(server, log.clone())?;
     let args = [&["-J", "-c", address], extra].concat();
     let report = netns::run(client.command("iperf3").args(args))?;
     let _ = std::fs::remove_file(log);

@@ -203,6 +203,8 @@ impl Watch {
                     35 => "IKE_AUTH",
                     36 => "CREATE_CHILD_SA",
                     37 => "INFORMATIONAL",
+                    43 => "IKE_INTERMEDIATE",
+                    44 => "IKE_FOLLOWUP_KE",
                     _ => "IKE ?",
                 };
                 let message_id = u32::from_be_bytes([ike[20], ike[21], ike[22], ike[23]]);

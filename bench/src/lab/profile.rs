@@ -1,10 +1,8 @@
 //! Profiles of the gateways: those of `deploy/profiles`, with the words replaced that a test wants otherwise.
 
 use super::error::LabError;
+use super::netns::DIR;
 use std::path::{Path, PathBuf};
-
-/// Where the profiles' sockets and journals are unless a tag says otherwise.
-const DIR: &str = "/run/sipsec-lab/";
 
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -24,7 +22,7 @@ impl Profile {
         if tag.is_empty() {
             Ok(profile)
         } else {
-            profile.with(&format!("{DIR}{gateway}"), &format!("{DIR}{name}"))
+            profile.with(&format!("{DIR}/{gateway}"), &format!("{DIR}/{name}"))
         }
     }
 

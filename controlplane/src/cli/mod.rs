@@ -6,16 +6,13 @@ pub mod text;
 
 use crate::api::client::{self, Client, ClientError};
 use crate::api::model::{self, Answer};
-use crate::config;
+use crate::config::{self, RUNTIME_ROOT};
 use args::{Args, Clear, Command, Crypto, Ip, SessionArgs, Show, Sip, VpnSip};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// Where gateways have their runtime directories.
-const RUNTIME_ROOT: &str = "/run/sipsec";
 
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {

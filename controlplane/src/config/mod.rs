@@ -25,7 +25,8 @@ use std::path::{Path, PathBuf};
 /// Longest profile read.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 const STATE_ROOT: &str = "/var/lib/sipsec";
-const RUNTIME_ROOT: &str = "/run/sipsec";
+/// Where gateways have their runtime directories unless their profiles say otherwise.
+pub const RUNTIME_ROOT: &str = "/run/sipsec";
 const LOG_DEFAULT: &str = "info";
 
 /// Why there is no profile at all.

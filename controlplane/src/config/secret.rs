@@ -1,5 +1,6 @@
 //! Secrets of a profile: where they come from, and how much guessing they stand.
 
+use crate::pki::files::reason;
 use sipsec_net::SecretBytes;
 use std::path::PathBuf;
 
@@ -47,14 +48,6 @@ impl SecretSource {
                 bounded(std::os::unix::ffi::OsStrExt::as_bytes(value.as_os_str()))
             }
         }
-    }
-}
-
-fn reason(e: &std::io::Error) -> String {
-    match e.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => e.to_string(),
     }
 }
 

@@ -84,7 +84,8 @@ fn open(path: &Path) -> Result<(std::fs::File, std::fs::Metadata), FileError> {
     Ok((file, meta))
 }
 
-fn reason(e: &std::io::Error) -> String {
+/// For people: without the number of the error.
+pub(crate) fn reason(e: &std::io::Error) -> String {
     match e.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),

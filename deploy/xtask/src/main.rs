@@ -1,5 +1,5 @@
-//! `cargo xtask-rules`: holds the rules of ARCHITECTURE.md that the compiler does not: who may import whom, where I/O,
-//! `unsafe` and the YAML parser may stand, and that every early end of a packet has a counter.
+//! `cargo run -p xtask`: holds the rules of ARCHITECTURE.md that the compiler does not: who may import whom, and where I/O,
+//! `unsafe` and the YAML library may stand.
 #![forbid(unsafe_code)]
 
 mod imports;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         eprintln!("{}: {}", v.place, v.rule);
     }
     if violations.is_empty() {
-        println!("rules: imports, I/O, unsafe and single-module libraries hold");
+        println!("rules: imports, I/O, unsafe and confined libraries hold");
         ExitCode::SUCCESS
     } else {
         eprintln!("{} rule(s) broken; the rules and their reasons are in ARCHITECTURE.md", violations.len());

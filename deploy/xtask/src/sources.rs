@@ -25,8 +25,8 @@ const CORE_FORBIDDEN: &[(&str, &str)] = &[
 ];
 /// Crates that may hold `unsafe`; elsewhere it may stand in a file named `sys.rs` only.
 const UNSAFE_CRATES: &[&str] = &["dataplane/abi", "dataplane/xsk", "ebpf"];
-/// Libraries that one module keeps to itself.
-const SINGLE_MODULE: &[(&str, &[&str])] = &[(
+/// Libraries that stay in few files, so that they can be replaced there.
+const CONFINED: &[(&str, &[&str])] = &[(
     "serde_yaml::",
     &[
         "controlplane/src/config",
@@ -66,7 +66,7 @@ fn check_file(name: &str, text: &str, violations: &mut Vec<Violation>) {
         if says_unsafe && !UNSAFE_CRATES.iter().any(|c| name.starts_with(c)) && !name.ends_with("/sys.rs") {
             report("`unsafe` stands only in abi, xsk, ebpf and files named sys.rs".into());
         }
-        for (word, places) in SINGLE_MODULE {
+        for (word, places) in CONFINED {
             if code.contains(word) && !places.iter().any(|p| name.starts_with(p)) {
                 report(format!("`{word}` is kept to {}", places.join(", ")));
             }

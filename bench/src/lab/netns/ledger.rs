@@ -7,7 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-const DIR: &str = "/run/sipsec-lab";
+/// Lists, and beside them a directory for each gateway.
+pub const DIR: &str = "/run/sipsec-lab";
 const SUFFIX: &str = "ledger";
 
 /// The list of one lab: its first line is the process and when it started, each further one a namespace.
@@ -47,14 +48,21 @@ impl Drop for Ledger {
     }
 }
 
-/// Removes what labs left behind whose process is gone. Gives the names.
+/// Removes what labs left behind whose process is gone: namespaces, and the gateways' directories once no lab runs, which
+/// could own them. Gives the names.
 pub fn clean() -> Result<Vec<String>, LabError> {
     let mut removed = Vec::new();
     let Ok(entries) = fs::read_dir(DIR) else { return Ok(removed) };
-    for path in entries.flatten().map(|e| e.path()) {
-        if path.extension().is_some_and(|e| e == SUFFIX) && !owned(&path) {
-            removed.extend(clean_one(&path)?);
-        }
+    let (ledgers, others): (Vec<_>, Vec<_>) =
+        entries.flatten().map(|e| e.path()).partition(|p| p.extension().is_some_and(|e| e == SUFFIX));
+    let (live, dead): (Vec<_>, Vec<_>) = ledgers.into_iter().partition(|p| owned(p));
+    for path in dead {
+        removed.extend(clean_one(&path)?);
+    }
+    for path in others.into_iter().filter(|p| live.is_empty() && p.is_dir()) {
+        let name = path.display().to_string();
+        fs::remove_dir_all(&path).map_err(LabError::io(&name))?;
+        removed.push(name);
     }
     Ok(removed)
 }

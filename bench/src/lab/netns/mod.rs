@@ -2,7 +2,7 @@
 
 mod ledger;
 
-pub use ledger::{Ledger, clean};
+pub use ledger::{DIR, Ledger, clean};
 
 use super::error::LabError;
 use std::fs::File;

@@ -4,6 +4,7 @@ mod bad_input;
 mod call;
 mod certificates;
 mod crash;
+mod inner_ipv6;
 mod kamailio;
 mod network;
 mod pki;
@@ -66,6 +67,7 @@ pub const SCENARIOS: &[Scenario] = &[
     call::GLARE,
     call::PEER_GONE,
     quantum::QUANTUM,
+    inner_ipv6::INNER_IPV6,
     router::FIRST_PACKET,
     bad_input::BAD_INPUT,
     bad_input::UNKNOWN_NUMBER,

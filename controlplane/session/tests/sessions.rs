@@ -2,6 +2,8 @@
 
 #[path = "sessions/certificates.rs"]
 mod certificates;
+#[path = "sessions/selectors.rs"]
+mod selectors;
 mod support;
 
 use sipsec_net::{MediaPort, TelNumber};

@@ -2,6 +2,7 @@
 //! queue is full the loop takes no further work from the core until a job is done ([`Compute::has_room`]): nothing is lost.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::mpsc;
 
 /// Jobs that wait for a thread before the loop holds the rest back. A thousand negotiations at once make a thousand: a
@@ -65,10 +66,19 @@ impl<O: Send + 'static> Compute<O> {
         self.running > 0
     }
 
+    /// `failed` is left in the place of the outcome if the job panics, so that whoever waits for it is told.
+    ///
     /// # Panics
     /// Without room: the caller asks first.
-    pub fn submit(&mut self, urgency: Urgency, job: impl FnOnce() -> O + Send + 'static) {
+    pub fn submit(&mut self, urgency: Urgency, failed: O, job: impl FnOnce() -> O + Send + 'static) {
         assert!(self.has_room(), "a job is submitted only where there is room");
+        // What a job was about to change goes with it: it owns all that it works on.
+        let job = || {
+            catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+                tracing::error!("a key exchange or signature ended in a panic: please report it");
+                failed
+            })
+        };
         if self.running < self.threads {
             return self.start(Box::new(job));
         }
@@ -133,7 +143,7 @@ mod tests {
         for done in 0..total {
             while submitted < total && pool.has_room() {
                 let i = submitted;
-                pool.submit(Urgency::Negotiating, move || i);
+                pool.submit(Urgency::Negotiating, total, move || i);
                 submitted += 1;
             }
             assert!(submitted - done <= pool.threads + QUEUE, "the queue is bounded");
@@ -149,14 +159,29 @@ mod tests {
         let mut pool: Compute<usize> = Compute::new();
         let threads = pool.threads;
         for i in 0..threads + 50 {
-            pool.submit(Urgency::Negotiating, move || i);
+            pool.submit(Urgency::Negotiating, i, move || i);
         }
-        pool.submit(Urgency::Established, || usize::MAX);
+        pool.submit(Urgency::Established, 0, || usize::MAX);
         let mut before = 0;
         while pool.next().await != usize::MAX {
             before += 1;
         }
         // It was the next to start; those that ran beside it may have ended first.
         assert!(before <= 2 * threads, "{before} went first");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_answered_and_its_thread_goes_on() {
+        let mut pool: Compute<Option<usize>> = Compute::new();
+        let threads = pool.threads;
+        for _ in 0..2 * threads {
+            pool.submit(Urgency::Negotiating, None, || panic!("a job of this test"));
+        }
+        for _ in 0..2 * threads {
+            assert_eq!(pool.next().await, None);
+        }
+        assert!(!pool.is_busy());
+        pool.submit(Urgency::Negotiating, None, || Some(7));
+        assert_eq!(pool.next().await, Some(7));
     }
 }

@@ -16,6 +16,7 @@ use crate::net::udp::{SipEvent, SipSocket};
 use crate::setup;
 use crate::signals::{Signals, Told};
 use crate::supervise::Supervisor;
+use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
 use sipsec_session::{Admin, Core, Input, Output, Transaction};
@@ -256,7 +257,8 @@ impl Runtime {
                 }
                 Output::Compute { key, established, job } => {
                     let urgency = if established { Urgency::Established } else { Urgency::Negotiating };
-                    self.compute.submit(urgency, move || Input::Compute { key, outcome: job.run() });
+                    let failed = Input::Compute { key, outcome: Outcome::Failed };
+                    self.compute.submit(urgency, failed, move || Input::Compute { key, outcome: job.run() });
                 }
                 Output::Persist { key, record } => self.journal.write(Write { key, record }),
                 Output::ResolveNextHop { media_port, remote } => self.netlink.resolve(media_port, remote),

@@ -313,6 +313,12 @@ fn selector(s: &Selector) -> String {
             return format!("{start}/{}", Ipv4Addr::from_bits(!host_bits));
         }
     }
+    if let (IpAddr::V6(start), IpAddr::V6(end)) = (s.addr_start, s.addr_end) {
+        let host_bits = start.to_bits() ^ end.to_bits();
+        if host_bits.wrapping_add(1) & host_bits == 0 && start.to_bits() & host_bits == 0 {
+            return format!("{start}/{}", host_bits.leading_zeros());
+        }
+    }
     format!("{}-{}", s.addr_start, s.addr_end)
 }
 
@@ -330,6 +336,8 @@ mod tests {
         assert_eq!(selector(&Selector::ANY_V4), "0.0.0.0/0.0.0.0");
         assert_eq!(selector(&range("10.2.0.0", "10.2.255.255")), "10.2.0.0/255.255.0.0");
         assert_eq!(selector(&range("10.2.0.1", "10.2.0.1")), "10.2.0.1/255.255.255.255");
+        assert_eq!(selector(&Selector::ANY_V6), "::/0");
+        assert_eq!(selector(&range("2001:db8::", "2001:db8::ffff")), "2001:db8::/112");
         assert_eq!(selector(&range("10.2.0.1", "10.2.0.9")), "10.2.0.1-10.2.0.9");
     }
 }

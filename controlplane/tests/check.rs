@@ -25,6 +25,10 @@ fn a_good_profile_is_read_without_remark() {
     let profile = profile.expect("read");
     assert_eq!((profile.sip.session_expires_s, profile.sip.rport), (300, false));
     assert_eq!(profile.tunnels[0].remote_number.as_str(), "0388882001");
+    assert_eq!(
+        (profile.ike.dpd.mode, profile.ike.fragment_bytes),
+        (sipsec_ike::DpdMode::Periodic, Some(576))
+    );
     assert_eq!(profile.control_socket(), Path::new("/run/sipsec/branch/control.sock"));
     let shown = format!("{profile:?}");
     assert!(

@@ -3,6 +3,7 @@
 
 use sipsec_controlplane::compute::{Compute, Urgency};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
+use sipsec_ike::compute::Outcome;
 use sipsec_net::dp::{Direction, Event, ExpireCause, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
@@ -112,7 +113,8 @@ fn config(side: usize, setup: &Setup) -> Config {
             ike_lifetime: sipsec_ike::Lifetime::IKE,
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
-            dpd: Duration::from_secs(10),
+            dpd: sipsec_ike::Dpd::default(),
+            fragment_bytes_max: Some(1200),
             negotiation_deadline: PATIENCE,
             psk_fingerprint: true,
             lab_key_log: false,
@@ -208,7 +210,8 @@ impl Node {
                 }
                 Output::Compute { key, established, job } => {
                     let urgency = if established { Urgency::Established } else { Urgency::Negotiating };
-                    self.compute.submit(urgency, move || Input::Compute { key, outcome: job.run() });
+                    let failed = Input::Compute { key, outcome: Outcome::Failed };
+                    self.compute.submit(urgency, failed, move || Input::Compute { key, outcome: job.run() });
                 }
                 Output::Persist { key, record } => {
                     if record.is_some() {

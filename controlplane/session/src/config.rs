@@ -2,7 +2,7 @@
 
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
-use sipsec_ike::{CertificateAuth, Lifetime, Ppk};
+use sipsec_ike::{CertificateAuth, Dpd, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
 use std::net::IpAddr;
@@ -79,7 +79,9 @@ pub struct IkeConfig {
     pub ike_lifetime: Lifetime,
     pub child_lifetime: Lifetime,
     pub force_encap: bool,
-    pub dpd: Duration,
+    pub dpd: Dpd,
+    /// See [`sipsec_ike::EndpointConfig::fragment_bytes_max`].
+    pub fragment_bytes_max: Option<usize>,
     /// From the moment the call is answered, and so charged, until the SA is up.
     pub negotiation_deadline: Duration,
     /// RFC 6193 §8.2: announce a hash of the key in SDP and insist on the peer's.

@@ -4,9 +4,9 @@ use crate::core::{Core, Dataplane, Pending};
 use crate::failure::{Evidence, SessionFailure};
 use crate::output::{EventKind, Output};
 use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
-use sipsec_ike::{Dpd, DpdMode, Endpoint, EndpointConfig, Role};
-use sipsec_net::Instant;
-use sipsec_net::dp::{Op, PacketSummary};
+use sipsec_ike::{Endpoint, EndpointConfig, Role};
+use sipsec_net::dp::{Op, PacketSummary, Selector};
+use sipsec_net::{Instant, IpPrefix};
 use sipsec_sip::sdp::{self, IkeMedia, IkeSetup, SessionDescription};
 use sipsec_sip::{CallId, ReliableAnswer};
 use std::net::SocketAddr;
@@ -15,6 +15,17 @@ use std::time::Duration;
 /// A call that only rings is given up after this long. The peer is a gateway: it answers within milliseconds or not at
 /// all. Longer than timer B (RFC 3261 §17.1.1.2: 32 s), which has a reason of its own.
 const RING_MAX: Duration = Duration::from_secs(40);
+
+/// Of each family that is routed into the tunnel, everything: what the SA is for is decided by routes. What comes back is
+/// of the same families.
+fn selectors(routes: &[IpPrefix]) -> Vec<Selector> {
+    let v6 = routes.iter().any(|r| r.addr().is_ipv6());
+    let v4 = !v6 || routes.iter().any(|r| r.addr().is_ipv4());
+    [(v4, Selector::ANY_V4), (v6, Selector::ANY_V6)]
+        .into_iter()
+        .filter_map(|(on, s)| on.then_some(s))
+        .collect()
+}
 
 impl Core {
     /// A packet waits and there is no SA.
@@ -209,7 +220,10 @@ impl Core {
         config.child_lifetime = self.config.ike.child_lifetime;
         config.force_encap = self.config.ike.force_encap;
         config.unix_time_s = self.unix_time_s(now);
-        config.dpd = Dpd { mode: DpdMode::OnDemand, interval: self.config.ike.dpd };
+        config.dpd = self.config.ike.dpd;
+        config.fragment_bytes_max = self.config.ike.fragment_bytes_max;
+        config.ts_remote = selectors(&self.tunnels[i].config.routes);
+        config.ts_local.clone_from(&config.ts_remote);
         config.lab_key_log = self.config.ike.lab_key_log;
         let entropy = self.new_entropy();
         let endpoint = Endpoint::new(config, entropy);

@@ -176,7 +176,7 @@ impl Core {
                     return;
                 };
                 let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
-                let (initiator, dpd) = (n.leg.caller, self.config.ike.dpd);
+                let (initiator, dpd) = (n.leg.caller, self.config.ike.dpd.interval);
                 let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, dpd);
                 if up.media.role == Role::Passive {
                     up.release = Some((now + RESPONDER_HOLD, Some(first.1.outbound)));

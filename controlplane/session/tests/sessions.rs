@@ -4,6 +4,8 @@
 mod certificates;
 #[path = "sessions/ends.rs"]
 mod ends;
+#[path = "sessions/selectors.rs"]
+mod selectors;
 mod support;
 
 use sipsec_net::{MediaPort, TelNumber};

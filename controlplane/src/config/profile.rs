@@ -3,8 +3,8 @@
 use super::secret::SecretSource;
 use super::sections::lifetime::Lifetimes;
 use sipsec_abi::profile::{Dataplane, Inside, ProfileHead};
-use sipsec_ike::CertificateMap;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
+use sipsec_ike::{CertificateMap, Dpd};
 use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
 use sipsec_session::PeerKind;
 use std::net::{IpAddr, SocketAddr};
@@ -116,7 +116,9 @@ pub struct Ike {
     /// Named by entries of the keyring.
     pub certificates: Vec<Certificate>,
     pub force_encap: bool,
-    pub dpd: Duration,
+    pub dpd: Dpd,
+    /// Largest UDP payload of a fragment of IKE (RFC 7383); `None`: messages are sent whole.
+    pub fragment_bytes: Option<usize>,
     /// An answered call costs money: without an SA by then it is hung up.
     pub negotiation_deadline: Duration,
     /// RFC 6193 §8.2: put a hash of the key into SDP and insist on the peer's.
@@ -166,6 +168,8 @@ pub struct Certificate {
     pub chain: PathBuf,
     /// PEM, PKCS #8.
     pub key: PathBuf,
+    /// A key of RSA signs with PSS, not with PKCS #1 v1.5.
+    pub rsa_pss: bool,
     pub trust: Trust,
 }
 
@@ -173,6 +177,8 @@ pub struct Certificate {
 pub struct Trust {
     /// Certificates that sign themselves, which the fingerprint in SDP alone vouches for.
     pub self_signed: bool,
+    /// The dates of those count, too.
+    pub check_self_signed_validity: bool,
     pub ca: Vec<PathBuf>,
     pub crl: Option<Crl>,
     pub maps: Vec<CertificateMap>,

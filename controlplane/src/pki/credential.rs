@@ -178,13 +178,14 @@ impl Loader {
         let path = &certificate.key;
         let own = chain.and_then(|c| c.first());
         let facts = own.and_then(|der| CertificateFacts::of(der).ok());
-        let key = match files::private_key(path) {
+        let mut key = match files::private_key(path) {
             // Said of the certificate already.
             Err(FileError::UnsupportedKey { .. }) if facts.as_ref().is_some_and(|f| f.key_is_weak) => {
                 return None;
             }
             other => self.take(Place::Key, other)?,
         };
+        key.rsa_pss = certificate.rsa_pss;
         if let (Some(der), Some(facts)) = (own, facts)
             && key.belongs_to(der) == Ok(false)
         {
@@ -197,6 +198,7 @@ impl Loader {
     fn trust(&mut self, trust: &Trust) -> sipsec_ike::Trust {
         let mut out = sipsec_ike::Trust {
             self_signed: trust.self_signed,
+            check_self_signed_validity: trust.check_self_signed_validity,
             maps: trust.maps.clone(),
             ..sipsec_ike::Trust::default()
         };

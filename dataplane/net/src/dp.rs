@@ -163,6 +163,12 @@ impl Selector {
         port_end: u16::MAX,
     };
 
+    pub const ANY_V6: Self = Self {
+        addr_start: IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+        addr_end: IpAddr::V6(core::net::Ipv6Addr::from_bits(u128::MAX)),
+        ..Self::ANY_V4
+    };
+
     /// `port` is `None` where the packet has none that can be seen (a fragment, another protocol): RFC 4301 §4.4.1.1
     /// OPAQUE, matched by a selector of all ports alone.
     #[must_use]

@@ -52,6 +52,8 @@ pub enum Outcome {
     BadPeerValue,
     /// Our private value is unusable (chance below 2⁻³² for random bytes).
     BadPrivateValue,
+    /// The job came to no end.
+    Failed,
 }
 
 /// What can be wrong with a key exchange.

@@ -35,7 +35,20 @@ impl IkeKeys {
 
     /// RFC 7296 §2.18: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the prf of the *old* SA.
     pub fn rekeyed(suite: &IkeSuite, old: (Prf, &Secret), shared: &Secret, seed: &Seed<'_>) -> Self {
-        let skeyseed = prf(old.0, old.1.expose(), &[shared.expose(), seed.ni, seed.nr]);
+        Self::rekeyed_with(suite, old, shared, None, seed)
+    }
+
+    /// RFC 9370 §2.2.4: with an additional key exchange SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1)).
+    pub fn rekeyed_with(
+        suite: &IkeSuite,
+        old: (Prf, &Secret),
+        shared: &Secret,
+        additional: Option<&Secret>,
+        seed: &Seed<'_>,
+    ) -> Self {
+        let mut parts = vec![shared.expose(), seed.ni, seed.nr];
+        parts.extend(additional.map(Secret::expose));
+        let skeyseed = prf(old.0, old.1.expose(), &parts);
         Self::expand(suite, &skeyseed, seed)
     }
 

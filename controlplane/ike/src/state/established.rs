@@ -213,6 +213,10 @@ impl Established {
                 self.answer_create_child(ctx, now, slot, incoming, &m);
                 Ok(())
             }
+            Exchange::IKE_FOLLOWUP_KE => {
+                self.answer_followup(ctx, slot, incoming, &m);
+                Ok(())
+            }
             _ => {
                 self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
                 let violation = crate::error::Violation::Malformed("exchange type");
@@ -240,6 +244,7 @@ impl Established {
             Task::DeleteIke => self.slots.retain(|s| s.sa.local_spi() != slot),
             Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),
             Task::RekeyIke(t) => return self.on_rekey_ike_answer(ctx, now, *t, &m),
+            Task::FollowupKe => return self.on_followup_answer(ctx, now, &m),
         }
         Ok(())
     }

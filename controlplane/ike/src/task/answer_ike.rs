@@ -1,8 +1,9 @@
 //! The peer rekeys the IKE SA (RFC 7296 §1.3.2, §2.18).
 
+use super::followup::{link, or_none};
 use super::{RekeyIke, Task, lower};
 use crate::algorithm::{IkeProposal, IkeSuite};
-use crate::compute::{Job, JobId, Outcome};
+use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
 use crate::exchange::{IkeSa, Incoming, SaKeys};
@@ -13,23 +14,38 @@ use crate::wire::sa::Proposal;
 use crate::wire::{Chain, Exchange, Message, NotifyType};
 use sipsec_net::Instant;
 
-/// A request that waits for its key exchange.
+/// A request that waits for a key exchange.
 pub(crate) struct AnswerIke {
-    job: JobId,
-    slot: u64,
-    id: u32,
+    pub(super) job: JobId,
+    pub(super) slot: u64,
+    pub(super) id: u32,
     answer: Proposal,
-    suite: IkeSuite,
+    pub(super) suite: IkeSuite,
     spi_i: u64,
-    spi_r: u64,
+    pub(super) spi_r: u64,
     ni: Vec<u8>,
     nr: Vec<u8>,
+    /// SK(0), while the additional key exchange is not over (RFC 9370 §2.2.4).
+    first: Option<Secret>,
+    /// The peer has its answer and has to go on with IKE_FOLLOWUP_KE by then.
+    pub(super) awaited_until: Option<Instant>,
 }
 
 /// A rekey takes its keys from SK_d (RFC 7296 §2.18), to which the additional key exchange of the first IKE SA has
-/// contributed (RFC 9370 §2.2.2), and does not repeat it.
+/// contributed (RFC 9370 §2.2.2); so whether it is done again is the peer's choice.
 fn rekey_proposals(ctx: &Ctx) -> Vec<IkeProposal> {
-    ctx.config.ike_proposals.iter().map(|p| IkeProposal { ke1: vec![], ..p.clone() }).collect()
+    ctx.config
+        .ike_proposals
+        .iter()
+        .map(|p| IkeProposal { ke1: or_none(p.ke1.iter().copied()), ..p.clone() })
+        .collect()
+}
+
+impl AnswerIke {
+    /// What decides between crossing rekeys (RFC 7296 §2.8.2).
+    pub(super) fn lowest(&self) -> Vec<u8> {
+        lower(&self.ni, &self.nr)
+    }
 }
 
 impl Established {
@@ -43,8 +59,10 @@ impl Established {
         let (Some(proposals), Some(ke), Some(ni)) = (&m.sa, &m.ke, m.nonce) else {
             return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
         };
+        // The peer begins anew.
+        self.answer_ikes.retain(|a| a.awaited_until.is_none());
         let ours = rekey_proposals(ctx);
-        let Some(chosen) = ike::choose(proposals, &ours, ke.group, false) else {
+        let Some(chosen) = ike::choose(proposals, &ours, ke.group, true) else {
             return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
         };
         let suite = chosen.suite;
@@ -70,11 +88,23 @@ impl Established {
             // Ours was not sent yet: the peer's makes it needless.
             self.gen_ike = None;
         }
-        self.answer_ikes.push(AnswerIke { job, slot, id, answer, suite, spi_i, spi_r, ni, nr });
+        self.answer_ikes.push(AnswerIke {
+            job,
+            slot,
+            id,
+            answer,
+            suite,
+            spi_i,
+            spi_r,
+            ni,
+            nr,
+            first: None,
+            awaited_until: None,
+        });
     }
 
     /// Ours, once the peer can know of it.
-    fn own_ike_rekey(&mut self) -> Option<&mut RekeyIke> {
+    pub(super) fn own_ike_rekey(&mut self) -> Option<&mut RekeyIke> {
         if self.agree_ike.is_some() {
             return self.agree_ike.as_mut().map(|a| &mut a.task);
         }
@@ -92,8 +122,12 @@ impl Established {
         job: JobId,
         outcome: Outcome,
     ) -> Result<(), Outcome> {
-        let Some(i) = self.answer_ikes.iter().position(|a| a.job == job) else { return Err(outcome) };
-        let AnswerIke { slot, id, answer, suite, spi_i, spi_r, ni, nr, .. } = self.answer_ikes.swap_remove(i);
+        let computing = |a: &AnswerIke| a.job == job && a.awaited_until.is_none();
+        let Some(i) = self.answer_ikes.iter().position(computing) else { return Err(outcome) };
+        let mut request = self.answer_ikes.swap_remove(i);
+        let (slot, id, suite, spi_r) = (request.slot, request.id, request.suite, request.spi_r);
+        let exchange =
+            if request.first.is_some() { Exchange::IKE_FOLLOWUP_KE } else { Exchange::CREATE_CHILD_SA };
         let Some(old) = self.slot(slot).map(|s| &s.sa) else { return Ok(()) };
         let Outcome::DhResponded { public, shared } = outcome else {
             if let Some(ours) = self.own_ike_rekey() {
@@ -101,18 +135,37 @@ impl Established {
             }
             let mut chain = Chain::new();
             chain.notify(NotifyType::INVALID_SYNTAX, &[]);
-            self.reply(ctx, slot, Exchange::CREATE_CHILD_SA, id, chain);
+            self.reply(ctx, slot, exchange, id, chain);
+            self.finish_ready_ike(ctx, now);
             return Ok(());
         };
         let fragmentation = old.fragmentation;
-        let seed = Seed { ni: &ni, nr: &nr, spi_i, spi_r };
-        let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), &shared, &seed);
-        let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
         let mut chain = Chain::new();
-        chain.sa(&[answer]);
-        chain.nonce(&nr);
-        chain.ke(suite.group.transform_id(), &public);
-        self.reply(ctx, slot, Exchange::CREATE_CHILD_SA, id, chain);
+        let (first, additional) = match (request.first.take(), suite.ke1) {
+            (Some(first), Some(group)) => {
+                chain.ke(group.transform_id(), &public);
+                (first, Some(shared))
+            }
+            (_, ke1) => {
+                chain.sa(core::slice::from_ref(&request.answer));
+                chain.nonce(&request.nr);
+                chain.ke(suite.group.transform_id(), &public);
+                if ke1.is_some() {
+                    chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &link(spi_r));
+                    self.reply(ctx, slot, exchange, id, chain);
+                    self.await_followup(now, AnswerIke { first: Some(shared), ..request });
+                    self.finish_ready_ike(ctx, now);
+                    return Ok(());
+                }
+                (shared, None)
+            }
+        };
+        let AnswerIke { ni, nr, spi_i, .. } = request;
+        let seed = Seed { ni: &ni, nr: &nr, spi_i, spi_r };
+        let keys =
+            IkeKeys::rekeyed_with(&suite, (old.suite.prf, &old.sk_d), &first, additional.as_ref(), &seed);
+        let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
+        self.reply(ctx, slot, exchange, id, chain);
         self.slots.push(Slot { sa, standing: Standing::Candidate });
         if self.own_ike_rekey().is_none() {
             self.switch_to(ctx, now, spi_r);

@@ -29,12 +29,15 @@ impl Established {
         }
         if for_ike {
             // RFC 7296 §2.25.1: not while a CHILD_SA is being made or closed by us.
-            if self.child_work_outstanding() || self.slots.len() >= rekey_ike::SLOTS_MAX {
+            if self.child_work_outstanding()
+                || self.is_following_up()
+                || self.slots.len() >= rekey_ike::SLOTS_MAX
+            {
                 return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
             }
             return self.answer_rekey_ike(ctx, slot, incoming, m);
         }
-        if self.rekeying_ike() {
+        if self.rekeying_ike() || !self.answer_ikes.is_empty() {
             return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
         let Some(rekey) = m.notify(NotifyType::REKEY_SA) else {

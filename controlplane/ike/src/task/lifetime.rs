@@ -24,12 +24,14 @@ impl Established {
             _ => [Some(c.expires_at), None],
         });
         let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until, self.dpd_due(ctx)];
-        slots.chain(children).chain(own).flatten().min()
+        let awaited = self.answer_ikes.iter().map(|a| a.awaited_until);
+        slots.chain(children).chain(own).chain(awaited).flatten().min()
     }
 
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
         let mut result = self.poll_requests(ctx, now);
         if result.is_ok() {
+            self.poll_followups(ctx, now);
             result = self.poll_lifetimes(ctx, now);
             self.poll_dpd(ctx, now);
         }

@@ -9,6 +9,7 @@ mod childless;
 mod create_child;
 mod delete;
 mod dpd;
+mod followup;
 mod install;
 mod lifetime;
 pub(crate) mod refused;
@@ -35,6 +36,8 @@ pub(crate) enum Task {
     DeleteIke,
     RekeyChild(Box<RekeyChild>),
     RekeyIke(Box<RekeyIke>),
+    /// IKE_FOLLOWUP_KE of our rekey of the IKE SA.
+    FollowupKe,
 }
 
 /// What waits for the window of 1.

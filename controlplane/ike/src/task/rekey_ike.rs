@@ -1,5 +1,6 @@
 //! We rekey the IKE SA (RFC 7296 §1.3.2, §2.18), and what becomes of crossing rekeys (§2.8.2).
 
+use super::followup::{Followup, or_none};
 use super::refused::{RETRY_JITTER_PERCENT, Refused};
 use super::rekey_child::GROUPS_TRIED_MAX;
 use super::{Dh, Task, Todo, lower};
@@ -38,16 +39,29 @@ pub(crate) struct GenIke {
 }
 
 pub(crate) struct AgreeIke {
-    job: JobId,
+    pub(super) job: JobId,
     pub task: RekeyIke,
-    suite: IkeSuite,
+    pub(super) suite: IkeSuite,
     nr: Vec<u8>,
     spi_r: u64,
-    /// Computed, but the peer's own rekey is still being answered; the two are compared when both are known.
-    shared: Option<Secret>,
+    pub(super) shared: Option<Secret>,
+    pub(super) followup: Option<Followup>,
 }
 
-/// A rekey keeps the algorithms (RFC 7296 §2.8: SHOULD NOT differ), so it offers exactly these; the group may change.
+impl AgreeIke {
+    /// Computed, though the peer's own rekey may still be being answered; the two are compared when both are known.
+    fn is_done(&self) -> bool {
+        self.shared.is_some() && self.followup.as_ref().is_none_or(|f| f.shared.is_some())
+    }
+
+    /// What decides between crossing rekeys (RFC 7296 §2.8.2).
+    pub(super) fn lowest(&self) -> Vec<u8> {
+        lower(&self.task.ni, &self.nr)
+    }
+}
+
+/// A rekey keeps the algorithms (RFC 7296 §2.8: SHOULD NOT differ), so it offers exactly these; the group may change, and
+/// the additional key exchange, to which SK_d owes its strength already, may be left out.
 fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
     let mut groups = vec![suite.group];
     for g in ctx.config.ike_proposals.iter().flat_map(|p| &p.groups) {
@@ -60,7 +74,7 @@ fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
         integ: suite.integ.into_iter().collect(),
         prf: vec![suite.prf],
         groups,
-        ke1: vec![],
+        ke1: or_none(suite.ke1.into_iter().map(Some)),
     }]
 }
 
@@ -124,19 +138,25 @@ impl Established {
             });
         }
         let Some(a) = self.agree_ike.as_mut().filter(|a| a.job == job) else { return Err(outcome) };
-        if let Outcome::DhAgreed { shared } = outcome {
-            a.shared = Some(shared);
-            self.finish_ready_ike(ctx, now);
-            return Ok(Ok(()));
+        match (outcome, &mut a.followup) {
+            (Outcome::DhAgreed { shared }, None) => a.shared = Some(shared),
+            (Outcome::DhAgreed { shared }, Some(followup)) if a.shared.is_some() => {
+                followup.shared = Some(shared);
+            }
+            (Outcome::DhAgreed { shared }, Some(followup)) => {
+                a.shared = Some(shared);
+                a.job = followup.generate(ctx);
+            }
+            (Outcome::DhGenerated { public }, Some(_)) => self.ask_followup(ctx, now, &public),
+            _ => return Ok(self.agreement_failed(ctx, now, None)),
         }
-        let rival = a.task.rival.take();
-        self.agree_ike = None;
-        Ok(self.rekey_ike_failed(ctx, now, rival, None))
+        self.finish_ready_ike(ctx, now);
+        Ok(Ok(()))
     }
 
     pub(super) fn finish_ready_ike(&mut self, ctx: &mut Ctx, now: Instant) {
         if self.answer_ikes.is_empty()
-            && let Some(a) = self.agree_ike.take_if(|a| a.shared.is_some())
+            && let Some(a) = self.agree_ike.take_if(|a| a.is_done())
         {
             self.finish_rekey_ike(ctx, now, a);
         }
@@ -163,29 +183,39 @@ impl Established {
         let suite = self.current().sa.suite;
         let answered = (|| {
             let sa = m.sa.as_ref()?;
-            let suite = ike::accept(sa, &proposals(ctx, &suite), false)?;
+            let suite = ike::accept(sa, &proposals(ctx, &suite), true)?;
             let spi_r = sa.first()?.ike_spi().filter(|s| *s != 0)?;
             let ke = m.ke.as_ref().filter(|k| k.group == suite.group.transform_id())?;
-            (suite.group == task.dh.group).then(|| (suite, spi_r, ke.public.to_vec(), m.nonce))
+            let followup = match suite.ke1 {
+                Some(group) => Some(Followup::of(group, m)?),
+                None => None,
+            };
+            (suite.group == task.dh.group).then(|| (suite, spi_r, ke.public.to_vec(), followup, m.nonce))
         })();
-        let Some((suite, spi_r, peer_public, Some(nr))) = answered else {
+        let Some((suite, spi_r, peer_public, followup, Some(nr))) = answered else {
             return self.rekey_ike_failed(ctx, now, task.rival, None);
         };
         let nr = nr.to_vec();
+        if self.is_decided_against(&lower(&task.ni, &nr), task.rival.as_ref(), followup.is_some()) {
+            self.yield_to_candidate(ctx, now);
+            return Ok(());
+        }
         let private = task.dh.private.clone();
         let job = ctx.compute(Job::DhAgree { group: suite.group, private, peer_public });
-        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r, shared: None });
+        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r, shared: None, followup });
         Ok(())
     }
 
     fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke) {
-        let AgreeIke { task, suite, nr, spi_r, shared, .. } = a;
+        let AgreeIke { task, suite, nr, spi_r, shared, followup, .. } = a;
         let Some(shared) = shared else { return };
+        let additional = followup.and_then(|f| f.shared);
         let old = &self.current().sa;
         let old_spi = old.local_spi();
         let fragmentation = old.fragmentation;
         let seed = Seed { ni: &task.ni, nr: &nr, spi_i: task.spi, spi_r };
-        let keys = IkeKeys::rekeyed(&suite, (old.suite.prf, &old.sk_d), &shared, &seed);
+        let keys =
+            IkeKeys::rekeyed_with(&suite, (old.suite.prf, &old.sk_d), &shared, additional.as_ref(), &seed);
         let sa =
             IkeSa::new(ctx, SaKeys { suite, keys, spi_i: task.spi, spi_r, initiator: true, fragmentation });
         let ours = lower(&task.ni, &nr);
@@ -242,13 +272,13 @@ impl Established {
         self.gen_ike = None;
         self.agree_ike = None;
         self.queue.retain(|t| *t != Todo::RekeyIke);
-        if matches!(self.current().sa.task(), Some(Task::RekeyIke(_))) {
+        if matches!(self.current().sa.task(), Some(Task::RekeyIke(_) | Task::FollowupKe)) {
             let _ = self.current_mut().sa.abandon_request();
         }
     }
 
     /// Ours came to nothing. If the peer's own succeeded meanwhile, that is the SA to go on with.
-    fn rekey_ike_failed(
+    pub(super) fn rekey_ike_failed(
         &mut self,
         ctx: &mut Ctx,
         now: Instant,

@@ -4,6 +4,7 @@ mod certificate;
 mod decode;
 mod ending;
 mod establish;
+mod followup;
 mod golden;
 mod hybrid;
 mod interleavings;

@@ -22,6 +22,8 @@ impl Exchange {
     pub const INFORMATIONAL: Self = Self(37);
     /// RFC 9242 §3.2.
     pub const IKE_INTERMEDIATE: Self = Self(43);
+    /// RFC 9370 §2.2.4.
+    pub const IKE_FOLLOWUP_KE: Self = Self(44);
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,6 +32,7 @@ impl Exchange {
             Self::CREATE_CHILD_SA => "CREATE_CHILD_SA",
             Self::INFORMATIONAL => "INFORMATIONAL",
             Self::IKE_INTERMEDIATE => "IKE_INTERMEDIATE",
+            Self::IKE_FOLLOWUP_KE => "IKE_FOLLOWUP_KE",
             _ => "an unknown exchange",
         }
     }

@@ -16,6 +16,8 @@ impl NotifyType {
     pub const TS_UNACCEPTABLE: Self = Self(38);
     pub const TEMPORARY_FAILURE: Self = Self(43);
     pub const CHILD_SA_NOT_FOUND: Self = Self(44);
+    /// RFC 9370 §2.2.4.
+    pub const STATE_NOT_FOUND: Self = Self(47);
     pub const INITIAL_CONTACT: Self = Self(16384);
     pub const NAT_DETECTION_SOURCE_IP: Self = Self(16388);
     pub const NAT_DETECTION_DESTINATION_IP: Self = Self(16389);
@@ -31,6 +33,8 @@ impl NotifyType {
     pub const NO_PPK_AUTH: Self = Self(16437);
     /// RFC 9242 §3.1.
     pub const INTERMEDIATE_EXCHANGE_SUPPORTED: Self = Self(16438);
+    /// RFC 9370 §2.2.4.
+    pub const ADDITIONAL_KEY_EXCHANGE: Self = Self(16441);
 
     /// RFC 7296 §3.10.1: types below 16384 are errors.
     pub const fn is_error(self) -> bool {

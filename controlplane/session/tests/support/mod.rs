@@ -41,6 +41,7 @@ pub struct Setup {
     pub kbps: u32,
     pub idle: Duration,
     pub dpd: Duration,
+    pub routes: &'static [&'static str],
 }
 
 impl Setup {
@@ -56,6 +57,7 @@ impl Setup {
             // The branch gives up first, as a branch should: its packets opened the call.
             idle: Duration::from_secs([30, 90][side]),
             dpd: Duration::from_secs(10),
+            routes: &["10.0.0.0/8"],
         }
     }
 }
@@ -99,7 +101,7 @@ fn config(side: usize, s: &Setup) -> Config {
             bandwidth: Kbps(s.kbps),
             idle: s.idle,
             call_max: None,
-            routes: vec!["10.0.0.0/8".parse::<IpPrefix>().expect("a prefix")],
+            routes: s.routes.iter().map(|r| r.parse::<IpPrefix>().expect("a prefix")).collect(),
         }],
         keyring: keyring(s),
         ike: IkeConfig {
@@ -108,7 +110,8 @@ fn config(side: usize, s: &Setup) -> Config {
             ike_lifetime: sipsec_ike::Lifetime::IKE,
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
-            dpd: s.dpd,
+            dpd: sipsec_ike::Dpd { interval: s.dpd, ..sipsec_ike::Dpd::default() },
+            fragment_bytes_max: Some(1200),
             negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: s.psk_fingerprint,
             lab_key_log: false,

@@ -24,6 +24,7 @@ fn certificate(item: &Item<'_>, seen: &mut HashMap<String, String>) -> Option<Ce
     let name = name_item.as_ref().and_then(|i| i.text().map(str::to_owned));
     let chain = table.required("certificate", "/etc/sipsec/pki/gateway.crt").and_then(|i| path(&i));
     let key = table.required("key", "/etc/sipsec/pki/gateway.key").and_then(|i| path(&i));
+    let rsa_pss = flag(&table, "rsa_pss", true);
     let trust = table.required("trust", EXAMPLE).and_then(|i| i.table().and_then(|t| trust(&t)));
     table.finish();
     let (name, at) = (name?, name_item?);
@@ -33,7 +34,7 @@ fn certificate(item: &Item<'_>, seen: &mut HashMap<String, String>) -> Option<Ce
         at.report(problem.label(format!("already {first}")).cure("give each its own name"));
         return None;
     }
-    Some(Certificate { name, chain: chain?, key: key?, trust: trust? })
+    Some(Certificate { name, chain: chain?, key: key?, rsa_pss: rsa_pss?, trust: trust? })
 }
 
 fn path(item: &Item<'_>) -> Option<PathBuf> {
@@ -48,6 +49,7 @@ fn paths(item: &Item<'_>) -> Option<Vec<PathBuf>> {
 
 fn trust(table: &Table<'_>) -> Option<Trust> {
     let self_signed = flag(table, "self_signed", false);
+    let check_self_signed_validity = flag(table, "check_self_signed_validity", false);
     let ca = match table.optional("ca") {
         Some(i) => paths(&i),
         None => Some(Vec::new()),
@@ -63,7 +65,13 @@ fn trust(table: &Table<'_>) -> Option<Trust> {
         None => Some(Vec::new()),
     };
     table.finish();
-    let trust = Trust { self_signed: self_signed?, ca: ca?, crl: crl?, maps: maps? };
+    let trust = Trust {
+        self_signed: self_signed?,
+        check_self_signed_validity: check_self_signed_validity?,
+        ca: ca?,
+        crl: crl?,
+        maps: maps?,
+    };
     if trust.ca.is_empty() {
         if !trust.self_signed {
             let problem = Problem::error("pki::no-trust", &table.path, "no peer's certificate is trusted");

@@ -5,11 +5,15 @@ use crate::config::diagnostic::Problem;
 use crate::config::profile::{Ike, KeyEntry, KeyOwner, Proof};
 use crate::config::reader::{Item, Table};
 use crate::config::yaml::Node;
+use sipsec_ike::{Dpd, DpdMode};
 use sipsec_session::PeerKind;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 const DPD_DEFAULT_S: u64 = 10;
+const FRAGMENT_DEFAULT: u16 = 1200;
+/// Smaller ones would be more than a peer takes, larger ones do not fit Ethernet with what lies around them.
+const FRAGMENT: std::ops::RangeInclusive<u16> = 200..=1400;
 const DEADLINE_DEFAULT_S: u64 = 15;
 
 pub fn read(item: &Item<'_>) -> Option<Ike> {
@@ -22,7 +26,8 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
         None => Some(Vec::new()),
     };
     let force_encap = flag(&table, "force_encap", true);
-    let dpd = seconds(&table, "dpd_s", DPD_DEFAULT_S, 1..=3600);
+    let dpd = dpd(&table);
+    let fragment_bytes = fragment_bytes(&table);
     let negotiation_deadline = seconds(&table, "negotiation_deadline_s", DEADLINE_DEFAULT_S, 1..=300);
     // Off unless asked for: a hash of a weak key in clear-text SIP lets anyone on the path guess at leisure.
     let psk_fingerprint = flag(&table, "psk_fingerprint", false);
@@ -41,10 +46,48 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
         certificates: certificates?,
         force_encap: force_encap?,
         dpd: dpd?,
+        fragment_bytes: fragment_bytes?,
         negotiation_deadline: negotiation_deadline?,
         psk_fingerprint: psk_fingerprint?,
         lab_key_log: lab_key_log?,
     })
+}
+
+fn dpd(table: &Table<'_>) -> Option<Dpd> {
+    let mode = match table.optional("dpd_mode") {
+        Some(item) => match item.text()? {
+            "on-demand" => Some(DpdMode::OnDemand),
+            "periodic" => Some(DpdMode::Periodic),
+            "off" => Some(DpdMode::Off),
+            other => {
+                let cure =
+                    "write on-demand to ask a silent peer alone, periodic to ask whatever is heard, or off";
+                item.bad_value(other, "on-demand, periodic or off", cure);
+                None
+            }
+        },
+        None => Some(DpdMode::OnDemand),
+    };
+    let interval = seconds(table, "dpd_s", DPD_DEFAULT_S, 1..=3600);
+    Some(Dpd { mode: mode?, interval: interval? })
+}
+
+/// The outer `None` is an error; the inner one, that messages are sent whole.
+fn fragment_bytes(table: &Table<'_>) -> Option<Option<usize>> {
+    let on = flag(table, "fragmentation", true);
+    let size_item = table.optional("fragment_bytes");
+    let size = match &size_item {
+        Some(item) => item.int(FRAGMENT),
+        None => Some(FRAGMENT_DEFAULT),
+    };
+    if let (Some(false), Some(item)) = (on, &size_item) {
+        let message = format!("`{}` has no meaning without fragmentation", item.path);
+        let problem = Problem::error("ike::fragmentation", &item.path, message).at_key();
+        table.report(problem.cure("remove it, or remove `fragmentation: false`"));
+        return None;
+    }
+    let size = usize::from(size?);
+    Some(on?.then_some(size))
 }
 
 fn key_log(item: &Item<'_>) -> Option<PathBuf> {

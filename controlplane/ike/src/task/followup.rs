@@ -1,0 +1,164 @@
+//! The additional key exchange in a rekey of the IKE SA: IKE_FOLLOWUP_KE, on the old IKE SA (RFC 9370 §2.2.4).
+
+use super::rekey_ike::AgreeIke;
+use super::{AnswerIke, Task};
+use crate::algorithm::DhGroup;
+use crate::compute::{Job, JobId, Secret};
+use crate::ctx::Ctx;
+use crate::exchange::Incoming;
+use crate::state::Established;
+use crate::state::established::End;
+use crate::wire::{Chain, Exchange, Message, NotifyType};
+use core::time::Duration;
+use sipsec_net::Instant;
+
+/// A peer that has our answer to CREATE_CHILD_SA goes on by then, or not at all. Longer than its retransmissions.
+const AWAITED_FOR: Duration = Duration::from_secs(20);
+/// What links the exchanges is the responder's to choose; a peer's is copied if it is not longer than this.
+const LINK_LEN_MAX: usize = 256;
+
+/// These, or none. Without any there is nothing to leave out.
+pub(super) fn or_none(groups: impl Iterator<Item = Option<DhGroup>>) -> Vec<Option<DhGroup>> {
+    let mut out: Vec<_> = groups.filter(Option::is_some).collect();
+    if !out.is_empty() {
+        out.push(None);
+    }
+    out
+}
+
+/// The SPI is of this rekey alone.
+pub(super) fn link(spi_r: u64) -> [u8; 8] {
+    spi_r.to_be_bytes()
+}
+
+/// What our rekey has yet to do.
+pub(crate) struct Followup {
+    group: DhGroup,
+    link: Vec<u8>,
+    private: Option<Secret>,
+    /// SK(1).
+    pub shared: Option<Secret>,
+}
+
+impl Followup {
+    /// As the answer to CREATE_CHILD_SA has it.
+    pub fn of(group: DhGroup, m: &Message<'_>) -> Option<Self> {
+        let link = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE)?.data;
+        let link = (link.len() <= LINK_LEN_MAX).then(|| link.to_vec())?;
+        Some(Self { group, link, private: None, shared: None })
+    }
+
+    pub fn generate(&mut self, ctx: &mut Ctx) -> JobId {
+        let private = ctx.secret(self.group.private_len());
+        self.private = Some(private.clone());
+        ctx.compute(Job::DhGenerate { group: self.group, private })
+    }
+}
+
+impl Established {
+    /// Our rekey is past its CREATE_CHILD_SA, which the peer has answered: it knows, and waits.
+    pub(super) fn is_following_up(&self) -> bool {
+        self.agree_ike.as_ref().is_some_and(|a| a.followup.is_some())
+    }
+
+    /// Whether a crossing rekey of the peer goes on and ours does not. Where a further exchange is to come, the one that
+    /// made the lowest nonce leaves it out (as RFC 7296 §2.8.2 has it delete the SA that it would make).
+    pub(super) fn is_decided_against(&mut self, ours: &[u8], rival: Option<&Vec<u8>>, more: bool) -> bool {
+        let Some(rival) = rival else { return false };
+        if ours > rival.as_slice() {
+            self.answer_ikes.retain(|a| a.awaited_until.is_none());
+            return false;
+        }
+        more
+    }
+
+    /// Ours is given up in favour of the peer's.
+    pub(super) fn yield_to_candidate(&mut self, ctx: &mut Ctx, now: Instant) {
+        // Otherwise the switch comes with the last answer to the peer.
+        if self.answer_ikes.is_empty()
+            && let Some(candidate) = self.candidate()
+        {
+            self.switch_to(ctx, now, candidate);
+        }
+    }
+
+    pub(super) fn ask_followup(&mut self, ctx: &mut Ctx, now: Instant, public: &[u8]) {
+        let Some(AgreeIke { followup: Some(followup), .. }) = &self.agree_ike else { return };
+        let mut chain = Chain::new();
+        chain.ke(followup.group.transform_id(), public);
+        chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &followup.link);
+        // Nothing else is asked while a rekey is under way, so the window is free.
+        self.current_mut().sa.request(ctx, now, Exchange::IKE_FOLLOWUP_KE, chain, Task::FollowupKe);
+    }
+
+    pub(crate) fn on_followup_answer(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        m: &Message<'_>,
+    ) -> Result<(), End> {
+        if let Some(n) = m.error() {
+            return self.agreement_failed(ctx, now, Some(n.kind));
+        }
+        if let Some(a) = &mut self.agree_ike
+            && let Some(Followup { group, private: Some(private), .. }) = &a.followup
+            && let Some(ke) = m.ke.as_ref().filter(|k| k.group == group.transform_id())
+        {
+            let (group, private) = (*group, private.clone());
+            a.job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
+            return Ok(());
+        }
+        self.agreement_failed(ctx, now, None)
+    }
+
+    /// Our rekey was answered and fails all the same.
+    pub(super) fn agreement_failed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        kind: Option<NotifyType>,
+    ) -> Result<(), End> {
+        let rival = self.agree_ike.take().and_then(|a| a.task.rival);
+        self.rekey_ike_failed(ctx, now, rival, kind)
+    }
+
+    /// The peer has its answer to CREATE_CHILD_SA. Should ours have won over it, it will not go on.
+    pub(super) fn await_followup(&mut self, now: Instant, mut request: AnswerIke) {
+        if self.agree_ike.as_ref().is_some_and(|ours| ours.lowest() > request.lowest()) {
+            return;
+        }
+        request.awaited_until = Some(now + AWAITED_FOR);
+        self.answer_ikes.push(request);
+    }
+
+    pub(crate) fn answer_followup(&mut self, ctx: &mut Ctx, slot: u64, incoming: &Incoming, m: &Message<'_>) {
+        let given = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|n| n.data);
+        let awaited = self
+            .answer_ikes
+            .iter_mut()
+            .find(|a| a.slot == slot && a.awaited_until.is_some() && given == Some(link(a.spi_r).as_slice()));
+        let Some(request) = awaited else {
+            return self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
+        };
+        let ke = m.ke.as_ref().zip(request.suite.ke1).filter(|(ke, group)| ke.group == group.transform_id());
+        let Some((ke, group)) = ke else {
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+        };
+        let private = ctx.secret(group.private_len());
+        request.awaited_until = None;
+        request.id = incoming.id;
+        request.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
+    }
+
+    /// The peer does not go on.
+    pub(super) fn poll_followups(&mut self, ctx: &mut Ctx, now: Instant) {
+        let before = self.answer_ikes.len();
+        self.answer_ikes.retain(|a| a.awaited_until.is_none_or(|until| now < until));
+        if self.answer_ikes.len() < before {
+            if let Some(ours) = self.own_ike_rekey() {
+                ours.rival = None;
+            }
+            self.finish_ready_ike(ctx, now);
+        }
+    }
+}

@@ -268,11 +268,9 @@ impl World {
             // the new SA, of which the sender knows nothing, falls silent.
             let taken_for_rekey = acts.contains(&RekeyIke(side.other())) && peer.ended.is_some();
             match node.ended {
-                Some(Event::Failed(IkeError::NoResponse { .. })) => {
-                    assert!(taken_for_rekey, "{:?}", peer.ended)
-                }
-                Some(Event::Failed(_)) => assert!(acts.iter().any(is_delete), "{:?}", node.ended),
-                _ => {}
+                Some(Event::Failed(IkeError::NoResponse { .. })) if taken_for_rekey => {}
+                None | Some(Event::Closed(_)) => {}
+                _ => panic!("{:?}, and the other side {:?}", node.ended, peer.ended),
             }
         }
         assert_eq!(a.ended.is_some(), b.ended.is_some(), "{:?} {:?}", a.ended, b.ended);

@@ -79,8 +79,9 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
 pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime, BootError> {
     let signals =
         Signals::new().map_err(|error| BootError::System { what: "cannot handle signals", error })?;
-    let listener = api::listen(&profile.control_socket()).await?;
+    // The journal first: it is locked, and so tells for certain whether another control plane of this gateway runs.
     let (journal, records) = Journal::open(&profile.journal())?;
+    let listener = api::listen(&profile.control_socket()).await?;
     let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
     // Calls of an earlier run come first: they cost money.
     core.handle_input(clock::now(), Input::Recovered(records));

@@ -31,11 +31,6 @@ pub enum Happening {
     Ready,
 }
 
-/// The connection had to be ended; [`Link::next`] makes a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the connection to the dataplane was ended")]
-pub struct Disconnected;
-
 /// Something taken from the dataplane.
 #[derive(Debug)]
 pub enum Taken {
@@ -65,6 +60,8 @@ pub struct Link {
     waiting: VecDeque<Waiting>,
     /// Where the IKE of each open media port goes.
     remotes: HashMap<MediaPort, SocketAddr>,
+    /// A connection was ended here, and the loop has not heard of it.
+    lost: bool,
     pub counters: LinkCounters,
 }
 
@@ -114,6 +111,7 @@ impl Link {
             retry: RETRY_MIN,
             waiting: VecDeque::new(),
             remotes: HashMap::new(),
+            lost: false,
             counters: LinkCounters::default(),
         }
     }
@@ -121,6 +119,9 @@ impl Link {
     /// Waits for what comes next. May be cancelled at any time.
     pub async fn next(&mut self) -> Happening {
         loop {
+            if std::mem::take(&mut self.lost) {
+                return Happening::Down;
+            }
             match &mut self.state {
                 State::Idle { until } => {
                     sleep_until(*until).await;
@@ -171,7 +172,6 @@ impl Link {
                             }
                             if !connected.side.connection.is_open() {
                                 self.disconnect("the dataplane has ended".to_owned());
-                                return Happening::Down;
                             }
                         }
                         () = room => return Happening::Ready,
@@ -190,8 +190,9 @@ impl Link {
         self.retry = (self.retry * 2).min(RETRY_MAX);
     }
 
-    /// Ends the connection. Returns to [`Happening::Up`] by itself.
+    /// Ends the connection, wherever that was found out; [`Self::next`] says so, and makes a new one.
     fn disconnect(&mut self, reason: String) {
+        self.lost = true;
         self.counters.transactions_lost += self.waiting.len() as u64;
         self.waiting.clear();
         self.remotes.clear();
@@ -199,40 +200,35 @@ impl Link {
     }
 
     /// Sends what waits and takes the next thing.
-    ///
-    /// # Errors
-    /// If the connection had to be ended.
-    pub fn take(&mut self) -> Result<Option<Taken>, Disconnected> {
-        self.flush()?;
-        let State::Up(connected) = &mut self.state else { return Ok(None) };
-        let taken = match connected.side.pop() {
-            Ok(Some(event)) => Ok(Some(Taken::Event(event))),
-            Ok(None) => match connected.side.recv_ike() {
-                Ok(Some(punt)) => Ok(Some(Taken::Ike {
-                    media_port: punt.media_port,
-                    from: punt.remote,
-                    bytes: punt.message.to_vec(),
-                })),
-                Ok(None) => return Ok(None),
+    pub fn take(&mut self) -> Option<Taken> {
+        self.flush();
+        loop {
+            let State::Up(connected) = &mut self.state else { return None };
+            let taken = match connected.side.pop() {
+                Ok(Some(event)) => Ok(Taken::Event(event)),
+                Ok(None) => match connected.side.recv_ike() {
+                    Ok(Some(punt)) => Ok(Taken::Ike {
+                        media_port: punt.media_port,
+                        from: punt.remote,
+                        bytes: punt.message.to_vec(),
+                    }),
+                    Ok(None) => return None,
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        match taken {
-            Ok(taken) => {
-                if let Some(Taken::Event(Event::SnapshotMedia(binding))) = &taken {
-                    self.remotes.insert(binding.media_port(), binding.remote);
+            };
+            match taken {
+                Ok(taken) => {
+                    if let Taken::Event(Event::SnapshotMedia(binding)) = &taken {
+                        self.remotes.insert(binding.media_port(), binding.remote);
+                    }
+                    return Some(taken);
                 }
-                Ok(taken)
-            }
-            Err(RecvError::Slot(error)) => {
-                self.counters.malformed += 1;
-                tracing::warn!(%error, "the dataplane sent what means nothing");
-                self.take()
-            }
-            Err(RecvError::Ring(fault)) => {
-                self.disconnect(format!("its ring is broken: {fault}"));
-                Err(Disconnected)
+                Err(RecvError::Slot(error)) => {
+                    self.counters.malformed += 1;
+                    tracing::warn!(%error, "the dataplane sent what means nothing");
+                }
+                Err(RecvError::Ring(fault)) => self.disconnect(format!("its ring is broken: {fault}")),
             }
         }
     }
@@ -267,12 +263,11 @@ impl Link {
         } else {
             self.counters.transactions_lost += 1;
         }
-        // A broken ring is noticed by the next `take`.
-        let _ = self.flush();
+        self.flush();
     }
 
-    fn flush(&mut self) -> Result<(), Disconnected> {
-        let State::Up(connected) = &mut self.state else { return Ok(()) };
+    fn flush(&mut self) {
+        let State::Up(connected) = &mut self.state else { return };
         while let Some(waiting) = self.waiting.front() {
             let sent = match waiting {
                 Waiting::Transaction(txn, ops) => connected.side.push(*txn, ops),
@@ -283,14 +278,10 @@ impl Link {
                     self.counters.transactions += 1;
                     self.waiting.pop_front();
                 }
-                Err(SendError::WouldBlock) if self.waiting.len() < WAITING_MAX => return Ok(()),
-                Err(error) => {
-                    self.disconnect(format!("it takes no commands: {error}"));
-                    return Err(Disconnected);
-                }
+                Err(SendError::WouldBlock) if self.waiting.len() < WAITING_MAX => return,
+                Err(error) => return self.disconnect(format!("it takes no commands: {error}")),
             }
         }
-        Ok(())
     }
 
     /// Sends an IKE message to the peer of a media port, or counts that it could not: IKE retransmits.

@@ -1,5 +1,6 @@
 //! The log: to standard error, with a filter that can be changed while running. Secrets have types that do not print.
 
+use std::os::fd::AsFd;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -9,6 +10,13 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 pub enum Format {
     Text,
     Json,
+}
+
+/// Whether a stream is the one that systemd names, as `device:inode` (systemd.exec(5)): children inherit the variable even
+/// where their output goes elsewhere.
+fn leads_to(named: &str, stream: impl AsFd) -> bool {
+    let Ok(stat) = rustix::fs::fstat(stream) else { return false };
+    named == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
 /// Changes the filter.
@@ -26,7 +34,8 @@ impl LogControl {
         let parsed = EnvFilter::try_new(filter).map_err(|e| e.to_string())?;
         let (filter, handle) = reload::Layer::new(parsed);
         // The journal of systemd has the time already.
-        let journald = std::env::var_os("JOURNAL_STREAM").is_some();
+        let journald =
+            std::env::var("JOURNAL_STREAM").is_ok_and(|stream| leads_to(&stream, std::io::stderr()));
         let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
         let layer = match (format, journald) {
             (Format::Json, _) => layer.json().flatten_event(true).boxed(),
@@ -58,5 +67,19 @@ impl LogControl {
     pub fn filter(&self) -> String {
         let shown = self.handle.as_ref().and_then(|h| h.with_current(ToString::to_string).ok());
         shown.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_known_by_its_stream_and_not_by_the_variable_alone() {
+        let (ours, theirs) = std::io::pipe().expect("a pipe");
+        let stat = rustix::fs::fstat(&ours).expect("its inode");
+        assert!(leads_to(&format!("{}:{}", stat.st_dev, stat.st_ino), &ours));
+        assert!(!leads_to(&format!("{}:{}", stat.st_dev, stat.st_ino + 1), &theirs));
+        assert!(!leads_to("", &ours));
     }
 }

@@ -6,7 +6,7 @@ use crate::api::model::EventLine;
 use crate::clock;
 use crate::compute::{Compute, Urgency};
 use crate::config::Profile;
-use crate::dataplane::{Disconnected, Happening, Link, Taken};
+use crate::dataplane::{Happening, Link, Taken};
 use crate::events;
 use crate::journal::{Journal, Write, Written};
 use crate::keylog;
@@ -83,7 +83,6 @@ impl Runtime {
                 "the journal was not written in time; the next start hangs up calls that have ended"
             );
         }
-        self.netlink.remove_routes().await;
         // A socket that stays behind is replaced at the next start.
         let _ = std::fs::remove_file(self.profile.control_socket());
         tracing::info!("ended");
@@ -178,15 +177,11 @@ impl Runtime {
                         break;
                     }
                     match self.link.take() {
-                        Ok(Some(Taken::Event(event))) => self.tell(Input::Dataplane(event)),
-                        Ok(Some(Taken::Ike { media_port, from, bytes })) => {
+                        Some(Taken::Event(event)) => self.tell(Input::Dataplane(event)),
+                        Some(Taken::Ike { media_port, from, bytes }) => {
                             self.tell(Input::IkeDatagram { media_port, from, bytes });
                         }
-                        Ok(None) => break,
-                        Err(Disconnected) => {
-                            self.tell(Input::DataplaneDown);
-                            break;
-                        }
+                        None => break,
                     }
                     // What this one caused goes out before the next is looked at.
                     self.drain();
@@ -254,8 +249,10 @@ impl Runtime {
                 Output::Dataplane(transaction) => self.transaction(transaction),
                 Output::SnapshotRequest => self.link.request_snapshot(),
                 Output::QueryActivity(tunnel) => {
-                    let activity = self.link.activity(tunnel).unwrap_or_default();
-                    self.tell(Input::Activity { tunnel, activity });
+                    // What cannot be read says nothing, above all not that the tunnel is idle.
+                    if let Some(activity) = self.link.activity(tunnel) {
+                        self.tell(Input::Activity { tunnel, activity });
+                    }
                 }
                 Output::Compute { key, established, job } => {
                     let urgency = if established { Urgency::Established } else { Urgency::Negotiating };

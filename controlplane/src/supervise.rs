@@ -29,7 +29,10 @@ impl Supervisor {
                 Some(name) => SocketAddr::from_abstract_name(name).ok()?,
                 None => SocketAddr::from_pathname(&path).ok()?,
             };
-            Some((UnixDatagram::unbound().ok()?, address))
+            let socket = UnixDatagram::unbound().ok()?;
+            // A supervisor that does not read must not stop the loop.
+            socket.set_nonblocking(true).ok()?;
+            Some((socket, address))
         });
         Self { socket }
     }

@@ -27,7 +27,10 @@ impl Runtime {
     pub(crate) fn answer(&mut self, request: Request) {
         let reply = match request.query {
             Query::Sessions { remote_number } => self.sessions(remote_number),
-            Query::Registrations => Reply::Registrations(self.registrations()),
+            Query::Registrations { registered } => {
+                let list = self.registrations().into_iter().filter(|r| r.registered || !registered);
+                Reply::Registrations(list.collect())
+            }
             Query::CryptoSessions => {
                 let (now, activities) = (clock::now(), self.link.activities());
                 let views = self.core.crypto_sessions(now);
@@ -168,9 +171,9 @@ impl Runtime {
         Control {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: clock::now().saturating_duration_since(self.started).as_secs(),
-            wan: self.wan.clone(),
-            sip: self.sip.local(),
-            dataplane: self.link.status(),
+            wan: self.wan.clone().into(),
+            sip: self.sip.local().into(),
+            dataplane: self.link.status().into(),
             routes: self.routes.clone(),
             log_filter: self.log.filter(),
             counters: counters.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),

@@ -23,6 +23,7 @@ fn a_good_profile_is_read_without_remark() {
     let (profile, findings) = check("good");
     assert_eq!(findings.render(false), "good.yaml: 0 errors, 0 warnings\n");
     let profile = profile.expect("read");
+    assert_eq!((profile.sip.session_expires_s, profile.sip.rport), (300, false));
     assert_eq!(profile.tunnels[0].remote_number.as_str(), "0388882001");
     assert_eq!(profile.control_socket(), Path::new("/run/sipsec/branch/control.sock"));
     let shown = format!("{profile:?}");
@@ -78,4 +79,99 @@ fn text_that_is_no_yaml_shows_where_and_no_secret() {
     let text = findings.render(false);
     golden("syntax.txt", &text);
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// A good profile with its parts replaced.
+fn with(parts: &[(&str, &str)]) -> (Option<config::Profile>, config::Findings) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/profiles/good.yaml");
+    let mut text = std::fs::read_to_string(path).expect("a profile of this test");
+    for (old, new) in parts {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    config::examine("good.yaml", &text)
+}
+
+fn codes(findings: &config::Findings) -> Vec<&'static str> {
+    findings.list.iter().map(|f| f.code).collect()
+}
+
+#[test]
+fn a_dataplane_that_cannot_be_read_hides_nothing_and_has_a_cure() {
+    let wrong_line = ("local_number: \"0388881001\"", "local_number: \"0388881002\"");
+    for (right, wrong) in [
+        ("outside: { device: wan0 }", "outside: {}"),
+        ("outside: { device: wan0 }", "outside: wan0"),
+        ("outside: { device: wan0 }", "outside: { device: [wan0] }"),
+        ("mode: host", "mode: bridge"),
+        ("mode: host, ", ""),
+        ("core: 1", "core: -1"),
+        ("core: 1", "core: one"),
+        ("idle: adaptive", "idle: busy"),
+        ("worker: {", "colour: {"),
+        ("dataplane:\n", "dataplanes:\n"),
+    ] {
+        let (profile, findings) = with(&[(right, wrong), wrong_line]);
+        assert!(profile.is_none(), "{wrong}");
+        assert!(codes(&findings).contains(&"tunnels::unknown-line"), "{wrong}: {findings:?}");
+        assert!(findings.errors() >= 2, "{wrong}: {findings:?}");
+        let silent: Vec<_> = findings.list.iter().filter(|f| f.cure.is_empty()).collect();
+        assert!(silent.is_empty(), "{silent:?}");
+    }
+}
+
+#[test]
+fn every_finding_has_a_cure() {
+    for name in ["values", "meaning", "certificates", "syntax"] {
+        let (_, findings) = check(name);
+        let silent: Vec<_> = findings.list.iter().filter(|f| f.cure.is_empty()).collect();
+        assert!(!findings.list.is_empty() && silent.is_empty(), "{name}: {silent:?}");
+    }
+}
+
+#[test]
+fn a_tunnels_mtu_fits_what_carries_it() {
+    let inside = |mtu: &str| ("device: svti0", format!("device: svti0, mtu: {mtu}"));
+    let mtu = |parts: &[(&str, &str)]| {
+        let (profile, findings) = with(parts);
+        (profile.expect("read").tunnels[0].mtu, codes(&findings))
+    };
+    for (given, default) in [("1400", 1400), ("1438", 1438), ("2000", 1438)] {
+        let (old, new) = inside(given);
+        assert_eq!(mtu(&[(old, &new)]), (default, vec![]), "inside {given}");
+    }
+    let (old, new) = inside("1400");
+    assert_eq!(mtu(&[(old, &new), ("idle_s: 120", "mtu: 1401")]).1, ["tunnels::mtu"]);
+    assert_eq!(mtu(&[("idle_s: 120", "mtu: 1439")]).1, ["tunnels::mtu"]);
+    let (old, new) = inside("2000");
+    assert_eq!(mtu(&[(old, &new), ("idle_s: 120", "mtu: 1439")]).1, ["tunnels::mtu"]);
+}
+
+#[test]
+fn what_the_dataplane_has_no_room_for_is_told_with_the_key_to_raise() {
+    let found = |old: &str, new: &str, dataplane: &str, code: &str| {
+        let dataplane = format!("dataplane:\n  {dataplane}\n");
+        let (_, findings) = with(&[("dataplane:\n", &dataplane), (old, new)]);
+        findings.list.into_iter().find(|f| f.code == code).map(|f| f.cure)
+    };
+    let mut three = "tunnels:\n".to_owned();
+    for n in [2, 3] {
+        three += &format!(
+            "  - {{ name: Tunnel{n}, local_number: \"0388881001\", remote_number: \"038888200{n}\", bandwidth_kbps: 64 }}\n"
+        );
+    }
+    let cure = found("tunnels:\n", &three, "tunnels_max: 2", "dataplane::tunnels").expect("found");
+    assert!(cure.contains("tunnels_max: 3"), "{cure}");
+    assert_eq!(found("tunnels:\n", &three, "tunnels_max: 3", "dataplane::tunnels"), None);
+
+    let (_, findings) = with(&[
+        ("dataplane:\n", "dataplane:\n  tunnels_max: 1\n"),
+        ("[10.2.0.0/16]", "[10.2.0.0/16, 10.3.0.0/16, 10.4.0.0/16, 10.5.0.0/16, 10.6.0.0/16]"),
+    ]);
+    assert_eq!(codes(&findings), ["dataplane::routes"]);
+    assert!(findings.list[0].cure.contains("tunnels_max: 2"), "{findings:?}");
+
+    let cure = found("packets: 64", "packets: 65", "frames: 512", "dataplane::frames").expect("found");
+    assert!(cure.contains("frames: 520"), "{cure}");
+    assert_eq!(found("packets: 64", "packets: 64", "frames: 512", "dataplane::frames"), None);
 }

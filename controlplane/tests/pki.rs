@@ -274,3 +274,30 @@ fn a_request_becomes_a_certificate_once_key_and_path_hold() {
     let leaf = refused(&files, &["ca-import", "leaf", &from("answer.pem")]);
     assert!(leaf.contains("no authority"), "{leaf}");
 }
+
+#[test]
+fn json_has_each_certificate_of_a_bundle() {
+    let files = Files::new("json");
+    let json = |words: &[&str]| -> serde_json::Value {
+        let said = done(&files, &[words, &["--json"]].concat());
+        let mut answer: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(answer["schema"], "sipsec/1");
+        answer["data"].take()
+    };
+    files.put("two.pem", &(authority("one").pem() + &authority("two").pem()), 0o644);
+    let from = files.path("two.pem");
+    for words in [&["ca-import", "corp", &from][..], &["fingerprint", &from]] {
+        let data = json(words);
+        let list = data["certificates"].as_array().expect("a list");
+        let subjects: Vec<_> = list.iter().map(|c| c["subject"].as_str().expect("text")).collect();
+        assert_eq!(subjects, ["CN=one", "CN=two"]);
+        assert!(list.iter().all(|c| c["fingerprint"].as_str().is_some_and(|f| f.starts_with("sha-256 "))));
+    }
+    let made = json(&["self-signed", "gw"]);
+    assert_eq!(
+        (&made["private_key"], &made["certificate"]),
+        (&files.path("gw.key").into(), &files.path("gw.crt").into())
+    );
+    assert_eq!(made["certificates"][0]["self_issued"], true);
+    assert_eq!(json(&["csr", "gw"])["request"], files.path("gw.csr").as_str());
+}

@@ -2,10 +2,12 @@
 
 use crate::device::{self, Pair};
 use crate::error::BootError;
+use crate::local::LOCAL_MAX;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
 use sipsec_abi::profile::{self, Inside, ProfileHead};
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
+use sipsec_net::dp::OPS_MAX;
 use sipsec_pipeline::{InsideMode, InsidePort, OutsidePort};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use tracing::{info, warn};
@@ -46,7 +48,7 @@ impl Booted {
         sipsec_pipeline::Config {
             // `find` refuses larger devices.
             outside: OutsidePort { mac: self.outside.mac, mtu: self.outside.mtu as u16 },
-            inside: InsidePort { mac, next_hop, mode, icmp_source_v4: None, icmp_source_v6: None },
+            inside: InsidePort { mac, next_hop, mode },
             limits: sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames),
         }
     }
@@ -65,26 +67,37 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
     let section = &profile.dataplane;
     let mut netlink =
         Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
-    let outside = find(&mut netlink, &section.outside.device)?;
-    let inside = match &section.inside {
+    let (outside, inside) = match &section.inside {
         Inside::Host { device, mtu } => {
-            let mtu = mtu.map_or_else(|| device::default_mtu(outside.mtu), u32::from);
-            let pair = device::ensure_pair(&mut netlink, device, mtu)?;
-            info!(device, peer = pair.ours_name, mtu, adopted = pair.adopted, "inside: sVTI");
-            InsideDevice::Host(pair)
+            // Before anything that may fail: without the sVTI there are no routes to it, and what is meant for the tunnel
+            // leaves by the default route.
+            let pair = svti(&mut netlink, &section.outside.device, device, *mtu)?;
+            info!(
+                device,
+                peer = pair.ours_name,
+                mtu = pair.kernel.mtu,
+                adopted = pair.adopted,
+                "inside: sVTI"
+            );
+            (find(&mut netlink, &section.outside.device)?, InsideDevice::Host(pair))
         }
         Inside::Router { device, .. } => {
             if section.inside.next_hop().is_none() {
                 return Err(BootError::NoNextHop { device: device.clone() });
             }
+            let outside = find(&mut netlink, &section.outside.device)?;
             let link = find(&mut netlink, device)?;
             info!(device, mtu = link.mtu, "inside: LAN device, tunnel prefixes only");
-            InsideDevice::Router(link)
+            (outside, InsideDevice::Router(link))
         }
     };
-    // The kernel's tables are no smaller than the pipeline's, which refuses first.
+    // The kernel's tables are no smaller than the pipeline's, which refuses first: what a transaction adds is there before
+    // what it removes has gone.
     let tables = sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames);
-    let limits = Limits { media_ports_max: tables.media_ports_max, prefixes_max: tables.routes_max };
+    let limits = Limits {
+        media_ports_max: tables.media_ports_max,
+        prefixes_max: tables.routes_max + (LOCAL_MAX + OPS_MAX) as u32,
+    };
     let mut steering = Steering::load(limits)?;
     let ladder = ladder(section.xdp_mode);
     report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);
@@ -121,6 +134,13 @@ pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
         info!(device = specs[index].device, queues = specs[index].queues, "queues served");
     }
     Ok(Booted { steering, opened, outside, inside, netlink })
+}
+
+/// The sVTI, whatever has become of the WAN: a WAN that is not there yet has the MTU of Ethernet until the next start.
+fn svti(netlink: &mut Netlink, outside: &str, name: &str, mtu: Option<u16>) -> Result<Pair, BootError> {
+    let outside_mtu = netlink.link(outside).ok().flatten().map_or(device::ETHERNET_MTU, |link| link.mtu);
+    let mtu = mtu.map_or_else(|| device::default_mtu(outside_mtu), u32::from);
+    device::ensure_pair(netlink, name, mtu)
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {

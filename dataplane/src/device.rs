@@ -9,12 +9,14 @@ use crate::error::BootError;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
 use sipsec_abi::profile::PEER_SUFFIX;
+use sipsec_net::esp;
 use std::io;
 
-/// IP, UDP, ESP header, IV, pad length and next header, ICV: what AES-GCM in UDP over IPv4 adds to a packet.
-pub const OUTER_OVERHEAD_V4: u32 = 20 + 8 + 8 + 8 + 2 + 16;
 /// RFC 8200 §5: an IPv6 link carries at least this.
 const INNER_MTU_MIN: u32 = 1280;
+
+/// Of a WAN that cannot be asked.
+pub const ETHERNET_MTU: u32 = 1500;
 
 /// Both ends.
 #[derive(Clone, Debug)]
@@ -30,7 +32,7 @@ pub struct Pair {
 
 #[must_use]
 pub fn default_mtu(outside_mtu: u32) -> u32 {
-    outside_mtu.saturating_sub(OUTER_OVERHEAD_V4).max(INNER_MTU_MIN)
+    (esp::inner_mtu(outside_mtu as usize, false) as u32).max(INNER_MTU_MIN)
 }
 
 /// Makes the pair, or takes over the one that an earlier run left.

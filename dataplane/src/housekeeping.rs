@@ -4,6 +4,7 @@
 use crate::boot::{self, Booted, INSIDE, InsideDevice, OUTSIDE};
 use crate::engines::{self, Selection};
 use crate::error::BootError;
+use crate::local;
 use crate::mailbox::Mailbox;
 use crate::netlink::Netlink;
 use crate::peer::Link;
@@ -13,6 +14,7 @@ use sipsec_abi::handshake::{Connection, HandshakeError};
 use sipsec_abi::profile::ProfileHead;
 use sipsec_abi::{Facts, Listener, PortFacts, Text};
 use sipsec_ebpf::Port;
+use sipsec_pipeline::Local;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -116,6 +118,8 @@ struct Housekeeping {
 struct Watch {
     netlink: Netlink,
     devices: [(String, u32); 2],
+    /// Router mode: the LAN device, and what the worker knows to be the host's own.
+    lan: Option<(u32, Local)>,
 }
 
 impl Watch {
@@ -127,7 +131,25 @@ impl Watch {
         let netlink =
             Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
         let outside = (profile.dataplane.outside.device.clone(), booted.outside.index);
-        Ok(Self { netlink, devices: [outside, inside] })
+        let lan = match &booted.inside {
+            InsideDevice::Host(_) => None,
+            InsideDevice::Router(link) => Some((link.index, Local::default())),
+        };
+        Ok(Self { netlink, devices: [outside, inside], lan })
+    }
+
+    /// What the host owns now, if that is not what the worker was told last.
+    fn local(&mut self) -> Result<Option<Local>, BootError> {
+        let Some((index, known)) = &mut self.lan else { return Ok(None) };
+        let addresses = self
+            .netlink
+            .addresses()
+            .map_err(|error| BootError::Io { what: "cannot list addresses", error })?;
+        let local = local::local(&addresses, *index);
+        Ok((local != *known).then(|| {
+            *known = local.clone();
+            local
+        }))
     }
 
     fn look(&mut self) -> Result<(), BootError> {
@@ -168,6 +190,13 @@ impl Housekeeping {
                 return Err(BootError::WorkerDied);
             }
             self.watch.look()?;
+            if let Some(local) = self.watch.local()? {
+                info!(prefixes = ?local.prefixes, "the host's own, whatever tunnel covers it");
+                // Only a worker that hangs leaves its mailbox full.
+                if self.to_worker.send(ToWorker::Local(Box::new(local))).is_err() {
+                    warn!("the worker does not answer");
+                }
+            }
             if terminated {
                 info!("terminating; the sVTI stays, and what is routed to it is discarded");
                 return self.stop();

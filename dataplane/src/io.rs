@@ -60,15 +60,21 @@ impl<P: Port> Io<P> {
         }
     }
 
-    /// Sends what this turn has queued, with one kick for each port.
+    /// Sends what this turn has queued, and what an earlier one could not, with one kick for each port.
     pub fn kick(&mut self) {
         for (port, queued) in self.ports.iter_mut().zip(&mut self.queued) {
-            if std::mem::take(queued)
-                && let Err(error) = port.kick()
-            {
-                tracing::error!(%error, "device takes no packets");
+            if *queued {
+                *queued = port.kick().map(|left| left > 0).unwrap_or_else(|error| {
+                    tracing::error!(%error, "device takes no packets");
+                    false
+                });
             }
         }
+    }
+
+    /// A port did not take everything at its last kick.
+    pub const fn has_unsent(&self) -> bool {
+        self.queued[OUTSIDE] || self.queued[INSIDE]
     }
 
     fn transmit(&mut self, port: usize, frame: Buffer) {
@@ -102,5 +108,51 @@ impl<P: Port> Sink<Buffer> for Io<P> {
 
     fn frame(&mut self) -> Option<Buffer> {
         self.pool.take().map(Buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipsec_xsk::PortStats;
+
+    /// Takes two frames at each kick.
+    #[derive(Default)]
+    struct Slow {
+        queued: Vec<Frame>,
+        kicks: u64,
+    }
+
+    impl Port for Slow {
+        fn receive(&mut self, _: usize, _: &mut Vec<Frame>) -> usize {
+            0
+        }
+        fn transmit(&mut self, frame: Frame) -> Result<(), Frame> {
+            self.queued.push(frame);
+            Ok(())
+        }
+        fn kick(&mut self) -> std::io::Result<usize> {
+            self.kicks += 1;
+            self.queued.drain(..self.queued.len().min(2));
+            Ok(self.queued.len())
+        }
+        fn stats(&self) -> PortStats {
+            PortStats::default()
+        }
+    }
+
+    #[test]
+    fn what_a_device_did_not_take_is_kicked_again() {
+        let pool = Pool::heap(8, 2048);
+        let mut io = Io::new([Slow::default(), Slow::default()], Rc::clone(&pool));
+        for _ in 0..5 {
+            let frame = io.frame().expect("free");
+            io.transmit_inside(frame);
+        }
+        for left in [true, true, false, false] {
+            io.kick();
+            assert_eq!(io.has_unsent(), left);
+        }
+        assert_eq!((io.ports[OUTSIDE].kicks, io.ports[INSIDE].kicks, pool.free_count()), (0, 3, 8));
     }
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod housekeeping;
 pub mod idle;
 pub mod io;
+pub mod local;
 pub mod mailbox;
 pub mod netlink;
 pub mod peer;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
+use sipsec_abi::profile::Inside;
 use sipsec_dataplane::error::BootError;
 use sipsec_dataplane::netlink::Netlink;
 use sipsec_dataplane::{config, device, housekeeping};
@@ -22,8 +23,8 @@ struct Args {
     /// SIPSEC_LOG unless given, info without either.
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
-    /// Removes the sVTI that earlier runs left behind (it outlives the process so that routes to it lead nowhere rather
-    /// than out in clear), then exits.
+    /// Removes the sVTI that earlier runs left behind, in router mode their discarding routes (they outlive the process so
+    /// that what is meant for a tunnel goes nowhere rather than out in clear), then exits.
     #[arg(long)]
     remove_devices: bool,
 }
@@ -59,11 +60,26 @@ fn run(args: &Args) -> Result<(), BootError> {
     if args.remove_devices {
         let mut netlink =
             Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
-        let name = profile.dataplane.inside.device();
-        let removed = matches!(profile.dataplane.inside, sipsec_abi::profile::Inside::Host { .. })
-            && device::remove_pair(&mut netlink, name)?;
-        info!(device = name, removed, "devices of earlier runs");
+        match &profile.dataplane.inside {
+            Inside::Host { device, .. } => {
+                let removed = device::remove_pair(&mut netlink, device)?;
+                info!(device, removed, "devices of earlier runs");
+            }
+            Inside::Router { device, .. } => {
+                let removed = remove_blackholes(&mut netlink, device)
+                    .map_err(|error| BootError::Io { what: "cannot remove discarding routes", error })?;
+                info!(device, removed, "discarding routes of earlier runs");
+            }
+        }
         return Ok(());
     }
     housekeeping::run(&profile)
+}
+
+/// Of router mode; how many.
+fn remove_blackholes(netlink: &mut Netlink, device: &str) -> std::io::Result<usize> {
+    let Some(lan) = netlink.link(device)? else { return Ok(0) };
+    let left = netlink.blackholes(lan.index)?;
+    left.iter().try_for_each(|prefix| netlink.blackhole_delete(*prefix, lan.index))?;
+    Ok(left.len())
 }

@@ -1,9 +1,10 @@
 //! The few requests the dataplane makes of rtnetlink, one at a time, each answered before the next.
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -12,14 +13,13 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use sipsec_net::prefix::PrefixError;
 use sipsec_net::{IpPrefix, MacAddr};
 use std::io;
 use std::net::IpAddr;
 
 /// Marks routes of ours (`ip route show proto 183`).
 const ROUTE_PROTOCOL: u8 = 183;
-/// Worse than any route that forwards, better than the default route of a shorter prefix.
-const LAST_RESORT_METRIC: u32 = u32::MAX;
 /// A link with all its statistics is about 2 KiB.
 const REPLY_LEN_MAX: usize = 32 * 1024;
 
@@ -33,6 +33,16 @@ pub struct Link {
     pub veth: bool,
     /// Of a veth: the index of its other end.
     pub peer: Option<u32>,
+}
+
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The device that has it.
+    pub index: u32,
+    pub local: IpAddr,
+    /// What is reached by the device without a router.
+    pub connected: IpPrefix,
 }
 
 pub struct Netlink {
@@ -53,7 +63,7 @@ impl Netlink {
         let mut query = LinkMessage::default();
         query.attributes.push(LinkAttribute::IfName(name.to_owned()));
         let reply = match self.request(RouteNetlinkMessage::GetLink(query), 0) {
-            Ok(reply) => reply,
+            Ok(mut replies) => replies.pop(),
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
             Err(e) => return Err(e),
         };
@@ -96,21 +106,37 @@ impl Netlink {
         self.request(RouteNetlinkMessage::DelLink(link), 0).map(drop)
     }
 
-    /// A route of last resort that discards: what the tunnel does not take goes nowhere, rather than out in clear.
-    pub fn blackhole_add(&mut self, prefix: IpPrefix) -> io::Result<()> {
-        self.request(RouteNetlinkMessage::NewRoute(blackhole(prefix)), NLM_F_CREATE | NLM_F_REPLACE).map(drop)
+    /// A route of last resort that discards: what the tunnel does not take goes nowhere, rather than out in clear. `lan`
+    /// is the index of the device whose tunnels these are.
+    pub fn blackhole_add(&mut self, prefix: IpPrefix, lan: u32) -> io::Result<()> {
+        let route = RouteNetlinkMessage::NewRoute(blackhole(prefix, lan));
+        self.request(route, NLM_F_CREATE | NLM_F_REPLACE).map(drop)
     }
 
-    pub fn blackhole_delete(&mut self, prefix: IpPrefix) -> io::Result<()> {
-        self.request(RouteNetlinkMessage::DelRoute(blackhole(prefix)), 0).map(drop)
+    pub fn blackhole_delete(&mut self, prefix: IpPrefix, lan: u32) -> io::Result<()> {
+        self.request(RouteNetlinkMessage::DelRoute(blackhole(prefix, lan)), 0).map(drop)
     }
 
-    /// Sends one request and reads until its acknowledgement; the reply's message, if there was one.
-    fn request(
-        &mut self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-    ) -> io::Result<Option<RouteNetlinkMessage>> {
+    /// The prefixes that have such a route, of this process or an earlier one for the same device.
+    pub fn blackholes(&mut self, lan: u32) -> io::Result<Vec<IpPrefix>> {
+        let mut prefixes = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut query = RouteMessage::default();
+            query.header.address_family = family;
+            let replies = self.request(RouteNetlinkMessage::GetRoute(query), NLM_F_DUMP)?;
+            prefixes.extend(replies.iter().filter_map(|route| read_blackhole(route, lan)));
+        }
+        Ok(prefixes)
+    }
+
+    /// Every address of this host.
+    pub fn addresses(&mut self) -> io::Result<Vec<Address>> {
+        let query = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        Ok(self.request(query, NLM_F_DUMP)?.iter().filter_map(read_address).collect())
+    }
+
+    /// Sends one request and reads until its acknowledgement, or the end of its list; the messages before that.
+    fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -121,7 +147,7 @@ impl Netlink {
         request.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
 
-        let mut reply = None;
+        let mut replies = Vec::new();
         let mut buffer = Vec::with_capacity(REPLY_LEN_MAX);
         loop {
             buffer.clear();
@@ -138,11 +164,12 @@ impl Netlink {
                 match one.payload {
                     NetlinkPayload::Error(e) => {
                         return match e.code {
-                            None => Ok(reply),
+                            None => Ok(replies),
                             Some(code) => Err(io::Error::from_raw_os_error(-code.get())),
                         };
                     }
-                    NetlinkPayload::InnerMessage(m) => reply = Some(m),
+                    NetlinkPayload::Done(_) => return Ok(replies),
+                    NetlinkPayload::InnerMessage(m) => replies.push(m),
                     _ => {}
                 }
             }
@@ -181,7 +208,50 @@ fn read_link(link: &LinkMessage) -> Link {
     out
 }
 
-fn blackhole(prefix: IpPrefix) -> RouteMessage {
+fn read_address(message: &RouteNetlinkMessage) -> Option<Address> {
+    let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+    let (mut address, mut local) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Address(a) => address = Some(*a),
+            AddressAttribute::Local(a) => local = Some(*a),
+            _ => {}
+        }
+    }
+    // Of a point-to-point device, the address is the other end's.
+    let address = address.or(local)?;
+    let connected = match IpPrefix::new(address, message.header.prefix_len) {
+        Ok(prefix) | Err(PrefixError::HostBits(prefix)) => prefix,
+        Err(_) => return None,
+    };
+    Some(Address { index: message.header.index, local: local.unwrap_or(address), connected })
+}
+
+fn read_blackhole(message: &RouteNetlinkMessage, lan: u32) -> Option<IpPrefix> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let ours = route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL)
+        && route.header.kind == RouteType::BlackHole
+        && route.header.table == RouteHeader::RT_TABLE_MAIN
+        && route.attributes.contains(&RouteAttribute::Priority(last_resort_metric(lan)));
+    let destination = route.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Destination(RouteAddress::Inet(a)) => Some(IpAddr::from(*a)),
+        RouteAttribute::Destination(RouteAddress::Inet6(a)) => Some(IpAddr::from(*a)),
+        _ => None,
+    });
+    // The kernel leaves the destination of a default route out.
+    let any =
+        if route.header.address_family == AddressFamily::Inet { IpPrefix::ANY_V4 } else { IpPrefix::ANY_V6 };
+    let destination = destination.unwrap_or_else(|| any.addr());
+    ours.then(|| IpPrefix::new(destination, route.header.destination_prefix_length).ok()).flatten()
+}
+
+/// Worse than any route that forwards, better than the default route of a shorter prefix, and another for each gateway
+/// on this host: its LAN device is nobody else's.
+const fn last_resort_metric(lan: u32) -> u32 {
+    u32::MAX - lan
+}
+
+fn blackhole(prefix: IpPrefix, lan: u32) -> RouteMessage {
     let (family, destination) = match prefix.addr() {
         IpAddr::V4(a) => (AddressFamily::Inet, RouteAddress::Inet(a)),
         IpAddr::V6(a) => (AddressFamily::Inet6, RouteAddress::Inet6(a)),
@@ -197,6 +267,6 @@ fn blackhole(prefix: IpPrefix) -> RouteMessage {
         ..RouteHeader::default()
     };
     route.attributes =
-        vec![RouteAttribute::Destination(destination), RouteAttribute::Priority(LAST_RESORT_METRIC)];
+        vec![RouteAttribute::Destination(destination), RouteAttribute::Priority(last_resort_metric(lan))];
     route
 }

@@ -1,13 +1,13 @@
 //! Which packets the kernel hands to us: the BPF maps, kept equal to what the pipeline knows.
 //!
-//! Order matters in one direction only: a port is closed here before the pipeline forgets it and opened here after the
-//! pipeline knows it, so that no packet arrives for which there is no answer.
+//! The kernel may refuse (a table is full), so it is asked between the pipeline's validation and its commit, which cannot
+//! fail: a transaction is in both or in neither. What arrives in between waits in a ring until the worker's next turn.
 
 use crate::netlink::Netlink;
 use sipsec_ebpf::{Steering, SteeringError};
-use sipsec_net::dp::Op;
+use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{IpPrefix, MediaPort, TunnelId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 
@@ -17,6 +17,8 @@ pub trait Steer {
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError>;
     fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError>;
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError>;
+    /// What is the host's own, whatever tunnel's prefix covers it.
+    fn local(&mut self, prefixes: &[IpPrefix]);
     /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].
     fn counters(&self) -> Vec<u64>;
 }
@@ -35,18 +37,55 @@ pub struct KernelSteer {
     steering: Steering,
     /// In router mode: LAN packets for these prefixes are taken off the device before routing, and discarded by a route
     /// of last resort whenever they are not (because the process has ended), rather than sent out in clear.
-    router: Option<Netlink>,
+    router: Option<Router>,
+}
+
+#[derive(Debug)]
+struct Router {
+    netlink: Netlink,
+    /// Index of the LAN device.
+    lan: u32,
+    /// Prefixes of tunnels, each with its discarding route.
+    ours: HashSet<IpPrefix>,
+    /// Those that an earlier process has left with theirs, and that nobody has asked for yet.
+    left: HashSet<IpPrefix>,
+    local: Vec<IpPrefix>,
+}
+
+impl Router {
+    fn new(mut netlink: Netlink, lan: u32) -> Self {
+        let left = netlink.blackholes(lan).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot list the discarding routes of earlier runs");
+            Vec::new()
+        });
+        Self { netlink, lan, ours: HashSet::new(), left: left.into_iter().collect(), local: Vec::new() }
+    }
+
+    /// What the profile has no more is not discarded any more either.
+    fn purge(&mut self) {
+        for prefix in self.left.drain() {
+            tracing::info!(%prefix, "discarding route of an earlier run removed");
+            if let Err(error) = self.netlink.blackhole_delete(prefix, self.lan) {
+                tracing::warn!(%prefix, %error, "cannot remove it");
+            }
+        }
+    }
 }
 
 impl KernelSteer {
+    /// In router mode `router` is the way to the kernel's routes, and the index of the LAN device.
     #[must_use]
-    pub const fn new(steering: Steering, router: Option<Netlink>) -> Self {
-        Self { steering, router }
+    pub fn new(steering: Steering, router: Option<(Netlink, u32)>) -> Self {
+        Self { steering, router: router.map(|(netlink, lan)| Router::new(netlink, lan)) }
     }
 }
 
 impl Steer for KernelSteer {
     fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
+        // A control plane opens calls only when it has configured every tunnel.
+        if let Some(router) = &mut self.router {
+            router.purge();
+        }
         Ok(self.steering.media_port_open(local, tunnel)?)
     }
 
@@ -55,15 +94,42 @@ impl Steer for KernelSteer {
     }
 
     fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
-        let Some(netlink) = &mut self.router else { return Ok(()) };
-        netlink.blackhole_add(prefix).map_err(|error| SteerError::Route { prefix, error })?;
-        Ok(self.steering.prefix_add(prefix, tunnel)?)
+        let Some(Router { netlink, lan, ours, left, .. }) = &mut self.router else { return Ok(()) };
+        let route = |error| SteerError::Route { prefix, error };
+        netlink.blackhole_add(prefix, *lan).map_err(route)?;
+        left.remove(&prefix);
+        if let Err(refused) = self.steering.prefix_add(prefix, tunnel) {
+            if !ours.contains(&prefix) {
+                netlink.blackhole_delete(prefix, *lan).map_err(route)?;
+            }
+            return Err(refused.into());
+        }
+        ours.insert(prefix);
+        Ok(())
     }
 
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
-        let Some(netlink) = &mut self.router else { return Ok(()) };
-        self.steering.prefix_remove(prefix)?;
-        netlink.blackhole_delete(prefix).map_err(|error| SteerError::Route { prefix, error })
+        let Some(Router { netlink, lan, ours, local, .. }) = &mut self.router else { return Ok(()) };
+        ours.remove(&prefix);
+        let steering = if local.contains(&prefix) {
+            self.steering.prefix_pass(prefix)
+        } else {
+            self.steering.prefix_remove(prefix)
+        };
+        netlink.blackhole_delete(prefix, *lan).map_err(|error| SteerError::Route { prefix, error })?;
+        Ok(steering?)
+    }
+
+    fn local(&mut self, prefixes: &[IpPrefix]) {
+        let Some(Router { ours, local, .. }) = &mut self.router else { return };
+        let before = std::mem::replace(local, prefixes.to_vec());
+        // What is a tunnel's by the very same prefix stays the tunnel's.
+        for &prefix in before.iter().filter(|p| !prefixes.contains(p) && !ours.contains(p)) {
+            log_failure(self.steering.prefix_remove(prefix));
+        }
+        for &prefix in prefixes.iter().filter(|p| !before.contains(p) && !ours.contains(p)) {
+            log_failure(self.steering.prefix_pass(prefix));
+        }
     }
 
     fn counters(&self) -> Vec<u64> {
@@ -77,6 +143,9 @@ impl Steer for KernelSteer {
 pub struct Steered {
     media: HashMap<MediaPort, Media>,
     prefixes: HashMap<IpPrefix, TunnelId>,
+    /// Prefixes of a tunnel whose transaction is to be continued: still steered, though the pipeline has no route for
+    /// them (yet), so that between two transactions they are not sent out in clear.
+    awaited: Vec<IpPrefix>,
 }
 
 type Media = (SocketAddr, TunnelId);
@@ -86,6 +155,7 @@ type Media = (SocketAddr, TunnelId);
 pub struct Plan {
     media: Vec<Change<MediaPort, Media>>,
     prefixes: Vec<Change<IpPrefix, TunnelId>>,
+    awaited: Vec<IpPrefix>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -97,11 +167,49 @@ struct Change<K, V> {
     after: Option<V>,
 }
 
+/// One thing to tell the kernel.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Close(Media),
+    Open(Media),
+    Prefix { prefix: IpPrefix, before: Option<TunnelId>, after: Option<TunnelId> },
+}
+
+impl Step {
+    fn run(self, kernel: &mut impl Steer) -> Result<(), SteerError> {
+        match self {
+            Self::Close((local, _)) => kernel.media_close(MediaPort(local.port())),
+            Self::Open((local, tunnel)) => kernel.media_open(local, tunnel),
+            Self::Prefix { prefix, after: Some(tunnel), .. } => kernel.prefix_add(prefix, tunnel),
+            Self::Prefix { prefix, after: None, .. } => kernel.prefix_remove(prefix),
+        }
+    }
+
+    const fn back(self) -> Self {
+        match self {
+            Self::Close(media) => Self::Open(media),
+            Self::Open(media) => Self::Close(media),
+            Self::Prefix { prefix, before, after } => Self::Prefix { prefix, before: after, after: before },
+        }
+    }
+
+    /// What is taken away and cannot be is gone already, or the kernel has a fault that no refusal mends.
+    const fn may_fail(self) -> bool {
+        matches!(self, Self::Close(_) | Self::Prefix { after: None, .. })
+    }
+}
+
 impl Steered {
     /// What `ops` come to, in order, provided that the pipeline accepts them.
     #[must_use]
     pub fn plan(&self, ops: &[Op]) -> Plan {
         let mut plan = Plan::default();
+        // A transaction full to its end with routes of one tunnel: more of them are to come.
+        let continued = match ops.last() {
+            Some(Op::RouteAdd { tunnel, .. }) if ops.len() == OPS_MAX => Some(*tunnel),
+            _ => None,
+        };
+        let mut awaited = self.awaited.clone();
         for (op, index) in ops.iter().zip(0u16..) {
             match op {
                 Op::MediaOpen(b) => {
@@ -110,14 +218,26 @@ impl Steered {
                 }
                 Op::MediaClose(port) => set(&mut plan.media, &self.media, index, *port, None),
                 Op::RouteAdd { prefix, tunnel } => {
+                    awaited.retain(|p| p != prefix);
                     set(&mut plan.prefixes, &self.prefixes, index, *prefix, Some(*tunnel));
                 }
                 Op::RouteRemove { prefix } => set(&mut plan.prefixes, &self.prefixes, index, *prefix, None),
                 Op::TunnelRemove(tunnel) => {
                     remove_all(&mut plan.media, &self.media, index, |(_, t)| t == tunnel);
-                    remove_all(&mut plan.prefixes, &self.prefixes, index, |t| t == tunnel);
+                    if continued == Some(*tunnel) {
+                        awaited.extend(self.prefixes.iter().filter(|(_, t)| *t == tunnel).map(|(p, _)| *p));
+                    } else {
+                        remove_all(&mut plan.prefixes, &self.prefixes, index, |t| t == tunnel);
+                    }
                 }
                 _ => {}
+            }
+        }
+        for prefix in awaited {
+            if self.prefixes.get(&prefix).copied() == continued {
+                plan.awaited.push(prefix);
+            } else {
+                set(&mut plan.prefixes, &self.prefixes, 0, prefix, None);
             }
         }
         plan.media.retain(|c| c.before != c.after);
@@ -125,61 +245,55 @@ impl Steered {
         plan
     }
 
-    /// Before the pipeline is asked: takes away what will be gone or changed.
-    pub fn close(&self, plan: &Plan, kernel: &mut impl Steer) {
-        for c in plan.media.iter().filter(|c| c.before.is_some()) {
-            log_failure(kernel.media_close(c.key));
-        }
-        for c in plan.prefixes.iter().filter(|c| c.before.is_some() && c.after.is_none()) {
-            log_failure(kernel.prefix_remove(c.key));
-        }
-    }
-
-    /// The pipeline refused: as before.
-    pub fn reopen(&self, plan: &Plan, kernel: &mut impl Steer) {
-        for c in &plan.media {
-            if let Some((local, tunnel)) = c.before {
-                log_failure(kernel.media_open(local, tunnel));
-            }
-        }
-        for c in plan.prefixes.iter().filter(|c| c.after.is_none()) {
-            if let Some(tunnel) = c.before {
-                log_failure(kernel.prefix_add(c.key, tunnel));
-            }
-        }
-    }
-
-    /// The pipeline accepted: adds what is new. Returns the operations that undo, in the pipeline, what the kernel did
-    /// not take, and the index of the first of them.
-    pub fn open(&mut self, plan: Plan, kernel: &mut impl Steer) -> Option<(u16, Vec<Op>)> {
-        let mut failed: Option<(u16, Vec<Op>)> = None;
-        let mut undo = |index: u16, op: Op, error: &SteerError| {
+    /// Makes the kernel's tables what the plan says. If it refuses a step, those before are taken back; the operation at
+    /// fault.
+    pub fn change(&mut self, plan: Plan, kernel: &mut impl Steer) -> Result<(), u16> {
+        let steps = plan.steps();
+        for (i, (op, step)) in steps.iter().enumerate() {
+            let Err(error) = step.run(kernel) else { continue };
             tracing::error!(%error, "steering not changed");
-            failed.get_or_insert_with(|| (index, Vec::new())).1.push(op);
-        };
-        for c in plan.media {
-            self.media.remove(&c.key);
-            if let Some((local, tunnel)) = c.after {
-                match kernel.media_open(local, tunnel) {
-                    Ok(()) => _ = self.media.insert(c.key, (local, tunnel)),
-                    Err(e) => undo(c.op, Op::MediaClose(c.key), &e),
+            if step.may_fail() {
+                continue;
+            }
+            for (_, done) in steps[..i].iter().rev() {
+                if let Err(error) = done.back().run(kernel) {
+                    tracing::error!(%error, "steering not as before");
                 }
             }
+            return Err(*op);
         }
-        for c in plan.prefixes {
-            self.prefixes.remove(&c.key);
-            if let Some(tunnel) = c.after {
-                match kernel.prefix_add(c.key, tunnel) {
-                    Ok(()) => _ = self.prefixes.insert(c.key, tunnel),
-                    Err(e) => undo(c.op, Op::RouteRemove { prefix: c.key }, &e),
-                }
-            }
-        }
-        failed
+        record(&mut self.media, plan.media);
+        record(&mut self.prefixes, plan.prefixes);
+        self.awaited = plan.awaited;
+        Ok(())
     }
 }
 
-fn log_failure(result: Result<(), SteerError>) {
+impl Plan {
+    /// In the order in which nothing is in the way of anything else and no prefix is nobody's in between.
+    fn steps(&self) -> Vec<(u16, Step)> {
+        let close = self.media.iter().filter_map(|c| c.before.map(|m| (c.op, Step::Close(m))));
+        let open = self.media.iter().filter_map(|c| c.after.map(|m| (c.op, Step::Open(m))));
+        let prefixes = |adds: bool| {
+            self.prefixes
+                .iter()
+                .filter(move |c| c.after.is_some() == adds)
+                .map(|c| (c.op, Step::Prefix { prefix: c.key, before: c.before, after: c.after }))
+        };
+        close.chain(open).chain(prefixes(true)).chain(prefixes(false)).collect()
+    }
+}
+
+fn record<K: Eq + std::hash::Hash, V>(now: &mut HashMap<K, V>, changes: Vec<Change<K, V>>) {
+    for change in changes {
+        match change.after {
+            Some(value) => now.insert(change.key, value),
+            None => now.remove(&change.key),
+        };
+    }
+}
+
+fn log_failure(result: Result<(), SteeringError>) {
     if let Err(error) = result {
         tracing::error!(%error, "steering not changed");
     }
@@ -212,111 +326,4 @@ fn remove_all<K: Copy + Eq + std::hash::Hash, V: Copy>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sipsec_net::dp::{MediaBinding, OuterDscp};
-    use sipsec_net::{Kbps, MacAddr};
-
-    /// Records calls; refuses media ports from `full_at` on.
-    #[derive(Default)]
-    struct Recorder {
-        calls: Vec<String>,
-        refuse: Option<MediaPort>,
-    }
-
-    impl Steer for Recorder {
-        fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
-            if self.refuse == Some(MediaPort(local.port())) {
-                return Err(SteeringError::Full { map: "MEDIA_PORTS" }.into());
-            }
-            self.calls.push(format!("open {} {}", local.port(), tunnel.0));
-            Ok(())
-        }
-        fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError> {
-            self.calls.push(format!("close {}", port.0));
-            Ok(())
-        }
-        fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
-            self.calls.push(format!("add {prefix} {}", tunnel.0));
-            Ok(())
-        }
-        fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
-            self.calls.push(format!("remove {prefix}"));
-            Ok(())
-        }
-        fn counters(&self) -> Vec<u64> {
-            Vec::new()
-        }
-    }
-
-    fn media(port: u16, tunnel: u32) -> Op {
-        Op::MediaOpen(MediaBinding {
-            tunnel: TunnelId(tunnel),
-            inside_local: "127.0.0.1:4500".parse().expect("valid"),
-            outside_local: SocketAddr::new("192.0.2.1".parse().expect("valid"), port),
-            remote: "192.0.2.2:6000".parse().expect("valid"),
-            rate: Kbps(1000),
-            next_hop: MacAddr::default(),
-            outer_dscp: OuterDscp::Fixed(0),
-        })
-    }
-
-    fn route(prefix: &str, tunnel: u32) -> Op {
-        Op::RouteAdd { prefix: prefix.parse().expect("valid"), tunnel: TunnelId(tunnel) }
-    }
-
-    fn run(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op], accepted: bool) -> Vec<String> {
-        let plan = steered.plan(ops);
-        steered.close(&plan, kernel);
-        kernel.calls.push("pipeline".into());
-        if accepted {
-            steered.open(plan, kernel);
-        } else {
-            steered.reopen(&plan, kernel);
-        }
-        std::mem::take(&mut kernel.calls)
-    }
-
-    #[test]
-    fn closing_precedes_the_pipeline_and_opening_follows_it() {
-        let (mut s, mut k) = (Steered::default(), Recorder::default());
-        let ops = [media(5000, 1), media(5001, 2), route("10.2.0.0/16", 1)];
-        assert_eq!(
-            run(&mut s, &mut k, &ops, true),
-            ["pipeline", "open 5000 1", "open 5001 2", "add 10.2.0.0/16 1"]
-        );
-        // A refused transaction leaves everything as it was.
-        let ops = [Op::MediaClose(MediaPort(5000)), route("10.3.0.0/16", 1)];
-        assert_eq!(run(&mut s, &mut k, &ops, false), ["close 5000", "pipeline", "open 5000 1"]);
-        // Closed and opened anew in one transaction for another tunnel; opened and closed in one is nothing at all.
-        let ops = [
-            Op::MediaClose(MediaPort(5000)),
-            media(5000, 2),
-            media(5009, 2),
-            Op::MediaClose(MediaPort(5009)),
-        ];
-        assert_eq!(run(&mut s, &mut k, &ops, true), ["close 5000", "pipeline", "open 5000 2"]);
-        // A tunnel takes its ports and prefixes with it, planned ones too.
-        let ops = [media(5002, 2), Op::TunnelRemove(TunnelId(2))];
-        let mut calls = run(&mut s, &mut k, &ops, true);
-        calls.sort();
-        assert_eq!(calls, ["close 5000", "close 5001", "pipeline"]);
-        assert_eq!(
-            run(&mut s, &mut k, &[Op::TunnelRemove(TunnelId(1))], true),
-            ["remove 10.2.0.0/16", "pipeline"]
-        );
-        assert!(s.media.is_empty() && s.prefixes.is_empty());
-    }
-
-    #[test]
-    fn what_the_kernel_refuses_is_undone_in_the_pipeline() {
-        let mut k = Recorder { refuse: Some(MediaPort(5001)), ..Recorder::default() };
-        let mut s = Steered::default();
-        let ops = [media(5000, 1), media(5001, 2)];
-        let plan = s.plan(&ops);
-        let (index, undo) = s.open(plan, &mut k).expect("one refused");
-        assert_eq!(index, 1);
-        assert!(matches!(undo[..], [Op::MediaClose(MediaPort(5001))]));
-        assert_eq!(s.media.len(), 1);
-    }
-}
+pub(crate) mod tests;

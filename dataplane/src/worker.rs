@@ -12,7 +12,7 @@ use crate::sys;
 use sipsec_abi::profile;
 use sipsec_net::dp::{Event, Op, RejectReason};
 use sipsec_net::{Instant, MediaPort};
-use sipsec_pipeline::{AeadEngine, Pipeline, Sink};
+use sipsec_pipeline::{AeadEngine, Local, Pipeline, Sink, Validated};
 use sipsec_xsk::port::BATCH_MAX;
 use sipsec_xsk::{Frame, Port};
 use std::net::SocketAddr;
@@ -21,14 +21,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// While the control plane does not take its events, how long they wait for the next try.
-const BACKLOG_RETRY: Duration = Duration::from_millis(1);
+/// While a device does not take its packets or the control plane its events, how long they wait for the next try.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// What housekeeping tells the worker.
 #[derive(Debug)]
 pub enum ToWorker {
     Attach(Box<Link>),
-    Detach { epoch: u64 },
+    Detach {
+        epoch: u64,
+    },
+    /// Router mode: the host's addresses have changed.
+    Local(Box<Local>),
     Stop,
 }
 
@@ -91,7 +95,10 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
     let config = booted.pipeline_config(&profile);
     let Booted { steering, opened, inside, netlink, .. } = booted;
     let (pool, ports) = opened.into_ports();
-    let router = matches!(inside, InsideDevice::Router(_)).then_some(netlink);
+    let router = match inside {
+        InsideDevice::Host(_) => None,
+        InsideDevice::Router(link) => Some((netlink, link.index)),
+    };
     let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
     let control = Downlink::new(KernelSteer::new(steering, router));
     let worker = Worker::new(pipeline, Io::new(ports, pool), control, &profile.worker, inbox, outbox);
@@ -189,11 +196,17 @@ impl<P: Port, S: Steer> Worker<P, S> {
                 ToWorker::Attach(link) => {
                     self.session = Some(link.attach(&mut self.io.up, &mut self.control));
                     self.publisher.restart();
+                    // Before the first answer to it.
+                    self.publish(sys::now());
                 }
                 ToWorker::Detach { epoch } if self.session.as_ref().is_some_and(|s| s.epoch == epoch) => {
                     self.detach();
                 }
                 ToWorker::Detach { .. } => {}
+                ToWorker::Local(local) => {
+                    self.control.set_local(&local.prefixes);
+                    self.pipeline.set_local(*local);
+                }
                 ToWorker::Stop => return false,
             }
         }
@@ -215,7 +228,8 @@ impl<P: Port, S: Steer> Worker<P, S> {
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let due = Some(self.pipeline.next_deadline()).filter(|at| *at < Instant::MAX);
-        let retry = (self.io.up.backlog() > 0).then(|| now + BACKLOG_RETRY);
+        let stuck = self.io.up.backlog() > 0 || self.io.has_unsent();
+        let retry = stuck.then(|| now + RETRY);
         due.into_iter().chain(retry).min()
     }
 
@@ -250,15 +264,21 @@ struct Forwarding<'a, P> {
 }
 
 impl<P: Port> Target for Forwarding<'_, P> {
-    fn apply(&mut self, now: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
-        self.pipeline.apply(now, ops)
+    type Validated = Validated;
+
+    fn validate(&self, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
+        self.pipeline.validate(ops)
+    }
+
+    fn commit(&mut self, now: Instant, ops: &[Op], validated: Validated) {
+        self.pipeline.commit(now, ops, validated);
     }
 
     fn snapshot(&mut self) {
         let up = &mut self.io.up;
         self.pipeline.snapshot(&mut |event| up.report(event));
         up.report(Event::SnapshotEnd);
-        // Calls that were asked for while nobody listened.
+        // Calls that were asked for while nobody listened. What waits for them stays while the tunnel is put back.
         self.pipeline.reacquire(&mut |event| up.report(event));
     }
 

@@ -193,15 +193,24 @@ impl Steering {
 
     /// Router mode: packets for this prefix are the dataplane's. Adding it again changes the owner.
     pub fn prefix_add(&mut self, prefix: IpPrefix, owner: TunnelId) -> Result<(), SteeringError> {
+        self.prefix_set(prefix, owner.0)
+    }
+
+    /// Router mode: packets for this prefix are the kernel's, whatever shorter prefix covers it.
+    pub fn prefix_pass(&mut self, prefix: IpPrefix) -> Result<(), SteeringError> {
+        self.prefix_set(prefix, bpf::OWNER_KERNEL)
+    }
+
+    fn prefix_set(&mut self, prefix: IpPrefix, owner: Owner) -> Result<(), SteeringError> {
         let len = u32::from(prefix.prefix_len());
         match prefix.addr() {
             IpAddr::V4(a) => self
                 .prefixes_v4
-                .insert(&Key::new(len, lpm_v4(a)), owner.0, 0)
+                .insert(&Key::new(len, lpm_v4(a)), owner, 0)
                 .map_err(|e| map_error(bpf::MAP_PREFIXES_V4, e)),
             IpAddr::V6(a) => self
                 .prefixes_v6
-                .insert(&Key::new(len, lpm_v6(a)), owner.0, 0)
+                .insert(&Key::new(len, lpm_v6(a)), owner, 0)
                 .map_err(|e| map_error(bpf::MAP_PREFIXES_V6, e)),
         }
     }

@@ -94,6 +94,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             domain: "carrier.example".into(),
             lines,
             expires_s: 3600,
+            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             rport: true,
             user_agent: None,
         },

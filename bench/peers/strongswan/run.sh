@@ -7,7 +7,7 @@
 #   run.sh swanctl ARGS   anything else
 #   run.sh stop
 #
-# Packages (Debian 12): strongswan-charon strongswan-swanctl libcharon-extra-plugins libstrongswan-extra-plugins.
+# Packages (Debian 12): strongswan-charon strongswan-swanctl strongswan-pki libcharon-extra-plugins libstrongswan-extra-plugins.
 # ESP is charon's own userspace one (kernel-libipsec): a TUN device, always encapsulated in UDP.
 # Environment, with defaults below: NS RUN PORT PEER_PORT ID PEER_ID PSK IKE ESP REKEY_CHILD REKEY_IKE DPD FRAG
 # FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL ENCLEVEL COOKIES RSA_PSS PPK (ID:KEY) PPK_REQUIRED

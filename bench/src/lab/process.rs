@@ -48,7 +48,8 @@ impl Process {
             .map_err(LabError::io(log.display().to_string()))?;
         let err = out.try_clone().map_err(LabError::io(log.display().to_string()))?;
         // Its own process group: Ctrl-C is the lab's to hear, which then ends its programs in order.
-        command.stdout(out).stderr(err).process_group(0);
+        // A lab that runs as a service must not hand its own journal down.
+        command.stdout(out).stderr(err).process_group(0).env_remove("JOURNAL_STREAM");
         sys::die_with_parent(&mut command);
         let child = command.spawn().map_err(LabError::io(name))?;
         Ok(Self { name: name.to_owned(), child, log })

@@ -6,7 +6,7 @@ use crate::output::{EventKind, Output};
 use crate::state::State;
 use sipsec_ike::CloseCause;
 use sipsec_net::Instant;
-use sipsec_sip::{CallFailure, CallId, Event};
+use sipsec_sip::{CallFailure, CallId, Event, LostWhy};
 
 impl Core {
     pub(crate) fn sip_output(&mut self, now: Instant, output: sipsec_sip::Output) {
@@ -37,6 +37,11 @@ impl Core {
                 }
             }
             Event::Answered { call, answer } => self.answered(now, call, &answer),
+            Event::Accepted { call } => {
+                if let Some(&i) = self.calls.get(&call) {
+                    self.accepted(now, i);
+                }
+            }
             Event::Confirmed { call } => {
                 if let Some(&i) = self.calls.get(&call) {
                     self.confirmed(now, i);
@@ -44,6 +49,7 @@ impl Core {
             }
             Event::Failed { call, failure } => self.call_failed(now, call, failure),
             Event::PeerHungUp { call } => self.peer_hung_up(now, call),
+            Event::Lost { call, why } => self.call_lost(now, call, why),
             Event::Ended { call } => self.call_ended(now, call),
         }
     }
@@ -57,12 +63,12 @@ impl Core {
         if self.gives_way(i, &failure) {
             self.give_way(now, i);
         } else {
-            self.failed(now, i, SessionFailure::Call(failure));
+            self.failed(now, i, failure.into());
         }
     }
 
-    /// Both called at once and the peer keeps its call: it is busy because it is calling us. No failure; what waits, waits
-    /// for that call.
+    /// The peer is busy, perhaps because both called at once and it keeps its call. No failure yet; what waits, waits for
+    /// that call.
     fn gives_way(&self, i: usize, failure: &CallFailure) -> bool {
         let t = &self.tunnels[i];
         matches!(failure, CallFailure::Status { status: 486, .. })
@@ -77,20 +83,40 @@ impl Core {
     fn peer_hung_up(&mut self, now: Instant, call: CallId) {
         let Some(&i) = self.calls.get(&call) else { return };
         self.event(Some(i), EventKind::ByeReceived);
+        let early = self.ended_early(now, i);
         let was_up = matches!(self.tunnels[i].state, State::Up(_));
-        let unanswered = self.tunnels[i].state.leg().is_some_and(|l| l.answered_at.is_none());
+        let cancelled = self.tunnels[i].state.leg().is_some_and(|l| !l.caller && l.answered_at.is_none());
+        self.bye_is_said(i, call);
+        if self.is_leg(i, call) {
+            self.over(now, i, CloseCause::CallEnded);
+            // A caller that cancels has its reason; we may still call it.
+            if let Some(failure) = early {
+                self.failed_early(now, i, failure);
+            } else if !was_up && !cancelled {
+                self.failed(now, i, SessionFailure::PeerHungUp);
+            }
+        }
+    }
+
+    /// The peer deleted IKE and we wait for its BYE: we need not say our own any more.
+    fn bye_is_said(&mut self, i: usize, call: CallId) {
         if let State::Draining(d) = &mut self.tunnels[i].state
             && d.call == Some(call)
             && let Some((_, call)) = d.bye_at.take()
         {
             call.ended();
         }
+    }
+
+    fn call_lost(&mut self, now: Instant, call: CallId, why: LostWhy) {
+        let Some(&i) = self.calls.get(&call) else { return };
+        self.bye_is_said(i, call);
         if self.is_leg(i, call) {
-            self.over(now, i, CloseCause::CallEnded);
-            // A caller that cancels has its reason; we may still call it.
-            if !was_up && !unanswered {
-                self.failed(now, i, SessionFailure::PeerHungUp);
+            if self.tunnels[i].state.leg().is_some_and(|l| l.answered_at.is_some()) {
+                self.event(Some(i), EventKind::ByeSent);
             }
+            self.over(now, i, CloseCause::CallEnded);
+            self.failed(now, i, SessionFailure::Lost(why));
         }
     }
 

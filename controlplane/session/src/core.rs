@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
+use crate::journal::Journal;
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
 use crate::state::State;
@@ -10,13 +11,16 @@ use crate::tunnel::Tunnel;
 use sipsec_ike::ChildId;
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
-use sipsec_sip::{CallId, DialogRecord, UserAgent};
+use sipsec_sip::{CallId, UserAgent};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A shutdown waits this long for the peers' answers.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(4);
+/// A shutdown waits this long for the registrar: a binding that stays costs nothing and expires.
+const UNREGISTER_MAX: Duration = Duration::from_secs(4);
+/// And this long for calls, which cost money: longer than a BYE is repeated (RFC 3261 §17.1.2.2, timer F: 32 s), shorter
+/// than the shell waits for the core (36 s).
+const HANG_UP_MAX: Duration = Duration::from_secs(34);
 
 /// What a transaction under way will mean when it is answered.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +68,10 @@ pub struct Core {
     pub(crate) out: VecDeque<Output>,
     /// Sessions whose endpoint has something to say.
     pub(crate) stirred: BTreeSet<usize>,
-    journal: Journal,
+    /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
+    pub(crate) carrier_quiet_until: Option<Instant>,
+    pub(crate) journal: Journal,
+    /// Since when everything is being hung up.
     shutdown: Option<Instant>,
     shutdown_said: bool,
 }
@@ -82,15 +89,6 @@ pub(crate) enum Dataplane {
     /// It does not take the configuration.
     Refused,
     Ready,
-}
-
-/// Keys of the journal: those of this life start above those of earlier ones.
-#[derive(Debug, Default)]
-struct Journal {
-    base: u64,
-    /// Records of an earlier life, until an address is there to hang them up from.
-    waiting: Vec<(u64, DialogRecord)>,
-    earlier: HashMap<CallId, u64>,
 }
 
 impl std::fmt::Debug for Core {
@@ -141,6 +139,7 @@ impl Core {
             next_sa: 1 + (own.u32() & 0xffff),
             out: VecDeque::new(),
             stirred: BTreeSet::new(),
+            carrier_quiet_until: None,
             journal: Journal::default(),
             shutdown: None,
             shutdown_said: false,
@@ -155,8 +154,14 @@ impl Core {
 
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let shutdown = self.shutdown.filter(|_| !self.shutdown_said);
-        self.tunnels.iter().filter_map(Tunnel::due).chain(self.ua.poll_timeout()).chain(shutdown).min()
+        let shutdown = self.shutdown.filter(|_| !self.shutdown_said).map(|since| since + self.shutdown_max());
+        self.tunnels
+            .iter()
+            .filter_map(Tunnel::due)
+            .chain(self.ua.poll_timeout())
+            .chain(self.carrier_quiet_until)
+            .chain(shutdown)
+            .min()
     }
 
     pub fn handle_input(&mut self, now: Instant, input: Input) {
@@ -164,7 +169,7 @@ impl Core {
             Input::SipDatagram { from, bytes } => self.ua.handle_datagram(now, from, &bytes),
             Input::IkeDatagram { media_port, from: _, bytes } => self.ike_datagram(now, media_port, &bytes),
             Input::Dataplane(event) => self.dataplane_event(now, event),
-            Input::DataplaneUp => self.dataplane_up(),
+            Input::DataplaneUp => self.dataplane_up(now),
             Input::DataplaneDown => self.dataplane_down(now),
             Input::Activity { tunnel, activity } => self.activity(now, tunnel, activity),
             Input::Compute { key, outcome } => {
@@ -199,6 +204,10 @@ impl Core {
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.ua.handle_timeout(now);
+        if self.carrier_quiet_until.is_some_and(|at| at <= now) {
+            self.carrier_quiet_until = None;
+            self.release_triggers(now);
+        }
         for i in 0..self.tunnels.len() {
             if self.tunnels[i].due().is_some_and(|at| at <= now) {
                 self.session_due(now, i);
@@ -219,45 +228,6 @@ impl Core {
             }
         }
         self.check_shutdown(now);
-    }
-
-    // ---- the journal ----
-
-    pub(crate) fn key_of_call(&self, call: CallId) -> u64 {
-        self.journal.earlier.get(&call).copied().unwrap_or(self.journal.base + call.0)
-    }
-
-    fn call_of_key(&self, key: u64) -> CallId {
-        let earlier = self.journal.earlier.iter().find(|(_, k)| **k == key);
-        earlier.map_or(CallId(key.wrapping_sub(self.journal.base)), |(call, _)| *call)
-    }
-
-    fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
-        self.journal.base = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
-        for (key, bytes) in records {
-            match DialogRecord::from_bytes(&bytes) {
-                Ok(record) => self.journal.waiting.push((key, record)),
-                // Written by another release: nothing can be done with it, and it must not come back for ever.
-                Err(_) => self.out.push_back(Output::Persist { key, record: None }),
-            }
-        }
-        self.hang_up_recovered(now);
-    }
-
-    fn hang_up_recovered(&mut self, now: Instant) {
-        if self.wan.is_none() || self.journal.waiting.is_empty() {
-            return;
-        }
-        let calls = self.journal.waiting.len();
-        for (key, record) in std::mem::take(&mut self.journal.waiting) {
-            let call = self.ua.recover(now, &record);
-            self.journal.earlier.insert(call, key);
-        }
-        self.event(None, EventKind::Recovered { calls });
-    }
-
-    pub(crate) fn forget_recovered(&mut self, call: CallId) {
-        self.journal.earlier.remove(&call);
     }
 
     // ---- addresses ----
@@ -305,7 +275,7 @@ impl Core {
             }
             Admin::Shutdown => {
                 if self.shutdown.is_none() {
-                    self.shutdown = Some(now + SHUTDOWN_MAX);
+                    self.shutdown = Some(now);
                     // Calls first: they cost money.
                     for i in 0..self.tunnels.len() {
                         self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
@@ -320,12 +290,16 @@ impl Core {
         self.shutdown.is_some()
     }
 
+    fn shutdown_max(&self) -> Duration {
+        if self.ua.live_dialogs() > 0 { HANG_UP_MAX } else { UNREGISTER_MAX }
+    }
+
     fn check_shutdown(&mut self, now: Instant) {
-        let Some(at) = self.shutdown.filter(|_| !self.shutdown_said) else { return };
+        let Some(since) = self.shutdown.filter(|_| !self.shutdown_said) else { return };
         let quiet = self.ua.live_dialogs() == 0
             && self.ua.unregistered()
             && self.tunnels.iter().all(|t| t.state.media_port().is_none());
-        if quiet || at <= now {
+        if quiet || since + self.shutdown_max() <= now {
             self.shutdown_said = true;
             self.out.push_back(Output::ShutdownComplete);
         }

@@ -9,8 +9,9 @@ use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
 use std::collections::BTreeSet;
 
 impl Core {
-    pub(crate) fn dataplane_up(&mut self) {
-        self.pending.clear();
+    pub(crate) fn dataplane_up(&mut self, now: Instant) {
+        // Whatever the one before had, this one has not.
+        self.dataplane_down(now);
         self.dataplane = Dataplane::Snapshot { tunnels: BTreeSet::new(), sa_max: 0 };
         self.out.push_back(Output::SnapshotRequest);
     }
@@ -92,25 +93,27 @@ impl Core {
     /// Whatever an earlier control plane left is removed (its calls are being hung up), then the profile is applied.
     fn configure(&mut self) {
         let Dataplane::Snapshot { tunnels, sa_max } = &self.dataplane else { return };
-        let (stale, sa_max) = (tunnels.clone(), *sa_max);
+        let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
         self.raise_sa(sa_max);
-        let mut ops: Vec<Op> = stale.into_iter().map(Op::TunnelRemove).collect();
+        let mut groups = Vec::with_capacity(self.tunnels.len());
         for t in &mut self.tunnels {
-            // What waited went with the tunnel as it was.
+            // The dataplane asks again, after its snapshot, for what still waits.
             t.trigger = None;
-            ops.push(Op::TunnelAdd(t.config.spec));
             let tunnel = t.config.id();
+            let mut ops: Vec<Op> = stale.take(&tunnel).map(Op::TunnelRemove).into_iter().collect();
+            ops.push(Op::TunnelAdd(t.config.spec));
             ops.extend(t.config.routes.iter().map(|&prefix| Op::RouteAdd { prefix, tunnel }));
+            groups.push(ops);
         }
-        let mut batches = 0;
-        self.dataplane = Dataplane::Configuring(ops.len().div_ceil(OPS_MAX));
-        while !ops.is_empty() {
-            let rest = ops.split_off(ops.len().min(OPS_MAX));
-            self.transact(std::mem::replace(&mut ops, rest), Pending::Configure);
-            batches += 1;
-        }
-        if batches == 0 {
-            self.dataplane = Dataplane::Ready;
+        // Last, so that a prefix that now belongs to another tunnel has changed its owner before.
+        groups.extend(stale.into_iter().map(|tunnel| vec![Op::TunnelRemove(tunnel)]));
+        let batches = batches(groups);
+        self.dataplane = match batches.len() {
+            0 => Dataplane::Ready,
+            n => Dataplane::Configuring(n),
+        };
+        for ops in batches {
+            self.transact(ops, Pending::Configure);
         }
     }
 
@@ -215,5 +218,66 @@ impl Core {
             self.event(Some(i), EventKind::Idle { after });
             self.hang_up(now, i, sipsec_ike::CloseCause::Idle);
         }
+    }
+}
+
+/// Transactions out of what belongs together. A tunnel is taken away and put back in one, so that its prefixes are never
+/// nobody's: in router mode the kernel would send them on in clear. What is too much for one begins one of its own and
+/// fills it, by which the dataplane knows that more follows.
+fn batches(groups: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
+    let mut batches: Vec<Vec<Op>> = Vec::new();
+    for mut group in groups {
+        match batches.last_mut() {
+            Some(last) if last.len() + group.len() <= OPS_MAX => last.append(&mut group),
+            _ => {
+                while group.len() > OPS_MAX {
+                    let rest = group.split_off(OPS_MAX);
+                    batches.push(std::mem::replace(&mut group, rest));
+                }
+                batches.push(group);
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many operations of one tunnel, all of them removals: which tunnel is what counts here.
+    fn group(tunnel: u32, ops: usize) -> Vec<Op> {
+        vec![Op::TunnelRemove(TunnelId(tunnel)); ops]
+    }
+
+    /// Tunnel and number of operations, in runs.
+    fn runs(batch: &[Op]) -> Vec<(u32, usize)> {
+        let mut runs: Vec<(u32, usize)> = Vec::new();
+        for op in batch {
+            let Op::TunnelRemove(TunnelId(t)) = op else { panic!("none other was put in") };
+            match runs.last_mut() {
+                Some((last, n)) if last == t => *n += 1,
+                _ => runs.push((*t, 1)),
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn a_tunnel_is_in_one_transaction_or_fills_its_own() {
+        let groups = vec![group(1, 30), group(2, 30), group(3, 5), group(4, 150), group(5, 40), group(6, 64)];
+        let cut: Vec<_> = batches(groups).iter().map(|b| runs(b)).collect();
+        assert_eq!(
+            cut,
+            [
+                vec![(1, 30), (2, 30)],
+                vec![(3, 5)],
+                vec![(4, 64)],
+                vec![(4, 64)],
+                vec![(4, 22), (5, 40)],
+                vec![(6, 64)]
+            ]
+        );
+        assert!(batches(Vec::new()).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::{Evidence, SessionFailure};
 use crate::output::{EventKind, Output};
-use crate::state::{Dialing, Leg, Media, Negotiating, Stage, State};
+use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
 use sipsec_ike::{Dpd, DpdMode, Endpoint, EndpointConfig, Role};
 use sipsec_net::Instant;
 use sipsec_net::dp::{Op, PacketSummary};
@@ -21,9 +21,10 @@ impl Core {
     pub(crate) fn trigger(&mut self, now: Instant, i: usize, first: PacketSummary) {
         // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
         self.tunnels[i].trigger = Some((now, first));
-        match &self.tunnels[i].state {
+        match &mut self.tunnels[i].state {
+            State::Draining(Draining { media: Some(media), .. }) => media.hurry(),
             // It came as the session did.
-            State::Up(up) if up.release.is_none() => self.release_waiting(i),
+            State::Up(up) if up.release.is_none() && !up.children.is_empty() => self.release_waiting(i),
             _ => self.release_trigger(now, i),
         }
     }
@@ -74,6 +75,8 @@ impl Core {
             Err("the WAN interface has no address")
         } else if !self.ua.is_registered(self.tunnels[i].config.local_number) {
             Err("the line is not registered")
+        } else if self.carrier_quiet_until.is_some() {
+            Err("the carrier is overloaded and asked for a pause")
         } else if self.tunnels[i].retry_at.is_some() {
             Err("a call failed a moment ago")
         } else {
@@ -159,7 +162,7 @@ impl Core {
         }
     }
 
-    /// The call is answered: from here on it is paid, and the deadline runs.
+    /// The call is answered, or about to be: the deadline runs.
     pub(crate) fn negotiate(&mut self, now: Instant, i: usize, leg: Leg, media: Media, endpoint: Endpoint) {
         let deadline = now + self.config.ike.negotiation_deadline;
         let (port, remote, open) = (leg.media_port, media.remote.ip(), media.open);

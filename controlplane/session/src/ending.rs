@@ -7,6 +7,7 @@ use crate::state::{Draining, Lingering, Stage, State};
 use sipsec_ike::{CloseCause, Endpoint, Output as IkeOutput};
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
+use sipsec_sip::CallFailure;
 use std::time::Duration;
 
 /// How long a peer that deleted IKE may take to say BYE before we do.
@@ -25,10 +26,22 @@ enum Bye {
 /// The media port stays open this long after the end, with no SA, so that both sides' DELETE and its answer pass by it:
 /// behind a SIP peer may be an IKE peer that knows of no BYE.
 const MEDIA_LINGER: Duration = Duration::from_millis(200);
+/// And this long while our DELETE is not answered: two repetitions (`sipsec_ike::Retransmit`). The next call does not wait
+/// for that.
+const MEDIA_LINGER_MAX: Duration = Duration::from_secs(2);
+/// The longest pause that a `Retry-After` can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longer than timer F (RFC 3261 §17.1.2.2: 32 s): a BYE that nobody has answered by then is SIP's business alone.
 const DRAIN_MAX: Duration = Duration::from_secs(40);
 /// After the peer was busy calling us, how long its call may take to come.
 const GIVE_WAY: Duration = Duration::from_secs(1);
+
+/// A session that is up for this long has succeeded, and what failed before it does not count any more. One that ends
+/// sooner must not bring the next paid call at once: with packets waiting, that would go on for ever.
+const SUCCESS: Duration = Duration::from_secs(60);
+/// Whoever hangs up a tunnel that has carried nothing for this long does what tunnels are for: its idle timer is shorter
+/// than ours. Longer than the last that is known of the dataplane may be old.
+const QUIET: Duration = Duration::from_secs(6);
 
 impl Core {
     /// Ends a session for a reason that someone should hear of.
@@ -40,6 +53,30 @@ impl Core {
         };
         self.hang_up(now, i, cause);
         self.failed(now, i, failure);
+    }
+
+    /// What it means that the peer ends the session now, if that is no way to end one.
+    pub(crate) fn ended_early(&mut self, now: Instant, i: usize) -> Option<SessionFailure> {
+        let t = &mut self.tunnels[i];
+        let State::Up(up) = &t.state else { return None };
+        let lasted = now.saturating_duration_since(up.since);
+        if now.saturating_duration_since(up.last_data()) >= QUIET.min(t.config.idle / 2) {
+            t.failures = 0;
+            return None;
+        }
+        (lasted < SUCCESS).then_some(SessionFailure::PeerEndedEarly { lasted })
+    }
+
+    /// Once it may be an operator at the other end, or a restart: what waits may call at once. Again, it is a failure like
+    /// any other.
+    pub(crate) fn failed_early(&mut self, now: Instant, i: usize, failure: SessionFailure) {
+        let t = &mut self.tunnels[i];
+        if t.failures > 0 {
+            return self.failed(now, i, failure);
+        }
+        t.failures = 1;
+        t.last_failure = Some((now, failure.clone()));
+        self.event(Some(i), EventKind::Failed { failure, retry_in: Duration::ZERO });
     }
 
     /// Remembers the failure and lets no packet trigger for a while.
@@ -54,11 +91,16 @@ impl Core {
         let t = &mut self.tunnels[i];
         let doubled = back_off.first * 2u32.pow(t.failures.min(16));
         let mut wait = doubled.min(back_off.max);
-        if let SessionFailure::Call(sipsec_sip::CallFailure::Status { retry_after_s: Some(s), .. }) = &failure
-        {
+        if let SessionFailure::Call(CallFailure::Status { status, retry_after_s: Some(s), .. }) = &failure {
             // RFC 3261 §20.33: not before; but a carrier does not silence a branch for good.
-            wait = wait.max(Duration::from_secs(u64::from(*s).min(3600)));
+            let asked = Duration::from_secs((*s).into()).min(RETRY_AFTER_MAX);
+            wait = wait.max(asked);
+            if *status == 503 {
+                let until = now + asked + self.jitter(asked / 4);
+                self.carrier_quiet_until = self.carrier_quiet_until.max(Some(until));
+            }
         }
+        let t = &mut self.tunnels[i];
         t.failures += 1;
         t.gave_way = false;
         t.last_failure = Some((now, failure.clone()));
@@ -71,13 +113,13 @@ impl Core {
         self.flush_trigger(i);
     }
 
-    /// The peer's own call is on its way, for which what waits may wait. If it does not come we call again.
+    /// If the peer's own call is on its way, what waits may wait for it. If it does not come we call again.
     pub(crate) fn give_way(&mut self, now: Instant, i: usize) {
         let wait = GIVE_WAY + self.jitter(GIVE_WAY / 2);
         let t = &mut self.tunnels[i];
         t.gave_way = true;
         t.retry_at = Some(now + wait);
-        self.event(Some(i), EventKind::Glare { kept: "the peer's call" });
+        self.event(Some(i), EventKind::PeerBusy);
     }
 
     fn jitter(&mut self, max: Duration) -> Duration {
@@ -124,6 +166,9 @@ impl Core {
                 (n.leg, asked, Some(n.endpoint))
             }
             State::Up(u) => {
+                if matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since + SUCCESS <= now {
+                    self.tunnels[i].failures = 0;
+                }
                 ops.push(Op::TunnelUnbind(tunnel));
                 for sas in u.children.values() {
                     ops.extend([Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)]);
@@ -146,9 +191,12 @@ impl Core {
         match endpoint.filter(|_| media_open) {
             Some(mut endpoint) => {
                 endpoint.close(now, cause);
-                let close_at = now + MEDIA_LINGER;
-                let mut media = Box::new(Lingering { port: leg.media_port, close_at, endpoint });
+                let (rest_at, give_up_at) = (now + MEDIA_LINGER, now + MEDIA_LINGER_MAX);
+                let mut media = Box::new(Lingering { port: leg.media_port, rest_at, give_up_at, endpoint });
                 self.last_words(&mut media);
+                if self.tunnels[i].trigger.is_some() || self.stopping() {
+                    media.hurry();
+                }
                 draining.media = Some(media);
             }
             None => {
@@ -171,11 +219,18 @@ impl Core {
     }
 
     /// IKE's DELETE and its answers to the peer's. Whatever else the endpoint may say comes too late.
-    pub(crate) fn last_words(&mut self, media: &mut Lingering) {
+    fn last_words(&mut self, media: &mut Lingering) {
         while let Some(output) = media.endpoint.poll_output() {
             if let IkeOutput::Transmit(bytes) = output {
                 self.out.push_back(Output::IkeTransmit { media_port: media.port, bytes });
             }
+        }
+    }
+
+    pub(crate) fn keep_lingering(&mut self, i: usize, mut media: Box<Lingering>) {
+        self.last_words(&mut media);
+        if let State::Draining(d) = &mut self.tunnels[i].state {
+            d.media = Some(media);
         }
     }
 
@@ -255,11 +310,17 @@ impl Core {
                     self.ua.hang_up(now, call);
                 }
             }
-            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.close_at <= now) => {
+            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.close_at() <= now) => {
                 if let Some(media) = d.media.take() {
                     self.close_media(now, &media);
                 }
                 self.drained(now, i);
+            }
+            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.due() <= now) => {
+                if let Some(mut media) = d.media.take() {
+                    media.endpoint.handle_timeout(now);
+                    self.keep_lingering(i, media);
+                }
             }
             State::Draining(d) if d.leave_at <= now => {
                 self.leave(now, i);

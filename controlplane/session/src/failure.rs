@@ -4,7 +4,7 @@ use sipsec_ike::{CertError, IkeError};
 use sipsec_net::TelNumber;
 use sipsec_net::dp::RejectReason;
 use sipsec_sip::sdp::SdpError;
-use sipsec_sip::{CallFailure, DialError};
+use sipsec_sip::{CallFailure, DialError, LostWhy};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,6 +34,16 @@ pub enum SessionFailure {
     PeerHungUp,
     /// The peer closed IKE while the call was up.
     PeerClosedIke,
+    /// The session was up, and the peer ended it at once although it carried data.
+    PeerEndedEarly {
+        lasted: Duration,
+    },
+    /// The peer removed the CHILD_SA of a session that was up, and made no other.
+    NoChild,
+    /// SIP gave the call up.
+    Lost(LostWhy),
+    /// An SA reached its hard limit before another took its place.
+    SaLimit,
     DataplaneRejected {
         reason: RejectReason,
     },
@@ -67,7 +77,7 @@ impl SessionFailure {
     /// Whether another call now would most likely end alike; if not, the next packet may call at once.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
-        !matches!(self, Self::AddressChanged | Self::DataplaneGone)
+        !matches!(self, Self::AddressChanged | Self::DataplaneGone | Self::Lost(LostWhy::NoAddress))
     }
 
     /// Stable name.
@@ -99,6 +109,14 @@ impl SessionFailure {
             Self::Deadline { .. } => "negotiation-deadline",
             Self::PeerHungUp => "peer-hung-up",
             Self::PeerClosedIke => "peer-closed-ike",
+            Self::PeerEndedEarly { .. } => "peer-ended-early",
+            Self::NoChild => "no-child-sa",
+            Self::SaLimit => "sa-hard-limit",
+            Self::Lost(LostWhy::NoAck) => "sip-no-ack",
+            Self::Lost(LostWhy::SessionExpired) => "sip-session-expired",
+            Self::Lost(LostWhy::RefreshFailed) => "sip-refresh-failed",
+            Self::Lost(LostWhy::NoAddress) => "sip-no-address",
+            Self::Lost(LostWhy::Undecided) => "sip-undecided",
             Self::DataplaneRejected { .. } => "dataplane-rejected",
             Self::DataplaneGone => "dataplane-gone",
             Self::DataplaneSilent => "dataplane-silent",
@@ -173,7 +191,20 @@ impl SessionFailure {
                     "check the peer's IKE configuration (key-id, psk) and that the carrier passes the media port"
                 }
             }
-            Self::PeerHungUp | Self::PeerClosedIke => "see the peer's log",
+            Self::PeerHungUp | Self::PeerClosedIke | Self::PeerEndedEarly { .. } | Self::NoChild => {
+                "see the peer's log"
+            }
+            Self::SaLimit => {
+                "see the peer's log: it did not answer the rekeying; or raise ike.lifetime at both ends"
+            }
+            Self::Lost(LostWhy::NoAck) => {
+                "the caller's ACK does not arrive: check the carrier's path to this gateway"
+            }
+            Self::Lost(LostWhy::SessionExpired | LostWhy::RefreshFailed) => {
+                "the peer or the carrier lost the call: check both ends' WAN, and sip.session_expires_s"
+            }
+            Self::Lost(LostWhy::NoAddress) => "check the WAN interface",
+            Self::Lost(LostWhy::Undecided) => "see this gateway's log",
             Self::DataplaneRejected { .. } => {
                 "a limit of the dataplane is reached or its state is stale: see its log"
             }
@@ -184,6 +215,15 @@ impl SessionFailure {
             Self::Journal => "the state directory cannot be written: check the disk",
             Self::AddressChanged => "the WAN address changed; the next packet calls again",
             Self::HardLimit => "raise the tunnel's longest call",
+        }
+    }
+}
+
+impl From<CallFailure> for SessionFailure {
+    fn from(failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::NotWritten => Self::Journal,
+            other => Self::Call(other),
         }
     }
 }
@@ -233,6 +273,7 @@ impl fmt::Display for SessionFailure {
                     f.write_str("the carrier does not accept the line's credentials")
                 }
                 CallFailure::NoAddress => f.write_str("the WAN interface has no address"),
+                CallFailure::NotWritten => f.write_str("the call journal was not written in time"),
             },
             Self::Sdp(e) => write!(f, "{e}"),
             Self::Ike(e) => write!(f, "IKE: {e}"),
@@ -258,6 +299,18 @@ impl fmt::Display for SessionFailure {
             }
             Self::PeerHungUp => f.write_str("the peer hung up before the SA was up"),
             Self::PeerClosedIke => f.write_str("the peer closed IKE"),
+            Self::PeerEndedEarly { lasted } => {
+                write!(f, "the peer ended the session {} s after it was up", lasted.as_secs())
+            }
+            Self::NoChild => f.write_str("the peer removed the last CHILD_SA and made no other"),
+            Self::SaLimit => f.write_str("an SA reached its hard limit before another took its place"),
+            Self::Lost(why) => f.write_str(match why {
+                LostWhy::NoAck => "no ACK came for our 200",
+                LostWhy::SessionExpired => "the SIP session was not refreshed and expired",
+                LostWhy::RefreshFailed => "the SIP session could not be refreshed",
+                LostWhy::NoAddress => "the WAN lost its address before the call was answered",
+                LostWhy::Undecided => "the call was not decided on in time",
+            }),
             Self::DataplaneRejected { reason } => write!(f, "the dataplane refused: {reason:?}"),
             Self::DataplaneGone => f.write_str("the dataplane is gone"),
             Self::DataplaneSilent => f.write_str("the dataplane did not open the media port"),

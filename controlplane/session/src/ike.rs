@@ -31,10 +31,7 @@ impl Core {
             && let Some(mut lingering) = media.take()
         {
             lingering.endpoint.handle_datagram(now, bytes);
-            self.last_words(&mut lingering);
-            if let State::Draining(d) = &mut self.tunnels[i].state {
-                d.media = Some(lingering);
-            }
+            self.keep_lingering(i, lingering);
         }
     }
 
@@ -71,17 +68,21 @@ impl Core {
                 let tunnel = self.tunnels[i].config.id();
                 let mut ops = ops;
                 let responder = self.is_responder(i);
+                let up = matches!(self.tunnels[i].state, State::Up(_));
                 // With nothing waiting here, what comes next answers the initiator's packets and so finds its SAs.
-                if !responder || self.tunnels[i].trigger.is_none() {
+                if up || !responder || self.tunnels[i].trigger.is_none() {
                     ops.push(Op::TunnelBind { tunnel, outbound: sas.outbound });
                 }
-                if !responder {
+                // In a session that is up it takes the place of one that was removed, for which packets may wait.
+                if up || !responder {
                     ops.push(Op::ReplayTrigger(tunnel));
                 }
                 match &mut self.tunnels[i].state {
                     State::Negotiating(n) => n.installing = Some((child, sas)),
                     State::Up(u) => {
                         u.children.insert(child, sas);
+                        u.release = None;
+                        self.tunnels[i].trigger = None;
                     }
                     _ => return,
                 }
@@ -127,14 +128,19 @@ impl Core {
             Event::Failed(error) => self.fail(now, i, SessionFailure::Ike(error)),
             Event::Closed(cause) => {
                 let up = matches!(self.tunnels[i].state, State::Up(_));
+                let early = self.ended_early(now, i);
                 if self.tunnels[i].state.leg().is_some() {
                     if cause == CloseCause::PeerDeleted {
                         self.peer_closed(now, i, cause);
                     } else {
                         self.hang_up(now, i, cause);
                     }
-                    if !up {
-                        self.failed(now, i, SessionFailure::PeerClosedIke);
+                    match (cause, early) {
+                        _ if !up => self.failed(now, i, SessionFailure::PeerClosedIke),
+                        (CloseCause::HardLimit, _) => self.failed(now, i, SessionFailure::SaLimit),
+                        (CloseCause::NoChild, _) => self.failed(now, i, SessionFailure::NoChild),
+                        (_, Some(failure)) => self.failed_early(now, i, failure),
+                        (_, None) => {}
                     }
                 }
             }
@@ -170,8 +176,8 @@ impl Core {
                     return;
                 };
                 let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
-                let initiator = n.leg.caller;
-                let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max);
+                let (initiator, dpd) = (n.leg.caller, self.config.ike.dpd);
+                let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, dpd);
                 if up.media.role == Role::Passive {
                     up.release = Some((now + RESPONDER_HOLD, Some(first.1.outbound)));
                 } else {
@@ -179,7 +185,7 @@ impl Core {
                 }
                 self.set_state(i, State::Up(Box::new(up)));
                 let t = &mut self.tunnels[i];
-                (t.failures, t.retry_at, t.gave_way) = (0, None, false);
+                (t.retry_at, t.gave_way) = (None, false);
                 t.phase(now, "session-up");
                 self.event(Some(i), EventKind::SaInstalled);
                 self.event(Some(i), EventKind::SessionUp { initiator });

@@ -20,6 +20,7 @@ pub mod failure;
 mod ike;
 mod incoming;
 pub mod input;
+mod journal;
 mod keyring;
 mod media;
 pub mod output;

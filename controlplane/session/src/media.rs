@@ -55,19 +55,25 @@ impl Core {
                 }
             }
             State::Dialing(d) => match *d {
-                Dialing { mut leg, stage: Stage::Opening(opening), .. } => {
+                Dialing { leg, stage: Stage::Opening(opening), .. } => {
                     let Opening { mut media, answer, endpoint } = *opening;
                     media.open = true;
                     self.ua.accept(now, &leg.call, &answer);
-                    leg.answered_at = Some(now);
-                    self.tunnels[i].phase(now, "answered");
-                    self.event(Some(i), EventKind::Answered { remote: media.remote, rate: media.rate });
                     self.negotiate(now, i, leg, media, endpoint);
                 }
                 other => self.set_state(i, State::Dialing(Box::new(other))),
             },
             other => self.set_state(i, other),
         }
+    }
+
+    /// Our 200 is out: from here on the call is paid.
+    pub(crate) fn accepted(&mut self, now: Instant, i: usize) {
+        let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
+        n.leg.answered_at = Some(now);
+        let answered = EventKind::Answered { remote: n.media.remote, rate: n.media.rate };
+        self.tunnels[i].phase(now, "answered");
+        self.event(Some(i), answered);
     }
 
     /// The ACK for our 200: if we are the active side, the caller has our address now and its port is open.

@@ -87,6 +87,8 @@ pub enum EventKind {
     Glare {
         kept: &'static str,
     },
+    /// It answered 486.
+    PeerBusy,
     IkeStarted {
         initiator: bool,
     },
@@ -127,6 +129,10 @@ pub enum EventKind {
     Recovered {
         calls: usize,
     },
+    /// Records of another release in the journal.
+    RecordsUnreadable {
+        calls: usize,
+    },
 }
 
 impl EventKind {
@@ -140,6 +146,7 @@ impl EventKind {
             Self::Ringing { .. } => "ringing",
             Self::Answered { .. } => "answered",
             Self::Glare { .. } => "glare",
+            Self::PeerBusy => "peer-busy",
             Self::IkeStarted { .. } => "ike-started",
             Self::IkeAuthenticated => "ike-authenticated",
             Self::SaInstalled => "sa-installed",
@@ -156,6 +163,7 @@ impl EventKind {
             Self::ConfigureRejected { .. } => "configure-rejected",
             Self::DataplaneLost => "dataplane-lost",
             Self::Recovered { .. } => "recovered",
+            Self::RecordsUnreadable { .. } => "records-unreadable",
         }
     }
 
@@ -168,6 +176,7 @@ impl EventKind {
                 | Self::ConfigureRejected { .. }
                 | Self::DataplaneLost
                 | Self::Recovered { .. }
+                | Self::RecordsUnreadable { .. }
                 | Self::IncomingRefused { .. }
                 | Self::Registration { state: RegistrationState::Failed { .. }, .. }
         )
@@ -187,6 +196,7 @@ impl fmt::Display for EventKind {
             }
             Self::Ringing { status } => write!(f, "{status} from the called side"),
             Self::Answered { remote, rate } => write!(f, "answered: media {remote}, {rate}"),
+            Self::PeerBusy => f.write_str("the peer is busy; it may be calling us"),
             Self::Glare { kept } => write!(f, "both sides called at once, {kept} is kept"),
             Self::IkeStarted { initiator: true } => f.write_str("IKE starts"),
             Self::IkeStarted { initiator: false } => f.write_str("waiting for the peer's IKE"),
@@ -219,6 +229,12 @@ impl fmt::Display for EventKind {
             }
             Self::DataplaneLost => f.write_str("the dataplane is gone: all calls are hung up"),
             Self::Recovered { calls } => write!(f, "hanging up {calls} call(s) of an earlier run"),
+            Self::RecordsUnreadable { calls } => {
+                write!(
+                    f,
+                    "{calls} call(s) of another release cannot be hung up: the carrier's own timers end them"
+                )
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #[path = "sessions/certificates.rs"]
 mod certificates;
+#[path = "sessions/ends.rs"]
+mod ends;
 mod support;
 
 use sipsec_net::{MediaPort, TelNumber};
@@ -244,6 +246,39 @@ fn refused_and_unanswered_calls_back_off_and_then_try_again() {
     }
 }
 
+/// RFC 3261 §21.5.4: that pause is for every call of this gateway, and a new attempt of an operator's changes nothing.
+#[test]
+fn a_carrier_that_asks_for_a_pause_gets_one() {
+    let mut w = World::default();
+    w.carrier.knobs.reject = Some("503 Service Unavailable\r\nRetry-After: 60");
+    w.packet(0);
+    w.advance(SECOND);
+    w.carrier.knobs.reject = None;
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    let why = w.session(0).waits_for.expect("a reason");
+    assert!(why.contains("carrier"), "{why}");
+    for _ in 0..58 {
+        w.packet(0);
+        w.advance(SECOND);
+    }
+    assert_eq!(w.carrier.calls_answered, 0);
+    // A quarter of it at most on top.
+    for _ in 0..17 {
+        w.packet(0);
+        w.advance(SECOND);
+    }
+    assert_eq!((w.carrier.calls_answered, w.status()), (1, ["SESSION_UP"; 2]));
+}
+
+#[test]
+fn records_of_another_release_are_told_and_forgotten() {
+    let mut w = World::default();
+    w.gateways[0].journal.insert(7, vec![255, 1, 2]);
+    w.crash(0);
+    assert!(w.gateways[0].events.iter().any(|e| e == "records-unreadable"), "{:?}", w.gateways[0].events);
+    assert!(w.gateways[0].journal.is_empty());
+}
+
 #[test]
 fn a_carrier_that_says_nothing_ends_the_attempt() {
     let mut w = World::default();
@@ -269,6 +304,20 @@ fn a_dataplane_that_refuses_or_dies_costs_no_call() {
     assert_eq!(w.failure(0), Some("dataplane-gone"));
     w.tell(0, Input::DataplaneUp);
     w.advance(10 * SECOND);
+    w.packet(0);
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+}
+
+/// The connection was lost and is there again before anybody said that it was lost.
+#[test]
+fn a_new_dataplane_ends_what_the_last_one_had() {
+    let mut w = up();
+    w.gateways[0].dp = support::FakeDataplane::default();
+    w.tell(0, Input::DataplaneUp);
+    w.advance(2 * SECOND);
+    w.assert_no_call();
+    assert_eq!(w.failure(0), Some("dataplane-gone"));
     w.packet(0);
     w.advance(SECOND);
     assert_eq!(w.status(), ["SESSION_UP"; 2]);

@@ -25,6 +25,8 @@ pub const REQUEST_MAX: usize = 1300;
 pub const RING_MAX: Duration = Duration::from_secs(180);
 /// How long an offered call may wait for a decision.
 pub const OFFER_MAX: Duration = Duration::from_secs(120);
+/// How long the record of an answered call may take: it is paid for, and neither acknowledged nor hung up before.
+pub const PERSIST_MAX: Duration = Duration::from_secs(4);
 /// BYEs sent for one call, each for 64·T1, before it is left to the carrier's own timers.
 pub const BYES_MAX: u32 = 8;
 /// Early dialogs of one INVITE.
@@ -41,6 +43,8 @@ pub struct Config {
     pub domain: String,
     pub lines: Vec<Line>,
     pub expires_s: u32,
+    /// The session interval to ask for (RFC 4028): [`MIN_SE_S`] or more.
+    pub session_expires_s: u32,
     /// RFC 3581 `rport` in Via; some carriers must not see it.
     pub rport: bool,
     pub user_agent: Option<String>,

@@ -5,7 +5,7 @@ use crate::message::{Message, NameAddr, Writer, host_addr};
 use crate::record::DialogRecord;
 use std::net::SocketAddr;
 
-/// Session refreshes raise CSeq and are not written to disk: what is recovered starts beyond all that one call can have
+/// Session refreshes and PRACKs raise CSeq and are not written to disk: what is recovered starts beyond all that one call can have
 /// sent. RFC 3261 §12.2.2 allows gaps and refuses numbers that went down; §8.1.1.5: it stays below 2^31.
 const RECOVERED_CSEQ_GAP: u32 = 1 << 20;
 const RECOVERED_CSEQ_MAX: u32 = (1 << 31) - 64;
@@ -100,11 +100,8 @@ impl Dialog {
             local_tag: tag(&r.local).unwrap_or_default(),
             remote: r.remote.clone(),
             remote_tag: if r.answered { tag(&r.remote) } else { None },
-            local_cseq: if r.answered {
-                r.cseq.saturating_add(RECOVERED_CSEQ_GAP).min(RECOVERED_CSEQ_MAX)
-            } else {
-                r.cseq
-            },
+            // CANCEL and ACK have the INVITE's number, not this one.
+            local_cseq: r.cseq.saturating_add(RECOVERED_CSEQ_GAP).min(RECOVERED_CSEQ_MAX),
             remote_cseq: None,
             route_set: r.route_set.clone(),
             remote_target: r.remote_target.clone(),

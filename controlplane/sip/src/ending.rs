@@ -4,7 +4,7 @@ use crate::auth::Auth;
 use crate::call::{Call, CallId};
 use crate::config::{BYES_MAX, T64};
 use crate::message::{Message, seconds};
-use crate::output::{CallFailure, Event, Output};
+use crate::output::{CallFailure, Event, LostWhy, Output};
 use crate::state::{CallState, Cancel, Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
@@ -153,8 +153,13 @@ impl UserAgent {
             Phase::Inviting { .. } => self.send_cancel(now, id),
             Phase::Offered { .. } => {
                 self.answer_invite(now, id, 480);
-                self.event(Event::PeerHungUp { call: id });
+                self.event(Event::Lost { call: id, why: LostWhy::Undecided });
                 self.end_call(now, id);
+            }
+            Phase::PersistAnswer { hang_up, .. } => {
+                // What is left is to hang up, and that must not wait for a disk.
+                let hang_up = *hang_up;
+                self.acknowledge(now, id, Err(CallFailure::NotWritten), hang_up);
             }
             Phase::Owed { .. } => self.send_bye(now, id),
             Phase::Over { .. } => {
@@ -178,8 +183,11 @@ impl UserAgent {
             self.rearm_client(&key);
         }
         for id in self.calls.ids() {
-            if matches!(self.calls.get(id).map(|c| &c.phase), Some(Phase::Leaving | Phase::Owed { at: None }))
+            if let Some(c) =
+                self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Leaving | Phase::Owed { .. }))
             {
+                // That nobody answered at the old address says nothing of this one.
+                c.byes = 0;
                 self.send_bye(now, id);
             }
         }

@@ -31,8 +31,10 @@ mod testing;
 mod tests;
 
 pub use call::{Call, CallId};
-pub use config::{Config, Line};
-pub use output::{CallFailure, Caller, Event, Output, RegistrationState, RegistrationView, ReliableAnswer};
+pub use config::{Config, Line, MIN_SE_S, SESSION_EXPIRES_S};
+pub use output::{
+    CallFailure, Caller, Event, LostWhy, Output, RegistrationState, RegistrationView, ReliableAnswer,
+};
 pub use record::{DialogRecord, RecordError};
 pub use ua::{Stats, UserAgent};
 pub use uac::DialError;

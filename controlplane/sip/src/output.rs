@@ -48,6 +48,10 @@ pub enum Event {
         call: CallId,
         answer: ReliableAnswer,
     },
+    /// Our 200 was sent.
+    Accepted {
+        call: CallId,
+    },
     /// The ACK for our 200.
     Confirmed {
         call: CallId,
@@ -59,10 +63,30 @@ pub enum Event {
     PeerHungUp {
         call: CallId,
     },
+    /// We end it, for a reason of SIP's own.
+    Lost {
+        call: CallId,
+        why: LostWhy,
+    },
     /// No further message will be sent for it.
     Ended {
         call: CallId,
     },
+}
+
+/// Why the user agent itself gives a call up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostWhy {
+    /// RFC 3261 §13.3.1.4: nobody acknowledged our 2xx.
+    NoAck,
+    /// RFC 4028 §10: the session was not refreshed in time.
+    SessionExpired,
+    /// RFC 4028 §10: the peer does not answer, or knows of no such call.
+    RefreshFailed,
+    /// It was not answered yet, and the WAN has no address any more.
+    NoAddress,
+    /// Nobody decided on it in time.
+    Undecided,
 }
 
 /// The SDP of a 2xx: the only one that may start IKE (RFC 6193 §3 (2)). Made by this crate alone.
@@ -100,6 +124,8 @@ pub enum CallFailure {
     Unauthorised,
     /// The WAN has no address any more.
     NoAddress,
+    /// It was answered and its record was not written in time.
+    NotWritten,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

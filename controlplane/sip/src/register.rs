@@ -71,6 +71,8 @@ impl UserAgent {
             (r.expires_at, r.failures) = (None, 0);
             r.auth.begin();
             if addr.is_some() {
+                // The old address is bound, this one is not: nobody may call from it yet.
+                self.registration_state(line, RegistrationState::Registering);
                 self.register(now, line);
             } else {
                 self.registration_state(line, RegistrationState::NoAddress);

@@ -3,7 +3,7 @@
 use crate::call::CallId;
 use crate::config::MIN_SE_S;
 use crate::message::{Message, Writer, seconds};
-use crate::output::Event;
+use crate::output::{Event, LostWhy};
 use crate::state::{Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::{UserAgent, client_key};
@@ -24,6 +24,9 @@ pub struct SessionTimer {
     pub min_se_s: u32,
     /// The peer understands UPDATE.
     pub update: bool,
+    /// The peer agreed to it. If not, the session does not expire (§7.2): we refresh for our own benefit, and end the
+    /// call only if nobody knows of it any more.
+    pub negotiated: bool,
 }
 
 impl SessionTimer {
@@ -38,6 +41,7 @@ impl SessionTimer {
             expires_at,
             min_se_s: m.seconds("Min-SE").unwrap_or(MIN_SE_S).max(MIN_SE_S),
             update: m.lists("Allow", "UPDATE"),
+            negotiated: true,
         };
         if !ours {
             timer.give_up();
@@ -53,15 +57,14 @@ impl SessionTimer {
     }
 
     /// §7.2: the 2xx to our request.
-    pub fn of_answer(now: Instant, m: &Message, asked_s: Option<u32>) -> Option<Self> {
+    pub fn of_answer(now: Instant, m: &Message, asked_s: u32) -> Option<Self> {
         match m.header("Session-Expires") {
             Some(value) => {
                 // §9, Table 2: the parameter is there; without it the side that knows of the timer does the work.
                 let ours = refresher(value).is_none_or(|r| r.eq_ignore_ascii_case("uac"));
                 Some(Self::new(now, seconds(value)?, ours, m))
             }
-            // The peer does not know of it: we may refresh for our own benefit alone.
-            None => Some(Self::new(now, asked_s?, true, m)),
+            None => Some(Self { negotiated: false, ..Self::new(now, asked_s, true, m) }),
         }
     }
 
@@ -103,7 +106,7 @@ impl UserAgent {
     pub(crate) fn session_due(&mut self, now: Instant, id: CallId) {
         let Some(timer) = self.calls.get(id).and_then(|c| c.timer.as_ref()) else { return };
         if timer.last {
-            self.event(Event::PeerHungUp { call: id });
+            self.event(Event::Lost { call: id, why: LostWhy::SessionExpired });
             self.send_bye(now, id);
         } else {
             self.refresh(now, id, true);
@@ -113,8 +116,12 @@ impl UserAgent {
     fn refresh(&mut self, now: Instant, id: CallId, first: bool) {
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(timer) = &mut c.timer else { return };
-        // Until a 2xx says otherwise the session ends when it was to end.
-        timer.give_up();
+        if timer.negotiated {
+            // Until a 2xx says otherwise the session ends when it was to end.
+            timer.give_up();
+        } else {
+            timer.at = now + Duration::from_secs(timer.interval_s.into()) / 2;
+        }
         let Some(local) = self.local else { return };
         let (interval, min, update) = (timer.interval_s.max(timer.min_se_s), timer.min_se_s, timer.update);
         if first {
@@ -148,15 +155,13 @@ impl UserAgent {
         let Some(timer) = &mut c.timer else { return };
         match status {
             200..300 => {
-                let mut next = SessionTimer::of_answer(now, m, Some(timer.interval_s));
+                let mut next = SessionTimer::of_answer(now, m, timer.interval_s);
                 if let Some(next) = &mut next {
                     next.update |= timer.update;
                     next.min_se_s = next.min_se_s.max(timer.min_se_s);
                 }
                 c.timer = next;
-                if let Some(target) = m.contact_uri() {
-                    target.clone_into(&mut c.dialog.remote_target);
-                }
+                self.refresh_target(id, m);
             }
             401 | 407 if c.auth.learn(m, status).is_ok() => self.refresh(now, id, false),
             422 => {
@@ -189,7 +194,7 @@ impl UserAgent {
     /// §10: 408, 481 or no answer at all.
     pub(crate) fn refresh_failed(&mut self, now: Instant, id: CallId) {
         if self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Established)) {
-            self.event(Event::PeerHungUp { call: id });
+            self.event(Event::Lost { call: id, why: LostWhy::RefreshFailed });
             self.send_bye(now, id);
         }
     }

@@ -96,6 +96,7 @@ pub enum Phase {
     PersistAnswer {
         answer: Result<SessionDescription, CallFailure>,
         hang_up: bool,
+        until: Instant,
     },
     /// Callee: waits for the decision.
     Offered {
@@ -134,7 +135,9 @@ impl CallState {
     pub fn due(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Inviting { give_up_at, .. } => *give_up_at,
-            Phase::Offered { until } | Phase::Over { until } => Some(*until),
+            Phase::PersistAnswer { until, .. } | Phase::Offered { until } | Phase::Over { until } => {
+                Some(*until)
+            }
             Phase::Owed { at } => *at,
             Phase::Established => self.timer.as_ref().map(|t| t.at),
             _ => None,

@@ -54,6 +54,7 @@ pub fn config(i: usize) -> Config {
             auth: Some(Credentials { username: NUMBERS[i].into(), password }),
         }],
         expires_s: 3600,
+        session_expires_s: crate::config::SESSION_EXPIRES_S,
         rport: true,
         user_agent: Some("sipsec".into()),
     }
@@ -259,6 +260,13 @@ impl World {
             Event::Answered { answer, .. } => {
                 assert_ne!(answer.description().ike.addr.port(), 0);
                 node.log.push("Answered".into());
+            }
+            Event::Accepted { .. } => {}
+            Event::Lost { call, why } => {
+                node.log.push(format!("Lost {why:?}"));
+                if let Some(call) = node.handles.remove(&call) {
+                    call.ended();
+                }
             }
             Event::Confirmed { .. } => node.log.push("Confirmed".into()),
             Event::Failed { call, failure } => {

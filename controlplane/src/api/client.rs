@@ -79,6 +79,13 @@ impl Client {
     }
 
     /// # Errors
+    /// As [`Self::get_text`].
+    pub fn send_text<B: Serialize>(&self, method: &str, path: &str, body: &B) -> Result<String, ClientError> {
+        let body = serde_json::to_string(body).map_err(|e| ClientError::Malformed(e.to_string()))?;
+        self.exchange(method, path, Some(&body))
+    }
+
+    /// # Errors
     /// As [`Self::get`].
     pub fn send<B: Serialize, T: DeserializeOwned>(
         &self,
@@ -86,8 +93,7 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_string(body).map_err(|e| ClientError::Malformed(e.to_string()))?;
-        decode(&self.exchange(method, path, Some(&body))?)
+        decode(&self.send_text(method, path, body)?)
     }
 
     /// Lines of an endless answer, as they come.
@@ -138,7 +144,11 @@ impl Client {
     }
 }
 
-fn decode<T: DeserializeOwned>(text: &str) -> Result<T, ClientError> {
+/// What an answer says, whatever gateway says it.
+///
+/// # Errors
+/// If it cannot be read, or its release differs too much.
+pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, ClientError> {
     let malformed = |e: serde_json::Error| ClientError::Malformed(e.to_string());
     let answer: Answer<serde_json::Value> = serde_json::from_str(text).map_err(malformed)?;
     if answer.schema != SCHEMA {

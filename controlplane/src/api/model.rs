@@ -7,12 +7,36 @@ use std::net::{IpAddr, SocketAddr};
 /// Version of everything below.
 pub const SCHEMA: &str = "sipsec/1";
 
-/// Every answer of a GET.
+/// Every answer, and what every command prints with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer<T> {
     pub schema: String,
-    pub gateway: String,
+    /// None where no gateway was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     pub data: T,
+}
+
+impl<T> Answer<T> {
+    pub fn new(gateway: Option<&str>, data: T) -> Self {
+        Self { schema: SCHEMA.to_owned(), gateway: gateway.map(str::to_owned), data }
+    }
+}
+
+/// A value, or the reason why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known<T> {
+    pub value: Option<T>,
+    pub reason: Option<String>,
+}
+
+impl<T> From<Result<T, String>> for Known<T> {
+    fn from(result: Result<T, String>) -> Self {
+        match result {
+            Ok(value) => Self { value: Some(value), reason: None },
+            Err(reason) => Self { value: None, reason: Some(reason) },
+        }
+    }
 }
 
 /// Every refusal.
@@ -119,7 +143,7 @@ pub struct CryptoSession {
     pub interface: String,
     pub profile: String,
     pub uptime_s: Option<u64>,
-    /// `UP-ACTIVE`, `UP-IDLE`, `DOWN-NEGOTIATING`, `DOWN`.
+    /// `UP-ACTIVE`, `DOWN-NEGOTIATING`, `DOWN`.
     pub status: String,
     pub peer: Option<SocketAddr>,
     pub phase1_id: Option<String>,
@@ -233,11 +257,11 @@ pub struct Stage {
 pub struct Control {
     pub version: String,
     pub uptime_s: u64,
-    /// The WAN's address, or why there is none.
-    pub wan: Result<IpAddr, String>,
-    /// The SIP socket, or why there is none.
-    pub sip: Result<SocketAddr, String>,
-    pub dataplane: Result<String, String>,
+    /// The WAN's address.
+    pub wan: Known<IpAddr>,
+    /// The SIP socket.
+    pub sip: Known<SocketAddr>,
+    pub dataplane: Known<String>,
     pub routes: BTreeMap<String, String>,
     pub log_filter: String,
     pub counters: BTreeMap<String, u64>,

@@ -2,7 +2,7 @@
 
 use super::model::{
     Answer, Clear, Cleared, Control, CryptoSession, Dataplane, EventLine, LogFilter, Refusal, Registration,
-    SCHEMA, Session, Translation,
+    Session, Translation,
 };
 use crate::logging::LogControl;
 use axum::body::{Body, Bytes};
@@ -42,13 +42,20 @@ pub enum ApiError {
 /// A question to the loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    Sessions { remote_number: Option<TelNumber> },
-    Registrations,
+    Sessions {
+        remote_number: Option<TelNumber>,
+    },
+    /// Those that are registered, or all lines.
+    Registrations {
+        registered: bool,
+    },
     CryptoSessions,
     NatTranslations,
     Dataplane,
     Control,
-    Clear { remote_number: Option<TelNumber> },
+    Clear {
+        remote_number: Option<TelNumber>,
+    },
 }
 
 /// Its answer.
@@ -127,7 +134,9 @@ pub async fn serve(
         .route("/v1/sessions", get(sessions))
         .route(
             "/v1/registrations",
-            get(|State(s): State<Shared>| async move { s.ask(Query::Registrations).await }),
+            get(|State(s): State<Shared>, Params(p): Params<RegistrationParams>| async move {
+                s.ask(Query::Registrations { registered: p.registered }).await
+            }),
         )
         .route(
             "/v1/crypto-sessions",
@@ -156,7 +165,7 @@ fn refuse(status: StatusCode, error: impl Into<String>) -> Response {
 
 impl Shared {
     fn answer<T: Serialize>(&self, data: T) -> Response {
-        Json(Answer { schema: SCHEMA.to_owned(), gateway: self.gateway.to_string(), data }).into_response()
+        Json(Answer::new(Some(&self.gateway), data)).into_response()
     }
 
     async fn ask(&self, query: Query) -> Response {
@@ -182,6 +191,12 @@ impl Shared {
 #[derive(Debug, Deserialize)]
 struct SessionParams {
     remote_number: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RegistrationParams {
+    #[serde(default)]
+    registered: bool,
 }
 
 async fn sessions(State(shared): State<Shared>, Params(params): Params<SessionParams>) -> Response {
@@ -270,7 +285,7 @@ mod tests {
             let reply = match request.query {
                 Query::Clear { remote_number: Some(n) } => Reply::UnknownNumber(n.to_string()),
                 Query::Clear { remote_number: None } => Reply::Cleared(Cleared { sessions: 3 }),
-                Query::Registrations => Reply::Registrations(Vec::new()),
+                Query::Registrations { .. } => Reply::Registrations(Vec::new()),
                 _ => continue, // and drop the reply: a loop that ends
             };
             let _ = request.reply.send(reply);

@@ -4,10 +4,11 @@ pub mod args;
 pub mod pki;
 pub mod text;
 
-use crate::api::client::{Client, ClientError};
-use crate::api::model;
+use crate::api::client::{self, Client, ClientError};
+use crate::api::model::{self, Answer};
 use crate::config;
 use args::{Args, Clear, Command, Crypto, Ip, SessionArgs, Show, Sip, VpnSip};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -61,8 +62,9 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
         }
         Command::Clear(Clear::VpnSip { words, .. }) => {
             let body = model::Clear { remote_number: clear_words(words)? };
-            let cleared: model::Cleared = Client::new(&socket(args)?).send("POST", "/v1/clear", &body)?;
-            print(&format!("{} session(s) cleared\n", cleared.sessions))?;
+            let answer = Client::new(&socket(args)?).send_text("POST", "/v1/clear", &body)?;
+            let text = |c: &model::Cleared| format!("{} session(s) cleared\n", c.sessions);
+            print(&answered(answer, args.json, text)?)?;
         }
         Command::Pki(pki) => print(&pki::run(pki, args.json)?)?,
         Command::Monitor => {
@@ -77,8 +79,9 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
         }
         Command::Log { filter } => {
             let body = model::LogFilter { filter: filter.clone() };
-            let set: model::LogFilter = Client::new(&socket(args)?).send("PUT", "/v1/log-filter", &body)?;
-            print(&format!("log filter is now {}\n", set.filter))?;
+            let answer = Client::new(&socket(args)?).send_text("PUT", "/v1/log-filter", &body)?;
+            let text = |set: &model::LogFilter| format!("log filter is now {}\n", set.filter);
+            print(&answered(answer, args.json, text)?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -105,7 +108,8 @@ fn show(client: &Client, show: &Show, json: bool) -> Result<String, CliError> {
             ask(client, "/v1/registrations", json, |list: &Vec<_>| text::registration_status(list))
         }
         Show::VpnSip(VpnSip::Sip(Sip::Registrar)) => {
-            ask(client, "/v1/registrations", json, |list: &Vec<_>| text::registrar(list))
+            let path = "/v1/registrations?registered=true";
+            ask(client, path, json, |list: &Vec<_>| text::registrar(list))
         }
         Show::Crypto(Crypto::Session { detail }) => {
             let detail = detail.is_some();
@@ -119,14 +123,27 @@ fn show(client: &Client, show: &Show, json: bool) -> Result<String, CliError> {
     }
 }
 
-/// The answer as it came, or as text.
 fn ask<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     json: bool,
     render: impl FnOnce(&T) -> String,
 ) -> Result<String, CliError> {
-    if json { Ok(client.get_text(path)? + "\n") } else { Ok(render(&client.get(path)?)) }
+    answered(client.get_text(path)?, json, render)
+}
+
+/// The answer as it came, or as text.
+fn answered<T: DeserializeOwned>(
+    answer: String,
+    json: bool,
+    render: impl FnOnce(&T) -> String,
+) -> Result<String, CliError> {
+    if json { Ok(answer + "\n") } else { Ok(render(&client::decode(&answer)?)) }
+}
+
+/// What needs no gateway, as those answer.
+fn envelope(data: &impl Serialize) -> String {
+    format!("{}\n", serde_json::json!(Answer::new(None, data)))
 }
 
 fn clear_words(words: &[String]) -> Result<Option<String>, CliError> {
@@ -170,8 +187,12 @@ fn check(file: &Path, json: bool) -> Result<ExitCode, CliError> {
         Err(error) => return Err(error.into()),
     };
     if json {
-        let report = serde_json::json!({ "schema": model::SCHEMA, "findings": findings.list });
-        print(&format!("{report}\n"))?;
+        print(&envelope(&serde_json::json!({
+            "errors": findings.errors(),
+            "warnings": findings.warnings(),
+            "findings": findings.list,
+            "more": findings.more,
+        })))?;
     } else {
         print(&findings.render(std::io::stdout().is_terminal()))?;
     }

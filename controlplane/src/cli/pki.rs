@@ -1,14 +1,14 @@
 //! `sipsec pki`: makes, imports and shows certificates. Works on files alone; a gateway need not run.
 
-use crate::api::model::SCHEMA;
 use crate::clock;
 use crate::pki::files::{self, FileError};
 use crate::pki::make::{self, KeyType, Subject};
 use clap::{Args, Subcommand};
 use rcgen::KeyPair;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use sipsec_ike::{CertError, CertificateFacts, Trust, certificate_fingerprint};
 use sipsec_net::HashFunc;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -140,38 +140,67 @@ const fn path_cure(error: CertError) -> &'static str {
     }
 }
 
-/// What was done, as text or JSON.
-#[derive(Debug, Default)]
+/// What was done, as text or JSON: the files written, and the certificates in them.
+#[derive(Debug, Default, Serialize)]
 struct Report {
+    #[serde(skip)]
     text: String,
-    json: Map<String, Value>,
+    #[serde(flatten)]
+    files: BTreeMap<&'static str, PathBuf>,
+    certificates: Vec<Shown>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    subject: String,
+    issuer: String,
+    self_issued: bool,
+    names: Vec<String>,
+    key: String,
+    not_before: String,
+    not_after: String,
+    fingerprint: String,
 }
 
 impl Report {
     fn say(&mut self, what: &str, value: &str) {
         self.text.push_str(&format!("{what:<13}{value}\n"));
-        self.json.insert(what.to_owned(), value.into());
+    }
+
+    fn wrote(&mut self, what: &'static str, path: &Path) {
+        self.say(&what.replace('_', " "), &path.display().to_string());
+        self.files.insert(what, path.to_owned());
     }
 
     fn certificate(&mut self, path: &Path, index: usize, der: &[u8]) -> Result<CertificateFacts, PkiError> {
         let facts = facts(path, index, der)?;
-        self.say("subject", &facts.subject);
-        if facts.self_issued {
-            self.say("issuer", "itself");
-        } else {
-            self.say("issuer", &facts.issuer);
+        if index > 0 {
+            self.text.push('\n');
         }
+        let fingerprint = certificate_fingerprint(der, HashFunc::Sha256).to_string();
+        self.say("subject", &facts.subject);
+        self.say("issuer", if facts.self_issued { "itself" } else { &facts.issuer });
         if !facts.names.is_empty() {
             self.say("names", &facts.names.join(", "));
         }
         self.say("key", &facts.key);
         self.say("valid", &format!("{} to {}", facts.not_before.day, facts.not_after.day));
-        self.say("fingerprint", &certificate_fingerprint(der, HashFunc::Sha256).to_string());
+        self.say("fingerprint", &fingerprint);
+        self.certificates.push(Shown {
+            subject: facts.subject.clone(),
+            issuer: facts.issuer.clone(),
+            self_issued: facts.self_issued,
+            names: facts.names.clone(),
+            key: facts.key.clone(),
+            not_before: facts.not_before.day.to_string(),
+            not_after: facts.not_after.day.to_string(),
+            fingerprint,
+        });
         Ok(facts)
     }
 
     fn render(self, json: bool) -> String {
-        if json { format!("{}\n", json!({ "schema": SCHEMA, "data": self.json })) } else { self.text }
+        if json { super::envelope(&self) } else { self.text }
     }
 }
 
@@ -194,8 +223,8 @@ pub fn run(pki: &Pki, json: bool) -> Result<String, PkiError> {
             let pem = make::self_signed(&key, &subject.of(name), clock::unix_time_s(), *days)?;
             write_key(&key_file, &key, *force)?;
             files::write(&crt, pem.as_bytes(), PUBLIC, *force)?;
-            report.say("private key", &key_file.display().to_string());
-            report.say("certificate", &crt.display().to_string());
+            report.wrote("private_key", &key_file);
+            report.wrote("certificate", &crt);
             first_certificate(&mut report, &crt)?;
         }
         PkiCommand::Csr { name, subject, force } => {
@@ -213,8 +242,8 @@ pub fn run(pki: &Pki, json: bool) -> Result<String, PkiError> {
             };
             let pem = make::request(&key, &subject.of(name))?;
             files::write(&csr, pem.as_bytes(), PUBLIC, *force)?;
-            report.say("private key", &key_file.display().to_string());
-            report.say("request", &csr.display().to_string());
+            report.wrote("private_key", &key_file);
+            report.wrote("request", &csr);
         }
         PkiCommand::CaImport { name, file: from, force } => {
             let crt = file(name, "crt");
@@ -243,16 +272,9 @@ pub fn run(pki: &Pki, json: bool) -> Result<String, PkiError> {
             keep(&mut report, from, &crt, *force)?;
         }
         PkiCommand::Fingerprint { file } => {
-            let mut out = String::new();
-            let mut list = Vec::new();
             for (index, der) in files::certificates(file)?.iter().enumerate() {
-                let mut report = Report::default();
                 report.certificate(file, index, der)?;
-                out.push_str(if index == 0 { "" } else { "\n" });
-                out.push_str(&report.text);
-                list.push(report.json);
             }
-            return Ok(if json { format!("{}\n", json!({ "schema": SCHEMA, "data": list })) } else { out });
         }
     }
     Ok(report.render(json))
@@ -283,6 +305,6 @@ fn keep(report: &mut Report, from: &Path, to: &Path, force: bool) -> Result<(), 
     let chain = files::certificates(from)?;
     let pem: String = chain.iter().map(|der| files::certificate_pem(der)).collect();
     files::write(to, pem.as_bytes(), PUBLIC, force)?;
-    report.say("certificate", &to.display().to_string());
+    report.wrote("certificate", to);
     Ok(())
 }

@@ -3,12 +3,12 @@
 use super::diagnostic::Problem;
 use super::nearest::nearest;
 use super::path::KeyPath;
-use super::profile::{ESP_OVERHEAD_V4, INNER_MTU_DEFAULT, KeyOwner, Ppk, Profile, Proof, Tunnel};
+use super::profile::{ESP_OVERHEAD_V4, KeyOwner, Ppk, Profile, Proof, Tunnel};
 use super::reader::Sink;
 use super::secret::{Secret, SecretSource, estimated_bits, psk_octets};
 use super::sections::ppk;
 use crate::pki::credential::{self, Place};
-use sipsec_abi::profile::Inside;
+use sipsec_abi::profile::{FRAMES_MAX, FRAMES_MIN};
 use sipsec_net::Kbps;
 use std::collections::HashSet;
 
@@ -20,6 +20,10 @@ const ESTIMATE_SLACK_BITS: f64 = 8.0;
 const PSK_BITS_WARN: f64 = 64.0;
 /// RFC 8784 §6: at least 256 bits of entropy.
 const PPK_BITS_WARN: f64 = 256.0;
+/// Of `sipsec_pipeline::Limits`.
+pub const ROUTES_PER_TUNNEL: usize = 4;
+/// Of the same: an eighth of the frames are for packets that wait for an SA.
+pub const FRAMES_PER_TRIGGER_PACKET: u32 = 8;
 /// Twice what the seed recommends.
 const IDLE_WARN_S: u64 = 240;
 
@@ -29,9 +33,11 @@ pub fn check(profile: &Profile, sink: &Sink) {
     secrets(profile, sink);
     certificates(profile, sink);
     media(profile, sink);
+    tables(profile, sink);
     for (i, tunnel) in profile.tunnels.iter().enumerate() {
         let path = KeyPath::dotted("tunnels").index(i);
         mtu(profile, tunnel, &path, sink);
+        trigger(profile, tunnel, &path, sink);
         idle(tunnel, &path, sink);
         loops(profile, tunnel, &path, sink);
     }
@@ -248,19 +254,53 @@ fn media(profile: &Profile, sink: &Sink) {
 }
 
 fn mtu(profile: &Profile, tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
-    let (max, why) = match profile.dataplane.inside {
-        Inside::Host { mtu: Some(mtu), .. } => (mtu, format!("`dataplane.inside.mtu` is {mtu}")),
-        _ => (INNER_MTU_DEFAULT, format!("1500 of the WAN less {ESP_OVERHEAD_V4} for IP, UDP and ESP")),
+    let (max, limit) = Profile::inner_mtu_max(&profile.dataplane);
+    if tunnel.mtu <= max {
+        return;
+    }
+    let (what, why) = match limit {
+        Some(key) => ("what comes in", format!("`{key}` is {max}")),
+        None => ("the WAN", format!("1500 of the WAN less {ESP_OVERHEAD_V4} for IP, UDP and ESP is {max}")),
     };
-    if tunnel.mtu > max {
-        let path = path.key("mtu");
-        let problem =
-            Problem::error("tunnels::mtu", &path, format!("an MTU of {} does not fit the WAN", tunnel.mtu));
-        sink.push(
-            problem
-                .label(format!("at most {max}"))
-                .cure(format!("{why}: write {max} or less, or leave it out")),
+    let message = format!("an MTU of {} does not fit {what}", tunnel.mtu);
+    let problem = Problem::error("tunnels::mtu", &path.key("mtu"), message).label(format!("at most {max}"));
+    sink.push(problem.cure(format!("{why}: write {max} or less, or leave it out")));
+}
+
+/// What the dataplane's tables hold: it would refuse the rest when it is told of it.
+fn tables(profile: &Profile, sink: &Sink) {
+    let path = KeyPath::dotted("tunnels");
+    let (tunnels, tunnels_max) = (profile.tunnels.len(), profile.dataplane.tunnels_max as usize);
+    let routes: usize = profile.tunnels.iter().map(|t| t.routes.len()).sum();
+    let needed = tunnels.max(routes.div_ceil(ROUTES_PER_TUNNEL));
+    let raise = format!("write `tunnels_max: {needed}` or more in `dataplane`");
+    if tunnels > tunnels_max {
+        let message = format!("{tunnels} tunnels are more than `dataplane.tunnels_max`, {tunnels_max}");
+        sink.push(Problem::error("dataplane::tunnels", &path, message).at_key().cure(raise));
+    } else if routes > tunnels_max * ROUTES_PER_TUNNEL {
+        let max = tunnels_max * ROUTES_PER_TUNNEL;
+        let message = format!(
+            "{routes} routes are more than {max}, {ROUTES_PER_TUNNEL} for each of `dataplane.tunnels_max`"
         );
+        sink.push(Problem::error("dataplane::routes", &path, message).at_key().cure(raise));
+    }
+}
+
+fn trigger(profile: &Profile, tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
+    let (packets, frames) = (u32::from(tunnel.trigger.packets), profile.dataplane.frames);
+    let max = frames / FRAMES_PER_TRIGGER_PACKET;
+    if packets > max && frames >= FRAMES_MIN {
+        let path = path.key("trigger").key("packets");
+        let message = format!("{packets} packets shall wait for {}, but {max} can in all", tunnel.name);
+        let problem = Problem::warning("dataplane::frames", &path, message)
+            .label(format!("an eighth of `dataplane.frames`, {frames}"));
+        let cure = match packets * FRAMES_PER_TRIGGER_PACKET {
+            needed @ ..=FRAMES_MAX => {
+                format!("write `frames: {needed}` or more in `dataplane`, or {max} here")
+            }
+            _ => format!("write {max} or less"),
+        };
+        sink.push(problem.cure(cure));
     }
 }
 

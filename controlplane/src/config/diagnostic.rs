@@ -1,7 +1,7 @@
 //! What is wrong with a profile, where it stands, and what to write instead.
 
+use super::mask::mask;
 use super::path::KeyPath;
-use super::secret::mask;
 use super::yaml::{self, Of, Place};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
 use serde::Serialize;
@@ -10,7 +10,8 @@ use std::fmt;
 /// Problems shown at most; a file that has more is not a profile.
 pub const PROBLEMS_MAX: usize = 100;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The gateway would not do what the profile says, so it does not start.
@@ -96,14 +97,19 @@ pub struct Findings {
     /// The text with its secrets blanked out: what is shown is a part of it.
     source: String,
     pub list: Vec<Finding>,
-    /// Beyond [`PROBLEMS_MAX`].
+    /// Beyond [`PROBLEMS_MAX`]: those that matter least.
     pub more: usize,
+    errors: usize,
+    warnings: usize,
 }
 
 impl Findings {
     #[must_use]
     pub fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
+        let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
+        let warnings = problems.len() - errors;
         let more = problems.len().saturating_sub(PROBLEMS_MAX);
+        problems.sort_by_key(|p| p.severity);
         problems.truncate(PROBLEMS_MAX);
         let mut list: Vec<Finding> = problems
             .into_iter()
@@ -124,17 +130,18 @@ impl Findings {
             })
             .collect();
         list.sort_by_key(|f| (f.line, f.column));
-        Self { file: file.to_owned(), source: mask(text), list, more }
+        Self { file: file.to_owned(), source: mask(text), list, more, errors, warnings }
+    }
+
+    /// Shown or not.
+    #[must_use]
+    pub const fn errors(&self) -> usize {
+        self.errors
     }
 
     #[must_use]
-    pub fn errors(&self) -> usize {
-        self.list.iter().filter(|f| f.severity == Severity::Error).count() + self.more
-    }
-
-    #[must_use]
-    pub fn warnings(&self) -> usize {
-        self.list.iter().filter(|f| f.severity == Severity::Warning).count()
+    pub const fn warnings(&self) -> usize {
+        self.warnings
     }
 
     /// Each finding with its lines of the file, then a summary.
@@ -257,4 +264,21 @@ fn token_len(rest: &str) -> usize {
     let word = line.find(": ").or_else(|| line.ends_with(':').then(|| line.len() - 1));
     let end = end.unwrap_or_else(|| line.trim_end().len());
     word.map_or(end, |w| end.min(w)).max(usize::from(!line.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_warnings_are_no_errors_and_hide_none() {
+        let path = KeyPath::dotted("tunnels");
+        let warnings = (0..PROBLEMS_MAX).map(|i| Problem::warning("w", &path.index(i), "w"));
+        let only = Findings::new("x", "tunnels: []", warnings.clone().chain(warnings.clone()).collect());
+        assert_eq!((only.errors(), only.warnings(), only.more), (0, 200, 100));
+        let last = Problem::error("e", &path, "e");
+        let one = Findings::new("x", "tunnels: []", warnings.chain([last]).collect());
+        assert_eq!((one.errors(), one.warnings(), one.more), (1, 100, 1));
+        assert!(one.list.iter().any(|f| f.code == "e"));
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod diagnostic;
+pub mod mask;
 pub mod nearest;
 pub mod path;
 pub mod profile;
@@ -15,7 +16,10 @@ pub use profile::Profile;
 
 use path::KeyPath;
 use reader::{Item, Sink, Table};
-use sipsec_abi::profile::{Dataplane, PROFILE_VERSION, ProfileHead};
+use sipsec_abi::profile::{
+    BindMode, Dataplane, Engine, FRAMES_MAX, Inside, Outside, PROFILE_VERSION, ProfileHead, TUNNELS_MAX,
+    Worker, XdpMode,
+};
 use std::path::{Path, PathBuf};
 
 /// Longest profile read.
@@ -100,9 +104,6 @@ pub fn examine(file: &str, text: &str) -> (Option<Profile>, Findings) {
     let sink = Sink::default();
     let profile =
         Item::new(&root, KeyPath::default(), &sink).table().and_then(|table| read(&table, text, &sink));
-    if let Some(profile) = &profile {
-        check::check(profile, &sink);
-    }
     (profile, Findings::new(file, text, sink.into_problems()))
 }
 
@@ -122,17 +123,20 @@ fn read(root: &Table<'_>, text: &str, sink: &Sink) -> Option<Profile> {
         Some(item) => sections::media::read(&item),
         None => Some(profile::Media::default()),
     };
-    let tunnels =
-        root.required("tunnels", "[{ name: Tunnel1, … }]").and_then(|i| sections::tunnels::read(&i));
+    let tunnels = root.required("tunnels", "[{ name: Tunnel1, … }]");
     let dataplane = root
         .required("dataplane", "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 } }")
         .and_then(|_| dataplane(text, sink));
+    let is_whole = dataplane.is_some();
+    let dataplane = dataplane.unwrap_or_else(|| stand_in(sip.as_ref().map_or("wan0", |s| &s.interface)));
+    let mtu = Profile::inner_mtu_max(&dataplane).0;
+    let tunnels = tunnels.and_then(|i| sections::tunnels::read(&i, mtu));
     root.finish();
     let head = ProfileHead {
         version: PROFILE_VERSION,
         gateway: gateway?,
         runtime_dir: Some(runtime_dir?),
-        dataplane: dataplane?,
+        dataplane,
     };
     for problem in head.problems() {
         let path = KeyPath::dotted(problem.path);
@@ -140,7 +144,7 @@ fn read(root: &Table<'_>, text: &str, sink: &Sink) -> Option<Profile> {
         sink.push(Problem::error("dataplane::value", &path, message).cure(problem.cure));
     }
     version?;
-    Some(Profile {
+    let profile = Profile {
         runtime_dir: head.runtime_dir(),
         gateway: head.gateway,
         state_dir: state_dir?,
@@ -150,7 +154,24 @@ fn read(root: &Table<'_>, text: &str, sink: &Sink) -> Option<Profile> {
         media: media?,
         tunnels: tunnels?,
         dataplane: head.dataplane,
-    })
+    };
+    check::check(&profile, sink);
+    is_whole.then_some(profile)
+}
+
+/// What the other sections are checked against when this one cannot be read: it contradicts none of them.
+fn stand_in(outside: &str) -> Dataplane {
+    Dataplane {
+        outside: Outside { device: outside.to_owned() },
+        inside: Inside::Host { device: "svti0".to_owned(), mtu: None },
+        worker: Worker::default(),
+        engine: Engine::default(),
+        xdp_mode: XdpMode::default(),
+        bind_mode: BindMode::default(),
+        huge_pages: false,
+        frames: FRAMES_MAX,
+        tunnels_max: TUNNELS_MAX,
+    }
 }
 
 fn version(item: &Item<'_>) -> Option<()> {
@@ -185,10 +206,28 @@ fn dataplane(text: &str, sink: &Sink) -> Option<Dataplane> {
             let path = KeyPath::dotted("dataplane");
             let mut problem = Problem::error("dataplane::syntax", &path, error.message.clone());
             problem.place = error.place;
-            problem.cure = unknown_word(&error.message).unwrap_or_default();
+            problem.cure = cure(&error.message);
             sink.push(problem);
             None
         }
+    }
+}
+
+/// What to do about the library's complaint.
+fn cure(message: &str) -> String {
+    if let Some(meant) = unknown_word(message) {
+        return meant;
+    }
+    if let Some(missing) = message.split("missing field `").nth(1).and_then(|m| m.split('`').next()) {
+        return format!("add `{missing}: …`");
+    }
+    let expected = message.split_once(", expected ").map(|(_, e)| e.strip_prefix("one of ").unwrap_or(e));
+    match expected {
+        Some("u8" | "u16" | "u32") => "write a whole number".to_owned(),
+        Some("a boolean") => "write true or false, without quotes".to_owned(),
+        Some("a string" | "string") => "write a word, in quotes if it looks like a number".to_owned(),
+        Some(known) if known.starts_with('`') => format!("known here: {}", known.replace('`', "")),
+        _ => "write `key: value` lines as the README's profile has them".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::secret::SecretSource;
 use super::sections::lifetime::Lifetimes;
-use sipsec_abi::profile::{Dataplane, ProfileHead};
+use sipsec_abi::profile::{Dataplane, Inside, ProfileHead};
 use sipsec_ike::CertificateMap;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
@@ -45,6 +45,17 @@ impl Profile {
         }
     }
 
+    /// The largest inner packet that a tunnel may promise, and which key says so unless it is the WAN.
+    #[must_use]
+    pub const fn inner_mtu_max(dataplane: &Dataplane) -> (u16, Option<&'static str>) {
+        match dataplane.inside {
+            Inside::Host { mtu: Some(mtu), .. } if mtu < INNER_MTU_DEFAULT => {
+                (mtu, Some("dataplane.inside.mtu"))
+            }
+            _ => (INNER_MTU_DEFAULT, None),
+        }
+    }
+
     #[must_use]
     pub fn dataplane_socket(&self) -> PathBuf {
         self.head().dataplane_socket()
@@ -75,6 +86,10 @@ pub struct Sip {
     pub registrar: SocketAddr,
     pub domain: String,
     pub expires: Duration,
+    /// RFC 4028: the session interval to ask for.
+    pub session_expires_s: u32,
+    /// RFC 3581: ask for answers to the source port. Some carriers must not see it.
+    pub rport: bool,
     pub lines: Vec<Line>,
 }
 

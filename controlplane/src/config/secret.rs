@@ -1,7 +1,6 @@
-//! Secrets of a profile: where they come from, how much guessing they stand, and how they stay out of diagnostics.
+//! Secrets of a profile: where they come from, and how much guessing they stand.
 
 use sipsec_net::SecretBytes;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Longest secret kept.
@@ -200,151 +199,9 @@ fn alphabet(chars: &[char]) -> f64 {
     f64::max(size, 2.0)
 }
 
-/// Keys whose values are secrets.
-const SECRET_KEYS: &[&str] = &["psk", "ppk", "password"];
-
-/// The text with every value of a secret key blanked out, character by character, so that places stay the same. It looks
-/// at the text alone, because it must also work when the text is no YAML, and it rather blanks too much.
-#[must_use]
-pub fn mask(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut state = State::Clear;
-    for line in text.split_inclusive('\n') {
-        let (body, end) = line.strip_suffix('\n').map_or((line, ""), |b| (b, "\n"));
-        state = mask_line(body, state, &mut out);
-        out.push_str(end);
-    }
-    out
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Clear,
-    /// In a quoted secret.
-    Quoted(char),
-    /// After a plain or block secret whose key stood this far right: deeper lines belong to it.
-    Deeper(usize),
-}
-
-fn mask_line(line: &str, state: State, out: &mut String) -> State {
-    let chars: Vec<char> = line.chars().collect();
-    let indent = chars.iter().take_while(|c| **c == ' ').count();
-    let mut at = 0;
-    let mut state = state;
-    if let State::Deeper(column) = state {
-        if chars.len() == indent || indent > column {
-            stars(out, &chars);
-            return state;
-        }
-        state = State::Clear;
-    }
-    while at < chars.len() {
-        match state {
-            State::Quoted(quote) => {
-                let c = chars[at];
-                let escaped = quote == '"' && c == '\\'
-                    || quote == '\'' && c == '\'' && chars.get(at + 1) == Some(&'\'');
-                if escaped && at + 1 < chars.len() {
-                    out.push_str("**");
-                    at += 2;
-                } else {
-                    state = if c == quote { State::Clear } else { state };
-                    out.push(if c == quote { c } else { '*' });
-                    at += 1;
-                }
-            }
-            State::Deeper(_) => {
-                stars(out, &chars[at..]);
-                return state;
-            }
-            State::Clear => match secret_key(&chars, at) {
-                Some(value_at) => {
-                    out.extend(&chars[at..value_at]);
-                    let column = at;
-                    at = value_at;
-                    state = match chars.get(at) {
-                        Some(q @ ('"' | '\'')) => {
-                            out.push(*q);
-                            at += 1;
-                            State::Quoted(*q)
-                        }
-                        // Block scalars start on the next line; a plain one may go on there.
-                        _ => State::Deeper(if column == indent {
-                            indent
-                        } else {
-                            indent.max(column_of_item(&chars))
-                        }),
-                    };
-                }
-                None => {
-                    out.push(chars[at]);
-                    at += 1;
-                }
-            },
-        }
-    }
-    state
-}
-
-fn stars(out: &mut String, chars: &[char]) {
-    for c in chars {
-        // Blank and control characters tell nothing; writing is infallible for a String.
-        let _ = out.write_char(if c.is_whitespace() { *c } else { '*' });
-    }
-}
-
-/// Where the first key of `- key: …` stands.
-fn column_of_item(chars: &[char]) -> usize {
-    chars.iter().take_while(|c| matches!(c, ' ' | '-')).count()
-}
-
-/// If a secret's key starts here: where its value starts.
-fn secret_key(chars: &[char], at: usize) -> Option<usize> {
-    let before = at.checked_sub(1).map(|i| chars[i]);
-    if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
-        return None;
-    }
-    let rest: String = chars[at..].iter().collect();
-    let key = SECRET_KEYS.iter().find(|k| rest.starts_with(**k))?;
-    let mut i = at + key.len();
-    while chars.get(i).is_some_and(|c| matches!(c, '"' | '\'' | ' ')) {
-        i += 1;
-    }
-    if chars.get(i) != Some(&':') {
-        return None;
-    }
-    i += 1;
-    while chars.get(i) == Some(&' ') {
-        i += 1;
-    }
-    Some(i)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_spelling_of_a_secret_survives_masking() {
-        for text in [
-            "psk: hunter2",
-            "  - { number: 1, psk: hunter2, x: 1 }",
-            "psk: \"hunter2\" # x",
-            "'psk' : 'hun''ter2'",
-            "password: |\n  hunter2\n  hunter2\nnext: shown",
-            "- number: 1\n  psk: hunter2\n    hunter2\n  next: shown",
-            "- psk: hunter2\n  next: shown",
-            "psk: \"hun\n  ter2\\\"hunter2\"\nnext: shown",
-            "psk: {{ hunter2", // not even YAML
-            "password:\n  hunter2\nnext: shown",
-        ] {
-            let masked = mask(text);
-            assert!(!masked.contains("hunter2") && !masked.contains("ter2"), "{masked}");
-            assert_eq!(masked.chars().count(), text.chars().count(), "{masked}");
-            assert_eq!(text.contains("shown"), masked.contains("shown"), "{masked}");
-        }
-        assert_eq!(mask("psk_file: /etc/key"), "psk_file: /etc/key");
-    }
 
     #[test]
     fn an_estimate_tells_random_from_written_by_hand() {

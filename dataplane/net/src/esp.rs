@@ -1,5 +1,7 @@
 //! ESP with a counter-mode AEAD in UDP (RFC 4303, RFC 4106, RFC 3948): sizes and the fixed header.
 
+use crate::{ipv4, ipv6, udp};
+
 pub use crate::udp_encap::ESP_HEADER_LEN;
 
 /// RFC 4106 §3.1.
@@ -33,6 +35,13 @@ pub const fn packet_len(inner: usize) -> usize {
 pub const fn payload_max(available: usize) -> usize {
     let fixed = ESP_HEADER_LEN + IV_LEN + ICV_LEN;
     if available < fixed + ALIGN { 0 } else { (available - fixed) / ALIGN * ALIGN - TRAILER_LEN }
+}
+
+/// Largest inner packet that ESP in UDP carries over a link with this MTU; `outer_v6` is the outer packet's version.
+#[must_use]
+pub const fn inner_mtu(outer_mtu: usize, outer_v6: bool) -> usize {
+    let ip = if outer_v6 { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN };
+    payload_max(outer_mtu.saturating_sub(ip + udp::HEADER_LEN))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +84,8 @@ mod tests {
             }
         }
         // RFC arithmetic for a 1500-byte path over IPv4: 1438 bytes inside.
-        assert_eq!(payload_max(1500 - 20 - 8), 1438);
-        assert_eq!(payload_max(1500 - 40 - 8), 1418);
+        assert_eq!((inner_mtu(1500, false), inner_mtu(1500, true)), (1438, 1418));
+        // Behind PPPoE, and a link that carries nothing.
+        assert_eq!((inner_mtu(1492, false), inner_mtu(40, true)), (1430, 0));
     }
 }

@@ -7,13 +7,22 @@ use crate::graph::Pipeline;
 use crate::packet::Packet;
 use crate::sad::SaRef;
 use crate::shaper::Queues;
-use crate::trigger;
+use crate::trigger::{self, Kept, Trigger};
 use crate::waiting::Waiting;
 use sipsec_net::dp::{MediaBinding, Op, RejectReason, SaSpec};
 use sipsec_net::{DropReason, Instant, MediaPort, SaId, TunnelId};
 
 /// The key of each `SaAdd`, in order: making one is the only thing that can fail late, so it is done early.
 type Keys = Vec<Box<dyn AeadKey>>;
+
+/// What [`Pipeline::validate`] found to be possible, for [`Pipeline::commit`].
+pub struct Validated(Keys);
+
+impl core::fmt::Debug for Validated {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Validated").field("keys", &self.0.len()).finish()
+    }
+}
 
 impl<P: Packet> Pipeline<P> {
     /// Applies all of `ops` in order or none: then the error says which one was at fault. What is sent as a result is sent
@@ -22,17 +31,40 @@ impl<P: Packet> Pipeline<P> {
     /// What takes others with it: `TunnelRemove` its routes, media ports and SAs; `MediaClose` the SAs it carried. So
     /// `SaRemove` of an SA that is gone already is no error (the numbers are never used again).
     pub fn apply(&mut self, now: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
-        let keys = validate::validate(self, ops)?;
-        let mut keys = keys.into_iter();
-        for op in ops {
-            self.apply_one(now, op, &mut keys);
-        }
+        let validated = self.validate(ops)?;
+        self.commit(now, ops, validated);
         Ok(())
     }
 
-    fn apply_one(&mut self, now: Instant, op: &Op, keys: &mut impl Iterator<Item = Box<dyn AeadKey>>) {
+    /// Whether all of `ops` can be applied in order; nothing is changed.
+    pub fn validate(&self, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
+        validate::validate(self, ops).map(Validated)
+    }
+
+    /// Applies what was validated just before.
+    pub fn commit(&mut self, now: Instant, ops: &[Op], Validated(keys): Validated) {
+        let mut keys = keys.into_iter();
+        let mut kept = Kept::new();
+        for (op, at) in ops.iter().zip(1..) {
+            if let Op::TunnelRemove(tunnel) = op {
+                let put_back = |op: &Op| matches!(op, Op::TunnelAdd(spec) if spec.tunnel == *tunnel);
+                if ops[at..].iter().any(put_back) {
+                    kept.extend(self.take_waiting(*tunnel));
+                }
+            }
+            self.commit_one(now, op, &mut keys);
+        }
+        for (tunnel, waiting) in kept {
+            self.put_waiting(tunnel, waiting);
+        }
+    }
+
+    fn commit_one(&mut self, now: Instant, op: &Op, keys: &mut impl Iterator<Item = Box<dyn AeadKey>>) {
         match op {
-            Op::TunnelAdd(spec) => self.tunnels.insert(*spec),
+            Op::TunnelAdd(spec) => {
+                let inner_mtu = validate::inner_mtu(&self.config.outside, spec);
+                self.tunnels.insert(*spec, inner_mtu);
+            }
             Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
             Op::RouteAdd { prefix, tunnel } => {
                 if let Some(index) = self.tunnels.find(*tunnel) {
@@ -68,12 +100,7 @@ impl<P: Packet> Pipeline<P> {
                 }
             }
             Op::ReplayTrigger(tunnel) => self.replay_trigger(now, *tunnel),
-            Op::FlushTrigger(tunnel) => {
-                if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
-                    let flushed = trigger::flush(t, &mut self.waiting);
-                    self.drops[DropReason::TriggerFlushed.index()] += flushed;
-                }
-            }
+            Op::FlushTrigger(tunnel) => self.flush_trigger(*tunnel),
         }
     }
 
@@ -87,12 +114,39 @@ impl<P: Packet> Pipeline<P> {
             .collect();
         ports.into_iter().for_each(|port| self.media_close(port));
         self.fib.remove_tunnel(index);
-        if let Some((_, mut t)) = self.tunnels.remove(tunnel) {
-            let flushed = trigger::flush(&mut t, &mut self.waiting);
-            self.drops[DropReason::TriggerFlushed.index()] += flushed;
-        }
+        self.flush_trigger(tunnel);
+        self.tunnels.remove(tunnel);
         // Its number may be another tunnel's soon.
         self.triggers.retain(|i| *i != index);
+    }
+
+    fn flush_trigger(&mut self, tunnel: TunnelId) {
+        let Some(t) = self.tunnels.find(tunnel).and_then(|i| self.tunnels.get_mut(i)) else { return };
+        let flushed = trigger::flush(t, &mut self.waiting);
+        self.trigger_packets -= flushed;
+        self.drops[DropReason::TriggerFlushed.index()] += u64::from(flushed);
+    }
+
+    /// A tunnel that is removed only to be put back in the same transaction (a control plane has started anew) keeps what
+    /// waits for a call.
+    fn take_waiting(&mut self, tunnel: TunnelId) -> Option<(TunnelId, Trigger)> {
+        let t = self.tunnels.find(tunnel).and_then(|i| self.tunnels.get_mut(i))?;
+        let trigger = Trigger { is_watched: false, ..core::mem::take(&mut t.trigger) };
+        (!trigger.packets.is_empty()).then_some((tunnel, trigger))
+    }
+
+    /// And gets it back, unless it is another tunnel under the same number, or has gone for good.
+    fn put_waiting(&mut self, tunnel: TunnelId, mut waiting: Trigger) {
+        let index = self.tunnels.find(tunnel);
+        let routed = |w: &Waiting<P>| index.is_some() && self.fib.lookup(w.info.destination, 0) == index;
+        let flushed = waiting.packets.retain(&mut self.waiting, routed);
+        self.trigger_packets -= flushed;
+        self.drops[DropReason::TriggerFlushed.index()] += u64::from(flushed);
+        if let Some((index, t)) = index.and_then(|i| Some((i, self.tunnels.get_mut(i)?))) {
+            t.activity.trigger_dropped += u64::from(flushed);
+            t.trigger = waiting;
+            self.watch_trigger(index);
+        }
     }
 
     fn media_open(&mut self, binding: MediaBinding) {
@@ -144,7 +198,8 @@ impl<P: Packet> Pipeline<P> {
         let media = t.outbound.and_then(|sa| self.sad.outbound(sa)).map(|sa| sa.common.media);
         let Some(media) = media else { return };
         let Some(m) = self.media.get_mut(media) else { return };
-        while let Some(w) = t.trigger.pop(&mut self.waiting) {
+        while let Some(w) = t.trigger.packets.pop(&mut self.waiting) {
+            self.trigger_packets -= 1;
             let cost = m.outer.outer_len(w.info.len.into()) as u16;
             let moved = Waiting { since: now, cost, ..w };
             // The place just given back is free, so there is room.
@@ -152,7 +207,7 @@ impl<P: Packet> Pipeline<P> {
                 t.activity.trigger_replayed += 1;
             }
         }
-        t.acquiring = false;
+        t.trigger.asked = None;
         self.activate(media);
     }
 }

@@ -1,7 +1,7 @@
 //! What a pipeline is built with: the two ports and the bounds of every table and queue.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
-use sipsec_net::MacAddr;
+use sipsec_net::{IpPrefix, MacAddr};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -25,8 +25,15 @@ pub struct InsidePort {
     /// To whom decrypted packets go: the sVTI's kernel end in host mode, the next router of the LAN in router mode.
     pub next_hop: MacAddr,
     pub mode: InsideMode,
-    /// Source of the ICMP errors sent inside; the offending packet's destination if there is none. In host mode it must
-    /// be none: the kernel refuses as martian what arrives with one of its own addresses as source.
+}
+
+/// Router mode: what is this host's own, whatever tunnel's prefix covers it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Local {
+    /// The host's addresses and the prefixes of the LAN device.
+    pub prefixes: Vec<IpPrefix>,
+    /// Source of the ICMP errors; the offending packet's destination if there is none. In host mode it must be none: the
+    /// kernel refuses as martian what arrives with one of its own addresses as source.
     pub icmp_source_v4: Option<Ipv4Addr>,
     pub icmp_source_v6: Option<Ipv6Addr>,
 }
@@ -48,8 +55,8 @@ pub struct Limits {
     pub media_ports_max: u32,
     /// Both directions, old and new during a rekey.
     pub sas_max: u32,
-    /// Packets that wait anywhere (triggers and shapers together): less than the frames there are, so that waiting
-    /// packets never starve the ports.
+    /// Packets that wait anywhere (triggers and shapers together). A quarter of the frames: half are the receive rings',
+    /// and what is left must carry what is on its way.
     pub waiting_packets_max: u32,
     /// Packets that wait for the rate of one media port (without those replayed from its trigger queue).
     pub shaper_packets_max: u16,
@@ -62,6 +69,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Of [`Self::waiting_packets_max`], what packets without an SA may take: tunnels that nobody answers must not cost
+    /// live calls their shapers.
+    #[must_use]
+    pub const fn trigger_packets_max(&self) -> u32 {
+        self.waiting_packets_max / 2
+    }
+
     /// For so many tunnels and a UMEM of so many frames.
     #[must_use]
     pub const fn for_tunnels(tunnels: u32, frames: u32) -> Self {
@@ -71,7 +85,7 @@ impl Limits {
             // A tunnel may have two calls for a moment (glare, redial) and four SAs (rekey).
             media_ports_max: tunnels.saturating_mul(2),
             sas_max: tunnels.saturating_mul(6),
-            waiting_packets_max: frames / 2,
+            waiting_packets_max: frames / 4,
             shaper_packets_max: 256,
             shaper_delay_ms_max: 250,
             ike_packets_max: 32,

@@ -20,8 +20,15 @@ impl IcvVerified {
 
 const FRONT: usize = ESP_HEADER_LEN + IV_LEN;
 
-/// From the SPI on, to the inner packet with its padding gone.
-pub(crate) fn open<P: Packet>(packet: &mut P, sa: &mut InboundSa) -> Result<(), DropReason> {
+/// A packet whose integrity check held: plaintext and trailer follow the IV.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Bytes of both.
+    len: usize,
+}
+
+/// From the SPI on. The SA is as it was unless the packet is its peer's.
+pub(crate) fn open<P: Packet>(packet: &mut P, sa: &mut InboundSa) -> Result<Opened, DropReason> {
     if sa.common.lifetime.is_hard_expired() {
         return Err(DropReason::SaHardExpired);
     }
@@ -42,7 +49,12 @@ pub(crate) fn open<P: Packet>(packet: &mut P, sa: &mut InboundSa) -> Result<(), 
     sa.common.key.open_in_place(&nonce, &aad[..aad_len], text, &tag).map_err(|_| DropReason::IcvFailed)?;
     let proof = IcvVerified(());
     sa.window.commit(candidate, proof).map_err(drop_reason)?;
+    Ok(Opened { len: sealed })
+}
 
+/// To the inner packet with its padding gone.
+pub(crate) fn unpack<P: Packet>(packet: &mut P, Opened { len: sealed }: Opened) -> Result<(), DropReason> {
+    let text = packet.data().get(FRONT..FRONT + sealed).ok_or(DropReason::EspMalformed)?;
     let next_header = text[sealed - 1];
     let pad = usize::from(text[sealed - 2]);
     let inner = (sealed - TRAILER_LEN).checked_sub(pad).ok_or(DropReason::EspMalformed)?;

@@ -9,6 +9,8 @@ use sipsec_net::IpPrefix;
 pub(crate) struct Fib {
     v4: Family<u32>,
     v6: Family<u128>,
+    /// How many routes each tunnel has.
+    of: Map<u32, u32>,
     max: u32,
 }
 
@@ -42,24 +44,28 @@ impl<A: Address> Family<A> {
         Self { routes: map(max), counts: [0; 129], lengths: Vec::with_capacity(129) }
     }
 
-    fn lookup(&self, addr: A) -> Option<u32> {
-        self.lengths.iter().find_map(|&len| self.routes.get(&(addr.masked(len), len)).copied())
+    fn lookup(&self, addr: A, len_min: u8) -> Option<u32> {
+        let mut lengths = self.lengths.iter().take_while(|&&len| len >= len_min);
+        lengths.find_map(|&len| self.routes.get(&(addr.masked(len), len)).copied())
     }
 
-    fn insert(&mut self, addr: A, len: u8, value: u32) {
-        if self.routes.insert((addr, len), value).is_none() {
+    /// The value that was there.
+    fn insert(&mut self, addr: A, len: u8, value: u32) -> Option<u32> {
+        let before = self.routes.insert((addr, len), value);
+        if before.is_none() {
             self.counts[usize::from(len)] += 1;
             if self.counts[usize::from(len)] == 1 {
                 let at = self.lengths.partition_point(|&l| l > len);
                 self.lengths.insert(at, len);
             }
         }
+        before
     }
 
-    fn remove(&mut self, addr: A, len: u8) {
-        if self.routes.remove(&(addr, len)).is_some() {
-            self.uncount(len);
-        }
+    fn remove(&mut self, addr: A, len: u8) -> Option<u32> {
+        let before = self.routes.remove(&(addr, len))?;
+        self.uncount(len);
+        Some(before)
     }
 
     fn uncount(&mut self, len: u8) {
@@ -82,14 +88,20 @@ impl<A: Address> Family<A> {
 
 impl Fib {
     pub(crate) fn new(max: u32) -> Self {
-        Self { v4: Family::new(max), v6: Family::new(max), max }
+        Self { v4: Family::new(max), v6: Family::new(max), of: map(max), max }
     }
 
-    pub(crate) fn lookup(&self, addr: IpAddr) -> Option<u32> {
+    /// The tunnel of the longest prefix, of those that have `len_min` bits at least.
+    pub(crate) fn lookup(&self, addr: IpAddr, len_min: u8) -> Option<u32> {
         match addr {
-            IpAddr::V4(a) => self.v4.lookup(a.to_bits()),
-            IpAddr::V6(a) => self.v6.lookup(a.to_bits()),
+            IpAddr::V4(a) => self.v4.lookup(a.to_bits(), len_min),
+            IpAddr::V6(a) => self.v6.lookup(a.to_bits(), len_min),
         }
+    }
+
+    /// How many routes lead to this tunnel.
+    pub(crate) fn len_of(&self, tunnel: u32) -> u32 {
+        self.of.get(&tunnel).copied().unwrap_or(0)
     }
 
     /// The route with exactly this prefix.
@@ -102,20 +114,32 @@ impl Fib {
 
     /// Adds or replaces. The caller has checked [`Self::len`] against [`Self::max`].
     pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32) {
-        match prefix.addr() {
+        let before = match prefix.addr() {
             IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), tunnel),
             IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), tunnel),
-        }
+        };
+        self.discount(before);
+        *self.of.entry(tunnel).or_default() += 1;
     }
 
     pub(crate) fn remove(&mut self, prefix: IpPrefix) {
-        match prefix.addr() {
+        let before = match prefix.addr() {
             IpAddr::V4(a) => self.v4.remove(a.to_bits(), prefix.prefix_len()),
             IpAddr::V6(a) => self.v6.remove(a.to_bits(), prefix.prefix_len()),
+        };
+        self.discount(before);
+    }
+
+    fn discount(&mut self, tunnel: Option<u32>) {
+        if let Some(n) = tunnel.and_then(|t| self.of.get_mut(&t)) {
+            *n -= 1;
         }
     }
 
     pub(crate) fn remove_tunnel(&mut self, tunnel: u32) {
+        if self.of.remove(&tunnel).is_none_or(|n| n == 0) {
+            return;
+        }
         self.v4.remove_all(tunnel);
         self.v6.remove_all(tunnel);
     }
@@ -173,10 +197,16 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(fib.len() as usize, all.len());
+                for t in 0..4 {
+                    prop_assert_eq!(fib.len_of(t) as usize, all.iter().filter(|(_, r)| *r == t).count());
+                }
                 prop_assert_eq!(fib.get(prefix), all.iter().find(|(p, _)| *p == prefix).map(|(_, t)| *t));
                 for ask in &asked {
-                    let best = all.iter().filter(|(p, _)| p.contains(ask.addr())).max_by_key(|(p, _)| p.prefix_len());
-                    prop_assert_eq!(fib.lookup(ask.addr()), best.map(|(_, t)| *t));
+                    for len_min in [0, ask.prefix_len()] {
+                        let fits = |p: &IpPrefix| p.contains(ask.addr()) && p.prefix_len() >= len_min;
+                        let best = all.iter().filter(|(p, _)| fits(p)).max_by_key(|(p, _)| p.prefix_len());
+                        prop_assert_eq!(fib.lookup(ask.addr(), len_min), best.map(|(_, t)| *t));
+                    }
                 }
             }
         }

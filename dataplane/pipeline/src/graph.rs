@@ -15,8 +15,7 @@ mod inbound;
 mod inside;
 mod outbound;
 
-use crate::arp;
-use crate::config::{Config, InsideMode};
+use crate::config::{Config, InsideMode, Local};
 use crate::engine::AeadEngine;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
@@ -30,12 +29,13 @@ use crate::sink::{PuntRefused, Sink};
 use crate::stage::{CycleCounter, Stage, StageStats, Stages};
 use crate::tunnel::Tunnels;
 use crate::waiting::Pool;
+use core::net::IpAddr;
 use core::time::Duration;
 use sipsec_net::dp::Event;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::udp_encap::{self, UdpEncap};
-use sipsec_net::{DropReason, Instant, MediaPort};
+use sipsec_net::{DropReason, Instant, IpPrefix, MediaPort};
 
 /// Wrong sources are reported at most so often for each port.
 const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
@@ -53,8 +53,11 @@ pub struct Pipeline<P> {
     pub(crate) ike_waiting: Pool<IkeFrame<P>>,
     /// Media ports with something to send.
     pub(crate) active: Vec<u32>,
-    /// Tunnels with packets that wait for an SA.
+    /// Tunnels with packets that wait for an SA, or that have asked for one.
     pub(crate) triggers: Vec<u32>,
+    /// How many packets that is.
+    pub(crate) trigger_packets: u32,
+    local: Local,
     /// Nothing is due before.
     pub(crate) deadline: Instant,
     pub(crate) drops: [u64; DropReason::COUNT],
@@ -82,6 +85,8 @@ impl<P: Packet> Pipeline<P> {
             ike_waiting: Pool::new(ike_max.min(limits.waiting_packets_max)),
             active: Vec::with_capacity(limits.media_ports_max as usize),
             triggers: Vec::with_capacity(limits.tunnels_max as usize),
+            trigger_packets: 0,
+            local: Local::default(),
             deadline: Instant::MAX,
             drops: [0; DropReason::COUNT],
             icmp_limit: IcmpLimit::new(limits.icmp_errors_per_second_max),
@@ -98,6 +103,18 @@ impl<P: Packet> Pipeline<P> {
         self
     }
 
+    /// What the host owns has changed.
+    pub fn set_local(&mut self, local: Local) {
+        self.local = local;
+    }
+
+    /// The tunnel for a destination, unless the host's own prefixes know better. One that is a tunnel's as well is the
+    /// tunnel's.
+    fn route(&self, destination: IpAddr) -> Option<u32> {
+        let own = self.local.prefixes.iter().filter(|p| p.contains(destination));
+        self.fib.lookup(destination, own.map(IpPrefix::prefix_len).max().unwrap_or(0))
+    }
+
     /// A frame came in by the inside port.
     pub fn from_inside(&mut self, now: Instant, packet: P, out: &mut impl Sink<P>) {
         self.stages.begin();
@@ -110,10 +127,6 @@ impl<P: Packet> Pipeline<P> {
         let header = EthHeader::parse(packet.data()).ok_or(DropReason::MalformedFrame)?;
         match header.ether_type {
             eth::IPV4 | eth::IPV6 => {}
-            eth::ARP if arp::answer(&mut packet, &self.fib, self.config.inside.mac) => {
-                out.transmit_inside(packet);
-                return Ok(());
-            }
             _ => return Err(DropReason::UnsupportedEtherType),
         }
         if !packet.pull_front(eth::HEADER_LEN) {
@@ -127,14 +140,14 @@ impl<P: Packet> Pipeline<P> {
         }
         if self.config.inside.mode == InsideMode::Router && info.ttl <= 1 {
             // RFC 1812 §5.3.1. In host mode the kernel has forwarded the packet and decremented.
-            self.error_inside(now, packet, &info, IcmpError::TimeExceeded, out);
+            self.error(now, packet, &info, IcmpError::TimeExceeded, None, out);
             return Err(DropReason::TtlExpired);
         }
-        let tunnel = self.fib.lookup(info.destination).ok_or(DropReason::NoRoute)?;
+        let tunnel = self.route(info.destination).ok_or(DropReason::NoRoute)?;
         if self.config.inside.mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }
-        self.forward(now, packet, info, tunnel, out)
+        self.forward(now, packet, info, tunnel, None, out)
     }
 
     /// A frame came in by the outside port.
@@ -168,6 +181,7 @@ impl<P: Packet> Pipeline<P> {
         packet.truncate(len);
         self.stages.passed(Stage::OutsideParse);
         match udp_encap::classify(packet.data()) {
+            UdpEncap::Ike(_) if !m.punts.take(now) => Err(DropReason::IkePuntFull),
             UdpEncap::Ike(message) => out.punt(port, source, message).map_err(|refused| match refused {
                 PuntRefused::Full => DropReason::IkePuntFull,
                 PuntRefused::TooLong => DropReason::IkeTooLong,

@@ -1,6 +1,6 @@
 //! ICMP errors to the sender of a packet, made in that packet's own frame.
 
-use crate::config::InsidePort;
+use crate::config::Local;
 use crate::packet::Packet;
 use crate::parse::Info;
 use core::net::IpAddr;
@@ -46,7 +46,7 @@ pub(crate) fn convert<P: Packet>(
     packet: &mut P,
     info: &Info,
     error: IcmpError,
-    port: &InsidePort,
+    local: &Local,
     limit: &mut IcmpLimit,
     now: Instant,
 ) -> bool {
@@ -85,14 +85,14 @@ pub(crate) fn convert<P: Packet>(
                 fragment_offset: 0,
                 ttl: TTL,
                 protocol: icmp::PROTOCOL_V4,
-                source: port.icmp_source_v4.unwrap_or(destination),
+                source: local.icmp_source_v4.unwrap_or(destination),
                 destination: source,
             };
             data[..ip_len].copy_from_slice(&header.to_bytes());
             0
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let own = port.icmp_source_v6.unwrap_or(destination);
+            let own = local.icmp_source_v6.unwrap_or(destination);
             let header = Ipv6Header {
                 traffic_class: 0xc0,
                 flow_label: 0,

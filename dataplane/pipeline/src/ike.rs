@@ -2,8 +2,9 @@
 
 use crate::nat::OuterHeader;
 use crate::packet::Packet;
-use sipsec_net::DropReason;
+use core::time::Duration;
 use sipsec_net::udp_encap::NON_ESP_MARKER;
+use sipsec_net::{DropReason, Instant};
 
 /// A whole Ethernet frame that holds an IKE message.
 #[derive(Debug)]
@@ -17,6 +18,30 @@ impl<P> IkeFrame<P> {
 
 /// CS6: RFC 4594 §3.2 puts what keeps the network itself alive above all data.
 const DSCP: u8 = 48;
+
+/// IKE messages of one peer that the control plane gets at once: a whole exchange in fragments (RFC 7383), several times
+/// over. Whoever takes the peer's address can make no more of it.
+const PUNT_BURST: u32 = 64;
+/// And from then on.
+const PUNTS_PER_SECOND_MAX: u32 = 64;
+const PUNT_COST: Duration = Duration::from_nanos(1_000_000_000 / PUNTS_PER_SECOND_MAX as u64);
+
+/// A bucket of one media port, in the virtual scheduling form of [`crate::shaper`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PuntLimit {
+    next: Instant,
+}
+
+impl PuntLimit {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
+        let next = self.next.max(now) + PUNT_COST;
+        let ok = next <= now + PUNT_COST * PUNT_BURST;
+        if ok {
+            self.next = next;
+        }
+        ok
+    }
+}
 
 /// `frame` is fresh and empty. The outer IP packet may have `mtu` bytes: larger messages are IKE's to fragment (RFC 7383).
 pub(crate) fn build<P: Packet>(

@@ -24,7 +24,6 @@
 #![forbid(unsafe_code)]
 
 mod apply;
-mod arp;
 mod config;
 mod ecn;
 mod engine;
@@ -55,12 +54,12 @@ mod trigger;
 mod tunnel;
 mod waiting;
 
-pub use config::{Config, InsideMode, InsidePort, Limits, OutsidePort};
+pub use apply::Validated;
+pub use config::{Config, InsideMode, InsidePort, Limits, Local, OutsidePort};
 pub use engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, NONCE_LEN};
 pub use esp_encap::Sealed;
 pub use graph::Pipeline;
 pub use ike::IkeFrame;
-pub use nat::Translation;
 pub use packet::{HEADROOM_MIN, Packet, TAILROOM_MIN};
 pub use replay::{CandidateSeq, ReplayError, ReplayWindow, WINDOW_MAX, WINDOW_MIN};
 pub use seq::{SealSeq, SequenceCounter};

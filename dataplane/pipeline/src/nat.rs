@@ -3,15 +3,16 @@
 //! the call.
 
 use crate::config::OutsidePort;
+use crate::ike::PuntLimit;
 use crate::shaper::{Queues, Shaper};
 use crate::table::{Map, Slab, map};
-use core::net::{IpAddr, SocketAddr};
+use core::net::IpAddr;
 use sipsec_net::dp::MediaBinding;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::{self, Ipv6Header};
 use sipsec_net::udp::{self, UdpHeader};
-use sipsec_net::{Instant, MacAddr, MediaPort, TunnelId, checksum, esp};
+use sipsec_net::{Instant, MacAddr, MediaPort, checksum, esp};
 
 /// RFC 4301 §5.1.2.1: the outer TTL is the encapsulator's own.
 const OUTER_TTL: u8 = 64;
@@ -152,16 +153,7 @@ pub(crate) struct Media {
     pub inner_max: u16,
     /// When a wrong source was last reported.
     pub wrong_source_at: Option<Instant>,
-}
-
-/// A row of `show ip nat translations`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Translation {
-    pub tunnel: TunnelId,
-    pub inside_local: SocketAddr,
-    pub inside_global: SocketAddr,
-    /// Outside local and outside global are one: the peer's address is not translated.
-    pub outside: SocketAddr,
+    pub punts: PuntLimit,
 }
 
 #[derive(Debug)]
@@ -178,15 +170,15 @@ impl MediaTable {
     /// Validated: the port is free and there is room.
     pub(crate) fn open(&mut self, port: &OutsidePort, binding: MediaBinding, tunnel: u32, queues: Queues) {
         let outer = OuterHeader::new(port, &binding);
-        let room = usize::from(port.mtu).saturating_sub(outer.outer_ip_len(0));
         let media = Media {
             binding,
             tunnel,
             outer,
             shaper: Shaper::new(binding.rate),
             queues,
-            inner_max: esp::payload_max(room) as u16,
+            inner_max: esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16,
             wrong_source_at: None,
+            punts: PuntLimit::default(),
         };
         let index = self.slab.insert(media).expect("the number of media ports was validated");
         self.by_port.insert(binding.media_port().0, index);
@@ -218,14 +210,5 @@ impl MediaTable {
 
     pub(crate) fn max(&self) -> u32 {
         self.slab.max()
-    }
-
-    pub(crate) fn translations(&self) -> impl Iterator<Item = Translation> {
-        self.slab.iter().map(|(_, m)| Translation {
-            tunnel: m.binding.tunnel,
-            inside_local: m.binding.inside_local,
-            inside_global: m.binding.outside_local,
-            outside: m.binding.remote,
-        })
     }
 }

@@ -90,21 +90,21 @@ impl Queues {
         self.ike.is_empty() && self.replay.is_empty() && self.packets == 0
     }
 
-    /// Queues a packet of data. What had to go for it (possibly itself): the head of the flow that has most.
-    pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, waiting: Waiting<P>) -> Option<Waiting<P>> {
+    /// Queues a packet of data. How many had to go for it (possibly itself): heads of the flow that has most.
+    pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, waiting: Waiting<P>) -> u32 {
         let flow = waiting.info.flow() as usize % FLOWS;
-        let mut dropped = None;
-        if self.packets >= self.packets_max || self.bytes + u64::from(waiting.cost) > self.bytes_max {
+        let cost = u64::from(waiting.cost);
+        let mut dropped = 0;
+        while self.packets >= self.packets_max || self.bytes + cost > self.bytes_max {
             let longest = (0..FLOWS).max_by_key(|&f| self.flows[f].bytes()).expect("there are flows");
+            dropped += 1;
             // The head goes, not the newest: the sender learns sooner.
-            match self.take(longest, pool) {
-                Some(w) => dropped = Some(w),
-                None => return Some(waiting),
+            if self.take(longest, pool).is_none() {
+                return dropped;
             }
         }
-        let cost = u64::from(waiting.cost);
-        if let Err(waiting) = self.flows[flow].push(pool, waiting) {
-            return Some(waiting);
+        if self.flows[flow].push(pool, waiting).is_err() {
+            return dropped + 1;
         }
         self.packets += 1;
         self.bytes += cost;
@@ -202,7 +202,7 @@ mod tests {
 
     fn waiting(flow: u16, id: u32, cost: u16) -> Waiting<u32> {
         let info = Info { ports: Some((flow, 80)), ..Info::default() };
-        Waiting { packet: id, info, since: Instant::ZERO, cost }
+        Waiting { packet: id, info, since: Instant::ZERO, origin: None, cost }
     }
 
     /// Two port numbers in different flow queues.
@@ -215,28 +215,35 @@ mod tests {
     fn a_thin_flow_passes_a_fat_one_and_the_fat_one_pays_for_the_overflow() {
         let (fat, thin) = two_flows();
         let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
-        let mut dropped = Vec::new();
-        for id in 0..30 {
-            dropped.extend(q.push(&mut pool, waiting(fat, id, 1000)).map(|w| w.packet));
-        }
-        // 16 KiB is the bound here: 16 packets stay, the oldest have gone.
-        assert_eq!(dropped, (0..14).collect::<Vec<_>>());
-        for id in 100..103 {
-            assert!(q.push(&mut pool, waiting(thin, id, 60)).is_none_or(|w| w.packet < 100));
-        }
+        let dropped: u32 = (0..30).map(|id| q.push(&mut pool, waiting(fat, id, 1000))).sum();
+        // 16 KiB is the bound here: 16 packets stay.
+        assert_eq!(dropped, 14);
+        assert!((100..103).map(|id| q.push(&mut pool, waiting(thin, id, 60))).sum::<u32>() <= 1);
         let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
         let last_thin = order.iter().position(|id| *id == 102).expect("not dropped");
         assert!(last_thin <= 4, "{order:?}");
         let fat_order: Vec<u32> = order.into_iter().filter(|id| *id < 100).collect();
         assert!(fat_order.is_sorted() && fat_order.len() >= 13, "{fat_order:?}");
+        assert_eq!(fat_order.last(), Some(&29), "the oldest have gone");
         assert!(q.is_empty() && pool.used() == 0);
+    }
+
+    #[test]
+    fn a_large_packet_makes_as_much_room_as_it_needs() {
+        let (a, b) = two_flows();
+        let (mut pool, mut q) = (Pool::new(1000), Queues::new(1000, 0, Kbps(1)));
+        for id in 0..163 {
+            assert_eq!(q.push(&mut pool, waiting(a, id, 100)), 0);
+        }
+        assert_eq!(q.push(&mut pool, waiting(b, 200, 1500)), 15);
+        assert!(q.bytes <= QUEUE_BYTES_MIN && pool.used() == 149);
     }
 
     #[test]
     fn what_waited_for_the_sa_goes_first_and_in_order() {
         let (a, b) = two_flows();
         let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
-        assert!(q.push(&mut pool, waiting(a, 9, 100)).is_none());
+        assert_eq!(q.push(&mut pool, waiting(a, 9, 100)), 0);
         for (id, flow) in [(1, a), (2, b), (3, a), (4, b)] {
             q.replay.push(&mut pool, waiting(flow, id, 100)).expect("room");
         }

@@ -1,7 +1,6 @@
 //! What is live, for a control plane that starts anew and for the counters.
 
 use crate::graph::Pipeline;
-use crate::nat::Translation;
 use crate::packet::Packet;
 use crate::sad::SaRef;
 use sipsec_net::TunnelId;
@@ -50,7 +49,7 @@ impl<P: Packet> Pipeline<P> {
     pub fn reacquire(&self, event: &mut dyn FnMut(Event)) {
         for &index in &self.triggers {
             let Some(t) = self.tunnels.get(index) else { continue };
-            if let (None, Some(first)) = (t.outbound, t.trigger.peek(&self.waiting)) {
+            if let (None, Some(first)) = (t.outbound, t.trigger.packets.peek(&self.waiting)) {
                 event(Event::Acquire { tunnel: t.spec.tunnel, first: first.info.summary() });
             }
         }
@@ -68,22 +67,15 @@ impl<P: Packet> Pipeline<P> {
         self.tunnels.iter().map(|(i, t)| (i as usize, t.spec.tunnel, t.activity))
     }
 
-    /// The programmed port translations of live calls.
-    pub fn translations(&self) -> impl Iterator<Item = Translation> {
-        self.media.translations()
-    }
-
     #[must_use]
     pub fn live(&self) -> Live {
-        let waiting = |i: &u32| self.tunnels.get(*i).map_or(0, |t| t.trigger.len());
-        let trigger_waiting = self.triggers.iter().map(waiting).sum::<u32>();
         Live {
             tunnels: self.tunnels.len(),
             routes: self.fib.len(),
             media_ports: self.media.len(),
             sas: self.sad.len(),
-            trigger_waiting,
-            shaper_waiting: self.waiting.used() - trigger_waiting + self.ike_waiting.used(),
+            trigger_waiting: self.trigger_packets,
+            shaper_waiting: self.waiting.used() - self.trigger_packets + self.ike_waiting.used(),
         }
     }
 }

@@ -1,63 +1,74 @@
 //! Packets for a tunnel without an SA: they wait, bounded by packets, bytes and age, and the first of them asks for a call.
 
-use crate::parse::Info;
 use crate::tunnel::Tunnel;
-use crate::waiting::{Pool, Waiting};
+use crate::waiting::{Fifo, Pool, Waiting};
 use core::time::Duration;
 use sipsec_net::dp::Event;
-use sipsec_net::{DropReason, Instant};
+use sipsec_net::{DropReason, Instant, TunnelId};
 
-/// Queues the packet; the event if nobody has been asked for a call yet.
+/// What waits for a tunnel's SA.
+#[derive(Debug, Default)]
+pub(crate) struct Trigger {
+    pub packets: Fifo,
+    /// When a call was asked for of which nothing has come yet.
+    pub asked: Option<Instant>,
+    /// In the pipeline's list of tunnels with something that expires.
+    pub is_watched: bool,
+}
+
+/// Queues the packet if it may wait, `has_room` saying whether anything may at all; whether it does, and the event if
+/// nobody has been asked for a call yet. One is asked for even if this packet is lost: others will follow it.
 pub(crate) fn push<P>(
     tunnel: &mut Tunnel,
     pool: &mut Pool<P>,
-    now: Instant,
-    packet: P,
-    info: Info,
-) -> Result<Option<Event>, DropReason> {
-    let spec = &tunnel.spec;
-    let bytes = tunnel.trigger.bytes() + u64::from(info.len);
-    if tunnel.trigger.len() >= spec.trigger_packets_max.into() || bytes > spec.trigger_bytes_max.into() {
-        tunnel.activity.trigger_dropped += 1;
-        return Err(DropReason::TriggerQueueFull);
-    }
-    let waiting = Waiting { packet, info, since: now, cost: info.len };
-    if tunnel.trigger.push(pool, waiting).is_err() {
-        tunnel.activity.trigger_dropped += 1;
-        return Err(DropReason::TriggerQueueFull);
-    }
-    tunnel.activity.trigger_queued += 1;
-    let ask = !tunnel.acquiring;
-    tunnel.acquiring = true;
-    Ok(ask.then(|| Event::Acquire { tunnel: spec.tunnel, first: info.summary() }))
+    has_room: bool,
+    waiting: Waiting<P>,
+) -> (Result<(), DropReason>, Option<Event>) {
+    let Tunnel { spec, trigger, activity, .. } = tunnel;
+    let (now, summary) = (waiting.since, waiting.info.summary());
+    let bytes = trigger.packets.bytes() + u64::from(waiting.cost);
+    let fits =
+        trigger.packets.len() < spec.trigger_packets_max.into() && bytes <= spec.trigger_bytes_max.into();
+    let queued = has_room && fits && trigger.packets.push(pool, waiting).is_ok();
+    *if queued { &mut activity.trigger_queued } else { &mut activity.trigger_dropped } += 1;
+    let ask = trigger.asked.is_none();
+    trigger.asked.get_or_insert(now);
+    let event = ask.then_some(Event::Acquire { tunnel: spec.tunnel, first: summary });
+    (if queued { Ok(()) } else { Err(DropReason::TriggerQueueFull) }, event)
 }
 
-/// When the oldest packet has waited long enough.
+/// When the oldest packet has waited long enough, or the question that none waits behind.
 pub(crate) fn expires_at<P>(tunnel: &Tunnel, pool: &Pool<P>) -> Option<Instant> {
-    let oldest = tunnel.trigger.peek(pool)?;
-    Some(oldest.since + Duration::from_millis(tunnel.spec.trigger_age_ms_max.into()))
+    let oldest = tunnel.trigger.packets.peek(pool).map(|w| w.since);
+    Some(oldest.or(tunnel.trigger.asked)? + age_max(tunnel))
+}
+
+fn age_max(tunnel: &Tunnel) -> Duration {
+    Duration::from_millis(tunnel.spec.trigger_age_ms_max.into())
 }
 
 /// Drops what has waited too long; how many. When nothing is left, the next packet asks again: a call that was asked for
 /// and never answered by the control plane must not block the tunnel for ever.
-pub(crate) fn expire<P>(tunnel: &mut Tunnel, pool: &mut Pool<P>, now: Instant) -> u64 {
+pub(crate) fn expire<P>(tunnel: &mut Tunnel, pool: &mut Pool<P>, now: Instant) -> u32 {
     let mut dropped = 0;
     while expires_at(tunnel, pool).is_some_and(|at| at <= now) {
-        tunnel.trigger.pop(pool);
-        dropped += 1;
+        if tunnel.trigger.packets.pop(pool).is_some() {
+            dropped += 1;
+        } else {
+            tunnel.trigger.asked = None;
+        }
     }
-    tunnel.activity.trigger_dropped += dropped;
-    tunnel.acquiring &= !tunnel.trigger.is_empty();
+    tunnel.activity.trigger_dropped += u64::from(dropped);
     dropped
 }
 
 /// The call failed or the tunnel goes: drops everything; how many.
-pub(crate) fn flush<P>(tunnel: &mut Tunnel, pool: &mut Pool<P>) -> u64 {
-    let mut dropped = 0;
-    while tunnel.trigger.pop(pool).is_some() {
-        dropped += 1;
-    }
-    tunnel.activity.trigger_dropped += dropped;
-    tunnel.acquiring = false;
+pub(crate) fn flush<P>(tunnel: &mut Tunnel, pool: &mut Pool<P>) -> u32 {
+    let dropped = tunnel.trigger.packets.retain(pool, |_| false);
+    tunnel.activity.trigger_dropped += u64::from(dropped);
+    tunnel.trigger.asked = None;
     dropped
 }
+
+/// Triggers of tunnels that one transaction takes away and puts back.
+pub(crate) type Kept = Vec<(TunnelId, Trigger)>;

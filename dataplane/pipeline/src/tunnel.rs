@@ -1,21 +1,19 @@
 //! The configured tunnels: each exists whether or not it has an SA.
 
 use crate::table::{Map, Slab, map};
-use crate::waiting::Fifo;
+use crate::trigger::Trigger;
 use sipsec_net::TunnelId;
 use sipsec_net::dp::{TunnelActivity, TunnelSpec};
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     pub spec: TunnelSpec,
+    /// Of `spec`, or what the WAN carries if that is less.
+    pub inner_mtu: u16,
     /// Place of the SA that seals, if there is one.
     pub outbound: Option<u32>,
     /// What waits for it.
-    pub trigger: Fifo,
-    /// A call has been asked for and nothing has come of it yet.
-    pub acquiring: bool,
-    /// In the pipeline's list of tunnels with waiting packets.
-    pub is_waiting: bool,
+    pub trigger: Trigger,
     pub activity: TunnelActivity,
 }
 
@@ -31,13 +29,12 @@ impl Tunnels {
     }
 
     /// Validated: new, and there is room.
-    pub(crate) fn insert(&mut self, spec: TunnelSpec) {
+    pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) {
         let tunnel = Tunnel {
             spec,
+            inner_mtu,
             outbound: None,
-            trigger: Fifo::default(),
-            acquiring: false,
-            is_waiting: false,
+            trigger: Trigger::default(),
             activity: TunnelActivity::default(),
         };
         let index = self.slab.insert(tunnel).expect("the number of tunnels was validated");

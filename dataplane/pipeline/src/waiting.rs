@@ -2,7 +2,7 @@
 //! A thousand tunnels need no thousand preallocated queues, and all that waits is bounded by one number.
 
 use crate::parse::Info;
-use sipsec_net::Instant;
+use sipsec_net::{Instant, TunnelId};
 
 const NONE: u32 = u32::MAX;
 
@@ -12,6 +12,8 @@ pub(crate) struct Waiting<P> {
     pub packet: P,
     pub info: Info,
     pub since: Instant,
+    /// The tunnel it came from, if any.
+    pub origin: Option<TunnelId>,
     /// What its queue counts: inner bytes before an SA, outer bytes in a shaper.
     pub cost: u16,
 }
@@ -97,6 +99,19 @@ impl Fifo {
         Some(waiting)
     }
 
+    /// Takes out what is not to `keep`; how many.
+    pub(crate) fn retain<P>(&mut self, pool: &mut Pool<P>, keep: impl Fn(&Waiting<P>) -> bool) -> u32 {
+        let mut dropped = 0;
+        for _ in 0..self.len {
+            let Some(waiting) = self.pop(pool) else { break };
+            // The place just given back is free, so there is room.
+            if !keep(&waiting) || self.push(pool, waiting).is_err() {
+                dropped += 1;
+            }
+        }
+        dropped
+    }
+
     pub(crate) fn peek<'a, P>(&self, pool: &'a Pool<P>) -> Option<&'a Waiting<P>> {
         pool.places.get(self.head as usize)?.waiting.as_ref()
     }
@@ -131,7 +146,13 @@ mod tests {
             let mut model: [VecDeque<u16>; 3] = Default::default();
             for ((which, push), id) in steps.into_iter().zip(1u16..) {
                 if push {
-                    let waiting = Waiting { packet: id, info: Info::default(), since: Instant::ZERO, cost: id };
+                    let waiting = Waiting {
+                        packet: id,
+                        info: Info::default(),
+                        since: Instant::ZERO,
+                        origin: None,
+                        cost: id,
+                    };
                     let full = model.iter().map(VecDeque::len).sum::<usize>() == max as usize;
                     prop_assert_eq!(fifos[which].push(&mut pool, waiting).is_err(), full);
                     if !full {

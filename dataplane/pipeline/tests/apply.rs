@@ -5,15 +5,15 @@ use sipsec_net::dp::{
     Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, RejectReason, SaSpec, TunnelSpec,
 };
 use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId};
-use sipsec_pipeline::testing::{Gateway, TestEngine, VecPacket};
-use sipsec_pipeline::{InsideMode, Limits, Pipeline};
+use sipsec_pipeline::testing::{Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
+use sipsec_pipeline::{InsideMode, Limits, Packet, Pipeline};
 use std::collections::{BTreeMap, BTreeSet};
 
 const LIMITS: Limits =
     Limits { tunnels_max: 3, routes_max: 4, media_ports_max: 3, sas_max: 4, ..Limits::for_tunnels(3, 64) };
 
 fn pipeline() -> Pipeline<VecPacket> {
-    let config = Gateway::config(sipsec_pipeline::testing::Side::A, InsideMode::Host);
+    let config = Gateway::config(Side::A, InsideMode::Host);
     Pipeline::new(sipsec_pipeline::Config { limits: LIMITS, ..config }, Box::new(TestEngine))
 }
 
@@ -245,6 +245,48 @@ fn a_removal_said_twice_makes_room_once() {
     p.apply(Instant::ZERO, &ops[..3]).expect("one went, one came");
 }
 
+/// As a control plane that starts anew does.
+#[test]
+fn a_full_table_can_be_put_back_in_one_transaction() {
+    let mut p = pipeline();
+    let route = |n: u8, t: u32| Op::RouteAdd {
+        prefix: IpPrefix::new([10, n, 0, 0].into(), 16).expect("valid"),
+        tunnel: TunnelId(t),
+    };
+    let add = [tunnel(1), route(0, 1), route(1, 1), tunnel(2), route(2, 2), route(3, 2)];
+    p.apply(Instant::ZERO, &add).expect("all there is room for");
+    let one = |more: u8| vec![Op::TunnelRemove(TunnelId(1)), tunnel(1), route(0, 1), route(more, 1)];
+    p.apply(Instant::ZERO, &one(1)).expect("as many as went");
+    // One that changes its owner before the other is removed is still there.
+    p.apply(Instant::ZERO, &[vec![route(2, 1)], one(9)].concat()).expect("two went, two came");
+    let refused = p.apply(Instant::ZERO, &[one(1), vec![route(5, 1), route(6, 1)]].concat());
+    assert_eq!(refused, Err((5, RejectReason::TableFull)));
+}
+
+/// A WAN behind PPPoE, or a smaller one still, refuses no configuration.
+#[test]
+fn a_tunnels_mtu_is_what_the_wan_carries() {
+    for (outside, inner) in [(1500, 1438), (1492, 1430), (1400, 1338)] {
+        let mut config = Gateway::config(Side::A, InsideMode::Host);
+        config.outside.mtu = outside;
+        let mut p = Pipeline::new(config, Box::new(TestEngine));
+        let spec = TunnelSpec { inner_mtu: 1500, ..Gateway::tunnel() };
+        let prefix = Side::B.lan();
+        let ops = [Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: spec.tunnel }];
+        p.apply(Instant::ZERO, &ops).expect("clamped");
+        let mut big = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1472);
+        big.dont_fragment = true;
+        let mut out = VecSink::default();
+        let frame = [&[0; 12][..], &[8, 0], &big.to_bytes()].concat();
+        p.from_inside(Instant::ZERO, VecPacket::new(&frame), &mut out);
+        assert_eq!(out.inside[0].data()[40..42], u16::to_be_bytes(inner));
+    }
+    let mut config = Gateway::config(Side::A, InsideMode::Host);
+    config.outside.mtu = 600;
+    let mut p = Pipeline::<VecPacket>::new(config, Box::new(TestEngine));
+    assert_eq!(p.apply(Instant::ZERO, &[tunnel(1)]), Err((0, RejectReason::BadMtu)));
+}
+
 #[test]
 fn values_that_cannot_be_are_refused_by_name() {
     let mut p = pipeline();
@@ -262,7 +304,6 @@ fn values_that_cannot_be_are_refused_by_name() {
     };
     let cases = [
         (Op::TunnelAdd(TunnelSpec { inner_mtu: 575, ..spec }), RejectReason::BadMtu),
-        (Op::TunnelAdd(TunnelSpec { inner_mtu: 1439, ..spec }), RejectReason::BadMtu),
         (port(|b| b.rate = Kbps(0)), RejectReason::BadRate),
         (port(|b| b.remote = "[::1]:5".parse().expect("valid")), RejectReason::BadAddressFamily),
         (port(|b| b.remote.set_port(0)), RejectReason::Malformed),

@@ -3,7 +3,7 @@
 use sipsec_net::dp::{EspCipher, Event, Op};
 use sipsec_net::{DropReason, Instant, Kbps, MacAddr};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, VecPacket};
-use sipsec_pipeline::{InsideMode, Packet, PuntRefused, Translation};
+use sipsec_pipeline::{InsideMode, Packet, PuntRefused};
 use std::time::Duration;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -38,15 +38,21 @@ fn a_message_crosses_with_its_marker_between_the_ports_of_sdp() {
     assert_eq!(frame[46..], message);
     a.carry_to(NOW, &mut b);
     assert_eq!(b.out.punted, [(Side::B.media_port(), Side::A.media(), message)]);
-    let expected = Translation {
-        tunnel: Gateway::TUNNEL,
-        inside_local: "10.255.0.1:4500".parse().expect("valid"),
-        inside_global: Side::A.media(),
-        outside: Side::B.media(),
-    };
-    assert_eq!(a.pipeline.translations().collect::<Vec<_>>(), [expected]);
-    a.apply(&[Op::MediaClose(Side::A.media_port())]);
-    assert_eq!(a.pipeline.translations().count(), 0, "gone with the call");
+}
+
+#[test]
+fn a_flood_under_the_peers_address_is_bounded_for_each_port() {
+    let (mut a, mut b) = called();
+    send(&mut a, &[5; 40]);
+    let frame = a.out.outside.pop().expect("sent");
+    for _ in 0..100 {
+        b.wan(NOW, frame.clone());
+    }
+    assert_eq!((b.out.punted.len(), drops(&b, DropReason::IkePuntFull)), (64, 36));
+    for ms in 0..1000 {
+        b.wan(NOW + Duration::from_millis(ms), frame.clone());
+    }
+    assert!((127..=128).contains(&b.out.punted.len()), "{}", b.out.punted.len());
 }
 
 #[test]

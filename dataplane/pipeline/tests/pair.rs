@@ -317,3 +317,29 @@ fn a_rekey_loses_nothing() {
         (4, 400, NOW, NOW)
     );
 }
+
+#[test]
+fn only_what_the_peer_has_sealed_counts_against_a_limit() {
+    let mut b = Gateway::new(Side::B, InsideMode::Host);
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.call(FAST, &keys());
+    let mut inbound = Gateway::sa(Side::B, Direction::In, &keys());
+    inbound.hard_bytes_max = 200;
+    b.apply(&[Op::MediaOpen(Gateway::binding(Side::B, FAST)), Op::SaAdd(inbound)]);
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
+    let good = a.out.outside.pop().expect("sealed").data().to_vec();
+    // One byte short, with lengths to match: no ESP at all.
+    let mut short = good[..good.len() - 1].to_vec();
+    let total = (short.len() - 14) as u16;
+    short[16..18].copy_from_slice(&total.to_be_bytes());
+    short[38..40].copy_from_slice(&(total - 20).to_be_bytes());
+    short[24..26].fill(0);
+    let check = sipsec_net::checksum::finish(sipsec_net::checksum::sum(&short[14..34], 0));
+    short[24..26].copy_from_slice(&check.to_be_bytes());
+    for _ in 0..10 {
+        b.wan(NOW, VecPacket::new(&short));
+    }
+    assert_eq!((drops(&b, DropReason::EspMalformed), b.out.events.len()), (10, 0));
+    b.wan(NOW, VecPacket::new(&good));
+    assert_eq!(b.out.inside.len(), 1);
+}

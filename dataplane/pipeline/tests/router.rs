@@ -1,12 +1,12 @@
 //! What a router owes to packets that do not fit or have run out of hops, in both forms of the inside port.
 
 use proptest::prelude::*;
-use sipsec_net::dp::{EspCipher, Op, TunnelSpec};
+use sipsec_net::dp::{EspCipher, MediaBinding, Op, TunnelSpec};
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::ipv6::Ipv6Header;
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId, checksum};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
-use sipsec_pipeline::{InsideMode, Packet, Pipeline};
+use sipsec_pipeline::{InsideMode, Local, Packet, Pipeline};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -203,6 +203,30 @@ fn tcp_is_made_to_fit_in_both_directions_unless_told_not_to() {
 }
 
 #[test]
+fn a_call_between_ipv6_addresses_leaves_less_room_in_both_directions() {
+    let keys = Keys::new(EspCipher::Aes128Gcm16, false);
+    let ends = ["[2001:db8::1]:50012", "[2001:db8::2]:24825"].map(|end| end.parse().expect("valid"));
+    let [mut a, mut b] =
+        [(Side::A, ends, true), (Side::B, [ends[1], ends[0]], false)].map(|(side, ends, first)| {
+            let mut g = Gateway::new(side, InsideMode::Host);
+            let [outside_local, remote] = ends;
+            // The first only seals and the second only opens; each clamps by itself.
+            let tunnel = TunnelSpec { mss_clamp: !first, ..Gateway::tunnel() };
+            g.apply(&[
+                Op::TunnelRemove(Gateway::TUNNEL),
+                Op::TunnelAdd(tunnel),
+                Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL },
+                Op::MediaOpen(MediaBinding { outside_local, remote, ..Gateway::binding(side, FAST) }),
+            ]);
+            g.apply(&Gateway::session(side, &keys));
+            g
+        });
+    a.lan(NOW, &syn(1460));
+    a.carry_to(NOW, &mut b);
+    assert_eq!(inside(&mut b)[42..44], u16::to_be_bytes(1378), "1418 less 40");
+}
+
+#[test]
 fn hops_are_counted_by_whoever_forwards() {
     // The host's kernel forwards on both sides of the tunnel: a packet it lets through with TTL 1 is for the next hop.
     let (mut a, mut b) = pair(InsideMode::Host);
@@ -264,36 +288,81 @@ fn what_is_not_between_two_hosts_stays_out_of_tunnels() {
     assert_eq!((drops(&a, DropReason::NotUnicast), a.out.outside.len()), (5, 0));
 }
 
-fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
-    let mut f = vec![0xff; 6];
-    f.extend([2, 0, 0, 0, 2, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, operation, 2, 0, 0, 0, 2, 1]);
-    f.extend(sender);
-    f.extend([0; 6]);
-    f.extend(target);
-    f.resize(60, 0);
-    f
+/// Both sides with a tunnel whose prefix covers their own LANs.
+fn covering() -> (Gateway, Gateway) {
+    let (mut a, mut b) = pair(InsideMode::Router);
+    for g in [&mut a, &mut b] {
+        let ten: IpPrefix = "10.0.0.0/8".parse().expect("valid");
+        g.apply(&[
+            Op::RouteRemove { prefix: g.side.other().lan() },
+            Op::RouteAdd { prefix: ten, tunnel: Gateway::TUNNEL },
+        ]);
+    }
+    (a, b)
 }
 
 #[test]
-fn arp_is_answered_for_what_tunnels_reach() {
-    let mut a = Gateway::new(Side::A, InsideMode::Router);
-    let ask = |a: &mut Gateway, f: &[u8]| a.pipeline.from_inside(NOW, VecPacket::new(f), &mut a.out);
-    ask(&mut a, &arp(1, [10, 1, 0, 9], [10, 2, 0, 1]));
-    let answer = a.out.inside.pop().expect("answered");
-    let mut expected = vec![2, 0, 0, 0, 2, 1, 2, 0, 0, 0, 1, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
-    expected.extend([2, 0, 0, 0, 1, 1, 10, 2, 0, 1, 2, 0, 0, 0, 2, 1, 10, 1, 0, 9]);
-    assert_eq!(answer.data()[..42], expected);
-    for f in [
-        arp(1, [10, 1, 0, 9], [10, 1, 0, 1]),
-        arp(2, [10, 1, 0, 9], [10, 2, 0, 1]),
-        arp(1, [10, 2, 0, 1], [10, 2, 0, 1]),
-        arp(1, [0, 0, 0, 0], [10, 2, 0, 1]),
-        arp(1, [10, 1, 0, 9], [10, 2, 0, 1])[..41].to_vec(),
-    ] {
-        ask(&mut a, &f);
-    }
-    assert!(a.out.inside.is_empty());
-    assert_eq!(drops(&a, DropReason::UnsupportedEtherType), 5);
+fn what_comes_out_of_a_tunnel_does_not_go_back_into_it() {
+    let (mut a, mut b) = covering();
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
+    assert_eq!(a.carry_to(NOW, &mut b), 1);
+    assert_eq!((b.out.inside.len(), b.out.outside.len()), (1, 0));
+}
+
+#[test]
+fn the_hosts_own_prefixes_are_no_tunnels() {
+    let (mut a, mut hub) = covering();
+    let prefix = |text: &str| text.parse::<IpPrefix>().expect("valid");
+    let own = "10.2.0.1".parse().expect("valid");
+    hub.pipeline.set_local(Local {
+        prefixes: vec![prefix("10.2.0.0/16"), prefix("10.2.0.1/32")],
+        icmp_source_v4: Some(own),
+        icmp_source_v6: None,
+    });
+    // Another branch whose prefix covers the hub's LAN as well, and a part of the LAN that is moved to it.
+    let next = TunnelId(9);
+    hub.apply(&[
+        Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
+        Op::RouteAdd { prefix: prefix("10.0.0.0/12"), tunnel: next },
+        Op::RouteAdd { prefix: prefix("10.2.9.0/24"), tunnel: next },
+    ]);
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
+    a.carry_to(NOW, &mut hub);
+    assert_eq!((hub.out.inside.len(), hub.out.events.len()), (1, 0), "to the LAN, and no call");
+    a.lan(NOW, &ipv4_udp(Side::A.host(), Ipv4Addr::new(10, 2, 9, 1), 100));
+    a.carry_to(NOW, &mut hub);
+    assert_eq!((hub.out.inside.len(), hub.out.events.len()), (1, 1));
+    // Should one for the host itself come this way, it asks for no call either.
+    hub.lan(NOW, &ipv4_udp(Side::B.host(), own, 100));
+    assert_eq!(drops(&hub, DropReason::NoRoute), 1);
+    // Errors come from the host's own address.
+    hub.out.inside.clear();
+    let mut inner = Inner::udp(Side::B.host().into(), Side::A.host().into(), 100);
+    inner.ttl = 1;
+    hub.lan(NOW, &inner.to_bytes());
+    assert_eq!(Ipv4Header::parse(&inside(&mut hub)).expect("an error").source, own);
+}
+
+#[test]
+fn a_hub_tells_the_sender_behind_the_tunnel_what_is_too_big_for_the_next() {
+    let (mut a, mut hub) = pair(InsideMode::Router);
+    let next = TunnelId(9);
+    let prefix: IpPrefix = "10.3.0.0/16".parse().expect("valid");
+    hub.apply(&[
+        Op::TunnelAdd(TunnelSpec { tunnel: next, inner_mtu: 1000, ..Gateway::tunnel() }),
+        Op::RouteAdd { prefix, tunnel: next },
+    ]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    let mut inner = Inner::udp(Side::A.host().into(), [10, 3, 0, 1].into(), 1100);
+    inner.dont_fragment = true;
+    a.lan(NOW, &inner.to_bytes());
+    a.carry_to(NOW, &mut hub);
+    assert_eq!((drops(&hub, DropReason::TooBigDf), hub.out.inside.len()), (1, 0));
+    assert_eq!(hub.carry_to(NOW, &mut a), 1);
+    inner.ttl -= 2;
+    let told = inside(&mut a);
+    assert_eq!((told[9], told[20], told[21], &told[24..28]), (1, 3, 4, &[0, 0, 3, 0xe8][..]));
+    assert_eq!(told[16..20], Side::A.host().octets());
 }
 
 /// The worker may move a pipeline to its thread.

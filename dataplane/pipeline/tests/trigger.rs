@@ -1,7 +1,7 @@
 //! A packet opens a call: what waits, how long, in which order it leaves and how fast.
 
-use sipsec_net::dp::{EspCipher, Event, Op, TunnelActivity};
-use sipsec_net::{DropReason, Instant, Kbps};
+use sipsec_net::dp::{EspCipher, Event, MediaBinding, Op, TunnelActivity, TunnelSpec};
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
 use std::time::Duration;
@@ -179,4 +179,93 @@ fn overload_leaves_at_the_rate_within_three_per_cent_and_ike_goes_first() {
     assert!(ike_delay <= Duration::from_millis(8), "{ike_delay:?}");
     assert!(drops(&a, DropReason::ShaperQueueFull) > 10_000);
     assert_eq!(drops(&a, DropReason::ShaperIkeQueueFull), 0);
+}
+
+/// The tunnels 101, 102, … with a prefix each.
+fn dead_tunnels(a: &mut Gateway, n: u8) {
+    for i in 1..=n {
+        let tunnel = TunnelId(100 + u32::from(i));
+        let prefix = IpPrefix::new([10, 100 + i, 0, 0].into(), 16).expect("valid");
+        let spec = TunnelSpec { tunnel, ..Gateway::tunnel() };
+        a.apply(&[Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel }]);
+    }
+}
+
+#[test]
+fn tunnels_that_nobody_answers_leave_room_for_live_calls_and_still_ask() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.call(Kbps(64), &keys());
+    let limits = Gateway::config(Side::A, InsideMode::Host).limits;
+    let max = limits.trigger_packets_max();
+    assert_eq!(max, limits.waiting_packets_max / 2);
+    let dead = (max / 64) as u8;
+    dead_tunnels(&mut a, dead + 1);
+    for i in 1..=dead {
+        for _ in 0..64 {
+            a.lan(START, &ipv4_udp(Side::A.host(), [10, 100 + i, 0, 1].into(), 100));
+        }
+    }
+    assert_eq!((a.pipeline.live().trigger_waiting, acquires(&mut a)), (max, dead.into()));
+    // The next tunnel's packet is lost, its call is asked for nevertheless, once, and again when that came to nothing.
+    let last = TunnelId(101 + u32::from(dead));
+    let late =
+        |a: &mut Gateway, now| a.lan(now, &ipv4_udp(Side::A.host(), [10, 101 + dead, 0, 1].into(), 100));
+    late(&mut a, START);
+    late(&mut a, START);
+    assert!(matches!(a.out.events[..], [Event::Acquire { tunnel, .. }] if tunnel == last));
+    assert_eq!((drops(&a, DropReason::TriggerQueueFull), acquires(&mut a)), (2, 1));
+    // A live call's packets wait for their rate.
+    for n in 0..20 {
+        a.lan(START, &numbered(n, 100));
+    }
+    assert_eq!((a.pipeline.live().shaper_waiting, drops(&a, DropReason::ShaperQueueFull)), (19, 0));
+    let later = START + Duration::from_secs(5);
+    a.poll(later);
+    assert_eq!(a.pipeline.live().trigger_waiting, 0);
+    late(&mut a, later);
+    assert_eq!((acquires(&mut a), a.pipeline.live().trigger_waiting), (1, 1));
+}
+
+#[test]
+fn what_waits_stays_while_a_new_control_plane_puts_the_tunnel_back() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.lan(START, &numbered(1, 100));
+    a.lan(START, &ipv4_udp(Side::A.host(), [10, 2, 7, 7].into(), 100));
+    assert_eq!(acquires(&mut a), 1);
+    let narrower = IpPrefix::new([10, 2, 0, 0].into(), 24).expect("valid");
+    a.apply(&[
+        Op::TunnelRemove(Gateway::TUNNEL),
+        Op::TunnelAdd(Gateway::tunnel()),
+        Op::RouteAdd { prefix: narrower, tunnel: Gateway::TUNNEL },
+    ]);
+    // What the tunnel no longer leads to is gone: the number may be another peer's now.
+    assert_eq!((a.pipeline.live().trigger_waiting, drops(&a, DropReason::TriggerFlushed)), (1, 1));
+    a.lan(START, &numbered(2, 100));
+    assert_eq!(acquires(&mut a), 0, "its call is asked for already");
+    a.call(Kbps(1000), &keys());
+    assert_eq!(run(&mut a, START + Duration::from_secs(1)).len(), 2);
+    assert_eq!(a.pipeline.live().trigger_waiting, 0);
+}
+
+#[test]
+fn what_waited_and_is_too_large_for_the_call_is_cut_or_its_sender_told() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.lan(START, &numbered(1, 1430));
+    let mut whole = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1402);
+    whole.dont_fragment = true;
+    a.lan(START, &whole.to_bytes());
+    // Between IPv6 addresses 1418 bytes fit.
+    let binding = MediaBinding {
+        outside_local: "[2001:db8::1]:50012".parse().expect("valid"),
+        remote: "[2001:db8::2]:24825".parse().expect("valid"),
+        ..Gateway::binding(Side::A, Kbps(1000))
+    };
+    a.apply(&[Op::MediaOpen(binding)]);
+    a.apply(&Gateway::session(Side::A, &keys()));
+    let sent = run(&mut a, START + Duration::from_secs(1));
+    assert_eq!(sent.len(), 2, "two fragments of the first");
+    assert!(sent.iter().all(|(_, f)| f.data().len() <= 14 + 1500));
+    assert_eq!((drops(&a, DropReason::TooBigDf), a.out.inside.len()), (1, 1));
+    assert_eq!(a.out.inside[0].data()[34..36], [3, 4]);
+    assert_eq!(a.out.inside[0].data()[40..42], u16::to_be_bytes(1418));
 }

@@ -1,5 +1,7 @@
-//! AEAD by RustCrypto's `aes-gcm`: portable, fastest of the two for small packets where the CPU has wide AES.
+//! AEAD by RustCrypto's `aes-gcm`: portable, fastest of the two for small packets where the CPU has wide AES. ChaCha20 is
+//! `ring`'s in either engine.
 
+use super::ring::RingEngine;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
 use sipsec_net::dp::EspCipher;
@@ -18,7 +20,8 @@ impl AeadEngine for AesGcmEngine {
         match cipher {
             EspCipher::Aes128Gcm16 => Ok(Box::new(Key(Aes128Gcm::new_from_slice(key).map_err(bad)?))),
             EspCipher::Aes256Gcm16 => Ok(Box::new(Key(Aes256Gcm::new_from_slice(key).map_err(bad)?))),
-            EspCipher::ChaCha20Poly1305 => Err(AeadError::UnsupportedCipher),
+            // The control plane proposes ciphers without asking which engine was the faster.
+            EspCipher::ChaCha20Poly1305 => RingEngine.new_key(cipher, key),
         }
     }
 }

@@ -7,7 +7,7 @@ use sipsec_abi::doorbell::Waiter;
 use sipsec_abi::punt::PuntReceiver;
 use sipsec_abi::{Admission, RecvError, TxnLog};
 use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason};
-use sipsec_net::{Instant, MediaPort, TxnId};
+use sipsec_net::{Instant, IpPrefix, MediaPort, TxnId};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{debug, warn};
@@ -37,7 +37,11 @@ pub struct DownCounts {
 
 /// The pipeline and the way up, as far as commands concern them.
 pub trait Target {
-    fn apply(&mut self, now: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)>;
+    /// Proof that nothing in the way of a transaction was found.
+    type Validated;
+    fn validate(&self, ops: &[Op]) -> Result<Self::Validated, (u16, RejectReason)>;
+    /// Applies what has just been validated.
+    fn commit(&mut self, now: Instant, ops: &[Op], validated: Self::Validated);
     /// Reports everything that is live, and that this was all.
     fn snapshot(&mut self);
     /// Sends an IKE message, unless its port is closed or `remote` is not its peer.
@@ -76,6 +80,11 @@ impl<S: Steer> Downlink<S> {
     pub(super) fn detach(&mut self) {
         self.rings = None;
         self.broken = None;
+    }
+
+    /// What the host owns has changed.
+    pub fn set_local(&mut self, prefixes: &[IpPrefix]) {
+        self.kernel.local(prefixes);
     }
 
     #[must_use]
@@ -158,23 +167,13 @@ impl<S: Steer> Downlink<S> {
         answer
     }
 
-    /// Steering closes before the pipeline forgets and opens after it knows.
-    fn apply(&mut self, now: Instant, target: &mut impl Target) -> Result<(), (u16, RejectReason)> {
+    /// The pipeline validates, the kernel may refuse, and then nothing can fail.
+    fn apply<T: Target>(&mut self, now: Instant, target: &mut T) -> Result<(), (u16, RejectReason)> {
+        let validated = target.validate(&self.ops)?;
         let plan = self.steered.plan(&self.ops);
-        self.steered.close(&plan, &mut self.kernel);
-        if let Err(refused) = target.apply(now, &self.ops) {
-            self.steered.reopen(&plan, &mut self.kernel);
-            return Err(refused);
-        }
-        match self.steered.open(plan, &mut self.kernel) {
-            None => Ok(()),
-            Some((op, undo)) => {
-                if let Err(error) = target.apply(now, &undo) {
-                    warn!(?error, "cannot undo what the kernel did not take");
-                }
-                Err((op, RejectReason::TableFull))
-            }
-        }
+        self.steered.change(plan, &mut self.kernel).map_err(|op| (op, RejectReason::TableFull))?;
+        target.commit(now, &self.ops, validated);
+        Ok(())
     }
 
     fn ike(&mut self, now: Instant, target: &mut impl Target) -> usize {

@@ -1,31 +1,10 @@
 use super::*;
-use crate::steer::{Steer, SteerError};
+use crate::steer::tests::Nowhere;
 use sipsec_abi::{ControlSide, Listener};
 use sipsec_net::dp::{Event, Op, RejectReason, TunnelSpec};
-use sipsec_net::{Instant, IpPrefix, MediaPort, TunnelId, TxnId};
+use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
 use sipsec_pipeline::PuntRefused;
 use std::net::SocketAddr;
-
-/// Steering into nowhere: what it is told is checked in `steer`.
-struct Nowhere;
-
-impl Steer for Nowhere {
-    fn media_open(&mut self, _: SocketAddr, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn media_close(&mut self, _: MediaPort) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_add(&mut self, _: IpPrefix, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn counters(&self) -> Vec<u64> {
-        Vec::new()
-    }
-}
 
 /// A pipeline that knows tunnels alone.
 #[derive(Default)]
@@ -37,7 +16,9 @@ struct Tunnels {
 }
 
 impl Target for Tunnels {
-    fn apply(&mut self, _: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
+    type Validated = Vec<TunnelId>;
+
+    fn validate(&self, ops: &[Op]) -> Result<Vec<TunnelId>, (u16, RejectReason)> {
         let mut live = self.live.clone();
         for (op, i) in ops.iter().zip(0..) {
             match op {
@@ -48,9 +29,11 @@ impl Target for Tunnels {
                 _ => return Err((i, RejectReason::UnknownTunnel)),
             }
         }
+        Ok(live)
+    }
+    fn commit(&mut self, _: Instant, _: &[Op], live: Vec<TunnelId>) {
         self.applied += 1;
         self.live = live;
-        Ok(())
     }
     fn snapshot(&mut self) {
         for &tunnel in &self.live {

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::engines;
-use crate::steer::SteerError;
+use crate::steer::tests::Nowhere;
 use sipsec_net::dp::{Direction, EspCipher};
-use sipsec_net::{DropReason, IpPrefix, Kbps, TunnelId};
+use sipsec_net::{DropReason, Kbps};
 use sipsec_pipeline::InsideMode;
 use sipsec_pipeline::testing::{Gateway, Keys, Side, ipv4_udp};
 use sipsec_xsk::Pool;
@@ -14,30 +14,9 @@ use std::rc::Rc;
 const RATE: Kbps = Kbps(1_000_000);
 const FRAMES: u32 = 512;
 
-/// The kernel steers everything here.
-struct Everything;
-
-impl Steer for Everything {
-    fn media_open(&mut self, _: SocketAddr, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn media_close(&mut self, _: MediaPort) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_add(&mut self, _: IpPrefix, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn counters(&self) -> Vec<u64> {
-        Vec::new()
-    }
-}
-
 struct Station {
     side: Side,
-    worker: Worker<MemoryPort, Everything>,
+    worker: Worker<MemoryPort, Nowhere>,
     pool: Rc<Pool>,
     /// From the LAN, and to it.
     lan_in: Wire,
@@ -54,7 +33,7 @@ impl Station {
         let pipeline = Pipeline::new(Gateway::config(side, InsideMode::Host), engine);
         let mailbox = || Mailbox::new().expect("eventfd");
         let (inbox, outbox) = (mailbox(), Mailbox::new().expect("eventfd"));
-        let control = Downlink::new(Everything);
+        let control = Downlink::new(Nowhere);
         let worker = Worker::new(pipeline, io, control, &profile::Worker::default(), inbox, outbox);
         let mut station = Self { side, worker, pool, lan_in, lan_out };
         let route = Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL };

@@ -281,11 +281,13 @@ fn router_mode_takes_tunnel_prefixes_off_the_lan_and_fails_closed() {
             "{{ outside: {{ device: wan0 }}, inside: {{ mode: router, device: lan0, next_hop: {:?} }} }}",
             mac.trim()
         );
-        let dataplane = Dataplane::start(&topology, Side::A, &section);
+        let mut dataplane = Dataplane::start(&topology, Side::A, &section);
+        dataplane.await_log("10.1.0.0/24");
         let mut control = Control::connect(&dataplane.socket);
         control.apply(&tunnel(Side::A));
         Gateway { dataplane, control }
     };
+    let routes = || sh(&format!("ip -n {gateway} route show"));
     let (mut a, mut b) = (router(), start(&topology, Side::B));
     let pings = ping(&topology, Side::A, 20, "0.01");
     a.control.wait_acquire();
@@ -293,7 +295,9 @@ fn router_mode_takes_tunnel_prefixes_off_the_lan_and_fails_closed() {
     establish(&mut a, Side::A);
     assert_no_loss(pings);
     assert_no_loss(ping(&topology, Side::B, 20, "0.01"));
-    // The LAN's other traffic is the kernel's as before.
+    // The LAN's other traffic is the kernel's as before, whatever the tunnel's prefixes cover.
+    let ten = "10.0.0.0/8".parse().expect("valid");
+    a.control.apply(&[Op::RouteAdd { prefix: ten, tunnel: TUNNEL }]);
     sh(&format!("ip netns exec {} ping -q -c 1 -W {PATIENCE_S} 10.1.0.1", topology.host(Side::A)));
 
     a.dataplane.kill();
@@ -304,12 +308,16 @@ fn router_mode_takes_tunnel_prefixes_off_the_lan_and_fails_closed() {
     }
     lost.kill().expect("still waiting for answers");
     lost.wait().expect("a child");
-    assert!(sh(&format!("ip -n {gateway} route show")).contains("blackhole 10.2.0.0/16"));
+    assert!(routes().contains("blackhole 10.2.0.0/16") && routes().contains("blackhole 10.0.0.0/8"));
 
-    // A tunnel that is removed leaves nothing behind.
+    // What the next control plane has no use for goes when it has configured everything.
     let mut a = router();
+    assert!(routes().contains("blackhole 10.0.0.0/8"));
+    establish(&mut a, Side::A);
+    assert!(routes().contains("blackhole 10.2.0.0/16") && !routes().contains("blackhole 10.0.0.0/8"));
+    // A tunnel that is removed leaves nothing behind.
     a.control.apply(&[Op::TunnelRemove(TUNNEL)]);
-    assert!(!sh(&format!("ip -n {gateway} route show")).contains("blackhole"));
+    assert!(!routes().contains("blackhole"));
 }
 
 #[test]
@@ -339,6 +347,8 @@ fn what_cannot_start_says_what_to_do() {
         dataplane.await_log(cure);
         assert_eq!(dataplane.wait().code(), Some(1), "{section}");
     }
+    // Even without its WAN it has made the sVTI, which routes need lest their packets leave by the default route.
+    sh(&format!("ip -n {} route replace 10.2.0.0/16 dev svti0", topology.gateway(Side::A)));
     let mut first = Dataplane::start(&topology, Side::A, SECTION);
     let mut second = Dataplane::spawn(&topology, Side::A, SECTION);
     second.await_log("stop it first");

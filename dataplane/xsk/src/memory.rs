@@ -87,7 +87,7 @@ impl Port for MemoryPort {
         Ok(())
     }
 
-    fn kick(&mut self) -> io::Result<()> {
+    fn kick(&mut self) -> io::Result<usize> {
         self.stats.kicks += u64::from(!self.queued.is_empty());
         for frame in self.queued.drain(..) {
             let sent = self.tx.put(frame.data());
@@ -95,7 +95,7 @@ impl Port for MemoryPort {
             self.stats.sent += 1;
             self.stats.sent_bytes += frame.len() as u64;
         }
-        Ok(())
+        Ok(0)
     }
 
     fn stats(&self) -> PortStats {

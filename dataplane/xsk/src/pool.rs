@@ -9,6 +9,10 @@ use xsk_rs::Umem;
 /// Where a received packet starts in its chunk (XDP_PACKET_HEADROOM), and so does one made here.
 pub const HEADROOM: u16 = 256;
 
+/// Free frames that no receive ring takes: for what is made here (IKE messages, fragments), whatever else waits or is on
+/// its way.
+pub const RESERVE: usize = 64;
+
 /// All frames of one worker. Single-threaded by construction (`Rc` inside every frame).
 pub struct Pool {
     /// Address of the region; every chunk's provenance was exposed when the pool was made.

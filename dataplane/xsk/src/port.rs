@@ -11,8 +11,8 @@ pub trait Port {
     fn receive(&mut self, max: usize, out: &mut Vec<Frame>) -> usize;
     /// Queues a frame for the next [`Self::kick`]; gives it back if the device takes no more.
     fn transmit(&mut self, frame: Frame) -> Result<(), Frame>;
-    /// Sends what was queued.
-    fn kick(&mut self) -> io::Result<()>;
+    /// Sends what was queued. How much is left over: the device takes no more at the moment, and another kick is needed.
+    fn kick(&mut self) -> io::Result<usize>;
     fn stats(&self) -> PortStats;
 }
 

@@ -2,7 +2,7 @@
 
 use crate::desc::DescLayout;
 use crate::frame::Frame;
-use crate::pool::Pool;
+use crate::pool::{Pool, RESERVE};
 use crate::port::{BATCH_MAX, Port, PortStats};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -89,7 +89,7 @@ impl XskPort {
         let state = &mut self.queues[q];
         let missing = (self.fill_max - state.filled).min(BATCH_MAX);
         let mut n = 0;
-        while n < missing {
+        while n < missing && self.pool.free_count() > RESERVE {
             let Some(chunk) = self.pool.take_chunk() else { break };
             self.scratch[n] = self.layout.make(self.pool.offset_of(chunk), 0);
             n += 1;
@@ -103,11 +103,17 @@ impl XskPort {
         for desc in &self.scratch[put..n] {
             self.pool.give_chunk(self.pool.chunk_of(desc.addr()));
         }
-        if state.rings.fill.needs_wakeup() {
-            // Only drivers with zero copy sleep for want of buffers; a failed wakeup is repeated with the next batch.
-            let _ = state.rings.fill.wakeup(state.rings.rx.fd_mut(), 0);
-        }
+        self.wake(q);
         put == n && n == missing
+    }
+
+    /// Only drivers with zero copy sleep for want of buffers. Whoever spins does not enter the kernel otherwise, so this
+    /// is looked at even when nothing came; a failed wakeup is repeated next time.
+    fn wake(&mut self, q: usize) {
+        let Queue { rx, fill, .. } = &mut self.queues[q].rings;
+        if fill.needs_wakeup() {
+            let _ = fill.wakeup(rx.fd_mut(), 0);
+        }
     }
 
     /// Takes back what the device has sent.
@@ -141,6 +147,12 @@ impl XskPort {
         n
     }
 
+    /// Descriptors that the kernel will not look at by itself.
+    fn unsent(&mut self) -> usize {
+        let tx = &mut self.queues[0].rings.tx;
+        if tx.needs_wakeup() { self.ring_size - tx.nb_free_exact() as usize } else { 0 }
+    }
+
     fn flush(&mut self) {
         // SAFETY: each descriptor came from `Frame::into_addr`, so the chunk is nobody's until it is completed.
         let sent = unsafe { self.queues[0].rings.tx.produce(&self.queued) };
@@ -155,8 +167,12 @@ impl Port for XskPort {
         let (mut got, queues) = (0, self.queues.len());
         for i in 0..queues {
             let q = (self.turn + i) % queues;
-            got += self.receive_from(q, max - got, out);
+            let n = self.receive_from(q, max - got, out);
             self.refill(q);
+            if n == 0 {
+                self.wake(q);
+            }
+            got += n;
             if got == max {
                 break;
             }
@@ -185,23 +201,27 @@ impl Port for XskPort {
         Ok(())
     }
 
-    fn kick(&mut self) -> io::Result<()> {
+    fn kick(&mut self) -> io::Result<usize> {
         if !self.queued.is_empty() {
             self.flush();
         }
-        // In copy mode the kernel takes 32 packets for each call; the bound leaves room for one call that found the
-        // completion ring full.
-        let tries_max = self.in_flight_max / KERNEL_TX_BATCH + 2;
-        let tx = &mut self.queues[0].rings.tx;
+        // In copy mode the kernel takes 32 packets for each call.
+        let tries_max = self.in_flight_max / KERNEL_TX_BATCH + 1;
+        let mut left = self.unsent();
         for _ in 0..tries_max {
-            if !tx.needs_wakeup() || tx.nb_free_exact() as usize == self.ring_size {
+            if left == 0 {
                 break;
             }
-            tx.wakeup()?;
+            self.queues[0].rings.tx.wakeup()?;
             self.stats.kicks += 1;
+            let before = std::mem::replace(&mut left, self.unsent());
+            if left == before {
+                // The device's own queue is full; it is asked again later.
+                break;
+            }
         }
         self.reclaim();
-        Ok(())
+        Ok(left)
     }
 
     fn stats(&self) -> PortStats {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sipsec_xsk::pool::RESERVE;
 use sipsec_xsk::{BindMode, Config, OpenError, PortSpec, open};
 use sipsec_xsk::{Frame, Port};
 
@@ -178,6 +179,32 @@ fn a_packet_crosses_two_ports_of_one_umem_and_grows_on_the_way() {
     a.receive(64, &mut batch);
     assert!(batch.is_empty());
     assert_eq!(pool.free_count(), idle);
+}
+
+#[test]
+fn receiving_leaves_frames_for_what_is_made_here() {
+    if !own_namespace() {
+        return;
+    }
+    veth("a0", "a1");
+    veth("b0", "b1");
+    let opened = open(&config(BindMode::Copy), &specs()).expect("copy mode works on veth");
+    let _program = redirect_all("a0", opened.fds(0));
+    let (pool, [mut a, _b]) = opened.into_ports();
+    let tx = packet_socket("a1");
+    // Whoever keeps every frame that comes: the ring's 256, then all but the reserve of those that were free.
+    let mut held: Vec<Frame> = Vec::new();
+    let all = 256 + pool.free_count() - RESERVE;
+    for n in 0..all {
+        let p = packet(n as u32, 60);
+        assert_eq!(rustix::net::send(&tx, &p, rustix::net::SendFlags::empty()).expect("sent"), p.len());
+        let fd = a.fds().next().expect("one queue");
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        assert_eq!(poll(&mut fds, Some(&PATIENCE)).expect("poll"), 1, "packet {n}");
+        a.receive(64, &mut held);
+    }
+    assert_eq!((held.len(), pool.free_count()), (all, RESERVE));
+    assert!(pool.take().is_some());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::maps::XskMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::XdpContext;
-use layout::{Counter, MediaPortKey};
+use layout::{Counter, MediaPortKey, OWNER_KERNEL};
 use maps::{MEDIA_PORTS, PREFIXES_V4, PREFIXES_V6, XSKS_INSIDE, XSKS_OUTSIDE, count};
 use parse::{Destination, Other};
 
@@ -50,16 +50,16 @@ pub fn inside_all(ctx: XdpContext) -> u32 {
     redirect(&ctx, &XSKS_INSIDE, Counter::InsideRedirect, Counter::InsideNoSocket)
 }
 
-/// Router mode: packets for a tunnel's prefixes.
+/// Router mode: packets for a tunnel's prefixes, unless a longer one is the host's own.
 #[xdp(frags)]
 pub fn inside_lpm(ctx: XdpContext) -> u32 {
-    let ours = match parse::forward_destination(&ctx) {
-        Ok(Destination::V4(addr)) => PREFIXES_V4.get(Key::new(32, addr)).is_some(),
-        Ok(Destination::V6(addr)) => PREFIXES_V6.get(Key::new(128, addr)).is_some(),
-        Err(Other::Pass | Other::Fragment) => false,
+    let owner = match parse::forward_destination(&ctx) {
+        Ok(Destination::V4(addr)) => PREFIXES_V4.get(Key::new(32, addr)),
+        Ok(Destination::V6(addr)) => PREFIXES_V6.get(Key::new(128, addr)),
+        Err(Other::Pass | Other::Fragment) => None,
         Err(Other::Truncated) => return pass(Counter::InsideTruncated),
     };
-    if !ours {
+    if owner.is_none_or(|owner| *owner == OWNER_KERNEL) {
         return pass(Counter::InsidePass);
     }
     redirect(&ctx, &XSKS_INSIDE, Counter::InsideRedirect, Counter::InsideNoSocket)

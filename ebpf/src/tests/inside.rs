@@ -81,6 +81,23 @@ fn a_removed_prefix_is_the_kernels_again() {
     ));
 }
 
+#[test]
+fn what_is_the_hosts_own_is_the_kernels_whatever_covers_it() {
+    let Some(mut rig) = Rig::new(true) else { return };
+    rig.steering.prefix_add(prefix("10.0.0.0/8"), TunnelId(3)).expect("added");
+    rig.steering.prefix_pass(prefix("10.1.0.0/16")).expect("passed");
+    rig.steering.prefix_add(prefix("10.1.9.0/24"), TunnelId(3)).expect("added");
+    rig.steering.prefix_add(prefix("::/0"), TunnelId(3)).expect("added");
+    let mut to = |frame: &[u8]| rig.run(PROG_INSIDE_LPM, frame).0;
+    assert_eq!(to(&V4::udp([10, 1, 0, 1], 1).frame()), XDP_PASS);
+    assert_eq!(to(&V4::udp([10, 1, 9, 1], 1).frame()), XDP_REDIRECT);
+    assert_eq!(to(&V4::udp([10, 2, 0, 1], 1).frame()), XDP_REDIRECT);
+    let v6 = v6(17, LOCAL_V6, &udp(1));
+    assert_eq!(to(&v6), XDP_REDIRECT);
+    rig.steering.prefix_pass(IpPrefix::host(LOCAL_V6.into())).expect("passed");
+    assert_eq!(rig.run(PROG_INSIDE_LPM, &v6).0, XDP_PASS);
+}
+
 /// Passing would hand clear text to the kernel's routes.
 #[test]
 fn tunnel_traffic_without_a_socket_is_dropped() {

@@ -1,6 +1,8 @@
 //! Calls that succeed.
 
-use super::support::{answered_calls, both, calls, ensure, ensure_in, no_clear_text, ping_all, session};
+use super::support::{
+    answered_calls, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered, session,
+};
 use super::{Context, Scenario};
 use crate::lab::carrier::{Knobs, NumberKnobs};
 use crate::lab::error::LabError;
@@ -37,7 +39,7 @@ pub const GLARE: Scenario = Scenario {
 };
 
 pub const PEER_GONE: Scenario = Scenario {
-    about: "a gateway that is stopped hangs up first",
+    about: "a gateway that is stopped hangs up first, and lets nothing out in clear while it is",
     run: peer_shutdown,
     ..Scenario::new("peer-shutdown")
 };
@@ -152,5 +154,13 @@ fn peer_shutdown(context: &Context) -> Result<(), LabError> {
     ensure(call["ended_by"] == "called", "the stopped side hangs up", || format!("{call:#}"))?;
     wait_for("the head-end's unregistration", Duration::from_secs(5), || {
         Ok(world.carrier.registered().iter().all(|n| n != HEADEND_NUMBER).then_some(()))
-    })
+    })?;
+
+    // The other one, too. Its LAN does not know and goes on sending.
+    let branch = world.branch.as_mut().expect("started");
+    if let Some(controlplane) = branch.controlplane() {
+        controlplane.terminate();
+    }
+    ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    no_clear_text(&world)
 }

@@ -1,5 +1,6 @@
 //! The peer's certificate: what it says, whether it signed itself, whether a path leads to an anchor (RFC 5280).
 
+use super::name;
 use super::signing_key::verify;
 use crate::algorithm::Scheme;
 use crate::config::{Revocation, Trust};
@@ -27,6 +28,20 @@ pub(crate) enum KeyKind {
     P384,
     P521,
     Ed25519,
+}
+
+fn identity(name: &GeneralName<'_>) -> Option<Identity> {
+    match name {
+        GeneralName::DNSName(s) => Some(Identity::Fqdn((*s).to_owned())),
+        GeneralName::RFC822Name(s) => Some(Identity::Rfc822((*s).to_owned())),
+        GeneralName::IPAddress(b) => match b.len() {
+            4 => <[u8; 4]>::try_from(*b).ok().map(|a| Identity::Ipv4(a.into())),
+            16 => <[u8; 16]>::try_from(*b).ok().map(|a| Identity::Ipv6(a.into())),
+            _ => None,
+        },
+        GeneralName::DirectoryName(n) => Some(Identity::DerAsn1Dn(n.as_raw().to_vec())),
+        _ => None,
+    }
 }
 
 /// What an end-entity certificate says.
@@ -68,32 +83,30 @@ impl<'a> PeerCertificate<'a> {
     }
 
     pub fn subject(&self) -> String {
-        self.x509.subject().to_string()
+        name::text(self.x509.subject())
     }
 
     pub fn issuer(&self) -> String {
-        self.x509.issuer().to_string()
+        name::text(self.x509.issuer())
     }
 
-    /// Subject alternative names as text and as identities.
+    /// All subject alternative names that have a text, those that are no identity of IKE (addresses of resources) too.
+    pub fn alternative_texts(&self) -> Vec<String> {
+        let Ok(Some(names)) = self.x509.subject_alternative_name() else { return Vec::new() };
+        let text = |n: &GeneralName<'_>| match n {
+            GeneralName::DNSName(s) | GeneralName::RFC822Name(s) | GeneralName::URI(s) => {
+                Some((*s).to_owned())
+            }
+            GeneralName::DirectoryName(n) => Some(name::text(n)),
+            other => identity(other).map(|id| id.to_string()),
+        };
+        names.value.general_names.iter().filter_map(text).collect()
+    }
+
+    /// Subject alternative names that are identities of IKE.
     pub fn alternative_names(&self) -> Vec<Identity> {
         let Ok(Some(names)) = self.x509.subject_alternative_name() else { return Vec::new() };
-        names
-            .value
-            .general_names
-            .iter()
-            .filter_map(|n| match n {
-                GeneralName::DNSName(s) => Some(Identity::Fqdn((*s).to_owned())),
-                GeneralName::RFC822Name(s) => Some(Identity::Rfc822((*s).to_owned())),
-                GeneralName::IPAddress(b) => match b.len() {
-                    4 => <[u8; 4]>::try_from(*b).ok().map(|a| Identity::Ipv4(a.into())),
-                    16 => <[u8; 16]>::try_from(*b).ok().map(|a| Identity::Ipv6(a.into())),
-                    _ => None,
-                },
-                GeneralName::DirectoryName(n) => Some(Identity::DerAsn1Dn(n.as_raw().to_vec())),
-                _ => None,
-            })
-            .collect()
+        names.value.general_names.iter().filter_map(identity).collect()
     }
 
     /// RFC 7296 §3.5 leaves open how ID and certificate relate; RFC 4945 §3.1: the ID is one of its names.

@@ -1,7 +1,7 @@
 //! Certificate maps: which certificates of an authority a tunnel accepts.
 
 use super::certificate::PeerCertificate;
-use crate::identity::Identity;
+use super::name::parts;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MapField {
@@ -23,6 +23,7 @@ pub enum MapOp {
 pub struct MapRule {
     pub field: MapField,
     pub op: MapOp,
+    /// Of a name: parts as in RFC 4514, with commas and plus signs of a value escaped by a backslash.
     pub value: String,
 }
 
@@ -32,20 +33,36 @@ pub struct CertificateMap {
     pub rules: Vec<MapRule>,
 }
 
-/// Names differ in case and in the spaces between their parts without being different.
-fn normal(s: &str) -> String {
-    s.split(',').map(|part| part.trim().to_lowercase()).collect::<Vec<_>>().join(",")
+/// `o=example`: begins with an attribute's name, so it is the begin of a part.
+fn is_typed(part: &str) -> bool {
+    let kind = part.split_once('=').map_or("", |(kind, _)| kind);
+    !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+}
+
+/// Whether some parts of `name`, one after the other, are `value`; of the first one and the last one a piece is enough.
+fn contains(name: &[String], value: &[String]) -> bool {
+    let last = value.len() - 1;
+    name.windows(value.len()).any(|run| {
+        run.iter().zip(value).enumerate().all(|(i, (part, wanted))| {
+            match (i == 0 && !is_typed(wanted), i == last) {
+                (true, true) => part.contains(wanted),
+                (true, false) => part.ends_with(wanted),
+                (false, true) => part.starts_with(wanted),
+                (false, false) => part == wanted,
+            }
+        })
+    })
 }
 
 impl MapRule {
     fn holds_for(&self, names: &[String]) -> bool {
-        let value = normal(&self.value);
-        let mut names = names.iter().map(|n| normal(n));
+        let value = parts(&self.value);
+        let mut names = names.iter().map(|n| parts(n));
         match self.op {
             MapOp::Eq => names.any(|n| n == value),
-            MapOp::Co => names.any(|n| n.contains(&value)),
+            MapOp::Co => names.any(|n| contains(&n, &value)),
             MapOp::Ne => names.all(|n| n != value),
-            MapOp::Nc => names.all(|n| !n.contains(&value)),
+            MapOp::Nc => names.all(|n| !contains(&n, &value)),
         }
     }
 }
@@ -56,14 +73,7 @@ impl CertificateMap {
             let names = match rule.field {
                 MapField::Subject => vec![cert.subject()],
                 MapField::Issuer => vec![cert.issuer()],
-                MapField::AltName => cert
-                    .alternative_names()
-                    .iter()
-                    .map(|id| match id {
-                        Identity::Fqdn(name) | Identity::Rfc822(name) => name.clone(),
-                        other => other.to_string(),
-                    })
-                    .collect(),
+                MapField::AltName => cert.alternative_texts(),
             };
             rule.holds_for(&names)
         })

@@ -5,6 +5,7 @@ mod facts;
 mod fingerprint;
 mod int_auth;
 mod map;
+mod name;
 mod ppk;
 mod proof;
 mod psk;

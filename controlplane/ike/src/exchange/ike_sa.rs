@@ -28,6 +28,9 @@ pub(crate) struct SaKeys {
     pub fragmentation: bool,
 }
 
+/// Message IDs never wrap (RFC 7296 §2.2); long before that the SA is replaced.
+pub(crate) const MESSAGES_MAX: u32 = 1 << 30;
+
 pub(super) struct Outstanding {
     pub id: u32,
     pub exchange: Exchange,
@@ -51,6 +54,8 @@ pub(crate) struct IkeSa {
     pub(super) outstanding: Option<Outstanding>,
     /// ID of the next request of the peer.
     pub(super) expected: u32,
+    /// [`Self::wears_out`] has said so.
+    worn: bool,
     /// That request came and its response is not sent yet.
     pub(super) answering: bool,
     /// Our last response, as sent.
@@ -89,6 +94,7 @@ impl IkeSa {
             next_request: 0,
             outstanding: None,
             expected: 0,
+            worn: false,
             answering: false,
             cached: Vec::new(),
             cached_in: None,
@@ -133,6 +139,18 @@ impl IkeSa {
             self.expected = 1;
         }
         self
+    }
+
+    /// True once, when one of the two directions has used up its message IDs.
+    pub fn wears_out(&mut self) -> bool {
+        let worn = self.next_request > MESSAGES_MAX || self.expected > MESSAGES_MAX;
+        worn && !core::mem::replace(&mut self.worn, true)
+    }
+
+    /// As if that many exchanges had been.
+    #[cfg(test)]
+    pub fn skip_to(&mut self, next_request: u32, expected: u32) {
+        (self.next_request, self.expected) = (next_request, expected);
     }
 
     /// The key under which we remember this SA.

@@ -80,7 +80,7 @@ impl IkeSa {
         let skip = fields.map_or(0, |_| SKF_FIELDS_LEN);
         let (before, sealed) = bytes.split_at(bytes.len() - raw.body.len() + skip);
         if duplicate {
-            self.replay(ctx, now, before, sealed, fields);
+            self.replay(ctx, before, sealed, fields);
             return None;
         }
         let reassembly =
@@ -134,15 +134,9 @@ impl IkeSa {
     }
 
     /// RFC 7296 §2.1: a request that was answered before gets the same response again. RFC 7383 §2.6.1: of its
-    /// fragments only the first one does that. Its ICV is checked, so that nobody else can make us send.
-    fn replay(
-        &mut self,
-        ctx: &mut Ctx,
-        now: Instant,
-        before: &[u8],
-        sealed: &[u8],
-        fields: Option<SkfFields>,
-    ) {
+    /// fragments only the first one does that. Its ICV is checked, so that nobody else can make us send; it is no sign of
+    /// life, since anybody can repeat it (RFC 7296 §2.4 wants a fresh message).
+    fn replay(&mut self, ctx: &mut Ctx, before: &[u8], sealed: &[u8], fields: Option<SkfFields>) {
         let first = fields.is_none_or(|f| f.number == 1);
         let cipher = self.cached_in.as_ref().unwrap_or(&self.cipher_in);
         if first && cipher.open(before, sealed).is_err() {
@@ -153,7 +147,6 @@ impl IkeSa {
         if !first {
             return;
         }
-        ctx.last_heard = ctx.last_heard.max(now);
         for d in &self.cached {
             ctx.transmit(d.clone());
         }

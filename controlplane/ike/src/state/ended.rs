@@ -7,32 +7,36 @@ use sipsec_net::Instant;
 
 #[derive(Default)]
 pub(crate) struct Ended {
-    sa: Option<IkeSa>,
+    sas: Vec<IkeSa>,
 }
 
 impl Ended {
     /// Our DELETE is outstanding on `sa`, or the peer may not have had our last response.
-    pub const fn kept(sa: IkeSa) -> Self {
-        Self { sa: Some(sa) }
+    pub fn kept(sa: IkeSa) -> Self {
+        Self::all(vec![sa])
+    }
+
+    pub const fn all(sas: Vec<IkeSa>) -> Self {
+        Self { sas }
     }
 
     pub fn is_closing(&self) -> bool {
-        self.sa.as_ref().is_some_and(|sa| !sa.can_request())
+        self.sas.iter().any(|sa| !sa.can_request())
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        self.sa.as_ref().and_then(IkeSa::deadline)
+        self.sas.iter().filter_map(IkeSa::deadline).min()
     }
 
     pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) {
-        if let Some(sa) = &mut self.sa {
+        for sa in &mut self.sas {
             // An unanswered DELETE ends the same way as an answered one.
             let _ = sa.on_timeout(ctx, now);
         }
     }
 
     pub fn on_message(&mut self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) {
-        let Some(sa) = self.sa.as_mut().filter(|sa| sa.is(header)) else {
+        let Some(sa) = self.sas.iter_mut().find(|sa| sa.is(header)) else {
             ctx.counters.dropped_spi += 1;
             return;
         };

@@ -8,7 +8,9 @@ use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
 use crate::exchange::{IkeSa, Incoming};
 use crate::output::{ChildId, Event};
+use crate::task::budget::Budget;
 use crate::task::child::{Child, Made};
+use crate::task::refused::Refused;
 use crate::task::rekey_child::GenChild;
 use crate::task::rekey_ike::GenIke;
 use crate::task::{AgreeChild, AgreeIke, AnswerChild, AnswerIke, TODO_MAX, Task, Todo};
@@ -50,9 +52,10 @@ pub(crate) struct Held {
     pub hold: Hold,
 }
 
-/// Why there is no SA any more. `keep` is the IKE SA on which the last message was answered.
+/// Why there is no SA any more. `keep` is the IKE SA on which the last message was answered; without one the peer gets a
+/// DELETE.
 pub(crate) enum End {
-    Closed { cause: CloseCause, keep: u64 },
+    Closed { cause: CloseCause, keep: Option<u64> },
     Failed { error: IkeError, keep: Option<u64> },
 }
 
@@ -73,7 +76,11 @@ pub(crate) struct Established {
     pub established_at: Instant,
     pub rekey_at: Instant,
     pub expires_at: Instant,
-    pub rekey_failures: u32,
+    pub refused: Refused,
+    /// What the peer may ask of us.
+    pub budget: Budget,
+    /// No CHILD_SA is left: the end comes then, unless one is made.
+    pub childless_until: Option<Instant>,
     pub dpd_asked_at: Instant,
 }
 
@@ -110,7 +117,9 @@ impl Established {
             established_at: now,
             rekey_at: now + ctx.jittered(lifetime.soft, lifetime.jitter_percent),
             expires_at: now + lifetime.hard,
-            rekey_failures: 0,
+            refused: Refused::default(),
+            budget: Budget::full(now),
+            childless_until: None,
             dpd_asked_at: now,
         }))
     }
@@ -258,6 +267,9 @@ impl Established {
         if let Err(end) = result {
             return self.end(ctx, now, end);
         }
+        if self.current_mut().sa.wears_out() {
+            self.want_rekey_ike(ctx, now);
+        }
         while self.current().sa.can_request()
             && self.gen_child.is_none()
             && self.gen_ike.is_none()
@@ -277,10 +289,11 @@ impl Established {
                 Todo::RekeyIke => self.begin_rekey_ike(ctx),
             }
         }
+        self.watch_children(now);
         State::Established(self)
     }
 
-    fn end(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
+    fn end(self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
         let keep = match end {
             End::Closed { cause, keep } => {
                 ctx.event(Event::Closed(cause));
@@ -288,21 +301,21 @@ impl Established {
             }
             End::Failed { error, keep } => {
                 ctx.event(Event::Failed(error));
-                keep.unwrap_or_else(|| {
-                    let spi = self.current().sa.local_spi();
-                    self.delete_slot(ctx, now, spi);
-                    spi
-                })
+                keep
             }
         };
+        let Some(keep) = keep else { return State::Ended(Box::new(self.close(ctx, now))) };
         let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == keep);
         State::Ended(Box::new(sa.map(Ended::kept).unwrap_or_default()))
     }
 
+    /// The peer's rekey may be over for the peer and undecided here: what it has made goes with the rest.
     pub fn close(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
-        let spi = self.current().sa.local_spi();
-        self.delete_slot(ctx, now, spi);
-        let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == spi);
-        sa.map(Ended::kept).unwrap_or_default()
+        let ours = |s: &Slot| matches!(s.standing, Standing::Current | Standing::Candidate);
+        let spis: Vec<_> = self.slots.iter().filter(|s| ours(s)).map(|s| s.sa.local_spi()).collect();
+        for spi in spis {
+            self.delete_slot(ctx, now, spi);
+        }
+        Ended::all(self.slots.into_iter().filter(ours).map(|s| s.sa).collect())
     }
 }

@@ -31,7 +31,8 @@ pub(crate) struct Offer {
 }
 
 pub(crate) struct HalfOpen {
-    pub created_at: Instant,
+    /// When the peer last said something that only it can say, or a job of ours for it ended.
+    heard_at: Instant,
     pub spi_i: u64,
     pub request: Vec<u8>,
     stage: Stage,
@@ -69,7 +70,7 @@ impl HalfOpen {
         let group = offer.suite.group;
         let private = ctx.secret(group.private_len());
         let job = ctx.compute(Job::DhRespond { group, private, peer_public });
-        Self { created_at: now, spi_i, request, stage: Stage::Agreeing { job, offer } }
+        Self { heard_at: now, spi_i, request, stage: Stage::Agreeing { job, offer } }
     }
 
     pub fn awaits(&self, wanted: JobId) -> bool {
@@ -79,6 +80,17 @@ impl HalfOpen {
                 additional.awaits(wanted) || pending.as_ref().is_some_and(|p| p.job == wanted)
             }
         }
+    }
+
+    /// When it is forgotten; not while the delay is ours.
+    pub fn expires_at(&self, ctx: &Ctx) -> Option<Instant> {
+        let computing = match &self.stage {
+            Stage::Agreeing { .. } => true,
+            Stage::Open { additional, pending, .. } => {
+                matches!(additional, Additional::Computing { .. }) || pending.is_some()
+            }
+        };
+        (!computing).then(|| self.heard_at + ctx.config.half_open_age_max)
     }
 
     pub fn is_of(&self, header: &Header) -> bool {
@@ -93,10 +105,11 @@ impl HalfOpen {
 
     /// `None`: dropped. RFC 7296 §2.21.1: an offer that cannot be computed with gets no answer; it may be forged.
     pub fn on_compute(self, ctx: &mut Ctx, now: Instant, outcome: Outcome) -> Option<Next> {
-        let Self { created_at, spi_i, request, stage } = self;
+        let Self { spi_i, request, stage, .. } = self;
+        let heard_at = now;
         match (stage, outcome) {
             (Stage::Agreeing { offer, .. }, Outcome::DhResponded { public, shared }) => {
-                let half = Self::respond(ctx, (created_at, spi_i, request), offer, &public, &shared);
+                let half = Self::respond(ctx, (heard_at, spi_i, request), offer, &public, &shared);
                 Some(Next::HalfOpen(Box::new(half)))
             }
             (
@@ -110,7 +123,7 @@ impl HalfOpen {
             ) => Some(match finish(ctx, &mut sa, &mut init, (group, &m), outcome) {
                 Ok(()) => {
                     let stage = Stage::Open { sa, init, additional: Additional::Done, pending: None };
-                    Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }))
+                    Next::HalfOpen(Box::new(Self { heard_at, spi_i, request, stage }))
                 }
                 Err(refusal) => Next::State(refuse(ctx, *sa, (m.exchange, m.id), *refusal)),
             }),
@@ -128,7 +141,7 @@ impl HalfOpen {
                     }
                 };
                 let stage = Stage::Open { sa, init, additional, pending: None };
-                Some(Self { created_at, spi_i, request, stage }.go_on(ctx, now, incoming, step))
+                Some(Self { heard_at, spi_i, request, stage }.go_on(ctx, now, incoming, step))
             }
             _ => None,
         }
@@ -136,7 +149,7 @@ impl HalfOpen {
 
     fn respond(
         ctx: &mut Ctx,
-        (created_at, spi_i, request): (Instant, u64, Vec<u8>),
+        (heard_at, spi_i, request): (Instant, u64, Vec<u8>),
         offer: Offer,
         public: &[u8],
         shared: &Secret,
@@ -180,7 +193,7 @@ impl HalfOpen {
         let additional = suite.ke1.map_or(Additional::Done, Additional::Awaited);
         let stage =
             Stage::Open { sa: Box::new(sa.after_init()), init: Box::new(init), additional, pending: None };
-        Self { created_at, spi_i, request, stage }
+        Self { heard_at, spi_i, request, stage }
     }
 
     pub fn on_message(mut self, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> Next {
@@ -195,6 +208,7 @@ impl HalfOpen {
         let Some(incoming) = sa.receive(ctx, now, header, bytes) else {
             return Next::HalfOpen(Box::new(self));
         };
+        self.heard_at = now;
         let at = (incoming.exchange, incoming.id);
         let refusal = match (incoming.exchange, &*additional) {
             (Exchange::IKE_AUTH, Additional::Done) => None,
@@ -235,7 +249,7 @@ impl HalfOpen {
         incoming: Incoming,
         step: Result<Proof, Box<Refusal>>,
     ) -> Next {
-        let Self { created_at, spi_i, request, stage } = self;
+        let Self { heard_at, spi_i, request, stage } = self;
         let Stage::Open { sa, init, additional, .. } = stage else {
             unreachable!("only an open one has an IKE_AUTH request");
         };
@@ -244,12 +258,12 @@ impl HalfOpen {
             Ok(Proof::Verifying(job)) => {
                 let pending = Some(Box::new(Pending { job, incoming, peer: None }));
                 let stage = Stage::Open { sa, init, additional, pending };
-                return Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }));
+                return Next::HalfOpen(Box::new(Self { heard_at, spi_i, request, stage }));
             }
             Ok(Proof::Signing(job, peer)) => {
                 let pending = Some(Box::new(Pending { job, incoming, peer: Some(peer) }));
                 let stage = Stage::Open { sa, init, additional, pending };
-                return Next::HalfOpen(Box::new(Self { created_at, spi_i, request, stage }));
+                return Next::HalfOpen(Box::new(Self { heard_at, spi_i, request, stage }));
             }
             Err(refusal) => {
                 return Next::State(refuse(ctx, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal));

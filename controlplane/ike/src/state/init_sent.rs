@@ -94,6 +94,12 @@ impl InitSent {
         State::InitSent(self)
     }
 
+    /// An answer to the request before this one, which asks for what this one brings (RFC 7296 §2.6.1).
+    fn stale(self: Box<Self>, ctx: &mut Ctx) -> State {
+        ctx.counters.dropped_state += 1;
+        State::InitSent(self)
+    }
+
     pub fn on_message(self: Box<Self>, ctx: &mut Ctx, now: Instant, header: &Header, bytes: &[u8]) -> State {
         if header.spi_i != self.attempt.spi_i || header.from_initiator || !header.response {
             ctx.counters.dropped_spi += 1;
@@ -109,6 +115,9 @@ impl InitSent {
         };
         if let Some(n) = m.notify(NotifyType::COOKIE) {
             let cookie = n.data.to_vec();
+            if self.attempt.cookie.as_ref() == Some(&cookie) {
+                return self.stale(ctx);
+            }
             return self.with_cookie(ctx, now, cookie);
         }
         if let Some(n) = m.notify(NotifyType::INVALID_KE_PAYLOAD) {
@@ -116,6 +125,9 @@ impl InitSent {
                 return self
                     .hinted(ctx, IkeError::ProtocolViolation(Violation::Malformed("INVALID_KE_PAYLOAD")));
             };
+            if wanted == self.attempt.group.transform_id() {
+                return self.stale(ctx);
+            }
             return self.with_group(ctx, now, wanted);
         }
         if let Some(n) = m.error() {

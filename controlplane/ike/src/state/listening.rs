@@ -25,12 +25,11 @@ impl Listening {
     }
 
     pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
-        self.half_open.iter().map(|h| h.created_at + ctx.config.half_open_age_max).min()
+        self.half_open.iter().filter_map(|h| h.expires_at(ctx)).min()
     }
 
-    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) {
-        let age_max = ctx.config.half_open_age_max;
-        self.half_open.retain(|h| now < h.created_at + age_max);
+    pub fn on_timeout(&mut self, ctx: &Ctx, now: Instant) {
+        self.half_open.retain(|h| h.expires_at(ctx).is_none_or(|at| now < at));
     }
 
     pub fn on_compute(

@@ -1,5 +1,6 @@
 //! A CHILD_SA and how it is made.
 
+use super::refused::Refused;
 use crate::algorithm::{EspSuite, Prf};
 use crate::compute::Secret;
 use crate::crypto::keys::ChildKeys;
@@ -44,8 +45,7 @@ pub(crate) struct Child {
     pub expires_at: Instant,
     pub hard_bytes_max: u64,
     pub stage: Stage,
-    /// Rekeys that failed for now.
-    pub rekey_failures: u32,
+    pub refused: Refused,
 }
 
 /// Everything a CHILD_SA is made of.
@@ -105,7 +105,7 @@ impl Child {
             expires_at: now + lifetime.hard,
             hard_bytes_max: lifetime.hard_bytes_max,
             stage: Stage::Installing { standby_of: None },
-            rekey_failures: 0,
+            refused: Refused::default(),
         };
         Made { child, inbound, outbound }
     }

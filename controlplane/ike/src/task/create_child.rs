@@ -24,6 +24,9 @@ impl Established {
         if !is_current {
             return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
+        if !self.budget.take(now) {
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+        }
         if for_ike {
             // RFC 7296 §2.25.1: not while a CHILD_SA is being made or closed by us.
             if self.child_work_outstanding() || self.slots.len() >= rekey_ike::SLOTS_MAX {

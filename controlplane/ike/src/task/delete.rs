@@ -152,7 +152,7 @@ impl Established {
                     self.set_standing(slot, Standing::Gone { until: now + super::rekey_ike::GONE_FOR });
                     Ok(())
                 }
-                None => Err(End::Closed { cause: CloseCause::PeerDeleted, keep: slot }),
+                None => Err(End::Closed { cause: CloseCause::PeerDeleted, keep: Some(slot) }),
             };
         }
         // An old one, or the loser of a crossing rekey. Its answer may be lost, so it is remembered for a while.

@@ -35,13 +35,7 @@ impl Established {
         let alone = !self.children.iter().any(|c| c.id != id && c.is_live() || c.stage == Stage::Deleting);
         self.release(ctx, id, Some(NotifyType::TEMPORARY_FAILURE));
         if alone {
-            let keep = self.current().sa.local_spi();
-            self.delete_slot(ctx, now, keep);
-            return self.proceed(
-                ctx,
-                now,
-                Err(End::Failed { error: IkeError::InstallRejected, keep: Some(keep) }),
-            );
+            return self.proceed(ctx, now, Err(End::Failed { error: IkeError::InstallRejected, keep: None }));
         }
         let unanswered = self.child(id).map(|c| c.stage);
         if unanswered == Some(Stage::Installing { standby_of: None }) {

@@ -23,7 +23,7 @@ impl Established {
             Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
             _ => [Some(c.expires_at), None],
         });
-        let own = [Some(self.rekey_at), Some(self.expires_at), self.dpd_due(ctx)];
+        let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until, self.dpd_due(ctx)];
         slots.chain(children).chain(own).flatten().min()
     }
 
@@ -64,7 +64,7 @@ impl Established {
     }
 
     fn poll_lifetimes(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
-        let keep = self.current().sa.local_spi();
+        self.poll_childless(now)?;
         let replaced: Vec<_> = self
             .children
             .iter()
@@ -79,8 +79,7 @@ impl Established {
         let spent = self.children.iter().any(|c| c.stage == Stage::Live && c.expires_at <= now);
         if spent || self.expires_at <= now {
             // RFC 7296 §2.8: if rekeying fails, the IKE SA and its CHILD_SAs MUST be closed.
-            self.delete_slot(ctx, now, keep);
-            return Err(End::Closed { cause: CloseCause::HardLimit, keep });
+            return Err(End::Closed { cause: CloseCause::HardLimit, keep: None });
         }
         for c in self.children.extract_if(.., |c| match c.stage {
             Stage::Retired { until } => until <= now,

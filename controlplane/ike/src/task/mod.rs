@@ -3,12 +3,15 @@
 
 mod answer_child;
 mod answer_ike;
+pub(crate) mod budget;
 pub(crate) mod child;
+mod childless;
 mod create_child;
 mod delete;
 mod dpd;
 mod install;
 mod lifetime;
+pub(crate) mod refused;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
 

@@ -1,11 +1,11 @@
 //! We rekey a CHILD_SA (RFC 7296 §1.3.3, §2.8).
 
 use super::child::{Child, Ingredients, Made, Stage};
+use super::refused::RETRY_JITTER_PERCENT;
 use super::{Dh, Task, Todo, lower};
 use crate::algorithm::{DhGroup, Prf};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::ctx::Ctx;
-use crate::error::IkeError;
 use crate::negotiate::esp::{self, Chosen, Phase};
 use crate::negotiate::ts;
 use crate::output::{ChildDownCause, ChildId, Event};
@@ -19,15 +19,13 @@ use sipsec_net::{Instant, Spi};
 
 /// RFC 7296 §2.25: after TEMPORARY_FAILURE wait, so that the peer can end what it does.
 const RETRY_AFTER: Duration = Duration::from_secs(4);
-/// Half of it is jitter, so that two peers do not meet again.
-const RETRY_JITTER_PERCENT: u32 = 50;
-/// RFC 7296 §2.25: failing "after several minutes" means that the two states differ.
-pub(crate) const FAILURES_MAX: u32 = 30;
 /// Most INVALID_KE_PAYLOAD answers to one rekey.
 pub(crate) const GROUPS_TRIED_MAX: usize = 2;
 
 pub(crate) struct RekeyChild {
     pub old: ChildId,
+    /// The peer does not have it any more: a new one is made in its place (RFC 7296 §2.25).
+    afresh: bool,
     spi_in: Spi,
     ni: Vec<u8>,
     dh: Option<Dh>,
@@ -65,7 +63,7 @@ impl Established {
         let done = self.is_rekeyed_by_peer(id);
         let Some(child) = self.child_mut(id).filter(|c| c.stage == Stage::Live) else { return };
         // Should this attempt be forgotten (a crossing IKE rekey), the timer brings it back.
-        child.rekey_at = retry.max(child.rekey_at);
+        child.rekey_at = retry;
         if !done && !self.is_rekeying_child(id) {
             self.enqueue(Todo::RekeyChild(id));
         }
@@ -95,9 +93,14 @@ impl Established {
         if self.child(id).is_none_or(|c| c.stage != Stage::Live) || self.is_rekeyed_by_peer(id) {
             return;
         }
+        self.make_child(ctx, now, id, false);
+    }
+
+    fn make_child(&mut self, ctx: &mut Ctx, now: Instant, old: ChildId, afresh: bool) {
         let group = ctx.config.esp_proposals.iter().find_map(|p| p.groups.first().copied());
         let task = RekeyChild {
-            old: id,
+            old,
+            afresh,
             spi_in: ctx.esp_spi(),
             ni: ctx.nonce(),
             dh: None,
@@ -119,11 +122,13 @@ impl Established {
     }
 
     fn ask_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, task: RekeyChild, public: &[u8]) {
-        let Some(old) = self.child(task.old).filter(|c| c.stage == Stage::Live) else { return };
         let mut chain = Chain::new();
-        // RFC 7296 §1.3.3: the SPI is the one that we would expect in inbound packets.
-        let spi = old.spi_in.get().to_be_bytes();
-        chain.notify_spi(PROTOCOL_ESP, &spi, NotifyType::REKEY_SA, &[]);
+        if !task.afresh {
+            let Some(old) = self.child(task.old).filter(|c| c.stage == Stage::Live) else { return };
+            // RFC 7296 §1.3.3: the SPI is the one that we would expect in inbound packets.
+            let spi = old.spi_in.get().to_be_bytes();
+            chain.notify_spi(PROTOCOL_ESP, &spi, NotifyType::REKEY_SA, &[]);
+        }
         chain.sa(&esp::offer(&ctx.config.esp_proposals, task.spi_in, Phase::Rekey { sent_group: None }));
         chain.nonce(&task.ni);
         if let Some(dh) = &task.dh {
@@ -160,7 +165,7 @@ impl Established {
             })
         })();
         let Some(rest) = answered.filter(|a| !a.nr.is_empty()) else {
-            return self.rekey_child_failed(ctx, now, &task);
+            return self.rekey_child_failed(ctx, now, &task, None);
         };
         match (rest.chosen.suite.group, task.dh.as_ref(), m.ke.as_ref()) {
             (None, _, _) => self.finish_rekey_child(ctx, now, task, rest, None),
@@ -169,7 +174,7 @@ impl Established {
                 let job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
                 self.agree_child = Some(AgreeChild { job, task, rest });
             }
-            _ => return self.rekey_child_failed(ctx, now, &task),
+            _ => return self.rekey_child_failed(ctx, now, &task, None),
         }
         Ok(())
     }
@@ -184,11 +189,16 @@ impl Established {
     ) -> Result<Result<(), End>, Outcome> {
         if let Some(g) = self.gen_child.take_if(|g| g.job == job) {
             return Ok(match outcome {
+                // RFC 7296 §2.25.2: the peer is replacing the IKE SA; its successor is asked.
+                Outcome::DhGenerated { .. } if !self.answer_ikes.is_empty() => {
+                    self.enqueue(Todo::RekeyChild(g.task.old));
+                    Ok(())
+                }
                 Outcome::DhGenerated { public } => {
                     self.ask_rekey_child(ctx, now, g.task, &public);
                     Ok(())
                 }
-                _ => self.rekey_child_failed(ctx, now, &g.task),
+                _ => self.rekey_child_failed(ctx, now, &g.task, None),
             });
         }
         if let Some(a) = self.agree_child.take_if(|a| a.job == job) {
@@ -197,7 +207,7 @@ impl Established {
                     self.finish_rekey_child(ctx, now, a.task, a.rest, Some(&shared));
                     Ok(())
                 }
-                _ => self.rekey_child_failed(ctx, now, &a.task),
+                _ => self.rekey_child_failed(ctx, now, &a.task, None),
             });
         }
         Err(outcome)
@@ -266,11 +276,18 @@ impl Established {
         match kind {
             NotifyType::CHILD_SA_NOT_FOUND => {
                 // RFC 7296 §2.8.1: with a crossing rekey this is expected and ignored. Otherwise §2.25: silently
-                // delete what the peer does not have.
+                // delete what the peer does not have, and make a new one.
                 if task.rival.is_none() && self.child(task.old).is_some_and(|c| c.stage == Stage::Live) {
                     self.children.retain(|c| c.id != task.old);
                     let cause = ChildDownCause::PeerDeleted;
                     ctx.event(Event::ChildSaDown { child: task.old, cause });
+                    if !self
+                        .children
+                        .iter()
+                        .any(|c| c.is_live() || matches!(c.stage, Stage::Installing { .. }))
+                    {
+                        self.make_child(ctx, now, task.old, true);
+                    }
                 }
                 Ok(())
             }
@@ -284,24 +301,26 @@ impl Established {
                         self.generate_child(ctx, now, task, Some(g));
                         Ok(())
                     }
-                    None => self.rekey_child_failed(ctx, now, &task),
+                    None => self.rekey_child_failed(ctx, now, &task, Some(kind)),
                 }
             }
-            _ => self.rekey_child_failed(ctx, now, &task),
+            _ => self.rekey_child_failed(ctx, now, &task, Some(kind)),
         }
     }
 
     /// For now. The hard limit decides in the end.
-    fn rekey_child_failed(&mut self, ctx: &mut Ctx, now: Instant, task: &RekeyChild) -> Result<(), End> {
-        let retry = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
-        let keep = self.current().sa.local_spi();
+    fn rekey_child_failed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        task: &RekeyChild,
+        kind: Option<NotifyType>,
+    ) -> Result<(), End> {
         let Some(child) = self.child_mut(task.old) else { return Ok(()) };
-        child.rekey_at = retry;
-        child.rekey_failures += 1;
-        if child.rekey_failures > FAILURES_MAX {
-            let notify = NotifyType::TEMPORARY_FAILURE.0;
-            return Err(End::Failed { error: IkeError::PeerNotify { notify }, keep: Some(keep) });
-        }
+        child.rekey_at = child
+            .refused
+            .note(ctx, now, kind, RETRY_AFTER)
+            .map_err(|error| End::Failed { error, keep: None })?;
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 //! We rekey the IKE SA (RFC 7296 §1.3.2, §2.18), and what becomes of crossing rekeys (§2.8.2).
 
-use super::rekey_child::{FAILURES_MAX, GROUPS_TRIED_MAX};
+use super::refused::{RETRY_JITTER_PERCENT, Refused};
+use super::rekey_child::GROUPS_TRIED_MAX;
 use super::{Dh, Task, Todo, lower};
 use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
-use crate::error::IkeError;
 use crate::exchange::{IkeSa, SaKeys};
 use crate::negotiate::ike;
 use crate::state::Established;
@@ -22,7 +22,6 @@ pub(crate) const GONE_FOR: Duration = Duration::from_secs(20);
 /// How long the peer may take to delete an SA that it has to delete.
 pub(crate) const AWAIT_DELETE: Duration = Duration::from_secs(60);
 const RETRY_AFTER: Duration = Duration::from_secs(6);
-const RETRY_JITTER_PERCENT: u32 = 50;
 
 pub(crate) struct RekeyIke {
     spi: u64,
@@ -67,6 +66,7 @@ fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
 
 impl Established {
     pub(crate) fn want_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant) {
+        // Should this attempt be forgotten, the timer brings it back.
         self.rekey_at = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
         if !self.rekeying_ike() && self.gen_ike.is_none() && self.answer_ikes.is_empty() {
             self.enqueue(Todo::RekeyIke);
@@ -120,7 +120,7 @@ impl Established {
                     self.ask_rekey_ike(ctx, now, g.task, &public);
                     Ok(())
                 }
-                _ => self.rekey_ike_failed(ctx, now, None),
+                _ => self.rekey_ike_failed(ctx, now, None, None),
             });
         }
         let Some(a) = self.agree_ike.as_mut().filter(|a| a.job == job) else { return Err(outcome) };
@@ -131,7 +131,7 @@ impl Established {
         }
         let rival = a.task.rival.take();
         self.agree_ike = None;
-        Ok(self.rekey_ike_failed(ctx, now, rival))
+        Ok(self.rekey_ike_failed(ctx, now, rival, None))
     }
 
     pub(super) fn finish_ready_ike(&mut self, ctx: &mut Ctx, now: Instant) {
@@ -158,7 +158,7 @@ impl Established {
                     return Ok(());
                 }
             }
-            return self.rekey_ike_failed(ctx, now, task.rival);
+            return self.rekey_ike_failed(ctx, now, task.rival, Some(n.kind));
         }
         let suite = self.current().sa.suite;
         let answered = (|| {
@@ -169,7 +169,7 @@ impl Established {
             (suite.group == task.dh.group).then(|| (suite, spi_r, ke.public.to_vec(), m.nonce))
         })();
         let Some((suite, spi_r, peer_public, Some(nr))) = answered else {
-            return self.rekey_ike_failed(ctx, now, task.rival);
+            return self.rekey_ike_failed(ctx, now, task.rival, None);
         };
         let nr = nr.to_vec();
         let private = task.dh.private.clone();
@@ -200,9 +200,6 @@ impl Established {
             self.set_standing(old_spi, Standing::AwaitDelete { until: now + AWAIT_DELETE });
             return;
         }
-        if let Some(loser) = candidate {
-            self.set_standing(loser, Standing::AwaitDelete { until: now + AWAIT_DELETE });
-        }
         self.slots.push(Slot { sa, standing: Standing::Candidate });
         self.switch_to(ctx, now, task.spi);
         // RFC 7296 §2.8: the DELETE of itself MUST be the last request over the old SA.
@@ -216,7 +213,7 @@ impl Established {
         for s in &mut self.slots {
             if s.sa.local_spi() == next {
                 s.standing = Standing::Current;
-            } else if s.standing == Standing::Current {
+            } else if matches!(s.standing, Standing::Current | Standing::Candidate) {
                 s.standing = Standing::AwaitDelete { until };
             }
         }
@@ -224,7 +221,7 @@ impl Established {
         let lifetime = ctx.config.ike_lifetime;
         self.rekey_at = now + ctx.jittered(lifetime.soft, lifetime.jitter_percent);
         self.expires_at = now + lifetime.hard;
-        self.rekey_failures = 0;
+        self.refused = Refused::default();
         self.queue.retain(|t| *t != Todo::RekeyIke);
     }
 
@@ -251,7 +248,13 @@ impl Established {
     }
 
     /// Ours came to nothing. If the peer's own succeeded meanwhile, that is the SA to go on with.
-    fn rekey_ike_failed(&mut self, ctx: &mut Ctx, now: Instant, rival: Option<Vec<u8>>) -> Result<(), End> {
+    fn rekey_ike_failed(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        rival: Option<Vec<u8>>,
+        kind: Option<NotifyType>,
+    ) -> Result<(), End> {
         if rival.is_some() && !self.answer_ikes.is_empty() {
             // The switch comes with the answer to it.
             return Ok(());
@@ -260,12 +263,10 @@ impl Established {
             self.switch_to(ctx, now, candidate);
             return Ok(());
         }
-        self.rekey_at = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
-        self.rekey_failures += 1;
-        if self.rekey_failures > FAILURES_MAX {
-            let error = IkeError::PeerNotify { notify: NotifyType::TEMPORARY_FAILURE.0 };
-            return Err(End::Failed { error, keep: Some(self.current().sa.local_spi()) });
-        }
+        self.rekey_at = self
+            .refused
+            .note(ctx, now, kind, RETRY_AFTER)
+            .map_err(|error| End::Failed { error, keep: None })?;
         Ok(())
     }
 }

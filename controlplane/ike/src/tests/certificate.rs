@@ -386,6 +386,33 @@ fn certificate_maps_choose_among_those_of_an_authority() {
     assert!(accepted(vec![vec![no], vec![yes]]));
 }
 
+/// RFC 4514: a comma inside a value separates nothing.
+#[test]
+fn no_certificate_passes_for_another_by_its_punctuation() {
+    let root = Authority::new("root");
+    let b = root.issue("b", |_| {});
+    let a = root.issue("a", |p| {
+        p.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "x, O=Example Bank");
+        p.subject_alt_names.push(rcgen::SanType::URI("urn:gateway:7".try_into().expect("ASCII")));
+    });
+    let accepted = |field, op, value: &str| {
+        let (ca, mut cb) = issued_pair(&a, &b, &Trust { anchors: vec![root.der()], ..Trust::default() });
+        let maps = vec![CertificateMap { rules: vec![MapRule { field, op, value: value.to_owned() }] }];
+        cb.auth = auth(&b, Trust { anchors: vec![root.der()], maps, ..Trust::default() });
+        let mut net = Net::new(ca, cb);
+        net.start();
+        net.run(Duration::from_secs(5));
+        net.is_up()
+    };
+    assert!(!accepted(MapField::Subject, MapOp::Co, "O=Example Bank"));
+    assert!(!accepted(MapField::Subject, MapOp::Co, "OU=x, O=Example Bank"));
+    assert!(accepted(MapField::Subject, MapOp::Co, "OU=x\\, O=Example"));
+    assert!(accepted(MapField::Subject, MapOp::Co, "example bank"));
+    // Addresses of resources are names, too.
+    assert!(accepted(MapField::AltName, MapOp::Eq, "urn:gateway:7"));
+    assert!(!accepted(MapField::AltName, MapOp::Nc, "gateway:7"));
+}
+
 #[test]
 fn a_mixed_pair_fails_with_a_reason() {
     let made = self_signed("a", &rcgen::PKCS_ED25519, |_| {});

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod decode;
+mod ending;
 mod establish;
 mod golden;
 mod hybrid;
@@ -11,5 +12,6 @@ mod policy;
 mod ppk;
 mod refuse;
 mod rekey;
+mod stale;
 mod window;
 mod wycheproof;

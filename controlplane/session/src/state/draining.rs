@@ -23,16 +23,35 @@ pub struct Draining {
 #[derive(Debug)]
 pub struct Lingering {
     pub port: MediaPort,
-    pub close_at: Instant,
-    /// Closed; it still answers.
+    /// The earliest end: what the peer still has to say comes by then.
+    pub rest_at: Instant,
+    /// The latest, if our DELETE is not answered.
+    pub give_up_at: Instant,
+    /// Closed; it still answers, and repeats its DELETE.
     pub endpoint: Endpoint,
+}
+
+impl Lingering {
+    #[must_use]
+    pub fn close_at(&self) -> Instant {
+        if self.endpoint.poll_timeout().is_some() { self.give_up_at } else { self.rest_at }
+    }
+
+    /// The next call waits.
+    pub const fn hurry(&mut self) {
+        self.give_up_at = self.rest_at;
+    }
+
+    #[must_use]
+    pub fn due(&self) -> Instant {
+        self.endpoint.poll_timeout().map_or(self.rest_at, |at| at.min(self.give_up_at))
+    }
 }
 
 impl Draining {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        let close_media_at = self.media.as_ref().map(|m| m.close_at);
-        [close_media_at, self.bye_at.as_ref().map(|(at, _)| *at), Some(self.leave_at)]
+        [self.media.as_ref().map(|m| m.due()), self.bye_at.as_ref().map(|(at, _)| *at), Some(self.leave_at)]
             .into_iter()
             .flatten()
             .min()

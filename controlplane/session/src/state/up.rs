@@ -14,7 +14,7 @@ pub struct Proofs {
     pub fingerprint: FingerprintMatched,
 }
 
-/// How often the dataplane is asked for signs of life, for dead peer detection.
+/// How often, at least, the dataplane is asked for signs of life, for dead peer detection.
 const ACTIVITY_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,7 @@ pub struct Up {
     /// IKE's responder: when what waited here goes, and the SA that the tunnel is bound to for it.
     pub release: Option<(Instant, Option<SaId>)>,
     check_at: Instant,
+    every: Duration,
     ends_at: Option<Instant>,
 }
 
@@ -51,7 +52,10 @@ impl Up {
         child: (ChildId, ChildSas),
         idle: Duration,
         call_max: Option<Duration>,
+        dpd: Duration,
     ) -> Self {
+        // Twice within its interval: DPD on demand asks the peer only if the dataplane has heard nothing of it.
+        let every = ACTIVITY_EVERY.min(dpd / 2);
         let ends_at = call_max.map(|max| leg.answered_at.unwrap_or(now) + max);
         Self {
             leg,
@@ -62,7 +66,8 @@ impl Up {
             since: now,
             activity: TunnelActivity::default(),
             release: None,
-            check_at: now + idle.min(ACTIVITY_EVERY),
+            check_at: now + idle.min(every),
+            every,
             ends_at,
         }
     }
@@ -96,12 +101,12 @@ impl Up {
             sas.began.get_or_insert(activity);
         }
         let idle_at = self.last_data() + idle;
-        self.check_at = idle_at.min(now + ACTIVITY_EVERY);
+        self.check_at = idle_at.min(now + self.every);
         idle_at <= now
     }
 
     /// The question is out; the next one comes if no answer does.
     pub fn asked(&mut self, now: Instant) {
-        self.check_at = now + ACTIVITY_EVERY;
+        self.check_at = now + self.every;
     }
 }

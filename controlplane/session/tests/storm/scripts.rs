@@ -141,7 +141,55 @@ fn a_hard_limit_ends_the_session_of_the_sa_in_use_alone() {
         w.limit(side, new, true);
         w.advance(2 * SECOND);
         assert_eq!((status(&w), w.live_calls().len()), (["READY_TO_CONNECT"; 2], 0), "{}", w.history());
+        let failure = w.session(side).last_failure.expect("a reason").failure;
+        assert_eq!(failure.code(), "sa-hard-limit", "{}", w.history());
     }
+}
+
+/// The called side's disk is slow and the caller gives up: it was never answered, and nobody failed.
+#[test]
+fn a_call_that_is_cancelled_while_its_answer_is_written_was_not_answered() {
+    let mut w = World::new(1);
+    w.gateways[1].journal_takes = 3 * SECOND;
+    w.at(Duration::ZERO, Happening::Packet { side: 0 });
+    w.advance(SECOND);
+    assert_eq!((w.session(1).status, w.session(1).uptime), ("NEGOTIATING_IKE", None), "{}", w.history());
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    w.advance(5 * SECOND);
+    assert_eq!((answered(&w), failures(&w)), (0, [0, 0]), "{}", w.history());
+    assert_eq!(w.session(1).retry_in, None);
+}
+
+/// The peer hangs up before our ACK: a call that we placed and that was answered, so no packet places the next at once.
+#[test]
+fn a_bye_before_our_ack_is_a_failure() {
+    let mut w = World::new(1);
+    w.at(Duration::ZERO, Happening::Packet { side: 0 });
+    w.advance(ms(10));
+    w.gateways[0].journal_takes = 3 * SECOND;
+    w.advance(ms(45));
+    w.crash(1, 99); // hangs up what its journal has
+    w.advance(SECOND);
+    let failure = w.session(0).last_failure.expect("a reason").failure;
+    assert_eq!(failure.code(), "peer-hung-up", "{}", w.history());
+    assert!(w.session(0).retry_in.is_some());
+    w.advance(60 * SECOND);
+    assert!(w.live_calls().is_empty(), "{}", w.history());
+}
+
+/// RFC 3261 §13.3.1.4: a call without its ACK ends after 32 s, however well the tunnel works. That is paid for, so it must
+/// not go on for ever.
+#[test]
+fn calls_whose_ack_is_lost_back_off() {
+    let mut w = World::new(1);
+    w.carrier.knobs.swallow = vec!["ACK"];
+    for n in 0..1200 {
+        w.at(n * SECOND, Happening::Packet { side: 0 });
+    }
+    w.advance(1200 * SECOND);
+    let code = |side: usize| w.session(side).last_failure.map(|f| f.failure.code());
+    assert_eq!([code(0), code(1)], [Some("peer-ended-early"), Some("sip-no-ack")], "{}", w.history());
+    assert!((3..=10).contains(&answered(&w)), "{}", answered(&w));
 }
 
 #[test]

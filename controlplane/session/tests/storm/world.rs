@@ -33,7 +33,7 @@ pub struct Gateway {
     dp_alive: bool,
     life: u32,
     dp_life: u32,
-    journal_takes: Duration,
+    pub journal_takes: Duration,
     pub journal_fails: u32,
     /// The neighbour table never answers.
     pub no_next_hop: bool,
@@ -92,6 +92,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             domain: "carrier.example".into(),
             lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
             expires_s: 3600,
+            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             rport: true,
             user_agent: None,
         },

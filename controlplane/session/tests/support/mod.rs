@@ -40,6 +40,7 @@ pub struct Setup {
     pub key_for: &'static str,
     pub kbps: u32,
     pub idle: Duration,
+    pub dpd: Duration,
 }
 
 impl Setup {
@@ -54,6 +55,7 @@ impl Setup {
             kbps: [1000, 64][side],
             // The branch gives up first, as a branch should: its packets opened the call.
             idle: Duration::from_secs([30, 90][side]),
+            dpd: Duration::from_secs(10),
         }
     }
 }
@@ -77,6 +79,7 @@ fn config(side: usize, s: &Setup) -> Config {
             domain: "carrier.example".into(),
             lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
             expires_s: 3600,
+            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             rport: true,
             user_agent: None,
         },
@@ -105,7 +108,7 @@ fn config(side: usize, s: &Setup) -> Config {
             ike_lifetime: sipsec_ike::Lifetime::IKE,
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
-            dpd: Duration::from_secs(10),
+            dpd: s.dpd,
             negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: s.psk_fingerprint,
             lab_key_log: false,

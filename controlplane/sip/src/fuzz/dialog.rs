@@ -81,6 +81,7 @@ impl Carrier {
                 auth: Some(Credentials { username: NUMBERS[0].into(), password }),
             }],
             expires_s: 3600,
+            session_expires_s: crate::config::SESSION_EXPIRES_S,
             rport: true,
             user_agent: None,
         };
@@ -122,7 +123,10 @@ impl Carrier {
                     Event::Incoming { call, .. } => {
                         self.calls.insert(call.id(), call);
                     }
-                    Event::Failed { call, .. } | Event::PeerHungUp { call } | Event::Ended { call } => {
+                    Event::Failed { call, .. }
+                    | Event::PeerHungUp { call }
+                    | Event::Lost { call, .. }
+                    | Event::Ended { call } => {
                         if let Some(call) = self.calls.remove(&call) {
                             call.ended();
                         }

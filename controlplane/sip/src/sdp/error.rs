@@ -19,6 +19,8 @@ pub enum SdpError {
     SeveralIkeMedia,
     #[error("the SDP has no usable c= address")]
     BadConnection,
+    #[error("the SDP's address is not of the IP version of ours")]
+    AddressFamily,
     #[error("the SDP has no b=AS line, which this service requires on both sides")]
     MissingBandwidth,
     #[error("the SDP's b=AS is not a number from 1")]
@@ -52,6 +54,7 @@ impl SdpError {
             Self::Refused | Self::NoIkeMedia | Self::NoBody => {
                 "the peer does not offer a VPN under this number: check the number and its vpn-sip configuration"
             }
+            Self::AddressFamily => "give both ends IPv4, or both IPv6, on their WAN interfaces",
             Self::PlainEsp => "have the peer offer the format ike-esp-udpencap (force NAT traversal)",
             Self::BadSetup(_) | Self::SetupConflict(_) => {
                 "RFC 6193 section 4: active answers passive and the reverse"

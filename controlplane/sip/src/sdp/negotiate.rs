@@ -66,6 +66,9 @@ pub fn negotiate_answering(offer: &IkeMedia, ours: &IkeMedia) -> Result<Negotiat
 }
 
 fn agree(ours: &IkeMedia, theirs: &IkeMedia, role: Role) -> Result<Negotiated, SdpError> {
+    if ours.addr.is_ipv4() != theirs.addr.is_ipv4() {
+        return Err(SdpError::AddressFamily);
+    }
     let (Some(a), Some(b)) = (ours.bandwidth, theirs.bandwidth) else {
         return Err(SdpError::MissingBandwidth);
     };

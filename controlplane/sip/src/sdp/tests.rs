@@ -170,3 +170,16 @@ fn media_that_is_not_ours_is_refused_in_place() {
         ["m=audio 0 RTP/AVP 0 8", "m=application 50002 udp ike-esp-udpencap", "m=video 0 RTP/AVP 31"]
     );
 }
+
+/// IKE cannot go from IPv4 to IPv6: found before anything is answered.
+#[test]
+fn both_sides_have_one_address_family() {
+    let mut offer = parse("b=AS:64\r\n").expect("valid");
+    offer.ike.addr = "[2001:db8::6]:50001".parse().expect("address");
+    let ours = ours(IkeSetup::Passive, 64);
+    let refused = Err(SdpError::AddressFamily);
+    assert_eq!(negotiate_answering(&offer.ike, &ours), refused);
+    offer.ike.setup = Some(IkeSetup::Active);
+    assert_eq!(negotiate_offered(&ours, &offer.ike), refused);
+    assert_eq!(SdpError::AddressFamily.status(), 488);
+}

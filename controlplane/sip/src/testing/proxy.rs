@@ -18,6 +18,8 @@ pub struct Proxy {
     pub anonymous: bool,
     /// Statuses for the next requests of a method, instead of forwarding them, with more header fields.
     pub refuse: BTreeMap<&'static str, (u16, &'static str)>,
+    /// A header field that it takes out of everything.
+    pub strip: Option<&'static str>,
     pub answered: BTreeSet<DialogKey>,
     pub hung_up: BTreeSet<DialogKey>,
 }
@@ -121,7 +123,7 @@ impl Proxy {
         }
         let drop =
             ["Via", "Route", "Content-Length", "Content-Type", "P-Preferred-Identity", "Proxy-Authorization"];
-        for (name, value) in m.fields().filter(|(n, _)| !drop.contains(n)) {
+        for (name, value) in m.fields().filter(|(n, _)| !drop.contains(n) && self.strip != Some(*n)) {
             w.header(name, value);
         }
         let body = String::from_utf8(m.body.clone()).expect("text");

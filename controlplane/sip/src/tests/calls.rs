@@ -151,7 +151,7 @@ fn an_ack_that_never_comes() {
     w.dial(A);
     w.run_for(40 * S);
     assert_eq!(w.count(B, "SIP/2.0 200"), 11, "T1 doubling to T2, until 64·T1");
-    assert_eq!(w.nodes[B].log[1..], ["PeerHungUp", "Ended"]);
+    assert_eq!(w.nodes[B].log[1..], ["Lost NoAck", "Ended"]);
     assert_eq!(w.nodes[A].log.last_chunk(), Some(&["PeerHungUp".to_owned(), "Ended".into()]));
     over(&w);
 }
@@ -371,4 +371,40 @@ fn a_bye_without_an_address_waits() {
     w.run_for(S);
     assert_eq!(w.count(A, "BYE"), 1);
     assert!(w.proxy.forgotten().is_empty());
+}
+
+/// The same at another address, even if the last BYE is not long ago.
+#[test]
+fn an_owed_bye_does_not_wait_once_the_address_is_back() {
+    let (mut w, call) = established();
+    w.filter = Box::new(|t| t.contains(" BYE\r\n"));
+    w.hang_up(A, call);
+    w.run_for(150 * S);
+    w.set_addr(A, false);
+    w.filter = Box::new(|_| false);
+    w.run_for(S);
+    let before = w.count(A, "BYE");
+    w.set_addr(A, true);
+    w.run_for(S);
+    assert_eq!(w.count(A, "BYE"), before + 1);
+    assert!(w.proxy.forgotten().is_empty());
+}
+
+/// The disk hangs after the 2xx: the call is paid for, so it is acknowledged and hung up without its record.
+#[test]
+fn an_answer_that_is_not_written_in_time_is_hung_up() {
+    let mut w = World::new();
+    w.nodes[B].auto_accept = false;
+    w.dial(A);
+    w.run_for(S);
+    w.nodes[A].persist_delay = 1000 * S;
+    let incoming = *w.nodes[B].handles.keys().next().expect("a call");
+    w.accept(B, incoming);
+    w.run_for(3 * S);
+    assert_eq!((w.count(A, "ACK"), w.count(A, "BYE")), (0, 0));
+    w.run_for(2 * S);
+    assert_eq!((w.count(A, "ACK"), w.count(A, "BYE")), (1, 1));
+    assert_eq!(w.nodes[A].log[1..], ["Failed NotWritten", "Ended"]);
+    w.run_for(2000 * S);
+    over(&w);
 }

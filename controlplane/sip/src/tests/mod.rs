@@ -4,5 +4,6 @@ mod mutate;
 mod recover;
 mod refuse;
 mod register;
+mod reliable;
 mod session_timer;
 mod torture;

@@ -129,6 +129,18 @@ fn another_address_registers_at_once() {
     assert_eq!(w.nodes[A].log[1..], ["Registering", "Registered"]);
 }
 
+/// From an address that is not bound yet nobody can be called back.
+#[test]
+fn an_address_that_changes_directly_is_not_registered_before_its_answer() {
+    let mut w = World::new();
+    w.proxy.refuse.insert("REGISTER", (503, "X: y"));
+    let now = w.now;
+    w.nodes[A].ua.set_local_addr(now, "198.51.100.77:5060".parse().ok());
+    assert!(!w.nodes[A].ua.is_registered(number(A)));
+    w.drain(A);
+    assert_eq!(w.nodes[A].log, ["Registering"]);
+}
+
 /// RFC 3608 §5: calls take the registration's service route; RFC 3261 §10.2.4: the contact's own expiry wins.
 #[test]
 fn service_route_and_the_contacts_own_expiry() {

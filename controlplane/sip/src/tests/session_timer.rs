@@ -47,7 +47,7 @@ fn a_peer_that_is_gone_is_hung_up() {
     assert_eq!(w.count(B, "BYE"), 0);
     w.run_for(3 * S);
     assert!(w.count(B, "BYE") >= 1, "at 1768 s");
-    assert!(w.nodes[B].log.contains(&"PeerHungUp".to_owned()));
+    assert!(w.nodes[B].log.contains(&"Lost SessionExpired".to_owned()), "{:?}", w.nodes[B].log);
 
     // The refresher itself, when nobody answers its UPDATE: at once (§10).
     let mut w = established();
@@ -56,6 +56,7 @@ fn a_peer_that_is_gone_is_hung_up() {
     assert_eq!(w.count(A, "BYE"), 0);
     w.run_for(5 * S);
     assert_eq!(w.count(A, "BYE"), 1, "64·T1 after the UPDATE of 900 s");
+    assert!(w.nodes[A].log.contains(&"Lost RefreshFailed".to_owned()), "{:?}", w.nodes[A].log);
     over(&w);
 }
 
@@ -81,6 +82,48 @@ fn a_refresh_that_is_refused_for_now_does_not() {
     w.run_for(20 * S);
     assert!(w.count(A, "BYE") + w.count(B, "BYE") >= 1, "32 s before its end");
     over(&w);
+}
+
+/// §7.2: what the 2xx does not mention does not expire. Refreshes go on for our own benefit; only a peer that is gone, or
+/// knows of no such call, ends it.
+#[test]
+fn a_peer_without_session_timers_is_not_hung_up() {
+    let mut w = World::new();
+    w.proxy.strip = Some("Session-Expires");
+    w.dial(A);
+    w.run_for(S);
+    w.proxy.refuse.insert("UPDATE", (503, "X: y"));
+    w.run_for(4000 * S);
+    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE") + w.count(B, "BYE")), (4, 0));
+    w.proxy.refuse.insert("UPDATE", (481, "X: y"));
+    w.run_for(900 * S);
+    assert_eq!(w.count(A, "BYE"), 1);
+    over(&w);
+}
+
+/// RFC 3261 §12.2: the peer's requests, and its answers to ours, may move it. The journal knows.
+#[test]
+fn a_target_that_moved_is_in_the_record() {
+    let mut w = established();
+    w.filter = Box::new(|_| true); // the carrier is played by this test
+    let update = format!(
+        "UPDATE sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bKm\r\nMax-Forwards: 9\r\n{}\r\n\
+         CSeq: 7 UPDATE\r\nContact: <sip:moved@192.0.2.77>\r\nContent-Length: 0\r\n\r\n",
+        addr(A),
+        ["From", "To", "Call-ID"].map(|n| field(w.last(A, "ACK"), n)).join("\r\n"),
+    );
+    // From the other side of the dialog.
+    let update = update.replace("From: ", "X: ").replace("To: ", "From: ").replace("X: ", "To: ");
+    w.inject(A, &update);
+    w.run_for(S);
+    w.filter = Box::new(|_| false);
+    w.crash(A);
+    w.run_for(S);
+    assert!(w.last(A, "BYE").starts_with("BYE sip:moved@192.0.2.77 SIP/2.0\r\n"), "{}", w.last(A, "BYE"));
+}
+
+fn field(text: &str, name: &str) -> String {
+    text.lines().find(|l| l.starts_with(&format!("{name}: "))).map(str::to_owned).expect("the field is there")
 }
 
 /// A peer that allows UPDATE and does not know it: a re-INVITE offers the same again, with the same version.

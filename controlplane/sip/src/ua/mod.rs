@@ -5,7 +5,7 @@ mod respond;
 mod send;
 
 use crate::calls::Calls;
-use crate::config::{Config, SESSION_EXPIRES_S};
+use crate::config::Config;
 use crate::output::{Output, RegistrationView};
 use crate::register::Registration;
 use crate::schedule::{Due, Schedule};
@@ -42,8 +42,6 @@ pub struct UserAgent {
     pub(crate) config: Config,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) local: Option<SocketAddr>,
-    /// RFC 4028: the interval that we ask for.
-    pub(crate) session_expires_s: Option<u32>,
     pub(crate) out: VecDeque<Output>,
     pub(crate) registrations: Vec<Registration>,
     pub(crate) calls: Calls,
@@ -67,7 +65,6 @@ impl UserAgent {
             config,
             entropy,
             local: None,
-            session_expires_s: Some(SESSION_EXPIRES_S),
             out: VecDeque::new(),
             registrations,
             calls: Calls::default(),
@@ -76,11 +73,6 @@ impl UserAgent {
             schedule: Schedule::default(),
             stats: Stats::default(),
         }
-    }
-
-    /// The session interval to ask for (RFC 4028), or none. Carriers of this service ask for 300 s themselves.
-    pub fn set_session_expires(&mut self, seconds: Option<u32>) {
-        self.session_expires_s = seconds.map(|s| s.max(crate::config::MIN_SE_S));
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -1,7 +1,7 @@
 //! Responses to our INVITE, and the ACK.
 
 use crate::call::CallId;
-use crate::config::RING_MAX;
+use crate::config::{PERSIST_MAX, RING_MAX};
 use crate::message::{Message, seconds};
 use crate::output::{CallFailure, Event, ReliableAnswer};
 use crate::sdp::SessionDescription;
@@ -51,7 +51,7 @@ impl UserAgent {
     }
 
     fn invite_answered(&mut self, now: Instant, id: CallId, m: &Message) {
-        let asked = self.session_expires_s;
+        let asked = self.config.session_expires_s;
         let Some(call) = self.calls.get_mut(id) else { return };
         let hang_up = !matches!(call.phase, Phase::Inviting { cancel: Cancel::No, .. });
         let mut dialog = call.dialog.confirmed(m);
@@ -69,11 +69,11 @@ impl UserAgent {
         call.dialog = dialog;
         call.timer = SessionTimer::of_answer(now, m, asked);
         let answer = SessionDescription::of_answer(&body).map_err(CallFailure::BadAnswer);
-        call.phase = Phase::PersistAnswer { answer, hang_up };
+        call.phase = Phase::PersistAnswer { answer, hang_up, until: now + PERSIST_MAX };
         self.persist(id);
     }
 
-    pub(super) fn acknowledge(
+    pub(crate) fn acknowledge(
         &mut self,
         now: Instant,
         id: CallId,

@@ -15,7 +15,6 @@ impl UserAgent {
         let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
         let Some(call) = self.calls.get(id) else { return };
         let contact = self.contact(call.line, local);
-        let expires = self.session_expires_s;
         let Self { config, entropy, calls, .. } = self;
         let Some(call) = calls.get_mut(id) else { return };
         let who = config.credentials(call.line);
@@ -39,11 +38,9 @@ impl UserAgent {
                 w.header(name, value);
             }
             w.header("Allow", ALLOW).header("Supported", "100rel, timer");
-            if let Some(expires) = expires {
-                // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
-                w.header("Session-Expires", expires.max(outgoing.min_se_s))
-                    .header("Min-SE", outgoing.min_se_s);
-            }
+            // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
+            w.header("Session-Expires", config.session_expires_s.max(outgoing.min_se_s))
+                .header("Min-SE", outgoing.min_se_s);
             if optional {
                 w.header("Accept", "application/sdp");
                 if let Some(ua) = &config.user_agent {

@@ -3,6 +3,7 @@
 
 use crate::auth::Auth;
 use crate::call::CallId;
+use crate::config::PERSIST_MAX;
 use crate::message::Message;
 use crate::output::CallFailure;
 use crate::state::{CallState, Outgoing, Phase, Side};
@@ -36,13 +37,13 @@ impl UserAgent {
                     self.transmit(dest, ack);
                 }
             }
-            (Some(parent), None) => self.hang_up_fork(parent, m),
+            (Some(parent), None) => self.hang_up_fork(now, parent, m),
             (None, None) => self.stats.stray_responses += 1,
         }
     }
 
     /// RFC 6193 §5.3: a second answering party is illegal. ACK, then BYE, in its own dialog, once its record is durable.
-    fn hang_up_fork(&mut self, parent: CallId, m: &Message) {
+    fn hang_up_fork(&mut self, now: Instant, parent: CallId, m: &Message) {
         self.stats.forked += 1;
         if self.calls.full() {
             // §13.3.1.4: without an ACK the answering side hangs up by itself.
@@ -51,7 +52,10 @@ impl UserAgent {
         let Some(first) = self.calls.get(parent) else { return };
         let Some(outgoing) = first.outgoing() else { return };
         let mut dialog = first.dialog.confirmed(m);
-        dialog.local_cseq = m.cseq_number();
+        // RFC 3261 §12.2.1.1: beyond what its early dialog, or a process that is gone, may have sent.
+        if let Some(early) = outgoing.early.iter().find(|e| e.dialog.remote_tag == dialog.remote_tag) {
+            dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
+        }
         let outgoing = Outgoing {
             branch: String::new(),
             via: String::new(),
@@ -65,7 +69,11 @@ impl UserAgent {
         let fork = self.calls.insert(CallState {
             line,
             dialog,
-            phase: Phase::PersistAnswer { answer: Err(CallFailure::Cancelled), hang_up: true },
+            phase: Phase::PersistAnswer {
+                answer: Err(CallFailure::Cancelled),
+                hang_up: true,
+                until: now + PERSIST_MAX,
+            },
             side: Side::Caller(outgoing),
             body: String::new(),
             remote_media: None,

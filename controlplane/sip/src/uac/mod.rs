@@ -95,7 +95,7 @@ impl UserAgent {
                     call.phase = Phase::Inviting { provisional: false, cancel: Cancel::No, give_up_at: None };
                     self.send_invite(now, id);
                 }
-                Phase::PersistAnswer { answer, hang_up } => self.acknowledge(now, id, answer, hang_up),
+                Phase::PersistAnswer { answer, hang_up, .. } => self.acknowledge(now, id, answer, hang_up),
                 Phase::PersistAccept { hang_up } => self.send_ok(now, id, hang_up),
                 other => call.phase = other,
             }

@@ -3,7 +3,7 @@
 use crate::call::{Call, CallId};
 use crate::config::{T1, T2, T64};
 use crate::message::Message;
-use crate::output::Event;
+use crate::output::{Event, LostWhy};
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{Answering, Phase};
@@ -95,7 +95,7 @@ impl UserAgent {
             // Not answered yet: refusing costs nothing.
             self.answer_invite(now, id, 480);
             if !hang_up {
-                self.event(Event::PeerHungUp { call: id });
+                self.event(Event::Lost { call: id, why: LostWhy::NoAddress });
             }
             return self.end_call(now, id);
         }
@@ -103,6 +103,7 @@ impl UserAgent {
             c.phase = Phase::Accepted { hang_up: false };
         }
         self.answer_invite(now, id, 200);
+        self.event(Event::Accepted { call: id });
     }
 
     pub(crate) fn repeat_ok(&mut self, now: Instant, id: CallId) {
@@ -112,7 +113,7 @@ impl UserAgent {
         if a.give_up_at <= now {
             // §13.3.1.4: the dialog is confirmed all the same, but the session ends with a BYE.
             if !wanted {
-                self.event(Event::PeerHungUp { call: id });
+                self.event(Event::Lost { call: id, why: LostWhy::NoAck });
             }
             self.send_bye(now, id);
         } else if a.again_at <= now {

@@ -99,13 +99,19 @@ impl UserAgent {
         });
         if let Some(c) = self.calls.get_mut(id) {
             c.timer = timer;
-            if let Some(target) = m.contact_uri() {
-                // RFC 3261 §12.2.2: a target refresh.
-                target.clone_into(&mut c.dialog.remote_target);
-            }
         }
+        self.refresh_target(id, m);
         if m.method() == Some("INVITE") {
             self.expect_ack(now, id, key, m, response);
+        }
+    }
+
+    /// RFC 3261 §12.2: a target refresh. A BYE after a crash goes there too.
+    pub(crate) fn refresh_target(&mut self, id: CallId, m: &Message) {
+        let Some(c) = self.calls.get_mut(id) else { return };
+        if let Some(target) = m.contact_uri().filter(|t| *t != c.dialog.remote_target) {
+            target.clone_into(&mut c.dialog.remote_target);
+            self.persist(id);
         }
     }
 

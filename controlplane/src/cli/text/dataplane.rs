@@ -1,7 +1,7 @@
 //! `show dataplane` and `show control`
 
 use super::clock;
-use crate::api::model::{Control, Dataplane};
+use crate::api::model::{Control, Dataplane, Known};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
@@ -63,10 +63,10 @@ fn section(out: &mut String, title: &str, entries: &BTreeMap<String, u64>) -> st
 
 #[must_use]
 pub fn control(c: &Control) -> String {
-    fn state<T: Display>(r: &Result<T, String>) -> String {
-        match r {
-            Ok(v) => v.to_string(),
-            Err(why) => format!("none: {why}"),
+    fn state<T: Display>(known: &Known<T>) -> String {
+        match &known.value {
+            Some(value) => value.to_string(),
+            None => format!("none: {}", known.reason.as_deref().unwrap_or("unknown")),
         }
     }
     let mut out = format!(

@@ -1,16 +1,19 @@
 //! `sip:`
 
-use super::{number, seconds, secret};
+use super::{flag, number, seconds, secret};
 use crate::config::diagnostic::Problem;
 use crate::config::profile::{Line, LineAuth, Sip};
 use crate::config::reader::{Item, Table};
 use sipsec_net::TelNumber;
+use sipsec_sip::{MIN_SE_S, SESSION_EXPIRES_S};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 pub const PORT_DEFAULT: u16 = 5060;
 /// RFC 3261 §10.2.1.1 suggests 3600 s.
 const EXPIRES_DEFAULT_S: u64 = 3600;
+/// A session that is refreshed more seldom than once a day is as good as one without a timer.
+const SESSION_EXPIRES_MAX_S: u32 = 86_400;
 
 pub fn read(item: &Item<'_>) -> Option<Sip> {
     let table = item.table()?;
@@ -22,6 +25,11 @@ pub fn read(item: &Item<'_>) -> Option<Sip> {
     let registrar = table.required("registrar", "198.51.100.1:5060").and_then(|i| address(&i));
     let domain = table.required("domain", "carrier.example").and_then(|i| domain(&i));
     let expires = seconds(&table, "expires_s", EXPIRES_DEFAULT_S, 10..=604_800);
+    let session_expires_s = match table.optional("session_expires_s") {
+        Some(i) => i.int(MIN_SE_S..=SESSION_EXPIRES_MAX_S),
+        None => Some(SESSION_EXPIRES_S),
+    };
+    let rport = flag(&table, "rport", true);
     let lines = table.required("lines", "[{ number: \"0388881001\" }]").and_then(|i| lines(&i));
     table.finish();
     Some(Sip {
@@ -30,6 +38,8 @@ pub fn read(item: &Item<'_>) -> Option<Sip> {
         registrar: registrar?,
         domain: domain?,
         expires: expires?,
+        session_expires_s: session_expires_s?,
+        rport: rport?,
         lines: lines?,
     })
 }

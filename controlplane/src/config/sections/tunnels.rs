@@ -2,7 +2,7 @@
 
 use super::number;
 use crate::config::diagnostic::Problem;
-use crate::config::profile::{INNER_MTU_DEFAULT, INNER_MTU_MIN, TUNNELS_MAX, Trigger, Tunnel};
+use crate::config::profile::{INNER_MTU_MIN, TUNNELS_MAX, Trigger, Tunnel};
 use crate::config::reader::{Item, Table};
 use sipsec_net::prefix::PrefixError;
 use sipsec_net::{IpPrefix, Kbps, TunnelId};
@@ -13,7 +13,8 @@ const BANDWIDTH_MAX: u32 = 10_000_000;
 /// The seed recommends it.
 pub const IDLE_DEFAULT_S: u64 = 120;
 
-pub fn read(item: &Item<'_>) -> Option<Vec<Tunnel>> {
+/// Tunnels that say nothing of their MTU get the one given.
+pub fn read(item: &Item<'_>, mtu: u16) -> Option<Vec<Tunnel>> {
     let items = item.list()?;
     let wanted = items.len();
     if wanted > TUNNELS_MAX {
@@ -28,7 +29,7 @@ pub fn read(item: &Item<'_>) -> Option<Vec<Tunnel>> {
     let mut out = Vec::with_capacity(wanted);
     for (i, entry) in items.iter().enumerate() {
         let id = TunnelId(u32::try_from(i + 1).unwrap_or(u32::MAX)); // at most TUNNELS_MAX
-        out.extend(tunnel(entry, id, &mut seen));
+        out.extend(tunnel(entry, id, mtu, &mut seen));
     }
     (out.len() == wanted).then_some(out)
 }
@@ -53,7 +54,7 @@ impl Seen {
     }
 }
 
-fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<Tunnel> {
+fn tunnel(item: &Item<'_>, id: TunnelId, mtu: u16, seen: &mut Seen) -> Option<Tunnel> {
     let table = item.table()?;
     let name = table.required("name", "Tunnel1").and_then(|i| name(&i, seen));
     let local = table.required("local_number", "\"0388881001\"").and_then(|i| number(&i));
@@ -75,7 +76,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<Tunnel> {
     };
     let mtu = match table.optional("mtu") {
         Some(i) => i.int(INNER_MTU_MIN..=u16::MAX),
-        None => Some(INNER_MTU_DEFAULT),
+        None => Some(mtu),
     };
     let trigger = match table.optional("trigger") {
         Some(i) => i.table().and_then(|t| trigger(&t)),

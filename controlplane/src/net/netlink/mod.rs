@@ -18,7 +18,7 @@ use sipsec_net::{MacAddr, MediaPort};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Requests and changes that may wait.
 const QUEUE: usize = 1024;
@@ -55,7 +55,6 @@ pub enum Change {
 enum Request {
     Resolve { media_port: MediaPort, remote: IpAddr },
     Forget(MediaPort),
-    RemoveRoutes(oneshot::Sender<()>),
 }
 
 /// The loop's end.
@@ -107,14 +106,6 @@ impl Netlink {
     fn request(&mut self, request: Request) {
         if self.requests.try_send(request).is_err() {
             self.overflowed += 1;
-        }
-    }
-
-    /// Removes the routes that this process has installed, and waits until they are gone.
-    pub async fn remove_routes(&self) {
-        let (done, gone) = oneshot::channel();
-        if self.requests.send(Request::RemoveRoutes(done)).await.is_ok() {
-            let _ = gone.await; // the task has ended: nothing is left to wait for
         }
     }
 
@@ -210,11 +201,6 @@ impl Task {
                         dirty.next_hops = true;
                     }
                     Some(Request::Forget(media_port)) => self.neighbours.forget(media_port),
-                    Some(Request::RemoveRoutes(done)) => {
-                        self.remove_routes().await;
-                        self.watch.svti = None;
-                        let _ = done.send(()); // whoever asked has gone: so be it
-                    }
                     None => return,
                 },
                 () = retry => dirty.next_hops = true,
@@ -256,14 +242,6 @@ impl Task {
             self.changes.send(Change::Routes(states)).await?;
         }
         Ok(())
-    }
-
-    async fn remove_routes(&self) {
-        if let Some((device, _)) = &self.watch.svti
-            && let Some(index) = index_of(&self.handle, device).await
-        {
-            routes::remove(&self.handle, index).await;
-        }
     }
 }
 

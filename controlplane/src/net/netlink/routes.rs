@@ -1,4 +1,5 @@
-//! Kernel routes into the sVTI. They carry our protocol number, so that ours are told from everybody else's.
+//! Kernel routes into the sVTI. They carry our protocol number, so that ours are told from everybody else's. They outlive
+//! this process: without them, what belongs into a tunnel would leave in clear by the default route.
 
 use futures_util::StreamExt;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope};
@@ -53,13 +54,6 @@ pub async fn install(
         states.insert(route.prefix.to_string(), state);
     }
     states
-}
-
-/// Removes every route of ours at the device.
-pub async fn remove(handle: &Handle, index: u32) {
-    for (_, message) in ours(handle, index).await {
-        delete(handle, message).await;
-    }
 }
 
 async fn add(handle: &Handle, device: &str, index: u32, route: &Route) -> String {

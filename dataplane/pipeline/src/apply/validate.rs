@@ -1,13 +1,14 @@
 //! Whether a transaction can be applied, seen from each operation with those before it taken for done.
 
 use super::Keys;
+use crate::config::OutsidePort;
 use crate::engine::AeadError;
 use crate::graph::Pipeline;
 use crate::packet::Packet;
 use crate::replay::ReplayWindow;
 use crate::sad::{SALT_LEN, SaRef};
 use sipsec_net::dp::{Direction, MediaBinding, OPS_MAX, Op, RejectReason, SaSpec, TunnelSpec};
-use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp, ipv4, udp};
+use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp};
 
 /// RFC 791 §3.2: every host takes 576 bytes; below that fragments become more than [`crate::pmtu`] cuts.
 const INNER_MTU_MIN: u16 = 576;
@@ -22,6 +23,12 @@ pub(super) fn validate<P: Packet>(pipeline: &Pipeline<P>, ops: &[Op]) -> Result<
         view.check(op, &mut keys).map_err(|reason| (index, reason))?;
     }
     Ok(keys)
+}
+
+/// The tunnel's MTU as far as the WAN carries it: a profile need not know that its WAN is PPPoE or a mobile network. Over
+/// IPv4; over IPv6 a call lowers it further.
+pub(super) fn inner_mtu(outside: &OutsidePort, spec: &TunnelSpec) -> u16 {
+    spec.inner_mtu.min(esp::inner_mtu(outside.mtu.into(), false) as u16)
 }
 
 /// The tables as the operations before this one leave them.
@@ -47,12 +54,7 @@ impl<P: Packet> View<'_, P> {
             }
             Op::RouteAdd { prefix, tunnel } => {
                 self.need_tunnel(*tunnel)?;
-                if self.route(*prefix).is_none() {
-                    let added = |op: &Op| matches!(op, Op::RouteAdd { .. });
-                    let removed = |op: &Op| matches!(op, Op::RouteRemove { .. });
-                    self.need_room(self.pipeline.fib.len(), self.pipeline.fib.max(), added, removed)?;
-                }
-                Ok(())
+                if self.route(*prefix).is_some() { Ok(()) } else { self.need_route_room() }
             }
             Op::RouteRemove { prefix } => self.route(*prefix).map(drop).ok_or(RejectReason::UnknownRoute),
             Op::MediaOpen(binding) => self.media_open(binding),
@@ -79,9 +81,7 @@ impl<P: Packet> View<'_, P> {
         if self.has_tunnel(spec.tunnel) {
             return Err(RejectReason::DuplicateTunnel);
         }
-        // Over IPv4; over IPv6 a call lowers it further.
-        let outer = ipv4::HEADER_LEN + udp::HEADER_LEN + esp::packet_len(spec.inner_mtu.into());
-        if spec.inner_mtu < INNER_MTU_MIN || outer > self.pipeline.config.outside.mtu.into() {
+        if inner_mtu(&self.pipeline.config.outside, spec) < INNER_MTU_MIN {
             return Err(RejectReason::BadMtu);
         }
         let tunnels = &self.pipeline.tunnels;
@@ -156,6 +156,34 @@ impl<P: Packet> View<'_, P> {
     ) -> Result<(), RejectReason> {
         let count = |f: fn(&Op) -> bool| self.before.iter().filter(|op| f(op)).count();
         room(len, max, count(added), count(removed))
+    }
+
+    /// A control plane that starts anew puts back in one transaction what it takes away, so that routes which go with
+    /// their tunnel make room.
+    fn need_route_room(&self) -> Result<(), RejectReason> {
+        let fib = &self.pipeline.fib;
+        let added = self.before.iter().filter(|op| matches!(op, Op::RouteAdd { .. })).count();
+        if room(fib.len(), fib.max(), added, 0).is_ok() {
+            return Ok(());
+        }
+        let mut touched: Vec<IpPrefix> = Vec::new();
+        let mut gone: Vec<u32> = Vec::new();
+        for op in self.before {
+            match op {
+                Op::RouteAdd { prefix, .. } | Op::RouteRemove { prefix } if !touched.contains(prefix) => {
+                    touched.push(*prefix);
+                }
+                Op::TunnelRemove(t) => {
+                    gone.extend(self.pipeline.tunnels.find(*t).filter(|i| !gone.contains(i)))
+                }
+                _ => {}
+            }
+        }
+        let live = |p: &&IpPrefix| self.route(**p).is_some();
+        let counted = |p: &&IpPrefix| fib.get(**p).is_some_and(|i| !gone.contains(&i));
+        let (added, removed) = (touched.iter().filter(live).count(), touched.iter().filter(counted).count());
+        let gone: u32 = gone.iter().map(|i| fib.len_of(*i)).sum();
+        room(fib.len() - gone, fib.max(), added, removed)
     }
 
     fn need_tunnel(&self, tunnel: TunnelId) -> Result<(), RejectReason> {

@@ -48,7 +48,7 @@ impl<P: Packet> Pipeline<P> {
         let frame = frame.ok_or(DropReason::FrameExhausted)?;
         let packet = ike::build(frame, message, &mut m.outer, self.config.outside.mtu)?;
         let cost = m.outer.outer_ip_len(message.len() + udp_encap::NON_ESP_MARKER.len()) as u16;
-        let waiting = Waiting { packet, info: Info::default(), since: now, cost };
+        let waiting = Waiting { packet, info: Info::default(), since: now, origin: None, cost };
         m.queues.ike.push(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
         self.activate(media);
         Ok(())
@@ -99,15 +99,18 @@ impl<P: Packet> Pipeline<P> {
                 out.transmit_outside(OutsideFrame::Ike(w.packet));
                 continue;
             }
-            let tunnel = m.tunnel;
+            let (tunnel, inner_max) = (m.tunnel, m.inner_max);
             let Some(w) = m.queues.pop(&mut self.waiting) else { return };
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);
             let carrier = sa.and_then(|sa| Some((sa, self.sad.outbound(sa)?.common.media)));
             let sent = match carrier {
-                Some((sa, on)) if on == media => self.seal(now, w.packet, &w.info, tunnel, sa, media, out),
-                // The tunnel has moved to another call since.
-                Some(_) => self.offer(now, w.packet, w.info, tunnel, out),
+                Some((sa, on)) if on == media && w.info.len <= inner_max => {
+                    self.seal(now, w.packet, &w.info, tunnel, sa, media, out)
+                }
+                // The tunnel has moved to another call since, or the packet came before the call's outer addresses were
+                // known and does not fit between them.
+                Some(_) => self.forward(now, w.packet, w.info, tunnel, w.origin, out),
                 None => Err(self.drop_out(tunnel, DropReason::TriggerFlushed)),
             };
             if let Err(reason) = sent {
@@ -124,14 +127,15 @@ impl<P: Packet> Pipeline<P> {
                 continue;
             };
             let expired = trigger::expire(t, &mut self.waiting, now);
-            self.drops[DropReason::TriggerExpired.index()] += expired;
+            self.trigger_packets -= expired;
+            self.drops[DropReason::TriggerExpired.index()] += u64::from(expired);
             match trigger::expires_at(t, &self.waiting) {
                 Some(due) => {
                     self.deadline = self.deadline.min(due);
                     at += 1;
                 }
                 None => {
-                    t.is_waiting = false;
+                    t.trigger.is_watched = false;
                     self.triggers.swap_remove(at);
                 }
             }

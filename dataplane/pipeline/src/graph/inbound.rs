@@ -8,6 +8,7 @@ use crate::parse::Info;
 use crate::sink::Sink;
 use crate::stage::Stage;
 use crate::{ecn, esp_decap, mss};
+use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
 
 impl<P: Packet> Pipeline<P> {
@@ -22,16 +23,12 @@ impl<P: Packet> Pipeline<P> {
         let header = esp::EspHeader::parse(packet.data()).ok_or(DropReason::EspMalformed)?;
         let sa = self.sad.inbound(port, header.spi).ok_or(DropReason::UnknownSpi)?;
         let (tunnel, bytes) = (sa.common.tunnel, packet.len());
-        let opened = esp_decap::open(&mut packet, sa);
-        // What follows the integrity check is the peer's own doing and counts as its traffic.
-        let authentic = matches!(
-            opened,
-            Ok(()) | Err(DropReason::DummyPacket | DropReason::EspMalformed | DropReason::InnerNotIp)
-        );
-        if authentic && let Some(expired) = sa.common.lifetime.count(bytes) {
-            out.event(sa.common.expire_event(expired));
-        }
-        let inner = opened.and_then(|()| {
+        let inner = esp_decap::open(&mut packet, sa).and_then(|opened| {
+            // What follows the integrity check is the peer's own doing and counts as its traffic.
+            if let Some(expired) = sa.common.lifetime.count(bytes) {
+                out.event(sa.common.expire_event(expired));
+            }
+            esp_decap::unpack(&mut packet, opened)?;
             let info = Info::parse(packet.data())?;
             packet.truncate(info.len.into());
             let allowed = sa.common.selectors.allow_in(&info);
@@ -68,23 +65,26 @@ impl<P: Packet> Pipeline<P> {
                 ipv4::set_byte(packet.data_mut(), 1, class);
             }
         }
+        let mtu = self.effective_mtu(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.packets_in += 1;
         t.activity.bytes_in += u64::from(info.len);
         t.activity.last_data = now;
         t.activity.last_in = now;
         if t.spec.mss_clamp {
-            mss::clamp(packet.data_mut(), &info, t.spec.inner_mtu);
+            mss::clamp(packet.data_mut(), &info, mtu);
         }
         if self.config.inside.mode == InsideMode::Router {
+            let origin = Some(t.spec.tunnel);
             if info.ttl <= 1 {
-                self.error_tunnel(now, packet, &info, out);
+                self.error(now, packet, &info, IcmpError::TimeExceeded, origin, out);
                 return Err(DropReason::TtlExpired);
             }
             decrement_ttl(packet.data_mut(), &info);
-            // From tunnel to tunnel (a hub between branches): nobody else would bring it back.
-            if let Some(next) = self.fib.lookup(info.destination) {
-                return self.forward(now, packet, info, next, out);
+            // From tunnel to tunnel (a hub between branches): nobody else would bring it back. Never into the one it came
+            // from: that has said whose it is, whatever its prefixes cover.
+            if let Some(next) = self.route(info.destination).filter(|next| *next != tunnel) {
+                return self.forward(now, packet, info, next, origin, out);
             }
         }
         self.transmit_inside(packet, info.is_v6(), out)?;

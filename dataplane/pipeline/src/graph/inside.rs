@@ -7,7 +7,7 @@ use crate::parse::Info;
 use crate::sink::Sink;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
-use sipsec_net::{DropReason, Instant, ipv4, ipv6};
+use sipsec_net::{DropReason, Instant, TunnelId, ipv4, ipv6};
 
 impl<P: Packet> Pipeline<P> {
     pub(super) fn transmit_inside(
@@ -27,36 +27,43 @@ impl<P: Packet> Pipeline<P> {
         Ok(())
     }
 
-    /// Tells the sender on the inside. Whether it is told changes nothing about the packet's own end.
-    pub(super) fn error_inside(
+    /// Tells the sender, on the inside or behind the tunnel that the packet came from. Whether it is told changes nothing
+    /// about the packet's own end.
+    pub(super) fn error(
         &mut self,
         now: Instant,
         mut packet: P,
         info: &Info,
         error: IcmpError,
+        origin: Option<TunnelId>,
         out: &mut impl Sink<P>,
     ) {
-        let inside = &self.config.inside;
-        if icmp_error::convert(&mut packet, info, error, inside, &mut self.icmp_limit, now)
-            && let Err(reason) = self.transmit_inside(packet, info.is_v6(), out)
-        {
+        if !icmp_error::convert(&mut packet, info, error, &self.local, &mut self.icmp_limit, now) {
+            return;
+        }
+        let told = match origin {
+            None => self.transmit_inside(packet, info.is_v6(), out),
+            Some(tunnel) => self.error_tunnel(now, packet, tunnel, out),
+        };
+        if let Err(reason) = told {
             self.drop(reason);
         }
     }
 
-    /// Tells the sender behind a tunnel that its packet ran out of hops here.
-    pub(super) fn error_tunnel(&mut self, now: Instant, mut packet: P, info: &Info, out: &mut impl Sink<P>) {
-        let inside = &self.config.inside;
-        let error = IcmpError::TimeExceeded;
-        if !icmp_error::convert(&mut packet, info, error, inside, &mut self.icmp_limit, now) {
-            return;
+    fn error_tunnel(
+        &mut self,
+        now: Instant,
+        packet: P,
+        tunnel: TunnelId,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let index = self.tunnels.find(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        // An error is not worth a call.
+        if self.tunnels.get(index).is_none_or(|t| t.outbound.is_none()) {
+            return Ok(());
         }
-        let Some(tunnel) = self.fib.lookup(info.source) else { return };
-        if let Ok(info) = Info::parse(packet.data())
-            && let Err(reason) = self.offer(now, packet, info, tunnel, out)
-        {
-            self.drop(reason);
-        }
+        let info = Info::parse(packet.data())?;
+        self.offer(now, packet, info, index, None, out)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::stage::Stage;
 use crate::waiting::Waiting;
 use crate::{esp_encap, mss, pmtu, trigger};
 use sipsec_net::icmp::IcmpError;
-use sipsec_net::{DropReason, Instant, esp};
+use sipsec_net::{DropReason, Instant, TunnelId, esp};
 
 impl<P: Packet> Pipeline<P> {
     /// An IP packet into a tunnel.
@@ -18,31 +18,38 @@ impl<P: Packet> Pipeline<P> {
         mut packet: P,
         info: Info,
         tunnel: u32,
+        origin: Option<TunnelId>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
+        let mtu = self.effective_mtu(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let outbound = t.outbound.and_then(|i| self.sad.outbound(i));
-        let media = outbound.and_then(|sa| self.media.get(sa.common.media));
-        let mtu = media.map_or(t.spec.inner_mtu, |m| t.spec.inner_mtu.min(m.inner_max));
         if t.spec.mss_clamp {
             mss::clamp(packet.data_mut(), &info, mtu);
         }
         if info.len <= mtu {
-            return self.offer(now, packet, info, tunnel, out);
+            return self.offer(now, packet, info, tunnel, origin, out);
         }
         if info.dont_fragment {
-            self.error_inside(now, packet, &info, IcmpError::TooBig { mtu }, out);
+            self.error(now, packet, &info, IcmpError::TooBig { mtu }, origin, out);
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
         let parts = pmtu::fragment(packet, mtu, || out.frame()).map_err(|r| self.drop_out(tunnel, r))?;
         for part in parts.into_iter().flatten() {
             let info = Info::parse(part.data())?;
             // Each fragment is a packet of its own from here on, and is counted as one if it ends here.
-            if let Err(reason) = self.offer(now, part, info, tunnel, out) {
+            if let Err(reason) = self.offer(now, part, info, tunnel, origin, out) {
                 self.drop(reason);
             }
         }
         Ok(())
+    }
+
+    /// Largest packet through the tunnel as it is now: an outer IPv6 packet leaves less room.
+    pub(super) fn effective_mtu(&self, tunnel: u32) -> Option<u16> {
+        let t = self.tunnels.get(tunnel)?;
+        let outbound = t.outbound.and_then(|i| self.sad.outbound(i));
+        let media = outbound.and_then(|sa| self.media.get(sa.common.media));
+        Some(media.map_or(t.inner_mtu, |m| t.inner_mtu.min(m.inner_max)))
     }
 
     /// A packet that fits, to where it waits or is sealed.
@@ -52,25 +59,21 @@ impl<P: Packet> Pipeline<P> {
         packet: P,
         info: Info,
         tunnel: u32,
+        origin: Option<TunnelId>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         self.stages.passed(Stage::Route);
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let Some(sa) = t.outbound else {
-            let event = trigger::push(t, &mut self.waiting, now, packet, info);
-            if !t.is_waiting && !t.trigger.is_empty() {
-                t.is_waiting = true;
-                self.triggers.push(tunnel);
+            let has_room = self.trigger_packets < self.config.limits.trigger_packets_max();
+            let waiting = Waiting { packet, cost: info.len, info, since: now, origin };
+            let (queued, event) = trigger::push(t, &mut self.waiting, has_room, waiting);
+            self.trigger_packets += u32::from(queued.is_ok());
+            self.watch_trigger(tunnel);
+            if let Some(event) = event {
+                out.event(event);
             }
-            if let Some(at) = trigger::expires_at(t, &self.waiting) {
-                self.deadline = self.deadline.min(at);
-            }
-            match event {
-                Ok(Some(event)) => out.event(event),
-                Ok(None) => {}
-                Err(reason) => return Err(self.drop_out(tunnel, reason)),
-            }
-            return Ok(());
+            return queued.map_err(|reason| self.drop_out(tunnel, reason));
         };
         let media = self.sad.outbound(sa).map(|sa| sa.common.media).ok_or(DropReason::TunnelUnknown)?;
         let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
@@ -78,10 +81,25 @@ impl<P: Packet> Pipeline<P> {
             return self.seal(now, packet, &info, tunnel, sa, media, out);
         }
         let cost = m.outer.outer_len(info.len.into()) as u16;
-        let waiting = Waiting { packet, info, since: now, cost };
-        let dropped = m.queues.push(&mut self.waiting, waiting).is_some();
+        let waiting = Waiting { packet, info, since: now, origin, cost };
+        let dropped = m.queues.push(&mut self.waiting, waiting);
         self.activate(media);
-        if dropped { Err(self.drop_out(tunnel, DropReason::ShaperQueueFull)) } else { Ok(()) }
+        for _ in 0..dropped {
+            let reason = self.drop_out(tunnel, DropReason::ShaperQueueFull);
+            self.drop(reason);
+        }
+        Ok(())
+    }
+
+    /// Something of this tunnel expires, unless nothing waits.
+    pub(crate) fn watch_trigger(&mut self, tunnel: u32) {
+        let Some(t) = self.tunnels.get_mut(tunnel) else { return };
+        let Some(at) = trigger::expires_at(t, &self.waiting) else { return };
+        self.deadline = self.deadline.min(at);
+        if !t.trigger.is_watched {
+            t.trigger.is_watched = true;
+            self.triggers.push(tunnel);
+        }
     }
 
     /// Its rate allows the packet: it leaves.
@@ -102,7 +120,7 @@ impl<P: Packet> Pipeline<P> {
         let outbound = self.sad.outbound_mut(sa).ok_or(DropReason::TunnelUnknown)?;
         let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
         if info.len > m.inner_max {
-            // It came before the call and its outer addresses were known.
+            // What is too large is cut, or its sender told, before it comes here.
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
         let sealed = esp_encap::seal(packet, info, outbound, &mut m.outer, m.binding.outer_dscp);

@@ -138,8 +138,6 @@ impl Gateway {
                 mac: MacAddr([2, 0, 0, 0, 1, n]),
                 next_hop: MacAddr([2, 0, 0, 0, 2, n]),
                 mode,
-                icmp_source_v4: None,
-                icmp_source_v6: None,
             },
             limits: Limits::for_tunnels(16, 1024),
         }

@@ -1,0 +1,138 @@
+//! How an established SA ends: nothing that is paid for outlives its use, and nothing that works is given up.
+
+use crate::config::{DpdMode, Lifetime};
+use crate::state::State;
+use crate::state::established::Standing;
+use crate::task::child::Stage;
+use crate::testing::{Fate, Net, Packet, Side, config};
+use crate::wire::NotifyType;
+use crate::{ChildDownCause, ChildId, CloseCause, Endpoint, EndpointConfig, Event, IkeError};
+use core::time::Duration;
+use sipsec_net::Instant;
+
+fn configs() -> (EndpointConfig, EndpointConfig) {
+    let (mut a, mut b) = (config(Side::A), config(Side::B));
+    for c in [&mut a, &mut b] {
+        c.dpd.mode = DpdMode::Off;
+    }
+    (a, b)
+}
+
+fn child(net: &Net, side: Side) -> ChildId {
+    net.gateways[side as usize].bound.expect("bound")
+}
+
+fn with_established(
+    net: &mut Net,
+    side: Side,
+    f: impl FnOnce(&mut crate::state::Established, &mut crate::ctx::Ctx, Instant),
+) {
+    net.with(side, |e: &mut Endpoint, now| {
+        let State::Established(s) = &mut e.state else { panic!("up") };
+        f(s, &mut e.ctx, now);
+    });
+}
+
+#[test]
+fn when_the_peer_deletes_the_only_child_the_ike_sa_goes_too() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::B);
+    with_established(&mut net, Side::B, |s, ctx, now| {
+        s.child_mut(id).expect("live").stage = Stage::Deleting;
+        s.ask_delete(ctx, now, id);
+    });
+    net.run(Duration::from_millis(500));
+    let down = |e: &Event| matches!(e, Event::ChildSaDown { cause: ChildDownCause::PeerDeleted, .. });
+    assert!(net.a().events.iter().any(down), "{:?}", net.a().story());
+    assert_eq!(net.a().closed(), None, "the peer may make a new one");
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.a().closed(), Some(CloseCause::NoChild));
+    assert!(net.b().closed().is_some());
+}
+
+/// RFC 7296 §2.25: what the peer does not have is made anew.
+#[test]
+fn a_child_that_the_peer_has_lost_is_replaced() {
+    for esp in ["aes256gcm16", "aes256gcm16-x25519"] {
+        let (mut a, mut b) = configs();
+        for c in [&mut a, &mut b] {
+            c.esp_proposals = vec![esp.parse().expect("valid")];
+        }
+        let mut net = Net::established(a, b);
+        let old = child(&net, Side::A);
+        with_established(&mut net, Side::B, |s, _, _| s.children.clear());
+        net.with(Side::A, |e, now| e.rekey_child(now, old));
+        net.run(Duration::from_secs(5));
+        assert!(net.is_up(), "{:?}\n{:?}", net.a().story(), net.b().story());
+        assert_ne!(child(&net, Side::A), old);
+        let (a_in, _) = net.a().sa(child(&net, Side::A)).expect("installed");
+        let (_, b_out) = net.b().sa(child(&net, Side::B)).expect("installed");
+        assert_eq!(a_in.spi, b_out.spi);
+    }
+}
+
+/// Its proposals suit each other in IKE_AUTH, which has no group, and never again.
+fn no_rekey() -> (EndpointConfig, EndpointConfig) {
+    let (mut a, mut b) = configs();
+    a.esp_proposals = vec!["aes256gcm16-x25519".parse().expect("valid")];
+    b.esp_proposals = vec!["aes256gcm16-ecp256".parse().expect("valid")];
+    a.child_lifetime = Lifetime::of(Duration::from_secs(1_000), 0);
+    (a, b)
+}
+
+#[test]
+fn a_peer_that_rekeys_nothing_keeps_its_sa_to_the_hard_limit() {
+    let (a, b) = no_rekey();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    let asked = net.a().endpoint.view().counters.requests_out;
+    net.run(Duration::from_secs(990));
+    assert!(net.is_up(), "{:?}", net.a().story());
+    let asked = net.a().endpoint.view().counters.requests_out - asked;
+    assert!((10..40).contains(&asked), "{asked}: again and again, and no more often than makes sense");
+    net.run(Duration::from_secs(20));
+    assert_eq!(net.a().closed(), Some(CloseCause::HardLimit));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+}
+
+/// RFC 7296 §2.25: TEMPORARY_FAILURE for several minutes.
+#[test]
+fn a_peer_that_is_always_busy_is_left_with_a_delete() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let (id, busy) = (child(&net, Side::A), child(&net, Side::B));
+    with_established(&mut net, Side::B, |s, _, _| {
+        s.child_mut(busy).expect("live").stage = Stage::Installing { standby_of: None };
+    });
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_secs(170));
+    assert_eq!(net.a().failed(), None);
+    net.run(Duration::from_secs(30));
+    let notify = NotifyType::TEMPORARY_FAILURE.0;
+    assert_eq!(net.a().failed(), Some(&IkeError::PeerNotify { notify }));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+}
+
+/// Both rekey the IKE SA. A has answered and waits for its own answer, and its call ends: with this seed B's SA wins, so
+/// B is on it when the DELETE of the old one comes.
+#[test]
+fn a_close_takes_along_what_the_peer_has_just_made() {
+    let (a, b) = configs();
+    let mut net = Net::established_seeded(a, b, 3);
+    net.script = Box::new(|from, _, p| match p {
+        Packet::Ike(bytes) if from == Side::B && bytes[19] & 0x20 != 0 => Fate::Drop,
+        _ => Fate::Deliver,
+    });
+    for side in [Side::A, Side::B] {
+        net.with(side, |e, now| e.rekey_ike(now));
+    }
+    net.run(Duration::from_millis(15));
+    with_established(&mut net, Side::A, |s, _, _| {
+        assert!(s.slots.iter().any(|s| s.standing == Standing::Candidate));
+    });
+    net.with(Side::A, |e, now| e.close(now, CloseCause::CallEnded));
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted), "{:?}", net.b().endpoint.view().state);
+}

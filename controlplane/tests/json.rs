@@ -1,0 +1,103 @@
+//! `--json` of every command that asks a gateway, whose loop is this test.
+
+use serde_json::Value;
+use sipsec_controlplane::api::model::{self, SCHEMA};
+use sipsec_controlplane::api::{self, Query, Reply, Request};
+use sipsec_controlplane::logging::LogControl;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use tokio::sync::{broadcast, mpsc};
+
+fn line(number: &str, registered: bool) -> model::Registration {
+    model::Registration {
+        number: number.into(),
+        registered,
+        contact: None,
+        domain: "carrier.example".into(),
+        expires_s: None,
+        transport: "UDP".into(),
+        call_id: "x".into(),
+        reason: (!registered).then(|| "no answer".into()),
+    }
+}
+
+fn control() -> model::Control {
+    model::Control {
+        version: "1".into(),
+        uptime_s: 1,
+        wan: Ok("192.0.2.1".parse().expect("address")).into(),
+        sip: Err("wan0 has no IPv4 address".to_owned()).into(),
+        dataplane: Ok("sipsec-dataplane 1".to_owned()).into(),
+        routes: BTreeMap::new(),
+        log_filter: "info".into(),
+        counters: BTreeMap::new(),
+    }
+}
+
+async fn answer(mut requests: mpsc::Receiver<Request>) {
+    while let Some(request) = requests.recv().await {
+        let reply = match request.query {
+            Query::Sessions { .. } => Reply::Sessions(Vec::new()),
+            Query::Registrations { registered } => {
+                let lines = [line("0388881001", true), line("0388881002", false)];
+                Reply::Registrations(lines.into_iter().filter(|l| l.registered || !registered).collect())
+            }
+            Query::CryptoSessions => Reply::CryptoSessions(Vec::new()),
+            Query::NatTranslations => Reply::NatTranslations(Vec::new()),
+            Query::Dataplane => Reply::Dataplane(Box::default()),
+            Query::Control => Reply::Control(Box::new(control())),
+            Query::Clear { .. } => Reply::Cleared(model::Cleared { sessions: 2 }),
+        };
+        let _ = request.reply.send(reply);
+    }
+}
+
+/// What stands in the envelope.
+fn ask(socket: &Path, words: &str) -> Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sipsec"));
+    let output =
+        command.arg("--json").arg("--socket").arg(socket).args(words.split(' ')).output().expect(words);
+    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(text.lines().count(), 1, "{words}: {text}");
+    let mut answer: Value = serde_json::from_str(&text).expect(words);
+    assert_eq!(
+        (&answer["schema"], &answer["gateway"]),
+        (&SCHEMA.into(), &"branch".into()),
+        "{words}: {text}"
+    );
+    assert_eq!(answer.as_object().map(serde_json::Map::len), Some(3), "{words}: {text}");
+    answer["data"].take()
+}
+
+#[tokio::test]
+async fn every_command_answers_in_one_envelope() {
+    let dir = std::env::temp_dir().join(format!("sipsec-json-{}", std::process::id()));
+    let socket = dir.join("control.sock");
+    let listener = api::listen(&socket).await.expect("listens");
+    let (requests, receiver) = mpsc::channel(8);
+    let (events, _) = broadcast::channel(8);
+    tokio::spawn(answer(receiver));
+    tokio::spawn(async move { api::serve(listener, "branch", requests, events, LogControl::none()).await });
+    let asked = tokio::task::spawn_blocking(move || {
+        let list = |words: &str| ask(&socket, words).as_array().map(Vec::len).expect(words);
+        assert_eq!(list("show vpn-sip session detail"), 0);
+        assert_eq!(list("show crypto session detail"), 0);
+        assert_eq!(list("show ip nat translations"), 0);
+        assert_eq!(list("show vpn-sip registration-status"), 2);
+        assert_eq!(list("show vpn-sip sip registrar"), 1);
+        assert_eq!(ask(&socket, "show dataplane")["connected"], false);
+        let control = ask(&socket, "show control");
+        assert_eq!(
+            (&control["wan"]["value"], &control["wan"]["reason"]),
+            (&"192.0.2.1".into(), &Value::Null)
+        );
+        let (value, reason) = (&control["sip"]["value"], &control["sip"]["reason"]);
+        assert_eq!((value, reason), (&Value::Null, &"wan0 has no IPv4 address".into()));
+        assert_eq!(ask(&socket, "clear vpn-sip session")["sessions"], 2);
+        assert_eq!(ask(&socket, "log debug")["filter"], "debug");
+    });
+    asked.await.expect("no panic");
+    std::fs::remove_dir_all(dir).expect("removed");
+}

@@ -1,0 +1,150 @@
+use super::*;
+use sipsec_net::dp::{MediaBinding, OuterDscp};
+use sipsec_net::{Kbps, MacAddr};
+
+/// Keeps what it is told; refuses one media port or prefix.
+#[derive(Default)]
+struct Recorder {
+    calls: Vec<String>,
+    refuse: Option<&'static str>,
+}
+
+impl Recorder {
+    fn call(&mut self, what: String) -> Result<(), SteerError> {
+        if self.refuse.is_some_and(|refuse| what.starts_with(refuse)) {
+            return Err(SteeringError::Full { map: "MAP" }.into());
+        }
+        self.calls.push(what);
+        Ok(())
+    }
+}
+
+impl Steer for Recorder {
+    fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
+        self.call(format!("open {} {}", local.port(), tunnel.0))
+    }
+    fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError> {
+        self.call(format!("close {}", port.0))
+    }
+    fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
+        self.call(format!("add {prefix} {}", tunnel.0))
+    }
+    fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
+        self.call(format!("remove {prefix}"))
+    }
+    fn local(&mut self, _: &[IpPrefix]) {}
+    fn counters(&self) -> Vec<u64> {
+        Vec::new()
+    }
+}
+
+/// Steering into nowhere, for tests of what sits above.
+pub(crate) struct Nowhere;
+
+impl Steer for Nowhere {
+    fn media_open(&mut self, _: SocketAddr, _: TunnelId) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn media_close(&mut self, _: MediaPort) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn prefix_add(&mut self, _: IpPrefix, _: TunnelId) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
+        Ok(())
+    }
+    fn local(&mut self, _: &[IpPrefix]) {}
+    fn counters(&self) -> Vec<u64> {
+        Vec::new()
+    }
+}
+
+fn media(port: u16, tunnel: u32) -> Op {
+    Op::MediaOpen(MediaBinding {
+        tunnel: TunnelId(tunnel),
+        inside_local: "127.0.0.1:4500".parse().expect("valid"),
+        outside_local: SocketAddr::new("192.0.2.1".parse().expect("valid"), port),
+        remote: "192.0.2.2:6000".parse().expect("valid"),
+        rate: Kbps(1000),
+        next_hop: MacAddr::default(),
+        outer_dscp: OuterDscp::Fixed(0),
+    })
+}
+
+fn route(prefix: &str, tunnel: u32) -> Op {
+    Op::RouteAdd { prefix: prefix.parse().expect("valid"), tunnel: TunnelId(tunnel) }
+}
+
+fn run(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op]) -> Vec<String> {
+    let plan = steered.plan(ops);
+    steered.change(plan, kernel).expect("nothing refused");
+    std::mem::take(&mut kernel.calls)
+}
+
+fn sorted(mut calls: Vec<String>) -> Vec<String> {
+    calls.sort();
+    calls
+}
+
+#[test]
+fn what_a_transaction_comes_to_is_told_once() {
+    let (mut s, mut k) = (Steered::default(), Recorder::default());
+    let ops = [media(5000, 1), media(5001, 2), route("10.2.0.0/16", 1)];
+    assert_eq!(run(&mut s, &mut k, &ops), ["open 5000 1", "open 5001 2", "add 10.2.0.0/16 1"]);
+    // Closed and opened anew in one transaction for another tunnel; opened and closed in one is nothing at all.
+    let ops =
+        [Op::MediaClose(MediaPort(5000)), media(5000, 2), media(5009, 2), Op::MediaClose(MediaPort(5009))];
+    assert_eq!(run(&mut s, &mut k, &ops), ["close 5000", "open 5000 2"]);
+    // A prefix that is exchanged for another is never nobody's.
+    let ops = [Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") }, route("10.0.0.0/8", 1)];
+    assert_eq!(run(&mut s, &mut k, &ops), ["add 10.0.0.0/8 1", "remove 10.2.0.0/16"]);
+    // A tunnel takes its ports and prefixes with it, planned ones too.
+    let ops = [media(5002, 2), Op::TunnelRemove(TunnelId(2))];
+    assert_eq!(sorted(run(&mut s, &mut k, &ops)), ["close 5000", "close 5001"]);
+    assert_eq!(run(&mut s, &mut k, &[Op::TunnelRemove(TunnelId(1))]), ["remove 10.0.0.0/8"]);
+    assert!(s.media.is_empty() && s.prefixes.is_empty());
+}
+
+#[test]
+fn what_the_kernel_refuses_leaves_everything_as_it_was() {
+    let (mut s, mut k) = (Steered::default(), Recorder::default());
+    run(&mut s, &mut k, &[media(5000, 1), route("10.1.0.0/16", 1), route("10.2.0.0/16", 1)]);
+    let before = format!("{:?}{:?}", s.media, s.prefixes);
+    k.refuse = Some("add 10.4");
+    let ops = [
+        Op::MediaClose(MediaPort(5000)),
+        media(5001, 2),
+        route("10.1.0.0/16", 2),
+        route("10.3.0.0/16", 2),
+        route("10.4.0.0/16", 2),
+        Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") },
+    ];
+    assert_eq!(s.change(s.plan(&ops), &mut k), Err(4));
+    let there = ["close 5000", "open 5001 2", "add 10.1.0.0/16 2", "add 10.3.0.0/16 2"];
+    let back = ["remove 10.3.0.0/16", "add 10.1.0.0/16 1", "close 5001", "open 5000 1"];
+    assert_eq!(k.calls, [there, back].concat());
+    assert_eq!(format!("{:?}{:?}", s.media, s.prefixes), before);
+}
+
+/// A control plane that starts anew takes a tunnel away and puts it back.
+#[test]
+fn a_tunnel_that_is_put_back_is_never_nobodys() {
+    let (mut s, mut k) = (Steered::default(), Recorder::default());
+    let prefix = |i: usize| format!("10.{}.{}.0/24", i / 256, i % 256);
+    let add = |i: usize| route(&prefix(i), 1);
+    for at in [0, 40, 80] {
+        run(&mut s, &mut k, &(at..at + 40).map(add).collect::<Vec<_>>());
+    }
+    // In one transaction: only what is not put back goes.
+    run(&mut s, &mut k, &[route("10.9.0.0/16", 2), route("10.8.0.0/16", 2)]);
+    let ops = [Op::TunnelRemove(TunnelId(2)), route("10.8.0.0/16", 2)];
+    assert_eq!(run(&mut s, &mut k, &ops), ["remove 10.9.0.0/16"]);
+    // In several, each but the last full: what has not come by the last goes.
+    let again: Vec<Op> = [Op::TunnelRemove(TunnelId(1))].into_iter().chain((0..110).map(add)).collect();
+    let (first, second) = again.split_at(OPS_MAX);
+    assert_eq!(run(&mut s, &mut k, first), Vec::<String>::new());
+    let gone: Vec<String> = (110..120).map(|i| format!("remove {}", prefix(i))).collect();
+    assert_eq!(sorted(run(&mut s, &mut k, second)), sorted(gone));
+    assert_eq!(s.prefixes.len(), 111);
+}

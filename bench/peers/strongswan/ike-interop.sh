@@ -22,6 +22,18 @@ clean() { ! grep -qE 'failed|HardLimit|PeerDeleted' "$OUT"; }
 with() { "$HERE/run.sh" start && "$@"; "$HERE/run.sh" stop; }
 start_with() { env "$@" "$HERE/run.sh" start; }
 
+# Both roles against one strongSwan, which dials in the second.
+roles() { # case name, seconds, condition, our options
+  local name=$1 seconds=$2 condition=$3; shift 3
+  peer initiator 50001 50002 "seconds=$seconds" "$@"
+  check "$name-initiator" "$condition"
+  # Should a lost DELETE have left it an SA.
+  "$HERE/run.sh" swanctl --terminate --ike gw --force --timeout 2 >/dev/null 2>&1
+  peer responder 50001 50002 "seconds=$((seconds + 2))" "$@" & local pid=$!
+  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
+  check "$name-responder" "$condition"
+}
+
 suite() { # name, IKE, ESP, ours if they differ, our port and theirs: one negotiation in each role
   local up='grep -q " up " "$OUT" && clean' ours=${6:-50001} theirs=${7:-50002}
   start_with IKE="$2" ESP="$3" FRAG=yes FRAGSIZE=400 PORT=$theirs PEER_PORT=$ours
@@ -61,19 +73,24 @@ suites() {
 }
 
 # strongSwan rekeys the CHILD_SA every 3 s and the IKE SA every 7 s; we rekey nothing, or both as often (collisions).
-rekeys() { # name, strongSwan's ESP, ours, our options
-  local name=$1 esp=$2; shift 2
-  start_with REKEY_CHILD=3s REKEY_IKE=7s ESP="$esp"
-  peer initiator 50001 50002 seconds=25 "esp=$esp" "$@"
-  check "$name-initiator" '[ $(count " replaced ") -ge 5 ] && clean && grep -qE "rekeys_ike: [2-9]" "$OUT"'
-  peer responder 50001 50002 seconds=25 "esp=$esp" "$@" & local pid=$!
-  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
-  check "$name-responder" '[ $(count " replaced ") -ge 5 ] && clean && grep -qE "rekeys_ike: [2-9]" "$OUT"'
-  "$HERE/run.sh" stop
+rekeys() { # name, how both prove themselves, ESP of strongSwan, its IKE, our options
+  local name=$1 ike=$4 esp=$3; prove "$2"; shift 4
+  start_with "${THEIR_SIDE[@]}" REKEY_CHILD=3s REKEY_IKE=7s IKE="$ike" ESP="$esp" FRAG=yes FRAGSIZE=400
+  # The IKE SA at 7 s; the CHILD_SA at 3, 6 and 9 s, or later by as much as the IKE SA was in the way.
+  roles "$name" 11 '[ $(count " replaced ") -ge 3 ] && clean && grep -qE "rekeys_ike: [1-9]" "$OUT"' \
+    fragment=400 "ike=$ike" "esp=$esp" "${OUR_SIDE[@]}" "$@"
+  "$HERE/run.sh" stop; rm -rf "$RUN.pki"
 }
-rekey_theirs() { rekeys rekey-theirs aes256gcm16; }
-rekey_theirs_pfs() { rekeys rekey-theirs-pfs aes256gcm16-ecp256; }
-rekey_both() { rekeys rekey-both aes256gcm16-x25519 rekey_child_ms=3000 rekey_ike_ms=7000; }
+X25519=aes256gcm16-prfsha256-x25519
+rekey_theirs() { rekeys rekey-theirs psk aes256gcm16 $X25519; }
+rekey_theirs_ecp256() { rekeys rekey-theirs-ecp256 psk aes256gcm16-ecp256 $X25519; }
+rekey_both() { rekeys rekey-both psk aes256gcm16-x25519 $X25519 rekey_child_ms=3000 rekey_ike_ms=7000; }
+rekey_cbc() { rekeys rekey-cbc-modp2048 psk aes256gcm16-modp2048 aes256-sha256-prfsha256-modp2048; }
+rekey_chacha() { rekeys rekey-chacha-ecp384 psk chacha20poly1305-ecp384 chacha20poly1305-prfsha384-ecp384; }
+rekey_ppk() { rekeys rekey-ppk ppk aes256gcm16-x25519 $X25519 rekey_child_ms=3000 rekey_ike_ms=7000; }
+rekey_rsa() { rekeys rekey-rsa-modp2048 rsa:2048 aes128gcm16-modp2048 aes128gcm16-prfsha256-modp2048; }
+rekey_ecdsa() { rekeys rekey-ecdsa-ecp384 ecdsa:256 aes256gcm16-ecp384 aes256-sha384-prfsha384-ecp384; }
+rekey_ed25519() { rekeys rekey-ed25519-x25519 ed25519 aes256gcm16-x25519 $X25519 rekey_child_ms=3000 rekey_ike_ms=7000; }
 rekey_ours() {
   start_with ESP=aes256gcm16-x25519
   peer initiator 50001 50002 seconds=15 esp=aes256gcm16-x25519 rekey_child_ms=2000 rekey_ike_ms=5000
@@ -95,6 +112,15 @@ cookies() {
   peer responder 50001 50002 seconds=3 cookie_threshold=0 & local pid=$!
   sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
   check cookie-ours 'grep -q " up " "$OUT" && clean && grep -q "cookies_accepted: 1" "$OUT"'
+  # Its cookie: asked of us while there is one half-open SA, of somebody who hears no answer.
+  ip netns exec "$NS-us" nft -f - <<X
+table ip deaf { chain c { type filter hook input priority 0; udp dport 50009 drop; }; }
+X
+  (OUT=$OUT.deaf; peer initiator 50009 50002 seconds=1; rm -f "$OUT") & pid=$!
+  sleep 0.5
+  peer initiator 50001 50002 seconds=1
+  check cookie-theirs 'grep -q " up " "$OUT" && clean && grep -q "IKE_SA_INIT response 0 .*N(COOKIE)" "$RUN/charon.log"'
+  wait $pid
   "$HERE/run.sh" stop
 }
 invalid_ke() {
@@ -123,6 +149,17 @@ dpd() {
   start_with
   peer initiator 50001 50002 seconds=6 dpd_ms=1000
   check dpd 'clean && grep -qE "dpd_sent: [1-9]" "$OUT"'
+  "$HERE/run.sh" stop
+  start_with DPD=1s
+  roles dpd-theirs 5 '[ $(grep -c "sending DPD request" "$RUN/charon.log") -ge 2 ] && clean'
+  "$HERE/run.sh" stop
+}
+# strongSwan deletes the CHILD_SA and keeps the IKE SA: there is no tunnel any more.
+child_delete() {
+  start_with
+  peer initiator 50001 50002 seconds=6 & local pid=$!
+  sleep 1.5; "$HERE/run.sh" swanctl --terminate --child net --timeout 3 >/dev/null 2>&1; wait $pid
+  check child-delete 'grep -q "ChildSaDown.*PeerDeleted" "$OUT" && ! grep -qE "failed: (no answer|the peer)" "$OUT"'
   "$HERE/run.sh" stop
 }
 
@@ -172,9 +209,10 @@ keylog() {
   "$HERE/run.sh" stop; rm -rf "$dir"
 }
 
-# One message in twenty is lost, each way, while both sides rekey.
-loss() {
-  start_with REKEY_CHILD=3s REKEY_IKE=7s ESP=aes256gcm16-x25519
+# One message in twenty is lost, each way, while both sides rekey and long messages come in fragments.
+lossy() { # how both prove themselves
+  prove "$1"
+  start_with "${THEIR_SIDE[@]}" REKEY_CHILD=3s REKEY_IKE=7s ESP=aes256gcm16-x25519 FRAG=yes FRAGSIZE=400
   for hook in input output; do
     ip netns exec "$NS-us" nft -f - <<X
 table ip loss_$hook {
@@ -185,70 +223,98 @@ table ip loss_$hook {
 }
 X
   done
-  peer initiator 50001 50002 seconds=40 esp=aes256gcm16-x25519 rekey_child_ms=2500 rekey_ike_ms=6000
-  ip netns exec "$NS-us" nft list ruleset | grep -o 'packets [0-9]*' | tr '\n' ' ' >>"$OUT"
-  check loss '[ $(count " replaced ") -ge 8 ] && clean && grep -qE "packets [1-9]" "$OUT"'
-  "$HERE/run.sh" stop
+  roles "loss-${1%:*}" 16 '[ $(count " replaced ") -ge 3 ] && clean && grep -qE "rekeys_ike: [1-9]" "$OUT"' \
+    fragment=400 esp=aes256gcm16-x25519 rekey_child_ms=2500 rekey_ike_ms=6000 "${OUR_SIDE[@]}"
+  check "loss-${1%:*}-lost" "ip netns exec $NS-us nft list ruleset | grep -qE 'packets [1-9]'"
+  "$HERE/run.sh" stop; rm -rf "$RUN.pki"
 }
+loss_psk() { lossy psk; }
+loss_ppk() { lossy ppk; }
+loss_rsa() { lossy rsa:2048; }
+loss_ecdsa() { lossy ecdsa:256; }
+loss_ed25519() { lossy ed25519; }
 
-# Certificates made with strongSwan's own pki. Names: type, pki's type and size.
-certificates() { # name, our type, our size, CA or self
-  local name=$1 type=$2 size=$3 ca=$4 d=$RUN.pki
+# How both prove themselves: THEIR_SIDE becomes strongSwan's environment, OUR_SIDE our options.
+prove() { # psk, ppk, or a key as for certificates()
+  local key="lab-1:thirty-two-bytes-that-nobody-knows"
+  THEIR_SIDE=() OUR_SIDE=()
+  case $1 in
+    psk) ;;
+    ppk) THEIR_SIDE=(PPK="$key" PPK_REQUIRED=yes) OUR_SIDE=("ppk_required=$key") ;;
+    *) make_certificates "$1" "$1" self ;;
+  esac
+}
+# Certificates made with strongSwan's own pki, for us and for it.
+make_certificates() { # our key, its key (type:size), CA or self
+  local ca=$3 d=$RUN.pki prefix="" s k
   rm -rf "$d"; mkdir -p "$d"/{x509,x509ca,private}
   export STRONGSWAN_CONF=$d/tools.conf
   echo 'pki { load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey sha1 sha2 gmp curve25519 }' >"$d/tools.conf"
-  pki --gen --type "$type" ${size:+--size $size} --outform pem >"$d/us.pem"
-  pki --gen --type "$type" ${size:+--size $size} --outform pem >"$d/private/sw.pem"
-  if [ "$ca" = ca ]; then
-    pki --gen --type ecdsa --size 256 --outform pem >"$d/ca.pem"
-    pki --self --ca --in "$d/ca.pem" --type ecdsa --dn "C=JP, O=Test, CN=Root" --outform pem >"$d/x509ca/ca.pem"
-    for s in us sw; do
-      k=$d/$s.pem; [ $s = sw ] && k=$d/private/sw.pem
-      pki --pub --in "$k" --type priv | pki --issue --cacert "$d/x509ca/ca.pem" --cakey "$d/ca.pem" \
-        --dn "C=JP, O=Test, CN=$s" --san $s.example --outform pem >"$d/$s-cert.pem"
-    done
-  else
-    pki --self --in "$d/us.pem" --type "$type" --dn "CN=us" --san us.example --outform pem >"$d/us-cert.pem"
-    pki --self --in "$d/private/sw.pem" --type "$type" --dn "CN=sw" --san sw.example --outform pem >"$d/sw-cert.pem"
-    cp "$d/us-cert.pem" "$d/x509/us.pem"
-  fi
-  cp "$d/sw-cert.pem" "$d/x509/sw.pem"
-  openssl pkcs8 -topk8 -nocrypt -in "$d/us.pem" -outform der -out "$d/us.p8"
-  for s in us sw; do openssl x509 -in "$d/$s-cert.pem" -outform der -out "$d/$s.der"; done
-  local prefix="" ours="cert=$d/us.der key=$d/us.p8 peer_cert=$d/sw.der"
+  generate() { local size=${1#*:}; [ "$size" = "$1" ] && size=; pki --gen --type "${1%:*}" ${size:+--size $size} --outform pem; }
+  generate "$1" >"$d/us.pem"
+  generate "$2" >"$d/private/sw.pem"
   if [ "$ca" = ca ]; then
     prefix="C=JP, O=Test, "
+    generate ecdsa:256 >"$d/ca.pem"
+    pki --self --ca --in "$d/ca.pem" --type ecdsa --dn "${prefix}CN=Root" --outform pem >"$d/x509ca/ca.pem"
     openssl x509 -in "$d/x509ca/ca.pem" -outform der -out "$d/ca.der"
-    ours="$ours ca=$d/ca.der"
   fi
-  start_with AUTH=pubkey PKI="$d" CERTS=sw.pem ID="\"${prefix}CN=sw\"" PEER_ID="\"${prefix}CN=us\"" \
-    PEER_CERTS="$([ "$ca" = ca ] || echo us.pem)" CACERTS="$([ "$ca" = ca ] && echo ca.pem)" FRAG=yes FRAGSIZE=400
-  peer initiator 50001 50002 seconds=1 fragment=400 $ours $5
-  check "$name-initiator" 'grep -q " up " "$OUT" && grep -q "Signature(" "$OUT" && clean'
-  peer responder 50001 50002 seconds=3 fragment=400 $ours $5 & local pid=$!
-  sleep 0.3; "$HERE/run.sh" initiate >/dev/null 2>&1; wait $pid
-  check "$name-responder" 'grep -q " up " "$OUT" && grep -q "Signature(" "$OUT" && clean'
-  # The wrong fingerprint: strongSwan's certificate is good, but SDP announced ours.
-  peer initiator 50001 50002 seconds=2 fragment=400 ${ours/sw.der/us.der} $5
-  check "$name-wrong-fingerprint" 'grep -q "SDP announced" "$OUT"'
-  "$HERE/run.sh" stop; rm -rf "$d"
+  for s in us sw; do
+    k=$d/$s.pem; [ $s = sw ] && k=$d/private/sw.pem
+    if [ "$ca" = ca ]; then
+      pki --pub --in "$k" --type priv | pki --issue --cacert "$d/x509ca/ca.pem" --cakey "$d/ca.pem" \
+        --dn "${prefix}CN=$s" --san $s.example --outform pem
+    else
+      pki --self --in "$k" --type priv --dn "CN=$s" --san $s.example --outform pem
+    fi >"$d/$s-cert.pem"
+    openssl x509 -in "$d/$s-cert.pem" -outform der -out "$d/$s.der"
+  done
+  cp "$d/sw-cert.pem" "$d/x509/sw.pem"
+  [ "$ca" = ca ] || cp "$d/us-cert.pem" "$d/x509/us.pem"
+  openssl pkcs8 -topk8 -nocrypt -in "$d/us.pem" -outform der -out "$d/us.p8"
+  THEIR_SIDE=(AUTH=pubkey PKI="$d" CERTS=sw.pem ID="\"${prefix}CN=sw\"" PEER_ID="\"${prefix}CN=us\"")
+  OUR_SIDE=("cert=$d/us.der" "key=$d/us.p8" "peer_cert=$d/sw.der")
+  if [ "$ca" = ca ]; then THEIR_SIDE+=(CACERTS=ca.pem) OUR_SIDE+=("ca=$d/ca.der"); else THEIR_SIDE+=(PEER_CERTS=us.pem); fi
 }
-certs() {
-  certificates rsa-self rsa 2048 self pss=yes
-  certificates rsa-pkcs1-self rsa 2048 self pss=no
-  certificates ecdsa256-self ecdsa 256 self pss=yes
-  certificates ecdsa384-self ecdsa 384 self pss=yes
-  certificates ecdsa521-self ecdsa 521 self pss=yes
-  certificates ed25519-self ed25519 "" self pss=yes
-  certificates rsa3072-ca rsa 3072 ca pss=yes
-  certificates ecdsa-ca ecdsa 256 ca pss=yes
-  certificates ed25519-ca ed25519 "" ca pss=yes
+certificates() { # name, our key, its key, CA or self, strongSwan's scheme as we name it, ours as it does, our options
+  local name=$1 theirs=$5 ours=$6; make_certificates "$2" "$3" "$4"; shift 6
+  start_with "${THEIR_SIDE[@]}" FRAG=yes FRAGSIZE=400 RSA_PSS="${RSA_PSS:-no}"
+  roles "$name" 1 'grep -q " up " "$OUT" && clean && grep -q "Signature('"$theirs"'" "$OUT" &&
+    grep -q "CN=us.* with '"$ours"'.* successful" "$RUN/charon.log"' fragment=400 "${OUR_SIDE[@]}" "$@"
+  # The wrong fingerprint: strongSwan's certificate is good, but SDP announced ours.
+  peer initiator 50001 50002 seconds=1 fragment=400 "${OUR_SIDE[@]/sw.der/us.der}" "$@"
+  check "$name-wrong-fingerprint" 'grep -q "SDP announced" "$OUT"'
+  "$HERE/run.sh" stop; rm -rf "$RUN.pki"
+}
+certs_rsa() {
+  RSA_PSS=yes certificates rsa-pss rsa:2048 rsa:2048 self RsaPss RSA_EMSA_PSS pss=yes
+  certificates rsa-pkcs1 rsa:2048 rsa:2048 self RsaPkcs1 RSA_EMSA_PKCS1 pss=no
+  RSA_PSS=yes certificates rsa3072-ca rsa:3072 rsa:3072 ca RsaPss RSA_EMSA_PSS pss=yes
+}
+certs_rsa4096() { RSA_PSS=yes certificates rsa4096-ca rsa:4096 rsa:4096 ca RsaPss RSA_EMSA_PSS pss=yes; }
+certs_ecdsa() {
+  certificates ecdsa256 ecdsa:256 ecdsa:256 self Ecdsa ECDSA
+  certificates ecdsa384 ecdsa:384 ecdsa:384 self Ecdsa ECDSA
+  certificates ecdsa521 ecdsa:521 ecdsa:521 self Ecdsa ECDSA
+}
+certs_ecdsa_ca() {
+  certificates ecdsa256-ca ecdsa:256 ecdsa:256 ca Ecdsa ECDSA
+  certificates ecdsa384-ca ecdsa:384 ecdsa:384 ca Ecdsa ECDSA
+  certificates ecdsa521-ca ecdsa:521 ecdsa:521 ca Ecdsa ECDSA
+}
+certs_mixed() {
+  certificates ed25519 ed25519 ed25519 self Ed25519 ED25519
+  certificates ed25519-ca ed25519 ed25519 ca Ed25519 ED25519
+  certificates rsa-ecdsa rsa:2048 ecdsa:256 self Ecdsa RSA_EMSA_PSS pss=yes
 }
 
-ALL=(suites ports hybrid invalid_ke fragments cookies wrong_psk wrong_proposal dpd ppk keylog loss certs rekey_theirs rekey_theirs_pfs rekey_ours rekey_both)
+# The long ones first.
+ALL=(loss_psk loss_ppk loss_rsa loss_ecdsa loss_ed25519 ppk suites certs_rsa certs_ecdsa certs_ecdsa_ca certs_mixed certs_rsa4096
+  rekey_theirs rekey_theirs_ecp256 rekey_both rekey_cbc rekey_chacha rekey_ppk rekey_rsa rekey_ecdsa rekey_ed25519
+  ports rekey_ours dpd hybrid invalid_ke keylog fragments cookies wrong_psk child_delete wrong_proposal)
 # Most of a case is waiting, so those of a full run go side by side, each in namespaces of its own.
 if [ $# = 0 ]; then
-  printf '%s\n' "${ALL[@]}" | xargs -P "${JOBS:-4}" -I CASE env NS="$NS-CASE" "$0" CASE
+  printf '%s\n' "${ALL[@]}" | xargs -P "${JOBS:-6}" -I CASE env NS="$NS-CASE" "$0" CASE
   exit
 fi
 for case in "$@"; do

@@ -10,7 +10,7 @@
 # Packages (Debian 12): strongswan-charon strongswan-swanctl strongswan-pki libcharon-extra-plugins libstrongswan-extra-plugins.
 # ESP is charon's own userspace one (kernel-libipsec): a TUN device, always encapsulated in UDP.
 # Environment, with defaults below: NS RUN PORT PEER_PORT ID PEER_ID PSK IKE ESP REKEY_CHILD REKEY_IKE DPD FRAG
-# FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL ENCLEVEL COOKIES PPK (ID:KEY) PPK_REQUIRED
+# FRAGSIZE LOCAL_TS REMOTE_TS LOGLEVEL ENCLEVEL COOKIES RSA_PSS PPK (ID:KEY) PPK_REQUIRED
 set -u
 NS=${NS:-ike}                          # prefix of the namespaces: $NS-sw (strongSwan) and $NS-us
 RUN=${RUN:-/tmp/$NS-strongswan}
@@ -41,6 +41,7 @@ charon {
   retransmit_timeout = 1.0
   retransmit_tries = 4
   cookie_threshold = ${COOKIES:-30}
+  rsa_pss = ${RSA_PSS:-no}
   plugins {
     vici { socket = unix://$RUN/vici }
     kernel-libipsec { allow_peer_ts = yes }
@@ -118,12 +119,12 @@ start() {
 }
 
 stop() {
-  if [ -f "$RUN/pid" ]; then
-    pid=$(cat "$RUN/pid")
-    kill "$pid" 2>/dev/null
-    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null
-  fi
+  # What is in the namespace is ours; a number in a file that was left behind may be anybody's by now.
+  ours() { [ -n "$pid" ] && ip netns pids "$NS-sw" 2>/dev/null | grep -qx "$pid"; }
+  pid=$(cat "$RUN/pid" 2>/dev/null)
+  ours && kill "$pid"
+  for _ in $(seq 50); do ours || break; sleep 0.1; done
+  ours && kill -9 "$pid"
   ip netns del "$NS-sw" 2>/dev/null; ip netns del "$NS-us" 2>/dev/null
   [ -n "${KEEP_LOG:-}" ] && cp "$RUN/charon.log" "$KEEP_LOG" 2>/dev/null
   rm -rf "$RUN"

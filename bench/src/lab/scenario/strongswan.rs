@@ -46,14 +46,24 @@ enum Role {
     Responder,
 }
 
+impl Role {
+    const fn esp(self) -> &'static str {
+        match self {
+            Self::Initiator => "aes256gcm16",
+            Self::Responder => ESP_PFS,
+        }
+    }
+}
+
 /// Not 4500: RFC 6193 §5.4 lets SDP name any port.
 const PORT: u16 = 50_002;
 const KBPS: u32 = 10_000;
 /// Of the CHILD_SA and of the IKE SA.
-const REKEY_S: [u32; 2] = [2, 5];
-const REKEY_LOSS_S: [u32; 2] = [3, 7];
-/// Numbered packets over several rekeys: 8 s of them, or 24 s.
-const PACKETS: u32 = 1600;
+pub(super) const REKEY_S: [u32; 2] = [3, 7];
+/// With a key exchange of its own for each CHILD_SA.
+pub(super) const ESP_PFS: &str = "aes256gcm16-ecp256";
+/// Numbered packets over several rekeys: 10 s of them, or 24 s.
+const PACKETS: u32 = 2000;
 const PACKETS_LOSS: u32 = 4800;
 const GAP: Duration = Duration::from_millis(5);
 const IPERF_SECONDS: &str = "2";
@@ -64,7 +74,8 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().expect("a constant address")
 }
 
-fn connection(gateway_port: u16, [rekey_child_s, rekey_ike_s]: [u32; 2]) -> Connection {
+fn connection(gateway_port: u16, role: Role) -> Connection {
+    let [rekey_child_s, rekey_ike_s] = REKEY_S;
     Connection {
         local: SocketAddrV4::new(ip(HEADEND_WAN), PORT),
         remote: SocketAddrV4::new(ip(BRANCH_WAN), gateway_port),
@@ -74,7 +85,7 @@ fn connection(gateway_port: u16, [rekey_child_s, rekey_ike_s]: [u32; 2]) -> Conn
             psk: "lab-only-3f9d1c7a5be04826d1907cf2a4e86b53".into(),
         },
         ike: "aes256gcm16-prfsha256-x25519",
-        esp: "aes256gcm16",
+        esp: role.esp(),
         rekey_child_s,
         rekey_ike_s,
         local_ts: CENTRE_PREFIX.into(),
@@ -83,7 +94,7 @@ fn connection(gateway_port: u16, [rekey_child_s, rekey_ike_s]: [u32; 2]) -> Conn
 }
 
 /// The branch registered, and the stand-in that plays SIP for strongSwan.
-fn start(context: &Context, tag: &str, keys: &Scratch) -> Result<Lab, LabError> {
+fn start(context: &Context, tag: &str, keys: &Scratch, role: Role) -> Result<Lab, LabError> {
     let options = Options { tag: tag.into(), ..Options::default() };
     let program = context.places.standin();
     let mut world = World::with(context.places.clone(), options, |topology| {
@@ -92,7 +103,10 @@ fn start(context: &Context, tag: &str, keys: &Scratch) -> Result<Lab, LabError> 
     })?;
     let profile = world
         .profile("branch")?
-        .with("ike:\n", &format!("ike:\n  lab_key_log: {}\n", keys.path().display()))?
+        .with(
+            "ike:\n",
+            &format!("ike:\n  esp_proposals: [{}]\n  lab_key_log: {}\n", role.esp(), keys.path().display()),
+        )?
         .with("idle_s: 5", "idle_s: 60")?
         .with("bandwidth_kbps: 1000", &format!("bandwidth_kbps: {KBPS}"))?;
     world.start_branch(&profile)?;
@@ -103,11 +117,11 @@ fn start(context: &Context, tag: &str, keys: &Scratch) -> Result<Lab, LabError> 
 fn peer(context: &Context, role: Role) -> Result<(), LabError> {
     let tag = if role == Role::Initiator { "swi" } else { "swr" };
     let keys = Scratch::new(&format!("{tag}-keys"))?;
-    let mut world = start(context, tag, &keys)?;
+    let mut world = start(context, tag, &keys, role)?;
     let capture = Capture::start(&world.topology.carrier, TO_HEADEND, keys.path())?;
 
     // As initiator it has no need of our port; a port there is has to be written.
-    let mut charon = Charon::start(&world.topology.headend, tag, &connection(PORT, REKEY_S))?;
+    let mut charon = Charon::start(&world.topology.headend, tag, &connection(PORT, role))?;
     let result = call(&mut world, &charon, role);
     let gateway_port = result.map_err(|e| LabError::failed(e.to_string(), charon.log_tail()))?;
     charon.check()?;
@@ -130,7 +144,7 @@ fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
             let port = media_port(answered["sdp"].as_str().unwrap_or_default());
             let port =
                 port.ok_or_else(|| LabError::failed("no media in the answer", answered.to_string()))?;
-            charon.load(&connection(port, REKEY_S))?;
+            charon.load(&connection(port, role))?;
             charon.initiate()?;
             let branch = world.branch.as_ref().expect("started");
             wait_status(world, branch, HEADEND_NUMBER, "SESSION_UP")?;
@@ -173,8 +187,8 @@ fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
 
 fn loss(context: &Context) -> Result<(), LabError> {
     let keys = Scratch::new("swl-keys")?;
-    let mut world = start(context, "swl", &keys)?;
-    let mut charon = Charon::start(&world.topology.headend, "swl", &connection(PORT, REKEY_LOSS_S))?;
+    let mut world = start(context, "swl", &keys, Role::Initiator)?;
+    let mut charon = Charon::start(&world.topology.headend, "swl", &connection(PORT, Role::Initiator))?;
     pings(&world, &world.topology.branch_lan, CENTRE_LAN_HOST, "10", "0.05")?;
 
     let line = Loss::start(&world.topology.carrier)?;
@@ -244,7 +258,7 @@ impl Rekeys {
 }
 
 /// Numbered packets both ways while strongSwan replaces its SAs.
-fn under_rekeys(world: &Lab, charon: &Charon) -> Result<(), LabError> {
+pub(super) fn under_rekeys(world: &Lab, charon: &Charon) -> Result<(), LabError> {
     let before = Rekeys::count(world, charon);
     let lost = numbered(world, PACKETS)?;
     let details = || format!("lost from and to the branch: {lost:?}{}", charon.log_tail());

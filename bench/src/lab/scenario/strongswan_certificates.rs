@@ -2,7 +2,7 @@
 //! are `sipsec pki`'s; SDP names its fingerprint, or another one.
 
 use super::pki::Pki;
-use super::strongswan::media_port;
+use super::strongswan::{ESP_PFS, REKEY_S, media_port, under_rekeys};
 use super::support::{
     Shown, ask, ensure, ensure_in, no_clear_text, ping_unanswered, pings, wait_shown, wait_status,
 };
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const CERTIFICATES: Scenario = Scenario {
-    about: "certificates with strongSwan in both roles, self-signed and of an authority in fragments; a wrong fingerprint",
+    about: "certificates with strongSwan in both roles, self-signed, and of an authority in fragments with rekeys under traffic; \
+            a wrong fingerprint",
     tools: &[charon::TOOLS[0], charon::TOOLS[1], ("openssl", "openssl")],
     run: certificates,
     ..Scenario::new("strongswan-certificates")
@@ -40,6 +41,13 @@ struct Case {
     their_key: &'static [&'static str],
     their_scheme: &'static str,
     right_fingerprint: bool,
+}
+
+impl Case {
+    /// With an authority there are rekeys, each with a key exchange of its own.
+    const fn esp(self) -> &'static str {
+        if self.of_an_authority { ESP_PFS } else { "aes256gcm16" }
+    }
 }
 
 const SELF_SIGNED: Case = Case {
@@ -91,7 +99,9 @@ fn one(context: &Context, case: Case) -> Result<(), LabError> {
     } else {
         "self_signed: true".to_owned()
     };
-    let profile = pki.profile(world.profile("branch")?, &trust)?;
+    let profile = pki
+        .profile(world.profile("branch")?, &trust)?
+        .with("ike:\n", &format!("ike:\n  esp_proposals: [{}]\n", case.esp()))?;
     world.start_branch(&profile)?;
     world.wait_registered(&[BRANCH_NUMBER])?;
     let mut charon = Charon::start(&world.topology.headend, case.tag, &connection(&pki, case, PORT))?;
@@ -145,14 +155,15 @@ fn connection(pki: &Pki<'_>, case: Case, gateway_port: u16) -> Connection {
     } else {
         Trusted::Peer(file("branch.crt"))
     };
+    let [rekey_child_s, rekey_ike_s] = if case.of_an_authority { REKEY_S } else { [0; 2] };
     Connection {
         local: SocketAddrV4::new(ip(HEADEND_WAN), PORT),
         remote: SocketAddrV4::new(ip(BRANCH_WAN), gateway_port),
         auth: Auth::Certificate { own: file("headend.crt"), key: file("headend.key"), trusted },
         ike: "aes256gcm16-prfsha256-x25519",
-        esp: "aes256gcm16",
-        rekey_child_s: 0,
-        rekey_ike_s: 0,
+        esp: case.esp(),
+        rekey_child_s,
+        rekey_ike_s,
         local_ts: CENTRE_PREFIX.into(),
         remote_ts: BRANCH_PREFIX.into(),
     }
@@ -162,6 +173,9 @@ fn both_roles(world: &mut Lab, charon: &Charon, pki: &Pki<'_>, case: Case) -> Re
     // We dial and start IKE.
     pings(world, &world.topology.branch_lan, CENTRE_LAN_HOST, "10", "0.05")?;
     proven(world, pki, case)?;
+    if case.of_an_authority {
+        under_rekeys(world, charon)?;
+    }
     let branch = world.branch.as_ref().expect("started");
     branch.cli(&["clear", "vpn-sip", "session"])?;
     world.carrier.wait("hung-up")?;

@@ -51,6 +51,10 @@ impl Established {
             Some((_, Stage::Deleting | Stage::Redundant | Stage::Installing { .. })) => {
                 self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
             }
+            // It may be the one that we ask for, of which the answer is late.
+            None if self.child_work_outstanding() => {
+                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            }
             Some((_, Stage::Retired { .. })) | None => {
                 // RFC 7296 §2.25: the SPI is copied from the REKEY_SA notification.
                 let mut chain = Chain::new();

@@ -88,7 +88,10 @@ impl Established {
             Stage::Live => false,
             _ => c.expires_at <= now,
         }) {
-            ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::Replaced });
+            // Of a redundant one the dataplane knows nothing, or nothing any more.
+            if c.stage != Stage::Redundant {
+                ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::Replaced });
+            }
         }
         let due: Vec<_> = self
             .children

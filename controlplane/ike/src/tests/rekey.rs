@@ -2,6 +2,8 @@
 
 use crate::algorithm::EspProposal;
 use crate::config::{Dpd, DpdMode, Lifetime};
+use crate::state::State;
+use crate::task::child::Stage;
 use crate::testing::{Fate, Install, Net, Packet, Side, config};
 use crate::{ChildDownCause, CloseCause, EndpointConfig, Event, IkeError};
 use core::time::Duration;
@@ -248,6 +250,37 @@ fn periodic_questions_are_asked_whatever_is_seen() {
     run_with_traffic(&mut net, Duration::from_secs(11));
     assert_eq!(net.a().endpoint.view().counters.dpd_sent, 5);
     assert!(net.is_up());
+}
+
+/// A peer may rekey an SA that it has just made for us, before we have its answer: we do not say that there is none.
+#[test]
+fn a_rekey_of_what_our_lost_answer_was_about_to_bring() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let old = child(&net, Side::A);
+    // B's answer is lost once; what comes behind it is not.
+    let mut lost = false;
+    net.script = Box::new(move |from, _, _| {
+        if from == Side::B && !core::mem::replace(&mut lost, true) { Fate::Drop } else { Fate::Deliver }
+    });
+    net.with(Side::A, |e, now| e.rekey_child(now, old));
+    net.run(Duration::from_millis(50));
+    // Our own endpoint would wait until the old one is deleted; strongSwan does not.
+    net.with(Side::B, |e, now| {
+        let State::Established(s) = &mut e.state else { panic!("established") };
+        let new =
+            s.children.iter_mut().find(|c| matches!(c.stage, Stage::Standby { .. })).expect("made for A");
+        let id = core::mem::replace(&mut new.stage, Stage::Live);
+        assert_eq!(id, Stage::Standby { replaces: old });
+        let id = new.id;
+        e.rekey_child(now, id);
+    });
+    net.run(Duration::from_secs(20));
+    for g in [net.a(), net.b()] {
+        let gone = |e: &Event| matches!(e, Event::ChildSaDown { cause: ChildDownCause::PeerDeleted, .. });
+        assert!(!g.events.iter().any(gone), "{:?}", g.story());
+    }
+    assert_settled(&mut net);
 }
 
 /// Both sides rekey at once, with traffic, latencies and loss by chance; `interleavings` walks all orders.

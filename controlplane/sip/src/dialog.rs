@@ -1,7 +1,7 @@
 //! A dialog (RFC 3261 §12) and the requests inside it.
 
 use crate::config::MAX_FORWARDS;
-use crate::message::{Message, NameAddr, Writer, host_addr};
+use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri};
 use crate::record::DialogRecord;
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ impl Dialog {
         dialog.remote_tag = m.to_tag().map(str::to_owned);
         dialog.remote = m.header("To").unwrap_or_default().to_owned();
         dialog.route_set = m.all("Record-Route").rev().map(str::to_owned).collect();
-        if let Some(target) = m.contact_uri() {
+        if let Some(target) = m.remote_target() {
             dialog.remote_target = target.to_owned();
         }
         dialog
@@ -48,10 +48,13 @@ impl Dialog {
 
     /// RFC 3261 §12.2.1.1: every request in the dialog carries the route set, BYE and ACK too.
     pub fn request(&self, method: &str, cseq: u32, via: &str) -> Writer {
-        let loose = |r: &str| NameAddr::parse(r).is_some_and(|n| n.uri.to_ascii_lowercase().contains(";lr"));
+        let strict = |r: &str| {
+            NameAddr::parse(r)
+                .is_some_and(|n| is_sip_uri(n.uri) && !n.uri.to_ascii_lowercase().contains(";lr"))
+        };
         let mut routes = self.route_set.clone();
         let mut uri = self.remote_target.clone();
-        if let Some(first) = routes.first().filter(|r| !loose(r)).cloned() {
+        if let Some(first) = routes.first().filter(|r| strict(r)).cloned() {
             // A strict router wants to be the Request-URI; the target comes last.
             routes.remove(0);
             routes.push(format!("<{uri}>"));

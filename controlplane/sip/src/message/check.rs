@@ -105,3 +105,9 @@ fn request_uri(uri: &str) -> Option<(u16, &'static str)> {
     let host = rest.rsplit_once('@').map_or(rest, |(_, h)| h);
     host.contains(['?', '<', '>', '"']).then_some((400, "a malformed Request-URI"))
 }
+
+/// What a dialog may send its requests to (RFC 3261 §8.1.1.8: one SIP or SIPS URI).
+pub fn is_sip_uri(uri: &str) -> bool {
+    let is = |scheme: &str| scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
+    request_uri(uri).is_none() && uri.split_once(':').is_some_and(|(scheme, _)| is(scheme))
+}

@@ -9,6 +9,7 @@ mod grammar;
 mod phrase;
 mod write;
 
+pub use check::is_sip_uri;
 pub use frame::Malformed;
 pub use grammar::{NameAddr, Via, host_addr, list, user_of};
 pub use phrase::reason_phrase;
@@ -117,6 +118,12 @@ impl Message {
     /// The URI of the first Contact; `*` is none.
     pub fn contact_uri(&self) -> Option<&str> {
         NameAddr::parse(self.header("Contact")?).map(|c| c.uri)
+    }
+
+    /// The first Contact as what requests of the dialog go to (RFC 3261 §12.1), if it can be a Request-URI at all: with
+    /// another, no BYE would be taken and the call could not be hung up.
+    pub fn remote_target(&self) -> Option<&str> {
+        self.contact_uri().filter(|uri| is_sip_uri(uri))
     }
 
     /// A header field that is a number of seconds, with what may follow it (Retry-After, Session-Expires, Min-SE).

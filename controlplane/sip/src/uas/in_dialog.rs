@@ -109,7 +109,7 @@ impl UserAgent {
     /// RFC 3261 §12.2: a target refresh. A BYE after a crash goes there too.
     pub(crate) fn refresh_target(&mut self, id: CallId, m: &Message) {
         let Some(c) = self.calls.get_mut(id) else { return };
-        if let Some(target) = m.contact_uri().filter(|t| *t != c.dialog.remote_target) {
+        if let Some(target) = m.remote_target().filter(|t| *t != c.dialog.remote_target) {
             target.clone_into(&mut c.dialog.remote_target);
             self.persist(id);
         }

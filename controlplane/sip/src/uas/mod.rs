@@ -47,7 +47,7 @@ impl UserAgent {
             remote_cseq: Some(m.cseq_number()),
             // RFC 3261 §12.1.1: for the called side the list is in order.
             route_set: m.all("Record-Route").map(str::to_owned).collect(),
-            remote_target: m.contact_uri().unwrap_or_default().to_owned(),
+            remote_target: m.remote_target().unwrap_or_default().to_owned(),
             proxy: self.config.registrar,
         };
         let mut request = m.clone();
@@ -91,7 +91,7 @@ impl UserAgent {
             return Err(with(503, vec![("Retry-After", "60".into())]));
         }
         // Without a target the call could not be hung up.
-        if m.contact_uri().is_none() {
+        if m.remote_target().is_none() {
             return Err(plain(400));
         }
         let is_sdp =

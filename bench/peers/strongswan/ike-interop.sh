@@ -159,7 +159,7 @@ child_delete() {
   start_with
   peer initiator 50001 50002 seconds=6 & local pid=$!
   sleep 1.5; "$HERE/run.sh" swanctl --terminate --child net --timeout 3 >/dev/null 2>&1; wait $pid
-  check child-delete 'grep -q "ChildSaDown.*PeerDeleted" "$OUT" && ! grep -qE "failed: (no answer|the peer)" "$OUT"'
+  check child-delete 'grep -q "ChildSaDown.*PeerDeleted" "$OUT" && grep -q "NoChild" "$OUT" && ! grep -qE "failed: (no answer|the peer)" "$OUT"'
   "$HERE/run.sh" stop
 }
 

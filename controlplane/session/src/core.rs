@@ -266,7 +266,9 @@ impl Core {
                 for i in 0..self.tunnels.len() {
                     let wanted = remote_number.is_none_or(|n| n == self.tunnels[i].config.remote_number);
                     if wanted {
+                        // What went wrong before is the operator's to judge now.
                         self.tunnels[i].retry_at = None;
+                        self.tunnels[i].failures = 0;
                         self.hang_up(now, i, sipsec_ike::CloseCause::Admin);
                         self.flush_trigger(i);
                     }

@@ -214,7 +214,7 @@ impl SessionFailure {
             Self::NoNextHop => "add a route to the carrier on the WAN interface",
             Self::Journal => "the state directory cannot be written: check the disk",
             Self::AddressChanged => "the WAN address changed; the next packet calls again",
-            Self::HardLimit => "raise the tunnel's longest call",
+            Self::HardLimit => "raise `call_max_s` of the tunnel",
         }
     }
 }

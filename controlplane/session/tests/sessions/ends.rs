@@ -51,7 +51,17 @@ fn sessions_that_the_peer_ends_at_once_are_damped() {
     }
     assert_eq!(w.failure(0), Some("peer-ended-early"));
     assert!((3..=7).contains(&w.carrier.calls_answered), "{}", w.carrier.calls_answered);
-    // One that lasts ends the row.
+    // An operator's clear at this side ends the row: the next end is the first again.
+    let calls = w.carrier.calls_answered;
+    w.tell(0, clear());
+    for _ in 0..2 {
+        w.packet(0);
+        w.advance(SECOND);
+        w.tell(1, clear());
+        w.advance(SECOND);
+    }
+    assert_eq!(w.carrier.calls_answered, calls + 2);
+    // One that lasts ends it, too.
     w.advance(300 * SECOND);
     for _ in 0..70 {
         w.packet(0);

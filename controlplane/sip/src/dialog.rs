@@ -5,8 +5,8 @@ use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri};
 use crate::record::DialogRecord;
 use std::net::SocketAddr;
 
-/// Session refreshes and PRACKs raise CSeq and are not written to disk: what is recovered starts beyond all that one call can have
-/// sent. RFC 3261 §12.2.2 allows gaps and refuses numbers that went down; §8.1.1.5: it stays below 2^31.
+/// Session refreshes and PRACKs raise CSeq and are not written to disk: what is recovered starts beyond all that one call
+/// can have sent. RFC 3261 §12.2.2 allows gaps and refuses numbers that went down; §8.1.1.5: it stays below 2^31.
 const RECOVERED_CSEQ_GAP: u32 = 1 << 20;
 const RECOVERED_CSEQ_MAX: u32 = (1 << 31) - 64;
 

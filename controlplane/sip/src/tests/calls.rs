@@ -173,17 +173,21 @@ fn the_callee_waits_with_its_bye() {
     over(&w);
 }
 
+/// The 200 of another party to the same INVITE, reached at this URI.
+fn another_answer(w: &World, contact: &str) -> String {
+    let ok = w.last(B, "SIP/2.0 200");
+    let tag = ok.split("To: ").nth(1).and_then(|t| t.split("tag=").nth(1)).and_then(|t| t.split('\r').next());
+    ok.replace(tag.expect("a tag"), "another")
+        .replace("<sip:0388882001@198.51.100.12:5060>", &format!("<{contact}>"))
+        .replacen("Via: SIP/2.0/UDP 198.51.100.10", "X: ", 1)
+}
+
 /// RFC 3261 §8.1.1.8: a Contact that is no SIP URI is nothing that a BYE could go to. Found by fuzzing: each BYE was answered
 /// 416, and the call could not be hung up.
 #[test]
 fn a_contact_that_no_request_can_go_to_is_passed_over() {
     let (mut w, call) = established();
-    let ok = w.last(B, "SIP/2.0 200").to_owned();
-    let tag = ok.split("To: ").nth(1).and_then(|t| t.split("tag=").nth(1)).and_then(|t| t.split('\r').next());
-    let fork = ok
-        .replace(tag.expect("a tag"), "another")
-        .replace("Contact: <sip:0388882001@198.51.100.12:5060>", "Contact: <csip:other@192.0.2.77>")
-        .replacen("Via: SIP/2.0/UDP 198.51.100.10", "X: ", 1);
+    let fork = another_answer(&w, "csip:other@192.0.2.77");
     w.inject(A, &fork);
     w.run_for(Duration::from_millis(1));
     assert!(w.last(A, "BYE").starts_with("BYE sip:0388882001@198.51.100.12:5060 SIP/2.0\r\n"));
@@ -196,12 +200,7 @@ fn a_contact_that_no_request_can_go_to_is_passed_over() {
 #[test]
 fn a_fork_is_acknowledged_and_hung_up() {
     let (mut w, call) = established();
-    let ok = w.last(B, "SIP/2.0 200").to_owned();
-    let tag = ok.split("To: ").nth(1).and_then(|t| t.split("tag=").nth(1)).and_then(|t| t.split('\r').next());
-    let fork = ok
-        .replace(tag.expect("a tag"), "another")
-        .replace("Contact: <sip:0388882001@198.51.100.12:5060>", "Contact: <sip:other@192.0.2.77>")
-        .replacen("Via: SIP/2.0/UDP 198.51.100.10", "X: ", 1);
+    let fork = another_answer(&w, "sip:other@192.0.2.77");
     w.inject(A, &fork);
     w.run_for(Duration::from_millis(1));
     assert!(w.last(A, "ACK").starts_with("ACK sip:other@192.0.2.77 SIP/2.0\r\n"));

@@ -65,17 +65,16 @@ impl<P: Packet> Pipeline<P> {
                 ipv4::set_byte(packet.data_mut(), 1, class);
             }
         }
-        let mtu = self.effective_mtu(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.packets_in += 1;
         t.activity.bytes_in += u64::from(info.len);
         t.activity.last_data = now;
         t.activity.last_in = now;
-        if t.spec.mss_clamp {
+        let (origin, mss_clamp) = (Some(t.spec.tunnel), t.spec.mss_clamp);
+        if mss_clamp && let Some(mtu) = self.effective_mtu(tunnel) {
             mss::clamp(packet.data_mut(), &info, mtu);
         }
         if self.config.inside.mode == InsideMode::Router {
-            let origin = Some(t.spec.tunnel);
             if info.ttl <= 1 {
                 self.error(now, packet, &info, IcmpError::TimeExceeded, origin, out);
                 return Err(DropReason::TtlExpired);

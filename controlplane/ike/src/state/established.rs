@@ -146,6 +146,13 @@ impl Established {
         }
     }
 
+    /// Forgets the other IKE SAs, and with them the responses that were to go over them.
+    pub fn keep_slots(&mut self, keep: impl FnMut(&Slot) -> bool) {
+        self.slots.retain(keep);
+        let slots = &self.slots;
+        self.held.retain(|h| slots.iter().any(|s| s.sa.local_spi() == h.slot));
+    }
+
     pub fn child(&self, id: ChildId) -> Option<&Child> {
         self.children.iter().find(|c| c.id == id)
     }
@@ -241,7 +248,7 @@ impl Established {
         match task {
             Task::Dpd | Task::Auth | Task::KeyExchange => {}
             Task::DeleteChildren(ids) => self.on_deleted(ctx, now, &ids),
-            Task::DeleteIke => self.slots.retain(|s| s.sa.local_spi() != slot),
+            Task::DeleteIke => self.keep_slots(|s| s.sa.local_spi() != slot),
             Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),
             Task::RekeyIke(t) => return self.on_rekey_ike_answer(ctx, now, *t, &m),
             Task::FollowupKe => return self.on_followup_answer(ctx, now, &m),

@@ -57,7 +57,7 @@ impl Established {
             }
             silent.push(slot.sa.local_spi());
         }
-        self.slots.retain(|s| match s.standing {
+        self.keep_slots(|s| match s.standing {
             Standing::AwaitDelete { until } | Standing::Gone { until } => now < until,
             Standing::Redundant => !silent.contains(&s.sa.local_spi()),
             Standing::Current | Standing::Candidate => true,

@@ -107,6 +107,7 @@ fn negotiate(group: &str, method: &Method) -> [Work; 2] {
                         agreed[side] |= side == RESPONDER;
                         wires.push_back((1 - side, bytes));
                     }
+                    Output::NatKeepalive => {}
                     Output::Compute(id, job) => {
                         let ends_init = matches!(job, Job::DhAgree { .. }) && side == INITIATOR;
                         let mut job = Some(job);

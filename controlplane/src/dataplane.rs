@@ -286,15 +286,25 @@ impl Link {
 
     /// Sends an IKE message to the peer of a media port, or counts that it could not: IKE retransmits.
     pub fn send_ike(&mut self, media_port: MediaPort, message: &[u8]) {
-        let sent = match (&mut self.state, self.remotes.get(&media_port)) {
-            (State::Up(connected), Some(remote)) => {
-                connected.side.send_ike(media_port, *remote, message).is_ok()
-            }
-            _ => false,
-        };
-        if !sent {
+        if !self.with_peer(media_port, |side, remote| side.send_ike(media_port, remote, message)) {
             self.counters.ike_lost += 1;
             tracing::debug!(%media_port, "an IKE message could not be sent");
+        }
+    }
+
+    /// One that cannot be sent is not missed: the next comes soon.
+    pub fn send_nat_keepalive(&mut self, media_port: MediaPort) {
+        self.with_peer(media_port, |side, remote| side.send_nat_keepalive(media_port, remote));
+    }
+
+    fn with_peer(
+        &mut self,
+        media_port: MediaPort,
+        what: impl FnOnce(&mut ControlSide, SocketAddr) -> Result<(), SendError>,
+    ) -> bool {
+        match (&mut self.state, self.remotes.get(&media_port)) {
+            (State::Up(connected), Some(remote)) => what(&mut connected.side, *remote).is_ok(),
+            _ => false,
         }
     }
 

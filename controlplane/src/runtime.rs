@@ -247,6 +247,7 @@ impl Runtime {
             match output {
                 Output::SipTransmit { to, bytes } => self.sip.send(to, &bytes),
                 Output::IkeTransmit { media_port, bytes } => self.link.send_ike(media_port, &bytes),
+                Output::NatKeepalive { media_port } => self.link.send_nat_keepalive(media_port),
                 Output::Dataplane(transaction) => self.transaction(transaction),
                 Output::SnapshotRequest => self.link.request_snapshot(),
                 Output::QueryActivity(tunnel) => {

@@ -53,6 +53,7 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             child_lifetime: profile.ike.lifetimes.child,
             force_encap: profile.ike.force_encap,
             dpd: profile.ike.dpd,
+            nat_keepalive: profile.ike.nat_keepalive,
             fragment_bytes_max: profile.ike.fragment_bytes,
             negotiation_deadline: profile.ike.negotiation_deadline,
             psk_fingerprint: profile.ike.psk_fingerprint,

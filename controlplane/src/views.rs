@@ -203,9 +203,9 @@ fn millis(d: Duration) -> u64 {
 }
 
 fn traffic(v: &SessionView, a: &TunnelActivity, now: Instant) -> Traffic {
-    let idle = now.saturating_duration_since(a.last_data).as_secs();
+    let idle = now.saturating_duration_since(a.last_data()).as_secs();
     Traffic {
-        idle_s: (a.last_data != Instant::ZERO && v.caller.is_some()).then_some(idle),
+        idle_s: (a.last_data() != Instant::ZERO && v.caller.is_some()).then_some(idle),
         idle_max_s: v.idle_max.as_secs(),
         packets_in: a.packets_in,
         bytes_in: a.bytes_in,

@@ -114,6 +114,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
             dpd: sipsec_ike::Dpd::default(),
+            nat_keepalive: None,
             fragment_bytes_max: Some(1200),
             negotiation_deadline: PATIENCE,
             psk_fingerprint: true,
@@ -198,6 +199,7 @@ impl Node {
                         send(Sent::Ike { to: *to, from, bytes });
                     }
                 }
+                Output::NatKeepalive { .. } => {}
                 Output::Dataplane(transaction) => {
                     for op in transaction.ops {
                         self.apply(op);

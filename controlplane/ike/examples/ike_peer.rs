@@ -9,7 +9,7 @@ use sipsec_ike::{
     IdentityPolicy, Output, Ppk, Role, SigningKey, Trust, certificate_fingerprint,
 };
 use sipsec_net::entropy::Entropy;
-use sipsec_net::udp_encap::{NON_ESP_MARKER, UdpEncap, classify};
+use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER, UdpEncap, classify};
 use sipsec_net::{HashFunc, Instant, SecretBytes};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -124,6 +124,7 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
                     // A filter that drops it makes this fail; to IKE it is a lost datagram like any other.
                     let _ = socket.send_to(&datagram, remote);
                 }
+                Output::NatKeepalive => drop(socket.send_to(&NAT_KEEPALIVE, remote)),
                 Output::Compute(id, job) => endpoint.handle_compute(now(), id, job.run()),
                 Output::Event(event) => {
                     up |= matches!(event, Event::ChildSaUp { .. });

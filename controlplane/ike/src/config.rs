@@ -41,6 +41,8 @@ pub struct EndpointConfig {
     pub ts_local: Vec<Selector>,
     pub ts_remote: Vec<Selector>,
     pub dpd: Dpd,
+    /// Behind a NAT, how long nothing may be sent before a keepalive is (RFC 3948 §4); `None` for never.
+    pub nat_keepalive: Option<Duration>,
     pub retransmit: Retransmit,
     pub ike_lifetime: Lifetime,
     pub child_lifetime: Lifetime,
@@ -57,6 +59,9 @@ pub struct EndpointConfig {
     /// Emits [`crate::Event::KeyLog`]: every key of this endpoint in clear. For captures in a lab, never elsewhere.
     pub lab_key_log: bool,
 }
+
+/// RFC 3948 §4: "a default value of 20 seconds".
+pub const NAT_KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Most half-open SAs of one endpoint: one peer, one call, so more than one is already odd.
 pub const HALF_OPEN_MAX: usize = 4;
@@ -87,6 +92,7 @@ impl EndpointConfig {
             ts_local: vec![Selector::ANY_V4],
             ts_remote: vec![Selector::ANY_V4],
             dpd: Dpd::default(),
+            nat_keepalive: Some(NAT_KEEPALIVE),
             retransmit: Retransmit::default(),
             ike_lifetime: Lifetime::IKE,
             child_lifetime: Lifetime::CHILD,

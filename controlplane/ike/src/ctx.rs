@@ -17,6 +17,10 @@ pub(crate) struct Ctx {
     pub counters: Counters,
     /// The last proof that the peer lives (RFC 7296 §2.4): a message that passed its ICV, or ESP.
     pub last_heard: Instant,
+    /// Of IKE, keepalives included, or ESP: what keeps the mapping of a NAT in front of us (RFC 3948 §4).
+    pub last_sent: Instant,
+    /// The time of the input that is being handled.
+    now: Instant,
     outputs: VecDeque<Output>,
     next_job: u64,
     next_child: u32,
@@ -29,14 +33,28 @@ impl Ctx {
             entropy,
             counters: Counters::default(),
             last_heard: Instant::ZERO,
+            last_sent: Instant::ZERO,
+            now: Instant::ZERO,
             outputs: VecDeque::new(),
             next_job: 0,
             next_child: 0,
         }
     }
 
+    /// To be called before each input is handled.
+    pub fn begin(&mut self, now: Instant) {
+        self.now = now;
+    }
+
     pub fn transmit(&mut self, datagram: Vec<u8>) {
+        self.last_sent = self.now;
         self.outputs.push_back(Output::Transmit(datagram));
+    }
+
+    pub fn nat_keepalive(&mut self) {
+        self.last_sent = self.now;
+        self.counters.nat_keepalives_out += 1;
+        self.outputs.push_back(Output::NatKeepalive);
     }
 
     pub fn event(&mut self, event: Event) {

@@ -24,7 +24,8 @@ impl Endpoint {
         Self { ctx: Ctx::new(config, entropy), state: State::Idle }
     }
 
-    fn step(&mut self, f: impl FnOnce(State, &mut Ctx) -> State) {
+    fn step(&mut self, now: Instant, f: impl FnOnce(State, &mut Ctx) -> State) {
+        self.ctx.begin(now);
         let state = core::mem::replace(&mut self.state, State::Idle);
         self.state = f(state, &mut self.ctx);
     }
@@ -38,7 +39,7 @@ impl Endpoint {
     /// The initiator sends IKE_SA_INIT, the responder begins to listen. A pre-shared key other than the one announced
     /// in SDP fails here, before anything is sent.
     pub fn start(&mut self, now: Instant) {
-        self.step(|state, ctx| match state {
+        self.step(now, |state, ctx| match state {
             State::Idle => State::start(ctx, now),
             other => other,
         });
@@ -59,20 +60,20 @@ impl Endpoint {
                 return;
             }
         };
-        self.step(|state, ctx| state.on_message(ctx, now, &header, bytes));
+        self.step(now, |state, ctx| state.on_message(ctx, now, &header, bytes));
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.step(|state, ctx| state.on_timeout(ctx, now));
+        self.step(now, |state, ctx| state.on_timeout(ctx, now));
     }
 
     pub fn handle_compute(&mut self, now: Instant, job: JobId, outcome: Outcome) {
-        self.step(|state, ctx| state.on_compute(ctx, now, job, outcome));
+        self.step(now, |state, ctx| state.on_compute(ctx, now, job, outcome));
     }
 
     /// The dataplane has applied what the last `ChildSaUp`, `ChildSaReplaced` or `ChildSaBind` of `child` asked for.
     pub fn handle_child_installed(&mut self, now: Instant, child: ChildId) {
-        self.step(|state, ctx| match state {
+        self.step(now, |state, ctx| match state {
             State::Established(s) => s.on_installed(ctx, now, child),
             other => other,
         });
@@ -80,20 +81,22 @@ impl Endpoint {
 
     /// The dataplane refused it.
     pub fn handle_child_rejected(&mut self, now: Instant, child: ChildId) {
-        self.step(|state, ctx| match state {
+        self.step(now, |state, ctx| match state {
             State::Established(s) => s.on_rejected(ctx, now, child),
             other => other,
         });
     }
 
-    /// ESP of this peer was received and its ICV held at `last_in`: proof of life (RFC 7296 §2.4).
-    pub fn traffic_seen(&mut self, now: Instant, last_in: Instant) {
+    /// ESP of this peer was received and its ICV held at `last_in`: proof of life (RFC 7296 §2.4). ESP was sent to it at
+    /// `last_out`, which keeps the mapping of a NAT as a keepalive does (RFC 3948 §4).
+    pub fn traffic_seen(&mut self, now: Instant, last_in: Instant, last_out: Instant) {
         self.ctx.last_heard = self.ctx.last_heard.max(last_in.min(now));
+        self.ctx.last_sent = self.ctx.last_sent.max(last_out.min(now));
     }
 
     /// The dataplane reports a soft limit (bytes, or the sequence number near its end).
     pub fn rekey_child(&mut self, now: Instant, child: ChildId) {
-        self.step(|state, ctx| match state {
+        self.step(now, |state, ctx| match state {
             State::Established(mut s) => {
                 s.want_rekey_child(ctx, now, child);
                 s.proceed(ctx, now, Ok(()))
@@ -105,14 +108,14 @@ impl Endpoint {
     /// The dataplane reports a hard limit: the SA takes no more packets. One that has been replaced is not missed; the
     /// end of the one that carries the traffic is the end of the session.
     pub fn expire_child(&mut self, now: Instant, child: ChildId) {
-        self.step(|state, ctx| match state {
+        self.step(now, |state, ctx| match state {
             State::Established(s) => s.on_expired(ctx, now, child),
             other => other,
         });
     }
 
     pub fn rekey_ike(&mut self, now: Instant) {
-        self.step(|state, ctx| match state {
+        self.step(now, |state, ctx| match state {
             State::Established(mut s) => {
                 s.want_rekey_ike(ctx, now);
                 s.proceed(ctx, now, Ok(()))
@@ -123,7 +126,7 @@ impl Endpoint {
 
     /// Sends DELETE and says `Closed` at once. The endpoint may be dropped then; while it is kept, it retransmits.
     pub fn close(&mut self, now: Instant, cause: CloseCause) {
-        self.step(|state, ctx| state.close(ctx, now, cause));
+        self.step(now, |state, ctx| state.close(ctx, now, cause));
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -44,7 +44,7 @@ pub use auth::{
 };
 pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,
-    IdentityPolicy, Lifetime, Ppk, Retransmit, Revocation, Role, SigningKey, Trust,
+    IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, Retransmit, Revocation, Role, SigningKey, Trust,
 };
 pub use endpoint::Endpoint;
 pub use error::{CertError, CloseCause, IkeError, Party};

@@ -1,10 +1,12 @@
-//! NAT detection (RFC 7296 §2.23).
+//! NAT detection (RFC 7296 §2.23), and keepalives behind one (RFC 3948 §4).
 
 use crate::ctx::Ctx;
+use crate::state::Established;
 use crate::view::NatView;
 use crate::wire::{Chain, Message, NotifyType};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sha1::{Digest, Sha1};
+use sipsec_net::Instant;
 
 /// SHA-1 of the SPIs in the order in which they appear in the header, the address and the port.
 fn hash(spi_i: u64, spi_r: u64, addr: SocketAddr) -> [u8; 20] {
@@ -41,5 +43,18 @@ pub(crate) fn detect(message: &Message<'_>, ctx: &Ctx, spi_i: u64, spi_r: u64) -
         local: supported && !destinations.any(|d| d == seen_local),
         remote: supported && !sources.any(|s| s == seen_remote),
         force_encap: ctx.config.force_encap,
+    }
+}
+
+impl Established {
+    /// When the mapping of a NAT in front of us wants a packet. One in front of the peer is the peer's to keep.
+    pub(crate) fn keepalive_due(&self, ctx: &Ctx) -> Option<Instant> {
+        ctx.config.nat_keepalive.filter(|_| self.nat.local).map(|idle| ctx.last_sent + idle)
+    }
+
+    pub(crate) fn poll_keepalive(&self, ctx: &mut Ctx, now: Instant) {
+        if self.keepalive_due(ctx).is_some_and(|due| due <= now) {
+            ctx.nat_keepalive();
+        }
     }
 }

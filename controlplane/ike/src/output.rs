@@ -15,6 +15,8 @@ use sipsec_net::{SecretBytes, Spi};
 pub enum Output {
     /// An IKE message for the peer, without the non-ESP marker.
     Transmit(Vec<u8>),
+    /// One 0xFF byte for the peer, without a marker (RFC 3948 §2.3).
+    NatKeepalive,
     /// Run it off the loop and give the outcome to [`crate::Endpoint::handle_compute`].
     Compute(JobId, Job),
     Event(Event),

@@ -61,6 +61,8 @@ pub(crate) struct Gateway {
     pub install: Install,
     pending: Vec<(Instant, ChildId)>,
     jobs: Vec<(Instant, JobId, Job)>,
+    /// When keepalives went out.
+    pub keepalives: Vec<Instant>,
     pub received: u64,
     pub lost: u64,
 }
@@ -82,6 +84,7 @@ impl Gateway {
             install: Install::After(Duration::ZERO),
             pending: Vec::new(),
             jobs: Vec::new(),
+            keepalives: Vec::new(),
             received: 0,
             lost: 0,
         }
@@ -248,6 +251,8 @@ impl Net {
         let g = &self.gateways[from.index()];
         let Some((_, out)) = g.bound.and_then(|c| g.sa(c)) else { return };
         let packet = Packet::Esp(out.spi.get(), out.keymat.expose().to_vec());
+        let now = self.now;
+        self.gateways[from.index()].endpoint.traffic_seen(now, Instant::ZERO, now);
         self.put(from, packet);
     }
 
@@ -259,6 +264,7 @@ impl Net {
                         self.log.push((side, bytes.clone()));
                         self.put(side, Packet::Ike(bytes));
                     }
+                    Output::NatKeepalive => self.gateways[side.index()].keepalives.push(self.now),
                     Output::Compute(id, job) => {
                         let due = self.now + self.compute;
                         self.gateways[side.index()].jobs.push((due, id, job));
@@ -388,7 +394,7 @@ impl Net {
                     g.sas.iter().any(|s| s.inbound.spi.get() == spi && s.inbound.keymat.expose() == key);
                 if hit {
                     g.received += 1;
-                    g.endpoint.traffic_seen(now, now);
+                    g.endpoint.traffic_seen(now, now, Instant::ZERO);
                 } else {
                     g.lost += 1;
                 }

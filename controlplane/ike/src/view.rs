@@ -116,6 +116,7 @@ pub struct Counters {
     pub rekeys_ike: u64,
     pub rekey_collisions: u64,
     pub dpd_sent: u64,
+    pub nat_keepalives_out: u64,
 }
 
 impl SaView {

@@ -80,6 +80,8 @@ pub struct IkeConfig {
     pub child_lifetime: Lifetime,
     pub force_encap: bool,
     pub dpd: Dpd,
+    /// See [`sipsec_ike::EndpointConfig::nat_keepalive`].
+    pub nat_keepalive: Option<Duration>,
     /// See [`sipsec_ike::EndpointConfig::fragment_bytes_max`].
     pub fragment_bytes_max: Option<usize>,
     /// From the moment the call is answered, and so charged, until the SA is up.
@@ -88,6 +90,13 @@ pub struct IkeConfig {
     pub psk_fingerprint: bool,
     /// Every key goes to [`crate::Output::KeyLog`]. For a lab, never elsewhere.
     pub lab_key_log: bool,
+}
+
+impl IkeConfig {
+    /// The shortest silence, of the peer or of us, after which IKE does something.
+    pub(crate) fn silence_min(&self) -> Duration {
+        self.nat_keepalive.map_or(self.dpd.interval, |keepalive| keepalive.min(self.dpd.interval))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

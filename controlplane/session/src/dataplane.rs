@@ -212,7 +212,7 @@ impl Core {
         let Some(i) = self.index(tunnel) else { return };
         let idle = self.tunnels[i].config.idle;
         let State::Up(up) = &mut self.tunnels[i].state else { return };
-        up.endpoint.traffic_seen(now, activity.last_in);
+        up.endpoint.traffic_seen(now, activity.last_in, activity.last_out);
         if up.looked_at(now, activity, idle) {
             let after = now.saturating_duration_since(up.last_data());
             self.event(Some(i), EventKind::Idle { after });

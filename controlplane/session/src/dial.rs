@@ -221,6 +221,7 @@ impl Core {
         config.force_encap = self.config.ike.force_encap;
         config.unix_time_s = self.unix_time_s(now);
         config.dpd = self.config.ike.dpd;
+        config.nat_keepalive = self.config.ike.nat_keepalive;
         config.fragment_bytes_max = self.config.ike.fragment_bytes_max;
         config.ts_remote = selectors(&self.tunnels[i].config.routes);
         config.ts_local.clone_from(&config.ts_remote);

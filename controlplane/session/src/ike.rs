@@ -44,6 +44,9 @@ impl Core {
                 sipsec_ike::Output::Transmit(bytes) => {
                     self.out.push_back(Output::IkeTransmit { media_port: port, bytes });
                 }
+                sipsec_ike::Output::NatKeepalive => {
+                    self.out.push_back(Output::NatKeepalive { media_port: port });
+                }
                 sipsec_ike::Output::Compute(job, work) => {
                     let key = ComputeKey { tunnel: self.tunnels[i].config.id(), media_port: port, job };
                     let established = matches!(self.tunnels[i].state, State::Up(_));
@@ -176,8 +179,8 @@ impl Core {
                     return;
                 };
                 let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
-                let (initiator, dpd) = (n.leg.caller, self.config.ike.dpd.interval);
-                let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, dpd);
+                let (initiator, silence) = (n.leg.caller, self.config.ike.silence_min());
+                let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, silence);
                 if up.media.role == Role::Passive {
                     up.release = Some((now + RESPONDER_HOLD, Some(first.1.outbound)));
                 } else {

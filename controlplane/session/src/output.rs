@@ -24,6 +24,10 @@ pub enum Output {
     },
     Dataplane(Transaction),
     SnapshotRequest,
+    /// One byte to the peer of a media port, for a NAT in front of us (RFC 3948 §2.3).
+    NatKeepalive {
+        media_port: MediaPort,
+    },
     /// Answered by [`crate::Input::Activity`].
     QueryActivity(TunnelId),
     /// Run off the loop; answered by [`crate::Input::Compute`].

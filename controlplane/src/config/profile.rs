@@ -117,6 +117,8 @@ pub struct Ike {
     pub certificates: Vec<Certificate>,
     pub force_encap: bool,
     pub dpd: Dpd,
+    /// Behind a NAT, how long nothing may be sent before a keepalive is (RFC 3948 §4); `None` for never.
+    pub nat_keepalive: Option<Duration>,
     /// Largest UDP payload of a fragment of IKE (RFC 7383); `None`: messages are sent whole.
     pub fragment_bytes: Option<usize>,
     /// An answered call costs money: without an SA by then it is hung up.

@@ -99,6 +99,11 @@ impl ControlSide {
         self.punts_down.send(media_port, remote, message)
     }
 
+    /// Sends a NAT keepalive (RFC 3948 §2.3) to `remote` from a media port.
+    pub fn send_nat_keepalive(&mut self, media_port: MediaPort, remote: SocketAddr) -> Result<(), SendError> {
+        self.punts_down.send(media_port, remote, &[])
+    }
+
     /// Takes the next IKE message that came in.
     pub fn recv_ike(&mut self) -> Result<Option<Punt<'_>>, RecvError> {
         self.punts_up.recv()

@@ -1,5 +1,5 @@
-//! The punt rings: IKE messages up to the control plane and down to the wire. A message that finds no room is lost, as on any
-//! network, and counted; IKE retransmits.
+//! The punt rings: IKE messages up to the control plane and down to the wire; down, an empty one is a NAT keepalive. A
+//! message that finds no room is lost, as on any network, and counted; IKE retransmits.
 
 use crate::doorbell::Ringer;
 use crate::error::{RecvError, SendError};

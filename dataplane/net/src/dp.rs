@@ -279,11 +279,10 @@ pub enum RejectReason {
     Malformed = 17,
 }
 
-/// When a tunnel last carried data (not IKE, not keepalives), and how much.
+/// When a tunnel last carried data (not IKE, not keepalives), and how much. [`Instant::ZERO`] for never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TunnelActivity {
-    /// Later of the last inner packet in and out; [`Instant::ZERO`] if none yet.
-    pub last_data: Instant,
+    pub last_out: Instant,
     pub last_in: Instant,
     pub packets_in: u64,
     pub bytes_in: u64,
@@ -294,6 +293,14 @@ pub struct TunnelActivity {
     pub trigger_queued: u64,
     pub trigger_replayed: u64,
     pub trigger_dropped: u64,
+}
+
+impl TunnelActivity {
+    /// In either direction.
+    #[must_use]
+    pub fn last_data(&self) -> Instant {
+        self.last_out.max(self.last_in)
+    }
 }
 
 /// Kept so that a number and its tunnel print the same everywhere.

@@ -2,6 +2,8 @@
 
 /// Four zero bytes before IKE on every port but 500 (RFC 3948 §2.2, RFC 7296 §2.23).
 pub const NON_ESP_MARKER: [u8; 4] = [0; 4];
+/// The whole payload of a NAT keepalive (RFC 3948 §2.3).
+pub const NAT_KEEPALIVE: [u8; 1] = [0xff];
 /// Fixed part of an IKE header (RFC 7296 §3.1).
 pub const IKE_HEADER_LEN: usize = 28;
 /// SPI and sequence number (RFC 4303 §2).
@@ -25,7 +27,7 @@ pub enum UdpEncap<'a> {
 #[must_use]
 pub fn classify(payload: &[u8]) -> UdpEncap<'_> {
     match payload {
-        [0xff] => UdpEncap::Keepalive,
+        _ if *payload == NAT_KEEPALIVE => UdpEncap::Keepalive,
         [0, 0, 0, 0, ike @ ..] if ike.len() >= IKE_HEADER_LEN => UdpEncap::Ike(ike),
         [0, 0, 0, 0, ..] => UdpEncap::Malformed,
         esp if esp.len() > ESP_HEADER_LEN => UdpEncap::Esp(esp),

@@ -1,12 +1,12 @@
-//! IKE messages of the control plane on their way out: marker, outer headers, their own kind of frame.
+//! IKE messages of the control plane, and NAT keepalives, on their way out: marker, outer headers, their own kind of frame.
 
 use crate::nat::OuterHeader;
 use crate::packet::Packet;
 use core::time::Duration;
-use sipsec_net::udp_encap::NON_ESP_MARKER;
+use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER};
 use sipsec_net::{DropReason, Instant};
 
-/// A whole Ethernet frame that holds an IKE message.
+/// A whole Ethernet frame that holds an IKE message or a NAT keepalive.
 #[derive(Debug)]
 pub struct IkeFrame<P>(P);
 
@@ -43,28 +43,38 @@ impl PuntLimit {
     }
 }
 
-/// `frame` is fresh and empty. The outer IP packet may have `mtu` bytes: larger messages are IKE's to fragment (RFC 7383).
+/// RFC 7296 §2.23, RFC 3948 §2.2: four zero bytes where ESP has its SPI, then the message. Without one, RFC 3948 §2.3.
+const fn payload(message: &[u8]) -> (&[u8], &[u8]) {
+    if message.is_empty() { (&NAT_KEEPALIVE, message) } else { (&NON_ESP_MARKER, message) }
+}
+
+pub(crate) const fn payload_len(message: &[u8]) -> usize {
+    let (marker, message) = payload(message);
+    marker.len() + message.len()
+}
+
+/// An empty `message` is a NAT keepalive. `frame` is fresh and empty. The outer IP packet may have `mtu` bytes: larger messages are IKE's to fragment (RFC 7383).
 pub(crate) fn build<P: Packet>(
     mut frame: P,
     message: &[u8],
     outer: &mut OuterHeader,
     mtu: u16,
 ) -> Result<IkeFrame<P>, DropReason> {
-    let payload = NON_ESP_MARKER.len() + message.len();
-    if outer.outer_ip_len(payload) > usize::from(mtu) {
+    let len = payload_len(message);
+    if outer.outer_ip_len(len) > usize::from(mtu) {
         return Err(DropReason::IkeTooLong);
     }
     if !outer.has_next_hop() {
         return Err(DropReason::NoNextHop);
     }
     frame.truncate(0);
-    if !frame.push_back(payload) || !frame.push_front(outer.len()) {
+    if !frame.push_back(len) || !frame.push_front(outer.len()) {
         return Err(DropReason::IkeTooLong);
     }
     let (head, body) = frame.data_mut().split_at_mut(outer.len());
-    // RFC 7296 §2.23, RFC 3948 §2.2: four zero bytes where ESP has its SPI.
-    body[..4].copy_from_slice(&NON_ESP_MARKER);
-    body[4..].copy_from_slice(message);
+    let (marker, message) = payload(message);
+    body[..marker.len()].copy_from_slice(marker);
+    body[marker.len()..].copy_from_slice(message);
     outer.write(head, body, DSCP << 2);
     Ok(IkeFrame(frame))
 }

@@ -40,6 +40,18 @@ fn a_message_crosses_with_its_marker_between_the_ports_of_sdp() {
     assert_eq!(b.out.punted, [(Side::B.media_port(), Side::A.media(), message)]);
 }
 
+/// RFC 3948 §2.3.
+#[test]
+fn an_empty_message_is_a_keepalive() {
+    let (mut a, mut b) = called();
+    send(&mut a, &[]);
+    let frame = a.out.outside[0].data().to_vec();
+    assert_eq!(frame[34..38], [0xc3, 0x5c, 0x60, 0xf9], "50012 to 24825");
+    assert_eq!((&frame[38..40], &frame[42..]), (&[0, 9][..], &[0xff][..]), "UDP length, and the one byte");
+    a.carry_to(NOW, &mut b);
+    assert_eq!((b.out.punted.len(), drops(&b, DropReason::Keepalive)), (0, 1));
+}
+
 #[test]
 fn a_flood_under_the_peers_address_is_bounded_for_each_port() {
     let (mut a, mut b) = called();
@@ -173,5 +185,5 @@ fn keepalives_and_noise_are_told_apart_and_prove_nothing() {
     ] {
         assert_eq!(drops(&b, reason), n, "{reason:?}");
     }
-    assert_eq!(b.pipeline.activity(Gateway::TUNNEL).expect("configured").last_data, Instant::ZERO);
+    assert_eq!(b.pipeline.activity(Gateway::TUNNEL).expect("configured").last_data(), Instant::ZERO);
 }

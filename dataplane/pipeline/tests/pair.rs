@@ -313,7 +313,7 @@ fn a_rekey_loses_nothing() {
     assert_eq!((b.out.inside.len(), all_drops(&a), all_drops(&b)), (4, 0, 0));
     let activity = b.pipeline.activity(Gateway::TUNNEL).expect("configured");
     assert_eq!(
-        (activity.packets_in, activity.bytes_in, activity.last_in, activity.last_data),
+        (activity.packets_in, activity.bytes_in, activity.last_in, activity.last_data()),
         (4, 400, NOW, NOW)
     );
 }

@@ -6,6 +6,7 @@ mod certificates;
 mod crash;
 mod inner_ipv6;
 mod kamailio;
+mod nat;
 mod network;
 mod pki;
 mod quantum;
@@ -80,6 +81,7 @@ pub const SCENARIOS: &[Scenario] = &[
     strongswan::INITIATOR,
     strongswan::RESPONDER,
     strongswan::LOSS,
+    nat::NAT,
     strongswan_certificates::CERTIFICATES,
 ];
 

@@ -16,7 +16,8 @@ use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-const TOOLS: &[(&str, &str)] = &[charon::TOOLS[0], charon::TOOLS[1], capture::TOOLS[0], capture::TOOLS[1]];
+pub(super) const TOOLS: &[(&str, &str)] =
+    &[charon::TOOLS[0], charon::TOOLS[1], capture::TOOLS[0], capture::TOOLS[1]];
 
 pub const INITIATOR: Scenario = Scenario {
     about: "we dial and start IKE with strongSwan: rekeys under traffic, iperf3, every ICV good in tshark",
@@ -41,7 +42,7 @@ pub const LOSS: Scenario = Scenario {
 
 /// Ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Initiator,
     Responder,
 }
@@ -56,7 +57,7 @@ impl Role {
 }
 
 /// Not 4500: RFC 6193 §5.4 lets SDP name any port.
-const PORT: u16 = 50_002;
+pub(super) const PORT: u16 = 50_002;
 const KBPS: u32 = 10_000;
 /// Of the CHILD_SA and of the IKE SA.
 pub(super) const REKEY_S: [u32; 2] = [3, 7];
@@ -68,13 +69,13 @@ const PACKETS_LOSS: u32 = 4800;
 const GAP: Duration = Duration::from_millis(5);
 const IPERF_SECONDS: &str = "2";
 
-type Lab = World<StandIn>;
+pub(super) type Lab = World<StandIn>;
 
 fn ip(text: &str) -> Ipv4Addr {
     text.parse().expect("a constant address")
 }
 
-fn connection(gateway_port: u16, role: Role) -> Connection {
+pub(super) fn connection(gateway_port: u16, role: Role) -> Connection {
     let [rekey_child_s, rekey_ike_s] = REKEY_S;
     Connection {
         local: SocketAddrV4::new(ip(HEADEND_WAN), PORT),
@@ -93,8 +94,14 @@ fn connection(gateway_port: u16, role: Role) -> Connection {
     }
 }
 
-/// The branch registered, and the stand-in that plays SIP for strongSwan.
-fn start(context: &Context, tag: &str, keys: &Scratch, role: Role) -> Result<Lab, LabError> {
+/// The branch registered, with more lines under `ike:`, and the stand-in that plays SIP for strongSwan.
+pub(super) fn start(
+    context: &Context,
+    tag: &str,
+    keys: &Scratch,
+    role: Role,
+    ike: &str,
+) -> Result<Lab, LabError> {
     let options = Options { tag: tag.into(), ..Options::default() };
     let program = context.places.standin();
     let mut world = World::with(context.places.clone(), options, |topology| {
@@ -105,7 +112,11 @@ fn start(context: &Context, tag: &str, keys: &Scratch, role: Role) -> Result<Lab
         .profile("branch")?
         .with(
             "ike:\n",
-            &format!("ike:\n  esp_proposals: [{}]\n  lab_key_log: {}\n", role.esp(), keys.path().display()),
+            &format!(
+                "ike:\n  esp_proposals: [{}]\n  lab_key_log: {}\n{ike}",
+                role.esp(),
+                keys.path().display()
+            ),
         )?
         .with("idle_s: 5", "idle_s: 60")?
         .with("bandwidth_kbps: 1000", &format!("bandwidth_kbps: {KBPS}"))?;
@@ -117,7 +128,7 @@ fn start(context: &Context, tag: &str, keys: &Scratch, role: Role) -> Result<Lab
 fn peer(context: &Context, role: Role) -> Result<(), LabError> {
     let tag = if role == Role::Initiator { "swi" } else { "swr" };
     let keys = Scratch::new(&format!("{tag}-keys"))?;
-    let mut world = start(context, tag, &keys, role)?;
+    let mut world = start(context, tag, &keys, role, "")?;
     let capture = Capture::start(&world.topology.carrier, TO_HEADEND, keys.path())?;
 
     // As initiator it has no need of our port; a port there is has to be written.
@@ -187,7 +198,7 @@ fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
 
 fn loss(context: &Context) -> Result<(), LabError> {
     let keys = Scratch::new("swl-keys")?;
-    let mut world = start(context, "swl", &keys, Role::Initiator)?;
+    let mut world = start(context, "swl", &keys, Role::Initiator, "")?;
     let mut charon = Charon::start(&world.topology.headend, "swl", &connection(PORT, Role::Initiator))?;
     pings(&world, &world.topology.branch_lan, CENTRE_LAN_HOST, "10", "0.05")?;
 

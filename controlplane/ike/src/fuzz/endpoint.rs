@@ -193,6 +193,7 @@ impl World {
                         self.log.push((1 - i, bytes));
                     }
                 }
+                Output::NatKeepalive => {}
                 Output::Compute(id, job) => g.jobs.push_back((id, job)),
                 Output::Event(event) => g.on_event(&mut self.seen, event),
             }
@@ -336,7 +337,7 @@ impl World {
                     self.with(side, |e| e.rekey_child(now, child));
                 }
                 1 => self.with(side, |e| e.rekey_ike(now)),
-                2 => self.with(side, |e| e.traffic_seen(now, now)),
+                2 => self.with(side, |e| e.traffic_seen(now, now, now)),
                 3 => self.with(side, |e| e.close(now, CloseCause::Idle)),
                 _ => {
                     // Outcomes and answers that nobody asked for.

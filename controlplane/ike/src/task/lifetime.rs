@@ -23,9 +23,10 @@ impl Established {
             Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
             _ => [Some(c.expires_at), None],
         });
-        let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until, self.dpd_due(ctx)];
+        let asked = [self.dpd_due(ctx), self.keepalive_due(ctx)];
+        let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until];
         let awaited = self.answer_ikes.iter().map(|a| a.awaited_until);
-        slots.chain(children).chain(own).chain(awaited).flatten().min()
+        slots.chain(children).chain(own).chain(asked).chain(awaited).flatten().min()
     }
 
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
@@ -34,6 +35,7 @@ impl Established {
             self.poll_followups(ctx, now);
             result = self.poll_lifetimes(ctx, now);
             self.poll_dpd(ctx, now);
+            self.poll_keepalive(ctx, now);
         }
         self.proceed(ctx, now, result)
     }

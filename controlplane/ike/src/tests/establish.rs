@@ -1,7 +1,7 @@
 //! From nothing to a CHILD_SA.
 
 use crate::algorithm::{DhGroup, EspProposal, IkeProposal};
-use crate::testing::{Fate, Install, LATENCY, Net, Packet, Side, config};
+use crate::testing::{Fate, Gateway, Install, LATENCY, Net, Packet, Side, config};
 use crate::{Event, FingerprintBasis};
 use core::time::Duration;
 
@@ -100,6 +100,33 @@ fn without_force_encap_no_nat_is_seen_and_a_real_one_is() {
     let (va, vb) = (net.a().endpoint.view().nat, net.b().endpoint.view().nat);
     assert_eq!((va.local, va.remote), (true, false));
     assert_eq!((vb.local, vb.remote), (false, true));
+}
+
+/// RFC 3948 §4: only who is behind the NAT keeps it, and only if nothing else was sent.
+#[test]
+fn behind_a_nat_a_keepalive_goes_when_nothing_else_did() {
+    let (mut a, mut b) = (config(Side::A), config(Side::B));
+    for c in [&mut a, &mut b] {
+        c.dpd.mode = crate::DpdMode::Off;
+    }
+    a.local = "10.0.0.5:4500".parse().expect("valid");
+    let mut net = Net::established(a.clone(), b.clone());
+    let up = net.now;
+    net.run(Duration::from_secs(35));
+    net.send_esp(Side::A);
+    net.send_esp(Side::B);
+    net.run(Duration::from_secs(45));
+    let seconds = |g: &Gateway| {
+        g.keepalives.iter().map(|at| at.saturating_duration_since(up).as_secs()).collect::<Vec<_>>()
+    };
+    assert_eq!(seconds(net.a()), [19, 55, 75], "20 s after IKE_AUTH, ESP, and the keepalive before");
+    assert_eq!(net.a().endpoint.view().counters.nat_keepalives_out, 3);
+    assert_eq!(seconds(net.b()), [] as [u64; 0]);
+
+    a.nat_keepalive = None;
+    let mut net = Net::established(a, b);
+    net.run(Duration::from_secs(80));
+    assert_eq!(seconds(net.a()), [] as [u64; 0]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub struct Proofs {
     pub fingerprint: FingerprintMatched,
 }
 
-/// How often, at least, the dataplane is asked for signs of life, for dead peer detection.
+/// How often, at least, the dataplane is asked when it last heard and sent, for dead peer detection and NAT keepalives.
 const ACTIVITY_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +52,10 @@ impl Up {
         child: (ChildId, ChildSas),
         idle: Duration,
         call_max: Option<Duration>,
-        dpd: Duration,
+        silence: Duration,
     ) -> Self {
-        // Twice within its interval: DPD on demand asks the peer only if the dataplane has heard nothing of it.
-        let every = ACTIVITY_EVERY.min(dpd / 2);
+        // Twice within it: DPD on demand and keepalives are for when the dataplane has heard or sent nothing.
+        let every = ACTIVITY_EVERY.min(silence / 2);
         let ends_at = call_max.map(|max| leg.answered_at.unwrap_or(now) + max);
         Self {
             leg,
@@ -91,7 +91,7 @@ impl Up {
     /// The last data, or the beginning. DPD and IKE do not count (RFC 7296 §2.4 is about liveness, not use).
     #[must_use]
     pub fn last_data(&self) -> Instant {
-        self.activity.last_data.max(self.since)
+        self.activity.last_data().max(self.since)
     }
 
     /// What the dataplane said; `true` once it has been idle too long.

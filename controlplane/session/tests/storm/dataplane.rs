@@ -171,7 +171,7 @@ impl Dataplane {
     pub fn inside(&mut self, now: Instant, tunnel: TunnelId, id: u64) -> (Option<Esp>, Option<Event>) {
         if let Some(sa) = self.tables.bound.get(&tunnel).and_then(|b| self.tables.sas.get(b)) {
             let binding = self.tables.media.get(&sa.media_port).expect("an SA goes with its port");
-            self.activity.last_data = now;
+            self.activity.last_out = now;
             self.activity.packets_out += 1;
             let esp = Esp {
                 from: binding.outside_local,
@@ -200,7 +200,6 @@ impl Dataplane {
                 && s.keymat.expose() == esp.key
         });
         if binding.remote == esp.from && sa.is_some() {
-            self.activity.last_data = now;
             self.activity.last_in = now;
             self.activity.packets_in += 1;
             self.delivered.insert(esp.id);

@@ -127,6 +127,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
             dpd: sipsec_ike::Dpd::default(),
+            nat_keepalive: None,
             fragment_bytes_max: Some(1200),
             negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: true,
@@ -505,6 +506,7 @@ impl World {
                         self.at(late, Happening::Ike { from: b.outside_local, to: b.remote, bytes });
                     }
                 }
+                Output::NatKeepalive { .. } => {}
                 Output::Dataplane(t) => {
                     self.at(RING, Happening::Transact { side, life, dp_life, id: t.id, ops: t.ops });
                 }

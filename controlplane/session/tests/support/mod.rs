@@ -111,6 +111,7 @@ fn config(side: usize, s: &Setup) -> Config {
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
             dpd: sipsec_ike::Dpd { interval: s.dpd, ..sipsec_ike::Dpd::default() },
+            nat_keepalive: None,
             fragment_bytes_max: Some(1200),
             negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: s.psk_fingerprint,
@@ -231,7 +232,7 @@ impl World {
     pub fn packet(&mut self, side: usize) {
         let dp = &mut self.gateways[side].dp;
         if dp.bound.is_some() {
-            dp.activity.last_data = self.now;
+            dp.activity.last_out = self.now;
         } else if dp.configured && !std::mem::replace(&mut dp.acquire_out, true) {
             let ip = |s: &str| s.parse().expect("an address");
             let first = PacketSummary {
@@ -330,6 +331,7 @@ impl World {
                 Output::IkeTransmit { media_port, bytes } => {
                     self.wires.push_back(Wire::Ike { from: side, port: media_port, bytes });
                 }
+                Output::NatKeepalive { .. } => {}
                 Output::Dataplane(t) => {
                     let answer = self.gateways[side].dp.apply(&t.ops);
                     let event = match answer {

@@ -5,7 +5,7 @@ use crate::config::diagnostic::Problem;
 use crate::config::profile::{Ike, KeyEntry, KeyOwner, Proof};
 use crate::config::reader::{Item, Table};
 use crate::config::yaml::Node;
-use sipsec_ike::{Dpd, DpdMode};
+use sipsec_ike::{Dpd, DpdMode, NAT_KEEPALIVE};
 use sipsec_session::PeerKind;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
     };
     let force_encap = flag(&table, "force_encap", true);
     let dpd = dpd(&table);
+    let nat_keepalive = seconds(&table, "nat_keepalive_s", NAT_KEEPALIVE.as_secs(), 0..=3600);
     let fragment_bytes = fragment_bytes(&table);
     let negotiation_deadline = seconds(&table, "negotiation_deadline_s", DEADLINE_DEFAULT_S, 1..=300);
     // Off unless asked for: a hash of a weak key in clear-text SIP lets anyone on the path guess at leisure.
@@ -46,6 +47,7 @@ pub fn read(item: &Item<'_>) -> Option<Ike> {
         certificates: certificates?,
         force_encap: force_encap?,
         dpd: dpd?,
+        nat_keepalive: nat_keepalive.map(|idle| (!idle.is_zero()).then_some(idle))?,
         fragment_bytes: fragment_bytes?,
         negotiation_deadline: negotiation_deadline?,
         psk_fingerprint: psk_fingerprint?,

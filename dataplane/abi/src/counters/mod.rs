@@ -189,7 +189,7 @@ const ACTIVITY_VALUES: usize = 12;
 fn encode_activity(tunnel: TunnelId, a: &TunnelActivity) -> [u64; ACTIVITY_VALUES] {
     [
         1 << 32 | u64::from(tunnel.0),
-        a.last_data.as_nanos(),
+        a.last_out.as_nanos(),
         a.last_in.as_nanos(),
         a.packets_in,
         a.bytes_in,
@@ -207,7 +207,7 @@ fn encode_activity(tunnel: TunnelId, a: &TunnelActivity) -> [u64; ACTIVITY_VALUE
 fn decode_activity(words: [u64; ACTIVITY_VALUES]) -> Option<(TunnelId, TunnelActivity)> {
     let [
         tunnel,
-        last_data,
+        last_out,
         last_in,
         packets_in,
         bytes_in,
@@ -223,7 +223,7 @@ fn decode_activity(words: [u64; ACTIVITY_VALUES]) -> Option<(TunnelId, TunnelAct
         return None;
     }
     let activity = TunnelActivity {
-        last_data: Instant::from_nanos(last_data),
+        last_out: Instant::from_nanos(last_out),
         last_in: Instant::from_nanos(last_in),
         packets_in,
         bytes_in,

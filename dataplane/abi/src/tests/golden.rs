@@ -201,7 +201,7 @@ fn counters() -> (Vec<u64>, Vec<u64>) {
     let segment = super::segment();
     let writer = CountersWriter::new(&segment);
     let activity = TunnelActivity {
-        last_data: Instant::from_nanos(1),
+        last_out: Instant::from_nanos(1),
         last_in: Instant::from_nanos(2),
         packets_in: 3,
         bytes_in: 4,

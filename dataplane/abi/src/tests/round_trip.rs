@@ -72,10 +72,10 @@ proptest! {
     fn activity_and_facts(values in any::<[u64; 11]>(), tunnel: u32, other: u32, name in "\\PC{0,20}") {
         let segment = segment();
         let (writer, mut reader) = (CountersWriter::new(&segment), CountersReader::new(&segment));
-        let [last_data, last_in, rest @ ..] = values;
+        let [last_out, last_in, rest @ ..] = values;
         let [packets_in, bytes_in, packets_out, bytes_out, drops_in, drops_out, queued, replayed, dropped] = rest;
         let activity = TunnelActivity {
-            last_data: Instant::from_nanos(last_data),
+            last_out: Instant::from_nanos(last_out),
             last_in: Instant::from_nanos(last_in),
             packets_in, bytes_in, packets_out, bytes_out, drops_in, drops_out,
             trigger_queued: queued, trigger_replayed: replayed, trigger_dropped: dropped,

@@ -7,13 +7,13 @@ use crate::sink::{OutsideFrame, Sink};
 use crate::waiting::Waiting;
 use crate::{ike, trigger};
 use core::net::SocketAddr;
-use sipsec_net::{DropReason, Instant, MediaPort, udp_encap};
+use sipsec_net::{DropReason, Instant, MediaPort};
 
 /// Packets sent for one media port per poll: a fast call does not hold up the ports.
 const RELEASE_MAX: usize = 64;
 
 impl<P: Packet> Pipeline<P> {
-    /// Queues an IKE message ahead of all data of its port; [`Self::poll`] sends it. `frame` is an empty frame with
+    /// Queues an IKE message, or a NAT keepalive if it is empty, ahead of all data of its port; [`Self::poll`] sends it. `frame` is an empty frame with
     /// headroom, or `None` if there was none.
     pub fn send_ike(
         &mut self,
@@ -47,7 +47,7 @@ impl<P: Packet> Pipeline<P> {
         }
         let frame = frame.ok_or(DropReason::FrameExhausted)?;
         let packet = ike::build(frame, message, &mut m.outer, self.config.outside.mtu)?;
-        let cost = m.outer.outer_ip_len(message.len() + udp_encap::NON_ESP_MARKER.len()) as u16;
+        let cost = m.outer.outer_ip_len(ike::payload_len(message)) as u16;
         let waiting = Waiting { packet, info: Info::default(), since: now, origin: None, cost };
         m.queues.ike.push(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
         self.activate(media);

@@ -68,7 +68,6 @@ impl<P: Packet> Pipeline<P> {
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.packets_in += 1;
         t.activity.bytes_in += u64::from(info.len);
-        t.activity.last_data = now;
         t.activity.last_in = now;
         let (origin, mss_clamp) = (Some(t.spec.tunnel), t.spec.mss_clamp);
         if mss_clamp && let Some(mtu) = self.effective_mtu(tunnel) {

@@ -146,7 +146,7 @@ impl<P: Packet> Pipeline<P> {
             let a = &mut t.activity;
             a.packets_out += 1;
             a.bytes_out += u64::from(info.len);
-            a.last_data = now;
+            a.last_out = now;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
 use crate::state::State;
 use crate::tunnel::Tunnel;
+use crate::tunnels::Tunnels;
 use sipsec_ike::ChildId;
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
@@ -55,7 +56,7 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) ua: UserAgent,
-    pub(crate) tunnels: Vec<Tunnel>,
+    pub(crate) tunnels: Tunnels,
     pub(crate) calls: HashMap<CallId, usize>,
     pub(crate) ports: MediaPorts,
     pub(crate) wan: Option<IpAddr>,
@@ -100,7 +101,7 @@ impl std::fmt::Debug for Core {
 impl Drop for Core {
     /// The process ends: what is left is the journal's to hang up.
     fn drop(&mut self) {
-        for t in &mut self.tunnels {
+        for t in self.tunnels.iter_mut() {
             if let Some(call) = std::mem::replace(&mut t.state, State::Ready).into_call() {
                 call.ended();
             }
@@ -122,7 +123,7 @@ impl Core {
     #[must_use]
     pub fn new(config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
         let ua = UserAgent::new(config.sip.clone(), entropy());
-        let tunnels = config.tunnels.iter().cloned().map(Tunnel::new).collect();
+        let tunnels = Tunnels::new(config.tunnels.iter().cloned().map(Tunnel::new).collect());
         let ports = MediaPorts::new(config.media.port_first, config.media.port_last);
         let mut own = entropy();
         Self {
@@ -155,13 +156,8 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let shutdown = self.shutdown.filter(|_| !self.shutdown_said).map(|since| since + self.shutdown_max());
-        self.tunnels
-            .iter()
-            .filter_map(Tunnel::due)
-            .chain(self.ua.poll_timeout())
-            .chain(self.carrier_quiet_until)
-            .chain(shutdown)
-            .min()
+        let own = [self.tunnels.next_due(), self.ua.poll_timeout(), self.carrier_quiet_until, shutdown];
+        own.into_iter().flatten().min()
     }
 
     pub fn handle_input(&mut self, now: Instant, input: Input) {
@@ -208,7 +204,8 @@ impl Core {
             self.carrier_quiet_until = None;
             self.release_triggers(now);
         }
-        for i in 0..self.tunnels.len() {
+        for i in self.tunnels.due(now) {
+            // What was due may have been served with another.
             if self.tunnels[i].due().is_some_and(|at| at <= now) {
                 self.session_due(now, i);
             }
@@ -228,6 +225,7 @@ impl Core {
             }
         }
         self.check_shutdown(now);
+        self.tunnels.settle();
     }
 
     // ---- addresses ----
@@ -310,11 +308,11 @@ impl Core {
     // ---- shared by the other files ----
 
     pub(crate) fn index(&self, tunnel: TunnelId) -> Option<usize> {
-        self.tunnels.iter().position(|t| t.config.id() == tunnel)
+        self.tunnels.with_id(tunnel)
     }
 
     pub(crate) fn index_of_port(&self, port: MediaPort) -> Option<usize> {
-        self.tunnels.iter().position(|t| t.state.media_port() == Some(port))
+        self.tunnels.with_port(port)
     }
 
     pub(crate) fn event(&mut self, tunnel: Option<usize>, kind: EventKind) {

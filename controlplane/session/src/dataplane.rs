@@ -56,22 +56,20 @@ impl Core {
                 }
             }
             Event::SaExpire { sa, hard, .. } => {
-                for i in 0..self.tunnels.len() {
-                    let State::Up(u) = &mut self.tunnels[i].state else { continue };
-                    let child = u
-                        .children
-                        .iter()
-                        .find(|(_, c)| c.inbound == sa || c.outbound == sa)
-                        .map(|(id, _)| *id);
-                    if let Some(child) = child {
-                        if hard {
-                            u.endpoint.expire_child(now, child);
-                        } else {
-                            u.endpoint.rekey_child(now, child);
-                        }
-                        self.stirred.insert(i);
-                        break;
+                let its = self.tunnels.iter().enumerate().find_map(|(i, t)| {
+                    let State::Up(u) = &t.state else { return None };
+                    let its = u.children.iter().find(|(_, sas)| sas.inbound == sa || sas.outbound == sa);
+                    its.map(|(child, _)| (i, *child))
+                });
+                if let Some((i, child)) = its
+                    && let Some(endpoint) = self.tunnels[i].state.endpoint_mut()
+                {
+                    if hard {
+                        endpoint.expire_child(now, child);
+                    } else {
+                        endpoint.rekey_child(now, child);
                     }
+                    self.stirred.insert(i);
                 }
             }
             Event::SnapshotTunnel { tunnel, .. } => {
@@ -96,7 +94,7 @@ impl Core {
         let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
         self.raise_sa(sa_max);
         let mut groups = Vec::with_capacity(self.tunnels.len());
-        for t in &mut self.tunnels {
+        for t in self.tunnels.iter_mut() {
             // The dataplane asks again, after its snapshot, for what still waits.
             t.trigger = None;
             let tunnel = t.config.id();
@@ -125,7 +123,7 @@ impl Core {
                     *left -= 1;
                     if *left == 0 {
                         self.dataplane = Dataplane::Ready;
-                        for t in &mut self.tunnels {
+                        for t in self.tunnels.iter_mut() {
                             t.configured = true;
                         }
                         let tunnels = self.tunnels.len();

@@ -34,7 +34,7 @@ impl Core {
             let why = "the carrier asserts no number: is the caller-ID service active?";
             return refuse(self, call, if caller == Caller::Anonymous { 433 } else { 403 }, why);
         };
-        let Some(i) = self.index_of_numbers(line, number) else {
+        let Some(i) = self.tunnels.with_numbers(line, number) else {
             return refuse(self, call, 403, "no tunnel has this number");
         };
         if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
@@ -100,7 +100,7 @@ impl Core {
     pub(crate) fn refused_offer(&mut self, now: Instant, line: TelNumber, caller: Caller, error: SdpError) {
         let status = error.status();
         let tunnel = match caller {
-            Caller::Asserted(number) => self.index_of_numbers(line, number),
+            Caller::Asserted(number) => self.tunnels.with_numbers(line, number),
             Caller::Anonymous | Caller::Unidentified => None,
         };
         match tunnel {
@@ -118,11 +118,6 @@ impl Core {
         let why = format!("{failure}; {}", failure.cure());
         self.tunnels[i].last_failure = Some((now, failure));
         self.event(Some(i), EventKind::IncomingRefused { caller, status, why });
-    }
-
-    fn index_of_numbers(&self, local: TelNumber, remote: TelNumber) -> Option<usize> {
-        let mut tunnels = self.tunnels.iter();
-        tunnels.position(|t| t.config.local_number == local && t.config.remote_number == remote)
     }
 
     /// Our side of the call, or why there is none and the status that says so.

@@ -27,6 +27,7 @@ pub mod output;
 mod ports;
 mod state;
 mod tunnel;
+mod tunnels;
 pub mod view;
 
 pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};

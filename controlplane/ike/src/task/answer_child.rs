@@ -1,6 +1,7 @@
 //! The peer makes or rekeys a CHILD_SA (RFC 7296 §1.3.1, §1.3.3).
 
 use super::child::{Child, Ingredients, Made, Stage};
+use super::rekey_child::RekeyChild;
 use super::{Task, lower};
 use crate::algorithm::{EspSuite, Prf};
 use crate::compute::{Job, JobId, Outcome, Secret};
@@ -109,9 +110,13 @@ impl Established {
     ) -> Result<(), Outcome> {
         let Some(i) = self.answer_children.iter().position(|a| a.job == job) else { return Err(outcome) };
         let waiting = self.answer_children.swap_remove(i);
-        if let Outcome::DhResponded { public, shared } = outcome {
+        if self.slot(waiting.slot).is_none() {
+            // Its IKE SA is gone: nobody would hear the answer.
+            self.forget_rival(waiting.child);
+        } else if let Outcome::DhResponded { public, shared } = outcome {
             self.answer_child_with(ctx, now, &waiting, Some((public, shared)));
         } else {
+            self.forget_rival(waiting.child);
             let mut chain = Chain::new();
             chain.notify(NotifyType::INVALID_SYNTAX, &[]);
             self.reply(ctx, waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id, chain);
@@ -169,18 +174,31 @@ impl Established {
 
     /// RFC 7296 §2.8.1: both sides rekey `old`; which of the new ones is redundant is known when our answer comes.
     fn note_rival(&mut self, ctx: &mut Ctx, old: ChildId, rival: ChildId, lowest: Vec<u8>) {
-        let agreeing = self.agree_child.as_mut().filter(|a| a.task.old == old).map(|a| &mut a.task.rival);
-        if let Some(slot) = agreeing {
-            *slot = Some((rival, lowest));
-            ctx.counters.rekey_collisions += 1;
-        } else if let Some(Task::RekeyChild(t)) = self.current_mut().sa.task_mut()
-            && t.old == old
-        {
-            t.rival = Some((rival, lowest));
+        if let Some(ours) = self.own_child_rekey(|t| t.old == old) {
+            ours.rival = Some((rival, lowest));
             ctx.counters.rekey_collisions += 1;
         } else {
             // Ours was not sent yet: the peer's makes it needless.
             self.forget_own_child_rekey(old);
+        }
+    }
+
+    /// The peer gets none.
+    fn forget_rival(&mut self, rival: ChildId) {
+        let its = |t: &RekeyChild| t.rival.as_ref().is_some_and(|(id, _)| *id == rival);
+        if let Some(ours) = self.own_child_rekey(its) {
+            ours.rival = None;
+        }
+    }
+
+    /// Ours that the peer has been asked for.
+    fn own_child_rekey(&mut self, wanted: impl Fn(&RekeyChild) -> bool) -> Option<&mut RekeyChild> {
+        if self.agree_child.as_ref().is_some_and(|a| wanted(&a.task)) {
+            return self.agree_child.as_mut().map(|a| &mut a.task);
+        }
+        match self.current_mut().sa.task_mut() {
+            Some(Task::RekeyChild(task)) if wanted(task) => Some(task),
+            _ => None,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod journal;
 pub mod keylog;
 pub mod logging;
+mod messages;
 pub mod net;
 pub mod pki;
 pub mod runtime;

@@ -19,6 +19,18 @@ fn leads_to(named: &str, stream: impl AsFd) -> bool {
     named == format!("{}:{}", stat.st_dev, stat.st_ino)
 }
 
+/// For messages about what is no filter.
+pub const EXAMPLES: &str = "write info, debug, or info,sipsec::sip=debug,sipsec::ike=debug";
+
+/// # Errors
+/// A sentence about what is wrong with it.
+pub fn filter(text: &str) -> Result<EnvFilter, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    EnvFilter::try_new(text).map_err(|e| e.to_string())
+}
+
 /// Changes the filter.
 #[derive(Clone, Debug)]
 pub struct LogControl {
@@ -31,8 +43,7 @@ impl LogControl {
     /// # Errors
     /// If `filter` is none.
     pub fn start(filter: &str, format: Format) -> Result<Self, String> {
-        let parsed = EnvFilter::try_new(filter).map_err(|e| e.to_string())?;
-        let (filter, handle) = reload::Layer::new(parsed);
+        let (filter, handle) = reload::Layer::new(self::filter(filter)?);
         // The journal of systemd has the time already.
         let journald =
             std::env::var("JOURNAL_STREAM").is_ok_and(|stream| leads_to(&stream, std::io::stderr()));
@@ -56,7 +67,7 @@ impl LogControl {
     /// # Errors
     /// A sentence about what is wrong with `filter`; the former one stays.
     pub fn set(&self, filter: &str) -> Result<(), String> {
-        let parsed = EnvFilter::try_new(filter).map_err(|e| e.to_string())?;
+        let parsed = self::filter(filter)?;
         match &self.handle {
             Some(handle) => handle.reload(parsed).map_err(|e| e.to_string()),
             None => Ok(()),

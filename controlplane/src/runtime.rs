@@ -11,6 +11,7 @@ use crate::events;
 use crate::journal::{Journal, Write, Written};
 use crate::keylog;
 use crate::logging::LogControl;
+use crate::messages::{self, Way};
 use crate::net::netlink::{Change, Netlink};
 use crate::net::udp::{SipEvent, SipSocket};
 use crate::setup;
@@ -108,7 +109,10 @@ impl Runtime {
             },
             happening = self.link.next(), if room => self.dataplane(happening),
             event = self.sip.next(), if room => match event {
-                SipEvent::Datagram { from, bytes } => self.tell(Input::SipDatagram { from, bytes }),
+                SipEvent::Datagram { from, bytes } => {
+                    messages::sip(Way::In, from, &bytes);
+                    self.tell(Input::SipDatagram { from, bytes });
+                }
                 SipEvent::Opened(local) => self.tell(Input::WanAddress(Some(local.ip()))),
             },
             input = self.compute.next() => self.tell(input),
@@ -180,6 +184,7 @@ impl Runtime {
                     match self.link.take() {
                         Some(Taken::Event(event)) => self.tell(Input::Dataplane(event)),
                         Some(Taken::Ike { media_port, from, bytes }) => {
+                            messages::ike(Way::In, media_port, &bytes);
                             self.tell(Input::IkeDatagram { media_port, from, bytes });
                         }
                         None => break,
@@ -245,8 +250,14 @@ impl Runtime {
             && let Some(output) = self.core.poll_output()
         {
             match output {
-                Output::SipTransmit { to, bytes } => self.sip.send(to, &bytes),
-                Output::IkeTransmit { media_port, bytes } => self.link.send_ike(media_port, &bytes),
+                Output::SipTransmit { to, bytes } => {
+                    messages::sip(Way::Out, to, &bytes);
+                    self.sip.send(to, &bytes);
+                }
+                Output::IkeTransmit { media_port, bytes } => {
+                    messages::ike(Way::Out, media_port, &bytes);
+                    self.link.send_ike(media_port, &bytes);
+                }
                 Output::NatKeepalive { media_port } => self.link.send_nat_keepalive(media_port),
                 Output::Dataplane(transaction) => self.transaction(transaction),
                 Output::SnapshotRequest => self.link.request_snapshot(),

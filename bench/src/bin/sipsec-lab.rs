@@ -141,20 +141,20 @@ fn up(places: Places, knobs: Knobs) -> Result<(), LabError> {
     if built {
         world.start_gateways()?;
     } else {
-        println!("the gateways' programs are not built: network and carrier only");
+        sipsec_bench::say!("the gateways' programs are not built: network and carrier only");
     }
-    println!("up until Ctrl-C; in another terminal:");
-    println!("  ip netns exec sipsec-branch-lan ping {CENTRE_LAN_HOST}");
+    sipsec_bench::say!("up until Ctrl-C; in another terminal:");
+    sipsec_bench::say!("  ip netns exec sipsec-branch-lan ping {CENTRE_LAN_HOST}");
     for gateway in [&world.branch, &world.headend].into_iter().flatten() {
-        println!("  {}", gateway.cli_words("show vpn-sip session detail"));
+        sipsec_bench::say!("  {}", gateway.cli_words("show vpn-sip session detail"));
     }
     let events = world.take_events();
     let ladder = sipsec_bench::lab::ladder::Ladder::new(sipsec_bench::lab::clock::now(), false);
-    println!("{}", ladder.heading());
+    sipsec_bench::say!("{}", ladder.heading());
     let forever = Duration::from_secs(u64::from(u32::MAX));
     let ended: Result<(), LabError> = interrupt::wait_for("an interrupt", forever, || {
         for event in events.iter().flat_map(sipsec_bench::lab::world::Events::drain) {
-            println!("{}", ladder.render(&event));
+            sipsec_bench::say!("{}", ladder.render(&event));
         }
         for gateway in [&mut world.branch, &mut world.headend].into_iter().flatten() {
             gateway.check()?;

@@ -1,5 +1,14 @@
 //! The lab: network namespaces, a carrier, two gateways and what is asked of them.
 
+/// Prints a line. A reader that goes away does not keep the lab from cleaning up.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 pub mod carrier;
 pub mod clock;
 pub mod demo;

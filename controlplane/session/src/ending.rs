@@ -41,7 +41,7 @@ const GIVE_WAY: Duration = Duration::from_secs(1);
 const SUCCESS: Duration = Duration::from_secs(60);
 /// Whoever hangs up a tunnel that has carried nothing for this long does what tunnels are for: its idle timer is shorter
 /// than ours. Longer than the last that is known of the dataplane may be old.
-const QUIET: Duration = Duration::from_secs(6);
+const QUIET: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Ends a session for a reason that someone should hear of.

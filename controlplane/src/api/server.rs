@@ -242,9 +242,10 @@ async fn log_filter(
             tracing::info!(uid = peer.uid, filter = body.filter, "log filter changed");
             shared.answer(body)
         }
-        Err(error) => {
-            refuse(StatusCode::BAD_REQUEST, format!("\"{}\" is not a log filter: {error}", body.filter))
-        }
+        Err(error) => refuse(
+            StatusCode::BAD_REQUEST,
+            format!("\"{}\" is not a log filter: {error}\n{}", body.filter, crate::logging::EXAMPLES),
+        ),
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Command {
     /// Make, import and show certificates
     #[command(infer_subcommands = true)]
     Pki(Pki),
-    /// Change the log filter of the running gateway (`info`, `debug`, `sipsec_sip=trace,info`)
+    /// Change the log filter of the running gateway (`info`, `info,sipsec::sip=debug,sipsec::ike=debug` for messages)
     Log { filter: String },
 }
 

@@ -82,15 +82,16 @@ pub enum PkiCommand {
 
 #[derive(Debug, Args)]
 pub struct SubjectArgs {
-    #[arg(long, value_enum, default_value_t = KeyType::EcdsaP256)]
-    pub key_type: KeyType,
+    /// Of a new key; ecdsa-p256 unless given
+    #[arg(long, value_enum)]
+    pub key_type: Option<KeyType>,
     /// Its subject; NAME unless given
-    #[arg(long, value_name = "CN")]
+    #[arg(long, value_name = "CN", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub common_name: Option<String>,
-    #[arg(long, value_name = "O")]
+    #[arg(long, value_name = "O", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub organization: Option<String>,
     /// An alternative name; may be given several times
-    #[arg(long, value_name = "DNS")]
+    #[arg(long, value_name = "DNS", value_parser = dns_name)]
     pub dns: Vec<String>,
 }
 
@@ -98,6 +99,17 @@ fn name(given: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if given.is_empty() || given.starts_with('.') || !given.chars().all(legal) {
         return Err("a name of files: letters, digits, '-', '_' and '.'".to_owned());
+    }
+    Ok(given.to_owned())
+}
+
+fn dns_name(given: &str) -> Result<String, String> {
+    let legal = |label: &str| {
+        let letters = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        !label.is_empty() && letters && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if !given.split('.').all(legal) {
+        return Err("a name of the DNS, as in branch.example".to_owned());
     }
     Ok(given.to_owned())
 }
@@ -122,6 +134,8 @@ pub enum PkiError {
         path.display(), key.display()
     )]
     KeyMismatch { path: PathBuf, key: PathBuf },
+    #[error("{} exists already, and a request is for the key that is there\nleave out --key-type, or take another NAME for a new key", path.display())]
+    KeyStays { path: PathBuf },
     #[error("no peer would accept {}: {error}\n{}", path.display(), path_cure(*.error))]
     Path { path: PathBuf, error: CertError },
 }
@@ -219,7 +233,7 @@ pub fn run(pki: &Pki, json: bool) -> Result<String, PkiError> {
             if !force {
                 files::absent(&[&key_file, &crt])?;
             }
-            let key = make::key(subject.key_type)?;
+            let key = make::key(subject.key_type())?;
             let pem = make::self_signed(&key, &subject.of(name), clock::unix_time_s(), *days)?;
             write_key(&key_file, &key, *force)?;
             files::write(&crt, pem.as_bytes(), PUBLIC, *force)?;
@@ -233,10 +247,13 @@ pub fn run(pki: &Pki, json: bool) -> Result<String, PkiError> {
                 files::absent(&[&csr])?;
             }
             let key = if key_file.exists() {
+                if subject.key_type.is_some() {
+                    return Err(PkiError::KeyStays { path: key_file });
+                }
                 let pair = |der: &[u8]| KeyPair::try_from(der).ok();
                 files::with_private_key(&key_file, pair)?
             } else {
-                let key = make::key(subject.key_type)?;
+                let key = make::key(subject.key_type())?;
                 write_key(&key_file, &key, false)?;
                 key
             };
@@ -281,6 +298,10 @@ pub fn run(pki: &Pki, json: bool) -> Result<String, PkiError> {
 }
 
 impl SubjectArgs {
+    fn key_type(&self) -> KeyType {
+        self.key_type.unwrap_or(KeyType::EcdsaP256)
+    }
+
     fn of(&self, name: &str) -> Subject {
         Subject {
             common_name: self.common_name.clone().unwrap_or_else(|| name.to_owned()),

@@ -28,6 +28,12 @@ pub const FRAMES_PER_TRIGGER_PACKET: u32 = 8;
 const IDLE_WARN_S: u64 = 240;
 
 pub fn check(profile: &Profile, sink: &Sink) {
+    if profile.tunnels.is_empty() {
+        let path = KeyPath::dotted("tunnels");
+        let problem =
+            Problem::warning("tunnels::none", &path, "there is no tunnel, so nothing will be called");
+        sink.push(problem.cure("add `- { name: Tunnel1, … }`"));
+    }
     devices(profile, sink);
     numbers(profile, sink);
     secrets(profile, sink);

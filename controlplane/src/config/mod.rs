@@ -14,6 +14,7 @@ pub mod yaml;
 pub use diagnostic::{Findings, Problem, Severity};
 pub use profile::Profile;
 
+use crate::pki::files;
 use path::KeyPath;
 use reader::{Item, Sink, Table};
 use sipsec_abi::profile::{
@@ -21,6 +22,7 @@ use sipsec_abi::profile::{
     Worker, XdpMode,
 };
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Longest profile read.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -36,6 +38,8 @@ pub enum LoadError {
     Read { path: PathBuf, error: std::io::Error },
     #[error("the profile {} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
+    #[error("line {line} of the profile {} is not UTF-8: save the file with that encoding", path.display())]
+    NotUtf8 { path: PathBuf, line: usize },
     /// Errors stand in it; shown as `sipsec check` shows them.
     #[error("{}", .0.render(false))]
     Findings(Findings),
@@ -51,15 +55,25 @@ pub struct Loaded {
 /// # Errors
 /// If the file cannot be read or has errors.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let read = |error| LoadError::Read { path: path.to_owned(), error };
-    if std::fs::metadata(path).map_err(read)?.len() > FILE_BYTES_MAX {
-        return Err(LoadError::TooLarge { path: path.to_owned() });
-    }
-    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    let text = read_text(path)?;
     let (profile, findings) = examine(&path.display().to_string(), &text);
     match profile {
         Some(profile) if findings.errors() == 0 => Ok(Loaded { profile, findings }),
         _ => Err(LoadError::Findings(findings)),
+    }
+}
+
+fn read_text(path: &Path) -> Result<Zeroizing<String>, LoadError> {
+    let read = |error| LoadError::Read { path: path.to_owned(), error };
+    let bytes = files::bounded(path, FILE_BYTES_MAX).map_err(read)?;
+    let bytes = bytes.ok_or_else(|| LoadError::TooLarge { path: path.to_owned() })?;
+    // Some editors begin a text with a byte order mark, which means nothing in UTF-8.
+    match std::str::from_utf8(bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            Err(LoadError::NotUtf8 { path: path.to_owned(), line })
+        }
     }
 }
 
@@ -69,8 +83,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// If the file cannot be read, is no YAML, or names no gateway.
 pub fn control_socket_of(path: &Path) -> Result<PathBuf, LoadError> {
-    let read = |error| LoadError::Read { path: path.to_owned(), error };
-    let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(read)?);
+    let text = read_text(path)?;
     let file = path.display().to_string();
     let Ok(yaml::Node::Map(entries)) = yaml::parse(&text) else {
         return Err(LoadError::Findings(examine(&file, &text).1));
@@ -96,9 +109,7 @@ pub fn examine(file: &str, text: &str) -> (Option<Profile>, Findings) {
             let mut problem = Problem::error("config::syntax", &KeyPath::default(), error.message);
             problem.place = error.place;
             problem.label = "here".to_owned();
-            problem.cure =
-                "this is not YAML: look for a missing colon, quote or bracket, and at the indentation"
-                    .to_owned();
+            problem.cure = error.cure.to_owned();
             return (None, Findings::new(file, text, vec![problem]));
         }
     };
@@ -188,12 +199,8 @@ fn version(item: &Item<'_>) -> Option<()> {
 
 fn log_filter(item: &Item<'_>) -> Option<String> {
     let text = item.text()?;
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(text) {
-        item.bad_value(
-            text,
-            "a log filter",
-            &format!("{error}: write info, debug, or sipsec_sip=debug,info"),
-        );
+    if let Err(error) = crate::logging::filter(text) {
+        item.bad_value(text, "a log filter", &format!("{error}: {}", crate::logging::EXAMPLES));
         return None;
     }
     Some(text.to_owned())

@@ -85,7 +85,7 @@ impl<'a> Item<'a> {
     pub fn text(&self) -> Option<&'a str> {
         match self.node {
             Node::Str(s) => Some(s),
-            Node::Int(_) | Node::Float(_) | Node::Bool(_) => {
+            Node::Int(_) | Node::Huge | Node::Float(_) | Node::Bool(_) => {
                 self.wrong_kind("text", "put it in quotes");
                 None
             }

@@ -1,11 +1,13 @@
 //! Secrets of a profile: where they come from, and how much guessing they stand.
 
-use crate::pki::files::reason;
+use crate::pki::files::{self, reason};
 use sipsec_net::SecretBytes;
 use std::path::PathBuf;
 
 /// Longest secret kept.
 pub const SECRET_MAX: usize = 256;
+/// With the end of its line.
+const FILE_BYTES_MAX: u64 = SECRET_MAX as u64 + 2;
 pub type Secret = SecretBytes<SECRET_MAX>;
 
 /// Where a secret is written down.
@@ -38,7 +40,8 @@ impl SecretSource {
             Self::Inline(secret) => Ok(Secret::clone(secret)),
             Self::File(path) => {
                 let fail = |e: std::io::Error| SecretError::File { path: path.clone(), reason: reason(&e) };
-                let text = zeroizing(std::fs::read(path).map_err(fail)?);
+                files::ordinary(path).map_err(fail)?;
+                let text = files::bounded(path, FILE_BYTES_MAX).map_err(fail)?.ok_or(SecretError::TooLong)?;
                 // Editors end a file with a newline; nobody means it as part of the key.
                 let line = text.strip_suffix(b"\n").unwrap_or(&text);
                 bounded(line.strip_suffix(b"\r").unwrap_or(line))

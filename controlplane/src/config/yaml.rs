@@ -6,8 +6,10 @@
 //! few, and nothing when there are none.
 
 use super::path::{KeyPath, Step};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Value;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
+};
 use std::fmt;
 
 /// A value without its YAML dress.
@@ -16,6 +18,8 @@ pub enum Node {
     Null,
     Bool(bool),
     Int(i64),
+    /// Of more than 64 bits.
+    Huge,
     Float(f64),
     Str(String),
     List(Vec<Node>),
@@ -30,6 +34,7 @@ impl Node {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
             Self::Int(_) => "a whole number",
+            Self::Huge => "a number of more than 64 bits",
             Self::Float(_) => "a fraction",
             Self::Str(_) => "text",
             Self::List(_) => "a list",
@@ -49,14 +54,14 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     pub message: String,
+    pub cure: &'static str,
     pub place: Option<Place>,
 }
 
 /// # Errors
 /// If the text is not one YAML document.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let value: Value = serde_yaml::from_str(text).map_err(|e| syntax_error(&e))?;
-    node(value).map_err(|message| SyntaxError { message, place: None })
+    serde_yaml::from_str(text).map_err(|e| syntax_error(&e))
 }
 
 /// Reads the value at `key` of the top level as a type of another crate.
@@ -96,38 +101,119 @@ fn syntax_error(error: &serde_yaml::Error) -> SyntaxError {
         Some(at) => whole[..at].to_owned(),
         None => whole,
     };
-    SyntaxError { message, place: place(error) }
+    SyntaxError { cure: cure(&message), message, place: place(error) }
 }
 
-fn node(value: Value) -> Result<Node, String> {
-    Ok(match value {
-        Value::Null => Node::Null,
-        Value::Bool(b) => Node::Bool(b),
-        Value::Number(n) => match n.as_i64() {
-            Some(i) => Node::Int(i),
-            None => Node::Float(n.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(s) => Node::Str(s),
-        Value::Sequence(list) => Node::List(list.into_iter().map(node).collect::<Result<_, _>>()?),
-        Value::Mapping(map) => {
-            let mut entries = Vec::with_capacity(map.len());
-            for (key, value) in map {
-                entries.push((key_text(key)?, node(value)?));
-            }
-            Node::Map(entries)
-        }
-        Value::Tagged(tagged) => return Err(format!("the tag `{}` has no meaning in a profile", tagged.tag)),
-    })
-}
-
-fn key_text(key: Value) -> Result<String, String> {
-    match key {
-        Value::String(s) => Ok(s),
-        Value::Bool(b) => Ok(b.to_string()),
-        Value::Number(n) => Ok(n.to_string()),
-        Value::Null => Ok("null".to_owned()),
-        _ => Err("a key must be a plain word".to_owned()),
+/// The whole document. Errors of its own name no value: it may be a secret.
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(Whole)
     }
+}
+
+struct Whole;
+
+impl<'de> Visitor<'de> for Whole {
+    type Value = Node;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Int(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(i64::try_from(value).map_or(Node::Huge, Node::Int))
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
+        Ok(Node::Huge)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
+        Ok(Node::Huge)
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Str(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(node) = seq.next_element()? {
+            list.push(node);
+        }
+        Ok(Node::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        while let Some(key) = map.next_key_seed(NewKey(&entries))? {
+            entries.push((key, map.next_value()?));
+        }
+        Ok(Node::Map(entries))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
+        Err(A::Error::custom(TAG))
+    }
+}
+
+const TAG: &str = "a value that begins with `!` is a tag, which has no meaning in a profile";
+const TWICE: &str = "stands here twice";
+
+/// A key that its group does not have yet.
+struct NewKey<'a>(&'a [(String, Node)]);
+
+impl<'de> DeserializeSeed<'de> for NewKey<'_> {
+    type Value = String;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<String, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NewKey<'_> {
+    type Value = String;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key, which is a plain word")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<String, E> {
+        match self.0.iter().any(|(k, _)| k == key) {
+            true => Err(E::custom(format!("`{key}` {TWICE}"))),
+            false => Ok(key.to_owned()),
+        }
+    }
+}
+
+/// What to do about the library's complaint, or ours.
+fn cure(message: &str) -> &'static str {
+    const CURES: &[(&str, &str)] = &[
+        (TWICE, "remove one of the two"),
+        (TAG, "put it in quotes"),
+        ("more than one document", "remove the lines `---` within it: a profile is one document"),
+        ("a key, which is a plain word", "write `key: value`; a text that begins with [ or { needs quotes"),
+        ("control characters", "remove the character: a profile is text"),
+        ("recursion limit", "no profile is nested so deep"),
+    ];
+    let known = CURES.iter().find(|(part, _)| message.contains(part));
+    known.map_or(
+        "this is not YAML: look for a missing colon, quote or bracket, and at the indentation",
+        |(_, cure)| cure,
+    )
 }
 
 /// Walks to a value and refuses it.
@@ -241,7 +327,7 @@ impl<'de, T: serde::de::DeserializeOwned> Visitor<'de> for Section<'_, T> {
         while let Some(found) = map.next_key_seed(KeyProbe { wanted: self.key, refuse: false })? {
             if found {
                 if self.out.replace(map.next_value()?).is_some() {
-                    return Err(A::Error::custom(format!("`{}` stands here twice", self.key)));
+                    return Err(A::Error::custom(format!("`{}` {TWICE}", self.key)));
                 }
             } else {
                 map.next_value::<IgnoredAny>()?;
@@ -271,6 +357,24 @@ mod tests {
         assert_eq!(at(list.index(1).key("x"), Of::Key), Some((5, 7)));
         assert_eq!(at(list.index(2), Of::Value), None);
         assert_eq!(at(KeyPath::dotted("b"), Of::Key), None);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_named_with_its_place() {
+        let error = parse("a: 1\nb:\n  c: 2\n  d: 3\n  c: 4\n").expect_err("c twice");
+        assert!(error.message.ends_with("`c` stands here twice"), "{}", error.message);
+        assert_eq!((error.place, error.cure), (Some(Place { line: 5, column: 3 }), "remove one of the two"));
+    }
+
+    /// It may be a secret that lacks its quotes.
+    #[test]
+    fn no_error_names_a_value() {
+        let tag = parse("password: !hunter2").expect_err("a tag").message;
+        assert!(tag.contains("password") && !tag.contains("hunter2"), "{tag}");
+        for huge in ["27529530908597687928205323935359244120", "0x27529530908597687928205323935359"] {
+            let Ok(Node::Map(m)) = parse(&format!("psk: {huge}")) else { panic!("a map") };
+            assert_eq!(m[0].1, Node::Huge);
+        }
     }
 
     #[test]

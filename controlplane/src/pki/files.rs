@@ -76,12 +76,34 @@ impl FileError {
 
 fn open(path: &Path) -> Result<(std::fs::File, std::fs::Metadata), FileError> {
     let fail = |e: std::io::Error| FileError::Read { path: path.to_owned(), reason: reason(&e) };
+    ordinary(path).map_err(fail)?;
     let file = std::fs::File::open(path).map_err(fail)?;
     let meta = file.metadata().map_err(fail)?;
     if meta.len() > FILE_BYTES_MAX {
         return Err(FileError::TooLarge { path: path.to_owned() });
     }
     Ok((file, meta))
+}
+
+/// Others may block whoever opens them, or never end.
+///
+/// # Errors
+/// If it is none, or not there.
+pub fn ordinary(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("this is no ordinary file")),
+    }
+}
+
+/// Nothing if there is more than `max` bytes of it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn bounded(path: &Path, max: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut out = Zeroizing::new(Vec::new());
+    std::fs::File::open(path)?.take(max + 1).read_to_end(&mut out)?;
+    Ok((out.len() as u64 <= max).then_some(out))
 }
 
 /// For people: without the number of the error.

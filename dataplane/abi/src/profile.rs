@@ -33,6 +33,11 @@ pub struct ProfileHead {
     pub dataplane: Dataplane,
 }
 
+/// unix(7): `sun_path` has 108 bytes, the last of them zero.
+const SOCKET_PATH_MAX: usize = 107;
+/// sched_setaffinity(2): what a `cpu_set_t` holds.
+const CORE_MAX: u32 = 1023;
+
 impl ProfileHead {
     #[must_use]
     pub fn runtime_dir(&self) -> PathBuf {
@@ -213,6 +218,15 @@ impl ProfileHead {
                 cure: "use 1 to 64 letters, digits, '-' and '_'".into(),
             });
         }
+        let dir = self.runtime_dir();
+        if !dir.is_absolute() || self.dataplane_socket().as_os_str().len() > SOCKET_PATH_MAX {
+            let room = SOCKET_PATH_MAX - "/dataplane.sock".len();
+            out.push(Problem {
+                path: "runtime_dir",
+                value: format!("{dir:?}"),
+                cure: format!("write an absolute path of at most {room} bytes: sockets are made in it"),
+            });
+        }
         out.extend(self.dataplane.problems());
         out
     }
@@ -251,6 +265,9 @@ impl Dataplane {
                 value: self.worker.count.to_string(),
                 cure: "this release forwards with exactly one worker; write 1 or leave it out".into(),
             });
+        }
+        if let Some(core) = self.worker.core {
+            range(&mut out, "dataplane.worker.core", core.into(), 0..=CORE_MAX);
         }
         range(&mut out, "dataplane.worker.spin_us", self.worker.spin_us, 0..=SPIN_US_MAX);
         if let Some(p) = self.worker.fifo_priority {

@@ -15,7 +15,7 @@ pub struct Proofs {
 }
 
 /// How often, at least, the dataplane is asked when it last heard and sent, for dead peer detection and NAT keepalives.
-const ACTIVITY_EVERY: Duration = Duration::from_secs(5);
+const ACTIVITY_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct ChildSas {

@@ -1,5 +1,6 @@
 //! `media:`
 
+use super::is_host;
 use crate::config::diagnostic::Problem;
 use crate::config::profile::Media;
 use crate::config::reader::Item;
@@ -23,12 +24,22 @@ pub fn read(item: &Item<'_>) -> Option<Media> {
         None => Some((default.port_first, default.port_last)),
     };
     let source = match table.optional("tunnel_source") {
-        Some(i) => i.parse("an address", "write an address that nothing else uses, as in 10.255.0.1"),
+        Some(i) => source(&i),
         None => Some(default.tunnel_source),
     };
     table.finish();
     let (port_first, port_last) = ports?;
     Some(Media { port_first, port_last, tunnel_source: source? })
+}
+
+fn source(item: &Item<'_>) -> Option<IpAddr> {
+    const CURE: &str = "write an address that nothing else uses, as in 10.255.0.1";
+    let ip = item.parse("an address", CURE)?;
+    if !is_host(ip) {
+        item.bad_value(&ip.to_string(), "the address of a host", CURE);
+        return None;
+    }
+    Some(ip)
 }
 
 fn ports(item: &Item<'_>) -> Option<(u16, u16)> {

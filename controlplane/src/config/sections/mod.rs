@@ -13,6 +13,7 @@ use super::diagnostic::Problem;
 use super::reader::{Item, Table};
 use super::secret::{self, SECRET_MAX, SecretSource};
 use sipsec_net::TelNumber;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 pub fn number(item: &Item<'_>) -> Option<TelNumber> {
@@ -30,6 +31,13 @@ pub fn number(item: &Item<'_>) -> Option<TelNumber> {
         );
     }
     parsed
+}
+
+/// Whether one host can have it and others reach it.
+#[must_use]
+pub fn is_host(ip: IpAddr) -> bool {
+    let nobody = ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
+    !nobody && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// Whole seconds of a key that may be absent.

@@ -1,6 +1,6 @@
 //! `sip:`
 
-use super::{flag, number, seconds, secret};
+use super::{flag, is_host, number, seconds, secret};
 use crate::config::diagnostic::Problem;
 use crate::config::profile::{Line, LineAuth, Sip};
 use crate::config::reader::{Item, Table};
@@ -57,7 +57,7 @@ fn address(item: &Item<'_>) -> Option<SocketAddr> {
             "write ADDRESS:PORT, as in 198.51.100.1:5060; names are not resolved, so write the server's address",
         ),
         Some(a) if a.port() == 0 => item.bad_value(text, "a reachable address", "a port is 1 to 65535"),
-        Some(a) if a.ip().is_unspecified() || a.ip().is_multicast() => {
+        Some(a) if !is_host(a.ip()) => {
             item.bad_value(text, "the address of a server", "write the registrar's own address");
         }
         Some(a) => return Some(a),
@@ -68,8 +68,9 @@ fn address(item: &Item<'_>) -> Option<SocketAddr> {
 fn domain(item: &Item<'_>) -> Option<String> {
     let text = item.text()?.trim();
     // RFC 3261 §25.1 hostname; an address is allowed as host, too.
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-    if text.is_empty() || text.len() > 253 || !text.chars().all(legal) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-') && l.chars().all(legal);
+    if text.len() > 253 || !text.trim_end_matches('.').split('.').all(label) {
         item.bad_value(text, "a domain name", "write the carrier's SIP domain, as in carrier.example");
         return None;
     }
@@ -109,8 +110,21 @@ fn lines(item: &Item<'_>) -> Option<Vec<Line>> {
     (out.len() == wanted).then_some(out)
 }
 
+fn username(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if text.is_empty() || text.chars().any(char::is_control) {
+        item.bad_value(
+            &text.escape_debug().to_string(),
+            "a user name",
+            "write the one that the carrier gave",
+        );
+        return None;
+    }
+    Some(text.to_owned())
+}
+
 fn auth(table: &Table<'_>) -> Option<LineAuth> {
-    let username = table.required("username", "\"…\"").and_then(|i| i.text().map(str::to_owned));
+    let username = table.required("username", "\"…\"").and_then(|i| username(&i));
     let password = secret(table, ["password", "password_file", "password_env"]);
     table.finish();
     Some(LineAuth { username: username?, password: password? })

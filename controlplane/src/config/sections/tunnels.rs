@@ -136,10 +136,14 @@ fn routes(item: &Item<'_>, seen: &mut Seen) -> Option<Vec<IpPrefix>> {
 fn route(item: &Item<'_>, seen: &mut Seen) -> Option<IpPrefix> {
     let text = item.text()?;
     match text.trim().parse::<IpPrefix>() {
+        Ok(prefix) if !is_routable(prefix) => {
+            let cure = "write the prefixes that are behind the peer, as in 10.2.0.0/16";
+            item.bad_value(text, "a network that can be behind a tunnel", cure);
+            None
+        }
         Ok(prefix) => {
-            let message = format!("two tunnels have the route {prefix}");
-            let cure =
-                "a packet can take one tunnel only: remove the route from the other, or make it longer";
+            let message = format!("the route {prefix} stands here twice");
+            let cure = "a packet can take one tunnel only: remove one of the two, or make it longer";
             seen.claim(item, format!("route {prefix}"), message, cure).then_some(prefix)
         }
         Err(PrefixError::HostBits(meant)) => {
@@ -163,6 +167,15 @@ fn route(item: &Item<'_>, seen: &mut Seen) -> Option<IpPrefix> {
             None
         }
     }
+}
+
+/// Nothing of these is ever forwarded: RFC 1122 §3.2.1.3 loopback, RFC 3927 §2.7 and RFC 4291 §2.5.6 link-local,
+/// multicast.
+fn is_routable(prefix: IpPrefix) -> bool {
+    const NEVER: [&str; 6] =
+        ["127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8"];
+    let never = NEVER.iter().filter_map(|p| p.parse::<IpPrefix>().ok());
+    !never.into_iter().any(|never| never.prefix_len() <= prefix.prefix_len() && never.contains(prefix.addr()))
 }
 
 fn trigger(table: &Table<'_>) -> Option<Trigger> {

@@ -137,6 +137,44 @@ fn a_dataplane_that_cannot_be_read_hides_nothing_and_has_a_cure() {
 }
 
 #[test]
+fn what_nobody_can_have_or_reach_is_refused() {
+    for (right, wrong, code) in [
+        ("10.255.0.1", "0.0.0.0", "config::value"),
+        ("10.255.0.1", "127.0.0.1", "config::value"),
+        ("198.51.100.1:5060", "255.255.255.255", "config::value"),
+        ("carrier.example", "..-", "config::value"),
+        ("username: \"0388881001\"", "username: \"a\\nb\"", "config::value"),
+        ("10.2.0.0/16", "127.0.0.0/8", "config::value"),
+        ("10.2.0.0/16", "169.254.7.0/24", "config::value"),
+        ("10.2.0.0/16", "\"ff02::/16\"", "config::value"),
+        ("gateway: branch\n", "gateway: branch\nruntime_dir: run\n", "dataplane::value"),
+        ("core: 1", "core: 1024", "dataplane::value"),
+    ] {
+        let (_, findings) = with(&[(right, wrong)]);
+        assert_eq!((codes(&findings), findings.errors()), (vec![code], 1), "{wrong}");
+    }
+    let long = format!("gateway: branch\nruntime_dir: /{}\n", "d".repeat(92));
+    assert_eq!(codes(&with(&[("gateway: branch\n", &long)]).1), ["dataplane::value"]);
+    let default = with(&[("10.2.0.0/16", "0.0.0.0/0")]).1;
+    assert_eq!(default.errors(), 0, "a default route may be a tunnel's: {default:?}");
+}
+
+#[test]
+fn a_profile_of_an_editor_with_a_byte_order_mark_is_read() {
+    let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/profiles/good.yaml");
+    let path = std::env::temp_dir().join(format!("sipsec-bom-{}.yaml", std::process::id()));
+    let mut bytes = "\u{feff}".as_bytes().to_vec();
+    bytes.extend(std::fs::read(good).expect("a profile of this test"));
+    std::fs::write(&path, &bytes).expect("written");
+    let marked = config::load(&path).map(|l| l.profile.gateway);
+    std::fs::write(&path, b"version: 1\ngateway: \xff\n").expect("written");
+    let latin = config::load(&path).expect_err("Latin-1").to_string();
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(marked.expect("read"), "branch");
+    assert!(latin.contains("line 2") && latin.contains("UTF-8"), "{latin}");
+}
+
+#[test]
 fn every_finding_has_a_cure() {
     for name in ["values", "meaning", "certificates", "syntax"] {
         let (_, findings) = check(name);

@@ -61,9 +61,10 @@ impl Core {
         match event {
             Event::Authenticated(peer, fingerprint) => {
                 if let State::Negotiating(n) = &mut self.tunnels[i].state {
+                    let basis = fingerprint.basis();
                     n.proofs = Some(Proofs { peer, fingerprint });
                     self.tunnels[i].phase(now, "authenticated");
-                    self.event(Some(i), EventKind::IkeAuthenticated);
+                    self.event(Some(i), EventKind::IkeAuthenticated { basis });
                 }
             }
             Event::ChildSaUp { child, inbound, outbound } => {

@@ -2,9 +2,9 @@
 
 use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
-use sipsec_ike::CloseCause;
 use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
+use sipsec_ike::{CloseCause, FingerprintBasis};
 use sipsec_net::dp::{Op, PacketSummary, RejectReason};
 use sipsec_net::{Kbps, MediaPort, TelNumber, TunnelId, TxnId};
 use sipsec_sip::RegistrationState;
@@ -96,7 +96,9 @@ pub enum EventKind {
     IkeStarted {
         initiator: bool,
     },
-    IkeAuthenticated,
+    IkeAuthenticated {
+        basis: FingerprintBasis,
+    },
     SaInstalled,
     SessionUp {
         initiator: bool,
@@ -152,7 +154,7 @@ impl EventKind {
             Self::Glare { .. } => "glare",
             Self::PeerBusy => "peer-busy",
             Self::IkeStarted { .. } => "ike-started",
-            Self::IkeAuthenticated => "ike-authenticated",
+            Self::IkeAuthenticated { .. } => "ike-authenticated",
             Self::SaInstalled => "sa-installed",
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
@@ -204,7 +206,13 @@ impl fmt::Display for EventKind {
             Self::Glare { kept } => write!(f, "both sides called at once, {kept} is kept"),
             Self::IkeStarted { initiator: true } => f.write_str("IKE starts"),
             Self::IkeStarted { initiator: false } => f.write_str("waiting for the peer's IKE"),
-            Self::IkeAuthenticated => f.write_str("peer authenticated, fingerprint holds"),
+            Self::IkeAuthenticated { basis } => f.write_str(match basis {
+                FingerprintBasis::Certificate(_) => "peer authenticated, its certificate is the one in SDP",
+                FingerprintBasis::PskFingerprint(_) => "peer authenticated, its key is the one in SDP",
+                FingerprintBasis::CertificateNotExchanged | FingerprintBasis::PskNotExchanged => {
+                    "peer authenticated, no fingerprint was in SDP"
+                }
+            }),
             Self::SaInstalled => f.write_str("SAs installed"),
             Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
             Self::Rekeyed => f.write_str("SAs replaced"),

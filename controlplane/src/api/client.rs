@@ -28,6 +28,8 @@ pub enum ClientError {
     Timeout,
     #[error("the control plane closed the connection without an answer; its log may say why")]
     Closed,
+    #[error("the control plane has ended, or closed the connection; its log may say why")]
+    Ended,
     #[error("{0}")]
     Refused(String),
     #[error(

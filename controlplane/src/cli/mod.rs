@@ -72,7 +72,7 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
                     _ => print(&(line + "\n"))?,
                 }
             }
-            return Err(ClientError::Closed.into());
+            return Err(ClientError::Ended.into());
         }
         Command::Log { filter } => {
             let body = model::LogFilter { filter: filter.clone() };

@@ -2,7 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
-use crate::wire::{Chain, Exchange, Header, Message};
+use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
 use sipsec_net::Instant;
 
 #[derive(Default)]
@@ -41,16 +41,16 @@ impl Ended {
             return;
         };
         let Some(incoming) = sa.receive(ctx, now, header, bytes) else { return };
-        if incoming.answers.is_some() || incoming.exchange != Exchange::INFORMATIONAL {
+        if incoming.answers.is_some() {
             return;
         }
-        // RFC 7296 §2.25.2: a request to close an SA that we are closing is answered as usual. Anything else that is
-        // asked of an SA that is gone gets the same empty answer.
+        // RFC 7296 §2.25.2: a request to close an SA that we are closing is answered as usual, one to make or rekey an
+        // SA with TEMPORARY_FAILURE. Whatever an INFORMATIONAL request asks else gets the same empty answer.
         let mut chain = Chain::new();
-        if let Err(crate::wire::ParseError::UnsupportedCritical(p)) =
-            Message::parse(incoming.first, &incoming.plaintext)
-        {
-            chain.notify(crate::wire::NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[p]);
+        if let Err(ParseError::UnsupportedCritical(p)) = Message::parse(incoming.first, &incoming.plaintext) {
+            chain.notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[p]);
+        } else if incoming.exchange != Exchange::INFORMATIONAL {
+            chain.notify(NotifyType::TEMPORARY_FAILURE, &[]);
         }
         sa.respond(ctx, incoming.exchange, incoming.id, chain);
     }

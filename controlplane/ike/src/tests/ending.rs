@@ -5,7 +5,8 @@ use crate::state::State;
 use crate::state::established::Standing;
 use crate::task::child::Stage;
 use crate::testing::{Fate, Net, Packet, Side, config};
-use crate::wire::NotifyType;
+use crate::view::StateName;
+use crate::wire::{Exchange, NotifyType};
 use crate::{ChildDownCause, ChildId, CloseCause, Endpoint, EndpointConfig, Event, IkeError};
 use core::time::Duration;
 use sipsec_net::Instant;
@@ -113,6 +114,53 @@ fn a_peer_that_is_always_busy_is_left_with_a_delete() {
     let notify = NotifyType::TEMPORARY_FAILURE.0;
     assert_eq!(net.a().failed(), Some(&IkeError::PeerNotify { notify }));
     assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+}
+
+/// RFC 7296 §2.21.2: where only the CHILD_SA is refused, the peer has an IKE SA, and may keep it.
+#[test]
+fn a_responder_that_refuses_the_child_deletes_the_ike_sa() {
+    let (mut a, mut b) = configs();
+    a.esp_proposals = vec!["aes128gcm16".parse().expect("valid")];
+    b.esp_proposals = vec!["aes256gcm16".parse().expect("valid")];
+    let mut net = Net::new(a, b);
+    // Our own initiator would delete it by itself; of what it says after IKE_AUTH only its answers get through, and the
+    // first of them does not.
+    let mut answers = 0;
+    net.script = Box::new(move |from, _, p| match p {
+        Packet::Ike(bytes) if from == Side::A && bytes[18] == Exchange::INFORMATIONAL.0 => {
+            answers += usize::from(bytes[19] & 0x20 != 0);
+            if bytes[19] & 0x20 == 0 || answers == 1 { Fate::Drop } else { Fate::Deliver }
+        }
+        _ => Fate::Deliver,
+    });
+    net.start();
+    net.run(Duration::from_secs(5));
+    assert!(matches!(net.b().failed(), Some(IkeError::NoProposalChosen { .. })));
+    let asked = |(from, m): &&(Side, Vec<u8>)| {
+        *from == Side::B && m[18] == Exchange::INFORMATIONAL.0 && m[19] & 0x20 == 0
+    };
+    assert_eq!(net.log.iter().filter(asked).count(), 2, "a DELETE, once more");
+    assert_eq!(net.b().endpoint.view().state, StateName::Closed, "and answered");
+}
+
+/// RFC 7296 §2.25.2: while we close, and our DELETE is lost, the peer goes on asking.
+#[test]
+fn whatever_is_asked_of_an_sa_that_is_being_closed_is_answered() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    net.script = Box::new(|from, _, p| match p {
+        Packet::Ike(bytes) if from == Side::B && bytes[19] & 0x20 == 0 => Fate::Drop,
+        _ => Fate::Deliver,
+    });
+    net.with(Side::B, |e, now| e.close(now, CloseCause::Admin));
+    let id = child(&net, Side::A);
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_millis(100));
+    let counters = net.a().endpoint.view().counters;
+    assert_eq!((counters.responses_in, counters.retransmits_out), (3, 0), "TEMPORARY_FAILURE");
+    net.with(Side::A, |e, now| e.close(now, CloseCause::Admin));
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.a().endpoint.view().state, StateName::Closed, "its DELETE is answered");
 }
 
 /// Both rekey the IKE SA. A has answered and waits for its own answer, and its call ends: with this seed B's SA wins, so

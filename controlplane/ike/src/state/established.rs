@@ -292,6 +292,7 @@ impl Established {
             match todo {
                 Todo::Dpd => self.ask_alive(ctx, now),
                 Todo::DeleteChild(id) => self.ask_delete(ctx, now, id),
+                Todo::DeleteOffered(spi) => self.ask_delete_offered(ctx, now, spi),
                 Todo::RekeyChild(id) => self.begin_rekey_child(ctx, now, id),
                 // RFC 7296 §2.25.1: not while a CHILD_SA is under way.
                 Todo::RekeyIke if self.agree_child.is_some() => {

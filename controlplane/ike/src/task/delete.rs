@@ -10,7 +10,7 @@ use crate::state::Established;
 use crate::state::established::{End, Standing};
 use crate::wire::delete::Delete;
 use crate::wire::{Chain, Exchange, Message, NotifyType};
-use sipsec_net::Instant;
+use sipsec_net::{Instant, Spi};
 
 impl Established {
     /// Asks the peer to delete one of our CHILD_SAs.
@@ -19,10 +19,20 @@ impl Established {
         if !matches!(child.stage, Stage::Deleting | Stage::Redundant) {
             return;
         }
+        let spi = child.spi_in;
+        self.request_delete(ctx, now, spi, vec![id]);
+    }
+
+    /// RFC 7296 §2.21: an error in a response is not answered; what the peer has made is deleted.
+    pub(crate) fn ask_delete_offered(&mut self, ctx: &mut Ctx, now: Instant, spi: Spi) {
+        self.request_delete(ctx, now, spi, Vec::new());
+    }
+
+    fn request_delete(&mut self, ctx: &mut Ctx, now: Instant, spi: Spi, ids: Vec<ChildId>) {
         let mut chain = Chain::new();
         // RFC 7296 §3.11: the SPI is the one the sender would expect in inbound packets.
-        chain.delete_esp(&[child.spi_in.get()]);
-        let task = Task::DeleteChildren(vec![id]);
+        chain.delete_esp(&[spi.get()]);
+        let task = Task::DeleteChildren(ids);
         self.current_mut().sa.request(ctx, now, Exchange::INFORMATIONAL, chain, task);
     }
 

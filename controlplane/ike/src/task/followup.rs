@@ -1,6 +1,6 @@
 //! The additional key exchange in a rekey of the IKE SA: IKE_FOLLOWUP_KE, on the old IKE SA (RFC 9370 §2.2.4).
 
-use super::rekey_ike::AgreeIke;
+use super::rekey_ike::{AgreeIke, unusable};
 use super::{AnswerIke, Task};
 use crate::algorithm::DhGroup;
 use crate::compute::{Job, JobId, Secret};
@@ -8,6 +8,7 @@ use crate::ctx::Ctx;
 use crate::exchange::Incoming;
 use crate::state::Established;
 use crate::state::established::End;
+use crate::state::missing;
 use crate::wire::{Chain, Exchange, Message, NotifyType};
 use core::time::Duration;
 use sipsec_net::Instant;
@@ -36,6 +37,7 @@ pub(crate) struct Followup {
     group: DhGroup,
     link: Vec<u8>,
     private: Option<Secret>,
+    asked: bool,
     /// SK(1).
     pub shared: Option<Secret>,
 }
@@ -45,7 +47,12 @@ impl Followup {
     pub fn of(group: DhGroup, m: &Message<'_>) -> Option<Self> {
         let link = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE)?.data;
         let link = (link.len() <= LINK_LEN_MAX).then(|| link.to_vec())?;
-        Some(Self { group, link, private: None, shared: None })
+        Some(Self { group, link, private: None, asked: false, shared: None })
+    }
+
+    /// The peer may have answered it, and so have made the SA.
+    pub const fn is_asked(&self) -> bool {
+        self.asked
     }
 
     pub fn generate(&mut self, ctx: &mut Ctx) -> JobId {
@@ -83,7 +90,8 @@ impl Established {
     }
 
     pub(super) fn ask_followup(&mut self, ctx: &mut Ctx, now: Instant, public: &[u8]) {
-        let Some(AgreeIke { followup: Some(followup), .. }) = &self.agree_ike else { return };
+        let Some(AgreeIke { followup: Some(followup), .. }) = &mut self.agree_ike else { return };
+        followup.asked = true;
         let mut chain = Chain::new();
         chain.ke(followup.group.transform_id(), public);
         chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &followup.link);
@@ -108,7 +116,7 @@ impl Established {
             a.job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
             return Ok(());
         }
-        self.agreement_failed(ctx, now, None)
+        unusable(missing("KE"))
     }
 
     /// Our rekey was answered and fails all the same.

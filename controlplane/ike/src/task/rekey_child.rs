@@ -165,7 +165,7 @@ impl Established {
             })
         })();
         let Some(rest) = answered.filter(|a| !a.nr.is_empty()) else {
-            return self.rekey_child_failed(ctx, now, &task, None);
+            return self.rekey_child_unusable(ctx, now, &task);
         };
         match (rest.chosen.suite.group, task.dh.as_ref(), m.ke.as_ref()) {
             (None, _, _) => self.finish_rekey_child(ctx, now, task, rest, None),
@@ -174,7 +174,7 @@ impl Established {
                 let job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
                 self.agree_child = Some(AgreeChild { job, task, rest });
             }
-            _ => return self.rekey_child_failed(ctx, now, &task, None),
+            _ => return self.rekey_child_unusable(ctx, now, &task),
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Established {
                     self.finish_rekey_child(ctx, now, a.task, a.rest, Some(&shared));
                     Ok(())
                 }
-                _ => self.rekey_child_failed(ctx, now, &a.task, None),
+                _ => self.rekey_child_unusable(ctx, now, &a.task),
             });
         }
         Err(outcome)
@@ -306,6 +306,12 @@ impl Established {
             }
             _ => self.rekey_child_failed(ctx, now, &task, Some(kind)),
         }
+    }
+
+    /// The peer has answered, and has an SA that we cannot have.
+    fn rekey_child_unusable(&mut self, ctx: &mut Ctx, now: Instant, task: &RekeyChild) -> Result<(), End> {
+        self.enqueue(Todo::DeleteOffered(task.spi_in));
+        self.rekey_child_failed(ctx, now, task, None)
     }
 
     /// For now. The hard limit decides in the end.

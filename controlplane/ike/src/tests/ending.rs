@@ -1,6 +1,8 @@
 //! How an established SA ends: nothing that is paid for outlives its use, and nothing that works is given up.
 
+use crate::algorithm::Encr;
 use crate::config::{DpdMode, Lifetime};
+use crate::error::Violation;
 use crate::state::State;
 use crate::state::established::Standing;
 use crate::task::child::Stage;
@@ -10,6 +12,7 @@ use crate::wire::{Exchange, NotifyType};
 use crate::{ChildDownCause, ChildId, CloseCause, Endpoint, EndpointConfig, Event, IkeError};
 use core::time::Duration;
 use sipsec_net::Instant;
+use sipsec_net::dp::Selector;
 
 fn configs() -> (EndpointConfig, EndpointConfig) {
     let (mut a, mut b) = (config(Side::A), config(Side::B));
@@ -161,6 +164,44 @@ fn whatever_is_asked_of_an_sa_that_is_being_closed_is_answered() {
     net.with(Side::A, |e, now| e.close(now, CloseCause::Admin));
     net.run(Duration::from_millis(100));
     assert_eq!(net.a().endpoint.view().state, StateName::Closed, "its DELETE is answered");
+}
+
+/// RFC 7296 §2.21: an answer that we cannot take is not left standing at the peer.
+#[test]
+fn a_child_whose_answer_is_not_acceptable_is_deleted_at_the_peer() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    net.with(Side::A, |e, now| {
+        e.rekey_child(now, id);
+        // Not what the answer will hold.
+        let nowhere = "203.0.113.1".parse().expect("an address");
+        e.ctx.config.ts_local = vec![Selector { addr_start: nowhere, addr_end: nowhere, ..Selector::ANY_V4 }];
+    });
+    net.run(Duration::from_millis(15));
+    assert_eq!(net.b().installed(), 2, "made by the peer");
+    net.run(Duration::from_millis(100));
+    assert_eq!((net.a().installed(), net.b().installed()), (1, 1), "{:?}", net.b().story());
+    assert!(net.is_up() && child(&net, Side::A) == id);
+}
+
+/// The keys of the new one are the peer's alone, so it is the call that ends.
+#[test]
+fn an_ike_sa_whose_answer_is_not_acceptable_is_the_end() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(Duration::from_millis(1));
+    with_established(&mut net, Side::A, |s, _, _| {
+        s.current_mut().sa.suite.encr = Encr::ChaCha20Poly1305;
+    });
+    net.run(Duration::from_millis(100));
+    let violation = Violation::NotOffered("IKE SA");
+    assert_eq!(net.a().failed(), Some(&IkeError::ProtocolViolation(violation)), "{:?}", net.a().story());
+    let deletes = |(from, m): &&(Side, Vec<u8>)| {
+        *from == Side::A && m[18] == Exchange::INFORMATIONAL.0 && m[19] & 0x20 == 0
+    };
+    assert_eq!(net.log.iter().filter(deletes).count(), 1);
 }
 
 /// Both rekey the IKE SA. A has answered and waits for its own answer, and its call ends: with this seed B's SA wins, so

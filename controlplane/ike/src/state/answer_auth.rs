@@ -131,7 +131,7 @@ pub(super) fn answer(
         return Err(refuse(error, NotifyType::TS_UNACCEPTABLE, chain));
     }
     let spi_in = ctx.esp_spi();
-    chain.sa(&[esp::answer(chosen.number, &chosen.suite, spi_in)]);
+    chain.sa(&[chosen.answer(spi_in)]);
     chain.ts(PayloadType::TSI, &remote);
     chain.ts(PayloadType::TSR, &local);
     let id = ctx.child_id();

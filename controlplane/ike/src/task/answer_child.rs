@@ -2,17 +2,17 @@
 
 use super::child::{Child, Ingredients, Made, Stage};
 use super::{Task, lower};
-use crate::algorithm::{EspSuite, Prf};
+use crate::algorithm::Prf;
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::ctx::Ctx;
 use crate::exchange::Incoming;
-use crate::negotiate::esp::{self, Phase};
+use crate::negotiate::esp::{self, Chosen, Phase};
 use crate::negotiate::ts;
 use crate::output::{ChildId, Event};
 use crate::state::Established;
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
+use sipsec_net::Instant;
 use sipsec_net::dp::Selector;
-use sipsec_net::{Instant, Spi};
 
 /// Most CHILD_SAs at once: one, around a rekey four, and some that linger.
 pub(crate) const CHILDREN_MAX: usize = 16;
@@ -24,9 +24,7 @@ pub(crate) struct AnswerChild {
     id: u32,
     pub old: Option<ChildId>,
     child: ChildId,
-    number: u8,
-    suite: EspSuite,
-    spi_out: Spi,
+    chosen: Chosen,
     ni: Vec<u8>,
     nr: Vec<u8>,
     local: Vec<Selector>,
@@ -68,9 +66,7 @@ impl Established {
             id: incoming.id,
             old,
             child,
-            number: chosen.number,
-            suite: chosen.suite,
-            spi_out: chosen.peer_spi,
+            chosen,
             ni: ni.to_vec(),
             nr,
             local,
@@ -78,7 +74,7 @@ impl Established {
             prf: sa.suite.prf,
             sk_d: sa.sk_d.clone(),
         };
-        let ke = match chosen.suite.group {
+        let ke = match waiting.chosen.suite.group {
             None => None,
             Some(group) => match m.ke.as_ref().filter(|k| k.group == group.transform_id()) {
                 Some(ke) => Some((group, ke)),
@@ -139,15 +135,15 @@ impl Established {
                 nr: &w.nr,
                 exchange_initiator: false,
                 spi_in,
-                spi_out: w.spi_out,
-                suite: w.suite,
+                spi_out: w.chosen.peer_spi,
+                suite: w.chosen.suite,
                 selectors: ts::pack(&w.local, &w.remote),
             },
         );
         let mut chain = Chain::new();
-        chain.sa(&[esp::answer(w.number, &w.suite, spi_in)]);
+        chain.sa(&[w.chosen.answer(spi_in)]);
         chain.nonce(&w.nr);
-        if let (Some((public, _)), Some(group)) = (&dh, w.suite.group) {
+        if let (Some((public, _)), Some(group)) = (&dh, w.chosen.suite.group) {
             chain.ke(group.transform_id(), public);
         }
         chain.ts(PayloadType::TSI, &w.remote);

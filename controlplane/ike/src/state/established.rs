@@ -317,18 +317,20 @@ impl Established {
                 keep
             }
         };
-        let Some(keep) = keep else { return State::Ended(Box::new(self.close(ctx, now))) };
-        let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == keep);
-        State::Ended(Box::new(sa.map(Ended::kept).unwrap_or_default()))
+        State::Ended(Box::new(self.leave(ctx, now, keep)))
+    }
+
+    pub fn close(self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
+        self.leave(ctx, now, None)
     }
 
     /// The peer's rekey may be over for the peer and undecided here: what it has made goes with the rest.
-    pub fn close(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
-        let ours = |s: &Slot| matches!(s.standing, Standing::Current | Standing::Candidate);
-        let spis: Vec<_> = self.slots.iter().filter(|s| ours(s)).map(|s| s.sa.local_spi()).collect();
-        for spi in spis {
+    fn leave(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, keep: Option<u64>) -> Ended {
+        let ours = |s: &&Slot| matches!(s.standing, Standing::Current | Standing::Candidate);
+        let spis = self.slots.iter().filter(ours).map(|s| s.sa.local_spi());
+        for spi in spis.filter(|spi| Some(*spi) != keep).collect::<Vec<_>>() {
             self.delete_slot(ctx, now, spi);
         }
-        Ended::all(self.slots.into_iter().filter(ours).map(|s| s.sa).collect())
+        Ended::all(ctx, self.slots.into_iter().map(|s| s.sa).collect())
     }
 }

@@ -166,6 +166,31 @@ fn whatever_is_asked_of_an_sa_that_is_being_closed_is_answered() {
     assert_eq!(net.a().endpoint.view().state, StateName::Closed, "its DELETE is answered");
 }
 
+/// The peer may keep an IKE SA that has been replaced until it is told.
+#[test]
+fn a_close_does_not_forget_the_delete_of_the_ike_sa_before() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let old = net.a().endpoint.view().spi_i;
+    let deletes = move |bytes: &[u8]| {
+        bytes[..8] == old.to_be_bytes() && bytes[18] == Exchange::INFORMATIONAL.0 && bytes[19] & 0x20 == 0
+    };
+    net.script = Box::new(move |_, _, p| match p {
+        Packet::Ike(bytes) if deletes(bytes) => Fate::Drop,
+        _ => Fate::Deliver,
+    });
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(Duration::from_millis(100));
+    net.with(Side::A, |e, now| e.close(now, CloseCause::CallEnded));
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+    assert_eq!(net.a().endpoint.view().state, StateName::Closing);
+    net.script = Box::new(|_, _, _| Fate::Deliver);
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.log.iter().filter(|(_, m)| deletes(m)).count(), 2);
+    assert_eq!(net.a().endpoint.view().state, StateName::Closed, "and the peer answers it");
+}
+
 /// RFC 7296 §2.21: an answer that we cannot take is not left standing at the peer.
 #[test]
 fn a_child_whose_answer_is_not_acceptable_is_deleted_at_the_peer() {

@@ -218,9 +218,9 @@ impl IkeSa {
 
     /// A peer without manners says something else with the same Message ID.
     #[cfg(test)]
-    pub fn unsend(&mut self) {
-        self.outstanding = None;
+    pub fn unsend(&mut self) -> Option<Task> {
         self.next_request -= 1;
+        self.abandon_request()
     }
 
     /// The request of the peer that has no response yet.
@@ -243,9 +243,10 @@ impl IkeSa {
         }
     }
 
-    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) -> Timeout {
+    /// `last_heard`: for [`Backoff::poll`].
+    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant, last_heard: Option<Instant>) -> Timeout {
         let Some(o) = &mut self.outstanding else { return Timeout::Fine };
-        match o.backoff.poll(now, &ctx.config.retransmit) {
+        match o.backoff.poll(now, &ctx.config.retransmit, last_heard) {
             Retry::NotYet => Timeout::Fine,
             Retry::Send => {
                 ctx.counters.retransmits_out += 1;

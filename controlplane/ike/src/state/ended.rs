@@ -42,7 +42,7 @@ impl Ended {
     pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) {
         for sa in &mut self.sas {
             // An unanswered DELETE ends the same way as an answered one.
-            let _ = sa.on_timeout(ctx, now);
+            let _ = sa.on_timeout(ctx, now, None);
         }
     }
 

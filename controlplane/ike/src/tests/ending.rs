@@ -166,6 +166,30 @@ fn whatever_is_asked_of_an_sa_that_is_being_closed_is_answered() {
     assert_eq!(net.a().endpoint.view().state, StateName::Closed, "its DELETE is answered");
 }
 
+/// RFC 7296 §2.4: what arrives is fresh proof that the peer lives, though its IKE does not answer for the moment.
+#[test]
+fn a_late_answer_ends_nothing_while_esp_arrives() {
+    for silence in [30, 90] {
+        let (a, b) = configs();
+        let mut net = Net::established(a, b);
+        let id = child(&net, Side::A);
+        net.script = Box::new(|_, _, p| if matches!(p, Packet::Ike(_)) { Fate::Drop } else { Fate::Deliver });
+        net.with(Side::A, |e, now| e.rekey_child(now, id));
+        for _ in 0..silence {
+            net.send_esp(Side::B);
+            net.run(Duration::from_secs(1));
+        }
+        if silence == 90 {
+            let failed = net.a().failed();
+            assert!(matches!(failed, Some(IkeError::NoResponse { transmissions: 12, .. })), "{failed:?}");
+            continue;
+        }
+        net.script = Box::new(|_, _, _| Fate::Deliver);
+        net.run(Duration::from_secs(6));
+        assert!(net.is_up() && child(&net, Side::A) != id, "{:?}", net.a().story());
+    }
+}
+
 /// The peer may keep an IKE SA that has been replaced until it is told.
 #[test]
 fn a_close_does_not_forget_the_delete_of_the_ike_sa_before() {

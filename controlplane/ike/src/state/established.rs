@@ -5,7 +5,7 @@ use super::{Ended, State};
 use crate::auth::{Peer, PpkStage};
 use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
-use crate::error::{CloseCause, IkeError};
+use crate::error::{CloseCause, IkeError, Violation};
 use crate::exchange::{IkeSa, Incoming};
 use crate::output::{ChildId, Event};
 use crate::task::budget::Budget;
@@ -208,26 +208,15 @@ impl Established {
                 self.refuse(ctx, slot, incoming, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
                 return Ok(());
             }
-            // RFC 7296 §2.21.3: INVALID_SYNTAX is fatal at both ends.
-            Err(e) => {
-                self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
-                return Err(End::Failed { error: e.into(), keep: Some(slot) });
-            }
+            Err(e) => return self.invalid_syntax(ctx, slot, incoming, e.into()),
         };
         match incoming.exchange {
             Exchange::INFORMATIONAL => self.answer_informational(ctx, now, slot, incoming, &m),
-            Exchange::CREATE_CHILD_SA => {
-                self.answer_create_child(ctx, now, slot, incoming, &m);
-                Ok(())
-            }
-            Exchange::IKE_FOLLOWUP_KE => {
-                self.answer_followup(ctx, slot, incoming, &m);
-                Ok(())
-            }
+            Exchange::CREATE_CHILD_SA => self.answer_create_child(ctx, now, slot, incoming, &m),
+            Exchange::IKE_FOLLOWUP_KE => self.answer_followup(ctx, slot, incoming, &m),
             _ => {
-                self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
-                let violation = crate::error::Violation::Malformed("exchange type");
-                Err(End::Failed { error: IkeError::ProtocolViolation(violation), keep: Some(slot) })
+                let violation = Violation::Malformed("exchange type");
+                self.invalid_syntax(ctx, slot, incoming, IkeError::ProtocolViolation(violation))
             }
         }
     }
@@ -265,8 +254,7 @@ impl Established {
     ) -> State {
         let result = self
             .on_answer_child_computed(ctx, now, job, outcome)
-            .map(Ok)
-            .or_else(|o| self.on_answer_ike_computed(ctx, now, job, o).map(Ok))
+            .or_else(|o| self.on_answer_ike_computed(ctx, now, job, o))
             .or_else(|o| self.on_rekey_child_computed(ctx, now, job, o))
             .or_else(|o| self.on_rekey_ike_computed(ctx, now, job, o))
             // The work of an exchange that was given up.

@@ -9,7 +9,8 @@ use crate::exchange::Incoming;
 use crate::negotiate::esp::{self, Chosen, Phase};
 use crate::negotiate::ts;
 use crate::output::{ChildId, Event};
-use crate::state::Established;
+use crate::state::established::End;
+use crate::state::{Established, missing};
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
 use sipsec_net::Instant;
 use sipsec_net::dp::Selector;
@@ -42,21 +43,24 @@ impl Established {
         incoming: &Incoming,
         m: &Message<'_>,
         old: Option<ChildId>,
-    ) {
+    ) -> Result<(), End> {
         let (Some(proposals), Some(ni), Some(tsi), Some(tsr)) = (&m.sa, m.nonce, &m.tsi, &m.tsr) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+            return self.invalid_syntax(ctx, slot, incoming, missing("SA, Ni, TSi or TSr"));
         };
         if self.children.len() >= CHILDREN_MAX {
-            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            return Ok(());
         }
         let phase = Phase::Rekey { sent_group: m.ke.as_ref().map(|k| k.group) };
         let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, phase) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+            return Ok(());
         };
         let remote = ts::narrow(tsi, &ctx.config.ts_remote);
         let local = ts::narrow(tsr, &ctx.config.ts_local);
         if remote.is_empty() || local.is_empty() {
-            return self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
+            return Ok(());
         }
         let (child, nr) = (ctx.child_id(), ctx.nonce());
         let sa = &self.current().sa;
@@ -80,7 +84,8 @@ impl Established {
                 Some(ke) => Some((group, ke)),
                 None => {
                     let wanted = group.transform_id().to_be_bytes();
-                    return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+                    self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+                    return Ok(());
                 }
             },
         };
@@ -88,11 +93,13 @@ impl Established {
             self.note_rival(ctx, old, child, lower(ni, &waiting.nr));
         }
         let Some((group, ke)) = ke else {
-            return self.answer_child_with(ctx, now, &waiting, None);
+            self.answer_child_with(ctx, now, &waiting, None);
+            return Ok(());
         };
         let private = ctx.secret(group.private_len());
         waiting.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
         self.answer_children.push(waiting);
+        Ok(())
     }
 
     /// Whether the job was one of these.
@@ -102,17 +109,15 @@ impl Established {
         now: Instant,
         job: JobId,
         outcome: Outcome,
-    ) -> Result<(), Outcome> {
+    ) -> Result<Result<(), End>, Outcome> {
         let Some(i) = self.answer_children.iter().position(|a| a.job == job) else { return Err(outcome) };
         let waiting = self.answer_children.swap_remove(i);
         if let Outcome::DhResponded { public, shared } = outcome {
             self.answer_child_with(ctx, now, &waiting, Some((public, shared)));
-        } else {
-            let mut chain = Chain::new();
-            chain.notify(NotifyType::INVALID_SYNTAX, &[]);
-            self.reply(ctx, waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id, chain);
+            return Ok(Ok(()));
         }
-        Ok(())
+        let at = (waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id);
+        Ok(self.not_computed(ctx, at, waiting.chosen.suite.group, &outcome))
     }
 
     fn answer_child_with(

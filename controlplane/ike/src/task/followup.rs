@@ -106,6 +106,9 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if let Some(n) = m.error() {
+            if n.kind == NotifyType::INVALID_SYNTAX {
+                return Err(self.was_invalid_syntax());
+            }
             return self.agreement_failed(ctx, now, Some(n.kind));
         }
         if let Some(a) = &mut self.agree_ike
@@ -139,23 +142,31 @@ impl Established {
         self.answer_ikes.push(request);
     }
 
-    pub(crate) fn answer_followup(&mut self, ctx: &mut Ctx, slot: u64, incoming: &Incoming, m: &Message<'_>) {
+    pub(crate) fn answer_followup(
+        &mut self,
+        ctx: &mut Ctx,
+        slot: u64,
+        incoming: &Incoming,
+        m: &Message<'_>,
+    ) -> Result<(), End> {
         let given = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|n| n.data);
         let awaited = self
             .answer_ikes
             .iter_mut()
             .find(|a| a.slot == slot && a.awaited_until.is_some() && given == Some(link(a.spi_r).as_slice()));
         let Some(request) = awaited else {
-            return self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
+            return Ok(());
         };
         let ke = m.ke.as_ref().zip(request.suite.ke1).filter(|(ke, group)| ke.group == group.transform_id());
         let Some((ke, group)) = ke else {
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+            return self.invalid_syntax(ctx, slot, incoming, missing("KE"));
         };
         let private = ctx.secret(group.private_len());
         request.awaited_until = None;
         request.id = incoming.id;
         request.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
+        Ok(())
     }
 
     /// The peer does not go on.

@@ -274,6 +274,7 @@ impl Established {
         data: &[u8],
     ) -> Result<(), End> {
         match kind {
+            NotifyType::INVALID_SYNTAX => Err(self.was_invalid_syntax()),
             NotifyType::CHILD_SA_NOT_FOUND => {
                 // RFC 7296 §2.8.1: with a crossing rekey this is expected and ignored. Otherwise §2.25: silently
                 // delete what the peer does not have, and make a new one.

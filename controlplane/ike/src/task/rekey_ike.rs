@@ -178,6 +178,9 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if let Some(n) = m.error() {
+            if n.kind == NotifyType::INVALID_SYNTAX {
+                return Err(self.was_invalid_syntax());
+            }
             if n.kind == NotifyType::INVALID_KE_PAYLOAD && task.groups_tried < GROUPS_TRIED_MAX {
                 let wanted = <[u8; 2]>::try_from(n.data).ok().map(u16::from_be_bytes);
                 let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));

@@ -3,12 +3,13 @@
 use crate::algorithm::Encr;
 use crate::config::{DpdMode, Lifetime};
 use crate::error::Violation;
+use crate::negotiate::ike;
 use crate::state::State;
 use crate::state::established::Standing;
 use crate::task::child::Stage;
 use crate::testing::{Fate, Net, Packet, Side, config};
 use crate::view::StateName;
-use crate::wire::{Exchange, NotifyType};
+use crate::wire::{Chain, Exchange, NotifyType};
 use crate::{ChildDownCause, ChildId, CloseCause, Endpoint, EndpointConfig, Event, IkeError};
 use core::time::Duration;
 use sipsec_net::Instant;
@@ -164,6 +165,57 @@ fn whatever_is_asked_of_an_sa_that_is_being_closed_is_answered() {
     net.with(Side::A, |e, now| e.close(now, CloseCause::Admin));
     net.run(Duration::from_millis(100));
     assert_eq!(net.a().endpoint.view().state, StateName::Closed, "its DELETE is answered");
+}
+
+/// RFC 7296 §2.21.3: INVALID_SYNTAX is fatal in both peers, and needs no DELETE.
+#[test]
+fn a_malformed_request_ends_the_sa_at_both_sides() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    net.script = Box::new(|_, _, _| Fate::Drop);
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(Duration::from_millis(1));
+    net.script = Box::new(|_, _, _| Fate::Deliver);
+    // The same exchange, but without KE.
+    with_established(&mut net, Side::A, |s, ctx, now| {
+        let sa = &mut s.current_mut().sa;
+        let task = sa.unsend().expect("asked");
+        let mut chain = Chain::new();
+        chain.sa(&ike::offer(&ctx.config.ike_proposals, &[7; 8]));
+        chain.nonce(&[7; 32]);
+        sa.request(ctx, now, Exchange::CREATE_CHILD_SA, chain, task);
+    });
+    net.run(Duration::from_millis(100));
+    assert!(matches!(net.b().failed(), Some(IkeError::ProtocolViolation(_))), "{:?}", net.b().story());
+    let notify = NotifyType::INVALID_SYNTAX.0;
+    assert_eq!(net.a().failed(), Some(&IkeError::PeerNotify { notify }));
+    let informational = |(_, m): &&(Side, Vec<u8>)| m[18] == Exchange::INFORMATIONAL.0;
+    assert_eq!(net.log.iter().filter(informational).count(), 0);
+}
+
+/// A key exchange that we could not compute is no fault of the peer.
+#[test]
+fn a_job_of_ours_that_fails_ends_nothing() {
+    let (mut a, mut b) = configs();
+    for c in [&mut a, &mut b] {
+        c.esp_proposals = vec!["aes256gcm16-x25519".parse().expect("valid")];
+    }
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    for rekey_ike in [false, true] {
+        net.with(Side::A, |e, now| if rekey_ike { e.rekey_ike(now) } else { e.rekey_child(now, id) });
+        net.run(Duration::from_millis(5));
+        net.compute = Duration::from_millis(500);
+        net.run(Duration::from_millis(10));
+        net.fail_jobs(Side::B);
+        net.compute = Duration::ZERO;
+        net.run(Duration::from_millis(50));
+        assert!(net.is_up(), "{:?}\n{:?}", net.a().story(), net.b().story());
+        net.run(Duration::from_secs(10));
+        assert!(net.is_up());
+    }
+    let counters = net.a().endpoint.view().counters;
+    assert_eq!((counters.rekeys_child, counters.rekeys_ike), (1, 1), "done a little later");
 }
 
 /// RFC 7296 §2.4: what arrives is fresh proof that the peer lives, though its IKE does not answer for the moment.

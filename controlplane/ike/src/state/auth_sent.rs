@@ -231,9 +231,8 @@ fn child(
     let (tsi, tsr) = (m.tsi.as_ref().ok_or(missing("TSi"))?, m.tsr.as_ref().ok_or(missing("TSr"))?);
     let chosen = esp::accept(proposals, &ctx.config.esp_proposals, Phase::Auth)
         .ok_or(IkeError::ProtocolViolation(Violation::NotOffered("ESP SA")))?;
-    if !ts::is_subset(tsi, &ctx.config.ts_local) || !ts::is_subset(tsr, &ctx.config.ts_remote) {
-        return Err(IkeError::TsUnacceptable { by: Party::Us });
-    }
+    ts::accept(tsi, &ctx.config.ts_local)?;
+    ts::accept(tsr, &ctx.config.ts_remote)?;
     let id = ctx.child_id();
     Ok(Child::make(
         ctx,

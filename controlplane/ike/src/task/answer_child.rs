@@ -58,7 +58,12 @@ impl Established {
         };
         let remote = ts::narrow(tsi, &ctx.config.ts_remote);
         let local = ts::narrow(tsr, &ctx.config.ts_local);
-        if remote.is_empty() || local.is_empty() {
+        let selectors = ts::pack(&local, &remote);
+        let old_selectors = old.and_then(|old| self.child(old)).map(|c| c.selectors);
+        if remote.is_empty()
+            || local.is_empty()
+            || old_selectors.is_some_and(|old| !ts::keeps(&selectors, &old))
+        {
             self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
             return Ok(());
         }

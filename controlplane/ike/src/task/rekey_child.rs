@@ -154,12 +154,15 @@ impl Established {
         let answered = (|| {
             let chosen = esp::accept(m.sa.as_ref()?, &ctx.config.esp_proposals, Phase::Rekey { sent_group })?;
             let (tsi, tsr) = (m.tsi.as_ref()?, m.tsr.as_ref()?);
-            let fits = ts::is_subset(tsi, &ctx.config.ts_local) && ts::is_subset(tsr, &ctx.config.ts_remote);
+            let selectors = ts::pack(tsi, tsr);
+            let fits = ts::accept(tsi, &ctx.config.ts_local).is_ok()
+                && ts::accept(tsr, &ctx.config.ts_remote).is_ok()
+                && self.child(task.old).is_none_or(|old| ts::keeps(&selectors, &old.selectors));
             let sa = &self.current().sa;
             fits.then(|| Answered {
                 nr: m.nonce.unwrap_or_default().to_vec(),
                 chosen,
-                selectors: ts::pack(tsi, tsr),
+                selectors,
                 prf: sa.suite.prf,
                 sk_d: sa.sk_d.clone(),
             })

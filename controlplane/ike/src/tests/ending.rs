@@ -286,6 +286,33 @@ fn a_child_whose_answer_is_not_acceptable_is_deleted_at_the_peer() {
     assert!(net.is_up() && child(&net, Side::A) == id);
 }
 
+/// RFC 7296 §2.9.2: what is in use is not narrowed by a rekey, whoever would do it.
+#[test]
+fn a_rekey_that_would_narrow_the_selectors_comes_to_nothing() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    let one = "203.0.113.1".parse().expect("an address");
+    let narrow = vec![Selector { addr_start: one, addr_end: one, ..Selector::ANY_V4 }];
+    net.with(Side::B, |e, _| e.ctx.config.ts_local = narrow);
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_millis(100));
+    assert!(net.is_up() && child(&net, Side::A) == id, "refused by the responder");
+
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    with_established(&mut net, Side::A, |s, _, _| {
+        s.child_mut(id).expect("live").selectors.local[1] = Some(Selector::ANY_V6);
+    });
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_millis(15));
+    assert_eq!(net.b().installed(), 2);
+    net.run(Duration::from_millis(100));
+    assert!(net.is_up() && child(&net, Side::A) == id, "not taken by the initiator");
+    assert_eq!(net.b().installed(), 1, "and deleted");
+}
+
 /// The keys of the new one are the peer's alone, so it is the call that ends.
 #[test]
 fn an_ike_sa_whose_answer_is_not_acceptable_is_the_end() {

@@ -32,6 +32,18 @@ pub(crate) fn offer(ours: &[EspProposal], spi: Spi, phase: Phase) -> Vec<Proposa
         .collect()
 }
 
+/// What a rekey prefers: the algorithms of the old one (RFC 7296 §2.8: SHOULD NOT differ), then the others of the profile.
+pub(crate) fn keeping(ours: &[EspProposal], old: &EspSuite) -> Vec<EspProposal> {
+    let mut out = ours.to_vec();
+    for p in &mut out {
+        p.ciphers.sort_by_key(|c| *c != old.cipher);
+        p.esn.sort_by_key(|e| *e != old.esn);
+        p.groups.sort_by_key(|g| Some(*g) != old.group);
+    }
+    out.sort_by_key(|p| !(p.ciphers.contains(&old.cipher) && p.esn.contains(&old.esn)));
+    out
+}
+
 fn encr_transform(encr: Encr) -> Transform {
     Transform { key_bits: encr.key_bits(), ..Transform::new(TYPE_ENCR, encr.transform_id()) }
 }
@@ -129,6 +141,29 @@ pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sipsec_net::dp::EspCipher;
+
+    #[test]
+    fn a_rekey_prefers_what_the_old_one_has() {
+        let ours: Vec<EspProposal> =
+            ["aes256gcm16-x25519", "chacha20poly1305-aes128gcm16-x25519-ecp256-noesn-esn"]
+                .map(|p| p.parse().expect("valid"))
+                .to_vec();
+        let old = EspSuite { cipher: EspCipher::Aes128Gcm16, group: Some(DhGroup::Ecp256), esn: true };
+        let spi = Spi::new(0x1234_5678).expect("valid");
+        let phase = Phase::Rekey { sent_group: Some(DhGroup::Ecp256.transform_id()) };
+        let kept = keeping(&ours, &old);
+        let offered = offer(&kept, spi, phase);
+        for take in [&ours, &kept] {
+            assert!(choose(&offered, take, phase).is_some());
+        }
+        assert_eq!(choose(&offered, &kept, phase).expect("suits").suite, old);
+        // Whoever takes the first of everything takes the same.
+        let first = |kind| offered[0].of_kind(kind).next().map(|t| (t.id, t.key_bits));
+        assert_eq!(first(TYPE_ENCR), Some((20, Some(128))));
+        assert_eq!((first(TYPE_KE), first(TYPE_ESN)), (Some((19, None)), Some((1, None))));
+        assert_eq!(offered.len(), ours.len(), "and the rest is there too");
+    }
 
     /// RFC 9370 §2.2.1: an additional key exchange is left out if NONE is offered for it, and the answer says so.
     #[test]

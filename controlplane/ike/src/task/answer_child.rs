@@ -52,7 +52,10 @@ impl Established {
             return Ok(());
         }
         let phase = Phase::Rekey { sent_group: m.ke.as_ref().map(|k| k.group) };
-        let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, phase) else {
+        let ours = &ctx.config.esp_proposals;
+        let replaced = old.and_then(|old| self.child(old));
+        let ours = replaced.map_or_else(|| ours.clone(), |c| esp::keeping(ours, &c.suite));
+        let Some(chosen) = esp::choose(proposals, &ours, phase) else {
             self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
             return Ok(());
         };

@@ -207,7 +207,7 @@ pub struct Retransmit {
     /// Each wait is this many percent of the one before.
     pub growth_percent: u32,
     pub wait_max: Duration,
-    /// Transmissions in all, the first included.
+    /// Transmissions in all, the first included. More, should an established peer be heard but not answer.
     pub tries_max: u32,
 }
 

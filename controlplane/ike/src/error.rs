@@ -5,6 +5,7 @@ use crate::identity::Identity;
 use core::fmt;
 use core::time::Duration;
 use sipsec_net::Fingerprint;
+use sipsec_net::dp::SELECTORS_MAX;
 
 /// Who found the fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +42,8 @@ pub enum IkeError {
     FingerprintMissing,
     /// No traffic selectors suit both.
     TsUnacceptable { by: Party },
+    /// The answer is in order, but has more traffic selectors than an SA of ours can hold.
+    TooManySelectors { got: usize },
     /// A payload that we must understand and do not (RFC 7296 §2.5).
     UnsupportedCriticalPayload { payload: u8 },
     /// The peer's message breaks the protocol.
@@ -197,6 +200,9 @@ impl fmt::Display for IkeError {
             }
             Self::FingerprintMissing => f.write_str("SDP announced no fingerprint that we verify"),
             Self::TsUnacceptable { by } => write!(f, "traffic selectors do not overlap ({by} refused)"),
+            Self::TooManySelectors { got } => {
+                write!(f, "the peer answered with {got} traffic selectors, an SA holds {SELECTORS_MAX}")
+            }
             Self::UnsupportedCriticalPayload { payload } => {
                 write!(f, "critical payload {payload} is not supported")
             }

@@ -1,7 +1,7 @@
 //! Two endpoints, a clock that only tests move, a network that does what a script says, and a dataplane that is a list
 //! of SAs: enough to see whether a packet would have been lost.
 
-use crate::compute::{Job, JobId};
+use crate::compute::{Job, JobId, Outcome};
 use crate::output::{ChildId, ChildSaKeys, Event, Output};
 use crate::{AuthConfig, CloseCause, Endpoint, EndpointConfig, Identity, IdentityPolicy, IkeError, Role};
 use core::time::Duration;
@@ -220,6 +220,13 @@ impl Net {
         let now = self.now;
         f(&mut self.gateways[side.index()].endpoint, now);
         self.drain();
+    }
+
+    /// What is being computed for one side comes to no end.
+    pub fn fail_jobs(&mut self, side: Side) {
+        for (_, id, _) in core::mem::take(&mut self.gateways[side.index()].jobs) {
+            self.with(side, |e, now| e.handle_compute(now, id, Outcome::Failed));
+        }
     }
 
     /// Hands a datagram to one side as if it came from the network.

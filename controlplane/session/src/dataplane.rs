@@ -196,7 +196,13 @@ impl Core {
                     self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
                 }
             }
-            // The tunnel stays on the SA that it has; if the peer removes that one, IKE says so.
+            // Both of its SAs are installed; IKE decides what becomes of them.
+            Pending::Bind { tunnel, port, child } if self.is_live(tunnel, port) => {
+                if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
+                    endpoint.handle_child_rejected(now, child);
+                    self.stirred.insert(tunnel);
+                }
+            }
             Pending::Install { .. } | Pending::Replace { .. } | Pending::Bind { .. } | Pending::Cleanup => {}
         }
     }

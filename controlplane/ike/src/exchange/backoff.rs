@@ -4,6 +4,9 @@ use crate::config::Retransmit;
 use core::time::Duration;
 use sipsec_net::Instant;
 
+/// Transmissions to a peer that is heard, and does not answer.
+const TRIES_ALIVE_MAX: u32 = 12;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     first_at: Instant,
@@ -39,11 +42,15 @@ impl Backoff {
         now.saturating_duration_since(self.first_at)
     }
 
-    pub fn poll(&mut self, now: Instant, policy: &Retransmit) -> Retry {
+    /// `last_heard`: of a peer with which an SA is up. If that is after the first transmission, it lives, and is not given
+    /// up so soon (RFC 7296 §2.4).
+    pub fn poll(&mut self, now: Instant, policy: &Retransmit, last_heard: Option<Instant>) -> Retry {
         if now < self.next_at {
             return Retry::NotYet;
         }
-        if self.sent >= self.tries_max {
+        let lives = last_heard.is_some_and(|at| at > self.first_at);
+        let tries_max = if lives { self.tries_max.max(TRIES_ALIVE_MAX) } else { self.tries_max };
+        if self.sent >= tries_max {
             return Retry::GiveUp;
         }
         self.sent += 1;
@@ -69,8 +76,8 @@ mod tests {
         let mut waits = vec![b.next_at().saturating_duration_since(Instant::ZERO).as_millis()];
         loop {
             let now = b.next_at();
-            assert_eq!(b.poll(now - Duration::from_nanos(1), &policy), Retry::NotYet);
-            match b.poll(now, &policy) {
+            assert_eq!(b.poll(now - Duration::from_nanos(1), &policy, None), Retry::NotYet);
+            match b.poll(now, &policy, None) {
                 Retry::Send => waits.push(b.next_at().saturating_duration_since(now).as_millis()),
                 _ => break,
             }

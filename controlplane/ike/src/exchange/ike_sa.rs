@@ -57,7 +57,7 @@ pub(crate) struct IkeSa {
     /// [`Self::wears_out`] has said so.
     worn: bool,
     /// That request came and its response is not sent yet.
-    pub(super) answering: bool,
+    pub(super) answering: Option<Exchange>,
     /// Our last response, as sent.
     pub(super) cached: Vec<Vec<u8>>,
     /// What the request of that response was sealed with, if the keys have been replaced since.
@@ -95,7 +95,7 @@ impl IkeSa {
             outstanding: None,
             expected: 0,
             worn: false,
-            answering: false,
+            answering: None,
             cached: Vec::new(),
             cached_in: None,
             reassembly_requests: Reassembly::default(),
@@ -218,16 +218,24 @@ impl IkeSa {
 
     /// A peer without manners says something else with the same Message ID.
     #[cfg(test)]
-    pub fn unsend(&mut self) {
-        self.outstanding = None;
+    pub fn unsend(&mut self) -> Option<Task> {
         self.next_request -= 1;
+        self.abandon_request()
+    }
+
+    /// The request of the peer that has no response yet.
+    pub fn unanswered(&self) -> Option<(Exchange, u32)> {
+        self.answering.map(|exchange| (exchange, self.expected))
     }
 
     pub fn respond(&mut self, ctx: &mut Ctx, exchange: Exchange, id: u32, chain: Chain) {
-        debug_assert!(self.answering && id == self.expected, "one request is answered at a time");
+        debug_assert!(
+            self.answering == Some(exchange) && id == self.expected,
+            "one request is answered at a time"
+        );
         self.cached = self.protect(ctx, exchange, id, true, chain);
         self.cached_in = None;
-        self.answering = false;
+        self.answering = None;
         self.expected += 1;
         ctx.counters.responses_out += 1;
         for d in &self.cached {
@@ -235,9 +243,10 @@ impl IkeSa {
         }
     }
 
-    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) -> Timeout {
+    /// `last_heard`: for [`Backoff::poll`].
+    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant, last_heard: Option<Instant>) -> Timeout {
         let Some(o) = &mut self.outstanding else { return Timeout::Fine };
-        match o.backoff.poll(now, &ctx.config.retransmit) {
+        match o.backoff.poll(now, &ctx.config.retransmit, last_heard) {
             Retry::NotYet => Timeout::Fine,
             Retry::Send => {
                 ctx.counters.retransmits_out += 1;

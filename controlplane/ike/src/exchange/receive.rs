@@ -111,7 +111,7 @@ impl IkeSa {
             Some(self.outstanding.take()?.task)
         } else {
             ctx.counters.requests_in += 1;
-            self.answering = true;
+            self.answering = Some(header.exchange);
             None
         };
         Some(Incoming { exchange: header.exchange, id: header.id, head, first, plaintext, answers })
@@ -125,7 +125,7 @@ impl IkeSa {
             };
         }
         if header.id == self.expected {
-            if self.answering { Window::Answering } else { Window::Wanted }
+            if self.answering.is_some() { Window::Answering } else { Window::Wanted }
         } else if header.id.checked_add(1) == Some(self.expected) && !self.cached.is_empty() {
             Window::Answered
         } else {

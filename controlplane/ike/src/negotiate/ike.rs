@@ -1,14 +1,11 @@
 //! IKE suites.
 
-use super::{has, integ_is_none, only_kinds};
+use super::{NONE, additional_kinds, can_omit, has, integ_is_none, only_kinds};
 use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
 use crate::wire::notify::PROTOCOL_IKE;
 use crate::wire::sa::{
     Proposal, TYPE_ADDKE1, TYPE_ADDKE7, TYPE_ENCR, TYPE_INTEG, TYPE_KE, TYPE_PRF, Transform,
 };
-
-/// RFC 9370 §2.2.1: the Transform ID that makes an additional key exchange optional.
-const NONE: u16 = 0;
 
 /// Our offer; `spi` is empty in IKE_SA_INIT (RFC 7296 §3.3.1).
 pub(crate) fn offer(ours: &[IkeProposal], spi: &[u8]) -> Vec<Proposal> {
@@ -70,9 +67,8 @@ pub(crate) fn choose(
     ours.iter().find_map(|our| {
         theirs.iter().filter(|p| p.protocol == PROTOCOL_IKE && only_kinds(p, &kinds)).find_map(|p| {
             let suite = match_one(p, our, sent_group, additional)?;
-            let left_out = (TYPE_ADDKE1..=TYPE_ADDKE7)
-                .filter(|kind| p.has_kind(*kind) && (*kind != TYPE_ADDKE1 || suite.ke1.is_none()))
-                .collect();
+            let left_out =
+                additional_kinds(p).filter(|kind| *kind != TYPE_ADDKE1 || suite.ke1.is_none()).collect();
             Some(Chosen { suite, number: p.number, spi: p.ike_spi().filter(|s| *s != 0), left_out })
         })
     })
@@ -95,15 +91,13 @@ fn match_one(p: &Proposal, our: &IkeProposal, sent_group: u16, additional: bool)
         .iter()
         .find(|g| g.transform_id() == sent_group && acceptable(g))
         .or_else(|| our.groups.iter().find(acceptable))?;
-    // RFC 9370 §2.2.1: what we do not know can be left out only if NONE is among it.
-    let can_omit = |kind| !p.has_kind(kind) || has(p, kind, NONE, None);
-    if !(TYPE_ADDKE1 + 1..=TYPE_ADDKE7).all(can_omit) {
+    if !(TYPE_ADDKE1 + 1..=TYPE_ADDKE7).all(|kind| can_omit(p, kind)) {
         return None;
     }
     let wanted = if our.ke1.is_empty() { &[None] } else { &our.ke1[..] };
     let ke1 = *wanted.iter().find(|k| match k {
         Some(k) => additional && has(p, TYPE_ADDKE1, k.transform_id(), None),
-        None => can_omit(TYPE_ADDKE1),
+        None => can_omit(p, TYPE_ADDKE1),
     })?;
     Some(IkeSuite { encr, integ, prf, group, ke1 })
 }

@@ -4,7 +4,20 @@ pub(crate) mod esp;
 pub(crate) mod ike;
 pub(crate) mod ts;
 
-use crate::wire::sa::{Proposal, Transform};
+use crate::wire::sa::{Proposal, TYPE_ADDKE1, TYPE_ADDKE7, Transform};
+
+/// RFC 9370 §2.2.1: the Transform ID that makes an additional key exchange optional.
+const NONE: u16 = 0;
+
+/// RFC 9370 §2.2.1: what we do not do can be left out only if NONE is among it.
+fn can_omit(p: &Proposal, kind: u8) -> bool {
+    !p.has_kind(kind) || has(p, kind, NONE, None)
+}
+
+/// The additional key exchanges of an offer; its answer names each, also where that is NONE (RFC 7296 §3.3).
+fn additional_kinds(p: &Proposal) -> impl Iterator<Item = u8> {
+    (TYPE_ADDKE1..=TYPE_ADDKE7).filter(|kind| p.has_kind(*kind))
+}
 
 /// RFC 7296 §3.3.6: a proposal with a transform type that we do not know is passed over as a whole.
 fn only_kinds(p: &Proposal, kinds: &[u8]) -> bool {

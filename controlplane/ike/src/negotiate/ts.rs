@@ -1,5 +1,6 @@
 //! Traffic selectors (RFC 7296 §2.9).
 
+use crate::error::{IkeError, Party};
 use sipsec_net::dp::{SELECTORS_MAX, Selector, Selectors};
 
 fn intersect(a: &Selector, b: &Selector) -> Option<Selector> {
@@ -27,7 +28,7 @@ fn covers(a: &Selector, b: &Selector) -> bool {
 }
 
 /// The largest subset of the peer's selectors that ours allow, at most as many as an SA can hold; empty if there is
-/// none. What another one covers is left out.
+/// none. What another one covers is left out. The order is the peer's, whose first choice stays (RFC 7296 §2.9).
 pub(crate) fn narrow(theirs: &[Selector], ours: &[Selector]) -> Vec<Selector> {
     let mut out: Vec<Selector> = Vec::new();
     for t in theirs {
@@ -36,19 +37,32 @@ pub(crate) fn narrow(theirs: &[Selector], ours: &[Selector]) -> Vec<Selector> {
             if out.iter().any(|x| covers(x, &both)) {
                 continue;
             }
+            let place = out.iter().position(|x| covers(&both, x)).unwrap_or(out.len());
             out.retain(|x| !covers(&both, x));
-            out.push(both);
+            out.insert(place, both);
         }
     }
     out.truncate(SELECTORS_MAX);
     out
 }
 
-/// The answer to our offer must be a subset of it.
-pub(crate) fn is_subset(answer: &[Selector], offered: &[Selector]) -> bool {
-    !answer.is_empty()
-        && answer.len() <= SELECTORS_MAX
-        && answer.iter().all(|a| offered.iter().any(|o| covers(o, a)))
+/// The answer to our offer must be a subset of it, and fit into an SA.
+pub(crate) fn accept(answer: &[Selector], offered: &[Selector]) -> Result<(), IkeError> {
+    if answer.is_empty() || !answer.iter().all(|a| offered.iter().any(|o| covers(o, a))) {
+        return Err(IkeError::TsUnacceptable { by: Party::Us });
+    }
+    if answer.len() > SELECTORS_MAX {
+        return Err(IkeError::TooManySelectors { got: answer.len() });
+    }
+    Ok(())
+}
+
+/// RFC 7296 §2.9.2: a rekey must not narrow what is in use.
+pub(crate) fn keeps(new: &Selectors, old: &Selectors) -> bool {
+    let kept = |new: &[Option<Selector>], old: &[Option<Selector>]| {
+        old.iter().flatten().all(|o| new.iter().flatten().any(|n| covers(n, o)))
+    };
+    kept(&new.local, &old.local) && kept(&new.remote, &old.remote)
 }
 
 pub(crate) fn pack(local: &[Selector], remote: &[Selector]) -> Selectors {
@@ -82,6 +96,29 @@ mod tests {
         list.iter().any(|s| s.matches([10, 0, 0, addr].into(), protocol, Some(port)))
     }
 
+    #[test]
+    fn the_first_choice_of_the_initiator_stays_first() {
+        let one = |n: u8| Selector {
+            addr_start: [10, 0, 0, n].into(),
+            addr_end: [10, 0, 0, n].into(),
+            ..Selector::ANY_V4
+        };
+        let wide = Selector { addr_start: [10, 0, 0, 0].into(), addr_end: [10, 0, 0, 9].into(), ..one(0) };
+        // The packet that the SA is made for comes first, and then what covers it.
+        let theirs = [one(1), one(20), one(30), one(40), one(50), wide];
+        assert_eq!(narrow(&theirs, &[Selector::ANY_V4]), [wide, one(20), one(30), one(40)]);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_not_called_unacceptable() {
+        let any = [Selector::ANY_V4];
+        assert_eq!(accept(&[Selector::ANY_V4; SELECTORS_MAX], &any), Ok(()));
+        let got = SELECTORS_MAX + 1;
+        let error = accept(&vec![Selector::ANY_V4; got], &any);
+        assert_eq!(error, Err(IkeError::TooManySelectors { got }));
+        assert_eq!(accept(&[Selector::ANY_V6], &any), Err(IkeError::TsUnacceptable { by: Party::Us }));
+    }
+
     proptest! {
         /// Narrowing admits exactly the packets that both sides admit, unless the bound cut it off, and never more.
         #[test]
@@ -91,7 +128,7 @@ mod tests {
         ) {
             let both = narrow(&theirs, &ours);
             prop_assert!(both.len() <= SELECTORS_MAX);
-            prop_assert!(both.is_empty() || (is_subset(&both, &theirs) && is_subset(&both, &ours)));
+            prop_assert!(both.is_empty() || (accept(&both, &theirs).is_ok() && accept(&both, &ours).is_ok()));
             for addr in 0..16 {
                 for protocol in 1..3 {
                     for port in 0..8 {

@@ -25,13 +25,15 @@ pub(super) enum Proof {
 pub(super) struct Refusal {
     pub error: IkeError,
     pub chain: Chain,
+    /// Only the CHILD_SA is refused: the IKE SA is up at the peer, and has to be deleted.
+    pub authenticated: bool,
 }
 
 impl Refusal {
     pub fn notify(error: IkeError, kind: NotifyType, data: &[u8]) -> Box<Self> {
         let mut chain = Chain::new();
         chain.notify(kind, data);
-        Box::new(Self { error, chain })
+        Box::new(Self { error, chain, authenticated: false })
     }
 }
 
@@ -106,13 +108,13 @@ pub(super) fn answer(
         chain.notify(NotifyType::PPK_IDENTITY, &[]);
     }
 
+    let (Some(proposals), Some(tsi), Some(tsr)) = (&m.sa, &m.tsi, &m.tsr) else {
+        return Err(Refusal::notify(missing("SA, TSi or TSr"), NotifyType::INVALID_SYNTAX, &[]));
+    };
     // RFC 7296 §2.21.2: the CHILD_SA may fail while the authentication holds; both are in one response.
     let refuse = |error, kind, mut chain: Chain| {
         chain.notify(kind, &[]);
-        Box::new(Refusal { error, chain })
-    };
-    let (Some(proposals), Some(tsi), Some(tsr)) = (&m.sa, &m.tsi, &m.tsr) else {
-        return Err(refuse(missing("SA, TSi or TSr"), NotifyType::INVALID_SYNTAX, Chain::new()));
+        Box::new(Refusal { error, chain, authenticated: true })
     };
     let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, Phase::Auth) else {
         let error = IkeError::NoProposalChosen {
@@ -129,7 +131,7 @@ pub(super) fn answer(
         return Err(refuse(error, NotifyType::TS_UNACCEPTABLE, chain));
     }
     let spi_in = ctx.esp_spi();
-    chain.sa(&[esp::answer(chosen.number, &chosen.suite, spi_in)]);
+    chain.sa(&[chosen.answer(spi_in)]);
     chain.ts(PayloadType::TSI, &remote);
     chain.ts(PayloadType::TSR, &local);
     let id = ctx.child_id();

@@ -4,6 +4,7 @@ use super::agreeing::Init;
 use super::established::Established;
 use super::{Ended, State, Verifying, missing};
 use crate::auth::{self, Peer, SignedOctets, Step};
+use crate::config::{AuthConfig, EndpointConfig};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party, Violation};
 use crate::exchange::ike_sa::Timeout;
@@ -33,16 +34,7 @@ impl AuthSent {
         plain: Option<(u8, Vec<u8>)>,
     ) -> State {
         let spi_in = ctx.esp_spi();
-        let id = id::encode(&ctx.config.local_id);
-        let mut chain = Chain::new();
-        chain.push(PayloadType::IDI, &id);
-        auth::present(&mut chain, &ctx.config.auth);
-        auth::request(&mut chain, &ctx.config.auth);
-        // RFC 7296 §2.4: this is the only IKE SA between these two identities; the call is new.
-        chain.notify(NotifyType::INITIAL_CONTACT, &[]);
-        if let Some(expected) = ctx.config.remote_id.expected() {
-            chain.push(PayloadType::IDR, &id::encode(&expected));
-        }
+        let mut chain = introduce(&ctx.config);
         chain.auth(auth.0, &auth.1);
         if let Some(ppk) = ctx.config.ppk.as_ref().filter(|_| init.ppk.is_agreed()) {
             chain.notify(NotifyType::PPK_IDENTITY, &ppk.identity());
@@ -72,7 +64,7 @@ impl AuthSent {
     }
 
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
-        match self.sa.on_timeout(ctx, now) {
+        match self.sa.on_timeout(ctx, now, None) {
             Timeout::Fine => State::AuthSent(self),
             Timeout::GaveUp { exchange, sent, waited } => {
                 State::fail(ctx, IkeError::NoResponse { exchange, transmissions: sent, waited })
@@ -150,6 +142,24 @@ impl AuthSent {
     }
 }
 
+/// Who we are, and who we believe the responder to be.
+pub(crate) fn introduce(config: &EndpointConfig) -> Chain {
+    let id = id::encode(&config.local_id);
+    let mut chain = Chain::new();
+    chain.push(PayloadType::IDI, &id);
+    auth::present(&mut chain, &config.auth);
+    auth::request(&mut chain, &config.auth);
+    // RFC 7296 §2.4: this is the only IKE SA between these two identities; the call is new. Those of a pre-shared key
+    // are the two numbers; certificates may serve several tunnels, whose SAs the peer would delete.
+    if matches!(config.auth, AuthConfig::Psk { .. }) {
+        chain.notify(NotifyType::INITIAL_CONTACT, &[]);
+    }
+    if let Some(expected) = config.remote_id.expected() {
+        chain.push(PayloadType::IDR, &id::encode(&expected));
+    }
+    chain
+}
+
 /// The responder has proven itself, or not.
 pub(super) fn conclude(
     ctx: &mut Ctx,
@@ -221,9 +231,8 @@ fn child(
     let (tsi, tsr) = (m.tsi.as_ref().ok_or(missing("TSi"))?, m.tsr.as_ref().ok_or(missing("TSr"))?);
     let chosen = esp::accept(proposals, &ctx.config.esp_proposals, Phase::Auth)
         .ok_or(IkeError::ProtocolViolation(Violation::NotOffered("ESP SA")))?;
-    if !ts::is_subset(tsi, &ctx.config.ts_local) || !ts::is_subset(tsr, &ctx.config.ts_remote) {
-        return Err(IkeError::TsUnacceptable { by: Party::Us });
-    }
+    ts::accept(tsi, &ctx.config.ts_local)?;
+    ts::accept(tsr, &ctx.config.ts_remote)?;
     let id = ctx.child_id();
     Ok(Child::make(
         ctx,

@@ -2,7 +2,8 @@
 
 use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
-use crate::wire::{Chain, Exchange, Header, Message};
+use crate::task::Task;
+use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
 use sipsec_net::Instant;
 
 #[derive(Default)]
@@ -13,10 +14,20 @@ pub(crate) struct Ended {
 impl Ended {
     /// Our DELETE is outstanding on `sa`, or the peer may not have had our last response.
     pub fn kept(sa: IkeSa) -> Self {
-        Self::all(vec![sa])
+        Self { sas: vec![sa] }
     }
 
-    pub const fn all(sas: Vec<IkeSa>) -> Self {
+    /// DELETEs that are outstanding on any of them are repeated; nothing else is asked any more. What the peer has asked
+    /// is answered as it would be now, so that what it asks next is in the window.
+    pub fn all(ctx: &mut Ctx, mut sas: Vec<IkeSa>) -> Self {
+        for sa in &mut sas {
+            if !matches!(sa.task(), Some(Task::DeleteIke)) {
+                let _ = sa.abandon_request();
+            }
+            if let Some((exchange, id)) = sa.unanswered() {
+                sa.respond(ctx, exchange, id, answer_to(exchange));
+            }
+        }
         Self { sas }
     }
 
@@ -31,7 +42,7 @@ impl Ended {
     pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant) {
         for sa in &mut self.sas {
             // An unanswered DELETE ends the same way as an answered one.
-            let _ = sa.on_timeout(ctx, now);
+            let _ = sa.on_timeout(ctx, now, None);
         }
     }
 
@@ -41,17 +52,24 @@ impl Ended {
             return;
         };
         let Some(incoming) = sa.receive(ctx, now, header, bytes) else { return };
-        if incoming.answers.is_some() || incoming.exchange != Exchange::INFORMATIONAL {
+        if incoming.answers.is_some() {
             return;
         }
-        // RFC 7296 §2.25.2: a request to close an SA that we are closing is answered as usual. Anything else that is
-        // asked of an SA that is gone gets the same empty answer.
-        let mut chain = Chain::new();
-        if let Err(crate::wire::ParseError::UnsupportedCritical(p)) =
-            Message::parse(incoming.first, &incoming.plaintext)
-        {
-            chain.notify(crate::wire::NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[p]);
+        let mut chain = answer_to(incoming.exchange);
+        if let Err(ParseError::UnsupportedCritical(p)) = Message::parse(incoming.first, &incoming.plaintext) {
+            chain = Chain::new();
+            chain.notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[p]);
         }
         sa.respond(ctx, incoming.exchange, incoming.id, chain);
     }
+}
+
+/// RFC 7296 §2.25.2: a request to close an SA that we are closing is answered as usual, one to make or rekey an SA with
+/// TEMPORARY_FAILURE. Whatever an INFORMATIONAL request asks else gets the same empty answer.
+fn answer_to(exchange: Exchange) -> Chain {
+    let mut chain = Chain::new();
+    if exchange != Exchange::INFORMATIONAL {
+        chain.notify(NotifyType::TEMPORARY_FAILURE, &[]);
+    }
+    chain
 }

@@ -5,7 +5,7 @@ use super::{Ended, State};
 use crate::auth::{Peer, PpkStage};
 use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
-use crate::error::{CloseCause, IkeError};
+use crate::error::{CloseCause, IkeError, Violation};
 use crate::exchange::{IkeSa, Incoming};
 use crate::output::{ChildId, Event};
 use crate::task::budget::Budget;
@@ -208,26 +208,15 @@ impl Established {
                 self.refuse(ctx, slot, incoming, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
                 return Ok(());
             }
-            // RFC 7296 §2.21.3: INVALID_SYNTAX is fatal at both ends.
-            Err(e) => {
-                self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
-                return Err(End::Failed { error: e.into(), keep: Some(slot) });
-            }
+            Err(e) => return self.invalid_syntax(ctx, slot, incoming, e.into()),
         };
         match incoming.exchange {
             Exchange::INFORMATIONAL => self.answer_informational(ctx, now, slot, incoming, &m),
-            Exchange::CREATE_CHILD_SA => {
-                self.answer_create_child(ctx, now, slot, incoming, &m);
-                Ok(())
-            }
-            Exchange::IKE_FOLLOWUP_KE => {
-                self.answer_followup(ctx, slot, incoming, &m);
-                Ok(())
-            }
+            Exchange::CREATE_CHILD_SA => self.answer_create_child(ctx, now, slot, incoming, &m),
+            Exchange::IKE_FOLLOWUP_KE => self.answer_followup(ctx, slot, incoming, &m),
             _ => {
-                self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
-                let violation = crate::error::Violation::Malformed("exchange type");
-                Err(End::Failed { error: IkeError::ProtocolViolation(violation), keep: Some(slot) })
+                let violation = Violation::Malformed("exchange type");
+                self.invalid_syntax(ctx, slot, incoming, IkeError::ProtocolViolation(violation))
             }
         }
     }
@@ -265,8 +254,7 @@ impl Established {
     ) -> State {
         let result = self
             .on_answer_child_computed(ctx, now, job, outcome)
-            .map(Ok)
-            .or_else(|o| self.on_answer_ike_computed(ctx, now, job, o).map(Ok))
+            .or_else(|o| self.on_answer_ike_computed(ctx, now, job, o))
             .or_else(|o| self.on_rekey_child_computed(ctx, now, job, o))
             .or_else(|o| self.on_rekey_ike_computed(ctx, now, job, o))
             // The work of an exchange that was given up.
@@ -292,6 +280,7 @@ impl Established {
             match todo {
                 Todo::Dpd => self.ask_alive(ctx, now),
                 Todo::DeleteChild(id) => self.ask_delete(ctx, now, id),
+                Todo::DeleteOffered(spi) => self.ask_delete_offered(ctx, now, spi),
                 Todo::RekeyChild(id) => self.begin_rekey_child(ctx, now, id),
                 // RFC 7296 §2.25.1: not while a CHILD_SA is under way.
                 Todo::RekeyIke if self.agree_child.is_some() => {
@@ -316,18 +305,20 @@ impl Established {
                 keep
             }
         };
-        let Some(keep) = keep else { return State::Ended(Box::new(self.close(ctx, now))) };
-        let sa = self.slots.into_iter().map(|s| s.sa).find(|sa| sa.local_spi() == keep);
-        State::Ended(Box::new(sa.map(Ended::kept).unwrap_or_default()))
+        State::Ended(Box::new(self.leave(ctx, now, keep)))
+    }
+
+    pub fn close(self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
+        self.leave(ctx, now, None)
     }
 
     /// The peer's rekey may be over for the peer and undecided here: what it has made goes with the rest.
-    pub fn close(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
-        let ours = |s: &Slot| matches!(s.standing, Standing::Current | Standing::Candidate);
-        let spis: Vec<_> = self.slots.iter().filter(|s| ours(s)).map(|s| s.sa.local_spi()).collect();
-        for spi in spis {
+    fn leave(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, keep: Option<u64>) -> Ended {
+        let ours = |s: &&Slot| matches!(s.standing, Standing::Current | Standing::Candidate);
+        let spis = self.slots.iter().filter(ours).map(|s| s.sa.local_spi());
+        for spi in spis.filter(|spi| Some(*spi) != keep).collect::<Vec<_>>() {
             self.delete_slot(ctx, now, spi);
         }
-        Ended::all(self.slots.into_iter().filter(ours).map(|s| s.sa).collect())
+        Ended::all(ctx, self.slots.into_iter().map(|s| s.sa).collect())
     }
 }

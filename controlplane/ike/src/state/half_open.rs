@@ -14,6 +14,7 @@ use crate::error::{IkeError, Party, Violation};
 use crate::exchange::{IkeSa, Incoming, SaKeys};
 use crate::nat;
 use crate::output::Event;
+use crate::task::Task;
 use crate::view::NatView;
 use crate::wire::sa::Proposal;
 use crate::wire::{Chain, Exchange, Header, NotifyType, PayloadType};
@@ -125,7 +126,7 @@ impl HalfOpen {
                     let stage = Stage::Open { sa, init, additional: Additional::Done, pending: None };
                     Next::HalfOpen(Box::new(Self { heard_at, spi_i, request, stage }))
                 }
-                Err(refusal) => Next::State(refuse(ctx, *sa, (m.exchange, m.id), *refusal)),
+                Err(refusal) => Next::State(refuse(ctx, now, *sa, (m.exchange, m.id), *refusal)),
             }),
             (Stage::Open { sa, init, additional, pending: Some(pending) }, outcome) => {
                 let Pending { incoming, peer, .. } = *pending;
@@ -218,7 +219,7 @@ impl HalfOpen {
                         *additional = computing;
                         return Next::HalfOpen(Box::new(self));
                     }
-                    Err(refusal) => return self.refused(ctx, at, *refusal),
+                    Err(refusal) => return self.refused(ctx, now, at, *refusal),
                 }
             }
             // RFC 9370 §2.2.2: what was agreed on is done, once, before IKE_AUTH.
@@ -226,7 +227,7 @@ impl HalfOpen {
             _ => Some(IkeError::ProtocolViolation(Violation::NotOffered("IKE_INTERMEDIATE"))),
         };
         if let Some(error) = refusal {
-            return self.refused(ctx, at, *Refusal::notify(error, NotifyType::INVALID_SYNTAX, &[]));
+            return self.refused(ctx, now, at, *Refusal::notify(error, NotifyType::INVALID_SYNTAX, &[]));
         }
         let step = prove(ctx, sa, init, &incoming).and_then(|step| match step {
             Step::Ready(peer) => sign(ctx, sa, init, peer),
@@ -235,9 +236,9 @@ impl HalfOpen {
         self.go_on(ctx, now, incoming, step)
     }
 
-    fn refused(self, ctx: &mut Ctx, at: (Exchange, u32), refusal: Refusal) -> Next {
+    fn refused(self, ctx: &mut Ctx, now: Instant, at: (Exchange, u32), refusal: Refusal) -> Next {
         match self.stage {
-            Stage::Open { sa, .. } => Next::State(refuse(ctx, *sa, at, refusal)),
+            Stage::Open { sa, .. } => Next::State(refuse(ctx, now, *sa, at, refusal)),
             Stage::Agreeing { .. } => unreachable!("only an open one has a request to refuse"),
         }
     }
@@ -266,7 +267,7 @@ impl HalfOpen {
                 return Next::HalfOpen(Box::new(Self { heard_at, spi_i, request, stage }));
             }
             Err(refusal) => {
-                return Next::State(refuse(ctx, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal));
+                return Next::State(refuse(ctx, now, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal));
             }
         };
         Next::State(match answer(ctx, now, &sa, &init, &incoming, auth) {
@@ -275,13 +276,25 @@ impl HalfOpen {
                 let hold = Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain };
                 Established::with_child(ctx, now, *sa, peer, &init, made, Some(hold))
             }
-            Err(refusal) => refuse(ctx, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal),
+            Err(refusal) => refuse(ctx, now, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal),
         })
     }
 }
 
-fn refuse(ctx: &mut Ctx, mut sa: IkeSa, (exchange, id): (Exchange, u32), refusal: Refusal) -> State {
+fn refuse(
+    ctx: &mut Ctx,
+    now: Instant,
+    mut sa: IkeSa,
+    (exchange, id): (Exchange, u32),
+    refusal: Refusal,
+) -> State {
     sa.respond(ctx, exchange, id, refusal.chain);
+    if refusal.authenticated {
+        // RFC 7296 §2.21.2: the IKE SA is established without the CHILD_SA, and a call has no use for it.
+        let mut chain = Chain::new();
+        chain.delete_ike();
+        sa.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+    }
     ctx.event(Event::Failed(refusal.error));
     State::Ended(Box::new(Ended::kept(sa)))
 }

@@ -68,7 +68,7 @@ impl InitSent {
     }
 
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
-        match self.backoff.poll(now, &ctx.config.retransmit) {
+        match self.backoff.poll(now, &ctx.config.retransmit, None) {
             Retry::NotYet => {}
             Retry::Send => {
                 ctx.counters.retransmits_out += 1;

@@ -45,7 +45,7 @@ impl Intermediate {
     }
 
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
-        match self.sa.on_timeout(ctx, now) {
+        match self.sa.on_timeout(ctx, now, None) {
             Timeout::Fine => State::Intermediate(self),
             Timeout::GaveUp { exchange, sent, waited } => {
                 State::fail(ctx, IkeError::NoResponse { exchange, transmissions: sent, waited })

@@ -3,7 +3,7 @@
 mod agreeing;
 mod answer_auth;
 mod answer_intermediate;
-mod auth_sent;
+pub(crate) mod auth_sent;
 mod ended;
 pub(crate) mod established;
 mod half_open;

@@ -3,17 +3,18 @@
 use super::child::{Child, Ingredients, Made, Stage};
 use super::rekey_child::RekeyChild;
 use super::{Task, lower};
-use crate::algorithm::{EspSuite, Prf};
+use crate::algorithm::Prf;
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::ctx::Ctx;
 use crate::exchange::Incoming;
-use crate::negotiate::esp::{self, Phase};
+use crate::negotiate::esp::{self, Chosen, Phase};
 use crate::negotiate::ts;
 use crate::output::{ChildId, Event};
-use crate::state::Established;
+use crate::state::established::End;
+use crate::state::{Established, missing};
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
+use sipsec_net::Instant;
 use sipsec_net::dp::Selector;
-use sipsec_net::{Instant, Spi};
 
 /// Most CHILD_SAs at once: one, around a rekey four, and some that linger.
 pub(crate) const CHILDREN_MAX: usize = 16;
@@ -25,9 +26,7 @@ pub(crate) struct AnswerChild {
     id: u32,
     pub old: Option<ChildId>,
     child: ChildId,
-    number: u8,
-    suite: EspSuite,
-    spi_out: Spi,
+    chosen: Chosen,
     ni: Vec<u8>,
     nr: Vec<u8>,
     local: Vec<Selector>,
@@ -45,21 +44,32 @@ impl Established {
         incoming: &Incoming,
         m: &Message<'_>,
         old: Option<ChildId>,
-    ) {
+    ) -> Result<(), End> {
         let (Some(proposals), Some(ni), Some(tsi), Some(tsr)) = (&m.sa, m.nonce, &m.tsi, &m.tsr) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+            return self.invalid_syntax(ctx, slot, incoming, missing("SA, Ni, TSi or TSr"));
         };
         if self.children.len() >= CHILDREN_MAX {
-            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            return Ok(());
         }
         let phase = Phase::Rekey { sent_group: m.ke.as_ref().map(|k| k.group) };
-        let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, phase) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+        let ours = &ctx.config.esp_proposals;
+        let replaced = old.and_then(|old| self.child(old));
+        let ours = replaced.map_or_else(|| ours.clone(), |c| esp::keeping(ours, &c.suite));
+        let Some(chosen) = esp::choose(proposals, &ours, phase) else {
+            self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+            return Ok(());
         };
         let remote = ts::narrow(tsi, &ctx.config.ts_remote);
         let local = ts::narrow(tsr, &ctx.config.ts_local);
-        if remote.is_empty() || local.is_empty() {
-            return self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
+        let selectors = ts::pack(&local, &remote);
+        let old_selectors = old.and_then(|old| self.child(old)).map(|c| c.selectors);
+        if remote.is_empty()
+            || local.is_empty()
+            || old_selectors.is_some_and(|old| !ts::keeps(&selectors, &old))
+        {
+            self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
+            return Ok(());
         }
         let (child, nr) = (ctx.child_id(), ctx.nonce());
         let sa = &self.current().sa;
@@ -69,9 +79,7 @@ impl Established {
             id: incoming.id,
             old,
             child,
-            number: chosen.number,
-            suite: chosen.suite,
-            spi_out: chosen.peer_spi,
+            chosen,
             ni: ni.to_vec(),
             nr,
             local,
@@ -79,13 +87,14 @@ impl Established {
             prf: sa.suite.prf,
             sk_d: sa.sk_d.clone(),
         };
-        let ke = match chosen.suite.group {
+        let ke = match waiting.chosen.suite.group {
             None => None,
             Some(group) => match m.ke.as_ref().filter(|k| k.group == group.transform_id()) {
                 Some(ke) => Some((group, ke)),
                 None => {
                     let wanted = group.transform_id().to_be_bytes();
-                    return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+                    self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+                    return Ok(());
                 }
             },
         };
@@ -93,11 +102,13 @@ impl Established {
             self.note_rival(ctx, old, child, lower(ni, &waiting.nr));
         }
         let Some((group, ke)) = ke else {
-            return self.answer_child_with(ctx, now, &waiting, None);
+            self.answer_child_with(ctx, now, &waiting, None);
+            return Ok(());
         };
         let private = ctx.secret(group.private_len());
         waiting.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
         self.answer_children.push(waiting);
+        Ok(())
     }
 
     /// Whether the job was one of these.
@@ -107,21 +118,21 @@ impl Established {
         now: Instant,
         job: JobId,
         outcome: Outcome,
-    ) -> Result<(), Outcome> {
+    ) -> Result<Result<(), End>, Outcome> {
         let Some(i) = self.answer_children.iter().position(|a| a.job == job) else { return Err(outcome) };
         let waiting = self.answer_children.swap_remove(i);
         if self.slot(waiting.slot).is_none() {
             // Its IKE SA is gone: nobody would hear the answer.
             self.forget_rival(waiting.child);
-        } else if let Outcome::DhResponded { public, shared } = outcome {
-            self.answer_child_with(ctx, now, &waiting, Some((public, shared)));
-        } else {
-            self.forget_rival(waiting.child);
-            let mut chain = Chain::new();
-            chain.notify(NotifyType::INVALID_SYNTAX, &[]);
-            self.reply(ctx, waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id, chain);
+            return Ok(Ok(()));
         }
-        Ok(())
+        if let Outcome::DhResponded { public, shared } = outcome {
+            self.answer_child_with(ctx, now, &waiting, Some((public, shared)));
+            return Ok(Ok(()));
+        }
+        self.forget_rival(waiting.child);
+        let at = (waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id);
+        Ok(self.not_computed(ctx, at, waiting.chosen.suite.group, &outcome))
     }
 
     fn answer_child_with(
@@ -144,15 +155,15 @@ impl Established {
                 nr: &w.nr,
                 exchange_initiator: false,
                 spi_in,
-                spi_out: w.spi_out,
-                suite: w.suite,
+                spi_out: w.chosen.peer_spi,
+                suite: w.chosen.suite,
                 selectors: ts::pack(&w.local, &w.remote),
             },
         );
         let mut chain = Chain::new();
-        chain.sa(&[esp::answer(w.number, &w.suite, spi_in)]);
+        chain.sa(&[w.chosen.answer(spi_in)]);
         chain.nonce(&w.nr);
-        if let (Some((public, _)), Some(group)) = (&dh, w.suite.group) {
+        if let (Some((public, _)), Some(group)) = (&dh, w.chosen.suite.group) {
             chain.ke(group.transform_id(), public);
         }
         chain.ts(PayloadType::TSI, &w.remote);

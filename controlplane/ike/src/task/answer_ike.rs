@@ -8,8 +8,8 @@ use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
 use crate::exchange::{IkeSa, Incoming, SaKeys};
 use crate::negotiate::ike;
-use crate::state::Established;
-use crate::state::established::{Slot, Standing};
+use crate::state::established::{End, Slot, Standing};
+use crate::state::{Established, missing};
 use crate::wire::sa::Proposal;
 use crate::wire::{Chain, Exchange, Message, NotifyType};
 use sipsec_net::Instant;
@@ -55,23 +55,25 @@ impl Established {
         slot: u64,
         incoming: &Incoming,
         m: &Message<'_>,
-    ) {
+    ) -> Result<(), End> {
         let (Some(proposals), Some(ke), Some(ni)) = (&m.sa, &m.ke, m.nonce) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+            return self.invalid_syntax(ctx, slot, incoming, missing("SA, KE or Ni"));
         };
         // The peer begins anew.
         self.answer_ikes.retain(|a| a.awaited_until.is_none());
         let ours = rekey_proposals(ctx);
         let Some(chosen) = ike::choose(proposals, &ours, ke.group, true) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
+            return Ok(());
         };
         let suite = chosen.suite;
         let Some(spi_i) = chosen.spi else {
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+            return self.invalid_syntax(ctx, slot, incoming, missing("SPI"));
         };
         if suite.group.transform_id() != ke.group {
             let wanted = suite.group.transform_id().to_be_bytes();
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+            self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
+            return Ok(());
         }
         let private = ctx.secret(suite.group.private_len());
         let peer_public = ke.public.to_vec();
@@ -101,6 +103,7 @@ impl Established {
             first: None,
             awaited_until: None,
         });
+        Ok(())
     }
 
     /// Ours, once the peer can know of it.
@@ -121,23 +124,24 @@ impl Established {
         now: Instant,
         job: JobId,
         outcome: Outcome,
-    ) -> Result<(), Outcome> {
+    ) -> Result<Result<(), End>, Outcome> {
         let computing = |a: &AnswerIke| a.job == job && a.awaited_until.is_none();
         let Some(i) = self.answer_ikes.iter().position(computing) else { return Err(outcome) };
         let mut request = self.answer_ikes.swap_remove(i);
         let (slot, id, suite, spi_r) = (request.slot, request.id, request.suite, request.spi_r);
         let exchange =
             if request.first.is_some() { Exchange::IKE_FOLLOWUP_KE } else { Exchange::CREATE_CHILD_SA };
-        let Some(old) = self.slot(slot).map(|s| &s.sa) else { return Ok(()) };
-        let Outcome::DhResponded { public, shared } = outcome else {
+        let Some(old) = self.slot(slot).map(|s| &s.sa) else { return Ok(Ok(())) };
+        let (public, shared) = if let Outcome::DhResponded { public, shared } = outcome {
+            (public, shared)
+        } else {
             if let Some(ours) = self.own_ike_rekey() {
                 ours.rival = None;
             }
-            let mut chain = Chain::new();
-            chain.notify(NotifyType::INVALID_SYNTAX, &[]);
-            self.reply(ctx, slot, exchange, id, chain);
+            let group = if request.first.is_some() { suite.ke1 } else { Some(suite.group) };
+            let result = self.not_computed(ctx, (slot, exchange, id), group, &outcome);
             self.finish_ready_ike(ctx, now);
-            return Ok(());
+            return Ok(result);
         };
         let fragmentation = old.fragmentation;
         let mut chain = Chain::new();
@@ -155,7 +159,7 @@ impl Established {
                     self.reply(ctx, slot, exchange, id, chain);
                     self.await_followup(now, AnswerIke { first: Some(shared), ..request });
                     self.finish_ready_ike(ctx, now);
-                    return Ok(());
+                    return Ok(Ok(()));
                 }
                 (shared, None)
             }
@@ -171,6 +175,6 @@ impl Established {
             self.switch_to(ctx, now, spi_r);
         }
         self.finish_ready_ike(ctx, now);
-        Ok(())
+        Ok(Ok(()))
     }
 }

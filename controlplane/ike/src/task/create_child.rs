@@ -2,11 +2,15 @@
 
 use super::child::Stage;
 use super::{Task, rekey_ike};
+use crate::algorithm::DhGroup;
+use crate::compute::Outcome;
 use crate::ctx::Ctx;
+use crate::error::IkeError;
 use crate::exchange::Incoming;
 use crate::state::Established;
+use crate::state::established::End;
 use crate::wire::notify::{PROTOCOL_ESP, PROTOCOL_IKE};
-use crate::wire::{Chain, Message, NotifyType};
+use crate::wire::{Chain, Exchange, Message, NotifyType};
 use sipsec_net::Instant;
 
 impl Established {
@@ -17,15 +21,17 @@ impl Established {
         slot: u64,
         incoming: &Incoming,
         m: &Message<'_>,
-    ) {
+    ) -> Result<(), End> {
         // RFC 7296 §2.25.2: nothing is made on an SA that is being closed or replaced.
         let is_current = self.current().sa.local_spi() == slot;
         let for_ike = m.sa.as_ref().is_some_and(|p| p.iter().any(|p| p.protocol == PROTOCOL_IKE));
         if !is_current {
-            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            return Ok(());
         }
         if !self.budget.take(now) {
-            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            return Ok(());
         }
         if for_ike {
             // RFC 7296 §2.25.1: not while a CHILD_SA is being made or closed by us.
@@ -33,12 +39,14 @@ impl Established {
                 || self.is_following_up()
                 || self.slots.len() >= rekey_ike::SLOTS_MAX
             {
-                return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+                return Ok(());
             }
             return self.answer_rekey_ike(ctx, slot, incoming, m);
         }
         if self.rekeying_ike() || !self.answer_ikes.is_empty() {
-            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+            return Ok(());
         }
         let Some(rekey) = m.notify(NotifyType::REKEY_SA) else {
             return self.answer_new_child(ctx, now, slot, incoming, m);
@@ -46,7 +54,7 @@ impl Established {
         let old = rekey.esp_spi().and_then(|spi| self.children.iter().find(|c| c.spi_out.get() == spi));
         match old.map(|c| (c.id, c.stage)) {
             Some((id, Stage::Live | Stage::Standby { .. } | Stage::Binding)) => {
-                self.answer_child(ctx, now, slot, incoming, m, Some(id));
+                return self.answer_child(ctx, now, slot, incoming, m, Some(id));
             }
             Some((_, Stage::Deleting | Stage::Redundant | Stage::Installing { .. })) => {
                 self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
@@ -63,6 +71,7 @@ impl Established {
                 self.reply(ctx, slot, incoming.exchange, incoming.id, chain);
             }
         }
+        Ok(())
     }
 
     /// RFC 7296 §1.3.1. A call has one CHILD_SA: a further one is refused, a first one (after a loss) is made.
@@ -73,12 +82,12 @@ impl Established {
         slot: u64,
         incoming: &Incoming,
         m: &Message<'_>,
-    ) {
+    ) -> Result<(), End> {
         if self.children.iter().any(|c| c.is_live() || matches!(c.stage, Stage::Installing { .. })) {
             self.refuse(ctx, slot, incoming, NotifyType::NO_ADDITIONAL_SAS, &[]);
-        } else {
-            self.answer_child(ctx, now, slot, incoming, m, None);
+            return Ok(());
         }
+        self.answer_child(ctx, now, slot, incoming, m, None)
     }
 
     pub(crate) fn refuse(
@@ -92,6 +101,44 @@ impl Established {
         let mut chain = Chain::new();
         chain.notify(kind, data);
         self.reply(ctx, slot, incoming.exchange, incoming.id, chain);
+    }
+
+    /// RFC 7296 §2.21.3: INVALID_SYNTAX is fatal at both ends, without a DELETE.
+    pub(crate) fn invalid_syntax(
+        &mut self,
+        ctx: &mut Ctx,
+        slot: u64,
+        incoming: &Incoming,
+        error: IkeError,
+    ) -> Result<(), End> {
+        self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+        Err(End::Failed { error, keep: Some(slot) })
+    }
+
+    /// The key exchange of the peer's request came to nothing: its value is none of the group (RFC 7296 §2.21.3), or the
+    /// fault is ours and passes.
+    pub(super) fn not_computed(
+        &mut self,
+        ctx: &mut Ctx,
+        (slot, exchange, id): (u64, Exchange, u32),
+        group: Option<DhGroup>,
+        outcome: &Outcome,
+    ) -> Result<(), End> {
+        let fault = group.filter(|_| matches!(outcome, Outcome::BadPeerValue));
+        let mut chain = Chain::new();
+        let kind = fault.map_or(NotifyType::TEMPORARY_FAILURE, |_| NotifyType::INVALID_SYNTAX);
+        chain.notify(kind, &[]);
+        self.reply(ctx, slot, exchange, id, chain);
+        match fault {
+            Some(group) => Err(End::Failed { error: IkeError::BadKeyExchange { group }, keep: Some(slot) }),
+            None => Ok(()),
+        }
+    }
+
+    /// The peer found our request malformed: the SA is gone there (RFC 7296 §2.21.3).
+    pub(super) fn was_invalid_syntax(&self) -> End {
+        let error = IkeError::PeerNotify { notify: NotifyType::INVALID_SYNTAX.0 };
+        End::Failed { error, keep: Some(self.current().sa.local_spi()) }
     }
 
     /// We are rekeying or closing a CHILD_SA, as far as the peer can know.

@@ -1,6 +1,6 @@
 //! Deletion, ours and the peer's (RFC 7296 §1.4.1, §2.25).
 
-use super::child::Stage;
+use super::child::{Child, Stage};
 use super::{Task, Todo};
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError, Party};
@@ -10,7 +10,7 @@ use crate::state::Established;
 use crate::state::established::{End, Standing};
 use crate::wire::delete::Delete;
 use crate::wire::{Chain, Exchange, Message, NotifyType};
-use sipsec_net::Instant;
+use sipsec_net::{Instant, Spi};
 
 impl Established {
     /// Asks the peer to delete one of our CHILD_SAs.
@@ -19,10 +19,20 @@ impl Established {
         if !matches!(child.stage, Stage::Deleting | Stage::Redundant) {
             return;
         }
+        let spi = child.spi_in;
+        self.request_delete(ctx, now, spi, vec![id]);
+    }
+
+    /// RFC 7296 §2.21: an error in a response is not answered; what the peer has made is deleted.
+    pub(crate) fn ask_delete_offered(&mut self, ctx: &mut Ctx, now: Instant, spi: Spi) {
+        self.request_delete(ctx, now, spi, Vec::new());
+    }
+
+    fn request_delete(&mut self, ctx: &mut Ctx, now: Instant, spi: Spi, ids: Vec<ChildId>) {
         let mut chain = Chain::new();
         // RFC 7296 §3.11: the SPI is the one the sender would expect in inbound packets.
-        chain.delete_esp(&[child.spi_in.get()]);
-        let task = Task::DeleteChildren(vec![id]);
+        chain.delete_esp(&[spi.get()]);
+        let task = Task::DeleteChildren(ids);
         self.current_mut().sa.request(ctx, now, Exchange::INFORMATIONAL, chain, task);
     }
 
@@ -111,7 +121,7 @@ impl Established {
                     ctx.event(Event::ChildSaDown { child: id, cause: ChildDownCause::Abandoned });
                 }
                 Stage::Standby { .. } | Stage::Binding | Stage::Live => {
-                    if let Some(next) = self.successor(id) {
+                    if let Some(next) = self.successor(id).or_else(|| self.last_resort(id)) {
                         self.bind(ctx, next);
                         binding.push(next);
                         self.retire(ctx, now, id);
@@ -129,9 +139,20 @@ impl Established {
         ours
     }
 
-    /// The child that stands by to replace `old`.
+    /// The child that stands by to replace `old`: the newest, should the peer have made several and used none.
     pub(crate) fn successor(&self, old: ChildId) -> Option<ChildId> {
-        self.children.iter().find(|c| c.stage == Stage::Standby { replaces: old }).map(|c| c.id)
+        let newest = self.children.iter().rfind(|c| c.stage == Stage::Standby { replaces: old });
+        newest.map(|c| c.id)
+    }
+
+    /// When the one in use goes: the newest that stands by, whatever it was to replace.
+    fn last_resort(&self, gone: ChildId) -> Option<ChildId> {
+        let in_use = |c: &Child| matches!(c.stage, Stage::Live | Stage::Binding);
+        if !self.child(gone).is_some_and(in_use) || self.children.iter().any(|c| c.id != gone && in_use(c)) {
+            return None;
+        }
+        let newest = self.children.iter().rfind(|c| matches!(c.stage, Stage::Standby { .. }));
+        newest.map(|c| c.id)
     }
 
     pub(crate) fn bind(&mut self, ctx: &mut Ctx, id: ChildId) {

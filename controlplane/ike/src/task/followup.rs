@@ -1,6 +1,6 @@
 //! The additional key exchange in a rekey of the IKE SA: IKE_FOLLOWUP_KE, on the old IKE SA (RFC 9370 §2.2.4).
 
-use super::rekey_ike::AgreeIke;
+use super::rekey_ike::{AgreeIke, unusable};
 use super::{AnswerIke, Task};
 use crate::algorithm::DhGroup;
 use crate::compute::{Job, JobId, Secret};
@@ -8,6 +8,7 @@ use crate::ctx::Ctx;
 use crate::exchange::Incoming;
 use crate::state::Established;
 use crate::state::established::End;
+use crate::state::missing;
 use crate::wire::{Chain, Exchange, Message, NotifyType};
 use core::time::Duration;
 use sipsec_net::Instant;
@@ -36,6 +37,7 @@ pub(crate) struct Followup {
     group: DhGroup,
     link: Vec<u8>,
     private: Option<Secret>,
+    asked: bool,
     /// SK(1).
     pub shared: Option<Secret>,
 }
@@ -45,7 +47,12 @@ impl Followup {
     pub fn of(group: DhGroup, m: &Message<'_>) -> Option<Self> {
         let link = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE)?.data;
         let link = (link.len() <= LINK_LEN_MAX).then(|| link.to_vec())?;
-        Some(Self { group, link, private: None, shared: None })
+        Some(Self { group, link, private: None, asked: false, shared: None })
+    }
+
+    /// The peer may have answered it, and so have made the SA.
+    pub const fn is_asked(&self) -> bool {
+        self.asked
     }
 
     pub fn generate(&mut self, ctx: &mut Ctx) -> JobId {
@@ -83,7 +90,8 @@ impl Established {
     }
 
     pub(super) fn ask_followup(&mut self, ctx: &mut Ctx, now: Instant, public: &[u8]) {
-        let Some(AgreeIke { followup: Some(followup), .. }) = &self.agree_ike else { return };
+        let Some(AgreeIke { followup: Some(followup), .. }) = &mut self.agree_ike else { return };
+        followup.asked = true;
         let mut chain = Chain::new();
         chain.ke(followup.group.transform_id(), public);
         chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &followup.link);
@@ -98,6 +106,9 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if let Some(n) = m.error() {
+            if n.kind == NotifyType::INVALID_SYNTAX {
+                return Err(self.was_invalid_syntax());
+            }
             return self.agreement_failed(ctx, now, Some(n.kind));
         }
         if let Some(a) = &mut self.agree_ike
@@ -108,7 +119,7 @@ impl Established {
             a.job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
             return Ok(());
         }
-        self.agreement_failed(ctx, now, None)
+        unusable(missing("KE"))
     }
 
     /// Our rekey was answered and fails all the same.
@@ -131,23 +142,31 @@ impl Established {
         self.answer_ikes.push(request);
     }
 
-    pub(crate) fn answer_followup(&mut self, ctx: &mut Ctx, slot: u64, incoming: &Incoming, m: &Message<'_>) {
+    pub(crate) fn answer_followup(
+        &mut self,
+        ctx: &mut Ctx,
+        slot: u64,
+        incoming: &Incoming,
+        m: &Message<'_>,
+    ) -> Result<(), End> {
         let given = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|n| n.data);
         let awaited = self
             .answer_ikes
             .iter_mut()
             .find(|a| a.slot == slot && a.awaited_until.is_some() && given == Some(link(a.spi_r).as_slice()));
         let Some(request) = awaited else {
-            return self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
+            self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
+            return Ok(());
         };
         let ke = m.ke.as_ref().zip(request.suite.ke1).filter(|(ke, group)| ke.group == group.transform_id());
         let Some((ke, group)) = ke else {
-            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+            return self.invalid_syntax(ctx, slot, incoming, missing("KE"));
         };
         let private = ctx.secret(group.private_len());
         request.awaited_until = None;
         request.id = incoming.id;
         request.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
+        Ok(())
     }
 
     /// The peer does not go on.

@@ -33,8 +33,10 @@ impl Established {
 
     pub fn on_rejected(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
         let alone = !self.children.iter().any(|c| c.id != id && c.is_live() || c.stage == Stage::Deleting);
+        // The peer is on it, and has deleted the one that the dataplane would go on sending on.
+        let binding = self.child(id).is_some_and(|c| c.stage == Stage::Binding);
         self.release(ctx, id, Some(NotifyType::TEMPORARY_FAILURE));
-        if alone {
+        if alone || binding {
             return self.proceed(ctx, now, Err(End::Failed { error: IkeError::InstallRejected, keep: None }));
         }
         let unanswered = self.child(id).map(|c| c.stage);

@@ -51,8 +51,11 @@ impl Established {
 
     fn poll_requests(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
         let mut silent = Vec::new();
+        let heard = Some(ctx.last_heard);
         for slot in &mut self.slots {
-            let Timeout::GaveUp { exchange, sent, waited } = slot.sa.on_timeout(ctx, now) else { continue };
+            let Timeout::GaveUp { exchange, sent, waited } = slot.sa.on_timeout(ctx, now, heard) else {
+                continue;
+            };
             if slot.standing == Standing::Current {
                 let error = IkeError::NoResponse { exchange, transmissions: sent, waited };
                 return Err(End::Failed { error, keep: None });

@@ -25,6 +25,7 @@ pub(crate) use answer_child::CHILDREN_MAX;
 pub(crate) use answer_ike::AnswerIke;
 pub(crate) use rekey_child::{AgreeChild, RekeyChild};
 pub(crate) use rekey_ike::{AgreeIke, RekeyIke};
+use sipsec_net::Spi;
 
 /// What an outstanding request is for.
 pub(crate) enum Task {
@@ -45,6 +46,8 @@ pub(crate) enum Task {
 pub(crate) enum Todo {
     Dpd,
     DeleteChild(ChildId),
+    /// What the peer has made of an offer of ours with this SPI, and we cannot use.
+    DeleteOffered(Spi),
     RekeyChild(ChildId),
     RekeyIke,
 }

@@ -3,7 +3,7 @@
 use super::child::{Child, Ingredients, Made, Stage};
 use super::refused::RETRY_JITTER_PERCENT;
 use super::{Dh, Task, Todo, lower};
-use crate::algorithm::{DhGroup, Prf};
+use crate::algorithm::{DhGroup, EspProposal, Prf};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::ctx::Ctx;
 use crate::negotiate::esp::{self, Chosen, Phase};
@@ -26,6 +26,7 @@ pub(crate) struct RekeyChild {
     pub old: ChildId,
     /// The peer does not have it any more: a new one is made in its place (RFC 7296 §2.25).
     afresh: bool,
+    offer: Vec<EspProposal>,
     spi_in: Spi,
     ni: Vec<u8>,
     dh: Option<Dh>,
@@ -97,10 +98,13 @@ impl Established {
     }
 
     fn make_child(&mut self, ctx: &mut Ctx, now: Instant, old: ChildId, afresh: bool) {
-        let group = ctx.config.esp_proposals.iter().find_map(|p| p.groups.first().copied());
+        let ours = &ctx.config.esp_proposals;
+        let offer = self.child(old).map_or_else(|| ours.clone(), |c| esp::keeping(ours, &c.suite));
+        let group = offer.iter().find_map(|p| p.groups.first().copied());
         let task = RekeyChild {
             old,
             afresh,
+            offer,
             spi_in: ctx.esp_spi(),
             ni: ctx.nonce(),
             dh: None,
@@ -129,7 +133,7 @@ impl Established {
             let spi = old.spi_in.get().to_be_bytes();
             chain.notify_spi(PROTOCOL_ESP, &spi, NotifyType::REKEY_SA, &[]);
         }
-        chain.sa(&esp::offer(&ctx.config.esp_proposals, task.spi_in, Phase::Rekey { sent_group: None }));
+        chain.sa(&esp::offer(&task.offer, task.spi_in, Phase::Rekey { sent_group: None }));
         chain.nonce(&task.ni);
         if let Some(dh) = &task.dh {
             chain.ke(dh.group.transform_id(), public);
@@ -152,20 +156,23 @@ impl Established {
         }
         let sent_group = task.dh.as_ref().map(|d| d.group.transform_id());
         let answered = (|| {
-            let chosen = esp::accept(m.sa.as_ref()?, &ctx.config.esp_proposals, Phase::Rekey { sent_group })?;
+            let chosen = esp::accept(m.sa.as_ref()?, &task.offer, Phase::Rekey { sent_group })?;
             let (tsi, tsr) = (m.tsi.as_ref()?, m.tsr.as_ref()?);
-            let fits = ts::is_subset(tsi, &ctx.config.ts_local) && ts::is_subset(tsr, &ctx.config.ts_remote);
+            let selectors = ts::pack(tsi, tsr);
+            let fits = ts::accept(tsi, &ctx.config.ts_local).is_ok()
+                && ts::accept(tsr, &ctx.config.ts_remote).is_ok()
+                && self.child(task.old).is_none_or(|old| ts::keeps(&selectors, &old.selectors));
             let sa = &self.current().sa;
             fits.then(|| Answered {
                 nr: m.nonce.unwrap_or_default().to_vec(),
                 chosen,
-                selectors: ts::pack(tsi, tsr),
+                selectors,
                 prf: sa.suite.prf,
                 sk_d: sa.sk_d.clone(),
             })
         })();
         let Some(rest) = answered.filter(|a| !a.nr.is_empty()) else {
-            return self.rekey_child_failed(ctx, now, &task, None);
+            return self.rekey_child_unusable(ctx, now, &task);
         };
         match (rest.chosen.suite.group, task.dh.as_ref(), m.ke.as_ref()) {
             (None, _, _) => self.finish_rekey_child(ctx, now, task, rest, None),
@@ -174,7 +181,7 @@ impl Established {
                 let job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
                 self.agree_child = Some(AgreeChild { job, task, rest });
             }
-            _ => return self.rekey_child_failed(ctx, now, &task, None),
+            _ => return self.rekey_child_unusable(ctx, now, &task),
         }
         Ok(())
     }
@@ -207,7 +214,7 @@ impl Established {
                     self.finish_rekey_child(ctx, now, a.task, a.rest, Some(&shared));
                     Ok(())
                 }
-                _ => self.rekey_child_failed(ctx, now, &a.task, None),
+                _ => self.rekey_child_unusable(ctx, now, &a.task),
             });
         }
         Err(outcome)
@@ -274,6 +281,7 @@ impl Established {
         data: &[u8],
     ) -> Result<(), End> {
         match kind {
+            NotifyType::INVALID_SYNTAX => Err(self.was_invalid_syntax()),
             NotifyType::CHILD_SA_NOT_FOUND => {
                 // RFC 7296 §2.8.1: with a crossing rekey this is expected and ignored. Otherwise §2.25: silently
                 // delete what the peer does not have, and make a new one.
@@ -295,7 +303,7 @@ impl Established {
                 let wanted = <[u8; 2]>::try_from(data).ok().map(u16::from_be_bytes);
                 let group = wanted
                     .and_then(DhGroup::from_transform)
-                    .filter(|g| ctx.config.esp_proposals.iter().any(|p| p.groups.contains(g)));
+                    .filter(|g| task.offer.iter().any(|p| p.groups.contains(g)));
                 match group {
                     Some(g) => {
                         self.generate_child(ctx, now, task, Some(g));
@@ -306,6 +314,12 @@ impl Established {
             }
             _ => self.rekey_child_failed(ctx, now, &task, Some(kind)),
         }
+    }
+
+    /// The peer has answered, and has an SA that we cannot have.
+    fn rekey_child_unusable(&mut self, ctx: &mut Ctx, now: Instant, task: &RekeyChild) -> Result<(), End> {
+        self.enqueue(Todo::DeleteOffered(task.spi_in));
+        self.rekey_child_failed(ctx, now, task, None)
     }
 
     /// For now. The hard limit decides in the end.

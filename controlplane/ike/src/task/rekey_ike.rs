@@ -8,6 +8,7 @@ use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
+use crate::error::{IkeError, Violation};
 use crate::exchange::{IkeSa, SaKeys};
 use crate::negotiate::ike;
 use crate::state::Established;
@@ -76,6 +77,11 @@ fn proposals(ctx: &Ctx, suite: &IkeSuite) -> Vec<IkeProposal> {
         groups,
         ke1: or_none(suite.ke1.into_iter().map(Some)),
     }]
+}
+
+/// The peer has gone over to an IKE SA that we cannot have, and so cannot delete (RFC 7296 §2.21): the call ends.
+pub(super) const fn unusable(error: IkeError) -> Result<(), End> {
+    Err(End::Failed { error, keep: None })
 }
 
 impl Established {
@@ -148,7 +154,9 @@ impl Established {
                 a.job = followup.generate(ctx);
             }
             (Outcome::DhGenerated { public }, Some(_)) => self.ask_followup(ctx, now, &public),
-            _ => return Ok(self.agreement_failed(ctx, now, None)),
+            // The peer waits for IKE_FOLLOWUP_KE, and has nothing yet.
+            (_, Some(followup)) if !followup.is_asked() => return Ok(self.agreement_failed(ctx, now, None)),
+            _ => return Ok(unusable(IkeError::BadKeyExchange { group: a.task.dh.group })),
         }
         self.finish_ready_ike(ctx, now);
         Ok(Ok(()))
@@ -170,6 +178,9 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if let Some(n) = m.error() {
+            if n.kind == NotifyType::INVALID_SYNTAX {
+                return Err(self.was_invalid_syntax());
+            }
             if n.kind == NotifyType::INVALID_KE_PAYLOAD && task.groups_tried < GROUPS_TRIED_MAX {
                 let wanted = <[u8; 2]>::try_from(n.data).ok().map(u16::from_be_bytes);
                 let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));
@@ -193,7 +204,7 @@ impl Established {
             (suite.group == task.dh.group).then(|| (suite, spi_r, ke.public.to_vec(), followup, m.nonce))
         })();
         let Some((suite, spi_r, peer_public, followup, Some(nr))) = answered else {
-            return self.rekey_ike_failed(ctx, now, task.rival, None);
+            return unusable(IkeError::ProtocolViolation(Violation::NotOffered("IKE SA")));
         };
         let nr = nr.to_vec();
         if self.is_decided_against(&lower(&task.ni, &nr), task.rival.as_ref(), followup.is_some()) {

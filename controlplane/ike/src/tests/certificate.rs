@@ -4,7 +4,9 @@ use crate::algorithm::Scheme;
 use crate::auth::certificate_fingerprint;
 use crate::config::{CertificateMap, MapField, MapOp, MapRule, Revocation};
 use crate::error::CertError;
+use crate::state::auth_sent::introduce;
 use crate::testing::{Net, Side, config};
+use crate::wire::{Message, NotifyType};
 use crate::{
     AuthConfig, AuthMethod, CertificateAuth, EndpointConfig, FingerprintBasis, Identity, IdentityPolicy,
     IkeError, Party, SigningKey, Trust,
@@ -167,6 +169,17 @@ fn rejection(a: EndpointConfig, b: EndpointConfig) -> CertError {
         IkeError::CertificateRejected { error, .. } => error,
         other => panic!("{other:?}"),
     }
+}
+
+/// RFC 7296 §2.4: a certificate may be that of several tunnels at once, so the SA need not be the only one.
+#[test]
+fn only_the_identities_of_a_pre_shared_key_are_of_one_tunnel() {
+    let initial_contact = |c: &EndpointConfig| {
+        let (first, bytes) = introduce(c).finish();
+        Message::parse(first, &bytes).expect("ours").notify(NotifyType::INITIAL_CONTACT).is_some()
+    };
+    assert!(initial_contact(&config(Side::A)));
+    assert!(!initial_contact(&any_pair().0));
 }
 
 #[test]

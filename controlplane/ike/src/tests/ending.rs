@@ -1,14 +1,19 @@
 //! How an established SA ends: nothing that is paid for outlives its use, and nothing that works is given up.
 
+use crate::algorithm::Encr;
 use crate::config::{DpdMode, Lifetime};
+use crate::error::Violation;
+use crate::negotiate::ike;
 use crate::state::State;
 use crate::state::established::Standing;
 use crate::task::child::Stage;
 use crate::testing::{Fate, Net, Packet, Side, config};
-use crate::wire::NotifyType;
+use crate::view::StateName;
+use crate::wire::{Chain, Exchange, NotifyType};
 use crate::{ChildDownCause, ChildId, CloseCause, Endpoint, EndpointConfig, Event, IkeError};
 use core::time::Duration;
 use sipsec_net::Instant;
+use sipsec_net::dp::Selector;
 
 fn configs() -> (EndpointConfig, EndpointConfig) {
     let (mut a, mut b) = (config(Side::A), config(Side::B));
@@ -113,6 +118,218 @@ fn a_peer_that_is_always_busy_is_left_with_a_delete() {
     let notify = NotifyType::TEMPORARY_FAILURE.0;
     assert_eq!(net.a().failed(), Some(&IkeError::PeerNotify { notify }));
     assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+}
+
+/// RFC 7296 §2.21.2: where only the CHILD_SA is refused, the peer has an IKE SA, and may keep it.
+#[test]
+fn a_responder_that_refuses_the_child_deletes_the_ike_sa() {
+    let (mut a, mut b) = configs();
+    a.esp_proposals = vec!["aes128gcm16".parse().expect("valid")];
+    b.esp_proposals = vec!["aes256gcm16".parse().expect("valid")];
+    let mut net = Net::new(a, b);
+    // Our own initiator would delete it by itself; of what it says after IKE_AUTH only its answers get through, and the
+    // first of them does not.
+    let mut answers = 0;
+    net.script = Box::new(move |from, _, p| match p {
+        Packet::Ike(bytes) if from == Side::A && bytes[18] == Exchange::INFORMATIONAL.0 => {
+            answers += usize::from(bytes[19] & 0x20 != 0);
+            if bytes[19] & 0x20 == 0 || answers == 1 { Fate::Drop } else { Fate::Deliver }
+        }
+        _ => Fate::Deliver,
+    });
+    net.start();
+    net.run(Duration::from_secs(5));
+    assert!(matches!(net.b().failed(), Some(IkeError::NoProposalChosen { .. })));
+    let asked = |(from, m): &&(Side, Vec<u8>)| {
+        *from == Side::B && m[18] == Exchange::INFORMATIONAL.0 && m[19] & 0x20 == 0
+    };
+    assert_eq!(net.log.iter().filter(asked).count(), 2, "a DELETE, once more");
+    assert_eq!(net.b().endpoint.view().state, StateName::Closed, "and answered");
+}
+
+/// RFC 7296 §2.25.2: while we close, and our DELETE is lost, the peer goes on asking.
+#[test]
+fn whatever_is_asked_of_an_sa_that_is_being_closed_is_answered() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    net.script = Box::new(|from, _, p| match p {
+        Packet::Ike(bytes) if from == Side::B && bytes[19] & 0x20 == 0 => Fate::Drop,
+        _ => Fate::Deliver,
+    });
+    net.with(Side::B, |e, now| e.close(now, CloseCause::Admin));
+    let id = child(&net, Side::A);
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_millis(100));
+    let counters = net.a().endpoint.view().counters;
+    assert_eq!((counters.responses_in, counters.retransmits_out), (3, 0), "TEMPORARY_FAILURE");
+    net.with(Side::A, |e, now| e.close(now, CloseCause::Admin));
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.a().endpoint.view().state, StateName::Closed, "its DELETE is answered");
+}
+
+/// RFC 7296 §2.21.3: INVALID_SYNTAX is fatal in both peers, and needs no DELETE.
+#[test]
+fn a_malformed_request_ends_the_sa_at_both_sides() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    net.script = Box::new(|_, _, _| Fate::Drop);
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(Duration::from_millis(1));
+    net.script = Box::new(|_, _, _| Fate::Deliver);
+    // The same exchange, but without KE.
+    with_established(&mut net, Side::A, |s, ctx, now| {
+        let sa = &mut s.current_mut().sa;
+        let task = sa.unsend().expect("asked");
+        let mut chain = Chain::new();
+        chain.sa(&ike::offer(&ctx.config.ike_proposals, &[7; 8]));
+        chain.nonce(&[7; 32]);
+        sa.request(ctx, now, Exchange::CREATE_CHILD_SA, chain, task);
+    });
+    net.run(Duration::from_millis(100));
+    assert!(matches!(net.b().failed(), Some(IkeError::ProtocolViolation(_))), "{:?}", net.b().story());
+    let notify = NotifyType::INVALID_SYNTAX.0;
+    assert_eq!(net.a().failed(), Some(&IkeError::PeerNotify { notify }));
+    let informational = |(_, m): &&(Side, Vec<u8>)| m[18] == Exchange::INFORMATIONAL.0;
+    assert_eq!(net.log.iter().filter(informational).count(), 0);
+}
+
+/// A key exchange that we could not compute is no fault of the peer.
+#[test]
+fn a_job_of_ours_that_fails_ends_nothing() {
+    let (mut a, mut b) = configs();
+    for c in [&mut a, &mut b] {
+        c.esp_proposals = vec!["aes256gcm16-x25519".parse().expect("valid")];
+    }
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    for rekey_ike in [false, true] {
+        net.with(Side::A, |e, now| if rekey_ike { e.rekey_ike(now) } else { e.rekey_child(now, id) });
+        net.run(Duration::from_millis(5));
+        net.compute = Duration::from_millis(500);
+        net.run(Duration::from_millis(10));
+        net.fail_jobs(Side::B);
+        net.compute = Duration::ZERO;
+        net.run(Duration::from_millis(50));
+        assert!(net.is_up(), "{:?}\n{:?}", net.a().story(), net.b().story());
+        net.run(Duration::from_secs(10));
+        assert!(net.is_up());
+    }
+    let counters = net.a().endpoint.view().counters;
+    assert_eq!((counters.rekeys_child, counters.rekeys_ike), (1, 1), "done a little later");
+}
+
+/// RFC 7296 §2.4: what arrives is fresh proof that the peer lives, though its IKE does not answer for the moment.
+#[test]
+fn a_late_answer_ends_nothing_while_esp_arrives() {
+    for silence in [30, 90] {
+        let (a, b) = configs();
+        let mut net = Net::established(a, b);
+        let id = child(&net, Side::A);
+        net.script = Box::new(|_, _, p| if matches!(p, Packet::Ike(_)) { Fate::Drop } else { Fate::Deliver });
+        net.with(Side::A, |e, now| e.rekey_child(now, id));
+        for _ in 0..silence {
+            net.send_esp(Side::B);
+            net.run(Duration::from_secs(1));
+        }
+        if silence == 90 {
+            let failed = net.a().failed();
+            assert!(matches!(failed, Some(IkeError::NoResponse { transmissions: 12, .. })), "{failed:?}");
+            continue;
+        }
+        net.script = Box::new(|_, _, _| Fate::Deliver);
+        net.run(Duration::from_secs(6));
+        assert!(net.is_up() && child(&net, Side::A) != id, "{:?}", net.a().story());
+    }
+}
+
+/// The peer may keep an IKE SA that has been replaced until it is told.
+#[test]
+fn a_close_does_not_forget_the_delete_of_the_ike_sa_before() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let old = net.a().endpoint.view().spi_i;
+    let deletes = move |bytes: &[u8]| {
+        bytes[..8] == old.to_be_bytes() && bytes[18] == Exchange::INFORMATIONAL.0 && bytes[19] & 0x20 == 0
+    };
+    net.script = Box::new(move |_, _, p| match p {
+        Packet::Ike(bytes) if deletes(bytes) => Fate::Drop,
+        _ => Fate::Deliver,
+    });
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(Duration::from_millis(100));
+    net.with(Side::A, |e, now| e.close(now, CloseCause::CallEnded));
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+    assert_eq!(net.a().endpoint.view().state, StateName::Closing);
+    net.script = Box::new(|_, _, _| Fate::Deliver);
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.log.iter().filter(|(_, m)| deletes(m)).count(), 2);
+    assert_eq!(net.a().endpoint.view().state, StateName::Closed, "and the peer answers it");
+}
+
+/// RFC 7296 §2.21: an answer that we cannot take is not left standing at the peer.
+#[test]
+fn a_child_whose_answer_is_not_acceptable_is_deleted_at_the_peer() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    net.with(Side::A, |e, now| {
+        e.rekey_child(now, id);
+        // Not what the answer will hold.
+        let nowhere = "203.0.113.1".parse().expect("an address");
+        e.ctx.config.ts_local = vec![Selector { addr_start: nowhere, addr_end: nowhere, ..Selector::ANY_V4 }];
+    });
+    net.run(Duration::from_millis(15));
+    assert_eq!(net.b().installed(), 2, "made by the peer");
+    net.run(Duration::from_millis(100));
+    assert_eq!((net.a().installed(), net.b().installed()), (1, 1), "{:?}", net.b().story());
+    assert!(net.is_up() && child(&net, Side::A) == id);
+}
+
+/// RFC 7296 §2.9.2: what is in use is not narrowed by a rekey, whoever would do it.
+#[test]
+fn a_rekey_that_would_narrow_the_selectors_comes_to_nothing() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    let one = "203.0.113.1".parse().expect("an address");
+    let narrow = vec![Selector { addr_start: one, addr_end: one, ..Selector::ANY_V4 }];
+    net.with(Side::B, |e, _| e.ctx.config.ts_local = narrow);
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_millis(100));
+    assert!(net.is_up() && child(&net, Side::A) == id, "refused by the responder");
+
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let id = child(&net, Side::A);
+    with_established(&mut net, Side::A, |s, _, _| {
+        s.child_mut(id).expect("live").selectors.local[1] = Some(Selector::ANY_V6);
+    });
+    net.with(Side::A, |e, now| e.rekey_child(now, id));
+    net.run(Duration::from_millis(15));
+    assert_eq!(net.b().installed(), 2);
+    net.run(Duration::from_millis(100));
+    assert!(net.is_up() && child(&net, Side::A) == id, "not taken by the initiator");
+    assert_eq!(net.b().installed(), 1, "and deleted");
+}
+
+/// The keys of the new one are the peer's alone, so it is the call that ends.
+#[test]
+fn an_ike_sa_whose_answer_is_not_acceptable_is_the_end() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(Duration::from_millis(1));
+    with_established(&mut net, Side::A, |s, _, _| {
+        s.current_mut().sa.suite.encr = Encr::ChaCha20Poly1305;
+    });
+    net.run(Duration::from_millis(100));
+    let violation = Violation::NotOffered("IKE SA");
+    assert_eq!(net.a().failed(), Some(&IkeError::ProtocolViolation(violation)), "{:?}", net.a().story());
+    let deletes = |(from, m): &&(Side, Vec<u8>)| {
+        *from == Side::A && m[18] == Exchange::INFORMATIONAL.0 && m[19] & 0x20 == 0
+    };
+    assert_eq!(net.log.iter().filter(deletes).count(), 1);
 }
 
 /// Both rekey the IKE SA. A has answered and waits for its own answer, and its call ends: with this seed B's SA wins, so

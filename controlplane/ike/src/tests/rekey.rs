@@ -283,6 +283,39 @@ fn a_rekey_of_what_our_lost_answer_was_about_to_bring() {
     assert_settled(&mut net);
 }
 
+/// A peer that rekeys an SA twice and deletes it then, or the newer of the two, sends on what is left.
+#[test]
+fn of_two_successors_the_newest_takes_over_and_then_the_other() {
+    let (a, b) = configs();
+    let mut net = Net::established(a, b);
+    let old = child(&net, Side::A);
+    net.gateways[0].install = Install::Never;
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        net.with(Side::A, |e, now| {
+            let State::Established(s) = &mut e.state else { panic!("established") };
+            s.child_mut(old).expect("there").stage = Stage::Live;
+            e.rekey_child(now, old);
+        });
+        net.run(Duration::from_millis(50));
+        made.push(child(&net, Side::A));
+    }
+    assert!(made[0] != made[1] && made[0] != old);
+    let inbound = |net: &Net, id| net.a().sa(id).expect("there").0.spi;
+    let sent_on = |net: &Net| net.b().sa(child(net, Side::B)).expect("there").1.spi;
+    assert_eq!(sent_on(&net), inbound(&net, old));
+    net.gateways[0].install = Install::After(Duration::ZERO);
+    net.run(Duration::from_millis(50));
+    assert_eq!(sent_on(&net), inbound(&net, made[1]), "{:?}", net.b().story());
+    net.with(Side::A, |e, now| {
+        let State::Established(s) = &mut e.state else { panic!("established") };
+        s.child_mut(made[1]).expect("there").stage = Stage::Deleting;
+        s.ask_delete(&mut e.ctx, now, made[1]);
+    });
+    net.run(Duration::from_millis(50));
+    assert_eq!(sent_on(&net), inbound(&net, made[0]), "{:?}", net.b().story());
+}
+
 /// Both sides rekey at once, with traffic, latencies and loss by chance; `interleavings` walks all orders.
 mod collisions {
     use super::*;

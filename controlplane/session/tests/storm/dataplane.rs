@@ -30,6 +30,8 @@ pub struct Dataplane {
     last_txn: u64,
     /// Refuses that many of the next transactions that open a port or add an SA.
     pub refuse: u32,
+    /// Binds nothing to an SA that is installed already.
+    pub refuse_bind: bool,
     /// Transactions refused though nobody asked for it: the control plane's idea of the dataplane was wrong.
     pub surprised: Vec<String>,
     pub delivered: BTreeSet<u64>,
@@ -132,6 +134,8 @@ impl Dataplane {
             let refused = if costly && self.refuse > 0 {
                 self.refuse -= 1;
                 Err(RejectReason::TableFull)
+            } else if self.refuse_bind && matches!(ops, [Op::TunnelBind { .. }]) {
+                Err(RejectReason::UnknownSa)
             } else {
                 after.apply(op).inspect_err(|reason| {
                     self.surprised.push(format!("{reason:?} at {index} of {ops:?}"));

@@ -208,6 +208,19 @@ fn a_rekey_that_the_dataplane_refuses_costs_nothing() {
     assert!(w.gateways.iter().all(|g| g.dp.surprised.is_empty()));
 }
 
+/// The peer has moved to the SA that our dataplane does not send on, and waits for our answer: no session hangs on that.
+#[test]
+fn a_bind_that_the_dataplane_refuses_ends_the_session_at_both_sides() {
+    let mut w = up();
+    w.gateways[1].dp.refuse_bind = true;
+    w.soft_limit(0);
+    w.advance(3 * SECOND);
+    assert_eq!(status(&w), ["READY_TO_CONNECT"; 2], "{}", w.history());
+    assert!(w.live_calls().is_empty(), "{}", w.history());
+    let failure = w.session(1).last_failure.expect("a reason").failure;
+    assert!(failure.to_string().contains("the dataplane refused"), "{failure}");
+}
+
 #[test]
 fn only_data_keeps_a_session() {
     let mut w = up();

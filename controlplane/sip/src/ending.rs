@@ -71,13 +71,13 @@ impl UserAgent {
                     self.bye_unanswered(now, id, None);
                 }
             }
-            // The proxy's trouble: nothing says that the peer heard it.
-            500..700 => {
+            // RFC 3261 §15.1.1: answered, or the peer knows of no such dialog.
+            200..300 | 408 | 481 => self.end_call(now, id),
+            // Whoever refused it: nothing says that the call is not charged any more.
+            _ => {
                 let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
                 self.bye_unanswered(now, id, after);
             }
-            // RFC 3261 §15.1.1: answered, or the peer knows of no such dialog.
-            _ => self.end_call(now, id),
         }
     }
 

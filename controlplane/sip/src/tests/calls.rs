@@ -376,6 +376,41 @@ fn an_unanswered_bye_is_owed() {
     assert_eq!((w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len()), (0, 0));
 }
 
+/// RFC 3261 §15.1.1: a refusal does not end the call, whatever its status; only 481 and 408 say that there is none.
+#[test]
+fn a_bye_that_is_refused_is_owed() {
+    for (status, more, owed) in [
+        (302, "Contact: <sip:other@192.0.2.66>", true),
+        (400, "X: y", true),
+        (403, "X: y", true),
+        (404, "X: y", true),
+        (491, "X: y", true),
+        (600, "X: y", true),
+        (407, "Proxy-Authenticate: Digest realm=\"x\", nonce=\"n\"", true),
+        (408, "X: y", false),
+        (481, "X: y", false),
+    ] {
+        let (mut w, call) = established();
+        w.proxy.refuse.insert("BYE", (status, more));
+        w.hang_up(A, call);
+        w.run_for(S);
+        assert_eq!(
+            w.nodes[A].log.last().map(String::as_str),
+            Some("Ended"),
+            "{status}: its user does not wait"
+        );
+        let left = (w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len());
+        assert_eq!(left, if owed { (1, 1) } else { (0, 0) }, "{status}");
+        if !owed {
+            continue;
+        }
+        w.proxy.refuse.clear();
+        w.run_for(20 * S);
+        assert_eq!(w.nodes[A].ua.stats().byes_unanswered, 0, "{status}");
+        over(&w);
+    }
+}
+
 /// The address goes and comes back: the BYE waits for it.
 #[test]
 fn a_bye_without_an_address_waits() {

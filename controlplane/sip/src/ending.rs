@@ -68,7 +68,7 @@ impl UserAgent {
                 if let Some(Ok(())) = learnt {
                     self.bye(now, id);
                 } else {
-                    self.bye_unanswered(now, id, None);
+                    self.bye_unanswered(now, id, Some(status), None);
                 }
             }
             // RFC 3261 §15.1.1: answered, or the peer knows of no such dialog.
@@ -76,7 +76,7 @@ impl UserAgent {
             // Whoever refused it: nothing says that the call is not charged any more.
             _ => {
                 let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
-                self.bye_unanswered(now, id, after);
+                self.bye_unanswered(now, id, Some(status), after);
             }
         }
     }
@@ -85,12 +85,21 @@ impl UserAgent {
         self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Leaving))
     }
 
-    /// A BYE that did not arrive is sent again later: as long as the carrier believes in the call, it is charged.
-    pub(crate) fn bye_unanswered(&mut self, now: Instant, id: CallId, after: Option<Duration>) {
+    /// A BYE that did not arrive, or was refused, is sent again later: as long as the carrier believes in the call, it is
+    /// charged.
+    pub(crate) fn bye_unanswered(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        refused: Option<u16>,
+        after: Option<Duration>,
+    ) {
         let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Leaving)) else { return };
         c.byes += 1;
         if c.byes >= BYES_MAX {
+            let call_id = c.dialog.call_id.clone();
             self.stats.byes_unanswered += 1;
+            self.event(Event::NotHungUp { call_id, refused });
             return self.end_call(now, id);
         }
         let pause = (OWED_FIRST * 2u32.pow(c.byes.min(8) - 1)).min(OWED_MAX);

@@ -68,6 +68,12 @@ pub enum Event {
         call: CallId,
         why: LostWhy,
     },
+    /// A call was given up although no BYE of it was taken: only the carrier knows whether it is still charged. `refused`
+    /// is what the last BYE was answered, if anything.
+    NotHungUp {
+        call_id: String,
+        refused: Option<u16>,
+    },
     /// No further message will be sent for it.
     Ended {
         call: CallId,

@@ -374,6 +374,8 @@ fn an_unanswered_bye_is_owed() {
     w.run_for(2000 * S);
     assert_eq!((w.count(A, "BYE"), w.nodes[A].ua.stats().byes_unanswered), (8, 1), "it has an end");
     assert_eq!((w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len()), (0, 0));
+    // And somebody must ask the carrier.
+    assert_eq!(w.nodes[A].log.iter().filter(|l| *l == "NotHungUp Some(503)").count(), 1);
 }
 
 /// RFC 3261 §15.1.1: a refusal does not end the call, whatever its status; only 481 and 408 say that there is none.

@@ -34,7 +34,7 @@ pub struct Stats {
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
     pub oversize: u64,
-    /// Calls whose BYE nobody answered, however often it was sent.
+    /// Calls whose BYE nobody answered, or only refused, however often it was sent.
     pub byes_unanswered: u64,
 }
 
@@ -119,7 +119,7 @@ impl UserAgent {
             }
             Owner::Invite(call) => self.invite_timeout(now, call),
             Owner::Refresh(call) => self.refresh_failed(now, call),
-            Owner::Bye(call) => self.bye_unanswered(now, call, None),
+            Owner::Bye(call) => self.bye_unanswered(now, call, None, None),
             // The INVITE's own transaction ends the wait (RFC 3261 §9.1, RFC 3262 §4).
             Owner::Cancel(_) | Owner::Prack(_) => {}
         }

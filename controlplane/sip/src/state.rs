@@ -1,6 +1,7 @@
 //! Where a call stands.
 
 use crate::auth::Auth;
+use crate::config::EARLY_MAX;
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::output::CallFailure;
@@ -50,7 +51,7 @@ pub struct Outgoing {
     pub credentials: Vec<(&'static str, String)>,
     /// The ACK of the 2xx, for its repetitions.
     pub ack: Option<Vec<u8>>,
-    /// Dialogs made by reliable provisional responses (RFC 3262).
+    /// Dialogs made by provisional responses.
     pub early: Vec<Early>,
     pub min_se_s: u32,
 }
@@ -58,7 +59,8 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub struct Early {
     pub dialog: Dialog,
-    pub rseq: u32,
+    /// Of the last reliable response (RFC 3262), once there was one.
+    pub rseq: Option<u32>,
     /// SDP of a reliable provisional response is an answer, to be used once the call is answered.
     pub body: Vec<u8>,
 }
@@ -158,6 +160,22 @@ impl CallState {
             Side::Caller(o) => Some(o),
             _ => None,
         }
+    }
+
+    /// The early dialog of a provisional response: one with a tag makes it (RFC 3261 §12.1).
+    pub fn early(&mut self, m: &Message) -> Option<&mut Early> {
+        m.to_tag()?;
+        let dialog = self.dialog.confirmed(m);
+        let early = &mut self.outgoing_mut()?.early;
+        let at = match early.iter().position(|e| e.dialog.remote_tag == dialog.remote_tag) {
+            Some(at) => at,
+            None if early.len() >= EARLY_MAX => return None,
+            None => {
+                early.push(Early { dialog, rseq: None, body: Vec::new() });
+                early.len() - 1
+            }
+        };
+        early.get_mut(at)
     }
 
     pub fn incoming(&self) -> Option<&Incoming> {

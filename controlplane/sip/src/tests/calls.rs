@@ -463,3 +463,32 @@ fn an_answer_that_is_not_written_in_time_is_hung_up() {
     w.run_for(2000 * S);
     over(&w);
 }
+
+/// A carrier that asks whether a call is still there hears so while it is, and no longer once we have hung up: it ends
+/// then what our BYE did not.
+#[test]
+fn an_audit_hears_of_live_calls_alone() {
+    let (mut w, call) = established();
+    let field = |t: &str, name: &str| {
+        t.lines().find_map(|l| l.strip_prefix(name)).map(str::to_owned).expect("the field is there")
+    };
+    let ack = w.last(A, "ACK").to_owned();
+    let audit = |w: &mut World, cseq: u32| {
+        let text = format!(
+            "OPTIONS sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bKaudit{cseq}\r\nMax-Forwards: 9\r\n\
+             From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} OPTIONS\r\nContent-Length: 0\r\n\r\n",
+            addr(A),
+            field(&ack, "To: "),
+            field(&ack, "From: "),
+            field(&ack, "Call-ID: "),
+        );
+        w.inject(A, text);
+        w.wire.last().and_then(|(_, t)| t.lines().next()).map(str::to_owned)
+    };
+    assert_eq!(audit(&mut w, 100).as_deref(), Some("SIP/2.0 200 OK"));
+    w.filter = Box::new(|t| t.contains(" BYE\r\n"));
+    w.hang_up(A, call);
+    w.run_for(33 * S);
+    assert_eq!(w.nodes[A].ua.live_dialogs(), 1, "its BYE is owed");
+    assert_eq!(audit(&mut w, 101).as_deref(), Some("SIP/2.0 481 Call/Transaction Does Not Exist"));
+}

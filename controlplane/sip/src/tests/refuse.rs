@@ -82,6 +82,7 @@ fn each_refusal_has_its_status_and_says_what_would_do() {
         ("BYE", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("UPDATE", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("PRACK", "X-In-Dialog: 1\r\nRAck: 1 1 INVITE\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
+        ("OPTIONS", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("CANCEL", "", "", "481 Call/Transaction Does Not Exist", &[]),
         // RFC 3261 §11.2; Max-Forwards 0 stops proxies, not whom it reached (RFC 4475 §3.3.11).
         ("OPTIONS", "", "", "200 OK", &[allow, "Supported: timer, 100rel", "Accept: application/sdp"]),

@@ -40,6 +40,24 @@ impl Called {
         self.says("183 Session Progress", tag, &format!("Require: 100rel\r\nRSeq: {rseq}\r\n{kind}"), body);
     }
 
+    /// A request of the called side in its early dialog, and what it is answered.
+    fn asks(&mut self, method: &str, tag: &str, cseq: u32, body: &str) -> String {
+        let field = |name: &str| self.head.split("\r\n").find_map(|l| l.strip_prefix(name)).expect("there");
+        let text = format!(
+            "{method} sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bK{method}{cseq}{tag}\r\n\
+             Max-Forwards: 9\r\nFrom: {};tag={tag}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
+             Contact: <sip:moved@192.0.2.9>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            addr(A),
+            field("To: "),
+            field("From: "),
+            field("Call-ID: "),
+            body.len()
+        );
+        self.w.inject(A, text);
+        let (_, answer) = self.w.wire.last().expect("an answer");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
     fn racks(&self) -> Vec<&str> {
         let pracks = self.w.wire.iter().filter(|(i, t)| *i == A && t.starts_with("PRACK"));
         pracks.filter_map(|(_, t)| t.lines().find_map(|l| l.strip_prefix("RAck: "))).collect()
@@ -115,4 +133,26 @@ fn a_bye_comes_after_the_pracks() {
     c.w.run_for(5 * S);
     assert!(number(c.cseq("BYE")) > 4, "{}", c.cseq("BYE"));
     assert_eq!(c.cseq("CANCEL"), "1 CANCEL");
+}
+
+/// RFC 3261 §12.1: a provisional response with a tag makes a dialog, reliable or not, and only that one. RFC 3311 §5.2: our
+/// offer is not answered, or has its answer.
+#[test]
+fn the_called_side_may_ask_before_it_answers() {
+    let mut c = Called::new();
+    assert_eq!(c.asks("OPTIONS", "b", 1, ""), "SIP/2.0 481 Call/Transaction Does Not Exist");
+    c.says("180 Ringing", "b", "", "");
+    assert_eq!(c.asks("OPTIONS", "b", 2, ""), "SIP/2.0 200 OK");
+    assert_eq!(c.asks("OPTIONS", "other", 3, ""), "SIP/2.0 481 Call/Transaction Does Not Exist");
+    assert_eq!(c.asks("UPDATE", "b", 4, ""), "SIP/2.0 200 OK");
+    assert_eq!(c.asks("UPDATE", "b", 4, ""), "SIP/2.0 200 OK", "a repetition");
+    assert_eq!(c.asks("OPTIONS", "b", 3, ""), "SIP/2.0 500 Server Internal Error", "from before");
+    let offer = sdp(B).to_string();
+    assert_eq!(c.asks("UPDATE", "b", 5, &offer), "SIP/2.0 491 Request Pending");
+    assert_eq!(c.asks("INVITE", "b", 6, &offer), "SIP/2.0 491 Request Pending");
+    c.reliable("b", 9, &offer);
+    assert_eq!(c.asks("UPDATE", "b", 7, &offer), "SIP/2.0 488 Not Acceptable Here");
+    assert_eq!(c.asks("BYE", "b", 8, ""), "SIP/2.0 481 Call/Transaction Does Not Exist", "§15");
+    c.says("200 OK", "b", "", "");
+    assert_eq!(c.w.nodes[A].log.last().map(String::as_str), Some("Answered"));
 }

@@ -32,6 +32,7 @@ impl UserAgent {
                 if *cancel == Cancel::Wanted {
                     self.send_cancel(now, id);
                 } else if status > 100 {
+                    call.early(m);
                     if m.lists("Require", "100rel") {
                         self.acknowledge_provisional(now, id, m);
                     }

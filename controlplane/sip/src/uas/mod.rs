@@ -3,6 +3,7 @@
 mod accept;
 mod caller;
 mod in_dialog;
+mod options;
 
 use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX};

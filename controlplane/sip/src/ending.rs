@@ -5,6 +5,7 @@ use crate::call::{Call, CallId};
 use crate::config::{BYES_MAX, T64};
 use crate::message::{Message, seconds};
 use crate::output::{CallFailure, Event, LostWhy, Output};
+use crate::sdp::Media;
 use crate::state::{CallState, Cancel, Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
@@ -118,8 +119,7 @@ impl UserAgent {
             dialog: c.dialog.clone(),
             phase: Phase::Owed { at },
             side: Side::Closing,
-            body: String::new(),
-            remote_media: None,
+            media: Media::None,
             auth: std::mem::take(&mut c.auth),
             answering: None,
             timer: None,

@@ -89,6 +89,8 @@ pub enum LostWhy {
     SessionExpired,
     /// RFC 4028 §10: the peer does not answer, or knows of no such call.
     RefreshFailed,
+    /// RFC 6193 §5.2: what answered us inside the call moved the VPN, changed it or refused it.
+    MediaChanged,
     /// It was not answered yet, and the WAN has no address any more.
     NoAddress,
     /// Nobody decided on it in time.

@@ -127,10 +127,10 @@ impl UserAgent {
         if first {
             c.auth.begin();
         }
-        let (body, line) = (c.body.clone(), c.line);
+        let (body, line) = (c.media.body(), c.line);
         let contact = self.contact(line, local);
         // §7.4: UPDATE without an offer if the peer knows it, else a re-INVITE that offers the same again.
-        let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", Some(body.as_str())) };
+        let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", body.as_deref()) };
         let headers = |w: &mut Writer| {
             w.header("Contact", contact)
                 .header("Allow", crate::ua::ALLOW)
@@ -148,6 +148,9 @@ impl UserAgent {
         let invite = m.cseq().is_some_and(|(_, method)| method == "INVITE");
         if status < 300 && invite {
             self.acknowledge_refresh(id, m);
+        }
+        if status < 300 && !self.unchanged(now, id, m) {
+            return;
         }
         let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Established)) else {
             return;

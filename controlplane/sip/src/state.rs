@@ -5,7 +5,7 @@ use crate::config::EARLY_MAX;
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::output::CallFailure;
-use crate::sdp::SessionDescription;
+use crate::sdp::{Media, SessionDescription};
 use crate::session_timer::SessionTimer;
 use sipsec_net::Instant;
 use std::net::SocketAddr;
@@ -19,10 +19,7 @@ pub struct CallState {
     pub dialog: Dialog,
     pub phase: Phase,
     pub side: Side,
-    /// Our SDP, for the INVITE, the 200 and every answer inside the dialog.
-    pub body: String,
-    /// Where the peer's media is; a re-INVITE may not move it.
-    pub remote_media: Option<SocketAddr>,
+    pub media: Media,
     pub auth: Auth,
     /// A 2xx of ours that waits for its ACK.
     pub answering: Option<Answering>,
@@ -79,6 +76,8 @@ pub struct Answering {
     pub response: Vec<u8>,
     pub dest: SocketAddr,
     pub cseq: u32,
+    /// It has the offer, and its ACK the answer.
+    pub offers: bool,
     pub again_at: Instant,
     pub interval: Duration,
     pub give_up_at: Instant,

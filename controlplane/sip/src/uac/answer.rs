@@ -93,7 +93,7 @@ impl UserAgent {
             Ok(answer) => {
                 if let Some(call) = self.calls.get_mut(id) {
                     call.phase = Phase::Established;
-                    call.remote_media = Some(answer.ike.addr);
+                    call.media.accepted(&answer);
                 }
                 self.event(Event::Answered { call: id, answer: ReliableAnswer(answer) });
             }

@@ -14,7 +14,7 @@ impl UserAgent {
     pub(crate) fn send_invite(&mut self, now: Instant, id: CallId) {
         let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
         let Some(call) = self.calls.get(id) else { return };
-        let contact = self.contact(call.line, local);
+        let (contact, body) = (self.contact(call.line, local), call.media.body());
         let Self { config, entropy, calls, .. } = self;
         let Some(call) = calls.get_mut(id) else { return };
         let who = config.credentials(call.line);
@@ -47,7 +47,7 @@ impl UserAgent {
                     w.header("User-Agent", ua);
                 }
             }
-            w.finish(Some(&call.body))
+            w.finish(body.as_deref())
         };
         let mut bytes = write(true);
         if bytes.len() > REQUEST_MAX {

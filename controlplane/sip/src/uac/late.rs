@@ -6,6 +6,7 @@ use crate::call::CallId;
 use crate::config::PERSIST_MAX;
 use crate::message::Message;
 use crate::output::CallFailure;
+use crate::sdp::Media;
 use crate::state::{CallState, Outgoing, Phase, Side};
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -75,8 +76,7 @@ impl UserAgent {
                 until: now + PERSIST_MAX,
             },
             side: Side::Caller(outgoing),
-            body: String::new(),
-            remote_media: None,
+            media: Media::None,
             auth: Auth::default(),
             answering: None,
             timer: None,

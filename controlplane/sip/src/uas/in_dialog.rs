@@ -3,7 +3,7 @@
 use crate::call::CallId;
 use crate::dialog::Dialog;
 use crate::message::Message;
-use crate::output::Event;
+use crate::output::{Event, LostWhy};
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{CallState, Phase};
@@ -155,25 +155,33 @@ impl UserAgent {
     }
 
     /// RFC 6193 §5.2: a re-INVITE does not maintain the VPN. What offers the same again gets the same answer, with the
-    /// same version (RFC 3264 §8); what would move the media is refused, and the session stays as it is.
+    /// same version (RFC 3264 §8); what would change it is refused, and the session stays as it is (RFC 3261 §14.2,
+    /// RFC 3311 §5.2).
     fn answer_in_dialog(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message, sdp: bool) {
         let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
             return self.refuse(now, key, m, 500);
         };
-        if !m.body.is_empty() {
-            match SessionDescription::parse(&m.body) {
-                Ok(offer) if c.remote_media == Some(offer.ike.addr) => {}
-                Ok(_) => return self.refuse(now, key, m, 488),
-                Err(e) => return self.refuse(now, key, m, e.status()),
+        let offers = m.body.is_empty();
+        let media = if offers {
+            c.media.clone()
+        } else {
+            match SessionDescription::parse(&m.body).and_then(|offer| c.media.answer(&offer)) {
+                Ok(answer) => answer,
+                Err(e) => {
+                    self.respond(now, key, m, e.status(), None, None, |w| {
+                        w.header("Warning", e.warning());
+                    });
+                    return;
+                }
             }
-        }
+        };
         if m.seconds("Session-Expires").is_some_and(|s| s < crate::config::MIN_SE_S) {
             self.respond(now, key, m, 422, None, None, |w| {
                 w.header("Min-SE", crate::config::MIN_SE_S);
             });
             return;
         }
-        let (contact, body) = (self.contact(c.line, local), sdp.then(|| c.body.clone()));
+        let (contact, body) = (self.contact(c.line, local), if sdp { media.body() } else { None });
         let timer = SessionTimer::of_request(now, m);
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
             w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
@@ -182,12 +190,26 @@ impl UserAgent {
             }
         });
         if let Some(c) = self.calls.get_mut(id) {
-            c.timer = timer;
+            (c.timer, c.media) = (timer, media);
         }
         self.refresh_target(id, m);
         if m.method() == Some("INVITE") {
-            self.expect_ack(now, id, key, m, response);
+            self.expect_ack(now, id, key, m, response, offers);
         }
+    }
+
+    /// The answer to an offer of ours inside the dialog cannot be refused any more: if it changes the VPN, or refuses it
+    /// with port 0, the call ends (RFC 6193 §5.2). `false` if so.
+    pub(crate) fn unchanged(&mut self, now: Instant, id: CallId, m: &Message) -> bool {
+        let Some(c) = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Established)) else {
+            return true;
+        };
+        if m.body.is_empty() || SessionDescription::parse(&m.body).and_then(|a| c.media.confirm(&a)).is_ok() {
+            return true;
+        }
+        self.event(Event::Lost { call: id, why: LostWhy::MediaChanged });
+        self.send_bye(now, id);
+        false
     }
 
     /// RFC 3261 §12.2: a target refresh. A BYE after a crash goes there too.

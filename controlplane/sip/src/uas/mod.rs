@@ -10,7 +10,7 @@ use crate::config::{MIN_SE_S, OFFER_MAX};
 use crate::dialog::Dialog;
 use crate::message::{Message, NameAddr, user_of};
 use crate::output::Event;
-use crate::sdp::{SdpError, SessionDescription};
+use crate::sdp::{Media, SdpError, SessionDescription};
 use crate::state::{CallState, Incoming, Phase, Side};
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
@@ -58,8 +58,7 @@ impl UserAgent {
             dialog,
             phase: Phase::Offered { until: now + OFFER_MAX },
             side: Side::Callee(Box::new(Incoming { key: key.clone(), request })),
-            body: String::new(),
-            remote_media: Some(offer.ike.addr),
+            media: Media::Offered(offer.clone()),
             auth: Auth::default(),
             answering: None,
             timer: None,
@@ -115,10 +114,7 @@ impl UserAgent {
         }
         match SessionDescription::parse(&m.body) {
             Ok(offer) => Ok((line, offer)),
-            Err(e) => {
-                let warning = format!("399 sipsec \"{e}\"").replace(['\\', '\r', '\n'], "");
-                Err(Refusal(e.status(), vec![("Warning", warning)], Some((line, e))))
-            }
+            Err(e) => Err(Refusal(e.status(), vec![("Warning", e.warning())], Some((line, e)))),
         }
     }
 

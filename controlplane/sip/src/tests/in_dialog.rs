@@ -250,3 +250,43 @@ fn an_answer_to_our_refresh_that_moves_or_refuses_the_vpn_ends_the_call() {
         assert_eq!(w.nodes[A].log.contains(&"Lost MediaChanged".to_owned()), ends, "{answer}");
     }
 }
+
+/// RFC 4028 §7.4: the largest Min-SE of the dialog, and that the peer knows UPDATE, outlast a refresh of the peer's that
+/// says nothing of them. RFC 3261 §14.1: a re-INVITE waits for the ACK of our own 2xx.
+#[test]
+fn what_the_peer_said_before_is_remembered_and_a_reinvite_waits() {
+    let mut c = InCall::new(A);
+    c.w.run_for(900 * S);
+    let update = c.w.last(A, "UPDATE").to_owned();
+    assert!(update.starts_with("UPDATE"));
+    c.cseq += 1;
+    let timed = |text: String, min_se: &str| {
+        let timer = format!("Supported: timer\r\nSession-Expires: 90;refresher=uas\r\n{min_se}Contact:");
+        text.replacen("Contact:", &timer, 1)
+    };
+    let offer = sdp(B).to_string();
+    let first = timed(c.request("INVITE", &offer), "Min-SE: 600\r\n");
+    c.w.inject(A, first);
+    let ack = c.request("ACK", "");
+    c.w.inject(A, ack);
+    c.cseq += 1;
+    let second = timed(c.request("INVITE", &offer), "");
+    c.w.inject(A, second);
+    assert!(c.w.last(A, "SIP/2.0 200").contains("\r\nSession-Expires: 90;refresher=uas\r\n"));
+
+    // Now it turns out that it does not know UPDATE.
+    let head = ["Via", "From", "To", "Call-ID", "CSeq"].map(|n| format!("{n}: {}\r\n", field(&update, n)));
+    c.w.inject(A, format!("SIP/2.0 501 Not Implemented\r\n{}Content-Length: 0\r\n\r\n", head.concat()));
+    let invites = c.w.count(A, "INVITE");
+    c.w.run_for(4 * S);
+    assert_eq!(c.w.count(A, "INVITE"), invites, "its INVITE is not acknowledged");
+    let ack = c.request("ACK", "");
+    c.w.inject(A, ack);
+    c.w.run_for(2 * S);
+    assert!(c.w.count(A, "INVITE") > invites);
+    let invite = c.w.last(A, "INVITE");
+    assert_eq!(
+        (field(invite, "Min-SE").as_str(), field(invite, "Session-Expires").as_str()),
+        ("600", "600;refresher=uac")
+    );
+}

@@ -33,6 +33,7 @@ fn a_long_call_is_refreshed() {
     assert_eq!((w.count(A, "UPDATE"), w.count(B, "UPDATE")), (4, 0), "at 900, 1800, 2700 and 3600 s");
     let update = w.last(A, "UPDATE");
     assert!(update.contains("\r\nSession-Expires: 1800;refresher=uac\r\n"), "{update}");
+    assert_eq!(field(update, "Supported"), field(w.last(A, "INVITE"), "Supported"));
     assert!(update.ends_with("Content-Length: 0\r\n\r\n"), "§7.4: without an offer");
     assert_eq!((w.count(A, "BYE"), w.count(B, "BYE")), (0, 0));
     assert!(!w.nodes[B].log.contains(&"PeerHungUp".to_owned()));
@@ -72,15 +73,37 @@ fn a_refresh_that_is_refused_for_good_ends_the_call() {
     }
 }
 
-/// §10: any other refusal leaves the session to its end; only a 2xx refreshes.
+/// §10: a refusal of the moment is tried again, twice; only a 2xx refreshes, and without one the session ends.
 #[test]
-fn a_refresh_that_is_refused_for_now_does_not() {
+fn a_refresh_that_is_refused_for_now_is_tried_again() {
+    for (status, more, pause) in [(503, "Retry-After: 9", 9), (500, "X: y", 5), (480, "Retry-After: 1", 5)] {
+        let mut w = established();
+        w.proxy.refuse.insert("UPDATE", (status, more));
+        w.run_for(900 * S);
+        assert_eq!(w.count(A, "UPDATE"), 1, "{status}");
+        w.run_for(pause * S - S);
+        assert_eq!(w.count(A, "UPDATE"), 1, "{status}");
+        w.run_for(S + pause * S);
+        assert_eq!(w.count(A, "UPDATE"), 3, "{status}");
+        w.run_for(1760 * S - 900 * S - 2 * pause * S);
+        assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (3, 0), "{status}");
+        w.run_for(20 * S);
+        assert!(w.count(A, "BYE") + w.count(B, "BYE") >= 1, "{status}: 32 s before its end");
+        over(&w);
+    }
+
     let mut w = established();
-    w.proxy.refuse.insert("UPDATE", (503, "Retry-After: 9"));
-    w.run_for(1760 * S);
-    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (1, 0));
-    w.run_for(20 * S);
-    assert!(w.count(A, "BYE") + w.count(B, "BYE") >= 1, "32 s before its end");
+    w.proxy.refuse.insert("UPDATE", (503, "X: y"));
+    w.run_for(902 * S);
+    w.proxy.refuse.clear();
+    w.run_for(1900 * S);
+    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE") + w.count(B, "BYE")), (4, 0), "and goes on");
+
+    // Beyond the end there is nothing to refresh.
+    let mut w = established();
+    w.proxy.refuse.insert("UPDATE", (503, "Retry-After: 870"));
+    w.run_for(1780 * S);
+    assert_eq!(w.count(A, "UPDATE"), 1);
     over(&w);
 }
 

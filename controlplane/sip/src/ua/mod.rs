@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use receive::of_invite;
-pub use respond::{ALLOW, SUPPORTED};
+pub use respond::{ALLOW, SUPPORTED, SUPPORTS};
 pub use send::client_key;
 
 /// What was not acted upon, and what should not happen.

@@ -11,6 +11,9 @@ pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
 /// RFC 3261 §20.37: the extensions that a peer may require of us.
 pub const SUPPORTED: [&str; 2] = ["timer", "100rel"];
 
+/// The same in our own requests.
+pub const SUPPORTS: &str = "100rel, timer";
+
 impl UserAgent {
     /// Answers a request in its server transaction.
     #[expect(clippy::too_many_arguments, reason = "a response has as many parts")]

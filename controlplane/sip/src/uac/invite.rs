@@ -7,7 +7,7 @@ use crate::message::{Message, Writer};
 use crate::output::CallFailure;
 use crate::state::{Cancel, Phase};
 use crate::transaction::Owner;
-use crate::ua::{ALLOW, UserAgent};
+use crate::ua::{ALLOW, SUPPORTS, UserAgent};
 use sipsec_net::Instant;
 
 impl UserAgent {
@@ -37,7 +37,7 @@ impl UserAgent {
             for (name, value) in &credentials {
                 w.header(name, value);
             }
-            w.header("Allow", ALLOW).header("Supported", "100rel, timer");
+            w.header("Allow", ALLOW).header("Supported", SUPPORTS);
             // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
             w.header("Session-Expires", config.session_expires_s.max(outgoing.min_se_s))
                 .header("Min-SE", outgoing.min_se_s);

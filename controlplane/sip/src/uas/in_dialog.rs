@@ -182,7 +182,7 @@ impl UserAgent {
             return;
         }
         let (contact, body) = (self.contact(c.line, local), if sdp { media.body() } else { None });
-        let timer = SessionTimer::of_request(now, m);
+        let timer = SessionTimer::of_request(now, m).map(|t| t.after(c.timer.as_ref()));
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
             w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
             if let Some(timer) = &timer {

@@ -58,6 +58,8 @@ pub struct Early {
     pub dialog: Dialog,
     /// Of the last reliable response (RFC 3262), once there was one.
     pub rseq: Option<u32>,
+    /// Its PRACK was.
+    pub refused: bool,
     /// SDP of a reliable provisional response is an answer, to be used once the call is answered.
     pub body: Vec<u8>,
 }
@@ -170,7 +172,7 @@ impl CallState {
             Some(at) => at,
             None if early.len() >= EARLY_MAX => return None,
             None => {
-                early.push(Early { dialog, rseq: None, body: Vec::new() });
+                early.push(Early { dialog, rseq: None, refused: false, body: Vec::new() });
                 early.len() - 1
             }
         };

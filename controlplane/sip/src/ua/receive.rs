@@ -65,6 +65,7 @@ impl UserAgent {
                 Owner::Invite(call) => self.invite_response(now, call, m, status),
                 Owner::Refresh(call) => self.refresh_response(now, call, m, status),
                 Owner::Bye(call) if status >= 200 => self.bye_response(now, call, m, status),
+                Owner::Prack(call) if status >= 300 => self.prack_refused(now, call, m, status),
                 Owner::Register(_) | Owner::Bye(_) | Owner::Cancel(_) | Owner::Prack(_) => {}
             }
         }

@@ -61,7 +61,12 @@ impl UserAgent {
             branch: String::new(),
             via: String::new(),
             cseq: m.cseq_number(),
-            credentials: outgoing.credentials.clone(),
+            // RFC 3261 §22.1: the ACK has those of its INVITE.
+            credentials: if m.cseq_number() == outgoing.cseq {
+                outgoing.credentials.clone()
+            } else {
+                Vec::new()
+            },
             ack: None,
             early: Vec::new(),
             min_se_s: outgoing.min_se_s,

@@ -8,7 +8,7 @@ mod options;
 use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX};
 use crate::dialog::Dialog;
-use crate::message::{Message, NameAddr, user_of};
+use crate::message::{Message, NameAddr, is_sdp, user_of};
 use crate::output::Event;
 use crate::sdp::{Media, SdpError, SessionDescription};
 use crate::state::{CallState, Incoming, Phase, Side};
@@ -94,10 +94,8 @@ impl UserAgent {
         if m.remote_target().is_none() {
             return Err(plain(400));
         }
-        let is_sdp =
-            |v: &str| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/sdp");
         let encoded = m.header("Content-Encoding").is_some_and(|v| !v.eq_ignore_ascii_case("identity"));
-        if !m.body.is_empty() && (encoded || !m.header("Content-Type").is_some_and(is_sdp)) {
+        if !m.body.is_empty() && (encoded || !m.has_sdp()) {
             return Err(with(415, vec![("Accept", "application/sdp".into())]));
         }
         let mut accepts = m.all("Accept").flat_map(|v| v.split(',')).peekable();

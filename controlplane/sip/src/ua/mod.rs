@@ -49,6 +49,8 @@ pub struct UserAgent {
     pub(crate) servers: HashMap<Arc<str>, ServerTransaction>,
     pub(crate) schedule: Schedule,
     pub(crate) stats: Stats,
+    /// The lines are being given up: no calls any more.
+    pub(crate) stopping: bool,
 }
 
 impl std::fmt::Debug for UserAgent {
@@ -72,6 +74,7 @@ impl UserAgent {
             servers: HashMap::new(),
             schedule: Schedule::default(),
             stats: Stats::default(),
+            stopping: false,
         }
     }
 

@@ -85,9 +85,7 @@ impl UserAgent {
             Phase::Established if refreshing => return self.refuse(now, key, m, 491),
             Phase::Established if c.answering.is_none() => {}
             _ => {
-                self.respond(now, key, m, 500, None, None, |w| {
-                    w.header("Retry-After", 5);
-                });
+                self.refuse_for_now(now, key, m);
                 return;
             }
         }
@@ -114,11 +112,17 @@ impl UserAgent {
             }
             // RFC 3311 §5.2: the answer to the first offer is still to come.
             _ => {
-                self.respond(now, key, m, 500, None, None, |w| {
-                    w.header("Retry-After", 5);
-                });
+                self.refuse_for_now(now, key, m);
             }
         }
+    }
+
+    /// RFC 3261 §14.2, RFC 3311 §5.2: 500, and a pause of 0 to 10 s.
+    fn refuse_for_now(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
+        let pause = self.entropy.below(11);
+        self.respond(now, key, m, 500, None, None, |w| {
+            w.header("Retry-After", pause);
+        });
     }
 
     /// An UPDATE of the called side before it answers (RFC 3311 §5.2). Our offer has one answer, which stands.

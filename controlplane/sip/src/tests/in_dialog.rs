@@ -199,6 +199,7 @@ fn an_ack_that_moves_or_refuses_the_vpn_ends_the_call() {
     for (answer, ends) in [
         (String::new(), false),
         (sdp(B).to_string(), false),
+        ("no SDP at all".to_owned(), true),
         (changed(B, |s| s.ike.addr.set_port(50_003)), true),
         (changed(B, |s| s.ike.addr.set_port(0)), true),
         (changed(B, |s| s.ike.bandwidth = Some(Kbps(64))), true),

@@ -208,7 +208,7 @@ impl UserAgent {
         let Some(c) = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Established)) else {
             return true;
         };
-        if m.body.is_empty() || SessionDescription::parse(&m.body).and_then(|a| c.media.confirm(&a)).is_ok() {
+        if !m.has_sdp() || SessionDescription::parse(&m.body).and_then(|a| c.media.confirm(&a)).is_ok() {
             return true;
         }
         self.event(Event::Lost { call: id, why: LostWhy::MediaChanged });

@@ -291,3 +291,19 @@ fn what_the_peer_said_before_is_remembered_and_a_reinvite_waits() {
         ("600", "600;refresher=uac")
     );
 }
+
+/// RFC 3261 §14.2: a re-INVITE before the ACK of the last one is to come again, after a pause that two peers do not share.
+#[test]
+fn a_reinvite_that_comes_too_soon_is_to_wait_a_random_time() {
+    let mut c = InCall::new(A);
+    let offer = sdp(B).to_string();
+    let pauses: std::collections::BTreeSet<u32> = (0..40)
+        .filter_map(|_| {
+            c.cseq += 1;
+            let invite = c.request("INVITE", &offer);
+            c.w.inject(A, invite);
+            c.w.last(A, "SIP/2.0 500").lines().find_map(|l| l.strip_prefix("Retry-After: ")?.parse().ok())
+        })
+        .collect();
+    assert!(pauses.len() > 3 && pauses.iter().all(|p| *p <= 10), "{pauses:?}");
+}

@@ -249,3 +249,27 @@ fn the_callee_chooses_the_refresher_as_the_table_says() {
         assert!(w.count(B, "BYE") > 0, "nobody answered, or refreshed: 200 s less 32 s, or 64·T1");
     }
 }
+
+/// RFC 3261 §14.1: no re-INVITE before the last one has its final answer, however long that takes.
+#[test]
+fn a_reinvite_waits_for_the_one_before_it() {
+    let mut w = World::new();
+    w.proxy.strip = Some("Session-Expires");
+    w.dial(A);
+    w.run_for(S);
+    w.proxy.refuse.insert("UPDATE", (501, "X: y"));
+    w.filter = Box::new(|t| t.starts_with("INVITE"));
+    w.run_for(901 * S);
+    let invite = w.last(A, "INVITE").to_owned();
+    let head = ["Via", "From", "To", "Call-ID", "CSeq"].map(|n| field(&invite, n)).join("\r\n");
+    let say = |w: &mut World, status: &str| {
+        w.inject(A, format!("SIP/2.0 {status}\r\n{head}\r\nContent-Length: 0\r\n\r\n"));
+    };
+    say(&mut w, "100 Trying");
+    let invites = w.count(A, "INVITE");
+    w.run_for(1000 * S);
+    assert_eq!(w.count(A, "INVITE"), invites);
+    say(&mut w, "503 Service Unavailable");
+    w.run_for(6 * S);
+    assert!(w.count(A, "INVITE") > invites);
+}

@@ -152,6 +152,8 @@ impl Runtime {
             ("sip_stray_responses", stats.stray_responses),
             ("sip_overload", stats.overload),
             ("sip_forked", stats.forked),
+            ("sip_oversize", stats.oversize),
+            ("sip_byes_unanswered", stats.byes_unanswered),
             ("sip_received", sip.received),
             ("sip_sent", sip.sent),
             ("sip_send_failed", sip.send_failed),

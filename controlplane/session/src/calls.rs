@@ -50,6 +50,9 @@ impl Core {
             Event::Failed { call, failure } => self.call_failed(now, call, failure),
             Event::PeerHungUp { call } => self.peer_hung_up(now, call),
             Event::Lost { call, why } => self.call_lost(now, call, why),
+            Event::NotHungUp { call_id, refused } => {
+                self.event(None, EventKind::NotHungUp { call_id, refused });
+            }
             Event::Ended { call } => self.call_ended(now, call),
         }
     }

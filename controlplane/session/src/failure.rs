@@ -115,6 +115,7 @@ impl SessionFailure {
             Self::Lost(LostWhy::NoAck) => "sip-no-ack",
             Self::Lost(LostWhy::SessionExpired) => "sip-session-expired",
             Self::Lost(LostWhy::RefreshFailed) => "sip-refresh-failed",
+            Self::Lost(LostWhy::MediaChanged) => "sip-media-changed",
             Self::Lost(LostWhy::NoAddress) => "sip-no-address",
             Self::Lost(LostWhy::Undecided) => "sip-undecided",
             Self::DataplaneRejected { .. } => "dataplane-rejected",
@@ -202,6 +203,9 @@ impl SessionFailure {
             }
             Self::Lost(LostWhy::SessionExpired | LostWhy::RefreshFailed) => {
                 "the peer or the carrier lost the call: check both ends' WAN, and sip.session_expires_s"
+            }
+            Self::Lost(LostWhy::MediaChanged) => {
+                "RFC 6193 section 5.2: the VPN stays as it is for a whole call; see the peer's log, or ask the carrier"
             }
             Self::Lost(LostWhy::NoAddress) => "check the WAN interface",
             Self::Lost(LostWhy::Undecided) => "see this gateway's log",
@@ -308,6 +312,9 @@ impl fmt::Display for SessionFailure {
                 LostWhy::NoAck => "no ACK came for our 200",
                 LostWhy::SessionExpired => "the SIP session was not refreshed and expired",
                 LostWhy::RefreshFailed => "the SIP session could not be refreshed",
+                LostWhy::MediaChanged => {
+                    "the SDP of the peer moved, changed or refused the VPN during the call"
+                }
                 LostWhy::NoAddress => "the WAN lost its address before the call was answered",
                 LostWhy::Undecided => "the call was not decided on in time",
             }),

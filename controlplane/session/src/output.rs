@@ -135,6 +135,11 @@ pub enum EventKind {
     Recovered {
         calls: usize,
     },
+    /// Every BYE of a call went unanswered or was refused.
+    NotHungUp {
+        call_id: String,
+        refused: Option<u16>,
+    },
     /// Records of another release in the journal.
     RecordsUnreadable {
         calls: usize,
@@ -169,6 +174,7 @@ impl EventKind {
             Self::ConfigureRejected { .. } => "configure-rejected",
             Self::DataplaneLost => "dataplane-lost",
             Self::Recovered { .. } => "recovered",
+            Self::NotHungUp { .. } => "not-hung-up",
             Self::RecordsUnreadable { .. } => "records-unreadable",
         }
     }
@@ -182,6 +188,7 @@ impl EventKind {
                 | Self::ConfigureRejected { .. }
                 | Self::DataplaneLost
                 | Self::Recovered { .. }
+                | Self::NotHungUp { .. }
                 | Self::RecordsUnreadable { .. }
                 | Self::IncomingRefused { .. }
                 | Self::Registration { state: RegistrationState::Failed { .. }, .. }
@@ -241,6 +248,14 @@ impl fmt::Display for EventKind {
             }
             Self::DataplaneLost => f.write_str("the dataplane is gone: all calls are hung up"),
             Self::Recovered { calls } => write!(f, "hanging up {calls} call(s) of an earlier run"),
+            Self::NotHungUp { call_id, refused } => {
+                write!(f, "giving up a call that may still be charged: its BYE was ")?;
+                match refused {
+                    Some(status) => write!(f, "refused with {status}")?,
+                    None => f.write_str("not answered")?,
+                }
+                write!(f, " every time; ask the carrier for the call with Call-ID {call_id}")
+            }
             Self::RecordsUnreadable { calls } => {
                 write!(
                     f,

@@ -35,6 +35,11 @@ impl Auth {
     /// A new request begins; what is known of earlier ones is sent along, and may be refused as too old.
     pub fn begin(&mut self) {
         self.retries = 0;
+        self.beside();
+    }
+
+    /// A request goes out while the one that began is still under way.
+    pub fn beside(&mut self) {
         for realm in &mut self.realms {
             realm.now = false;
         }

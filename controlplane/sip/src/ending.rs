@@ -5,6 +5,7 @@ use crate::call::{Call, CallId};
 use crate::config::{BYES_MAX, T64};
 use crate::message::{Message, seconds};
 use crate::output::{CallFailure, Event, LostWhy, Output};
+use crate::sdp::Media;
 use crate::state::{CallState, Cancel, Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
@@ -68,16 +69,16 @@ impl UserAgent {
                 if let Some(Ok(())) = learnt {
                     self.bye(now, id);
                 } else {
-                    self.bye_unanswered(now, id, None);
+                    self.bye_unanswered(now, id, Some(status), None);
                 }
             }
-            // The proxy's trouble: nothing says that the peer heard it.
-            500..700 => {
-                let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
-                self.bye_unanswered(now, id, after);
-            }
             // RFC 3261 §15.1.1: answered, or the peer knows of no such dialog.
-            _ => self.end_call(now, id),
+            200..300 | 408 | 481 => self.end_call(now, id),
+            // Whoever refused it: nothing says that the call is not charged any more.
+            _ => {
+                let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
+                self.bye_unanswered(now, id, Some(status), after);
+            }
         }
     }
 
@@ -85,12 +86,21 @@ impl UserAgent {
         self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Leaving))
     }
 
-    /// A BYE that did not arrive is sent again later: as long as the carrier believes in the call, it is charged.
-    pub(crate) fn bye_unanswered(&mut self, now: Instant, id: CallId, after: Option<Duration>) {
+    /// A BYE that did not arrive, or was refused, is sent again later: as long as the carrier believes in the call, it is
+    /// charged.
+    pub(crate) fn bye_unanswered(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        refused: Option<u16>,
+        after: Option<Duration>,
+    ) {
         let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Leaving)) else { return };
         c.byes += 1;
         if c.byes >= BYES_MAX {
+            let call_id = c.dialog.call_id.clone();
             self.stats.byes_unanswered += 1;
+            self.event(Event::NotHungUp { call_id, refused });
             return self.end_call(now, id);
         }
         let pause = (OWED_FIRST * 2u32.pow(c.byes.min(8) - 1)).min(OWED_MAX);
@@ -109,8 +119,7 @@ impl UserAgent {
             dialog: c.dialog.clone(),
             phase: Phase::Owed { at },
             side: Side::Closing,
-            body: String::new(),
-            remote_media: None,
+            media: Media::None,
             auth: std::mem::take(&mut c.auth),
             answering: None,
             timer: None,

@@ -68,6 +68,12 @@ pub enum Event {
         call: CallId,
         why: LostWhy,
     },
+    /// A call was given up although no BYE of it was taken: only the carrier knows whether it is still charged. `refused`
+    /// is what the last BYE was answered, if anything.
+    NotHungUp {
+        call_id: String,
+        refused: Option<u16>,
+    },
     /// No further message will be sent for it.
     Ended {
         call: CallId,
@@ -83,6 +89,8 @@ pub enum LostWhy {
     SessionExpired,
     /// RFC 4028 §10: the peer does not answer, or knows of no such call.
     RefreshFailed,
+    /// RFC 6193 §5.2: what answered us inside the call moved the VPN, changed it or refused it.
+    MediaChanged,
     /// It was not answered yet, and the WAN has no address any more.
     NoAddress,
     /// Nobody decided on it in time.

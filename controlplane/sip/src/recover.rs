@@ -5,6 +5,7 @@ use crate::call::CallId;
 use crate::dialog::Dialog;
 use crate::message::{Via, Writer};
 use crate::record::DialogRecord;
+use crate::sdp::Media;
 use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
 use crate::transaction::{ClientTransaction, Owner};
 use crate::ua::UserAgent;
@@ -35,8 +36,7 @@ impl UserAgent {
             dialog,
             phase: Phase::Owed { at: None },
             side,
-            body: String::new(),
-            remote_media: None,
+            media: Media::None,
             auth: Auth::default(),
             answering: None,
             timer: None,

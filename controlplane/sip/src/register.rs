@@ -83,6 +83,7 @@ impl UserAgent {
 
     /// Removes all bindings (§10.2.2).
     pub fn unregister_all(&mut self, now: Instant) {
+        self.stopping = true;
         for line in 0..self.registrations.len() {
             self.forget_register(line);
             let r = &mut self.registrations[line];

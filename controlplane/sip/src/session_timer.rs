@@ -27,7 +27,13 @@ pub struct SessionTimer {
     /// The peer agreed to it. If not, the session does not expire (§7.2): we refresh for our own benefit, and end the
     /// call only if nobody knows of it any more.
     pub negotiated: bool,
+    /// How often a refresh that was refused for the moment has been tried again.
+    retries: u32,
 }
+
+/// Refreshes after one that was refused for the moment, and the pause before each.
+const RETRIES_MAX: u32 = 2;
+const RETRY_MIN: Duration = Duration::from_secs(5);
 
 impl SessionTimer {
     fn new(now: Instant, interval_s: u32, ours: bool, m: &Message) -> Self {
@@ -42,6 +48,7 @@ impl SessionTimer {
             min_se_s: m.seconds("Min-SE").unwrap_or(MIN_SE_S).max(MIN_SE_S),
             update: m.lists("Allow", "UPDATE"),
             negotiated: true,
+            retries: 0,
         };
         if !ours {
             timer.give_up();
@@ -75,6 +82,23 @@ impl SessionTimer {
         let theirs =
             m.lists("Supported", "timer") && refresher(value).is_none_or(|r| !r.eq_ignore_ascii_case("uas"));
         Some(Self::new(now, seconds(value)?, !theirs, m))
+    }
+
+    /// What was learnt of the peer before stays known: the largest Min-SE (§7.4), and that it allows UPDATE.
+    pub fn after(mut self, earlier: Option<&Self>) -> Self {
+        if let Some(earlier) = earlier {
+            self.min_se_s = self.min_se_s.max(earlier.min_se_s);
+            self.update |= earlier.update;
+        }
+        self
+    }
+
+    /// §10: once more after this pause, if that is before the end.
+    fn try_again(&mut self, now: Instant, pause: Duration) {
+        self.give_up();
+        if now + pause < self.at || !self.negotiated {
+            (self.at, self.last) = (now + pause, false);
+        }
     }
 
     /// What our 200 says of it.
@@ -114,8 +138,13 @@ impl UserAgent {
     }
 
     fn refresh(&mut self, now: Instant, id: CallId, first: bool) {
+        let inviting = self.refreshing(id, Some("INVITE"));
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(timer) = &mut c.timer else { return };
+        // RFC 3261 §14.1: no INVITE while another one of either side is not answered and acknowledged.
+        if !timer.update && (inviting || c.answering.is_some()) {
+            return timer.try_again(now, RETRY_MIN);
+        }
         if timer.negotiated {
             // Until a 2xx says otherwise the session ends when it was to end.
             timer.give_up();
@@ -127,14 +156,14 @@ impl UserAgent {
         if first {
             c.auth.begin();
         }
-        let (body, line) = (c.body.clone(), c.line);
+        let (body, line) = (c.media.body(), c.line);
         let contact = self.contact(line, local);
         // §7.4: UPDATE without an offer if the peer knows it, else a re-INVITE that offers the same again.
-        let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", Some(body.as_str())) };
+        let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", body.as_deref()) };
         let headers = |w: &mut Writer| {
             w.header("Contact", contact)
                 .header("Allow", crate::ua::ALLOW)
-                .header("Supported", "timer")
+                .header("Supported", crate::ua::SUPPORTS)
                 .header("Session-Expires", format_args!("{interval};refresher=uac"))
                 .header("Min-SE", min);
         };
@@ -149,18 +178,17 @@ impl UserAgent {
         if status < 300 && invite {
             self.acknowledge_refresh(id, m);
         }
+        if status < 300 && !self.unchanged(now, id, m) {
+            return;
+        }
         let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Established)) else {
             return;
         };
         let Some(timer) = &mut c.timer else { return };
         match status {
             200..300 => {
-                let mut next = SessionTimer::of_answer(now, m, timer.interval_s);
-                if let Some(next) = &mut next {
-                    next.update |= timer.update;
-                    next.min_se_s = next.min_se_s.max(timer.min_se_s);
-                }
-                c.timer = next;
+                let next = SessionTimer::of_answer(now, m, timer.interval_s);
+                c.timer = next.map(|next| next.after(Some(timer)));
                 self.refresh_target(id, m);
             }
             401 | 407 if c.auth.learn(m, status).is_ok() => self.refresh(now, id, false),
@@ -184,6 +212,12 @@ impl UserAgent {
                 }
             }
             408 | 481 => self.refresh_failed(now, id),
+            // §10: tried again as the status says, but not as long as it says the same.
+            480 | 500 | 503 if timer.negotiated && timer.retries < RETRIES_MAX => {
+                timer.retries += 1;
+                let asked = m.seconds("Retry-After").unwrap_or(0);
+                timer.try_again(now, RETRY_MIN.max(Duration::from_secs(asked.into())));
+            }
             // The peer said that it allows UPDATE and does not.
             405 | 501 if std::mem::take(&mut timer.update) => self.refresh(now, id, false),
             // Anything else leaves the session to its end, unless the peer refreshes it.

@@ -1,10 +1,11 @@
 //! Where a call stands.
 
 use crate::auth::Auth;
+use crate::config::EARLY_MAX;
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::output::CallFailure;
-use crate::sdp::SessionDescription;
+use crate::sdp::{Media, SessionDescription};
 use crate::session_timer::SessionTimer;
 use sipsec_net::Instant;
 use std::net::SocketAddr;
@@ -18,10 +19,7 @@ pub struct CallState {
     pub dialog: Dialog,
     pub phase: Phase,
     pub side: Side,
-    /// Our SDP, for the INVITE, the 200 and every answer inside the dialog.
-    pub body: String,
-    /// Where the peer's media is; a re-INVITE may not move it.
-    pub remote_media: Option<SocketAddr>,
+    pub media: Media,
     pub auth: Auth,
     /// A 2xx of ours that waits for its ACK.
     pub answering: Option<Answering>,
@@ -50,7 +48,7 @@ pub struct Outgoing {
     pub credentials: Vec<(&'static str, String)>,
     /// The ACK of the 2xx, for its repetitions.
     pub ack: Option<Vec<u8>>,
-    /// Dialogs made by reliable provisional responses (RFC 3262).
+    /// Dialogs made by provisional responses.
     pub early: Vec<Early>,
     pub min_se_s: u32,
 }
@@ -58,7 +56,10 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub struct Early {
     pub dialog: Dialog,
-    pub rseq: u32,
+    /// Of the last reliable response (RFC 3262), once there was one.
+    pub rseq: Option<u32>,
+    /// Its PRACK was.
+    pub refused: bool,
     /// SDP of a reliable provisional response is an answer, to be used once the call is answered.
     pub body: Vec<u8>,
 }
@@ -77,6 +78,8 @@ pub struct Answering {
     pub response: Vec<u8>,
     pub dest: SocketAddr,
     pub cseq: u32,
+    /// It has the offer, and its ACK the answer.
+    pub offers: bool,
     pub again_at: Instant,
     pub interval: Duration,
     pub give_up_at: Instant,
@@ -158,6 +161,22 @@ impl CallState {
             Side::Caller(o) => Some(o),
             _ => None,
         }
+    }
+
+    /// The early dialog of a provisional response: one with a tag makes it (RFC 3261 §12.1).
+    pub fn early(&mut self, m: &Message) -> Option<&mut Early> {
+        m.to_tag()?;
+        let dialog = self.dialog.confirmed(m);
+        let early = &mut self.outgoing_mut()?.early;
+        let at = match early.iter().position(|e| e.dialog.remote_tag == dialog.remote_tag) {
+            Some(at) => at,
+            None if early.len() >= EARLY_MAX => return None,
+            None => {
+                early.push(Early { dialog, rseq: None, refused: false, body: Vec::new() });
+                early.len() - 1
+            }
+        };
+        early.get_mut(at)
     }
 
     pub fn incoming(&self) -> Option<&Incoming> {

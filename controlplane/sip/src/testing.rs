@@ -281,6 +281,10 @@ impl World {
                     call.ended();
                 }
             }
+            Event::NotHungUp { call_id, refused } => {
+                assert!(self.wire.iter().any(|(from, t)| *from == i && t.contains(&call_id)), "{call_id}");
+                node.log.push(format!("NotHungUp {refused:?}"));
+            }
             Event::Ended { call } => {
                 assert!(!node.ended.contains(&call) || node.life > 0, "ended twice");
                 assert!(!node.handles.contains_key(&call), "ended under its holder's hands");

@@ -36,6 +36,20 @@ fn shutdown_waits_for_its_byes_and_not_for_the_registrar() {
     assert!(complete(&w));
 }
 
+/// A call that the carrier does not let go is given up in the end; the operator hears of it, once.
+#[test]
+fn a_call_that_cannot_be_hung_up_is_told_of() {
+    let mut w = up();
+    w.mute_ike = [true; 2];
+    w.carrier.knobs.swallow = vec!["BYE"];
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    w.advance(600 * SECOND);
+    let told = |w: &World| w.gateways[0].events.iter().filter(|e| *e == "not-hung-up").count();
+    assert_eq!((told(&w), w.gateways[0].core.sip_stats().byes_unanswered), (0, 0));
+    w.advance(600 * SECOND);
+    assert_eq!((told(&w), w.gateways[0].core.sip_stats().byes_unanswered), (1, 1));
+}
+
 /// A peer that ends every session as soon as it is up is not called as fast as packets come.
 #[test]
 fn sessions_that_the_peer_ends_at_once_are_damped() {

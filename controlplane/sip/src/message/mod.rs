@@ -126,10 +126,19 @@ impl Message {
         self.contact_uri().filter(|uri| is_sip_uri(uri))
     }
 
+    /// Whether there is a body and it says that it is SDP.
+    pub fn has_sdp(&self) -> bool {
+        !self.body.is_empty() && self.header("Content-Type").is_some_and(is_sdp)
+    }
+
     /// A header field that is a number of seconds, with what may follow it (Retry-After, Session-Expires, Min-SE).
     pub fn seconds(&self, name: &str) -> Option<u32> {
         seconds(self.header(name)?)
     }
+}
+
+pub fn is_sdp(media_type: &str) -> bool {
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/sdp")
 }
 
 /// The leading number of a value; one that does not fit is the largest.

@@ -21,6 +21,11 @@ impl Writer {
         }
     }
 
+    /// The Request-URI.
+    pub fn uri(&self) -> &str {
+        self.start.split(' ').nth(1).unwrap_or_default()
+    }
+
     pub fn header(&mut self, name: &str, value: impl Display) -> &mut Self {
         // Nothing that a profile or a peer says can end a line.
         let value = value.to_string().replace(['\r', '\n'], " ");

@@ -35,6 +35,8 @@ pub enum SdpError {
     TooLong,
     #[error("the answer's media lines are not those of the offer")]
     MediaMismatch,
+    #[error("the VPN's {0} cannot change within a call")]
+    Changed(&'static str),
 }
 
 impl SdpError {
@@ -45,6 +47,11 @@ impl SdpError {
             Self::Syntax | Self::TooLong => 400,
             _ => 488,
         }
+    }
+
+    /// A Warning (RFC 3261 §20.43) for the refusal.
+    pub(crate) fn warning(&self) -> String {
+        format!("399 sipsec \"{self}\"").replace(['\\', '\r', '\n'], "")
     }
 
     #[must_use]
@@ -60,6 +67,7 @@ impl SdpError {
                 "RFC 6193 section 4: active answers passive and the reverse"
             }
             Self::BadFingerprint(_) => "RFC 8122 section 5: hash function, space, hex pairs joined by colons",
+            Self::Changed(_) => "RFC 6193 section 5.2: what is to change takes another call",
             _ => "compare the SDP with RFC 6193 section 4",
         }
     }

@@ -1,5 +1,6 @@
 //! SDP with an IKE media description (RFC 6193): `m=application PORT udp ike-esp-udpencap` with `b=AS`.
 
+mod agreement;
 mod error;
 mod negotiate;
 mod parse;
@@ -8,6 +9,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use agreement::Media;
 pub use error::SdpError;
 pub use negotiate::{Negotiated, Role, negotiate_answering, negotiate_offered};
 

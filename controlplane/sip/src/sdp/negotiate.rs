@@ -83,7 +83,7 @@ fn agree(ours: &IkeMedia, theirs: &IkeMedia, role: Role) -> Result<Negotiated, S
 
 /// RFC 8122 §5.1: of several hash functions the receiver takes the set of the one that it likes most, and that set must
 /// match: a good SHA-1 beside a bad SHA-256 is no match.
-fn preferred(all: &[Fingerprint]) -> Vec<Fingerprint> {
+pub(super) fn preferred(all: &[Fingerprint]) -> Vec<Fingerprint> {
     let strongest = all.iter().map(Fingerprint::hash).max();
     all.iter().filter(|f| Some(f.hash()) == strongest).copied().collect()
 }

@@ -374,6 +374,43 @@ fn an_unanswered_bye_is_owed() {
     w.run_for(2000 * S);
     assert_eq!((w.count(A, "BYE"), w.nodes[A].ua.stats().byes_unanswered), (8, 1), "it has an end");
     assert_eq!((w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len()), (0, 0));
+    // And somebody must ask the carrier.
+    assert_eq!(w.nodes[A].log.iter().filter(|l| *l == "NotHungUp Some(503)").count(), 1);
+}
+
+/// RFC 3261 §15.1.1: a refusal does not end the call, whatever its status; only 481 and 408 say that there is none.
+#[test]
+fn a_bye_that_is_refused_is_owed() {
+    for (status, more, owed) in [
+        (302, "Contact: <sip:other@192.0.2.66>", true),
+        (400, "X: y", true),
+        (403, "X: y", true),
+        (404, "X: y", true),
+        (491, "X: y", true),
+        (600, "X: y", true),
+        (407, "Proxy-Authenticate: Digest realm=\"x\", nonce=\"n\"", true),
+        (408, "X: y", false),
+        (481, "X: y", false),
+    ] {
+        let (mut w, call) = established();
+        w.proxy.refuse.insert("BYE", (status, more));
+        w.hang_up(A, call);
+        w.run_for(S);
+        assert_eq!(
+            w.nodes[A].log.last().map(String::as_str),
+            Some("Ended"),
+            "{status}: its user does not wait"
+        );
+        let left = (w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len());
+        assert_eq!(left, if owed { (1, 1) } else { (0, 0) }, "{status}");
+        if !owed {
+            continue;
+        }
+        w.proxy.refuse.clear();
+        w.run_for(20 * S);
+        assert_eq!(w.nodes[A].ua.stats().byes_unanswered, 0, "{status}");
+        over(&w);
+    }
 }
 
 /// The address goes and comes back: the BYE waits for it.
@@ -425,4 +462,33 @@ fn an_answer_that_is_not_written_in_time_is_hung_up() {
     assert_eq!(w.nodes[A].log[1..], ["Failed NotWritten", "Ended"]);
     w.run_for(2000 * S);
     over(&w);
+}
+
+/// A carrier that asks whether a call is still there hears so while it is, and no longer once we have hung up: it ends
+/// then what our BYE did not.
+#[test]
+fn an_audit_hears_of_live_calls_alone() {
+    let (mut w, call) = established();
+    let field = |t: &str, name: &str| {
+        t.lines().find_map(|l| l.strip_prefix(name)).map(str::to_owned).expect("the field is there")
+    };
+    let ack = w.last(A, "ACK").to_owned();
+    let audit = |w: &mut World, cseq: u32| {
+        let text = format!(
+            "OPTIONS sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bKaudit{cseq}\r\nMax-Forwards: 9\r\n\
+             From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} OPTIONS\r\nContent-Length: 0\r\n\r\n",
+            addr(A),
+            field(&ack, "To: "),
+            field(&ack, "From: "),
+            field(&ack, "Call-ID: "),
+        );
+        w.inject(A, text);
+        w.wire.last().and_then(|(_, t)| t.lines().next()).map(str::to_owned)
+    };
+    assert_eq!(audit(&mut w, 100).as_deref(), Some("SIP/2.0 200 OK"));
+    w.filter = Box::new(|t| t.contains(" BYE\r\n"));
+    w.hang_up(A, call);
+    w.run_for(33 * S);
+    assert_eq!(w.nodes[A].ua.live_dialogs(), 1, "its BYE is owed");
+    assert_eq!(audit(&mut w, 101).as_deref(), Some("SIP/2.0 481 Call/Transaction Does Not Exist"));
 }

@@ -1,5 +1,6 @@
 mod calls;
 mod golden;
+mod in_dialog;
 mod mutate;
 mod recover;
 mod refuse;

@@ -82,6 +82,7 @@ fn each_refusal_has_its_status_and_says_what_would_do() {
         ("BYE", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("UPDATE", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("PRACK", "X-In-Dialog: 1\r\nRAck: 1 1 INVITE\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
+        ("OPTIONS", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("CANCEL", "", "", "481 Call/Transaction Does Not Exist", &[]),
         // RFC 3261 §11.2; Max-Forwards 0 stops proxies, not whom it reached (RFC 4475 §3.3.11).
         ("OPTIONS", "", "", "200 OK", &[allow, "Supported: timer, 100rel", "Accept: application/sdp"]),
@@ -130,6 +131,16 @@ fn answers_go_where_the_request_came_from() {
             "10.0.0.9:5062;rport;branch=z9hG4bKe",
             "198.51.100.10:40001",
             "10.0.0.9:5062;rport=40001;branch=z9hG4bKe;received=198.51.100.10\r\n",
+        ),
+        (
+            "10.0.0.9:5062 ; branch=z9hG4bKf ; RPORT",
+            "198.51.100.10:40001",
+            "10.0.0.9:5062 ; branch=z9hG4bKf ;rport=40001;received=198.51.100.10\r\n",
+        ),
+        (
+            "10.0.0.9:5062;branch=z9hG4bKg;rports;rport",
+            "198.51.100.10:40001",
+            "10.0.0.9:5062;branch=z9hG4bKg;rports;rport=40001;received=198.51.100.10\r\n",
         ),
     ] {
         let mut w = World::new();
@@ -240,4 +251,35 @@ fn an_old_request_does_not_end_the_call() {
     w.inject(B, bye);
     assert_eq!(w.sent(B).last(), Some(&"SIP/2.0 500 Server Internal Error"));
     assert_eq!(w.nodes[B].log.last().map(String::as_str), Some("Confirmed"));
+}
+
+/// RFC 3261 §11.2: as a call would be answered. One that names nobody asks after the gateway, and so does a carrier.
+#[test]
+fn options_are_answered_as_a_call_would_be() {
+    let mut w = World::new();
+    let ask = |w: &mut World, uri: &str, branch: &str| {
+        let text = request("OPTIONS", &format!("198.51.100.10:5060;branch=z9hG4bK{branch}"), "", "");
+        let ours = format!("sip:{}@", number(A));
+        let uri = text.replacen(&format!("{ours}198.51.100.11:5060"), uri, 1);
+        w.inject(A, uri.replace(&format!("<{ours}carrier.example>"), "<sip:carrier.example>"));
+        w.wire.last().and_then(|(_, t)| t.lines().next()).map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(ask(&mut w, "sip:0388881001@198.51.100.11:5060", "a"), "SIP/2.0 200 OK");
+    assert_eq!(ask(&mut w, "sip:198.51.100.11:5060", "b"), "SIP/2.0 200 OK");
+    assert_eq!(ask(&mut w, "sip:0388889999@198.51.100.11:5060", "c"), "SIP/2.0 404 Not Found");
+    let now = w.now;
+    w.nodes[A].ua.unregister_all(now);
+    w.drain(A);
+    assert_eq!(ask(&mut w, "sip:198.51.100.11:5060", "d"), "SIP/2.0 503 Service Unavailable");
+}
+
+/// RFC 3261 §8.2.6.1: who sends a Timestamp measures by the 100.
+#[test]
+fn a_timestamp_comes_back_in_the_100_alone() {
+    let mut w = World::new();
+    w.nodes[A].auto_accept = false;
+    let head = format!("{CONTACT}Timestamp: 54.21\r\nContent-Type: application/sdp\r\n");
+    w.inject(A, request("INVITE", VIA, &head, &sdp(B).to_string()));
+    assert!(w.last(A, "SIP/2.0 100").contains("\r\nTimestamp: 54.21\r\n"));
+    assert!(!w.last(A, "SIP/2.0 180").contains("Timestamp"));
 }

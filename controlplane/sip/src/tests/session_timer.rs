@@ -33,6 +33,7 @@ fn a_long_call_is_refreshed() {
     assert_eq!((w.count(A, "UPDATE"), w.count(B, "UPDATE")), (4, 0), "at 900, 1800, 2700 and 3600 s");
     let update = w.last(A, "UPDATE");
     assert!(update.contains("\r\nSession-Expires: 1800;refresher=uac\r\n"), "{update}");
+    assert_eq!(field(update, "Supported"), field(w.last(A, "INVITE"), "Supported"));
     assert!(update.ends_with("Content-Length: 0\r\n\r\n"), "§7.4: without an offer");
     assert_eq!((w.count(A, "BYE"), w.count(B, "BYE")), (0, 0));
     assert!(!w.nodes[B].log.contains(&"PeerHungUp".to_owned()));
@@ -72,15 +73,37 @@ fn a_refresh_that_is_refused_for_good_ends_the_call() {
     }
 }
 
-/// §10: any other refusal leaves the session to its end; only a 2xx refreshes.
+/// §10: a refusal of the moment is tried again, twice; only a 2xx refreshes, and without one the session ends.
 #[test]
-fn a_refresh_that_is_refused_for_now_does_not() {
+fn a_refresh_that_is_refused_for_now_is_tried_again() {
+    for (status, more, pause) in [(503, "Retry-After: 9", 9), (500, "X: y", 5), (480, "Retry-After: 1", 5)] {
+        let mut w = established();
+        w.proxy.refuse.insert("UPDATE", (status, more));
+        w.run_for(900 * S);
+        assert_eq!(w.count(A, "UPDATE"), 1, "{status}");
+        w.run_for(pause * S - S);
+        assert_eq!(w.count(A, "UPDATE"), 1, "{status}");
+        w.run_for(S + pause * S);
+        assert_eq!(w.count(A, "UPDATE"), 3, "{status}");
+        w.run_for(1760 * S - 900 * S - 2 * pause * S);
+        assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (3, 0), "{status}");
+        w.run_for(20 * S);
+        assert!(w.count(A, "BYE") + w.count(B, "BYE") >= 1, "{status}: 32 s before its end");
+        over(&w);
+    }
+
     let mut w = established();
-    w.proxy.refuse.insert("UPDATE", (503, "Retry-After: 9"));
-    w.run_for(1760 * S);
-    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (1, 0));
-    w.run_for(20 * S);
-    assert!(w.count(A, "BYE") + w.count(B, "BYE") >= 1, "32 s before its end");
+    w.proxy.refuse.insert("UPDATE", (503, "X: y"));
+    w.run_for(902 * S);
+    w.proxy.refuse.clear();
+    w.run_for(1900 * S);
+    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE") + w.count(B, "BYE")), (4, 0), "and goes on");
+
+    // Beyond the end there is nothing to refresh.
+    let mut w = established();
+    w.proxy.refuse.insert("UPDATE", (503, "Retry-After: 870"));
+    w.run_for(1780 * S);
+    assert_eq!(w.count(A, "UPDATE"), 1);
     over(&w);
 }
 
@@ -225,4 +248,28 @@ fn the_callee_chooses_the_refresher_as_the_table_says() {
         w.run_for(70 * S);
         assert!(w.count(B, "BYE") > 0, "nobody answered, or refreshed: 200 s less 32 s, or 64·T1");
     }
+}
+
+/// RFC 3261 §14.1: no re-INVITE before the last one has its final answer, however long that takes.
+#[test]
+fn a_reinvite_waits_for_the_one_before_it() {
+    let mut w = World::new();
+    w.proxy.strip = Some("Session-Expires");
+    w.dial(A);
+    w.run_for(S);
+    w.proxy.refuse.insert("UPDATE", (501, "X: y"));
+    w.filter = Box::new(|t| t.starts_with("INVITE"));
+    w.run_for(901 * S);
+    let invite = w.last(A, "INVITE").to_owned();
+    let head = ["Via", "From", "To", "Call-ID", "CSeq"].map(|n| field(&invite, n)).join("\r\n");
+    let say = |w: &mut World, status: &str| {
+        w.inject(A, format!("SIP/2.0 {status}\r\n{head}\r\nContent-Length: 0\r\n\r\n"));
+    };
+    say(&mut w, "100 Trying");
+    let invites = w.count(A, "INVITE");
+    w.run_for(1000 * S);
+    assert_eq!(w.count(A, "INVITE"), invites);
+    say(&mut w, "503 Service Unavailable");
+    w.run_for(6 * S);
+    assert!(w.count(A, "INVITE") > invites);
 }

@@ -41,7 +41,7 @@ pub const MESSAGES: &[Row] = &[
     row!("invut", 404),
     row!("longreq", 404),
     row!("ltgtruri", 400),
-    row!("lwsdisp", 200),
+    row!("lwsdisp", 404),
     row!("lwsruri", 400),
     row!("lwsstart", 400),
     row!("mcl01", 400),
@@ -59,14 +59,14 @@ pub const MESSAGES: &[Row] = &[
     row!("scalar02", 400),
     row!("scalarlg", 0),
     row!("sdp01", 404),
-    row!("semiuri", 200),
-    row!("transports", 200),
+    row!("semiuri", 404),
+    row!("transports", 404),
     row!("trws", 400),
     row!("unkscm", 416),
     row!("unksm2", 405),
     row!("unreason", 0),
     row!("wsinv", 481),
-    row!("zeromf", 200),
+    row!("zeromf", 404),
 ];
 
 const S: Duration = Duration::from_secs(1);

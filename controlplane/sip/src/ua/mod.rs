@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use receive::of_invite;
-pub use respond::ALLOW;
+pub use respond::{ALLOW, SUPPORTED, SUPPORTS};
 pub use send::client_key;
 
 /// What was not acted upon, and what should not happen.
@@ -34,7 +34,7 @@ pub struct Stats {
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
     pub oversize: u64,
-    /// Calls whose BYE nobody answered, however often it was sent.
+    /// Calls whose BYE nobody answered, or only refused, however often it was sent.
     pub byes_unanswered: u64,
 }
 
@@ -49,6 +49,8 @@ pub struct UserAgent {
     pub(crate) servers: HashMap<Arc<str>, ServerTransaction>,
     pub(crate) schedule: Schedule,
     pub(crate) stats: Stats,
+    /// The lines are being given up: no calls any more.
+    pub(crate) stopping: bool,
 }
 
 impl std::fmt::Debug for UserAgent {
@@ -72,6 +74,7 @@ impl UserAgent {
             servers: HashMap::new(),
             schedule: Schedule::default(),
             stats: Stats::default(),
+            stopping: false,
         }
     }
 
@@ -119,7 +122,7 @@ impl UserAgent {
             }
             Owner::Invite(call) => self.invite_timeout(now, call),
             Owner::Refresh(call) => self.refresh_failed(now, call),
-            Owner::Bye(call) => self.bye_unanswered(now, call, None),
+            Owner::Bye(call) => self.bye_unanswered(now, call, None, None),
             // The INVITE's own transaction ends the wait (RFC 3261 §9.1, RFC 3262 §4).
             Owner::Cancel(_) | Owner::Prack(_) => {}
         }

@@ -1,7 +1,6 @@
 //! What arrives: to its transaction, and from there to whom it concerns.
 
 use super::UserAgent;
-use super::respond::ALLOW;
 use super::send::client_key;
 use crate::config::SERVER_TRANSACTIONS_MAX;
 use crate::message::{Message, Start, Via, Writer, host_addr};
@@ -66,6 +65,7 @@ impl UserAgent {
                 Owner::Invite(call) => self.invite_response(now, call, m, status),
                 Owner::Refresh(call) => self.refresh_response(now, call, m, status),
                 Owner::Bye(call) if status >= 200 => self.bye_response(now, call, m, status),
+                Owner::Prack(call) if status >= 300 => self.prack_refused(now, call, m, status),
                 Owner::Register(_) | Owner::Bye(_) | Owner::Cancel(_) | Owner::Prack(_) => {}
             }
         }
@@ -115,13 +115,7 @@ impl UserAgent {
             "INVITE" => self.invite_received(now, &this, m),
             "BYE" => self.bye_received(now, &this, m),
             "UPDATE" => self.update_received(now, &this, m),
-            "OPTIONS" => {
-                self.respond(now, &this, m, 200, None, None, |w| {
-                    w.header("Allow", ALLOW)
-                        .header("Supported", super::respond::SUPPORTED.join(", "))
-                        .header("Accept", "application/sdp");
-                });
-            }
+            "OPTIONS" => self.options_received(now, &this, m),
             // PRACK: we send no reliable provisional responses that one could acknowledge (RFC 3262 §3).
             _ => self.refuse(now, &this, m, 481),
         }

@@ -11,6 +11,9 @@ pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
 /// RFC 3261 §20.37: the extensions that a peer may require of us.
 pub const SUPPORTED: [&str; 2] = ["timer", "100rel"];
 
+/// The same in our own requests.
+pub const SUPPORTS: &str = "100rel, timer";
+
 impl UserAgent {
     /// Answers a request in its server transaction.
     #[expect(clippy::too_many_arguments, reason = "a response has as many parts")]
@@ -82,6 +85,10 @@ fn response_to(m: &Message, status: u16, tag: &str, dest: SocketAddr) -> Writer 
             w.header(name, value);
         }
     }
+    if status == 100 {
+        // §8.2.6.1: its sender measures the way.
+        w.headers("Timestamp", m.all("Timestamp"));
+    }
     if (101..300).contains(&status) {
         w.headers("Record-Route", m.all("Record-Route"));
     }
@@ -95,7 +102,11 @@ fn marked(m: &Message, via: &str, dest: SocketAddr) -> String {
     let same_host = host_addr(parsed.sent_by).is_some_and(|a| a.ip() == dest.ip());
     let mut via = via.to_owned();
     if rport {
-        via = via.replacen(";rport", &format!(";rport={}", dest.port()), 1);
+        let filled = |p: &str| {
+            let empty = p.trim().trim_end_matches('=').trim_end().eq_ignore_ascii_case("rport");
+            if empty { format!("rport={}", dest.port()) } else { p.to_owned() }
+        };
+        via = via.split(';').map(filled).collect::<Vec<_>>().join(";");
     }
     if (rport || !same_host) && parsed.param("received").is_none() {
         via += &format!(";received={}", dest.ip());

@@ -85,7 +85,8 @@ impl UserAgent {
         c.dialog.local_cseq += 1;
         let mut w = c.dialog.request(method, c.dialog.local_cseq, &via);
         let who = config.credentials(c.line);
-        for (name, value) in c.auth.headers(who, method, &c.dialog.remote_target, &mut **entropy) {
+        // RFC 3261 §22.4: the digest is over the Request-URI, which a strict router has changed.
+        for (name, value) in c.auth.headers(who, method, w.uri(), &mut **entropy) {
             w.header(name, value);
         }
         more(&mut w);

@@ -17,6 +17,11 @@ impl UserAgent {
                 self.late_answer(now, m)
             };
         };
+        // A 2xx to an earlier one, which its challenge had ended: another call, in a dialog of its own.
+        let earlier = call.outgoing().is_some_and(|o| o.cseq != m.cseq_number());
+        if earlier && (200..300).contains(&status) {
+            return self.late_answer(now, m);
+        }
         let Phase::Inviting { provisional, cancel, give_up_at } = &mut call.phase else {
             // Repeated, or from another branch of a fork.
             return if (200..300).contains(&status) {
@@ -32,6 +37,7 @@ impl UserAgent {
                 if *cancel == Cancel::Wanted {
                     self.send_cancel(now, id);
                 } else if status > 100 {
+                    call.early(m);
                     if m.lists("Require", "100rel") {
                         self.acknowledge_provisional(now, id, m);
                     }
@@ -61,8 +67,8 @@ impl UserAgent {
             .and_then(|o| o.early.iter().find(|e| e.dialog.remote_tag == dialog.remote_tag))
         {
             dialog.local_cseq = early.dialog.local_cseq;
-            // RFC 3262 §5: an answer in a reliable provisional response is the answer; the 2xx need not repeat it.
-            if body.is_empty() {
+            // RFC 3261 §13.2.1: an answer in a reliable provisional response is the answer; what the 2xx has is passed over.
+            if !early.body.is_empty() {
                 body.clone_from(&early.body);
             }
         }
@@ -92,7 +98,7 @@ impl UserAgent {
             Ok(answer) => {
                 if let Some(call) = self.calls.get_mut(id) {
                     call.phase = Phase::Established;
-                    call.remote_media = Some(answer.ike.addr);
+                    call.media.accepted(&answer);
                 }
                 self.event(Event::Answered { call: id, answer: ReliableAnswer(answer) });
             }

@@ -7,14 +7,14 @@ use crate::message::{Message, Writer};
 use crate::output::CallFailure;
 use crate::state::{Cancel, Phase};
 use crate::transaction::Owner;
-use crate::ua::{ALLOW, UserAgent};
+use crate::ua::{ALLOW, SUPPORTS, UserAgent};
 use sipsec_net::Instant;
 
 impl UserAgent {
     pub(crate) fn send_invite(&mut self, now: Instant, id: CallId) {
         let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
         let Some(call) = self.calls.get(id) else { return };
-        let contact = self.contact(call.line, local);
+        let (contact, body) = (self.contact(call.line, local), call.media.body());
         let Self { config, entropy, calls, .. } = self;
         let Some(call) = calls.get_mut(id) else { return };
         let who = config.credentials(call.line);
@@ -37,7 +37,7 @@ impl UserAgent {
             for (name, value) in &credentials {
                 w.header(name, value);
             }
-            w.header("Allow", ALLOW).header("Supported", "100rel, timer");
+            w.header("Allow", ALLOW).header("Supported", SUPPORTS);
             // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
             w.header("Session-Expires", config.session_expires_s.max(outgoing.min_se_s))
                 .header("Min-SE", outgoing.min_se_s);
@@ -47,7 +47,7 @@ impl UserAgent {
                     w.header("User-Agent", ua);
                 }
             }
-            w.finish(Some(&call.body))
+            w.finish(body.as_deref())
         };
         let mut bytes = write(true);
         if bytes.len() > REQUEST_MAX {

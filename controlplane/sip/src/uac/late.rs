@@ -6,6 +6,7 @@ use crate::call::CallId;
 use crate::config::PERSIST_MAX;
 use crate::message::Message;
 use crate::output::CallFailure;
+use crate::sdp::Media;
 use crate::state::{CallState, Outgoing, Phase, Side};
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -60,7 +61,12 @@ impl UserAgent {
             branch: String::new(),
             via: String::new(),
             cseq: m.cseq_number(),
-            credentials: outgoing.credentials.clone(),
+            // RFC 3261 §22.1: the ACK has those of its INVITE.
+            credentials: if m.cseq_number() == outgoing.cseq {
+                outgoing.credentials.clone()
+            } else {
+                Vec::new()
+            },
             ack: None,
             early: Vec::new(),
             min_se_s: outgoing.min_se_s,
@@ -75,8 +81,7 @@ impl UserAgent {
                 until: now + PERSIST_MAX,
             },
             side: Side::Caller(outgoing),
-            body: String::new(),
-            remote_media: None,
+            media: Media::None,
             auth: Auth::default(),
             answering: None,
             timer: None,

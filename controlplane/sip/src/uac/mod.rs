@@ -11,7 +11,7 @@ use crate::call::{Call, CallId};
 use crate::config::MIN_SE_S;
 use crate::dialog::Dialog;
 use crate::output::{CallFailure, Output};
-use crate::sdp::SessionDescription;
+use crate::sdp::{Media, SessionDescription};
 use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
@@ -74,8 +74,7 @@ impl UserAgent {
             dialog,
             phase: Phase::PersistInvite,
             side: Side::Caller(outgoing),
-            body: offer.to_string(),
-            remote_media: None,
+            media: Media::Ours(offer.clone()),
             auth: Auth::default(),
             answering: None,
             timer: None,

@@ -1,9 +1,9 @@
 //! Reliable provisional responses (RFC 3262): each is acknowledged, in order, in its early dialog.
 
 use crate::call::CallId;
-use crate::config::EARLY_MAX;
+use crate::dialog::Dialog;
 use crate::message::Message;
-use crate::state::Early;
+use crate::state::{Early, Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -11,35 +11,72 @@ use sipsec_net::Instant;
 impl UserAgent {
     pub(super) fn acknowledge_provisional(&mut self, now: Instant, id: CallId, m: &Message) {
         let Some(rseq) = m.seconds("RSeq").filter(|n| *n > 0) else { return };
+        if self.local.is_none() {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let dialog = call.dialog.confirmed(m);
+        let Some(early) = call.early(m) else { return };
+        match early.rseq {
+            // An unreliable response need not have said where requests go.
+            None => {
+                let (local_cseq, remote_cseq) = (early.dialog.local_cseq, early.dialog.remote_cseq);
+                early.dialog = Dialog { local_cseq, remote_cseq, ..dialog };
+            }
+            // It comes again, for its PRACK was refused.
+            Some(last) if last == rseq && early.refused => {}
+            // §4: a repetition, or one whose predecessor is missing, is not acknowledged.
+            Some(last) if last.checked_add(1) != Some(rseq) => return,
+            Some(_) => {}
+        }
+        early.rseq = Some(rseq);
+        early.refused = false;
+        // RFC 3261 §13.2.1: what else it may carry is no answer.
+        if early.body.is_empty() && m.has_sdp() {
+            early.body.clone_from(&m.body);
+        }
+        call.auth.beside();
+        self.send_prack(now, id, m.to_tag());
+    }
+
+    /// RFC 3261 §22.2: once more with credentials, for the same response. Whatever else it was refused with, the response
+    /// comes again and is acknowledged again.
+    pub(crate) fn prack_refused(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
+        let Some(call) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Inviting { .. })) else {
+            return;
+        };
+        let known = self.config.credentials(call.line).is_some();
+        let Side::Caller(outgoing) = &mut call.side else { return };
+        // A refusal of an earlier one is of no interest.
+        let last = |e: &&mut Early| {
+            e.dialog.remote_tag.as_deref() == m.to_tag() && e.dialog.local_cseq == m.cseq_number()
+        };
+        let Some(early) = outgoing.early.iter_mut().find(last) else { return };
+        if matches!(status, 401 | 407) && known && call.auth.learn(m, status).is_ok() {
+            self.send_prack(now, id, m.to_tag());
+        } else {
+            early.refused = true;
+        }
+    }
+
+    /// For the last response of the early dialog with this tag.
+    fn send_prack(&mut self, now: Instant, id: CallId, tag: Option<&str>) {
         let branch = self.branch();
         let Some(local) = self.local else { return };
         let via = self.via(local, &branch);
         let Self { config, entropy, calls, .. } = self;
         let Some(call) = calls.get_mut(id) else { return };
-        let dialog = call.dialog.confirmed(m);
         let who = config.credentials(call.line);
-        let crate::state::Side::Caller(outgoing) = &mut call.side else { return };
-        let at = match outgoing.early.iter().position(|e| e.dialog.remote_tag == dialog.remote_tag) {
-            // §4: a repetition, or one whose predecessor is missing, is not acknowledged.
-            Some(at) if outgoing.early[at].rseq.checked_add(1) != Some(rseq) => return,
-            Some(at) => at,
-            None if outgoing.early.len() >= EARLY_MAX => return,
-            None => {
-                outgoing.early.push(Early { dialog, rseq, body: Vec::new() });
-                outgoing.early.len() - 1
-            }
+        let Side::Caller(outgoing) = &mut call.side else { return };
+        let Some(early) = outgoing.early.iter_mut().find(|e| e.dialog.remote_tag.as_deref() == tag) else {
+            return;
         };
-        let early = &mut outgoing.early[at];
-        early.rseq = rseq;
-        if early.body.is_empty() {
-            early.body.clone_from(&m.body);
-        }
         early.dialog.local_cseq += 1;
         let mut w = early.dialog.request("PRACK", early.dialog.local_cseq, &via);
-        for (name, value) in call.auth.headers(who, "PRACK", &early.dialog.remote_target, &mut **entropy) {
+        for (name, value) in call.auth.headers(who, "PRACK", w.uri(), &mut **entropy) {
             w.header(name, value);
         }
-        w.header("RAck", format_args!("{rseq} {} INVITE", outgoing.cseq));
+        w.header("RAck", format_args!("{} {} INVITE", early.rseq.unwrap_or(0), outgoing.cseq));
         let (bytes, dest) = (w.finish(None), early.dialog.dest());
         self.start(now, &branch, "PRACK", Owner::Prack(id), bytes, dest);
     }

@@ -25,7 +25,7 @@ impl UserAgent {
     pub fn accept(&mut self, _now: Instant, call: &Call, answer: &SessionDescription) {
         let id = call.id();
         if let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Offered { .. })) {
-            c.body = answer.to_string();
+            c.media.accept(answer);
             c.phase = Phase::PersistAccept { hang_up: false };
             self.persist(id);
         }
@@ -52,7 +52,7 @@ impl UserAgent {
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(incoming) = c.incoming() else { return };
         let (key, request) = (incoming.key.clone(), incoming.request.clone());
-        let (tag, body) = (c.dialog.local_tag.clone(), (status == 200).then(|| c.body.clone()));
+        let (tag, body) = (c.dialog.local_tag.clone(), if status == 200 { c.media.body() } else { None });
         let timer = body.is_some().then(|| SessionTimer::of_request(now, &request)).flatten();
         c.timer.clone_from(&timer);
         let response = self.respond(now, &key, &request, status, Some(&tag), body.as_deref(), |w| {
@@ -64,7 +64,7 @@ impl UserAgent {
             }
         });
         if status == 200 {
-            self.expect_ack(now, id, &key, &request, response);
+            self.expect_ack(now, id, &key, &request, response, false);
         }
     }
 
@@ -76,6 +76,7 @@ impl UserAgent {
         key: &std::sync::Arc<str>,
         request: &Message,
         response: Vec<u8>,
+        offers: bool,
     ) {
         let Some(dest) = self.servers.get(key).map(|t| t.dest) else { return };
         if let Some(c) = self.calls.get_mut(id) {
@@ -83,6 +84,7 @@ impl UserAgent {
                 response,
                 dest,
                 cseq: request.cseq_number(),
+                offers,
                 again_at: now + T1,
                 interval: T1,
                 give_up_at: now + T64,
@@ -127,11 +129,11 @@ impl UserAgent {
     pub(crate) fn ack(&mut self, now: Instant, m: &Message) {
         let Some(id) = self.dialog_of(m) else { return };
         let Some(c) = self.calls.get_mut(id) else { return };
-        if c.answering.as_ref().is_none_or(|a| a.cseq != m.cseq_number()) {
-            return;
-        }
-        c.answering = None;
-        if let Phase::Accepted { hang_up } = c.phase {
+        let Some(answered) = c.answering.take_if(|a| a.cseq == m.cseq_number()) else { return };
+        if answered.offers {
+            // RFC 3261 §13.2.1: the answer to the offer of our 200.
+            self.unchanged(now, id, m);
+        } else if let Phase::Accepted { hang_up } = c.phase {
             c.phase = Phase::Established;
             if hang_up {
                 self.send_bye(now, id);

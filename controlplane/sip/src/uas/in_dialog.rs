@@ -1,14 +1,28 @@
 //! Requests inside a dialog, and CANCEL.
 
 use crate::call::CallId;
+use crate::dialog::Dialog;
 use crate::message::Message;
-use crate::output::Event;
+use crate::output::{Event, LostWhy};
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
-use crate::state::Phase;
+use crate::state::{CallState, Phase};
 use crate::ua::{ALLOW, UserAgent};
 use sipsec_net::Instant;
 use std::sync::Arc;
+
+/// The dialog that a request belongs to.
+#[derive(Clone, Copy)]
+pub(super) enum Found {
+    /// A call's own.
+    Call(CallId),
+    /// The early one at this place of the call's INVITE.
+    Early(CallId, usize),
+}
+
+fn early_dialog(c: &mut CallState, at: usize) -> Option<&mut Dialog> {
+    Some(&mut c.outgoing_mut()?.early.get_mut(at)?.dialog)
+}
 
 impl UserAgent {
     /// The call whose dialog a request belongs to.
@@ -19,23 +33,51 @@ impl UserAgent {
             .map(|(id, _)| id)
     }
 
+    /// The same for the early dialogs of an INVITE of ours.
+    fn early_dialog_of(&self, m: &Message) -> Option<(CallId, usize)> {
+        self.calls.with_call_id(m.call_id()).find_map(|(id, c)| {
+            let ringing = matches!(c.phase, Phase::Inviting { .. });
+            let early = &c.outgoing().filter(|_| ringing)?.early;
+            Some((id, early.iter().position(|e| e.dialog.matches(m))?))
+        })
+    }
+
     /// RFC 3261 §12.2.2: the dialog must exist, and its requests come in order.
-    fn in_order(&mut self, now: Instant, key: &Arc<str>, m: &Message) -> Option<CallId> {
-        let Some(id) = self.dialog_of(m) else {
+    pub(super) fn in_order(&mut self, now: Instant, key: &Arc<str>, m: &Message) -> Option<Found> {
+        let of_call = self.dialog_of(m).filter(|id| {
+            // §15.1.1: with our BYE the session is over, and nothing but the peer's own is left to say.
+            let leaving =
+                self.calls.get(*id).is_some_and(|c| matches!(c.phase, Phase::Leaving | Phase::Owed { .. }));
+            !leaving || m.method() == Some("BYE")
+        });
+        let found = match of_call {
+            Some(id) => Some(Found::Call(id)),
+            None => self.early_dialog_of(m).map(|(id, at)| Found::Early(id, at)),
+        };
+        let dialog = match found {
+            Some(Found::Call(id)) => self.calls.get_mut(id).map(|c| &mut c.dialog),
+            Some(Found::Early(id, at)) => self.calls.get_mut(id).and_then(|c| early_dialog(c, at)),
+            None => None,
+        };
+        let Some(dialog) = dialog else {
             self.refuse(now, key, m, 481);
             return None;
         };
-        let c = self.calls.get_mut(id)?;
-        if c.dialog.remote_cseq.is_some_and(|last| m.cseq_number() <= last) {
+        if dialog.remote_cseq.is_some_and(|last| m.cseq_number() <= last) {
             self.refuse(now, key, m, 500);
             return None;
         }
-        c.dialog.remote_cseq = Some(m.cseq_number());
-        Some(id)
+        dialog.remote_cseq = Some(m.cseq_number());
+        found
     }
 
     pub(crate) fn reinvite_received(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
-        let Some(id) = self.in_order(now, key, m) else { return };
+        let id = match self.in_order(now, key, m) {
+            Some(Found::Call(id)) => id,
+            // RFC 3261 §14.2: our own INVITE is not answered yet.
+            Some(Found::Early(..)) => return self.refuse(now, key, m, 491),
+            None => return,
+        };
         let refreshing = self.refreshing(id, Some("INVITE"));
         let Some(c) = self.calls.get(id) else { return };
         // RFC 3261 §14.2: our INVITE is under way, or theirs is not acknowledged yet.
@@ -43,9 +85,7 @@ impl UserAgent {
             Phase::Established if refreshing => return self.refuse(now, key, m, 491),
             Phase::Established if c.answering.is_none() => {}
             _ => {
-                self.respond(now, key, m, 500, None, None, |w| {
-                    w.header("Retry-After", 5);
-                });
+                self.refuse_for_now(now, key, m);
                 return;
             }
         }
@@ -53,44 +93,100 @@ impl UserAgent {
     }
 
     pub(crate) fn update_received(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
-        let Some(id) = self.in_order(now, key, m) else { return };
+        let with_offer = !m.body.is_empty();
+        let id = match self.in_order(now, key, m) {
+            Some(Found::Call(id)) => id,
+            Some(Found::Early(id, at)) => return self.early_update(now, id, at, key, m, with_offer),
+            None => return,
+        };
         let refreshing = self.refreshing(id, None);
         let Some(c) = self.calls.get(id) else { return };
-        let with_offer = !m.body.is_empty();
         match &c.phase {
             // RFC 3311 §5.2: two offers must not cross.
             Phase::Established if with_offer && refreshing => self.refuse(now, key, m, 491),
             Phase::Established => self.answer_in_dialog(now, id, key, m, with_offer),
+            // There is no session yet that it could refresh.
+            _ if !with_offer => {
+                self.update_taken(now, id, key, m);
+                self.refresh_target(id, m);
+            }
             // RFC 3311 §5.2: the answer to the first offer is still to come.
             _ => {
-                self.respond(now, key, m, 500, None, None, |w| {
-                    w.header("Retry-After", 5);
-                });
+                self.refuse_for_now(now, key, m);
             }
         }
     }
 
+    /// RFC 3261 §14.2, RFC 3311 §5.2: 500, and a pause of 0 to 10 s.
+    fn refuse_for_now(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
+        let pause = self.entropy.below(11);
+        self.respond(now, key, m, 500, None, None, |w| {
+            w.header("Retry-After", pause);
+        });
+    }
+
+    /// An UPDATE of the called side before it answers (RFC 3311 §5.2). Our offer has one answer, which stands.
+    fn early_update(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        at: usize,
+        key: &Arc<str>,
+        m: &Message,
+        with_offer: bool,
+    ) {
+        let Some(early) = self.calls.get_mut(id).and_then(|c| c.outgoing_mut()?.early.get_mut(at)) else {
+            return;
+        };
+        if with_offer {
+            let status = if early.body.is_empty() { 491 } else { 488 };
+            return self.refuse(now, key, m, status);
+        }
+        if let Some(target) = m.remote_target() {
+            target.clone_into(&mut early.dialog.remote_target);
+        }
+        self.update_taken(now, id, key, m);
+    }
+
+    fn update_taken(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message) {
+        let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
+            return self.refuse(now, key, m, 500);
+        };
+        let contact = self.contact(c.line, local);
+        self.respond(now, key, m, 200, None, None, |w| {
+            w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
+        });
+    }
+
     /// RFC 6193 §5.2: a re-INVITE does not maintain the VPN. What offers the same again gets the same answer, with the
-    /// same version (RFC 3264 §8); what would move the media is refused, and the session stays as it is.
+    /// same version (RFC 3264 §8); what would change it is refused, and the session stays as it is (RFC 3261 §14.2,
+    /// RFC 3311 §5.2).
     fn answer_in_dialog(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message, sdp: bool) {
         let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
             return self.refuse(now, key, m, 500);
         };
-        if !m.body.is_empty() {
-            match SessionDescription::parse(&m.body) {
-                Ok(offer) if c.remote_media == Some(offer.ike.addr) => {}
-                Ok(_) => return self.refuse(now, key, m, 488),
-                Err(e) => return self.refuse(now, key, m, e.status()),
+        let offers = m.body.is_empty();
+        let media = if offers {
+            c.media.clone()
+        } else {
+            match SessionDescription::parse(&m.body).and_then(|offer| c.media.answer(&offer)) {
+                Ok(answer) => answer,
+                Err(e) => {
+                    self.respond(now, key, m, e.status(), None, None, |w| {
+                        w.header("Warning", e.warning());
+                    });
+                    return;
+                }
             }
-        }
+        };
         if m.seconds("Session-Expires").is_some_and(|s| s < crate::config::MIN_SE_S) {
             self.respond(now, key, m, 422, None, None, |w| {
                 w.header("Min-SE", crate::config::MIN_SE_S);
             });
             return;
         }
-        let (contact, body) = (self.contact(c.line, local), sdp.then(|| c.body.clone()));
-        let timer = SessionTimer::of_request(now, m);
+        let (contact, body) = (self.contact(c.line, local), if sdp { media.body() } else { None });
+        let timer = SessionTimer::of_request(now, m).map(|t| t.after(c.timer.as_ref()));
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
             w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
             if let Some(timer) = &timer {
@@ -98,12 +194,26 @@ impl UserAgent {
             }
         });
         if let Some(c) = self.calls.get_mut(id) {
-            c.timer = timer;
+            (c.timer, c.media) = (timer, media);
         }
         self.refresh_target(id, m);
         if m.method() == Some("INVITE") {
-            self.expect_ack(now, id, key, m, response);
+            self.expect_ack(now, id, key, m, response, offers);
         }
+    }
+
+    /// The answer to an offer of ours inside the dialog cannot be refused any more: if it changes the VPN, or refuses it
+    /// with port 0, the call ends (RFC 6193 §5.2). `false` if so.
+    pub(crate) fn unchanged(&mut self, now: Instant, id: CallId, m: &Message) -> bool {
+        let Some(c) = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Established)) else {
+            return true;
+        };
+        if !m.has_sdp() || SessionDescription::parse(&m.body).and_then(|a| c.media.confirm(&a)).is_ok() {
+            return true;
+        }
+        self.event(Event::Lost { call: id, why: LostWhy::MediaChanged });
+        self.send_bye(now, id);
+        false
     }
 
     /// RFC 3261 §12.2: a target refresh. A BYE after a crash goes there too.
@@ -111,12 +221,20 @@ impl UserAgent {
         let Some(c) = self.calls.get_mut(id) else { return };
         if let Some(target) = m.remote_target().filter(|t| *t != c.dialog.remote_target) {
             target.clone_into(&mut c.dialog.remote_target);
-            self.persist(id);
+            // A call that is not accepted has no record yet.
+            if !matches!(c.phase, Phase::Offered { .. }) {
+                self.persist(id);
+            }
         }
     }
 
     pub(crate) fn bye_received(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
-        let Some(id) = self.in_order(now, key, m) else { return };
+        let id = match self.in_order(now, key, m) {
+            Some(Found::Call(id)) => id,
+            // §15: the called side has no BYE before it has answered.
+            Some(Found::Early(..)) => return self.refuse(now, key, m, 481),
+            None => return,
+        };
         // RFC 3261 §15.1.2: 200 even if we are leaving ourselves; pending requests get 487.
         self.respond(now, key, m, 200, None, None, |_| {});
         let Some(c) = self.calls.get_mut(id) else { return };

@@ -3,13 +3,14 @@
 mod accept;
 mod caller;
 mod in_dialog;
+mod options;
 
 use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX};
 use crate::dialog::Dialog;
-use crate::message::{Message, NameAddr, user_of};
+use crate::message::{Message, NameAddr, is_sdp, user_of};
 use crate::output::Event;
-use crate::sdp::{SdpError, SessionDescription};
+use crate::sdp::{Media, SdpError, SessionDescription};
 use crate::state::{CallState, Incoming, Phase, Side};
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
@@ -57,8 +58,7 @@ impl UserAgent {
             dialog,
             phase: Phase::Offered { until: now + OFFER_MAX },
             side: Side::Callee(Box::new(Incoming { key: key.clone(), request })),
-            body: String::new(),
-            remote_media: Some(offer.ike.addr),
+            media: Media::Offered(offer.clone()),
             auth: Auth::default(),
             answering: None,
             timer: None,
@@ -94,10 +94,8 @@ impl UserAgent {
         if m.remote_target().is_none() {
             return Err(plain(400));
         }
-        let is_sdp =
-            |v: &str| v.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/sdp");
         let encoded = m.header("Content-Encoding").is_some_and(|v| !v.eq_ignore_ascii_case("identity"));
-        if !m.body.is_empty() && (encoded || !m.header("Content-Type").is_some_and(is_sdp)) {
+        if !m.body.is_empty() && (encoded || !m.has_sdp()) {
             return Err(with(415, vec![("Accept", "application/sdp".into())]));
         }
         let mut accepts = m.all("Accept").flat_map(|v| v.split(',')).peekable();
@@ -114,10 +112,7 @@ impl UserAgent {
         }
         match SessionDescription::parse(&m.body) {
             Ok(offer) => Ok((line, offer)),
-            Err(e) => {
-                let warning = format!("399 sipsec \"{e}\"").replace(['\\', '\r', '\n'], "");
-                Err(Refusal(e.status(), vec![("Warning", warning)], Some((line, e))))
-            }
+            Err(e) => Err(Refusal(e.status(), vec![("Warning", e.warning())], Some((line, e)))),
         }
     }
 

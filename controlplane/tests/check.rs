@@ -164,6 +164,20 @@ fn a_tunnels_mtu_fits_what_carries_it() {
 }
 
 #[test]
+fn the_source_is_checked_unless_told_not_to_and_needs_routes() {
+    let check = |parts: &[(&str, &str)]| {
+        let (profile, findings) = with(parts);
+        (profile.map(|p| p.tunnels[0].check_source), codes(&findings))
+    };
+    assert_eq!(check(&[]), (Some(true), vec![]));
+    assert_eq!(check(&[("idle_s: 120", "check_source: false")]), (Some(false), vec![]));
+    assert_eq!(check(&[("[10.2.0.0/16]", "[]")]), (Some(true), vec!["tunnels::no-routes"]));
+    let both = [("[10.2.0.0/16]", "[]"), ("idle_s: 120", "check_source: false")];
+    assert_eq!(check(&both), (Some(false), vec![]));
+    assert_eq!(check(&[("idle_s: 120", "check_source: maybe")]).0, None);
+}
+
+#[test]
 fn what_the_dataplane_has_no_room_for_is_told_with_the_key_to_raise() {
     let found = |old: &str, new: &str, dataplane: &str, code: &str| {
         let dataplane = format!("dataplane:\n  {dataplane}\n");

@@ -40,6 +40,7 @@ pub fn check(profile: &Profile, sink: &Sink) {
         trigger(profile, tunnel, &path, sink);
         idle(tunnel, &path, sink);
         loops(profile, tunnel, &path, sink);
+        sources(tunnel, &path, sink);
     }
 }
 
@@ -341,6 +342,21 @@ fn loops(profile: &Profile, tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
         );
         let problem = Problem::warning("tunnels::route-loop", &path.key("routes").index(i), message);
         sink.push(problem.label(format!("contains {registrar}")).cure(cure));
+    }
+}
+
+/// With `check_source`, what comes out of a tunnel needs a route back into it.
+fn sources(tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
+    if tunnel.check_source && tunnel.routes.is_empty() {
+        let message = format!(
+            "{} has no routes: nothing goes in, and of what comes out no source is believed",
+            tunnel.name
+        );
+        let problem = Problem::warning("tunnels::no-routes", path, message).label("carries nothing");
+        sink.push(problem.cure(
+            "add `routes`: the networks behind the tunnel, with the addresses of their routers, whose ICMP errors are \
+             dropped otherwise; or `check_source: false` to believe whatever the peer sends",
+        ));
     }
 }
 

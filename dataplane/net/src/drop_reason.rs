@@ -87,6 +87,8 @@ drop_reasons! {
     InnerNotIp = "inner-not-ip",
     /// RFC 4301 §5.2: the inner packet is not of this SA's selectors.
     SelectorMismatchIn = "selector-mismatch-in",
+    /// RFC 4301 §5.2, RFC 3704 §2.2: the inner source is not behind the tunnel that the packet came through.
+    SourceNotRouted = "source-not-routed",
     /// RFC 6040 §4.2: inner Not-ECT with outer CE.
     EcnIllegal = "ecn-illegal",
     /// More IKE messages than a peer may send at once, or than the control plane takes.

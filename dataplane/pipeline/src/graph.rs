@@ -5,7 +5,7 @@
 //!                                                  └───no────► trigger, Event::Acquire
 //! outside ─► outer ─► media port ─► source ─► IKE: punt
 //!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector
-//!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
+//!                                                  ─► source ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
 //! ```
 //! This file goes as far as the tunnel on the way out and as far as the SPI on the way in; `graph/outbound.rs` and
 //! `graph/inbound.rs` go on, `graph/due.rs` has what waits for its time. Every early end is exactly one [`DropReason`].
@@ -108,11 +108,11 @@ impl<P: Packet> Pipeline<P> {
         self.local = local;
     }
 
-    /// The tunnel for a destination, unless the host's own prefixes know better. One that is a tunnel's as well is the
+    /// The tunnel for an address, unless the host's own prefixes know better. One that is a tunnel's as well is the
     /// tunnel's.
-    fn route(&self, destination: IpAddr) -> Option<u32> {
-        let own = self.local.prefixes.iter().filter(|p| p.contains(destination));
-        self.fib.lookup(destination, own.map(IpPrefix::prefix_len).max().unwrap_or(0))
+    fn route(&self, address: IpAddr) -> Option<u32> {
+        let own = self.local.prefixes.iter().filter(|p| p.contains(address));
+        self.fib.lookup(address, own.map(IpPrefix::prefix_len).max().unwrap_or(0))
     }
 
     /// A frame came in by the inside port.

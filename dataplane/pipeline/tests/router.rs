@@ -273,6 +273,58 @@ fn a_hub_passes_packets_from_tunnel_to_tunnel() {
 }
 
 #[test]
+fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
+    let prefix = |text: &str| text.parse::<IpPrefix>().expect("valid");
+    let addr = |text: &str| text.parse::<IpAddr>().expect("valid");
+    for mode in [InsideMode::Host, InsideMode::Router] {
+        for (check_source, through) in [(true, 2), (false, 8)] {
+            let (mut a, mut b) = pair(mode);
+            a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V6, tunnel: Gateway::TUNNEL }]);
+            let next = TunnelId(9);
+            b.apply(&[
+                Op::TunnelRemove(Gateway::TUNNEL),
+                Op::TunnelAdd(TunnelSpec { check_source, ..Gateway::tunnel() }),
+                Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
+                Op::RouteAdd { prefix: prefix("10.1.0.0/16"), tunnel: Gateway::TUNNEL },
+                Op::RouteAdd { prefix: prefix("2001:db8:1::/48"), tunnel: Gateway::TUNNEL },
+                Op::RouteAdd { prefix: prefix("10.1.7.0/24"), tunnel: next },
+                Op::RouteAdd { prefix: prefix("10.3.0.0/16"), tunnel: next },
+                Op::RouteAdd { prefix: prefix("2001:db8:3::/48"), tunnel: next },
+            ]);
+            b.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
+            // Router mode: of the head-end itself, whatever tunnel covers it.
+            if mode == InsideMode::Router {
+                let prefixes = vec![prefix("10.1.8.0/24")];
+                b.pipeline.set_local(Local { prefixes, ..Local::default() });
+            } else {
+                b.apply(&[Op::RouteAdd { prefix: prefix("10.1.8.0/24"), tunnel: next }]);
+            }
+            let (to_v4, to_v6) = (addr("10.2.0.9"), addr("2001:db8:2::9"));
+            for (source, destination) in [
+                ("10.1.0.9", to_v4),
+                ("2001:db8:1::9", to_v6),
+                // Another tunnel's: by itself, within ours, of IPv6; nobody's, of both families; the head-end's own.
+                ("10.3.0.9", to_v4),
+                ("10.1.7.9", to_v4),
+                ("2001:db8:3::9", to_v6),
+                ("192.0.2.99", to_v4),
+                ("2001:db8:4::9", to_v6),
+                ("10.1.8.1", to_v4),
+            ] {
+                a.lan(NOW, &Inner::udp(addr(source), destination, 100).to_bytes());
+            }
+            assert_eq!(a.carry_to(NOW, &mut b), 8);
+            let activity = b.pipeline.activity(Gateway::TUNNEL).expect("configured");
+            assert_eq!((b.out.inside.len() as u64, activity.packets_in), (through, through), "{mode:?}");
+            assert_eq!(
+                (drops(&b, DropReason::SourceNotRouted), activity.drops_in),
+                (8 - through, 8 - through)
+            );
+        }
+    }
+}
+
+#[test]
 fn what_is_not_between_two_hosts_stays_out_of_tunnels() {
     let (mut a, _) = pair(InsideMode::Host);
     a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V4, tunnel: Gateway::TUNNEL }]);
@@ -325,6 +377,7 @@ fn the_hosts_own_prefixes_are_no_tunnels() {
         Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
         Op::RouteAdd { prefix: prefix("10.0.0.0/12"), tunnel: next },
         Op::RouteAdd { prefix: prefix("10.2.9.0/24"), tunnel: next },
+        Op::RouteAdd { prefix: Side::A.lan(), tunnel: Gateway::TUNNEL },
     ]);
     a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
     a.carry_to(NOW, &mut hub);

@@ -66,6 +66,7 @@ fn add(tunnel: u32) -> Op {
         tunnel: TunnelId(tunnel),
         inner_mtu: 1400,
         mss_clamp: true,
+        check_source: true,
         trigger_packets_max: 1,
         trigger_bytes_max: 1,
         trigger_age_ms_max: 1,

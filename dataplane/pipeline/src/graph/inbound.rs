@@ -57,6 +57,12 @@ impl<P: Packet> Pipeline<P> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        // RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that
+        // say which networks are this peer's. RFC 3704 §2.2: by the way back, strictly; the host's own are nobody's.
+        if t.spec.check_source && self.route(info.source) != Some(tunnel) {
+            return Err(DropReason::SourceNotRouted);
+        }
         let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
         if class != info.class {
             if info.is_v6() {

@@ -149,6 +149,7 @@ impl Gateway {
             tunnel: Self::TUNNEL,
             inner_mtu: Self::INNER_MTU,
             mss_clamp: true,
+            check_source: true,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

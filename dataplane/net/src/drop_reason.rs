@@ -35,6 +35,8 @@ drop_reasons! {
     MalformedEncap = "malformed-encap",
     /// Neither IPv4 nor IPv6.
     UnsupportedEtherType = "unsupported-ether-type",
+    /// Router mode: the frame is for another station of the LAN, or for all of them.
+    ForeignMac = "foreign-mac",
     /// TTL or hop limit ran out at this hop; the sender gets Time Exceeded.
     TtlExpired = "ttl-expired",
     /// No tunnel prefix covers the destination.

@@ -1,7 +1,7 @@
 //! The page: which stage follows which.
 //!
 //! ```text
-//! inside ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
+//! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
 //!                                                  └───no────► trigger, Event::Acquire
 //! outside ─► outer ─► media port ─► source ─► IKE: punt
 //!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector
@@ -15,7 +15,7 @@ mod inbound;
 mod inside;
 mod outbound;
 
-use crate::config::{Config, InsideMode, Local};
+use crate::config::{Config, InsideMode, InsidePort, Local};
 use crate::engine::AeadEngine;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
@@ -35,7 +35,7 @@ use sipsec_net::dp::Event;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::udp_encap::{self, UdpEncap};
-use sipsec_net::{DropReason, Instant, IpPrefix, MediaPort};
+use sipsec_net::{DropReason, Instant, IpPrefix, MacAddr, MediaPort};
 
 /// Wrong sources are reported at most so often for each port.
 const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
@@ -125,6 +125,12 @@ impl<P: Packet> Pipeline<P> {
 
     fn inside(&mut self, now: Instant, mut packet: P, out: &mut impl Sink<P>) -> Result<(), DropReason> {
         let header = EthHeader::parse(packet.data()).ok_or(DropReason::MalformedFrame)?;
+        // In promiscuous mode a LAN device shows us what is for others; and what the link sent to all is not forwarded (RFC
+        // 1812 §5.3.4). In host mode the only other station is this host's kernel.
+        let InsidePort { mac, mode, .. } = self.config.inside;
+        if mode == InsideMode::Router && header.destination != mac && !is_virtual_router(header.destination) {
+            return Err(DropReason::ForeignMac);
+        }
         match header.ether_type {
             eth::IPV4 | eth::IPV6 => {}
             _ => return Err(DropReason::UnsupportedEtherType),
@@ -138,13 +144,13 @@ impl<P: Packet> Pipeline<P> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
-        if self.config.inside.mode == InsideMode::Router && info.ttl <= 1 {
+        if mode == InsideMode::Router && info.ttl <= 1 {
             // RFC 1812 §5.3.1. In host mode the kernel has forwarded the packet and decremented.
             self.error(now, packet, &info, IcmpError::TimeExceeded, None, out);
             return Err(DropReason::TtlExpired);
         }
         let tunnel = self.route(info.destination).ok_or(DropReason::NoRoute)?;
-        if self.config.inside.mode == InsideMode::Router {
+        if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }
         self.forward(now, packet, info, tunnel, None, out)
@@ -221,6 +227,12 @@ impl<P: Packet> Pipeline<P> {
     pub fn engine_name(&self) -> &'static str {
         self.engine.name()
     }
+}
+
+/// RFC 5798 §7.3: 00-00-5E-00-01-{VRID} of IPv4, 00-00-5E-00-02-{VRID} of IPv6. Which of them are this host's at the
+/// moment is known to its VRRP daemon alone.
+const fn is_virtual_router(mac: MacAddr) -> bool {
+    matches!(mac.0, [0, 0, 0x5e, 0, 1 | 2, _])
 }
 
 #[cfg(test)]

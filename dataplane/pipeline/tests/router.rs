@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sipsec_net::dp::{EspCipher, MediaBinding, Op, TunnelSpec};
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::ipv6::Ipv6Header;
-use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId, checksum};
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, TunnelId, checksum};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Local, Packet, Pipeline};
 use std::net::{IpAddr, Ipv4Addr};
@@ -270,6 +270,26 @@ fn a_hub_passes_packets_from_tunnel_to_tunnel() {
     assert!(hub.out.inside.is_empty());
     let waits = hub.pipeline.activity(next).expect("configured");
     assert_eq!((waits.trigger_queued, hub.out.events.len()), (1, 1), "and asks for the second call");
+}
+
+#[test]
+fn a_router_forwards_what_is_for_itself_or_its_virtual_router_and_leaves_others_theirs() {
+    let (mut a, _) = pair(InsideMode::Router);
+    let packet = ipv4_udp(Side::A.host(), Side::B.host(), 100);
+    let own = Gateway::config(Side::A, InsideMode::Router).inside.mac;
+    for mac in [own.0, [0, 0, 0x5e, 0, 1, 7], [0, 0, 0x5e, 0, 2, 255]] {
+        a.lan_to(NOW, MacAddr(mac), &packet);
+    }
+    assert_eq!((a.out.outside.len(), drops(&a, DropReason::ForeignMac)), (3, 0));
+    let next_router = Gateway::config(Side::A, InsideMode::Router).inside.next_hop;
+    for mac in [next_router.0, [0xff; 6], [1, 0, 0x5e, 0, 0, 5], [0, 0, 0x5e, 0, 3, 7], [0; 6]] {
+        a.lan_to(NOW, MacAddr(mac), &packet);
+    }
+    assert_eq!((a.out.outside.len(), drops(&a, DropReason::ForeignMac)), (3, 5));
+    // Nobody but the kernel is at the other end of the sVTI.
+    let (mut a, _) = pair(InsideMode::Host);
+    a.lan_to(NOW, next_router, &packet);
+    assert_eq!(a.out.outside.len(), 1);
 }
 
 #[test]

@@ -243,8 +243,14 @@ impl Gateway {
 
     /// An IP packet from the LAN.
     pub fn lan(&mut self, now: Instant, ip: &[u8]) {
+        self.lan_to(now, Self::config(self.side, InsideMode::Host).inside.mac, ip);
+    }
+
+    /// The same in a frame for this station.
+    pub fn lan_to(&mut self, now: Instant, station: MacAddr, ip: &[u8]) {
         let ether_type: u16 = if ip.first().is_some_and(|b| b >> 4 == 6) { 0x86dd } else { 0x0800 };
         let mut frame = vec![0; 12];
+        frame[..6].copy_from_slice(&station.0);
         frame.extend(ether_type.to_be_bytes());
         frame.extend_from_slice(ip);
         self.pipeline.from_inside(now, VecPacket::new(&frame), &mut self.out);

@@ -1,10 +1,10 @@
 //! What a router owes to packets that do not fit or have run out of hops, in both forms of the inside port.
 
 use proptest::prelude::*;
-use sipsec_net::dp::{EspCipher, MediaBinding, Op, TunnelSpec};
-use sipsec_net::ipv4::Ipv4Header;
+use sipsec_net::dp::{Direction, EspCipher, MediaBinding, Op, TunnelSpec};
+use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::Ipv6Header;
-use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, TunnelId, checksum};
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, SaId, TunnelId, checksum};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Local, Packet, Pipeline};
 use std::net::{IpAddr, Ipv4Addr};
@@ -342,6 +342,41 @@ fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
             );
         }
     }
+}
+
+/// A hub whose second tunnel, to 10.3.0.0/16, is in a call, too; A knows the way there.
+fn hub_of_two_calls() -> (Gateway, Gateway) {
+    let (mut a, mut hub) = pair(InsideMode::Router);
+    let next = TunnelId(9);
+    let prefix: IpPrefix = "10.3.0.0/16".parse().expect("valid");
+    let mut outside_local = Side::B.media();
+    outside_local.set_port(50_014);
+    let binding = MediaBinding { tunnel: next, outside_local, ..Gateway::binding(Side::B, FAST) };
+    let mut sa = Gateway::sa(Side::B, Direction::Out, &Keys::new(EspCipher::Aes128Gcm16, false));
+    (sa.tunnel, sa.sa, sa.media_port) = (next, SaId(9), binding.media_port());
+    hub.apply(&[
+        Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
+        Op::RouteAdd { prefix, tunnel: next },
+        Op::MediaOpen(binding),
+        Op::SaAdd(sa),
+        Op::TunnelBind { tunnel: next, outbound: SaId(9) },
+    ]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    (a, hub)
+}
+
+#[test]
+fn congestion_before_a_hub_is_told_after_it() {
+    let (mut a, mut hub) = hub_of_two_calls();
+    let mut inner = Inner::udp(Side::A.host().into(), [10, 3, 0, 1].into(), 100);
+    // ECT(0); a router on the way marks the outer header.
+    inner.class = 2;
+    a.lan(NOW, &inner.to_bytes());
+    let mut frame = a.out.outside.pop().expect("sealed").data().to_vec();
+    assert_eq!(frame[15], 2);
+    ipv4::set_byte(&mut frame[14..], 1, 3);
+    hub.wan(NOW, VecPacket::new(&frame));
+    assert_eq!(hub.out.outside.pop().expect("sealed again").data()[15], 3);
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl<P: Packet> Pipeline<P> {
         &mut self,
         now: Instant,
         mut packet: P,
-        info: Info,
+        mut info: Info,
         tunnel: u32,
         outer_class: u8,
         out: &mut impl Sink<P>,
@@ -70,6 +70,8 @@ impl<P: Packet> Pipeline<P> {
             } else {
                 ipv4::set_byte(packet.data_mut(), 1, class);
             }
+            // RFC 6040 §4.1: a hub's next outer header copies what the packet says now.
+            info.class = class;
         }
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.packets_in += 1;

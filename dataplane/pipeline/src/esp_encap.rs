@@ -2,7 +2,7 @@
 //! place where a [`Sealed`] frame is made.
 
 use crate::ecn;
-use crate::nat::OuterHeader;
+use crate::nat::{Identifications, OuterHeader};
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::OutboundSa;
@@ -30,7 +30,8 @@ pub(crate) fn seal<P: Packet>(
     mut packet: P,
     info: &Info,
     sa: &mut OutboundSa,
-    outer: &mut OuterHeader,
+    outer: &OuterHeader,
+    ids: &mut Identifications,
     dscp: OuterDscp,
 ) -> Result<Sealed<P>, DropReason> {
     let common = &mut sa.common;
@@ -81,7 +82,7 @@ pub(crate) fn seal<P: Packet>(
         OuterDscp::Fixed(dscp) => dscp,
         OuterDscp::CopyInner => info.class >> 2,
     };
-    outer.write(head, esp, ecn::outer_class(info.class, dscp));
+    outer.write(head, esp, ecn::outer_class(info.class, dscp), ids);
     Ok(Sealed(packet))
 }
 

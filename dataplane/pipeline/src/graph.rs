@@ -20,7 +20,7 @@ use crate::engine::AeadEngine;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
 use crate::ike::IkeFrame;
-use crate::nat::MediaTable;
+use crate::nat::{Identifications, MediaTable};
 use crate::outer::{self, Outer};
 use crate::packet::Packet;
 use crate::parse::Info;
@@ -48,6 +48,7 @@ pub struct Pipeline<P> {
     pub(crate) tunnels: Tunnels,
     pub(crate) media: MediaTable,
     pub(crate) sad: Sad,
+    identifications: Identifications,
     /// Packets in clear that wait, for an SA or for their rate.
     pub(crate) waiting: Pool<P>,
     pub(crate) ike_waiting: Pool<IkeFrame<P>>,
@@ -81,6 +82,7 @@ impl<P: Packet> Pipeline<P> {
             tunnels: Tunnels::new(limits.tunnels_max),
             media: MediaTable::new(limits.media_ports_max),
             sad: Sad::new(limits.sas_max),
+            identifications: Identifications::default(),
             waiting: Pool::new(limits.waiting_packets_max),
             ike_waiting: Pool::new(ike_max.min(limits.waiting_packets_max)),
             active: Vec::with_capacity(limits.media_ports_max as usize),

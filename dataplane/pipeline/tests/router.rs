@@ -380,6 +380,24 @@ fn congestion_before_a_hub_is_told_after_it() {
 }
 
 #[test]
+fn two_calls_to_one_relay_share_no_identification() {
+    let (_, mut hub) = hub_of_two_calls();
+    let own = [10, 1, 0, 9].into();
+    for to in [own, [10, 3, 0, 1].into(), own, [10, 3, 0, 1].into()] {
+        hub.lan(NOW, &ipv4_udp(Side::B.host(), to, 100));
+    }
+    hub.pipeline.send_ike(NOW, Side::B.media_port(), Side::A.media(), &[7; 60], Some(VecPacket::new(&[])));
+    hub.poll(NOW + Duration::from_secs(1));
+    let header = |p: &VecPacket| Ipv4Header::parse(&p.data()[14..]).expect("an IPv4 packet");
+    let headers: Vec<Ipv4Header> = hub.out.outside.iter().map(header).collect();
+    assert!(headers.iter().all(|h| (h.source, h.destination) == (headers[0].source, headers[0].destination)));
+    let mut ids: Vec<u16> = headers.iter().map(|h| h.identification).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+}
+
+#[test]
 fn what_is_not_between_two_hosts_stays_out_of_tunnels() {
     let (mut a, _) = pair(InsideMode::Host);
     a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V4, tunnel: Gateway::TUNNEL }]);

@@ -123,7 +123,8 @@ impl<P: Packet> Pipeline<P> {
             // What is too large is cut, or its sender told, before it comes here.
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
-        let sealed = esp_encap::seal(packet, info, outbound, &mut m.outer, m.binding.outer_dscp);
+        let ids = &mut self.identifications;
+        let sealed = esp_encap::seal(packet, info, outbound, &m.outer, ids, m.binding.outer_dscp);
         let bytes = esp::packet_len(info.len.into());
         let lifetime = &mut outbound.common.lifetime;
         let expired = match &sealed {

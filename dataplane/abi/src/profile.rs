@@ -2,7 +2,7 @@
 //! checks it (`sipsec check`) and needs the device names. Syntax is serde's; [`Dataplane::problems`] checks meaning.
 
 use serde::{Deserialize, Serialize};
-use sipsec_net::MacAddr;
+use sipsec_net::{MacAddr, ipv6};
 use std::path::PathBuf;
 
 /// The version of the profile format.
@@ -14,7 +14,7 @@ pub const PEER_SUFFIX: &str = "-x";
 pub const FRAMES_MIN: u32 = 512;
 pub const FRAMES_MAX: u32 = 1 << 18;
 /// IPv6 asks for 1280 (RFC 8200 §5); driver-mode XDP on veth takes no more than about 3.5 k.
-pub const MTU_MIN: u16 = 1280;
+pub const MTU_MIN: u16 = ipv6::MTU_MIN;
 pub const MTU_MAX: u16 = 3498;
 pub const SPIN_US_MAX: u32 = 1_000_000;
 pub const TUNNELS_MAX: u32 = 16_384;

@@ -104,6 +104,11 @@ impl Fib {
         self.of.get(&tunnel).copied().unwrap_or(0)
     }
 
+    /// Whether a route of IPv6 leads to this tunnel. Looks at all of them.
+    pub(crate) fn has_v6(&self, tunnel: u32) -> bool {
+        self.v6.routes.values().any(|t| *t == tunnel)
+    }
+
     /// The route with exactly this prefix.
     pub(crate) fn get(&self, prefix: IpPrefix) -> Option<u32> {
         match prefix.addr() {

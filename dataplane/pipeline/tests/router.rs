@@ -74,6 +74,29 @@ fn ipv6_is_told_too_and_never_cut() {
 }
 
 #[test]
+fn a_tunnel_that_the_wan_makes_too_small_for_ipv6_is_named() {
+    // ESP ends at a multiple of four: 1344 bytes of the WAN leave 1282, one fewer 1278. Over IPv6, 20 more are needed.
+    for (mtu, v6_outer, expected) in
+        [(1344, false, None), (1343, false, Some(1278)), (1364, true, None), (1363, true, Some(1278))]
+    {
+        let mut config = Gateway::config(Side::A, InsideMode::Host);
+        config.outside.mtu = mtu;
+        let mut a = Gateway::with_config(Side::A, config);
+        let prefix = "2001:db8:2::/48".parse().expect("valid");
+        let mut binding = Gateway::binding(Side::A, FAST);
+        if v6_outer {
+            binding.outside_local = "[2001:db8::1]:50012".parse().expect("valid");
+            binding.remote = "[2001:db8::2]:24825".parse().expect("valid");
+        }
+        a.apply(&[Op::MediaOpen(binding)]);
+        a.apply(&Gateway::session(Side::A, &Keys::new(EspCipher::Aes128Gcm16, false)));
+        assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), None, "carries no IPv6");
+        a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+        assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), expected, "{mtu}");
+    }
+}
+
+#[test]
 fn no_error_about_an_error_and_not_more_than_the_limit() {
     let (mut a, _) = pair(InsideMode::Host);
     let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1450);

@@ -45,7 +45,7 @@ impl<P: Packet> Pipeline<P> {
     }
 
     /// Largest packet through the tunnel as it is now: an outer IPv6 packet leaves less room.
-    pub(super) fn effective_mtu(&self, tunnel: u32) -> Option<u16> {
+    pub(crate) fn effective_mtu(&self, tunnel: u32) -> Option<u16> {
         let t = self.tunnels.get(tunnel)?;
         let outbound = t.outbound.and_then(|i| self.sad.outbound(i));
         let media = outbound.and_then(|sa| self.media.get(sa.common.media));

@@ -113,15 +113,19 @@ impl Gateway {
         Self::with_engine(side, mode, Box::new(TestEngine))
     }
 
-    /// # Panics
-    /// If the pipeline refuses the tunnel, which is a fault of the pipeline.
     #[must_use]
     pub fn with_engine(side: Side, mode: InsideMode, engine: Box<dyn AeadEngine>) -> Self {
-        let mut g = Self {
-            side,
-            pipeline: Pipeline::new(Self::config(side, mode), engine),
-            out: VecSink::with_frames(64),
-        };
+        Self::up(side, Self::config(side, mode), engine)
+    }
+
+    #[must_use]
+    pub fn with_config(side: Side, config: Config) -> Self {
+        Self::up(side, config, Box::new(TestEngine))
+    }
+
+    /// A pipeline that refuses the tunnel would be at fault.
+    fn up(side: Side, config: Config, engine: Box<dyn AeadEngine>) -> Self {
+        let mut g = Self { side, pipeline: Pipeline::new(config, engine), out: VecSink::with_frames(64) };
         g.apply(&[
             Op::TunnelAdd(Self::tunnel()),
             Op::RouteAdd { prefix: side.other().lan(), tunnel: Self::TUNNEL },

@@ -160,7 +160,7 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
     }
 
     fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
-        if self.control.prepare_sleep() && self.inbox.is_empty() {
+        if self.control.prepare_sleep(self.io.up.has_room_for_answer()) && self.inbox.is_empty() {
             self.publisher.sleeps += 1;
             let own = [self.inbox.as_fd()].into_iter().chain(self.control.doorbell());
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
@@ -321,6 +321,10 @@ impl<P: Port> Target for Forwarding<'_, P> {
     fn send_ike(&mut self, now: Instant, port: MediaPort, remote: SocketAddr, message: &[u8]) {
         let frame = self.io.frame();
         self.pipeline.send_ike(now, port, remote, message, frame);
+    }
+
+    fn has_room_for_answer(&self) -> bool {
+        self.io.up.has_room_for_answer()
     }
 
     fn report(&mut self, event: Event) {

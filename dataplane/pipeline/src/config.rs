@@ -69,11 +69,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of [`Self::waiting_packets_max`], what packets without an SA may take: tunnels that nobody answers must not cost
-    /// live calls their shapers.
+    /// Of [`Self::waiting_packets_max`], what packets without an SA may take, and those that waited for one until they are
+    /// sent: tunnels that nobody answers must not cost live calls their shapers.
     #[must_use]
     pub const fn trigger_packets_max(&self) -> u32 {
         self.waiting_packets_max / 2
+    }
+
+    /// Of the same, what is left for calls with little to send when the rest is taken.
+    #[must_use]
+    pub const fn reserved_packets(&self) -> u32 {
+        self.waiting_packets_max / 8
     }
 
     /// For so many tunnels and a UMEM of so many frames.

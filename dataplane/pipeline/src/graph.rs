@@ -58,6 +58,8 @@ pub struct Pipeline<P> {
     pub(crate) triggers: Vec<u32>,
     /// How many packets that is.
     pub(crate) trigger_packets: u32,
+    /// How many have got their SA since and wait for its rate: they still take the places of triggers.
+    pub(crate) replay_packets: u32,
     local: Local,
     /// Nothing is due before.
     pub(crate) deadline: Instant,
@@ -88,6 +90,7 @@ impl<P: Packet> Pipeline<P> {
             active: Vec::with_capacity(limits.media_ports_max as usize),
             triggers: Vec::with_capacity(limits.tunnels_max as usize),
             trigger_packets: 0,
+            replay_packets: 0,
             local: Local::default(),
             deadline: Instant::MAX,
             drops: [0; DropReason::COUNT],

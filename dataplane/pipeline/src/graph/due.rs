@@ -101,6 +101,7 @@ impl<P: Packet> Pipeline<P> {
                 continue;
             }
             let (tunnel, inner_max) = (m.tunnel, m.inner_max);
+            self.replay_packets -= u32::from(!m.queues.replay.is_empty());
             let Some(w) = m.queues.pop(&mut self.waiting) else { return };
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);

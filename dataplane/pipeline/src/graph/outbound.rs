@@ -65,7 +65,9 @@ impl<P: Packet> Pipeline<P> {
         self.stages.passed(Stage::Route);
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let Some(sa) = t.outbound else {
-            let has_room = self.trigger_packets < self.config.limits.trigger_packets_max();
+            let limits = &self.config.limits;
+            let has_room = self.trigger_packets + self.replay_packets < limits.trigger_packets_max()
+                && self.waiting.free() > limits.reserved_packets();
             let waiting = Waiting { packet, cost: info.len, info, since: now, origin };
             let (queued, event) = trigger::push(t, &mut self.waiting, has_room, waiting);
             self.trigger_packets += u32::from(queued.is_ok());
@@ -82,7 +84,7 @@ impl<P: Packet> Pipeline<P> {
         }
         let cost = m.outer.outer_len(info.len.into()) as u16;
         let waiting = Waiting { packet, info, since: now, origin, cost };
-        let dropped = m.queues.push(&mut self.waiting, waiting);
+        let dropped = m.queues.push(&mut self.waiting, self.config.limits.reserved_packets(), waiting);
         self.activate(media);
         for _ in 0..dropped {
             let reason = self.drop_out(tunnel, DropReason::ShaperQueueFull);

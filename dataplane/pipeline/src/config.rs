@@ -16,6 +16,16 @@ pub struct OutsidePort {
     pub mac: MacAddr,
     /// Largest outer IP packet.
     pub mtu: u16,
+    pub dont_fragment: DontFragment,
+}
+
+/// RFC 4301 §8.1: the DF bit of ESP's outer IPv4 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DontFragment {
+    Clear,
+    Set,
+    /// Of an inner IPv4 packet; of IPv6, which has none, it is clear.
+    Copy,
 }
 
 /// The side in clear.

@@ -1,6 +1,7 @@
 //! Sealing: ESP tunnel mode with an AEAD (RFC 4303, RFC 4106) in UDP (RFC 3948) between the addresses of SDP. The only
 //! place where a [`Sealed`] frame is made.
 
+use crate::config::DontFragment;
 use crate::ecn;
 use crate::nat::{Identifications, OuterHeader};
 use crate::packet::Packet;
@@ -33,6 +34,7 @@ pub(crate) fn seal<P: Packet>(
     outer: &OuterHeader,
     ids: &mut Identifications,
     dscp: OuterDscp,
+    dont_fragment: DontFragment,
 ) -> Result<Sealed<P>, DropReason> {
     let common = &mut sa.common;
     if common.lifetime.is_hard_expired() {
@@ -82,7 +84,12 @@ pub(crate) fn seal<P: Packet>(
         OuterDscp::Fixed(dscp) => dscp,
         OuterDscp::CopyInner => info.class >> 2,
     };
-    outer.write(head, esp, ecn::outer_class(info.class, dscp), ids);
+    let dont_fragment = match dont_fragment {
+        DontFragment::Clear => false,
+        DontFragment::Set => true,
+        DontFragment::Copy => info.dont_fragment && !info.is_v6(),
+    };
+    outer.write(head, esp, ecn::outer_class(info.class, dscp), dont_fragment, ids);
     Ok(Sealed(packet))
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn build<P: Packet>(
     let (marker, message) = payload(message);
     body[..marker.len()].copy_from_slice(marker);
     body[marker.len()..].copy_from_slice(message);
-    outer.write(head, body, DSCP << 2, ids);
+    // A message that is lost for its size would cost the call.
+    outer.write(head, body, DSCP << 2, false, ids);
     Ok(IkeFrame(frame))
 }

@@ -56,8 +56,6 @@ impl OuterHeader {
                     tos: 0,
                     total_len: 0,
                     identification: 0,
-                    // RFC 4301 §8.1: cleared. The tunnel MTU keeps outer packets within the WAN's; should a link
-                    // further on be narrower, a peer that reassembles still gets them.
                     dont_fragment: false,
                     more_fragments: false,
                     fragment_offset: 0,
@@ -112,7 +110,17 @@ impl OuterHeader {
     }
 
     /// Writes the header of `payload` into `head`, which has exactly [`Self::len`] bytes.
-    pub(crate) fn write(&self, head: &mut [u8], payload: &[u8], class: u8, ids: &mut Identifications) {
+    ///
+    /// The tunnel's MTU keeps outer packets within the WAN's. Should a link further on be narrower, one without
+    /// `dont_fragment` (IPv4) still gets to a peer that reassembles. We do not: fragments are the kernel's, and counted.
+    pub(crate) fn write(
+        &self,
+        head: &mut [u8],
+        payload: &[u8],
+        class: u8,
+        dont_fragment: bool,
+        ids: &mut Identifications,
+    ) {
         head.copy_from_slice(&self.bytes[..self.len]);
         let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(self.len - eth::HEADER_LEN - udp::HEADER_LEN);
         let udp_len = (udp::HEADER_LEN + payload.len()) as u16;
@@ -135,7 +143,10 @@ impl OuterHeader {
             ip[1] = class;
             ip[2..4].copy_from_slice(&total.to_be_bytes());
             ip[4..6].copy_from_slice(&identification.to_be_bytes());
-            let sum = self.header_sum + u32::from(class) + u32::from(total) + u32::from(identification);
+            let flags = u16::from(dont_fragment) << 14;
+            ip[6..8].copy_from_slice(&flags.to_be_bytes());
+            let fields = [class.into(), total, identification, flags].map(u32::from);
+            let sum = self.header_sum + fields.iter().sum::<u32>();
             let check = checksum::finish(sum).to_be_bytes();
             ip[ipv4::CHECKSUM_AT..ipv4::CHECKSUM_AT + 2].copy_from_slice(&check);
         }

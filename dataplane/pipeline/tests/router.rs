@@ -6,7 +6,7 @@ use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::Ipv6Header;
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, SaId, TunnelId, checksum};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
-use sipsec_pipeline::{InsideMode, Local, Packet, Pipeline};
+use sipsec_pipeline::{DontFragment, InsideMode, Local, Packet, Pipeline};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -93,6 +93,33 @@ fn a_tunnel_that_the_wan_makes_too_small_for_ipv6_is_named() {
         assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), None, "carries no IPv6");
         a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
         assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), expected, "{mtu}");
+    }
+}
+
+#[test]
+fn the_df_bit_outside_is_what_the_profile_says_and_ike_goes_without() {
+    for (treatment, of_clear, of_set, of_v6) in [
+        (DontFragment::Clear, false, false, false),
+        (DontFragment::Set, true, true, true),
+        (DontFragment::Copy, false, true, false),
+    ] {
+        let mut config = Gateway::config(Side::A, InsideMode::Host);
+        config.outside.dont_fragment = treatment;
+        let mut a = Gateway::with_config(Side::A, config);
+        a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V6, tunnel: Gateway::TUNNEL }]);
+        a.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
+        let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 100);
+        a.lan(NOW, &inner.to_bytes());
+        inner.dont_fragment = true;
+        a.lan(NOW, &inner.to_bytes());
+        let addr = |text: &str| text.parse::<IpAddr>().expect("valid");
+        a.lan(NOW, &Inner::udp(addr("2001:db8:1::9"), addr("2001:db8:2::9"), 100).to_bytes());
+        a.pipeline.send_ike(NOW, Side::A.media_port(), Side::B.media(), &[7; 60], Some(VecPacket::new(&[])));
+        a.poll(NOW + Duration::from_secs(1));
+        // The header is parsed with its checksum.
+        let df = |p: &VecPacket| Ipv4Header::parse(&p.data()[14..]).expect("an IPv4 packet").dont_fragment;
+        let seen: Vec<bool> = a.out.outside.iter().map(df).collect();
+        assert_eq!(seen, [of_clear, of_set, of_v6, false], "{treatment:?}");
     }
 }
 

@@ -125,8 +125,8 @@ impl<P: Packet> Pipeline<P> {
             // What is too large is cut, or its sender told, before it comes here.
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
-        let ids = &mut self.identifications;
-        let sealed = esp_encap::seal(packet, info, outbound, &m.outer, ids, m.binding.outer_dscp);
+        let (ids, df) = (&mut self.identifications, self.config.outside.dont_fragment);
+        let sealed = esp_encap::seal(packet, info, outbound, &m.outer, ids, m.binding.outer_dscp, df);
         let bytes = esp::packet_len(info.len.into());
         let lifetime = &mut outbound.common.lifetime;
         let expired = match &sealed {

@@ -1,7 +1,7 @@
 //! Two gateways, A and B, with one call between them.
 
 use super::{TestEngine, VecPacket, VecSink};
-use crate::config::{Config, InsideMode, InsidePort, Limits, OutsidePort};
+use crate::config::{Config, DontFragment, InsideMode, InsidePort, Limits, OutsidePort};
 use crate::engine::AeadEngine;
 use crate::graph::Pipeline;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -137,7 +137,11 @@ impl Gateway {
     pub const fn config(side: Side, mode: InsideMode) -> Config {
         let n = side.number();
         Config {
-            outside: OutsidePort { mac: MacAddr([2, 0, 0, 0, 0, 0xa0 + n]), mtu: Self::OUTSIDE_MTU },
+            outside: OutsidePort {
+                mac: MacAddr([2, 0, 0, 0, 0, 0xa0 + n]),
+                mtu: Self::OUTSIDE_MTU,
+                dont_fragment: DontFragment::Clear,
+            },
             inside: InsidePort {
                 mac: MacAddr([2, 0, 0, 0, 1, n]),
                 next_hop: MacAddr([2, 0, 0, 0, 2, n]),

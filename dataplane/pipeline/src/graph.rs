@@ -111,6 +111,7 @@ impl<P: Packet> Pipeline<P> {
     /// What the host owns has changed.
     pub fn set_local(&mut self, local: Local) {
         self.local = local;
+        self.fib.changed();
     }
 
     /// The tunnel for an address, unless the host's own prefixes know better. One that is a tunnel's as well is the

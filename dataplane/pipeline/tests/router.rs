@@ -394,6 +394,31 @@ fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
     }
 }
 
+#[test]
+fn a_source_that_was_behind_the_tunnel_is_so_only_while_the_routes_say_so() {
+    let (mut a, mut b) = pair(InsideMode::Router);
+    let next = TunnelId(9);
+    b.apply(&[Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() })]);
+    let prefix = IpPrefix::host(Side::A.host().into());
+    let mut arrives = |b: &mut Gateway| {
+        a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
+        a.carry_to(NOW, b);
+        b.out.inside.drain(..).count() == 1
+    };
+    assert!(arrives(&mut b) && arrives(&mut b));
+    b.apply(&[Op::RouteAdd { prefix, tunnel: next }]);
+    assert!(!arrives(&mut b));
+    b.apply(&[Op::RouteRemove { prefix }]);
+    assert!(arrives(&mut b));
+    b.pipeline.set_local(Local { prefixes: vec![prefix], ..Local::default() });
+    assert!(!arrives(&mut b));
+    b.pipeline.set_local(Local::default());
+    assert!(arrives(&mut b));
+    b.apply(&[Op::RouteRemove { prefix: Side::A.lan() }]);
+    assert!(!arrives(&mut b));
+    assert_eq!(drops(&b, DropReason::SourceNotRouted), 3);
+}
+
 /// A hub whose second tunnel, to 10.3.0.0/16, is in a call, too; A knows the way there.
 fn hub_of_two_calls() -> (Gateway, Gateway) {
     let (mut a, mut hub) = pair(InsideMode::Router);

@@ -8,6 +8,7 @@ use crate::parse::Info;
 use crate::sink::Sink;
 use crate::stage::Stage;
 use crate::{ecn, esp_decap, mss};
+use core::net::IpAddr;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
 
@@ -44,6 +45,23 @@ impl<P: Packet> Pipeline<P> {
         delivered
     }
 
+    /// RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that say
+    /// which networks are this peer's. RFC 3704 §2.2: by the way back, strictly; the host's own are nobody's.
+    fn check_source(&mut self, source: IpAddr, tunnel: u32) -> Result<(), DropReason> {
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        let known = Some((self.fib.generation(), source));
+        if !t.spec.check_source || t.known_source == known {
+            return Ok(());
+        }
+        if self.route(source) != Some(tunnel) {
+            return Err(DropReason::SourceNotRouted);
+        }
+        if let Some(t) = self.tunnels.get_mut(tunnel) {
+            t.known_source = known;
+        }
+        Ok(())
+    }
+
     /// A packet that came through a tunnel.
     fn deliver(
         &mut self,
@@ -57,12 +75,7 @@ impl<P: Packet> Pipeline<P> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
-        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        // RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that
-        // say which networks are this peer's. RFC 3704 §2.2: by the way back, strictly; the host's own are nobody's.
-        if t.spec.check_source && self.route(info.source) != Some(tunnel) {
-            return Err(DropReason::SourceNotRouted);
-        }
+        self.check_source(info.source, tunnel)?;
         let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
         if class != info.class {
             if info.is_v6() {

@@ -4,8 +4,8 @@
 //! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
 //!                                                  └───no────► trigger, Event::Acquire
 //! outside ─► outer ─► media port ─► source ─► IKE: punt
-//!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector
-//!                                                  ─► source ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
+//!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector ─► source
+//!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
 //! ```
 //! This file goes as far as the tunnel on the way out and as far as the SPI on the way in; `graph/outbound.rs` and
 //! `graph/inbound.rs` go on, `graph/due.rs` has what waits for its time. Every early end is exactly one [`DropReason`].

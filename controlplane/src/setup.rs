@@ -141,6 +141,7 @@ fn tunnel(tunnel: &Tunnel) -> TunnelConfig {
             tunnel: tunnel.id,
             inner_mtu: tunnel.mtu,
             mss_clamp: true,
+            check_source: tunnel.check_source,
             trigger_packets_max: tunnel.trigger.packets,
             trigger_bytes_max: tunnel.trigger.bytes,
             trigger_age_ms_max: u32::try_from(tunnel.trigger.age.as_millis()).unwrap_or(u32::MAX), // at most a minute

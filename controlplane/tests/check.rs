@@ -202,6 +202,34 @@ fn a_tunnels_mtu_fits_what_carries_it() {
 }
 
 #[test]
+fn a_tunnel_that_is_too_small_for_ipv6_has_no_ipv6_routes() {
+    let both = ("[10.2.0.0/16]", "[10.2.0.0/16, \"2001:db8:2::/48\"]");
+    assert_eq!(codes(&with(&[both]).1), [""; 0]);
+    assert_eq!(codes(&with(&[both, ("idle_s: 120", "mtu: 1280")]).1), [""; 0]);
+    assert_eq!(codes(&with(&[("idle_s: 120", "mtu: 1279")]).1), [""; 0]);
+    let (_, findings) = with(&[both, ("idle_s: 120", "mtu: 1279")]);
+    assert_eq!(codes(&findings), ["tunnels::ipv6-mtu"]);
+    let finding = &findings.list[0];
+    assert_eq!(finding.path, "tunnels[0].mtu");
+    assert!(finding.message.contains("1279") && finding.message.contains("2001:db8:2::/48"), "{finding}");
+    assert!(finding.cure.contains("write 1280 or more"), "{}", finding.cure);
+}
+
+#[test]
+fn the_source_is_checked_unless_told_not_to_and_needs_routes() {
+    let check = |parts: &[(&str, &str)]| {
+        let (profile, findings) = with(parts);
+        (profile.map(|p| p.tunnels[0].check_source), codes(&findings))
+    };
+    assert_eq!(check(&[]), (Some(true), vec![]));
+    assert_eq!(check(&[("idle_s: 120", "check_source: false")]), (Some(false), vec![]));
+    assert_eq!(check(&[("[10.2.0.0/16]", "[]")]), (Some(true), vec!["tunnels::no-routes"]));
+    let both = [("[10.2.0.0/16]", "[]"), ("idle_s: 120", "check_source: false")];
+    assert_eq!(check(&both), (Some(false), vec![]));
+    assert_eq!(check(&[("idle_s: 120", "check_source: maybe")]).0, None);
+}
+
+#[test]
 fn what_the_dataplane_has_no_room_for_is_told_with_the_key_to_raise() {
     let found = |old: &str, new: &str, dataplane: &str, code: &str| {
         let dataplane = format!("dataplane:\n  {dataplane}\n");

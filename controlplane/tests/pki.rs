@@ -95,7 +95,7 @@ fn findings(files: &Files, keyring: &str, trust: &str) -> Vec<(String, String)> 
         "version: 1\ngateway: branch\nsip:\n  interface: wan0\n  registrar: 198.51.100.1\n  domain: carrier.example\n  \
          lines: [{{ number: \"0388881001\" }}]\nike:\n  keyring:\n    - {{ number: any, certificate: {keyring} }}\n  \
          certificates:\n    - {{ name: own, certificate: {}, key: {}, trust: {{ {trust} }} }}\n\
-         tunnels:\n  - {{ name: T, local_number: \"0388881001\", remote_number: \"0388882001\", bandwidth_kbps: 64 }}\n\
+         tunnels:\n  - {{ name: T, local_number: \"0388881001\", remote_number: \"0388882001\", bandwidth_kbps: 64, routes: [10.2.0.0/16] }}\n\
          dataplane:\n  outside: {{ device: wan0 }}\n  inside: {{ mode: host, device: svti0 }}\n",
         files.path("own.crt"),
         files.path("own.key"),

@@ -8,7 +8,7 @@ use crate::sys;
 use sipsec_abi::profile::{self, Inside, ProfileHead};
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
-use sipsec_pipeline::{InsideMode, InsidePort, OutsidePort};
+use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, OutsidePort};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use tracing::{info, warn};
 
@@ -46,8 +46,16 @@ impl Booted {
             }
         };
         sipsec_pipeline::Config {
-            // `find` refuses larger devices.
-            outside: OutsidePort { mac: self.outside.mac, mtu: self.outside.mtu as u16 },
+            outside: OutsidePort {
+                mac: self.outside.mac,
+                // `find` refuses larger devices.
+                mtu: self.outside.mtu as u16,
+                dont_fragment: match section.outside.dont_fragment {
+                    profile::DontFragment::Clear => DontFragment::Clear,
+                    profile::DontFragment::Set => DontFragment::Set,
+                    profile::DontFragment::Copy => DontFragment::Copy,
+                },
+            },
             inside: InsidePort { mac, next_hop, mode },
             limits: sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames),
         }

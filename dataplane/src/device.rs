@@ -9,11 +9,8 @@ use crate::error::BootError;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
 use sipsec_abi::profile::PEER_SUFFIX;
-use sipsec_net::esp;
+use sipsec_net::{esp, ipv6};
 use std::io;
-
-/// RFC 8200 §5: an IPv6 link carries at least this.
-const INNER_MTU_MIN: u32 = 1280;
 
 /// Of a WAN that cannot be asked.
 pub const ETHERNET_MTU: u32 = 1500;
@@ -32,7 +29,7 @@ pub struct Pair {
 
 #[must_use]
 pub fn default_mtu(outside_mtu: u32) -> u32 {
-    (esp::inner_mtu(outside_mtu as usize, false) as u32).max(INNER_MTU_MIN)
+    (esp::inner_mtu(outside_mtu as usize, false) as u32).max(u32::from(ipv6::MTU_MIN))
 }
 
 /// Makes the pair, or takes over the one that an earlier run left.

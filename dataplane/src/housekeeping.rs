@@ -19,12 +19,15 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// Name and version, as the control plane sees it.
 pub const SOFTWARE: &str = concat!("sipsec-dataplane ", env!("CARGO_PKG_VERSION"));
 /// Longest time between two looks at the worker.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// How often the log hears of the same trouble.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until SIGTERM or SIGINT, or until the worker cannot go on.
 pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
@@ -120,6 +123,17 @@ struct Watch {
     devices: [(String, u32); 2],
     /// Router mode: the LAN device, and what the worker knows to be the host's own.
     lan: Option<(u32, Local)>,
+    /// When the log last heard that the kernel does not answer.
+    warned: Option<Instant>,
+}
+
+/// What a look around has found.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    /// A device that is not there any more, or is another of that name.
+    gone: Option<String>,
+    /// What the host owns now, if that is not what the worker was told last.
+    local: Option<Local>,
 }
 
 impl Watch {
@@ -135,34 +149,32 @@ impl Watch {
             InsideDevice::Host(_) => None,
             InsideDevice::Router(link) => Some((link.index, Local::default())),
         };
-        Ok(Self { netlink, devices: [outside, inside], lan })
+        Ok(Self { netlink, devices: [outside, inside], lan, warned: None })
     }
 
-    /// What the host owns now, if that is not what the worker was told last.
-    fn local(&mut self) -> Result<Option<Local>, BootError> {
-        let Some((index, known)) = &mut self.lan else { return Ok(None) };
-        let addresses = self
-            .netlink
-            .addresses()
-            .map_err(|error| BootError::Io { what: "cannot list addresses", error })?;
-        let local = local::local(&addresses, *index);
-        Ok((local != *known).then(|| {
-            *known = local.clone();
-            local
-        }))
+    /// Only a device that has gone is the end: a kernel that cannot answer now (no memory, no buffers) is asked again, and
+    /// calls go on meanwhile.
+    fn look(&mut self) -> Seen {
+        self.try_to_look().unwrap_or_else(|error| {
+            if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                self.warned = Some(Instant::now());
+                warn!(%error, "cannot look after the devices and addresses of this host; trying again");
+            }
+            Seen::default()
+        })
     }
 
-    fn look(&mut self) -> Result<(), BootError> {
+    fn try_to_look(&mut self) -> io::Result<Seen> {
         for (device, index) in &self.devices {
-            let found = self
-                .netlink
-                .link(device)
-                .map_err(|error| BootError::device("look up", device.clone(), error))?;
-            if found.is_none_or(|link| link.index != *index) {
-                return Err(BootError::DeviceGone { device: device.clone() });
+            if self.netlink.link(device)?.is_none_or(|link| link.index != *index) {
+                return Ok(Seen { gone: Some(device.clone()), local: None });
             }
         }
-        Ok(())
+        let Some((index, known)) = &mut self.lan else { return Ok(Seen::default()) };
+        let local = local::local(&self.netlink.addresses()?, *index);
+        let changed = local != *known;
+        known.clone_from(&local);
+        Ok(Seen { gone: None, local: changed.then_some(local) })
     }
 }
 
@@ -189,8 +201,11 @@ impl Housekeeping {
             if self.thread.is_finished() {
                 return Err(BootError::WorkerDied);
             }
-            self.watch.look()?;
-            if let Some(local) = self.watch.local()? {
+            let Seen { gone, local } = self.watch.look();
+            if let Some(device) = gone {
+                return Err(BootError::DeviceGone { device });
+            }
+            if let Some(local) = local {
                 info!(prefixes = ?local.prefixes, "the host's own, whatever tunnel covers it");
                 // Only a worker that hangs leaves its mailbox full.
                 if self.to_worker.send(ToWorker::Local(Box::new(local))).is_err() {
@@ -267,5 +282,34 @@ impl Housekeeping {
             return Err(BootError::WorkerDied);
         }
         self.thread.join().map_err(|_| BootError::WorkerDied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_refuses_to_answer_ends_nothing_but_a_device_that_has_gone_does() {
+        let mut netlink = Netlink::open().expect("netlink");
+        let lo = netlink.link("lo").expect("an answer").expect("every host has it").index;
+        let watch = |device: &str, index| Watch {
+            netlink: Netlink::open().expect("netlink"),
+            devices: [("lo".into(), lo), (device.into(), index)],
+            lan: None,
+            warned: None,
+        };
+        let mut well = watch("lo", lo);
+        assert_eq!((well.look(), well.warned), (Seen::default(), None));
+        // No name of a device: the kernel answers with an error.
+        let mut refused = watch("a-name-that-is-far-too-long", 7);
+        assert!(refused.try_to_look().is_err());
+        assert_eq!(refused.look(), Seen::default());
+        let warned = refused.warned.expect("told");
+        assert_eq!(refused.look(), Seen::default());
+        assert_eq!(refused.warned, Some(warned), "not again within the minute");
+        for (device, index) in [("sipsec-none", 7), ("lo", lo + 1)] {
+            assert_eq!(watch(device, index).look().gone.as_deref(), Some(device));
+        }
     }
 }

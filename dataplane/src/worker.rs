@@ -119,6 +119,7 @@ struct Worker<P, S> {
     inbox: Mailbox<ToWorker>,
     outbox: Mailbox<FromWorker>,
     rx: Vec<Frame>,
+    told: Told,
 }
 
 impl<P: Port, S: Steer> Worker<P, S> {
@@ -140,6 +141,7 @@ impl<P: Port, S: Steer> Worker<P, S> {
             inbox,
             outbox,
             rx: Vec::with_capacity(BATCH_MAX),
+            told: Told::default(),
         }
     }
 }
@@ -158,7 +160,7 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
     }
 
     fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
-        if self.control.prepare_sleep() && self.inbox.is_empty() {
+        if self.control.prepare_sleep(self.io.up.has_room_for_answer()) && self.inbox.is_empty() {
             self.publisher.sleeps += 1;
             let own = [self.inbox.as_fd()].into_iter().chain(self.control.doorbell());
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
@@ -173,7 +175,7 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
 impl<P: Port, S: Steer> Worker<P, S> {
     /// A batch of each port, the control plane, what is due; then one kick for each port. How much there was to do.
     fn turn(&mut self, now: Instant) -> usize {
-        let Self { pipeline, io, control, rx, .. } = self;
+        let Self { pipeline, io, control, rx, told, .. } = self;
         let mut work = io.ports[OUTSIDE].receive(BATCH_MAX, rx);
         for frame in rx.drain(..) {
             pipeline.from_outside(now, Buffer(frame), io);
@@ -182,7 +184,7 @@ impl<P: Port, S: Steer> Worker<P, S> {
         for frame in rx.drain(..) {
             pipeline.from_inside(now, Buffer(frame), io);
         }
-        work += control.turn(now, &mut Forwarding { pipeline, io });
+        work += control.turn(now, &mut Forwarding { pipeline, io, told });
         pipeline.poll(now, io);
         io.kick();
         work += io.up.flush();
@@ -258,10 +260,42 @@ impl<P: Port, S: Steer> Worker<P, S> {
     }
 }
 
+/// What the log has heard and need not hear again: it is the WAN's, and so every tunnel's.
+#[derive(Debug, Default)]
+struct Told {
+    too_small_for_v6: bool,
+}
+
 /// What commands act on.
 struct Forwarding<'a, P> {
     pipeline: &'a mut Pipeline<Buffer>,
     io: &'a mut Io<P>,
+    told: &'a mut Told,
+}
+
+impl<P> Forwarding<'_, P> {
+    /// `sipsec check` sees to the profile, but not to what the WAN makes of it.
+    fn look_for_small_tunnels(&mut self, ops: &[Op]) {
+        if self.told.too_small_for_v6 {
+            return;
+        }
+        let small = ops.iter().find_map(|op| match op {
+            Op::RouteAdd { tunnel, .. } | Op::TunnelBind { tunnel, .. } => {
+                Some((tunnel, self.pipeline.too_small_for_v6(*tunnel)?))
+            }
+            _ => None,
+        });
+        if let Some((tunnel, mtu)) = small {
+            self.told.too_small_for_v6 = true;
+            warn!(
+                %tunnel,
+                mtu,
+                "the WAN leaves a tunnel with IPv6 routes less than 1280 bytes: larger IPv6 packets are lost, and hosts send \
+                 none that are smaller because they are told to (RFC 8200 §5); raise the MTU of the WAN, or take the IPv6 \
+                 routes out of the profile"
+            );
+        }
+    }
 }
 
 impl<P: Port> Target for Forwarding<'_, P> {
@@ -273,6 +307,7 @@ impl<P: Port> Target for Forwarding<'_, P> {
 
     fn commit(&mut self, now: Instant, ops: &[Op], validated: Validated) {
         self.pipeline.commit(now, ops, validated);
+        self.look_for_small_tunnels(ops);
     }
 
     fn snapshot(&mut self) {
@@ -286,6 +321,10 @@ impl<P: Port> Target for Forwarding<'_, P> {
     fn send_ike(&mut self, now: Instant, port: MediaPort, remote: SocketAddr, message: &[u8]) {
         let frame = self.io.frame();
         self.pipeline.send_ike(now, port, remote, message, frame);
+    }
+
+    fn has_room_for_answer(&self) -> bool {
+        self.io.up.has_room_for_answer()
     }
 
     fn report(&mut self, event: Event) {

@@ -77,6 +77,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             tunnel: TunnelId(i + 1),
             inner_mtu: 1438,
             mss_clamp: true,
+            check_source: true,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

@@ -9,7 +9,7 @@ use super::secret::{Secret, SecretSource, estimated_bits, psk_octets};
 use super::sections::ppk;
 use crate::pki::credential::{self, Place};
 use sipsec_abi::profile::{FRAMES_MAX, FRAMES_MIN};
-use sipsec_net::Kbps;
+use sipsec_net::{Kbps, ipv6};
 use std::collections::HashSet;
 
 /// Below, a hash of the key in clear-text SIP can be tried out at home.
@@ -43,9 +43,11 @@ pub fn check(profile: &Profile, sink: &Sink) {
     for (i, tunnel) in profile.tunnels.iter().enumerate() {
         let path = KeyPath::dotted("tunnels").index(i);
         mtu(profile, tunnel, &path, sink);
+        mtu_v6(tunnel, &path, sink);
         trigger(profile, tunnel, &path, sink);
         idle(tunnel, &path, sink);
         loops(profile, tunnel, &path, sink);
+        sources(tunnel, &path, sink);
     }
 }
 
@@ -273,6 +275,18 @@ fn mtu(profile: &Profile, tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
     sink.push(problem.cure(format!("{why}: write {max} or less, or leave it out")));
 }
 
+/// RFC 8200 §5: hosts send 1280 bytes whatever they are told, and what is larger than the tunnel goes nowhere.
+fn mtu_v6(tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
+    let Some(route) = tunnel.routes.iter().find(|route| route.addr().is_ipv6()) else { return };
+    if tunnel.mtu >= ipv6::MTU_MIN {
+        return;
+    }
+    let message = format!("an MTU of {} is too small for IPv6, and {route} is a route of it", tunnel.mtu);
+    let problem = Problem::error("tunnels::ipv6-mtu", &path.key("mtu"), message);
+    let cure = format!("write {} or more, or take the IPv6 routes out", ipv6::MTU_MIN);
+    sink.push(problem.label(format!("at least {}", ipv6::MTU_MIN)).cure(cure));
+}
+
 /// What the dataplane's tables hold: it would refuse the rest when it is told of it.
 fn tables(profile: &Profile, sink: &Sink) {
     let path = KeyPath::dotted("tunnels");
@@ -347,6 +361,21 @@ fn loops(profile: &Profile, tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
         );
         let problem = Problem::warning("tunnels::route-loop", &path.key("routes").index(i), message);
         sink.push(problem.label(format!("contains {registrar}")).cure(cure));
+    }
+}
+
+/// With `check_source`, what comes out of a tunnel needs a route back into it.
+fn sources(tunnel: &Tunnel, path: &KeyPath, sink: &Sink) {
+    if tunnel.check_source && tunnel.routes.is_empty() {
+        let message = format!(
+            "{} has no routes: nothing goes in, and of what comes out no source is believed",
+            tunnel.name
+        );
+        let problem = Problem::warning("tunnels::no-routes", path, message).label("carries nothing");
+        sink.push(problem.cure(
+            "add `routes`: the networks behind the tunnel, with the addresses of their routers, whose ICMP errors are \
+             dropped otherwise; or `check_source: false` to believe whatever the peer sends",
+        ));
     }
 }
 

@@ -18,8 +18,8 @@ use crate::pki::files;
 use path::KeyPath;
 use reader::{Item, Sink, Table};
 use sipsec_abi::profile::{
-    BindMode, Dataplane, Engine, FRAMES_MAX, Inside, Outside, PROFILE_VERSION, ProfileHead, TUNNELS_MAX,
-    Worker, XdpMode,
+    BindMode, Dataplane, DontFragment, Engine, FRAMES_MAX, Inside, Outside, PROFILE_VERSION, ProfileHead,
+    TUNNELS_MAX, Worker, XdpMode,
 };
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -174,7 +174,7 @@ fn read(root: &Table<'_>, text: &str, sink: &Sink) -> Option<Profile> {
 /// What the other sections are checked against when this one cannot be read: it contradicts none of them.
 fn stand_in(outside: &str) -> Dataplane {
     Dataplane {
-        outside: Outside { device: outside.to_owned() },
+        outside: Outside { device: outside.to_owned(), dont_fragment: DontFragment::Clear },
         inside: Inside::Host { device: "svti0".to_owned(), mtu: None },
         worker: Worker::default(),
         engine: Engine::default(),

@@ -216,6 +216,8 @@ pub struct Tunnel {
     /// Of the kernel routes: a backup's is higher than the primary's (IOS: administrative distance 254).
     pub metric: Option<u32>,
     pub mtu: u16,
+    /// What comes out of the tunnel must have a source that `routes` have.
+    pub check_source: bool,
     pub trigger: Trigger,
 }
 

@@ -2,7 +2,7 @@
 //! checks it (`sipsec check`) and needs the device names. Syntax is serde's; [`Dataplane::problems`] checks meaning.
 
 use serde::{Deserialize, Serialize};
-use sipsec_net::MacAddr;
+use sipsec_net::{MacAddr, ipv6};
 use std::path::PathBuf;
 
 /// The version of the profile format.
@@ -14,7 +14,7 @@ pub const PEER_SUFFIX: &str = "-x";
 pub const FRAMES_MIN: u32 = 512;
 pub const FRAMES_MAX: u32 = 1 << 18;
 /// IPv6 asks for 1280 (RFC 8200 §5); driver-mode XDP on veth takes no more than about 3.5 k.
-pub const MTU_MIN: u16 = 1280;
+pub const MTU_MIN: u16 = ipv6::MTU_MIN;
 pub const MTU_MAX: u16 = 3498;
 pub const SPIN_US_MAX: u32 = 1_000_000;
 pub const TUNNELS_MAX: u32 = 16_384;
@@ -80,6 +80,20 @@ pub struct Dataplane {
 #[serde(deny_unknown_fields)]
 pub struct Outside {
     pub device: String,
+    #[serde(default)]
+    pub dont_fragment: DontFragment,
+}
+
+/// RFC 4301 §8.1: the DF bit of ESP's outer IPv4 header. IKE goes without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DontFragment {
+    /// What is too large for a link further on comes to a peer that reassembles in fragments.
+    #[default]
+    Clear,
+    Set,
+    /// Of the inner packet.
+    Copy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -378,6 +392,19 @@ dataplane: { outside: { device: wan0 }, inside: { mode: host, device: svti0 }, w
         let none = parse(&EXAMPLE.replace("mode: host, device: svti0", "mode: router, device: lan0"));
         let problems: Vec<String> = none.problems().iter().map(ToString::to_string).collect();
         assert!(matches!(&problems[..], [p] if p.starts_with("dataplane.inside.next_hop: nothing: write ")));
+    }
+
+    #[test]
+    fn the_df_bit_is_clear_unless_told() {
+        assert_eq!(parse(EXAMPLE).dataplane.outside.dont_fragment, DontFragment::Clear);
+        for (text, expected) in
+            [("clear", DontFragment::Clear), ("set", DontFragment::Set), ("copy", DontFragment::Copy)]
+        {
+            let text = EXAMPLE.replace("device: wan0", &format!("device: wan0, dont_fragment: {text}"));
+            assert_eq!(parse(&text).dataplane.outside.dont_fragment, expected);
+        }
+        let text = EXAMPLE.replace("device: wan0", "device: wan0, dont_fragment: maybe");
+        assert!(serde_yaml::from_str::<ProfileHead>(&text).is_err());
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct TunnelSpec {
     pub inner_mtu: u16,
     /// TCP MSS is lowered to fit `inner_mtu` in both directions.
     pub mss_clamp: bool,
+    /// RFC 3704 §2.2, strict: what comes out of the tunnel has a source to which its own routes lead.
+    pub check_source: bool,
     pub trigger_packets_max: u16,
     pub trigger_bytes_max: u32,
     pub trigger_age_ms_max: u32,

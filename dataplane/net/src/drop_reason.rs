@@ -35,6 +35,8 @@ drop_reasons! {
     MalformedEncap = "malformed-encap",
     /// Neither IPv4 nor IPv6.
     UnsupportedEtherType = "unsupported-ether-type",
+    /// Router mode: the frame is for another station of the LAN, or for all of them.
+    ForeignMac = "foreign-mac",
     /// TTL or hop limit ran out at this hop; the sender gets Time Exceeded.
     TtlExpired = "ttl-expired",
     /// No tunnel prefix covers the destination.
@@ -87,6 +89,8 @@ drop_reasons! {
     InnerNotIp = "inner-not-ip",
     /// RFC 4301 §5.2: the inner packet is not of this SA's selectors.
     SelectorMismatchIn = "selector-mismatch-in",
+    /// RFC 4301 §5.2, RFC 3704 §2.2: the inner source is not behind the tunnel that the packet came through.
+    SourceNotRouted = "source-not-routed",
     /// RFC 6040 §4.2: inner Not-ECT with outer CE.
     EcnIllegal = "ecn-illegal",
     /// More IKE messages than a peer may send at once, or than the control plane takes.

@@ -4,6 +4,8 @@ use crate::ipv4::IpError;
 use core::net::Ipv6Addr;
 
 pub const HEADER_LEN: usize = 40;
+/// RFC 8200 §5: every link carries so much, and no host sends less because it is told to.
+pub const MTU_MIN: u16 = 1280;
 pub const HOP_LIMIT_AT: usize = 7;
 /// Extension headers looked through for the upper layer.
 pub const EXTENSIONS_MAX: usize = 8;

@@ -166,6 +166,7 @@ impl<P: Packet> Pipeline<P> {
             self.drops[DropReason::IkeNoBinding.index()] += 1;
         }
         // The call is over; what waited for its rate must not open the next one.
+        self.replay_packets -= m.queues.replay.len();
         while m.queues.pop(&mut self.waiting).is_some() {
             self.drops[DropReason::TriggerFlushed.index()] += 1;
             if let Some(t) = self.tunnels.get_mut(m.tunnel) {
@@ -204,6 +205,7 @@ impl<P: Packet> Pipeline<P> {
             let moved = Waiting { since: now, cost, ..w };
             // The place just given back is free, so there is room.
             if m.queues.replay.push(&mut self.waiting, moved).is_ok() {
+                self.replay_packets += 1;
                 t.activity.trigger_replayed += 1;
             }
         }

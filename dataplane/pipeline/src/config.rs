@@ -16,6 +16,16 @@ pub struct OutsidePort {
     pub mac: MacAddr,
     /// Largest outer IP packet.
     pub mtu: u16,
+    pub dont_fragment: DontFragment,
+}
+
+/// RFC 4301 §8.1: the DF bit of ESP's outer IPv4 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DontFragment {
+    Clear,
+    Set,
+    /// Of an inner IPv4 packet; of IPv6, which has none, it is clear.
+    Copy,
 }
 
 /// The side in clear.
@@ -69,11 +79,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of [`Self::waiting_packets_max`], what packets without an SA may take: tunnels that nobody answers must not cost
-    /// live calls their shapers.
+    /// Of [`Self::waiting_packets_max`], what packets without an SA may take, and those that waited for one until they are
+    /// sent: tunnels that nobody answers must not cost live calls their shapers.
     #[must_use]
     pub const fn trigger_packets_max(&self) -> u32 {
         self.waiting_packets_max / 2
+    }
+
+    /// Of the same, what is left for calls with little to send when the rest is taken.
+    #[must_use]
+    pub const fn reserved_packets(&self) -> u32 {
+        self.waiting_packets_max / 8
     }
 
     /// For so many tunnels and a UMEM of so many frames.

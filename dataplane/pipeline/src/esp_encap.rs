@@ -1,8 +1,9 @@
 //! Sealing: ESP tunnel mode with an AEAD (RFC 4303, RFC 4106) in UDP (RFC 3948) between the addresses of SDP. The only
 //! place where a [`Sealed`] frame is made.
 
+use crate::config::DontFragment;
 use crate::ecn;
-use crate::nat::OuterHeader;
+use crate::nat::{Identifications, OuterHeader};
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::OutboundSa;
@@ -30,8 +31,10 @@ pub(crate) fn seal<P: Packet>(
     mut packet: P,
     info: &Info,
     sa: &mut OutboundSa,
-    outer: &mut OuterHeader,
+    outer: &OuterHeader,
+    ids: &mut Identifications,
     dscp: OuterDscp,
+    dont_fragment: DontFragment,
 ) -> Result<Sealed<P>, DropReason> {
     let common = &mut sa.common;
     if common.lifetime.is_hard_expired() {
@@ -81,7 +84,12 @@ pub(crate) fn seal<P: Packet>(
         OuterDscp::Fixed(dscp) => dscp,
         OuterDscp::CopyInner => info.class >> 2,
     };
-    outer.write(head, esp, ecn::outer_class(info.class, dscp));
+    let dont_fragment = match dont_fragment {
+        DontFragment::Clear => false,
+        DontFragment::Set => true,
+        DontFragment::Copy => info.dont_fragment && !info.is_v6(),
+    };
+    outer.write(head, esp, ecn::outer_class(info.class, dscp), dont_fragment, ids);
     Ok(Sealed(packet))
 }
 

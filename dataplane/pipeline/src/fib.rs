@@ -12,6 +12,7 @@ pub(crate) struct Fib {
     /// How many routes each tunnel has.
     of: Map<u32, u32>,
     max: u32,
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl<A: Address> Family<A> {
 
 impl Fib {
     pub(crate) fn new(max: u32) -> Self {
-        Self { v4: Family::new(max), v6: Family::new(max), of: map(max), max }
+        Self { v4: Family::new(max), v6: Family::new(max), of: map(max), max, generation: 0 }
     }
 
     /// The tunnel of the longest prefix, of those that have `len_min` bits at least.
@@ -99,9 +100,24 @@ impl Fib {
         }
     }
 
+    /// Another after each change.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What was looked up before is not to be relied on.
+    pub(crate) const fn changed(&mut self) {
+        self.generation += 1;
+    }
+
     /// How many routes lead to this tunnel.
     pub(crate) fn len_of(&self, tunnel: u32) -> u32 {
         self.of.get(&tunnel).copied().unwrap_or(0)
+    }
+
+    /// Whether a route of IPv6 leads to this tunnel. Looks at all of them.
+    pub(crate) fn has_v6(&self, tunnel: u32) -> bool {
+        self.v6.routes.values().any(|t| *t == tunnel)
     }
 
     /// The route with exactly this prefix.
@@ -114,6 +130,7 @@ impl Fib {
 
     /// Adds or replaces. The caller has checked [`Self::len`] against [`Self::max`].
     pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32) {
+        self.changed();
         let before = match prefix.addr() {
             IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), tunnel),
             IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), tunnel),
@@ -123,6 +140,7 @@ impl Fib {
     }
 
     pub(crate) fn remove(&mut self, prefix: IpPrefix) {
+        self.changed();
         let before = match prefix.addr() {
             IpAddr::V4(a) => self.v4.remove(a.to_bits(), prefix.prefix_len()),
             IpAddr::V6(a) => self.v6.remove(a.to_bits(), prefix.prefix_len()),
@@ -140,6 +158,7 @@ impl Fib {
         if self.of.remove(&tunnel).is_none_or(|n| n == 0) {
             return;
         }
+        self.changed();
         self.v4.remove_all(tunnel);
         self.v6.remove_all(tunnel);
     }

@@ -1,10 +1,10 @@
 //! The page: which stage follows which.
 //!
 //! ```text
-//! inside ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
+//! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
 //!                                                  └───no────► trigger, Event::Acquire
 //! outside ─► outer ─► media port ─► source ─► IKE: punt
-//!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector
+//!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector ─► source
 //!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
 //! ```
 //! This file goes as far as the tunnel on the way out and as far as the SPI on the way in; `graph/outbound.rs` and
@@ -15,12 +15,12 @@ mod inbound;
 mod inside;
 mod outbound;
 
-use crate::config::{Config, InsideMode, Local};
+use crate::config::{Config, InsideMode, InsidePort, Local};
 use crate::engine::AeadEngine;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
 use crate::ike::IkeFrame;
-use crate::nat::MediaTable;
+use crate::nat::{Identifications, MediaTable};
 use crate::outer::{self, Outer};
 use crate::packet::Packet;
 use crate::parse::Info;
@@ -35,7 +35,7 @@ use sipsec_net::dp::Event;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::udp_encap::{self, UdpEncap};
-use sipsec_net::{DropReason, Instant, IpPrefix, MediaPort};
+use sipsec_net::{DropReason, Instant, IpPrefix, MacAddr, MediaPort};
 
 /// Wrong sources are reported at most so often for each port.
 const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +48,7 @@ pub struct Pipeline<P> {
     pub(crate) tunnels: Tunnels,
     pub(crate) media: MediaTable,
     pub(crate) sad: Sad,
+    identifications: Identifications,
     /// Packets in clear that wait, for an SA or for their rate.
     pub(crate) waiting: Pool<P>,
     pub(crate) ike_waiting: Pool<IkeFrame<P>>,
@@ -57,6 +58,8 @@ pub struct Pipeline<P> {
     pub(crate) triggers: Vec<u32>,
     /// How many packets that is.
     pub(crate) trigger_packets: u32,
+    /// How many have got their SA since and wait for its rate: they still take the places of triggers.
+    pub(crate) replay_packets: u32,
     local: Local,
     /// Nothing is due before.
     pub(crate) deadline: Instant,
@@ -81,11 +84,13 @@ impl<P: Packet> Pipeline<P> {
             tunnels: Tunnels::new(limits.tunnels_max),
             media: MediaTable::new(limits.media_ports_max),
             sad: Sad::new(limits.sas_max),
+            identifications: Identifications::default(),
             waiting: Pool::new(limits.waiting_packets_max),
             ike_waiting: Pool::new(ike_max.min(limits.waiting_packets_max)),
             active: Vec::with_capacity(limits.media_ports_max as usize),
             triggers: Vec::with_capacity(limits.tunnels_max as usize),
             trigger_packets: 0,
+            replay_packets: 0,
             local: Local::default(),
             deadline: Instant::MAX,
             drops: [0; DropReason::COUNT],
@@ -106,13 +111,14 @@ impl<P: Packet> Pipeline<P> {
     /// What the host owns has changed.
     pub fn set_local(&mut self, local: Local) {
         self.local = local;
+        self.fib.changed();
     }
 
-    /// The tunnel for a destination, unless the host's own prefixes know better. One that is a tunnel's as well is the
+    /// The tunnel for an address, unless the host's own prefixes know better. One that is a tunnel's as well is the
     /// tunnel's.
-    fn route(&self, destination: IpAddr) -> Option<u32> {
-        let own = self.local.prefixes.iter().filter(|p| p.contains(destination));
-        self.fib.lookup(destination, own.map(IpPrefix::prefix_len).max().unwrap_or(0))
+    fn route(&self, address: IpAddr) -> Option<u32> {
+        let own = self.local.prefixes.iter().filter(|p| p.contains(address));
+        self.fib.lookup(address, own.map(IpPrefix::prefix_len).max().unwrap_or(0))
     }
 
     /// A frame came in by the inside port.
@@ -125,6 +131,12 @@ impl<P: Packet> Pipeline<P> {
 
     fn inside(&mut self, now: Instant, mut packet: P, out: &mut impl Sink<P>) -> Result<(), DropReason> {
         let header = EthHeader::parse(packet.data()).ok_or(DropReason::MalformedFrame)?;
+        // In promiscuous mode a LAN device shows us what is for others; and what the link sent to all is not forwarded (RFC
+        // 1812 §5.3.4). In host mode the only other station is this host's kernel.
+        let InsidePort { mac, mode, .. } = self.config.inside;
+        if mode == InsideMode::Router && header.destination != mac && !is_virtual_router(header.destination) {
+            return Err(DropReason::ForeignMac);
+        }
         match header.ether_type {
             eth::IPV4 | eth::IPV6 => {}
             _ => return Err(DropReason::UnsupportedEtherType),
@@ -138,13 +150,13 @@ impl<P: Packet> Pipeline<P> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
-        if self.config.inside.mode == InsideMode::Router && info.ttl <= 1 {
+        if mode == InsideMode::Router && info.ttl <= 1 {
             // RFC 1812 §5.3.1. In host mode the kernel has forwarded the packet and decremented.
             self.error(now, packet, &info, IcmpError::TimeExceeded, None, out);
             return Err(DropReason::TtlExpired);
         }
         let tunnel = self.route(info.destination).ok_or(DropReason::NoRoute)?;
-        if self.config.inside.mode == InsideMode::Router {
+        if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }
         self.forward(now, packet, info, tunnel, None, out)
@@ -221,6 +233,12 @@ impl<P: Packet> Pipeline<P> {
     pub fn engine_name(&self) -> &'static str {
         self.engine.name()
     }
+}
+
+/// RFC 5798 §7.3: 00-00-5E-00-01-{VRID} of IPv4, 00-00-5E-00-02-{VRID} of IPv6. Which of them are this host's at the
+/// moment is known to its VRRP daemon alone.
+const fn is_virtual_router(mac: MacAddr) -> bool {
+    matches!(mac.0, [0, 0, 0x5e, 0, 1 | 2, _])
 }
 
 #[cfg(test)]

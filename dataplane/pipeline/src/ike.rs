@@ -1,6 +1,6 @@
 //! IKE messages of the control plane, and NAT keepalives, on their way out: marker, outer headers, their own kind of frame.
 
-use crate::nat::OuterHeader;
+use crate::nat::{Identifications, OuterHeader};
 use crate::packet::Packet;
 use core::time::Duration;
 use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER};
@@ -57,7 +57,8 @@ pub(crate) const fn payload_len(message: &[u8]) -> usize {
 pub(crate) fn build<P: Packet>(
     mut frame: P,
     message: &[u8],
-    outer: &mut OuterHeader,
+    outer: &OuterHeader,
+    ids: &mut Identifications,
     mtu: u16,
 ) -> Result<IkeFrame<P>, DropReason> {
     let len = payload_len(message);
@@ -75,6 +76,7 @@ pub(crate) fn build<P: Packet>(
     let (marker, message) = payload(message);
     body[..marker.len()].copy_from_slice(marker);
     body[marker.len()..].copy_from_slice(message);
-    outer.write(head, body, DSCP << 2);
+    // A message that is lost for its size would cost the call.
+    outer.write(head, body, DSCP << 2, false, ids);
     Ok(IkeFrame(frame))
 }

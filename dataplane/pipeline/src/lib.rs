@@ -55,7 +55,7 @@ mod tunnel;
 mod waiting;
 
 pub use apply::Validated;
-pub use config::{Config, InsideMode, InsidePort, Limits, Local, OutsidePort};
+pub use config::{Config, DontFragment, InsideMode, InsidePort, Limits, Local, OutsidePort};
 pub use engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, NONCE_LEN};
 pub use esp_encap::Sealed;
 pub use graph::Pipeline;

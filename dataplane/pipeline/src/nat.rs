@@ -18,14 +18,24 @@ use sipsec_net::{Instant, MacAddr, MediaPort, checksum, esp};
 const OUTER_TTL: u8 = 64;
 const HEADER_MAX: usize = eth::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
 
+/// RFC 6864 §4.3: what may be cut on its way has an identification that no other datagram between the same addresses has.
+/// One row for all bindings: two calls to one relay have the same addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Identifications(u16);
+
+impl Identifications {
+    const fn next(&mut self) -> u16 {
+        self.0 = self.0.wrapping_add(1);
+        self.0
+    }
+}
+
 /// Ethernet, IP and UDP of everything sent for one binding.
 #[derive(Debug)]
 pub(crate) struct OuterHeader {
     bytes: [u8; HEADER_MAX],
     len: usize,
     v6: bool,
-    /// RFC 6864 §4: non-atomic datagrams need an identification of their own.
-    identification: u16,
     /// Over the IPv4 header as it stands in `bytes`, whose variable fields are zero.
     header_sum: u32,
     /// IPv6: over the pseudo-header's addresses and the ports.
@@ -36,7 +46,7 @@ impl OuterHeader {
     fn new(port: &OutsidePort, binding: &MediaBinding) -> Self {
         let (local, remote) = (binding.outside_local, binding.remote);
         let v6 = local.is_ipv6();
-        let mut h = Self { bytes: [0; HEADER_MAX], len: 0, v6, identification: 0, header_sum: 0, udp_sum: 0 };
+        let mut h = Self { bytes: [0; HEADER_MAX], len: 0, v6, header_sum: 0, udp_sum: 0 };
         let ether_type = if v6 { eth::IPV6 } else { eth::IPV4 };
         h.append(&EthHeader { destination: binding.next_hop, source: port.mac, ether_type }.to_bytes());
         match (local.ip(), remote.ip()) {
@@ -46,8 +56,6 @@ impl OuterHeader {
                     tos: 0,
                     total_len: 0,
                     identification: 0,
-                    // RFC 4301 §8.1: cleared. The tunnel MTU keeps outer packets within the WAN's; should a link
-                    // further on be narrower, a peer that reassembles still gets them.
                     dont_fragment: false,
                     more_fragments: false,
                     fragment_offset: 0,
@@ -102,7 +110,17 @@ impl OuterHeader {
     }
 
     /// Writes the header of `payload` into `head`, which has exactly [`Self::len`] bytes.
-    pub(crate) fn write(&mut self, head: &mut [u8], payload: &[u8], class: u8) {
+    ///
+    /// The tunnel's MTU keeps outer packets within the WAN's. Should a link further on be narrower, one without
+    /// `dont_fragment` (IPv4) still gets to a peer that reassembles. We do not: fragments are the kernel's, and counted.
+    pub(crate) fn write(
+        &self,
+        head: &mut [u8],
+        payload: &[u8],
+        class: u8,
+        dont_fragment: bool,
+        ids: &mut Identifications,
+    ) {
         head.copy_from_slice(&self.bytes[..self.len]);
         let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(self.len - eth::HEADER_LEN - udp::HEADER_LEN);
         let udp_len = (udp::HEADER_LEN + payload.len()) as u16;
@@ -120,12 +138,15 @@ impl OuterHeader {
             udp[udp::CHECKSUM_AT..].copy_from_slice(&check.to_be_bytes());
         } else {
             // RFC 3948 §2.1: the UDP checksum of ESP over IPv4 SHOULD be zero. RFC 768 lets IKE do the same.
-            self.identification = self.identification.wrapping_add(1);
+            let identification = ids.next();
             let total = ipv4::HEADER_LEN as u16 + udp_len;
             ip[1] = class;
             ip[2..4].copy_from_slice(&total.to_be_bytes());
-            ip[4..6].copy_from_slice(&self.identification.to_be_bytes());
-            let sum = self.header_sum + u32::from(class) + u32::from(total) + u32::from(self.identification);
+            ip[4..6].copy_from_slice(&identification.to_be_bytes());
+            let flags = u16::from(dont_fragment) << 14;
+            ip[6..8].copy_from_slice(&flags.to_be_bytes());
+            let fields = [class.into(), total, identification, flags].map(u32::from);
+            let sum = self.header_sum + fields.iter().sum::<u32>();
             let check = checksum::finish(sum).to_be_bytes();
             ip[ipv4::CHECKSUM_AT..ipv4::CHECKSUM_AT + 2].copy_from_slice(&check);
         }

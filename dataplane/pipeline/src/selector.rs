@@ -32,8 +32,8 @@ impl SaSelectors {
         self.allow_all(info) || pair(local, remote, info)
     }
 
-    /// In: the source is remote. RFC 4301 §5.2 step 4: the inner packet must be what this very SA was negotiated for,
-    /// else a peer could speak for another's network.
+    /// In: the source is remote. RFC 4301 §5.2 step 4: the inner packet must be what this very SA was negotiated for.
+    /// Selectors of everything leave it to the routes whose network a peer speaks for (`graph/inbound.rs`).
     pub(crate) fn allow_in(&self, info: &Info) -> bool {
         let Selectors { local, remote } = &self.selectors;
         self.allow_all(info) || pair(remote, local, info)

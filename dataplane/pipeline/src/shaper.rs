@@ -17,6 +17,8 @@ const TOLERANCE: Duration = Duration::from_millis(2);
 const FLOWS: usize = 16;
 /// What a flow may send per round.
 const QUANTUM: u32 = 1514;
+/// A call with fewer packets than these may use the reserve of the pool.
+const FEW: u32 = 4;
 /// Whatever the rate, so much may wait, else a single large packet could not.
 const QUEUE_BYTES_MIN: u64 = 16_384;
 
@@ -91,11 +93,15 @@ impl Queues {
     }
 
     /// Queues a packet of data. How many had to go for it (possibly itself): heads of the flow that has most.
-    pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, waiting: Waiting<P>) -> u32 {
+    ///
+    /// The last `reserved` places of the pool are for calls with little in their queues: others make room in their own.
+    pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, reserved: u32, waiting: Waiting<P>) -> u32 {
         let flow = waiting.info.flow() as usize % FLOWS;
         let cost = u64::from(waiting.cost);
         let mut dropped = 0;
-        while self.packets >= self.packets_max || self.bytes + cost > self.bytes_max {
+        let mut crowded = self.packets >= FEW && pool.free() <= reserved;
+        while crowded || self.packets >= self.packets_max || self.bytes + cost > self.bytes_max {
+            crowded = false;
             let longest = (0..FLOWS).max_by_key(|&f| self.flows[f].bytes()).expect("there are flows");
             dropped += 1;
             // The head goes, not the newest: the sender learns sooner.
@@ -215,10 +221,10 @@ mod tests {
     fn a_thin_flow_passes_a_fat_one_and_the_fat_one_pays_for_the_overflow() {
         let (fat, thin) = two_flows();
         let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
-        let dropped: u32 = (0..30).map(|id| q.push(&mut pool, waiting(fat, id, 1000))).sum();
+        let dropped: u32 = (0..30).map(|id| q.push(&mut pool, 0, waiting(fat, id, 1000))).sum();
         // 16 KiB is the bound here: 16 packets stay.
         assert_eq!(dropped, 14);
-        assert!((100..103).map(|id| q.push(&mut pool, waiting(thin, id, 60))).sum::<u32>() <= 1);
+        assert!((100..103).map(|id| q.push(&mut pool, 0, waiting(thin, id, 60))).sum::<u32>() <= 1);
         let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
         let last_thin = order.iter().position(|id| *id == 102).expect("not dropped");
         assert!(last_thin <= 4, "{order:?}");
@@ -233,17 +239,35 @@ mod tests {
         let (a, b) = two_flows();
         let (mut pool, mut q) = (Pool::new(1000), Queues::new(1000, 0, Kbps(1)));
         for id in 0..163 {
-            assert_eq!(q.push(&mut pool, waiting(a, id, 100)), 0);
+            assert_eq!(q.push(&mut pool, 0, waiting(a, id, 100)), 0);
         }
-        assert_eq!(q.push(&mut pool, waiting(b, 200, 1500)), 15);
+        assert_eq!(q.push(&mut pool, 0, waiting(b, 200, 1500)), 15);
         assert!(q.bytes <= QUEUE_BYTES_MIN && pool.used() == 149);
+    }
+
+    #[test]
+    fn a_call_with_little_to_send_finds_a_place_when_others_have_taken_the_pool() {
+        let (mut pool, mut busy, mut quiet) =
+            (Pool::new(32), Queues::new(1000, 0, Kbps(1)), Queues::new(1000, 0, Kbps(1)));
+        let dropped: u32 = (0..100).map(|id| busy.push(&mut pool, 4, waiting(1, id, 100))).sum();
+        assert_eq!((dropped, pool.free()), (72, 4));
+        for id in 0..FEW {
+            assert_eq!(quiet.push(&mut pool, 4, waiting(1, id, 100)), 0);
+        }
+        assert_eq!(pool.free(), 0);
+        // Each makes room in its own queue, and keeps its newest.
+        assert_eq!(
+            (busy.push(&mut pool, 4, waiting(1, 100, 100)), quiet.push(&mut pool, 4, waiting(1, 4, 100))),
+            (1, 1)
+        );
+        assert_eq!(quiet.pop(&mut pool).map(|w| w.packet), Some(1));
     }
 
     #[test]
     fn what_waited_for_the_sa_goes_first_and_in_order() {
         let (a, b) = two_flows();
         let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
-        assert_eq!(q.push(&mut pool, waiting(a, 9, 100)), 0);
+        assert_eq!(q.push(&mut pool, 0, waiting(a, 9, 100)), 0);
         for (id, flow) in [(1, a), (2, b), (3, a), (4, b)] {
             q.replay.push(&mut pool, waiting(flow, id, 100)).expect("room");
         }

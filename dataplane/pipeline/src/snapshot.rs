@@ -3,8 +3,8 @@
 use crate::graph::Pipeline;
 use crate::packet::Packet;
 use crate::sad::SaRef;
-use sipsec_net::TunnelId;
 use sipsec_net::dp::{Direction, Event, TunnelActivity};
+use sipsec_net::{TunnelId, ipv6};
 
 /// How much of everything there is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,14 @@ impl<P: Packet> Pipeline<P> {
                 event(Event::Acquire { tunnel: t.spec.tunnel, first: first.info.summary() });
             }
         }
+    }
+
+    /// The tunnel's MTU as it is now, if the tunnel has IPv6 routes and that is too small for them (RFC 8200 §5).
+    #[must_use]
+    pub fn too_small_for_v6(&self, tunnel: TunnelId) -> Option<u16> {
+        let index = self.tunnels.find(tunnel)?;
+        let mtu = self.effective_mtu(index)?;
+        (mtu < ipv6::MTU_MIN && self.fib.has_v6(index)).then_some(mtu)
     }
 
     #[must_use]

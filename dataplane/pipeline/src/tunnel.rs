@@ -2,6 +2,7 @@
 
 use crate::table::{Map, Slab, map};
 use crate::trigger::Trigger;
+use core::net::IpAddr;
 use sipsec_net::TunnelId;
 use sipsec_net::dp::{TunnelActivity, TunnelSpec};
 
@@ -15,6 +16,8 @@ pub(crate) struct Tunnel {
     /// What waits for it.
     pub trigger: Trigger,
     pub activity: TunnelActivity,
+    /// A source that the routes of this generation lead to: packets come in flows.
+    pub known_source: Option<(u64, IpAddr)>,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,7 @@ impl Tunnels {
             outbound: None,
             trigger: Trigger::default(),
             activity: TunnelActivity::default(),
+            known_source: None,
         };
         let index = self.slab.insert(tunnel).expect("the number of tunnels was validated");
         self.by_id.insert(spec.tunnel.0, index);

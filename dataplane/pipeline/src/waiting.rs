@@ -52,6 +52,11 @@ impl<P> Pool<P> {
         Self { places: (0..max).map(place).collect(), free: if max > 0 { 0 } else { NONE }, used: 0 }
     }
 
+    /// How many more packets may wait.
+    pub(crate) const fn free(&self) -> u32 {
+        self.places.len() as u32 - self.used
+    }
+
     /// How many packets wait.
     pub(crate) const fn used(&self) -> u32 {
         self.used

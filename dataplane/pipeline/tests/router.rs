@@ -1,12 +1,12 @@
 //! What a router owes to packets that do not fit or have run out of hops, in both forms of the inside port.
 
 use proptest::prelude::*;
-use sipsec_net::dp::{EspCipher, MediaBinding, Op, TunnelSpec};
-use sipsec_net::ipv4::Ipv4Header;
+use sipsec_net::dp::{Direction, EspCipher, MediaBinding, Op, TunnelSpec};
+use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::Ipv6Header;
-use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId, checksum};
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, SaId, TunnelId, checksum};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
-use sipsec_pipeline::{InsideMode, Local, Packet, Pipeline};
+use sipsec_pipeline::{DontFragment, InsideMode, Local, Packet, Pipeline};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -71,6 +71,56 @@ fn ipv6_is_told_too_and_never_cut() {
     assert_eq!(packet[44..48], [0, 0, 0x05, 0x9e]);
     assert_eq!(packet.len(), 1280);
     assert_eq!(packet[48..], original[..1280 - 48]);
+}
+
+#[test]
+fn a_tunnel_that_the_wan_makes_too_small_for_ipv6_is_named() {
+    // ESP ends at a multiple of four: 1344 bytes of the WAN leave 1282, one fewer 1278. Over IPv6, 20 more are needed.
+    for (mtu, v6_outer, expected) in
+        [(1344, false, None), (1343, false, Some(1278)), (1364, true, None), (1363, true, Some(1278))]
+    {
+        let mut config = Gateway::config(Side::A, InsideMode::Host);
+        config.outside.mtu = mtu;
+        let mut a = Gateway::with_config(Side::A, config);
+        let prefix = "2001:db8:2::/48".parse().expect("valid");
+        let mut binding = Gateway::binding(Side::A, FAST);
+        if v6_outer {
+            binding.outside_local = "[2001:db8::1]:50012".parse().expect("valid");
+            binding.remote = "[2001:db8::2]:24825".parse().expect("valid");
+        }
+        a.apply(&[Op::MediaOpen(binding)]);
+        a.apply(&Gateway::session(Side::A, &Keys::new(EspCipher::Aes128Gcm16, false)));
+        assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), None, "carries no IPv6");
+        a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+        assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), expected, "{mtu}");
+    }
+}
+
+#[test]
+fn the_df_bit_outside_is_what_the_profile_says_and_ike_goes_without() {
+    for (treatment, of_clear, of_set, of_v6) in [
+        (DontFragment::Clear, false, false, false),
+        (DontFragment::Set, true, true, true),
+        (DontFragment::Copy, false, true, false),
+    ] {
+        let mut config = Gateway::config(Side::A, InsideMode::Host);
+        config.outside.dont_fragment = treatment;
+        let mut a = Gateway::with_config(Side::A, config);
+        a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V6, tunnel: Gateway::TUNNEL }]);
+        a.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
+        let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 100);
+        a.lan(NOW, &inner.to_bytes());
+        inner.dont_fragment = true;
+        a.lan(NOW, &inner.to_bytes());
+        let addr = |text: &str| text.parse::<IpAddr>().expect("valid");
+        a.lan(NOW, &Inner::udp(addr("2001:db8:1::9"), addr("2001:db8:2::9"), 100).to_bytes());
+        a.pipeline.send_ike(NOW, Side::A.media_port(), Side::B.media(), &[7; 60], Some(VecPacket::new(&[])));
+        a.poll(NOW + Duration::from_secs(1));
+        // The header is parsed with its checksum.
+        let df = |p: &VecPacket| Ipv4Header::parse(&p.data()[14..]).expect("an IPv4 packet").dont_fragment;
+        let seen: Vec<bool> = a.out.outside.iter().map(df).collect();
+        assert_eq!(seen, [of_clear, of_set, of_v6, false], "{treatment:?}");
+    }
 }
 
 #[test]
@@ -273,6 +323,156 @@ fn a_hub_passes_packets_from_tunnel_to_tunnel() {
 }
 
 #[test]
+fn a_router_forwards_what_is_for_itself_or_its_virtual_router_and_leaves_others_theirs() {
+    let (mut a, _) = pair(InsideMode::Router);
+    let packet = ipv4_udp(Side::A.host(), Side::B.host(), 100);
+    let own = Gateway::config(Side::A, InsideMode::Router).inside.mac;
+    for mac in [own.0, [0, 0, 0x5e, 0, 1, 7], [0, 0, 0x5e, 0, 2, 255]] {
+        a.lan_to(NOW, MacAddr(mac), &packet);
+    }
+    assert_eq!((a.out.outside.len(), drops(&a, DropReason::ForeignMac)), (3, 0));
+    let next_router = Gateway::config(Side::A, InsideMode::Router).inside.next_hop;
+    for mac in [next_router.0, [0xff; 6], [1, 0, 0x5e, 0, 0, 5], [0, 0, 0x5e, 0, 3, 7], [0; 6]] {
+        a.lan_to(NOW, MacAddr(mac), &packet);
+    }
+    assert_eq!((a.out.outside.len(), drops(&a, DropReason::ForeignMac)), (3, 5));
+    // Nobody but the kernel is at the other end of the sVTI.
+    let (mut a, _) = pair(InsideMode::Host);
+    a.lan_to(NOW, next_router, &packet);
+    assert_eq!(a.out.outside.len(), 1);
+}
+
+#[test]
+fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
+    let prefix = |text: &str| text.parse::<IpPrefix>().expect("valid");
+    let addr = |text: &str| text.parse::<IpAddr>().expect("valid");
+    for mode in [InsideMode::Host, InsideMode::Router] {
+        for (check_source, through) in [(true, 2), (false, 8)] {
+            let (mut a, mut b) = pair(mode);
+            a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V6, tunnel: Gateway::TUNNEL }]);
+            let next = TunnelId(9);
+            b.apply(&[
+                Op::TunnelRemove(Gateway::TUNNEL),
+                Op::TunnelAdd(TunnelSpec { check_source, ..Gateway::tunnel() }),
+                Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
+                Op::RouteAdd { prefix: prefix("10.1.0.0/16"), tunnel: Gateway::TUNNEL },
+                Op::RouteAdd { prefix: prefix("2001:db8:1::/48"), tunnel: Gateway::TUNNEL },
+                Op::RouteAdd { prefix: prefix("10.1.7.0/24"), tunnel: next },
+                Op::RouteAdd { prefix: prefix("10.3.0.0/16"), tunnel: next },
+                Op::RouteAdd { prefix: prefix("2001:db8:3::/48"), tunnel: next },
+            ]);
+            b.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
+            // Router mode: of the head-end itself, whatever tunnel covers it.
+            if mode == InsideMode::Router {
+                let prefixes = vec![prefix("10.1.8.0/24")];
+                b.pipeline.set_local(Local { prefixes, ..Local::default() });
+            } else {
+                b.apply(&[Op::RouteAdd { prefix: prefix("10.1.8.0/24"), tunnel: next }]);
+            }
+            let (to_v4, to_v6) = (addr("10.2.0.9"), addr("2001:db8:2::9"));
+            for (source, destination) in [
+                ("10.1.0.9", to_v4),
+                ("2001:db8:1::9", to_v6),
+                // Another tunnel's: by itself, within ours, of IPv6; nobody's, of both families; the head-end's own.
+                ("10.3.0.9", to_v4),
+                ("10.1.7.9", to_v4),
+                ("2001:db8:3::9", to_v6),
+                ("192.0.2.99", to_v4),
+                ("2001:db8:4::9", to_v6),
+                ("10.1.8.1", to_v4),
+            ] {
+                a.lan(NOW, &Inner::udp(addr(source), destination, 100).to_bytes());
+            }
+            assert_eq!(a.carry_to(NOW, &mut b), 8);
+            let activity = b.pipeline.activity(Gateway::TUNNEL).expect("configured");
+            assert_eq!((b.out.inside.len() as u64, activity.packets_in), (through, through), "{mode:?}");
+            assert_eq!(
+                (drops(&b, DropReason::SourceNotRouted), activity.drops_in),
+                (8 - through, 8 - through)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_source_that_was_behind_the_tunnel_is_so_only_while_the_routes_say_so() {
+    let (mut a, mut b) = pair(InsideMode::Router);
+    let next = TunnelId(9);
+    b.apply(&[Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() })]);
+    let prefix = IpPrefix::host(Side::A.host().into());
+    let mut arrives = |b: &mut Gateway| {
+        a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
+        a.carry_to(NOW, b);
+        b.out.inside.drain(..).count() == 1
+    };
+    assert!(arrives(&mut b) && arrives(&mut b));
+    b.apply(&[Op::RouteAdd { prefix, tunnel: next }]);
+    assert!(!arrives(&mut b));
+    b.apply(&[Op::RouteRemove { prefix }]);
+    assert!(arrives(&mut b));
+    b.pipeline.set_local(Local { prefixes: vec![prefix], ..Local::default() });
+    assert!(!arrives(&mut b));
+    b.pipeline.set_local(Local::default());
+    assert!(arrives(&mut b));
+    b.apply(&[Op::RouteRemove { prefix: Side::A.lan() }]);
+    assert!(!arrives(&mut b));
+    assert_eq!(drops(&b, DropReason::SourceNotRouted), 3);
+}
+
+/// A hub whose second tunnel, to 10.3.0.0/16, is in a call, too; A knows the way there.
+fn hub_of_two_calls() -> (Gateway, Gateway) {
+    let (mut a, mut hub) = pair(InsideMode::Router);
+    let next = TunnelId(9);
+    let prefix: IpPrefix = "10.3.0.0/16".parse().expect("valid");
+    let mut outside_local = Side::B.media();
+    outside_local.set_port(50_014);
+    let binding = MediaBinding { tunnel: next, outside_local, ..Gateway::binding(Side::B, FAST) };
+    let mut sa = Gateway::sa(Side::B, Direction::Out, &Keys::new(EspCipher::Aes128Gcm16, false));
+    (sa.tunnel, sa.sa, sa.media_port) = (next, SaId(9), binding.media_port());
+    hub.apply(&[
+        Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
+        Op::RouteAdd { prefix, tunnel: next },
+        Op::MediaOpen(binding),
+        Op::SaAdd(sa),
+        Op::TunnelBind { tunnel: next, outbound: SaId(9) },
+    ]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    (a, hub)
+}
+
+#[test]
+fn congestion_before_a_hub_is_told_after_it() {
+    let (mut a, mut hub) = hub_of_two_calls();
+    let mut inner = Inner::udp(Side::A.host().into(), [10, 3, 0, 1].into(), 100);
+    // ECT(0); a router on the way marks the outer header.
+    inner.class = 2;
+    a.lan(NOW, &inner.to_bytes());
+    let mut frame = a.out.outside.pop().expect("sealed").data().to_vec();
+    assert_eq!(frame[15], 2);
+    ipv4::set_byte(&mut frame[14..], 1, 3);
+    hub.wan(NOW, VecPacket::new(&frame));
+    assert_eq!(hub.out.outside.pop().expect("sealed again").data()[15], 3);
+}
+
+#[test]
+fn two_calls_to_one_relay_share_no_identification() {
+    let (_, mut hub) = hub_of_two_calls();
+    let own = [10, 1, 0, 9].into();
+    for to in [own, [10, 3, 0, 1].into(), own, [10, 3, 0, 1].into()] {
+        hub.lan(NOW, &ipv4_udp(Side::B.host(), to, 100));
+    }
+    hub.pipeline.send_ike(NOW, Side::B.media_port(), Side::A.media(), &[7; 60], Some(VecPacket::new(&[])));
+    hub.poll(NOW + Duration::from_secs(1));
+    let header = |p: &VecPacket| Ipv4Header::parse(&p.data()[14..]).expect("an IPv4 packet");
+    let headers: Vec<Ipv4Header> = hub.out.outside.iter().map(header).collect();
+    assert!(headers.iter().all(|h| (h.source, h.destination) == (headers[0].source, headers[0].destination)));
+    let mut ids: Vec<u16> = headers.iter().map(|h| h.identification).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+}
+
+#[test]
 fn what_is_not_between_two_hosts_stays_out_of_tunnels() {
     let (mut a, _) = pair(InsideMode::Host);
     a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V4, tunnel: Gateway::TUNNEL }]);
@@ -325,6 +525,7 @@ fn the_hosts_own_prefixes_are_no_tunnels() {
         Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
         Op::RouteAdd { prefix: prefix("10.0.0.0/12"), tunnel: next },
         Op::RouteAdd { prefix: prefix("10.2.9.0/24"), tunnel: next },
+        Op::RouteAdd { prefix: Side::A.lan(), tunnel: Gateway::TUNNEL },
     ]);
     a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
     a.carry_to(NOW, &mut hub);

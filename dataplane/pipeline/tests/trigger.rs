@@ -227,6 +227,37 @@ fn tunnels_that_nobody_answers_leave_room_for_live_calls_and_still_ask() {
 }
 
 #[test]
+fn what_has_got_its_call_takes_the_places_of_triggers_until_it_is_sent() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    let max = Gateway::config(Side::A, InsideMode::Host).limits.trigger_packets_max();
+    let dead = (max / 64) as u8;
+    dead_tunnels(&mut a, dead);
+    let flood = |a: &mut Gateway| {
+        for i in 1..=dead {
+            for _ in 0..64 {
+                a.lan(START, &ipv4_udp(Side::A.host(), [10, 100 + i, 0, 1].into(), 100));
+            }
+        }
+    };
+    for n in 0..64 {
+        a.lan(START, &numbered(n, 100));
+    }
+    a.call(Kbps(64), &keys());
+    assert_eq!((a.pipeline.live().trigger_waiting, a.pipeline.live().shaper_waiting), (0, 64));
+    flood(&mut a);
+    assert_eq!((a.pipeline.live().trigger_waiting, drops(&a, DropReason::TriggerQueueFull)), (max - 64, 64));
+    // Sent, and given up: either way their places are free again.
+    a.poll(START);
+    let sent = run(&mut a, START + Duration::from_secs(1)).len() as u32;
+    assert!((1..64).contains(&sent), "{sent} of 64");
+    flood(&mut a);
+    assert_eq!(a.pipeline.live().trigger_waiting, max - 64 + sent);
+    a.apply(&[Op::MediaClose(Side::A.media_port())]);
+    flood(&mut a);
+    assert_eq!((a.pipeline.live().trigger_waiting, a.pipeline.live().shaper_waiting), (max, 0));
+}
+
+#[test]
 fn what_waits_stays_while_a_new_control_plane_puts_the_tunnel_back() {
     let mut a = Gateway::new(Side::A, InsideMode::Host);
     a.lan(START, &numbered(1, 100));

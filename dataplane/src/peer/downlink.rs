@@ -46,6 +46,8 @@ pub trait Target {
     fn snapshot(&mut self);
     /// Sends an IKE message, unless its port is closed or `remote` is not its peer.
     fn send_ike(&mut self, now: Instant, port: MediaPort, remote: SocketAddr, message: &[u8]);
+    /// Whether the answer to another command would be kept until the control plane takes it.
+    fn has_room_for_answer(&self) -> bool;
     fn report(&mut self, event: Event);
 }
 
@@ -108,7 +110,9 @@ impl<S: Steer> Downlink<S> {
 
     fn commands(&mut self, now: Instant, target: &mut impl Target) -> usize {
         for done in 0..TRANSACTIONS_PER_TURN_MAX {
-            let Some(rings) = &mut self.rings else { return done };
+            let Some(rings) = self.rings.as_mut().filter(|_| target.has_room_for_answer()) else {
+                return done;
+            };
             let answer = match rings.commands.pop(&mut self.ops) {
                 Ok(None) => return done,
                 Ok(Some(Command::Snapshot)) => {
@@ -203,11 +207,12 @@ impl<S: Steer> Downlink<S> {
         self.broken = Some(broken);
     }
 
-    /// Whether the worker may sleep, as far as the control plane is concerned.
-    pub fn prepare_sleep(&mut self) -> bool {
+    /// Whether the worker may sleep, as far as the control plane is concerned. Commands that would not be taken keep nobody
+    /// awake.
+    pub fn prepare_sleep(&mut self, takes_commands: bool) -> bool {
         let Some(rings) = &mut self.rings else { return true };
         let (commands, punts) = (&mut rings.commands, &mut rings.punts);
-        rings.doorbell.prepare_sleep(|| commands.is_idle() && punts.is_idle())
+        rings.doorbell.prepare_sleep(|| (!takes_commands || commands.is_idle()) && punts.is_idle())
     }
 
     /// The worker is awake.

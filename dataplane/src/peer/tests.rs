@@ -1,8 +1,8 @@
 use super::*;
 use crate::steer::tests::Nowhere;
 use sipsec_abi::{ControlSide, Listener};
-use sipsec_net::dp::{Event, Op, RejectReason, TunnelSpec};
-use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
+use sipsec_net::dp::{Event, ExpireCause, Op, RejectReason, TunnelSpec};
+use sipsec_net::{Instant, MediaPort, SaId, TunnelId, TxnId};
 use sipsec_pipeline::{Limits, PuntRefused};
 use std::net::SocketAddr;
 
@@ -56,6 +56,9 @@ impl Target for Tunnels {
     fn send_ike(&mut self, _: Instant, port: MediaPort, _: SocketAddr, message: &[u8]) {
         self.ike.push((port, message.to_vec()));
     }
+    fn has_room_for_answer(&self) -> bool {
+        self.up.has_room_for_answer()
+    }
     fn report(&mut self, event: Event) {
         self.up.report(event);
     }
@@ -66,6 +69,7 @@ fn add(tunnel: u32) -> Op {
         tunnel: TunnelId(tunnel),
         inner_mtu: 1400,
         mss_clamp: true,
+        check_source: true,
         trigger_packets_max: 1,
         trigger_bytes_max: 1,
         trigger_age_ms_max: 1,
@@ -119,11 +123,11 @@ fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
     );
     assert_eq!((tunnels.applied, tunnels.live.len()), (1, 2));
     assert_eq!((down.counts().applied, down.counts().rejected, down.counts().repeated), (1, 1, 2));
-    assert!(down.prepare_sleep());
+    assert!(down.prepare_sleep(true));
 
     let to = "192.0.2.1:5000".parse().expect("valid");
     control.send_ike(MediaPort(5), to, &[1, 2, 3]).expect("room");
-    assert!(!down.prepare_sleep(), "there is something to do");
+    assert!(!down.prepare_sleep(true), "there is something to do");
     turn(&mut down, &mut tunnels);
     assert_eq!(tunnels.ike, [(MediaPort(5), vec![1, 2, 3])]);
 }
@@ -154,6 +158,46 @@ fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
 }
 
 #[test]
+fn answers_are_not_lost_whatever_else_is_reported() {
+    let (_listener, mut control, link, _connection) = connect("full");
+    let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
+    tunnels.live = (0..TUNNELS).map(TunnelId).collect();
+    link.attach(&mut tunnels.up, &mut down);
+    let flood = |up: &mut Uplink, event: Event| {
+        let lost = up.counts().events_lost;
+        while up.counts().events_lost == lost {
+            up.report(event.clone());
+        }
+        up.backlog()
+    };
+    let from = "192.0.2.66:666".parse().expect("valid");
+    let strangers = flood(&mut tunnels.up, Event::WrongSource { media_port: MediaPort(5), from });
+    let expire = Event::SaExpire { sa: SaId(1), cause: ExpireCause::Bytes, hard: true };
+    let all = flood(&mut tunnels.up, expire);
+    assert!(strangers < all, "strangers leave room for what matters");
+    // Two snapshots and a transaction find room for the first of them; the others wait until there is some.
+    control.request_snapshot().expect("room");
+    control.push(TxnId(1), &[add(TUNNELS)]).expect("room");
+    control.request_snapshot().expect("room");
+    let lost = tunnels.up.counts().events_lost;
+    down.turn(Instant::ZERO, &mut tunnels);
+    assert_eq!((tunnels.up.backlog(), tunnels.applied), (all + TUNNELS as usize + 1, 0));
+    assert!(down.prepare_sleep(tunnels.up.has_room_for_answer()), "until the control plane takes something");
+    let (mut ends, mut applied, mut live) = (0, 0, 0);
+    while ends < 2 {
+        tunnels.up.flush();
+        while let Some(event) = control.pop().expect("sane") {
+            ends += u32::from(event == Event::SnapshotEnd);
+            applied += u32::from(event == Event::Applied(TxnId(1)));
+            live += u32::from(matches!(event, Event::SnapshotTunnel { .. }));
+        }
+        down.turn(Instant::ZERO, &mut tunnels);
+    }
+    assert_eq!((applied, live), (1, 2 * TUNNELS + 1));
+    assert_eq!(tunnels.up.counts().events_lost, lost);
+}
+
+#[test]
 fn without_a_control_plane_nothing_piles_up() {
     let mut up = uplink();
     for _ in 0..10 {
@@ -162,5 +206,5 @@ fn without_a_control_plane_nothing_piles_up() {
     assert_eq!((up.backlog(), up.flush()), (0, 0));
     let from = "192.0.2.1:5000".parse().expect("valid");
     assert_eq!(up.ike(MediaPort(5), from, &[0; 28]), Err(PuntRefused::Full));
-    assert!(Downlink::new(Nowhere).prepare_sleep());
+    assert!(Downlink::new(Nowhere).prepare_sleep(true));
 }

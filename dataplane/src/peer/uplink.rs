@@ -35,6 +35,8 @@ pub struct Uplink {
     /// As large as it ever becomes.
     backlog: VecDeque<Event>,
     backlog_max: usize,
+    /// Of that, for the answer to one command: a whole snapshot at most.
+    answer_max: usize,
     counts: UpCounts,
     broken: Option<Broken>,
 }
@@ -51,6 +53,7 @@ impl Uplink {
             rings: None,
             backlog: VecDeque::with_capacity(backlog_max),
             backlog_max,
+            answer_max: snapshot,
             counts: UpCounts::default(),
             broken: None,
         }
@@ -82,6 +85,28 @@ impl Uplink {
         self.broken
     }
 
+    /// Whether the answer to another command has room, whatever it is. Until it has, commands wait in their ring: an
+    /// answer that is lost would be waited for without end.
+    #[must_use]
+    pub fn has_room_for_answer(&self) -> bool {
+        self.backlog.len() + self.answer_max <= self.backlog_max
+    }
+
+    /// How long the backlog may be for one more event of this kind. Only what was asked for may use the room of answers;
+    /// strangers, who can cause as many reports as there are ports each second, leave half to the others.
+    const fn room(&self, event: &Event) -> usize {
+        match event {
+            Event::WrongSource { .. } => self.backlog_max / 2,
+            Event::Acquire { .. } | Event::SaExpire { .. } => self.backlog_max - self.answer_max,
+            Event::Applied(_)
+            | Event::Rejected { .. }
+            | Event::SnapshotTunnel { .. }
+            | Event::SnapshotMedia(_)
+            | Event::SnapshotSa { .. }
+            | Event::SnapshotEnd => self.backlog_max,
+        }
+    }
+
     /// Queues an event, in order; [`Self::flush`] sends it.
     pub fn report(&mut self, event: Event) {
         if matches!(event, Event::Acquire { .. }) {
@@ -90,7 +115,7 @@ impl Uplink {
         if self.rings.is_none() {
             return;
         }
-        if self.backlog.len() == self.backlog_max {
+        if self.backlog.len() >= self.room(&event) {
             self.counts.events_lost += 1;
         } else {
             self.backlog.push_back(event);

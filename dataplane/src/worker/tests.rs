@@ -109,6 +109,27 @@ fn packets_wait_for_the_call_and_cross_in_order() {
 }
 
 #[test]
+fn a_wan_that_is_too_small_for_ipv6_is_told_of_once_a_tunnel_carries_it() {
+    let (ab, ba) = (Wire::new(1), Wire::new(1));
+    let mut a = Station::new(Side::A, &ba, &ab, 1);
+    let mut config = Gateway::config(Side::A, InsideMode::Host);
+    config.outside.mtu = 1300;
+    a.worker.pipeline = Pipeline::new(config, engines::select(profile::Engine::Auto).expect("passes").engine);
+    let prefix = "2001:db8:2::/48".parse().expect("valid");
+    for (op, told) in [
+        (Op::TunnelAdd(Gateway::tunnel()), false),
+        (Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL }, false),
+        (Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }, true),
+    ] {
+        let Worker { pipeline, io, told: log, .. } = &mut a.worker;
+        let mut target = Forwarding { pipeline, io, told: log };
+        let validated = target.validate(std::slice::from_ref(&op)).expect("valid");
+        target.commit(Instant::from_nanos(1), &[op], validated);
+        assert_eq!(log.too_small_for_v6, told);
+    }
+}
+
+#[test]
 fn a_device_that_takes_no_more_costs_packets_and_never_frames() {
     let (ab, ba) = (Wire::new(256), Wire::new(256));
     let (mut a, mut b) = (Station::new(Side::A, &ba, &ab, 256), Station::new(Side::B, &ab, &ba, 10));

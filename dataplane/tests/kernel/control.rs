@@ -131,6 +131,7 @@ pub fn tunnel(side: Side) -> Vec<Op> {
         tunnel: TUNNEL,
         inner_mtu: 1400,
         mss_clamp: true,
+        check_source: true,
         trigger_packets_max: 64,
         trigger_bytes_max: 65_536,
         trigger_age_ms_max: 30_000,

@@ -103,6 +103,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
                 tunnel: TUNNEL,
                 inner_mtu: 1438,
                 mss_clamp: true,
+                check_source: true,
                 trigger_packets_max: 64,
                 trigger_bytes_max: 65_536,
                 trigger_age_ms_max: 5000,

@@ -92,6 +92,7 @@ fn config(side: usize, s: &Setup) -> Config {
                 tunnel: TUNNEL,
                 inner_mtu: 1438,
                 mss_clamp: true,
+                check_source: true,
                 trigger_packets_max: 64,
                 trigger_bytes_max: 65_536,
                 trigger_age_ms_max: 5000,

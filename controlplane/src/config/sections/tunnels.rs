@@ -78,6 +78,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, mtu: u16, seen: &mut Seen) -> Option<Tu
         Some(i) => i.int(INNER_MTU_MIN..=u16::MAX),
         None => Some(mtu),
     };
+    let check_source = super::flag(&table, "check_source", true);
     let trigger = match table.optional("trigger") {
         Some(i) => i.table().and_then(|t| trigger(&t)),
         None => Some(Trigger::default()),
@@ -105,6 +106,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, mtu: u16, seen: &mut Seen) -> Option<Tu
         routes: routes?,
         metric: metric?,
         mtu: mtu?,
+        check_source: check_source?,
         trigger: trigger?,
     };
     distinct.then_some(built)

@@ -45,7 +45,8 @@ shared! {
         pub trigger_packets_max: U16,
         pub inner_mtu: U16,
         pub mss_clamp: u8,
-        pub zero: [u8; 7],
+        pub check_source: u8,
+        pub zero: [u8; 6],
     }
 
     /// `RouteAdd`; in `RouteRemove` the tunnel is zero.
@@ -149,7 +150,8 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
                 trigger_packets_max: spec.trigger_packets_max.into(),
                 inner_mtu: spec.inner_mtu.into(),
                 mss_clamp: spec.mss_clamp.into(),
-                zero: [0; 7],
+                check_source: spec.check_source.into(),
+                zero: [0; 6],
             };
             kind::TUNNEL_ADD
         }
@@ -248,6 +250,7 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
                 tunnel: TunnelId(raw.tunnel.get()),
                 inner_mtu: raw.inner_mtu.get(),
                 mss_clamp: wire::boolean("MSS clamp", raw.mss_clamp)?,
+                check_source: wire::boolean("source check", raw.check_source)?,
                 trigger_packets_max: raw.trigger_packets_max.get(),
                 trigger_bytes_max: raw.trigger_bytes_max.get(),
                 trigger_age_ms_max: raw.trigger_age_ms_max.get(),

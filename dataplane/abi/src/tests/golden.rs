@@ -131,6 +131,7 @@ fn ops() -> [Op; 13] {
             tunnel,
             inner_mtu: 1400,
             mss_clamp: true,
+            check_source: true,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

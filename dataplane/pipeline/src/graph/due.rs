@@ -46,7 +46,8 @@ impl<P: Packet> Pipeline<P> {
             return Err(DropReason::ShaperIkeQueueFull);
         }
         let frame = frame.ok_or(DropReason::FrameExhausted)?;
-        let packet = ike::build(frame, message, &mut m.outer, self.config.outside.mtu)?;
+        let packet =
+            ike::build(frame, message, &m.outer, &mut self.identifications, self.config.outside.mtu)?;
         let cost = m.outer.outer_ip_len(ike::payload_len(message)) as u16;
         let waiting = Waiting { packet, info: Info::default(), since: now, origin: None, cost };
         m.queues.ike.push(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
@@ -100,6 +101,7 @@ impl<P: Packet> Pipeline<P> {
                 continue;
             }
             let (tunnel, inner_max) = (m.tunnel, m.inner_max);
+            self.replay_packets -= u32::from(!m.queues.replay.is_empty());
             let Some(w) = m.queues.pop(&mut self.waiting) else { return };
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);

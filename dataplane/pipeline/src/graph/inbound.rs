@@ -8,6 +8,7 @@ use crate::parse::Info;
 use crate::sink::Sink;
 use crate::stage::Stage;
 use crate::{ecn, esp_decap, mss};
+use core::net::IpAddr;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
 
@@ -44,12 +45,29 @@ impl<P: Packet> Pipeline<P> {
         delivered
     }
 
+    /// RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that say
+    /// which networks are this peer's. RFC 3704 §2.2: by the way back, strictly; the host's own are nobody's.
+    fn check_source(&mut self, source: IpAddr, tunnel: u32) -> Result<(), DropReason> {
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        let known = Some((self.fib.generation(), source));
+        if !t.spec.check_source || t.known_source == known {
+            return Ok(());
+        }
+        if self.route(source) != Some(tunnel) {
+            return Err(DropReason::SourceNotRouted);
+        }
+        if let Some(t) = self.tunnels.get_mut(tunnel) {
+            t.known_source = known;
+        }
+        Ok(())
+    }
+
     /// A packet that came through a tunnel.
     fn deliver(
         &mut self,
         now: Instant,
         mut packet: P,
-        info: Info,
+        mut info: Info,
         tunnel: u32,
         outer_class: u8,
         out: &mut impl Sink<P>,
@@ -57,6 +75,7 @@ impl<P: Packet> Pipeline<P> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
+        self.check_source(info.source, tunnel)?;
         let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
         if class != info.class {
             if info.is_v6() {
@@ -64,6 +83,8 @@ impl<P: Packet> Pipeline<P> {
             } else {
                 ipv4::set_byte(packet.data_mut(), 1, class);
             }
+            // RFC 6040 §4.1: a hub's next outer header copies what the packet says now.
+            info.class = class;
         }
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.packets_in += 1;

@@ -45,7 +45,7 @@ impl<P: Packet> Pipeline<P> {
     }
 
     /// Largest packet through the tunnel as it is now: an outer IPv6 packet leaves less room.
-    pub(super) fn effective_mtu(&self, tunnel: u32) -> Option<u16> {
+    pub(crate) fn effective_mtu(&self, tunnel: u32) -> Option<u16> {
         let t = self.tunnels.get(tunnel)?;
         let outbound = t.outbound.and_then(|i| self.sad.outbound(i));
         let media = outbound.and_then(|sa| self.media.get(sa.common.media));
@@ -65,7 +65,9 @@ impl<P: Packet> Pipeline<P> {
         self.stages.passed(Stage::Route);
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let Some(sa) = t.outbound else {
-            let has_room = self.trigger_packets < self.config.limits.trigger_packets_max();
+            let limits = &self.config.limits;
+            let has_room = self.trigger_packets + self.replay_packets < limits.trigger_packets_max()
+                && self.waiting.free() > limits.reserved_packets();
             let waiting = Waiting { packet, cost: info.len, info, since: now, origin };
             let (queued, event) = trigger::push(t, &mut self.waiting, has_room, waiting);
             self.trigger_packets += u32::from(queued.is_ok());
@@ -82,7 +84,7 @@ impl<P: Packet> Pipeline<P> {
         }
         let cost = m.outer.outer_len(info.len.into()) as u16;
         let waiting = Waiting { packet, info, since: now, origin, cost };
-        let dropped = m.queues.push(&mut self.waiting, waiting);
+        let dropped = m.queues.push(&mut self.waiting, self.config.limits.reserved_packets(), waiting);
         self.activate(media);
         for _ in 0..dropped {
             let reason = self.drop_out(tunnel, DropReason::ShaperQueueFull);
@@ -123,7 +125,8 @@ impl<P: Packet> Pipeline<P> {
             // What is too large is cut, or its sender told, before it comes here.
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
-        let sealed = esp_encap::seal(packet, info, outbound, &mut m.outer, m.binding.outer_dscp);
+        let (ids, df) = (&mut self.identifications, self.config.outside.dont_fragment);
+        let sealed = esp_encap::seal(packet, info, outbound, &m.outer, ids, m.binding.outer_dscp, df);
         let bytes = esp::packet_len(info.len.into());
         let lifetime = &mut outbound.common.lifetime;
         let expired = match &sealed {

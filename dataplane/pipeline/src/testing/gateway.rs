@@ -1,7 +1,7 @@
 //! Two gateways, A and B, with one call between them.
 
 use super::{TestEngine, VecPacket, VecSink};
-use crate::config::{Config, InsideMode, InsidePort, Limits, OutsidePort};
+use crate::config::{Config, DontFragment, InsideMode, InsidePort, Limits, OutsidePort};
 use crate::engine::AeadEngine;
 use crate::graph::Pipeline;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -113,15 +113,19 @@ impl Gateway {
         Self::with_engine(side, mode, Box::new(TestEngine))
     }
 
-    /// # Panics
-    /// If the pipeline refuses the tunnel, which is a fault of the pipeline.
     #[must_use]
     pub fn with_engine(side: Side, mode: InsideMode, engine: Box<dyn AeadEngine>) -> Self {
-        let mut g = Self {
-            side,
-            pipeline: Pipeline::new(Self::config(side, mode), engine),
-            out: VecSink::with_frames(64),
-        };
+        Self::up(side, Self::config(side, mode), engine)
+    }
+
+    #[must_use]
+    pub fn with_config(side: Side, config: Config) -> Self {
+        Self::up(side, config, Box::new(TestEngine))
+    }
+
+    /// A pipeline that refuses the tunnel would be at fault.
+    fn up(side: Side, config: Config, engine: Box<dyn AeadEngine>) -> Self {
+        let mut g = Self { side, pipeline: Pipeline::new(config, engine), out: VecSink::with_frames(64) };
         g.apply(&[
             Op::TunnelAdd(Self::tunnel()),
             Op::RouteAdd { prefix: side.other().lan(), tunnel: Self::TUNNEL },
@@ -133,7 +137,11 @@ impl Gateway {
     pub const fn config(side: Side, mode: InsideMode) -> Config {
         let n = side.number();
         Config {
-            outside: OutsidePort { mac: MacAddr([2, 0, 0, 0, 0, 0xa0 + n]), mtu: Self::OUTSIDE_MTU },
+            outside: OutsidePort {
+                mac: MacAddr([2, 0, 0, 0, 0, 0xa0 + n]),
+                mtu: Self::OUTSIDE_MTU,
+                dont_fragment: DontFragment::Clear,
+            },
             inside: InsidePort {
                 mac: MacAddr([2, 0, 0, 0, 1, n]),
                 next_hop: MacAddr([2, 0, 0, 0, 2, n]),
@@ -149,6 +157,7 @@ impl Gateway {
             tunnel: Self::TUNNEL,
             inner_mtu: Self::INNER_MTU,
             mss_clamp: true,
+            check_source: true,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,
@@ -242,8 +251,14 @@ impl Gateway {
 
     /// An IP packet from the LAN.
     pub fn lan(&mut self, now: Instant, ip: &[u8]) {
+        self.lan_to(now, Self::config(self.side, InsideMode::Host).inside.mac, ip);
+    }
+
+    /// The same in a frame for this station.
+    pub fn lan_to(&mut self, now: Instant, station: MacAddr, ip: &[u8]) {
         let ether_type: u16 = if ip.first().is_some_and(|b| b >> 4 == 6) { 0x86dd } else { 0x0800 };
         let mut frame = vec![0; 12];
+        frame[..6].copy_from_slice(&station.0);
         frame.extend(ether_type.to_be_bytes());
         frame.extend_from_slice(ip);
         self.pipeline.from_inside(now, VecPacket::new(&frame), &mut self.out);

@@ -338,8 +338,8 @@ fn what_cannot_start_says_what_to_do() {
             "bind_mode to auto",
         ),
         (
-            "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, worker: { core: 4000 } }",
-            "core 4000",
+            "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, worker: { core: 1000 } }",
+            "core 1000",
         ),
     ];
     for (section, cure) in cases {

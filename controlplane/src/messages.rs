@@ -1,6 +1,7 @@
 //! SIP and IKE messages as they come and go, one line each, for who turns these targets on. Nothing of a body and nothing
 //! that authenticates.
 
+use sipsec_ike::Outline;
 use sipsec_net::MediaPort;
 use std::net::SocketAddr;
 use tracing::{Level, debug, enabled};
@@ -34,7 +35,7 @@ pub fn sip(way: Way, peer: SocketAddr, bytes: &[u8]) {
 
 pub fn ike(way: Way, media_port: MediaPort, bytes: &[u8]) {
     if enabled!(target: IKE, Level::DEBUG)
-        && let Some(line) = header(bytes)
+        && let Some(line) = summary(bytes)
     {
         debug!(target: IKE, %media_port, bytes = bytes.len(), "{} {line}", way.arrow());
     }
@@ -58,22 +59,10 @@ fn outline(bytes: &[u8]) -> (String, String, String) {
     (first, call_id, cseq)
 }
 
-/// RFC 7296 §3.1.
-fn header(bytes: &[u8]) -> Option<String> {
-    let header = bytes.get(..28)?;
-    let exchange = match header[18] {
-        34 => "IKE_SA_INIT",
-        35 => "IKE_AUTH",
-        36 => "CREATE_CHILD_SA",
-        37 => "INFORMATIONAL",
-        43 => "IKE_INTERMEDIATE",
-        44 => "IKE_FOLLOWUP_KE",
-        _ => "unknown exchange",
-    };
-    let kind = if header[19] & 0x20 != 0 { "response" } else { "request" };
-    // RFC 7383 §2.5.
-    let fragment = if header[16] == 53 { ", a fragment" } else { "" };
-    let id = u32::from_be_bytes(header[20..24].try_into().ok()?);
+fn summary(bytes: &[u8]) -> Option<String> {
+    let Outline { exchange, response, id, fragment } = Outline::of(bytes)?;
+    let kind = if response { "response" } else { "request" };
+    let fragment = if fragment { ", a fragment" } else { "" };
     Some(format!("{exchange} {kind} {id}{fragment}"))
 }
 
@@ -93,7 +82,7 @@ mod tests {
         assert_eq!(outline(b"\x1b[2J\xff").0, "\\u{1b}[2J\u{fffd}");
         let mut ike = [0; 28];
         (ike[16], ike[18], ike[19], ike[23]) = (53, 35, 0x28, 1);
-        assert_eq!(header(&ike).as_deref(), Some("IKE_AUTH response 1, a fragment"));
-        assert_eq!(header(&ike[1..]), None);
+        assert_eq!(summary(&ike).as_deref(), Some("IKE_AUTH response 1, a fragment"));
+        assert_eq!(summary(&ike[1..]), None);
     }
 }

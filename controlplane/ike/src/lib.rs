@@ -51,3 +51,4 @@ pub use error::{CertError, CloseCause, IkeError, Party};
 pub use identity::Identity;
 pub use output::{ChildDownCause, ChildId, ChildSaKeys, Event, Output};
 pub use view::SaView;
+pub use wire::header::Outline;

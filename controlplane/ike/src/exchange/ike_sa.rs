@@ -196,21 +196,16 @@ impl IkeSa {
         self.outstanding = Some(Outstanding { id, exchange, datagrams, backoff, task });
     }
 
-    /// A last request beyond the window, for a DELETE that cannot wait: the outstanding one goes out before it each
-    /// time, so that a peer that has answered it already, or does so now, finds the IDs in order.
-    pub fn request_beyond_window(
-        &mut self,
-        ctx: &mut Ctx,
-        now: Instant,
-        exchange: Exchange,
-        chain: Chain,
-        task: Task,
-    ) {
+    /// Asks the peer to delete this IKE SA. That cannot wait, so it may go beyond the window: an outstanding request goes
+    /// out before it each time, so that a peer that has answered it already, or does so now, finds the IDs in order.
+    pub fn delete(&mut self, ctx: &mut Ctx, now: Instant) {
+        let mut chain = Chain::new();
+        chain.delete_ike();
         let before = self.outstanding.take().map(|o| o.datagrams).unwrap_or_default();
         for d in &before {
             ctx.transmit(d.clone());
         }
-        self.request(ctx, now, exchange, chain, task);
+        self.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
         if let Some(o) = &mut self.outstanding {
             o.datagrams.splice(..0, before);
         }

@@ -74,9 +74,7 @@ impl AuthSent {
 
     /// The responder may have the SA already.
     pub fn close(mut self, ctx: &mut Ctx, now: Instant) -> Ended {
-        let mut chain = Chain::new();
-        chain.delete_ike();
-        self.sa.request_beyond_window(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+        self.sa.delete(ctx, now);
         Ended::kept(self.sa)
     }
 

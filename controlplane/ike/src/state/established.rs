@@ -205,8 +205,13 @@ impl Established {
         let m = match Message::parse(incoming.first, &incoming.plaintext) {
             Ok(m) => m,
             Err(ParseError::UnsupportedCritical(payload)) => {
-                self.refuse(ctx, slot, incoming, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
-                return Ok(());
+                return self.refuse(
+                    ctx,
+                    slot,
+                    incoming,
+                    NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+                    &[payload],
+                );
             }
             Err(e) => return self.invalid_syntax(ctx, slot, incoming, e.into()),
         };
@@ -234,6 +239,12 @@ impl Established {
             // RFC 7296 §2.21: an error in a response is not answered; the state is cleaned up with a DELETE.
             Err(e) => return Err(End::Failed { error: e.into(), keep: None }),
         };
+        let makes = matches!(task, Task::RekeyChild(_) | Task::RekeyIke(_) | Task::FollowupKe);
+        if makes && m.error().is_some_and(|n| n.kind == NotifyType::INVALID_SYNTAX) {
+            // RFC 7296 §2.21.3: the peer found our request malformed, so the SA is gone there.
+            let error = IkeError::PeerNotify { notify: NotifyType::INVALID_SYNTAX.0 };
+            return Err(End::Failed { error, keep: Some(self.current().sa.local_spi()) });
+        }
         match task {
             Task::Dpd | Task::Auth | Task::KeyExchange => {}
             Task::DeleteChildren(ids) => self.on_deleted(ctx, now, &ids),

@@ -14,7 +14,6 @@ use crate::error::{IkeError, Party, Violation};
 use crate::exchange::{IkeSa, Incoming, SaKeys};
 use crate::nat;
 use crate::output::Event;
-use crate::task::Task;
 use crate::view::NatView;
 use crate::wire::sa::Proposal;
 use crate::wire::{Chain, Exchange, Header, NotifyType, PayloadType};
@@ -291,9 +290,7 @@ fn refuse(
     sa.respond(ctx, exchange, id, refusal.chain);
     if refusal.authenticated {
         // RFC 7296 §2.21.2: the IKE SA is established without the CHILD_SA, and a call has no use for it.
-        let mut chain = Chain::new();
-        chain.delete_ike();
-        sa.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+        sa.delete(ctx, now);
     }
     ctx.event(Event::Failed(refusal.error));
     State::Ended(Box::new(Ended::kept(sa)))

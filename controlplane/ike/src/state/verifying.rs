@@ -7,8 +7,7 @@ use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
 use crate::exchange::{IkeSa, Incoming};
-use crate::task::Task;
-use crate::wire::{Chain, Exchange, Message, NotifyType};
+use crate::wire::{Message, NotifyType};
 use sipsec_net::{Instant, Spi};
 
 pub(crate) struct Verifying {
@@ -40,9 +39,7 @@ impl Verifying {
 
     /// The responder believes the SA to be up.
     pub fn close(mut self, ctx: &mut Ctx, now: Instant) -> Ended {
-        let mut chain = Chain::new();
-        chain.delete_ike();
-        self.sa.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+        self.sa.delete(ctx, now);
         Ended::kept(self.sa)
     }
 }

@@ -14,7 +14,7 @@ use crate::state::established::End;
 use crate::state::{Established, missing};
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
 use sipsec_net::Instant;
-use sipsec_net::dp::Selector;
+use sipsec_net::dp::{Selector, Selectors};
 
 /// Most CHILD_SAs at once: one, around a rekey four, and some that linger.
 pub(crate) const CHILDREN_MAX: usize = 16;
@@ -31,6 +31,7 @@ pub(crate) struct AnswerChild {
     nr: Vec<u8>,
     local: Vec<Selector>,
     remote: Vec<Selector>,
+    selectors: Selectors,
     prf: Prf,
     sk_d: Secret,
 }
@@ -49,27 +50,19 @@ impl Established {
             return self.invalid_syntax(ctx, slot, incoming, missing("SA, Ni, TSi or TSr"));
         };
         if self.children.len() >= CHILDREN_MAX {
-            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
         let phase = Phase::Rekey { sent_group: m.ke.as_ref().map(|k| k.group) };
-        let ours = &ctx.config.esp_proposals;
-        let replaced = old.and_then(|old| self.child(old));
-        let ours = replaced.map_or_else(|| ours.clone(), |c| esp::keeping(ours, &c.suite));
-        let Some(chosen) = esp::choose(proposals, &ours, phase) else {
-            self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
-            return Ok(());
+        let Some(chosen) = esp::choose(proposals, &self.esp_proposals(ctx, old), phase) else {
+            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
         };
         let remote = ts::narrow(tsi, &ctx.config.ts_remote);
         let local = ts::narrow(tsr, &ctx.config.ts_local);
         let selectors = ts::pack(&local, &remote);
-        let old_selectors = old.and_then(|old| self.child(old)).map(|c| c.selectors);
-        if remote.is_empty()
-            || local.is_empty()
-            || old_selectors.is_some_and(|old| !ts::keeps(&selectors, &old))
-        {
-            self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
-            return Ok(());
+        let replaced = old.and_then(|old| self.child(old));
+        let narrower = replaced.is_some_and(|old| !ts::keeps(&selectors, &old.selectors));
+        if remote.is_empty() || local.is_empty() || narrower {
+            return self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
         }
         let (child, nr) = (ctx.child_id(), ctx.nonce());
         let sa = &self.current().sa;
@@ -84,6 +77,7 @@ impl Established {
             nr,
             local,
             remote,
+            selectors,
             prf: sa.suite.prf,
             sk_d: sa.sk_d.clone(),
         };
@@ -93,8 +87,7 @@ impl Established {
                 Some(ke) => Some((group, ke)),
                 None => {
                     let wanted = group.transform_id().to_be_bytes();
-                    self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
-                    return Ok(());
+                    return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
                 }
             },
         };
@@ -157,7 +150,7 @@ impl Established {
                 spi_in,
                 spi_out: w.chosen.peer_spi,
                 suite: w.chosen.suite,
-                selectors: ts::pack(&w.local, &w.remote),
+                selectors: w.selectors,
             },
         );
         let mut chain = Chain::new();

@@ -63,8 +63,7 @@ impl Established {
         self.answer_ikes.retain(|a| a.awaited_until.is_none());
         let ours = rekey_proposals(ctx);
         let Some(chosen) = ike::choose(proposals, &ours, ke.group, true) else {
-            self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
         };
         let suite = chosen.suite;
         let Some(spi_i) = chosen.spi else {
@@ -72,8 +71,7 @@ impl Established {
         };
         if suite.group.transform_id() != ke.group {
             let wanted = suite.group.transform_id().to_be_bytes();
-            self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::INVALID_KE_PAYLOAD, &wanted);
         }
         let private = ctx.secret(suite.group.private_len());
         let peer_public = ke.public.to_vec();

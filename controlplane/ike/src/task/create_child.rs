@@ -26,12 +26,10 @@ impl Established {
         let is_current = self.current().sa.local_spi() == slot;
         let for_ike = m.sa.as_ref().is_some_and(|p| p.iter().any(|p| p.protocol == PROTOCOL_IKE));
         if !is_current {
-            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
         if !self.budget.take(now) {
-            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
         if for_ike {
             // RFC 7296 §2.25.1: not while a CHILD_SA is being made or closed by us.
@@ -39,14 +37,12 @@ impl Established {
                 || self.is_following_up()
                 || self.slots.len() >= rekey_ike::SLOTS_MAX
             {
-                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
-                return Ok(());
+                return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
             }
             return self.answer_rekey_ike(ctx, slot, incoming, m);
         }
         if self.rekeying_ike() || !self.answer_ikes.is_empty() {
-            self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
         let Some(rekey) = m.notify(NotifyType::REKEY_SA) else {
             return self.answer_new_child(ctx, now, slot, incoming, m);
@@ -54,14 +50,14 @@ impl Established {
         let old = rekey.esp_spi().and_then(|spi| self.children.iter().find(|c| c.spi_out.get() == spi));
         match old.map(|c| (c.id, c.stage)) {
             Some((id, Stage::Live | Stage::Standby { .. } | Stage::Binding)) => {
-                return self.answer_child(ctx, now, slot, incoming, m, Some(id));
+                self.answer_child(ctx, now, slot, incoming, m, Some(id))
             }
             Some((_, Stage::Deleting | Stage::Redundant | Stage::Installing { .. })) => {
-                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[])
             }
             // It may be the one that we ask for, of which the answer is late.
             None if self.child_work_outstanding() => {
-                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
+                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[])
             }
             Some((_, Stage::Retired { .. })) | None => {
                 // RFC 7296 §2.25: the SPI is copied from the REKEY_SA notification.
@@ -69,9 +65,9 @@ impl Established {
                 let (protocol, spi) = (PROTOCOL_ESP, rekey.spi);
                 chain.notify_spi(protocol, spi, NotifyType::CHILD_SA_NOT_FOUND, &[]);
                 self.reply(ctx, slot, incoming.exchange, incoming.id, chain);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// RFC 7296 §1.3.1. A call has one CHILD_SA: a further one is refused, a first one (after a loss) is made.
@@ -84,12 +80,12 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if self.children.iter().any(|c| c.is_live() || matches!(c.stage, Stage::Installing { .. })) {
-            self.refuse(ctx, slot, incoming, NotifyType::NO_ADDITIONAL_SAS, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::NO_ADDITIONAL_SAS, &[]);
         }
         self.answer_child(ctx, now, slot, incoming, m, None)
     }
 
+    /// The SA goes on.
     pub(crate) fn refuse(
         &mut self,
         ctx: &mut Ctx,
@@ -97,10 +93,11 @@ impl Established {
         incoming: &Incoming,
         kind: NotifyType,
         data: &[u8],
-    ) {
+    ) -> Result<(), End> {
         let mut chain = Chain::new();
         chain.notify(kind, data);
         self.reply(ctx, slot, incoming.exchange, incoming.id, chain);
+        Ok(())
     }
 
     /// RFC 7296 §2.21.3: INVALID_SYNTAX is fatal at both ends, without a DELETE.
@@ -111,7 +108,7 @@ impl Established {
         incoming: &Incoming,
         error: IkeError,
     ) -> Result<(), End> {
-        self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[]);
+        self.refuse(ctx, slot, incoming, NotifyType::INVALID_SYNTAX, &[])?;
         Err(End::Failed { error, keep: Some(slot) })
     }
 
@@ -133,12 +130,6 @@ impl Established {
             Some(group) => Err(End::Failed { error: IkeError::BadKeyExchange { group }, keep: Some(slot) }),
             None => Ok(()),
         }
-    }
-
-    /// The peer found our request malformed: the SA is gone there (RFC 7296 §2.21.3).
-    pub(super) fn was_invalid_syntax(&self) -> End {
-        let error = IkeError::PeerNotify { notify: NotifyType::INVALID_SYNTAX.0 };
-        End::Failed { error, keep: Some(self.current().sa.local_spi()) }
     }
 
     /// We are rekeying or closing a CHILD_SA, as far as the peer can know.

@@ -106,9 +106,6 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if let Some(n) = m.error() {
-            if n.kind == NotifyType::INVALID_SYNTAX {
-                return Err(self.was_invalid_syntax());
-            }
             return self.agreement_failed(ctx, now, Some(n.kind));
         }
         if let Some(a) = &mut self.agree_ike
@@ -155,8 +152,7 @@ impl Established {
             .iter_mut()
             .find(|a| a.slot == slot && a.awaited_until.is_some() && given == Some(link(a.spi_r).as_slice()));
         let Some(request) = awaited else {
-            self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
-            return Ok(());
+            return self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
         };
         let ke = m.ke.as_ref().zip(request.suite.ke1).filter(|(ke, group)| ke.group == group.transform_id());
         let Some((ke, group)) = ke else {

@@ -97,9 +97,15 @@ impl Established {
         self.make_child(ctx, now, id, false);
     }
 
-    fn make_child(&mut self, ctx: &mut Ctx, now: Instant, old: ChildId, afresh: bool) {
+    /// Ours for what takes the place of `old`.
+    pub(super) fn esp_proposals(&self, ctx: &Ctx, old: Option<ChildId>) -> Vec<EspProposal> {
         let ours = &ctx.config.esp_proposals;
-        let offer = self.child(old).map_or_else(|| ours.clone(), |c| esp::keeping(ours, &c.suite));
+        let old = old.and_then(|old| self.child(old));
+        old.map_or_else(|| ours.clone(), |old| esp::keeping(ours, &old.suite))
+    }
+
+    fn make_child(&mut self, ctx: &mut Ctx, now: Instant, old: ChildId, afresh: bool) {
+        let offer = self.esp_proposals(ctx, Some(old));
         let group = offer.iter().find_map(|p| p.groups.first().copied());
         let task = RekeyChild {
             old,
@@ -281,7 +287,6 @@ impl Established {
         data: &[u8],
     ) -> Result<(), End> {
         match kind {
-            NotifyType::INVALID_SYNTAX => Err(self.was_invalid_syntax()),
             NotifyType::CHILD_SA_NOT_FOUND => {
                 // RFC 7296 §2.8.1: with a crossing rekey this is expected and ignored. Otherwise §2.25: silently
                 // delete what the peer does not have, and make a new one.

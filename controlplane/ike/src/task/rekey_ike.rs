@@ -178,9 +178,6 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         if let Some(n) = m.error() {
-            if n.kind == NotifyType::INVALID_SYNTAX {
-                return Err(self.was_invalid_syntax());
-            }
             if n.kind == NotifyType::INVALID_KE_PAYLOAD && task.groups_tried < GROUPS_TRIED_MAX {
                 let wanted = <[u8; 2]>::try_from(n.data).ok().map(u16::from_be_bytes);
                 let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));
@@ -268,9 +265,7 @@ impl Established {
 
     pub(crate) fn delete_slot(&mut self, ctx: &mut Ctx, now: Instant, spi: u64) {
         if let Some(slot) = self.slot_mut(spi) {
-            let mut chain = Chain::new();
-            chain.delete_ike();
-            slot.sa.request_beyond_window(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
+            slot.sa.delete(ctx, now);
         }
     }
 

@@ -38,6 +38,26 @@ impl Exchange {
     }
 }
 
+/// What anybody sees of a message, be it one or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outline {
+    pub exchange: &'static str,
+    pub response: bool,
+    pub id: u32,
+    /// RFC 7383 §2.5.
+    pub fragment: bool,
+}
+
+impl Outline {
+    /// `None` if `bytes` are less than a header.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let (h, ..) = Header::fields(bytes).ok()?;
+        let fragment = h.first == PayloadType::SKF;
+        Some(Self { exchange: h.exchange.name(), response: h.response, id: h.id, fragment })
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
     pub spi_i: u64,

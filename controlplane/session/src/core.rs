@@ -9,7 +9,7 @@ use crate::ports::MediaPorts;
 use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnels::Tunnels;
-use sipsec_ike::ChildId;
+use sipsec_ike::{ChildId, Endpoint};
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
 use sipsec_sip::{CallId, UserAgent};
@@ -169,12 +169,10 @@ impl Core {
             Input::DataplaneDown => self.dataplane_down(now),
             Input::Activity { tunnel, activity } => self.activity(now, tunnel, activity),
             Input::Compute { key, outcome } => {
-                if let Some(i) = self.index(key.tunnel)
+                if let Some(i) = self.tunnels.with_id(key.tunnel)
                     && self.tunnels[i].state.media_port() == Some(key.media_port)
-                    && let Some(endpoint) = self.tunnels[i].state.endpoint_mut()
                 {
-                    endpoint.handle_compute(now, key.job, outcome);
-                    self.stirred.insert(i);
+                    self.stir(i, |e| e.handle_compute(now, key.job, outcome));
                 }
             }
             Input::Persisted { key } => self.ua.persisted(now, self.call_of_key(key)),
@@ -307,12 +305,12 @@ impl Core {
 
     // ---- shared by the other files ----
 
-    pub(crate) fn index(&self, tunnel: TunnelId) -> Option<usize> {
-        self.tunnels.with_id(tunnel)
-    }
-
-    pub(crate) fn index_of_port(&self, port: MediaPort) -> Option<usize> {
-        self.tunnels.with_port(port)
+    /// Gives something to the endpoint of a session, whose outputs are then looked at; `false` if it has none.
+    pub(crate) fn stir(&mut self, i: usize, what: impl FnOnce(&mut Endpoint)) -> bool {
+        let Some(endpoint) = self.tunnels[i].state.endpoint_mut() else { return false };
+        what(endpoint);
+        self.stirred.insert(i);
+        true
     }
 
     pub(crate) fn event(&mut self, tunnel: Option<usize>, kind: EventKind) {

@@ -43,12 +43,12 @@ impl Core {
             Event::Applied(txn) => self.applied(now, txn),
             Event::Rejected { txn, op, reason } => self.rejected(now, txn, op, reason),
             Event::Acquire { tunnel, first } => {
-                if let Some(i) = self.index(tunnel) {
+                if let Some(i) = self.tunnels.with_id(tunnel) {
                     self.trigger(now, i, first);
                 }
             }
             Event::WrongSource { media_port, from } => {
-                if let Some(i) = self.index_of_port(media_port)
+                if let Some(i) = self.tunnels.with_port(media_port)
                     && let State::Negotiating(n) = &mut self.tunnels[i].state
                 {
                     n.evidence.wrong_source = Some(from);
@@ -61,15 +61,11 @@ impl Core {
                     let its = u.children.iter().find(|(_, sas)| sas.inbound == sa || sas.outbound == sa);
                     its.map(|(child, _)| (i, *child))
                 });
-                if let Some((i, child)) = its
-                    && let Some(endpoint) = self.tunnels[i].state.endpoint_mut()
-                {
-                    if hard {
-                        endpoint.expire_child(now, child);
-                    } else {
-                        endpoint.rekey_child(now, child);
-                    }
-                    self.stirred.insert(i);
+                if let Some((i, child)) = its {
+                    self.stir(
+                        i,
+                        |e| if hard { e.expire_child(now, child) } else { e.rekey_child(now, child) },
+                    );
                 }
             }
             Event::SnapshotTunnel { tunnel, .. } => {
@@ -145,10 +141,7 @@ impl Core {
             {
                 // From what its SAs count (`ChildSas::began`).
                 self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config.id()));
-                if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
-                    endpoint.handle_child_installed(now, child);
-                    self.stirred.insert(tunnel);
-                }
+                self.stir(tunnel, |e| e.handle_child_installed(now, child));
             }
             Pending::MediaOpen { .. }
             | Pending::Install { .. }
@@ -188,20 +181,14 @@ impl Core {
                     State::Up(u) => drop(u.children.remove(&child)),
                     _ => {}
                 }
-                if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
-                    endpoint.handle_child_rejected(now, child);
-                    self.stirred.insert(tunnel);
-                }
+                self.stir(tunnel, |e| e.handle_child_rejected(now, child));
                 if matches!(self.tunnels[tunnel].state, State::Negotiating(_)) {
                     self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
                 }
             }
             // Both of its SAs are installed; IKE decides what becomes of them.
             Pending::Bind { tunnel, port, child } if self.is_live(tunnel, port) => {
-                if let Some(endpoint) = self.tunnels[tunnel].state.endpoint_mut() {
-                    endpoint.handle_child_rejected(now, child);
-                    self.stirred.insert(tunnel);
-                }
+                self.stir(tunnel, |e| e.handle_child_rejected(now, child));
             }
             Pending::Install { .. } | Pending::Replace { .. } | Pending::Bind { .. } | Pending::Cleanup => {}
         }
@@ -213,7 +200,7 @@ impl Core {
     }
 
     pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
-        let Some(i) = self.index(tunnel) else { return };
+        let Some(i) = self.tunnels.with_id(tunnel) else { return };
         let idle = self.tunnels[i].config.idle;
         let State::Up(up) = &mut self.tunnels[i].state else { return };
         up.endpoint.traffic_seen(now, activity.last_in, activity.last_out);

@@ -277,11 +277,8 @@ impl Core {
             self.tunnels[i].retry_at = None;
             self.release_trigger(now, i);
         }
-        if self.tunnels[i].state.endpoint().and_then(Endpoint::poll_timeout).is_some_and(|at| at <= now)
-            && let Some(endpoint) = self.tunnels[i].state.endpoint_mut()
-        {
-            endpoint.handle_timeout(now);
-            self.stirred.insert(i);
+        if self.tunnels[i].state.endpoint().and_then(Endpoint::poll_timeout).is_some_and(|at| at <= now) {
+            self.stir(i, |e| e.handle_timeout(now));
         }
         let tunnel = self.tunnels[i].config.id();
         match &mut self.tunnels[i].state {

@@ -20,14 +20,14 @@ const RESPONDER_HOLD: Duration = Duration::from_millis(50);
 
 impl Core {
     pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, bytes: &[u8]) {
-        let Some(i) = self.index_of_port(port) else { return };
+        let Some(i) = self.tunnels.with_port(port) else { return };
         if let State::Negotiating(n) = &mut self.tunnels[i].state {
             n.evidence.ike_messages_in += 1;
         }
-        if let Some(endpoint) = self.tunnels[i].state.endpoint_mut() {
-            endpoint.handle_datagram(now, bytes);
-            self.stirred.insert(i);
-        } else if let State::Draining(Draining { media, .. }) = &mut self.tunnels[i].state
+        if self.stir(i, |e| e.handle_datagram(now, bytes)) {
+            return;
+        }
+        if let State::Draining(Draining { media, .. }) = &mut self.tunnels[i].state
             && let Some(mut lingering) = media.take()
         {
             lingering.endpoint.handle_datagram(now, bytes);

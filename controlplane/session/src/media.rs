@@ -13,7 +13,7 @@ const IKE_PORT: u16 = 4500;
 
 impl Core {
     pub(crate) fn next_hop(&mut self, port: MediaPort, mac: MacAddr) {
-        let Some(i) = self.index_of_port(port) else { return };
+        let Some(i) = self.tunnels.with_port(port) else { return };
         let tunnel_source = self.config.media.tunnel_source;
         let t = &mut self.tunnels[i];
         let id = t.config.id();

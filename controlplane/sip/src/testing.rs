@@ -44,6 +44,12 @@ pub fn sdp(i: usize) -> SessionDescription {
     )
 }
 
+/// The value of a header field that a message has.
+pub fn field(message: &str, name: &str) -> String {
+    let prefix = format!("{name}: ");
+    message.lines().find_map(|l| l.strip_prefix(&prefix)).map(str::to_owned).expect("the field is there")
+}
+
 pub fn config(i: usize) -> Config {
     let password = SecretBytes::new(PASSWORD).expect("short");
     Config {
@@ -163,6 +169,20 @@ impl World {
         node.handles.insert(id, call);
         self.drain(from);
         id
+    }
+
+    /// A has called B, which has answered with this.
+    pub fn answered_with(answer: &SessionDescription) -> Self {
+        let mut w = Self::new();
+        w.nodes[B].auto_accept = false;
+        w.dial(A);
+        w.run_for(Duration::from_secs(1));
+        let node = &mut w.nodes[B];
+        let call = node.handles.values().next().expect("a call");
+        node.ua.accept(w.now, call, answer);
+        w.drain(B);
+        w.run_for(Duration::from_secs(1));
+        w
     }
 
     pub fn hang_up(&mut self, node: usize, id: CallId) {

@@ -1,6 +1,7 @@
 //! `sipsec pki`: makes, imports and shows certificates. Works on files alone; a gateway need not run.
 
 use crate::clock;
+use crate::config::sections::is_host_name;
 use crate::pki::files::{self, FileError};
 use crate::pki::make::{self, KeyType, Subject};
 use clap::{Args, Subcommand};
@@ -104,11 +105,7 @@ fn name(given: &str) -> Result<String, String> {
 }
 
 fn dns_name(given: &str) -> Result<String, String> {
-    let legal = |label: &str| {
-        let letters = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        !label.is_empty() && letters && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if !given.split('.').all(legal) {
+    if !is_host_name(given) {
         return Err("a name of the DNS, as in branch.example".to_owned());
     }
     Ok(given.to_owned())

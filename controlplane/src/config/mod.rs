@@ -65,7 +65,8 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 
 fn read_text(path: &Path) -> Result<Zeroizing<String>, LoadError> {
     let read = |error| LoadError::Read { path: path.to_owned(), error };
-    let bytes = files::bounded(path, FILE_BYTES_MAX).map_err(read)?;
+    let file = std::fs::File::open(path).map_err(read)?;
+    let bytes = files::bounded(file, FILE_BYTES_MAX).map_err(read)?;
     let bytes = bytes.ok_or_else(|| LoadError::TooLarge { path: path.to_owned() })?;
     // Some editors begin a text with a byte order mark, which means nothing in UTF-8.
     match std::str::from_utf8(bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes)) {

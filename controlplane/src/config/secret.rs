@@ -40,8 +40,8 @@ impl SecretSource {
             Self::Inline(secret) => Ok(Secret::clone(secret)),
             Self::File(path) => {
                 let fail = |e: std::io::Error| SecretError::File { path: path.clone(), reason: reason(&e) };
-                files::ordinary(path).map_err(fail)?;
-                let text = files::bounded(path, FILE_BYTES_MAX).map_err(fail)?.ok_or(SecretError::TooLong)?;
+                let file = files::open(path).map_err(fail)?;
+                let text = files::bounded(file, FILE_BYTES_MAX).map_err(fail)?.ok_or(SecretError::TooLong)?;
                 // Editors end a file with a newline; nobody means it as part of the key.
                 let line = text.strip_suffix(b"\n").unwrap_or(&text);
                 bounded(line.strip_suffix(b"\r").unwrap_or(line))

@@ -2,6 +2,7 @@
 
 use pem::{EncodeConfig, LineEnding, Pem};
 use sipsec_ike::SigningKey;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -74,35 +75,24 @@ impl FileError {
     }
 }
 
-fn open(path: &Path) -> Result<(std::fs::File, std::fs::Metadata), FileError> {
-    let fail = |e: std::io::Error| FileError::Read { path: path.to_owned(), reason: reason(&e) };
-    ordinary(path).map_err(fail)?;
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let meta = file.metadata().map_err(fail)?;
-    if meta.len() > FILE_BYTES_MAX {
-        return Err(FileError::TooLarge { path: path.to_owned() });
-    }
-    Ok((file, meta))
-}
-
-/// Others may block whoever opens them, or never end.
+/// Opens a file, and no device or pipe: those may block whoever reads them, or never end.
 ///
 /// # Errors
-/// If it is none, or not there.
-pub fn ordinary(path: &Path) -> std::io::Result<()> {
-    match std::fs::metadata(path)?.is_file() {
-        true => Ok(()),
-        false => Err(std::io::Error::other("this is no ordinary file")),
+/// If it is none, not there or not to be read.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("this is no ordinary file"));
     }
+    File::open(path)
 }
 
-/// Nothing if there is more than `max` bytes of it.
+/// All of it; nothing if that is more than `max` bytes.
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn bounded(path: &Path, max: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
+pub fn bounded(file: File, max: u64) -> std::io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut out = Zeroizing::new(Vec::new());
-    std::fs::File::open(path)?.take(max + 1).read_to_end(&mut out)?;
+    file.take(max + 1).read_to_end(&mut out)?;
     Ok((out.len() as u64 <= max).then_some(out))
 }
 
@@ -115,16 +105,17 @@ pub(crate) fn reason(e: &std::io::Error) -> String {
     }
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let (file, _) = open(path)?;
-    contents(file, path)
+fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> FileError {
+    move |e| FileError::Read { path: path.to_owned(), reason: reason(&e) }
 }
 
-fn contents(file: std::fs::File, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let mut out = Zeroizing::new(Vec::new());
-    let read = file.take(FILE_BYTES_MAX).read_to_end(&mut out);
-    read.map_err(|e| FileError::Read { path: path.to_owned(), reason: reason(&e) })?;
-    Ok(out)
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    contents(open(path).map_err(cannot_read(path))?, path)
+}
+
+fn contents(file: File, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let all = bounded(file, FILE_BYTES_MAX).map_err(cannot_read(path))?;
+    all.ok_or_else(|| FileError::TooLarge { path: path.to_owned() })
 }
 
 /// DER of all of a kind in a PEM file.
@@ -172,8 +163,8 @@ pub fn private_key(path: &Path) -> Result<SigningKey, FileError> {
 /// As [`private_key`].
 pub fn with_private_key<T>(path: &Path, f: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, FileError> {
     let here = || path.to_owned();
-    let (file, meta) = open(path)?;
-    let mode = meta.permissions().mode() & 0o777;
+    let file = open(path).map_err(cannot_read(path))?;
+    let mode = file.metadata().map_err(cannot_read(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(FileError::Exposed { path: here(), mode });
     }

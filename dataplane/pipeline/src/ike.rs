@@ -53,7 +53,8 @@ pub(crate) const fn payload_len(message: &[u8]) -> usize {
     marker.len() + message.len()
 }
 
-/// An empty `message` is a NAT keepalive. `frame` is fresh and empty. The outer IP packet may have `mtu` bytes: larger messages are IKE's to fragment (RFC 7383).
+/// An empty `message` is a NAT keepalive. `frame` is fresh and empty. The outer IP packet may have `mtu` bytes: larger
+/// messages are IKE's to fragment (RFC 7383).
 pub(crate) fn build<P: Packet>(
     mut frame: P,
     message: &[u8],

@@ -14,16 +14,15 @@ struct InCall {
     cseq: u32,
 }
 
-fn field(text: &str, name: &str) -> String {
-    let prefix = format!("{name}: ");
-    text.lines().find_map(|l| l.strip_prefix(&prefix)).map(str::to_owned).expect("the field is there")
-}
-
 impl InCall {
     fn new(us: usize) -> Self {
         let mut w = World::new();
         w.dial(A);
         w.run_for(S);
+        Self::of(w, us)
+    }
+
+    fn of(mut w: World, us: usize) -> Self {
         w.filter = Box::new(|_| true);
         Self { w, us, cseq: 50 }
     }
@@ -140,38 +139,18 @@ fn an_offer_that_changes_nothing_is_answered_as_before() {
 /// An answer's default is passive, an offer's active (RFC 6193 §4): what is repeated means what it meant.
 #[test]
 fn a_description_without_a_setup_may_be_repeated() {
-    let mut w = World::new();
-    w.nodes[B].auto_accept = false;
-    w.dial(A);
-    w.run_for(S);
     let mut silent = sdp(B);
     silent.ike.setup = None;
-    let node = &mut w.nodes[B];
-    let call = node.handles.values().next().expect("a call");
-    node.ua.accept(w.now, call, &silent);
-    w.drain(B);
-    w.run_for(S);
-    w.filter = Box::new(|_| true);
-    let mut c = InCall { w, us: A, cseq: 50 };
+    let mut c = InCall::of(World::answered_with(&silent), A);
     assert!(c.ask("INVITE", &silent.to_string()).starts_with("SIP/2.0 200 "));
 }
 
 /// The smaller rate was the peer's: a larger one in a later offer does not raise what the carrier counts.
 #[test]
 fn the_rate_stays_what_was_agreed_on() {
-    let mut w = World::new();
-    w.nodes[B].auto_accept = false;
-    w.dial(A);
-    w.run_for(S);
     let mut small = sdp(B);
     small.ike.bandwidth = Some(Kbps(64));
-    let node = &mut w.nodes[B];
-    let call = node.handles.values().next().expect("a call");
-    node.ua.accept(w.now, call, &small);
-    w.drain(B);
-    w.run_for(S);
-    w.filter = Box::new(|_| true);
-    let mut c = InCall { w, us: A, cseq: 50 };
+    let mut c = InCall::of(World::answered_with(&small), A);
     let answer = c.ask("INVITE", &changed(B, |_| {}));
     assert!(body(&answer).contains("\r\nb=AS:64\r\n"), "{answer}");
     assert!(body(&answer).starts_with("v=0\r\no=- 1000 1001 IN"), "RFC 3264 §8: the next version: {answer}");

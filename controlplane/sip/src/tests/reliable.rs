@@ -42,15 +42,14 @@ impl Called {
 
     /// A request of the called side in its early dialog, and what it is answered.
     fn asks(&mut self, method: &str, tag: &str, cseq: u32, body: &str) -> String {
-        let field = |name: &str| self.head.split("\r\n").find_map(|l| l.strip_prefix(name)).expect("there");
         let text = format!(
             "{method} sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bK{method}{cseq}{tag}\r\n\
              Max-Forwards: 9\r\nFrom: {};tag={tag}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\
              Contact: <sip:moved@192.0.2.9>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
             addr(A),
-            field("To: "),
-            field("From: "),
-            field("Call-ID: "),
+            field(&self.head, "To"),
+            field(&self.head, "From"),
+            field(&self.head, "Call-ID"),
             body.len()
         );
         self.w.inject(A, text);

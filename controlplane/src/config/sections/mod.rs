@@ -40,6 +40,14 @@ pub fn is_host(ip: IpAddr) -> bool {
     !nobody && ip != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
+/// RFC 1123 §2.1: labels of letters, digits and hyphens between them.
+#[must_use]
+pub fn is_host_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-') && l.chars().all(legal);
+    name.split('.').all(label)
+}
+
 /// Whole seconds of a key that may be absent.
 pub fn seconds(
     table: &Table<'_>,

@@ -1,6 +1,6 @@
 //! `sip:`
 
-use super::{flag, is_host, number, seconds, secret};
+use super::{flag, is_host, is_host_name, number, seconds, secret};
 use crate::config::diagnostic::Problem;
 use crate::config::profile::{Line, LineAuth, Sip};
 use crate::config::reader::{Item, Table};
@@ -68,9 +68,7 @@ fn address(item: &Item<'_>) -> Option<SocketAddr> {
 fn domain(item: &Item<'_>) -> Option<String> {
     let text = item.text()?.trim();
     // RFC 3261 §25.1 hostname; an address is allowed as host, too.
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    let label = |l: &str| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-') && l.chars().all(legal);
-    if text.len() > 253 || !text.trim_end_matches('.').split('.').all(label) {
+    if text.len() > 253 || !is_host_name(text.trim_end_matches('.')) {
         item.bad_value(text, "a domain name", "write the carrier's SIP domain, as in carrier.example");
         return None;
     }

@@ -176,8 +176,8 @@ fn route(item: &Item<'_>, seen: &mut Seen) -> Option<IpPrefix> {
 fn is_routable(prefix: IpPrefix) -> bool {
     const NEVER: [&str; 6] =
         ["127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8"];
-    let never = NEVER.iter().filter_map(|p| p.parse::<IpPrefix>().ok());
-    !never.into_iter().any(|never| never.prefix_len() <= prefix.prefix_len() && never.contains(prefix.addr()))
+    let mut never = NEVER.iter().filter_map(|p| p.parse::<IpPrefix>().ok());
+    !never.any(|never| never.prefix_len() <= prefix.prefix_len() && never.contains(prefix.addr()))
 }
 
 fn trigger(table: &Table<'_>) -> Option<Trigger> {

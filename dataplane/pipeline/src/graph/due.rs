@@ -13,8 +13,8 @@ use sipsec_net::{DropReason, Instant, MediaPort};
 const RELEASE_MAX: usize = 64;
 
 impl<P: Packet> Pipeline<P> {
-    /// Queues an IKE message, or a NAT keepalive if it is empty, ahead of all data of its port; [`Self::poll`] sends it. `frame` is an empty frame with
-    /// headroom, or `None` if there was none.
+    /// Queues an IKE message, or a NAT keepalive if it is empty, ahead of all data of its port; [`Self::poll`] sends it.
+    /// `frame` is an empty frame with headroom, or `None` if there was none.
     pub fn send_ike(
         &mut self,
         now: Instant,

@@ -11,11 +11,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sipsec-pipeline", &["sipsec-net"]),
     ("sipsec-xsk", &["sipsec-net", "sipsec-pipeline"]),
     ("sipsec-ebpf", &["sipsec-net", "sipsec-abi"]),
-    ("sipsec-dataplane", &["sipsec-net", "sipsec-abi", "sipsec-pipeline", "sipsec-xsk", "sipsec-ebpf"]),
+    (
+        "sipsec-dataplane",
+        &["sipsec-net", "sipsec-abi", "sipsec-pipeline", "sipsec-xsk", "sipsec-ebpf", "sipsec-profile"],
+    ),
     ("sipsec-ike", &["sipsec-net"]),
     ("sipsec-sip", &["sipsec-net"]),
     ("sipsec-session", &["sipsec-net", "sipsec-ike", "sipsec-sip"]),
-    ("sipsec-controlplane", &["sipsec-net", "sipsec-abi", "sipsec-ike", "sipsec-sip", "sipsec-session"]),
+    ("sipsec-profile", &["sipsec-net"]),
+    (
+        "sipsec-controlplane",
+        &["sipsec-net", "sipsec-abi", "sipsec-ike", "sipsec-sip", "sipsec-session", "sipsec-profile"],
+    ),
     // The bench crate measures and joins everything.
     (
         "sipsec-bench",
@@ -28,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sipsec-ike",
             "sipsec-sip",
             "sipsec-session",
+            "sipsec-profile",
             "sipsec-controlplane",
         ],
     ),

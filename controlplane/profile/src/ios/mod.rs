@@ -1,0 +1,1 @@
+//! Reads the running configuration of an IOS router and converts it into a profile.

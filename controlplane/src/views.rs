@@ -151,6 +151,7 @@ impl Runtime {
             ("sip_untrusted", stats.untrusted),
             ("sip_stray_responses", stats.stray_responses),
             ("sip_overload", stats.overload),
+            ("sip_reregistered", stats.reregistered),
             ("sip_forked", stats.forked),
             ("sip_oversize", stats.oversize),
             ("sip_byes_unanswered", stats.byes_unanswered),

@@ -48,7 +48,7 @@ impl Core {
                 }
             }
             Event::Failed { call, failure } => self.call_failed(now, call, failure),
-            Event::PeerHungUp { call } => self.peer_hung_up(now, call),
+            Event::PeerHungUp { call, .. } => self.peer_hung_up(now, call),
             Event::Lost { call, why } => self.call_lost(now, call, why),
             Event::NotHungUp { call_id, refused } => {
                 self.event(None, EventKind::NotHungUp { call_id, refused });

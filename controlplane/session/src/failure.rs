@@ -263,8 +263,11 @@ impl fmt::Display for SessionFailure {
             Self::NoMediaPort => f.write_str("no free media port"),
             Self::Dial(e) => write!(f, "{e}"),
             Self::Call(c) => match c {
-                CallFailure::Status { status, reason, retry_after_s } => {
+                CallFailure::Status { status, reason, said, retry_after_s } => {
                     write!(f, "call refused: {status} {reason}")?;
+                    if let Some(said) = said {
+                        write!(f, ": {said}")?;
+                    }
                     match retry_after_s {
                         Some(s) => write!(f, " (retry after {s} s)"),
                         None => Ok(()),

@@ -3,8 +3,9 @@
 use crate::auth::Auth;
 use crate::call::{Call, CallId};
 use crate::config::{BYES_MAX, T64};
-use crate::message::{Message, seconds};
+use crate::message::{Message, Writer, seconds};
 use crate::output::{CallFailure, Event, LostWhy, Output};
+use crate::reason::Reason;
 use crate::sdp::Media;
 use crate::state::{CallState, Cancel, Phase, Side};
 use crate::transaction::Owner;
@@ -22,6 +23,19 @@ impl UserAgent {
         let id = call.consume();
         self.hang_up_id(now, id);
         self.settle();
+    }
+
+    /// The same, with a Reason for the peer (RFC 3326); a call that is only offered is refused with its text.
+    pub fn hang_up_because(&mut self, now: Instant, call: Call, reason: Reason) {
+        self.explain(call.id(), reason);
+        self.hang_up(now, call);
+    }
+
+    /// What BYE, CANCEL or refusal of this call will say; the first reason stands.
+    pub(crate) fn explain(&mut self, id: CallId, reason: Reason) {
+        if let Some(c) = self.calls.get_mut(id) {
+            c.reason.get_or_insert(reason);
+        }
     }
 
     pub(crate) fn hang_up_id(&mut self, now: Instant, id: CallId) {
@@ -53,7 +67,13 @@ impl UserAgent {
     }
 
     fn bye(&mut self, now: Instant, id: CallId) {
-        if !self.send_in_dialog(now, id, "BYE", Owner::Bye(id), |_| {}, None) {
+        let reason = self.calls.get(id).and_then(|c| c.reason.clone());
+        let more = |w: &mut Writer| {
+            if let Some(reason) = &reason {
+                reason.write(w);
+            }
+        };
+        if !self.send_in_dialog(now, id, "BYE", Owner::Bye(id), more, None) {
             // The address will come back; until then the record holds the debt.
             self.owe(id, now, None);
         }
@@ -124,6 +144,7 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: c.byes,
+            reason: c.reason.take(),
             detached: true,
         };
         let debt = self.calls.insert(debt);
@@ -159,8 +180,12 @@ impl UserAgent {
             return;
         }
         match &c.phase {
-            Phase::Inviting { .. } => self.send_cancel(now, id),
+            Phase::Inviting { .. } => {
+                self.explain(id, Reason::new(408, "no answer in time"));
+                self.send_cancel(now, id);
+            }
             Phase::Offered { .. } => {
+                self.explain(id, Reason::new(480, "the call was not decided on in time"));
                 self.answer_invite(now, id, 480);
                 self.event(Event::Lost { call: id, why: LostWhy::Undecided });
                 self.end_call(now, id);

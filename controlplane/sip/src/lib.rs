@@ -13,6 +13,7 @@ mod ending;
 pub mod fuzz;
 mod message;
 pub mod output;
+pub mod reason;
 pub mod record;
 mod recover;
 mod register;
@@ -35,6 +36,7 @@ pub use config::{Config, Line, MIN_SE_S, SESSION_EXPIRES_S};
 pub use output::{
     CallFailure, Caller, Event, LostWhy, Output, RegistrationState, RegistrationView, ReliableAnswer,
 };
+pub use reason::{Cause, Reason};
 pub use record::{DialogRecord, RecordError};
 pub use ua::{Stats, UserAgent};
 pub use uac::DialError;

@@ -1,6 +1,8 @@
 //! What the user agent asks of its caller.
 
 use crate::call::{Call, CallId};
+use crate::message::Message;
+use crate::reason::Reason;
 use crate::record::DialogRecord;
 use crate::sdp::{SdpError, SessionDescription};
 use serde::Serialize;
@@ -60,8 +62,10 @@ pub enum Event {
         call: CallId,
         failure: CallFailure,
     },
+    /// BYE or CANCEL of the peer, with its reason if it gave one.
     PeerHungUp {
         call: CallId,
+        reason: Option<Reason>,
     },
     /// We end it, for a reason of SIP's own.
     Lost {
@@ -120,8 +124,9 @@ pub enum Caller {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallFailure {
-    /// A final response; the phrase is the peer's, cut to a bound.
-    Status { status: u16, reason: String, retry_after_s: Option<u32> },
+    /// A final response. `reason` is its reason phrase, `said` its Warning or Reason header field: texts of the peer,
+    /// bounded and printable.
+    Status { status: u16, reason: String, said: Option<Reason>, retry_after_s: Option<u32> },
     /// No final response within 64·T1, or none at all.
     Timeout,
     /// The 2xx had no usable SDP.
@@ -134,6 +139,12 @@ pub enum CallFailure {
     NoAddress,
     /// It was answered and its record was not written in time.
     NotWritten,
+}
+
+impl CallFailure {
+    pub(crate) fn refused(status: u16, m: &Message, retry_after_s: Option<u32>) -> Self {
+        Self::Status { status, reason: m.phrase(), said: Reason::of(m), retry_after_s }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use crate::auth::Auth;
 use crate::call::CallId;
 use crate::dialog::Dialog;
 use crate::message::{Via, Writer};
+use crate::reason::Reason;
 use crate::record::DialogRecord;
 use crate::sdp::Media;
 use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
@@ -41,6 +42,7 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            reason: Some(Reason::new(500, "the gateway restarted")),
             detached: true,
         });
         if cancel {

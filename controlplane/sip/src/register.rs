@@ -1,9 +1,11 @@
 //! Registration of each line (RFC 3261 §10).
 
 use crate::auth::{Auth, AuthError};
+use crate::call::CallId;
 use crate::config::{MAX_FORWARDS, T64};
 use crate::message::{Message, NameAddr, Writer, host_addr, seconds};
 use crate::output::{Event, RegistrationState};
+use crate::reason::Reason;
 use crate::schedule::Due;
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
@@ -14,6 +16,8 @@ use std::time::Duration;
 /// Back-off after a failure: doubles between these, with jitter.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// A line registers anew because of refused calls at most this often.
+pub const RENEW_MIN: Duration = Duration::from_secs(30);
 /// Registrations shorter than this would be refreshed all the time.
 const EXPIRES_MIN_S: u32 = 10;
 /// And longer ones are as good as this (RFC 4475 §3.1.2.4: some say anything).
@@ -34,6 +38,11 @@ pub struct Registration {
     removing: bool,
     /// RFC 3608.
     pub service_route: Vec<String>,
+    /// A call was refused as if the registrar did not know the line: the binding counts only once a REGISTER is
+    /// answered.
+    doubted: bool,
+    /// When a refused call last made the line register anew.
+    renewed_at: Option<Instant>,
 }
 
 impl Registration {
@@ -50,6 +59,8 @@ impl Registration {
             expires_s: None,
             removing: false,
             service_route: Vec::new(),
+            doubted: false,
+            renewed_at: None,
         }
     }
 }
@@ -111,6 +122,44 @@ impl UserAgent {
     #[must_use]
     pub fn unregistered(&self) -> bool {
         !self.clients.values().any(|t| matches!(t.owner, Owner::Register(_)) && t.pending())
+    }
+
+    /// Registers the line anew at once, without waiting for half of its expiry. Nothing happens, and the answer is
+    /// `false`, for a line that is not registered (its own retries go on), while a REGISTER is under way, and within
+    /// [`RENEW_MIN`] of the last time.
+    pub fn register_again(&mut self, now: Instant, line: TelNumber) -> bool {
+        let again = self.config.line_of(line).is_some_and(|line| self.renew(now, line));
+        self.settle();
+        again
+    }
+
+    /// A registrar that restarted, or a standby that took over, has no bindings: it refuses our calls and sends us none,
+    /// until the line registers again.
+    pub(crate) fn renew_registration(&mut self, now: Instant, id: CallId, status: u16) {
+        let line = self.calls.get(id).and_then(|c| c.line);
+        if let (Some(line), 403 | 404 | 408 | 480) = (line, status)
+            && self.renew(now, line)
+        {
+            self.stats.reregistered += 1;
+        }
+    }
+
+    fn renew(&mut self, now: Instant, line: usize) -> bool {
+        let r = &self.registrations[line];
+        let soon = r.renewed_at.is_some_and(|at| now < at + RENEW_MIN);
+        if soon || self.stopping || r.state != RegistrationState::Registered || self.registering(line) {
+            return false;
+        }
+        self.forget_register(line);
+        let r = &mut self.registrations[line];
+        (r.renewed_at, r.doubted) = (Some(now), true);
+        r.auth.begin();
+        self.register(now, line);
+        true
+    }
+
+    fn registering(&self, line: usize) -> bool {
+        self.clients.values().any(|t| t.owner == Owner::Register(line) && t.pending())
     }
 
     fn forget_register(&mut self, line: usize) {
@@ -182,7 +231,8 @@ impl UserAgent {
             }
             _ => {
                 let retry = m.header("Retry-After").and_then(seconds);
-                self.register_failed(now, line, format!("{status} {}", m.phrase()), retry);
+                let said = Reason::of(m).map(|r| format!(": {r}")).unwrap_or_default();
+                self.register_failed(now, line, format!("{status} {}{said}", m.phrase()), retry);
             }
         }
     }
@@ -203,7 +253,7 @@ impl UserAgent {
         let expires = granted.unwrap_or(self.config.expires_s).clamp(EXPIRES_MIN_S, EXPIRES_MAX_S);
         let r = &mut self.registrations[line];
         r.service_route = m.all("Service-Route").map(str::to_owned).collect();
-        (r.failures, r.last_failure) = (0, None);
+        (r.failures, r.last_failure, r.doubted) = (0, None, false);
         r.expires_at = Some(now + Duration::from_secs(expires.into()));
         // Half of what was granted, less up to a tenth of it: not in the same second as everybody else's.
         let jitter = self.entropy.below(expires * 50 + 1);
@@ -248,7 +298,7 @@ impl UserAgent {
         self.schedule.set(Due::Registration(line), Some(again));
         // A refresh that fails leaves the old binding until it expires; the next try comes before that or not.
         let r = &mut self.registrations[line];
-        if r.expires_at.is_none_or(|at| at <= again + T64) {
+        if std::mem::take(&mut r.doubted) || r.expires_at.is_none_or(|at| at <= again + T64) {
             r.expires_at = None;
             self.registration_state(line, RegistrationState::Failed { reason });
         }

@@ -4,6 +4,7 @@ use crate::call::CallId;
 use crate::config::MIN_SE_S;
 use crate::message::{Message, Writer, seconds};
 use crate::output::{Event, LostWhy};
+use crate::reason::Reason;
 use crate::state::{Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::{UserAgent, client_key};
@@ -130,6 +131,7 @@ impl UserAgent {
     pub(crate) fn session_due(&mut self, now: Instant, id: CallId) {
         let Some(timer) = self.calls.get(id).and_then(|c| c.timer.as_ref()) else { return };
         if timer.last {
+            self.explain(id, Reason::new(408, "the session was not refreshed"));
             self.event(Event::Lost { call: id, why: LostWhy::SessionExpired });
             self.send_bye(now, id);
         } else {
@@ -228,6 +230,7 @@ impl UserAgent {
     /// §10: 408, 481 or no answer at all.
     pub(crate) fn refresh_failed(&mut self, now: Instant, id: CallId) {
         if self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Established)) {
+            self.explain(id, Reason::new(408, "the session could not be refreshed"));
             self.event(Event::Lost { call: id, why: LostWhy::RefreshFailed });
             self.send_bye(now, id);
         }

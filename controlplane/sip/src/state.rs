@@ -5,6 +5,7 @@ use crate::config::EARLY_MAX;
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::output::CallFailure;
+use crate::reason::Reason;
 use crate::sdp::{Media, SessionDescription};
 use crate::session_timer::SessionTimer;
 use sipsec_net::Instant;
@@ -25,6 +26,8 @@ pub struct CallState {
     pub answering: Option<Answering>,
     pub timer: Option<SessionTimer>,
     pub byes: u32,
+    /// What our BYE, CANCEL or refusal says.
+    pub reason: Option<Reason>,
     /// Its user is through with it: a BYE that is owed, or a call of an earlier life.
     pub detached: bool,
 }

@@ -192,6 +192,20 @@ impl World {
         self.drain(node);
     }
 
+    pub fn hang_up_because(&mut self, node: usize, id: CallId, reason: crate::Reason) {
+        if let Some(call) = self.nodes[node].handles.remove(&id) {
+            self.nodes[node].ua.hang_up_because(self.now, call, reason);
+        }
+        self.drain(node);
+    }
+
+    pub fn reject_because(&mut self, node: usize, id: CallId, status: u16, text: &str) {
+        if let Some(call) = self.nodes[node].handles.remove(&id) {
+            self.nodes[node].ua.reject_because(self.now, call, status, text);
+        }
+        self.drain(node);
+    }
+
     pub fn accept(&mut self, node: usize, id: CallId) {
         let n = &mut self.nodes[node];
         if let Some(call) = n.handles.get(&id) {
@@ -295,8 +309,9 @@ impl World {
                     call.ended();
                 }
             }
-            Event::PeerHungUp { call } => {
-                node.log.push("PeerHungUp".into());
+            Event::PeerHungUp { call, reason } => {
+                let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
+                node.log.push(format!("PeerHungUp{why}"));
                 if let Some(call) = node.handles.remove(&call) {
                     call.ended();
                 }

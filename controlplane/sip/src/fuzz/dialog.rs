@@ -124,7 +124,7 @@ impl Carrier {
                         self.calls.insert(call.id(), call);
                     }
                     Event::Failed { call, .. }
-                    | Event::PeerHungUp { call }
+                    | Event::PeerHungUp { call, .. }
                     | Event::Lost { call, .. }
                     | Event::Ended { call } => {
                         if let Some(call) = self.calls.remove(&call) {

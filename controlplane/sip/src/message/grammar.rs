@@ -37,10 +37,10 @@ pub fn list(value: &str) -> Option<Vec<&str>> {
     values.iter().all(|v| !v.is_empty()).then_some(values)
 }
 
-type Params<'a> = Vec<(&'a str, Option<&'a str>)>;
+pub type Params<'a> = Vec<(&'a str, Option<&'a str>)>;
 
 /// `;name[=value]…`; a value is a token, a host or a quoted string.
-fn params(text: &str) -> Option<Params<'_>> {
+pub fn params_of(text: &str) -> Option<Params<'_>> {
     let mut parts = split(text, ';')?.into_iter();
     if !parts.next()?.is_empty() {
         return None; // something before the first semicolon
@@ -95,7 +95,7 @@ impl<'a> NameAddr<'a> {
         if !is_uri || uri.contains([' ', '\t', '<', '"']) {
             return None;
         }
-        Some(Self { uri, params: params(after)? })
+        Some(Self { uri, params: params_of(after)? })
     }
 
     pub fn param(&self, name: &str) -> Option<&'a str> {
@@ -140,7 +140,7 @@ impl<'a> Via<'a> {
         if sent_by.is_empty() || sent_by.contains(['<', '"', ',']) {
             return None;
         }
-        Some(Self { sent_by, params: params(&rest[end..])? })
+        Some(Self { sent_by, params: params_of(&rest[end..])? })
     }
 
     pub fn param(&self, name: &str) -> Option<&'a str> {

@@ -7,13 +7,18 @@ mod check;
 mod frame;
 mod grammar;
 mod phrase;
+mod quoted;
 mod write;
 
 pub use check::is_sip_uri;
 pub use frame::Malformed;
-pub use grammar::{NameAddr, Via, host_addr, list, user_of};
+pub use grammar::{NameAddr, Via, host_addr, list, params_of, user_of};
 pub use phrase::reason_phrase;
+pub use quoted::{printable, quote, unquote};
 pub use write::Writer;
+
+/// Characters of a reason phrase that are shown.
+const PHRASE_CHARS_MAX: usize = 64;
 
 /// A message that passed [`Message::parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +86,7 @@ impl Message {
     /// A response's reason phrase, bounded and printable.
     pub fn phrase(&self) -> String {
         match &self.start {
-            Start::Response { reason, .. } => reason.chars().filter(|c| !c.is_control()).take(64).collect(),
+            Start::Response { reason, .. } => printable(reason, PHRASE_CHARS_MAX),
             Start::Request { .. } => String::new(),
         }
     }

@@ -51,7 +51,7 @@ impl SdpError {
 
     /// A Warning (RFC 3261 §20.43) for the refusal.
     pub(crate) fn warning(&self) -> String {
-        format!("399 sipsec \"{self}\"").replace(['\\', '\r', '\n'], "")
+        crate::reason::warning(&self.to_string())
     }
 
     #[must_use]

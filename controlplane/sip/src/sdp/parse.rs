@@ -108,7 +108,7 @@ impl<'a> Levels<'a> {
 fn setup(values: &[&str]) -> Result<Option<IkeSetup>, SdpError> {
     let mut chosen = None;
     for value in values {
-        let bad = || SdpError::BadSetup(value.chars().take(32).collect());
+        let bad = || SdpError::BadSetup(crate::message::printable(value, 32));
         let setup = IkeSetup::from_token(value).ok_or_else(bad)?;
         if chosen.is_some_and(|c| c != setup) {
             return Err(bad());

@@ -18,6 +18,8 @@ pub struct Proxy {
     pub anonymous: bool,
     /// Statuses for the next requests of a method, instead of forwarding them, with more header fields.
     pub refuse: BTreeMap<&'static str, (u16, &'static str)>,
+    /// Calls are taken from callers that are registered alone.
+    pub registered_callers_only: bool,
     /// A header field that it takes out of everything.
     pub strip: Option<&'static str>,
     pub answered: BTreeSet<DialogKey>,
@@ -30,6 +32,11 @@ fn key(m: &Message) -> DialogKey {
 }
 
 impl Proxy {
+    /// It starts anew and knows of no binding.
+    pub fn restart(&mut self) {
+        self.bindings.clear();
+    }
+
     /// Dialogs that are charged for ever.
     pub fn forgotten(&self) -> Vec<&DialogKey> {
         self.answered.difference(&self.hung_up).collect()
@@ -85,6 +92,14 @@ impl Proxy {
                 self.bindings.insert(user_of(contact)?, host_addr(contact)?);
             }
             return Some((from, self.answer(m, 200, &format!("Contact: <{contact}>;expires={expires}"))));
+        }
+        let caller = || user_of(NameAddr::parse(m.header("From")?)?.uri);
+        if self.registered_callers_only
+            && method == "INVITE"
+            && caller().is_none_or(|c| !self.bindings.contains_key(&c))
+        {
+            let warning = "Warning: 399 carrier.example \"Not registered here\"";
+            return Some((from, self.answer(m, 403, warning)));
         }
         let routed =
             m.header("Route").and_then(NameAddr::parse).is_some_and(|r| r.uri.contains("198.51.100.10"));

@@ -75,7 +75,7 @@ fn busy_and_cancelled() {
     let incoming = *w.nodes[B].handles.keys().next().expect("a call");
     w.reject(B, incoming, 486);
     w.run_for(S);
-    let failed = "Failed Status { status: 486, reason: \"Busy Here\", retry_after_s: None }";
+    let failed = "Failed Status { status: 486, reason: \"Busy Here\", said: None, retry_after_s: None }";
     assert_eq!(w.nodes[A].log[1..], [failed, "Ended"]);
     assert_eq!(w.count(B, "SIP/2.0 486"), 1, "the ACK stops it");
     over(&w);
@@ -152,7 +152,10 @@ fn an_ack_that_never_comes() {
     w.run_for(40 * S);
     assert_eq!(w.count(B, "SIP/2.0 200"), 11, "T1 doubling to T2, until 64·T1");
     assert_eq!(w.nodes[B].log[1..], ["Lost NoAck", "Ended"]);
-    assert_eq!(w.nodes[A].log.last_chunk(), Some(&["PeerHungUp".to_owned(), "Ended".into()]));
+    assert_eq!(
+        w.nodes[A].log.last_chunk(),
+        Some(&["PeerHungUp: no ACK for the 200".to_owned(), "Ended".into()])
+    );
     over(&w);
 }
 
@@ -280,7 +283,7 @@ fn a_carrier_that_is_overloaded() {
     w.proxy.refuse.insert("INVITE", (503, "Retry-After: 18000;duration=3600"));
     w.dial(A);
     w.run_for(S);
-    let failed = "Failed Status { status: 503, reason: \"Service Unavailable\", retry_after_s: Some(18000) }";
+    let failed = "Failed Status { status: 503, reason: \"Service Unavailable\", said: None, retry_after_s: Some(18000) }";
     assert_eq!(w.nodes[A].log, [failed, "Ended"]);
 }
 

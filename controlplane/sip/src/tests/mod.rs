@@ -2,6 +2,7 @@ mod calls;
 mod golden;
 mod in_dialog;
 mod mutate;
+mod reasons;
 mod recover;
 mod refuse;
 mod register;

@@ -222,8 +222,9 @@ fn refusals_that_another_invite_would_not_change() {
         assert!(log[0].starts_with(&format!("Failed Status {{ status: {status},")), "{log:?}");
         assert!(log[0].ends_with(&format!("retry_after_s: {after} }}")), "{log:?}");
         assert_eq!(log[1..], ["Ended"]);
+        let calls: Vec<_> = w.sent(A).into_iter().filter(|l| !l.starts_with("REGISTER")).collect();
         assert_eq!(
-            w.sent(A),
+            calls,
             ["INVITE sip:0388882001@carrier.example SIP/2.0", "ACK sip:0388882001@carrier.example SIP/2.0"]
         );
         assert_eq!((w.nodes[A].journal.len(), w.nodes[A].ua.live_dialogs()), (0, 0));

@@ -30,6 +30,8 @@ pub struct Stats {
     pub stray_responses: u64,
     /// Requests dropped or refused because a table is full.
     pub overload: u64,
+    /// Registrations anew because a call was refused as if the registrar did not know the line.
+    pub reregistered: u64,
     /// Second answers to one INVITE, hung up.
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).

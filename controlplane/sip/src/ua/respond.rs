@@ -56,7 +56,7 @@ impl UserAgent {
         if status == 501 {
             w.header("Allow", ALLOW);
         }
-        w.header("Warning", format_args!("399 sipsec \"{why}\""));
+        w.header("Warning", crate::reason::warning(why));
         let bytes = w.finish(None);
         self.transmit(from, bytes);
     }

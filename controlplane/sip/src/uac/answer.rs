@@ -4,6 +4,7 @@ use crate::call::CallId;
 use crate::config::{PERSIST_MAX, RING_MAX};
 use crate::message::{Message, seconds};
 use crate::output::{CallFailure, Event, ReliableAnswer};
+use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{Cancel, Phase};
@@ -51,7 +52,8 @@ impl UserAgent {
             // Redirections too: whom to pay for is not the network's to choose.
             _ => {
                 let retry_after_s = m.header("Retry-After").and_then(seconds);
-                self.fail(now, id, CallFailure::Status { status, reason: m.phrase(), retry_after_s });
+                self.renew_registration(now, id, status);
+                self.fail(now, id, CallFailure::refused(status, m, retry_after_s));
             }
         }
     }
@@ -103,6 +105,12 @@ impl UserAgent {
                 self.event(Event::Answered { call: id, answer: ReliableAnswer(answer) });
             }
             Err(failure) => {
+                match &failure {
+                    CallFailure::BadAnswer(error) => {
+                        self.explain(id, Reason::new(error.status(), &error.to_string()));
+                    }
+                    _ => self.explain(id, Reason::new(500, "the call's record could not be written")),
+                }
                 self.event(Event::Failed { call: id, failure });
                 self.send_bye(now, id);
             }

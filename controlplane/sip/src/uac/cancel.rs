@@ -18,7 +18,12 @@ impl UserAgent {
         // If nothing answers, the INVITE's transaction ends 64·T1 after the CANCEL.
         t.cancelled(now);
         // Request-URI, Call-ID, To, From, Route and the CSeq number of the INVITE, and its single Via.
-        let (bytes, dest) = (of_invite(&t.bytes, "CANCEL", true).finish(None), t.dest);
+        let mut w = of_invite(&t.bytes, "CANCEL", true);
+        let dest = t.dest;
+        if let Some(reason) = self.calls.get(id).and_then(|c| c.reason.as_ref()) {
+            reason.write(&mut w);
+        }
+        let bytes = w.finish(None);
         self.rearm_client(&key);
         self.start(now, &branch, "CANCEL", Owner::Cancel(id), bytes, dest);
     }

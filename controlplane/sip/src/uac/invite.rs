@@ -83,7 +83,7 @@ impl UserAgent {
         if raised {
             self.invite_again(now, id);
         } else {
-            self.fail(now, id, CallFailure::Status { status: 422, reason: m.phrase(), retry_after_s: None });
+            self.fail(now, id, CallFailure::refused(422, m, None));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::call::CallId;
 use crate::config::PERSIST_MAX;
 use crate::message::Message;
 use crate::output::CallFailure;
+use crate::reason::Reason;
 use crate::sdp::Media;
 use crate::state::{CallState, Outgoing, Phase, Side};
 use crate::ua::UserAgent;
@@ -86,6 +87,7 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            reason: Some(Reason::new(200, "the call was answered elsewhere, or given up")),
             detached: false,
         });
         self.persist(fork);

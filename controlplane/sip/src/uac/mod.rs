@@ -79,6 +79,7 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            reason: None,
             detached: false,
         });
         self.persist(id);
@@ -115,6 +116,9 @@ impl UserAgent {
     pub(crate) fn invite_timeout(&mut self, now: Instant, id: CallId) {
         let Some(Phase::Inviting { cancel, .. }) = self.calls.get(id).map(|c| &c.phase) else { return };
         let failure = if *cancel == Cancel::No { CallFailure::Timeout } else { CallFailure::Cancelled };
+        if failure == CallFailure::Timeout {
+            self.renew_registration(now, id, 408);
+        }
         self.fail(now, id, failure);
     }
 }

@@ -4,6 +4,7 @@ use crate::call::{Call, CallId};
 use crate::config::{T1, T2, T64};
 use crate::message::Message;
 use crate::output::{Event, LostWhy};
+use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{Answering, Phase};
@@ -32,6 +33,13 @@ impl UserAgent {
         self.settle();
     }
 
+    /// [`Self::reject`] with a Warning that says why (RFC 3261 §20.43).
+    pub fn reject_because(&mut self, now: Instant, call: Call, status: u16, text: &str) {
+        self.explain(call.id(), Reason::new(status, text));
+        self.reject(now, call, status);
+    }
+
+    /// Refuses an offered call with this status; one that is answered already is hung up.
     pub fn reject(&mut self, now: Instant, call: Call, status: u16) {
         let id = call.consume();
         if self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Offered { .. })) {
@@ -55,12 +63,16 @@ impl UserAgent {
         let (tag, body) = (c.dialog.local_tag.clone(), if status == 200 { c.media.body() } else { None });
         let timer = body.is_some().then(|| SessionTimer::of_request(now, &request)).flatten();
         c.timer.clone_from(&timer);
+        let reason = c.reason.clone().filter(|_| status >= 300);
         let response = self.respond(now, &key, &request, status, Some(&tag), body.as_deref(), |w| {
             if let (101..300, Some(contact)) = (status, contact) {
                 w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
             }
             if let Some(timer) = timer {
                 timer.write_answer(w, &request);
+            }
+            if let Some(reason) = reason {
+                reason.write_warning(w);
             }
         });
         if status == 200 {
@@ -115,6 +127,7 @@ impl UserAgent {
         if a.give_up_at <= now {
             // §13.3.1.4: the dialog is confirmed all the same, but the session ends with a BYE.
             if !wanted {
+                self.explain(id, Reason::new(408, "no ACK for the 200"));
                 self.event(Event::Lost { call: id, why: LostWhy::NoAck });
             }
             self.send_bye(now, id);

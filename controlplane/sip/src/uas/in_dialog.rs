@@ -4,6 +4,7 @@ use crate::call::CallId;
 use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::output::{Event, LostWhy};
+use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{CallState, Phase};
@@ -211,6 +212,7 @@ impl UserAgent {
         if !m.has_sdp() || SessionDescription::parse(&m.body).and_then(|a| c.media.confirm(&a)).is_ok() {
             return true;
         }
+        self.explain(id, Reason::new(488, "the SDP moved, changed or refused the VPN"));
         self.event(Event::Lost { call: id, why: LostWhy::MediaChanged });
         self.send_bye(now, id);
         false
@@ -249,7 +251,7 @@ impl UserAgent {
         let known =
             self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Leaving | Phase::Owed { .. }));
         if !known {
-            self.event(Event::PeerHungUp { call: id });
+            self.event(Event::PeerHungUp { call: id, reason: Reason::of(m) });
         }
         self.end_call(now, id);
     }
@@ -267,7 +269,7 @@ impl UserAgent {
             .is_some_and(|c| matches!(c.phase, Phase::Offered { .. } | Phase::PersistAccept { .. }));
         if open {
             self.answer_invite(now, id, 487);
-            self.event(Event::PeerHungUp { call: id });
+            self.event(Event::PeerHungUp { call: id, reason: Reason::of(m) });
             self.end_call(now, id);
         }
     }

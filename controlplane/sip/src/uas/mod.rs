@@ -10,6 +10,7 @@ use crate::config::{MIN_SE_S, OFFER_MAX};
 use crate::dialog::Dialog;
 use crate::message::{Message, NameAddr, is_sdp, user_of};
 use crate::output::Event;
+use crate::reason::warning;
 use crate::sdp::{Media, SdpError, SessionDescription};
 use crate::state::{CallState, Incoming, Phase, Side};
 use crate::ua::UserAgent;
@@ -63,6 +64,7 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            reason: None,
             detached: false,
         });
         if let Some(t) = self.servers.get_mut(key) {
@@ -76,23 +78,27 @@ impl UserAgent {
     /// RFC 3261 §8.2, in its order.
     fn offered(&mut self, m: &Message) -> Result<(usize, SessionDescription), Refusal> {
         let with = |status, headers| Refusal(status, headers, None);
-        let plain = |status| with(status, Vec::new());
-        let Some(line) = self.called_line(m) else { return Err(plain(404)) };
+        let plain = |status, why: &str| with(status, vec![("Warning", warning(why))]);
+        let Some(line) = self.called_line(m) else {
+            return Err(plain(404, "this gateway has no line with this number"));
+        };
         // §8.2.2.2: the same request over two paths. The first is being served.
         let merged = self.calls.with_call_id(m.call_id()).any(|(_, c)| {
             c.incoming().is_some_and(|i| i.request.cseq() == m.cseq())
                 && c.dialog.remote_tag.as_deref() == m.from_tag()
         });
         if merged {
-            return Err(plain(482));
+            return Err(plain(482, "this request came over another path already"));
         }
         if self.calls.full() {
             self.stats.overload += 1;
-            return Err(with(503, vec![("Retry-After", "60".into())]));
+            let headers =
+                vec![("Retry-After", "60".into()), ("Warning", warning("too many calls at a time"))];
+            return Err(with(503, headers));
         }
         // Without a target the call could not be hung up.
         if m.remote_target().is_none() {
-            return Err(plain(400));
+            return Err(plain(400, "no Contact that a request could go to"));
         }
         let encoded = m.header("Content-Encoding").is_some_and(|v| !v.eq_ignore_ascii_case("identity"));
         if !m.body.is_empty() && (encoded || !m.has_sdp()) {
@@ -104,7 +110,7 @@ impl UserAgent {
                 is_sdp(a) || matches!(a.split(';').next().map(str::trim), Some("*/*" | "application/*"))
             })
         {
-            return Err(plain(406));
+            return Err(plain(406, "the answer would be application/sdp"));
         }
         // RFC 4028 §9.
         if m.lists("Supported", "timer") && m.seconds("Session-Expires").is_some_and(|s| s < MIN_SE_S) {

@@ -67,7 +67,7 @@ pub struct Link {
 
 #[derive(Debug)]
 enum Waiting {
-    Transaction(TxnId, Vec<Op>),
+    Transaction { txn: TxnId, ops: Vec<Op>, more: bool },
     Snapshot,
 }
 
@@ -233,8 +233,8 @@ impl Link {
         }
     }
 
-    /// Sends a transaction, now or when there is room.
-    pub fn send(&mut self, txn: TxnId, ops: Vec<Op>) {
+    /// Sends a transaction, now or when there is room; with `more`, the next one belongs to the same change.
+    pub fn send(&mut self, txn: TxnId, ops: Vec<Op>, more: bool) {
         for op in &ops {
             match op {
                 Op::MediaOpen(binding) => {
@@ -246,7 +246,7 @@ impl Link {
                 _ => {}
             }
         }
-        self.enqueue(Waiting::Transaction(txn, ops));
+        self.enqueue(Waiting::Transaction { txn, ops, more });
     }
 
     pub fn request_snapshot(&mut self) {
@@ -270,7 +270,7 @@ impl Link {
         let State::Up(connected) = &mut self.state else { return };
         while let Some(waiting) = self.waiting.front() {
             let sent = match waiting {
-                Waiting::Transaction(txn, ops) => connected.side.push(*txn, ops),
+                Waiting::Transaction { txn, ops, more } => connected.side.push_part(*txn, ops, *more),
                 Waiting::Snapshot => connected.side.request_snapshot(),
             };
             match sent {

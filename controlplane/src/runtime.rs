@@ -202,7 +202,7 @@ impl Runtime {
                 self.netlink.forget(*media_port);
             }
         }
-        self.link.send(transaction.id, transaction.ops);
+        self.link.send(transaction.id, transaction.ops, transaction.more);
     }
 
     fn written(&mut self, written: Written) {

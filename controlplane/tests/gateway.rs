@@ -101,7 +101,7 @@ fn dataplane(socket: &Path) {
     while side.connection.is_open() {
         match side.pop(&mut ops).expect("valid") {
             Some(Command::Snapshot) => side.events.push(&Event::SnapshotEnd).expect("room"),
-            Some(Command::Transaction(txn)) => {
+            Some(Command::Transaction { txn, .. }) => {
                 side.events.push(&Event::Applied(txn)).expect("room");
                 if ops.iter().any(|op| matches!(op, Op::TunnelAdd(_))) {
                     let first = PacketSummary {

@@ -45,7 +45,7 @@ async fn the_link_connects_carries_and_comes_back() {
     assert!(tokio::time::timeout(std::time::Duration::from_millis(50), link.next()).await.is_err());
     let why = link.status().expect_err("no dataplane");
     assert!(why.contains("start sipsec-dataplane"), "{why}");
-    link.send(TxnId(1), vec![]);
+    link.send(TxnId(1), vec![], false);
     assert_eq!(link.counters.transactions_lost, 1);
 
     let listener = Listener::bind(&path, "fake 1", &[]).expect("bound");
@@ -65,9 +65,9 @@ async fn the_link_connects_carries_and_comes_back() {
         next_hop: MacAddr([2; 6]),
         outer_dscp: OuterDscp::Fixed(0),
     };
-    link.send(TxnId(2), vec![Op::MediaOpen(binding)]);
+    link.send(TxnId(2), vec![Op::MediaOpen(binding)], false);
     let mut ops = Vec::new();
-    assert_eq!(side.pop(&mut ops).expect("valid"), Some(Command::Transaction(TxnId(2))));
+    assert_eq!(side.pop(&mut ops).expect("valid"), Some(Command::Transaction { txn: TxnId(2), more: false }));
     assert!(matches!(ops.as_slice(), [Op::MediaOpen(b)] if *b == binding));
     side.events.push(&Event::Applied(TxnId(2))).expect("room");
     assert!(matches!(taken(&mut link).await, Taken::Event(Event::Applied(TxnId(2)))));
@@ -82,19 +82,19 @@ async fn the_link_connects_carries_and_comes_back() {
     side.punts_up.send(MediaPort(50001), remote, b"response").expect("room");
     let Taken::Ike { media_port, from, bytes } = taken(&mut link).await else { panic!("an IKE message") };
     assert_eq!((media_port, from, &*bytes), (MediaPort(50001), remote, b"response".as_slice()));
-    link.send(TxnId(3), vec![Op::MediaClose(MediaPort(50001))]);
+    link.send(TxnId(3), vec![Op::MediaClose(MediaPort(50001))], false);
     link.send_ike(MediaPort(50001), b"late");
     assert_eq!(link.counters.ike_lost, 1);
 
     // More than the ring holds waits, and goes down in order as the dataplane takes it.
     let last = 2000;
     for id in 4..=last {
-        link.send(TxnId(id), vec![]);
+        link.send(TxnId(id), vec![], false);
     }
     let mut next = 3;
     while next <= last {
         match side.pop(&mut ops).expect("valid") {
-            Some(Command::Transaction(id)) => {
+            Some(Command::Transaction { txn: id, .. }) => {
                 assert_eq!(id, TxnId(next));
                 next += 1;
             }
@@ -116,7 +116,7 @@ async fn the_link_connects_carries_and_comes_back() {
 
     // One that takes nothing any more is given up while a transaction is sent, and the loop hears of that too.
     for id in 0..20_000 {
-        link.send(TxnId(id), vec![]);
+        link.send(TxnId(id), vec![], false);
     }
     assert!(!link.view().connected);
     assert!(matches!(link.next().await, Happening::Down));

@@ -5,7 +5,7 @@
 
 use crate::netlink::Netlink;
 use sipsec_ebpf::{Steering, SteeringError};
-use sipsec_net::dp::{OPS_MAX, Op};
+use sipsec_net::dp::Op;
 use sipsec_net::{IpPrefix, MediaPort, TunnelId};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -143,9 +143,9 @@ impl Steer for KernelSteer {
 pub struct Steered {
     media: HashMap<MediaPort, Media>,
     prefixes: HashMap<IpPrefix, TunnelId>,
-    /// Prefixes of a tunnel whose transaction is to be continued: still steered, though the pipeline has no route for
-    /// them (yet), so that between two transactions they are not sent out in clear.
-    awaited: Vec<IpPrefix>,
+    /// Prefixes that a change has taken from a tunnel while more of its transactions follow: still steered, though the
+    /// pipeline has no route for them, so that they are not sent out in clear before the change is complete.
+    awaited: HashSet<IpPrefix>,
 }
 
 type Media = (SocketAddr, TunnelId);
@@ -155,7 +155,7 @@ type Media = (SocketAddr, TunnelId);
 pub struct Plan {
     media: Vec<Change<MediaPort, Media>>,
     prefixes: Vec<Change<IpPrefix, TunnelId>>,
-    awaited: Vec<IpPrefix>,
+    awaited: HashSet<IpPrefix>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -200,16 +200,11 @@ impl Step {
 }
 
 impl Steered {
-    /// What `ops` come to, in order, provided that the pipeline accepts them.
+    /// The effect of `ops`, in order, provided that the pipeline accepts them. With `more`, other transactions of the same
+    /// change follow, which may put back what these take away.
     #[must_use]
-    pub fn plan(&self, ops: &[Op]) -> Plan {
+    pub fn plan(&self, ops: &[Op], more: bool) -> Plan {
         let mut plan = Plan::default();
-        // A transaction full to its end with routes of one tunnel: more of them are to come.
-        let continued = match ops.last() {
-            Some(Op::RouteAdd { tunnel, .. }) if ops.len() == OPS_MAX => Some(*tunnel),
-            _ => None,
-        };
-        let mut awaited = self.awaited.clone();
         for (op, index) in ops.iter().zip(0u16..) {
             match op {
                 Op::MediaOpen(b) => {
@@ -218,27 +213,24 @@ impl Steered {
                 }
                 Op::MediaClose(port) => set(&mut plan.media, &self.media, index, *port, None),
                 Op::RouteAdd { prefix, tunnel } => {
-                    awaited.retain(|p| p != prefix);
                     set(&mut plan.prefixes, &self.prefixes, index, *prefix, Some(*tunnel));
                 }
                 Op::RouteRemove { prefix } => set(&mut plan.prefixes, &self.prefixes, index, *prefix, None),
                 Op::TunnelRemove(tunnel) => {
                     remove_all(&mut plan.media, &self.media, index, |(_, t)| t == tunnel);
-                    if continued == Some(*tunnel) {
-                        awaited.extend(self.prefixes.iter().filter(|(_, t)| *t == tunnel).map(|(p, _)| *p));
-                    } else {
-                        remove_all(&mut plan.prefixes, &self.prefixes, index, |t| t == tunnel);
-                    }
+                    remove_all(&mut plan.prefixes, &self.prefixes, index, |t| t == tunnel);
                 }
                 _ => {}
             }
         }
-        for prefix in awaited {
-            if self.prefixes.get(&prefix).copied() == continued {
-                plan.awaited.push(prefix);
-            } else {
+        for &prefix in &self.awaited {
+            if !plan.prefixes.iter().any(|c| c.key == prefix) {
                 set(&mut plan.prefixes, &self.prefixes, 0, prefix, None);
             }
+        }
+        if more {
+            let removed = plan.prefixes.extract_if(.., |c| c.after.is_none());
+            plan.awaited = removed.filter(|c| c.before.is_some()).map(|c| c.key).collect();
         }
         plan.media.retain(|c| c.before != c.after);
         plan.prefixes.retain(|c| c.before != c.after);

@@ -5,12 +5,12 @@ use crate::compute::{Job, JobId};
 use crate::error::{CloseCause, IkeError};
 use crate::keylog::KeyLogEntry;
 use sipsec_net::dp::{EspCipher, KEYMAT_MAX, Selectors};
-use sipsec_net::{SecretBytes, Spi};
+use sipsec_net::{SecretBox, Spi};
 
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "keys stay inline: a box would leave copies on the heap to wipe"
+    reason = "an output lives in one queue; a box for each would only add an allocation"
 )]
 pub enum Output {
     /// An IKE message for the peer, without the non-ESP marker.
@@ -71,7 +71,7 @@ pub struct ChildSaKeys {
     pub spi: Spi,
     pub cipher: EspCipher,
     /// Key ‖ salt.
-    pub keymat: SecretBytes<KEYMAT_MAX>,
+    pub keymat: SecretBox<KEYMAT_MAX>,
     pub esn: bool,
     pub selectors: Selectors,
     /// From [`crate::EndpointConfig::child_lifetime`]; 0 for none.

@@ -323,6 +323,11 @@ impl Core {
     }
 
     pub(crate) fn transact(&mut self, ops: Vec<Op>, pending: Pending) {
+        self.transact_part(ops, pending, false);
+    }
+
+    /// With `more`, the next transaction belongs to the same change.
+    pub(crate) fn transact_part(&mut self, ops: Vec<Op>, pending: Pending, more: bool) {
         debug_assert!(!ops.is_empty() && ops.len() <= OPS_MAX, "a transaction has 1 to {OPS_MAX} operations");
         if self.dataplane == Dataplane::Absent {
             return; // the next one is configured anew
@@ -330,7 +335,7 @@ impl Core {
         let id = TxnId(self.next_txn);
         self.next_txn += 1;
         self.pending.insert(id, pending);
-        self.out.push_back(Output::Dataplane(Transaction { id, ops }));
+        self.out.push_back(Output::Dataplane(Transaction { id, ops, more }));
     }
 
     pub(crate) fn new_sa(&mut self) -> SaId {

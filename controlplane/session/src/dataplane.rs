@@ -78,8 +78,8 @@ impl Core {
                     *sa_max = (*sa_max).max(sa.0);
                 }
             }
-            // It goes with its tunnel.
-            Event::SnapshotMedia(_) => {}
+            // A media port goes with its tunnel.
+            Event::SnapshotMedia(_) | Event::SaFirstInbound { .. } => {}
             Event::SnapshotEnd => self.configure(),
         }
     }
@@ -106,8 +106,9 @@ impl Core {
             0 => Dataplane::Ready,
             n => Dataplane::Configuring(n),
         };
-        for ops in batches {
-            self.transact(ops, Pending::Configure);
+        let last = batches.len().saturating_sub(1);
+        for (i, ops) in batches.into_iter().enumerate() {
+            self.transact_part(ops, Pending::Configure, i < last);
         }
     }
 
@@ -212,9 +213,8 @@ impl Core {
     }
 }
 
-/// Transactions out of what belongs together. A tunnel is taken away and put back in one, so that its prefixes are never
-/// nobody's: in router mode the kernel would send them on in clear. What is too much for one begins one of its own and
-/// fills it, by which the dataplane knows that more follows.
+/// Cuts one change into transactions. A tunnel that fits one transaction is taken away and put back in one, so that its
+/// packets are not dropped in between; a larger one begins a transaction of its own.
 fn batches(groups: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
     let mut batches: Vec<Vec<Op>> = Vec::new();
     for mut group in groups {

@@ -68,7 +68,7 @@ impl Core {
                 }
             }
             Event::ChildSaUp { child, inbound, outbound } => {
-                let (ops, sas) = self.sa_ops(i, port, &inbound, &outbound);
+                let (ops, sas) = self.sa_ops(i, port, inbound, outbound);
                 let tunnel = self.tunnels[i].config.id();
                 let mut ops = ops;
                 let responder = self.is_responder(i);
@@ -93,7 +93,7 @@ impl Core {
                 self.transact(ops, Pending::Install { tunnel: i, port, child });
             }
             Event::ChildSaReplaced { old: _, child, inbound, outbound, bind } => {
-                let (mut ops, sas) = self.sa_ops(i, port, &inbound, &outbound);
+                let (mut ops, sas) = self.sa_ops(i, port, inbound, outbound);
                 if bind {
                     self.bound_anew(i);
                     ops.push(Op::TunnelBind { tunnel: self.tunnels[i].config.id(), outbound: sas.outbound });
@@ -156,8 +156,8 @@ impl Core {
         &mut self,
         i: usize,
         port: MediaPort,
-        inbound: &ChildSaKeys,
-        outbound: &ChildSaKeys,
+        inbound: ChildSaKeys,
+        outbound: ChildSaKeys,
     ) -> (Vec<Op>, ChildSas) {
         let tunnel = self.tunnels[i].config.id();
         let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa(), began: None };
@@ -235,7 +235,7 @@ fn spec(
     tunnel: TunnelId,
     media_port: MediaPort,
     direction: Direction,
-    keys: &ChildSaKeys,
+    keys: ChildSaKeys,
 ) -> SaSpec {
     SaSpec {
         sa,
@@ -244,7 +244,7 @@ fn spec(
         spi: keys.spi,
         media_port,
         cipher: keys.cipher,
-        keymat: keys.keymat.clone(),
+        keymat: keys.keymat,
         esn: keys.esn,
         replay_window: REPLAY_WINDOW,
         selectors: keys.selectors,

@@ -57,6 +57,8 @@ pub enum Output {
 pub struct Transaction {
     pub id: TxnId,
     pub ops: Vec<Op>,
+    /// The next transaction belongs to the same change of the dataplane.
+    pub more: bool,
 }
 
 /// Something worth telling. The names are stable.

@@ -79,6 +79,11 @@ impl ControlSide {
         self.commands.push(txn, ops)
     }
 
+    /// Sends a transaction that may be part of a larger change; see [`CommandSender::push_part`].
+    pub fn push_part(&mut self, txn: TxnId, ops: &[Op], more: bool) -> Result<(), SendError> {
+        self.commands.push_part(txn, ops, more)
+    }
+
     /// Asks for the dataplane's state: `Snapshot…` events, then `SnapshotEnd`.
     pub fn request_snapshot(&mut self) -> Result<(), SendError> {
         self.commands.request_snapshot()

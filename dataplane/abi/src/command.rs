@@ -46,10 +46,15 @@ impl CommandSender {
         Self { ring: Producer::new(memory, COMMAND_RING), bell }
     }
 
-    /// Sends a transaction. On any error nothing of it was sent. No operations at all is a question to which `Applied` is
-    /// the answer.
+    /// Sends a transaction that is a whole change. On any error nothing of it was sent. A transaction without operations is
+    /// a question to which `Applied` is the answer.
     pub fn push(&mut self, txn: TxnId, ops: &[Op]) -> Result<(), SendError> {
-        self.write(txn, ops)?;
+        self.push_part(txn, ops, false)
+    }
+
+    /// Sends a transaction as [`Self::push`] does; with `more`, the next one belongs to the same change.
+    pub fn push_part(&mut self, txn: TxnId, ops: &[Op], more: bool) -> Result<(), SendError> {
+        self.write(txn, ops, more)?;
         self.publish(ops.len() + 2);
         Ok(())
     }
@@ -78,11 +83,11 @@ impl CommandSender {
     /// What a control plane has done when it dies before the store that publishes.
     #[cfg(test)]
     pub(crate) fn write_without_publishing(&mut self, txn: TxnId, ops: &[Op]) {
-        self.write(txn, ops).expect("room");
+        self.write(txn, ops, false).expect("room");
     }
 
     /// Writes the slots of a transaction without publishing them.
-    fn write(&mut self, txn: TxnId, ops: &[Op]) -> Result<(), SendError> {
+    fn write(&mut self, txn: TxnId, ops: &[Op], more: bool) -> Result<(), SendError> {
         if ops.len() > OPS_MAX {
             return Err(SendError::TooManyOps(ops.len()));
         }
@@ -95,7 +100,7 @@ impl CommandSender {
             slot::encode_op(bytes(&mut words), op, index, txn);
             self.ring.stage(usize::from(index) + 1, &*words);
         }
-        slot::encode_bare(bytes(&mut words), kind::COMMIT, count, txn);
+        slot::encode_commit(bytes(&mut words), count, txn, more);
         self.ring.stage(ops.len() + 1, &*words);
         Ok(())
     }
@@ -118,7 +123,11 @@ impl CommandSender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Its operations are in the vector that [`CommandReceiver::pop`] was given.
-    Transaction(TxnId),
+    Transaction {
+        txn: TxnId,
+        /// The next transaction belongs to the same change.
+        more: bool,
+    },
     Snapshot,
 }
 
@@ -250,8 +259,8 @@ impl CommandReceiver {
                     ops.push(expect_op(slot, index, txn).map_err(malformed(index))?);
                 }
                 let slot = self.copy_out(usize::from(count) + 1, words);
-                expect_commit(slot, count, txn).map_err(malformed(count))?;
-                Ok((Command::Transaction(txn), usize::from(count) + 2))
+                let more = expect_commit(slot, count, txn).map_err(malformed(count))?;
+                Ok((Command::Transaction { txn, more }, usize::from(count) + 2))
             }
             other => Err(CommandError::Stray(SlotError::UnknownKind(other))),
         }
@@ -290,10 +299,11 @@ fn expect_op(slot: &SlotBytes, index: u16, txn: TxnId) -> Result<Op, SlotError> 
     slot::decode_op(slot, head.kind.get())
 }
 
-fn expect_commit(slot: &SlotBytes, count: u16, txn: TxnId) -> Result<(), SlotError> {
+/// Whether more transactions of the same change follow.
+fn expect_commit(slot: &SlotBytes, count: u16, txn: TxnId) -> Result<bool, SlotError> {
     let head = slot::decode_head(slot)?;
     if head.kind != kind::COMMIT || head.index != count || head.txn != txn.0 {
         return Err(SlotError::Torn);
     }
-    slot::check_bare(slot)
+    slot::decode_commit(slot)
 }

@@ -15,6 +15,7 @@ pub fn slot(bytes: &[u8]) {
             let slot = padded::<COMMAND_SLOT_LEN>(bytes);
             let Ok(head) = command::decode_head(&slot) else { return };
             let _ = command::check_bare(&slot);
+            let _ = command::decode_commit(&slot);
             let (kind, index, txn) = (head.kind.get(), head.index.get(), TxnId(head.txn.get()));
             if let Ok(op) = command::decode_op(&slot, kind) {
                 let mut again = [0; COMMAND_SLOT_LEN];

@@ -19,7 +19,7 @@
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p sipsec-abi --release --test loom --target-dir target/loom
 //! ```
-//! A change of shared bytes shows as a difference to `tests/golden/layout.txt`; see `tests/golden.rs`.
+//! A change of shared bytes shows as a difference to `golden/layout.txt`; see `src/tests/golden.rs`.
 
 // Loom replaces the atomics, and its atomics cannot lie in shared memory: only the algorithms are built for it.
 pub mod bell;

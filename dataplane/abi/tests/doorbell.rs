@@ -39,7 +39,7 @@ fn answer_all(mut side: DataplaneSide) -> u64 {
     let (mut ops, mut sleeps, mut applied) = (Vec::new(), 0, 0);
     while applied < TRANSACTIONS {
         while let Some(command) = side.pop(&mut ops).expect("a command") {
-            let Command::Transaction(txn) = command else { panic!("{command:?}") };
+            let Command::Transaction { txn, .. } = command else { panic!("{command:?}") };
             applied += 1;
             assert_eq!(txn, TxnId(applied));
             while side.events.push(&Event::Applied(txn)) == Err(SendError::WouldBlock) {

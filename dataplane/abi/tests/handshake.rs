@@ -94,7 +94,7 @@ fn everything_goes_both_ways_and_each_side_sees_the_other_end() {
 
     control.push(TxnId(1), &[REMOVE]).expect("room");
     let mut ops = Vec::new();
-    assert_eq!(dataplane.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(1)))));
+    assert_eq!(dataplane.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(1), more: false })));
     dataplane.events.push(&Event::Applied(TxnId(1))).expect("room");
     assert_eq!(control.pop(), Ok(Some(Event::Applied(TxnId(1)))));
     let peer = "192.0.2.1:50002".parse().expect("valid");
@@ -131,13 +131,13 @@ fn a_reconnect_finds_an_empty_ring_of_a_new_epoch() {
         txn += 1;
     }
     let mut ops = Vec::new();
-    assert_eq!(dataplane.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(1)))));
+    assert_eq!(dataplane.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(1), more: false })));
     dataplane.answers.record(&Event::Applied(TxnId(1)));
     // Another one while this one lives: refused, and this one goes on.
     let (refused, busy) = place.handshake(&mut listener, true);
     assert_eq!(refused.err(), Some(HandshakeError::Refused(Refusal::Busy)));
     assert_eq!(busy.err(), Some(HandshakeError::Refused(Refusal::Busy)));
-    assert_eq!(dataplane.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(2)))));
+    assert_eq!(dataplane.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(2), more: false })));
 
     let mut zombie = control;
     let (new_dataplane, new_control) = place.handshake(&mut listener, false);
@@ -150,7 +150,7 @@ fn a_reconnect_finds_an_empty_ring_of_a_new_epoch() {
     new_control.push(TxnId(1), &[REMOVE, REMOVE]).expect("room");
     // The old one is not dead after all.
     assert_eq!(zombie.push(TxnId(txn), &[REMOVE]), Ok(()), "into a segment that nobody reads");
-    assert_eq!(new_dataplane.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(1)))));
+    assert_eq!(new_dataplane.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(1), more: false })));
     assert_eq!(ops.len(), 2);
     assert_eq!(new_dataplane.pop(&mut ops), Ok(None));
     assert_eq!((listener.connections(), listener.refused()), (2, 1));
@@ -225,7 +225,10 @@ fn a_client_believes_no_reply_that_is_not_a_welcome() {
     let cases = [
         (vec![], HandshakeError::Closed),
         (b"no".to_vec(), HandshakeError::Malformed),
-        (prefix(MAGIC, 2, FINGERPRINT), HandshakeError::Refused(Refusal::Version(2))),
+        (
+            prefix(MAGIC, ABI_VERSION + 1, FINGERPRINT),
+            HandshakeError::Refused(Refusal::Version(ABI_VERSION + 1)),
+        ),
         (prefix(MAGIC, ABI_VERSION, 9), HandshakeError::Refused(Refusal::Layout(9))),
         (prefix(MAGIC, ABI_VERSION, FINGERPRINT), HandshakeError::Malformed),
         (welcome_without_fds(segment_len), HandshakeError::Malformed),

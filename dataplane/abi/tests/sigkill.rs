@@ -8,7 +8,7 @@ use sipsec_net::dp::{
     Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, SaSpec, Selectors, TunnelSpec,
 };
 use sipsec_net::{
-    Entropy, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId, entropy::TestEntropy,
+    Entropy, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId, entropy::TestEntropy,
 };
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -132,7 +132,7 @@ fn operation(random: &mut TestEntropy) -> Op {
                 spi: Spi::new(random.u32() | Spi::MIN).expect("not reserved"),
                 media_port: MediaPort(random.u32() as u16),
                 cipher: EspCipher::Aes256Gcm16,
-                keymat: SecretBytes::new(&keymat).expect("fits"),
+                keymat: SecretBox::new(&keymat).expect("fits"),
                 esn: false,
                 replay_window: 1024,
                 selectors: Selectors::ANY_V4,
@@ -212,7 +212,7 @@ impl Taken {
     /// Each transaction and message once, in order, from the child's first on, and as it sent them.
     fn check(&self) {
         for (txn, (command, ops)) in (1..).map(TxnId).zip(&self.transactions) {
-            assert_eq!(*command, Command::Transaction(txn));
+            assert_eq!(*command, Command::Transaction { txn, more: false });
             let expected = transaction(txn);
             assert_eq!(text(ops), text(&expected), "transaction {txn}");
             for (got, sent) in ops.iter().zip(&expected) {

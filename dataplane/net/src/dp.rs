@@ -1,9 +1,7 @@
 //! What the control plane tells the dataplane and what it hears back, as domain types. The bytes of these on the shared
 //! ring are `sipsec-abi`'s; only the two shells translate.
 
-use crate::{
-    Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TelNumber, TunnelId, TxnId,
-};
+use crate::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use core::net::{IpAddr, SocketAddr};
 
 /// Most operations in one transaction.
@@ -13,11 +11,13 @@ pub const SELECTORS_MAX: usize = 4;
 /// Longest AEAD key with its 4-byte salt (RFC 4106 §8.1: KEYMAT = key ‖ salt).
 pub const KEYMAT_MAX: usize = 36;
 
-/// One change. A transaction is a list of these, validated whole and applied at a batch boundary or not at all.
+/// One change. A transaction is a list of these, validated whole and applied at a batch boundary or not at all. A change
+/// that needs more than [`OPS_MAX`] operations is several transactions, of which each but the last says that more follow;
+/// until the last is applied, prefixes that one of them took from a tunnel are not given back to the kernel.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "keys stay inline: a box would leave copies on the heap to wipe"
+    reason = "operations live in vectors of a fixed size; a box for each specification would only add an allocation"
 )]
 pub enum Op {
     TunnelAdd(TunnelSpec),
@@ -133,8 +133,8 @@ pub struct SaSpec {
     /// The media port whose binding carries this SA.
     pub media_port: MediaPort,
     pub cipher: EspCipher,
-    /// Key ‖ salt.
-    pub keymat: SecretBytes<KEYMAT_MAX>,
+    /// Key ‖ salt. Boxed, because a specification is moved through several queues.
+    pub keymat: SecretBox<KEYMAT_MAX>,
     pub esn: bool,
     /// Inbound: window in packets, 64..=65536, a power of two (RFC 4303 §3.4.3).
     pub replay_window: u32,
@@ -223,6 +223,11 @@ pub enum Event {
         cause: ExpireCause,
         hard: bool,
     },
+    /// RFC 7296 §2.8: the first packet of an inbound SA passed its integrity and replay checks, so the peer has the SA and
+    /// sends on it. Reported once for each SA.
+    SaFirstInbound {
+        sa: SaId,
+    },
     /// One entry of the answer to a snapshot request; the last is `SnapshotEnd`.
     SnapshotTunnel {
         tunnel: TunnelId,
@@ -303,11 +308,4 @@ impl TunnelActivity {
     pub fn last_data(&self) -> Instant {
         self.last_out.max(self.last_in)
     }
-}
-
-/// Kept so that a number and its tunnel print the same everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NumberPair {
-    pub local: TelNumber,
-    pub remote: TelNumber,
 }

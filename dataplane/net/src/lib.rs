@@ -4,6 +4,8 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 pub mod checksum;
 pub mod dp;
 pub mod drop_reason;
@@ -31,5 +33,5 @@ pub use id::{MediaPort, SaId, Spi, TunnelId, TxnId};
 pub use instant::Instant;
 pub use number::TelNumber;
 pub use prefix::IpPrefix;
-pub use secret::SecretBytes;
+pub use secret::{SecretBox, SecretBytes};
 pub use unit::{Kbps, MacAddr};

@@ -108,6 +108,8 @@ pub(crate) struct OutboundSa {
 pub(crate) struct InboundSa {
     pub common: SaCommon,
     pub window: ReplayWindow,
+    /// A packet of the peer has been accepted, and reported.
+    pub used: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +159,7 @@ impl Sad {
             Direction::In => {
                 let window =
                     ReplayWindow::new(spec.replay_window, spec.esn).expect("the window was validated");
-                let sa = InboundSa { common, window };
+                let sa = InboundSa { common, window, used: false };
                 let index = self.inbound.insert(sa).expect("the number of SAs was validated");
                 self.by_spi.insert(spi_key(spec.media_port, spec.spi.get()), index);
                 SaRef::In(index)

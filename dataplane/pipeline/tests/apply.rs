@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sipsec_net::dp::{
     Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, RejectReason, SaSpec, TunnelSpec,
 };
-use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId};
+use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
 use sipsec_pipeline::testing::{Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
 use sipsec_pipeline::{InsideMode, Limits, Packet, Pipeline};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,7 @@ fn sa(id: u32, tunnel: u32, port: u16, direction: Direction, spi: u32) -> SaSpec
         spi: Spi::new(256 + spi).expect("not reserved"),
         media_port: MediaPort(port),
         cipher: EspCipher::Aes128Gcm16,
-        keymat: SecretBytes::new(&[1; 20]).expect("fits"),
+        keymat: SecretBox::new(&[1; 20]).expect("fits"),
         esn: false,
         replay_window: 64,
         selectors: Gateway::selectors(),
@@ -314,7 +314,7 @@ fn values_that_cannot_be_are_refused_by_name() {
         (
             inbound(|s| {
                 s.cipher = EspCipher::ChaCha20Poly1305;
-                s.keymat = SecretBytes::new(&[1; 36]).expect("fits");
+                s.keymat = SecretBox::new(&[1; 36]).expect("fits");
             }),
             RejectReason::UnsupportedCipher,
         ),

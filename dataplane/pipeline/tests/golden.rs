@@ -2,7 +2,7 @@
 //! against ours, byte for byte.
 
 use sipsec_net::dp::{Direction, EspCipher, Op, OuterDscp};
-use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SecretBytes};
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SecretBox};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, VecPacket};
 use sipsec_pipeline::{InsideMode, Packet};
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ fn what_we_seal_is_what_others_would() {
         }
         let v6: IpPrefix = "2001:db8:2::/48".parse().expect("valid");
         let mut sa = Gateway::sa(Side::A, Direction::Out, &keys);
-        sa.keymat = SecretBytes::new(&hex(case["keymat"])).expect("fits");
+        sa.keymat = SecretBox::new(&hex(case["keymat"])).expect("fits");
         a.apply(&[
             Op::RouteAdd { prefix: v6, tunnel: Gateway::TUNNEL },
             Op::MediaOpen(binding),
@@ -60,7 +60,7 @@ fn what_others_sealed_we_open_or_refuse_with_the_right_reason() {
     for case in cases().iter().filter(|c| c["case"] == "open") {
         let mut a = Gateway::new(Side::A, InsideMode::Host);
         let mut sa = Gateway::sa(Side::A, Direction::In, &Keys::new(EspCipher::Aes128Gcm16, false));
-        sa.keymat = SecretBytes::new(&hex(case["keymat"])).expect("fits");
+        sa.keymat = SecretBox::new(&hex(case["keymat"])).expect("fits");
         a.apply(&[Op::MediaOpen(Gateway::binding(Side::A, RATE)), Op::SaAdd(sa)]);
         let frame = hex(case["frame"]);
         a.wan(NOW, VecPacket::new(&frame));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sipsec_net::dp::{Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, Selector, Selectors};
-use sipsec_net::{DropReason, Instant, IpPrefix, Kbps};
+use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SaId, Spi};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
 use std::net::IpAddr;
@@ -20,6 +20,43 @@ fn drops(g: &Gateway, reason: DropReason) -> u64 {
 
 fn all_drops(g: &Gateway) -> u64 {
     g.pipeline.drops().iter().sum()
+}
+
+/// RFC 7296 §2.8: what does not pass the integrity check says nothing about the peer; the first packet that does is reported,
+/// and no other. Another SA is reported by itself.
+#[test]
+fn the_first_valid_packet_of_an_inbound_sa_is_reported_once() {
+    let (mut a, mut b) = Gateway::pair(InsideMode::Host, FAST, &keys());
+    let inner = ipv4_udp(Side::A.host(), Side::B.host(), 100);
+    a.lan(NOW, &inner);
+    let mut forged = a.out.outside[0].clone();
+    *forged.data_mut().last_mut().expect("not empty") ^= 1;
+    b.wan(NOW, forged);
+    assert_eq!((drops(&b, DropReason::IcvFailed), &b.out.events[..]), (1, &[][..]));
+    let first = a.out.outside[0].clone();
+    for _ in 0..3 {
+        a.lan(NOW, &inner);
+    }
+    a.carry_to(NOW, &mut b);
+    b.wan(NOW, first);
+    assert_eq!(b.out.inside.len(), 4);
+    assert_eq!(b.out.events, [Event::SaFirstInbound { sa: Gateway::SA_IN }]);
+
+    let rekeyed = Keys::new(EspCipher::Aes128Gcm16, true);
+    let spec = |side, direction, sa| {
+        let mut spec = Gateway::sa(side, direction, &rekeyed);
+        (spec.sa, spec.spi) = (SaId(sa), Spi::new(0xabcd).expect("not reserved"));
+        spec
+    };
+    b.apply(&[Op::SaAdd(spec(Side::B, Direction::In, 30))]);
+    a.apply(&[
+        Op::SaAdd(spec(Side::A, Direction::Out, 31)),
+        Op::TunnelBind { tunnel: Gateway::TUNNEL, outbound: SaId(31) },
+    ]);
+    a.lan(NOW, &inner);
+    a.lan(NOW, &inner);
+    a.carry_to(NOW, &mut b);
+    assert_eq!(b.out.events[1..], [Event::SaFirstInbound { sa: SaId(30) }]);
 }
 
 fn route_v6(g: &mut Gateway) {

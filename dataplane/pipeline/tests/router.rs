@@ -1,7 +1,7 @@
 //! What a router owes to packets that do not fit or have run out of hops, in both forms of the inside port.
 
 use proptest::prelude::*;
-use sipsec_net::dp::{Direction, EspCipher, MediaBinding, Op, TunnelSpec};
+use sipsec_net::dp::{Direction, EspCipher, Event, MediaBinding, Op, TunnelSpec};
 use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::Ipv6Header;
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, SaId, TunnelId, checksum};
@@ -305,6 +305,10 @@ fn hops_are_counted_by_whoever_forwards() {
     assert_eq!(inside(&mut b), inner.to_bytes());
 }
 
+fn acquires(g: &Gateway) -> usize {
+    g.out.events.iter().filter(|e| matches!(e, Event::Acquire { .. })).count()
+}
+
 #[test]
 fn a_hub_passes_packets_from_tunnel_to_tunnel() {
     let (mut a, mut hub) = pair(InsideMode::Router);
@@ -319,7 +323,7 @@ fn a_hub_passes_packets_from_tunnel_to_tunnel() {
     a.carry_to(NOW, &mut hub);
     assert!(hub.out.inside.is_empty());
     let waits = hub.pipeline.activity(next).expect("configured");
-    assert_eq!((waits.trigger_queued, hub.out.events.len()), (1, 1), "and asks for the second call");
+    assert_eq!((waits.trigger_queued, acquires(&hub)), (1, 1), "and asks for the second call");
 }
 
 #[test]
@@ -529,10 +533,10 @@ fn the_hosts_own_prefixes_are_no_tunnels() {
     ]);
     a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
     a.carry_to(NOW, &mut hub);
-    assert_eq!((hub.out.inside.len(), hub.out.events.len()), (1, 0), "to the LAN, and no call");
+    assert_eq!((hub.out.inside.len(), acquires(&hub)), (1, 0), "to the LAN, and no call");
     a.lan(NOW, &ipv4_udp(Side::A.host(), Ipv4Addr::new(10, 2, 9, 1), 100));
     a.carry_to(NOW, &mut hub);
-    assert_eq!((hub.out.inside.len(), hub.out.events.len()), (1, 1));
+    assert_eq!((hub.out.inside.len(), acquires(&hub)), (1, 1));
     // Should one for the host itself come this way, it asks for no call either.
     hub.lan(NOW, &ipv4_udp(Side::B.host(), own, 100));
     assert_eq!(drops(&hub, DropReason::NoRoute), 1);

@@ -119,7 +119,9 @@ impl<S: Steer> Downlink<S> {
                     target.snapshot();
                     None
                 }
-                Ok(Some(Command::Transaction(txn))) => Some(self.transaction(now, txn, target)),
+                Ok(Some(Command::Transaction { txn, more })) => {
+                    Some(self.transaction(now, txn, more, target))
+                }
                 Err(CommandError::Ring(fault)) => {
                     self.fail(Broken { what: "command ring", fault });
                     return done;
@@ -138,7 +140,7 @@ impl<S: Steer> Downlink<S> {
     }
 
     /// The answer to a transaction: applied now, refused now, or answered before.
-    fn transaction(&mut self, now: Instant, txn: TxnId, target: &mut impl Target) -> Event {
+    fn transaction(&mut self, now: Instant, txn: TxnId, more: bool, target: &mut impl Target) -> Event {
         let answers = self.rings.as_ref().map(|r| &r.answers).expect("a command came from a ring");
         match answers.admit(txn) {
             Admission::Repeated(answer) => {
@@ -151,7 +153,7 @@ impl<S: Steer> Downlink<S> {
             }
             Admission::Fresh => {}
         }
-        let answer = match self.apply(now, target) {
+        let answer = match self.apply(now, more, target) {
             Ok(()) => {
                 self.counts.applied += 1;
                 debug!(%txn, ops = self.ops.len(), "applied");
@@ -172,9 +174,14 @@ impl<S: Steer> Downlink<S> {
     }
 
     /// The pipeline validates, the kernel may refuse, and then nothing can fail.
-    fn apply<T: Target>(&mut self, now: Instant, target: &mut T) -> Result<(), (u16, RejectReason)> {
+    fn apply<T: Target>(
+        &mut self,
+        now: Instant,
+        more: bool,
+        target: &mut T,
+    ) -> Result<(), (u16, RejectReason)> {
         let validated = target.validate(&self.ops)?;
-        let plan = self.steered.plan(&self.ops);
+        let plan = self.steered.plan(&self.ops, more);
         self.steered.change(plan, &mut self.kernel).map_err(|op| (op, RejectReason::TableFull))?;
         target.commit(now, &self.ops, validated);
         Ok(())

@@ -1,5 +1,5 @@
 use super::*;
-use sipsec_net::dp::{MediaBinding, OuterDscp};
+use sipsec_net::dp::{MediaBinding, OPS_MAX, OuterDscp};
 use sipsec_net::{Kbps, MacAddr};
 
 /// Keeps what it is told; refuses one media port or prefix.
@@ -77,7 +77,11 @@ fn route(prefix: &str, tunnel: u32) -> Op {
 }
 
 fn run(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op]) -> Vec<String> {
-    let plan = steered.plan(ops);
+    run_part(steered, kernel, ops, false)
+}
+
+fn run_part(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op], more: bool) -> Vec<String> {
+    let plan = steered.plan(ops, more);
     steered.change(plan, kernel).expect("nothing refused");
     std::mem::take(&mut kernel.calls)
 }
@@ -120,7 +124,7 @@ fn what_the_kernel_refuses_leaves_everything_as_it_was() {
         route("10.4.0.0/16", 2),
         Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") },
     ];
-    assert_eq!(s.change(s.plan(&ops), &mut k), Err(4));
+    assert_eq!(s.change(s.plan(&ops, false), &mut k), Err(4));
     let there = ["close 5000", "open 5001 2", "add 10.1.0.0/16 2", "add 10.3.0.0/16 2"];
     let back = ["remove 10.3.0.0/16", "add 10.1.0.0/16 1", "close 5001", "open 5000 1"];
     assert_eq!(k.calls, [there, back].concat());
@@ -140,11 +144,37 @@ fn a_tunnel_that_is_put_back_is_never_nobodys() {
     run(&mut s, &mut k, &[route("10.9.0.0/16", 2), route("10.8.0.0/16", 2)]);
     let ops = [Op::TunnelRemove(TunnelId(2)), route("10.8.0.0/16", 2)];
     assert_eq!(run(&mut s, &mut k, &ops), ["remove 10.9.0.0/16"]);
-    // In several, each but the last full: what has not come by the last goes.
+    // In several, of any length: what has not come back by the last goes.
     let again: Vec<Op> = [Op::TunnelRemove(TunnelId(1))].into_iter().chain((0..110).map(add)).collect();
-    let (first, second) = again.split_at(OPS_MAX);
-    assert_eq!(run(&mut s, &mut k, first), Vec::<String>::new());
+    for part in [&again[..1], &again[1..2], &again[2..40], &again[40..104]] {
+        assert_eq!(run_part(&mut s, &mut k, part, true), Vec::<String>::new());
+    }
     let gone: Vec<String> = (110..120).map(|i| format!("remove {}", prefix(i))).collect();
-    assert_eq!(sorted(run(&mut s, &mut k, second)), sorted(gone));
+    assert_eq!(sorted(run(&mut s, &mut k, &again[104..])), sorted(gone));
     assert_eq!(s.prefixes.len(), 111);
+}
+
+/// A transaction's length says nothing: only the flag does.
+#[test]
+fn a_full_transaction_that_is_the_last_keeps_nothing() {
+    let (mut s, mut k) = (Steered::default(), Recorder::default());
+    run(&mut s, &mut k, &[route("10.1.0.0/16", 1), route("10.2.0.0/16", 1)]);
+    let mut ops = vec![Op::TunnelRemove(TunnelId(1))];
+    ops.extend((1..OPS_MAX).map(|i| route(&format!("10.9.{i}.0/24"), 1)));
+    let calls = run(&mut s, &mut k, &ops);
+    let removed: Vec<_> = calls.into_iter().filter(|c| c.starts_with("remove")).collect();
+    assert_eq!(sorted(removed), ["remove 10.1.0.0/16", "remove 10.2.0.0/16"]);
+}
+
+/// A route that goes to another tunnel in a later transaction is steered in between.
+#[test]
+fn a_prefix_that_changes_its_tunnel_in_two_transactions_stays_steered() {
+    let (mut s, mut k) = (Steered::default(), Recorder::default());
+    run(&mut s, &mut k, &[route("10.1.0.0/16", 1), route("10.2.0.0/16", 1)]);
+    let away = [
+        Op::RouteRemove { prefix: "10.1.0.0/16".parse().expect("valid") },
+        Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") },
+    ];
+    assert_eq!(run_part(&mut s, &mut k, &away, true), Vec::<String>::new());
+    assert_eq!(run(&mut s, &mut k, &[route("10.1.0.0/16", 2)]), ["add 10.1.0.0/16 2", "remove 10.2.0.0/16"]);
 }

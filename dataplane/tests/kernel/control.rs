@@ -7,7 +7,7 @@ use sipsec_abi::ControlSide;
 use sipsec_net::dp::{
     Direction, EspCipher, Event, MediaBinding, Op, OuterDscp, SaSpec, Selectors, TunnelSpec,
 };
-use sipsec_net::{Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId};
+use sipsec_net::{Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -171,7 +171,7 @@ pub fn session(side: Side) -> Vec<Op> {
             spi: Spi::new(spi).expect("not reserved"),
             media_port: media_port(side),
             cipher: EspCipher::Aes128Gcm16,
-            keymat: SecretBytes::new(&key).expect("fits"),
+            keymat: SecretBox::new(&key).expect("fits"),
             esn: false,
             replay_window: 1024,
             selectors: Selectors::ANY_V4,

@@ -3,7 +3,7 @@
 use super::prf::{prf, prf_plus};
 use crate::algorithm::{IkeSuite, Integ, Prf};
 use crate::compute::Secret;
-use sipsec_net::SecretBytes;
+use sipsec_net::SecretBox;
 use sipsec_net::dp::{EspCipher, KEYMAT_MAX};
 
 /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr}
@@ -71,8 +71,8 @@ impl IkeKeys {
 
 /// Keys of the two SAs of a CHILD_SA, by the role in the exchange that made it.
 pub(crate) struct ChildKeys {
-    pub initiator_to_responder: SecretBytes<KEYMAT_MAX>,
-    pub responder_to_initiator: SecretBytes<KEYMAT_MAX>,
+    pub initiator_to_responder: SecretBox<KEYMAT_MAX>,
+    pub responder_to_initiator: SecretBox<KEYMAT_MAX>,
 }
 
 impl ChildKeys {
@@ -91,7 +91,7 @@ impl ChildKeys {
         seed.extend([nonces.0, nonces.1]);
         let keymat = prf_plus(alg, sk_d.expose(), &seed, 2 * one);
         let (first, second) = keymat.expose().split_at(one);
-        let inline = |bytes| SecretBytes::new(bytes).expect("KEYMAT_MAX is the longest of all ciphers");
-        Self { initiator_to_responder: inline(first), responder_to_initiator: inline(second) }
+        let boxed = |bytes| SecretBox::new(bytes).expect("KEYMAT_MAX is the longest of all ciphers");
+        Self { initiator_to_responder: boxed(first), responder_to_initiator: boxed(second) }
     }
 }

@@ -4,7 +4,7 @@ use super::{COMMAND_SLOT_LEN, SlotError, codes, wire};
 use crate::layout::shared;
 use core::mem::size_of;
 use sipsec_net::dp::{Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
-use sipsec_net::{MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId};
+use sipsec_net::{MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -36,6 +36,12 @@ shared! {
         pub zero: U32,
         /// Zero for `Snapshot`.
         pub txn: U64,
+    }
+
+    pub(crate) struct Commit {
+        /// 1: the next transaction belongs to the same change.
+        pub more: u8,
+        pub zero: [u8; 7],
     }
 
     pub(crate) struct TunnelAdd {
@@ -114,6 +120,13 @@ pub(crate) type SlotBytes = [u8; COMMAND_SLOT_LEN];
 pub(crate) fn encode_bare(slot: &mut SlotBytes, kind: u16, index: u16, txn: TxnId) {
     slot.fill(0);
     put_head(slot, kind, index, txn);
+}
+
+/// Writes the end of a transaction of `count` operations.
+pub(crate) fn encode_commit(slot: &mut SlotBytes, count: u16, txn: TxnId, more: bool) {
+    slot.fill(0);
+    *view_mut(&mut slot[HEAD_LEN..]) = Commit { more: more.into(), zero: [0; 7] };
+    put_head(slot, kind::COMMIT, count, txn);
 }
 
 /// Writes an operation; what the slot held before is gone.
@@ -235,6 +248,13 @@ pub(crate) fn check_bare(slot: &SlotBytes) -> Result<(), SlotError> {
     wire::zero(&slot[HEAD_LEN..])
 }
 
+/// Whether more transactions of the same change follow, from the slot of a `Commit`.
+pub(crate) fn decode_commit(slot: &SlotBytes) -> Result<bool, SlotError> {
+    let raw: &Commit = view(&slot[HEAD_LEN..])?;
+    wire::zero(&raw.zero)?;
+    wire::boolean("more", raw.more)
+}
+
 /// The operation in a slot whose head says `kind`.
 pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
     let body = &slot[HEAD_LEN..];
@@ -304,7 +324,7 @@ fn decode_sa(raw: &SaAdd) -> Result<SaSpec, SlotError> {
         spi: Spi::new(raw.spi.get()).ok_or(SlotError::BadSpi(raw.spi.get()))?,
         media_port: MediaPort(raw.media_port.get()),
         cipher: decode_cipher(raw.cipher)?,
-        keymat: SecretBytes::new(key).ok_or(SlotError::BadKeymatLen(raw.keymat_len))?,
+        keymat: SecretBox::new(key).ok_or(SlotError::BadKeymatLen(raw.keymat_len))?,
         esn: wire::boolean("ESN", raw.esn)?,
         replay_window: raw.replay_window.get(),
         selectors: wire::decode_selectors(raw.local, raw.remote)?,

@@ -19,6 +19,7 @@ pub(crate) mod kind {
     pub const SNAPSHOT_MEDIA: u16 = 7;
     pub const SNAPSHOT_SA: u16 = 8;
     pub const SNAPSHOT_END: u16 = 9;
+    pub const SA_FIRST_INBOUND: u16 = 10;
 }
 
 shared! {
@@ -57,6 +58,11 @@ shared! {
         pub cause: u8,
         pub hard: u8,
         pub zero: U16,
+    }
+
+    pub(crate) struct SaFirstInbound {
+        pub sa: U32,
+        pub zero: U32,
     }
 
     pub(crate) struct SnapshotTunnel {
@@ -129,6 +135,9 @@ pub(crate) fn encode(slot: &mut SlotBytes, event: &Event) {
             let (cause, hard) = (encode_cause(*cause), (*hard).into());
             put(slot, kind::SA_EXPIRE, SaExpire { sa: sa.0.into(), cause, hard, zero: U16::ZERO });
         }
+        Event::SaFirstInbound { sa } => {
+            put(slot, kind::SA_FIRST_INBOUND, SaFirstInbound { sa: sa.0.into(), zero: U32::ZERO });
+        }
         Event::SnapshotTunnel { tunnel, outbound } => {
             let body = SnapshotTunnel {
                 tunnel: tunnel.0.into(),
@@ -199,6 +208,11 @@ pub(crate) fn decode(slot: &SlotBytes) -> Result<Event, SlotError> {
             wire::zero(raw.zero.as_bytes())?;
             let (cause, hard) = (decode_cause(raw.cause)?, wire::boolean("hard limit", raw.hard)?);
             Event::SaExpire { sa: SaId(raw.sa.get()), cause, hard }
+        }
+        kind::SA_FIRST_INBOUND => {
+            let raw: &SaFirstInbound = view(body)?;
+            wire::zero(raw.zero.as_bytes())?;
+            Event::SaFirstInbound { sa: SaId(raw.sa.get()) }
         }
         kind::SNAPSHOT_TUNNEL => {
             let raw: &SnapshotTunnel = view(body)?;

@@ -89,6 +89,7 @@ pub(crate) const DESCRIPTIONS: &[Description] = &[
     wire::Selector::DESCRIPTION,
     wire::Media::DESCRIPTION,
     command::Head::DESCRIPTION,
+    command::Commit::DESCRIPTION,
     command::TunnelAdd::DESCRIPTION,
     command::Route::DESCRIPTION,
     command::NextHop::DESCRIPTION,
@@ -101,6 +102,7 @@ pub(crate) const DESCRIPTIONS: &[Description] = &[
     event::Acquire::DESCRIPTION,
     event::WrongSource::DESCRIPTION,
     event::SaExpire::DESCRIPTION,
+    event::SaFirstInbound::DESCRIPTION,
     event::SnapshotTunnel::DESCRIPTION,
     event::SnapshotSa::DESCRIPTION,
     punt::Head::DESCRIPTION,
@@ -132,4 +134,5 @@ pub(crate) const NUMBERS: &[Number] = &[
     Number { name: "event.kind.snapshot_media", value: event::kind::SNAPSHOT_MEDIA as u64 },
     Number { name: "event.kind.snapshot_sa", value: event::kind::SNAPSHOT_SA as u64 },
     Number { name: "event.kind.snapshot_end", value: event::kind::SNAPSHOT_END as u64 },
+    Number { name: "event.kind.sa_first_inbound", value: event::kind::SA_FIRST_INBOUND as u64 },
 ];

@@ -6,7 +6,7 @@ use sipsec_net::dp::{
     Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp, PacketSummary,
     RejectReason, SELECTORS_MAX, SaSpec, Selector, Selectors, TunnelSpec,
 };
-use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId};
+use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 pub fn addr() -> impl Strategy<Value = IpAddr> {
@@ -87,7 +87,7 @@ fn sa() -> impl Strategy<Value = SaSpec> {
                 spi,
                 media_port: MediaPort(port),
                 cipher,
-                keymat: SecretBytes::new(&keymat).expect("fits"),
+                keymat: SecretBox::new(&keymat).expect("fits"),
                 esn,
                 replay_window: window,
                 selectors: Selectors { local, remote },
@@ -168,6 +168,7 @@ pub fn event() -> impl Strategy<Value = Event> {
             cause,
             hard
         }),
+        any::<u32>().prop_map(|sa| Event::SaFirstInbound { sa: SaId(sa) }),
         (tunnel(), option::of(any::<u32>()))
             .prop_map(|(tunnel, sa)| Event::SnapshotTunnel { tunnel, outbound: sa.map(SaId) }),
         media().prop_map(Event::SnapshotMedia),

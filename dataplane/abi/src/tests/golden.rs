@@ -12,7 +12,7 @@ use sipsec_net::dp::{
     SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
 };
 use sipsec_net::{
-    DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId, TxnId,
+    DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId,
 };
 use std::fmt::Write;
 use zerocopy::IntoBytes;
@@ -53,14 +53,15 @@ fn listing() -> String {
         command::encode_op(&mut slot, &op, index, TxnId(0x0102_0304_0506_0708));
         line(format_args!("op {} {}", name(&op), hex(&slot)));
     }
-    for (kind, text) in [
-        (command::kind::BEGIN, "Begin"),
-        (command::kind::COMMIT, "Commit"),
-        (command::kind::SNAPSHOT, "Snapshot"),
-    ] {
+    for (kind, text) in [(command::kind::BEGIN, "Begin"), (command::kind::SNAPSHOT, "Snapshot")] {
         let mut slot = [0; COMMAND_SLOT_LEN];
         let (index, txn) = if kind == command::kind::SNAPSHOT { (0, 0) } else { (13, 0x0102_0304_0506_0708) };
         command::encode_bare(&mut slot, kind, index, TxnId(txn));
+        line(format_args!("op {text} {}", hex(&slot)));
+    }
+    for (more, text) in [(false, "Commit"), (true, "CommitMore")] {
+        let mut slot = [0; COMMAND_SLOT_LEN];
+        command::encode_commit(&mut slot, 13, TxnId(0x0102_0304_0506_0708), more);
         line(format_args!("op {text} {}", hex(&slot)));
     }
     for event in events() {
@@ -149,7 +150,7 @@ fn ops() -> [Op; 13] {
             spi: Spi::new(0xc0ff_ee00).expect("not reserved"),
             media_port: MediaPort(50_001),
             cipher: EspCipher::Aes256Gcm16,
-            keymat: SecretBytes::new(&key).expect("fits"),
+            keymat: SecretBox::new(&key).expect("fits"),
             esn: true,
             replay_window: 1024,
             selectors: Selectors {
@@ -167,7 +168,7 @@ fn ops() -> [Op; 13] {
     ]
 }
 
-fn events() -> [Event; 9] {
+fn events() -> [Event; 10] {
     let tunnel = TunnelId(0x1122_3344);
     let (sa, media_port) = (SaId(0x5566_7788), MediaPort(50_001));
     let first = PacketSummary {
@@ -184,6 +185,7 @@ fn events() -> [Event; 9] {
         Event::Acquire { tunnel, first },
         Event::WrongSource { media_port, from: "192.0.2.66:666".parse().expect("valid") },
         Event::SaExpire { sa, cause: ExpireCause::Sequence, hard: true },
+        Event::SaFirstInbound { sa },
         Event::SnapshotTunnel { tunnel, outbound: Some(sa) },
         Event::SnapshotMedia(binding()),
         Event::SnapshotSa {

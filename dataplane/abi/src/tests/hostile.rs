@@ -42,7 +42,7 @@ fn an_impossible_cursor_is_an_error_and_the_ring_goes_on_when_it_is_mended() {
         assert!(!rx.is_idle(), "a fault must not be slept over");
     }
     set_produced(&memory, 3);
-    assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(1)))));
+    assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(1), more: false })));
     // Back is as impossible as too far.
     set_produced(&memory, 2);
     assert_eq!(rx.pop(&mut ops), Err(CommandError::Ring(RingFault { ours: 3, theirs: 2 })));
@@ -57,7 +57,7 @@ fn an_impossible_cursor_is_an_error_and_the_ring_goes_on_when_it_is_mended() {
     memory.cursors().consumed.store(2, Ordering::Relaxed);
     assert_eq!(tx.push(TxnId(3), &[REMOVE]), Err(SendError::Ring(RingFault { ours: 6, theirs: 2 })));
     assert_eq!(tx.faults(), 4);
-    assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(2)))));
+    assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(2), more: false })));
 }
 
 /// A producer that scribbles over its peer's cursor, or over its own, fools nobody: each side believes its own memory.
@@ -112,7 +112,14 @@ fn what_makes_no_transaction_is_refused_once_and_the_next_one_is_taken() {
     let short_commit = vec![bare(BEGIN, 1, 7), op_slot(&REMOVE, 0, 7), bare(COMMIT, 2, 7)];
     let endless = vec![bare(BEGIN, u16::MAX, 7), op_slot(&REMOVE, 0, 7)];
     let unknown = vec![bare(BEGIN, 1, 7), bare(99, 0, 7), bare(COMMIT, 1, 7)];
+    let mut unclear = bare(COMMIT, 0, 7);
+    unclear[16] = 2;
+    let mut trailing = bare(COMMIT, 0, 7);
+    trailing[17] = 1;
+    let (unclear, trailing) = (vec![bare(BEGIN, 0, 7), unclear], vec![bare(BEGIN, 0, 7), trailing]);
     let cases = [
+        (unclear, malformed(7, 0, SlotError::BadCode { field: "more", value: 2 }), 2),
+        (trailing, malformed(7, 0, SlotError::ReservedNotZero), 2),
         // Cut off, with the next one behind it: the error costs the cut one only.
         (cut, malformed(7, 1, SlotError::Torn), 2),
         (swapped, malformed(7, 0, SlotError::Torn), 4),
@@ -146,7 +153,7 @@ fn what_makes_no_transaction_is_refused_once_and_the_next_one_is_taken() {
             CommandError::Stray(_) | CommandError::Ring(_) => None,
         };
         assert_eq!(got.answer(), answer);
-        assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(8)))));
+        assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(8), more: false })));
         assert_eq!(ops.len(), 1);
     }
 }
@@ -203,7 +210,7 @@ proptest! {
         let mut taken = Vec::new();
         let mut got = Vec::new();
         for _ in 0..3 * per_txn {
-            if let Ok(Some(Command::Transaction(txn))) = rx.pop(&mut got) {
+            if let Ok(Some(Command::Transaction { txn, .. })) = rx.pop(&mut got) {
                 taken.push(txn.0);
             }
         }

@@ -22,16 +22,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn whole_in_order_and_wiped(batches in proptest::collection::vec(proptest::collection::vec(op(), 0..=8), 1..40)) {
+    fn whole_in_order_and_wiped(batches in proptest::collection::vec((proptest::collection::vec(op(), 0..=8), any::<bool>()), 1..40)) {
         let segment = segment();
         let (mut tx, mut rx) = commands(&segment);
         let mut ops = Vec::with_capacity(OPS_MAX);
-        for (id, batch) in (1..).zip(&batches) {
-            prop_assert_eq!(tx.push(TxnId(id), batch), Ok(()));
+        for (id, (batch, more)) in (1..).zip(&batches) {
+            prop_assert_eq!(tx.push_part(TxnId(id), batch, *more), Ok(()));
             prop_assert_eq!(tx.request_snapshot(), Ok(()));
         }
-        for (id, batch) in (1..).zip(&batches) {
-            prop_assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(id)))));
+        for (id, (batch, more)) in (1..).zip(&batches) {
+            let expected = Command::Transaction { txn: TxnId(id), more: *more };
+            prop_assert_eq!(rx.pop(&mut ops), Ok(Some(expected)));
             prop_assert!(ops.iter().map(text).eq(batch.iter().map(text)));
             prop_assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Snapshot)));
         }
@@ -65,7 +66,7 @@ fn a_full_ring_takes_nothing_of_a_transaction() {
 
     let mut ops = Vec::new();
     for id in (1..=pushed).chain([91]) {
-        assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(id)))));
+        assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(id), more: false })));
     }
     assert_eq!(rx.pop(&mut ops), Ok(None));
     assert_eq!(tx.push(TxnId(93), &large), Ok(()));
@@ -81,7 +82,7 @@ fn an_unpublished_transaction_is_nothing() {
     tx.write_without_publishing(TxnId(2), &some_ops(5));
     drop(tx);
     let mut ops = Vec::new();
-    assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction(TxnId(1)))));
+    assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(1), more: false })));
     assert_eq!(rx.pop(&mut ops), Ok(None));
     assert_ne!(residue(&segment), 0, "the half-written transaction is still in memory");
     drop(rx);

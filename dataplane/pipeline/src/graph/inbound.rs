@@ -9,6 +9,7 @@ use crate::sink::Sink;
 use crate::stage::Stage;
 use crate::{ecn, esp_decap, mss};
 use core::net::IpAddr;
+use sipsec_net::dp::Event;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
 
@@ -25,6 +26,11 @@ impl<P: Packet> Pipeline<P> {
         let sa = self.sad.inbound(port, header.spi).ok_or(DropReason::UnknownSpi)?;
         let (tunnel, bytes) = (sa.common.tunnel, packet.len());
         let inner = esp_decap::open(&mut packet, sa).and_then(|opened| {
+            // RFC 7296 §2.8: a valid packet on a new SA is the second sign, besides DELETE, that the peer uses it.
+            if !sa.used {
+                sa.used = true;
+                out.event(Event::SaFirstInbound { sa: sa.common.id });
+            }
             // What follows the integrity check is the peer's own doing and counts as its traffic.
             if let Some(expired) = sa.common.lifetime.count(bytes) {
                 out.event(sa.common.expire_event(expired));

@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sipsec_net::dp::{
     Direction, EspCipher, MediaBinding, Op, OuterDscp, SaSpec, Selector, Selectors, TunnelSpec,
 };
-use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, Spi, TunnelId};
+use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
 
 /// The branch is A, the head-end B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Gateway {
             spi: Spi::new(sender.other().spi()).expect("not reserved"),
             media_port: side.media_port(),
             cipher: keys.cipher,
-            keymat: SecretBytes::new(keymat).expect("fits"),
+            keymat: SecretBox::new(keymat).expect("fits"),
             esn: keys.esn,
             replay_window: 1024,
             selectors: Self::selectors(),

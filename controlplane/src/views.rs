@@ -150,6 +150,8 @@ impl Runtime {
             ("sip_malformed", stats.malformed),
             ("sip_untrusted", stats.untrusted),
             ("sip_stray_responses", stats.stray_responses),
+            ("sip_flawed_responses", stats.flawed_responses),
+            ("sip_acks_withheld", stats.acks_withheld),
             ("sip_overload", stats.overload),
             ("sip_reregistered", stats.reregistered),
             ("sip_forked", stats.forked),

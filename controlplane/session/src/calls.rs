@@ -53,6 +53,7 @@ impl Core {
             Event::NotHungUp { call_id, refused } => {
                 self.event(None, EventKind::NotHungUp { call_id, refused });
             }
+            Event::Notice(notice) => self.event(None, EventKind::SipNotice(notice)),
             Event::Ended { call } => self.call_ended(now, call),
         }
     }

@@ -142,6 +142,8 @@ pub enum EventKind {
         call_id: String,
         refused: Option<u16>,
     },
+    /// Something about SIP that an operator should hear of, at most once a minute for each kind.
+    SipNotice(sipsec_sip::Notice),
     /// Records of another release in the journal.
     RecordsUnreadable {
         calls: usize,
@@ -177,6 +179,7 @@ impl EventKind {
             Self::DataplaneLost => "dataplane-lost",
             Self::Recovered { .. } => "recovered",
             Self::NotHungUp { .. } => "not-hung-up",
+            Self::SipNotice(_) => "sip-notice",
             Self::RecordsUnreadable { .. } => "records-unreadable",
         }
     }
@@ -191,6 +194,7 @@ impl EventKind {
                 | Self::DataplaneLost
                 | Self::Recovered { .. }
                 | Self::NotHungUp { .. }
+                | Self::SipNotice(_)
                 | Self::RecordsUnreadable { .. }
                 | Self::IncomingRefused { .. }
                 | Self::Registration { state: RegistrationState::Failed { .. }, .. }
@@ -258,6 +262,7 @@ impl fmt::Display for EventKind {
                 }
                 write!(f, " every time; ask the carrier for the call with Call-ID {call_id}")
             }
+            Self::SipNotice(notice) => write!(f, "{notice}"),
             Self::RecordsUnreadable { calls } => {
                 write!(
                     f,

@@ -1,6 +1,6 @@
 //! Challenges of registrar and proxies, and what answers them (RFC 3261 §22).
 
-use crate::digest::{Challenge, Credentials, Session};
+use crate::digest::{Challenge, Credentials, Request, Session};
 use crate::message::Message;
 use sipsec_net::Entropy;
 
@@ -45,34 +45,43 @@ impl Auth {
         }
     }
 
-    /// Takes the challenge of a 401 or 407.
-    pub fn learn(&mut self, m: &Message, status: u16) -> Result<(), AuthError> {
-        let proxy = status == 407;
-        let name = if proxy { "Proxy-Authenticate" } else { "WWW-Authenticate" };
-        let challenge = Challenge::choose(m.all(name)).ok_or(AuthError::Unsupported)?;
+    /// Takes the challenges of a 401 or 407: of every realm, for a request may pass several proxies that all want
+    /// credentials (RFC 3261 §22.3).
+    pub fn learn(&mut self, m: &Message) -> Result<(), AuthError> {
+        let mut progress = false;
+        let mut supported = false;
         self.retries += 1;
-        let known =
-            self.realms.iter().position(|r| r.proxy == proxy && r.session.challenge.realm == challenge.realm);
-        // RFC 7616 §3.3: a stale nonce says nothing against the password.
-        let refused = known.is_some_and(|i| self.realms[i].now) && !challenge.stale;
-        if refused || self.retries > RETRIES_MAX || (known.is_none() && self.realms.len() >= REALMS_MAX) {
+        for (name, proxy) in [("WWW-Authenticate", false), ("Proxy-Authenticate", true)] {
+            for challenge in Challenge::choose(m.all(name)) {
+                supported = true;
+                let same = |r: &Realm| r.proxy == proxy && r.session.challenge.realm == challenge.realm;
+                let known = self.realms.iter().position(same);
+                // RFC 7616 §3.3: a stale nonce says nothing against the password.
+                let refused = known.is_some_and(|i| self.realms[i].now) && !challenge.stale;
+                progress |= !refused;
+                let realm = Realm { session: Session::new(challenge), proxy, now: true };
+                match known {
+                    Some(i) => self.realms[i] = realm,
+                    None if self.realms.len() < REALMS_MAX => self.realms.push(realm),
+                    None => progress = false,
+                }
+            }
+        }
+        if progress && self.retries <= RETRIES_MAX {
+            return Ok(());
+        }
+        if supported {
             self.realms.clear();
             return Err(AuthError::Wrong);
         }
-        let realm = Realm { session: Session::new(challenge), proxy, now: true };
-        match known {
-            Some(i) => self.realms[i] = realm,
-            None => self.realms.push(realm),
-        }
-        Ok(())
+        Err(AuthError::Unsupported)
     }
 
     /// The header fields of the next request.
     pub fn headers(
         &mut self,
         who: Option<&Credentials>,
-        method: &str,
-        uri: &str,
+        request: Request<'_>,
         entropy: &mut dyn Entropy,
     ) -> Vec<(&'static str, String)> {
         let Some(who) = who else { return Vec::new() };
@@ -80,7 +89,7 @@ impl Auth {
             .iter_mut()
             .map(|r| {
                 let name = if r.proxy { "Proxy-Authorization" } else { "Authorization" };
-                (name, r.session.answer(who, method, uri, entropy))
+                (name, r.session.answer(who, request, entropy))
             })
             .collect()
     }

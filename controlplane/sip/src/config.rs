@@ -17,6 +17,10 @@ pub const CALLS_MAX: usize = 8192;
 pub const OVER_MAX: usize = 8192;
 /// Server transactions remembered.
 pub const SERVER_TRANSACTIONS_MAX: usize = 16_384;
+/// Of these, kept free for requests inside dialogs: one BYE for each call must find room.
+pub const SERVER_TRANSACTIONS_IN_DIALOG: usize = CALLS_MAX;
+/// What a 503 of ours asks for.
+pub const RETRY_AFTER_OVERLOAD_S: u32 = 60;
 /// RFC 3261 §8.1.1.6.
 pub const MAX_FORWARDS: u8 = 70;
 /// RFC 3261 §18.1.1: larger requests would have to go over TCP, which carriers of this service do not offer.
@@ -31,6 +35,14 @@ pub const PERSIST_MAX: Duration = Duration::from_secs(4);
 pub const BYES_MAX: u32 = 8;
 /// Early dialogs of one INVITE.
 pub const EARLY_MAX: usize = 8;
+/// Times that a request is sent again because the network asked for a longer interval (422, 423): each answer may ask for
+/// more.
+pub const RAISES_MAX: u32 = 3;
+/// Times that a refused INVITE, or an answered one, is acknowledged again: a 2xx comes at most 11 times within 64·T1
+/// (RFC 3261 §13.3.1.4), and the network may double each.
+pub const ACKS_AGAIN_MAX: u32 = 32;
+/// A longer interval is as good as none: it is neither asked for because of a 422, nor waited for.
+pub const INTERVAL_MAX_S: u32 = 86_400;
 /// RFC 4028 §4: no session interval is shorter.
 pub const MIN_SE_S: u32 = 90;
 /// RFC 4028 §4: the recommended interval.

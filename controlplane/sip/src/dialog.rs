@@ -1,7 +1,7 @@
 //! A dialog (RFC 3261 §12) and the requests inside it.
 
 use crate::config::MAX_FORWARDS;
-use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri};
+use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri, uri_param};
 use crate::record::DialogRecord;
 use std::net::SocketAddr;
 
@@ -33,13 +33,17 @@ impl Dialog {
         first.and_then(|r| host_addr(r.uri)).filter(|a| a.ip() == self.proxy.ip()).unwrap_or(self.proxy)
     }
 
-    /// RFC 3261 §12.1.2: the answer of whoever took the call makes the dialog; the record-route list in reverse is its
+    /// RFC 3261 §12.1.2: the response makes the dialog; the record-route list in reverse is its
     /// route set, and the Contact its target.
     pub fn confirmed(&self, m: &Message) -> Self {
         let mut dialog = self.clone();
         dialog.remote_tag = m.to_tag().map(str::to_owned);
-        dialog.remote = m.header("To").unwrap_or_default().to_owned();
-        dialog.route_set = m.all("Record-Route").rev().map(str::to_owned).collect();
+        if let Some(to) = m.header("To").filter(|to| !to.is_empty()) {
+            to.clone_into(&mut dialog.remote);
+        }
+        // A route that cannot be read leads nowhere.
+        let readable = |r: &&str| NameAddr::parse(r).is_some();
+        dialog.route_set = m.all("Record-Route").rev().filter(readable).map(str::to_owned).collect();
         if let Some(target) = m.remote_target() {
             dialog.remote_target = target.to_owned();
         }
@@ -49,8 +53,7 @@ impl Dialog {
     /// RFC 3261 §12.2.1.1: every request in the dialog carries the route set, BYE and ACK too.
     pub fn request(&self, method: &str, cseq: u32, via: &str) -> Writer {
         let strict = |r: &str| {
-            NameAddr::parse(r)
-                .is_some_and(|n| is_sip_uri(n.uri) && !n.uri.to_ascii_lowercase().contains(";lr"))
+            NameAddr::parse(r).is_some_and(|n| is_sip_uri(n.uri) && uri_param(n.uri, "lr").is_none())
         };
         let mut routes = self.route_set.clone();
         let mut uri = self.remote_target.clone();
@@ -96,7 +99,7 @@ impl Dialog {
     }
 
     pub fn from_record(r: &DialogRecord) -> Self {
-        let tag = |v: &str| NameAddr::parse(v).and_then(|n| n.param("tag")).map(str::to_owned);
+        let tag = |v: &str| NameAddr::read(v).and_then(|n| n.param("tag")).map(str::to_owned);
         Self {
             call_id: r.call_id.clone(),
             local: r.local.clone(),

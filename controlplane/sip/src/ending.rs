@@ -2,12 +2,12 @@
 
 use crate::auth::Auth;
 use crate::call::{Call, CallId};
-use crate::config::{BYES_MAX, T64};
+use crate::config::{BYES_MAX, OFFER_MAX, T64};
 use crate::message::{Message, Writer, seconds};
 use crate::output::{CallFailure, Event, LostWhy, Output};
 use crate::reason::Reason;
 use crate::sdp::Media;
-use crate::state::{CallState, Cancel, Phase, Side};
+use crate::state::{CallState, Cancel, Phase, SecondBye, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -85,7 +85,7 @@ impl UserAgent {
         }
         match status {
             401 | 407 => {
-                let learnt = self.calls.get_mut(id).map(|c| c.auth.learn(m, status));
+                let learnt = self.calls.get_mut(id).map(|c| c.auth.learn(m));
                 if let Some(Ok(())) = learnt {
                     self.bye(now, id);
                 } else {
@@ -93,7 +93,15 @@ impl UserAgent {
                 }
             }
             // RFC 3261 §15.1.1: answered, or the peer knows of no such dialog.
-            200..300 | 408 | 481 => self.end_call(now, id),
+            200..300 | 408 | 481 => {
+                if status == 481
+                    && let Some(o) = self.calls.get_mut(id).and_then(CallState::outgoing_mut)
+                    && o.second_bye == SecondBye::No
+                {
+                    o.second_bye = SecondBye::Wanted;
+                }
+                self.end_call(now, id);
+            }
             // Whoever refused it: nothing says that the call is not charged any more.
             _ => {
                 let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
@@ -185,8 +193,17 @@ impl UserAgent {
                 self.send_cancel(now, id);
             }
             Phase::Offered { .. } => {
-                self.explain(id, Reason::new(480, "the call was not decided on in time"));
-                self.answer_invite(now, id, 480);
+                // RFC 3261 §13.3.1: 487 if the caller itself said how long it waits.
+                let expired = c.incoming().is_some_and(|i| {
+                    i.request.seconds("Expires").is_some_and(|s| Duration::from_secs(s.into()) <= OFFER_MAX)
+                });
+                let (status, text) = if expired {
+                    (487, "the INVITE expired")
+                } else {
+                    (480, "the call was not decided on in time")
+                };
+                self.explain(id, Reason::new(status, text));
+                self.answer_invite(now, id, status);
                 self.event(Event::Lost { call: id, why: LostWhy::Undecided });
                 self.end_call(now, id);
             }

@@ -12,6 +12,7 @@ mod ending;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod message;
+pub mod notice;
 pub mod output;
 pub mod reason;
 pub mod record;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use call::{Call, CallId};
 pub use config::{Config, Line, MIN_SE_S, SESSION_EXPIRES_S};
+pub use notice::{Notice, NoticeKind};
 pub use output::{
     CallFailure, Caller, Event, LostWhy, Output, RegistrationState, RegistrationView, ReliableAnswer,
 };

@@ -2,6 +2,7 @@
 
 use crate::call::{Call, CallId};
 use crate::message::Message;
+use crate::notice::Notice;
 use crate::reason::Reason;
 use crate::record::DialogRecord;
 use crate::sdp::{SdpError, SessionDescription};
@@ -78,6 +79,8 @@ pub enum Event {
         call_id: String,
         refused: Option<u16>,
     },
+    /// Something that an operator should hear of.
+    Notice(Notice),
     /// No further message will be sent for it.
     Ended {
         call: CallId,

@@ -44,7 +44,7 @@ impl Reason {
     /// What a message of the peer says: the first text of its Warning and Reason header fields, or else the first
     /// cause. What cannot be read counts as absent.
     pub(crate) fn of(m: &Message) -> Option<Self> {
-        let values = |name| m.all(name).flat_map(|v| list(v).unwrap_or_default());
+        let values = |name| m.all(name).flat_map(list);
         let warnings = values("Warning").filter_map(Self::of_warning);
         let all: Vec<_> = warnings.chain(values("Reason").filter_map(Self::of_reason)).collect();
         let said = all.iter().position(|r| !r.text.is_empty()).unwrap_or(0);

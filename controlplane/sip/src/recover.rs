@@ -7,7 +7,7 @@ use crate::message::{Via, Writer};
 use crate::reason::Reason;
 use crate::record::DialogRecord;
 use crate::sdp::Media;
-use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
+use crate::state::{CallState, Cancel, Outgoing, Phase, SecondBye, Side};
 use crate::transaction::{ClientTransaction, Owner};
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -28,6 +28,9 @@ impl UserAgent {
                 ack: None,
                 early: Vec::new(),
                 min_se_s: crate::config::MIN_SE_S,
+                raises: 0,
+                acks_again: 0,
+                second_bye: SecondBye::No,
             })
         } else {
             Side::Closing

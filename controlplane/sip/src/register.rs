@@ -2,8 +2,9 @@
 
 use crate::auth::{Auth, AuthError};
 use crate::call::CallId;
-use crate::config::{MAX_FORWARDS, T64};
-use crate::message::{Message, NameAddr, Writer, host_addr, seconds};
+use crate::config::{MAX_FORWARDS, RAISES_MAX, T64};
+use crate::digest::Request;
+use crate::message::{Message, NameAddr, Writer, host_addr, printable, seconds};
 use crate::output::{Event, RegistrationState};
 use crate::reason::Reason;
 use crate::schedule::Due;
@@ -18,10 +19,14 @@ const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A line registers anew because of refused calls at most this often.
 pub const RENEW_MIN: Duration = Duration::from_secs(30);
-/// Registrations shorter than this would be refreshed all the time.
-const EXPIRES_MIN_S: u32 = 10;
+/// A binding of a second or two is not refreshed more often than this.
+const REFRESH_MIN: Duration = Duration::from_secs(1);
 /// And longer ones are as good as this (RFC 4475 §3.1.2.4: some say anything).
 const EXPIRES_MAX_S: u32 = 7 * 24 * 3600;
+
+/// Of the bindings that a registrar lists instead of ours, for the reason shown.
+const URIS_SHOWN: usize = 2;
+const URI_CHARS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub struct Registration {
@@ -35,6 +40,8 @@ pub struct Registration {
     auth: Auth,
     failures: u32,
     expires_s: Option<u32>,
+    /// How often a 423 has raised it since the last try.
+    raises: u32,
     removing: bool,
     /// RFC 3608.
     pub service_route: Vec<String>,
@@ -57,6 +64,7 @@ impl Registration {
             auth: Auth::default(),
             failures: 0,
             expires_s: None,
+            raises: 0,
             removing: false,
             service_route: Vec::new(),
             doubted: false,
@@ -173,7 +181,9 @@ impl UserAgent {
     }
 
     pub(crate) fn register_due(&mut self, now: Instant, line: usize) {
-        self.registrations[line].auth.begin();
+        let r = &mut self.registrations[line];
+        r.auth.begin();
+        r.raises = 0;
         self.register(now, line);
     }
 
@@ -203,7 +213,8 @@ impl UserAgent {
         if let Some(ua) = &config.user_agent {
             w.header("User-Agent", ua);
         }
-        for (name, value) in r.auth.headers(l.auth.as_ref(), "REGISTER", &uri, &mut **entropy) {
+        let request = Request { method: "REGISTER", uri: &uri, body: b"" };
+        for (name, value) in r.auth.headers(l.auth.as_ref(), request, &mut **entropy) {
             w.header(name, value);
         }
         let dest = config.registrar;
@@ -222,8 +233,10 @@ impl UserAgent {
                 let min = m.seconds("Min-Expires").filter(|min| *min <= EXPIRES_MAX_S);
                 let r = &mut self.registrations[line];
                 match min {
-                    Some(min) if r.expires_s.unwrap_or(self.config.expires_s) < min => {
-                        r.expires_s = Some(min);
+                    Some(min)
+                        if r.raises < RAISES_MAX && r.expires_s.unwrap_or(self.config.expires_s) < min =>
+                    {
+                        (r.expires_s, r.raises) = (Some(min), r.raises + 1);
                         self.register(now, line);
                     }
                     _ => self.register_failed(now, line, "423 Interval Too Brief".into(), None),
@@ -241,23 +254,21 @@ impl UserAgent {
         if std::mem::take(&mut self.registrations[line].removing) {
             return self.registration_state(line, RegistrationState::Unregistered);
         }
-        let local = self.local;
-        // §10.2.4: the contact's own expires wins; ours is the one with our address.
-        let granted = m
-            .all("Contact")
-            .filter_map(NameAddr::parse)
-            .find(|c| local.is_some() && host_addr(c.uri) == local)
-            .and_then(|c| c.param("expires"))
-            .or_else(|| m.header("Expires"))
-            .and_then(seconds);
-        let expires = granted.unwrap_or(self.config.expires_s).clamp(EXPIRES_MIN_S, EXPIRES_MAX_S);
+        let asked = self.registrations[line].expires_s.unwrap_or(self.config.expires_s);
+        let expires = match granted(m, self.local, asked) {
+            Granted::For(expires) => expires.min(EXPIRES_MAX_S),
+            Granted::Not(why) => {
+                self.registrations[line].doubted = true;
+                return self.register_failed(now, line, why, None);
+            }
+        };
         let r = &mut self.registrations[line];
         r.service_route = m.all("Service-Route").map(str::to_owned).collect();
         (r.failures, r.last_failure, r.doubted) = (0, None, false);
         r.expires_at = Some(now + Duration::from_secs(expires.into()));
-        // Half of what was granted, less up to a tenth of it: not in the same second as everybody else's.
+        // Half of what was granted, less up to a tenth of it, so that not all lines come in the same second.
         let jitter = self.entropy.below(expires * 50 + 1);
-        let half = Duration::from_millis(u64::from(expires) * 500 - u64::from(jitter));
+        let half = Duration::from_millis(u64::from(expires) * 500 - u64::from(jitter)).max(REFRESH_MIN);
         self.schedule.set(Due::Registration(line), Some(now + half));
         self.registration_state(line, RegistrationState::Registered);
     }
@@ -266,7 +277,7 @@ impl UserAgent {
         let why = if self.config.lines[line].auth.is_none() {
             "the line has no credentials"
         } else {
-            match self.registrations[line].auth.learn(m, status) {
+            match self.registrations[line].auth.learn(m) {
                 Ok(()) => return self.register(now, line),
                 Err(AuthError::Unsupported) => "no challenge that is supported",
                 Err(AuthError::Wrong) => "username or password is wrong",
@@ -311,5 +322,32 @@ impl UserAgent {
             let line = self.config.lines[line].number;
             self.event(Event::Registration { line, state });
         }
+    }
+}
+
+/// What a 2xx says of our binding.
+enum Granted {
+    /// For so many seconds.
+    For(u32),
+    Not(String),
+}
+
+/// RFC 3261 §10.2.4: the 2xx lists every binding. Ours is the one with our address, and its own `expires` wins. A 2xx
+/// without any binding, or with one that cannot be read, is taken to have made ours; one that lists others alone, or ours
+/// with 0 s, has not.
+fn granted(m: &Message, local: Option<SocketAddr>, asked_s: u32) -> Granted {
+    let contacts: Vec<_> = m.all("Contact").map(NameAddr::read).collect();
+    let readable = || contacts.iter().flatten();
+    let ours = readable().find(|c| local.is_some() && host_addr(c.uri) == local);
+    if ours.is_none() && !contacts.is_empty() && readable().count() == contacts.len() {
+        let listed: Vec<_> = readable().map(|c| printable(c.uri, URI_CHARS_MAX)).take(URIS_SHOWN).collect();
+        let listed = listed.join(", ");
+        return Granted::Not(format!("the registrar did not bind our address; it lists {listed}"));
+    }
+    let own = ours.and_then(|c| c.seconds("expires"));
+    match own.or_else(|| m.seconds("Expires")) {
+        Some(0) => Granted::Not("the registrar did not keep our binding (expires 0)".into()),
+        Some(s) => Granted::For(s),
+        None => Granted::For(asked_s),
     }
 }

@@ -1,7 +1,7 @@
 //! Session timers (RFC 4028): a call whose peer has vanished does not go on for ever.
 
 use crate::call::CallId;
-use crate::config::MIN_SE_S;
+use crate::config::{INTERVAL_MAX_S, MIN_SE_S, RAISES_MAX};
 use crate::message::{Message, Writer, seconds};
 use crate::output::{Event, LostWhy};
 use crate::reason::Reason;
@@ -28,12 +28,18 @@ pub struct SessionTimer {
     /// The peer agreed to it. If not, the session does not expire (§7.2): we refresh for our own benefit, and end the
     /// call only if nobody knows of it any more.
     pub negotiated: bool,
-    /// How often a refresh that was refused for the moment has been tried again.
+    /// How often the refresh under way has been tried again.
     retries: u32,
+    /// How often a 422 has raised the interval of the refresh under way.
+    raises: u32,
+    /// What is due next is another try of the last refresh.
+    again: bool,
 }
 
 /// Refreshes after one that was refused for the moment, and the pause before each.
 const RETRIES_MAX: u32 = 2;
+/// Refreshes after one that crossed another (491), before the pause doubles each time.
+const GLARES_MAX: u32 = 8;
 const RETRY_MIN: Duration = Duration::from_secs(5);
 
 impl SessionTimer {
@@ -43,13 +49,16 @@ impl SessionTimer {
         let mut timer = Self {
             interval_s: interval_s.max(MIN_SE_S),
             ours,
-            at: now + interval / 2,
+            // An interval of years would be no protection.
+            at: now + interval.min(Duration::from_secs(INTERVAL_MAX_S.into())) / 2,
             last: false,
             expires_at,
             min_se_s: m.seconds("Min-SE").unwrap_or(MIN_SE_S).max(MIN_SE_S),
             update: m.lists("Allow", "UPDATE"),
             negotiated: true,
             retries: 0,
+            raises: 0,
+            again: false,
         };
         if !ours {
             timer.give_up();
@@ -65,14 +74,15 @@ impl SessionTimer {
     }
 
     /// §7.2: the 2xx to our request.
-    pub fn of_answer(now: Instant, m: &Message, asked_s: u32) -> Option<Self> {
-        match m.header("Session-Expires") {
-            Some(value) => {
+    pub fn of_answer(now: Instant, m: &Message, asked_s: u32) -> Self {
+        // What cannot be read counts as absent: the call stays watched.
+        match m.header("Session-Expires").and_then(|value| Some((value, seconds(value)?))) {
+            Some((value, interval_s)) => {
                 // §9, Table 2: the parameter is there; without it the side that knows of the timer does the work.
-                let ours = refresher(value).is_none_or(|r| r.eq_ignore_ascii_case("uac"));
-                Some(Self::new(now, seconds(value)?, ours, m))
+                let theirs = refresher(value).is_some_and(|r| r.eq_ignore_ascii_case("uas"));
+                Self::new(now, interval_s, !theirs, m)
             }
-            None => Some(Self { negotiated: false, ..Self::new(now, asked_s, true, m) }),
+            None => Self { negotiated: false, ..Self::new(now, asked_s, true, m) },
         }
     }
 
@@ -98,7 +108,7 @@ impl SessionTimer {
     fn try_again(&mut self, now: Instant, pause: Duration) {
         self.give_up();
         if now + pause < self.at || !self.negotiated {
-            (self.at, self.last) = (now + pause, false);
+            (self.at, self.last, self.again) = (now + pause, false, true);
         }
     }
 
@@ -143,6 +153,9 @@ impl UserAgent {
         let inviting = self.refreshing(id, Some("INVITE"));
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(timer) = &mut c.timer else { return };
+        if first && !std::mem::take(&mut timer.again) {
+            (timer.retries, timer.raises) = (0, 0);
+        }
         // RFC 3261 §14.1: no INVITE while another one of either side is not answered and acknowledged.
         if !timer.update && (inviting || c.answering.is_some()) {
             return timer.try_again(now, RETRY_MIN);
@@ -162,10 +175,12 @@ impl UserAgent {
         let contact = self.contact(line, local);
         // §7.4: UPDATE without an offer if the peer knows it, else a re-INVITE that offers the same again.
         let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", body.as_deref()) };
+        // RFC 3262 §4 would have every reliable provisional response of a re-INVITE acknowledged: none is asked for.
+        let supported = if update { crate::ua::SUPPORTS } else { "timer" };
         let headers = |w: &mut Writer| {
             w.header("Contact", contact)
                 .header("Allow", crate::ua::ALLOW)
-                .header("Supported", crate::ua::SUPPORTS)
+                .header("Supported", supported)
                 .header("Session-Expires", format_args!("{interval};refresher=uac"))
                 .header("Min-SE", min);
         };
@@ -189,28 +204,32 @@ impl UserAgent {
         let Some(timer) = &mut c.timer else { return };
         match status {
             200..300 => {
-                let next = SessionTimer::of_answer(now, m, timer.interval_s);
-                c.timer = next.map(|next| next.after(Some(timer)));
+                c.timer = Some(SessionTimer::of_answer(now, m, timer.interval_s).after(Some(timer)));
                 self.refresh_target(id, m);
             }
-            401 | 407 if c.auth.learn(m, status).is_ok() => self.refresh(now, id, false),
+            401 | 407 if c.line.is_some() && c.auth.learn(m).is_ok() => self.refresh(now, id, false),
             422 => {
                 let wanted = m.seconds("Min-SE").unwrap_or(0);
-                if wanted > timer.min_se_s {
-                    timer.min_se_s = wanted;
+                if wanted > timer.min_se_s && wanted <= INTERVAL_MAX_S && timer.raises < RAISES_MAX {
+                    (timer.min_se_s, timer.raises) = (wanted, timer.raises + 1);
                     self.refresh(now, id, false);
                 }
             }
             // RFC 3261 §14.1: who made the Call-ID waits longer.
             491 => {
+                let retries = timer.retries;
                 let owner = matches!(c.side, Side::Caller(_));
                 let pause =
                     if owner { 2100 + self.entropy.below(190) * 10 } else { self.entropy.below(200) * 10 };
-                let at = now + Duration::from_millis(pause.into());
+                // A peer that says nothing else is asked ever more seldom.
+                let doubled = retries.saturating_sub(GLARES_MAX).min(16);
+                let pause = u64::from(pause).max(if doubled > 0 { 500 } else { 0 });
+                let at = now + Duration::from_millis(pause << doubled);
                 if let Some(timer) = self.calls.get_mut(id).and_then(|c| c.timer.as_mut())
                     && at < timer.at
                 {
-                    (timer.at, timer.last) = (at, false);
+                    (timer.at, timer.last, timer.again) = (at, false, true);
+                    timer.retries += 1;
                 }
             }
             408 | 481 => self.refresh_failed(now, id),

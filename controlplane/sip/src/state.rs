@@ -54,6 +54,21 @@ pub struct Outgoing {
     /// Dialogs made by provisional responses.
     pub early: Vec<Early>,
     pub min_se_s: u32,
+    /// How often a 422 has raised it.
+    pub raises: u32,
+    /// ACKs of the 2xx that were sent again.
+    pub acks_again: u32,
+    pub second_bye: SecondBye,
+}
+
+/// A BYE that was answered 481, although the call was answered: the peer goes on with its 2xx, and may charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondBye {
+    No,
+    /// With the next 2xx.
+    Wanted,
+    /// There is no third.
+    Said,
 }
 
 #[derive(Debug)]

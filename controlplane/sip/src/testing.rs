@@ -115,6 +115,7 @@ pub struct World {
     pub wire: Vec<(usize, String)>,
     /// Datagrams for which this says `true` do not arrive.
     pub filter: Box<dyn FnMut(&str) -> bool>,
+    pub notices: Vec<(usize, crate::Notice)>,
     queue: BTreeMap<(Instant, u64), Happening>,
     seq: u64,
     entropy: TestEntropy,
@@ -156,6 +157,7 @@ impl World {
             weather: CALM,
             wire: Vec::new(),
             filter: Box::new(|_| false),
+            notices: Vec::new(),
             queue: BTreeMap::new(),
             seq: 0,
             entropy: TestEntropy::new(seed ^ 0x5eed),
@@ -258,7 +260,7 @@ impl World {
         while let Some(output) = self.nodes[i].ua.poll_output() {
             match output {
                 Output::Transmit { to, bytes } => {
-                    self.wire.push((i, String::from_utf8(bytes.clone()).expect("text")));
+                    self.wire.push((i, String::from_utf8_lossy(&bytes).into_owned()));
                     if self.nodes[i].up {
                         self.send(addr(i), to, bytes);
                     }
@@ -320,6 +322,7 @@ impl World {
                 assert!(self.wire.iter().any(|(from, t)| *from == i && t.contains(&call_id)), "{call_id}");
                 node.log.push(format!("NotHungUp {refused:?}"));
             }
+            Event::Notice(notice) => self.notices.push((i, notice)),
             Event::Ended { call } => {
                 assert!(!node.ended.contains(&call) || node.life > 0, "ended twice");
                 assert!(!node.handles.contains_key(&call), "ended under its holder's hands");

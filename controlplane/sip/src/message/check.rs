@@ -1,7 +1,11 @@
-//! What every message must have (RFC 3261 §8.1.1), and what makes one ambiguous.
+//! What a message must have (RFC 3261 §8.1.1), and what makes one ambiguous.
+//!
+//! A request that breaks a rule on a field that decides something is refused. A response is never lost because of such a
+//! field: it has already cost something at the other side, and Via and CSeq are enough to know what it answers
+//! (RFC 3261 §17.1.3). Its unreadable fields count as absent.
 
-use super::frame::Malformed;
-use super::grammar::{COOKIE, NameAddr, Via};
+use super::frame::{Fault, Frame, Malformed};
+use super::grammar::{COOKIE, NameAddr, Via, host_port};
 use super::{Message, digits};
 
 /// Methods that some RFC defines. RFC 3261 §21.5.2: any other is 501, not 405.
@@ -25,8 +29,12 @@ const METHODS: [&str; 14] = [
 /// RFC 4475 §3.3.8: of these a message has one.
 const SINGLE: [&str; 6] = ["Call-ID", "CSeq", "From", "To", "Max-Forwards", "Content-Length"];
 
-pub fn check(mut m: Message, octets: usize) -> Result<Message, Malformed> {
-    match fault(&m, octets) {
+pub fn check(frame: Frame) -> Result<Message, Malformed> {
+    let Frame { message: mut m, octets, fault } = frame;
+    if m.status().is_some() {
+        return response(m, octets, fault);
+    }
+    match fault.or_else(|| request(&m, octets)) {
         Some((status, why)) => Err(Malformed::new(status, m, why)),
         None => {
             // RFC 3261 §18.3: Content-Length bounds the body; what follows it in the datagram is discarded.
@@ -38,7 +46,49 @@ pub fn check(mut m: Message, octets: usize) -> Result<Message, Malformed> {
     }
 }
 
-fn fault(m: &Message, octets: usize) -> Option<(u16, &'static str)> {
+fn response(mut m: Message, octets: usize, fault: Fault) -> Result<Message, Malformed> {
+    if m.cseq().is_none() {
+        return Err(Malformed::drop("a CSeq that is no number and method"));
+    }
+    if m.via().is_none() {
+        return Err(Malformed::drop("a malformed Via"));
+    }
+    let lengths: Vec<_> = m.all("Content-Length").map(digits).collect();
+    let length = match lengths[..] {
+        [length] => length,
+        // Unreadable, or two of them: as if it were absent (§18.3: the body ends with the datagram).
+        _ => None,
+    };
+    match length {
+        // §18.3: MUST be discarded.
+        Some(length) if length > octets as u64 => {
+            return Err(Malformed::drop("the datagram ends before the body"));
+        }
+        Some(length) => m.body.truncate(usize::try_from(length).unwrap_or(usize::MAX)),
+        None => {}
+    }
+    m.flaw = fault.map(|(_, why)| why).or_else(|| flaw(&m));
+    Ok(m)
+}
+
+/// What a response should not have. It is used all the same.
+fn flaw(m: &Message) -> Option<&'static str> {
+    if SINGLE.iter().any(|name| m.all(name).count() > 1) {
+        return Some("two of a header field of which there is one");
+    }
+    for name in ["From", "To", "Call-ID"] {
+        if m.header(name).is_none_or(str::is_empty) {
+            return Some("no From, To or Call-ID");
+        }
+    }
+    let unreadable = |name| m.all(name).any(|v| NameAddr::parse(v).is_none());
+    if ["From", "To", "Contact", "Record-Route"].into_iter().any(unreadable) {
+        return Some("a malformed name or address");
+    }
+    m.header("Content-Length").is_some_and(|l| digits(l).is_none()).then_some("a malformed Content-Length")
+}
+
+fn request(m: &Message, octets: usize) -> Fault {
     if SINGLE.iter().any(|name| m.all(name).count() > 1) {
         return Some((400, "two of a header field of which there is one"));
     }
@@ -53,20 +103,32 @@ fn fault(m: &Message, octets: usize) -> Option<(u16, &'static str)> {
             return Some((400, why));
         }
     }
-    let unknown = m.method().is_some_and(|method| !METHODS.contains(&method));
+    let method = m.method().unwrap_or_default();
+    let unknown = !METHODS.contains(&method);
     let Some((_, cseq_method)) = m.cseq() else { return Some((400, "a CSeq that is no number and method")) };
-    if m.method().is_some_and(|method| method != cseq_method) {
+    if method != cseq_method {
         return Some((if unknown { 501 } else { 400 }, "the method of CSeq is not the request's"));
     }
-    if m.all("Via").any(|v| Via::parse(v).is_none()) {
+    // RFC 3261 §18.2.2: without a readable sent-by the answer has no way back. The Vias below it are only repeated.
+    let top = m.header("Via").and_then(Via::parse);
+    if top.as_ref().is_none_or(|v| host_port(v.sent_by).is_none()) {
         return Some((400, "a malformed Via"));
     }
     // RFC 4475 §3.2.1: the cookie alone. A branch without it is of RFC 2543, and matched otherwise.
-    if m.via().is_some_and(|v| v.param("branch").is_some_and(|b| b.eq_ignore_ascii_case(COOKIE))) {
+    if top.is_some_and(|v| v.param("branch").is_some_and(|b| b.eq_ignore_ascii_case(COOKIE))) {
         return Some((400, "a branch that is nothing but the cookie"));
     }
-    for name in ["From", "To", "Contact", "Route", "Record-Route"] {
-        if m.all(name).any(|v| NameAddr::parse(v).is_none() && !(name == "Contact" && v == "*")) {
+    let mut named = vec!["From", "To"];
+    match method {
+        // These fields make the dialog.
+        "INVITE" => named.extend(["Contact", "Record-Route"]),
+        "UPDATE" | "SUBSCRIBE" | "REFER" | "NOTIFY" | "REGISTER" => named.push("Contact"),
+        _ => {}
+    }
+    for name in named {
+        let every = if name == "Contact" { 1 } else { usize::MAX };
+        let bad = |v: &str| NameAddr::parse(v).is_none() && !(name == "Contact" && v == "*");
+        if m.all(name).take(every).any(bad) {
             return Some((400, "a malformed name or address"));
         }
     }
@@ -81,29 +143,29 @@ fn fault(m: &Message, octets: usize) -> Option<(u16, &'static str)> {
             None => return Some((400, "a malformed Content-Length")),
         }
     }
-    if m.method().is_some() {
-        return request_uri(m.uri()).or(unknown.then_some((501, "a method that nobody defined")));
-    }
-    None
+    request_uri(m.uri()).or(unknown.then_some((501, "a method that no RFC defines")))
 }
 
-/// RFC 3261 §8.2.2.1, §19.1.1: of SIP URIs no headers and no brackets; other schemes are not ours.
-fn request_uri(uri: &str) -> Option<(u16, &'static str)> {
+/// RFC 3261 §8.2.2.1, §19.1.1: SIP URIs without headers and brackets, with a host that can be one; other schemes are not
+/// ours.
+fn request_uri(uri: &str) -> Fault {
     let Some((scheme, rest)) = uri.split_once(':') else {
         return Some((400, "a Request-URI without a scheme"));
     };
     if uri.starts_with('<') || rest.is_empty() {
         return Some((400, "a malformed Request-URI"));
     }
-    if !scheme.eq_ignore_ascii_case("sip")
-        && !scheme.eq_ignore_ascii_case("sips")
-        && !scheme.eq_ignore_ascii_case("tel")
-    {
+    if scheme.eq_ignore_ascii_case("tel") {
+        return None;
+    }
+    if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
         return Some((416, "a Request-URI of another scheme"));
     }
     // A question mark may stand in the user part.
     let host = rest.rsplit_once('@').map_or(rest, |(_, h)| h);
-    host.contains(['?', '<', '>', '"']).then_some((400, "a malformed Request-URI"))
+    let bad = host.contains(['?', '<', '>', '"'])
+        || host.split(';').next().is_none_or(|host| host_port(host).is_none());
+    bad.then_some((400, "a malformed Request-URI"))
 }
 
 /// What a dialog may send its requests to (RFC 3261 §8.1.1.8: one SIP or SIPS URI).

@@ -1,17 +1,18 @@
 //! From a datagram to a start line, header fields and a body.
 
 use super::grammar::{is_token, list};
-use super::{Message, Start};
+use super::{Message, Start, octets};
 
-/// Header fields in one message; no peer of ours sends a fifth of it.
+/// Header fields kept of one message; no peer of ours sends a fifth of it.
 pub const HEADERS_MAX: usize = 256;
 
 /// Why a datagram is not acted upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// What a request is to be answered; `None`: drop it (a response, an ACK, or nothing that is SIP).
+    /// The answer to a request: status and the request as far as it was read. `None`: drop it (a response, an ACK, or
+    /// no SIP at all).
     pub answer: Option<(u16, Box<Message>)>,
-    /// For the log of who looks for the reason.
+    /// For the log.
     pub why: &'static str,
 }
 
@@ -30,6 +31,11 @@ impl Malformed {
 /// Header fields that may hold several values in one line (RFC 3261 §7.3.1) and whose values are used one by one.
 const LISTS: [&str; 7] =
     ["Via", "Route", "Record-Route", "Contact", "Path", "Service-Route", "P-Asserted-Identity"];
+
+/// Header fields without which a message cannot be matched, acknowledged or answered: they are kept even if
+/// [`HEADERS_MAX`] others came before them.
+const NEEDED: [&str; 9] =
+    ["Via", "From", "To", "Call-ID", "CSeq", "Contact", "Record-Route", "Content-Length", "Content-Type"];
 
 /// RFC 3261 §7.3.3 and the registry of compact forms.
 const COMPACT: [(&str, &str); 15] = [
@@ -50,53 +56,90 @@ const COMPACT: [(&str, &str); 15] = [
     ("b", "Referred-By"),
 ];
 
-/// Also gives the octets that follow the header fields; Content-Length has still to bound the body.
-pub fn read(bytes: &[u8]) -> Result<(Message, usize), Malformed> {
-    // §7.5: blank lines before the start line are ignored.
-    let skip = bytes.chunks(2).take_while(|c| *c == b"\r\n").count() * 2;
-    let bytes = &bytes[skip..];
-    let end = find(bytes, b"\r\n\r\n");
-    let head = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())])
-        .map_err(|_| Malformed::drop("the header is not UTF-8"))?;
-    let body = end.map_or(&[][..], |at| &bytes[at + 4..]);
-    let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
-    let (start, mut fault) = start_line(first)?;
-    let mut headers = Vec::new();
-    for line in unfold(rest) {
-        if headers.len() >= HEADERS_MAX {
-            fault = fault.or(Some((400, "too many header fields")));
-            break;
-        }
-        match header(&line) {
-            Some((name, value)) if LISTS.contains(&name.as_str()) => match list(&value) {
-                Some(values) => headers.extend(values.into_iter().map(|v| (name.clone(), v.to_owned()))),
-                None => {
-                    // Kept for the answer, which needs a Via (RFC 4475 §3.1.2.1).
-                    fault = fault.or(Some((400, "an empty element in a list")));
-                    headers.push((name, value));
-                }
-            },
-            Some(field) => headers.push(field),
-            None => fault = fault.or(Some((400, "a line that is no header field"))),
-        }
-    }
-    let message = Message { start, headers, body: body.to_vec() };
-    match fault {
-        Some((status, why)) => Err(Malformed::new(status, message, why)),
-        None if end.is_none() => Err(Malformed::new(400, message, "no blank line after the header")),
-        None => Ok((message, body.len())),
-    }
+/// A status for a request with this fault, and the reason. A response is used as far as it can be read.
+pub type Fault = Option<(u16, &'static str)>;
+
+/// A message, the number of octets after its header fields (Content-Length has still to bound the body), and the first
+/// fault of its framing.
+pub struct Frame {
+    pub message: Message,
+    pub octets: usize,
+    pub fault: Fault,
 }
 
-type Fault = Option<(u16, &'static str)>;
+/// # Errors
+/// If the start line is none of SIP/2.0's.
+pub fn read(bytes: &[u8]) -> Result<Frame, Malformed> {
+    // RFC 3261 §7.5: blank lines before the start line are ignored.
+    let skip = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let bytes = &bytes[skip..];
+    let (head, body) = split_head(bytes);
+    let head = octets::decode(head);
+    // A sender that ends its first line with LF alone does so everywhere.
+    let lf_only = head.find('\n').is_some_and(|at| !head[..at].ends_with('\r'));
+    let lines = if lf_only { lf_lines(&head) } else { head.split("\r\n").collect() };
+    let (first, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
+    let (start, mut fault) = start_line(first)?;
+    let response = matches!(start, Start::Response { .. });
+    let mut headers = Vec::new();
+    let mut note = |status, why| {
+        fault = fault.or(Some((status, why)));
+    };
+    for line in unfold(rest) {
+        let Some((name, value)) = header(&line, response) else {
+            note(400, "a line that is no header field");
+            continue;
+        };
+        let values = if LISTS.contains(&name) { list(&value) } else { vec![value.as_str()] };
+        for value in values {
+            let room = if NEEDED.contains(&name) { 2 * HEADERS_MAX } else { HEADERS_MAX };
+            if headers.len() >= room {
+                note(400, "too many header fields");
+                break;
+            }
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    if body.is_none() {
+        note(400, "no blank line after the header");
+    }
+    let body = body.unwrap_or_default();
+    Ok(Frame {
+        message: Message { start, headers, body: body.to_vec(), flaw: None },
+        octets: body.len(),
+        fault,
+    })
+}
+
+/// The header without its last line end, and what follows the blank line, if there is one.
+fn split_head(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let first_lf = bytes.iter().position(|b| *b == b'\n');
+    if first_lf.is_none_or(|at| at > 0 && bytes[at - 1] == b'\r') {
+        let end = find(bytes, b"\r\n\r\n");
+        return (&bytes[..end.unwrap_or(bytes.len())], end.map(|at| &bytes[at + 4..]));
+    }
+    let mut at = 0;
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        if matches!(line, b"\n" | b"\r\n") {
+            return (&bytes[..at], Some(&bytes[at + line.len()..]));
+        }
+        at += line.len();
+    }
+    (bytes, None)
+}
+
+fn lf_lines(head: &str) -> Vec<&str> {
+    head.split('\n').map(|l| l.strip_suffix('\r').unwrap_or(l)).collect()
+}
 
 /// RFC 3261 §7.1, §7.2: single spaces, no white space in the Request-URI. A request line with faults is read as far as
 /// an answer needs it.
 fn start_line(line: &str) -> Result<(Start, Fault), Malformed> {
-    if line.len() >= 4 && line.as_bytes()[..4].eq_ignore_ascii_case(b"SIP/") {
-        let mut parts = line.splitn(3, ' ');
-        let (version, code) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let reason = parts.next().unwrap_or_default().to_owned();
+    let is_sip = |v: &str| v.get(..4).is_some_and(|v| v.eq_ignore_ascii_case("SIP/"));
+    if is_sip(line) {
+        let mut words = line.split([' ', '\t']).filter(|w| !w.is_empty());
+        let (version, code) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let reason = line.split_once(code).map_or("", |(_, after)| after).trim().to_owned();
         let status = super::digits(code).filter(|c| code.len() == 3 && (100..700).contains(c));
         return match status.and_then(|s| u16::try_from(s).ok()) {
             Some(status) if version.eq_ignore_ascii_case("SIP/2.0") => {
@@ -109,8 +152,7 @@ fn start_line(line: &str) -> Result<(Start, Fault), Malformed> {
     let method = words.next().unwrap_or_default().to_owned();
     let uri = words.next().unwrap_or_default().to_owned();
     let version = words.next_back().unwrap_or_default();
-    let is_sip = version.get(..4).is_some_and(|v| v.eq_ignore_ascii_case("SIP/"));
-    if !is_token(&method) || !is_sip {
+    if !is_token(&method) || !is_sip(version) {
         return Err(Malformed::drop("no start line of SIP"));
     }
     let fault = if !version.eq_ignore_ascii_case("SIP/2.0") {
@@ -124,37 +166,32 @@ fn start_line(line: &str) -> Result<(Start, Fault), Malformed> {
 }
 
 /// RFC 3261 §7.3.1: a line that begins with white space continues the one before.
-fn unfold(block: &str) -> Vec<String> {
+fn unfold(block: &[&str]) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for line in block.split("\r\n").filter(|l| !l.is_empty()) {
+    for line in block.iter().filter(|l| !l.is_empty()) {
         match lines.last_mut() {
             Some(last) if line.starts_with([' ', '\t']) => {
                 last.push(' ');
                 last.push_str(line.trim_start_matches([' ', '\t']));
             }
-            _ => lines.push(line.to_owned()),
+            _ => lines.push((*line).to_owned()),
         }
     }
     lines
 }
 
-/// One header field by its long name, read by rsip once its name is in the form that rsip knows.
-fn header(line: &str) -> Option<(String, String)> {
-    // A bare CR or LF would end the line for whom we send it on to.
-    if line.contains(['\r', '\n']) {
-        return None;
-    }
+/// One header field by its long name. A bare CR or LF would end the line for the next hop: a blank in a response, a fault
+/// in a request.
+fn header(line: &str, response: bool) -> Option<(&str, String)> {
     let (name, value) = line.split_once(':')?;
     let name = name.trim_end_matches([' ', '\t']); // HCOLON allows white space before the colon
-    let long = COMPACT.iter().find(|(c, _)| name.eq_ignore_ascii_case(c)).map_or(name, |(_, l)| l);
-    let canonical = format!("{long}: {}", value.trim());
-    let (_, token) = rsip::headers::header::Tokenizer::tokenize(canonical.as_bytes()).ok()?;
-    let header: rsip::Header = token.try_into().ok()?;
-    let text = header.to_string();
-    let (name, value) = text.split_once(':')?;
-    // rsip's spelling of the names that it knows; the lists are looked for by name.
-    let name = LISTS.iter().find(|l| l.eq_ignore_ascii_case(name)).map_or(name, |l| l);
-    Some((name.to_owned(), value.trim().to_owned()))
+    if !is_token(name) || !response && value.contains(['\r', '\n']) {
+        return None;
+    }
+    let compact = COMPACT.iter().find(|(c, _)| name.eq_ignore_ascii_case(c)).map(|(_, long)| *long);
+    let known = || LISTS.iter().chain(&NEEDED).find(|l| l.eq_ignore_ascii_case(name)).copied();
+    let name = compact.or_else(known).unwrap_or(name);
+    Some((name, value.replace(['\r', '\n'], " ").trim().to_owned()))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! The parts of header values that decide something (RFC 3261 §25.1).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// What the branches of RFC 3261 begin with (§8.1.1.7).
 pub const COOKIE: &str = "z9hG4bK";
@@ -30,11 +30,11 @@ fn split(value: &str, at: char) -> Option<Vec<&str>> {
     (!quoted && !angle).then_some(out)
 }
 
-/// The elements of a comma-separated list; none may be empty.
-pub fn list(value: &str) -> Option<Vec<&str>> {
-    // An open quote is the fault of one value, which is then judged by itself.
+/// The elements of a comma-separated list. Empty ones are passed over (RFC 7230 §7 for the lists that SIP takes from HTTP;
+/// peers leave commas at the end of others). A quote that stays open is a fault of the one value that it then is.
+pub fn list(value: &str) -> Vec<&str> {
     let values = split(value, ',').unwrap_or_else(|| vec![value]);
-    values.iter().all(|v| !v.is_empty()).then_some(values)
+    values.into_iter().filter(|v| !v.is_empty()).collect()
 }
 
 pub type Params<'a> = Vec<(&'a str, Option<&'a str>)>;
@@ -68,19 +68,20 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
+    /// Strictly, but for display names without quotes: these may hold any character that separates nothing.
     pub fn parse(value: &'a str) -> Option<Self> {
         let value = value.trim();
         let rest = after_quoted(value)?;
-        let (uri, after) = if let Some((display, bracketed)) = rest.split_once('<') {
-            // Without quotes the display name is tokens (RFC 4475 §3.1.2.15).
-            let tokens = |s: &str| s.split_ascii_whitespace().all(is_token);
-            if rest.len() == value.len() && !tokens(display)
-                || rest.len() < value.len() && !display.trim().is_empty()
-            {
+        let quoted = rest.len() < value.len();
+        // A bracket inside the quotes of a parameter belongs to the parameter.
+        let angle = rest.find('<').filter(|at| !rest[..*at].contains('"'));
+        let (uri, after) = if let Some(angle) = angle {
+            let display = rest[..angle].trim();
+            if quoted && !display.is_empty() || display.contains([',', ';']) {
                 return None;
             }
-            bracketed.split_once('>')?
-        } else if rest.len() < value.len() {
+            rest[angle + 1..].split_once('>')?
+        } else if quoted {
             return None; // a display name wants brackets
         } else {
             let end = value.find(';').unwrap_or(value.len());
@@ -91,16 +92,41 @@ impl<'a> NameAddr<'a> {
             }
             (uri, &value[end..])
         };
-        let is_uri = uri.split_once(':').is_some_and(|(s, r)| is_token(s) && !r.is_empty());
-        if !is_uri || uri.contains([' ', '\t', '<', '"']) {
-            return None;
-        }
+        is_uri(uri).then_some(())?;
         Some(Self { uri, params: params_of(after)? })
+    }
+
+    /// As far as it can be read: a response must not be lost because of a display name or a parameter that decides
+    /// nothing. The URI is the last that stands in brackets; without one it is empty.
+    pub fn read(value: &'a str) -> Option<Self> {
+        if let Some(strict) = Self::parse(value) {
+            return Some(strict);
+        }
+        let bracketed = value.rmatch_indices('<').find_map(|(at, _)| {
+            let (uri, after) = value[at + 1..].split_once('>')?;
+            let uri = uri.trim();
+            is_uri(uri).then_some((uri, after))
+        });
+        let (uri, after) = bracketed.unwrap_or(("", value));
+        let params = after.split(';').skip(1).filter_map(|p| {
+            let (name, value) = match p.split_once('=') {
+                Some((n, v)) => (n.trim(), Some(v.trim())),
+                None => (p.trim(), None),
+            };
+            is_token(name).then_some((name, value))
+        });
+        let params: Params<'a> = params.collect();
+        (!uri.is_empty() || !params.is_empty()).then_some(Self { uri, params })
     }
 
     pub fn param(&self, name: &str) -> Option<&'a str> {
         param(&self.params, name)
     }
+}
+
+fn is_uri(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(s, r)| is_token(s) && !r.is_empty())
+        && !text.contains([' ', '\t', '<', '"'])
 }
 
 /// What follows a leading quoted string; the whole if there is none, `None` if the quote does not end.
@@ -154,6 +180,38 @@ impl<'a> Via<'a> {
     }
 }
 
+/// `host[:port]` as in a Via's sent-by and in a SIP URI (RFC 3261 §25.1): an IPv6 address in brackets, a port of 1 to
+/// 65535. `None` for anything else.
+pub fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let text = text.trim();
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (inner, after) = rest.split_once(']')?;
+        ipv6(inner)?;
+        let after = after.trim_start();
+        let port = if after.is_empty() { None } else { Some(after.strip_prefix(':')?) };
+        (inner, port)
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host.trim_end(), Some(port)),
+            None => (text, None),
+        }
+    };
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    if host.is_empty() || !text.starts_with('[') && !host.bytes().all(is_name) {
+        return None;
+    }
+    let port = match port.map(str::trim) {
+        None => None,
+        Some(p) => Some(super::digits(p).and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0)?),
+    };
+    Some((host, port))
+}
+
+/// RFC 5118 §4.10: the grammar of RFC 3261 allows three colons before an IPv4 address by mistake.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    text.parse().ok().or_else(|| text.replacen(":::", "::", 1).parse().ok())
+}
+
 /// Address and port of `host[:port]` or of a SIP URI, if the host is an address.
 pub fn host_addr(uri: &str) -> Option<SocketAddr> {
     let rest = match uri.get(..4) {
@@ -161,11 +219,18 @@ pub fn host_addr(uri: &str) -> Option<SocketAddr> {
         _ => uri,
     };
     let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let host = rest.split([';', '?']).next()?.trim();
-    host.parse().ok().or_else(|| {
-        let ip: IpAddr =
-            host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host).parse().ok()?;
-        Some(SocketAddr::new(ip, 5060))
+    let (host, port) = host_port(rest.split([';', '?']).next()?)?;
+    let ip = host.parse().ok().or_else(|| ipv6(host).map(IpAddr::V6))?;
+    Some(SocketAddr::new(ip, port.unwrap_or(5060)))
+}
+
+/// A parameter of a SIP URI (RFC 3261 §19.1.1): what follows the host and is no header. Empty if it has no value.
+pub fn uri_param<'a>(uri: &'a str, name: &str) -> Option<&'a str> {
+    let rest = uri.rsplit_once('@').map_or(uri, |(_, host)| host);
+    let rest = rest.split('?').next()?;
+    rest.split(';').skip(1).find_map(|p| {
+        let (n, value) = p.split_once('=').unwrap_or((p, ""));
+        n.trim().eq_ignore_ascii_case(name).then(|| value.trim())
     })
 }
 
@@ -210,6 +275,10 @@ mod tests {
             ("\"A, \\\"<B>\" <sip:a@b>", "sip:a@b", None),
             ("caller<sip:a@b>  ;  tag =  x ", "sip:a@b", Some("x")),
             ("two tokens <tel:+81-3>", "tel:+81-3", None),
+            ("HQ (Tokyo) <sip:a@b>;tag=t", "sip:a@b", Some("t")),
+            ("東京支店 <sip:a@b>", "sip:a@b", None),
+            ("sip:a@b:5060;+sip.instance=\"<urn:gsma:imei:0-0-0>\";tag=t", "sip:a@b:5060", Some("t")),
+            ("<sip:a@b>;x=\"a;tag=no,<sip:c@d>\";tag=t", "sip:a@b", Some("t")),
         ] {
             let parsed = NameAddr::parse(value).expect(value);
             assert_eq!((parsed.uri, parsed.param("tag")), (uri, tag), "{value}");
@@ -219,6 +288,22 @@ mod tests {
         {
             assert_eq!(NameAddr::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_decides_nothing_is_passed_over_where_it_must() {
+        for (value, uri, tag) in [
+            ("\"\"unknown\"\" <sip:a@b>;tag=1", "sip:a@b", Some("1")),
+            ("\"open <sip:a@b>;tag=1", "sip:a@b", Some("1")),
+            ("A, B < sip:a@b >;tag=1", "sip:a@b", Some("1")),
+            ("<sip:a@b>;;tag=1;", "sip:a@b", Some("1")),
+            ("<sip:a@b> junk ;tag=1", "sip:a@b", Some("1")),
+            ("no uri;tag=1", "", Some("1")),
+        ] {
+            let read = NameAddr::read(value).expect(value);
+            assert_eq!((read.uri, read.param("tag")), (uri, tag), "{value}");
+        }
+        assert_eq!(NameAddr::read(""), None);
     }
 
     #[test]
@@ -245,5 +330,44 @@ mod tests {
         assert_eq!(user_of("sip:%zz@h"), None);
         assert_eq!(host_addr("sip:u@192.0.2.1;lr"), "192.0.2.1:5060".parse().ok());
         assert_eq!(host_addr("sip:u@host.example:5062"), None);
+        assert_eq!(host_addr("sip:u@[2001:db8:::192.0.2.1];lr"), "[2001:db8::192.0.2.1]:5060".parse().ok());
+        for bad in [
+            "192.0.2.1:0",
+            "192.0.2.1:65536",
+            "192.0.2.1:",
+            "192.0.2.1:x",
+            "192.0.2.1:+5",
+            "2001:db8::1",
+            ":5060",
+            "[2001:db8::1",
+            "[192.0.2.1]",
+            "[2001:db8::1]5060",
+            "a b",
+            "ex<ample",
+            "",
+            "host:5060:1",
+            "[]",
+            "a,b",
+        ] {
+            assert_eq!(host_port(bad), None, "{bad}");
+        }
+        assert_eq!(host_port(" proxy.example : 5062 "), Some(("proxy.example", Some(5062))));
+        assert_eq!(host_port("[2001:db8::1]:5062"), Some(("2001:db8::1", Some(5062))));
+    }
+
+    #[test]
+    fn parameters_of_a_uri_are_no_substrings() {
+        for (uri, lr) in [
+            ("sip:p.example;lr", Some("")),
+            ("sip:p.example;transport=udp;LR=on", Some("on")),
+            ("sip:p.example;lrx", None),
+            ("sip:p.example;x=;lr", Some("")),
+            ("sip:u;lr@p.example", None),
+            ("sip:p.example;x=a;lr", Some("")),
+            ("sip:p.example?x=;lr", None),
+            ("sip:p.example;maddr=lr", None),
+        ] {
+            assert_eq!(uri_param(uri, "lr"), lr, "{uri}");
+        }
     }
 }

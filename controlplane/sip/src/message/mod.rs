@@ -1,18 +1,19 @@
-//! SIP messages: their syntax, and nothing of what they mean.
-//!
-//! Header fields are read and written with rsip. Start lines are ours: rsip knows a closed set of methods and URI
-//! schemes, while RFC 4475 wants a method that nobody knows answered 501, a scheme 416 and a version 505.
+//! SIP messages: their syntax, not their meaning.
 
+mod body;
 mod check;
 mod frame;
 mod grammar;
+mod octets;
 mod phrase;
 mod quoted;
 mod write;
 
+pub use body::{Body, is_sdp};
 pub use check::is_sip_uri;
 pub use frame::Malformed;
-pub use grammar::{NameAddr, Via, host_addr, list, params_of, user_of};
+pub use grammar::{NameAddr, Via, host_addr, host_port, list, params_of, uri_param, user_of};
+pub use octets::decode;
 pub use phrase::reason_phrase;
 pub use quoted::{printable, quote, unquote};
 pub use write::Writer;
@@ -27,6 +28,8 @@ pub struct Message {
     /// Long names; one entry for each value of a list (RFC 3261 §7.3.1).
     headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// A response is used as far as it can be read: what of it could not be.
+    pub flaw: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +42,7 @@ impl Message {
     /// # Errors
     /// If it is no message, or one that breaks a rule of syntax; a request then says how it may be answered.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (message, length) = frame::read(bytes)?;
-        check::check(message, length)
+        check::check(frame::read(bytes)?)
     }
 
     /// First header field of the name (case-insensitive, long form).
@@ -108,11 +110,11 @@ impl Message {
 
     #[expect(clippy::wrong_self_convention, reason = "the tag of the From header field")]
     pub fn from_tag(&self) -> Option<&str> {
-        NameAddr::parse(self.header("From")?)?.param("tag")
+        NameAddr::read(self.header("From")?)?.param("tag")
     }
 
     pub fn to_tag(&self) -> Option<&str> {
-        NameAddr::parse(self.header("To")?)?.param("tag")
+        NameAddr::read(self.header("To")?)?.param("tag")
     }
 
     /// The topmost Via.
@@ -122,7 +124,7 @@ impl Message {
 
     /// The URI of the first Contact; `*` is none.
     pub fn contact_uri(&self) -> Option<&str> {
-        NameAddr::parse(self.header("Contact")?).map(|c| c.uri)
+        NameAddr::read(self.header("Contact")?).map(|c| c.uri)
     }
 
     /// The first Contact as what requests of the dialog go to (RFC 3261 §12.1), if it can be a Request-URI at all: with
@@ -131,19 +133,10 @@ impl Message {
         self.contact_uri().filter(|uri| is_sip_uri(uri))
     }
 
-    /// Whether there is a body and it says that it is SDP.
-    pub fn has_sdp(&self) -> bool {
-        !self.body.is_empty() && self.header("Content-Type").is_some_and(is_sdp)
-    }
-
     /// A header field that is a number of seconds, with what may follow it (Retry-After, Session-Expires, Min-SE).
     pub fn seconds(&self, name: &str) -> Option<u32> {
         seconds(self.header(name)?)
     }
-}
-
-pub fn is_sdp(media_type: &str) -> bool {
-    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/sdp")
 }
 
 /// The leading number of a value; one that does not fit is the largest.

@@ -1,5 +1,7 @@
 //! Quoted strings (RFC 3261 §25.1), and text of a peer that a log may show.
 
+use super::octets;
+
 /// `text` as a quoted-string. Control characters become blanks: a quoted-string cannot hold them (RFC 3261 §25.1
 /// `qdtext`, `quoted-pair`).
 pub fn quote(text: &str) -> String {
@@ -40,7 +42,7 @@ pub fn printable(text: &str, chars_max: usize) -> String {
         let invisible = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffc}'
             | '\u{e0000}'..='\u{e0fff}');
-        !invisible && (!c.is_control() || c.is_ascii_whitespace())
+        !invisible && !octets::stands_for_octet(c) && (!c.is_control() || c.is_ascii_whitespace())
     };
     let mut out = String::new();
     let mut left = chars_max;

@@ -1,24 +1,21 @@
 //! Writing messages; the header fields in the order in which they are added.
 
-use rsip::{Header, Headers};
-use std::fmt::Display;
+use super::octets;
+use std::fmt::{Display, Write as _};
 
 #[derive(Debug, Clone)]
 pub struct Writer {
     start: String,
-    headers: Headers,
+    headers: String,
 }
 
 impl Writer {
     pub fn request(method: &str, uri: &str) -> Self {
-        Self { start: format!("{method} {uri} SIP/2.0"), headers: Headers::default() }
+        Self { start: format!("{method} {uri} SIP/2.0"), headers: String::new() }
     }
 
     pub fn response(status: u16) -> Self {
-        Self {
-            start: format!("SIP/2.0 {status} {}", super::reason_phrase(status)),
-            headers: Headers::default(),
-        }
+        Self { start: format!("SIP/2.0 {status} {}", super::reason_phrase(status)), headers: String::new() }
     }
 
     /// The Request-URI.
@@ -27,9 +24,9 @@ impl Writer {
     }
 
     pub fn header(&mut self, name: &str, value: impl Display) -> &mut Self {
-        // Nothing that a profile or a peer says can end a line.
+        // Neither a profile nor a peer can end a line.
         let value = value.to_string().replace(['\r', '\n'], " ");
-        self.headers.push(Header::Other(name.to_owned(), value));
+        let _ = write!(self.headers, "{name}: {value}\r\n");
         self
     }
 
@@ -47,6 +44,8 @@ impl Writer {
         }
         let body = body.unwrap_or_default();
         self.header("Content-Length", body.len());
-        format!("{}\r\n{}\r\n{body}", self.start, self.headers).into_bytes()
+        let mut out = octets::encode(&format!("{}\r\n{}\r\n", self.start, self.headers));
+        out.extend_from_slice(body.as_bytes());
+        out
     }
 }

@@ -9,6 +9,8 @@ pub enum SdpError {
     Syntax,
     #[error("the message has no SDP")]
     NoBody,
+    #[error("the body is not application/sdp")]
+    NotSdp,
     #[error("the SDP has no media `application … udp {FMT_UDPENCAP}`")]
     NoIkeMedia,
     #[error("the peer wants ESP without UDP encapsulation (`ike-esp`)")]
@@ -61,6 +63,7 @@ impl SdpError {
             Self::Refused | Self::NoIkeMedia | Self::NoBody => {
                 "the peer does not offer a VPN under this number: check the number and its vpn-sip configuration"
             }
+            Self::NotSdp => "have the peer send its SDP as application/sdp, without an encoding",
             Self::AddressFamily => "give both ends IPv4, or both IPv6, on their WAN interfaces",
             Self::PlainEsp => "have the peer offer the format ike-esp-udpencap (force NAT traversal)",
             Self::BadSetup(_) | Self::SetupConflict(_) => {

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod error;
+mod lines;
 mod negotiate;
 mod parse;
 mod write;
@@ -13,6 +14,7 @@ pub(crate) use agreement::Media;
 pub use error::SdpError;
 pub use negotiate::{Negotiated, Role, negotiate_answering, negotiate_offered};
 
+use crate::message::Body;
 use sipsec_net::{Fingerprint, Kbps};
 use std::net::SocketAddr;
 
@@ -91,7 +93,12 @@ impl SessionDescription {
     }
 
     /// RFC 3264 §6: the answer to an offer of ours, which has the IKE media alone, has that one alone.
-    pub(crate) fn of_answer(body: &[u8]) -> Result<Self, SdpError> {
+    pub(crate) fn of_answer(body: Body<'_>) -> Result<Self, SdpError> {
+        let body = match body {
+            Body::None => return Err(SdpError::NoBody),
+            Body::Sdp(body) => body,
+            Body::Other => return Err(SdpError::NotSdp),
+        };
         let answer = Self::parse(body)?;
         if answer.others.is_empty() { Ok(answer) } else { Err(SdpError::MediaMismatch) }
     }

@@ -1,9 +1,7 @@
-//! Reading a body: sdp-types has the syntax, RFC 6193 the meaning.
+//! Reading a body: what RFC 6193 makes of its lines.
 
-use super::{
-    FINGERPRINTS_MAX, FMT_PLAIN, FMT_UDPENCAP, IkeMedia, IkeSetup, MEDIA_MAX, SdpError, SessionDescription,
-};
-use sdp_types::{Attribute, Connection, Media, Session};
+use super::lines::{Lines, Media, Section};
+use super::{FINGERPRINTS_MAX, FMT_PLAIN, FMT_UDPENCAP, IkeMedia, IkeSetup, SdpError, SessionDescription};
 use sipsec_net::fingerprint::FingerprintError;
 use sipsec_net::{Fingerprint, Kbps};
 use std::net::{IpAddr, SocketAddr};
@@ -15,49 +13,37 @@ impl SessionDescription {
         if body.is_empty() {
             return Err(SdpError::NoBody);
         }
-        // The grammar wants CRLF; LF alone is common and harmless. A backslash at a line's end is a device of printed
-        // documents (RFC 6193 §6.1 note), not a continuation.
-        let session = Session::parse(body).map_err(|_| SdpError::Syntax)?;
-        if session.medias.len() > MEDIA_MAX {
-            return Err(SdpError::TooLong);
-        }
-        let (index, media) = ike_media(&session.medias)?;
-        if media.port == 0 {
+        // Free text (s=, i=) may be in any character set.
+        let text = String::from_utf8_lossy(body);
+        let lines = Lines::read(&text)?;
+        let (index, media) = ike_media(&lines.media)?;
+        let port = media.port().ok_or(SdpError::Syntax)?;
+        if port == 0 {
             return Err(SdpError::Refused);
         }
-        let connection =
-            media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::BadConnection)?;
-        let level = Levels { media: &media.attributes, session: &session.attributes };
+        let level = Levels { media: &media.section, session: &lines.session };
+        let connection = level.connection().ok_or(SdpError::BadConnection)?;
+        let (session_id, version) = lines.origin();
+        let others = lines.media.iter().enumerate().filter(|(i, _)| *i != index);
         Ok(Self {
-            session_id: session.origin.sess_id.parse().unwrap_or(0),
-            version: session.origin.sess_version,
+            session_id,
+            version,
             ike: IkeMedia {
-                addr: SocketAddr::new(address(connection)?, media.port),
-                bandwidth: bandwidth(media, &session)?,
+                addr: SocketAddr::new(address(connection)?, port),
+                bandwidth: bandwidth(&level)?,
                 setup: setup(&level.values("ike-setup"))?,
                 fingerprints: fingerprints(&level.values("fingerprint"))?,
                 psk_fingerprints: fingerprints(&level.values("psk-fingerprint"))?,
             },
             index,
-            others: session
-                .medias
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| *i != index)
-                .map(|(_, m)| format!("m={} 0 {} {}", m.media, m.proto, m.fmt))
-                .collect(),
+            others: others.map(|(_, m)| m.refused()).collect(),
         })
     }
 }
 
-fn ike_media(medias: &[Media]) -> Result<(usize, &Media), SdpError> {
-    let ike = |fmt: &'static str| {
-        medias.iter().enumerate().filter(move |(_, m)| {
-            m.media.eq_ignore_ascii_case("application")
-                && m.proto.eq_ignore_ascii_case("udp")
-                && m.fmt.split_ascii_whitespace().any(|f| f.eq_ignore_ascii_case(fmt))
-        })
-    };
+fn ike_media<'m, 'a>(medias: &'m [Media<'a>]) -> Result<(usize, &'m Media<'a>), SdpError> {
+    let ike =
+        |fmt: &'static str| medias.iter().enumerate().filter(move |(_, m)| m.is("application", "udp", fmt));
     let mut found = ike(FMT_UDPENCAP);
     match (found.next(), found.next()) {
         (Some(media), None) => Ok(media),
@@ -67,41 +53,42 @@ fn ike_media(medias: &[Media]) -> Result<(usize, &Media), SdpError> {
     }
 }
 
-fn address(c: &Connection) -> Result<IpAddr, SdpError> {
+/// `IN IP4 ADDRESS`.
+fn address(connection: &str) -> Result<IpAddr, SdpError> {
+    let words: Vec<_> = connection.split_ascii_whitespace().collect();
+    let [net, family, address] = words[..] else { return Err(SdpError::BadConnection) };
     // A suffix (`/ttl`) belongs to multicast, which is none of ours.
-    let ip: IpAddr = c.connection_address.parse().map_err(|_| SdpError::BadConnection)?;
-    let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
+    let ip: IpAddr = address.parse().map_err(|_| SdpError::BadConnection)?;
+    let own = if ip.is_ipv4() { "IP4" } else { "IP6" };
     let usable = !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::from([255; 4]);
-    let named = c.nettype.to_string().eq_ignore_ascii_case("IN")
-        && c.addrtype.to_string().eq_ignore_ascii_case(family);
+    let named = net.eq_ignore_ascii_case("IN") && family.eq_ignore_ascii_case(own);
     if usable && named { Ok(ip) } else { Err(SdpError::BadConnection) }
 }
 
-/// RFC 8866 §5.8: at either level; unknown types are ignored.
-fn bandwidth(media: &Media, session: &Session) -> Result<Option<Kbps>, SdpError> {
-    let found =
-        media.bandwidths.iter().chain(&session.bandwidths).find(|b| b.bwtype.eq_ignore_ascii_case("AS"));
-    let Some(b) = found else { return Ok(None) };
-    let kbps = u32::try_from(b.bandwidth).ok().filter(|k| *k > 0).ok_or(SdpError::BadBandwidth)?;
+/// RFC 8866 §5.8: at either level.
+fn bandwidth(level: &Levels<'_, '_>) -> Result<Option<Kbps>, SdpError> {
+    let Some(value) = level.media.bandwidth("AS").or_else(|| level.session.bandwidth("AS")) else {
+        return Ok(None);
+    };
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let kbps = value.parse().ok().filter(|k| digits && *k > 0).ok_or(SdpError::BadBandwidth)?;
     Ok(Some(Kbps(kbps)))
 }
 
 /// RFC 8122 §5, RFC 6193 §5.1: media level first, session level for media without their own.
-struct Levels<'a> {
-    media: &'a [Attribute],
-    session: &'a [Attribute],
+struct Levels<'s, 'a> {
+    media: &'s Section<'a>,
+    session: &'s Section<'a>,
 }
 
-impl<'a> Levels<'a> {
+impl<'a> Levels<'_, 'a> {
     fn values(&self, name: &str) -> Vec<&'a str> {
-        let at = |list: &'a [Attribute]| -> Vec<&'a str> {
-            list.iter()
-                .filter(|a| a.attribute.eq_ignore_ascii_case(name))
-                .map(|a| a.value.as_deref().unwrap_or_default())
-                .collect()
-        };
-        let own = at(self.media);
-        if own.is_empty() { at(self.session) } else { own }
+        let own = self.media.attributes(name);
+        if own.is_empty() { self.session.attributes(name) } else { own }
+    }
+
+    fn connection(&self) -> Option<&'a str> {
+        self.media.connection.or(self.session.connection)
     }
 }
 

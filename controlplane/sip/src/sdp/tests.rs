@@ -1,4 +1,5 @@
 use super::*;
+use crate::message::Body;
 use sipsec_net::HashFunc;
 
 const SHA256: &str =
@@ -109,7 +110,9 @@ fn fingerprints() {
 /// T7, T8, T9 and the other ways in which an IKE media can be of no use.
 #[test]
 fn port_rate_and_address() {
-    let answer = |text: &str| SessionDescription::of_answer(text.as_bytes());
+    let answer = |text: &str| {
+        SessionDescription::of_answer(if text.is_empty() { Body::None } else { Body::Sdp(text.as_bytes()) })
+    };
     let good = offer_text("b=AS:64\r\n");
     assert_eq!(answer(&good.replace(" 50001 ", " 0 ")), Err(SdpError::Refused), "T7");
     let none = parse("").expect("valid");
@@ -182,4 +185,85 @@ fn both_sides_have_one_address_family() {
     offer.ike.setup = Some(IkeSetup::Active);
     assert_eq!(negotiate_offered(&ours, &offer.ike), refused);
     assert_eq!(SdpError::AddressFamily.status(), 488);
+}
+
+/// RFC 8866 §5.8: a line that is not used, or used with blanks at its end, does not make the description useless.
+#[test]
+fn lines_that_say_nothing_about_the_vpn_are_passed_over() {
+    let good = offer_text("b=AS:512\r\na=ike-setup:active\r\n");
+    let expected = SessionDescription::parse(good.as_bytes()).expect("valid").ike;
+    let o = "o=- 3786512345 3786512345 IN IP4 198.51.100.6\r\n";
+    for (what, with) in [
+        ("v=0\r\n", "v=0 \r\n"),
+        ("v=0\r\n", "\r\nv=0\t\r\n"),
+        (o, "o=- x\r\n"),
+        (o, ""),
+        (o, "o=\r\n"),
+        ("s=-\r\n", ""),
+        ("s=-\r\n", "s=\r\n"),
+        ("t=0 0\r\n", ""),
+        ("t=0 0\r\n", "t=now\r\nr=x\r\nz=1\r\nk=\r\n"),
+        ("b=AS:512\r\n", "b=AS:512 \r\n"),
+        ("b=AS:512\r\n", "b= AS : 512\t\r\n"),
+        ("b=AS:512\r\n", "b=AS:512\r\nb=X-FOO:-1\r\n"),
+        ("b=AS:512\r\n", "b=TIAS:512000.0\r\nb=AS:512\r\n"),
+        ("b=AS:512\r\n", "b=RS\r\nb=\r\nb=AS:512\r\n"),
+        ("a=ike-setup:active\r\n", "a=ike-setup:active \r\na=\r\na=:\r\na\r\n=\r\nx=y\r\njunk\r\n"),
+        ("c=IN IP4 198.51.100.6\r\n", "c=IN  IP4 198.51.100.6 \r\n"),
+        ("m=application 50001 udp", "m=application  50001/1 UDP"),
+        ("a=ike-setup", "i=\u{fffd}\r\na=ike-setup"),
+    ] {
+        let text = good.replacen(what, with, 1);
+        assert_eq!(SessionDescription::parse(text.as_bytes()).map(|s| s.ike), Ok(expected.clone()), "{with}");
+    }
+    let latin = [b"v=0\r\ns=B\xfcro\r\n", good.split_once("s=-\r\n").expect("s=").1.as_bytes()].concat();
+    assert_eq!(SessionDescription::parse(&latin).map(|s| s.ike), Ok(expected));
+    for (value, error) in [
+        ("-1", SdpError::BadBandwidth),
+        ("+512", SdpError::BadBandwidth),
+        ("512.0", SdpError::BadBandwidth),
+        ("", SdpError::BadBandwidth),
+    ] {
+        assert_eq!(parse(&format!("b=AS:{value}\r\n")), Err(error), "{value}");
+    }
+    for (text, error) in [
+        (good.replacen("v=0", "v=1", 1), SdpError::Syntax),
+        (good.replacen("v=0\r\n", "", 1), SdpError::Syntax),
+        (good.replacen(" 50001 ", " x ", 1), SdpError::Syntax),
+        (good.replacen(" 50001 ", " 65536 ", 1), SdpError::Syntax),
+        (good.replacen("IN IP4 198.51.100.6\r\nt", "IN IP4\r\nt", 1), SdpError::BadConnection),
+        (format!("v=0\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(17)), SdpError::TooLong),
+    ] {
+        assert_eq!(SessionDescription::parse(text.as_bytes()), Err(error), "{text}");
+    }
+}
+
+/// RFC 3264 §6: foreign media are refused in their place, however their line looks.
+#[test]
+fn a_foreign_media_line_may_be_anything() {
+    for (line, refused) in [
+        ("m=audio 0 RTP/AVP", "m=audio 0 RTP/AVP 0"),
+        ("m=audio 0", "m=audio 0 RTP/AVP 0"),
+        ("m=", "m=audio 0 RTP/AVP 0"),
+        ("m=image 99999 udptl t38\u{7}", "m=image 0 udptl t38"),
+        ("m=audio 4000/2 RTP/AVP 0 8 ", "m=audio 0 RTP/AVP 0 8"),
+    ] {
+        let text = offer_text(&format!("b=AS:512\r\n{line}\r\n"));
+        let offer = SessionDescription::parse(text.as_bytes()).expect(line);
+        assert_eq!(offer.others, [refused], "{line}");
+        let answer = SessionDescription::new(7, ours(IkeSetup::Passive, 64)).answering(&offer);
+        assert!(answer.to_string().ends_with(&format!("{refused}\r\n")));
+    }
+}
+
+/// RFC 3261 §20.43, §25.1: what a peer wrote into its SDP cannot end the quoted text of our Warning.
+#[test]
+fn a_warning_is_a_quoted_string() {
+    for value in ["pas\"sive", "a\\", "bel\u{7}l", "tab\tbed", "\u{1b}[31m"] {
+        let error = parse(&format!("b=AS:64\r\na=ike-setup:{value}\r\n")).expect_err("unknown");
+        let warning = error.warning();
+        let text = warning.strip_prefix("399 sipsec ").expect("code and agent");
+        assert!(crate::message::unquote(text).is_some(), "{warning}");
+        assert!(!warning.contains(char::is_control), "{warning:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! A carrier's proxy and registrar: without transactions of its own, record-routing, asserting who calls. It also keeps
 //! the books: which dialogs were answered, and which of them were hung up.
 
-use crate::digest::{Challenge, Session};
+use crate::digest::{Challenge, Request, Session};
 use crate::message::{Message, NameAddr, Start, Via, Writer, host_addr, user_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +22,8 @@ pub struct Proxy {
     pub registered_callers_only: bool,
     /// A header field that it takes out of everything.
     pub strip: Option<&'static str>,
+    /// A header field that it puts into responses.
+    pub add: Option<&'static str>,
     pub answered: BTreeSet<DialogKey>,
     pub hung_up: BTreeSet<DialogKey>,
 }
@@ -68,7 +70,9 @@ impl Proxy {
         }
         let mut vias = m.all("Via").skip(1);
         let dest = host_addr(Via::parse(vias.next()?)?.sent_by)?;
-        Some((dest, self.copy(m, Writer::response(status), &[], 1)))
+        let add: Vec<_> = self.add.and_then(|a| a.split_once(':')).into_iter().collect();
+        let more: Vec<_> = add.into_iter().map(|(name, value)| (name, value.trim().to_owned())).collect();
+        Some((dest, self.copy(m, Writer::response(status), &more, 1)))
     }
 
     fn request(&mut self, from: SocketAddr, m: &Message, method: &str) -> Option<(SocketAddr, Vec<u8>)> {
@@ -183,9 +187,14 @@ impl Proxy {
             username: number.unwrap_or_default(),
             password: sipsec_net::SecretBytes::new(super::PASSWORD).expect("short"),
         };
-        let challenge = Challenge::choose([Self::CHALLENGE].into_iter()).expect("supported");
+        let challenge = Challenge::choose([Self::CHALLENGE].into_iter()).remove(0);
         let count = u32::from_str_radix(&get("nc"), 16).expect("hex");
-        let expected = Session::new(challenge).expected(&who, method, &get("uri"), &get("cnonce"), count);
+        let expected = Session::new(challenge).expected(
+            &who,
+            Request { method, uri: &get("uri"), body: &m.body },
+            &get("cnonce"),
+            count,
+        );
         assert_eq!(get("uri"), m.uri(), "the credentials are for this request");
         expected == get("response")
     }

@@ -286,3 +286,42 @@ fn a_reinvite_that_comes_too_soon_is_to_wait_a_random_time() {
         .collect();
     assert!(pauses.len() > 3 && pauses.iter().all(|p| *p <= 10), "{pauses:?}");
 }
+
+/// RFC 3261 §8.2.3, RFC 4028 §9: a body, an encoding and an interval are judged inside a call as they are before it.
+#[test]
+fn content_is_judged_in_the_call_as_before_it() {
+    let body = sdp(B).to_string();
+    let rows: &[(&str, &str, &[&str])] = &[
+        ("Content-Type: multipart/mixed; boundary=xx", "415 ", &["Accept: application/sdp"]),
+        ("Content-Type: text/plain", "415 ", &["Accept: application/sdp"]),
+        ("Content-Type: application/isup", "415 ", &["Accept: application/sdp"]),
+        ("X: without a type", "415 ", &["Accept: application/sdp"]),
+        (
+            "Content-Type: application/sdp\r\nContent-Encoding: gzip",
+            "415 ",
+            &["Accept: application/sdp", "Accept-Encoding: identity"],
+        ),
+        ("Content-Type: application/sdp\r\nAccept: text/html", "406 ", &[]),
+        ("Content-Type: application/sdp\r\nSupported: timer\r\nSession-Expires: 60", "422 ", &["Min-SE: 90"]),
+        // Who knows of no session timers cannot raise one.
+        ("Content-Type: application/sdp\r\nSession-Expires: 60", "200 ", &[]),
+        ("Content-Type: application/sdp\r\nAccept: application/*", "200 ", &[]),
+    ];
+    for us in [A, B] {
+        for method in ["INVITE", "UPDATE"] {
+            for (fields, status, told) in rows {
+                let mut c = InCall::new(us);
+                c.cseq += 1;
+                let offer = if us == A { body.clone() } else { sdp(A).to_string() };
+                let text = c.request(method, &offer).replacen("Content-Type: application/sdp", fields, 1);
+                c.w.inject(us, text);
+                let (_, answer) = c.w.wire.last().cloned().expect("an answer");
+                assert!(answer.starts_with(&format!("SIP/2.0 {status}")), "{us} {method} {fields}: {answer}");
+                for field in *told {
+                    assert!(answer.contains(&format!("\r\n{field}\r\n")), "{fields}: {answer}");
+                }
+                assert!(!c.lost());
+            }
+        }
+    }
+}

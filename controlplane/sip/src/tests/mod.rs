@@ -1,4 +1,6 @@
+mod auth;
 mod calls;
+mod flood;
 mod golden;
 mod in_dialog;
 mod mutate;
@@ -7,5 +9,7 @@ mod recover;
 mod refuse;
 mod register;
 mod reliable;
+mod robust;
 mod session_timer;
 mod torture;
+mod torture_ipv6;

@@ -172,3 +172,80 @@ fn service_route_and_the_contacts_own_expiry() {
     assert!(text.contains("Route: <sip:198.51.100.10:5070;lr>\r\nRoute: <sip:core.example;lr>\r\n"));
     w.nodes[A].ua.hang_up(now, call);
 }
+
+/// RFC 3261 §10.2.4: the 2xx lists the bindings; one that does not list ours, or lists it with 0 s, has not made it.
+#[test]
+fn the_registrar_decides_on_our_binding() {
+    let ours = "<sip:0388881001@198.51.100.11:5060>";
+    for (answer, registered) in [
+        (format!("Contact: {ours};expires=0\nContact: <sip:0388881001@203.0.113.9:41000>;expires=600"), None),
+        ("Contact: <sip:0388881001@192.0.2.9:5060>;expires=600".into(), None),
+        ("Contact: <sip:0388881001@198.51.100.11:5061>;expires=600".into(), None),
+        (format!("Contact: {ours}\nExpires: 0"), None),
+        ("Expires: 0".into(), None),
+        (format!("Contact: {ours};expires=5"), Some(5)),
+        (format!("Contact: {ours};expires=600\nExpires: 0"), Some(600)),
+        (format!("Contact: {ours}\nExpires: 700"), Some(700)),
+        (format!("Contact: {ours};expires=\"800\"\nExpires: 900"), Some(900)),
+        (format!("Contact: {ours};expires=soon"), Some(3600)),
+        (
+            format!(
+                "Contact: \"HQ\" <sip:x@192.0.2.9>, 0388881001 <{}>;expires=60;q=",
+                &ours[1..ours.len() - 1]
+            ),
+            Some(60),
+        ),
+        ("Contact: ???\nExpires: 500".into(), Some(500)),
+        ("Contact: ???, <sip:x@192.0.2.9>;expires=7\nExpires: never".into(), Some(3600)),
+        ("X: y".into(), Some(3600)),
+        ("Contact: ,\nExpires: 300".into(), Some(300)),
+    ] {
+        let mut w = World::empty(3);
+        w.proxy.refuse.insert("REGISTER", (200, String::from(answer.as_str()).leak()));
+        w.set_addr(A, true);
+        w.run_for(Duration::from_millis(100));
+        let view = w.nodes[A].ua.registrations().next().expect("a line");
+        let granted =
+            view.expires_at.map(|at| (at.saturating_duration_since(w.now).as_secs_f64()).round() as u64);
+        assert_eq!(granted, registered, "{answer}");
+        assert_eq!(w.nodes[A].ua.is_registered(number(A)), registered.is_some(), "{answer}");
+        if registered.is_none() {
+            let log = w.nodes[A].log.last().cloned().unwrap_or_default();
+            assert!(log.starts_with("Failed { reason: \"the registrar did not "), "{log}");
+            w.run_for(120 * S);
+            assert!(w.count(A, "REGISTER") <= 6, "{answer}: {}", w.count(A, "REGISTER"));
+        }
+    }
+}
+
+/// A binding that is lost at a refresh does not count until it would have expired.
+#[test]
+fn a_binding_that_is_gone_is_not_believed_in() {
+    let mut w = World::new();
+    w.proxy.refuse.insert("REGISTER", (200, "Contact: <sip:0388881001@192.0.2.9:5060>;expires=600"));
+    w.run_for(1801 * S);
+    assert!(!w.nodes[A].ua.is_registered(number(A)));
+    w.proxy.refuse.clear();
+    w.run_for(30 * S);
+    assert!(w.nodes[A].ua.is_registered(number(A)));
+}
+
+/// RFC 3261 §10.3: each 423 may ask for more; we do not follow without an end.
+#[test]
+fn an_interval_is_not_raised_for_ever() {
+    let mut w = World::empty(3);
+    w.filter = Box::new(|_| true);
+    w.set_addr(A, true);
+    for n in 0..20 {
+        let request = w.last(A, "REGISTER").to_owned();
+        let head =
+            ["Via", "From", "To", "Call-ID", "CSeq"].map(|f| format!("{f}: {}\r\n", field(&request, f)));
+        let text = format!("SIP/2.0 423 Brief\r\n{}Min-Expires: {}\r\n\r\n", head.concat(), 4000 + n);
+        w.inject(A, text);
+    }
+    assert_eq!(w.count(A, "REGISTER"), 4);
+    assert_eq!(
+        w.nodes[A].log.last().map(String::as_str),
+        Some("Failed { reason: \"423 Interval Too Brief\" }")
+    );
+}

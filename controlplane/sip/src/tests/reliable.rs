@@ -159,8 +159,13 @@ fn the_called_side_may_ask_before_it_answers() {
     assert_eq!(c.asks("UPDATE", "b", 5, &offer), "SIP/2.0 491 Request Pending");
     assert_eq!(c.asks("INVITE", "b", 6, &offer), "SIP/2.0 491 Request Pending");
     c.reliable("b", 9, &offer);
-    assert_eq!(c.asks("UPDATE", "b", 7, &offer), "SIP/2.0 488 Not Acceptable Here");
-    assert_eq!(c.asks("BYE", "b", 8, ""), "SIP/2.0 481 Call/Transaction Does Not Exist", "§15");
+    // What repeats the answer is answered as in the call; another offer is refused.
+    assert_eq!(c.asks("UPDATE", "b", 7, &offer), "SIP/2.0 200 OK");
+    let answer = c.w.wire.last().map(|(_, t)| t.clone()).expect("an answer");
+    assert!(answer.ends_with(&sdp(A).to_string()), "{answer}");
+    let moved = offer.replace(" 50001 ", " 50009 ");
+    assert_eq!(c.asks("UPDATE", "b", 107, &moved), "SIP/2.0 488 Not Acceptable Here");
+    assert_eq!(c.asks("BYE", "b", 108, ""), "SIP/2.0 481 Call/Transaction Does Not Exist", "§15");
     c.says("200 OK", "b", "", "");
     assert_eq!(c.w.nodes[A].log.last().map(String::as_str), Some("Answered"));
 }

@@ -3,6 +3,7 @@
 use super::timers::{Effects, Fired, Timers};
 use super::{client_invite, client_non_invite};
 use crate::call::CallId;
+use crate::config::ACKS_AGAIN_MAX;
 use sipsec_net::Instant;
 use std::net::SocketAddr;
 
@@ -32,6 +33,8 @@ pub struct ClientTransaction {
     pub dest: SocketAddr,
     /// The ACK of a non-2xx final response, for each repetition of it.
     pub ack: Option<Vec<u8>>,
+    /// Final responses that came after the first.
+    again: u32,
     state: State,
     timers: Timers,
 }
@@ -42,7 +45,7 @@ impl ClientTransaction {
             "INVITE" => State::Invite(client_invite::State::Calling),
             _ => State::Other(client_non_invite::State::Trying),
         };
-        Self { method, owner, bytes, dest, ack: None, state, timers: Timers::default() }
+        Self { method, owner, bytes, dest, ack: None, again: 0, state, timers: Timers::default() }
     }
 
     pub fn start(&mut self, now: Instant) -> Effects {
@@ -67,6 +70,14 @@ impl ClientTransaction {
             ..200 => client_non_invite::Input::Provisional,
             _ => client_non_invite::Input::Final,
         };
+        if status >= 200 && !self.pending() {
+            self.again = self.again.saturating_add(1);
+        }
+        // Other branches of a fork may answer an INVITE of a call; the call counts their repetitions.
+        let forks = matches!(self.owner, Owner::Invite(_)) && (200..300).contains(&status);
+        if self.again > ACKS_AGAIN_MAX && !forks {
+            return Effects { withheld: true, ..Effects::default() };
+        }
         self.step(now, invite, other)
     }
 

@@ -18,6 +18,8 @@ pub struct Effects {
     pub pass: bool,
     pub ack: bool,
     pub timeout: bool,
+    /// A final response came more often than any network repeats it.
+    pub withheld: bool,
 }
 
 /// A timer that has fired.

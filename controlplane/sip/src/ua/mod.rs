@@ -6,6 +6,7 @@ mod send;
 
 use crate::calls::Calls;
 use crate::config::Config;
+use crate::notice::Notices;
 use crate::output::{Output, RegistrationView};
 use crate::register::Registration;
 use crate::schedule::{Due, Schedule};
@@ -32,6 +33,10 @@ pub struct Stats {
     pub overload: u64,
     /// Registrations anew because a call was refused as if the registrar did not know the line.
     pub reregistered: u64,
+    /// Responses of which a part could not be read; they were used all the same.
+    pub flawed_responses: u64,
+    /// Final responses that came again and were not acknowledged any more.
+    pub acks_withheld: u64,
     /// Second answers to one INVITE, hung up.
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
@@ -51,6 +56,9 @@ pub struct UserAgent {
     pub(crate) servers: HashMap<Arc<str>, ServerTransaction>,
     pub(crate) schedule: Schedule,
     pub(crate) stats: Stats,
+    pub(crate) notices: Notices,
+    /// Makes the tags of answers without state.
+    tag_key: [u8; 16],
     /// The lines are being given up: no calls any more.
     pub(crate) stopping: bool,
 }
@@ -64,6 +72,8 @@ impl std::fmt::Debug for UserAgent {
 impl UserAgent {
     #[must_use]
     pub fn new(config: Config, mut entropy: Box<dyn Entropy>) -> Self {
+        let mut tag_key = [0; 16];
+        entropy.fill(&mut tag_key);
         let registrations = config.lines.iter().map(|_| Registration::new(&mut *entropy)).collect();
         Self {
             config,
@@ -76,6 +86,8 @@ impl UserAgent {
             servers: HashMap::new(),
             schedule: Schedule::default(),
             stats: Stats::default(),
+            notices: Notices::default(),
+            tag_key,
             stopping: false,
         }
     }

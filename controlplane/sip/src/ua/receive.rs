@@ -1,9 +1,12 @@
-//! What arrives: to its transaction, and from there to whom it concerns.
+//! What arrives: to its transaction, and from there to its call or line.
 
 use super::UserAgent;
+use super::respond::response_to;
 use super::send::client_key;
-use crate::config::SERVER_TRANSACTIONS_MAX;
-use crate::message::{Message, Start, Via, Writer, host_addr};
+use crate::config::{RETRY_AFTER_OVERLOAD_S, SERVER_TRANSACTIONS_IN_DIALOG, SERVER_TRANSACTIONS_MAX};
+use crate::message::{Message, Start, Via, Writer, decode, host_addr, host_port};
+use crate::notice::NoticeKind;
+use crate::reason::warning;
 use crate::transaction::{Owner, ServerTransaction};
 use sipsec_net::Instant;
 use std::net::SocketAddr;
@@ -11,7 +14,7 @@ use std::sync::Arc;
 
 impl UserAgent {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        // RFC 5626 §3.5.1 keepalives: blank lines.
+        // RFC 5626 §3.5.1: keepalives are blank lines.
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
@@ -26,6 +29,12 @@ impl UserAgent {
             },
             Err(malformed) => {
                 self.stats.malformed += 1;
+                let kind = if bytes.get(..4).is_some_and(|b| b.eq_ignore_ascii_case(b"SIP/")) {
+                    NoticeKind::MalformedResponse
+                } else {
+                    NoticeKind::MalformedRequest
+                };
+                self.notice(now, kind, || malformed.why.to_owned());
                 if let Some((status, m)) = malformed.answer {
                     self.refuse_malformed(from, &m, status, malformed.why);
                 }
@@ -34,14 +43,25 @@ impl UserAgent {
         self.settle();
     }
 
+    /// Whether a datagram from this address is read at all. One from elsewhere is counted and costs nothing more; a log of
+    /// datagrams should leave it out, too.
+    #[must_use]
+    pub fn trusts(&self, from: SocketAddr) -> bool {
+        self.config.trusts(from.ip())
+    }
+
     fn response(&mut self, now: Instant, m: &Message) {
-        let (Some(status), Some((_, method))) = (m.status(), m.cseq()) else { return };
-        // RFC 3261 §8.1.3.3: with more than one Via it is somebody else's.
-        if m.all("Via").count() != 1 {
+        let (Some(status), Some((_, method)), Some(via)) = (m.status(), m.cseq(), m.via()) else { return };
+        // RFC 3261 §8.1.3.3: with more than one Via it is for somebody else; §18.1.2: so it is with another sent-by.
+        if m.all("Via").count() != 1 || !self.sent_from(via.sent_by, m) {
             self.stats.stray_responses += 1;
             return;
         }
-        let branch = m.via().and_then(|v| v.branch()).unwrap_or_default().to_owned();
+        if let Some(flaw) = m.flaw {
+            self.stats.flawed_responses += 1;
+            self.notice(now, NoticeKind::MalformedResponse, || format!("{status} to {method} with {flaw}"));
+        }
+        let branch = via.branch().unwrap_or_default().to_owned();
         let key = client_key(&branch, method);
         let Some(t) = self.clients.get_mut(&key) else {
             // A 2xx to INVITE outlives its transaction (RFC 3261 §13.2.2.4).
@@ -58,6 +78,7 @@ impl UserAgent {
             let ack = t.ack.get_or_insert_with(|| ack_of_refusal(&t.bytes, m)).clone();
             self.transmit(dest, ack);
         }
+        self.stats.acks_withheld += u64::from(effects.withheld);
         self.rearm_client(&key);
         if effects.pass {
             match owner {
@@ -69,6 +90,23 @@ impl UserAgent {
                 Owner::Register(_) | Owner::Bye(_) | Owner::Cancel(_) | Owner::Prack(_) => {}
             }
         }
+    }
+
+    /// Whether a response's sent-by is ours: the address of now, or the one from which its request left.
+    fn sent_from(&self, sent_by: &str, m: &Message) -> bool {
+        let Some(addr) = host_addr(sent_by) else { return false };
+        if self.local == Some(addr) {
+            return true;
+        }
+        let via = |via: &str| Via::parse(via).and_then(|v| host_addr(v.sent_by));
+        let branch = m.via().and_then(|v| v.branch()).unwrap_or_default();
+        let of_request = m.cseq().and_then(|(_, method)| self.clients.get(&client_key(branch, method)));
+        let request = of_request.and_then(|t| Message::parse(&t.bytes).ok());
+        request.and_then(|r| via(r.header("Via")?)) == Some(addr)
+            || self
+                .calls
+                .with_call_id(m.call_id())
+                .any(|(_, c)| c.outgoing().is_some_and(|o| o.branch == branch && via(&o.via) == Some(addr)))
     }
 
     fn request(&mut self, now: Instant, from: SocketAddr, m: &Message) {
@@ -93,33 +131,62 @@ impl UserAgent {
             }
             return;
         }
-        if self.servers.len() >= SERVER_TRANSACTIONS_MAX {
-            self.stats.overload += 1;
-            return;
-        }
         // RFC 3261 §18.2.2, RFC 3581 §4: to the source address; its port if asked, else Via's.
         let port = match via.param("rport") {
             Some(_) => from.port(),
-            None => host_addr(via.sent_by).map_or_else(|| sent_by_port(via.sent_by), |a| a.port()),
+            None => host_port(via.sent_by).and_then(|(_, port)| port).unwrap_or(5060),
         };
         let dest = SocketAddr::new(from.ip(), port);
+        let invite = key("INVITE");
+        let known = self.knows_dialog(m) || method == "CANCEL" && self.servers.contains_key(&invite);
+        let in_use = self.servers.len();
+        let room = if known {
+            SERVER_TRANSACTIONS_MAX
+        } else {
+            SERVER_TRANSACTIONS_MAX - SERVER_TRANSACTIONS_IN_DIALOG
+        };
+        // §8.2.7: what belongs to no call of ours is answered without state, so that no flood of it takes the room of
+        // requests that do. A BYE and a CANCEL are obeyed even without room.
+        let ends = known && matches!(method, "BYE" | "CANCEL");
+        let stateful = (known || method == "INVITE") && in_use < room;
+        if !stateful && (known || method == "INVITE") && !ends {
+            return self.overloaded(now, dest, m);
+        }
         self.servers.insert(this.clone(), ServerTransaction::new(method == "INVITE", dest));
-        match method {
-            // RFC 3261 §9.2: a CANCEL belongs to its INVITE, whatever else it says.
-            "CANCEL" => self.cancel_received(now, &this, &key("INVITE"), m),
-            "REGISTER" | "INFO" | "MESSAGE" | "NOTIFY" | "PUBLISH" | "REFER" | "SUBSCRIBE" => {
-                self.refuse(now, &this, m, 405);
-            }
-            _ if self.refused_extension(now, &this, m) => {}
-            "INVITE" if m.to_tag().is_some() => self.reinvite_received(now, &this, m),
-            "INVITE" => self.invite_received(now, &this, m),
-            "BYE" => self.bye_received(now, &this, m),
-            "UPDATE" => self.update_received(now, &this, m),
-            "OPTIONS" => self.options_received(now, &this, m),
-            // PRACK: we send no reliable provisional responses that one could acknowledge (RFC 3262 §3).
-            _ => self.refuse(now, &this, m, 481),
+        self.dispatch(now, &this, &invite, m);
+        if !stateful {
+            self.servers.remove(&this);
         }
         self.rearm_server(&this);
+    }
+
+    /// RFC 3261 §21.5.4.
+    fn overloaded(&mut self, now: Instant, dest: SocketAddr, m: &Message) {
+        self.stats.overload += 1;
+        let what = "too many requests at a time";
+        self.notice(now, NoticeKind::Overload, || what.to_owned());
+        let tag = self.stateless_tag(m);
+        let mut w = response_to(m, 503, &tag, dest);
+        w.header("Retry-After", RETRY_AFTER_OVERLOAD_S).header("Warning", warning(what));
+        self.transmit(dest, w.finish(None));
+    }
+
+    fn dispatch(&mut self, now: Instant, this: &Arc<str>, invite: &Arc<str>, m: &Message) {
+        match m.method().unwrap_or_default() {
+            // RFC 3261 §9.2: a CANCEL belongs to its INVITE; nothing else of it counts.
+            "CANCEL" => self.cancel_received(now, this, invite, m),
+            "REGISTER" | "INFO" | "MESSAGE" | "NOTIFY" | "PUBLISH" | "REFER" | "SUBSCRIBE" => {
+                self.refuse(now, this, m, 405);
+            }
+            _ if self.refused_extension(now, this, m) => {}
+            "INVITE" if m.to_tag().is_some() => self.reinvite_received(now, this, m),
+            "INVITE" => self.invite_received(now, this, m),
+            "BYE" => self.bye_received(now, this, m),
+            "UPDATE" => self.update_received(now, this, m),
+            "OPTIONS" => self.options_received(now, this, m),
+            // PRACK: we send no reliable provisional responses that one could acknowledge (RFC 3262 §3).
+            _ => self.refuse(now, this, m, 481),
+        }
     }
 
     /// RFC 3261 §8.2.2.3.
@@ -153,10 +220,6 @@ fn transaction_id(m: &Message, via: &Via) -> String {
     }
 }
 
-fn sent_by_port(sent_by: &str) -> u16 {
-    sent_by.rsplit_once(':').and_then(|(_, p)| p.trim().parse().ok()).unwrap_or(5060)
-}
-
 /// RFC 3261 §17.1.1.3: Request-URI, topmost Via, Call-ID, From, Route and CSeq number of the INVITE, To of the response.
 pub(super) fn ack_of_refusal(invite: &[u8], response: &Message) -> Vec<u8> {
     let mut w = of_invite(invite, "ACK", false);
@@ -166,7 +229,7 @@ pub(super) fn ack_of_refusal(invite: &[u8], response: &Message) -> Vec<u8> {
 
 /// A request that repeats an INVITE of ours: its ACK, or its CANCEL (RFC 3261 §9.1).
 pub fn of_invite(invite: &[u8], method: &str, to: bool) -> Writer {
-    let text = String::from_utf8_lossy(invite);
+    let text = decode(invite);
     let mut lines = text.split("\r\n");
     let uri = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default();
     let mut w = Writer::request(method, uri);

@@ -2,7 +2,9 @@
 
 use super::UserAgent;
 use crate::message::{Message, Writer, host_addr};
+use sha2::{Digest, Sha256};
 use sipsec_net::Instant;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ impl UserAgent {
         body: Option<&str>,
         more: impl FnOnce(&mut Writer),
     ) -> Vec<u8> {
-        let tag = to_tag.map_or_else(|| self.token(), str::to_owned);
+        let tag = to_tag.map_or_else(|| self.stateless_tag(m), str::to_owned);
         let Some(t) = self.servers.get_mut(key) else { return Vec::new() };
         let mut w = response_to(m, status, &tag, t.dest);
         more(&mut w);
@@ -38,6 +40,24 @@ impl UserAgent {
         }
         self.rearm_server(key);
         bytes
+    }
+
+    /// RFC 3261 §8.2.7: a request that comes again gets the same tag, although nothing is remembered of it. Nobody else
+    /// can make the tag.
+    pub(crate) fn stateless_tag(&self, m: &Message) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.tag_key);
+        for part in [m.call_id(), m.header("From").unwrap_or_default(), m.header("CSeq").unwrap_or_default()]
+        {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        hash.update(m.header("Via").unwrap_or_default().as_bytes());
+        let tag = hash.finalize();
+        tag.iter().take(8).fold(String::new(), |mut s, b| {
+            let _ = write!(s, "{b:02x}");
+            s
+        })
     }
 
     pub(crate) fn refuse(&mut self, now: Instant, key: &Arc<str>, m: &Message, status: u16) {
@@ -51,7 +71,7 @@ impl UserAgent {
     /// RFC 3261 §16.3, RFC 4475: a request that cannot be read right is answered without a transaction, to where it
     /// came from.
     pub(crate) fn refuse_malformed(&mut self, from: SocketAddr, m: &Message, status: u16, why: &str) {
-        let tag = self.token();
+        let tag = self.stateless_tag(m);
         let mut w = response_to(m, status, &tag, from);
         if status == 501 {
             w.header("Allow", ALLOW);
@@ -63,7 +83,7 @@ impl UserAgent {
 }
 
 /// RFC 3261 §8.2.6.2: Via, From, To with a tag, Call-ID and CSeq of the request; Record-Route where a dialog is made.
-fn response_to(m: &Message, status: u16, tag: &str, dest: SocketAddr) -> Writer {
+pub(super) fn response_to(m: &Message, status: u16, tag: &str, dest: SocketAddr) -> Writer {
     let mut w = Writer::response(status);
     for (i, via) in m.all("Via").enumerate() {
         if i == 0 {

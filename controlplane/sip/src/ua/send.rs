@@ -3,6 +3,9 @@
 use super::UserAgent;
 use crate::call::CallId;
 use crate::config::REQUEST_MAX;
+use crate::digest::Request;
+use crate::message::Writer;
+use crate::notice::NoticeKind;
 use crate::output::{Event, Output};
 use crate::transaction::{ClientTransaction, Owner};
 use sipsec_net::Instant;
@@ -16,6 +19,12 @@ impl UserAgent {
 
     pub(crate) fn event(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn notice(&mut self, now: Instant, kind: NoticeKind, what: impl FnOnce() -> String) {
+        if let Some(notice) = self.notices.note(now, kind, what) {
+            self.event(Event::Notice(notice));
+        }
     }
 
     pub(crate) fn token(&mut self) -> String {
@@ -53,6 +62,7 @@ impl UserAgent {
     ) {
         if bytes.len() > REQUEST_MAX {
             self.stats.oversize += 1;
+            self.notice(now, NoticeKind::Oversize, || format!("{method} of {} bytes", bytes.len()));
         }
         let mut t = ClientTransaction::new(method, owner, bytes.clone(), dest);
         if t.start(now).send {
@@ -74,7 +84,7 @@ impl UserAgent {
         id: CallId,
         method: &'static str,
         owner: Owner,
-        more: impl FnOnce(&mut crate::message::Writer),
+        more: impl FnOnce(&mut Writer),
         body: Option<&str>,
     ) -> bool {
         let branch = self.branch();
@@ -86,7 +96,9 @@ impl UserAgent {
         let mut w = c.dialog.request(method, c.dialog.local_cseq, &via);
         let who = config.credentials(c.line);
         // RFC 3261 §22.4: the digest is over the Request-URI, which a strict router has changed.
-        for (name, value) in c.auth.headers(who, method, w.uri(), &mut **entropy) {
+        let uri = w.uri().to_owned();
+        let request = Request { method, uri: &uri, body: body.unwrap_or_default().as_bytes() };
+        for (name, value) in c.auth.headers(who, request, &mut **entropy) {
             w.header(name, value);
         }
         more(&mut w);

@@ -2,7 +2,7 @@
 
 use crate::call::CallId;
 use crate::config::{PERSIST_MAX, RING_MAX};
-use crate::message::{Message, seconds};
+use crate::message::{Body, Message, seconds};
 use crate::output::{CallFailure, Event, ReliableAnswer};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
@@ -46,7 +46,7 @@ impl UserAgent {
                 }
             }
             200..300 => self.invite_answered(now, id, m),
-            401 | 407 => self.challenged(now, id, m, status),
+            401 | 407 => self.challenged(now, id, m),
             422 => self.interval_too_small(now, id, m),
             487 if *cancel != Cancel::No => self.fail(now, id, CallFailure::Cancelled),
             // Redirections too: whom to pay for is not the network's to choose.
@@ -63,7 +63,7 @@ impl UserAgent {
         let Some(call) = self.calls.get_mut(id) else { return };
         let hang_up = !matches!(call.phase, Phase::Inviting { cancel: Cancel::No, .. });
         let mut dialog = call.dialog.confirmed(m);
-        let mut body = m.body.clone();
+        let mut answer = SessionDescription::of_answer(m.description());
         if let Some(early) = call
             .outgoing_mut()
             .and_then(|o| o.early.iter().find(|e| e.dialog.remote_tag == dialog.remote_tag))
@@ -71,12 +71,12 @@ impl UserAgent {
             dialog.local_cseq = early.dialog.local_cseq;
             // RFC 3261 §13.2.1: an answer in a reliable provisional response is the answer; what the 2xx has is passed over.
             if !early.body.is_empty() {
-                body.clone_from(&early.body);
+                answer = SessionDescription::of_answer(Body::Sdp(&early.body));
             }
         }
         call.dialog = dialog;
-        call.timer = SessionTimer::of_answer(now, m, asked);
-        let answer = SessionDescription::of_answer(&body).map_err(CallFailure::BadAnswer);
+        call.timer = Some(SessionTimer::of_answer(now, m, asked));
+        let answer = answer.map_err(CallFailure::BadAnswer);
         call.phase = Phase::PersistAnswer { answer, hang_up, until: now + PERSIST_MAX };
         self.persist(id);
     }

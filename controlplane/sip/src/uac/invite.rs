@@ -2,7 +2,8 @@
 
 use crate::auth::AuthError;
 use crate::call::CallId;
-use crate::config::{MAX_FORWARDS, REQUEST_MAX};
+use crate::config::{INTERVAL_MAX_S, MAX_FORWARDS, RAISES_MAX, REQUEST_MAX};
+use crate::digest::Request;
 use crate::message::{Message, Writer};
 use crate::output::CallFailure;
 use crate::state::{Cancel, Phase};
@@ -19,7 +20,12 @@ impl UserAgent {
         let Some(call) = calls.get_mut(id) else { return };
         let who = config.credentials(call.line);
         let d = &call.dialog;
-        let credentials = call.auth.headers(who, "INVITE", &d.remote_target, &mut **entropy);
+        let request = Request {
+            method: "INVITE",
+            uri: &d.remote_target,
+            body: body.as_deref().unwrap_or_default().as_bytes(),
+        };
+        let credentials = call.auth.headers(who, request, &mut **entropy);
         let crate::state::Side::Caller(outgoing) = &mut call.side else { return };
         let identity = d.local.split(";tag=").next().unwrap_or_default();
         let write = |optional: bool| {
@@ -59,10 +65,10 @@ impl UserAgent {
     }
 
     /// RFC 3261 §22.2: the same Call-ID, From tag and body.
-    pub(super) fn challenged(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
+    pub(super) fn challenged(&mut self, now: Instant, id: CallId, m: &Message) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let learnt = if self.config.credentials(call.line).is_some() {
-            call.auth.learn(m, status)
+            call.auth.learn(m)
         } else {
             Err(AuthError::Unsupported)
         };
@@ -72,12 +78,14 @@ impl UserAgent {
         }
     }
 
-    /// RFC 4028 §7.3: with an interval that is long enough.
+    /// RFC 4028 §7.3: with an interval that is long enough, unless it is none any more or has been raised too often.
     pub(super) fn interval_too_small(&mut self, now: Instant, id: CallId, m: &Message) {
         let wanted = m.seconds("Min-SE").unwrap_or(0);
         let raised = self.calls.get_mut(id).and_then(|c| c.outgoing_mut()).is_some_and(|o| {
-            let more = wanted > o.min_se_s;
-            o.min_se_s = o.min_se_s.max(wanted);
+            let more = wanted > o.min_se_s && wanted <= INTERVAL_MAX_S && o.raises < RAISES_MAX;
+            if more {
+                (o.min_se_s, o.raises) = (wanted, o.raises + 1);
+            }
             more
         });
         if raised {

@@ -3,12 +3,12 @@
 
 use crate::auth::Auth;
 use crate::call::CallId;
-use crate::config::PERSIST_MAX;
+use crate::config::{ACKS_AGAIN_MAX, PERSIST_MAX};
 use crate::message::Message;
 use crate::output::CallFailure;
 use crate::reason::Reason;
 use crate::sdp::Media;
-use crate::state::{CallState, Outgoing, Phase, Side};
+use crate::state::{CallState, Outgoing, Phase, SecondBye, Side};
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
 
@@ -18,35 +18,81 @@ impl UserAgent {
             .calls
             .with_call_id(m.call_id())
             .filter(|(_, c)| c.outgoing().is_some() && m.from_tag() == Some(c.dialog.local_tag.as_str()));
-        let (mut parent, mut own) = (None, None);
+        let (mut parent, mut own, mut own_id) = (None, None, CallId(0));
         for (id, call) in of_invite {
             parent = parent.or(Some(id));
             let answered = matches!(call.phase, Phase::PersistAnswer { .. })
                 || call.outgoing().is_some_and(|o| o.ack.is_some());
             if answered && call.dialog.remote_tag.as_deref() == m.to_tag() {
-                own = Some(call);
+                (own, own_id) = (Some(call), id);
             }
         }
         match (parent, own) {
             (Some(id), Some(call)) if call.detached && matches!(call.phase, Phase::PersistAnswer { .. }) => {
-                // Nobody may tell of the record of a call of an earlier life; by now it had the time of a repetition.
+                // No confirmation comes for the record of a recovered call: after one repetition of the 2xx it is taken
+                // as written.
                 self.persisted(now, id);
             }
-            (_, Some(call)) => {
-                // RFC 3261 §13.2.2.4: every repetition is acknowledged again; before the first ACK it waits for the record.
-                let dest = call.dialog.dest();
-                if let Some(ack) = call.outgoing().and_then(|o| o.ack.clone()) {
-                    self.transmit(dest, ack);
+            (Some(parent), Some(call)) => {
+                let unknown = call.outgoing().is_some_and(|o| o.second_bye == SecondBye::Wanted);
+                self.acknowledge_again(own_id);
+                if unknown {
+                    self.hang_up_again(now, parent, own_id, m);
                 }
             }
             (Some(parent), None) => self.hang_up_fork(now, parent, m),
-            (None, None) => self.stats.stray_responses += 1,
+            (None, _) => self.stats.stray_responses += 1,
         }
     }
 
     /// RFC 6193 §5.3: a second answering party is illegal. ACK, then BYE, in its own dialog, once its record is durable.
     fn hang_up_fork(&mut self, now: Instant, parent: CallId, m: &Message) {
         self.stats.forked += 1;
+        self.hang_up_in_dialog_of(
+            now,
+            parent,
+            m,
+            SecondBye::No,
+            "the call was answered elsewhere, or given up",
+        );
+    }
+
+    /// RFC 3261 §13.2.2.4: every repetition is acknowledged again, within a bound; before the first ACK it waits for the
+    /// record. A peer that answers each ACK with its 2xx would never end.
+    fn acknowledge_again(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let dest = call.dialog.dest();
+        let Some(outgoing) = call.outgoing_mut() else { return };
+        let Some(ack) = outgoing.ack.clone() else { return };
+        if outgoing.acks_again >= ACKS_AGAIN_MAX {
+            self.stats.acks_withheld += 1;
+            return;
+        }
+        outgoing.acks_again += 1;
+        self.transmit(dest, ack);
+    }
+
+    /// The peer knew of no call when we hung up (481), and goes on answering: one more BYE costs nothing, and a call that
+    /// is up after all is charged.
+    fn hang_up_again(&mut self, now: Instant, parent: CallId, own: CallId, m: &Message) {
+        if let Some(o) = self.calls.get_mut(own).and_then(CallState::outgoing_mut) {
+            o.second_bye = SecondBye::Said;
+        }
+        let beyond = self.calls.get(own).map_or(0, |c| c.dialog.local_cseq);
+        if let Some(parent) = self.calls.get_mut(parent) {
+            parent.dialog.local_cseq = parent.dialog.local_cseq.max(beyond);
+        }
+        self.hang_up_in_dialog_of(now, parent, m, SecondBye::Said, "the call is over");
+    }
+
+    fn hang_up_in_dialog_of(
+        &mut self,
+        now: Instant,
+        parent: CallId,
+        m: &Message,
+        second_bye: SecondBye,
+        why: &str,
+    ) {
         if self.calls.full() {
             // §13.3.1.4: without an ACK the answering side hangs up by itself.
             return;
@@ -71,6 +117,9 @@ impl UserAgent {
             ack: None,
             early: Vec::new(),
             min_se_s: outgoing.min_se_s,
+            raises: 0,
+            acks_again: 0,
+            second_bye,
         };
         let line = first.line;
         let fork = self.calls.insert(CallState {
@@ -87,7 +136,7 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
-            reason: Some(Reason::new(200, "the call was answered elsewhere, or given up")),
+            reason: Some(Reason::new(200, why)),
             detached: false,
         });
         self.persist(fork);

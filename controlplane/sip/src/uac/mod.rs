@@ -12,7 +12,7 @@ use crate::config::MIN_SE_S;
 use crate::dialog::Dialog;
 use crate::output::{CallFailure, Output};
 use crate::sdp::{Media, SessionDescription};
-use crate::state::{CallState, Cancel, Outgoing, Phase, Side};
+use crate::state::{CallState, Cancel, Outgoing, Phase, SecondBye, Side};
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
 use thiserror::Error;
@@ -68,6 +68,9 @@ impl UserAgent {
             ack: None,
             early: Vec::new(),
             min_se_s: MIN_SE_S,
+            raises: 0,
+            acks_again: 0,
+            second_bye: SecondBye::No,
         };
         let id = self.calls.insert(CallState {
             line: Some(index),

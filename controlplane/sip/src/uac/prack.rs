@@ -2,7 +2,8 @@
 
 use crate::call::CallId;
 use crate::dialog::Dialog;
-use crate::message::Message;
+use crate::digest::Request;
+use crate::message::{Body, Message};
 use crate::state::{Early, Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
@@ -32,8 +33,8 @@ impl UserAgent {
         early.rseq = Some(rseq);
         early.refused = false;
         // RFC 3261 §13.2.1: what else it may carry is no answer.
-        if early.body.is_empty() && m.has_sdp() {
-            early.body.clone_from(&m.body);
+        if let (true, Body::Sdp(body)) = (early.body.is_empty(), m.description()) {
+            early.body = body.to_vec();
         }
         call.auth.beside();
         self.send_prack(now, id, m.to_tag());
@@ -52,7 +53,7 @@ impl UserAgent {
             e.dialog.remote_tag.as_deref() == m.to_tag() && e.dialog.local_cseq == m.cseq_number()
         };
         let Some(early) = outgoing.early.iter_mut().find(last) else { return };
-        if matches!(status, 401 | 407) && known && call.auth.learn(m, status).is_ok() {
+        if matches!(status, 401 | 407) && known && call.auth.learn(m).is_ok() {
             self.send_prack(now, id, m.to_tag());
         } else {
             early.refused = true;
@@ -73,7 +74,9 @@ impl UserAgent {
         };
         early.dialog.local_cseq += 1;
         let mut w = early.dialog.request("PRACK", early.dialog.local_cseq, &via);
-        for (name, value) in call.auth.headers(who, "PRACK", w.uri(), &mut **entropy) {
+        let uri = w.uri().to_owned();
+        let request = Request { method: "PRACK", uri: &uri, body: b"" };
+        for (name, value) in call.auth.headers(who, request, &mut **entropy) {
             w.header(name, value);
         }
         w.header("RAck", format_args!("{} {} INVITE", early.rseq.unwrap_or(0), outgoing.cseq));

@@ -1,8 +1,9 @@
 //! Requests inside a dialog, and CANCEL.
 
+use super::refused_content;
 use crate::call::CallId;
 use crate::dialog::Dialog;
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::output::{Event, LostWhy};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
@@ -32,6 +33,11 @@ impl UserAgent {
             .with_call_id(m.call_id())
             .find(|(_, c)| !matches!(c.phase, Phase::Over { .. }) && c.dialog.matches(m))
             .map(|(id, _)| id)
+    }
+
+    /// Whether a request belongs to a dialog of ours, confirmed or early.
+    pub(crate) fn knows_dialog(&self, m: &Message) -> bool {
+        self.dialog_of(m).is_some() || self.early_dialog_of(m).is_some()
     }
 
     /// The same for the early dialogs of an INVITE of ours.
@@ -108,7 +114,7 @@ impl UserAgent {
             Phase::Established => self.answer_in_dialog(now, id, key, m, with_offer),
             // There is no session yet that it could refresh.
             _ if !with_offer => {
-                self.update_taken(now, id, key, m);
+                self.update_taken(now, id, key, m, None);
                 self.refresh_target(id, m);
             }
             // RFC 3311 §5.2: the answer to the first offer is still to come.
@@ -116,6 +122,21 @@ impl UserAgent {
                 self.refuse_for_now(now, key, m);
             }
         }
+    }
+
+    fn refuse_content(
+        &mut self,
+        now: Instant,
+        key: &Arc<str>,
+        m: &Message,
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+    ) {
+        self.respond(now, key, m, status, None, None, |w| {
+            for (name, value) in headers {
+                w.header(name, value);
+            }
+        });
     }
 
     /// RFC 3261 §14.2, RFC 3311 §5.2: 500, and a pause of 0 to 10 s.
@@ -126,7 +147,8 @@ impl UserAgent {
         });
     }
 
-    /// An UPDATE of the called side before it answers (RFC 3311 §5.2). Our offer has one answer, which stands.
+    /// An UPDATE of the called side before it answers (RFC 3311 §5.2). Our offer has one answer, which stands: an offer that
+    /// repeats it is answered as it would be in the call.
     fn early_update(
         &mut self,
         now: Instant,
@@ -136,25 +158,36 @@ impl UserAgent {
         m: &Message,
         with_offer: bool,
     ) {
-        let Some(early) = self.calls.get_mut(id).and_then(|c| c.outgoing_mut()?.early.get_mut(at)) else {
-            return;
-        };
+        if let Some((status, headers)) = refused_content(m) {
+            return self.refuse_content(now, key, m, status, headers);
+        }
+        let Some(c) = self.calls.get_mut(id) else { return };
+        let mut media = c.media.clone();
+        let Some(early) = c.outgoing_mut().and_then(|o| o.early.get_mut(at)) else { return };
+        let mut body = None;
         if with_offer {
-            let status = if early.body.is_empty() { 491 } else { 488 };
-            return self.refuse(now, key, m, status);
+            let answer = SessionDescription::of_answer(Body::Sdp(&early.body));
+            let Ok(answer) = answer else { return self.refuse(now, key, m, 491) };
+            media.accepted(&answer);
+            let ours = media.body();
+            let again = SessionDescription::parse(&m.body).and_then(|offer| media.answer(&offer));
+            match again.map(|media| media.body()) {
+                Ok(same) if same == ours => body = same,
+                _ => return self.refuse(now, key, m, 488),
+            }
         }
         if let Some(target) = m.remote_target() {
             target.clone_into(&mut early.dialog.remote_target);
         }
-        self.update_taken(now, id, key, m);
+        self.update_taken(now, id, key, m, body.as_deref());
     }
 
-    fn update_taken(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message) {
+    fn update_taken(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message, body: Option<&str>) {
         let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
             return self.refuse(now, key, m, 500);
         };
         let contact = self.contact(c.line, local);
-        self.respond(now, key, m, 200, None, None, |w| {
+        self.respond(now, key, m, 200, None, body, |w| {
             w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
         });
     }
@@ -166,6 +199,9 @@ impl UserAgent {
         let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
             return self.refuse(now, key, m, 500);
         };
+        if let Some((status, headers)) = refused_content(m) {
+            return self.refuse_content(now, key, m, status, headers);
+        }
         let offers = m.body.is_empty();
         let media = if offers {
             c.media.clone()
@@ -180,12 +216,6 @@ impl UserAgent {
                 }
             }
         };
-        if m.seconds("Session-Expires").is_some_and(|s| s < crate::config::MIN_SE_S) {
-            self.respond(now, key, m, 422, None, None, |w| {
-                w.header("Min-SE", crate::config::MIN_SE_S);
-            });
-            return;
-        }
         let (contact, body) = (self.contact(c.line, local), if sdp { media.body() } else { None });
         let timer = SessionTimer::of_request(now, m).map(|t| t.after(c.timer.as_ref()));
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
@@ -209,7 +239,8 @@ impl UserAgent {
         let Some(c) = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Established)) else {
             return true;
         };
-        if !m.has_sdp() || SessionDescription::parse(&m.body).and_then(|a| c.media.confirm(&a)).is_ok() {
+        let Body::Sdp(body) = m.description() else { return true };
+        if SessionDescription::parse(body).and_then(|a| c.media.confirm(&a)).is_ok() {
             return true;
         }
         self.explain(id, Reason::new(488, "the SDP moved, changed or refused the VPN"));

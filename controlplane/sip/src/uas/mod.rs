@@ -6,9 +6,9 @@ mod in_dialog;
 mod options;
 
 use crate::auth::Auth;
-use crate::config::{MIN_SE_S, OFFER_MAX};
+use crate::config::{MIN_SE_S, OFFER_MAX, RETRY_AFTER_OVERLOAD_S};
 use crate::dialog::Dialog;
-use crate::message::{Message, NameAddr, is_sdp, user_of};
+use crate::message::{Message, NameAddr, is_sdp, uri_param, user_of};
 use crate::output::Event;
 use crate::reason::warning;
 use crate::sdp::{Media, SdpError, SessionDescription};
@@ -16,9 +16,33 @@ use crate::state::{CallState, Incoming, Phase, Side};
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why an INVITE makes no call: the status, header fields that say more, and what is wrong with its offer.
 struct Refusal(u16, Vec<(&'static str, String)>, Option<(usize, SdpError)>);
+
+/// The checks of RFC 3261 §8.2.3 and RFC 4028 §9 that every request with an offer passes, inside a dialog and outside: a
+/// status and the header fields that say what would be understood.
+pub(super) fn refused_content(m: &Message) -> Option<(u16, Vec<(&'static str, String)>)> {
+    if !m.body.is_empty() && m.is_encoded() {
+        let accept = vec![("Accept", "application/sdp".into()), ("Accept-Encoding", "identity".into())];
+        return Some((415, accept));
+    }
+    if !m.body.is_empty() && !m.has_sdp() {
+        return Some((415, vec![("Accept", "application/sdp".into())]));
+    }
+    let mut accepts = m.all("Accept").flat_map(|v| v.split(',')).peekable();
+    let sdp =
+        |a: &str| is_sdp(a) || matches!(a.split(';').next().map(str::trim), Some("*/*" | "application/*"));
+    if accepts.peek().is_some() && !accepts.any(sdp) {
+        return Some((406, vec![("Warning", warning("the answer would be application/sdp"))]));
+    }
+    // Only a sender that knows of session timers can raise its own.
+    if m.lists("Supported", "timer") && m.seconds("Session-Expires").is_some_and(|s| s < MIN_SE_S) {
+        return Some((422, vec![("Min-SE", MIN_SE_S.to_string())]));
+    }
+    None
+}
 
 impl UserAgent {
     pub(crate) fn invite_received(&mut self, now: Instant, key: &Arc<str>, m: &Message) {
@@ -54,10 +78,12 @@ impl UserAgent {
         };
         let mut request = m.clone();
         request.body.clear();
+        // RFC 3261 §13.3.1: the caller may say how long it waits.
+        let wait = m.seconds("Expires").map_or(OFFER_MAX, |s| OFFER_MAX.min(Duration::from_secs(s.into())));
         let id = self.calls.insert(CallState {
             line: Some(line),
             dialog,
-            phase: Phase::Offered { until: now + OFFER_MAX },
+            phase: Phase::Offered { until: now + wait },
             side: Side::Callee(Box::new(Incoming { key: key.clone(), request })),
             media: Media::Offered(offer.clone()),
             auth: Auth::default(),
@@ -92,29 +118,18 @@ impl UserAgent {
         }
         if self.calls.full() {
             self.stats.overload += 1;
-            let headers =
-                vec![("Retry-After", "60".into()), ("Warning", warning("too many calls at a time"))];
+            let headers = vec![
+                ("Retry-After", RETRY_AFTER_OVERLOAD_S.to_string()),
+                ("Warning", warning("too many calls at a time")),
+            ];
             return Err(with(503, headers));
         }
         // Without a target the call could not be hung up.
         if m.remote_target().is_none() {
             return Err(plain(400, "no Contact that a request could go to"));
         }
-        let encoded = m.header("Content-Encoding").is_some_and(|v| !v.eq_ignore_ascii_case("identity"));
-        if !m.body.is_empty() && (encoded || !m.has_sdp()) {
-            return Err(with(415, vec![("Accept", "application/sdp".into())]));
-        }
-        let mut accepts = m.all("Accept").flat_map(|v| v.split(',')).peekable();
-        if accepts.peek().is_some()
-            && !accepts.any(|a| {
-                is_sdp(a) || matches!(a.split(';').next().map(str::trim), Some("*/*" | "application/*"))
-            })
-        {
-            return Err(plain(406, "the answer would be application/sdp"));
-        }
-        // RFC 4028 §9.
-        if m.lists("Supported", "timer") && m.seconds("Session-Expires").is_some_and(|s| s < MIN_SE_S) {
-            return Err(with(422, vec![("Min-SE", MIN_SE_S.to_string())]));
+        if let Some((status, headers)) = refused_content(m) {
+            return Err(with(status, headers));
         }
         match SessionDescription::parse(&m.body) {
             Ok(offer) => Ok((line, offer)),
@@ -125,9 +140,20 @@ impl UserAgent {
     /// The called line: P-Called-Party-ID where the carrier says it, else the Request-URI, else To.
     fn called_line(&self, m: &Message) -> Option<usize> {
         let uri_of = |name| m.header(name).and_then(NameAddr::parse).map(|n| n.uri);
-        [uri_of("P-Called-Party-ID"), Some(m.uri()), uri_of("To")].into_iter().flatten().find_map(|uri| {
-            let number: TelNumber = user_of(uri)?.parse().ok()?;
-            self.config.line_of(number)
-        })
+        [uri_of("P-Called-Party-ID"), Some(m.uri()), uri_of("To")]
+            .into_iter()
+            .flatten()
+            .find_map(|uri| self.config.line_of(number_of(uri)?))
+    }
+}
+
+/// The number in a SIP or tel URI. RFC 3966 §5.1.5: a local number is one of the global prefix in its phone-context.
+pub(super) fn number_of(uri: &str) -> Option<TelNumber> {
+    let user = user_of(uri)?;
+    let local = uri.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("tel:")) && !user.starts_with('+');
+    let context = uri_param(uri, "phone-context").filter(|c| local && c.starts_with('+'));
+    match context {
+        Some(prefix) => format!("{prefix}{user}").parse().ok(),
+        None => user.parse().ok(),
     }
 }

@@ -11,7 +11,7 @@ impl UserAgent {
         if m.to_tag().is_some() && self.in_order(now, key, m).is_none() {
             return;
         }
-        // §11.2: as a call would be answered. Who names nobody asks after the gateway itself.
+        // §11.2: as a call would be answered. A URI without a user asks for the gateway itself.
         let unknown = user_of(m.uri()).is_some() && self.called_line(m).is_none();
         if m.to_tag().is_none() && (self.stopping || unknown) {
             return self.refuse(now, key, m, if self.stopping { 503 } else { 404 });

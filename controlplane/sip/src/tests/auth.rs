@@ -1,0 +1,87 @@
+//! Challenges (RFC 3261 §22): several realms, bodies, session keys, and their ends.
+
+use crate::testing::*;
+use std::time::Duration;
+
+const S: Duration = Duration::from_secs(1);
+
+fn invites(w: &World) -> Vec<&str> {
+    w.wire.iter().filter(|(i, t)| *i == A && t.starts_with("INVITE")).map(|(_, t)| t.as_str()).collect()
+}
+
+fn dialled(status: u16, challenges: &'static str) -> World {
+    let mut w = World::new();
+    w.proxy.refuse.insert("INVITE", (status, challenges));
+    w.dial(A);
+    w.run_for(S);
+    w
+}
+
+/// §22.3: the challenges of all realms in a response are answered, until none of them is new.
+#[test]
+fn every_realm_is_answered() {
+    let both = "Proxy-Authenticate: Digest realm=\"a\", nonce=\"n\"\nProxy-Authenticate: Digest realm=\"b\", nonce=\"m\"";
+    let w = dialled(407, both);
+    let sent = invites(&w);
+    assert_eq!(sent.len(), 2, "both are refused with the password: wrong");
+    for realm in ["realm=\"a\", nonce=\"n\"", "realm=\"b\", nonce=\"m\""] {
+        assert!(sent[1].lines().any(|l| l.starts_with("Proxy-Authorization: Digest ") && l.contains(realm)));
+    }
+    assert_eq!(w.nodes[A].log, ["Failed Unauthorised", "Ended"]);
+
+    // The first proxy passes the request on once its realm is answered; the second lists both.
+    let mut w = World::new();
+    w.proxy.refuse.insert("INVITE", (407, "Proxy-Authenticate: Digest realm=\"a\", nonce=\"n\""));
+    w.nodes[A].persist_delay = 2 * S;
+    w.dial(A);
+    w.run_for(3 * S);
+    assert_eq!(invites(&w).len(), 1);
+    w.proxy.refuse.insert("INVITE", (407, both));
+    w.run_for(2 * S);
+    w.proxy.refuse.clear();
+    w.run_for(6 * S);
+    let third = invites(&w)[2].to_owned();
+    assert!(third.contains("realm=\"a\"") && third.contains("realm=\"b\""), "{third}");
+    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Answered"));
+    // A 401 with challenges of both kinds.
+    let w = dialled(
+        401,
+        "WWW-Authenticate: Digest realm=\"u\", nonce=\"n\"\nProxy-Authenticate: Digest realm=\"p\", nonce=\"m\"",
+    );
+    assert!(
+        invites(&w)[1].contains("\r\nAuthorization: Digest ")
+            && invites(&w)[1].contains("\r\nProxy-Authorization: ")
+    );
+}
+
+/// RFC 7616 §3.4.3: with auth-int the response covers the body; MD5-sess makes its key once.
+#[test]
+fn bodies_and_session_keys() {
+    let w = dialled(
+        407,
+        "Proxy-Authenticate: Digest realm=\"a\", nonce=\"n\", qop=\"auth-int\", algorithm=SHA-256-sess",
+    );
+    let sent = invites(&w);
+    assert_eq!(sent.len(), 2);
+    assert!(sent[1].contains("algorithm=SHA-256-sess, qop=auth-int, nc=00000001, cnonce=\""), "{}", sent[1]);
+    // Where both are offered, auth is enough.
+    let w = dialled(
+        407,
+        "Proxy-Authenticate: Digest realm=\"a\", nonce=\"n\", qop=\"auth-int,auth\", algorithm=MD5-sess,",
+    );
+    assert!(invites(&w)[1].contains("algorithm=MD5-sess, qop=auth, nc=00000001"), "{}", invites(&w)[1]);
+}
+
+/// Retries that the network asks for have an end, whatever it asks for next.
+#[test]
+fn no_challenge_goes_on_for_ever() {
+    let w = dialled(407, "Proxy-Authenticate: Digest realm=\"a\", nonce=\"n\", stale=true");
+    assert_eq!(invites(&w).len(), 5);
+    let many: String =
+        (0..40).map(|i| format!("Proxy-Authenticate: Digest realm=\"{i}\", nonce=\"n\"\n")).collect();
+    let w = dialled(407, many.leak());
+    assert!(invites(&w).len() <= 2);
+    assert_eq!(w.nodes[A].log, ["Failed Unauthorised", "Ended"]);
+    let w = dialled(407, "Proxy-Authenticate: Basic realm=\"a\"");
+    assert_eq!(invites(&w).len(), 1);
+}

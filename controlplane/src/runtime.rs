@@ -110,7 +110,10 @@ impl Runtime {
             happening = self.link.next(), if room => self.dataplane(happening),
             event = self.sip.next(), if room => match event {
                 SipEvent::Datagram { from, bytes } => {
-                    messages::sip(Way::In, from, &bytes);
+                    // A flood from elsewhere must not fill the log; it is counted.
+                    if self.core.sip_trusts(from) {
+                        messages::sip(Way::In, from, &bytes);
+                    }
                     self.tell(Input::SipDatagram { from, bytes });
                 }
                 SipEvent::Opened(local) => self.tell(Input::WanAddress(Some(local.ip()))),

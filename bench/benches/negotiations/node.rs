@@ -97,6 +97,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             lines,
             expires_s: 3600,
             session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
+            requests_per_s: sipsec_sip::REQUESTS_PER_S,
             rport: true,
             user_agent: None,
         },

@@ -176,6 +176,11 @@ impl Core {
 
     /// What SIP did not act upon.
     #[must_use]
+    pub fn sip_trusts(&self, from: std::net::SocketAddr) -> bool {
+        self.ua.trusts(from)
+    }
+
+    #[must_use]
     pub fn sip_stats(&self) -> &sipsec_sip::Stats {
         self.ua.stats()
     }

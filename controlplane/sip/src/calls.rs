@@ -4,12 +4,12 @@ use crate::call::CallId;
 use crate::config::{CALLS_MAX, OVER_MAX};
 use crate::state::{CallState, Phase};
 use sipsec_net::Instant;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug)]
 pub struct Calls {
     map: BTreeMap<CallId, CallState>,
-    by_call_id: HashMap<String, Vec<CallId>>,
+    by_call_id: BTreeMap<String, Vec<CallId>>,
     next: u64,
     over: usize,
     /// Those whose timers may have changed.
@@ -18,7 +18,7 @@ pub struct Calls {
 
 impl Default for Calls {
     fn default() -> Self {
-        Self { map: BTreeMap::new(), by_call_id: HashMap::new(), next: 1, over: 0, touched: BTreeSet::new() }
+        Self { map: BTreeMap::new(), by_call_id: BTreeMap::new(), next: 1, over: 0, touched: BTreeSet::new() }
     }
 }
 
@@ -77,6 +77,13 @@ impl Calls {
     /// Those for which something is left to do.
     pub fn live(&self) -> usize {
         self.map.len() - self.over
+    }
+
+    /// Those that have their turn to be hung up, or are hung up.
+    pub fn being_left(&self) -> usize {
+        let left =
+            |c: &&CallState| matches!(c.phase, Phase::Leaving | Phase::Queued { .. } | Phase::Owed { .. });
+        self.map.values().filter(left).count()
     }
 
     pub fn full(&self) -> bool {

@@ -48,6 +48,9 @@ pub const MIN_SE_S: u32 = 90;
 /// RFC 4028 §4: the recommended interval.
 pub const SESSION_EXPIRES_S: u32 = 1800;
 
+/// [`Config::requests_per_s`] of a carrier that names no limit.
+pub const REQUESTS_PER_S: u32 = 100;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Registrar and outbound proxy: everything is sent there, and only what comes from there is trusted.
@@ -57,6 +60,9 @@ pub struct Config {
     pub expires_s: u32,
     /// The session interval to ask for (RFC 4028): [`MIN_SE_S`] or more.
     pub session_expires_s: u32,
+    /// New BYEs a second, and as many REGISTERs and session refreshes together; after a pause a few leave at once. Answers
+    /// to challenges, CANCEL, ACK and responses are not counted. From 1.
+    pub requests_per_s: u32,
     /// RFC 3581 `rport` in Via; some carriers must not see it.
     pub rport: bool,
     pub user_agent: Option<String>,

@@ -54,15 +54,24 @@ impl UserAgent {
                 self.end_call(now, id);
             }
             Phase::Established => self.send_bye(now, id),
-            Phase::Inviting { .. } | Phase::Leaving | Phase::Owed { .. } | Phase::Over { .. } => {}
+            Phase::Inviting { .. }
+            | Phase::Queued { .. }
+            | Phase::Leaving
+            | Phase::Owed { .. }
+            | Phase::Over { .. } => {}
         }
     }
 
     pub(crate) fn send_bye(&mut self, now: Instant, id: CallId) {
         let Some(c) = self.calls.get_mut(id) else { return };
-        c.phase = Phase::Leaving;
         (c.timer, c.answering) = (None, None);
         c.auth.begin();
+        let turn = if self.local.is_some() { self.pace_byes.take(now) } else { now };
+        if turn > now {
+            c.phase = Phase::Queued { at: turn };
+            return;
+        }
+        c.phase = Phase::Leaving;
         self.bye(now, id);
     }
 
@@ -152,6 +161,8 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: c.byes,
+            bye: None,
+            refreshes: Vec::new(),
             reason: c.reason.take(),
             detached: true,
         };
@@ -213,6 +224,12 @@ impl UserAgent {
                 self.acknowledge(now, id, Err(CallFailure::NotWritten), hang_up);
             }
             Phase::Owed { .. } => self.send_bye(now, id),
+            Phase::Queued { .. } => {
+                if let Some(c) = self.calls.get_mut(id) {
+                    c.phase = Phase::Leaving;
+                }
+                self.bye(now, id);
+            }
             Phase::Over { .. } => {
                 self.calls.remove(id);
             }
@@ -223,24 +240,19 @@ impl UserAgent {
 
     /// The WAN has another address, or one again: calls that are being left are left from there.
     pub(crate) fn leave_from_here(&mut self, now: Instant) {
-        let byes: Vec<_> = self
-            .clients
-            .iter()
-            .filter(|(_, t)| matches!(t.owner, Owner::Bye(_)))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in byes {
-            self.clients.remove(&key);
-            self.rearm_client(&key);
-        }
+        self.pace_byes.reset();
         for id in self.calls.ids() {
-            if let Some(c) =
-                self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Leaving | Phase::Owed { .. }))
-            {
-                // That nobody answered at the old address says nothing of this one.
-                c.byes = 0;
-                self.send_bye(now, id);
+            let left = |c: &&mut CallState| {
+                matches!(c.phase, Phase::Leaving | Phase::Queued { .. } | Phase::Owed { .. })
+            };
+            let Some(c) = self.calls.get_mut(id).filter(left) else { continue };
+            // That the old address got no answer says nothing of this one.
+            c.byes = 0;
+            if let Some(key) = c.bye.take() {
+                self.clients.remove(&key);
+                self.rearm_client(&key);
             }
+            self.send_bye(now, id);
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod fuzz;
 mod message;
 pub mod notice;
 pub mod output;
+mod pace;
 pub mod reason;
 pub mod record;
 mod recover;
@@ -33,7 +34,7 @@ mod testing;
 mod tests;
 
 pub use call::{Call, CallId};
-pub use config::{Config, Line, MIN_SE_S, SESSION_EXPIRES_S};
+pub use config::{Config, Line, MIN_SE_S, REQUESTS_PER_S, SESSION_EXPIRES_S};
 pub use notice::{Notice, NoticeKind};
 pub use output::{
     CallFailure, Caller, Event, LostWhy, Output, RegistrationState, RegistrationView, ReliableAnswer,

@@ -45,6 +45,8 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            bye: None,
+            refreshes: Vec::new(),
             reason: Some(Reason::new(500, "the gateway restarted")),
             detached: true,
         });

@@ -8,10 +8,11 @@ use crate::message::{Message, NameAddr, Writer, host_addr, printable, seconds};
 use crate::output::{Event, RegistrationState};
 use crate::reason::Reason;
 use crate::schedule::Due;
-use crate::transaction::Owner;
+use crate::transaction::{ClientTransaction, Owner};
 use crate::ua::UserAgent;
 use sipsec_net::{Entropy, Instant, TelNumber};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Back-off after a failure: doubles between these, with jitter.
@@ -50,6 +51,10 @@ pub struct Registration {
     doubted: bool,
     /// When a refused call last made the line register anew.
     renewed_at: Option<Instant>,
+    /// What is due next has waited for its turn.
+    has_turn: bool,
+    /// The last REGISTER.
+    transaction: Option<Arc<str>>,
 }
 
 impl Registration {
@@ -69,7 +74,16 @@ impl Registration {
             service_route: Vec::new(),
             doubted: false,
             renewed_at: None,
+            has_turn: false,
+            transaction: None,
         }
+    }
+}
+
+impl Registration {
+    /// Whether the carrier may have a binding of ours: one whose answer is outstanding may have been made all the same.
+    pub fn is_bound(&self) -> bool {
+        self.expires_at.is_some() || self.state == RegistrationState::Registering
     }
 }
 
@@ -84,6 +98,7 @@ impl UserAgent {
             // Calls to be left cost money: before anything else.
             self.leave_from_here(now);
         }
+        self.pace_others.reset();
         for line in 0..self.registrations.len() {
             self.forget_register(line);
             let r = &mut self.registrations[line];
@@ -92,7 +107,7 @@ impl UserAgent {
             if addr.is_some() {
                 // The old address is bound, this one is not: nobody may call from it yet.
                 self.registration_state(line, RegistrationState::Registering);
-                self.register(now, line);
+                self.register_in_turn(now, line);
             } else {
                 self.registration_state(line, RegistrationState::NoAddress);
             }
@@ -107,11 +122,11 @@ impl UserAgent {
             self.forget_register(line);
             let r = &mut self.registrations[line];
             r.auth.begin();
-            // One whose answer is outstanding may have been made all the same.
-            let bound = r.expires_at.take().is_some() || r.state == RegistrationState::Registering;
+            let bound = r.is_bound();
+            r.expires_at = None;
             if bound && self.local.is_some() {
                 self.registrations[line].removing = true;
-                self.register(now, line);
+                self.register_in_turn(now, line);
             } else {
                 self.registration_state(line, RegistrationState::Unregistered);
             }
@@ -129,7 +144,7 @@ impl UserAgent {
     /// Whether every line's removal has been answered or given up.
     #[must_use]
     pub fn unregistered(&self) -> bool {
-        !self.clients.values().any(|t| matches!(t.owner, Owner::Register(_)) && t.pending())
+        !self.registrations.iter().any(|r| r.removing)
     }
 
     /// Registers the line anew at once, without waiting for half of its expiry. Nothing happens, and the answer is
@@ -162,18 +177,20 @@ impl UserAgent {
         let r = &mut self.registrations[line];
         (r.renewed_at, r.doubted) = (Some(now), true);
         r.auth.begin();
-        self.register(now, line);
+        self.register_in_turn(now, line);
         true
     }
 
     fn registering(&self, line: usize) -> bool {
-        self.clients.values().any(|t| t.owner == Owner::Register(line) && t.pending())
+        let r = &self.registrations[line];
+        let sent = r.transaction.as_ref().and_then(|key| self.clients.get(key));
+        r.has_turn || sent.is_some_and(ClientTransaction::pending)
     }
 
     fn forget_register(&mut self, line: usize) {
-        let of_line = |t: &crate::transaction::ClientTransaction| t.owner == Owner::Register(line);
-        let keys: Vec<_> = self.clients.iter().filter(|(_, t)| of_line(t)).map(|(k, _)| k.clone()).collect();
-        for key in keys {
+        let r = &mut self.registrations[line];
+        r.has_turn = false;
+        if let Some(key) = r.transaction.take() {
             self.clients.remove(&key);
             self.rearm_client(&key);
         }
@@ -184,6 +201,18 @@ impl UserAgent {
         let r = &mut self.registrations[line];
         r.auth.begin();
         r.raises = 0;
+        self.register_in_turn(now, line);
+    }
+
+    fn register_in_turn(&mut self, now: Instant, line: usize) {
+        if !std::mem::take(&mut self.registrations[line].has_turn) && self.local.is_some() {
+            let turn = self.pace_others.take(now);
+            if turn > now {
+                self.registrations[line].has_turn = true;
+                self.schedule.set(Due::Registration(line), Some(turn));
+                return;
+            }
+        }
         self.register(now, line);
     }
 
@@ -218,7 +247,8 @@ impl UserAgent {
             w.header(name, value);
         }
         let dest = config.registrar;
-        self.start(now, &branch, "REGISTER", Owner::Register(line), w.finish(None), dest);
+        let key = self.start(now, &branch, "REGISTER", Owner::Register(line), w.finish(None), dest);
+        self.registrations[line].transaction = Some(key);
         if !matches!(self.registrations[line].state, RegistrationState::Registered) {
             self.registration_state(line, RegistrationState::Registering);
         }

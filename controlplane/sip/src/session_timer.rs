@@ -34,8 +34,12 @@ pub struct SessionTimer {
     raises: u32,
     /// What is due next is another try of the last refresh.
     again: bool,
+    /// What is due next has waited for its turn.
+    has_turn: bool,
 }
 
+/// A refresh waits for its turn as long as it can still be tried and answered before the session ends.
+const REFRESH_MARGIN: Duration = Duration::from_secs(64);
 /// Refreshes after one that was refused for the moment, and the pause before each.
 const RETRIES_MAX: u32 = 2;
 /// Refreshes after one that crossed another (491), before the pause doubles each time.
@@ -59,6 +63,7 @@ impl SessionTimer {
             retries: 0,
             raises: 0,
             again: false,
+            has_turn: false,
         };
         if !ours {
             timer.give_up();
@@ -133,13 +138,22 @@ fn refresher(value: &str) -> Option<&str> {
 impl UserAgent {
     /// Whether a refresh of ours is under way, by this method or any.
     pub(crate) fn refreshing(&self, id: CallId, method: Option<&str>) -> bool {
-        self.clients
-            .values()
-            .any(|t| t.owner == Owner::Refresh(id) && t.pending() && method.is_none_or(|m| m == t.method))
+        let keys = self.calls.get(id).map(|c| c.refreshes.as_slice()).unwrap_or_default();
+        let mut under_way = keys.iter().filter_map(|k| self.clients.get(k)).filter(|t| t.pending());
+        under_way.any(|t| method.is_none_or(|m| m == t.method))
     }
 
     pub(crate) fn session_due(&mut self, now: Instant, id: CallId) {
-        let Some(timer) = self.calls.get(id).and_then(|c| c.timer.as_ref()) else { return };
+        let Self { calls, pace_others, .. } = self;
+        let Some(timer) = calls.get_mut(id).and_then(|c| c.timer.as_mut()) else { return };
+        if !timer.last && !std::mem::take(&mut timer.has_turn) {
+            let turn = pace_others.take(now);
+            // A session that would end before its turn comes goes first.
+            if turn > now && (!timer.negotiated || turn + REFRESH_MARGIN < timer.expires_at) {
+                (timer.at, timer.has_turn) = (turn, true);
+                return;
+            }
+        }
         if timer.last {
             self.explain(id, Reason::new(408, "the session was not refreshed"));
             self.event(Event::Lost { call: id, why: LostWhy::SessionExpired });

@@ -26,6 +26,10 @@ pub struct CallState {
     pub answering: Option<Answering>,
     pub timer: Option<SessionTimer>,
     pub byes: u32,
+    /// The transaction of our BYE.
+    pub bye: Option<Arc<str>>,
+    /// Those of our refreshes that may be under way.
+    pub refreshes: Vec<Arc<str>>,
     /// What our BYE, CANCEL or refusal says.
     pub reason: Option<Reason>,
     /// Its user is through with it: a BYE that is owed, or a call of an earlier life.
@@ -132,6 +136,10 @@ pub enum Phase {
         hang_up: bool,
     },
     Established,
+    /// The BYE waits for its turn.
+    Queued {
+        at: Instant,
+    },
     /// BYE sent, its answer outstanding.
     Leaving,
     /// A BYE is to be sent: at a time, or as soon as the WAN has an address.
@@ -159,6 +167,7 @@ impl CallState {
             Phase::PersistAnswer { until, .. } | Phase::Offered { until } | Phase::Over { until } => {
                 Some(*until)
             }
+            Phase::Queued { at } => Some(*at),
             Phase::Owed { at } => *at,
             Phase::Established => self.timer.as_ref().map(|t| t.at),
             _ => None,

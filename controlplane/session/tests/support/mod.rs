@@ -82,6 +82,7 @@ fn config(side: usize, s: &Setup) -> Config {
             lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
             expires_s: 3600,
             session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
+            requests_per_s: sipsec_sip::REQUESTS_PER_S,
             rport: true,
             user_agent: None,
         },

@@ -4,6 +4,7 @@ mod flood;
 mod golden;
 mod in_dialog;
 mod mutate;
+mod pace;
 mod reasons;
 mod recover;
 mod refuse;

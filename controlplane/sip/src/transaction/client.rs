@@ -48,6 +48,16 @@ impl ClientTransaction {
         Self { method, owner, bytes, dest, ack: None, again: 0, state, timers: Timers::default() }
     }
 
+    /// Stretches the retransmission intervals of a non-INVITE request by up to an eighth, as its branch has it, so that
+    /// requests which left together are not repeated together. Timers F and K stay (RFC 3261 §17.1.2.2).
+    pub fn spread(&mut self, branch: &str) {
+        if self.method != "INVITE" {
+            let random =
+                branch.get(branch.len().saturating_sub(2)..).and_then(|d| u8::from_str_radix(d, 16).ok());
+            self.timers.stretch(random.unwrap_or(0));
+        }
+    }
+
     pub fn start(&mut self, now: Instant) -> Effects {
         self.step(now, client_invite::Input::Start, client_non_invite::Input::Start)
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Timers {
     again: Option<Instant>,
     interval: Duration,
+    /// Of an interval, in 1/2048.
+    stretch: u32,
     end: Option<Instant>,
 }
 
@@ -30,6 +32,15 @@ pub enum Fired {
 }
 
 impl Timers {
+    /// Makes every interval longer by `by`/2048.
+    pub fn stretch(&mut self, by: u8) {
+        self.stretch = by.into();
+    }
+
+    fn stretched(&self) -> Duration {
+        self.interval + self.interval * self.stretch / 2048
+    }
+
     pub fn due(&self) -> Option<Instant> {
         [self.again, self.end].into_iter().flatten().min()
     }
@@ -57,11 +68,11 @@ impl Timers {
                 Do::Timeout => effects.timeout = true,
                 Do::Double(cap) => {
                     self.interval = (self.interval * 2).min(cap);
-                    self.again = Some(now + self.interval);
+                    self.again = Some(now + self.stretched());
                 }
                 Do::Every(interval) => {
                     self.interval = interval;
-                    self.again = Some(now + interval);
+                    self.again = Some(now + self.stretched());
                 }
                 Do::Quiet => self.again = None,
                 Do::End(after) => self.end = Some(now + after),

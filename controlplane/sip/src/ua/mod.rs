@@ -8,13 +8,15 @@ use crate::calls::Calls;
 use crate::config::Config;
 use crate::notice::Notices;
 use crate::output::{Output, RegistrationView};
+use crate::pace::Pace;
 use crate::register::Registration;
 use crate::schedule::{Due, Schedule};
 use crate::transaction::{ClientTransaction, Owner, ServerTransaction};
 use sipsec_net::{Entropy, Instant};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use receive::of_invite;
 pub use respond::{ALLOW, SUPPORTED, SUPPORTS};
@@ -52,8 +54,11 @@ pub struct UserAgent {
     pub(crate) out: VecDeque<Output>,
     pub(crate) registrations: Vec<Registration>,
     pub(crate) calls: Calls,
-    pub(crate) clients: HashMap<Arc<str>, ClientTransaction>,
-    pub(crate) servers: HashMap<Arc<str>, ServerTransaction>,
+    pub(crate) clients: BTreeMap<Arc<str>, ClientTransaction>,
+    pub(crate) servers: BTreeMap<Arc<str>, ServerTransaction>,
+    pub(crate) pace_byes: Pace,
+    /// REGISTERs and session refreshes: they must not delay a BYE.
+    pub(crate) pace_others: Pace,
     pub(crate) schedule: Schedule,
     pub(crate) stats: Stats,
     pub(crate) notices: Notices,
@@ -72,6 +77,7 @@ impl std::fmt::Debug for UserAgent {
 impl UserAgent {
     #[must_use]
     pub fn new(config: Config, mut entropy: Box<dyn Entropy>) -> Self {
+        let (pace_byes, pace_others) = (Pace::new(config.requests_per_s), Pace::new(config.requests_per_s));
         let mut tag_key = [0; 16];
         entropy.fill(&mut tag_key);
         let registrations = config.lines.iter().map(|_| Registration::new(&mut *entropy)).collect();
@@ -82,8 +88,10 @@ impl UserAgent {
             out: VecDeque::new(),
             registrations,
             calls: Calls::default(),
-            clients: HashMap::new(),
-            servers: HashMap::new(),
+            clients: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            pace_byes,
+            pace_others,
             schedule: Schedule::default(),
             stats: Stats::default(),
             notices: Notices::default(),
@@ -191,6 +199,16 @@ impl UserAgent {
     #[must_use]
     pub fn live_dialogs(&self) -> usize {
         self.calls.live()
+    }
+
+    /// How long it takes until the last BYE and the last REGISTER would have left if everything were ended now: calls hung up
+    /// with [`Self::hang_up`], lines given up with [`Self::unregister_all`]. An answer takes one round trip more, and up to
+    /// 32 s (64·T1) if the carrier does not answer.
+    #[must_use]
+    pub fn drain_time(&self, now: Instant) -> Duration {
+        let calls = self.calls.live().saturating_sub(self.calls.being_left());
+        let lines = self.registrations.iter().filter(|r| r.is_bound()).count();
+        self.pace_byes.wait(now, calls).max(self.pace_others.wait(now, lines))
     }
 
     pub fn registrations(&self) -> impl Iterator<Item = RegistrationView> + '_ {

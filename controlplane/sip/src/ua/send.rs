@@ -59,22 +59,24 @@ impl UserAgent {
         owner: Owner,
         bytes: Vec<u8>,
         dest: SocketAddr,
-    ) {
+    ) -> Arc<str> {
         if bytes.len() > REQUEST_MAX {
             self.stats.oversize += 1;
             self.notice(now, NoticeKind::Oversize, || format!("{method} of {} bytes", bytes.len()));
         }
         let mut t = ClientTransaction::new(method, owner, bytes.clone(), dest);
+        t.spread(branch);
         if t.start(now).send {
             self.transmit(dest, bytes);
         }
-        self.remember(branch, method, t);
+        self.remember(branch, method, t)
     }
 
-    pub(crate) fn remember(&mut self, branch: &str, method: &str, t: ClientTransaction) {
+    pub(crate) fn remember(&mut self, branch: &str, method: &str, t: ClientTransaction) -> Arc<str> {
         let key = client_key(branch, method);
         self.clients.insert(key.clone(), t);
         self.rearm_client(&key);
+        key
     }
 
     /// A request inside a dialog, with the credentials that are known, in a new transaction. `false` without an address.
@@ -103,7 +105,18 @@ impl UserAgent {
         }
         more(&mut w);
         let dest = c.dialog.dest();
-        self.start(now, &branch, method, owner, w.finish(body), dest);
+        let key = self.start(now, &branch, method, owner, w.finish(body), dest);
+        let Self { calls, clients, .. } = self;
+        if let Some(c) = calls.get_mut(id) {
+            match owner {
+                Owner::Bye(_) => c.bye = Some(key),
+                Owner::Refresh(_) => {
+                    c.refreshes.retain(|k| clients.get(k).is_some_and(ClientTransaction::pending));
+                    c.refreshes.push(key);
+                }
+                _ => {}
+            }
+        }
         true
     }
 }

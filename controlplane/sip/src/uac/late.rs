@@ -136,6 +136,8 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            bye: None,
+            refreshes: Vec::new(),
             reason: Some(Reason::new(200, why)),
             detached: false,
         });

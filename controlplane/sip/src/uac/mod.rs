@@ -82,6 +82,8 @@ impl UserAgent {
             answering: None,
             timer: None,
             byes: 0,
+            bye: None,
+            refreshes: Vec::new(),
             reason: None,
             detached: false,
         });

@@ -53,8 +53,9 @@ impl UserAgent {
     pub(super) fn in_order(&mut self, now: Instant, key: &Arc<str>, m: &Message) -> Option<Found> {
         let of_call = self.dialog_of(m).filter(|id| {
             // §15.1.1: with our BYE the session is over, and nothing but the peer's own is left to say.
-            let leaving =
-                self.calls.get(*id).is_some_and(|c| matches!(c.phase, Phase::Leaving | Phase::Owed { .. }));
+            let leaving = self.calls.get(*id).is_some_and(|c| {
+                matches!(c.phase, Phase::Leaving | Phase::Queued { .. } | Phase::Owed { .. })
+            });
             !leaving || m.method() == Some("BYE")
         });
         let found = match of_call {
@@ -279,8 +280,10 @@ impl UserAgent {
             }
             _ => {}
         }
-        let known =
-            self.calls.get(id).is_some_and(|c| matches!(c.phase, Phase::Leaving | Phase::Owed { .. }));
+        let known = self
+            .calls
+            .get(id)
+            .is_some_and(|c| matches!(c.phase, Phase::Leaving | Phase::Queued { .. } | Phase::Owed { .. }));
         if !known {
             self.event(Event::PeerHungUp { call: id, reason: Reason::of(m) });
         }

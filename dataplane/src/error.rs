@@ -38,7 +38,9 @@ pub enum BootError {
     #[error("{0}")]
     Socket(#[from] OpenError),
     #[error("engine {engine} fails its known answers on this machine: name another in dataplane.engine")]
-    EngineSelfTest { engine: &'static str },
+    EngineSelfTest { engine: String },
+    #[error("engine {engine} is not there ({why}): install it, or name another in dataplane.engine")]
+    EngineMissing { engine: &'static str, why: String },
     #[error(
         "core {core} cannot be used ({error}): dataplane.worker.core must be a processor this process may run on"
     )]

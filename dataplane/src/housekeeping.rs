@@ -40,7 +40,12 @@ pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
     for timing in &selection.timings {
         info!("AEAD engine {timing}");
     }
-    info!(engine = selection.engine.name(), "AEAD engine taken");
+    if let Some(why) = &selection.missing {
+        info!(%why, "AEAD engine ipsec-mb is not used");
+    }
+    for choice in &selection.choices {
+        info!("AEAD engine of {choice}");
+    }
     let booted = boot::boot(profile)?;
     let facts = facts(profile, &booted, &selection);
     let watch = Watch::new(&booted, profile)?;

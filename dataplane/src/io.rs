@@ -14,24 +14,31 @@ use std::rc::Rc;
 pub struct Buffer(pub Frame);
 
 impl Packet for Buffer {
+    #[inline]
     fn data(&self) -> &[u8] {
         self.0.data()
     }
+    #[inline]
     fn data_mut(&mut self) -> &mut [u8] {
         self.0.data_mut()
     }
+    #[inline]
     fn push_front(&mut self, n: usize) -> bool {
         self.0.push_front(n)
     }
+    #[inline]
     fn pull_front(&mut self, n: usize) -> bool {
         self.0.pull_front(n)
     }
+    #[inline]
     fn push_back(&mut self, n: usize) -> bool {
         self.0.push_back(n)
     }
+    #[inline]
     fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
+    #[inline]
     fn len(&self) -> usize {
         self.0.len()
     }

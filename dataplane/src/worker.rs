@@ -177,13 +177,9 @@ impl<P: Port, S: Steer> Worker<P, S> {
     fn turn(&mut self, now: Instant) -> usize {
         let Self { pipeline, io, control, rx, told, .. } = self;
         let mut work = io.ports[OUTSIDE].receive(BATCH_MAX, rx);
-        for frame in rx.drain(..) {
-            pipeline.from_outside(now, Buffer(frame), io);
-        }
+        pipeline.batch_from_outside(now, rx.drain(..).map(Buffer), io);
         work += io.ports[INSIDE].receive(BATCH_MAX, rx);
-        for frame in rx.drain(..) {
-            pipeline.from_inside(now, Buffer(frame), io);
-        }
+        pipeline.batch_from_inside(now, rx.drain(..).map(Buffer), io);
         work += control.turn(now, &mut Forwarding { pipeline, io, told });
         pipeline.poll(now, io);
         io.kick();

@@ -172,6 +172,8 @@ pub enum Engine {
     Auto,
     Ring,
     AesGcm,
+    /// Intel's ipsec-mb, if `libIPSec_MB.so.1` is installed.
+    IpsecMb,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,6 +52,7 @@ pub struct EspHeader {
 }
 
 impl EspHeader {
+    #[inline]
     #[must_use]
     pub fn parse(esp: &[u8]) -> Option<Self> {
         let h = esp.first_chunk::<ESP_HEADER_LEN>()?;

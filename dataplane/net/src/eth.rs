@@ -15,6 +15,7 @@ pub struct EthHeader {
 }
 
 impl EthHeader {
+    #[inline]
     #[must_use]
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let h = frame.first_chunk::<HEADER_LEN>()?;

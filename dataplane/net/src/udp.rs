@@ -15,6 +15,7 @@ pub struct UdpHeader {
 
 impl UdpHeader {
     /// `None` if the length is impossible or more than there is. Bytes behind it are not the datagram's.
+    #[inline]
     #[must_use]
     pub fn parse(segment: &[u8]) -> Option<Self> {
         let h = segment.first_chunk::<HEADER_LEN>()?;

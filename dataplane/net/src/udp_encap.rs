@@ -24,6 +24,7 @@ pub enum UdpEncap<'a> {
 
 /// Decides by the first 32 bits alone. A sequence number equal to the STUN cookie is ordinary ESP:
 /// ICE is not negotiated, so there is no STUN on this port (RFC 6193 §5.5 asks for more than the cookie anyway).
+#[inline]
 #[must_use]
 pub fn classify(payload: &[u8]) -> UdpEncap<'_> {
     match payload {

@@ -1,9 +1,13 @@
-//! Opening: RFC 4303 §3.4. The replay window is asked first, moved last.
+//! Opening (RFC 4303 §3.4) in three steps: [`OpenBatch::check`] asks the replay window whether a packet is worth the engine's work,
+//! [`OpenBatch::open`] has the engine open the packets of a batch one key after the other, and [`accept`] decides. The
+//! window is asked first and moved last.
 
-use crate::esp_encap::aad;
+use crate::batch::{BATCH_MAX, Places};
+use crate::engine::{Aad, Job, Nonce};
 use crate::packet::Packet;
-use crate::replay::ReplayError;
-use crate::sad::InboundSa;
+use crate::replay::{CandidateSeq, ReplayError};
+use crate::sad::{InboundSa, Sad};
+use arrayvec::ArrayVec;
 use sipsec_net::DropReason;
 use sipsec_net::esp::{self, ESP_HEADER_LEN, EspHeader, ICV_LEN, IV_LEN, TRAILER_LEN};
 
@@ -20,6 +24,21 @@ impl IcvVerified {
 
 const FRONT: usize = ESP_HEADER_LEN + IV_LEN;
 
+/// A packet of a known SA that waits for the engine.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    nonce: Nonce,
+    aad: Aad,
+    pub sa: u32,
+    /// Where the packet is.
+    place: u16,
+    /// TOS or traffic class of the outer header.
+    pub outer_class: u8,
+    /// Without one the engine has nothing to do: the packet is known to end.
+    candidate: Option<CandidateSeq>,
+    opened: Option<IcvVerified>,
+}
+
 /// A packet whose integrity check held: plaintext and trailer follow the IV.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -27,32 +46,50 @@ pub(crate) struct Opened {
     len: usize,
 }
 
-/// From the SPI on. The SA is as it was unless the packet is its peer's.
-pub(crate) fn open<P: Packet>(packet: &mut P, sa: &mut InboundSa) -> Result<Opened, DropReason> {
+/// What can be said without the engine. It changes nothing and is said again by [`accept`], when the packets before this
+/// one have moved the window.
+fn look<P: Packet>(packet: &P, sa: &InboundSa) -> Result<CandidateSeq, DropReason> {
     if sa.common.lifetime.is_hard_expired() {
         return Err(DropReason::SaHardExpired);
     }
-    let data = packet.data_mut();
-    let header = EspHeader::parse(data).ok_or(DropReason::EspMalformed)?;
+    let header = EspHeader::parse(packet.data()).ok_or(DropReason::EspMalformed)?;
     // RFC 4303 §2.4: ciphertext, pad length and next header end on a 4-byte boundary.
-    let sealed = data.len().checked_sub(FRONT + ICV_LEN).filter(|n| *n >= TRAILER_LEN && n.is_multiple_of(4));
-    let Some(sealed) = sealed else { return Err(DropReason::EspMalformed) };
-
+    match packet.len().checked_sub(FRONT + ICV_LEN) {
+        Some(text) if text >= TRAILER_LEN && text.is_multiple_of(4) => {}
+        _ => return Err(DropReason::EspMalformed),
+    }
     // RFC 4303 §3.4.3: before the (expensive) integrity check.
-    let candidate = sa.window.check(header.sequence).map_err(drop_reason)?;
-    let (front, rest) = data.split_at_mut(FRONT);
-    let iv = *front.last_chunk().expect("the IV ends the front");
-    let nonce = sa.common.salt.nonce(iv);
-    let (text, tag) = rest.split_at_mut(sealed);
-    let tag = *tag.first_chunk().expect("what is behind the ciphertext is the ICV");
-    let (aad, aad_len) = aad(header.spi, candidate.get(), sa.common.esn);
-    sa.common.key.open_in_place(&nonce, &aad[..aad_len], text, &tag).map_err(|_| DropReason::IcvFailed)?;
-    let proof = IcvVerified(());
+    sa.window.check(header.sequence).map_err(drop_reason)
+}
+
+/// Whether the sequence number of this packet is the same for every outcome of those of its SA that wait for the engine. It
+/// is, but for ESN when the packets before move the window nearly 2³² ahead.
+#[inline]
+pub(crate) fn is_settled<P: Packet>(packet: &P, sa: &InboundSa) -> bool {
+    if !sa.common.esn || sa.pending_top == 0 {
+        return true;
+    }
+    EspHeader::parse(packet.data()).is_none_or(|h| sa.window.is_settled(h.sequence, sa.pending_top))
+}
+
+/// After the engine, in the order of arrival. The SA is as it was unless the packet is its peer's.
+#[inline]
+pub(crate) fn accept<P: Packet>(
+    packet: &P,
+    checked: &mut Checked,
+    sa: &mut InboundSa,
+) -> Result<Opened, DropReason> {
+    sa.pending_top = 0;
+    // Again: this packet may be the copy of one that came with it.
+    let candidate = look(packet, sa)?;
+    let opened = checked.opened.take().filter(|_| checked.candidate.as_ref() == Some(&candidate));
+    let proof = opened.ok_or(DropReason::IcvFailed)?;
     sa.window.commit(candidate, proof).map_err(drop_reason)?;
-    Ok(Opened { len: sealed })
+    Ok(Opened { len: packet.len() - FRONT - ICV_LEN })
 }
 
 /// To the inner packet with its padding gone.
+#[inline]
 pub(crate) fn unpack<P: Packet>(packet: &mut P, Opened { len: sealed }: Opened) -> Result<(), DropReason> {
     let text = packet.data().get(FRONT..FRONT + sealed).ok_or(DropReason::EspMalformed)?;
     let next_header = text[sealed - 1];
@@ -78,5 +115,96 @@ const fn drop_reason(e: ReplayError) -> DropReason {
     match e {
         ReplayError::Old => DropReason::ReplayOld,
         ReplayError::Duplicate => DropReason::ReplayDuplicate,
+    }
+}
+
+/// The packets that came in by this turn. The one that is worked on either stays [checked](Self::check) or
+/// [leaves](Places::leave).
+pub(crate) struct OpenBatch<P> {
+    pub places: Places<P>,
+    /// In the order of arrival.
+    checked: Vec<Checked>,
+}
+
+impl<P> Default for OpenBatch<P> {
+    fn default() -> Self {
+        Self { places: Places::default(), checked: Vec::new() }
+    }
+}
+
+impl<P: Packet> OpenBatch<P> {
+    pub(crate) fn new() -> Self {
+        Self { places: Places::new(), checked: Vec::with_capacity(BATCH_MAX) }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.checked.is_empty()
+    }
+
+    /// The packet that is worked on, ESP from the SPI on, is checked and waits for the engine. The SA's window is not
+    /// moved.
+    #[inline]
+    pub(crate) fn check(&mut self, index: u32, sa: &mut InboundSa, outer_class: u8) {
+        let Some(packet) = self.places.current() else { return };
+        let candidate = look(packet, sa).ok();
+        let front = packet.data().first_chunk::<FRONT>().copied().unwrap_or_default();
+        let words = u128::from_be_bytes(front);
+        let sequence = candidate.as_ref().map_or(0, CandidateSeq::get);
+        sa.pending_top = sa.pending_top.max(sequence);
+        let Some(place) = self.places.stay() else { return };
+        // Made where it stays: what was just written piece by piece is slow to move.
+        self.checked.push(Checked {
+            nonce: sa.common.salt.nonce(words as u64),
+            aad: Aad::new((words >> 96) as u32, sequence, sa.common.esn),
+            sa: index,
+            place: place as u16,
+            outer_class,
+            candidate,
+            opened: None,
+        });
+    }
+
+    /// Has the engine open everything that is worth it.
+    pub(crate) fn open(&mut self, sad: &mut Sad) {
+        let mut checked = &mut self.checked[..];
+        while let Some(sa) = checked.first().map(|c| c.sa) {
+            let len = checked.iter().take_while(|c| c.sa == sa).count();
+            let (these, more) = checked.split_at_mut(len);
+            if let Some(next) = more.first() {
+                sad.prefetch_inbound_key(next.sa);
+            }
+            if let Some(sa) = sad.inbound_at(sa) {
+                run(sa, &mut self.places, these);
+            }
+            checked = more;
+        }
+    }
+
+    /// What was opened, in the order of arrival, for [`accept`].
+    pub(crate) fn opened(&mut self) -> impl Iterator<Item = (&mut P, &mut Checked)> {
+        let mut pick = self.places.pick(0);
+        self.checked.iter_mut().filter_map(move |c| Some((pick.next(c.place.into())?, c)))
+    }
+
+    /// Hands out what was checked, in the order of arrival.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = P> {
+        self.checked.drain(..).filter_map(|c| self.places.take(c.place.into()))
+    }
+}
+
+/// Opens packets of one SA.
+fn run<P: Packet>(sa: &mut InboundSa, places: &mut Places<P>, checked: &mut [Checked]) {
+    let mut jobs: ArrayVec<Job<'_>, BATCH_MAX> = ArrayVec::new();
+    let mut pick = places.pick(checked.first().map_or(0, |c| c.place.into()));
+    for c in checked.iter().filter(|c| c.candidate.is_some()) {
+        let Some(packet) = pick.next(c.place.into()) else { return };
+        jobs.push(Job::new(&c.nonce, c.aad.as_slice(), &mut packet.data_mut()[FRONT..]));
+    }
+    sa.common.key.open_batch(&mut jobs);
+    let held: ArrayVec<bool, BATCH_MAX> = jobs.iter().map(Job::is_done).collect();
+    drop(jobs);
+    let worth = checked.iter_mut().filter(|c| c.candidate.is_some());
+    for (c, held) in worth.zip(held) {
+        c.opened = held.then_some(IcvVerified(()));
     }
 }

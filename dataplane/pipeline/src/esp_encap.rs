@@ -1,15 +1,19 @@
-//! Sealing: ESP tunnel mode with an AEAD (RFC 4303, RFC 4106) in UDP (RFC 3948) between the addresses of SDP. The only
-//! place where a [`Sealed`] frame is made.
+//! Sealing: ESP tunnel mode with an AEAD (RFC 4303, RFC 4106) in UDP (RFC 3948) between the addresses of SDP, in three
+//! steps: [`prepare`] takes the sequence number and writes everything in clear, [`SealBatch::seal`] has the engine seal the
+//! packets of a batch one key after the other, and what comes out is [`Sealed`], which nothing else makes.
 
+use crate::batch::{BATCH_MAX, Places};
 use crate::config::DontFragment;
 use crate::ecn;
-use crate::nat::{Identifications, OuterHeader};
+use crate::engine::{Aad, Job, Nonce};
+use crate::nat::{Identifications, Media, MediaTable};
 use crate::packet::Packet;
 use crate::parse::Info;
-use crate::sad::OutboundSa;
+use crate::sad::{OutboundSa, SaCommon, Sad};
+use arrayvec::ArrayVec;
+use sipsec_net::DropReason;
 use sipsec_net::dp::OuterDscp;
-use sipsec_net::esp::{self, EspHeader, ICV_LEN, IV_LEN, TRAILER_LEN};
-use sipsec_net::{DropReason, esp::ESP_HEADER_LEN};
+use sipsec_net::esp::{self, ESP_HEADER_LEN, ICV_LEN, IV_LEN, TRAILER_LEN};
 
 const OVERHEAD_FRONT: usize = ESP_HEADER_LEN + IV_LEN;
 
@@ -23,20 +27,53 @@ impl<P> Sealed<P> {
     }
 }
 
-/// RFC 4303 §2.4: 1, 2, 3, …
-const PADDING: [u8; 3] = [1, 2, 3];
+/// Where a packet belongs that may leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carrier {
+    pub tunnel: u32,
+    pub media: u32,
+    pub sa: u32,
+}
 
-/// Seals the inner packet. Errors before a sequence number was taken leave the SA as it was.
-pub(crate) fn seal<P: Packet>(
-    mut packet: P,
+/// A packet that waits for the engine: its sequence number is used up, and all but the cipher's work is done. Not `Clone`:
+/// its nonce is for one packet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    nonce: Nonce,
+    aad: Aad,
+    pub tunnel: u32,
+    media: u32,
+    sa: u32,
+    /// Where the packet is.
+    place: u16,
+    /// Where ESP begins in the frame.
+    esp_at: u16,
+    /// Length of the inner packet.
+    pub inner_len: u16,
+    is_sealed: bool,
+}
+
+/// The sequence number of a packet that has been prepared. Not `Clone`, as the one it was made from.
+#[derive(Debug)]
+pub(crate) struct Numbered(u64);
+
+/// RFC 4303 §2.4: padding 1, 2, 3, then its length; the next header follows. One word for each length, so that one store
+/// writes it: what it writes too much is where the ICV will be.
+const TRAILERS: [[u8; 8]; esp::ALIGN] =
+    [[0, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [1, 2, 2, 0, 0, 0, 0, 0], [1, 2, 3, 3, 0, 0, 0, 0]];
+
+/// Makes the inner packet a frame whose payload is only left to be sealed. Errors before a sequence number was taken leave
+/// the SA as it was.
+#[inline]
+pub(crate) fn prepare<P: Packet>(
+    packet: &mut P,
     info: &Info,
     sa: &mut OutboundSa,
-    outer: &OuterHeader,
+    media: &Media,
     ids: &mut Identifications,
-    dscp: OuterDscp,
     dont_fragment: DontFragment,
-) -> Result<Sealed<P>, DropReason> {
-    let common = &mut sa.common;
+) -> Result<Numbered, DropReason> {
+    let (common, outer) = (&mut sa.common, &media.outer);
     if common.lifetime.is_hard_expired() {
         return Err(DropReason::SaHardExpired);
     }
@@ -49,11 +86,7 @@ pub(crate) fn seal<P: Packet>(
     }
     let inner_len = packet.len();
     let pad = esp::pad_len(inner_len);
-    let front = OVERHEAD_FRONT + outer.len();
-    if !packet.push_back(pad + TRAILER_LEN + ICV_LEN) {
-        return Err(DropReason::SealFailed);
-    }
-    if !packet.push_front(front) {
+    if !packet.push_back(pad + TRAILER_LEN + ICV_LEN) || !packet.push_front(OVERHEAD_FRONT + outer.len()) {
         return Err(DropReason::SealFailed);
     }
     let sequence = match sa.sequence.next() {
@@ -62,25 +95,19 @@ pub(crate) fn seal<P: Packet>(
         Err(_) => return Err(DropReason::SequenceExhausted),
     };
 
-    let data = packet.data_mut();
-    let (head, esp) = data.split_at_mut(outer.len());
-    let iv = sequence.to_be_bytes();
-    let header = EspHeader { spi: common.spi.get(), sequence: sequence as u32 };
-    esp[..ESP_HEADER_LEN].copy_from_slice(&header.to_bytes());
-    esp[ESP_HEADER_LEN..OVERHEAD_FRONT].copy_from_slice(&iv);
-    let (sealed, tag) = esp[OVERHEAD_FRONT..].split_at_mut(inner_len + pad + TRAILER_LEN);
-    sealed[inner_len..inner_len + pad].copy_from_slice(&PADDING[..pad]);
-    sealed[inner_len + pad] = pad as u8;
-    sealed[inner_len + pad + 1] = if info.is_v6() { esp::NEXT_IPV6 } else { esp::NEXT_IPV4 };
-
-    let nonce = common.salt.nonce(iv);
-    let (aad, aad_len) = aad(common.spi.get(), sequence, common.esn);
-    let icv =
-        common.key.seal_in_place(&nonce, &aad[..aad_len], sealed).map_err(|_| DropReason::SealFailed)?;
-    tag.copy_from_slice(&icv);
+    let (head, payload) = packet.data_mut().split_at_mut(outer.len());
+    let payload_len = payload.len();
+    let (front, text) = payload.split_first_chunk_mut::<OVERHEAD_FRONT>().ok_or(DropReason::SealFailed)?;
+    // RFC 4303 §2: SPI, low-order sequence number; RFC 4106 §3.1: IV.
+    let words = u128::from(common.spi.get()) << 96 | u128::from(sequence as u32) << 64 | u128::from(sequence);
+    *front = words.to_be_bytes();
+    let trailer =
+        text.get_mut(inner_len..).and_then(<[u8]>::first_chunk_mut).ok_or(DropReason::SealFailed)?;
+    *trailer = TRAILERS[pad];
+    trailer[pad + 1] = if info.is_v6() { esp::NEXT_IPV6 } else { esp::NEXT_IPV4 };
 
     // RFC 2983: pipe model unless the binding copies.
-    let dscp = match dscp {
+    let dscp = match media.binding.outer_dscp {
         OuterDscp::Fixed(dscp) => dscp,
         OuterDscp::CopyInner => info.class >> 2,
     };
@@ -89,19 +116,111 @@ pub(crate) fn seal<P: Packet>(
         DontFragment::Set => true,
         DontFragment::Copy => info.dont_fragment && !info.is_v6(),
     };
-    outer.write(head, esp, ecn::outer_class(info.class, dscp), dont_fragment, ids);
-    Ok(Sealed(packet))
+    outer.write(head, payload_len, ecn::outer_class(info.class, dscp), dont_fragment, ids);
+    Ok(Numbered(sequence))
 }
 
-/// RFC 4106 §5: SPI ‖ sequence number; with ESN all 64 bits of it, 12 bytes.
-pub(crate) fn aad(spi: u32, sequence: u64, esn: bool) -> ([u8; 12], usize) {
-    let mut aad = [0; 12];
-    aad[..4].copy_from_slice(&spi.to_be_bytes());
-    if esn {
-        aad[4..].copy_from_slice(&sequence.to_be_bytes());
-        (aad, 12)
-    } else {
-        aad[4..8].copy_from_slice(&(sequence as u32).to_be_bytes());
-        (aad, 8)
+/// The packets that are on their way out in this turn. The one that is worked on either [stays](Self::stay) prepared or
+/// [leaves](Places::leave).
+pub(crate) struct SealBatch<P> {
+    pub places: Places<P>,
+    /// In the order in which they are sent.
+    prepared: Vec<Prepared>,
+}
+
+impl<P> Default for SealBatch<P> {
+    fn default() -> Self {
+        Self { places: Places::default(), prepared: Vec::new() }
+    }
+}
+
+impl<P: Packet> SealBatch<P> {
+    pub(crate) fn new() -> Self {
+        Self { places: Places::new(), prepared: Vec::with_capacity(2 * BATCH_MAX) }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.prepared.is_empty()
+    }
+
+    /// The packet that is worked on waits for the engine.
+    #[inline]
+    pub(crate) fn stay(
+        &mut self,
+        Numbered(sequence): Numbered,
+        carrier: Carrier,
+        common: &SaCommon,
+        esp_at: usize,
+        inner_len: u16,
+    ) {
+        let Some(place) = self.places.stay() else { return };
+        // Made where it stays: what was just written piece by piece is slow to move.
+        self.prepared.push(Prepared {
+            nonce: common.salt.nonce(sequence),
+            aad: Aad::new(common.spi.get(), sequence, common.esn),
+            tunnel: carrier.tunnel,
+            media: carrier.media,
+            sa: carrier.sa,
+            place: place as u16,
+            esp_at: esp_at as u16,
+            inner_len,
+            is_sealed: false,
+        });
+    }
+
+    /// Has the engine seal everything prepared, and hands it out in order.
+    pub(crate) fn seal(
+        &mut self,
+        sad: &mut Sad,
+        media: &MediaTable,
+        mut end: impl FnMut(&Prepared, Result<Sealed<P>, DropReason>),
+    ) {
+        let mut prepared = &mut self.prepared[..];
+        while let Some(sa) = prepared.first().map(|p| p.sa) {
+            let len = run_len(prepared);
+            let (these, more) = prepared.split_at_mut(len);
+            if let Some(next) = more.first() {
+                sad.prefetch_outbound_key(next.sa);
+            }
+            if let Some(sa) = sad.outbound_mut(sa) {
+                run(sa, &mut self.places, these);
+            }
+            prepared = more;
+        }
+        for p in self.prepared.drain(..) {
+            match self.places.take(p.place.into()) {
+                Some(mut packet) if p.is_sealed => {
+                    if let Some(m) = media.get(p.media) {
+                        m.outer.write_checksum(packet.data_mut());
+                    }
+                    end(&p, Ok(Sealed(packet)));
+                }
+                _ => end(&p, Err(DropReason::SealFailed)),
+            }
+        }
+        self.places.clear_added();
+    }
+}
+
+/// How many of these, from the first on, are under one key and in rising places.
+fn run_len(prepared: &[Prepared]) -> usize {
+    let follows = |pair: &&[Prepared]| pair[0].sa == pair[1].sa && pair[0].place < pair[1].place;
+    (1 + prepared.windows(2).take_while(follows).count()).min(BATCH_MAX)
+}
+
+/// Seals packets of one SA.
+fn run<P: Packet>(sa: &mut OutboundSa, places: &mut Places<P>, prepared: &mut [Prepared]) {
+    let mut jobs: ArrayVec<Job<'_>, BATCH_MAX> = ArrayVec::new();
+    let mut pick = places.pick(prepared.first().map_or(0, |p| p.place.into()));
+    for p in &*prepared {
+        let Some(packet) = pick.next(p.place.into()) else { return };
+        let data = &mut packet.data_mut()[usize::from(p.esp_at) + OVERHEAD_FRONT..];
+        jobs.push(Job::new(&p.nonce, p.aad.as_slice(), data));
+    }
+    sa.common.key.seal_batch(&mut jobs);
+    let sealed: ArrayVec<bool, BATCH_MAX> = jobs.iter().map(Job::is_done).collect();
+    drop(jobs);
+    for (p, is_sealed) in prepared.iter_mut().zip(sealed) {
+        p.is_sealed = is_sealed;
     }
 }

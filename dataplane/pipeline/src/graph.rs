@@ -1,15 +1,19 @@
 //! The page: which stage follows which.
 //!
 //! ```text
-//! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► esp_encap + nat ─► outside
+//! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► prepare ═► seal ═► outside
 //!                                                  └───no────► trigger, Event::Acquire
 //! outside ─► outer ─► media port ─► source ─► IKE: punt
-//!                                             ESP: sad ─► replay check ─► open ─► commit ─► parse ─► selector ─► source
+//!                                             ESP: sad ─► replay check ═► open ═► commit ─► parse ─► selector ─► source
 //!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
 //! ```
+//! `─►` is for one packet, `═►` for all packets of a batch: they wait for each other there, in the order in which they came
+//! ([`SealBatch`], [`OpenBatch`]). A batch of one packet is the same as a packet alone.
+//!
 //! This file goes as far as the tunnel on the way out and as far as the SPI on the way in; `graph/outbound.rs` and
 //! `graph/inbound.rs` go on, `graph/due.rs` has what waits for its time. Every early end is exactly one [`DropReason`].
 
+mod ahead;
 mod due;
 mod inbound;
 mod inside;
@@ -17,13 +21,16 @@ mod outbound;
 
 use crate::config::{Config, InsideMode, InsidePort, Local};
 use crate::engine::AeadEngine;
+use crate::esp_decap::OpenBatch;
+use crate::esp_encap::SealBatch;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
 use crate::ike::IkeFrame;
 use crate::nat::{Identifications, MediaTable};
-use crate::outer::{self, Outer};
+use crate::outer::Outer;
 use crate::packet::Packet;
 use crate::parse::Info;
+use crate::route_cache::RouteCache;
 use crate::sad::Sad;
 use crate::sink::{PuntRefused, Sink};
 use crate::stage::{CycleCounter, Stage, StageStats, Stages};
@@ -66,6 +73,12 @@ pub struct Pipeline<P> {
     pub(crate) drops: [u64; DropReason::COUNT],
     icmp_limit: IcmpLimit,
     stages: Stages,
+    routes: RouteCache,
+    /// Ethernet headers of what leaves by the inside port: of IPv4, of IPv6.
+    inside_headers: [[u8; eth::HEADER_LEN]; 2],
+    /// Empty between calls; here for their memory.
+    sealing: SealBatch<P>,
+    opening: OpenBatch<P>,
 }
 
 impl<P> core::fmt::Debug for Pipeline<P> {
@@ -96,6 +109,13 @@ impl<P: Packet> Pipeline<P> {
             drops: [0; DropReason::COUNT],
             icmp_limit: IcmpLimit::new(limits.icmp_errors_per_second_max),
             stages: Stages::new(None),
+            routes: RouteCache::default(),
+            inside_headers: [eth::IPV4, eth::IPV6].map(|ether_type| {
+                let InsidePort { mac: source, next_hop: destination, .. } = config.inside;
+                EthHeader { destination, source, ether_type }.to_bytes()
+            }),
+            sealing: SealBatch::new(),
+            opening: OpenBatch::new(),
             engine,
             config,
         }
@@ -114,22 +134,63 @@ impl<P: Packet> Pipeline<P> {
         self.fib.changed();
     }
 
-    /// The tunnel for an address, unless the host's own prefixes know better. One that is a tunnel's as well is the
-    /// tunnel's.
-    fn route(&self, address: IpAddr) -> Option<u32> {
+    /// Longest-prefix match; a local prefix wins unless a tunnel route is at least as long.
+    #[inline]
+    fn route(&mut self, address: IpAddr) -> Option<u32> {
+        match self.routes.get(self.fib.generation(), address) {
+            Some(tunnel) => tunnel,
+            None => self.route_anew(address),
+        }
+    }
+
+    fn route_anew(&mut self, address: IpAddr) -> Option<u32> {
         let own = self.local.prefixes.iter().filter(|p| p.contains(address));
-        self.fib.lookup(address, own.map(IpPrefix::prefix_len).max().unwrap_or(0))
+        let tunnel = self.fib.lookup(address, own.map(IpPrefix::prefix_len).max().unwrap_or(0));
+        self.routes.put(self.fib.generation(), address, tunnel);
+        tunnel
     }
 
     /// A frame came in by the inside port.
     pub fn from_inside(&mut self, now: Instant, packet: P, out: &mut impl Sink<P>) {
-        self.stages.begin();
-        if let Err(reason) = self.inside(now, packet, out) {
-            self.drop(reason);
-        }
+        self.batch_from_inside(now, [packet], out);
     }
 
-    fn inside(&mut self, now: Instant, mut packet: P, out: &mut impl Sink<P>) -> Result<(), DropReason> {
+    /// Frames came in by the inside port, in this order.
+    pub fn batch_from_inside(
+        &mut self,
+        now: Instant,
+        packets: impl IntoIterator<Item = P>,
+        out: &mut impl Sink<P>,
+    ) {
+        let mut packets = packets.into_iter();
+        let mut sealing = core::mem::take(&mut self.sealing);
+        loop {
+            let arrived = sealing.places.arrive(&mut packets);
+            if arrived == 0 {
+                break;
+            }
+            self.stages.batch();
+            self.look_ahead_inside(&sealing.places);
+            for place in 0..arrived {
+                self.stages.begin();
+                sealing.places.work_on(place);
+                let end = self.inside(now, &mut sealing, out);
+                self.end(end, sealing.places.leave());
+            }
+            self.seal_all(&mut sealing, out);
+        }
+        self.sealing = sealing;
+    }
+
+    /// The packet worked on. It stays prepared, or is taken out, or leaves with an error.
+    #[inline]
+    fn inside(
+        &mut self,
+        now: Instant,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let packet = sealing.places.current().ok_or(DropReason::MalformedFrame)?;
         let header = EthHeader::parse(packet.data()).ok_or(DropReason::MalformedFrame)?;
         // In promiscuous mode a LAN device shows us what is for others; and what the link sent to all is not forwarded (RFC
         // 1812 §5.3.4). In host mode the only other station is this host's kernel.
@@ -144,7 +205,8 @@ impl<P: Packet> Pipeline<P> {
         if !packet.pull_front(eth::HEADER_LEN) {
             return Err(DropReason::MalformedFrame);
         }
-        let info = Info::parse(packet.data())?;
+        let mut info = Info::default();
+        info.read(packet.data())?;
         packet.truncate(info.len.into());
         self.stages.passed(Stage::Parse);
         if !info.is_forwardable() {
@@ -152,56 +214,100 @@ impl<P: Packet> Pipeline<P> {
         }
         if mode == InsideMode::Router && info.ttl <= 1 {
             // RFC 1812 §5.3.1. In host mode the kernel has forwarded the packet and decremented.
-            self.error(now, packet, &info, IcmpError::TimeExceeded, None, out);
+            if let Some(packet) = sealing.places.leave() {
+                self.error(now, packet, &info, IcmpError::TimeExceeded, None, sealing, out);
+            }
             return Err(DropReason::TtlExpired);
         }
         let tunnel = self.route(info.destination).ok_or(DropReason::NoRoute)?;
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }
-        self.forward(now, packet, info, tunnel, None, out)
+        self.forward(now, &info, tunnel, None, sealing, out)
     }
 
     /// A frame came in by the outside port.
     pub fn from_outside(&mut self, now: Instant, packet: P, out: &mut impl Sink<P>) {
-        self.stages.begin();
-        if let Err(reason) = self.outside(now, packet, out) {
-            self.drop(reason);
-        }
+        self.batch_from_outside(now, [packet], out);
     }
 
-    fn outside(&mut self, now: Instant, mut packet: P, out: &mut impl Sink<P>) -> Result<(), DropReason> {
-        let Outer { source, destination, class, payload, len } = outer::parse(packet.data())?;
-        let port = MediaPort(destination.port());
+    /// Frames came in by the outside port, in this order.
+    pub fn batch_from_outside(
+        &mut self,
+        now: Instant,
+        packets: impl IntoIterator<Item = P>,
+        out: &mut impl Sink<P>,
+    ) {
+        let mut packets = packets.into_iter();
+        let mut opening = core::mem::take(&mut self.opening);
+        loop {
+            let arrived = opening.places.arrive(&mut packets);
+            if arrived == 0 {
+                break;
+            }
+            self.stages.batch();
+            self.look_ahead_outside(&opening.places);
+            for place in 0..arrived {
+                self.stages.begin();
+                opening.places.work_on(place);
+                let end = self.outside(now, &mut opening, out);
+                self.end(end, opening.places.leave());
+            }
+            self.open_all(now, &mut opening, out);
+        }
+        self.opening = opening;
+    }
+
+    /// The packet worked on. It stays checked, or leaves, with an error or without.
+    #[inline]
+    fn outside(
+        &mut self,
+        now: Instant,
+        opening: &mut OpenBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let packet = opening.places.current().ok_or(DropReason::MalformedFrame)?;
+        let mut outer = Outer::default();
+        outer.read(packet.data())?;
+        let port = MediaPort(outer.destination_port);
         let media = self.media.find(port).ok_or(DropReason::MediaPortClosed)?;
         let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
-        if destination.ip() != m.binding.outside_local.ip() {
+        if outer.destination != m.binding.outside_local.ip() {
             return Err(DropReason::MediaPortClosed);
         }
-        // The peer is who SDP said, and nobody else gets as far as a parser.
-        if source.ip() != m.binding.remote.ip() || source.port() != m.binding.remote.port() {
+        // Only the peer named in SDP gets as far as a parser.
+        if outer.source != m.binding.remote.ip() || outer.source_port != m.binding.remote.port() {
             let quiet = |at: Instant| now.saturating_duration_since(at) < WRONG_SOURCE_EVERY;
             if !m.wrong_source_at.is_some_and(quiet) {
                 m.wrong_source_at = Some(now);
-                out.event(Event::WrongSource { media_port: port, from: source });
+                out.event(Event::WrongSource { media_port: port, from: outer.sender() });
             }
             return Err(DropReason::WrongSource);
         }
-        if !packet.pull_front(payload) {
+        if !packet.pull_front(outer.payload) {
             return Err(DropReason::MalformedFrame);
         }
-        packet.truncate(len);
+        packet.truncate(outer.len);
         self.stages.passed(Stage::OutsideParse);
         match udp_encap::classify(packet.data()) {
             UdpEncap::Ike(_) if !m.punts.take(now) => Err(DropReason::IkePuntFull),
-            UdpEncap::Ike(message) => out.punt(port, source, message).map_err(|refused| match refused {
+            UdpEncap::Ike(message) => out.punt(port, outer.sender(), message).map_err(|r| match r {
                 PuntRefused::Full => DropReason::IkePuntFull,
                 PuntRefused::TooLong => DropReason::IkeTooLong,
             }),
             // RFC 3948 §2.3, §4: neither data nor a sign of life.
             UdpEncap::Keepalive => Err(DropReason::Keepalive),
             UdpEncap::Malformed => Err(DropReason::MalformedEncap),
-            UdpEncap::Esp(_) => self.open(now, packet, port, class, out),
+            UdpEncap::Esp(_) => self.check(now, port, media, outer.class, opening, out),
+        }
+    }
+
+    /// Counts the end of the packet worked on, if this is its end. It has left the batch if it was still there.
+    #[inline]
+    fn end(&mut self, end: Result<(), DropReason>, packet: Option<P>) {
+        drop(packet);
+        if let Err(reason) = end {
+            self.drop(reason);
         }
     }
 
@@ -230,7 +336,7 @@ impl<P: Packet> Pipeline<P> {
     }
 
     #[must_use]
-    pub fn engine_name(&self) -> &'static str {
+    pub fn engine_name(&self) -> &str {
         self.engine.name()
     }
 }
@@ -241,5 +347,7 @@ const fn is_virtual_router(mac: MacAddr) -> bool {
     matches!(mac.0, [0, 0, 0x5e, 0, 1 | 2, _])
 }
 
+#[cfg(test)]
+mod batch_tests;
 #[cfg(test)]
 mod tests;

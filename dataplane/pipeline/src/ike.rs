@@ -78,6 +78,7 @@ pub(crate) fn build<P: Packet>(
     body[..marker.len()].copy_from_slice(marker);
     body[marker.len()..].copy_from_slice(message);
     // A message that is lost for its size would cost the call.
-    outer.write(head, body, DSCP << 2, false, ids);
+    outer.write(head, len, DSCP << 2, false, ids);
+    outer.write_checksum(frame.data_mut());
     Ok(IkeFrame(frame))
 }

@@ -21,9 +21,10 @@
 //! let clear: Vec<u8> = vec![];
 //! let frame = OutsideFrame::Esp(Sealed(clear));
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod apply;
+mod batch;
 mod config;
 mod ecn;
 mod engine;
@@ -40,6 +41,7 @@ mod packet;
 mod parse;
 mod pmtu;
 mod replay;
+mod route_cache;
 mod sad;
 mod selector;
 mod seq;
@@ -47,6 +49,7 @@ mod shaper;
 mod sink;
 mod snapshot;
 mod stage;
+mod sys;
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -56,7 +59,7 @@ mod waiting;
 
 pub use apply::Validated;
 pub use config::{Config, DontFragment, InsideMode, InsidePort, Limits, Local, OutsidePort};
-pub use engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, NONCE_LEN};
+pub use engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, Job, NONCE_LEN, Nonce};
 pub use esp_encap::Sealed;
 pub use graph::Pipeline;
 pub use ike::IkeFrame;

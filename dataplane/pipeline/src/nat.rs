@@ -5,7 +5,7 @@
 use crate::config::OutsidePort;
 use crate::ike::PuntLimit;
 use crate::shaper::{Queues, Shaper};
-use crate::table::{Map, Slab, map};
+use crate::table::Slab;
 use core::net::IpAddr;
 use sipsec_net::dp::MediaBinding;
 use sipsec_net::eth::{self, EthHeader};
@@ -17,6 +17,7 @@ use sipsec_net::{Instant, MacAddr, MediaPort, checksum, esp};
 /// RFC 4301 §5.1.2.1: the outer TTL is the encapsulator's own.
 const OUTER_TTL: u8 = 64;
 const HEADER_MAX: usize = eth::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
+const LEN_V4: usize = eth::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN;
 
 /// RFC 6864 §4.3: what may be cut on its way has an identification that no other datagram between the same addresses has.
 /// One row for all bindings: two calls to one relay have the same addresses.
@@ -109,47 +110,80 @@ impl OuterHeader {
         self.bytes[..6] != [0; 6]
     }
 
-    /// Writes the header of `payload` into `head`, which has exactly [`Self::len`] bytes.
+    /// Writes the header of a UDP payload of `payload_len` bytes into `head`, which has exactly [`Self::len`] bytes. Over
+    /// IPv6 [`Self::write_checksum`] completes it when the payload is final.
     ///
     /// The tunnel's MTU keeps outer packets within the WAN's. Should a link further on be narrower, one without
     /// `dont_fragment` (IPv4) still gets to a peer that reassembles. We do not: fragments are the kernel's, and counted.
+    #[inline]
     pub(crate) fn write(
         &self,
         head: &mut [u8],
-        payload: &[u8],
+        payload_len: usize,
         class: u8,
         dont_fragment: bool,
         ids: &mut Identifications,
     ) {
-        head.copy_from_slice(&self.bytes[..self.len]);
-        let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(self.len - eth::HEADER_LEN - udp::HEADER_LEN);
-        let udp_len = (udp::HEADER_LEN + payload.len()) as u16;
-        udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
-        if self.v6 {
-            ipv6::set_traffic_class(ip, class);
-            ip[4..6].copy_from_slice(&udp_len.to_be_bytes());
-            // RFC 8200 §8.1, RFC 6935 §5: over IPv6 a zero checksum is not ours to choose. The length counts twice: in
-            // the pseudo-header and in the UDP header.
-            let sum = checksum::sum(payload, self.udp_sum + 2 * u32::from(udp_len));
-            let check = match checksum::finish(sum) {
-                0 => 0xffff,
-                check => check,
-            };
-            udp[udp::CHECKSUM_AT..].copy_from_slice(&check.to_be_bytes());
-        } else {
-            // RFC 3948 §2.1: the UDP checksum of ESP over IPv4 SHOULD be zero. RFC 768 lets IKE do the same.
-            let identification = ids.next();
-            let total = ipv4::HEADER_LEN as u16 + udp_len;
-            ip[1] = class;
-            ip[2..4].copy_from_slice(&total.to_be_bytes());
-            ip[4..6].copy_from_slice(&identification.to_be_bytes());
-            let flags = u16::from(dont_fragment) << 14;
-            ip[6..8].copy_from_slice(&flags.to_be_bytes());
-            let fields = [class.into(), total, identification, flags].map(u32::from);
-            let sum = self.header_sum + fields.iter().sum::<u32>();
-            let check = checksum::finish(sum).to_be_bytes();
-            ip[ipv4::CHECKSUM_AT..ipv4::CHECKSUM_AT + 2].copy_from_slice(&check);
+        let udp_len = (udp::HEADER_LEN + payload_len) as u16;
+        match head.first_chunk_mut::<LEN_V4>() {
+            Some(head) if !self.v6 => self.write_v4(head, udp_len, class, dont_fragment, ids),
+            _ => self.write_v6(head, udp_len, class),
         }
+    }
+
+    #[inline]
+    fn write_v4(
+        &self,
+        head: &mut [u8; LEN_V4],
+        udp_len: u16,
+        class: u8,
+        dont_fragment: bool,
+        ids: &mut Identifications,
+    ) {
+        const IP: usize = eth::HEADER_LEN;
+        const UDP: usize = IP + ipv4::HEADER_LEN;
+        let template: &[u8; LEN_V4] = self.bytes.first_chunk().expect("IPv6's is longer");
+        *head = *template;
+        // RFC 3948 §2.1: the UDP checksum of ESP over IPv4 SHOULD be zero. RFC 768 lets IKE do the same.
+        let identification = ids.next();
+        let total = ipv4::HEADER_LEN as u16 + udp_len;
+        let flags = u16::from(dont_fragment) << 14;
+        let sum = self.header_sum
+            + u32::from(class)
+            + u32::from(total)
+            + u32::from(identification)
+            + u32::from(flags);
+        head[IP + 1] = class;
+        head[IP + 2..IP + 4].copy_from_slice(&total.to_be_bytes());
+        head[IP + 4..IP + 6].copy_from_slice(&identification.to_be_bytes());
+        head[IP + 6..IP + 8].copy_from_slice(&flags.to_be_bytes());
+        head[IP + ipv4::CHECKSUM_AT..IP + ipv4::CHECKSUM_AT + 2]
+            .copy_from_slice(&checksum::finish(sum).to_be_bytes());
+        head[UDP + 4..UDP + 6].copy_from_slice(&udp_len.to_be_bytes());
+    }
+
+    fn write_v6(&self, head: &mut [u8], udp_len: u16, class: u8) {
+        head.copy_from_slice(&self.bytes[..self.len]);
+        let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(ipv6::HEADER_LEN);
+        ipv6::set_traffic_class(ip, class);
+        ip[4..6].copy_from_slice(&udp_len.to_be_bytes());
+        udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
+    }
+
+    /// RFC 8200 §8.1, RFC 6935 §5: over IPv6 a zero UDP checksum is not ours to choose. `frame` is final but for it.
+    #[inline]
+    pub(crate) fn write_checksum(&self, frame: &mut [u8]) {
+        if !self.v6 {
+            return;
+        }
+        let (head, payload) = frame.split_at_mut(self.len);
+        // The length counts twice: in the pseudo-header and in the UDP header.
+        let udp_len = (udp::HEADER_LEN + payload.len()) as u32;
+        let check = match checksum::finish(checksum::sum(payload, self.udp_sum + 2 * udp_len)) {
+            0 => 0xffff,
+            check => check,
+        };
+        head[self.len - 2..].copy_from_slice(&check.to_be_bytes());
     }
 
     /// Length of the outer IP packet around an inner one: what `b=AS` counts (RFC 8866 §5.8).
@@ -175,17 +209,22 @@ pub(crate) struct Media {
     /// When a wrong source was last reported.
     pub wrong_source_at: Option<Instant>,
     pub punts: PuntLimit,
+    /// Place of the SA whose packet came last.
+    pub inbound_hint: u32,
 }
 
 #[derive(Debug)]
 pub(crate) struct MediaTable {
     slab: Slab<Media>,
-    by_port: Map<u16, u32>,
+    /// Place of each UDP port's entry, [`CLOSED`] if it has none: asked for every packet.
+    by_port: Box<[u32]>,
 }
+
+const CLOSED: u32 = u32::MAX;
 
 impl MediaTable {
     pub(crate) fn new(max: u32) -> Self {
-        Self { slab: Slab::new(max), by_port: map(max) }
+        Self { slab: Slab::new(max), by_port: vec![CLOSED; usize::from(u16::MAX) + 1].into() }
     }
 
     /// Validated: the port is free and there is room.
@@ -200,17 +239,19 @@ impl MediaTable {
             inner_max: esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16,
             wrong_source_at: None,
             punts: PuntLimit::default(),
+            inbound_hint: 0,
         };
         let index = self.slab.insert(media).expect("the number of media ports was validated");
-        self.by_port.insert(binding.media_port().0, index);
+        self.by_port[usize::from(binding.media_port().0)] = index;
     }
 
     pub(crate) fn close(&mut self, port: MediaPort) -> Option<Media> {
-        self.slab.remove(self.by_port.remove(&port.0)?)
+        let index = core::mem::replace(&mut self.by_port[usize::from(port.0)], CLOSED);
+        self.slab.remove(index)
     }
 
     pub(crate) fn find(&self, port: MediaPort) -> Option<u32> {
-        self.by_port.get(&port.0).copied()
+        Some(self.by_port[usize::from(port.0)]).filter(|index| *index != CLOSED)
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Media> {
@@ -219,6 +260,12 @@ impl MediaTable {
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Media> {
         self.slab.get_mut(index)
+    }
+
+    /// The entry is asked for soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        self.slab.prefetch(index);
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {

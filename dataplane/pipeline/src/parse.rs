@@ -49,50 +49,56 @@ impl Default for Info {
 
 impl Info {
     pub(crate) fn parse(packet: &[u8]) -> Result<Self, DropReason> {
+        let mut info = Self::default();
+        info.read(packet)?;
+        Ok(info)
+    }
+
+    /// Into a place that the caller has: what was just written byte by byte is slow to move.
+    #[inline]
+    pub(crate) fn read(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         match packet.first() {
-            Some(first) if first >> 4 == 4 => Self::v4(packet),
-            Some(first) if first >> 4 == 6 => Self::v6(packet),
+            Some(first) if first >> 4 == 4 => self.read_v4(packet),
+            Some(first) if first >> 4 == 6 => self.read_v6(packet),
             _ => Err(DropReason::MalformedIp),
         }
     }
 
-    fn v4(packet: &[u8]) -> Result<Self, DropReason> {
+    #[inline]
+    fn read_v4(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let h = Ipv4Header::parse(packet).map_err(|_| DropReason::MalformedIp)?;
-        let later_fragment = h.fragment_offset != 0;
-        let upper = u16::from(h.header_len);
-        Ok(Self {
-            source: h.source.into(),
-            destination: h.destination.into(),
-            protocol: h.protocol,
-            upper,
-            len: h.total_len,
-            class: h.tos,
-            ttl: h.ttl,
-            dont_fragment: h.dont_fragment,
-            fragment: h.is_fragment(),
-            later_fragment,
-            ports: ports(h.protocol, &packet[usize::from(upper)..usize::from(h.total_len)], later_fragment),
-        })
+        self.source = h.source.into();
+        self.destination = h.destination.into();
+        self.protocol = h.protocol;
+        self.upper = h.header_len.into();
+        self.len = h.total_len;
+        self.class = h.tos;
+        self.ttl = h.ttl;
+        self.dont_fragment = h.dont_fragment;
+        self.fragment = h.is_fragment();
+        self.later_fragment = h.fragment_offset != 0;
+        let upper = &packet[usize::from(h.header_len)..usize::from(h.total_len)];
+        self.ports = ports(h.protocol, upper, self.later_fragment);
+        Ok(())
     }
 
-    fn v6(packet: &[u8]) -> Result<Self, DropReason> {
+    fn read_v6(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let h = Ipv6Header::parse(packet).map_err(|_| DropReason::MalformedIp)?;
         let u = h.upper_layer(packet).map_err(|_| DropReason::MalformedIp)?;
         let len = 40 + h.payload_len;
-        Ok(Self {
-            source: h.source.into(),
-            destination: h.destination.into(),
-            protocol: u.protocol,
-            upper: u.offset,
-            len,
-            class: h.traffic_class,
-            ttl: h.hop_limit,
-            // RFC 8200 §5: routers never fragment.
-            dont_fragment: true,
-            fragment: u.fragment,
-            later_fragment: u.later_fragment,
-            ports: ports(u.protocol, &packet[usize::from(u.offset)..usize::from(len)], u.later_fragment),
-        })
+        self.source = h.source.into();
+        self.destination = h.destination.into();
+        self.protocol = u.protocol;
+        self.upper = u.offset;
+        self.len = len;
+        self.class = h.traffic_class;
+        self.ttl = h.hop_limit;
+        // RFC 8200 §5: routers never fragment.
+        self.dont_fragment = true;
+        self.fragment = u.fragment;
+        self.later_fragment = u.later_fragment;
+        self.ports = ports(u.protocol, &packet[usize::from(u.offset)..usize::from(len)], u.later_fragment);
+        Ok(())
     }
 
     pub(crate) const fn is_v6(&self) -> bool {
@@ -136,6 +142,7 @@ impl Info {
     }
 }
 
+#[inline]
 fn ports(protocol: u8, upper: &[u8], later_fragment: bool) -> Option<(u16, u16)> {
     if later_fragment {
         return None;

@@ -2,6 +2,7 @@
 //! [`ReplayWindow::check`] gives a [`CandidateSeq`], and only with the proof that the ICV held does it get in.
 
 use crate::esp_decap::IcvVerified;
+use crate::sys::prefetch;
 
 pub const WINDOW_MIN: u32 = 64;
 pub const WINDOW_MAX: u32 = 65_536;
@@ -63,6 +64,12 @@ impl ReplayWindow {
     /// verification succeeds"). An error if another packet with this number came in since the check.
     pub fn commit(&mut self, candidate: CandidateSeq, _proof: IcvVerified) -> Result<(), ReplayError> {
         let seq = candidate.0;
+        if seq.wrapping_sub(self.top) == 1 {
+            self.top = seq;
+            let (word, bit) = self.place(seq);
+            self.bits[word] |= bit;
+            return Ok(());
+        }
         if seq > self.top {
             self.clear_after_top(seq);
             self.top = seq;
@@ -76,18 +83,21 @@ impl ReplayWindow {
         Ok(())
     }
 
-    /// RFC 4303 Appendix A2.2: the high-order bits that a packet with these low-order bits must have been sent with.
     fn extend(&self, low: u32) -> Result<u64, ReplayError> {
-        let (th, tl) = ((self.top >> 32) as u32, self.top as u32);
-        let bottom = tl.wrapping_sub(self.size - 1);
-        let high = if tl >= self.size - 1 {
-            // Case A: the window lies within one subspace. Left of it can only be the next subspace.
-            if low >= bottom { Some(th) } else { th.checked_add(1) }
-        } else {
-            // Case B: it spans two. At or right of its bottom is the previous subspace, which does not exist for the first.
-            if low >= bottom { th.checked_sub(1) } else { Some(th) }
-        };
-        high.map(|h| u64::from(h) << 32 | u64::from(low)).ok_or(ReplayError::Old)
+        extend(self.top, self.size, low)
+    }
+
+    /// Whether these low-order bits mean the same number wherever the window's top will be, from here to `top`.
+    pub(crate) fn is_settled(&self, low: u32, top: u64) -> bool {
+        // RFC 4303 Appendix A2.2 never takes a number back as the window moves ahead: equal ends, equal between.
+        !self.esn || self.extend(low) == extend(top.max(self.top), self.size, low)
+    }
+
+    /// The next numbers are looked at soon.
+    pub(crate) fn prefetch(&self) {
+        if let Some(word) = self.bits.get(self.place(self.top.wrapping_add(1)).0) {
+            prefetch(word);
+        }
     }
 
     fn place(&self, seq: u64) -> (usize, u64) {
@@ -118,6 +128,20 @@ impl ReplayWindow {
             next += count;
         }
     }
+}
+
+/// RFC 4303 Appendix A2.2: the high-order bits that a packet with these low-order bits must have been sent with.
+fn extend(top: u64, size: u32, low: u32) -> Result<u64, ReplayError> {
+    let (th, tl) = ((top >> 32) as u32, top as u32);
+    let bottom = tl.wrapping_sub(size - 1);
+    let high = if tl >= size - 1 {
+        // Case A: the window lies within one subspace. Left of it can only be the next subspace.
+        if low >= bottom { Some(th) } else { th.checked_add(1) }
+    } else {
+        // Case B: it spans two. At or right of its bottom is the previous subspace, which does not exist for the first.
+        if low >= bottom { th.checked_sub(1) } else { Some(th) }
+    };
+    high.map(|h| u64::from(h) << 32 | u64::from(low)).ok_or(ReplayError::Old)
 }
 
 #[cfg(test)]

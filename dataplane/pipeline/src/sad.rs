@@ -1,7 +1,7 @@
 //! The security associations (RFC 4301 §4.4.2). Inbound ones are found by media port and SPI, so that one peer's SPI is
 //! no other peer's; outbound ones by their tunnel.
 
-use crate::engine::AeadKey;
+use crate::engine::{AeadKey, Nonce};
 use crate::replay::ReplayWindow;
 use crate::selector::SaSelectors;
 use crate::seq::SequenceCounter;
@@ -33,55 +33,54 @@ pub(crate) struct Salt([u8; SALT_LEN]);
 
 impl Salt {
     /// RFC 4106 §4: nonce = salt ‖ IV.
-    pub(crate) fn nonce(&self, iv: [u8; 8]) -> [u8; 12] {
-        let mut nonce = [0; 12];
-        nonce[..SALT_LEN].copy_from_slice(&self.0);
-        nonce[SALT_LEN..].copy_from_slice(&iv);
-        nonce
+    pub(crate) const fn nonce(&self, iv: u64) -> Nonce {
+        Nonce::from_parts(self.0, iv)
     }
 }
 
 /// Byte limits and which of them have been reported.
 pub(crate) struct Lifetime {
     bytes: u64,
-    soft_max: u64,
+    /// `u64::MAX` for none.
     hard_max: u64,
-    soft_reported: bool,
-    hard_reported: bool,
+    /// Nothing is to be reported below.
+    report_at: u64,
     sequence_soft_reported: bool,
     sequence_hard_reported: bool,
 }
 
 impl Lifetime {
-    const fn new(soft_max: u64, hard_max: u64) -> Self {
+    /// 0 is no limit.
+    fn new(soft_max: u64, hard_max: u64) -> Self {
+        let limit = |max| if max == 0 { u64::MAX } else { max };
+        let (soft_max, hard_max) = (limit(soft_max), limit(hard_max));
         Self {
             bytes: 0,
-            soft_max,
             hard_max,
-            soft_reported: false,
-            hard_reported: false,
+            report_at: soft_max.min(hard_max),
             sequence_soft_reported: false,
             sequence_hard_reported: false,
         }
     }
 
     pub(crate) const fn is_hard_expired(&self) -> bool {
-        self.hard_max != 0 && self.bytes >= self.hard_max
+        self.bytes >= self.hard_max
     }
 
     /// Counts outer ESP bytes; what to report, each thing once.
+    #[inline]
     pub(crate) const fn count(&mut self, bytes: usize) -> Option<(ExpireCause, bool)> {
         self.bytes += bytes as u64;
-        if self.is_hard_expired() && !self.hard_reported {
-            self.hard_reported = true;
-            self.soft_reported = true;
-            Some((ExpireCause::Bytes, true))
-        } else if self.soft_max != 0 && self.bytes >= self.soft_max && !self.soft_reported {
-            self.soft_reported = true;
-            Some((ExpireCause::Bytes, false))
-        } else {
-            None
-        }
+        if self.bytes < self.report_at { None } else { self.report() }
+    }
+
+    #[cold]
+    const fn report(&mut self) -> Option<(ExpireCause, bool)> {
+        let hard = self.is_hard_expired();
+        // The hard limit says what the soft one would have said.
+        let done = if hard { u64::MAX } else { self.hard_max };
+        self.report_at = done;
+        Some((ExpireCause::Bytes, hard))
     }
 
     pub(crate) const fn sequence(&mut self, hard: bool) -> Option<(ExpireCause, bool)> {
@@ -108,6 +107,8 @@ pub(crate) struct OutboundSa {
 pub(crate) struct InboundSa {
     pub common: SaCommon,
     pub window: ReplayWindow,
+    /// Highest number of those that wait for the engine; 0 if none does.
+    pub pending_top: u64,
     /// A packet of the peer has been accepted, and reported.
     pub used: bool,
 }
@@ -159,7 +160,7 @@ impl Sad {
             Direction::In => {
                 let window =
                     ReplayWindow::new(spec.replay_window, spec.esn).expect("the window was validated");
-                let sa = InboundSa { common, window, used: false };
+                let sa = InboundSa { common, window, pending_top: 0, used: false };
                 let index = self.inbound.insert(sa).expect("the number of SAs was validated");
                 self.by_spi.insert(spi_key(spec.media_port, spec.spi.get()), index);
                 SaRef::In(index)
@@ -193,9 +194,46 @@ impl Sad {
         }
     }
 
-    pub(crate) fn inbound(&mut self, port: MediaPort, spi: u32) -> Option<&mut InboundSa> {
-        let index = *self.by_spi.get(&spi_key(port, spi))?;
+    /// The place of the SA with this SPI. `hint` is looked at first: packets come in flows.
+    pub(crate) fn find_inbound(&self, port: MediaPort, spi: u32, hint: u32) -> Option<u32> {
+        let is_it = |sa: &InboundSa| sa.common.spi.get() == spi && sa.common.media_port == port;
+        if self.inbound.get(hint).is_some_and(is_it) {
+            return Some(hint);
+        }
+        self.by_spi.get(&spi_key(port, spi)).copied()
+    }
+
+    pub(crate) fn inbound_at(&mut self, index: u32) -> Option<&mut InboundSa> {
         self.inbound.get_mut(index)
+    }
+
+    /// This SA is asked for soon, and so are its window and its key.
+    pub(crate) fn prefetch_inbound(&self, index: u32) {
+        self.inbound.prefetch(index);
+    }
+
+    pub(crate) fn prefetch_window(&self, index: u32) {
+        if let Some(sa) = self.inbound.get(index) {
+            sa.window.prefetch();
+        }
+    }
+
+    pub(crate) fn prefetch_outbound(&self, index: u32) {
+        self.outbound.prefetch(index);
+    }
+
+    /// The engine uses this SA's key soon.
+    pub(crate) fn prefetch_inbound_key(&self, index: u32) {
+        if let Some(sa) = self.inbound.get(index) {
+            sa.common.key.prefetch();
+        }
+    }
+
+    /// The engine uses this SA's key soon.
+    pub(crate) fn prefetch_outbound_key(&self, index: u32) {
+        if let Some(sa) = self.outbound.get(index) {
+            sa.common.key.prefetch();
+        }
     }
 
     pub(crate) fn has_spi(&self, port: MediaPort, spi: Spi) -> bool {

@@ -7,7 +7,8 @@ use sipsec_net::dp::{Selector, Selectors};
 /// The selectors of one SA. Most are "everything", which costs no comparison.
 #[derive(Debug)]
 pub(crate) struct SaSelectors {
-    selectors: Selectors,
+    /// Apart: most packets need only what follows.
+    selectors: Box<Selectors>,
     all_v4: bool,
     all_v6: bool,
 }
@@ -23,19 +24,19 @@ impl SaSelectors {
         let all = |everything| {
             [&selectors.local, &selectors.remote].into_iter().all(|side| side.contains(&Some(everything)))
         };
-        Self { all_v4: all(Selector::ANY_V4), all_v6: all(ALL_V6), selectors }
+        Self { all_v4: all(Selector::ANY_V4), all_v6: all(ALL_V6), selectors: Box::new(selectors) }
     }
 
     /// Out: the source is local.
     pub(crate) fn allow_out(&self, info: &Info) -> bool {
-        let Selectors { local, remote } = &self.selectors;
+        let Selectors { local, remote } = &*self.selectors;
         self.allow_all(info) || pair(local, remote, info)
     }
 
     /// In: the source is remote. RFC 4301 §5.2 step 4: the inner packet must be what this very SA was negotiated for.
     /// Selectors of everything leave it to the routes whose network a peer speaks for (`graph/inbound.rs`).
     pub(crate) fn allow_in(&self, info: &Info) -> bool {
-        let Selectors { local, remote } = &self.selectors;
+        let Selectors { local, remote } = &*self.selectors;
         self.allow_all(info) || pair(remote, local, info)
     }
 

@@ -46,6 +46,15 @@ impl SequenceCounter {
         self.last >= self.soft
     }
 
+    /// As if so many numbers had been used.
+    #[cfg(test)]
+    pub(crate) const fn skip(&mut self, numbers: u64) {
+        self.last = self.last.saturating_add(numbers);
+        if self.last > self.max {
+            self.last = self.max;
+        }
+    }
+
     /// As if all numbers up to this had been used.
     #[cfg(test)]
     pub(crate) const fn skip_to(&mut self, last: u64) {

@@ -49,8 +49,15 @@ impl Shaper {
     /// A packet goes now.
     pub(crate) fn charge(&mut self, now: Instant, bytes: usize) {
         let nanos = (bytes as u64 * self.cost).div_ceil(1 << 20);
-        self.next = self.next.max(now) + Duration::from_nanos(nanos);
+        self.next = Instant::from_nanos(self.next.max(now).as_nanos().saturating_add(nanos));
     }
+}
+
+/// Queues that share a rate, and what each may send before the next one's turn.
+#[derive(Debug, Default)]
+struct Flows {
+    queues: [Fifo; FLOWS],
+    deficit: [u32; FLOWS],
 }
 
 /// What waits for one media port's rate.
@@ -60,8 +67,8 @@ pub(crate) struct Queues {
     pub ike: Fifo,
     /// What waited for the SA: strictly in its order, before anything newer.
     pub replay: Fifo,
-    flows: [Fifo; FLOWS],
-    deficit: [u32; FLOWS],
+    /// Apart: while nothing waits, packets need only what follows.
+    flows: Box<Flows>,
     turn: usize,
     packets: u32,
     bytes: u64,
@@ -77,8 +84,7 @@ impl Queues {
         Self {
             ike: Fifo::default(),
             replay: Fifo::default(),
-            flows: Default::default(),
-            deficit: [0; FLOWS],
+            flows: Box::default(),
             turn: 0,
             packets: 0,
             bytes: 0,
@@ -102,14 +108,14 @@ impl Queues {
         let mut crowded = self.packets >= FEW && pool.free() <= reserved;
         while crowded || self.packets >= self.packets_max || self.bytes + cost > self.bytes_max {
             crowded = false;
-            let longest = (0..FLOWS).max_by_key(|&f| self.flows[f].bytes()).expect("there are flows");
+            let longest = (0..FLOWS).max_by_key(|&f| self.flows.queues[f].bytes()).expect("there are flows");
             dropped += 1;
             // The head goes, not the newest: the sender learns sooner.
             if self.take(longest, pool).is_none() {
                 return dropped;
             }
         }
-        if self.flows[flow].push(pool, waiting).is_err() {
+        if self.flows.queues[flow].push(pool, waiting).is_err() {
             return dropped + 1;
         }
         self.packets += 1;
@@ -128,23 +134,23 @@ impl Queues {
         // Every round adds a quantum to each flow that waits, so the largest packet goes after a few.
         loop {
             let turn = self.turn;
-            match self.flows[turn].peek(pool) {
-                None => self.deficit[turn] = 0,
-                Some(w) if u32::from(w.cost) <= self.deficit[turn] => {
-                    self.deficit[turn] -= u32::from(w.cost);
+            match self.flows.queues[turn].peek(pool) {
+                None => self.flows.deficit[turn] = 0,
+                Some(w) if u32::from(w.cost) <= self.flows.deficit[turn] => {
+                    self.flows.deficit[turn] -= u32::from(w.cost);
                     return self.take(turn, pool);
                 }
                 Some(_) => {}
             }
             self.turn = (turn + 1) % FLOWS;
-            if !self.flows[self.turn].is_empty() {
-                self.deficit[self.turn] += QUANTUM;
+            if !self.flows.queues[self.turn].is_empty() {
+                self.flows.deficit[self.turn] += QUANTUM;
             }
         }
     }
 
     fn take<P>(&mut self, flow: usize, pool: &mut Pool<P>) -> Option<Waiting<P>> {
-        let w = self.flows[flow].pop(pool)?;
+        let w = self.flows.queues[flow].pop(pool)?;
         self.packets -= 1;
         self.bytes -= u64::from(w.cost);
         Some(w)

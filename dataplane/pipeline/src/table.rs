@@ -1,5 +1,6 @@
 //! Tables that are as large at build as they ever become.
 
+use crate::sys::prefetch;
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 
@@ -86,6 +87,14 @@ impl<T> Slab<T> {
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
         self.places.get_mut(index as usize)?.as_mut()
+    }
+
+    /// The value is asked for soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        if let Some(place) = self.places.get(index as usize) {
+            prefetch(place);
+        }
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -51,12 +51,15 @@ impl core::fmt::Debug for VecPacket {
 }
 
 impl Packet for VecPacket {
+    #[inline]
     fn data(&self) -> &[u8] {
         &self.bytes[self.head..self.head + self.len]
     }
+    #[inline]
     fn data_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.head..self.head + self.len]
     }
+    #[inline]
     fn push_front(&mut self, n: usize) -> bool {
         let ok = n <= self.head;
         if ok {
@@ -65,6 +68,7 @@ impl Packet for VecPacket {
         }
         ok
     }
+    #[inline]
     fn pull_front(&mut self, n: usize) -> bool {
         let ok = n <= self.len;
         if ok {
@@ -73,6 +77,7 @@ impl Packet for VecPacket {
         }
         ok
     }
+    #[inline]
     fn push_back(&mut self, n: usize) -> bool {
         let ok = self.head + self.len + n <= self.bytes.len();
         if ok {
@@ -80,6 +85,7 @@ impl Packet for VecPacket {
         }
         ok
     }
+    #[inline]
     fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }

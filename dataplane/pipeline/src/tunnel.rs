@@ -62,6 +62,12 @@ impl Tunnels {
         self.slab.get_mut(index)
     }
 
+    /// The tunnel is asked for soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, index: u32) {
+        self.slab.prefetch(index);
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Tunnel)> {
         self.slab.iter()
     }

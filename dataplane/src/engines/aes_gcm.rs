@@ -1,17 +1,15 @@
-//! AEAD by RustCrypto's `aes-gcm`: portable, fastest of the two for small packets where the CPU has wide AES. ChaCha20 is
-//! `ring`'s in either engine.
+//! AES-GCM by RustCrypto's `aes-gcm`: portable, without assembly. Its keys are wiped (feature `zeroize`).
 
-use super::ring::RingEngine;
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
 use sipsec_net::dp::EspCipher;
-use sipsec_pipeline::{AeadEngine, AeadError, AeadKey};
+use sipsec_pipeline::{AeadEngine, AeadError, AeadKey, ICV_LEN, Nonce};
 
 #[derive(Debug)]
 pub struct AesGcmEngine;
 
 impl AeadEngine for AesGcmEngine {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "aes-gcm"
     }
 
@@ -20,9 +18,12 @@ impl AeadEngine for AesGcmEngine {
         match cipher {
             EspCipher::Aes128Gcm16 => Ok(Box::new(Key(Aes128Gcm::new_from_slice(key).map_err(bad)?))),
             EspCipher::Aes256Gcm16 => Ok(Box::new(Key(Aes256Gcm::new_from_slice(key).map_err(bad)?))),
-            // The control plane proposes ciphers without asking which engine was the faster.
-            EspCipher::ChaCha20Poly1305 => RingEngine.new_key(cipher, key),
+            EspCipher::ChaCha20Poly1305 => Err(AeadError::UnsupportedCipher),
         }
+    }
+
+    fn wipes_keys(&self, _: EspCipher) -> bool {
+        true
     }
 }
 
@@ -31,22 +32,17 @@ struct Key<C>(C);
 impl<C: Send + AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16>>
     AeadKey for Key<C>
 {
-    fn seal_in_place(&mut self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], AeadError> {
-        self.0
-            .encrypt_inout_detached(&(*nonce).into(), aad, buf.into())
-            .map(Into::into)
-            .map_err(|_| AeadError::Seal)
+    fn seal_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
+        let (text, icv) = data.split_last_chunk_mut::<ICV_LEN>().ok_or(AeadError::Seal)?;
+        let tag = self.0.encrypt_inout_detached(&(*nonce.bytes()).into(), aad, text.into());
+        *icv = tag.map_err(|_| AeadError::Seal)?.into();
+        Ok(())
     }
 
-    fn open_in_place(
-        &mut self,
-        nonce: &[u8; 12],
-        aad: &[u8],
-        buf: &mut [u8],
-        tag: &[u8; 16],
-    ) -> Result<(), AeadError> {
+    fn open_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
+        let (text, icv) = data.split_last_chunk_mut::<ICV_LEN>().ok_or(AeadError::Open)?;
         self.0
-            .decrypt_inout_detached(&(*nonce).into(), aad, buf.into(), &(*tag).into())
+            .decrypt_inout_detached(&(*nonce.bytes()).into(), aad, text.into(), &(*icv).into())
             .map_err(|_| AeadError::Open)
     }
 }

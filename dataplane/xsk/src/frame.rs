@@ -28,6 +28,7 @@ impl Frame {
         at
     }
 
+    #[inline]
     #[must_use]
     pub fn data(&self) -> &[u8] {
         // SAFETY: `head + len` lies inside the chunk (invariant of every constructor and setter), the pool keeps it
@@ -40,6 +41,7 @@ impl Frame {
         }
     }
 
+    #[inline]
     #[must_use]
     pub fn data_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `data`, and the frame is borrowed exclusively.
@@ -51,6 +53,7 @@ impl Frame {
         }
     }
 
+    #[inline]
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len as usize
@@ -61,17 +64,20 @@ impl Frame {
         self.len == 0
     }
 
+    #[inline]
     #[must_use]
     pub const fn headroom(&self) -> usize {
         self.head as usize
     }
 
+    #[inline]
     #[must_use]
     pub fn tailroom(&self) -> usize {
         self.pool.chunk_size() as usize - self.headroom() - self.len()
     }
 
     /// `n` more bytes in front, with whatever the chunk held there; `false` (and no change) without room.
+    #[inline]
     #[must_use]
     pub fn push_front(&mut self, n: usize) -> bool {
         if n > self.headroom() {
@@ -83,6 +89,7 @@ impl Frame {
     }
 
     /// `n` bytes fewer in front; `false` (and no change) if there are not as many.
+    #[inline]
     #[must_use]
     pub fn pull_front(&mut self, n: usize) -> bool {
         if n > self.len() {
@@ -94,6 +101,7 @@ impl Frame {
     }
 
     /// `n` more bytes behind, with whatever the chunk held there; `false` (and no change) without room.
+    #[inline]
     #[must_use]
     pub fn push_back(&mut self, n: usize) -> bool {
         if n > self.tailroom() {
@@ -104,6 +112,7 @@ impl Frame {
     }
 
     /// Keeps the first `len` bytes; no effect if there are fewer.
+    #[inline]
     pub fn truncate(&mut self, len: usize) {
         if len < self.len() {
             self.len = len as u16;

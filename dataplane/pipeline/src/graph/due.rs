@@ -1,6 +1,7 @@
 //! What has its time: packets at their rate, IKE before them, triggers that waited too long.
 
 use super::Pipeline;
+use crate::esp_encap::SealBatch;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::{OutsideFrame, Sink};
@@ -71,9 +72,11 @@ impl<P: Packet> Pipeline<P> {
             return;
         }
         self.deadline = Instant::MAX;
+        self.stages.batch();
+        let mut sealing = core::mem::take(&mut self.sealing);
         let mut at = 0;
         while let Some(&media) = self.active.get(at) {
-            self.release(now, media, out);
+            self.release(now, media, &mut sealing, out);
             match self.media.get_mut(media) {
                 Some(m) if !m.queues.is_empty() => {
                     self.deadline = self.deadline.min(m.shaper.ready_at());
@@ -86,10 +89,12 @@ impl<P: Packet> Pipeline<P> {
                 None => drop(self.active.swap_remove(at)),
             }
         }
+        self.seal_all(&mut sealing, out);
+        self.sealing = sealing;
         self.expire_triggers(now);
     }
 
-    fn release(&mut self, now: Instant, media: u32, out: &mut impl Sink<P>) {
+    fn release(&mut self, now: Instant, media: u32, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
         for _ in 0..RELEASE_MAX {
             let Some(m) = self.media.get_mut(media) else { return };
             if !m.shaper.is_ready(now) {
@@ -105,14 +110,18 @@ impl<P: Packet> Pipeline<P> {
             let Some(w) = m.queues.pop(&mut self.waiting) else { return };
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);
-            let carrier = sa.and_then(|sa| Some((sa, self.sad.outbound(sa)?.common.media)));
+            let carrier = sa.and_then(|sa| Some(self.sad.outbound(sa)?.common.media));
             let sent = match carrier {
-                Some((sa, on)) if on == media && w.info.len <= inner_max => {
-                    self.seal(now, w.packet, &w.info, tunnel, sa, media, out)
+                Some(on) if on == media && w.info.len <= inner_max => {
+                    self.make_room(sealing, out);
+                    sealing.places.add(w.packet);
+                    let sent = self.release_packet(now, &w.info, tunnel, sealing, out);
+                    drop(sealing.places.leave());
+                    sent
                 }
                 // The tunnel has moved to another call since, or the packet came before the call's outer addresses were
                 // known and does not fit between them.
-                Some(_) => self.forward(now, w.packet, w.info, tunnel, w.origin, out),
+                Some(_) => self.forward_packet(now, w.packet, tunnel, w.origin, sealing, out),
                 None => Err(self.drop_out(tunnel, DropReason::TriggerFlushed)),
             };
             if let Err(reason) = sent {

@@ -2,30 +2,106 @@
 
 use super::Pipeline;
 use super::inside::decrement_ttl;
+use crate::batch::BATCH_MAX;
 use crate::config::InsideMode;
+use crate::esp_decap::{Checked, OpenBatch};
+use crate::esp_encap::SealBatch;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::Sink;
 use crate::stage::Stage;
 use crate::{ecn, esp_decap, mss};
+use arrayvec::ArrayVec;
 use core::net::IpAddr;
 use sipsec_net::dp::Event;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
 
+/// Where a packet goes that came through a tunnel.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// It is a frame for the inside port.
+    Inside,
+    /// A hub: into another tunnel.
+    Tunnel(u32),
+    /// Its sender is told that it has gone too far.
+    Expired,
+}
+
 impl<P: Packet> Pipeline<P> {
-    pub(super) fn open(
+    /// The packet worked on is ESP, from the SPI on. It stays checked, or leaves with an error.
+    #[inline]
+    pub(super) fn check(
         &mut self,
         now: Instant,
-        mut packet: P,
         port: MediaPort,
+        media: u32,
         outer_class: u8,
+        opening: &mut OpenBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
+        let packet = opening.places.current().ok_or(DropReason::EspMalformed)?;
         let header = esp::EspHeader::parse(packet.data()).ok_or(DropReason::EspMalformed)?;
-        let sa = self.sad.inbound(port, header.spi).ok_or(DropReason::UnknownSpi)?;
+        let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
+        let index = self.sad.find_inbound(port, header.spi, m.inbound_hint).ok_or(DropReason::UnknownSpi)?;
+        m.inbound_hint = index;
+        let sa = self.sad.inbound_at(index).ok_or(DropReason::UnknownSpi)?;
+        if !esp_decap::is_settled(packet, sa) {
+            self.open_all(now, opening, out);
+        }
+        let sa = self.sad.inbound_at(index).ok_or(DropReason::UnknownSpi)?;
+        opening.check(index, sa, outer_class);
+        self.stages.passed(Stage::Check);
+        Ok(())
+    }
+
+    /// Everything checked is opened and goes on, in order.
+    pub(super) fn open_all(&mut self, now: Instant, opening: &mut OpenBatch<P>, out: &mut impl Sink<P>) {
+        if opening.is_empty() {
+            return;
+        }
+        self.stages.begin();
+        opening.open(&mut self.sad);
+        let mut ways: ArrayVec<Result<(Way, u32), DropReason>, BATCH_MAX> = ArrayVec::new();
+        let mut opened = 0;
+        for (packet, checked) in opening.opened() {
+            opened += 1;
+            ways.push(self.accept(now, packet, checked, out));
+        }
+        self.stages.passed_by(Stage::Open, opened);
+        let mut sealing = core::mem::take(&mut self.sealing);
+        for (packet, way) in opening.drain().zip(ways) {
+            let end = match way {
+                Ok((Way::Inside, _)) => {
+                    out.transmit_inside(packet);
+                    continue;
+                }
+                Ok((Way::Tunnel(next), from)) => self.hub(now, packet, from, next, &mut sealing, out),
+                Ok((Way::Expired, from)) => self.expired(now, packet, from, &mut sealing, out),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = end {
+                self.drop(reason);
+            }
+        }
+        self.seal_all(&mut sealing, out);
+        self.sealing = sealing;
+        self.stages.passed_by(Stage::Deliver, opened);
+    }
+
+    /// After the engine: the packet's way and the tunnel that it came through.
+    #[inline]
+    fn accept(
+        &mut self,
+        now: Instant,
+        packet: &mut P,
+        checked: &mut Checked,
+        out: &mut impl Sink<P>,
+    ) -> Result<(Way, u32), DropReason> {
+        let sa = self.sad.inbound_at(checked.sa).ok_or(DropReason::UnknownSpi)?;
         let (tunnel, bytes) = (sa.common.tunnel, packet.len());
-        let inner = esp_decap::open(&mut packet, sa).and_then(|opened| {
+        let mut info = Info::default();
+        let inner = esp_decap::accept(packet, checked, sa).and_then(|opened| {
             // RFC 7296 §2.8: a valid packet on a new SA is the second sign, besides DELETE, that the peer uses it.
             if !sa.used {
                 sa.used = true;
@@ -35,49 +111,55 @@ impl<P: Packet> Pipeline<P> {
             if let Some(expired) = sa.common.lifetime.count(bytes) {
                 out.event(sa.common.expire_event(expired));
             }
-            esp_decap::unpack(&mut packet, opened)?;
-            let info = Info::parse(packet.data())?;
+            esp_decap::unpack(packet, opened)?;
+            info.read(packet.data())?;
             packet.truncate(info.len.into());
             let allowed = sa.common.selectors.allow_in(&info);
-            if allowed { Ok(info) } else { Err(DropReason::SelectorMismatchIn) }
+            if allowed { Ok(()) } else { Err(DropReason::SelectorMismatchIn) }
         });
-        self.stages.passed(Stage::Open);
-        let delivered = inner.and_then(|info| self.deliver(now, packet, info, tunnel, outer_class, out));
-        if delivered.is_err()
-            && let Some(t) = self.tunnels.get_mut(tunnel)
-        {
-            t.activity.drops_in += 1;
-        }
-        delivered
+        let delivered =
+            inner.and_then(|()| self.deliver(now, packet, &mut info, tunnel, checked.outer_class));
+        delivered.map(|way| (way, tunnel)).map_err(|reason| self.drop_in(tunnel, reason))
     }
 
+    /// A packet's end in this tunnel's inbound direction; the caller counts the reason.
+    fn drop_in(&mut self, tunnel: u32, reason: DropReason) -> DropReason {
+        if let Some(t) = self.tunnels.get_mut(tunnel) {
+            t.activity.drops_in += 1;
+        }
+        reason
+    }
+
+    /// Strict reverse-path check (RFC 3704 §2.2): a decrypted packet whose source is not in the tunnel's routes is dropped.
     /// RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that say
-    /// which networks are this peer's. RFC 3704 §2.2: by the way back, strictly; the host's own are nobody's.
+    /// which networks are this peer's.
+    #[inline]
     fn check_source(&mut self, source: IpAddr, tunnel: u32) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let known = Some((self.fib.generation(), source));
-        if !t.spec.check_source || t.known_source == known {
+        let generation = self.fib.generation();
+        let is_known = matches!(&t.known_source, Some((g, s)) if *g == generation && *s == source);
+        if !t.spec.check_source || is_known {
             return Ok(());
         }
-        if self.route(source) != Some(tunnel) {
+        if self.route_anew(source) != Some(tunnel) {
             return Err(DropReason::SourceNotRouted);
         }
         if let Some(t) = self.tunnels.get_mut(tunnel) {
-            t.known_source = known;
+            t.known_source = Some((generation, source));
         }
         Ok(())
     }
 
-    /// A packet that came through a tunnel.
+    /// A packet that came through a tunnel, in its place.
+    #[inline]
     fn deliver(
         &mut self,
         now: Instant,
-        mut packet: P,
-        mut info: Info,
+        packet: &mut P,
+        info: &mut Info,
         tunnel: u32,
         outer_class: u8,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Way, DropReason> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
@@ -96,24 +178,55 @@ impl<P: Packet> Pipeline<P> {
         t.activity.packets_in += 1;
         t.activity.bytes_in += u64::from(info.len);
         t.activity.last_in = now;
-        let (origin, mss_clamp) = (Some(t.spec.tunnel), t.spec.mss_clamp);
-        if mss_clamp && let Some(mtu) = self.effective_mtu(tunnel) {
-            mss::clamp(packet.data_mut(), &info, mtu);
+        if t.spec.mss_clamp
+            && mss::concerns(info)
+            && let Some(mtu) = self.effective_mtu(tunnel)
+        {
+            mss::clamp(packet.data_mut(), info, mtu);
         }
         if self.config.inside.mode == InsideMode::Router {
             if info.ttl <= 1 {
-                self.error(now, packet, &info, IcmpError::TimeExceeded, origin, out);
-                return Err(DropReason::TtlExpired);
+                return Ok(Way::Expired);
             }
-            decrement_ttl(packet.data_mut(), &info);
-            // From tunnel to tunnel (a hub between branches): nobody else would bring it back. Never into the one it came
-            // from: that has said whose it is, whatever its prefixes cover.
+            decrement_ttl(packet.data_mut(), info);
+            // From tunnel to tunnel (a hub between branches), because no other way leads there; never back into the tunnel
+            // that it came from, even if its prefixes cover the destination.
             if let Some(next) = self.route(info.destination).filter(|next| *next != tunnel) {
-                return self.forward(now, packet, info, next, origin, out);
+                return Ok(Way::Tunnel(next));
             }
         }
-        self.transmit_inside(packet, info.is_v6(), out)?;
-        self.stages.passed(Stage::Deliver);
-        Ok(())
+        self.frame_inside(packet, info.is_v6())?;
+        Ok(Way::Inside)
+    }
+
+    /// From one tunnel into another.
+    fn hub(
+        &mut self,
+        now: Instant,
+        packet: P,
+        from: u32,
+        next: u32,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let origin = self.tunnels.get(from).map(|t| t.spec.tunnel);
+        let end = self.forward_packet(now, packet, next, origin, sealing, out);
+        end.map_err(|reason| self.drop_in(from, reason))
+    }
+
+    /// The sender behind the tunnel is told.
+    fn expired(
+        &mut self,
+        now: Instant,
+        packet: P,
+        from: u32,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let origin = self.tunnels.get(from).map(|t| t.spec.tunnel);
+        if let Ok(info) = Info::parse(packet.data()) {
+            self.error(now, packet, &info, IcmpError::TimeExceeded, origin, sealing, out);
+        }
+        Err(self.drop_in(from, DropReason::TtlExpired))
     }
 }

@@ -1,34 +1,30 @@
 //! What leaves by the inside port, and what the sender of a packet is told.
 
 use super::Pipeline;
+use crate::esp_encap::SealBatch;
 use crate::icmp_error;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::Sink;
-use sipsec_net::eth::{self, EthHeader};
+use sipsec_net::eth;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, TunnelId, ipv4, ipv6};
 
 impl<P: Packet> Pipeline<P> {
-    pub(super) fn transmit_inside(
-        &mut self,
-        mut packet: P,
-        v6: bool,
-        out: &mut impl Sink<P>,
-    ) -> Result<(), DropReason> {
-        let ether_type = if v6 { eth::IPV6 } else { eth::IPV4 };
-        let (destination, source) = (self.config.inside.next_hop, self.config.inside.mac);
+    /// Puts the inside's Ethernet header in front of an IP packet.
+    #[inline]
+    pub(super) fn frame_inside(&self, packet: &mut P, v6: bool) -> Result<(), DropReason> {
         if !packet.push_front(eth::HEADER_LEN) {
             return Err(DropReason::MalformedFrame);
         }
-        let header = EthHeader { destination, source, ether_type }.to_bytes();
-        packet.data_mut()[..eth::HEADER_LEN].copy_from_slice(&header);
-        out.transmit_inside(packet);
+        let header = packet.data_mut().first_chunk_mut().ok_or(DropReason::MalformedFrame)?;
+        *header = self.inside_headers[usize::from(v6)];
         Ok(())
     }
 
     /// Tells the sender, on the inside or behind the tunnel that the packet came from. Whether it is told changes nothing
     /// about the packet's own end.
+    #[expect(clippy::too_many_arguments, reason = "a packet's way so far, and what it needs to go on")]
     pub(super) fn error(
         &mut self,
         now: Instant,
@@ -36,14 +32,15 @@ impl<P: Packet> Pipeline<P> {
         info: &Info,
         error: IcmpError,
         origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) {
         if !icmp_error::convert(&mut packet, info, error, &self.local, &mut self.icmp_limit, now) {
             return;
         }
         let told = match origin {
-            None => self.transmit_inside(packet, info.is_v6(), out),
-            Some(tunnel) => self.error_tunnel(now, packet, tunnel, out),
+            None => self.frame_inside(&mut packet, info.is_v6()).map(|()| out.transmit_inside(packet)),
+            Some(tunnel) => self.error_tunnel(now, packet, tunnel, sealing, out),
         };
         if let Err(reason) = told {
             self.drop(reason);
@@ -55,6 +52,7 @@ impl<P: Packet> Pipeline<P> {
         now: Instant,
         packet: P,
         tunnel: TunnelId,
+        sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let index = self.tunnels.find(tunnel).ok_or(DropReason::TunnelUnknown)?;
@@ -63,7 +61,7 @@ impl<P: Packet> Pipeline<P> {
             return Ok(());
         }
         let info = Info::parse(packet.data())?;
-        self.offer(now, packet, info, index, None, out)
+        self.offer_packet(now, packet, &info, index, None, sealing, out)
     }
 }
 

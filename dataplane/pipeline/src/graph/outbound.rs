@@ -1,43 +1,97 @@
 //! From the FIB's answer to the outside port.
 
 use super::Pipeline;
+use crate::config::DontFragment;
+use crate::esp_encap::{self, Carrier, SealBatch};
+use crate::nat::{Identifications, Media, MediaTable};
 use crate::packet::Packet;
 use crate::parse::Info;
+use crate::sad::{OutboundSa, Sad};
 use crate::sink::{OutsideFrame, Sink};
 use crate::stage::Stage;
+use crate::tunnel::Tunnel;
 use crate::waiting::Waiting;
-use crate::{esp_encap, mss, pmtu, trigger};
+use crate::{mss, pmtu, trigger};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, TunnelId, esp};
 
 impl<P: Packet> Pipeline<P> {
-    /// An IP packet into a tunnel.
+    /// The packet worked on, an IP packet, into a tunnel. It stays prepared, or is taken out to wait or to be cut, or
+    /// leaves with an error.
+    #[inline]
     pub(super) fn forward(
         &mut self,
         now: Instant,
-        mut packet: P,
-        info: Info,
+        info: &Info,
         tunnel: u32,
         origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
-        let mtu = self.effective_mtu(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        if t.spec.mss_clamp {
-            mss::clamp(packet.data_mut(), &info, mtu);
+        let (clamp, tunnel_mtu) = (t.spec.mss_clamp, t.inner_mtu);
+        let bound = bind(t, tunnel, &mut self.sad, &mut self.media);
+        let mtu = bound.as_ref().map_or(tunnel_mtu, |b| tunnel_mtu.min(b.media.inner_max));
+        if clamp
+            && mss::concerns(info)
+            && let Some(packet) = sealing.places.current()
+        {
+            mss::clamp(packet.data_mut(), info, mtu);
         }
-        if info.len <= mtu {
-            return self.offer(now, packet, info, tunnel, origin, out);
+        if info.len > mtu {
+            return self.too_large(now, info, tunnel, origin, mtu, sealing, out);
         }
+        match bound {
+            Some(bound) if bound.may_send(now) => {
+                self.stages.passed(Stage::Route);
+                let way = (&mut self.identifications, self.config.outside.dont_fragment);
+                let end = bound.prepare(now, info, way, sealing, out);
+                self.prepared(now, info, tunnel, end)
+            }
+            _ => self.wait(now, info, tunnel, origin, sealing, out),
+        }
+    }
+
+    /// The same for a packet from elsewhere than the inside port.
+    pub(super) fn forward_packet(
+        &mut self,
+        now: Instant,
+        packet: P,
+        tunnel: u32,
+        origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let info = Info::parse(packet.data())?;
+        self.make_room(sealing, out);
+        sealing.places.add(packet);
+        let end = self.forward(now, &info, tunnel, origin, sealing, out);
+        drop(sealing.places.leave());
+        end
+    }
+
+    /// Its sender is told, or it is cut.
+    #[expect(clippy::too_many_arguments, reason = "a packet's way so far, and what it needs to go on")]
+    fn too_large(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        origin: Option<TunnelId>,
+        mtu: u16,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let packet = sealing.places.leave().ok_or(DropReason::FragmentFailed)?;
         if info.dont_fragment {
-            self.error(now, packet, &info, IcmpError::TooBig { mtu }, origin, out);
+            self.error(now, packet, info, IcmpError::TooBig { mtu }, origin, sealing, out);
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
         let parts = pmtu::fragment(packet, mtu, || out.frame()).map_err(|r| self.drop_out(tunnel, r))?;
         for part in parts.into_iter().flatten() {
             let info = Info::parse(part.data())?;
             // Each fragment is a packet of its own from here on, and is counted as one if it ends here.
-            if let Err(reason) = self.offer(now, part, info, tunnel, origin, out) {
+            if let Err(reason) = self.offer_packet(now, part, &info, tunnel, origin, sealing, out) {
                 self.drop(reason);
             }
         }
@@ -52,38 +106,104 @@ impl<P: Packet> Pipeline<P> {
         Some(media.map_or(t.inner_mtu, |m| t.inner_mtu.min(m.inner_max)))
     }
 
-    /// A packet that fits, to where it waits or is sealed.
-    pub(super) fn offer(
+    /// The packet worked on fits: to where it waits or is sealed.
+    fn offer(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        match bind(t, tunnel, &mut self.sad, &mut self.media) {
+            Some(bound) if bound.may_send(now) => {
+                let way = (&mut self.identifications, self.config.outside.dont_fragment);
+                let end = bound.prepare(now, info, way, sealing, out);
+                self.prepared(now, info, tunnel, end)
+            }
+            _ => self.wait(now, info, tunnel, origin, sealing, out),
+        }
+    }
+
+    /// The packet worked on waits, for its tunnel's SA or for its rate.
+    #[cold]
+    fn wait(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        let Some(sa) = t.outbound else {
+            return self.wait_for_sa(now, info, tunnel, origin, sealing, out);
+        };
+        let media = self.sad.outbound(sa).map(|sa| sa.common.media).ok_or(DropReason::TunnelUnknown)?;
+        self.wait_for_rate(now, info, tunnel, media, origin, sealing)
+    }
+
+    /// The same for a packet from elsewhere than the inside port.
+    #[expect(clippy::too_many_arguments, reason = "a packet's way so far, and what it needs to go on")]
+    pub(super) fn offer_packet(
         &mut self,
         now: Instant,
         packet: P,
-        info: Info,
+        info: &Info,
         tunnel: u32,
         origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
-        self.stages.passed(Stage::Route);
+        self.make_room(sealing, out);
+        sealing.places.add(packet);
+        let end = self.offer(now, info, tunnel, origin, sealing, out);
+        drop(sealing.places.leave());
+        end
+    }
+
+    /// The packet worked on has no SA.
+    fn wait_for_sa(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let Some(sa) = t.outbound else {
-            let limits = &self.config.limits;
-            let has_room = self.trigger_packets + self.replay_packets < limits.trigger_packets_max()
-                && self.waiting.free() > limits.reserved_packets();
-            let waiting = Waiting { packet, cost: info.len, info, since: now, origin };
-            let (queued, event) = trigger::push(t, &mut self.waiting, has_room, waiting);
-            self.trigger_packets += u32::from(queued.is_ok());
-            self.watch_trigger(tunnel);
-            if let Some(event) = event {
-                out.event(event);
-            }
-            return queued.map_err(|reason| self.drop_out(tunnel, reason));
-        };
-        let media = self.sad.outbound(sa).map(|sa| sa.common.media).ok_or(DropReason::TunnelUnknown)?;
-        let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
-        if m.queues.is_empty() && m.shaper.is_ready(now) {
-            return self.seal(now, packet, &info, tunnel, sa, media, out);
+        let packet = sealing.places.leave().ok_or(DropReason::TriggerQueueFull)?;
+        let limits = &self.config.limits;
+        let has_room = self.trigger_packets + self.replay_packets < limits.trigger_packets_max()
+            && self.waiting.free() > limits.reserved_packets();
+        let waiting = Waiting { packet, cost: info.len, info: *info, since: now, origin };
+        let (queued, event) = trigger::push(t, &mut self.waiting, has_room, waiting);
+        self.trigger_packets += u32::from(queued.is_ok());
+        self.watch_trigger(tunnel);
+        if let Some(event) = event {
+            out.event(event);
         }
+        queued.map_err(|reason| self.drop_out(tunnel, reason))
+    }
+
+    /// The packet worked on is not yet due at its media port's rate.
+    fn wait_for_rate(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        media: u32,
+        origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
+    ) -> Result<(), DropReason> {
+        let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
+        let packet = sealing.places.leave().ok_or(DropReason::ShaperQueueFull)?;
         let cost = m.outer.outer_len(info.len.into()) as u16;
-        let waiting = Waiting { packet, info, since: now, origin, cost };
+        let waiting = Waiting { packet, info: *info, since: now, origin, cost };
         let dropped = m.queues.push(&mut self.waiting, self.config.limits.reserved_packets(), waiting);
         self.activate(media);
         for _ in 0..dropped {
@@ -104,53 +224,130 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
-    /// Its rate allows the packet: it leaves.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a packet and the three places that its path has already found"
-    )]
-    pub(super) fn seal(
+    /// The packet worked on waited for its rate, and may go by this call.
+    pub(super) fn release_packet(
         &mut self,
         now: Instant,
-        packet: P,
         info: &Info,
         tunnel: u32,
-        sa: u32,
-        media: u32,
+        sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
-        let outbound = self.sad.outbound_mut(sa).ok_or(DropReason::TunnelUnknown)?;
-        let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
-        if info.len > m.inner_max {
-            // What is too large is cut, or its sender told, before it comes here.
-            return Err(self.drop_out(tunnel, DropReason::TooBigDf));
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        let bound = bind(t, tunnel, &mut self.sad, &mut self.media).ok_or(DropReason::MediaPortClosed)?;
+        let way = (&mut self.identifications, self.config.outside.dont_fragment);
+        let end = bound.prepare(now, info, way, sealing, out);
+        self.prepared(now, info, tunnel, end)
+    }
+
+    /// Counts what the tunnel has sent, or lost.
+    #[inline]
+    fn prepared(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        end: Result<(), DropReason>,
+    ) -> Result<(), DropReason> {
+        if let Err(reason) = end {
+            return Err(self.drop_out(tunnel, reason));
         }
-        let (ids, df) = (&mut self.identifications, self.config.outside.dont_fragment);
-        let sealed = esp_encap::seal(packet, info, outbound, &m.outer, ids, m.binding.outer_dscp, df);
-        let bytes = esp::packet_len(info.len.into());
-        let lifetime = &mut outbound.common.lifetime;
-        let expired = match &sealed {
-            Err(DropReason::SequenceExhausted) => lifetime.sequence(true),
-            Err(_) => None,
-            Ok(_) => lifetime.count(bytes),
-        };
-        let near_end = if outbound.sequence.is_near_end() { lifetime.sequence(false) } else { None };
-        for what in [near_end, expired].into_iter().flatten() {
-            out.event(outbound.common.expire_event(what));
-        }
-        let frame = match sealed {
-            Ok(frame) => frame,
-            Err(reason) => return Err(self.drop_out(tunnel, reason)),
-        };
-        m.shaper.charge(now, m.outer.outer_ip_len(bytes));
-        out.transmit_outside(OutsideFrame::Esp(frame));
-        self.stages.passed(Stage::Seal);
         if let Some(t) = self.tunnels.get_mut(tunnel) {
             let a = &mut t.activity;
             a.packets_out += 1;
             a.bytes_out += u64::from(info.len);
             a.last_out = now;
         }
+        self.stages.passed(Stage::Prepare);
+        Ok(())
+    }
+
+    /// Before another packet is added.
+    #[inline]
+    pub(super) fn make_room(&mut self, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
+        if !sealing.places.has_room() {
+            self.seal_all(sealing, out);
+        }
+    }
+
+    /// Everything prepared leaves.
+    pub(super) fn seal_all(&mut self, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
+        if sealing.is_empty() {
+            return;
+        }
+        self.stages.begin();
+        let (tunnels, drops, mut sealed) = (&mut self.tunnels, &mut self.drops, 0);
+        sealing.seal(&mut self.sad, &self.media, |prepared, end| match end {
+            Ok(frame) => {
+                sealed += 1;
+                out.transmit_outside(OutsideFrame::Esp(frame));
+            }
+            Err(reason) => {
+                drops[reason.index()] += 1;
+                if let Some(t) = tunnels.get_mut(prepared.tunnel) {
+                    // It was counted as sent.
+                    t.activity.packets_out -= 1;
+                    t.activity.bytes_out -= u64::from(prepared.inner_len);
+                    t.activity.drops_out += 1;
+                }
+            }
+        });
+        self.stages.passed_by(Stage::Seal, sealed);
+    }
+}
+
+/// A tunnel's SA and the call that carries it.
+struct Bound<'a> {
+    carrier: Carrier,
+    sa: &'a mut OutboundSa,
+    media: &'a mut Media,
+}
+
+#[inline]
+fn bind<'a>(t: &Tunnel, tunnel: u32, sad: &'a mut Sad, media: &'a mut MediaTable) -> Option<Bound<'a>> {
+    let index = t.outbound?;
+    let sa = sad.outbound_mut(index)?;
+    let carrier = Carrier { tunnel, media: sa.common.media, sa: index };
+    Some(Bound { media: media.get_mut(carrier.media)?, carrier, sa })
+}
+
+impl Bound<'_> {
+    /// Nothing waits before the packet, and its time has come.
+    #[inline]
+    fn may_send(&self, now: Instant) -> bool {
+        self.media.queues.is_empty() && self.media.shaper.is_ready(now)
+    }
+
+    /// The packet worked on leaves at its rate: it stays prepared, and what its SA has to report is reported.
+    #[inline]
+    fn prepare<P: Packet>(
+        self,
+        now: Instant,
+        info: &Info,
+        (ids, dont_fragment): (&mut Identifications, DontFragment),
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        let Bound { carrier, sa, media } = self;
+        if info.len > media.inner_max {
+            // What is too large is cut, or its sender told, before it comes here.
+            return Err(DropReason::TooBigDf);
+        }
+        let packet = sealing.places.current().ok_or(DropReason::SealFailed)?;
+        let numbered = esp_encap::prepare(packet, info, sa, media, ids, dont_fragment);
+        let bytes = esp::packet_len(info.len.into());
+        let lifetime = &mut sa.common.lifetime;
+        let expired = match &numbered {
+            Ok(_) => lifetime.count(bytes),
+            Err(DropReason::SequenceExhausted) => lifetime.sequence(true),
+            Err(_) => None,
+        };
+        let near_end = if sa.sequence.is_near_end() { lifetime.sequence(false) } else { None };
+        for what in [near_end, expired].into_iter().flatten() {
+            out.event(sa.common.expire_event(what));
+        }
+        sealing.stay(numbered?, carrier, &sa.common, media.outer.len(), info.len);
+        media.shaper.charge(now, media.outer.outer_ip_len(bytes));
         Ok(())
     }
 }

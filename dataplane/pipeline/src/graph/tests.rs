@@ -83,14 +83,21 @@ impl CycleCounter for Ticks {
 #[test]
 fn stages_are_sampled_in_their_order() {
     let (mut a, mut b) = pair(false);
-    for g in [&mut a, &mut b] {
-        g.pipeline.stages = Stages::new(Some(Box::new(Ticks(0.into()))));
-    }
+    let clean = |g: &mut Gateway| g.pipeline.stages = Stages::new(Some(Box::new(Ticks(0.into()))));
+    [&mut a, &mut b].into_iter().for_each(clean);
+    let seen = |g: &Gateway| g.pipeline.stages().map(|s| (s.packets, s.cycles));
     for _ in 0..128 {
         send(&mut a);
     }
     a.carry_to(NOW, &mut b);
-    let seen = |g: &Gateway| g.pipeline.stages().map(|s| (s.packets, s.cycles));
-    assert_eq!(seen(&a), [(2, 2), (2, 2), (2, 2), (0, 0), (0, 0), (0, 0)]);
-    assert_eq!(seen(&b), [(0, 0), (0, 0), (0, 0), (2, 2), (2, 2), (2, 2)]);
+    // Two of 128 batches of one packet.
+    assert_eq!(seen(&a), [(2, 2), (2, 2), (2, 2), (2, 2), (0, 0), (0, 0), (0, 0), (0, 0)]);
+    assert_eq!(seen(&b), [(0, 0), (0, 0), (0, 0), (0, 0), (2, 2), (2, 2), (2, 2), (2, 2)]);
+    // One batch of ten: what the packets pass together is looked at once.
+    [&mut a, &mut b].into_iter().for_each(clean);
+    a.lan_batch(NOW, &vec![ipv4_udp(Side::A.host(), Side::B.host(), 100); 10]);
+    let frames = std::mem::take(&mut a.out.outside);
+    b.pipeline.batch_from_outside(NOW, frames, &mut b.out);
+    assert_eq!(seen(&a), [(10, 10), (10, 10), (10, 10), (10, 1), (0, 0), (0, 0), (0, 0), (0, 0)]);
+    assert_eq!(seen(&b), [(0, 0), (0, 0), (0, 0), (0, 0), (10, 10), (10, 10), (10, 1), (10, 1)]);
 }

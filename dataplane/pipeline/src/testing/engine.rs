@@ -1,6 +1,6 @@
 //! An engine for tests; those of the product are the dataplane process's.
 
-use crate::engine::{AeadEngine, AeadError, AeadKey};
+use crate::engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, Nonce};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit};
 use sipsec_net::dp::EspCipher;
@@ -10,7 +10,7 @@ use sipsec_net::dp::EspCipher;
 pub struct TestEngine;
 
 impl AeadEngine for TestEngine {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "test-aes-gcm"
     }
     fn new_key(&self, cipher: EspCipher, key: &[u8]) -> Result<Box<dyn AeadKey>, AeadError> {
@@ -21,6 +21,9 @@ impl AeadEngine for TestEngine {
             EspCipher::ChaCha20Poly1305 => Err(AeadError::UnsupportedCipher),
         }
     }
+    fn wipes_keys(&self, _: EspCipher) -> bool {
+        true
+    }
 }
 
 struct TestKey<C>(C);
@@ -29,18 +32,16 @@ impl<C> AeadKey for TestKey<C>
 where
     C: Send + AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16>,
 {
-    fn seal_in_place(&mut self, nonce: &[u8; 12], aad: &[u8], buf: &mut [u8]) -> Result<[u8; 16], AeadError> {
-        let tag = self.0.encrypt_inout_detached(&(*nonce).into(), aad, buf.into());
-        tag.map(Into::into).map_err(|_| AeadError::Seal)
+    fn seal_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
+        let (text, icv) = data.split_last_chunk_mut::<ICV_LEN>().ok_or(AeadError::Seal)?;
+        let tag = self.0.encrypt_inout_detached(&(*nonce.bytes()).into(), aad, text.into());
+        *icv = tag.map_err(|_| AeadError::Seal)?.into();
+        Ok(())
     }
-    fn open_in_place(
-        &mut self,
-        nonce: &[u8; 12],
-        aad: &[u8],
-        buf: &mut [u8],
-        tag: &[u8; 16],
-    ) -> Result<(), AeadError> {
-        let opened = self.0.decrypt_inout_detached(&(*nonce).into(), aad, buf.into(), &(*tag).into());
+    fn open_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
+        let (text, icv) = data.split_last_chunk_mut::<ICV_LEN>().ok_or(AeadError::Open)?;
+        let opened =
+            self.0.decrypt_inout_detached(&(*nonce.bytes()).into(), aad, text.into(), &(*icv).into());
         opened.map_err(|_| AeadError::Open)
     }
 }

@@ -256,12 +256,14 @@ impl Gateway {
 
     /// The same in a frame for this station.
     pub fn lan_to(&mut self, now: Instant, station: MacAddr, ip: &[u8]) {
-        let ether_type: u16 = if ip.first().is_some_and(|b| b >> 4 == 6) { 0x86dd } else { 0x0800 };
-        let mut frame = vec![0; 12];
-        frame[..6].copy_from_slice(&station.0);
-        frame.extend(ether_type.to_be_bytes());
-        frame.extend_from_slice(ip);
-        self.pipeline.from_inside(now, VecPacket::new(&frame), &mut self.out);
+        self.pipeline.from_inside(now, lan_frame(station, ip), &mut self.out);
+    }
+
+    /// IP packets from the LAN in one batch.
+    pub fn lan_batch(&mut self, now: Instant, packets: &[Vec<u8>]) {
+        let station = Self::config(self.side, InsideMode::Host).inside.mac;
+        let frames = packets.iter().map(|ip| lan_frame(station, ip));
+        self.pipeline.batch_from_inside(now, frames, &mut self.out);
     }
 
     /// A frame from the WAN.
@@ -280,4 +282,14 @@ impl Gateway {
         frames.into_iter().for_each(|f| other.wan(now, f));
         count
     }
+}
+
+/// An IP packet in Ethernet.
+fn lan_frame(station: MacAddr, ip: &[u8]) -> VecPacket {
+    let ether_type: u16 = if ip.first().is_some_and(|b| b >> 4 == 6) { 0x86dd } else { 0x0800 };
+    let mut frame = vec![0; 12];
+    frame[..6].copy_from_slice(&station.0);
+    frame.extend(ether_type.to_be_bytes());
+    frame.extend_from_slice(ip);
+    VecPacket::new(&frame)
 }

@@ -1,0 +1,99 @@
+//! What the packets of a batch will need is asked of memory before the first of them is worked on: with thousands of tunnels
+//! it lies in no cache. Headers are peeked at, not parsed; a wrong guess costs time alone.
+
+use super::Pipeline;
+use crate::batch::{BATCH_MAX, Places};
+use crate::packet::Packet;
+use arrayvec::ArrayVec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use sipsec_net::MediaPort;
+use sipsec_net::eth;
+
+/// Ethernet header, IPv4 without options.
+const V4_DESTINATION_AT: usize = eth::HEADER_LEN + 16;
+const V6_DESTINATION_AT: usize = eth::HEADER_LEN + 24;
+const V4_UDP_PORT_AT: usize = eth::HEADER_LEN + 20 + 2;
+const V6_UDP_PORT_AT: usize = eth::HEADER_LEN + 40 + 2;
+
+impl<P: Packet> Pipeline<P> {
+    /// Tunnel, SA and media port of each packet, one after the other for all.
+    #[inline]
+    pub(super) fn look_ahead_inside(&mut self, places: &Places<P>) {
+        let mut last = None;
+        let mut tunnels: ArrayVec<u32, BATCH_MAX> = ArrayVec::new();
+        for packet in places.iter() {
+            let address = destination(packet.data());
+            if address == last {
+                continue;
+            }
+            last = address;
+            if let Some(tunnel) = address.and_then(|a| self.route(a)) {
+                self.tunnels.prefetch(tunnel);
+                tunnels.push(tunnel);
+            }
+        }
+        // One flow alone is in the cache after its first packet.
+        if tunnels.len() > 1 {
+            self.look_ahead_outbound(&tunnels);
+        }
+    }
+
+    fn look_ahead_outbound(&self, tunnels: &[u32]) {
+        let sa = |tunnel: &u32| self.tunnels.get(*tunnel)?.outbound;
+        let sas: ArrayVec<u32, BATCH_MAX> = tunnels.iter().filter_map(sa).collect();
+        sas.iter().for_each(|sa| self.sad.prefetch_outbound(*sa));
+        for sa in sas.iter().filter_map(|sa| self.sad.outbound(*sa)) {
+            self.media.prefetch(sa.common.media);
+        }
+    }
+
+    /// Media port, SA and tunnel of each packet, one after the other for all.
+    #[inline]
+    pub(super) fn look_ahead_outside(&mut self, places: &Places<P>) {
+        let mut last = None;
+        let mut media: ArrayVec<u32, BATCH_MAX> = ArrayVec::new();
+        for packet in places.iter() {
+            let port = udp_port(packet.data());
+            if port == last {
+                continue;
+            }
+            last = port;
+            if let Some(index) = port.and_then(|p| self.media.find(p)) {
+                self.media.prefetch(index);
+                media.push(index);
+            }
+        }
+        if media.len() > 1 {
+            self.look_ahead_inbound(&media);
+        }
+    }
+
+    fn look_ahead_inbound(&self, media: &[u32]) {
+        for m in media.iter().filter_map(|index| self.media.get(*index)) {
+            self.sad.prefetch_inbound(m.inbound_hint);
+            self.tunnels.prefetch(m.tunnel);
+        }
+        for m in media.iter().filter_map(|index| self.media.get(*index)) {
+            self.sad.prefetch_window(m.inbound_hint);
+        }
+    }
+}
+
+#[inline]
+fn destination(frame: &[u8]) -> Option<IpAddr> {
+    match u16::from_be_bytes(*frame.get(eth::HEADER_LEN - 2..)?.first_chunk()?) {
+        eth::IPV4 => Some(Ipv4Addr::from_octets(*frame.get(V4_DESTINATION_AT..)?.first_chunk()?).into()),
+        eth::IPV6 => Some(Ipv6Addr::from_octets(*frame.get(V6_DESTINATION_AT..)?.first_chunk()?).into()),
+        _ => None,
+    }
+}
+
+#[inline]
+fn udp_port(frame: &[u8]) -> Option<MediaPort> {
+    let at = match u16::from_be_bytes(*frame.get(eth::HEADER_LEN - 2..)?.first_chunk()?) {
+        eth::IPV4 => V4_UDP_PORT_AT,
+        eth::IPV6 => V6_UDP_PORT_AT,
+        _ => return None,
+    };
+    Some(MediaPort(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?)))
+}

@@ -174,12 +174,13 @@ impl Core {
             .collect()
     }
 
-    /// What SIP did not act upon.
+    /// Whether SIP reads datagrams from this address at all. One from elsewhere is counted, and a log should leave it out.
     #[must_use]
     pub fn sip_trusts(&self, from: std::net::SocketAddr) -> bool {
         self.ua.trusts(from)
     }
 
+    /// Counters of SIP.
     #[must_use]
     pub fn sip_stats(&self) -> &sipsec_sip::Stats {
         self.ua.stats()

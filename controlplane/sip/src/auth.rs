@@ -32,7 +32,7 @@ pub enum AuthError {
 }
 
 impl Auth {
-    /// A new request begins; what is known of earlier ones is sent along, and may be refused as too old.
+    /// A new request begins. Known challenges are answered in advance; the server may refuse the nonce as stale.
     pub fn begin(&mut self) {
         self.retries = 0;
         self.beside();

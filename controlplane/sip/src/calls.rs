@@ -12,7 +12,7 @@ pub struct Calls {
     by_call_id: BTreeMap<String, Vec<CallId>>,
     next: u64,
     over: usize,
-    /// Those whose timers may have changed.
+    /// Calls whose timers may have changed.
     touched: BTreeSet<CallId>,
 }
 
@@ -56,7 +56,7 @@ impl Calls {
         Some(call)
     }
 
-    /// Keeps the call only for what may still arrive late. `false` if there are too many of these.
+    /// Keeps an ended call for a late 2xx. `false` if there are too many of these.
     pub fn over(&mut self, id: CallId, until: Instant) -> bool {
         let room = self.over < OVER_MAX;
         if let Some(call) = self.get_mut(id).filter(|_| room) {
@@ -74,7 +74,7 @@ impl Calls {
         ids.iter().filter_map(|id| Some((*id, self.map.get(id)?)))
     }
 
-    /// Those for which something is left to do.
+    /// Calls for which something is left to do.
     pub fn live(&self) -> usize {
         self.map.len() - self.over
     }

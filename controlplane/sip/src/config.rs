@@ -1,4 +1,4 @@
-//! What the user agent is told at start.
+//! Configuration and bounds of the user agent.
 
 use crate::digest::Credentials;
 use sipsec_net::TelNumber;
@@ -13,13 +13,13 @@ pub const T4: Duration = Duration::from_secs(5);
 pub const T64: Duration = Duration::from_secs(32);
 /// Calls at a time, both directions.
 pub const CALLS_MAX: usize = 8192;
-/// Calls that are over and only wait for what may still arrive late.
+/// Ended calls that are kept for 2xx that may still arrive.
 pub const OVER_MAX: usize = 8192;
 /// Server transactions remembered.
 pub const SERVER_TRANSACTIONS_MAX: usize = 16_384;
-/// Of these, kept free for requests inside dialogs: one BYE for each call must find room.
+/// Part of these that is reserved for requests inside dialogs: one BYE for each call must find room.
 pub const SERVER_TRANSACTIONS_IN_DIALOG: usize = CALLS_MAX;
-/// What a 503 of ours asks for.
+/// `Retry-After` of our 503.
 pub const RETRY_AFTER_OVERLOAD_S: u32 = 60;
 /// RFC 3261 §8.1.1.6.
 pub const MAX_FORWARDS: u8 = 70;
@@ -29,7 +29,8 @@ pub const REQUEST_MAX: usize = 1300;
 pub const RING_MAX: Duration = Duration::from_secs(180);
 /// How long an offered call may wait for a decision.
 pub const OFFER_MAX: Duration = Duration::from_secs(120);
-/// How long the record of an answered call may take: it is paid for, and neither acknowledged nor hung up before.
+/// How long writing the record of an answered call may take: until then the call is charged, and neither acknowledged
+/// nor hung up.
 pub const PERSIST_MAX: Duration = Duration::from_secs(4);
 /// BYEs sent for one call, each for 64·T1, before it is left to the carrier's own timers.
 pub const BYES_MAX: u32 = 8;

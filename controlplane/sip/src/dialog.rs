@@ -1,12 +1,12 @@
 //! A dialog (RFC 3261 §12) and the requests inside it.
 
 use crate::config::MAX_FORWARDS;
-use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri, uri_param};
+use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri, is_token, uri_param};
 use crate::record::DialogRecord;
 use std::net::SocketAddr;
 
-/// Session refreshes and PRACKs raise CSeq and are not written to disk: what is recovered starts beyond all that one call
-/// can have sent. RFC 3261 §12.2.2 allows gaps and refuses numbers that went down; §8.1.1.5: it stays below 2^31.
+/// Session refreshes and PRACKs raise CSeq and are not written to disk: a recovered dialog starts beyond all numbers that
+/// one call can have used. RFC 3261 §12.2.2 allows gaps and refuses numbers that went down; §8.1.1.5: it stays below 2^31.
 const RECOVERED_CSEQ_GAP: u32 = 1 << 20;
 const RECOVERED_CSEQ_MAX: u32 = (1 << 31) - 64;
 
@@ -26,6 +26,18 @@ pub struct Dialog {
     pub proxy: SocketAddr,
 }
 
+/// To of a response, for the requests that it leads to. If it cannot be read, the To of our request with the response's
+/// tag: what we send can always be read, and name and URI of To decide nothing (RFC 3261 §12.2.2).
+pub fn to_of(response: &Message, asked: &str) -> String {
+    match response.header("To") {
+        Some(to) if NameAddr::parse(to).is_some() => to.to_owned(),
+        _ => match response.to_tag().filter(|tag| is_token(tag)) {
+            Some(tag) => format!("{asked};tag={tag}"),
+            None => asked.to_owned(),
+        },
+    }
+}
+
 impl Dialog {
     /// Where requests go: to the outbound proxy, on another of its ports if the first route says so.
     pub fn dest(&self) -> SocketAddr {
@@ -38,9 +50,7 @@ impl Dialog {
     pub fn confirmed(&self, m: &Message) -> Self {
         let mut dialog = self.clone();
         dialog.remote_tag = m.to_tag().map(str::to_owned);
-        if let Some(to) = m.header("To").filter(|to| !to.is_empty()) {
-            to.clone_into(&mut dialog.remote);
-        }
+        dialog.remote = to_of(m, &self.remote);
         // A route that cannot be read leads nowhere.
         let readable = |r: &&str| NameAddr::parse(r).is_some();
         dialog.route_set = m.all("Record-Route").rev().filter(readable).map(str::to_owned).collect();

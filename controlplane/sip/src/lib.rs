@@ -18,7 +18,7 @@ mod pace;
 pub mod reason;
 pub mod record;
 mod recover;
-mod register;
+mod registration;
 mod schedule;
 pub mod sdp;
 mod session_timer;

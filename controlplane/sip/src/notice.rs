@@ -1,4 +1,4 @@
-//! What an operator should hear of, however often it happens: at once, and then at most one line a minute for each kind.
+//! Notices for the operator: the first of a kind at once, then at most one a minute for each kind.
 
 use sipsec_net::Instant;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the user agent asks of its caller.
+//! Outputs of the user agent: datagrams to send, records to write, events.
 
 use crate::call::{Call, CallId};
 use crate::message::Message;
@@ -42,7 +42,7 @@ pub enum Event {
         caller: Caller,
         error: SdpError,
     },
-    /// A provisional response. Whatever SDP it carries is a preview (RFC 3261 §13.2.1) and is not shown here.
+    /// A provisional response. SDP in it is a preview (RFC 3261 §13.2.1) and is not given here.
     Provisional {
         call: CallId,
         status: u16,
@@ -74,7 +74,7 @@ pub enum Event {
         why: LostWhy,
     },
     /// A call was given up although no BYE of it was taken: only the carrier knows whether it is still charged. `refused`
-    /// is what the last BYE was answered, if anything.
+    /// is the status that the last BYE was answered with, if any.
     NotHungUp {
         call_id: String,
         refused: Option<u16>,
@@ -87,10 +87,10 @@ pub enum Event {
     },
 }
 
-/// Why the user agent itself gives a call up.
+/// Why the user agent itself gives up a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostWhy {
-    /// RFC 3261 §13.3.1.4: nobody acknowledged our 2xx.
+    /// RFC 3261 §13.3.1.4: no ACK came for our 2xx.
     NoAck,
     /// RFC 4028 §10: the session was not refreshed in time.
     SessionExpired,
@@ -100,7 +100,7 @@ pub enum LostWhy {
     MediaChanged,
     /// It was not answered yet, and the WAN has no address any more.
     NoAddress,
-    /// Nobody decided on it in time.
+    /// It was neither accepted nor rejected in time.
     Undecided,
 }
 
@@ -115,7 +115,7 @@ impl ReliableAnswer {
     }
 }
 
-/// Who calls, as the trusted proxy asserts it (RFC 3325 §9.1); From is never believed.
+/// The caller that the trusted proxy asserts (RFC 3325 §9.1). From is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     Asserted(TelNumber),

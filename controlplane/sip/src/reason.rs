@@ -7,7 +7,7 @@ use std::fmt;
 /// Characters of a text, ours or the peer's.
 pub const REASON_CHARS_MAX: usize = 120;
 
-/// What a cause counts in (RFC 3326 §2).
+/// The protocol and value of a cause (RFC 3326 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// A SIP status.
@@ -41,7 +41,7 @@ impl Reason {
         &self.text
     }
 
-    /// What a message of the peer says: the first text of its Warning and Reason header fields, or else the first
+    /// The reason in a message of the peer: the first text of its Warning and Reason header fields, or else the first
     /// cause. What cannot be read counts as absent.
     pub(crate) fn of(m: &Message) -> Option<Self> {
         let values = |name| m.all(name).flat_map(list);

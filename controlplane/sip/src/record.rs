@@ -1,4 +1,4 @@
-//! What must survive a crash so that a call can still be hung up.
+//! The record of a call: enough to hang it up after a crash.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;

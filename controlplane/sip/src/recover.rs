@@ -1,4 +1,4 @@
-//! After a restart: what an earlier life left is hung up, whatever had become of it.
+//! After a restart: every call of an earlier process is hung up, in whichever state it was.
 
 use crate::auth::Auth;
 use crate::call::CallId;
@@ -13,7 +13,7 @@ use crate::ua::UserAgent;
 use sipsec_net::Instant;
 
 impl UserAgent {
-    /// Gives the id under which `Ended` will come; no handle, for nothing else can be done with it.
+    /// Returns the id under which `Ended` will come. There is no handle, because the call can only be hung up.
     pub fn recover(&mut self, now: Instant, record: &DialogRecord) -> CallId {
         let line = record.line.parse().ok().and_then(|number| self.config.line_of(number));
         let dialog = Dialog::from_record(record);

@@ -1,11 +1,11 @@
-//! What is due when. One ordered set, so that thousands of transactions cost a look-up and not a search.
+//! Timers in one ordered set: thousands of transactions cost a look-up instead of a search.
 
 use crate::call::CallId;
 use sipsec_net::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Whose timer it is.
+/// The owner of a timer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     Client(Arc<str>),

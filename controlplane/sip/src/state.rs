@@ -30,18 +30,18 @@ pub struct CallState {
     pub bye: Option<Arc<str>>,
     /// Those of our refreshes that may be under way.
     pub refreshes: Vec<Arc<str>>,
-    /// What our BYE, CANCEL or refusal says.
+    /// The reason in our BYE, CANCEL or refusal.
     pub reason: Option<Reason>,
-    /// Its user is through with it: a BYE that is owed, or a call of an earlier life.
+    /// The session has no handle of it: a BYE that is owed, or a call of an earlier process.
     pub detached: bool,
 }
 
-/// Who placed the call.
+/// The side that placed the call.
 #[derive(Debug)]
 pub enum Side {
     Caller(Outgoing),
     Callee(Box<Incoming>),
-    /// Whoever did, it is only to be hung up.
+    /// Either; the call is only to be hung up.
     Closing,
 }
 
@@ -78,9 +78,9 @@ pub enum SecondBye {
 #[derive(Debug)]
 pub struct Early {
     pub dialog: Dialog,
-    /// Of the last reliable response (RFC 3262), once there was one.
+    /// RSeq of the last reliable response (RFC 3262), once there was one.
     pub rseq: Option<u32>,
-    /// Its PRACK was.
+    /// The PRACK of that response was refused.
     pub refused: bool,
     /// SDP of a reliable provisional response is an answer, to be used once the call is answered.
     pub body: Vec<u8>,

@@ -6,7 +6,7 @@ use crate::message::list;
 /// Challenges read from one message; no server sends a fraction of it.
 const CHALLENGES_MAX: usize = 16;
 
-/// What the response covers (RFC 7616 §3.3 `qop`).
+/// The part of a request that the response covers (RFC 7616 §3.3 `qop`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qop {
     /// RFC 2069: no `qop`, neither counter nor cnonce.

@@ -53,7 +53,7 @@ impl Algorithm {
         Self::ALL.iter().find(|(a, _)| *a == self).map_or("", |(_, name)| name)
     }
 
-    /// Of the parts joined by colons, in hexadecimal.
+    /// The hash of the parts joined by colons, in hexadecimal.
     fn hex(self, parts: &[&[u8]]) -> String {
         fn run<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
             let mut d = D::new();
@@ -77,7 +77,7 @@ impl Algorithm {
     }
 }
 
-/// What a response is computed over.
+/// The parts of a request that a response is computed over.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub method: &'a str,

@@ -103,7 +103,7 @@ impl Carrier {
         while let Some(output) = self.ua.poll_output() {
             match output {
                 Output::Transmit { bytes, .. } => {
-                    // What answers a broken request has no more header fields than that.
+                    // The answer to a broken request has no more header fields than the request.
                     let refuses = bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 5");
                     let m = match Message::parse(&bytes) {
                         Ok(m) => m,
@@ -319,7 +319,7 @@ impl Carrier {
         Ok(Some(request(method, m.call_id(), &branch, NUMBERS[1], ours, cseq, more, body)))
     }
 
-    /// Everybody hangs up, the carrier answers everything: no call may be left that somebody pays for.
+    /// All calls are hung up and the carrier answers everything: no charged call may be left.
     fn finish(&mut self) {
         self.ua.set_local_addr(self.now, LOCAL.parse().ok());
         for (_, call) in std::mem::take(&mut self.calls) {

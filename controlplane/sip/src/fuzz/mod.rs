@@ -1,4 +1,4 @@
-//! What the fuzzers run and the tests replay (`bench/fuzz`): any bytes whatever, and what must hold for all of them.
+//! Entry points of the fuzzers, which the tests of `bench` replay: any bytes, and the properties that hold for all of them.
 
 mod dialog;
 

@@ -1,4 +1,4 @@
-//! What a message says in its body (RFC 3261 §7.4).
+//! Bodies (RFC 3261 §7.4).
 
 use super::{Message, NameAddr, params_of, unquote};
 
@@ -7,7 +7,7 @@ use super::{Message, NameAddr, params_of, unquote};
 pub enum Body<'a> {
     None,
     Sdp(&'a [u8]),
-    /// Of another type, or encoded.
+    /// A body of another type, or an encoded one.
     Other,
 }
 

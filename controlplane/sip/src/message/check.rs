@@ -1,4 +1,4 @@
-//! What a message must have (RFC 3261 §8.1.1), and what makes one ambiguous.
+//! Mandatory fields (RFC 3261 §8.1.1), and faults that make a message ambiguous.
 //!
 //! A request that breaks a rule on a field that decides something is refused. A response is never lost because of such a
 //! field: it has already cost something at the other side, and Via and CSeq are enough to know what it answers
@@ -71,7 +71,7 @@ fn response(mut m: Message, octets: usize, fault: Fault) -> Result<Message, Malf
     Ok(m)
 }
 
-/// What a response should not have. It is used all the same.
+/// A fault of a response, which is used all the same.
 fn flaw(m: &Message) -> Option<&'static str> {
     if SINGLE.iter().any(|name| m.all(name).count() > 1) {
         return Some("two of a header field of which there is one");
@@ -168,7 +168,7 @@ fn request_uri(uri: &str) -> Fault {
     bad.then_some((400, "a malformed Request-URI"))
 }
 
-/// What a dialog may send its requests to (RFC 3261 §8.1.1.8: one SIP or SIPS URI).
+/// Whether requests of a dialog may go to this URI (RFC 3261 §8.1.1.8: one SIP or SIPS URI).
 pub fn is_sip_uri(uri: &str) -> bool {
     let is = |scheme: &str| scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips");
     request_uri(uri).is_none() && uri.split_once(':').is_some_and(|(scheme, _)| is(scheme))

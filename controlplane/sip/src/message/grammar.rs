@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What the branches of RFC 3261 begin with (§8.1.1.7).
+/// The prefix of branches of RFC 3261 (§8.1.1.7).
 pub const COOKIE: &str = "z9hG4bK";
 
 pub fn is_token(s: &str) -> bool {
@@ -129,7 +129,7 @@ fn is_uri(text: &str) -> bool {
         && !text.contains([' ', '\t', '<', '"'])
 }
 
-/// What follows a leading quoted string; the whole if there is none, `None` if the quote does not end.
+/// The text after a leading quoted string; the whole text if there is none, `None` if the quote does not end.
 fn after_quoted(value: &str) -> Option<&str> {
     let Some(rest) = value.strip_prefix('"') else { return Some(value) };
     let mut escaped = false;

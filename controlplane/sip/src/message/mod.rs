@@ -12,11 +12,11 @@ mod write;
 pub use body::{Body, is_sdp};
 pub use check::is_sip_uri;
 pub use frame::Malformed;
-pub use grammar::{NameAddr, Via, host_addr, host_port, list, params_of, uri_param, user_of};
+pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, params_of, uri_param, user_of};
 pub use octets::decode;
 pub use phrase::reason_phrase;
 pub use quoted::{printable, quote, unquote};
-pub use write::Writer;
+pub use write::{ALLOW, Writer};
 
 /// Characters of a reason phrase that are shown.
 const PHRASE_CHARS_MAX: usize = 64;

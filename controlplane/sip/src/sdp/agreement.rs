@@ -1,4 +1,4 @@
-//! What a call has agreed on, and whether a later description leaves it so.
+//! The agreed descriptions of a call, and the check that a later description does not change them.
 
 use super::negotiate::preferred;
 use super::{
@@ -121,7 +121,7 @@ impl Agreement {
         {
             return Err(SdpError::Changed("fingerprint"));
         }
-        // The very words of before mean what they meant, be they an offer now and an answer then.
+        // The same value as before means the same, even if it stood in an answer then and stands in an offer now.
         let fits = match (self.agreed.role, ike.setup.unwrap_or(default)) {
             _ if ike.setup == self.theirs.ike.setup => true,
             (_, IkeSetup::Actpass) => true,

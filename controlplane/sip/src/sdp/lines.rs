@@ -104,8 +104,7 @@ impl Media<'_> {
     /// RFC 3264 §6: the line that refuses it in an answer: port 0, all else as it was; what is missing is made up, for a
     /// media line has at least one format (RFC 8866 §5.14).
     pub fn refused(&self) -> String {
-        let words: Vec<String> =
-            self.words().map(|w| w.chars().filter(|c| !c.is_control()).collect()).collect();
+        let words: Vec<String> = self.words().map(|w| w.replace(char::is_control, "?")).collect();
         let word = |at: usize, default: &'static str| words.get(at).map_or(default, String::as_str);
         let formats =
             words.get(3..).filter(|f| !f.is_empty()).map_or_else(|| "0".to_owned(), |f| f.join(" "));

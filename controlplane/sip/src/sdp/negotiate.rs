@@ -1,4 +1,4 @@
-//! What offer and answer agree on.
+//! The agreement of offer and answer.
 
 use super::{IkeMedia, IkeSetup, SdpError};
 use sipsec_net::{Fingerprint, Kbps};
@@ -14,7 +14,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// What our answer says.
+    /// The value of `a=ike-setup` in our answer.
     #[must_use]
     pub const fn setup(self) -> IkeSetup {
         match self {
@@ -31,7 +31,7 @@ pub struct Negotiated {
     /// min(offer, answer), for both directions.
     pub rate: Kbps,
     pub role: Role,
-    /// Of the strongest hash function that the peer gave: one of these must match.
+    /// Those with the strongest hash function that the peer gave: one of them must match.
     pub fingerprints: Vec<Fingerprint>,
     pub psk_fingerprints: Vec<Fingerprint>,
 }
@@ -81,7 +81,7 @@ fn agree(ours: &IkeMedia, theirs: &IkeMedia, role: Role) -> Result<Negotiated, S
     })
 }
 
-/// RFC 8122 §5.1: of several hash functions the receiver takes the set of the one that it likes most, and that set must
+/// RFC 8122 §5.1: of several hash functions the receiver checks the set of the one that it prefers, and that set must
 /// match: a good SHA-1 beside a bad SHA-256 is no match.
 pub(super) fn preferred(all: &[Fingerprint]) -> Vec<Fingerprint> {
     let strongest = all.iter().map(Fingerprint::hash).max();

@@ -245,7 +245,9 @@ fn a_foreign_media_line_may_be_anything() {
         ("m=audio 0 RTP/AVP", "m=audio 0 RTP/AVP 0"),
         ("m=audio 0", "m=audio 0 RTP/AVP 0"),
         ("m=", "m=audio 0 RTP/AVP 0"),
-        ("m=image 99999 udptl t38\u{7}", "m=image 0 udptl t38"),
+        ("m=image 99999 udptl t3\u{7}8", "m=image 0 udptl t3?8"),
+        // What is left of it must not become a VPN.
+        ("m=application 5 udp ike-esp-udp\u{7}encap", "m=application 0 udp ike-esp-udp?encap"),
         ("m=audio 4000/2 RTP/AVP 0 8 ", "m=audio 0 RTP/AVP 0 8"),
     ] {
         let text = offer_text(&format!("b=AS:512\r\n{line}\r\n"));

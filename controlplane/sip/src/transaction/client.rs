@@ -7,7 +7,7 @@ use crate::config::ACKS_AGAIN_MAX;
 use sipsec_net::Instant;
 use std::net::SocketAddr;
 
-/// Whose transaction it is.
+/// The owner of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     Register(usize),
@@ -62,7 +62,7 @@ impl ClientTransaction {
         self.step(now, client_invite::Input::Start, client_non_invite::Input::Start)
     }
 
-    /// An INVITE that an earlier life sent and that is now cancelled: nothing is sent, an answer is waited for.
+    /// An INVITE that an earlier process sent and that is cancelled now: nothing is sent, the answer is awaited.
     pub fn resume_cancelled(&mut self, now: Instant) {
         if let State::Invite(state) = &mut self.state {
             *state = client_invite::State::Proceeding;

@@ -16,7 +16,7 @@ pub use server::ServerTransaction;
 use crate::config::{T1, T2, T4, T64};
 use std::time::Duration;
 
-/// What a row of a table does.
+/// An action of a table's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Do {
     /// Send the request, or the latest response, again.

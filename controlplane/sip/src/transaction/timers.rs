@@ -8,12 +8,12 @@ use std::time::Duration;
 pub struct Timers {
     again: Option<Instant>,
     interval: Duration,
-    /// Of an interval, in 1/2048.
+    /// Stretch of an interval, in 1/2048.
     stretch: u32,
     end: Option<Instant>,
 }
 
-/// What the user agent has to do for a transaction.
+/// Actions of the user agent for a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     pub send: bool,

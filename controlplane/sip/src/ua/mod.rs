@@ -1,6 +1,8 @@
 //! The user agent: all lines of a gateway with their registrations and calls.
 
 mod receive;
+mod refresh;
+mod register;
 mod respond;
 mod send;
 
@@ -9,7 +11,7 @@ use crate::config::Config;
 use crate::notice::Notices;
 use crate::output::{Output, RegistrationView};
 use crate::pace::Pace;
-use crate::register::Registration;
+use crate::registration::Registration;
 use crate::schedule::{Due, Schedule};
 use crate::transaction::{ClientTransaction, Owner, ServerTransaction};
 use sipsec_net::{Entropy, Instant};
@@ -19,10 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use receive::of_invite;
-pub use respond::{ALLOW, SUPPORTED, SUPPORTS};
+pub use respond::{SUPPORTED, SUPPORTS};
 pub use send::client_key;
 
-/// What was not acted upon, and what should not happen.
+/// Counters of messages that were not acted upon, and of faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Datagrams that are no message, dropped or answered 400 to 505.
@@ -43,7 +45,7 @@ pub struct Stats {
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
     pub oversize: u64,
-    /// Calls whose BYE nobody answered, or only refused, however often it was sent.
+    /// Calls whose BYE was refused or not answered, as often as it was sent.
     pub byes_unanswered: u64,
 }
 
@@ -212,14 +214,7 @@ impl UserAgent {
     }
 
     pub fn registrations(&self) -> impl Iterator<Item = RegistrationView> + '_ {
-        self.registrations.iter().zip(&self.config.lines).map(|(r, line)| RegistrationView {
-            line: line.number,
-            domain: self.config.domain.clone(),
-            state: r.state.clone(),
-            contact: self.local,
-            expires_at: r.expires_at,
-            call_id: r.call_id.clone(),
-            last_failure: r.last_failure.clone(),
-        })
+        let lines = self.registrations.iter().zip(&self.config.lines);
+        lines.map(|(r, line)| r.view(line, &self.config.domain, self.local))
     }
 }

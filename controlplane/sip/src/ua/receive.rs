@@ -1,9 +1,10 @@
-//! What arrives: to its transaction, and from there to its call or line.
+//! Incoming messages: to their transaction, and from there to their call or line.
 
 use super::UserAgent;
 use super::respond::response_to;
 use super::send::client_key;
 use crate::config::{RETRY_AFTER_OVERLOAD_S, SERVER_TRANSACTIONS_IN_DIALOG, SERVER_TRANSACTIONS_MAX};
+use crate::dialog::to_of;
 use crate::message::{Message, Start, Via, Writer, decode, host_addr, host_port};
 use crate::notice::NoticeKind;
 use crate::reason::warning;
@@ -52,7 +53,7 @@ impl UserAgent {
 
     fn response(&mut self, now: Instant, m: &Message) {
         let (Some(status), Some((_, method)), Some(via)) = (m.status(), m.cseq(), m.via()) else { return };
-        // RFC 3261 §8.1.3.3: with more than one Via it is for somebody else; §18.1.2: so it is with another sent-by.
+        // RFC 3261 §8.1.3.3: a response with more than one Via is not for us; §18.1.2: nor is one with another sent-by.
         if m.all("Via").count() != 1 || !self.sent_from(via.sent_by, m) {
             self.stats.stray_responses += 1;
             return;
@@ -222,8 +223,10 @@ fn transaction_id(m: &Message, via: &Via) -> String {
 
 /// RFC 3261 §17.1.1.3: Request-URI, topmost Via, Call-ID, From, Route and CSeq number of the INVITE, To of the response.
 pub(super) fn ack_of_refusal(invite: &[u8], response: &Message) -> Vec<u8> {
+    let text = decode(invite);
+    let asked = text.split("\r\n").find_map(|l| l.strip_prefix("To: ")).unwrap_or_default();
     let mut w = of_invite(invite, "ACK", false);
-    w.header("To", response.header("To").unwrap_or_default());
+    w.header("To", to_of(response, asked));
     w.finish(None)
 }
 

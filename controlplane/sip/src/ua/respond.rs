@@ -1,15 +1,13 @@
 //! Answering requests.
 
 use super::UserAgent;
-use crate::message::{Message, Writer, host_addr};
+use crate::message::{ALLOW, Message, Writer, host_addr};
 use sha2::{Digest, Sha256};
 use sipsec_net::Instant;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Carriers of this service refuse gateways that do not name all of these.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
 /// RFC 3261 §20.37: the extensions that a peer may require of us.
 pub const SUPPORTED: [&str; 2] = ["timer", "100rel"];
 
@@ -42,8 +40,8 @@ impl UserAgent {
         bytes
     }
 
-    /// RFC 3261 §8.2.7: a request that comes again gets the same tag, although nothing is remembered of it. Nobody else
-    /// can make the tag.
+    /// RFC 3261 §8.2.7: a request that comes again gets the same tag, although no state is kept for it. The key makes
+    /// the tag hard to guess.
     pub(crate) fn stateless_tag(&self, m: &Message) -> String {
         let mut hash = Sha256::new();
         hash.update(self.tag_key);

@@ -1,4 +1,4 @@
-//! What every request of ours has in common.
+//! Sending requests: Via, branch, transaction, credentials.
 
 use super::UserAgent;
 use crate::call::CallId;

@@ -49,7 +49,7 @@ impl UserAgent {
             401 | 407 => self.challenged(now, id, m),
             422 => self.interval_too_small(now, id, m),
             487 if *cancel != Cancel::No => self.fail(now, id, CallFailure::Cancelled),
-            // Redirections too: whom to pay for is not the network's to choose.
+            // Redirections too: the network must not choose another charged destination.
             _ => {
                 let retry_after_s = m.header("Retry-After").and_then(seconds);
                 self.renew_registration(now, id, status);

@@ -4,11 +4,11 @@ use crate::auth::AuthError;
 use crate::call::CallId;
 use crate::config::{INTERVAL_MAX_S, MAX_FORWARDS, RAISES_MAX, REQUEST_MAX};
 use crate::digest::Request;
-use crate::message::{Message, Writer};
+use crate::message::{ALLOW, Message, Writer};
 use crate::output::CallFailure;
 use crate::state::{Cancel, Phase};
 use crate::transaction::Owner;
-use crate::ua::{ALLOW, SUPPORTS, UserAgent};
+use crate::ua::{SUPPORTS, UserAgent};
 use sipsec_net::Instant;
 
 impl UserAgent {

@@ -1,5 +1,5 @@
 //! 2xx that come outside the INVITE's transaction: repeated, from another fork, or after the call was given up. Each of
-//! them means a call that is charged, so each is acknowledged and, unless it is the call's own, hung up.
+//! them is a charged call: it is acknowledged and, unless it is the call's own, hung up.
 
 use crate::auth::Auth;
 use crate::call::CallId;

@@ -56,7 +56,7 @@ impl UserAgent {
             local_cseq: 1,
             remote_cseq: None,
             // RFC 3608 §5: the service route of the registration.
-            route_set: self.registrations[index].service_route.clone(),
+            route_set: self.registrations[index].service_route().to_vec(),
             remote_target: format!("sip:{to}@{domain}"),
             proxy: self.config.registrar,
         };

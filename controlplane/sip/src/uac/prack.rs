@@ -40,7 +40,7 @@ impl UserAgent {
         self.send_prack(now, id, m.to_tag());
     }
 
-    /// RFC 3261 §22.2: once more with credentials, for the same response. Whatever else it was refused with, the response
+    /// RFC 3261 §22.2: once more with credentials, for the same response. After any other refusal the response
     /// comes again and is acknowledged again.
     pub(crate) fn prack_refused(&mut self, now: Instant, id: CallId, m: &Message, status: u16) {
         let Some(call) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Inviting { .. })) else {

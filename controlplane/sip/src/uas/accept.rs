@@ -2,17 +2,17 @@
 
 use crate::call::{Call, CallId};
 use crate::config::{T1, T2, T64};
-use crate::message::Message;
+use crate::message::{ALLOW, Message};
 use crate::output::{Event, LostWhy};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{Answering, Phase};
-use crate::ua::{ALLOW, UserAgent};
+use crate::ua::UserAgent;
 use sipsec_net::Instant;
 
 impl UserAgent {
-    /// 180 Ringing. RFC 3262 §3: who requires reliable provisional responses gets none but 100.
+    /// 180 Ringing. RFC 3262 §3: a caller that requires reliable provisional responses gets 100 alone.
     pub fn ring(&mut self, now: Instant, call: &Call) {
         let id = call.id();
         let offered = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Offered { .. }));

@@ -1,4 +1,4 @@
-//! Who calls: what the trusted proxy asserts (RFC 3325 §9.1). From is never believed.
+//! The caller that the trusted proxy asserts (RFC 3325 §9.1). From is not trusted.
 
 use super::number_of;
 use crate::message::{Message, NameAddr, user_of};

@@ -3,13 +3,13 @@
 use super::refused_content;
 use crate::call::CallId;
 use crate::dialog::Dialog;
-use crate::message::{Body, Message};
+use crate::message::{ALLOW, Body, Message};
 use crate::output::{Event, LostWhy};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{CallState, Phase};
-use crate::ua::{ALLOW, UserAgent};
+use crate::ua::UserAgent;
 use sipsec_net::Instant;
 use std::sync::Arc;
 

@@ -110,7 +110,7 @@ impl UserAgent {
         let Some(line) = self.called_line(m) else {
             return Err(plain(404, "this gateway has no line with this number"));
         };
-        // §8.2.2.2: the same request over two paths. The first is being served.
+        // §8.2.2.2: the same request over two paths. The first one is served.
         let merged = self.calls.with_call_id(m.call_id()).any(|(_, c)| {
             c.incoming().is_some_and(|i| i.request.cseq() == m.cseq())
                 && c.dialog.remote_tag.as_deref() == m.from_tag()

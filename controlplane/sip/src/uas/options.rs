@@ -1,7 +1,7 @@
 //! OPTIONS (RFC 3261 §11).
 
-use crate::message::{Message, user_of};
-use crate::ua::{ALLOW, SUPPORTED, UserAgent};
+use crate::message::{ALLOW, Message, user_of};
+use crate::ua::{SUPPORTED, UserAgent};
 use sipsec_net::Instant;
 use std::sync::Arc;
 

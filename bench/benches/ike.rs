@@ -13,7 +13,7 @@ use sipsec_ike::{
     SigningKey, Trust, certificate_fingerprint,
 };
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{HashFunc, Instant, SecretBytes};
+use sipsec_net::{HashFunc, Instant, SecretBox};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn config(side: usize, group: &str, method: &Method) -> EndpointConfig {
     let id = |side| Identity::KeyId(format!("038888{side}001").into_bytes());
     let addr = |side| format!("198.51.100.{}:50000", side + 1).parse().expect("an address");
     let auth = match method {
-        Method::Psk => AuthConfig::Psk { key: SecretBytes::new(b"a key that both ends have").expect("fits") },
+        Method::Psk => AuthConfig::Psk { key: SecretBox::new(b"a key that both ends have").expect("fits") },
         Method::Certificate(pair) => AuthConfig::Certificate(Arc::clone(&pair[side])),
     };
     let role = [Role::Initiator, Role::Responder][side];

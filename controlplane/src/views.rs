@@ -304,8 +304,8 @@ fn flow(child: &ChildView, began: Option<&TunnelActivity>, a: &TunnelActivity, n
     }
 }
 
-fn selectors(list: &[Option<Selector>]) -> String {
-    let shown: Vec<_> = list.iter().flatten().map(selector).collect();
+fn selectors(list: &[Selector]) -> String {
+    let shown: Vec<_> = list.iter().map(selector).collect();
     shown.join(" ")
 }
 

@@ -7,7 +7,7 @@ use sipsec_ike::compute::Outcome;
 use sipsec_net::dp::{Direction, Event, ExpireCause, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
-    Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, TelNumber, TunnelId,
+    Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
     BackOff, Config, Core, Credential, EventKind, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
@@ -105,7 +105,7 @@ fn config(side: usize, setup: &Setup) -> Config {
         tunnels: (0..setup.tunnels).map(tunnel).collect(),
         keyring: vec![KeyEntry {
             number: None,
-            credential: Credential::Psk(SecretBytes::new(b"a key for everybody").expect("fits")),
+            credential: Credential::Psk(SecretBox::new(b"a key for everybody").expect("fits")),
             ppk: None,
             peer: PeerKind::Generic,
         }],

@@ -10,7 +10,7 @@ use sipsec_ike::{
 };
 use sipsec_net::entropy::Entropy;
 use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER, UdpEncap, classify};
-use sipsec_net::{HashFunc, Instant, SecretBytes};
+use sipsec_net::{HashFunc, Instant, SecretBox};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let role = if role == "initiator" { Role::Initiator } else { Role::Responder };
     let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
     let id = |s: &str| Identity::KeyId(s.as_bytes().to_vec());
-    let auth = AuthConfig::Psk { key: SecretBytes::new(psk.as_bytes()).ok_or("the key is too long")? };
+    let auth = AuthConfig::Psk { key: SecretBox::new(psk.as_bytes()).ok_or("the key is too long")? };
     let policy =
         if remote_id == "any" { IdentityPolicy::Any } else { IdentityPolicy::Exactly(id(remote_id)) };
     let mut config = EndpointConfig::new(role, local, remote, id(local_id), policy, auth);
@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // ID:KEY, as text.
             "ppk" | "ppk_required" => {
                 let (id, ppk) = value.split_once(':').ok_or("a PPK is ID:KEY")?;
-                let ppk = SecretBytes::new(ppk.as_bytes()).ok_or("the PPK is too long")?;
+                let ppk = SecretBox::new(ppk.as_bytes()).ok_or("the PPK is too long")?;
                 config.ppk = Some(Ppk { id: id.into(), key: ppk, required: key == "ppk_required" });
             }
             "keylog" => config.lab_key_log = value == "yes",

@@ -4,10 +4,10 @@ use crate::algorithm::{EspProposal, IkeProposal};
 pub use crate::auth::{CertificateMap, MapField, MapOp, MapRule, SigningKey, UnsupportedKey};
 use crate::identity::Identity;
 pub use crate::identity::IdentityPolicy;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use sipsec_net::dp::Selector;
-use sipsec_net::{Fingerprint, SecretBytes};
+use sipsec_net::{Fingerprint, SecretBox};
 use std::sync::Arc;
 
 /// Longest pre-shared key, in bytes.
@@ -40,6 +40,9 @@ pub struct EndpointConfig {
     /// At most [`sipsec_net::dp::SELECTORS_MAX`] each.
     pub ts_local: Vec<Selector>,
     pub ts_remote: Vec<Selector>,
+    /// Source and destination of the packet that the call is for: what is asked for if the peer takes one pair of
+    /// addresses alone (SINGLE_PAIR_REQUIRED, RFC 7296 §2.9).
+    pub traffic: Option<(IpAddr, IpAddr)>,
     pub dpd: Dpd,
     /// Behind a NAT, how long nothing may be sent before a keepalive is (RFC 3948 §4); `None` for never.
     pub nat_keepalive: Option<Duration>,
@@ -91,6 +94,7 @@ impl EndpointConfig {
             esp_proposals: EspProposal::defaults(),
             ts_local: vec![Selector::ANY_V4],
             ts_remote: vec![Selector::ANY_V4],
+            traffic: None,
             dpd: Dpd::default(),
             nat_keepalive: Some(NAT_KEEPALIVE),
             retransmit: Retransmit::default(),
@@ -110,25 +114,21 @@ impl EndpointConfig {
 pub const PPK_MAX: usize = 256;
 pub const PPK_ID_MAX: usize = 64;
 
-/// A key mixed into those of the IKE SA, so that who can break the key exchange still lacks something (RFC 8784).
+/// A key mixed into those of the IKE SA (RFC 8784): breaking the key exchange alone does not reveal the traffic keys.
 #[derive(Clone, Debug)]
 pub struct Ppk {
     /// What it is called at both ends, in clear text.
     pub id: Vec<u8>,
-    pub key: SecretBytes<PPK_MAX>,
+    pub key: SecretBox<PPK_MAX>,
     /// Nothing comes up without it.
     pub required: bool,
 }
 
 /// How both sides prove who they are.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the key stays inline: a box would leave copies on the heap to wipe"
-)]
 pub enum AuthConfig {
     Psk {
-        key: SecretBytes<PSK_MAX>,
+        key: SecretBox<PSK_MAX>,
     },
     /// Shared by all calls of a profile.
     Certificate(Arc<CertificateAuth>),

@@ -2,6 +2,7 @@
 
 use crate::compute::{Job, JobId, Secret};
 use crate::config::EndpointConfig;
+use crate::error::IkeError;
 use crate::output::{ChildId, Event, Output};
 use crate::view::Counters;
 use core::time::Duration;
@@ -24,6 +25,20 @@ pub(crate) struct Ctx {
     outputs: VecDeque<Output>,
     next_job: u64,
     next_child: u32,
+    generation: u32,
+    /// The input is for a new IKE SA of the same call, beside or after the one before (RFC 7296 §2.8.3).
+    beside: Option<Beside>,
+    /// A further IKE SA is being negotiated in earnest, and may take this long.
+    pub further_until: Option<Instant>,
+}
+
+/// What the negotiation of a further IKE SA has to know and leaves behind.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// The CHILD_SA that carries the traffic so far.
+    pub predecessor: Option<ChildId>,
+    /// It came to nothing; the call is not over for that.
+    pub failed: Option<IkeError>,
 }
 
 impl Ctx {
@@ -38,6 +53,9 @@ impl Ctx {
             outputs: VecDeque::new(),
             next_job: 0,
             next_child: 0,
+            generation: 0,
+            beside: None,
+            further_until: None,
         }
     }
 
@@ -58,7 +76,39 @@ impl Ctx {
     }
 
     pub fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+        match (event, &mut self.beside) {
+            (Event::Failed(error), Some(beside)) => beside.failed = Some(error),
+            (event, _) => self.outputs.push_back(Output::Event(event)),
+        }
+    }
+
+    /// What happens until [`Self::leave_aside`] concerns a further IKE SA.
+    pub fn go_aside(&mut self, predecessor: Option<ChildId>) {
+        self.beside = Some(Beside { predecessor, failed: None });
+    }
+
+    /// Why the further IKE SA failed, if it did.
+    pub fn leave_aside(&mut self) -> Option<IkeError> {
+        self.beside.take().and_then(|b| b.failed)
+    }
+
+    pub const fn is_aside(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    pub fn predecessor(&self) -> Option<ChildId> {
+        self.beside.as_ref().and_then(|b| b.predecessor)
+    }
+
+    /// Counts the authentications of the call.
+    pub const fn next_generation(&mut self) -> u32 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// The authentication that holds.
+    pub const fn generation(&self) -> u32 {
+        self.generation
     }
 
     pub fn compute(&mut self, job: Job) -> JobId {

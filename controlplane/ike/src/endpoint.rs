@@ -4,11 +4,13 @@ use crate::compute::{JobId, Outcome};
 use crate::config::EndpointConfig;
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
+use crate::further::Further;
 use crate::output::{ChildId, Output};
-use crate::state::State;
+use crate::state::{Ended, State};
+use crate::task::budget::Budget;
 use crate::view::SaView;
-use crate::wire::Header;
-use crate::wire::header::HeaderError;
+use crate::wire::header::{HeaderError, MAJOR_VERSION};
+use crate::wire::{Chain, Header, NotifyType};
 use core::fmt;
 use sipsec_net::{Entropy, Instant};
 
@@ -16,18 +18,37 @@ use sipsec_net::{Entropy, Instant};
 pub struct Endpoint {
     pub(crate) ctx: Ctx,
     pub(crate) state: State,
+    /// A further IKE SA that is being negotiated, only while `state` is `Established` or `Deserted`.
+    pub(crate) further: Option<Further>,
+    /// Begun by the peer.
+    pub(crate) further_budget: Budget,
+    /// A further IKE SA that came to nothing: its last message may have to be repeated.
+    pub(crate) leftover: Ended,
+    /// Unprotected answers to other major versions.
+    version_answers: Budget,
 }
 
 impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, entropy: Box<dyn Entropy>) -> Self {
-        Self { ctx: Ctx::new(config, entropy), state: State::Idle }
+        Self {
+            ctx: Ctx::new(config, entropy),
+            state: State::Idle,
+            further: None,
+            further_budget: Budget::full(Instant::ZERO),
+            leftover: Ended::default(),
+            version_answers: Budget::full(Instant::ZERO),
+        }
     }
 
-    fn step(&mut self, now: Instant, f: impl FnOnce(State, &mut Ctx) -> State) {
+    pub(crate) fn step(&mut self, now: Instant, f: impl FnOnce(State, &mut Ctx) -> State) {
         self.ctx.begin(now);
+        self.ctx.further_until = self.further_until();
         let state = core::mem::replace(&mut self.state, State::Idle);
         self.state = f(state, &mut self.ctx);
+        if matches!(self.state, State::Ended(_)) {
+            self.abandon_further(now);
+        }
     }
 
     /// What can be known before anything is sent: a pre-shared key other than the one announced in SDP, or none announced
@@ -46,35 +67,69 @@ impl Endpoint {
     }
 
     /// An IKE message without its marker. The dataplane has checked where it came from.
-    pub fn handle_datagram(&mut self, now: Instant, bytes: &[u8]) {
-        let header = match Header::parse(bytes) {
-            Ok(h) => h,
+    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
+        let (header, bytes) = match Header::split(datagram) {
+            Ok(message) => message,
             Err(HeaderError::Malformed) => {
                 self.ctx.counters.dropped_malformed += 1;
                 return;
             }
-            // RFC 7296 §2.5: a higher major version would get INVALID_MAJOR_VERSION; the only other one in use is 1,
-            // whose senders would not understand that.
-            Err(HeaderError::MajorVersion(_)) => {
+            Err(HeaderError::MajorVersion { major, header }) => {
                 self.ctx.counters.dropped_version += 1;
-                return;
+                self.ctx.begin(now);
+                return self.answer_version(now, major, &header);
             }
         };
-        self.step(now, |state, ctx| state.on_message(ctx, now, &header, bytes));
+        if !self.further_message(now, &header, bytes) {
+            self.step(now, |state, ctx| state.on_message(ctx, now, &header, bytes));
+        }
+    }
+
+    /// RFC 7296 §2.5: a message of a higher major version is dropped and SHOULD be answered with INVALID_MAJOR_VERSION and
+    /// the highest version that we speak. The answer is not protected, not longer than an honest request, and limited in
+    /// rate. Version 1 gets none: its senders do not know this answer.
+    fn answer_version(&mut self, now: Instant, major: u8, header: &Header) {
+        if header.from_initiator
+            && !header.response
+            && let State::Listening(s) = &mut self.state
+        {
+            s.note_refused(now, IkeError::PeerVersion { major });
+        }
+        let may = major > MAJOR_VERSION && !header.response && !matches!(self.state, State::Idle);
+        if may && self.version_answers.take(now) {
+            let mut chain = Chain::new();
+            chain.notify(NotifyType::INVALID_MAJOR_VERSION, &[MAJOR_VERSION]);
+            let answer = Header { from_initiator: !header.from_initiator, response: true, ..*header };
+            self.ctx.transmit(answer.with_payloads(chain));
+        }
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
         self.step(now, |state, ctx| state.on_timeout(ctx, now));
+        self.further_timeout(now);
     }
 
     pub fn handle_compute(&mut self, now: Instant, job: JobId, outcome: Outcome) {
-        self.step(now, |state, ctx| state.on_compute(ctx, now, job, outcome));
+        if self.further_awaits(job) {
+            self.step_further(now, |state, ctx| state.on_compute(ctx, now, job, outcome));
+        } else {
+            self.step(now, |state, ctx| state.on_compute(ctx, now, job, outcome));
+        }
     }
 
     /// The dataplane has applied what the last `ChildSaUp`, `ChildSaReplaced` or `ChildSaBind` of `child` asked for.
     pub fn handle_child_installed(&mut self, now: Instant, child: ChildId) {
         self.step(now, |state, ctx| match state {
             State::Established(s) => s.on_installed(ctx, now, child),
+            other => other,
+        });
+    }
+
+    /// The first packet came on the inbound SA of `child` and passed its ICV and the replay check: the peer uses it
+    /// (RFC 7296 §2.8), and so do we from then on.
+    pub fn inbound_used(&mut self, now: Instant, child: ChildId) {
+        self.step(now, |state, ctx| match state {
+            State::Established(s) => s.on_inbound_used(ctx, now, child),
             other => other,
         });
     }
@@ -124,6 +179,14 @@ impl Endpoint {
         });
     }
 
+    /// Authenticates anew, in a further IKE SA of this call (RFC 7296 §2.8.3). Nothing is done unless an IKE SA is up and
+    /// no further one is under way.
+    pub fn reauthenticate(&mut self, now: Instant) {
+        if self.further.is_none() {
+            self.begin_further(now);
+        }
+    }
+
     /// Sends DELETE and says `Closed` at once. The endpoint may be dropped then; while it is kept, it retransmits.
     pub fn close(&mut self, now: Instant, cause: CloseCause) {
         self.step(now, |state, ctx| state.close(ctx, now, cause));
@@ -135,7 +198,7 @@ impl Endpoint {
 
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.state.deadline(&self.ctx)
+        [self.state.deadline(&self.ctx), self.further_deadline()].into_iter().flatten().min()
     }
 
     #[must_use]

@@ -42,7 +42,7 @@ pub enum IkeError {
     FingerprintMissing,
     /// No traffic selectors suit both.
     TsUnacceptable { by: Party },
-    /// The answer is in order, but has more traffic selectors than an SA of ours can hold.
+    /// The answer is in order, but has more separate address ranges than an SA of ours can hold.
     TooManySelectors { got: usize },
     /// A payload that we must understand and do not (RFC 7296 §2.5).
     UnsupportedCriticalPayload { payload: u8 },
@@ -51,7 +51,9 @@ pub enum IkeError {
     /// The peer answered with an error that has no name of its own here.
     PeerNotify { notify: u16 },
     /// No answer to a request.
-    NoResponse { exchange: &'static str, transmissions: u32, waited: Duration },
+    NoResponse(Unanswered),
+    /// The peer speaks another major version of IKE.
+    PeerVersion { major: u8 },
     /// The peer asks for cookies or groups without end.
     TooManyRestarts { restarts: u32 },
     /// The peer's key exchange value is not of its group (RFC 5903 §9, RFC 8031 §5).
@@ -62,6 +64,41 @@ pub enum IkeError {
     InstallRejected,
     /// The profile asks for something that cannot be done.
     BadConfig(BadConfig),
+}
+
+/// A request of ours that has no answer yet, as the log and a failure show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unanswered {
+    pub exchange: &'static str,
+    /// Length of the message, without the marker; of all its fragments together.
+    pub bytes: usize,
+    /// 1 for a message that is not fragmented (RFC 7383).
+    pub fragments: usize,
+    pub transmissions: u32,
+    pub waited: Duration,
+}
+
+/// A UDP payload that most paths carry in one packet: 1500 bytes less IPv4, UDP and the marker, and something for PPPoE.
+const ONE_PACKET: usize = 1450;
+
+impl Unanswered {
+    /// The message is longer than a packet and is not cut by IKE, so that it depends on IP fragments, which many carriers
+    /// drop.
+    #[must_use]
+    pub const fn is_oversize(&self) -> bool {
+        self.fragments == 1 && self.bytes > ONE_PACKET
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { exchange, bytes, fragments, transmissions, waited } = self;
+        write!(f, "no answer to {exchange} ({bytes} bytes")?;
+        if *fragments > 1 {
+            write!(f, " in {fragments} fragments")?;
+        }
+        write!(f, "): sent {transmissions} times in {waited:.1?}")
+    }
 }
 
 /// What is wrong with a certificate.
@@ -201,16 +238,15 @@ impl fmt::Display for IkeError {
             Self::FingerprintMissing => f.write_str("SDP announced no fingerprint that we verify"),
             Self::TsUnacceptable { by } => write!(f, "traffic selectors do not overlap ({by} refused)"),
             Self::TooManySelectors { got } => {
-                write!(f, "the peer answered with {got} traffic selectors, an SA holds {SELECTORS_MAX}")
+                write!(f, "the peer answered with {got} separate address ranges, an SA holds {SELECTORS_MAX}")
             }
             Self::UnsupportedCriticalPayload { payload } => {
                 write!(f, "critical payload {payload} is not supported")
             }
             Self::ProtocolViolation(v) => write!(f, "protocol violation: {v:?}"),
             Self::PeerNotify { notify } => write!(f, "the peer reported error {notify}"),
-            Self::NoResponse { exchange, transmissions, waited } => {
-                write!(f, "no answer to {exchange}: sent {transmissions} times in {waited:.1?}")
-            }
+            Self::NoResponse(unanswered) => write!(f, "{unanswered}"),
+            Self::PeerVersion { major } => write!(f, "the peer speaks IKE version {major}, we speak 2"),
             Self::TooManyRestarts { restarts } => write!(f, "IKE_SA_INIT restarted {restarts} times"),
             Self::BadKeyExchange { group } => write!(f, "the peer's {} value is invalid", group.name()),
             Self::NoChildSa { notify } => {

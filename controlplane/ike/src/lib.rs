@@ -8,6 +8,7 @@
 //!                                                                                                   ├→ Established → Closing → Closed
 //! responder  Listening (bounded half-open SAs, cookies) ────────────────────────────────────────────┘
 //! ```
+//! An established endpoint may go through the left part again beside or after its IKE SA (`further.rs`).
 //! Each state is a file of `state/`, each work of an established SA a file of `task/`, each payload a file of `wire/`.
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ mod crypto;
 mod ctx;
 mod endpoint;
 mod exchange;
+mod further;
 mod nat;
 mod negotiate;
 mod state;
@@ -39,16 +41,17 @@ mod testing;
 mod tests;
 
 pub use auth::{
-    AuthMethod, CertificateFacts, Date, FingerprintBasis, FingerprintMatched, PeerAuthenticated, believes,
-    certificate_fingerprint, crl_next_update, psk_fingerprint,
+    AuthMethod, CertificateFacts, Date, FingerprintBasis, FingerprintMatched, PeerAuthenticated, ProvenSa,
+    believes, certificate_fingerprint, crl_next_update, psk_fingerprint,
 };
 pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,
     IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, Retransmit, Revocation, Role, SigningKey, Trust,
 };
 pub use endpoint::Endpoint;
-pub use error::{CertError, CloseCause, IkeError, Party};
+pub use error::{CertError, CloseCause, IkeError, Party, Unanswered};
 pub use identity::Identity;
+pub use negotiate::ts::TrafficSelectors;
 pub use output::{ChildDownCause, ChildId, ChildSaKeys, Event, Output};
 pub use view::SaView;
 pub use wire::header::Outline;

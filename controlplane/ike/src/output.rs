@@ -4,14 +4,11 @@ use crate::auth::{FingerprintMatched, PeerAuthenticated};
 use crate::compute::{Job, JobId};
 use crate::error::{CloseCause, IkeError};
 use crate::keylog::KeyLogEntry;
-use sipsec_net::dp::{EspCipher, KEYMAT_MAX, Selectors};
+use crate::negotiate::ts::TrafficSelectors;
+use sipsec_net::dp::{EspCipher, KEYMAT_MAX};
 use sipsec_net::{SecretBox, Spi};
 
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an output lives in one queue; a box for each would only add an allocation"
-)]
 pub enum Output {
     /// An IKE message for the peer, without the non-ESP marker.
     Transmit(Vec<u8>),
@@ -28,8 +25,11 @@ pub struct ChildId(pub u32);
 
 #[derive(Debug)]
 pub enum Event {
-    /// Both proofs hold. Comes before the first [`Event::ChildSaUp`].
+    /// Both proofs hold, for a new IKE SA. Comes before its first [`Event::ChildSaUp`] or [`Event::ChildSaReplaced`]; each
+    /// further IKE SA of the call brings its own.
     Authenticated(PeerAuthenticated, FingerprintMatched),
+    /// A further IKE SA of the call was not made. The one before goes on.
+    ReauthFailed(IkeError),
     /// Install both SAs and bind the tunnel, then call [`crate::Endpoint::handle_child_installed`]: the responder's
     /// answer waits for it, since the initiator may send ESP as soon as it has that answer.
     ChildSaUp { child: ChildId, inbound: ChildSaKeys, outbound: ChildSaKeys },
@@ -73,7 +73,7 @@ pub struct ChildSaKeys {
     /// Key ‖ salt.
     pub keymat: SecretBox<KEYMAT_MAX>,
     pub esn: bool,
-    pub selectors: Selectors,
+    pub selectors: TrafficSelectors,
     /// From [`crate::EndpointConfig::child_lifetime`]; 0 for none.
     pub soft_bytes_max: u64,
     pub hard_bytes_max: u64,

@@ -6,7 +6,7 @@ use crate::output::{ChildId, ChildSaKeys, Event, Output};
 use crate::{AuthConfig, CloseCause, Endpoint, EndpointConfig, Identity, IdentityPolicy, IkeError, Role};
 use core::time::Duration;
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{Instant, SecretBytes};
+use sipsec_net::{Instant, SecretBox};
 
 pub(crate) const LATENCY: Duration = Duration::from_millis(10);
 
@@ -161,7 +161,7 @@ pub(crate) fn config(side: Side) -> EndpointConfig {
         addr(side.other()),
         Identity::number(&number(side)),
         IdentityPolicy::Number(number(side.other())),
-        AuthConfig::Psk { key: SecretBytes::new(PSK).expect("fits") },
+        AuthConfig::Psk { key: SecretBox::new(PSK).expect("fits") },
     )
 }
 
@@ -220,6 +220,17 @@ impl Net {
         let now = self.now;
         f(&mut self.gateways[side.index()].endpoint, now);
         self.drain();
+    }
+
+    /// The process of one side, and its dataplane, begin anew.
+    pub fn restart(&mut self, side: Side, endpoint: Endpoint) {
+        let g = &mut self.gateways[side.index()];
+        g.endpoint = endpoint;
+        g.bound = None;
+        g.sas.clear();
+        g.pending.clear();
+        g.jobs.clear();
+        self.with(side, |e, now| e.start(now));
     }
 
     /// What is being computed for one side comes to no end.

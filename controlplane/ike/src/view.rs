@@ -6,10 +6,10 @@ use crate::config::Role;
 use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
 use crate::identity::Identity;
+use crate::negotiate::ts::TrafficSelectors;
 use crate::output::ChildId;
 use crate::state::State;
 use core::net::SocketAddr;
-use sipsec_net::dp::Selectors;
 use sipsec_net::{Instant, Spi};
 
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct SaView {
     pub established_at: Option<Instant>,
     pub rekey_at: Option<Instant>,
     pub expires_at: Option<Instant>,
+    /// When we authenticate anew, because the peer limits how long a proof holds (RFC 4478).
+    pub reauth_at: Option<Instant>,
     pub last_heard: Option<Instant>,
     pub children: Vec<ChildView>,
     pub counters: Counters,
@@ -50,6 +52,8 @@ pub enum StateName {
     Listening,
     HalfOpen,
     Established,
+    /// The IKE SA is gone, and another may follow in the same call.
+    Reauthenticating,
     Closing,
     Closed,
 }
@@ -71,7 +75,7 @@ pub struct ChildView {
     pub spi_in: Spi,
     pub spi_out: Spi,
     pub suite: EspSuite,
-    pub selectors: Selectors,
+    pub selectors: TrafficSelectors,
     pub established_at: Instant,
     pub rekey_at: Instant,
     pub expires_at: Instant,
@@ -110,10 +114,14 @@ pub struct Counters {
     pub dropped_state: u64,
     /// Half-open table or reassembly buffer full.
     pub dropped_full: u64,
+    /// Requests of an exchange type that we do not know; each got an empty answer.
+    pub unknown_exchanges_in: u64,
     pub cookies_sent: u64,
     pub cookies_accepted: u64,
     pub rekeys_child: u64,
     pub rekeys_ike: u64,
+    /// IKE SAs of this call that took the place of an earlier one.
+    pub reauthentications: u64,
     pub rekey_collisions: u64,
     pub dpd_sent: u64,
     pub nat_keepalives_out: u64,
@@ -139,6 +147,7 @@ impl SaView {
             established_at: None,
             rekey_at: None,
             expires_at: None,
+            reauth_at: None,
             last_heard: (ctx.last_heard != Instant::ZERO).then_some(ctx.last_heard),
             children: Vec::new(),
             counters: ctx.counters,
@@ -148,10 +157,10 @@ impl SaView {
             State::AuthSent(s) => view.put_sa(s.sa()),
             State::Established(s) => {
                 view.put_sa(&s.current().sa);
-                let (peer, fingerprint) = &s.peer;
-                view.remote_id = Some(peer.id().clone());
-                view.auth = Some(peer.method());
-                view.fingerprint = Some(fingerprint.basis());
+                view.remote_id = Some(s.who.id.clone());
+                view.auth = Some(s.who.method);
+                view.fingerprint = Some(s.who.basis);
+                view.reauth_at = s.reauth_at;
                 view.nat = s.nat;
                 view.ppk = s.ppk;
                 view.established_at = Some(s.established_at);

@@ -4,7 +4,7 @@ use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
 use sipsec_ike::{CertificateAuth, Dpd, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
-use sipsec_net::{IpPrefix, Kbps, SecretBytes, TelNumber, TunnelId};
+use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +52,8 @@ pub struct KeyEntry {
 }
 
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the key stays inline: a box would leave copies on the heap to wipe"
-)]
 pub enum Credential {
-    Psk(SecretBytes<PSK_MAX>),
+    Psk(SecretBox<PSK_MAX>),
     /// Checked at start: the key is the certificate's.
     Certificate(Arc<CertificateAuth>),
 }

@@ -4,8 +4,9 @@ use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
 use crate::state::State;
+use sipsec_ike::ChildId;
 use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason, TunnelActivity};
-use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
+use sipsec_net::{Instant, MediaPort, SaId, TunnelId, TxnId};
 use std::collections::BTreeSet;
 
 impl Core {
@@ -55,13 +56,14 @@ impl Core {
                     n.evidence.expected_source = Some(n.media.remote);
                 }
             }
+            // RFC 7296 §2.8: the peer sends on this SA.
+            Event::SaFirstInbound { sa } => {
+                if let Some((i, child)) = self.child_of(sa) {
+                    self.stir(i, |e| e.inbound_used(now, child));
+                }
+            }
             Event::SaExpire { sa, hard, .. } => {
-                let its = self.tunnels.iter().enumerate().find_map(|(i, t)| {
-                    let State::Up(u) = &t.state else { return None };
-                    let its = u.children.iter().find(|(_, sas)| sas.inbound == sa || sas.outbound == sa);
-                    its.map(|(child, _)| (i, *child))
-                });
-                if let Some((i, child)) = its {
+                if let Some((i, child)) = self.child_of(sa) {
                     self.stir(
                         i,
                         |e| if hard { e.expire_child(now, child) } else { e.rekey_child(now, child) },
@@ -79,7 +81,7 @@ impl Core {
                 }
             }
             // A media port goes with its tunnel.
-            Event::SnapshotMedia(_) | Event::SaFirstInbound { .. } => {}
+            Event::SnapshotMedia(_) => {}
             Event::SnapshotEnd => self.configure(),
         }
     }
@@ -193,6 +195,15 @@ impl Core {
             }
             Pending::Install { .. } | Pending::Replace { .. } | Pending::Bind { .. } | Pending::Cleanup => {}
         }
+    }
+
+    /// The session that is up with an SA, and the CHILD_SA that it is a half of.
+    fn child_of(&self, sa: SaId) -> Option<(usize, ChildId)> {
+        self.tunnels.iter().enumerate().find_map(|(i, t)| {
+            let State::Up(u) = &t.state else { return None };
+            let its = u.children.iter().find(|(_, sas)| sas.inbound == sa || sas.outbound == sa);
+            its.map(|(child, _)| (i, *child))
+        })
     }
 
     /// The call that a transaction was for is still the tunnel's.

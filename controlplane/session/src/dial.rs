@@ -225,6 +225,7 @@ impl Core {
         config.fragment_bytes_max = self.config.ike.fragment_bytes_max;
         config.ts_remote = selectors(&self.tunnels[i].config.routes);
         config.ts_local.clone_from(&config.ts_remote);
+        config.traffic = self.tunnels[i].trigger.map(|(_, first)| (first.source, first.destination));
         config.lab_key_log = self.config.ike.lab_key_log;
         let entropy = self.new_entropy();
         let endpoint = Endpoint::new(config, entropy);

@@ -174,7 +174,10 @@ impl SessionFailure {
                 IkeError::PpkMissing | IkeError::PpkUnknown { .. } => {
                     "give both ends the same ppk and ppk_id, or write `ppk_required: false` until both have it"
                 }
-                IkeError::NoResponse { .. } => {
+                IkeError::NoResponse(unanswered) if unanswered.is_oversize() => {
+                    "the message is longer than a packet and the path drops IP fragments: write `fragmentation: true` at both ends"
+                }
+                IkeError::NoResponse(_) => {
                     "IKE does not reach the peer or its answer not us: check the carrier's media path"
                 }
                 _ => "see the peer's log",

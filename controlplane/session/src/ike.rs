@@ -6,7 +6,7 @@ use crate::input::ComputeKey;
 use crate::output::{EventKind, Output};
 use crate::state::{ChildSas, Draining, Proofs, State, Up};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
-use sipsec_net::dp::{Direction, Op, SaSpec};
+use sipsec_net::dp::{Direction, OPS_MAX, Op, SELECTORS_PER_BLOCK, SaSpec, Selectors};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
 use sipsec_sip::sdp::Role;
 use std::time::Duration;
@@ -60,17 +60,25 @@ impl Core {
     fn ike_event(&mut self, now: Instant, i: usize, port: MediaPort, event: Event) {
         match event {
             Event::Authenticated(peer, fingerprint) => {
-                if let State::Negotiating(n) = &mut self.tunnels[i].state {
-                    let basis = fingerprint.basis();
-                    n.proofs = Some(Proofs { peer, fingerprint });
-                    self.tunnels[i].phase(now, "authenticated");
-                    self.event(Some(i), EventKind::IkeAuthenticated { basis });
+                let basis = fingerprint.basis();
+                let proofs = Proofs::new(peer, fingerprint);
+                match (&mut self.tunnels[i].state, proofs) {
+                    (State::Negotiating(n), proofs) => {
+                        n.proofs = proofs;
+                        self.tunnels[i].phase(now, "authenticated");
+                    }
+                    // A further IKE SA of the call, whose CHILD_SA comes next.
+                    (State::Up(u), Some(proofs)) => u.proofs = proofs,
+                    _ => return,
                 }
+                self.event(Some(i), EventKind::IkeAuthenticated { basis });
+            }
+            Event::ReauthFailed(error) => {
+                self.event(Some(i), EventKind::ReauthenticationFailed { error });
             }
             Event::ChildSaUp { child, inbound, outbound } => {
-                let (ops, sas) = self.sa_ops(i, port, inbound, outbound);
+                let (mut ops, sas) = self.sa_ops(i, port, inbound, outbound);
                 let tunnel = self.tunnels[i].config.id();
-                let mut ops = ops;
                 let responder = self.is_responder(i);
                 let up = matches!(self.tunnels[i].state, State::Up(_));
                 // With nothing waiting here, what comes next answers the initiator's packets and so finds its SAs.
@@ -161,10 +169,10 @@ impl Core {
     ) -> (Vec<Op>, ChildSas) {
         let tunnel = self.tunnels[i].config.id();
         let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa(), began: None };
-        let ops = vec![
-            Op::SaAdd(spec(sas.inbound, tunnel, port, Direction::In, inbound)),
-            Op::SaAdd(spec(sas.outbound, tunnel, port, Direction::Out, outbound)),
-        ];
+        // Room for all that is added later: a vector that grows would move the operations.
+        let mut ops = Vec::with_capacity(OPS_MAX);
+        ops.extend(add(sas.inbound, tunnel, port, Direction::In, inbound));
+        ops.extend(add(sas.outbound, tunnel, port, Direction::Out, outbound));
         (ops, sas)
     }
 
@@ -230,14 +238,17 @@ impl Core {
     }
 }
 
-fn spec(
+/// The operations of one SA: its `SaAdd`, and its further selectors if one block does not hold them.
+fn add(
     sa: SaId,
     tunnel: TunnelId,
     media_port: MediaPort,
     direction: Direction,
     keys: ChildSaKeys,
-) -> SaSpec {
-    SaSpec {
+) -> impl Iterator<Item = Op> {
+    let blocks: Vec<_> = Selectors::blocks(&keys.selectors.local, &keys.selectors.remote).collect();
+    let mut blocks = blocks.into_iter();
+    let spec = SaSpec {
         sa,
         tunnel,
         direction,
@@ -247,8 +258,13 @@ fn spec(
         keymat: keys.keymat,
         esn: keys.esn,
         replay_window: REPLAY_WINDOW,
-        selectors: keys.selectors,
+        selectors: blocks.next().unwrap_or(NO_SELECTORS),
         soft_bytes_max: keys.soft_bytes_max,
         hard_bytes_max: keys.hard_bytes_max,
-    }
+    };
+    std::iter::once(Op::SaAdd(spec)).chain(blocks.map(move |more| Op::SaSelectors { sa, more }))
 }
+
+/// Admits nothing.
+const NO_SELECTORS: Selectors =
+    Selectors { local: [None; SELECTORS_PER_BLOCK], remote: [None; SELECTORS_PER_BLOCK] };

@@ -4,7 +4,7 @@ use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
 use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
-use sipsec_ike::{CloseCause, FingerprintBasis};
+use sipsec_ike::{CloseCause, FingerprintBasis, IkeError};
 use sipsec_net::dp::{Op, PacketSummary, RejectReason};
 use sipsec_net::{Kbps, MediaPort, TelNumber, TunnelId, TxnId};
 use sipsec_sip::RegistrationState;
@@ -101,6 +101,10 @@ pub enum EventKind {
     IkeAuthenticated {
         basis: FingerprintBasis,
     },
+    /// A further IKE SA of the call was not made; the one in use goes on.
+    ReauthenticationFailed {
+        error: IkeError,
+    },
     SaInstalled,
     SessionUp {
         initiator: bool,
@@ -164,6 +168,7 @@ impl EventKind {
             Self::PeerBusy => "peer-busy",
             Self::IkeStarted { .. } => "ike-started",
             Self::IkeAuthenticated { .. } => "ike-authenticated",
+            Self::ReauthenticationFailed { .. } => "ike-reauthentication-failed",
             Self::SaInstalled => "sa-installed",
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
@@ -190,6 +195,7 @@ impl EventKind {
         matches!(
             self,
             Self::Failed { .. }
+                | Self::ReauthenticationFailed { .. }
                 | Self::ConfigureRejected { .. }
                 | Self::DataplaneLost
                 | Self::Recovered { .. }
@@ -226,6 +232,9 @@ impl fmt::Display for EventKind {
                     "peer authenticated, no fingerprint was in SDP"
                 }
             }),
+            Self::ReauthenticationFailed { error } => {
+                write!(f, "IKE was not authenticated anew: {error}; the SA in use goes on")
+            }
             Self::SaInstalled => f.write_str("SAs installed"),
             Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
             Self::Rekeyed => f.write_str("SAs replaced"),

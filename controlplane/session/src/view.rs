@@ -143,11 +143,11 @@ impl Core {
                 inside_local,
                 remote_number: t.config.remote_number,
                 phase1_id: match &t.state {
-                    State::Up(u) => Some(u.proofs.peer.id().clone()),
+                    State::Up(u) => Some(u.proofs.peer().id().clone()),
                     _ => None,
                 },
                 fingerprint: match &t.state {
-                    State::Up(u) => Some(u.proofs.fingerprint.basis()),
+                    State::Up(u) => Some(u.proofs.fingerprint().basis()),
                     _ => None,
                 },
                 began: match &t.state {

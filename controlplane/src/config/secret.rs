@@ -1,14 +1,14 @@
 //! Secrets of a profile: where they come from, and how much guessing they stand.
 
 use crate::pki::files::{self, reason};
-use sipsec_net::SecretBytes;
+use sipsec_net::SecretBox;
 use std::path::PathBuf;
 
 /// Longest secret kept.
 pub const SECRET_MAX: usize = 256;
 /// With the end of its line.
 const FILE_BYTES_MAX: u64 = SECRET_MAX as u64 + 2;
-pub type Secret = SecretBytes<SECRET_MAX>;
+pub type Secret = SecretBox<SECRET_MAX>;
 
 /// Where a secret is written down.
 #[derive(Clone, Debug)]
@@ -61,11 +61,7 @@ fn zeroizing(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
 /// # Errors
 /// If it is empty or too long.
 pub fn bounded(bytes: &[u8]) -> Result<Secret, SecretError> {
-    if bytes.is_empty() {
-        Err(SecretError::Empty)
-    } else {
-        SecretBytes::new(bytes).ok_or(SecretError::TooLong)
-    }
+    if bytes.is_empty() { Err(SecretError::Empty) } else { SecretBox::new(bytes).ok_or(SecretError::TooLong) }
 }
 
 /// The octets that IKE uses of a written key: `0x…` is hexadecimal, everything else is taken as it stands.

@@ -6,8 +6,12 @@ use core::net::{IpAddr, SocketAddr};
 
 /// Most operations in one transaction.
 pub const OPS_MAX: usize = 64;
-/// Most selector pairs of one SA.
-pub const SELECTORS_MAX: usize = 4;
+/// Selectors of each side in one [`Selectors`] block, which is what one operation holds.
+pub const SELECTORS_PER_BLOCK: usize = 4;
+/// Most selectors of each side of one SA.
+pub const SELECTORS_MAX: usize = 64;
+/// Most blocks of one SA: the one of its `SaAdd` and those of its `SaSelectors`.
+pub const SELECTOR_BLOCKS_MAX: usize = SELECTORS_MAX / SELECTORS_PER_BLOCK;
 /// Longest AEAD key with its 4-byte salt (RFC 4106 §8.1: KEYMAT = key ‖ salt).
 pub const KEYMAT_MAX: usize = 36;
 
@@ -15,10 +19,6 @@ pub const KEYMAT_MAX: usize = 36;
 /// that needs more than [`OPS_MAX`] operations is several transactions, of which each but the last says that more follow;
 /// until the last is applied, prefixes that one of them took from a tunnel are not given back to the kernel.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "operations live in vectors of a fixed size; a box for each specification would only add an allocation"
-)]
 pub enum Op {
     TunnelAdd(TunnelSpec),
     /// Takes the tunnel's routes, SAs and media port with it.
@@ -40,6 +40,12 @@ pub enum Op {
         mac: MacAddr,
     },
     SaAdd(SaSpec),
+    /// Further selectors of an SA, which is added earlier in the same transaction. The SA then admits what matches a local
+    /// selector of any of its blocks and a remote one of any of its blocks.
+    SaSelectors {
+        sa: SaId,
+        more: Selectors,
+    },
     SaRemove(SaId),
     /// From now on this tunnel's traffic is sealed with this (outbound) SA.
     TunnelBind {
@@ -183,11 +189,11 @@ impl Selector {
     }
 }
 
-/// Local and remote selectors of one SA; a packet must match one of each.
+/// Local and remote selectors of one SA, or a part of them; a packet must match one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selectors {
-    pub local: [Option<Selector>; SELECTORS_MAX],
-    pub remote: [Option<Selector>; SELECTORS_MAX],
+    pub local: [Option<Selector>; SELECTORS_PER_BLOCK],
+    pub remote: [Option<Selector>; SELECTORS_PER_BLOCK],
 }
 
 impl Selectors {
@@ -195,6 +201,16 @@ impl Selectors {
         local: [Some(Selector::ANY_V4), None, None, None],
         remote: [Some(Selector::ANY_V4), None, None, None],
     };
+
+    /// The blocks that hold these lists: at least one, and at most [`SELECTOR_BLOCKS_MAX`] for lists of at most
+    /// [`SELECTORS_MAX`]. The first is of the `SaAdd`, the others are of `SaSelectors`.
+    pub fn blocks<'a>(local: &'a [Selector], remote: &'a [Selector]) -> impl Iterator<Item = Self> + 'a {
+        let count = local.len().max(remote.len()).div_ceil(SELECTORS_PER_BLOCK).max(1);
+        let block = |list: &[Selector], index: usize| {
+            core::array::from_fn(|i| list.get(index * SELECTORS_PER_BLOCK + i).copied())
+        };
+        (0..count).map(move |index| Self { local: block(local, index), remote: block(remote, index) })
+    }
 }
 
 /// What the dataplane reports.

@@ -85,6 +85,7 @@ impl<P: Packet> Pipeline<P> {
                 let key = keys.next().expect("validation made a key for every SA");
                 self.sa_add(spec, key);
             }
+            Op::SaSelectors { sa, more } => self.sad.add_selectors(*sa, *more),
             Op::SaRemove(sa) => self.sa_remove(*sa),
             Op::TunnelBind { tunnel, outbound } => {
                 let sa = self.sad.find(*outbound);

@@ -6,7 +6,7 @@ use crate::replay::ReplayWindow;
 use crate::selector::SaSelectors;
 use crate::seq::SequenceCounter;
 use crate::table::{Map, Slab, map};
-use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec};
+use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec, Selectors};
 use sipsec_net::{MediaPort, SaId, Spi};
 use zeroize::Zeroize;
 
@@ -167,6 +167,17 @@ impl Sad {
             }
         };
         self.by_id.insert(spec.sa.0, reference);
+    }
+
+    pub(crate) fn add_selectors(&mut self, id: SaId, more: Selectors) {
+        let common = match self.find(id) {
+            Some(SaRef::In(i)) => self.inbound.get_mut(i).map(|sa| &mut sa.common),
+            Some(SaRef::Out(i)) => self.outbound.get_mut(i).map(|sa| &mut sa.common),
+            None => None,
+        };
+        if let Some(common) = common {
+            common.selectors.add(more);
+        }
     }
 
     /// The SA's place, for the tunnel that may be bound to it.

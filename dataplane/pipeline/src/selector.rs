@@ -7,8 +7,8 @@ use sipsec_net::dp::{Selector, Selectors};
 /// The selectors of one SA. Most are "everything", which costs no comparison.
 #[derive(Debug)]
 pub(crate) struct SaSelectors {
-    /// Apart: most packets need only what follows.
-    selectors: Box<Selectors>,
+    /// One block for most SAs. Apart: most packets need only what follows.
+    blocks: Vec<Selectors>,
     all_v4: bool,
     all_v6: bool,
 }
@@ -21,23 +21,41 @@ const ALL_V6: Selector = Selector {
 
 impl SaSelectors {
     pub(crate) fn new(selectors: Selectors) -> Self {
+        let mut this = Self { blocks: vec![selectors], all_v4: false, all_v6: false };
+        this.note_everything();
+        this
+    }
+
+    pub(crate) fn add(&mut self, more: Selectors) {
+        self.blocks.push(more);
+        self.note_everything();
+    }
+
+    fn note_everything(&mut self) {
         let all = |everything| {
-            [&selectors.local, &selectors.remote].into_iter().all(|side| side.contains(&Some(everything)))
+            let wanted = |s: &Selector| *s == everything;
+            self.local().any(wanted) && self.remote().any(wanted)
         };
-        Self { all_v4: all(Selector::ANY_V4), all_v6: all(ALL_V6), selectors: Box::new(selectors) }
+        (self.all_v4, self.all_v6) = (all(Selector::ANY_V4), all(ALL_V6));
+    }
+
+    fn local(&self) -> impl Iterator<Item = &Selector> {
+        self.blocks.iter().flat_map(|block| &block.local).flatten()
+    }
+
+    fn remote(&self) -> impl Iterator<Item = &Selector> {
+        self.blocks.iter().flat_map(|block| &block.remote).flatten()
     }
 
     /// Out: the source is local.
     pub(crate) fn allow_out(&self, info: &Info) -> bool {
-        let Selectors { local, remote } = &*self.selectors;
-        self.allow_all(info) || pair(local, remote, info)
+        self.allow_all(info) || pair(self.local(), self.remote(), info)
     }
 
     /// In: the source is remote. RFC 4301 §5.2 step 4: the inner packet must be what this very SA was negotiated for.
     /// Selectors of everything leave it to the routes whose network a peer speaks for (`graph/inbound.rs`).
     pub(crate) fn allow_in(&self, info: &Info) -> bool {
-        let Selectors { local, remote } = &*self.selectors;
-        self.allow_all(info) || pair(remote, local, info)
+        self.allow_all(info) || pair(self.remote(), self.local(), info)
     }
 
     const fn allow_all(&self, info: &Info) -> bool {
@@ -46,15 +64,17 @@ impl SaSelectors {
 }
 
 /// One selector of the source's side and one of the destination's.
-fn pair(sources: &[Option<Selector>], destinations: &[Option<Selector>], info: &Info) -> bool {
+fn pair<'a>(
+    mut sources: impl Iterator<Item = &'a Selector>,
+    mut destinations: impl Iterator<Item = &'a Selector>,
+    info: &Info,
+) -> bool {
     let (source, destination) = match info.ports {
         Some((source, destination)) => (Some(source), Some(destination)),
         None => (None, None),
     };
-    let any = |side: &[Option<Selector>], addr, port| {
-        side.iter().flatten().any(|s| s.matches(addr, info.protocol, port))
-    };
-    any(sources, info.source, source) && any(destinations, info.destination, destination)
+    sources.any(|s| s.matches(info.source, info.protocol, source))
+        && destinations.any(|s| s.matches(info.destination, info.protocol, destination))
 }
 
 #[cfg(test)]
@@ -90,6 +110,7 @@ mod tests {
         fn the_short_way_says_what_the_long_way_says(
             local in side(),
             remote in side(),
+            later in prop::collection::vec((side(), side()), 0..3),
             v6: bool,
             protocol in 0u8..18,
             ports in any::<Option<(u16, u16)>>(),
@@ -101,9 +122,16 @@ mod tests {
                 (addrs.0.into(), addrs.1.into())
             };
             let info = Info { source, destination, protocol, ports, ..Info::default() };
-            let sa = SaSelectors::new(Selectors { local, remote });
-            prop_assert_eq!(sa.allow_out(&info), pair(&local, &remote, &info));
-            prop_assert_eq!(sa.allow_in(&info), pair(&remote, &local, &info));
+            let mut sa = SaSelectors::new(Selectors { local, remote });
+            let (mut locals, mut remotes) = (local.to_vec(), remote.to_vec());
+            for (local, remote) in later {
+                sa.add(Selectors { local, remote });
+                locals.extend(local);
+                remotes.extend(remote);
+            }
+            let (local, remote) = (|| locals.iter().flatten(), || remotes.iter().flatten());
+            prop_assert_eq!(sa.allow_out(&info), pair(local(), remote(), &info));
+            prop_assert_eq!(sa.allow_in(&info), pair(remote(), local(), &info));
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Two gateways back to back: what goes in on one LAN comes out on the other, or is counted.
 
 use proptest::prelude::*;
-use sipsec_net::dp::{Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, Selector, Selectors};
+use sipsec_net::dp::{
+    Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, RejectReason, SELECTOR_BLOCKS_MAX,
+    SELECTORS_MAX, Selector, Selectors,
+};
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SaId, Spi};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
@@ -256,6 +259,42 @@ fn a_peer_speaks_only_for_what_was_negotiated() {
         a.lan(NOW, ip);
     }
     assert_eq!((drops(&a, DropReason::SelectorMismatchOut), a.out.outside.len()), (3, 1));
+}
+
+/// RFC 4301 §5.2: exactly the ranges of a long list, whose blocks come in one transaction.
+#[test]
+fn an_sa_of_many_ranges_admits_exactly_those() {
+    let (mut a, mut b) = Gateway::pair(InsideMode::Host, FAST, &keys());
+    let host = |addr: std::net::Ipv4Addr| Selector {
+        addr_start: addr.into(),
+        addr_end: addr.into(),
+        ..Selector::ANY_V4
+    };
+    let every = |n: u8| host([10, 9, n, 1].into());
+    let mut remote: Vec<_> = (0..SELECTORS_MAX as u8 - 1).map(every).collect();
+    remote.push(host(Side::A.host()));
+    let local = [host(Side::B.host())];
+    let mut inbound = Gateway::sa(Side::B, Direction::In, &keys());
+    let mut blocks = Selectors::blocks(&local, &remote);
+    inbound.selectors = blocks.next().expect("at least one");
+    let more = blocks.map(|more| Op::SaSelectors { sa: Gateway::SA_IN, more });
+    let mut ops = vec![Op::SaRemove(Gateway::SA_IN), Op::SaAdd(inbound)];
+    ops.extend(more);
+    assert_eq!(ops.len(), 1 + SELECTOR_BLOCKS_MAX);
+    b.apply(&ops);
+    let good = ipv4_udp(Side::A.host(), Side::B.host(), 100);
+    let other = Inner::udp([10, 1, 0, 66].into(), Side::B.host().into(), 9).to_bytes();
+    a.lan(NOW, &good);
+    a.lan(NOW, &other);
+    a.carry_to(NOW, &mut b);
+    assert_eq!((drops(&b, DropReason::SelectorMismatchIn), b.out.inside.len()), (1, 1));
+    // One block too many, and blocks of an SA that is not made here.
+    let block = Op::SaSelectors { sa: Gateway::SA_IN, more: Selectors::ANY_V4 };
+    let mut too_many = ops.clone();
+    too_many.push(block.clone());
+    let refused = |b: &mut Gateway, ops: &[Op]| b.pipeline.apply(NOW, ops);
+    assert_eq!(refused(&mut b, &too_many), Err((too_many.len() as u16 - 1, RejectReason::TableFull)));
+    assert_eq!(refused(&mut b, &[block]), Err((0, RejectReason::UnknownSa)));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use fingerprint::{certificate_fingerprint, psk_fingerprint};
 pub(crate) use int_auth::int_auth;
 pub use map::{CertificateMap, MapField, MapOp, MapRule};
 pub(crate) use ppk::{PpkStage, conclude as conclude_ppk, respond as respond_ppk};
-pub use proof::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated};
+pub use proof::{AuthMethod, FingerprintBasis, FingerprintMatched, PeerAuthenticated, ProvenSa};
 use sha1::{Digest, Sha1};
 pub use signature::{SignJob, VerifyJob};
 pub use signing_key::{SigningKey, UnsupportedKey};
@@ -42,6 +42,8 @@ pub(crate) type Peer = (PeerAuthenticated, FingerprintMatched);
 /// What one side signs: RFC 7296 §2.15, RealMessage | NonceOfPeer | MACedID.
 pub(crate) struct SignedOctets<'a> {
     pub prf: Prf,
+    /// The IKE SA that is being authenticated.
+    pub sa: ProvenSa,
     /// SK_pi or SK_pr, of the side that signs.
     pub sk_p: &'a Secret,
     /// That side's first message, whole.
@@ -97,8 +99,8 @@ pub(crate) fn verify(
             }
             check_identity(config, id)?;
             let basis = fingerprint::check_psk(key.expose(), &config.peer_fingerprints)?;
-            let peer = PeerAuthenticated::new(id.id.clone(), AuthMethod::Psk);
-            Ok(Step::Ready((peer, FingerprintMatched::new(basis))))
+            let peer = PeerAuthenticated::new(id.id.clone(), AuthMethod::Psk, octets.sa);
+            Ok(Step::Ready((peer, FingerprintMatched::new(basis, octets.sa))))
         }
         (AuthConfig::Certificate(ours), METHOD_SIGNATURE) => {
             check_identity(config, id)?;

@@ -12,16 +12,30 @@ pub enum AuthMethod {
     Signature(Scheme),
 }
 
-/// The peer's AUTH payload was verified and its identity is the one asked for. Only this crate makes one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The IKE SA whose IKE_AUTH exchange gave a proof: its SPIs. A rekey inherits the proof, a reauthentication needs another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProvenSa {
+    pub spi_i: u64,
+    pub spi_r: u64,
+}
+
+/// The peer's AUTH payload was verified and its identity is the one asked for. Only this crate makes one, for one IKE SA,
+/// and it cannot be copied.
+#[derive(PartialEq, Eq, Debug)]
 pub struct PeerAuthenticated {
     id: Identity,
     method: AuthMethod,
+    sa: ProvenSa,
 }
 
 impl PeerAuthenticated {
-    pub(super) const fn new(id: Identity, method: AuthMethod) -> Self {
-        Self { id, method }
+    pub(super) const fn new(id: Identity, method: AuthMethod, sa: ProvenSa) -> Self {
+        Self { id, method, sa }
+    }
+
+    #[must_use]
+    pub const fn sa(&self) -> ProvenSa {
+        self.sa
     }
 
     #[must_use]
@@ -35,10 +49,12 @@ impl PeerAuthenticated {
     }
 }
 
-/// What the key that was used for authentication has to do with SDP. Only this crate makes one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// How the key that was used for authentication is bound to SDP. Only this crate makes one, for one IKE SA, and it cannot
+/// be copied.
+#[derive(PartialEq, Eq, Debug)]
 pub struct FingerprintMatched {
     basis: FingerprintBasis,
+    sa: ProvenSa,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +71,13 @@ pub enum FingerprintBasis {
 }
 
 impl FingerprintMatched {
-    pub(super) const fn new(basis: FingerprintBasis) -> Self {
-        Self { basis }
+    pub(super) const fn new(basis: FingerprintBasis, sa: ProvenSa) -> Self {
+        Self { basis, sa }
+    }
+
+    #[must_use]
+    pub const fn sa(&self) -> ProvenSa {
+        self.sa
     }
 
     #[must_use]

@@ -1,7 +1,7 @@
 //! Digital signature authentication (RFC 7427), as jobs: too heavy for the event loop.
 
 use super::certificate::{CHAIN_MAX, PeerCertificate};
-use super::proof::{AuthMethod, FingerprintMatched, PeerAuthenticated};
+use super::proof::{AuthMethod, FingerprintMatched, PeerAuthenticated, ProvenSa};
 use super::signing_key::verify;
 use super::{Peer, SignedOctets, fingerprint};
 use crate::algorithm::Scheme;
@@ -57,6 +57,7 @@ pub struct VerifyJob {
     /// The peer's own first.
     chain: Vec<Vec<u8>>,
     identity: Identity,
+    sa: ProvenSa,
     scheme: Scheme,
     signature: Vec<u8>,
     octets: Vec<u8>,
@@ -85,6 +86,7 @@ impl VerifyJob {
             unix_time_s: config.unix_time_s,
             chain: certs.iter().take(CHAIN_MAX).map(|c| c.to_vec()).collect(),
             identity: id.id.clone(),
+            sa: octets.sa,
             scheme,
             signature: signature.to_vec(),
             octets: octets.parts(|p| p.concat()),
@@ -98,7 +100,7 @@ impl VerifyJob {
         let cert = PeerCertificate::parse(der).map_err(|e| rejected(e, String::new()))?;
         let reject = |error| rejected(error, cert.subject());
         let (kind, public) = cert.public_key().map_err(reject)?;
-        // The signature first: nothing that follows says anything about somebody who cannot sign.
+        // The signature first: all further checks are about the holder of this key.
         if !verify(kind, public, self.scheme, &self.octets, &self.signature) {
             return Err(IkeError::AuthenticationFailed { by: Party::Us });
         }
@@ -111,8 +113,8 @@ impl VerifyJob {
         if !bound && !cert.names(&self.identity) {
             return Err(reject(CertError::Identity));
         }
-        let peer = PeerAuthenticated::new(self.identity, AuthMethod::Signature(self.scheme));
-        Ok((peer, FingerprintMatched::new(basis)))
+        let peer = PeerAuthenticated::new(self.identity, AuthMethod::Signature(self.scheme), self.sa);
+        Ok((peer, FingerprintMatched::new(basis, self.sa)))
     }
 }
 

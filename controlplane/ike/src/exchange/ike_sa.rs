@@ -5,10 +5,12 @@ use super::backoff::{Backoff, Retry};
 use super::octets::{GENERIC_HEADER_LEN, HEAD_LEN, octets};
 use super::reassembly::Reassembly;
 use crate::algorithm::IkeSuite;
+use crate::auth::ProvenSa;
 use crate::compute::Secret;
 use crate::crypto::cipher::Cipher;
 use crate::crypto::keys::IkeKeys;
 use crate::ctx::Ctx;
+use crate::error::Unanswered;
 use crate::keylog;
 use crate::task::Task;
 use crate::wire::header::HEADER_LEN;
@@ -37,6 +39,18 @@ pub(super) struct Outstanding {
     datagrams: Vec<Vec<u8>>,
     backoff: Backoff,
     pub task: Task,
+}
+
+impl Outstanding {
+    fn unanswered(&self, now: Instant) -> Unanswered {
+        Unanswered {
+            exchange: self.exchange.name(),
+            bytes: self.datagrams.iter().map(Vec::len).sum(),
+            fragments: self.datagrams.len(),
+            transmissions: self.backoff.sent(),
+            waited: self.backoff.waited(now),
+        }
+    }
 }
 
 pub(crate) struct IkeSa {
@@ -69,7 +83,7 @@ pub(crate) struct IkeSa {
 /// What became of an outstanding request when its time came.
 pub(crate) enum Timeout {
     Fine,
-    GaveUp { exchange: &'static str, sent: u32, waited: core::time::Duration },
+    GaveUp(Unanswered),
 }
 
 impl IkeSa {
@@ -162,6 +176,11 @@ impl IkeSa {
         self.spi_i == header.spi_i && self.spi_r == header.spi_r && self.initiator != header.from_initiator
     }
 
+    /// What a proof made in its IKE_AUTH is bound to.
+    pub const fn proven(&self) -> ProvenSa {
+        ProvenSa { spi_i: self.spi_i, spi_r: self.spi_r }
+    }
+
     pub const fn can_request(&self) -> bool {
         self.outstanding.is_none()
     }
@@ -252,9 +271,9 @@ impl IkeSa {
                 Timeout::Fine
             }
             Retry::GiveUp => {
-                let (exchange, sent, waited) = (o.exchange.name(), o.backoff.sent(), o.backoff.waited(now));
+                let unanswered = o.unanswered(now);
                 self.outstanding = None;
-                Timeout::GaveUp { exchange, sent, waited }
+                Timeout::GaveUp(unanswered)
             }
         }
     }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 /// A datagram: its header, and its payloads as if they stood in clear.
 pub fn message(bytes: &[u8]) {
-    let Ok(header) = Header::parse(bytes) else { return };
-    assert!(bytes.len() >= HEADER_LEN, "a header is as long as it is");
+    let Ok((header, bytes)) = Header::split(bytes) else { return };
+    assert!(bytes.len() >= HEADER_LEN, "a message is at least a header");
     let body = &bytes[HEADER_LEN..];
     let Ok(m) = Message::parse(header.first, body) else { return };
     let _ = (m.error(), format!("{m:?}"), auth::announced_hashes(&m));
@@ -171,6 +171,7 @@ pub fn certificate(bytes: &[u8]) {
     config.unix_time_s = UNIX_TIME_S;
     let octets = SignedOctets {
         prf: crate::algorithm::Prf::HmacSha256,
+        sa: auth::ProvenSa { spi_i: 1, spi_r: 2 },
         sk_p: &Secret::new(vec![1; 32]),
         message: b"message",
         nonce: b"nonce",

@@ -116,10 +116,11 @@ impl Gateway {
         }
         match event {
             Event::Authenticated(..) => {
-                assert!(!core::mem::replace(&mut self.authenticated, true), "authenticated twice");
+                // Again for each further IKE SA of the call.
+                self.authenticated = true;
             }
             Event::ChildSaUp { child, inbound, outbound } => {
-                assert!(self.authenticated, "a CHILD_SA of somebody unknown");
+                assert!(self.authenticated, "a CHILD_SA before any proof");
                 assert!(self.installed.insert(child), "{child:?} twice");
                 seen.note_child(&inbound, &outbound);
                 self.installing.push_back(child);
@@ -143,7 +144,7 @@ impl Gateway {
                 self.installed.clear();
                 self.installing.clear();
             }
-            Event::Refused { .. } | Event::KeyLog(_) => {}
+            Event::Refused { .. } | Event::ReauthFailed(_) | Event::KeyLog(_) => {}
         }
     }
 
@@ -289,7 +290,7 @@ impl World {
                     self.deliver(to, &bytes);
                 }
             }
-            // Somebody on the way, without keys.
+            // An attacker on the path, without keys.
             8 => {
                 if let Some((to, mut bytes)) = self.pick(u)?.and_then(|i| self.flying.get(i).cloned()) {
                     damage(u, &mut bytes)?;
@@ -331,7 +332,7 @@ impl World {
                 let rejects = u.ratio(1, 8)?;
                 self.install(side, rejects);
             }
-            16 => match u.int_in_range(0..=4)? {
+            16 => match u.int_in_range(0..=6)? {
                 0 => {
                     let child = ChildId(u.int_in_range(0..=4)?);
                     self.with(side, |e| e.rekey_child(now, child));
@@ -339,8 +340,13 @@ impl World {
                 1 => self.with(side, |e| e.rekey_ike(now)),
                 2 => self.with(side, |e| e.traffic_seen(now, now, now)),
                 3 => self.with(side, |e| e.close(now, CloseCause::Idle)),
+                4 => self.with(side, |e| e.reauthenticate(now)),
+                5 => {
+                    let child = ChildId(u.int_in_range(0..=8)?);
+                    self.with(side, |e| e.inbound_used(now, child));
+                }
                 _ => {
-                    // Outcomes and answers that nobody asked for.
+                    // Outcomes and answers without a question.
                     let id = JobId(u.int_in_range(0..=16)?);
                     self.with(side, |e| e.handle_compute(now, id, Outcome::SignFailed));
                     let child = ChildId(u.int_in_range(0..=4)?);

@@ -7,7 +7,7 @@ use crate::{
     SigningKey, Trust,
 };
 use core::time::Duration;
-use sipsec_net::{HashFunc, SecretBytes};
+use sipsec_net::{HashFunc, SecretBox};
 use std::sync::Arc;
 
 /// 2027-01-15, when the certificates are valid.
@@ -22,13 +22,13 @@ pub(super) fn config(i: usize, choice: u8) -> EndpointConfig {
         addr(1 - i),
         Identity::number(&number(i)),
         IdentityPolicy::Number(number(1 - i)),
-        AuthConfig::Psk { key: SecretBytes::new(b"a pre-shared key of the lab").expect("fits") },
+        AuthConfig::Psk { key: SecretBox::new(b"a pre-shared key of the lab").expect("fits") },
     );
     if choice & 32 != 0 {
         prove_by_certificate(&mut c, i);
     }
     if choice & 64 != 0 {
-        let key = SecretBytes::new(b"thirty-two bytes that nobody knows").expect("fits");
+        let key = SecretBox::new(b"thirty-two bytes that nobody knows").expect("fits");
         // One side insists, the other would do without.
         c.ppk = Some(Ppk { id: b"lab-1".to_vec(), key, required: i == 0 });
     }

@@ -62,6 +62,10 @@ impl Agreeing {
         State::Agreeing(Box::new(Self { job, spi_i, spi_r, suite, fragmentation, init }))
     }
 
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.job == job
+    }
+
     pub fn on_compute(self: Box<Self>, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) -> State {
         if job != self.job {
             return State::Agreeing(self);

@@ -1,17 +1,19 @@
 //! Responder: what an IKE_AUTH request says, and what is answered (RFC 7296 §1.2, §2.21.2).
 
 use super::agreeing::Init;
+use super::established::{Begin, Hold};
 use super::missing;
 use crate::auth::{self, Peer, PpkStage, SignedOctets, Step};
 use crate::compute::JobId;
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
 use crate::exchange::{IkeSa, Incoming};
+use crate::negotiate::describe;
 use crate::negotiate::esp::{self, Phase};
-use crate::negotiate::{describe, ts};
+use crate::negotiate::ts::{self, TrafficSelectors};
 use crate::task::child::{Child, Ingredients, Made};
 use crate::wire::auth::Auth;
-use crate::wire::{Chain, Message, NotifyType, PayloadType, id};
+use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType, id};
 use sipsec_net::Instant;
 
 /// How far the two proofs of an IKE_AUTH exchange are.
@@ -63,6 +65,7 @@ pub(super) fn prove(
     let proof = Auth { data: plain.unwrap_or(proof.data), ..*proof };
     let octets = SignedOctets {
         prf: sa.suite.prf,
+        sa: sa.proven(),
         sk_p: &sa.sk_pi,
         message: &init.request,
         nonce: &init.nr,
@@ -76,6 +79,7 @@ pub(super) fn sign(ctx: &mut Ctx, sa: &IkeSa, init: &Init, peer: Peer) -> Result
     let id = id::encode(&ctx.config.local_id);
     let octets = SignedOctets {
         prf: sa.suite.prf,
+        sa: sa.proven(),
         sk_p: &sa.sk_pr,
         message: &init.response,
         nonce: &init.ni,
@@ -97,7 +101,7 @@ pub(super) fn answer(
     init: &Init,
     incoming: &Incoming,
     auth: (u8, Vec<u8>),
-) -> Result<(Made, Chain), Box<Refusal>> {
+) -> Result<(Made, Begin), Box<Refusal>> {
     let m = Message::parse(incoming.first, &incoming.plaintext)
         .map_err(|e| Refusal::notify(e.into(), NotifyType::INVALID_SYNTAX, &[]))?;
     let mut chain = Chain::new();
@@ -124,8 +128,8 @@ pub(super) fn answer(
         };
         return Err(refuse(error, NotifyType::NO_PROPOSAL_CHOSEN, chain));
     };
-    let remote = ts::narrow(tsi, &ctx.config.ts_remote);
-    let local = ts::narrow(tsr, &ctx.config.ts_local);
+    let (remote, more_remote) = ts::fit(ts::narrow(tsi, &ctx.config.ts_remote), &[]);
+    let (local, more_local) = ts::fit(ts::narrow(tsr, &ctx.config.ts_local), &[]);
     if remote.is_empty() || local.is_empty() {
         let error = IkeError::TsUnacceptable { by: Party::Us };
         return Err(refuse(error, NotifyType::TS_UNACCEPTABLE, chain));
@@ -134,6 +138,9 @@ pub(super) fn answer(
     chain.sa(&[chosen.answer(spi_in)]);
     chain.ts(PayloadType::TSI, &remote);
     chain.ts(PayloadType::TSR, &local);
+    if more_remote || more_local {
+        chain.notify(NotifyType::ADDITIONAL_TS_POSSIBLE, &[]);
+    }
     let id = ctx.child_id();
     let made = Child::make(
         ctx,
@@ -149,8 +156,10 @@ pub(super) fn answer(
             spi_in,
             spi_out: chosen.peer_spi,
             suite: chosen.suite,
-            selectors: ts::pack(&local, &remote),
+            selectors: TrafficSelectors::of(&local, &remote),
         },
     );
-    Ok((made, chain))
+    let hold = Some(Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain });
+    let initial_contact = m.notify(NotifyType::INITIAL_CONTACT).is_some();
+    Ok((made, Begin { hold, initial_contact, auth_lifetime: None }))
 }

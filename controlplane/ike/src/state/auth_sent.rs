@@ -1,7 +1,7 @@
 //! Initiator: IKE_AUTH is sent.
 
 use super::agreeing::Init;
-use super::established::Established;
+use super::established::{Begin, Established};
 use super::{Ended, State, Verifying, missing};
 use crate::auth::{self, Peer, SignedOctets, Step};
 use crate::config::{AuthConfig, EndpointConfig};
@@ -10,9 +10,10 @@ use crate::error::{IkeError, Party, Violation};
 use crate::exchange::ike_sa::Timeout;
 use crate::exchange::{IkeSa, Incoming};
 use crate::negotiate::esp::{self, Phase};
-use crate::negotiate::ts;
+use crate::negotiate::ts::{self, TrafficSelectors, TsOffer};
 use crate::task::Task;
 use crate::task::child::{Child, Made};
+use crate::task::reauth::auth_lifetime;
 use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType, id};
 use sipsec_net::{Instant, Spi};
 
@@ -34,7 +35,7 @@ impl AuthSent {
         plain: Option<(u8, Vec<u8>)>,
     ) -> State {
         let spi_in = ctx.esp_spi();
-        let mut chain = introduce(&ctx.config);
+        let mut chain = introduce(&ctx.config, !ctx.is_aside());
         chain.auth(auth.0, &auth.1);
         if let Some(ppk) = ctx.config.ppk.as_ref().filter(|_| init.ppk.is_agreed()) {
             chain.notify(NotifyType::PPK_IDENTITY, &ppk.identity());
@@ -66,9 +67,7 @@ impl AuthSent {
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
         match self.sa.on_timeout(ctx, now, None) {
             Timeout::Fine => State::AuthSent(self),
-            Timeout::GaveUp { exchange, sent, waited } => {
-                State::fail(ctx, IkeError::NoResponse { exchange, transmissions: sent, waited })
-            }
+            Timeout::GaveUp(unanswered) => State::fail(ctx, IkeError::NoResponse(unanswered)),
         }
     }
 
@@ -129,6 +128,7 @@ impl AuthSent {
             .map_err(|e| Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED))?;
         let octets = SignedOctets {
             prf: self.sa.suite.prf,
+            sa: self.sa.proven(),
             sk_p: &self.sa.sk_pr,
             message: &self.init.response,
             nonce: &self.init.ni,
@@ -141,15 +141,16 @@ impl AuthSent {
 }
 
 /// Who we are, and who we believe the responder to be.
-pub(crate) fn introduce(config: &EndpointConfig) -> Chain {
+/// `first`: this is the first IKE SA of the call.
+pub(crate) fn introduce(config: &EndpointConfig, first: bool) -> Chain {
     let id = id::encode(&config.local_id);
     let mut chain = Chain::new();
     chain.push(PayloadType::IDI, &id);
     auth::present(&mut chain, &config.auth);
     auth::request(&mut chain, &config.auth);
-    // RFC 7296 §2.4: this is the only IKE SA between these two identities; the call is new. Those of a pre-shared key
+    // RFC 7296 §2.4: the first IKE SA of a call is the only one between these two identities. Those of a pre-shared key
     // are the two numbers; certificates may serve several tunnels, whose SAs the peer would delete.
-    if matches!(config.auth, AuthConfig::Psk { .. }) {
+    if first && matches!(config.auth, AuthConfig::Psk { .. }) {
         chain.notify(NotifyType::INITIAL_CONTACT, &[]);
     }
     if let Some(expected) = config.remote_id.expected() {
@@ -170,10 +171,24 @@ pub(super) fn conclude(
 ) -> State {
     match proven {
         Ok(peer) => {
-            ctx.event(crate::Event::Authenticated(peer.0.clone(), peer.1.clone()));
             match child(ctx, now, &sa, init, spi_in, m) {
-                Ok(made) => Established::with_child(ctx, now, sa, peer, init, made, None),
+                Ok(made) => {
+                    let lifetime = m.notify(NotifyType::AUTH_LIFETIME).and_then(|n| auth_lifetime(n.data));
+                    let begin = Begin { auth_lifetime: lifetime, ..Begin::default() };
+                    Established::with_child(ctx, now, sa, peer, init, made, begin)
+                }
+                // RFC 7296 §2.9: the IKE SA is up, and the CHILD_SA is asked for again with one pair.
+                Err(IkeError::NoChildSa { notify })
+                    if NotifyType(notify) == NotifyType::SINGLE_PAIR_REQUIRED
+                        && let Some(narrower) = TsOffer::All.narrower(&ctx.config) =>
+                {
+                    Established::without_child(ctx, now, sa, peer, init, narrower)
+                }
                 Err(e) => {
+                    let (peer, fingerprint) = peer;
+                    if !ctx.is_aside() {
+                        ctx.event(crate::Event::Authenticated(peer, fingerprint));
+                    }
                     let mut chain = Chain::new();
                     chain.delete_ike();
                     quit(ctx, now, sa, chain, e)
@@ -246,7 +261,7 @@ fn child(
             spi_in,
             spi_out: chosen.peer_spi,
             suite: chosen.suite,
-            selectors: ts::pack(tsi, tsr),
+            selectors: TrafficSelectors::of(tsi, tsr),
         },
     ))
 }

@@ -31,6 +31,15 @@ impl Ended {
         Self { sas }
     }
 
+    pub fn owns(&self, header: &Header) -> bool {
+        self.sas.iter().any(|sa| sa.is(header))
+    }
+
+    /// The IKE SAs, for a successor that goes on answering for them.
+    pub fn into_sas(self) -> Vec<IkeSa> {
+        self.sas
+    }
+
     pub fn is_closing(&self) -> bool {
         self.sas.iter().any(|sa| !sa.can_request())
     }
@@ -65,8 +74,8 @@ impl Ended {
 }
 
 /// RFC 7296 §2.25.2: a request to close an SA that we are closing is answered as usual, one to make or rekey an SA with
-/// TEMPORARY_FAILURE. Whatever an INFORMATIONAL request asks else gets the same empty answer.
-fn answer_to(exchange: Exchange) -> Chain {
+/// TEMPORARY_FAILURE. Every INFORMATIONAL request gets the same empty answer.
+pub(crate) fn answer_to(exchange: Exchange) -> Chain {
     let mut chain = Chain::new();
     if exchange != Exchange::INFORMATIONAL {
         chain.notify(NotifyType::TEMPORARY_FAILURE, &[]);

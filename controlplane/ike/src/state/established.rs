@@ -1,21 +1,26 @@
 //! The IKE SA is up: both sides are authenticated. The work itself is in `task/`.
 
 use super::agreeing::Init;
-use super::{Ended, State};
-use crate::auth::{Peer, PpkStage};
+use super::deserted::GRACE;
+use super::{Deserted, Ended, Last, State};
+use crate::auth::{AuthMethod, FingerprintBasis, Peer, PpkStage};
 use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError, Violation};
 use crate::exchange::{IkeSa, Incoming};
-use crate::output::{ChildId, Event};
+use crate::identity::Identity;
+use crate::negotiate::ts::TsOffer;
+use crate::output::{ChildDownCause, ChildId, Event};
 use crate::task::budget::Budget;
-use crate::task::child::{Child, Made};
+use crate::task::child::{Child, Made, Stage};
+use crate::task::reauth::reauth_after;
 use crate::task::refused::Refused;
 use crate::task::rekey_child::GenChild;
 use crate::task::rekey_ike::GenIke;
 use crate::task::{AgreeChild, AgreeIke, AnswerChild, AnswerIke, TODO_MAX, Task, Todo};
 use crate::view::NatView;
 use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
+use core::time::Duration;
 use sipsec_net::Instant;
 use std::collections::VecDeque;
 
@@ -32,11 +37,34 @@ pub(crate) enum Standing {
     AwaitDelete { until: Instant },
     /// The peer deleted it; repeated requests still get their answer.
     Gone { until: Instant },
+    /// Of an earlier authentication (RFC 7296 §2.8.3). The side that began the new one deletes it; should that be the
+    /// peer, we do after `until`.
+    Outlived { ours: bool, until: Instant },
 }
 
 pub(crate) struct Slot {
     pub sa: IkeSa,
     pub standing: Standing,
+    /// The authentication that it comes from: a rekey inherits it.
+    pub generation: u32,
+}
+
+/// Who the peer is, for those who ask; the proofs themselves are with our user.
+pub(crate) struct Who {
+    pub id: Identity,
+    pub method: AuthMethod,
+    pub basis: FingerprintBasis,
+}
+
+/// What IKE_AUTH said besides the CHILD_SA.
+#[derive(Default)]
+pub(crate) struct Begin {
+    /// The responder's response, which waits for the dataplane.
+    pub hold: Option<Hold>,
+    /// RFC 7296 §2.4: the peer has no other IKE SA with us.
+    pub initial_contact: bool,
+    /// RFC 4478: when the responder wants to be authenticated to again.
+    pub auth_lifetime: Option<Duration>,
 }
 
 /// A response that waits for the dataplane.
@@ -60,7 +88,14 @@ pub(crate) enum End {
 }
 
 pub(crate) struct Established {
-    pub peer: Peer,
+    pub who: Who,
+    /// Which authentication of the call this is.
+    pub generation: u32,
+    /// We were the initiator of IKE_AUTH.
+    pub asked: bool,
+    initial_contact: bool,
+    /// When to authenticate anew.
+    pub reauth_at: Option<Instant>,
     pub nat: NatView,
     pub ppk: bool,
     pub slots: Vec<Slot>,
@@ -81,11 +116,14 @@ pub(crate) struct Established {
     pub budget: Budget,
     /// No CHILD_SA is left: the end comes then, unless one is made.
     pub childless_until: Option<Instant>,
+    /// Why there is none, if the peer refused one.
+    pub childless_why: Option<IkeError>,
+    /// What CHILD_SAs are asked for.
+    pub ts_offer: TsOffer,
     pub dpd_asked_at: Instant,
 }
 
 impl Established {
-    /// `hold` is the responder's IKE_AUTH response.
     pub fn with_child(
         ctx: &mut Ctx,
         now: Instant,
@@ -93,21 +131,63 @@ impl Established {
         peer: Peer,
         init: &Init,
         made: Made,
-        hold: Option<Hold>,
+        begin: Begin,
     ) -> State {
-        let lifetime = ctx.config.ike_lifetime;
-        let Made { child, inbound, outbound } = made;
-        ctx.event(Event::ChildSaUp { child: child.id, inbound, outbound });
+        let Made { mut child, inbound, outbound } = made;
         let slot = sa.local_spi();
-        let held = hold.map(|hold| Held { slot, child: child.id, hold }).into_iter().collect();
-        State::Established(Box::new(Self {
-            peer,
+        let Begin { hold, initial_contact, auth_lifetime } = begin;
+        // RFC 7296 §2.8: the side that began may send on the new SA at once; the other one waits for it.
+        let waits = hold.is_some() && !initial_contact;
+        let mut this = Self::new(ctx, now, sa, peer, init);
+        this.initial_contact = initial_contact;
+        this.reauth_at = auth_lifetime.map(|lifetime| now + reauth_after(lifetime));
+        child.generation = this.generation;
+        let id = child.id;
+        match ctx.predecessor() {
+            Some(old) => {
+                child.stage = Stage::Installing { standby_of: waits.then_some(old) };
+                ctx.event(Event::ChildSaReplaced { old, child: id, inbound, outbound, bind: !waits });
+            }
+            None => ctx.event(Event::ChildSaUp { child: id, inbound, outbound }),
+        }
+        this.held.extend(hold.map(|hold| Held { slot, child: id, hold }));
+        this.children.push(child);
+        State::Established(this)
+    }
+
+    /// The peer made none with IKE_AUTH; one is asked for by CREATE_CHILD_SA.
+    pub fn without_child(
+        ctx: &mut Ctx,
+        now: Instant,
+        sa: IkeSa,
+        peer: Peer,
+        init: &Init,
+        ts_offer: TsOffer,
+    ) -> State {
+        let mut this = Self::new(ctx, now, sa, peer, init);
+        this.ts_offer = ts_offer;
+        this.enqueue(Todo::FirstChild);
+        this.proceed(ctx, now, Ok(()))
+    }
+
+    fn new(ctx: &mut Ctx, now: Instant, sa: IkeSa, peer: Peer, init: &Init) -> Box<Self> {
+        let lifetime = ctx.config.ike_lifetime;
+        let (peer, fingerprint) = peer;
+        let who = Who { id: peer.id().clone(), method: peer.method(), basis: fingerprint.basis() };
+        ctx.event(Event::Authenticated(peer, fingerprint));
+        let generation = ctx.next_generation();
+        Box::new(Self {
+            who,
+            generation,
+            asked: sa.initiator,
+            initial_contact: false,
+            reauth_at: None,
             nat: init.nat,
             ppk: init.ppk == PpkStage::Used,
-            slots: vec![Slot { sa, standing: Standing::Current }],
-            children: vec![child],
+            slots: vec![Slot { sa, standing: Standing::Current, generation }],
+            children: Vec::new(),
             queue: VecDeque::new(),
-            held,
+            held: Vec::new(),
             gen_child: None,
             agree_child: None,
             answer_children: Vec::new(),
@@ -120,8 +200,15 @@ impl Established {
             refused: Refused::default(),
             budget: Budget::full(now),
             childless_until: None,
+            childless_why: None,
+            ts_offer: TsOffer::All,
             dpd_asked_at: now,
-        }))
+        })
+    }
+
+    /// RFC 7296 §2.4: INITIAL_CONTACT, proven by IKE_AUTH: the peer has nothing of before.
+    pub const fn peer_forgot(&self) -> bool {
+        self.initial_contact
     }
 
     pub fn current(&self) -> &Slot {
@@ -219,9 +306,17 @@ impl Established {
             Exchange::INFORMATIONAL => self.answer_informational(ctx, now, slot, incoming, &m),
             Exchange::CREATE_CHILD_SA => self.answer_create_child(ctx, now, slot, incoming, &m),
             Exchange::IKE_FOLLOWUP_KE => self.answer_followup(ctx, slot, incoming, &m),
-            _ => {
+            // These have their place, and it is not here.
+            Exchange::IKE_SA_INIT | Exchange::IKE_AUTH | Exchange::IKE_INTERMEDIATE => {
                 let violation = Violation::Malformed("exchange type");
                 self.invalid_syntax(ctx, slot, incoming, IkeError::ProtocolViolation(violation))
+            }
+            // An exchange of a later RFC. INVALID_SYNTAX would end the IKE SA at both sides (RFC 7296 §2.21.3) and with it
+            // the call; an answer without payloads says that nothing was done.
+            exchange => {
+                ctx.counters.unknown_exchanges_in += 1;
+                self.reply(ctx, slot, exchange, incoming.id, Chain::new());
+                Ok(())
             }
         }
     }
@@ -281,6 +376,8 @@ impl Established {
         if self.current_mut().sa.wears_out() {
             self.want_rekey_ike(ctx, now);
         }
+        self.poll_outlived(ctx, now);
+        self.poll_handover(ctx, now);
         while self.current().sa.can_request()
             && self.gen_child.is_none()
             && self.gen_ike.is_none()
@@ -293,6 +390,7 @@ impl Established {
                 Todo::DeleteChild(id) => self.ask_delete(ctx, now, id),
                 Todo::DeleteOffered(spi) => self.ask_delete_offered(ctx, now, spi),
                 Todo::RekeyChild(id) => self.begin_rekey_child(ctx, now, id),
+                Todo::FirstChild => self.make_first_child(ctx, now),
                 // RFC 7296 §2.25.1: not while a CHILD_SA is under way.
                 Todo::RekeyIke if self.agree_child.is_some() => {
                     self.queue.push_back(Todo::RekeyIke);
@@ -306,17 +404,26 @@ impl Established {
     }
 
     fn end(self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
-        let keep = match end {
-            End::Closed { cause, keep } => {
-                ctx.event(Event::Closed(cause));
-                keep
-            }
-            End::Failed { error, keep } => {
-                ctx.event(Event::Failed(error));
-                keep
-            }
+        let (last, keep) = match end {
+            End::Closed { cause, keep } => (Last::Closed(cause), keep),
+            End::Failed { error, keep } => (Last::Failed(error), keep),
         };
-        State::Ended(Box::new(self.leave(ctx, now, keep)))
+        // The life of the call is not the life of one IKE SA: a peer that has none any more may be making another.
+        let until = match &last {
+            Last::Closed(CloseCause::PeerDeleted) => Some(now + GRACE),
+            Last::Failed(IkeError::NoResponse(_)) => ctx.further_until,
+            _ => None,
+        };
+        let Some(until) = until else {
+            ctx.event(last.event());
+            return State::Ended(Box::new(self.leave(ctx, now, keep)));
+        };
+        // Of a redundant one the dataplane knows nothing.
+        for c in self.children.iter().filter(|c| c.stage != Stage::Redundant) {
+            ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::PeerDeleted });
+        }
+        let ended = self.leave(ctx, now, keep);
+        State::Deserted(Box::new(Deserted::new(ended, until, last)))
     }
 
     pub fn close(self: Box<Self>, ctx: &mut Ctx, now: Instant) -> Ended {
@@ -325,7 +432,9 @@ impl Established {
 
     /// The peer's rekey may be over for the peer and undecided here: what it has made goes with the rest.
     fn leave(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, keep: Option<u64>) -> Ended {
-        let ours = |s: &&Slot| matches!(s.standing, Standing::Current | Standing::Candidate);
+        let ours = |s: &&Slot| {
+            matches!(s.standing, Standing::Current | Standing::Candidate | Standing::Outlived { .. })
+        };
         let spis = self.slots.iter().filter(ours).map(|s| s.sa.local_spi());
         for spi in spis.filter(|spi| Some(*spi) != keep).collect::<Vec<_>>() {
             self.delete_slot(ctx, now, spi);

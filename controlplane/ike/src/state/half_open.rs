@@ -3,7 +3,7 @@
 use super::agreeing::Init;
 use super::answer_auth::{Proof, Refusal, answer, prove, sign};
 use super::answer_intermediate::{Additional, finish};
-use super::established::{Established, Hold};
+use super::established::Established;
 use super::{Ended, State, missing};
 use crate::algorithm::IkeSuite;
 use crate::auth::{self, Peer, PpkStage, Step};
@@ -270,11 +270,7 @@ impl HalfOpen {
             }
         };
         Next::State(match answer(ctx, now, &sa, &init, &incoming, auth) {
-            Ok((made, chain)) => {
-                ctx.event(Event::Authenticated(peer.0.clone(), peer.1.clone()));
-                let hold = Hold { exchange: Exchange::IKE_AUTH, id: incoming.id, chain };
-                Established::with_child(ctx, now, *sa, peer, &init, made, Some(hold))
-            }
+            Ok((made, begin)) => Established::with_child(ctx, now, *sa, peer, &init, made, begin),
             Err(refusal) => refuse(ctx, now, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal),
         })
     }

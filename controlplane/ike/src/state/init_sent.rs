@@ -5,7 +5,7 @@ use super::{Agreeing, KeyGen, State, missing};
 use crate::algorithm::DhGroup;
 use crate::auth;
 use crate::ctx::Ctx;
-use crate::error::{IkeError, Party, Violation};
+use crate::error::{IkeError, Party, Unanswered, Violation};
 use crate::exchange::{Backoff, Retry};
 use crate::nat;
 use crate::negotiate::ike;
@@ -75,15 +75,21 @@ impl InitSent {
                 ctx.transmit(self.request.clone());
             }
             Retry::GiveUp => {
-                let error = self.hint.unwrap_or(IkeError::NoResponse {
-                    exchange: Exchange::IKE_SA_INIT.name(),
-                    transmissions: self.backoff.sent(),
-                    waited: self.backoff.waited(now),
-                });
-                return State::fail(ctx, error);
+                let unanswered = self.unanswered(now);
+                return State::fail(ctx, self.hint.unwrap_or(IkeError::NoResponse(unanswered)));
             }
         }
         State::InitSent(self)
+    }
+
+    fn unanswered(&self, now: Instant) -> Unanswered {
+        Unanswered {
+            exchange: Exchange::IKE_SA_INIT.name(),
+            bytes: self.request.len(),
+            fragments: 1,
+            transmissions: self.backoff.sent(),
+            waited: self.backoff.waited(now),
+        }
     }
 
     /// Remembers a reason that a forger could have made up; it counts only if no true answer comes.

@@ -36,6 +36,10 @@ impl Intermediate {
         State::Intermediate(Box::new(Self { sa, init, group, private, stage: Stage::Generating(job) }))
     }
 
+    pub fn awaits(&self, job: JobId) -> bool {
+        matches!(&self.stage, Stage::Generating(ours) | Stage::Agreeing(ours) if *ours == job)
+    }
+
     pub fn sa(&self) -> &IkeSa {
         &self.sa
     }
@@ -47,9 +51,7 @@ impl Intermediate {
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
         match self.sa.on_timeout(ctx, now, None) {
             Timeout::Fine => State::Intermediate(self),
-            Timeout::GaveUp { exchange, sent, waited } => {
-                State::fail(ctx, IkeError::NoResponse { exchange, transmissions: sent, waited })
-            }
+            Timeout::GaveUp(unanswered) => State::fail(ctx, IkeError::NoResponse(unanswered)),
         }
     }
 
@@ -108,8 +110,8 @@ impl Intermediate {
             Ok(m) => m,
             Err(e) => return State::fail(ctx, e.into()),
         };
-        // RFC 9242 §3.4: nobody is authenticated yet, but only who answered IKE_SA_INIT could have sealed this, and
-        // it will not say anything else.
+        // RFC 9242 §3.4: the peer is not authenticated yet, but only the one that answered IKE_SA_INIT could have sealed
+        // this, and it will not say anything else.
         if let Some(n) = m.error() {
             return State::fail(ctx, IkeError::PeerNotify { notify: n.kind.0 });
         }

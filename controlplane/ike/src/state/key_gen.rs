@@ -53,6 +53,10 @@ impl KeyGen {
         State::KeyGen(Box::new(Self { job, attempt }))
     }
 
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.job == job
+    }
+
     pub fn on_compute(
         mut self: Box<Self>,
         ctx: &mut Ctx,

@@ -6,30 +6,62 @@ use crate::auth;
 use crate::compute::{JobId, Outcome};
 use crate::config::HALF_OPEN_MAX;
 use crate::ctx::Ctx;
+use crate::error::{IkeError, Party};
 use crate::exchange::cookie::Jar;
 use crate::nat;
 use crate::negotiate::{describe, ike};
 use crate::wire::header::HEADER_LEN;
-use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
+use crate::wire::{Chain, Header, Message, NotifyType, ParseError};
+use core::time::Duration;
 use sipsec_net::Instant;
 
 #[derive(Default)]
 pub(crate) struct Listening {
     half_open: Vec<HalfOpen>,
     jar: Jar,
+    /// Each initiator has to return a cookie, whatever the load.
+    cookie_always: bool,
+    /// The last request that could not begin an IKE SA, if no acceptable one has come since.
+    refused: Option<(Instant, IkeError)>,
 }
 
+/// A call whose IKE cannot begin costs money. After a refused IKE_SA_INIT, a peer has this long to send an acceptable one:
+/// time for a repetition, if a forger was before it. A refused request alone ends nothing (RFC 7296 §2.21.1).
+const REFUSED_FOR: Duration = Duration::from_secs(3);
+
 impl Listening {
+    /// While an IKE SA of the call is up, an IKE_SA_INIT is rare and may be forged: before a key exchange is computed for
+    /// it, a cookie verifies that its sender receives at the peer's address (RFC 7296 §2.6).
+    pub fn beside() -> Self {
+        Self { cookie_always: true, ..Self::default() }
+    }
+
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.half_open.iter().any(|h| h.awaits(job))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.half_open.is_empty()
     }
 
     pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
-        self.half_open.iter().filter_map(|h| h.expires_at(ctx)).min()
+        let refused = self.refused.as_ref().map(|(at, _)| *at + REFUSED_FOR);
+        self.half_open.iter().filter_map(|h| h.expires_at(ctx)).chain(refused).min()
     }
 
-    pub fn on_timeout(&mut self, ctx: &Ctx, now: Instant) {
+    pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
         self.half_open.retain(|h| h.expires_at(ctx).is_none_or(|at| now < at));
+        match self.refused.take_if(|(at, _)| *at + REFUSED_FOR <= now) {
+            Some((_, error)) => State::fail(ctx, error),
+            None => State::Listening(self),
+        }
+    }
+
+    /// Why the peer cannot begin. While a half-open IKE SA is there, that one decides.
+    pub fn note_refused(&mut self, now: Instant, error: IkeError) {
+        if self.half_open.is_empty() {
+            self.refused = Some((now, error));
+        }
     }
 
     pub fn on_compute(
@@ -65,13 +97,7 @@ impl Listening {
                 Next::State(next) => next,
             };
         }
-        let begins = header.exchange == Exchange::IKE_SA_INIT
-            && header.from_initiator
-            && !header.response
-            && header.id == 0
-            && header.spi_r == 0
-            && header.spi_i != 0;
-        if begins {
+        if header.begins() {
             self.on_init(ctx, now, header, bytes);
         } else {
             ctx.counters.dropped_spi += 1;
@@ -94,19 +120,22 @@ impl Listening {
             Ok(m) => m,
             Err(ParseError::UnsupportedCritical(payload)) => {
                 ctx.counters.requests_in += 1;
+                self.note_refused(now, IkeError::UnsupportedCriticalPayload { payload });
                 return refuse(ctx, header, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
             }
-            Err(_) => {
+            Err(error) => {
                 ctx.counters.dropped_malformed += 1;
+                self.note_refused(now, error.into());
                 return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
             }
         };
         let (Some(proposals), Some(ke), Some(ni)) = (&m.sa, &m.ke, m.nonce) else {
             ctx.counters.dropped_malformed += 1;
+            self.note_refused(now, super::missing("SA, KE or Nonce"));
             return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
         };
         // RFC 7296 §2.6: before any work or memory is spent, and without keeping anything.
-        if self.half_open.len() >= ctx.config.cookie_threshold {
+        if self.cookie_always || self.half_open.len() >= ctx.config.cookie_threshold {
             let given = m.notify(NotifyType::COOKIE).map(|n| n.data);
             if !given.is_some_and(|c| self.jar.is_good(ctx, now, c, ni, header.spi_i)) {
                 let cookie = self.jar.bake(ctx, now, ni, header.spi_i);
@@ -123,7 +152,9 @@ impl Listening {
         let chosen = ike::choose(proposals, &ctx.config.ike_proposals, ke.group, intermediate);
         let Some(chosen) = chosen else {
             ctx.counters.requests_in += 1;
-            self.note_refused(ctx, describe(proposals));
+            let (ours, theirs) = (super::init_sent::join(ctx), describe(proposals));
+            ctx.event(crate::Event::Refused { ours: ours.clone(), theirs: theirs.clone() });
+            self.note_refused(now, IkeError::NoProposalChosen { by: Party::Us, ours, theirs });
             return refuse(ctx, header, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
         };
         let suite = chosen.suite;
@@ -134,8 +165,10 @@ impl Listening {
         }
         if ke.public.len() != suite.group.public_len() {
             ctx.counters.dropped_malformed += 1;
+            self.note_refused(now, IkeError::BadKeyExchange { group: suite.group });
             return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
         }
+        self.refused = None;
         ctx.counters.requests_in += 1;
         let offer = Offer {
             suite,
@@ -155,12 +188,6 @@ impl Listening {
             offer,
             ke.public.to_vec(),
         ));
-    }
-
-    /// The peer will not come back with something better, but a forger could have sent this: say it, keep listening.
-    fn note_refused(&self, ctx: &mut Ctx, theirs: String) {
-        let ours = super::init_sent::join(ctx);
-        ctx.event(crate::Event::Refused { ours, theirs });
     }
 }
 

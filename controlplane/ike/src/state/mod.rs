@@ -4,7 +4,8 @@ mod agreeing;
 mod answer_auth;
 mod answer_intermediate;
 pub(crate) mod auth_sent;
-mod ended;
+mod deserted;
+pub(crate) mod ended;
 pub(crate) mod established;
 mod half_open;
 mod init_sent;
@@ -23,6 +24,7 @@ use crate::view::StateName;
 use crate::wire::{Header, ParseError};
 pub(crate) use agreeing::Agreeing;
 pub(crate) use auth_sent::AuthSent;
+pub(crate) use deserted::{Deserted, Last};
 pub(crate) use ended::Ended;
 pub(crate) use established::Established;
 pub(crate) use init_sent::InitSent;
@@ -45,6 +47,8 @@ pub(crate) enum State {
     Verifying(Box<Verifying>),
     Listening(Box<Listening>),
     Established(Box<Established>),
+    /// The IKE SA is gone and the call is not: the peer may begin anew (RFC 7296 §2.8.3).
+    Deserted(Box<Deserted>),
     Ended(Box<Ended>),
 }
 
@@ -76,6 +80,10 @@ impl State {
             Self::AuthSent(s) => s.on_message(ctx, now, header, bytes),
             Self::Listening(s) => s.on_message(ctx, now, header, bytes),
             Self::Established(s) => s.on_message(ctx, now, header, bytes),
+            Self::Deserted(mut s) => {
+                s.on_message(ctx, now, header, bytes);
+                Self::Deserted(s)
+            }
             Self::Ended(mut s) => {
                 s.on_message(ctx, now, header, bytes);
                 Self::Ended(s)
@@ -102,11 +110,9 @@ impl State {
             Self::InitSent(s) => s.on_timeout(ctx, now),
             Self::Intermediate(s) => s.on_timeout(ctx, now),
             Self::AuthSent(s) => s.on_timeout(ctx, now),
-            Self::Listening(mut s) => {
-                s.on_timeout(ctx, now);
-                Self::Listening(s)
-            }
+            Self::Listening(s) => s.on_timeout(ctx, now),
             Self::Established(s) => s.on_timeout(ctx, now),
+            Self::Deserted(s) => s.on_timeout(ctx, now),
             Self::Ended(mut s) => {
                 s.on_timeout(ctx, now);
                 Self::Ended(s)
@@ -122,17 +128,29 @@ impl State {
             Self::AuthSent(s) => s.deadline(),
             Self::Listening(s) => s.deadline(ctx),
             Self::Established(s) => s.deadline(ctx),
+            Self::Deserted(s) => Some(s.deadline(ctx)),
             Self::Ended(s) => s.deadline(),
             Self::Idle | Self::KeyGen(_) | Self::Agreeing(_) | Self::Signing(_) | Self::Verifying(_) => None,
         }
     }
 
     pub fn close(self, ctx: &mut Ctx, now: Instant, cause: CloseCause) -> Self {
-        let ended = match self {
-            Self::Ended(s) => return Self::Ended(s),
+        if let Self::Ended(s) = self {
+            return Self::Ended(s);
+        }
+        let ended = self.abandon(ctx, now);
+        ctx.event(Event::Closed(cause));
+        Self::Ended(Box::new(ended))
+    }
+
+    /// Goes without a word to our user. The peer gets a DELETE if it may believe that there is an SA.
+    pub fn abandon(self, ctx: &mut Ctx, now: Instant) -> Ended {
+        match self {
+            Self::Ended(s) => *s,
             Self::AuthSent(s) => s.close(ctx, now),
             Self::Established(s) => s.close(ctx, now),
             Self::Verifying(s) => s.close(ctx, now),
+            Self::Deserted(s) => s.into_ended(),
             Self::Idle
             | Self::KeyGen(_)
             | Self::InitSent(_)
@@ -140,9 +158,29 @@ impl State {
             | Self::Intermediate(_)
             | Self::Signing(_)
             | Self::Listening(_) => Ended::default(),
-        };
-        ctx.event(Event::Closed(cause));
-        Self::Ended(Box::new(ended))
+        }
+    }
+
+    /// Whether a message is of an IKE SA that has been authenticated.
+    pub fn owns(&self, header: &Header) -> bool {
+        match self {
+            Self::Established(s) => s.slots.iter().any(|slot| slot.sa.is(header)),
+            Self::Deserted(s) => s.owns(header),
+            _ => false,
+        }
+    }
+
+    /// Whether a state before [`Self::Established`] waits for this job.
+    pub fn awaits(&self, job: JobId) -> bool {
+        match self {
+            Self::KeyGen(s) => s.awaits(job),
+            Self::Agreeing(s) => s.awaits(job),
+            Self::Intermediate(s) => s.awaits(job),
+            Self::Signing(s) => s.awaits(job),
+            Self::Verifying(s) => s.awaits(job),
+            Self::Listening(s) => s.awaits(job),
+            _ => false,
+        }
     }
 
     pub fn name(&self) -> StateName {
@@ -158,6 +196,7 @@ impl State {
             Self::Listening(s) if s.is_empty() => StateName::Listening,
             Self::Listening(_) => StateName::HalfOpen,
             Self::Established(_) => StateName::Established,
+            Self::Deserted(_) => StateName::Reauthenticating,
             Self::Ended(s) if s.is_closing() => StateName::Closing,
             Self::Ended(_) => StateName::Closed,
         }

@@ -35,6 +35,7 @@ impl Signing {
             let id = id::encode(&ctx.config.local_id);
             let octets = SignedOctets {
                 prf: sa.suite.prf,
+                sa: sa.proven(),
                 sk_p: keys.as_ref().map_or(&sa.sk_pi, |k| &k.pi),
                 message: &init.request,
                 nonce: &init.nr,
@@ -56,6 +57,10 @@ impl Signing {
                 Some(auth) => return AuthSent::send(ctx, now, sa, init, auth, Some(made)),
             }
         }
+    }
+
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.job == job
     }
 
     pub fn on_compute(self: Box<Self>, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) -> State {

@@ -20,6 +20,10 @@ pub(crate) struct Verifying {
 }
 
 impl Verifying {
+    pub fn awaits(&self, job: JobId) -> bool {
+        self.job == job
+    }
+
     pub fn on_compute(self: Box<Self>, ctx: &mut Ctx, now: Instant, job: JobId, outcome: Outcome) -> State {
         if job != self.job {
             return State::Verifying(self);

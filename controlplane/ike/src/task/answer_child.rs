@@ -8,13 +8,13 @@ use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::ctx::Ctx;
 use crate::exchange::Incoming;
 use crate::negotiate::esp::{self, Chosen, Phase};
-use crate::negotiate::ts;
+use crate::negotiate::ts::{self, TrafficSelectors};
 use crate::output::{ChildId, Event};
 use crate::state::established::End;
 use crate::state::{Established, missing};
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
 use sipsec_net::Instant;
-use sipsec_net::dp::{Selector, Selectors};
+use sipsec_net::dp::Selector;
 
 /// Most CHILD_SAs at once: one, around a rekey four, and some that linger.
 pub(crate) const CHILDREN_MAX: usize = 16;
@@ -31,7 +31,9 @@ pub(crate) struct AnswerChild {
     nr: Vec<u8>,
     local: Vec<Selector>,
     remote: Vec<Selector>,
-    selectors: Selectors,
+    selectors: TrafficSelectors,
+    /// Some were left out.
+    more_possible: bool,
     prf: Prf,
     sk_d: Secret,
 }
@@ -56,11 +58,12 @@ impl Established {
         let Some(chosen) = esp::choose(proposals, &self.esp_proposals(ctx, old), phase) else {
             return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
         };
-        let remote = ts::narrow(tsi, &ctx.config.ts_remote);
-        let local = ts::narrow(tsr, &ctx.config.ts_local);
-        let selectors = ts::pack(&local, &remote);
-        let replaced = old.and_then(|old| self.child(old));
-        let narrower = replaced.is_some_and(|old| !ts::keeps(&selectors, &old.selectors));
+        let in_use = old.and_then(|old| self.child(old)).map(|old| old.selectors.clone());
+        let (used_local, used_remote) = in_use.as_ref().map_or((&[][..], &[][..]), |s| (&s.local, &s.remote));
+        let (remote, more_remote) = ts::fit(ts::narrow(tsi, &ctx.config.ts_remote), used_remote);
+        let (local, more_local) = ts::fit(ts::narrow(tsr, &ctx.config.ts_local), used_local);
+        let selectors = TrafficSelectors::of(&local, &remote);
+        let narrower = in_use.is_some_and(|old| !selectors.keep(&old));
         if remote.is_empty() || local.is_empty() || narrower {
             return self.refuse(ctx, slot, incoming, NotifyType::TS_UNACCEPTABLE, &[]);
         }
@@ -78,6 +81,7 @@ impl Established {
             local,
             remote,
             selectors,
+            more_possible: more_remote || more_local,
             prf: sa.suite.prf,
             sk_d: sa.sk_d.clone(),
         };
@@ -115,7 +119,7 @@ impl Established {
         let Some(i) = self.answer_children.iter().position(|a| a.job == job) else { return Err(outcome) };
         let waiting = self.answer_children.swap_remove(i);
         if self.slot(waiting.slot).is_none() {
-            // Its IKE SA is gone: nobody would hear the answer.
+            // Its IKE SA is gone, and with it the way to answer.
             self.forget_rival(waiting.child);
             return Ok(Ok(()));
         }
@@ -150,7 +154,7 @@ impl Established {
                 spi_in,
                 spi_out: w.chosen.peer_spi,
                 suite: w.chosen.suite,
-                selectors: w.selectors,
+                selectors: w.selectors.clone(),
             },
         );
         let mut chain = Chain::new();
@@ -161,6 +165,9 @@ impl Established {
         }
         chain.ts(PayloadType::TSI, &w.remote);
         chain.ts(PayloadType::TSR, &w.local);
+        if w.more_possible {
+            chain.notify(NotifyType::ADDITIONAL_TS_POSSIBLE, &[]);
+        }
         let id = w.child;
         // It may have gone while the key exchange was computed; then this one is simply new.
         let old = w.old.filter(|old| self.child(*old).is_some());

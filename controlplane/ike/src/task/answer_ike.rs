@@ -168,7 +168,8 @@ impl Established {
             IkeKeys::rekeyed_with(&suite, (old.suite.prf, &old.sk_d), &first, additional.as_ref(), &seed);
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
         self.reply(ctx, slot, exchange, id, chain);
-        self.slots.push(Slot { sa, standing: Standing::Candidate });
+        let generation = self.generation;
+        self.slots.push(Slot { sa, standing: Standing::Candidate, generation });
         if self.own_ike_rekey().is_none() {
             self.switch_to(ctx, now, spi_r);
         }

@@ -6,9 +6,9 @@ use crate::compute::Secret;
 use crate::crypto::keys::ChildKeys;
 use crate::ctx::Ctx;
 use crate::keylog;
+use crate::negotiate::ts::TrafficSelectors;
 use crate::output::{ChildId, ChildSaKeys};
 use crate::view::ChildView;
-use sipsec_net::dp::Selectors;
 use sipsec_net::{Instant, Spi};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,13 +17,18 @@ pub(crate) enum Stage {
     Installing {
         standby_of: Option<ChildId>,
     },
-    /// Receives, but we send on the one it replaces until the peer deletes that (RFC 7296 §2.8).
+    /// Receives, but we send on the one it replaces until the peer is known to use this one (RFC 7296 §2.8), or `guard`.
     Standby {
         replaces: ChildId,
+        guard: Instant,
     },
     /// The dataplane was told to send on it.
     Binding,
     Live,
+    /// We send on its successor. It receives until the peer deletes it; after `until` we do.
+    Superseded {
+        until: Instant,
+    },
     /// Lost against a crossing rekey before the dataplane knew of it; to be deleted at the peer.
     Redundant,
     /// Our DELETE is queued or outstanding.
@@ -39,12 +44,16 @@ pub(crate) struct Child {
     pub spi_in: Spi,
     pub spi_out: Spi,
     pub suite: EspSuite,
-    pub selectors: Selectors,
+    pub selectors: TrafficSelectors,
     pub established_at: Instant,
     pub rekey_at: Instant,
     pub expires_at: Instant,
     pub hard_bytes_max: u64,
     pub stage: Stage,
+    /// A packet of the peer came on it.
+    pub used: bool,
+    /// The authentication of the call that it comes from.
+    pub generation: u32,
     pub refused: Refused,
 }
 
@@ -61,7 +70,7 @@ pub(crate) struct Ingredients<'a> {
     pub spi_in: Spi,
     pub spi_out: Spi,
     pub suite: EspSuite,
-    pub selectors: Selectors,
+    pub selectors: TrafficSelectors,
 }
 
 /// A CHILD_SA with its keys, on the way to the dataplane.
@@ -87,7 +96,7 @@ impl Child {
             cipher,
             keymat,
             esn: from.suite.esn,
-            selectors: from.selectors,
+            selectors: from.selectors.clone(),
             soft_bytes_max,
             hard_bytes_max: lifetime.hard_bytes_max,
         };
@@ -105,6 +114,8 @@ impl Child {
             expires_at: now + lifetime.hard,
             hard_bytes_max: lifetime.hard_bytes_max,
             stage: Stage::Installing { standby_of: None },
+            used: false,
+            generation: ctx.generation(),
             refused: Refused::default(),
         };
         Made { child, inbound, outbound }
@@ -115,18 +126,21 @@ impl Child {
         matches!(self.stage, Stage::Live | Stage::Standby { .. } | Stage::Binding)
     }
 
-    pub const fn view(&self) -> ChildView {
+    pub fn view(&self) -> ChildView {
         ChildView {
             child: self.id,
             spi_in: self.spi_in,
             spi_out: self.spi_out,
             suite: self.suite,
-            selectors: self.selectors,
+            selectors: self.selectors.clone(),
             established_at: self.established_at,
             rekey_at: self.rekey_at,
             expires_at: self.expires_at,
             hard_bytes_max: self.hard_bytes_max,
-            retired: matches!(self.stage, Stage::Redundant | Stage::Deleting | Stage::Retired { .. }),
+            retired: matches!(
+                self.stage,
+                Stage::Redundant | Stage::Deleting | Stage::Superseded { .. } | Stage::Retired { .. }
+            ),
         }
     }
 }

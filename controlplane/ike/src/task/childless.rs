@@ -1,7 +1,7 @@
 //! An IKE SA without a CHILD_SA carries nothing, and the call that it belongs to is paid for.
 
-use super::Task;
 use super::child::Stage;
+use super::{Task, Todo};
 use crate::error::CloseCause;
 use crate::state::Established;
 use crate::state::established::End;
@@ -12,21 +12,25 @@ use sipsec_net::Instant;
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Established {
-    /// After whatever happened: whether a CHILD_SA is left, or on its way.
+    /// Called after each input: notes whether a CHILD_SA is left, or on its way.
     pub(crate) fn watch_children(&mut self, now: Instant) {
         let carries = |stage| !matches!(stage, Stage::Redundant | Stage::Deleting | Stage::Retired { .. });
         let left = self.children.iter().any(|c| carries(c.stage))
             || self.gen_child.is_some()
             || self.agree_child.is_some()
             || !self.answer_children.is_empty()
+            || self.queue.contains(&Todo::FirstChild)
             || matches!(self.current().sa.task(), Some(Task::RekeyChild(_)));
         self.childless_until = if left { None } else { Some(self.childless_until.unwrap_or(now + GRACE)) };
     }
 
     pub(super) fn poll_childless(&mut self, now: Instant) -> Result<(), End> {
-        if self.childless_until.is_some_and(|until| until <= now) {
-            return Err(End::Closed { cause: CloseCause::NoChild, keep: None });
+        if self.childless_until.is_none_or(|until| until > now) {
+            return Ok(());
         }
-        Ok(())
+        Err(match self.childless_why.take() {
+            Some(error) => End::Failed { error, keep: None },
+            None => End::Closed { cause: CloseCause::NoChild, keep: None },
+        })
     }
 }

@@ -49,7 +49,7 @@ impl Established {
         };
         let old = rekey.esp_spi().and_then(|spi| self.children.iter().find(|c| c.spi_out.get() == spi));
         match old.map(|c| (c.id, c.stage)) {
-            Some((id, Stage::Live | Stage::Standby { .. } | Stage::Binding)) => {
+            Some((id, Stage::Live | Stage::Standby { .. } | Stage::Binding | Stage::Superseded { .. })) => {
                 self.answer_child(ctx, now, slot, incoming, m, Some(id))
             }
             Some((_, Stage::Deleting | Stage::Redundant | Stage::Installing { .. })) => {

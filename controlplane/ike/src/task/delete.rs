@@ -72,7 +72,20 @@ impl Established {
             self.reply(ctx, slot, incoming.exchange, incoming.id, Chain::new());
             return Err(End::Failed { error, keep: Some(slot) });
         }
+        if let Some(lifetime) = m.notify(NotifyType::AUTH_LIFETIME) {
+            self.heed_auth_lifetime(now, lifetime.data);
+        }
         if m.deletes.contains(&Delete::Ike) {
+            if self.slot(slot).is_some_and(|s| s.generation != self.generation) {
+                // An earlier authentication ends, and its CHILD_SAs with it. The peer drops its half when it has our
+                // answer, so we must be sending on the successor by then.
+                self.set_standing(slot, Standing::Gone { until: now + super::rekey_ike::GONE_FOR });
+                match self.poll_outlived(ctx, now) {
+                    Some(next) => self.hold(slot, incoming.exchange, incoming.id, Chain::new(), next),
+                    None => self.reply(ctx, slot, incoming.exchange, incoming.id, Chain::new()),
+                }
+                return Ok(());
+            }
             self.reply(ctx, slot, incoming.exchange, incoming.id, Chain::new());
             return self.on_peer_deletes_ike(ctx, now, slot);
         }
@@ -114,11 +127,15 @@ impl Established {
                 // Answered before, or never told to the peer: nothing to name.
                 Stage::Retired { .. } | Stage::Installing { .. } => continue,
                 // The loser of a crossing rekey, deleted by the peer that made it.
-                Stage::Standby { replaces }
+                Stage::Standby { replaces, .. }
                     if self.child(replaces).is_some_and(|c| c.stage == Stage::Live) =>
                 {
                     self.children.retain(|c| c.id != id);
                     ctx.event(Event::ChildSaDown { child: id, cause: ChildDownCause::Abandoned });
+                }
+                Stage::Superseded { .. } => {
+                    binding.extend(self.children.iter().find(|c| c.stage == Stage::Binding).map(|c| c.id));
+                    self.retire(ctx, now, id);
                 }
                 Stage::Standby { .. } | Stage::Binding | Stage::Live => {
                     if let Some(next) = self.successor(id).or_else(|| self.last_resort(id)) {
@@ -141,18 +158,24 @@ impl Established {
 
     /// The child that stands by to replace `old`: the newest, should the peer have made several and used none.
     pub(crate) fn successor(&self, old: ChildId) -> Option<ChildId> {
-        let newest = self.children.iter().rfind(|c| c.stage == Stage::Standby { replaces: old });
+        let newest = self
+            .children
+            .iter()
+            .rfind(|c| matches!(c.stage, Stage::Standby { replaces, .. } if replaces == old));
         newest.map(|c| c.id)
     }
 
-    /// When the one in use goes: the newest that stands by, whatever it was to replace.
+    /// When the one in use goes: the newest that stands by, for any other one, or else the newest that was superseded and
+    /// that the peer has not deleted.
     fn last_resort(&self, gone: ChildId) -> Option<ChildId> {
         let in_use = |c: &Child| matches!(c.stage, Stage::Live | Stage::Binding);
         if !self.child(gone).is_some_and(in_use) || self.children.iter().any(|c| c.id != gone && in_use(c)) {
             return None;
         }
-        let newest = self.children.iter().rfind(|c| matches!(c.stage, Stage::Standby { .. }));
-        newest.map(|c| c.id)
+        let newest =
+            |wanted: fn(&Stage) -> bool| self.children.iter().rfind(|c| c.id != gone && wanted(&c.stage));
+        let standby = newest(|stage| matches!(stage, Stage::Standby { .. }));
+        standby.or_else(|| newest(|stage| matches!(stage, Stage::Superseded { .. }))).map(|c| c.id)
     }
 
     pub(crate) fn bind(&mut self, ctx: &mut Ctx, id: ChildId) {

@@ -2,6 +2,7 @@
 
 use super::Todo;
 use super::child::Stage;
+use super::handover::GUARD;
 use crate::ctx::Ctx;
 use crate::error::IkeError;
 use crate::output::{ChildDownCause, ChildId, Event};
@@ -14,7 +15,9 @@ impl Established {
     pub fn on_installed(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
         if let Some(child) = self.child_mut(id) {
             match child.stage {
-                Stage::Installing { standby_of: Some(old) } => child.stage = Stage::Standby { replaces: old },
+                Stage::Installing { standby_of: Some(replaces) } => {
+                    child.stage = Stage::Standby { replaces, guard: now + GUARD };
+                }
                 Stage::Installing { standby_of: None } | Stage::Binding => {
                     child.stage = Stage::Live;
                     // Those that wait for this one to carry the traffic.
@@ -26,6 +29,9 @@ impl Established {
                 }
                 _ => {}
             }
+        }
+        if self.child(id).is_some_and(|c| c.generation == self.generation) {
+            self.delete_outlived(ctx, now, |ours, _| ours);
         }
         self.release(ctx, id, None);
         self.proceed(ctx, now, Ok(()))

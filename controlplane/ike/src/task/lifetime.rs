@@ -13,7 +13,9 @@ impl Established {
     pub fn deadline(&self, ctx: &Ctx) -> Option<Instant> {
         let slots = self.slots.iter().flat_map(|s| {
             let until = match s.standing {
-                Standing::AwaitDelete { until } | Standing::Gone { until } => Some(until),
+                Standing::AwaitDelete { until }
+                | Standing::Gone { until }
+                | Standing::Outlived { until, .. } => Some(until),
                 _ => None,
             };
             [s.sa.deadline(), until]
@@ -23,7 +25,7 @@ impl Established {
             Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
             _ => [Some(c.expires_at), None],
         });
-        let asked = [self.dpd_due(ctx), self.keepalive_due(ctx)];
+        let asked = [self.dpd_due(ctx), self.keepalive_due(ctx), self.guard_due()];
         let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until];
         let awaited = self.answer_ikes.iter().map(|a| a.awaited_until);
         slots.chain(children).chain(own).chain(asked).chain(awaited).flatten().min()
@@ -53,19 +55,16 @@ impl Established {
         let mut silent = Vec::new();
         let heard = Some(ctx.last_heard);
         for slot in &mut self.slots {
-            let Timeout::GaveUp { exchange, sent, waited } = slot.sa.on_timeout(ctx, now, heard) else {
-                continue;
-            };
+            let Timeout::GaveUp(unanswered) = slot.sa.on_timeout(ctx, now, heard) else { continue };
             if slot.standing == Standing::Current {
-                let error = IkeError::NoResponse { exchange, transmissions: sent, waited };
-                return Err(End::Failed { error, keep: None });
+                return Err(End::Failed { error: IkeError::NoResponse(unanswered), keep: None });
             }
             silent.push(slot.sa.local_spi());
         }
         self.keep_slots(|s| match s.standing {
             Standing::AwaitDelete { until } | Standing::Gone { until } => now < until,
             Standing::Redundant => !silent.contains(&s.sa.local_spi()),
-            Standing::Current | Standing::Candidate => true,
+            Standing::Current | Standing::Candidate | Standing::Outlived { .. } => true,
         });
         Ok(())
     }

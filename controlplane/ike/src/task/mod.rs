@@ -10,8 +10,10 @@ mod create_child;
 mod delete;
 mod dpd;
 mod followup;
+pub(crate) mod handover;
 mod install;
 mod lifetime;
+pub(crate) mod reauth;
 pub(crate) mod refused;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
@@ -49,6 +51,8 @@ pub(crate) enum Todo {
     /// What the peer has made of an offer of ours with this SPI, and we cannot use.
     DeleteOffered(Spi),
     RekeyChild(ChildId),
+    /// IKE_AUTH made no CHILD_SA.
+    FirstChild,
     RekeyIke,
 }
 

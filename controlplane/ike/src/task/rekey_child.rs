@@ -6,15 +6,15 @@ use super::{Dh, Task, Todo, lower};
 use crate::algorithm::{DhGroup, EspProposal, Prf};
 use crate::compute::{Job, JobId, Outcome, Secret};
 use crate::ctx::Ctx;
+use crate::error::{IkeError, Party};
 use crate::negotiate::esp::{self, Chosen, Phase};
-use crate::negotiate::ts;
+use crate::negotiate::ts::{self, TrafficSelectors};
 use crate::output::{ChildDownCause, ChildId, Event};
 use crate::state::Established;
 use crate::state::established::End;
 use crate::wire::notify::PROTOCOL_ESP;
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
 use core::time::Duration;
-use sipsec_net::dp::Selectors;
 use sipsec_net::{Instant, Spi};
 
 /// RFC 7296 §2.25: after TEMPORARY_FAILURE wait, so that the peer can end what it does.
@@ -22,10 +22,19 @@ const RETRY_AFTER: Duration = Duration::from_secs(4);
 /// Most INVALID_KE_PAYLOAD answers to one rekey.
 pub(crate) const GROUPS_TRIED_MAX: usize = 2;
 
+/// What a CREATE_CHILD_SA request of ours is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    Rekey,
+    /// The peer does not have the old one any more: a new one is made in its place (RFC 7296 §2.25).
+    Afresh,
+    /// There has been none. The id of the old one names nothing.
+    First,
+}
+
 pub(crate) struct RekeyChild {
     pub old: ChildId,
-    /// The peer does not have it any more: a new one is made in its place (RFC 7296 §2.25).
-    afresh: bool,
+    purpose: Purpose,
     offer: Vec<EspProposal>,
     spi_in: Spi,
     ni: Vec<u8>,
@@ -51,7 +60,7 @@ pub(crate) struct AgreeChild {
 struct Answered {
     nr: Vec<u8>,
     chosen: Chosen,
-    selectors: Selectors,
+    selectors: TrafficSelectors,
     prf: Prf,
     sk_d: Secret,
 }
@@ -77,7 +86,7 @@ impl Established {
             || self.answer_children.iter().any(|a| a.old == Some(id))
     }
 
-    fn is_rekeying_child(&self, id: ChildId) -> bool {
+    pub(super) fn is_rekeying_child(&self, id: ChildId) -> bool {
         matches!(self.current().sa.task(), Some(Task::RekeyChild(t)) if t.old == id)
             || self.gen_child.as_ref().is_some_and(|g| g.task.old == id)
             || self.agree_child.as_ref().is_some_and(|a| a.task.old == id)
@@ -94,7 +103,12 @@ impl Established {
         if self.child(id).is_none_or(|c| c.stage != Stage::Live) || self.is_rekeyed_by_peer(id) {
             return;
         }
-        self.make_child(ctx, now, id, false);
+        self.make_child(ctx, now, id, Purpose::Rekey);
+    }
+
+    pub(crate) fn make_first_child(&mut self, ctx: &mut Ctx, now: Instant) {
+        let none = ctx.child_id();
+        self.make_child(ctx, now, none, Purpose::First);
     }
 
     /// Ours for what takes the place of `old`.
@@ -104,12 +118,12 @@ impl Established {
         old.map_or_else(|| ours.clone(), |old| esp::keeping(ours, &old.suite))
     }
 
-    fn make_child(&mut self, ctx: &mut Ctx, now: Instant, old: ChildId, afresh: bool) {
+    fn make_child(&mut self, ctx: &mut Ctx, now: Instant, old: ChildId, purpose: Purpose) {
         let offer = self.esp_proposals(ctx, Some(old));
         let group = offer.iter().find_map(|p| p.groups.first().copied());
         let task = RekeyChild {
             old,
-            afresh,
+            purpose,
             offer,
             spi_in: ctx.esp_spi(),
             ni: ctx.nonce(),
@@ -133,7 +147,7 @@ impl Established {
 
     fn ask_rekey_child(&mut self, ctx: &mut Ctx, now: Instant, task: RekeyChild, public: &[u8]) {
         let mut chain = Chain::new();
-        if !task.afresh {
+        if task.purpose == Purpose::Rekey {
             let Some(old) = self.child(task.old).filter(|c| c.stage == Stage::Live) else { return };
             // RFC 7296 §1.3.3: the SPI is the one that we would expect in inbound packets.
             let spi = old.spi_in.get().to_be_bytes();
@@ -144,8 +158,9 @@ impl Established {
         if let Some(dh) = &task.dh {
             chain.ke(dh.group.transform_id(), public);
         }
-        chain.ts(PayloadType::TSI, &ctx.config.ts_local);
-        chain.ts(PayloadType::TSR, &ctx.config.ts_remote);
+        let (local, remote) = self.ts_offer.lists(&ctx.config);
+        chain.ts(PayloadType::TSI, &local);
+        chain.ts(PayloadType::TSR, &remote);
         let task = Task::RekeyChild(Box::new(task));
         self.current_mut().sa.request(ctx, now, Exchange::CREATE_CHILD_SA, chain, task);
     }
@@ -164,10 +179,11 @@ impl Established {
         let answered = (|| {
             let chosen = esp::accept(m.sa.as_ref()?, &task.offer, Phase::Rekey { sent_group })?;
             let (tsi, tsr) = (m.tsi.as_ref()?, m.tsr.as_ref()?);
-            let selectors = ts::pack(tsi, tsr);
-            let fits = ts::accept(tsi, &ctx.config.ts_local).is_ok()
-                && ts::accept(tsr, &ctx.config.ts_remote).is_ok()
-                && self.child(task.old).is_none_or(|old| ts::keeps(&selectors, &old.selectors));
+            let selectors = TrafficSelectors::of(tsi, tsr);
+            let (local, remote) = self.ts_offer.lists(&ctx.config);
+            let fits = ts::accept(tsi, &local).is_ok()
+                && ts::accept(tsr, &remote).is_ok()
+                && self.child(task.old).is_none_or(|old| selectors.keep(&old.selectors));
             let sa = &self.current().sa;
             fits.then(|| Answered {
                 nr: m.nonce.unwrap_or_default().to_vec(),
@@ -299,7 +315,7 @@ impl Established {
                         .iter()
                         .any(|c| c.is_live() || matches!(c.stage, Stage::Installing { .. }))
                     {
-                        self.make_child(ctx, now, task.old, true);
+                        self.make_child(ctx, now, task.old, Purpose::Afresh);
                     }
                 }
                 Ok(())
@@ -316,6 +332,22 @@ impl Established {
                     }
                     None => self.rekey_child_failed(ctx, now, &task, Some(kind)),
                 }
+            }
+            NotifyType::SINGLE_PAIR_REQUIRED
+                if task.purpose != Purpose::Rekey
+                    && let Some(narrower) = self.ts_offer.narrower(&ctx.config) =>
+            {
+                self.ts_offer = narrower;
+                self.make_child(ctx, now, task.old, task.purpose);
+                Ok(())
+            }
+            _ if task.purpose == Purpose::First => {
+                // The peer may still make one itself.
+                self.childless_why = Some(match kind {
+                    NotifyType::TS_UNACCEPTABLE => IkeError::TsUnacceptable { by: Party::Peer },
+                    NotifyType(notify) => IkeError::NoChildSa { notify },
+                });
+                Ok(())
             }
             _ => self.rekey_child_failed(ctx, now, &task, Some(kind)),
         }
@@ -335,6 +367,10 @@ impl Established {
         task: &RekeyChild,
         kind: Option<NotifyType>,
     ) -> Result<(), End> {
+        if kind == Some(NotifyType::NO_ADDITIONAL_SAS) {
+            // RFC 7296 §4: a peer that makes no further SAs on an IKE SA makes them with a new one.
+            self.want_reauth(now);
+        }
         let Some(child) = self.child_mut(task.old) else { return Ok(()) };
         child.rekey_at = child
             .refused

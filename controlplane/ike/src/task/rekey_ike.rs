@@ -228,17 +228,18 @@ impl Established {
             IkeSa::new(ctx, SaKeys { suite, keys, spi_i: task.spi, spi_r, initiator: true, fragmentation });
         let ours = lower(&task.ni, &nr);
         let candidate = self.candidate();
+        let generation = self.generation;
         if let (Some(rival), Some(candidate)) = (&task.rival, candidate)
             && ours < *rival
         {
             // RFC 7296 §2.8.2: ours holds the lowest nonce: we delete it, the peer deletes the old one.
-            self.slots.push(Slot { sa, standing: Standing::Redundant });
+            self.slots.push(Slot { sa, standing: Standing::Redundant, generation });
             self.delete_slot(ctx, now, task.spi);
             self.switch_to(ctx, now, candidate);
             self.set_standing(old_spi, Standing::AwaitDelete { until: now + AWAIT_DELETE });
             return;
         }
-        self.slots.push(Slot { sa, standing: Standing::Candidate });
+        self.slots.push(Slot { sa, standing: Standing::Candidate, generation });
         self.switch_to(ctx, now, task.spi);
         // RFC 7296 §2.8: the DELETE of itself MUST be the last request over the old SA.
         self.set_standing(old_spi, Standing::Redundant);
@@ -291,6 +292,9 @@ impl Established {
         rival: Option<Vec<u8>>,
         kind: Option<NotifyType>,
     ) -> Result<(), End> {
+        if kind == Some(NotifyType::NO_ADDITIONAL_SAS) {
+            self.want_reauth(now);
+        }
         if rival.is_some() && !self.answer_ikes.is_empty() {
             // The switch comes with the answer to it.
             return Ok(());

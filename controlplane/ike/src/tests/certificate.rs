@@ -175,7 +175,7 @@ fn rejection(a: EndpointConfig, b: EndpointConfig) -> CertError {
 #[test]
 fn only_the_identities_of_a_pre_shared_key_are_of_one_tunnel() {
     let initial_contact = |c: &EndpointConfig| {
-        let (first, bytes) = introduce(c).finish();
+        let (first, bytes) = introduce(c, true).finish();
         Message::parse(first, &bytes).expect("ours").notify(NotifyType::INITIAL_CONTACT).is_some()
     };
     assert!(initial_contact(&config(Side::A)));

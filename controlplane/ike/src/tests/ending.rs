@@ -1,5 +1,6 @@
 //! How an established SA ends: nothing that is paid for outlives its use, and nothing that works is given up.
 
+use crate::Unanswered;
 use crate::algorithm::Encr;
 use crate::config::{DpdMode, Lifetime};
 use crate::error::Violation;
@@ -233,7 +234,10 @@ fn a_late_answer_ends_nothing_while_esp_arrives() {
         }
         if silence == 90 {
             let failed = net.a().failed();
-            assert!(matches!(failed, Some(IkeError::NoResponse { transmissions: 12, .. })), "{failed:?}");
+            assert!(
+                matches!(failed, Some(IkeError::NoResponse(Unanswered { transmissions: 12, .. }))),
+                "{failed:?}"
+            );
             continue;
         }
         net.script = Box::new(|_, _, _| Fate::Deliver);
@@ -259,10 +263,11 @@ fn a_close_does_not_forget_the_delete_of_the_ike_sa_before() {
     net.run(Duration::from_millis(100));
     net.with(Side::A, |e, now| e.close(now, CloseCause::CallEnded));
     net.run(Duration::from_millis(100));
-    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
+    assert_eq!((net.b().installed(), net.b().endpoint.view().state), (0, StateName::Reauthenticating));
     assert_eq!(net.a().endpoint.view().state, StateName::Closing);
     net.script = Box::new(|_, _, _| Fate::Deliver);
     net.run(Duration::from_secs(2));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
     assert_eq!(net.log.iter().filter(|(_, m)| deletes(m)).count(), 2);
     assert_eq!(net.a().endpoint.view().state, StateName::Closed, "and the peer answers it");
 }
@@ -303,7 +308,7 @@ fn a_rekey_that_would_narrow_the_selectors_comes_to_nothing() {
     let mut net = Net::established(a, b);
     let id = child(&net, Side::A);
     with_established(&mut net, Side::A, |s, _, _| {
-        s.child_mut(id).expect("live").selectors.local[1] = Some(Selector::ANY_V6);
+        s.child_mut(id).expect("live").selectors.local = [Selector::ANY_V4, Selector::ANY_V6].into();
     });
     net.with(Side::A, |e, now| e.rekey_child(now, id));
     net.run(Duration::from_millis(15));

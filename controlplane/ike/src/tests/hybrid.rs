@@ -1,5 +1,6 @@
 //! ML-KEM-768 beside a classical key exchange: IKE_INTERMEDIATE (RFC 9242, RFC 9370).
 
+use crate::Unanswered;
 use crate::algorithm::{DhGroup, IkeProposal};
 use crate::compute::{Job, Outcome, Secret};
 use crate::error::Violation;
@@ -239,7 +240,10 @@ fn a_silent_peer_is_given_up_here_too() {
     net.start();
     net.run(Duration::from_secs(40));
     let failed = net.a().failed();
-    assert!(matches!(failed, Some(IkeError::NoResponse { exchange: "IKE_INTERMEDIATE", .. })), "{failed:?}");
+    assert!(
+        matches!(failed, Some(IkeError::NoResponse(Unanswered { exchange: "IKE_INTERMEDIATE", .. }))),
+        "{failed:?}"
+    );
 }
 
 /// Against another implementation of FIPS 203: each end of the exchange with the library that IKE does not use.

@@ -2,7 +2,7 @@
 //! what strongSwan derived (`vectors/strongswan.txt`).
 
 use crate::algorithm::{DhGroup, EspProposal, IkeProposal, IkeSuite};
-use crate::auth::{SignedOctets, Step, int_auth, sign};
+use crate::auth::{ProvenSa, SignedOctets, Step, int_auth, sign};
 use crate::compute::{Job, Outcome, Secret};
 use crate::config::AuthConfig;
 use crate::crypto::keys::{ChildKeys, IkeKeys, Seed};
@@ -11,10 +11,13 @@ use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
 use crate::exchange::ike_sa::SaKeys;
 use crate::testing::{Side, config};
-use sipsec_net::SecretBytes;
+use sipsec_net::SecretBox;
 use sipsec_net::dp::EspCipher;
 use sipsec_net::entropy::TestEntropy;
 use std::collections::HashMap;
+
+/// Proofs are bound to an IKE SA, derivations are not.
+const NO_SA: ProvenSa = ProvenSa { spi_i: 0, spi_r: 0 };
 
 struct Section(HashMap<&'static str, &'static str>);
 
@@ -140,10 +143,11 @@ fn derivations() {
         let both = [child.initiator_to_responder.expose(), child.responder_to_initiator.expose()].concat();
         assert_eq!(both, s.bytes("child_pfs"));
 
-        let config = AuthConfig::Psk { key: SecretBytes::new(&s.bytes("psk")).expect("fits") };
+        let config = AuthConfig::Psk { key: SecretBox::new(&s.bytes("psk")).expect("fits") };
         let (message, id) = (s.bytes("message"), s.bytes("identity"));
         let octets = SignedOctets {
             prf: suite.prf,
+            sa: NO_SA,
             sk_p: &keys.pi,
             message: &message,
             nonce: &nr,
@@ -187,10 +191,11 @@ fn later_derivations() {
         sa.apply(ppk);
         check(&sa, "ppk_");
 
-        let config = AuthConfig::Psk { key: SecretBytes::new(&s.bytes("psk")).expect("fits") };
+        let config = AuthConfig::Psk { key: SecretBox::new(&s.bytes("psk")).expect("fits") };
         let (message, id) = (s.bytes("message"), s.bytes("identity"));
         let octets = SignedOctets {
             prf: suite.prf,
+            sa: NO_SA,
             sk_p: &sa.sk_pi,
             message: &message,
             nonce: &nr,
@@ -239,11 +244,12 @@ fn strongswan_derives_the_same() {
         assert_eq!(keys.responder_to_initiator.expose(), s.bytes("responder"));
     }
     for s in &auth {
-        let config = AuthConfig::Psk { key: SecretBytes::new(&s.bytes("psk")).expect("fits") };
+        let config = AuthConfig::Psk { key: SecretBox::new(&s.bytes("psk")).expect("fits") };
         let (message, nonce, id) = (s.bytes("message"), s.bytes("nonce"), s.bytes("identity"));
         let sk_p = Secret::new(s.bytes("sk_p"));
         let (prf, id) = (s.suite().prf, id.as_slice());
-        let octets = SignedOctets { prf, sk_p: &sk_p, message: &message, nonce: &nonce, id, int_auth: &[] };
+        let octets =
+            SignedOctets { prf, sa: NO_SA, sk_p: &sk_p, message: &message, nonce: &nonce, id, int_auth: &[] };
         let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
         assert_eq!(signed, (2, s.bytes("auth")));
     }

@@ -1,18 +1,24 @@
 //! Exchanges between two endpoints.
 
+mod by_hand;
 mod certificate;
 mod decode;
 mod ending;
 mod establish;
 mod followup;
+mod front;
 mod golden;
+mod handover;
 mod hybrid;
 mod interleavings;
 mod known;
 mod policy;
 mod ppk;
+mod reauth;
 mod refuse;
+mod refused;
 mod rekey;
+mod selectors;
 mod stale;
 mod window;
 mod wycheproof;

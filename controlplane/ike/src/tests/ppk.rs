@@ -4,10 +4,10 @@ use crate::config::Ppk;
 use crate::testing::{Net, Side, config};
 use crate::{EndpointConfig, IkeError, Party};
 use core::time::Duration;
-use sipsec_net::SecretBytes;
+use sipsec_net::SecretBox;
 
 fn ppk(id: &str, key: &str, required: bool) -> Option<Ppk> {
-    Some(Ppk { id: id.into(), key: SecretBytes::new(key.as_bytes()).expect("fits"), required })
+    Some(Ppk { id: id.into(), key: SecretBox::new(key.as_bytes()).expect("fits"), required })
 }
 
 fn optional() -> Option<Ppk> {

@@ -8,7 +8,7 @@ use crate::{
     AuthConfig, CloseCause, EndpointConfig, FingerprintBasis, Identity, IdentityPolicy, IkeError, Party,
 };
 use core::time::Duration;
-use sipsec_net::{HashFunc, SecretBytes};
+use sipsec_net::{HashFunc, SecretBox};
 
 fn configs() -> (EndpointConfig, EndpointConfig) {
     (config(Side::A), config(Side::B))
@@ -27,7 +27,7 @@ fn fail(a: EndpointConfig, b: EndpointConfig) -> (Option<IkeError>, Option<IkeEr
 #[test]
 fn a_different_key() {
     let (a, mut b) = configs();
-    b.auth = AuthConfig::Psk { key: SecretBytes::new(b"another one").expect("fits") };
+    b.auth = AuthConfig::Psk { key: SecretBox::new(b"another one").expect("fits") };
     let (ea, eb) = fail(a, b);
     assert_eq!(ea, Some(IkeError::AuthenticationFailed { by: Party::Peer }));
     assert_eq!(eb, Some(IkeError::AuthenticationFailed { by: Party::Us }));
@@ -67,7 +67,7 @@ fn the_fingerprint_is_checked_besides_the_key() {
         let (mut a, mut b) = configs();
         if !key_holds {
             // The key differs at A only, so its own announced fingerprint is what SDP would hold.
-            a.auth = AuthConfig::Psk { key: SecretBytes::new(b"a third one").expect("fits") };
+            a.auth = AuthConfig::Psk { key: SecretBox::new(b"a third one").expect("fits") };
         }
         b.peer_fingerprints.expected = vec![if fingerprint_holds { good } else { bad }];
         b.peer_fingerprints.required = true;
@@ -126,7 +126,8 @@ fn no_common_suite() {
     other.ike_proposals = vec!["aes128gcm16-prfsha256-x25519".parse().expect("valid")];
     let (ea, eb) = fail(a.clone(), other);
     assert!(matches!(ea, Some(IkeError::NoProposalChosen { by: Party::Peer, .. })), "{ea:?}");
-    assert_eq!(eb, None, "an offer in clear may be forged: the responder listens on");
+    // An offer in clear may be forged: the responder listened on, and nothing acceptable came.
+    assert!(matches!(eb, Some(IkeError::NoProposalChosen { by: Party::Us, .. })), "{eb:?}");
 
     let esp = |s: &str| vec![s.parse::<EspProposal>().expect("valid")];
     let (mut a, mut b) = configs();
@@ -255,11 +256,13 @@ fn replayed_and_mutated_messages_change_nothing() {
     let b = net.b().endpoint.view().counters;
     assert!(b.dropped_integrity > 100 && b.duplicates_in >= 1);
     // The IKE_AUTH request got its cached response again, bit for bit.
-    let answers: Vec<_> = net.log[log.len()..].iter().filter(|(s, _)| *s == Side::B).collect();
+    let protected = |m: &[u8]| m[16] != PayloadType::NOTIFY.0; // not the answer to another major version
+    let answers: Vec<_> =
+        net.log[log.len()..].iter().filter(|(s, m)| *s == Side::B && protected(m)).collect();
     assert!(!answers.is_empty() && answers.iter().all(|(_, m)| *m == log[3].1));
     // And the SA still works.
     net.with(Side::A, |e, now| e.close(now, CloseCause::Admin));
-    net.run(Duration::from_millis(100));
+    net.run(Duration::from_secs(1));
     assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
 }
 
@@ -337,7 +340,7 @@ fn bad_configurations_are_told_at_the_start() {
         |c| c.esp_proposals.clear(),
         |c| c.ts_local.clear(),
         |c| c.fragment_bytes_max = Some(100),
-        |c| c.auth = AuthConfig::Psk { key: SecretBytes::new(b"").expect("fits") },
+        |c| c.auth = AuthConfig::Psk { key: SecretBox::new(b"").expect("fits") },
     ];
     for spoil in spoil {
         let (mut a, b) = configs();

@@ -1,5 +1,6 @@
 //! Rekeys, deletions, liveness: what an established SA does until its end.
 
+use crate::Unanswered;
 use crate::algorithm::EspProposal;
 use crate::config::{Dpd, DpdMode, Lifetime};
 use crate::state::State;
@@ -206,8 +207,9 @@ fn the_end_of_a_call_reaches_the_peer_even_behind_an_unanswered_request() {
     net.with(Side::A, |e, now| e.close(now, CloseCause::Idle));
     assert_eq!(net.a().closed(), Some(CloseCause::Idle));
     net.run(Duration::from_millis(50));
-    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
     assert_eq!(net.a().installed() + net.b().installed(), 0);
+    net.run(Duration::from_secs(1));
+    assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
 }
 
 #[test]
@@ -235,7 +237,7 @@ fn a_silent_peer_is_found_dead_and_traffic_proves_life() {
     assert_eq!(net.a().endpoint.view().counters.dpd_sent, 0);
     net.run(Duration::from_secs(40));
     assert!(
-        matches!(net.a().failed(), Some(IkeError::NoResponse { exchange: "INFORMATIONAL", .. })),
+        matches!(net.a().failed(), Some(IkeError::NoResponse(Unanswered { exchange: "INFORMATIONAL", .. }))),
         "{:?}",
         net.a().story()
     );
@@ -271,7 +273,7 @@ fn a_rekey_of_what_our_lost_answer_was_about_to_bring() {
         let new =
             s.children.iter_mut().find(|c| matches!(c.stage, Stage::Standby { .. })).expect("made for A");
         let id = core::mem::replace(&mut new.stage, Stage::Live);
-        assert_eq!(id, Stage::Standby { replaces: old });
+        assert!(matches!(id, Stage::Standby { replaces, .. } if replaces == old));
         let id = new.id;
         e.rekey_child(now, id);
     });

@@ -1,5 +1,6 @@
 //! What comes too late, twice or too often.
 
+use crate::Unanswered;
 use crate::config::DpdMode;
 use crate::exchange::ike_sa::MESSAGES_MAX;
 use crate::state::State;
@@ -66,7 +67,7 @@ fn a_second_copy_of_what_was_asked_for_changes_nothing() {
     net.run(Duration::from_secs(60));
     // Not: our group was refused.
     assert!(
-        matches!(net.a().failed(), Some(IkeError::NoResponse { transmissions: 6, .. })),
+        matches!(net.a().failed(), Some(IkeError::NoResponse(Unanswered { transmissions: 6, .. }))),
         "{:?}",
         net.a().story()
     );

@@ -23,7 +23,14 @@ impl Delete {
         let spi_len = r.u8()?;
         let count = usize::from(r.u16()?);
         match (protocol, spi_len) {
-            (PROTOCOL_IKE, 0) if count == 0 => r.end().map(|()| Self::Ike),
+            // RFC 7296 §3.11: SPI Size MUST be zero for IKE. Some peers send their SPIs all the same; there is only one IKE
+            // SA that the message can mean, the one that carries it.
+            (PROTOCOL_IKE, 0) => r.end().map(|()| Self::Ike),
+            (PROTOCOL_IKE, 8) if count > SPIS_MAX => Err(ParseError::TooMany("delete")),
+            (PROTOCOL_IKE, 8) => {
+                r.take(8 * count)?;
+                r.end().map(|()| Self::Ike)
+            }
             (PROTOCOL_ESP, 4) if count > SPIS_MAX => Err(ParseError::TooMany("delete")),
             (PROTOCOL_ESP, 4) => {
                 let spis = (0..count).map(|_| r.u32()).collect::<Result<_, _>>()?;

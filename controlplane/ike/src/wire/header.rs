@@ -10,7 +10,8 @@ pub(crate) const MESSAGE_MAX: usize = 65_535;
 
 const FLAG_INITIATOR: u8 = 0x08;
 const FLAG_RESPONSE: u8 = 0x20;
-const VERSION_2_0: u8 = 0x20;
+pub(crate) const MAJOR_VERSION: u8 = 2;
+const VERSION_2_0: u8 = MAJOR_VERSION << 4;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Exchange(pub u8);
@@ -38,7 +39,7 @@ impl Exchange {
     }
 }
 
-/// What anybody sees of a message, be it one or not.
+/// What a log shows of a datagram that may or may not be an IKE message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outline {
     pub exchange: &'static str,
@@ -73,21 +74,34 @@ pub(crate) struct Header {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HeaderError {
     Malformed,
-    /// Major version of a message that is not IKEv2.
-    MajorVersion(u8),
+    /// A message of another major version. The fields of the header stand where IKEv2 has them (RFC 7296 §2.5: the
+    /// version field and what precedes it do not move).
+    MajorVersion {
+        major: u8,
+        header: Header,
+    },
 }
 
 impl Header {
-    /// The header of a datagram whose length is exactly what the header says.
-    pub fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
-        let (header, version, len) = Self::fields(bytes).map_err(|_| HeaderError::Malformed)?;
-        if version >> 4 != 2 {
-            return Err(HeaderError::MajorVersion(version >> 4));
+    /// The header, and the message that it begins. RFC 7296 §3.1: Length counts the message; the bytes of the datagram
+    /// behind it are not part of it, and some peers pad.
+    pub fn split(datagram: &[u8]) -> Result<(Self, &[u8]), HeaderError> {
+        let (header, version, len) = Self::fields(datagram).map_err(|_| HeaderError::Malformed)?;
+        let major = version >> 4;
+        if major != MAJOR_VERSION {
+            return Err(HeaderError::MajorVersion { major, header });
         }
-        if len as usize != bytes.len() || bytes.len() > MESSAGE_MAX {
+        let len = usize::try_from(len).map_err(|_| HeaderError::Malformed)?;
+        if !(HEADER_LEN..=MESSAGE_MAX).contains(&len) {
             return Err(HeaderError::Malformed);
         }
-        Ok(header)
+        let message = datagram.get(..len).ok_or(HeaderError::Malformed)?;
+        Ok((header, message))
+    }
+
+    #[cfg(any(test, feature = "fuzz"))]
+    pub fn parse(datagram: &[u8]) -> Result<Self, HeaderError> {
+        Self::split(datagram).map(|(header, _)| header)
     }
 
     fn fields(bytes: &[u8]) -> Result<(Self, u8, u32), ParseError> {
@@ -104,6 +118,16 @@ impl Header {
         let from_initiator = flags & FLAG_INITIATOR != 0;
         let response = flags & FLAG_RESPONSE != 0;
         Ok((Self { spi_i, spi_r, first, exchange, from_initiator, response, id }, version, len))
+    }
+
+    /// A request that begins an IKE SA (RFC 7296 §2.6: the responder's SPI is zero in the first message).
+    pub fn begins(&self) -> bool {
+        self.exchange == Exchange::IKE_SA_INIT
+            && self.from_initiator
+            && !self.response
+            && self.id == 0
+            && self.spi_r == 0
+            && self.spi_i != 0
     }
 
     /// The header of a message of `len` bytes in all.

@@ -8,10 +8,12 @@ pub(crate) struct NotifyType(pub u16);
 
 impl NotifyType {
     pub const UNSUPPORTED_CRITICAL_PAYLOAD: Self = Self(1);
+    pub const INVALID_MAJOR_VERSION: Self = Self(5);
     pub const INVALID_SYNTAX: Self = Self(7);
     pub const NO_PROPOSAL_CHOSEN: Self = Self(14);
     pub const INVALID_KE_PAYLOAD: Self = Self(17);
     pub const AUTHENTICATION_FAILED: Self = Self(24);
+    pub const SINGLE_PAIR_REQUIRED: Self = Self(34);
     pub const NO_ADDITIONAL_SAS: Self = Self(35);
     pub const TS_UNACCEPTABLE: Self = Self(38);
     pub const TEMPORARY_FAILURE: Self = Self(43);
@@ -19,10 +21,13 @@ impl NotifyType {
     /// RFC 9370 §2.2.4.
     pub const STATE_NOT_FOUND: Self = Self(47);
     pub const INITIAL_CONTACT: Self = Self(16384);
+    pub const ADDITIONAL_TS_POSSIBLE: Self = Self(16386);
     pub const NAT_DETECTION_SOURCE_IP: Self = Self(16388);
     pub const NAT_DETECTION_DESTINATION_IP: Self = Self(16389);
     pub const COOKIE: Self = Self(16390);
     pub const REKEY_SA: Self = Self(16393);
+    /// RFC 4478 §3.
+    pub const AUTH_LIFETIME: Self = Self(16403);
     /// RFC 7427 §4.
     pub const SIGNATURE_HASH_ALGORITHMS: Self = Self(16431);
     /// RFC 7383 §2.3.

@@ -44,7 +44,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Vec<Selector>, ParseError> {
 }
 
 fn encode(selectors: &[Selector]) -> Vec<u8> {
-    let count = u8::try_from(selectors.len()).expect("at most SELECTORS_MAX selectors");
+    let count = u8::try_from(selectors.len()).expect("lists are bounded by the payload's count");
     let mut out = vec![count, 0, 0, 0];
     for s in selectors {
         let (kind, len) =

@@ -36,11 +36,13 @@ pub struct Leg {
 impl State {
     /// The seed's word.
     #[must_use]
-    pub const fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Ready => "READY_TO_CONNECT",
             Self::Dialing(_) => "DIALING",
             Self::Negotiating(_) => "NEGOTIATING_IKE",
+            // Its IKE SA is gone, and another is being negotiated or the end is near.
+            Self::Up(u) if u.children.is_empty() => "NEGOTIATING_IKE",
             Self::Up(_) => "SESSION_UP",
             Self::Draining(_) => "DRAINING",
         }

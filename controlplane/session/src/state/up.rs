@@ -7,11 +7,29 @@ use sipsec_net::{Instant, SaId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// IKE authentication and the SDP fingerprint: made by `sipsec-ike` alone, and both are needed for [`Up`].
+/// IKE authentication and the SDP fingerprint: made by `sipsec-ike` alone, for one IKE SA, and both are needed for [`Up`].
 #[derive(Debug)]
 pub struct Proofs {
-    pub peer: PeerAuthenticated,
-    pub fingerprint: FingerprintMatched,
+    peer: PeerAuthenticated,
+    fingerprint: FingerprintMatched,
+}
+
+impl Proofs {
+    /// `None` if they are of two IKE SAs.
+    #[must_use]
+    pub fn new(peer: PeerAuthenticated, fingerprint: FingerprintMatched) -> Option<Self> {
+        (peer.sa() == fingerprint.sa()).then_some(Self { peer, fingerprint })
+    }
+
+    #[must_use]
+    pub const fn peer(&self) -> &PeerAuthenticated {
+        &self.peer
+    }
+
+    #[must_use]
+    pub const fn fingerprint(&self) -> &FingerprintMatched {
+        &self.fingerprint
+    }
 }
 
 /// How often, at least, the dataplane is asked when it last heard and sent, for dead peer detection and NAT keepalives.

@@ -14,8 +14,8 @@ fn selectors(routes: [&'static [&'static str]; 2]) -> [[Vec<Selector>; 2]; 2] {
     [0, 1].map(|side| {
         let crypto = w.gateways[side].core.crypto_sessions(w.now);
         let sa = crypto[0].sa.as_ref().expect("up");
-        let both = sa.children[0].selectors;
-        [both.local, both.remote].map(|list| list.into_iter().flatten().collect())
+        let both = &sa.children[0].selectors;
+        [&both.local, &both.remote].map(|list| list.to_vec())
     })
 }
 

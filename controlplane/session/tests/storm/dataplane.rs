@@ -99,6 +99,9 @@ impl Tables {
                     return Err(RejectReason::DuplicateSa);
                 }
             }
+            Op::SaSelectors { sa, .. } => {
+                self.sas.get(sa).ok_or(RejectReason::UnknownSa)?;
+            }
             Op::SaRemove(sa) => {
                 self.sas.remove(sa);
                 self.bound.retain(|_, b| b != sa);

@@ -5,7 +5,7 @@ use crate::carrier::{CARRIER, Carrier};
 use crate::dataplane::{Dataplane, Esp};
 use sipsec_net::dp::{Direction, Event, ExpireCause, Op, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBytes, TelNumber, TunnelId, TxnId};
+use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
     SessionView, TunnelConfig,
@@ -118,7 +118,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
         }],
         keyring: vec![KeyEntry {
             number: None,
-            credential: Credential::Psk(SecretBytes::new(b"a key for everybody").expect("fits")),
+            credential: Credential::Psk(SecretBox::new(b"a key for everybody").expect("fits")),
             ppk: None,
             peer: PeerKind::Generic,
         }],

@@ -7,7 +7,7 @@ use sipsec_ike::CertificateAuth;
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
-    Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBytes, TelNumber, TunnelId,
+    Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
@@ -67,7 +67,7 @@ pub fn keyring(s: &Setup) -> Vec<KeyEntry> {
         number: Some(number(s.key_for)),
         credential: match &s.certificate {
             Some(auth) => Credential::Certificate(Arc::clone(auth)),
-            None => Credential::Psk(SecretBytes::new(s.psk).expect("fits")),
+            None => Credential::Psk(SecretBox::new(s.psk).expect("fits")),
         },
         ppk: None,
         peer: s.peer,
@@ -431,6 +431,7 @@ impl FakeDataplane {
                     assert!(self.media.contains_key(&s.media_port), "an SA without its media port");
                     assert!(self.sas.insert(s.sa, s.direction).is_none(), "SA added twice");
                 }
+                Op::SaSelectors { sa, .. } => assert!(self.sas.contains_key(sa), "selectors of no SA"),
                 Op::SaRemove(sa) => {
                     assert!(self.sas.remove(sa).is_some(), "removed what was not there");
                     if self.bound == Some(*sa) {

@@ -25,6 +25,7 @@ pub(crate) mod kind {
     pub const TUNNEL_UNBIND: u16 = 26;
     pub const REPLAY_TRIGGER: u16 = 27;
     pub const FLUSH_TRIGGER: u16 = 28;
+    pub const SA_SELECTORS: u16 = 29;
 }
 
 shared! {
@@ -81,6 +82,13 @@ shared! {
         pub hard_bytes_max: U64,
         pub keymat: [u8; KEYMAT_MAX],
         pub zero2: U32,
+        pub local: wire::SelectorList,
+        pub remote: wire::SelectorList,
+    }
+
+    pub(crate) struct SaSelectors {
+        pub sa: U32,
+        pub zero: U32,
         pub local: wire::SelectorList,
         pub remote: wire::SelectorList,
     }
@@ -196,6 +204,11 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
             encode_sa(view_mut(body), spec);
             kind::SA_ADD
         }
+        Op::SaSelectors { sa, more } => {
+            let (local, remote) = wire::encode_selectors(more);
+            *view_mut(body) = SaSelectors { sa: sa.0.into(), zero: U32::ZERO, local, remote };
+            kind::SA_SELECTORS
+        }
         Op::SaRemove(sa) => {
             id(sa.0);
             kind::SA_REMOVE
@@ -299,6 +312,14 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
             Op::NextHop { media_port: MediaPort(raw.media_port.get()), mac: MacAddr(raw.mac) }
         }
         kind::SA_ADD => Op::SaAdd(decode_sa(view(body)?)?),
+        kind::SA_SELECTORS => {
+            let raw: &SaSelectors = view(body)?;
+            if raw.zero != 0 {
+                return Err(SlotError::ReservedNotZero);
+            }
+            let more = wire::decode_selectors(raw.local, raw.remote)?;
+            Op::SaSelectors { sa: SaId(raw.sa.get()), more }
+        }
         kind::SA_REMOVE => Op::SaRemove(SaId(id()?)),
         kind::TUNNEL_BIND => {
             let raw: &TunnelSa = view(body)?;

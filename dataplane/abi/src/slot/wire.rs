@@ -3,7 +3,7 @@
 use super::SlotError;
 use crate::layout::shared;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use sipsec_net::dp::{self, MediaBinding, OuterDscp, SELECTORS_MAX, Selectors};
+use sipsec_net::dp::{self, MediaBinding, OuterDscp, SELECTORS_PER_BLOCK, Selectors};
 use sipsec_net::{IpPrefix, Kbps, MacAddr, TunnelId};
 use zerocopy::little_endian::{U16, U32};
 
@@ -172,10 +172,10 @@ impl Selector {
 }
 
 /// One side of [`Selectors`].
-pub(super) type SelectorList = [Selector; SELECTORS_MAX];
+pub(super) type SelectorList = [Selector; SELECTORS_PER_BLOCK];
 
 pub(super) fn encode_selectors(selectors: &Selectors) -> (SelectorList, SelectorList) {
-    let side = |list: &[Option<dp::Selector>; SELECTORS_MAX]| {
+    let side = |list: &[Option<dp::Selector>; SELECTORS_PER_BLOCK]| {
         list.each_ref().map(|s| s.as_ref().map_or(Selector::NONE, Selector::encode))
     };
     (side(&selectors.local), side(&selectors.remote))
@@ -183,7 +183,7 @@ pub(super) fn encode_selectors(selectors: &Selectors) -> (SelectorList, Selector
 
 pub(super) fn decode_selectors(local: SelectorList, remote: SelectorList) -> Result<Selectors, SlotError> {
     let side = |list: SelectorList| {
-        let mut out = [None; SELECTORS_MAX];
+        let mut out = [None; SELECTORS_PER_BLOCK];
         for (to, from) in out.iter_mut().zip(list) {
             *to = from.decode()?;
         }

@@ -4,7 +4,7 @@ use proptest::option;
 use proptest::prelude::*;
 use sipsec_net::dp::{
     Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp, PacketSummary,
-    RejectReason, SELECTORS_MAX, SaSpec, Selector, Selectors, TunnelSpec,
+    RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
 };
 use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -43,7 +43,7 @@ fn selector() -> impl Strategy<Value = Selector> {
     })
 }
 
-fn selector_side() -> impl Strategy<Value = [Option<Selector>; SELECTORS_MAX]> {
+fn selector_side() -> impl Strategy<Value = [Option<Selector>; SELECTORS_PER_BLOCK]> {
     [option::of(selector()), option::of(selector()), option::of(selector()), option::of(selector())]
 }
 
@@ -124,6 +124,10 @@ pub fn op() -> impl Strategy<Value = Op> {
         any::<(u16, [u8; 6])>()
             .prop_map(|(port, mac)| Op::NextHop { media_port: MediaPort(port), mac: MacAddr(mac) }),
         sa().prop_map(Op::SaAdd),
+        (any::<u32>(), selector_side(), selector_side()).prop_map(|(sa, local, remote)| Op::SaSelectors {
+            sa: SaId(sa),
+            more: Selectors { local, remote }
+        }),
         any::<u32>().prop_map(|sa| Op::SaRemove(SaId(sa))),
         (tunnel(), any::<u32>()).prop_map(|(tunnel, sa)| Op::TunnelBind { tunnel, outbound: SaId(sa) }),
         tunnel().prop_map(Op::TunnelUnbind),

@@ -117,7 +117,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 13] {
+fn ops() -> [Op; 14] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -165,6 +165,10 @@ fn ops() -> [Op; 13] {
         Op::TunnelUnbind(tunnel),
         Op::ReplayTrigger(tunnel),
         Op::FlushTrigger(tunnel),
+        Op::SaSelectors {
+            sa: SaId(0x5566_7788),
+            more: Selectors { local: [None; 4], remote: [Some(v6), Some(Selector::ANY_V6), None, None] },
+        },
     ]
 }
 

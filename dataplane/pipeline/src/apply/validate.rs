@@ -7,7 +7,9 @@ use crate::graph::Pipeline;
 use crate::packet::Packet;
 use crate::replay::ReplayWindow;
 use crate::sad::{SALT_LEN, SaRef};
-use sipsec_net::dp::{Direction, MediaBinding, OPS_MAX, Op, RejectReason, SaSpec, TunnelSpec};
+use sipsec_net::dp::{
+    Direction, MediaBinding, OPS_MAX, Op, RejectReason, SELECTOR_BLOCKS_MAX, SaSpec, TunnelSpec,
+};
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp};
 
 /// RFC 791 §3.2: every host takes 576 bytes; below that fragments become more than [`crate::pmtu`] cuts.
@@ -62,6 +64,7 @@ impl<P: Packet> View<'_, P> {
                 self.media(*port).map(drop).ok_or(RejectReason::UnknownMediaPort)
             }
             Op::SaAdd(spec) => self.sa_add(spec, keys),
+            Op::SaSelectors { sa, .. } => self.sa_selectors(*sa),
             Op::SaRemove(_) => Ok(()),
             Op::TunnelBind { tunnel, outbound } => {
                 self.need_tunnel(*tunnel)?;
@@ -145,6 +148,15 @@ impl<P: Packet> View<'_, P> {
         })?;
         keys.push(key);
         Ok(())
+    }
+
+    /// The SA carries packets from the end of its transaction on, so its selectors are whole by then.
+    fn sa_selectors(&self, id: SaId) -> Result<(), RejectReason> {
+        let added = self.before.iter().rposition(|op| matches!(op, Op::SaAdd(s) if s.sa == id));
+        let since = added.filter(|_| self.sa(id).is_some()).map(|at| &self.before[at..]);
+        let since = since.ok_or(RejectReason::UnknownSa)?;
+        let blocks = since.iter().filter(|op| matches!(op, Op::SaSelectors { sa, .. } if *sa == id)).count();
+        if blocks + 1 < SELECTOR_BLOCKS_MAX { Ok(()) } else { Err(RejectReason::TableFull) }
     }
 
     fn need_room(

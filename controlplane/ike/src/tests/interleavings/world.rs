@@ -272,7 +272,7 @@ impl World {
             // the new SA, of which the sender knows nothing, falls silent.
             let taken_for_rekey = acts.contains(&RekeyIke(side.other())) && peer.ended.is_some();
             match node.ended {
-                Some(Event::Failed(IkeError::NoResponse { .. })) if taken_for_rekey => {}
+                Some(Event::Failed(IkeError::NoResponse(_))) if taken_for_rekey => {}
                 None | Some(Event::Closed(_)) => {}
                 _ => panic!("{:?}, and the other side {:?}", node.ended, peer.ended),
             }

@@ -1,8 +1,9 @@
 //! Mandatory fields (RFC 3261 §8.1.1), and faults that make a message ambiguous.
 //!
-//! A request that breaks a rule on a field that decides something is refused. A response is never lost because of such a
-//! field: it has already cost something at the other side, and Via and CSeq are enough to know what it answers
-//! (RFC 3261 §17.1.3). Its unreadable fields count as absent.
+//! A request that breaks a rule on a field that decides something is refused. A response is never lost because of another
+//! field: the call has already cost something, and Via and CSeq are enough to know what it answers (RFC 3261 §17.1.3). Its
+//! unreadable fields count as absent. The same holds for ACK, BYE and CANCEL: an ACK cannot be refused, and a peer that is
+//! refused its BYE has left the call all the same.
 
 use super::frame::{Fault, Frame, Malformed};
 use super::grammar::{COOKIE, NameAddr, Via, host_port};
@@ -34,6 +35,9 @@ pub fn check(frame: Frame) -> Result<Message, Malformed> {
     if m.status().is_some() {
         return response(m, octets, fault);
     }
+    if matches!(m.method(), Some("ACK" | "BYE" | "CANCEL")) {
+        return ending(m, octets, fault);
+    }
     match fault.or_else(|| request(&m, octets)) {
         Some((status, why)) => Err(Malformed::new(status, m, why)),
         None => {
@@ -44,6 +48,24 @@ pub fn check(frame: Frame) -> Result<Message, Malformed> {
             Ok(m)
         }
     }
+}
+
+/// ACK, BYE and CANCEL.
+fn ending(mut m: Message, octets: usize, fault: Fault) -> Result<Message, Malformed> {
+    let version = fault.filter(|(status, _)| *status == 505);
+    if let Some((status, why)) = version.or_else(|| identity(&m)) {
+        return Err(Malformed::new(status, m, why));
+    }
+    if ["From", "To"].iter().any(|name| m.header(name).and_then(NameAddr::read).is_none()) {
+        return Err(Malformed::new(400, m, "a malformed name or address"));
+    }
+    match m.header("Content-Length").and_then(digits) {
+        // A body that is cut off says nothing.
+        Some(length) if length > octets as u64 => m.body.clear(),
+        Some(length) => m.body.truncate(usize::try_from(length).unwrap_or(usize::MAX)),
+        None => {}
+    }
+    Ok(m)
 }
 
 fn response(mut m: Message, octets: usize, fault: Fault) -> Result<Message, Malformed> {
@@ -92,6 +114,11 @@ fn request(m: &Message, octets: usize) -> Fault {
     if SINGLE.iter().any(|name| m.all(name).count() > 1) {
         return Some((400, "two of a header field of which there is one"));
     }
+    identity(m).or_else(|| content(m, octets))
+}
+
+/// The fields by which a request is matched and answered.
+fn identity(m: &Message) -> Fault {
     for (name, why) in [
         ("Via", "no Via"),
         ("From", "no From"),
@@ -118,6 +145,13 @@ fn request(m: &Message, octets: usize) -> Fault {
     if top.is_some_and(|v| v.param("branch").is_some_and(|b| b.eq_ignore_ascii_case(COOKIE))) {
         return Some((400, "a branch that is nothing but the cookie"));
     }
+    None
+}
+
+/// The fields by which it is judged.
+fn content(m: &Message, octets: usize) -> Fault {
+    let method = m.method().unwrap_or_default();
+    let unknown = !METHODS.contains(&method);
     let mut named = vec!["From", "To"];
     match method {
         // These fields make the dialog.

@@ -390,3 +390,58 @@ fn an_invite_expires() {
         assert!(w.count(A, status) > 0, "{expires}: {:?}", w.sent(A));
     }
 }
+
+/// A peer that is refused its BYE has left the call all the same, and an ACK cannot be refused: both count as far as they
+/// can be read.
+#[test]
+fn an_odd_bye_and_an_odd_ack_are_obeyed() {
+    for odd in [
+        "junk\r\n",
+        "Content-Length: 99\r\nContent-Length: x\r\n",
+        "Max-Forwards: 1\r\nMax-Forwards: 2\r\n",
+        "Contact: nowhere, ,\r\nRecord-Route: ???\r\n",
+        "P-Asserted-Identity:\r\nSubject: a\u{b}b\r\n",
+    ] {
+        for name in ["", "\"\"x\"\" ", "\"open ", "Bell, Alexander "] {
+            let mut w = World::new();
+            w.inject(A, incoming("Contact: <sip:x@192.0.2.7>\r\n", "", "odd"));
+            w.run_for(10 * MS);
+            let ok = w.last(A, "SIP/2.0 200").to_owned();
+            let request = |method: &str, cseq: u32| {
+                format!(
+                    "{method} sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bK{method}\r\n{odd}\
+                     From: {name}{}\r\nTo: {}\r\nCall-ID: odd\r\nCSeq: {cseq} {method}\r\n\r\n",
+                    addr(A),
+                    field(&ok, "From"),
+                    field(&ok, "To"),
+                )
+            };
+            w.inject(A, request("ACK", 7));
+            assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Confirmed"), "{odd}{name}");
+            w.inject(A, request("BYE", 8));
+            assert_eq!(
+                w.nodes[A].log.last_chunk(),
+                Some(&["PeerHungUp".to_owned(), "Ended".into()]),
+                "{odd}{name}"
+            );
+            assert!(w.wire.last().is_some_and(|(_, t)| t.starts_with("SIP/2.0 200 ")));
+        }
+    }
+    // Without what names the dialog there is nothing to obey.
+    let mut w = World::new();
+    w.dial(A);
+    w.run_for(S);
+    for bye in [
+        "BYE sip:x@h SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.10;branch=z9hG4bKq\r\nFrom: \r\nTo: x\r\nCall-ID: c\r\nCSeq: 1 BYE\r\n\r\n",
+        "BYE sip:x@h SIP/7.0\r\nVia: SIP/2.0/UDP 198.51.100.10;branch=z9hG4bKr\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:a@b>;tag=b\r\n\
+         Call-ID: c\r\nCSeq: 1 BYE\r\n\r\n",
+    ] {
+        w.inject(A, bye);
+        assert!(
+            w.wire
+                .last()
+                .is_some_and(|(_, t)| t.starts_with("SIP/2.0 400 ") || t.starts_with("SIP/2.0 505 "))
+        );
+    }
+    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Answered"));
+}

@@ -86,6 +86,9 @@ impl UserAgent {
             Some(Found::Early(..)) => return self.refuse(now, key, m, 491),
             None => return,
         };
+        if let Some((status, headers)) = refused_content(m) {
+            return self.refuse_content(now, key, m, status, headers);
+        }
         let refreshing = self.refreshing(id, Some("INVITE"));
         let Some(c) = self.calls.get(id) else { return };
         // RFC 3261 §14.2: our INVITE is under way, or theirs is not acknowledged yet.
@@ -107,6 +110,9 @@ impl UserAgent {
             Some(Found::Early(id, at)) => return self.early_update(now, id, at, key, m, with_offer),
             None => return,
         };
+        if let Some((status, headers)) = refused_content(m) {
+            return self.refuse_content(now, key, m, status, headers);
+        }
         let refreshing = self.refreshing(id, None);
         let Some(c) = self.calls.get(id) else { return };
         match &c.phase {
@@ -200,9 +206,6 @@ impl UserAgent {
         let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
             return self.refuse(now, key, m, 500);
         };
-        if let Some((status, headers)) = refused_content(m) {
-            return self.refuse_content(now, key, m, status, headers);
-        }
         let offers = m.body.is_empty();
         let media = if offers {
             c.media.clone()

@@ -9,6 +9,7 @@ use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX, RETRY_AFTER_OVERLOAD_S};
 use crate::dialog::Dialog;
 use crate::message::{Message, NameAddr, is_sdp, uri_param, user_of};
+use crate::notice::NoticeKind;
 use crate::output::Event;
 use crate::reason::warning;
 use crate::sdp::{Media, SdpError, SessionDescription};
@@ -49,6 +50,9 @@ impl UserAgent {
         let (line, offer) = match self.offered(m) {
             Ok(offered) => offered,
             Err(Refusal(status, headers, bad_offer)) => {
+                if status == 503 {
+                    self.notice(now, NoticeKind::Overload, || "too many calls at a time".to_owned());
+                }
                 self.respond(now, key, m, status, None, None, |w| {
                     for (name, value) in headers {
                         w.header(name, value);

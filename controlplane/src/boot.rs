@@ -2,22 +2,26 @@
 
 use crate::api::{self, ApiError};
 use crate::clock;
-use crate::compute::Compute;
+use crate::compute::{self, Compute};
 use crate::config::{self, LoadError};
 use crate::dataplane::Link;
 use crate::entropy::KernelEntropy;
+use crate::events::Events;
+use crate::harden;
 use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
-use crate::net::netlink::{Netlink, Route, Watch};
+use crate::net::netlink::{self, Netlink, Route, Watch};
 use crate::net::udp::SipSocket;
+use crate::rates::RateMeter;
 use crate::runtime::{Running, Runtime};
 use crate::setup::{self, SetupError};
 use crate::signals::Signals;
-use crate::supervise::{self, Supervisor};
+use crate::supervise::Supervisor;
 use sipsec_abi::profile::Inside;
 use sipsec_session::{Core, Input};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
 /// Questions of the API that may wait for the loop.
@@ -36,8 +40,6 @@ pub enum BootError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Api(#[from] ApiError),
-    #[error("cannot talk to the kernel's routing: {0}")]
-    Netlink(std::io::Error),
     #[error("{what}: {error}")]
     System { what: &'static str, error: std::io::Error },
 }
@@ -47,9 +49,13 @@ pub enum BootError {
 /// # Errors
 /// If it cannot start. What only comes later (an address, a dataplane, a registrar) is waited for.
 pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootError> {
+    // Before the first secret is read.
+    let protected = [harden::forbid_core_dumps(), harden::lock_memory()];
     let loaded = config::load(path)?;
     let log = LogControl::start(log.unwrap_or(&loaded.profile.log), format).map_err(BootError::Log)?;
-    supervise::forbid_core_dumps();
+    for error in protected.into_iter().filter_map(Result::err) {
+        tracing::warn!("{error}");
+    }
     for finding in &loaded.findings.list {
         let at = format!("{}:{}", finding.line, finding.column);
         tracing::warn!(at, path = finding.path, cure = finding.cure, "{}", finding.message);
@@ -59,17 +65,57 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
+        // Threads that compute stay: each new one would pay for its first random number again.
+        .thread_keep_alive(Duration::from_secs(86_400))
         .enable_all()
         .build()
         .map_err(system("cannot start the runtime"))?;
     runtime.block_on(async {
-        let gateway = start(loaded.profile, log).await?;
+        discard_first(&loaded.profile).await;
+        let mut gateway = start(loaded.profile, log).await?;
+        gateway.set_profile_path(path);
+        // The first use of the random generator and of signatures costs 0.1 s on each thread: not during the first call.
+        compute::warm_up();
         // On a worker of its own: the main thread is none of the runtime's.
         tokio::spawn(gateway.run()).await.map_err(|e| BootError::System {
             what: "the event loop has failed",
             error: std::io::Error::other(e),
         })
     })
+}
+
+/// Discarding routes for every tunnel prefix, before anything that could take time: until there is a tunnel, its packets are
+/// dropped and do not leave in clear. What fails here is tried again, and shown, by the netlink task.
+async fn discard_first(profile: &config::Profile) {
+    match netlink::discard_at_boot(&watch(profile)).await {
+        Ok(refused) => {
+            for (prefix, reason) in refused {
+                tracing::warn!(prefix, reason, "no discarding route");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "discarding routes cannot be installed now"),
+    }
+}
+
+/// Installs the discarding routes of a profile and ends: for the start of the machine, before its network is up.
+///
+/// # Errors
+/// If the profile cannot be read, or a route cannot be installed.
+pub fn install_discard_routes(path: &Path) -> Result<(), BootError> {
+    let loaded = config::load(path)?;
+    let system = |what| move |error| BootError::System { what, error };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(system("cannot start the runtime"))?;
+    let refused = runtime
+        .block_on(netlink::discard_at_boot(&watch(&loaded.profile)))
+        .map_err(system("cannot talk to the kernel's routing"))?;
+    match refused.first() {
+        None => Ok(()),
+        Some((prefix, reason)) => {
+            let error = std::io::Error::other(format!("{prefix}: {reason}"));
+            Err(BootError::System { what: "no discarding route", error })
+        }
+    }
 }
 
 /// Everything but the loop.
@@ -86,14 +132,14 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     // Calls of an earlier run come first: they cost money.
     core.handle_input(clock::now(), Input::Recovered(records));
     core.handle_input(clock::now(), Input::WallClock { unix_time_s: clock::unix_time_s() });
-    let netlink = Netlink::start(watch(&profile)).map_err(BootError::Netlink)?;
+    let netlink = Netlink::start(watch(&profile));
     let (request_sender, requests) = mpsc::channel(REQUESTS);
-    let (events, _) = broadcast::channel(api::EVENTS_MAX);
+    let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
     tokio::spawn({
-        let (gateway, events, log) = (profile.gateway.clone(), events.clone(), log.clone());
+        let (gateway, events, log) = (profile.gateway.clone(), watchers.clone(), log.clone());
         async move { api::serve(listener, &gateway, request_sender, events, log).await }
     });
-    tracing::info!(gateway = profile.gateway, version = env!("CARGO_PKG_VERSION"), "started");
+    tracing::info!(gateway = profile.gateway, version = crate::version::line(), "started");
     Ok(Runtime {
         sip: SipSocket::new(&profile.sip.interface, profile.sip.port),
         link: Link::new(&profile.dataplane_socket()),
@@ -102,15 +148,18 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         journal,
         compute: Compute::new(),
         requests,
-        events,
+        events: Events::new(watchers, &profile),
         log,
+        rates: RateMeter::default(),
         signals,
         supervisor: Supervisor::from_env(),
         wan: Err(format!("{} has not been looked at yet", profile.sip.interface)),
         routes: BTreeMap::new(),
         started: clock::now(),
         booted_at_s: 0,
+        profile_path: None,
         state: Running::Yes,
+        netlink_failed: false,
         profile,
     })
 }

@@ -3,11 +3,33 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Barrier};
 use tokio::sync::mpsc;
 
 /// Jobs that wait for a thread before the loop holds the rest back. A thousand negotiations at once make a thousand: a
 /// negotiation has one job under way.
 pub const QUEUE: usize = 8192;
+
+/// Makes a key and a signature on as many threads as will compute, so that no call pays for their first use. Needs a tokio
+/// runtime; returns at once.
+pub fn warm_up() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // Each job waits for the others, so that each is on a thread of its own.
+    let together = Arc::new(Barrier::new(threads));
+    for _ in 0..threads {
+        let together = together.clone();
+        tokio::task::spawn_blocking(move || {
+            together.wait();
+            let began = std::time::Instant::now();
+            let made = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+                .and_then(|key| rcgen::CertificateParams::default().self_signed(&key).map(drop));
+            match made {
+                Ok(()) => tracing::debug!(ms = began.elapsed().as_millis(), "signatures are warmed up"),
+                Err(error) => tracing::warn!(%error, "no signature can be made"),
+            }
+        });
+    }
+}
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +88,7 @@ impl<O: Send + 'static> Compute<O> {
         self.running > 0
     }
 
-    /// `failed` is left in the place of the outcome if the job panics, so that whoever waits for it is told.
+    /// `failed` is left in the place of the outcome if the job panics, so that a job always has one.
     ///
     /// # Panics
     /// Without room: the caller asks first.
@@ -94,7 +116,7 @@ impl<O: Send + 'static> Compute<O> {
         self.running += 1;
         let sender = self.sender.clone();
         tokio::task::spawn_blocking(move || {
-            // The receiver lives as long as the loop; after it nobody wants the outcome.
+            // The receiver lives as long as the loop; after it the outcome is not needed.
             let _ = sender.send(job());
         });
     }

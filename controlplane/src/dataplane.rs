@@ -24,7 +24,7 @@ const RING_RETRY: Duration = Duration::from_millis(1);
 
 /// What the loop hears.
 #[derive(Debug)]
-pub enum Happening {
+pub enum LinkEvent {
     Up,
     Down,
     /// There is something to take, see [`Link::take`], or room to send.
@@ -33,7 +33,7 @@ pub enum Happening {
 
 /// Something taken from the dataplane.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Received {
     Event(Event),
     Ike { media_port: MediaPort, from: SocketAddr, bytes: Vec<u8> },
 }
@@ -117,10 +117,10 @@ impl Link {
     }
 
     /// Waits for what comes next. May be cancelled at any time.
-    pub async fn next(&mut self) -> Happening {
+    pub async fn next(&mut self) -> LinkEvent {
         loop {
             if std::mem::take(&mut self.lost) {
-                return Happening::Down;
+                return LinkEvent::Down;
             }
             match &mut self.state {
                 State::Idle { until } => {
@@ -142,7 +142,7 @@ impl Link {
                                 self.state = State::Up(Box::new(connected));
                                 self.counters.connections += 1;
                                 self.retry = RETRY_MIN;
-                                return Happening::Up;
+                                return LinkEvent::Up;
                             }
                             Err(error) => self.back_off(error.to_string()),
                         },
@@ -152,7 +152,7 @@ impl Link {
                 State::Up(connected) => {
                     if !connected.side.prepare_sleep() {
                         connected.side.woke();
-                        return Happening::Ready;
+                        return LinkEvent::Ready;
                     }
                     let full = !self.waiting.is_empty();
                     let room = async {
@@ -164,7 +164,7 @@ impl Link {
                                 guard.clear_ready();
                             }
                             connected.side.woke();
-                            return Happening::Ready;
+                            return LinkEvent::Ready;
                         }
                         ready = connected.hangup.readable() => {
                             if let Ok(mut guard) = ready {
@@ -174,7 +174,7 @@ impl Link {
                                 self.disconnect("the dataplane has ended".to_owned());
                             }
                         }
-                        () = room => return Happening::Ready,
+                        () = room => return LinkEvent::Ready,
                     }
                 }
             }
@@ -200,14 +200,14 @@ impl Link {
     }
 
     /// Sends what waits and takes the next thing.
-    pub fn take(&mut self) -> Option<Taken> {
+    pub fn take(&mut self) -> Option<Received> {
         self.flush();
         loop {
             let State::Up(connected) = &mut self.state else { return None };
             let taken = match connected.side.pop() {
-                Ok(Some(event)) => Ok(Taken::Event(event)),
+                Ok(Some(event)) => Ok(Received::Event(event)),
                 Ok(None) => match connected.side.recv_ike() {
-                    Ok(Some(punt)) => Ok(Taken::Ike {
+                    Ok(Some(punt)) => Ok(Received::Ike {
                         media_port: punt.media_port,
                         from: punt.remote,
                         bytes: punt.message.to_vec(),
@@ -219,7 +219,7 @@ impl Link {
             };
             match taken {
                 Ok(taken) => {
-                    if let Taken::Event(Event::SnapshotMedia(binding)) = &taken {
+                    if let Received::Event(Event::SnapshotMedia(binding)) = &taken {
                         self.remotes.insert(binding.media_port(), binding.remote);
                     }
                     return Some(taken);

@@ -2,20 +2,20 @@
 //! nothing else. The whole flow is [`Runtime::turn`].
 
 use crate::api::Request;
-use crate::api::model::EventLine;
 use crate::clock;
 use crate::compute::{Compute, Urgency};
 use crate::config::Profile;
-use crate::dataplane::{Happening, Link, Taken};
-use crate::events;
+use crate::dataplane::{Link, LinkEvent, Received};
+use crate::events::messages::{self, Direction};
+use crate::events::{Events, History};
 use crate::journal::{Journal, Write, Written};
 use crate::keylog;
 use crate::logging::LogControl;
-use crate::messages::{self, Way};
 use crate::net::netlink::{Change, Netlink};
 use crate::net::udp::{SipEvent, SipSocket};
-use crate::setup;
-use crate::signals::{Signals, Told};
+use crate::rates::RateMeter;
+use crate::reload::{self, Reload};
+use crate::signals::{SignalAction, Signals};
 use crate::supervise::Supervisor;
 use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
@@ -23,9 +23,9 @@ use sipsec_net::dp::Op;
 use sipsec_session::{Admin, Core, Input, Output, Transaction};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 /// Messages taken from the dataplane before the others have their turn.
@@ -33,7 +33,9 @@ const TAKE_MAX: usize = 256;
 /// How often this process shows that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
 /// Longer than a BYE without an answer is repeated (RFC 3261 §17.1.2.2, Timer F: 32 s).
-const SHUTDOWN_MAX: Duration = Duration::from_secs(36);
+const SHUTDOWN_MIN: Duration = Duration::from_secs(36);
+/// BYEs are paced; so many calls are hung up in a second at least.
+const HANGUPS_PER_S: u32 = 20;
 /// How long the disk may take for what the last calls left.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Both clocks are read one after the other and in whole seconds, so they may differ by this without being set.
@@ -43,6 +45,8 @@ const CLOCK_STEP_S: u64 = 2;
 #[derive(Debug)]
 pub struct Runtime {
     pub(crate) profile: Profile,
+    /// Where it was read.
+    pub(crate) profile_path: Option<PathBuf>,
     pub(crate) core: Core,
     pub(crate) sip: SipSocket,
     pub(crate) link: Link,
@@ -50,8 +54,9 @@ pub struct Runtime {
     pub(crate) journal: Journal,
     pub(crate) compute: Compute<Input>,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) events: broadcast::Sender<Arc<EventLine>>,
+    pub(crate) events: Events,
     pub(crate) log: LogControl,
+    pub(crate) rates: RateMeter,
     pub(crate) signals: Signals,
     pub(crate) supervisor: Supervisor,
     pub(crate) wan: Result<IpAddr, String>,
@@ -60,6 +65,8 @@ pub struct Runtime {
     /// In seconds since 1970, as far as the core knows.
     pub(crate) booted_at_s: u64,
     pub(crate) state: Running,
+    /// Whether the log says that the kernel's routing is not followed.
+    pub(crate) netlink_failed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +79,11 @@ pub(crate) enum Running {
 }
 
 impl Runtime {
+    /// Where a reload reads the profile again.
+    pub(crate) fn set_profile_path(&mut self, path: &Path) {
+        self.profile_path = Some(path.to_owned());
+    }
+
     /// Runs until the gateway is shut down.
     pub async fn run(mut self) {
         let mut beat = tokio::time::interval(BEAT);
@@ -103,22 +115,22 @@ impl Runtime {
             }
         };
         tokio::select! {
-            told = self.signals.next() => match told {
-                Told::Stop(signal) => self.stop(signal),
-                Told::Reload => self.reload(),
+            action = self.signals.next() => match action {
+                SignalAction::Stop(signal) => self.stop(signal),
+                SignalAction::Reload => self.reload(),
             },
-            happening = self.link.next(), if room => self.dataplane(happening),
+            event = self.link.next(), if room => self.dataplane(event),
             event = self.sip.next(), if room => match event {
                 SipEvent::Datagram { from, bytes } => {
-                    // A flood from elsewhere must not fill the log; it is counted.
+                    // A flood from elsewhere must fill neither log nor memory; it is counted.
                     if self.core.sip_trusts(from) {
-                        messages::sip(Way::In, from, &bytes);
+                        self.events.sip(clock::now(), Direction::In, from, &bytes);
                     }
-                    self.tell(Input::SipDatagram { from, bytes });
+                    self.input(Input::SipDatagram { from, bytes });
                 }
-                SipEvent::Opened(local) => self.tell(Input::WanAddress(Some(local.ip()))),
+                SipEvent::Opened(local) => self.input(Input::WanAddress(Some(local.ip()))),
             },
-            input = self.compute.next() => self.tell(input),
+            input = self.compute.next() => self.input(input),
             written = self.journal.next() => self.written(written),
             change = self.netlink.next() => self.kernel(change),
             Some(request) = self.requests.recv() => self.answer(request),
@@ -130,10 +142,18 @@ impl Runtime {
     fn stop(&mut self, signal: &'static str) {
         match self.state {
             Running::Yes => {
-                tracing::info!(signal, "hanging up every call; a second signal ends at once");
-                self.supervisor.stopping();
-                self.state = Running::Stopping(clock::now() + SHUTDOWN_MAX);
-                self.tell(Input::Admin(Admin::Shutdown));
+                let sessions = self.core.sessions(clock::now());
+                let calls = sessions.iter().filter(|s| s.caller.is_some()).count();
+                let limit = shutdown_max(calls);
+                tracing::info!(
+                    signal,
+                    calls,
+                    limit_s = limit.as_secs(),
+                    "hanging up every call; a second signal ends at once"
+                );
+                self.supervisor.stopping(limit);
+                self.state = Running::Stopping(clock::now() + limit);
+                self.input(Input::Admin(Admin::Shutdown));
             }
             Running::Stopping(_) | Running::Done => {
                 tracing::warn!(signal, "ended with calls left; the next start hangs them up");
@@ -142,14 +162,22 @@ impl Runtime {
         }
     }
 
-    /// Keys, certificates and revocation lists from their files, for the calls to come. The profile itself is not read.
+    /// Keys, certificates and revocation lists are read again, for the calls to come.
     fn reload(&mut self) {
-        match setup::keyring(&self.profile) {
-            Ok(keyring) => {
+        match reload::reload(&self.profile, self.profile_path.as_deref()) {
+            Ok(Reload { keyring, ignored, profile }) => {
                 tracing::info!(
                     "keys, certificates and revocation lists are read anew; live calls keep theirs"
                 );
-                self.tell(Input::Keyring(keyring));
+                if !ignored.is_empty() {
+                    let ignored = ignored.join(", ");
+                    tracing::warn!(
+                        ignored,
+                        "the profile differs in what a reload does not take: restart needed"
+                    );
+                }
+                self.profile = profile;
+                self.input(Input::Keyring(keyring));
             }
             Err(error) => tracing::error!(%error, "not reloaded; what was read before stays in use"),
         }
@@ -157,38 +185,57 @@ impl Runtime {
 
     fn beat(&mut self) {
         let now = clock::now();
-        self.look_at_the_clock(now);
+        self.check_clock(now);
         self.link.beat(now);
-        self.supervisor.alive();
+        self.watch_netlink();
+        if self.rates.is_due(now) {
+            self.rates.sample(now, &self.link.activities());
+        }
         if matches!(self.state, Running::Stopping(until) if now >= until) {
             self.stop("timeout");
         }
     }
 
-    /// The dates of certificates are of the wall clock, which may be set at any time.
-    fn look_at_the_clock(&mut self, now: Instant) {
+    /// Without the kernel's routing every call would be paid for and fail: systemd's watchdog is told of life only while it
+    /// is followed. The netlink task is restarted by its own supervisor long before that.
+    fn watch_netlink(&mut self) {
+        let failure = self.netlink.health().failure;
+        if failure.is_none() {
+            self.supervisor.alive();
+        }
+        if failure.is_some() != self.netlink_failed {
+            self.netlink_failed = failure.is_some();
+            match failure {
+                Some(reason) => tracing::error!(reason, "the kernel's routing is not followed"),
+                None => tracing::info!("the kernel's routing is followed again"),
+            }
+        }
+    }
+
+    /// The dates of certificates depend on the wall clock, which may be set at any time.
+    fn check_clock(&mut self, now: Instant) {
         let unix_time_s = clock::unix_time_s();
         let booted_at_s = unix_time_s.saturating_sub(now.as_nanos() / 1_000_000_000);
         if booted_at_s.abs_diff(self.booted_at_s) > CLOCK_STEP_S {
             self.booted_at_s = booted_at_s;
-            self.tell(Input::WallClock { unix_time_s });
+            self.input(Input::WallClock { unix_time_s });
         }
     }
 
-    fn dataplane(&mut self, happening: Happening) {
-        match happening {
-            Happening::Up => self.tell(Input::DataplaneUp),
-            Happening::Down => self.tell(Input::DataplaneDown),
-            Happening::Ready => {
+    fn dataplane(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up => self.input(Input::DataplaneUp),
+            LinkEvent::Down => self.input(Input::DataplaneDown),
+            LinkEvent::Ready => {
                 for _ in 0..TAKE_MAX {
                     if !self.compute.has_room() {
                         break;
                     }
                     match self.link.take() {
-                        Some(Taken::Event(event)) => self.tell(Input::Dataplane(event)),
-                        Some(Taken::Ike { media_port, from, bytes }) => {
-                            messages::ike(Way::In, media_port, &bytes);
-                            self.tell(Input::IkeDatagram { media_port, from, bytes });
+                        Some(Received::Event(event)) => self.input(Input::Dataplane(event)),
+                        Some(Received::Ike { media_port, from, bytes }) => {
+                            messages::ike(Direction::In, media_port, &bytes);
+                            self.input(Input::IkeDatagram { media_port, from, bytes });
                         }
                         None => break,
                     }
@@ -210,10 +257,10 @@ impl Runtime {
 
     fn written(&mut self, written: Written) {
         match (written.record, written.result) {
-            (true, Ok(())) => self.tell(Input::Persisted { key: written.key }),
+            (true, Ok(())) => self.input(Input::Persisted { key: written.key }),
             (true, Err(error)) => {
                 tracing::error!(error, "the call journal cannot be written: the call is given up");
-                self.tell(Input::PersistFailed { key: written.key });
+                self.input(Input::PersistFailed { key: written.key });
             }
             (false, Ok(())) => {}
             (false, Err(error)) => {
@@ -227,6 +274,8 @@ impl Runtime {
 
     fn kernel(&mut self, change: Change) {
         match change {
+            // A netlink task that was restarted tells again what it finds.
+            Change::Wan(wan) if wan == self.wan => {}
             Change::Wan(wan) => {
                 match &wan {
                     Ok(ip) => tracing::info!(%ip, "WAN address"),
@@ -236,14 +285,14 @@ impl Runtime {
                 self.wan = wan;
                 // An address on which SIP cannot be spoken is none.
                 let usable = self.sip.local().ok().map(|local| local.ip());
-                self.tell(Input::WanAddress(usable));
+                self.input(Input::WanAddress(usable));
             }
-            Change::NextHop { media_port, mac } => self.tell(Input::NextHop { media_port, mac }),
+            Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
             Change::Routes(routes) => self.routes = routes,
         }
     }
 
-    pub(crate) fn tell(&mut self, input: Input) {
+    pub(crate) fn input(&mut self, input: Input) {
         self.core.handle_input(clock::now(), input);
     }
 
@@ -254,11 +303,11 @@ impl Runtime {
         {
             match output {
                 Output::SipTransmit { to, bytes } => {
-                    messages::sip(Way::Out, to, &bytes);
+                    self.events.sip(clock::now(), Direction::Out, to, &bytes);
                     self.sip.send(to, &bytes);
                 }
                 Output::IkeTransmit { media_port, bytes } => {
-                    messages::ike(Way::Out, media_port, &bytes);
+                    messages::ike(Direction::Out, media_port, &bytes);
                     self.link.send_ike(media_port, &bytes);
                 }
                 Output::NatKeepalive { media_port } => self.link.send_nat_keepalive(media_port),
@@ -267,7 +316,7 @@ impl Runtime {
                 Output::QueryActivity(tunnel) => {
                     // What cannot be read says nothing, above all not that the tunnel is idle.
                     if let Some(activity) = self.link.activity(tunnel) {
-                        self.tell(Input::Activity { tunnel, activity });
+                        self.input(Input::Activity { tunnel, activity });
                     }
                 }
                 Output::Compute { key, established, job } => {
@@ -282,9 +331,18 @@ impl Runtime {
                         keylog::append(directory, &entry);
                     }
                 }
-                Output::Event(event) => events::publish(&self.events, &event),
+                Output::Event(event) => {
+                    let activity = event.tunnel.filter(|_| History::counts(&event.kind));
+                    let activity = activity.and_then(|tunnel| self.link.activity(tunnel));
+                    self.events.publish(clock::now(), &event, activity);
+                }
                 Output::ShutdownComplete => self.state = Running::Done,
             }
         }
     }
+}
+
+/// How long the end may take.
+fn shutdown_max(calls: usize) -> Duration {
+    SHUTDOWN_MIN + Duration::from_secs(1) * u32::try_from(calls).unwrap_or(u32::MAX).div_ceil(HANGUPS_PER_S)
 }

@@ -10,7 +10,7 @@ pub struct Signals {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum SignalAction {
     /// By the signal of this name.
     Stop(&'static str),
     Reload,
@@ -28,11 +28,11 @@ impl Signals {
     }
 
     /// What the next signal says. May be cancelled at any time.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.terminate.recv() => SignalAction::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => SignalAction::Stop("SIGINT"),
+            _ = self.hang_up.recv() => SignalAction::Reload,
         }
     }
 }

@@ -1,59 +1,57 @@
-//! What a service owes its machine: readiness and a heartbeat for systemd, and no secret in a core file.
+//! What a service tells systemd (sd_notify(3)): that it is ready, alive, or takes time to end. Without systemd nothing is sent.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use sd_notify::{NotifyState, notify};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
 
-/// A core file of this process would hold every key. Also keeps other processes of the same user from reading its memory.
-pub fn forbid_core_dumps() {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "core dumps cannot be limited");
-    }
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core dumps cannot be forbidden");
-    }
-}
+/// States that may wait for systemd.
+const QUEUE: usize = 8;
 
-/// The other end of `NOTIFY_SOCKET` (sd_notify(3)), if systemd has started us.
+/// Sends from a thread of its own: a systemd that does not read must not stop the loop.
 #[derive(Debug)]
 pub struct Supervisor {
-    socket: Option<(UnixDatagram, SocketAddr)>,
+    queue: Option<SyncSender<Vec<NotifyState<'static>>>>,
 }
 
 impl Supervisor {
     #[must_use]
     pub fn from_env() -> Self {
-        let socket = std::env::var("NOTIFY_SOCKET").ok().and_then(|path| {
-            let address = match path.strip_prefix('@') {
-                Some(name) => SocketAddr::from_abstract_name(name).ok()?,
-                None => SocketAddr::from_pathname(&path).ok()?,
-            };
-            let socket = UnixDatagram::unbound().ok()?;
-            // A supervisor that does not read must not stop the loop.
-            socket.set_nonblocking(true).ok()?;
-            Some((socket, address))
-        });
-        Self { socket }
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return Self { queue: None };
+        }
+        let (queue, states) = sync_channel::<Vec<NotifyState<'static>>>(QUEUE);
+        let send = move || {
+            for states in states {
+                if let Err(error) = notify(&states) {
+                    tracing::debug!(%error, "systemd was not notified");
+                }
+            }
+        };
+        let started = std::thread::Builder::new().name("notify".to_owned()).spawn(send);
+        if let Err(error) = &started {
+            tracing::warn!(%error, "systemd will not be notified");
+        }
+        Self { queue: started.is_ok().then_some(queue) }
     }
 
     pub fn ready(&self) {
-        self.notify("READY=1");
+        self.send(vec![NotifyState::Ready]);
     }
 
-    pub fn stopping(&self) {
-        self.notify("STOPPING=1");
+    /// The stop may take this long.
+    pub fn stopping(&self, limit: Duration) {
+        let limit_us = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
+        self.send(vec![NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(limit_us)]);
     }
 
     pub fn alive(&self) {
-        self.notify("WATCHDOG=1");
+        self.send(vec![NotifyState::Watchdog]);
     }
 
-    fn notify(&self, text: &str) {
-        if let Some((socket, address)) = &self.socket
-            && let Err(error) = socket.send_to_addr(text.as_bytes(), address)
-        {
-            tracing::debug!(%error, "systemd was not notified");
+    fn send(&self, states: Vec<NotifyState<'static>>) {
+        if let Some(queue) = &self.queue {
+            // A full queue means that systemd does not read; its next state follows soon.
+            let _ = queue.try_send(states);
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Answers to the API: from the core's views to the words of the JSON.
 
 use crate::api::model::{
-    Cleared, Control, CryptoSession, Failure, Flow, IkeSa, Phase, Registration, Role, SaHalf, Session,
-    Traffic, Translation,
+    Cleared, Control, CryptoSession, Failure, Flow, IkeSa, Phase, Rates, Registration, Role, SaHalf, Session,
+    Summary, Traffic, Translation,
 };
-use crate::api::{Query, Reply, Request};
+use crate::api::{Page, Query, Reply, Request, Target};
 use crate::clock;
 use crate::config::profile::ESP_OVERHEAD_V4;
 use crate::runtime::Runtime;
 use sipsec_ike::view::{ChildView, SaView, StateName};
 use sipsec_ike::{AuthMethod, FingerprintBasis};
 use sipsec_net::dp::{Selector, TunnelActivity};
-use sipsec_net::{Instant, TelNumber, TunnelId};
+use sipsec_net::{Instant, TunnelId};
 use sipsec_session::{Admin, CryptoView, Input, SessionView};
 use sipsec_sip::RegistrationState;
 use std::collections::{BTreeMap, HashMap};
@@ -26,15 +26,16 @@ type Activities = HashMap<TunnelId, TunnelActivity>;
 impl Runtime {
     pub(crate) fn answer(&mut self, request: Request) {
         let reply = match request.query {
-            Query::Sessions { remote_number } => self.sessions(remote_number),
+            Query::Sessions(target, page) => self.sessions(&target, page),
             Query::Registrations { registered } => {
                 let list = self.registrations().into_iter().filter(|r| r.registered || !registered);
                 Reply::Registrations(list.collect())
             }
-            Query::CryptoSessions => {
+            Query::CryptoSessions(page) => {
                 let (now, activities) = (clock::now(), self.link.activities());
-                let views = self.core.crypto_sessions(now);
-                Reply::CryptoSessions(views.iter().map(|v| crypto(v, now, &activities)).collect())
+                let views = self.core.crypto_sessions_in(now, page.places());
+                let list = views.iter().map(|v| crypto(v, now, &activities)).collect();
+                Reply::CryptoSessions(list, page.next(self.core.session_count()))
             }
             Query::NatTranslations => {
                 let views = self.core.nat_translations();
@@ -49,21 +50,24 @@ impl Runtime {
             }
             Query::Dataplane => Reply::Dataplane(Box::new(self.link.view())),
             Query::Control => Reply::Control(Box::new(self.control())),
-            Query::Clear { remote_number } => self.clear(remote_number),
+            Query::Clear(target) => self.clear(target),
+            Query::Summary => Reply::Summary(self.summary()),
+            Query::PastEvents(wanted) => Reply::PastEvents(self.events.past(&wanted)),
+            Query::History { interface, since_s } => {
+                Reply::History(self.events.history(interface.as_deref(), since_s))
+            }
+            Query::Call(id) => self.events.call(&id).map_or(Reply::NoSuchCall(id), Reply::Call),
         };
-        // Whoever asked may have gone.
+        // The client may have gone.
         let _ = request.reply.send(reply);
     }
 
-    fn sessions(&self, remote_number: Option<TelNumber>) -> Reply {
+    fn sessions(&self, target: &Target, page: Page) -> Reply {
         let (now, activities) = (clock::now(), self.link.activities());
-        let wanted = |v: &&SessionView| remote_number.is_none_or(|n| v.remote_number == n);
-        let views = self.core.sessions(now);
-        let list: Vec<_> = views.iter().filter(wanted).map(|v| self.session(v, now, &activities)).collect();
-        match remote_number {
-            Some(number) if list.is_empty() => Reply::UnknownNumber(number.to_string()),
-            _ => Reply::Sessions(list),
-        }
+        let mut views = self.core.sessions_in(now, page.places());
+        views.retain(|v| target.covers(&v.interface, v.remote_number));
+        let list = views.iter().map(|v| self.session(v, now, &activities)).collect();
+        Reply::Sessions(list, page.next(self.core.session_count()))
     }
 
     fn session(&self, v: &SessionView, now: Instant, activities: &Activities) -> Session {
@@ -99,7 +103,32 @@ impl Runtime {
                 .map(|(name, at)| Phase { name: (*name).to_owned(), at_ms: millis(*at) })
                 .collect(),
             traffic: activities.get(&v.tunnel).map(|a| traffic(v, a, now)),
+            rates: self.rates.kbps(v.tunnel).map(|(kbps_in, kbps_out)| Rates { kbps_in, kbps_out }),
         }
+    }
+
+    fn summary(&self) -> Summary {
+        let mut out = Summary::default();
+        for v in self.core.sessions(clock::now()) {
+            out.tunnels += 1;
+            let (kbps_in, kbps_out) = self.rates.kbps(v.tunnel).unwrap_or_default();
+            out.kbps_in += kbps_in;
+            out.kbps_out += kbps_out;
+            match v.status {
+                "SESSION_UP" => out.up += 1,
+                "DIALING" => out.dialing += 1,
+                "NEGOTIATING_IKE" => out.negotiating += 1,
+                "DRAINING" => out.draining += 1,
+                _ if v.last_failure.is_some() => out.failed += 1,
+                _ if v.waits_for.is_some() => out.waiting += 1,
+                _ => out.ready += 1,
+            }
+        }
+        for line in self.core.registrations() {
+            out.lines += 1;
+            out.lines_registered += u64::from(line.state == RegistrationState::Registered);
+        }
+        out
     }
 
     /// What this gateway lacks to place any call.
@@ -145,7 +174,7 @@ impl Runtime {
     fn control(&self) -> Control {
         let (sip, journal, compute, link) =
             (self.sip.counters, self.journal.counters, self.compute.counters, self.link.counters);
-        let stats = self.core.sip_stats();
+        let (stats, kernel) = (self.core.sip_stats(), self.netlink.health());
         let counters: BTreeMap<&str, u64> = BTreeMap::from([
             ("sip_malformed", stats.malformed),
             ("sip_untrusted", stats.untrusted),
@@ -171,30 +200,48 @@ impl Runtime {
             ("dataplane_transactions_lost", link.transactions_lost),
             ("dataplane_malformed", link.malformed),
             ("ike_lost", link.ike_lost),
-            ("netlink_overflowed", self.netlink.overflowed),
+            ("netlink_requests", kernel.requests),
+            ("netlink_timeouts", kernel.timeouts),
+            ("netlink_reports", kernel.reports),
+            ("netlink_overruns", kernel.overruns),
+            ("netlink_restarts", kernel.restarts),
         ]);
         Control {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::version::line().to_owned(),
             uptime_s: clock::now().saturating_duration_since(self.started).as_secs(),
             wan: self.wan.clone().into(),
             sip: self.sip.local().into(),
             dataplane: self.link.status().into(),
+            kernel: kernel.failure.map_or(Ok("followed".to_owned()), Err).into(),
             routes: self.routes.clone(),
-            log_filter: self.log.filter(),
+            log_filter: self.log.shown().filter,
             counters: counters.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
         }
     }
 
-    fn clear(&mut self, remote_number: Option<TelNumber>) -> Reply {
-        let views = self.core.sessions(clock::now());
-        let mut chosen =
-            views.iter().filter(|v| remote_number.is_none_or(|n| v.remote_number == n)).peekable();
-        if let (None, Some(number)) = (chosen.peek(), remote_number) {
-            return Reply::UnknownNumber(number.to_string());
+    fn clear(&mut self, target: Target) -> Reply {
+        let mut views = self.core.sessions(clock::now());
+        views.retain(|v| target.covers(&v.interface, v.remote_number));
+        if views.is_empty() && target != Target::All {
+            return Reply::NoSuch(target);
         }
-        let sessions = u32::try_from(chosen.filter(|v| v.caller.is_some()).count()).unwrap_or(u32::MAX);
-        self.tell(Input::Admin(Admin::Clear { remote_number }));
-        Reply::Cleared(Cleared { sessions })
+        let waiting = |v: &&SessionView| v.caller.is_none() && v.retry_in.is_some_and(|d| d > Duration::ZERO);
+        let cleared = Cleared {
+            sessions: u32::try_from(views.iter().filter(|v| v.caller.is_some()).count()).unwrap_or(u32::MAX),
+            back_off_reset: views.iter().filter(waiting).map(|v| v.interface.clone()).collect(),
+        };
+        match target {
+            Target::All => self.input(Input::Admin(Admin::Clear { remote_number: None })),
+            Target::Number(number) => {
+                self.input(Input::Admin(Admin::Clear { remote_number: Some(number) }));
+            }
+            Target::Interface(_) => {
+                for v in &views {
+                    self.input(Input::Admin(Admin::ClearTunnel(v.tunnel)));
+                }
+            }
+        }
+        Reply::Cleared(cleared)
     }
 }
 

@@ -46,3 +46,39 @@ fn without_a_control_plane_the_cure_is_told() {
     let shown = sipsec(&["--profile", profile.to_str().expect("utf-8"), "show", "dataplane"]);
     assert!(text(&shown.stderr).contains("/run/sipsec/branch/control.sock"), "{}", text(&shown.stderr));
 }
+
+#[test]
+fn health_without_a_gateway_is_critical_and_one_line() {
+    let socket = std::env::temp_dir().join(format!("sipsec-no-{}.sock", std::process::id()));
+    let health = sipsec(&["--socket", socket.to_str().expect("utf-8"), "health"]);
+    assert_eq!(health.status.code(), Some(2));
+    let line = text(&health.stdout);
+    assert!(line.starts_with("SIPSEC CRITICAL - ") && line.lines().count() == 1, "{line}");
+    let unknown = sipsec(&["-g", "../x", "health"]);
+    assert_eq!(unknown.status.code(), Some(3), "{}", text(&unknown.stdout));
+}
+
+#[test]
+fn help_version_completions_and_manual_pages() {
+    let help = sipsec(&["help", "show"]);
+    assert!(
+        help.status.success() && text(&help.stdout).contains("sipsec show vpn-sip summary"),
+        "{}",
+        text(&help.stdout)
+    );
+    let version = text(&sipsec(&["--version"]).stdout);
+    assert!(version.contains("(development)") && version.contains(" abi "), "{version}");
+    assert!(text(&sipsec(&["show", "version", "--socket", "/nowhere"]).stdout).contains("not running here"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = sipsec(&["completions", shell]);
+        assert!(script.status.success() && text(&script.stdout).contains("registration-status"), "{shell}");
+    }
+    let directory = std::env::temp_dir().join(format!("sipsec-man-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("made");
+    let man = sipsec(&["man", directory.to_str().expect("utf-8")]);
+    assert!(man.status.success(), "{}", text(&man.stderr));
+    let page = std::fs::read_to_string(directory.join("sipsec.1")).expect("a page");
+    assert!(page.contains("Exit codes") && page.contains("SIPSEC_GATEWAY"), "{page}");
+    assert!(directory.join("sipsec-show-vpn-sip-session.1").exists());
+    std::fs::remove_dir_all(directory).expect("removed");
+}

@@ -210,6 +210,31 @@ fn a_packet_makes_a_call_and_its_failure_is_explained() {
         assert_eq!((session.status.as_str(), session.remote), ("READY_TO_CONNECT", None));
         assert!(session.retry_in_s.is_some(), "{session:?}");
 
+        // What happened can be asked for afterwards.
+        let id = field(&invite, "Call-ID").to_owned();
+        let (history, call, summary) = tokio::task::spawn_blocking({
+            let (client, id) = (Client::new(&control), id.clone());
+            move || {
+                let history: Vec<model::Call> =
+                    client.get("/v1/history?interface=tunnel1").expect("answered");
+                let call: model::CallMessages =
+                    client.get(&format!("/v1/call?call_id={id}")).expect("answered");
+                let summary: model::Summary = client.get("/v1/summary").expect("answered");
+                (history, call, summary)
+            }
+        })
+        .await
+        .expect("no panic");
+        assert!(history[0].reason.contains("486") && history[0].lasted_ms.is_none(), "{history:?}");
+        assert_eq!(history[0].call_id.as_deref(), Some(id.as_str()), "{history:?}");
+        let lines: Vec<_> = call.messages.iter().map(|m| (m.sent, m.first_line.as_str())).collect();
+        assert!(lines.contains(&(false, "SIP/2.0 486 Busy Here")), "{lines:?}");
+        assert!(
+            lines[0].1.starts_with("INVITE ") && lines.iter().any(|(_, l)| l.starts_with("ACK ")),
+            "{lines:?}"
+        );
+        assert_eq!((summary.tunnels, summary.failed, summary.lines_registered), (1, 1, 1), "{summary:?}");
+
         // SIGTERM unregisters, and leaves neither a socket nor a call in the journal.
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
             .expect("sent");

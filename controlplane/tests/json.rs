@@ -22,6 +22,15 @@ fn line(number: &str, registered: bool) -> model::Registration {
     }
 }
 
+fn session(interface: &str) -> model::Session {
+    serde_json::from_value(serde_json::json!({
+        "interface": interface, "status": "READY_TO_CONNECT", "remote_number": "0388882001",
+        "local_number": "0388881001", "local_port": 0, "crypto_handle": 0, "sip_handle": 0,
+        "bandwidth_configured_kbps": 64, "bandwidth_negotiated_kbps": 0, "phases": [],
+    }))
+    .expect("a session")
+}
+
 fn control() -> model::Control {
     model::Control {
         version: "1".into(),
@@ -29,6 +38,7 @@ fn control() -> model::Control {
         wan: Ok("192.0.2.1".parse().expect("address")).into(),
         sip: Err("wan0 has no IPv4 address".to_owned()).into(),
         dataplane: Ok("sipsec-dataplane 1".to_owned()).into(),
+        kernel: Ok("followed".to_owned()).into(),
         routes: BTreeMap::new(),
         log_filter: "info".into(),
         counters: BTreeMap::new(),
@@ -38,16 +48,25 @@ fn control() -> model::Control {
 async fn answer(mut requests: mpsc::Receiver<Request>) {
     while let Some(request) = requests.recv().await {
         let reply = match request.query {
-            Query::Sessions { .. } => Reply::Sessions(Vec::new()),
+            Query::Sessions(_, page) if page.from == 0 => {
+                Reply::Sessions(vec![session("Tunnel1")], page.next(api::Page::TUNNELS + 1))
+            }
+            Query::Sessions(..) => Reply::Sessions(vec![session("Tunnel2")], None),
             Query::Registrations { registered } => {
                 let lines = [line("0388881001", true), line("0388881002", false)];
                 Reply::Registrations(lines.into_iter().filter(|l| l.registered || !registered).collect())
             }
-            Query::CryptoSessions => Reply::CryptoSessions(Vec::new()),
+            Query::CryptoSessions(_) => Reply::CryptoSessions(Vec::new(), None),
             Query::NatTranslations => Reply::NatTranslations(Vec::new()),
             Query::Dataplane => Reply::Dataplane(Box::default()),
             Query::Control => Reply::Control(Box::new(control())),
-            Query::Clear { .. } => Reply::Cleared(model::Cleared { sessions: 2 }),
+            Query::Summary => Reply::Summary(model::Summary { tunnels: 2, ..model::Summary::default() }),
+            Query::PastEvents(_) => Reply::PastEvents(Vec::new()),
+            Query::History { .. } => Reply::History(vec![model::Call::default()]),
+            Query::Call(call_id) => {
+                Reply::Call(model::CallMessages { call_id, ..model::CallMessages::default() })
+            }
+            Query::Clear(_) => Reply::Cleared(model::Cleared { sessions: 2, ..model::Cleared::default() }),
         };
         let _ = request.reply.send(reply);
     }
@@ -82,7 +101,8 @@ async fn every_command_answers_in_one_envelope() {
     tokio::spawn(async move { api::serve(listener, "branch", requests, events, LogControl::none()).await });
     let asked = tokio::task::spawn_blocking(move || {
         let list = |words: &str| ask(&socket, words).as_array().map(Vec::len).expect(words);
-        assert_eq!(list("show vpn-sip session detail"), 0);
+        // The loop answers in pages, the command with all of them.
+        assert_eq!(list("show vpn-sip session detail"), 2);
         assert_eq!(list("show crypto session detail"), 0);
         assert_eq!(list("show ip nat translations"), 0);
         assert_eq!(list("show vpn-sip registration-status"), 2);
@@ -97,6 +117,12 @@ async fn every_command_answers_in_one_envelope() {
         assert_eq!((value, reason), (&Value::Null, &"wan0 has no IPv4 address".into()));
         assert_eq!(ask(&socket, "clear vpn-sip session")["sessions"], 2);
         assert_eq!(ask(&socket, "log debug")["filter"], "debug");
+        assert_eq!(ask(&socket, "log sipsec::sip=debug --for 10m")["for_s"], 600);
+        assert_eq!(ask(&socket, "log")["filter"], "info,sipsec::sip=debug");
+        assert_eq!(ask(&socket, "show vpn-sip summary")["tunnels"], 2);
+        assert_eq!(list("show vpn-sip history --since 24h"), 1);
+        assert_eq!(list("show vpn-sip session failed"), 0);
+        assert_eq!(ask(&socket, "show vpn-sip call a+b@host ladder")["call_id"], "a+b@host");
     });
     asked.await.expect("no panic");
     std::fs::remove_dir_all(dir).expect("removed");

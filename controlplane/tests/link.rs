@@ -1,7 +1,7 @@
 //! The dataplane's link over a real segment, with the dataplane's own side of it played by this test.
 
 use sipsec_abi::{Command, DataplaneSide, Listener};
-use sipsec_controlplane::dataplane::{Happening, Link, Taken};
+use sipsec_controlplane::dataplane::{Link, LinkEvent, Received};
 use sipsec_net::dp::{Event, MediaBinding, Op, OuterDscp};
 use sipsec_net::{Kbps, MacAddr, MediaPort, TunnelId, TxnId};
 use std::net::SocketAddr;
@@ -28,12 +28,12 @@ async fn accept(mut listener: Listener) -> (Listener, DataplaneSide) {
 }
 
 /// Turns the link until it has something to hand over.
-async fn taken(link: &mut Link) -> Taken {
+async fn taken(link: &mut Link) -> Received {
     loop {
         if let Some(taken) = link.take() {
             return taken;
         }
-        assert!(matches!(link.next().await, Happening::Ready), "the link went down");
+        assert!(matches!(link.next().await, LinkEvent::Ready), "the link went down");
     }
 }
 
@@ -50,7 +50,7 @@ async fn the_link_connects_carries_and_comes_back() {
 
     let listener = Listener::bind(&path, "fake 1", &[]).expect("bound");
     let dataplane = tokio::spawn(accept(listener));
-    assert!(matches!(link.next().await, Happening::Up));
+    assert!(matches!(link.next().await, LinkEvent::Up));
     let (listener, mut side) = dataplane.await.expect("no panic");
     assert_eq!(link.status().as_deref(), Ok("fake 1"));
 
@@ -70,7 +70,7 @@ async fn the_link_connects_carries_and_comes_back() {
     assert_eq!(side.pop(&mut ops).expect("valid"), Some(Command::Transaction { txn: TxnId(2), more: false }));
     assert!(matches!(ops.as_slice(), [Op::MediaOpen(b)] if *b == binding));
     side.events.push(&Event::Applied(TxnId(2))).expect("room");
-    assert!(matches!(taken(&mut link).await, Taken::Event(Event::Applied(TxnId(2)))));
+    assert!(matches!(taken(&mut link).await, Received::Event(Event::Applied(TxnId(2)))));
 
     // IKE finds its way by the media port, both ways.
     link.send_ike(MediaPort(50001), b"request");
@@ -80,7 +80,7 @@ async fn the_link_connects_carries_and_comes_back() {
         (MediaPort(50001), remote, b"request".as_slice())
     );
     side.punts_up.send(MediaPort(50001), remote, b"response").expect("room");
-    let Taken::Ike { media_port, from, bytes } = taken(&mut link).await else { panic!("an IKE message") };
+    let Received::Ike { media_port, from, bytes } = taken(&mut link).await else { panic!("an IKE message") };
     assert_eq!((media_port, from, &*bytes), (MediaPort(50001), remote, b"response".as_slice()));
     link.send(TxnId(3), vec![Op::MediaClose(MediaPort(50001))], false);
     link.send_ike(MediaPort(50001), b"late");
@@ -98,17 +98,17 @@ async fn the_link_connects_carries_and_comes_back() {
                 assert_eq!(id, TxnId(next));
                 next += 1;
             }
-            Some(Command::Snapshot) => panic!("nobody asked"),
+            Some(Command::Snapshot) => panic!("not asked for"),
             None => assert!(link.take().is_none()),
         }
     }
 
     // The dataplane ends and comes back.
     drop(side);
-    assert!(matches!(link.next().await, Happening::Down));
+    assert!(matches!(link.next().await, LinkEvent::Down));
     assert!(link.view().reason.expect("why").contains("ended"));
     let dataplane = tokio::spawn(accept(listener));
-    assert!(matches!(link.next().await, Happening::Up));
+    assert!(matches!(link.next().await, LinkEvent::Up));
     let (_listener, mut side) = dataplane.await.expect("no panic");
     link.request_snapshot();
     assert_eq!(side.pop(&mut ops).expect("valid"), Some(Command::Snapshot));
@@ -119,6 +119,6 @@ async fn the_link_connects_carries_and_comes_back() {
         link.send(TxnId(id), vec![], false);
     }
     assert!(!link.view().connected);
-    assert!(matches!(link.next().await, Happening::Down));
+    assert!(matches!(link.next().await, LinkEvent::Down));
     assert!(link.view().reason.expect("why").contains("takes no commands"));
 }

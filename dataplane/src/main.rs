@@ -6,6 +6,7 @@ use sipsec_abi::profile::Inside;
 use sipsec_dataplane::error::BootError;
 use sipsec_dataplane::netlink::Netlink;
 use sipsec_dataplane::{config, device, housekeeping};
+use sipsec_net::discard;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,8 +24,8 @@ struct Args {
     /// SIPSEC_LOG unless given, info without either.
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
-    /// Removes the sVTI that earlier runs left behind, in router mode their discarding routes (they outlive the process so
-    /// that what is meant for a tunnel goes nowhere rather than out in clear), then exits.
+    /// Removes the sVTI and the discarding routes that earlier runs left behind, then exits. They outlive the process on
+    /// purpose: without them, packets for a tunnel would leave in clear.
     #[arg(long)]
     remove_devices: bool,
 }
@@ -63,7 +64,9 @@ fn run(args: &Args) -> Result<(), BootError> {
         match &profile.dataplane.inside {
             Inside::Host { device, .. } => {
                 let removed = device::remove_pair(&mut netlink, device)?;
-                info!(device, removed, "devices of earlier runs");
+                let routes = remove_discards(&mut netlink, device)
+                    .map_err(|error| BootError::Io { what: "cannot remove discarding routes", error })?;
+                info!(device, removed, routes, "devices and discarding routes of earlier runs");
             }
             Inside::Router { device, .. } => {
                 let removed = remove_blackholes(&mut netlink, device)
@@ -74,6 +77,14 @@ fn run(args: &Args) -> Result<(), BootError> {
         return Ok(());
     }
     housekeeping::run(&profile)
+}
+
+/// Of host mode, where the control plane installs them; how many.
+fn remove_discards(netlink: &mut Netlink, device: &str) -> std::io::Result<usize> {
+    let metric = discard::metric(device);
+    let left = netlink.discards(metric)?;
+    left.iter().try_for_each(|prefix| netlink.discard_delete(*prefix, metric))?;
+    Ok(left.len())
 }
 
 /// Of router mode; how many.

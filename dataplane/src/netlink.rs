@@ -14,12 +14,12 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use sipsec_net::prefix::PrefixError;
-use sipsec_net::{IpPrefix, MacAddr};
+use sipsec_net::{IpPrefix, MacAddr, discard};
 use std::io;
 use std::net::IpAddr;
 
 /// Marks routes of ours (`ip route show proto 183`).
-const ROUTE_PROTOCOL: u8 = 183;
+const ROUTE_PROTOCOL: u8 = discard::PROTOCOL;
 /// A link with all its statistics is about 2 KiB.
 const REPLY_LEN_MAX: usize = 32 * 1024;
 
@@ -109,22 +109,32 @@ impl Netlink {
     /// A route of last resort that discards: what the tunnel does not take goes nowhere, rather than out in clear. `lan`
     /// is the index of the device whose tunnels these are.
     pub fn blackhole_add(&mut self, prefix: IpPrefix, lan: u32) -> io::Result<()> {
-        let route = RouteNetlinkMessage::NewRoute(blackhole(prefix, lan));
+        let route = RouteNetlinkMessage::NewRoute(blackhole(prefix, last_resort_metric(lan)));
         self.request(route, NLM_F_CREATE | NLM_F_REPLACE).map(drop)
     }
 
     pub fn blackhole_delete(&mut self, prefix: IpPrefix, lan: u32) -> io::Result<()> {
-        self.request(RouteNetlinkMessage::DelRoute(blackhole(prefix, lan)), 0).map(drop)
+        self.discard_delete(prefix, last_resort_metric(lan))
+    }
+
+    /// Removes the discarding route with this metric.
+    pub fn discard_delete(&mut self, prefix: IpPrefix, metric: u32) -> io::Result<()> {
+        self.request(RouteNetlinkMessage::DelRoute(blackhole(prefix, metric)), 0).map(drop)
     }
 
     /// The prefixes that have such a route, of this process or an earlier one for the same device.
     pub fn blackholes(&mut self, lan: u32) -> io::Result<Vec<IpPrefix>> {
+        self.discards(last_resort_metric(lan))
+    }
+
+    /// The prefixes that have a discarding route with this metric.
+    pub fn discards(&mut self, metric: u32) -> io::Result<Vec<IpPrefix>> {
         let mut prefixes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut query = RouteMessage::default();
             query.header.address_family = family;
             let replies = self.request(RouteNetlinkMessage::GetRoute(query), NLM_F_DUMP)?;
-            prefixes.extend(replies.iter().filter_map(|route| read_blackhole(route, lan)));
+            prefixes.extend(replies.iter().filter_map(|route| read_blackhole(route, metric)));
         }
         Ok(prefixes)
     }
@@ -227,12 +237,12 @@ fn read_address(message: &RouteNetlinkMessage) -> Option<Address> {
     Some(Address { index: message.header.index, local: local.unwrap_or(address), connected })
 }
 
-fn read_blackhole(message: &RouteNetlinkMessage, lan: u32) -> Option<IpPrefix> {
+fn read_blackhole(message: &RouteNetlinkMessage, metric: u32) -> Option<IpPrefix> {
     let RouteNetlinkMessage::NewRoute(route) = message else { return None };
     let ours = route.header.protocol == RouteProtocol::from(ROUTE_PROTOCOL)
         && route.header.kind == RouteType::BlackHole
         && route.header.table == RouteHeader::RT_TABLE_MAIN
-        && route.attributes.contains(&RouteAttribute::Priority(last_resort_metric(lan)));
+        && route.attributes.contains(&RouteAttribute::Priority(metric));
     let destination = route.attributes.iter().find_map(|a| match a {
         RouteAttribute::Destination(RouteAddress::Inet(a)) => Some(IpAddr::from(*a)),
         RouteAttribute::Destination(RouteAddress::Inet6(a)) => Some(IpAddr::from(*a)),
@@ -251,7 +261,7 @@ const fn last_resort_metric(lan: u32) -> u32 {
     u32::MAX - lan
 }
 
-fn blackhole(prefix: IpPrefix, lan: u32) -> RouteMessage {
+fn blackhole(prefix: IpPrefix, metric: u32) -> RouteMessage {
     let (family, destination) = match prefix.addr() {
         IpAddr::V4(a) => (AddressFamily::Inet, RouteAddress::Inet(a)),
         IpAddr::V6(a) => (AddressFamily::Inet6, RouteAddress::Inet6(a)),
@@ -266,7 +276,6 @@ fn blackhole(prefix: IpPrefix, lan: u32) -> RouteMessage {
         kind: RouteType::BlackHole,
         ..RouteHeader::default()
     };
-    route.attributes =
-        vec![RouteAttribute::Destination(destination), RouteAttribute::Priority(last_resort_metric(lan))];
+    route.attributes = vec![RouteAttribute::Destination(destination), RouteAttribute::Priority(metric)];
     route
 }

@@ -258,9 +258,16 @@ impl Core {
 
     fn admin(&mut self, now: Instant, admin: Admin) {
         match admin {
-            Admin::Clear { remote_number } => {
+            Admin::Clear { .. } | Admin::ClearTunnel(_) => {
                 for i in 0..self.tunnels.len() {
-                    let wanted = remote_number.is_none_or(|n| n == self.tunnels[i].config.remote_number);
+                    let config = &self.tunnels[i].config;
+                    let wanted = match admin {
+                        Admin::Clear { remote_number } => {
+                            remote_number.is_none_or(|n| n == config.remote_number)
+                        }
+                        Admin::ClearTunnel(id) => id == config.id(),
+                        Admin::Shutdown => false,
+                    };
                     if wanted {
                         // What went wrong before is the operator's to judge now.
                         self.tunnels[i].retry_at = None;

@@ -66,6 +66,8 @@ pub struct ComputeKey {
 pub enum Admin {
     /// Hangs up; all sessions, or that with one number.
     Clear { remote_number: Option<TelNumber> },
+    /// Hangs up the session of one tunnel.
+    ClearTunnel(TunnelId),
     /// Hangs everything up, unregisters, then says `ShutdownComplete`.
     Shutdown,
 }

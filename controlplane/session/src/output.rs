@@ -208,12 +208,39 @@ impl EventKind {
     }
 }
 
+/// `TCP 10.1.0.2:51514 -> 10.2.0.2:443`: what an operator needs to find the program that sent it.
+struct Flow<'a>(&'a PacketSummary);
+
+impl fmt::Display for Flow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let PacketSummary { source, destination, protocol, source_port, destination_port, .. } = *self.0;
+        // IANA's protocol numbers.
+        let name = match protocol {
+            1 => "ICMP",
+            6 => "TCP",
+            17 => "UDP",
+            47 => "GRE",
+            50 => "ESP",
+            58 => "ICMPv6",
+            89 => "OSPF",
+            132 => "SCTP",
+            _ => return write!(f, "protocol {protocol} {source} -> {destination}"),
+        };
+        // A later fragment has no ports.
+        if matches!(protocol, 6 | 17 | 132) && (source_port, destination_port) != (0, 0) {
+            let (source, destination) =
+                (SocketAddr::new(source, source_port), SocketAddr::new(destination, destination_port));
+            write!(f, "{name} {source} -> {destination}")
+        } else {
+            write!(f, "{name} {source} -> {destination}")
+        }
+    }
+}
+
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Trigger(p) => {
-                write!(f, "packet {} -> {} protocol {} triggers a call", p.source, p.destination, p.protocol)
-            }
+            Self::Trigger(p) => write!(f, "packet {} triggers a call", Flow(p)),
             Self::InviteSent { remote } => write!(f, "calling {remote}"),
             Self::Incoming { caller } => write!(f, "call from {caller}"),
             Self::IncomingRefused { caller, status, why } => {
@@ -257,6 +284,7 @@ impl fmt::Display for EventKind {
                 RegistrationState::NoAddress => write!(f, "{line} waits for an address"),
                 RegistrationState::Unregistered => write!(f, "{line} unregistered"),
             },
+            Self::Configured { tunnels: 1 } => f.write_str("dataplane configured with 1 tunnel"),
             Self::Configured { tunnels } => write!(f, "dataplane configured with {tunnels} tunnels"),
             Self::ConfigureRejected { op, reason } => {
                 write!(f, "the dataplane refused the configuration at operation {op}: {reason:?}")
@@ -278,6 +306,33 @@ impl fmt::Display for EventKind {
                     "{calls} call(s) of another release cannot be hung up: the carrier's own timers end them"
                 )
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_names_protocol_and_ports() {
+        let packet = |protocol, source_port, destination_port| PacketSummary {
+            source: "10.1.0.2".parse().expect("address"),
+            destination: "10.2.0.2".parse().expect("address"),
+            protocol,
+            source_port,
+            destination_port,
+            len: 60,
+        };
+        for (packet, flow) in [
+            (packet(6, 51514, 443), "TCP 10.1.0.2:51514 -> 10.2.0.2:443"),
+            (packet(17, 123, 123), "UDP 10.1.0.2:123 -> 10.2.0.2:123"),
+            (packet(6, 0, 0), "TCP 10.1.0.2 -> 10.2.0.2"),
+            (packet(1, 8, 0), "ICMP 10.1.0.2 -> 10.2.0.2"),
+            (packet(99, 0, 0), "protocol 99 10.1.0.2 -> 10.2.0.2"),
+        ] {
+            let text = EventKind::Trigger(packet).to_string();
+            assert_eq!(text, format!("packet {flow} triggers a call"));
         }
     }
 }

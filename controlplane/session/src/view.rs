@@ -8,6 +8,7 @@ use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{Instant, Kbps, TelNumber, TunnelId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -72,8 +73,20 @@ pub struct Translation {
 impl Core {
     #[must_use]
     pub fn sessions(&self, now: Instant) -> Vec<SessionView> {
+        self.sessions_in(now, 0..self.tunnels.len())
+    }
+
+    /// How many sessions there are: one for each tunnel.
+    #[must_use]
+    pub const fn session_count(&self) -> usize {
+        self.tunnels.len()
+    }
+
+    /// Those at these places of the list, as far as it reaches.
+    #[must_use]
+    pub fn sessions_in(&self, now: Instant, places: Range<usize>) -> Vec<SessionView> {
         let since = |at: Instant| now.saturating_duration_since(at);
-        (0..self.tunnels.len())
+        (places.start..places.end.min(self.tunnels.len()))
             .map(|i| {
                 let t = &self.tunnels[i];
                 let leg = t.state.leg();
@@ -118,15 +131,23 @@ impl Core {
             .collect()
     }
 
+    #[must_use]
+    pub fn crypto_sessions(&self, now: Instant) -> Vec<CryptoView> {
+        self.crypto_sessions_in(now, 0..self.tunnels.len())
+    }
+
     pub fn registrations(&self) -> impl Iterator<Item = sipsec_sip::RegistrationView> + '_ {
         self.ua.registrations()
     }
 
+    /// Those at these places of the list, as far as it reaches.
     #[must_use]
-    pub fn crypto_sessions(&self, now: Instant) -> Vec<CryptoView> {
+    pub fn crypto_sessions_in(&self, now: Instant, places: Range<usize>) -> Vec<CryptoView> {
         let inside_local = SocketAddr::new(self.config.media.tunnel_source, 4500);
         self.tunnels
             .iter()
+            .take(places.end)
+            .skip(places.start)
             .map(|t| CryptoView {
                 tunnel: t.config.id(),
                 interface: t.config.name.clone(),

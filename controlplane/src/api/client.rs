@@ -146,17 +146,25 @@ impl Client {
     }
 }
 
-/// What an answer says, whatever gateway says it.
+/// The data of an answer.
 ///
 /// # Errors
 /// If it cannot be read, or its release differs too much.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, ClientError> {
+    decode_with_gateway(text).map(|(_, data)| data)
+}
+
+/// What an answer says, and the gateway that says it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_gateway<T: DeserializeOwned>(text: &str) -> Result<(Option<String>, T), ClientError> {
     let malformed = |e: serde_json::Error| ClientError::Malformed(e.to_string());
     let answer: Answer<serde_json::Value> = serde_json::from_str(text).map_err(malformed)?;
     if answer.schema != SCHEMA {
         return Err(ClientError::Schema(answer.schema));
     }
-    serde_json::from_value(answer.data).map_err(malformed)
+    Ok((answer.gateway, serde_json::from_value(answer.data).map_err(malformed)?))
 }
 
 /// Reads the status line and the header fields.

@@ -3,18 +3,28 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /v1/sessions[?remote_number=N]` | list of [`model::Session`] |
+//! | `GET /v1/sessions[?remote_number=N][&interface=NAME]` | list of [`model::Session`] |
 //! | `GET /v1/registrations[?registered=true]` | list of [`model::Registration`] |
 //! | `GET /v1/crypto-sessions` | list of [`model::CryptoSession`] |
 //! | `GET /v1/nat-translations` | list of [`model::Translation`] |
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |
 //! | `GET /v1/control` | [`model::Control`] |
-//! | `GET /v1/events` | [`model::EventLine`], one a line, without end; as server-sent events if so accepted |
+//! | `GET /v1/summary` | [`model::Summary`] |
+//! | `GET /v1/history[?interface=NAME][&since_s=N]` | list of [`model::Call`], the latest first |
+//! | `GET /v1/call?call_id=ID` | [`model::CallMessages`]; the beginning of a Call-ID is enough |
+//! | `GET /v1/events[?interface=NAME][&since_s=N]` | [`model::EventLine`], one a line, without end; as server-sent events if so accepted |
 //! | `POST /v1/clear` | [`model::Clear`] → [`model::Cleared`] |
+//! | `GET /v1/log-filter` | [`model::LogFilter`] |
 //! | `PUT /v1/log-filter` | [`model::LogFilter`] → the same |
+//!
+//! Unknown names in bodies and queries are refused with 400 or 422, and nothing is done.
 
+mod asked;
 pub mod client;
 pub mod model;
+mod query;
 mod server;
+mod stream;
 
-pub use server::{ApiError, EVENTS_MAX, Query, Reply, Request, listen, serve};
+pub use query::{Page, Query, Reply, Request, Target};
+pub use server::{ApiError, EVENTS_MAX, listen, serve};

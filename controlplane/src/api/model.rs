@@ -30,6 +30,12 @@ pub struct Known<T> {
     pub reason: Option<String>,
 }
 
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { value: None, reason: None }
+    }
+}
+
 impl<T> From<Result<T, String>> for Known<T> {
     fn from(result: Result<T, String>) -> Self {
         match result {
@@ -90,6 +96,15 @@ pub struct Session {
     /// When each step of the call was reached, since its beginning.
     pub phases: Vec<Phase>,
     pub traffic: Option<Traffic>,
+    /// Inner packets over the last 30 s, in kbit/s.
+    #[serde(default)]
+    pub rates: Option<Rates>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    pub kbps_in: u64,
+    pub kbps_out: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +140,7 @@ pub struct Traffic {
     pub trigger_dropped: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     pub number: String,
     pub registered: bool,
@@ -253,7 +268,7 @@ pub struct Stage {
 }
 
 /// The control plane itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Control {
     pub version: String,
     pub uptime_s: u64,
@@ -262,37 +277,128 @@ pub struct Control {
     /// The SIP socket.
     pub sip: Known<SocketAddr>,
     pub dataplane: Known<String>,
+    /// Whether the kernel's addresses, routes and neighbours are followed, or why not.
+    #[serde(default)]
+    pub kernel: Known<String>,
     pub routes: BTreeMap<String, String>,
     pub log_filter: String,
     pub counters: BTreeMap<String, u64>,
 }
 
 /// One line of the event stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
+    /// Counts the events of this run.
+    #[serde(default)]
+    pub sequence: u64,
     /// Microseconds since the epoch.
     pub time_us: u64,
     /// Stable name.
     pub event: String,
+    /// Whether it asks for attention.
+    #[serde(default)]
+    pub warning: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_number: Option<String>,
+    /// SIP's, of the latest call with this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
     pub text: String,
 }
 
-/// Body of `POST /v1/clear`.
+/// A call that has ended. Times are microseconds since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub interface: String,
+    pub remote_number: String,
+    pub call_id: Option<String>,
+    /// Whether we placed it.
+    pub caller: bool,
+    pub began_us: u64,
+    pub answered_after_ms: Option<u64>,
+    pub up_after_ms: Option<u64>,
+    pub ended_us: u64,
+    /// Since it was answered; none if it never was.
+    pub lasted_ms: Option<u64>,
+    /// `us` or `peer`.
+    pub ended_by: Option<String>,
+    /// Stable name of the failure.
+    pub code: Option<String>,
+    pub reason: String,
+    pub kbps: Option<u32>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// The SIP messages of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallMessages {
+    pub call_id: String,
+    pub messages: Vec<CallMessage>,
+    /// Later messages that were not kept.
+    pub left_out: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallMessage {
+    pub time_us: u64,
+    /// By us.
+    pub sent: bool,
+    pub first_line: String,
+    /// The message, what authenticates masked.
+    pub text: String,
+}
+
+/// How many tunnels are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub tunnels: u64,
+    pub up: u64,
+    pub dialing: u64,
+    pub negotiating: u64,
+    pub draining: u64,
+    pub ready: u64,
+    /// Without a call, and the last one failed.
+    pub failed: u64,
+    /// Without a call, and none can be placed now.
+    pub waiting: u64,
+    pub lines: u64,
+    pub lines_registered: u64,
+    /// Over the last 30 s.
+    pub kbps_in: u64,
+    pub kbps_out: u64,
+}
+
+/// Body of `POST /v1/clear`: exactly one of the three. A body that names nothing hangs up nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Clear {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_number: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// `true` hangs up every call.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleared {
+    /// Calls that are hung up.
     pub sessions: u32,
+    /// Interfaces without a call whose pause after failures was ended: the next packet calls.
+    #[serde(default)]
+    pub back_off_reset: Vec<String>,
 }
 
-/// Body of `PUT /v1/log-filter`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Body of `PUT /v1/log-filter`, and the answer to `GET`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LogFilter {
     pub filter: String,
+    /// For so many seconds; then the filter of the start is in force again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<u64>,
 }

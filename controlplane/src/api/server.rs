@@ -1,27 +1,23 @@
 //! The control plane's side of the API.
 
-use super::model::{
-    Answer, Clear, Cleared, Control, CryptoSession, Dataplane, EventLine, LogFilter, Refusal, Registration,
-    Session, Translation,
-};
+use super::asked::{Body as JsonBody, NoWords, Words};
+use super::model::{Answer, Clear, EventLine, LogFilter, Refusal};
+use super::query::{Page, Query, Reply, Request, Target};
+use super::stream::event_stream;
 use crate::logging::LogControl;
-use axum::body::{Body, Bytes};
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Query as Params, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{ConnectInfo, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use sipsec_net::TelNumber;
-use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// The loop answers between two events; a longer wait means that it is stuck.
@@ -39,51 +35,11 @@ pub enum ApiError {
     Listen { path: PathBuf, error: std::io::Error },
 }
 
-/// A question to the loop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Query {
-    Sessions {
-        remote_number: Option<TelNumber>,
-    },
-    /// Those that are registered, or all lines.
-    Registrations {
-        registered: bool,
-    },
-    CryptoSessions,
-    NatTranslations,
-    Dataplane,
-    Control,
-    Clear {
-        remote_number: Option<TelNumber>,
-    },
-}
-
-/// Its answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Reply {
-    Sessions(Vec<Session>),
-    Registrations(Vec<Registration>),
-    CryptoSessions(Vec<CryptoSession>),
-    NatTranslations(Vec<Translation>),
-    Dataplane(Box<Dataplane>),
-    Control(Box<Control>),
-    Cleared(Cleared),
-    /// No tunnel has this number.
-    UnknownNumber(String),
-}
-
-#[derive(Debug)]
-pub struct Request {
-    pub query: Query,
-    pub reply: oneshot::Sender<Reply>,
-}
-
 #[derive(Clone, Debug)]
-struct Shared {
+pub(super) struct Shared {
     gateway: Arc<str>,
     requests: mpsc::Sender<Request>,
-    events: broadcast::Sender<Arc<EventLine>>,
+    pub(super) events: broadcast::Sender<Arc<EventLine>>,
     log: LogControl,
 }
 
@@ -115,7 +71,7 @@ pub async fn listen(path: &Path) -> Result<UnixListener, ApiError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
         _ => {}
     }
-    // Until the mode is set nobody but the owner may write, and connecting is writing.
+    // Connecting needs write permission. Until the mode is set only the owner has it.
     let listener = UnixListener::bind(path).map_err(fail)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(fail)?;
     Ok(listener)
@@ -130,37 +86,71 @@ pub async fn serve(
     log: LogControl,
 ) {
     let shared = Shared { gateway: gateway.into(), requests, events, log };
-    let app = Router::new()
-        .route("/v1/sessions", get(sessions))
-        .route(
-            "/v1/registrations",
-            get(|State(s): State<Shared>, Params(p): Params<RegistrationParams>| async move {
-                s.ask(Query::Registrations { registered: p.registered }).await
-            }),
-        )
-        .route(
-            "/v1/crypto-sessions",
-            get(|State(s): State<Shared>| async move { s.ask(Query::CryptoSessions).await }),
-        )
-        .route(
-            "/v1/nat-translations",
-            get(|State(s): State<Shared>| async move { s.ask(Query::NatTranslations).await }),
-        )
-        .route("/v1/dataplane", get(|State(s): State<Shared>| async move { s.ask(Query::Dataplane).await }))
-        .route("/v1/control", get(|State(s): State<Shared>| async move { s.ask(Query::Control).await }))
-        .route("/v1/events", get(event_stream))
-        .route("/v1/clear", post(clear))
-        .route("/v1/log-filter", put(log_filter))
-        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such resource") })
-        .with_state(shared);
+    let app =
+        Router::new()
+            .route("/v1/sessions", get(sessions))
+            .route(
+                "/v1/registrations",
+                get(|State(s): State<Shared>, Words(p): Words<RegistrationParams>| async move {
+                    s.ask(Query::Registrations { registered: p.registered }).await
+                }),
+            )
+            .route(
+                "/v1/crypto-sessions",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.crypto_sessions().await }),
+            )
+            .route(
+                "/v1/nat-translations",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move {
+                    s.ask(Query::NatTranslations).await
+                }),
+            )
+            .route(
+                "/v1/dataplane",
+                get(
+                    |State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dataplane).await },
+                ),
+            )
+            .route(
+                "/v1/control",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Control).await }),
+            )
+            .route("/v1/events", get(event_stream))
+            .route(
+                "/v1/summary",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Summary).await }),
+            )
+            .route(
+                "/v1/history",
+                get(|State(s): State<Shared>, Words(p): Words<PastParams>| async move {
+                    s.ask(Query::History { interface: p.interface, since_s: p.since_s }).await
+                }),
+            )
+            .route(
+                "/v1/call",
+                get(|State(s): State<Shared>, Words(p): Words<CallParams>| async move {
+                    s.ask(Query::Call(p.call_id)).await
+                }),
+            )
+            .route("/v1/clear", post(clear))
+            .route("/v1/log-filter", put(log_filter).get(show_log_filter))
+            .method_not_allowed_fallback(|| async {
+                refuse(StatusCode::METHOD_NOT_ALLOWED, "this resource does not have this method")
+            })
+            .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such resource") })
+            .with_state(shared);
     let served = axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the API has ended");
     }
 }
 
-fn refuse(status: StatusCode, error: impl Into<String>) -> Response {
+pub(super) fn refuse(status: StatusCode, error: impl Into<String>) -> Response {
     (status, Json(Refusal { error: error.into() })).into_response()
+}
+
+fn no_such(target: &Target) -> Response {
+    refuse(StatusCode::NOT_FOUND, format!("no tunnel has the {target}"))
 }
 
 impl Shared {
@@ -168,79 +158,168 @@ impl Shared {
         Json(Answer::new(Some(&self.gateway), data)).into_response()
     }
 
-    async fn ask(&self, query: Query) -> Response {
+    /// Asks the loop.
+    pub(super) async fn reply(&self, query: Query) -> Result<Reply, Box<Response>> {
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.requests.send(Request { query, reply }).await.ok()?;
             answer.await.ok()
         };
-        match tokio::time::timeout(TIMEOUT, asked).await {
-            Ok(Some(Reply::UnknownNumber(number))) => {
-                refuse(StatusCode::NOT_FOUND, format!("no tunnel has the remote number {number}"))
+        let (status, error) = match tokio::time::timeout(TIMEOUT, asked).await {
+            Ok(Some(reply)) => return Ok(reply),
+            Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down"),
+            Err(_) => {
+                let busy = "the control plane is too busy to answer; its log may say why";
+                (StatusCode::GATEWAY_TIMEOUT, busy)
             }
-            Ok(Some(reply)) => self.answer(reply),
-            Ok(None) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the control plane is shutting down"),
-            Err(_) => refuse(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the control plane is too busy to answer; its log may say why",
-            ),
+        };
+        Err(Box::new(refuse(status, error)))
+    }
+
+    /// All pages of a list; `None` if what came is no page.
+    async fn pages<T>(
+        &self,
+        query: impl Fn(Page) -> Query,
+        list: impl Fn(Reply) -> Option<(Vec<T>, Option<Page>)>,
+    ) -> Result<Vec<T>, Box<Response>> {
+        let (mut out, mut page) = (Vec::new(), Some(Page::default()));
+        while let Some(wanted) = page {
+            let (part, next) = list(self.reply(query(wanted)).await?).unwrap_or_default();
+            out.extend(part);
+            page = next.filter(|p| p.from > wanted.from);
+        }
+        Ok(out)
+    }
+
+    async fn sessions(&self, target: Target) -> Response {
+        let list = |reply| match reply {
+            Reply::Sessions(part, next) => Some((part, next)),
+            _ => None,
+        };
+        match self.pages(|page| Query::Sessions(target.clone(), page), list).await {
+            Ok(list) if list.is_empty() && target != Target::All => no_such(&target),
+            Ok(list) => self.answer(list),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn crypto_sessions(&self) -> Response {
+        let list = |reply| match reply {
+            Reply::CryptoSessions(part, next) => Some((part, next)),
+            _ => None,
+        };
+        match self.pages(Query::CryptoSessions, list).await {
+            Ok(list) => self.answer(list),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn ask(&self, query: Query) -> Response {
+        match self.reply(query).await {
+            Err(refusal) => *refusal,
+            Ok(reply) => match reply {
+                Reply::NoSuch(target) => no_such(&target),
+                Reply::Sessions(data, _) => self.answer(data),
+                Reply::Registrations(data) => self.answer(data),
+                Reply::CryptoSessions(data, _) => self.answer(data),
+                Reply::NatTranslations(data) => self.answer(data),
+                Reply::Dataplane(data) => self.answer(data),
+                Reply::Control(data) => self.answer(data),
+                Reply::Cleared(data) => self.answer(data),
+                Reply::Summary(data) => self.answer(data),
+                Reply::PastEvents(data) => self.answer(data.iter().map(|line| &**line).collect::<Vec<_>>()),
+                Reply::History(data) => self.answer(data),
+                Reply::Call(data) => self.answer(data),
+                Reply::NoSuchCall(id) => refuse(
+                    StatusCode::NOT_FOUND,
+                    format!("no call with the Call-ID {id} is kept: only the latest are"),
+                ),
+            },
         }
     }
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SessionParams {
     remote_number: Option<String>,
+    interface: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PastParams {
+    pub(super) interface: Option<String>,
+    pub(super) since_s: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallParams {
+    call_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RegistrationParams {
     #[serde(default)]
     registered: bool,
 }
 
-async fn sessions(State(shared): State<Shared>, Params(params): Params<SessionParams>) -> Response {
-    match number(params.remote_number.as_deref()) {
-        Ok(remote_number) => shared.ask(Query::Sessions { remote_number }).await,
-        Err(refusal) => *refusal,
+async fn sessions(State(shared): State<Shared>, Words(params): Words<SessionParams>) -> Response {
+    match target(params.remote_number.as_deref(), params.interface) {
+        Ok(target) => shared.sessions(target.unwrap_or(Target::All)).await,
+        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
     }
 }
 
 async fn clear(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Json(body): Json<Clear>,
+    JsonBody(body): JsonBody<Clear>,
 ) -> Response {
-    match number(body.remote_number.as_deref()) {
-        Ok(remote_number) => {
-            tracing::info!(
-                uid = peer.uid,
-                remote_number = body.remote_number,
-                "sessions are cleared by command"
+    let target = match (target(body.remote_number.as_deref(), body.interface), body.all) {
+        (Err(error), _) => return refuse(StatusCode::BAD_REQUEST, error),
+        (Ok(Some(target)), false) => target,
+        (Ok(None), true) => Target::All,
+        (Ok(_), _) => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "name exactly one of remote_number, interface, and all: true; nothing was hung up",
             );
-            shared.ask(Query::Clear { remote_number }).await
         }
-        Err(refusal) => *refusal,
+    };
+    tracing::info!(uid = peer.uid, %target, "sessions are cleared by command");
+    shared.ask(Query::Clear(target)).await
+}
+
+/// Which sessions two optional names mean; `None` without either.
+fn target(number: Option<&str>, interface: Option<String>) -> Result<Option<Target>, String> {
+    match (number, interface) {
+        (None, None) => Ok(None),
+        (Some(text), None) => match text.parse() {
+            Ok(number) => Ok(Some(Target::Number(number))),
+            Err(_) => Err(format!("\"{text}\" is not a telephone number")),
+        },
+        (None, Some(name)) => Ok(Some(Target::Interface(name))),
+        (Some(_), Some(_)) => Err("remote_number and interface exclude each other".to_owned()),
     }
 }
 
-fn number(text: Option<&str>) -> Result<Option<TelNumber>, Box<Response>> {
-    let Some(text) = text else { return Ok(None) };
-    let parsed = text.parse().map(Some);
-    parsed.map_err(|_| {
-        Box::new(refuse(StatusCode::BAD_REQUEST, format!("\"{text}\" is not a telephone number")))
-    })
+async fn show_log_filter(State(shared): State<Shared>, _: Words<NoWords>) -> Response {
+    shared.answer(shared.log.shown())
 }
 
 async fn log_filter(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    Json(body): Json<LogFilter>,
+    JsonBody(body): JsonBody<LogFilter>,
 ) -> Response {
-    match shared.log.set(&body.filter) {
+    match shared.log.set(&body.filter, body.for_s.map(Duration::from_secs)) {
         Ok(()) => {
-            tracing::info!(uid = peer.uid, filter = body.filter, "log filter changed");
-            shared.answer(body)
+            let now = shared.log.shown();
+            tracing::info!(uid = peer.uid, filter = now.filter, for_s = now.for_s, "log filter changed");
+            shared.answer(now)
         }
         Err(error) => refuse(
             StatusCode::BAD_REQUEST,
@@ -249,98 +328,6 @@ async fn log_filter(
     }
 }
 
-async fn event_stream(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let wanted = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let sse = wanted.contains("text/event-stream");
-    let receiver = shared.events.subscribe();
-    let stream = futures_util::stream::unfold(receiver, move |mut receiver| async move {
-        let line = match receiver.recv().await {
-            Ok(event) => serde_json::to_string(&*event).ok()?,
-            Err(RecvError::Lagged(lost)) => {
-                let event = EventLine {
-                    time_us: crate::clock::wall_us(),
-                    event: "events-lost".to_owned(),
-                    interface: None,
-                    text: format!("{lost} events were not read in time"),
-                };
-                serde_json::to_string(&event).ok()?
-            }
-            Err(RecvError::Closed) => return None,
-        };
-        let text = if sse { format!("data: {line}\n\n") } else { line + "\n" };
-        Some((Ok::<_, Infallible>(Bytes::from(text)), receiver))
-    });
-    let kind = if sse { "text/event-stream" } else { "application/x-ndjson" };
-    ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::client::{Client, ClientError};
-    use crate::api::model;
-
-    /// A loop that knows one tunnel.
-    async fn answer(mut requests: mpsc::Receiver<Request>) {
-        while let Some(request) = requests.recv().await {
-            let reply = match request.query {
-                Query::Clear { remote_number: Some(n) } => Reply::UnknownNumber(n.to_string()),
-                Query::Clear { remote_number: None } => Reply::Cleared(Cleared { sessions: 3 }),
-                Query::Registrations { .. } => Reply::Registrations(Vec::new()),
-                _ => continue, // and drop the reply: a loop that ends
-            };
-            let _ = request.reply.send(reply);
-        }
-    }
-
-    #[tokio::test]
-    async fn client_and_server_understand_each_other() {
-        let dir = std::env::temp_dir().join(format!("sipsec-api-{}", std::process::id()));
-        let path = dir.join("control.sock");
-        let listener = listen(&path).await.expect("listens");
-        let (requests, receiver) = mpsc::channel(8);
-        let (events, _) = broadcast::channel(8);
-        tokio::spawn(answer(receiver));
-        tokio::spawn({
-            let events = events.clone();
-            async move { serve(listener, "branch", requests, events, LogControl::none()).await }
-        });
-        assert!(matches!(listen(&path).await, Err(ApiError::AlreadyRunning(_))));
-        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, MODE);
-
-        let asked = tokio::task::spawn_blocking({
-            let path = path.clone();
-            move || {
-                let client = Client::new(&path);
-                let text = client.get_text("/v1/registrations").expect("answered");
-                assert_eq!(text, "{\"schema\":\"sipsec/1\",\"gateway\":\"branch\",\"data\":[]}");
-                let all = client.send::<_, Cleared>("POST", "/v1/clear", &Clear::default());
-                assert_eq!(all.expect("cleared").sessions, 3);
-                let one = Clear { remote_number: Some("0312345678".into()) };
-                let refused = client.send::<_, Cleared>("POST", "/v1/clear", &one);
-                assert!(matches!(refused, Err(ClientError::Refused(e)) if e.contains("0312345678")));
-                let refused = client.get::<Vec<Session>>("/v1/sessions?remote_number=abc");
-                assert!(
-                    matches!(refused, Err(ClientError::Refused(e)) if e.contains("not a telephone number"))
-                );
-                let gone = client.get::<model::Control>("/v1/control");
-                assert!(matches!(gone, Err(ClientError::Refused(e)) if e.contains("shutting down")));
-                let bad = model::LogFilter { filter: "sipsec=nonsense".into() };
-                assert!(client.send::<_, LogFilter>("PUT", "/v1/log-filter", &bad).is_err());
-                client.stream("/v1/events").expect("streams")
-            }
-        });
-        let mut lines = asked.await.expect("no panic");
-        for event in ["invite-sent", "session-up"] {
-            let line = EventLine { time_us: 1, event: event.into(), interface: None, text: "x".into() };
-            events.send(Arc::new(line)).expect("somebody listens");
-        }
-        let read = tokio::task::spawn_blocking(move || [lines.next(), lines.next()]).await.expect("no panic");
-        let read = read.map(|l| l.expect("a line").expect("read"));
-        assert!(read[0].contains("invite-sent") && read[1].contains("session-up"), "{read:?}");
-
-        let nobody = Client::new(&dir.join("other.sock")).get_text("/v1/control");
-        assert!(matches!(nobody, Err(ClientError::NotRunning(_))));
-        std::fs::remove_dir_all(dir).expect("removed");
-    }
-}
+#[path = "tests.rs"]
+mod tests;

@@ -1,18 +1,26 @@
 //! The command line `sipsec`: asks the control plane and prints. IOS's way of shortening words works (`sh vpn ses d`).
 
 pub mod args;
+mod gateway;
 pub mod pki;
+pub mod screen;
+mod show;
 pub mod text;
 
 use crate::api::client::{self, Client, ClientError};
 use crate::api::model::{self, Answer};
-use crate::config::{self, RUNTIME_ROOT};
-use args::{Args, Clear, Command, Crypto, Ip, SessionArgs, Show, Sip, VpnSip};
+use crate::config;
+use args::{Args, Clear, ClearArgs, Command, Show};
+use clap::CommandFactory;
+use gateway::socket;
+use screen::{Screen, Wall};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+use text::counted;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -20,23 +28,19 @@ pub enum CliError {
     Client(#[from] ClientError),
     #[error("{0}")]
     Load(#[from] config::LoadError),
-    #[error(
-        "no gateway runs here: there is no control.sock below {RUNTIME_ROOT}\n\
-         start one with `systemctl start sipsec-controlplane@NAME` or `sipsec-controlplane --profile FILE`;\n\
-         if it runs elsewhere, name it with --profile FILE or --socket PATH"
-    )]
-    NoGateway,
-    #[error("several gateways run here: {0}; name one with --profile FILE or --socket PATH")]
-    SeveralGateways(String),
+    #[error("{0}")]
+    Gateway(#[from] gateway::GatewayError),
     #[error("{0}")]
     Pki(#[from] pki::PkiError),
     #[error("{0}")]
     Words(String),
+    #[error("nothing was hung up")]
+    Declined,
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
 }
 
-/// Runs a command; the exit code is 1 for a finding of `check`, 2 for an error.
+/// Runs a command; the exit code is 1 for a finding of `check`, 2 for an error, and that of Nagios plugins for `health`.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
     match run(args) {
@@ -53,33 +57,24 @@ pub fn main(args: &Args) -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
         Command::Check { file } => return check(file, args.json),
+        Command::Health => return health(args),
+        Command::Show(Show::Version) => print(&show::version(args)?)?,
         Command::Show(show) => {
             let client = Client::new(&socket(args)?);
-            print(&self::show(&client, show, args.json)?)?;
+            let screen = Screen::detect();
+            let shown = show::show(&client, show, args.json, screen)?;
+            print(&if args.json { shown } else { screen.fit(&shown) })?;
         }
-        Command::Clear(Clear::VpnSip { words, .. }) => {
-            let body = model::Clear { remote_number: clear_words(words)? };
-            let answer = Client::new(&socket(args)?).send_text("POST", "/v1/clear", &body)?;
-            let text = |c: &model::Cleared| format!("{} session(s) cleared\n", c.sessions);
-            print(&answered(answer, args.json, text)?)?;
-        }
+        Command::Clear(Clear::VpnSip { words, yes, .. }) => clear(args, words, *yes)?,
         Command::Pki(pki) => print(&pki::run(pki, args.json)?)?,
-        Command::Monitor => {
-            for line in Client::new(&socket(args)?).stream("/v1/events")? {
-                let line = line.map_err(ClientError::from)?;
-                match serde_json::from_str(&line) {
-                    Ok(event) if !args.json => print(&(text::event(&event) + "\n"))?,
-                    _ => print(&(line + "\n"))?,
-                }
-            }
-            return Err(ClientError::Ended.into());
+        Command::Monitor { tunnel, since, utc } => monitor(args, tunnel.as_deref(), *since, *utc)?,
+        Command::Log { filter, period } => log(args, filter.as_deref(), *period)?,
+        Command::Completions { shell } => {
+            let mut out = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "sipsec", &mut out);
+            print(&String::from_utf8_lossy(&out))?;
         }
-        Command::Log { filter } => {
-            let body = model::LogFilter { filter: filter.clone() };
-            let answer = Client::new(&socket(args)?).send_text("PUT", "/v1/log-filter", &body)?;
-            let text = |set: &model::LogFilter| format!("log filter is now {}\n", set.filter);
-            print(&answered(answer, args.json, text)?)?;
-        }
+        Command::Man { directory } => clap_mangen::generate_to(Args::command(), directory)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,42 +86,86 @@ fn print(text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-fn show(client: &Client, show: &Show, json: bool) -> Result<String, CliError> {
-    match show {
-        Show::VpnSip(VpnSip::Session { words }) => {
-            let wanted = SessionArgs::parse(words).map_err(CliError::Words)?;
-            let path = match &wanted.remote_number {
-                Some(number) => format!("/v1/sessions?remote_number={number}"),
-                None => "/v1/sessions".to_owned(),
-            };
-            ask(client, &path, json, |list: &Vec<_>| text::sessions(list, wanted.detail))
+fn clear(args: &Args, words: &[String], yes: bool) -> Result<(), CliError> {
+    let ClearArgs { remote_number, interface } = ClearArgs::parse(words).map_err(CliError::Words)?;
+    let client = Client::new(&socket(args)?);
+    let all = remote_number.is_none() && interface.is_none();
+    if all && !yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        let sessions: Vec<model::Session> = client.get("/v1/sessions")?;
+        let calls = sessions.iter().filter(|s| s.role.is_some()).count() as u64;
+        if calls > 1 && !confirmed(&format!("Hang up {}?", counted(calls, "call")))? {
+            return Err(CliError::Declined);
         }
-        Show::VpnSip(VpnSip::RegistrationStatus) => {
-            ask(client, "/v1/registrations", json, |list: &Vec<_>| text::registration_status(list))
-        }
-        Show::VpnSip(VpnSip::Sip(Sip::Registrar)) => {
-            let path = "/v1/registrations?registered=true";
-            ask(client, path, json, |list: &Vec<_>| text::registrar(list))
-        }
-        Show::Crypto(Crypto::Session { detail }) => {
-            let detail = detail.is_some();
-            ask(client, "/v1/crypto-sessions", json, |list: &Vec<_>| text::crypto_sessions(list, detail))
-        }
-        Show::Ip(Ip::Nat { .. }) => {
-            ask(client, "/v1/nat-translations", json, |list: &Vec<_>| text::translations(list))
-        }
-        Show::Dataplane => ask(client, "/v1/dataplane", json, text::dataplane),
-        Show::Control => ask(client, "/v1/control", json, text::control),
     }
+    let body = model::Clear { remote_number, interface, all };
+    let answer = client.send_text("POST", "/v1/clear", &body)?;
+    print(&answered(answer, args.json, text::cleared)?)
 }
 
-fn ask<T: DeserializeOwned>(
-    client: &Client,
-    path: &str,
-    json: bool,
-    render: impl FnOnce(&T) -> String,
-) -> Result<String, CliError> {
-    answered(client.get_text(path)?, json, render)
+fn confirmed(question: &str) -> Result<bool, CliError> {
+    eprint!("{question} [y/N] ");
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+fn monitor(args: &Args, tunnel: Option<&str>, since: Option<Duration>, utc: bool) -> Result<(), CliError> {
+    let words = [
+        tunnel.map(|t| format!("interface={}", escaped(t))),
+        since.map(|s| format!("since_s={}", s.as_secs())),
+    ];
+    let words: Vec<_> = words.into_iter().flatten().collect();
+    let query = if words.is_empty() { String::new() } else { format!("?{}", words.join("&")) };
+    let (wall, screen) = (Wall::new(utc), Screen::detect());
+    for line in Client::new(&socket(args)?).stream(&format!("/v1/events{query}"))? {
+        let line = line.map_err(ClientError::from)?;
+        match serde_json::from_str(&line) {
+            Ok(event) if !args.json => {
+                print(&(screen.fit_characters(&text::event(&event, &wall, screen)) + "\n"))?
+            }
+            _ => print(&(line + "\n"))?,
+        }
+    }
+    Err(ClientError::Ended.into())
+}
+
+fn log(args: &Args, filter: Option<&str>, period: Option<Duration>) -> Result<(), CliError> {
+    let client = Client::new(&socket(args)?);
+    let answer = match filter {
+        None => client.get_text("/v1/log-filter")?,
+        Some(filter) => {
+            let body = model::LogFilter { filter: filter.to_owned(), for_s: period.map(|p| p.as_secs()) };
+            client.send_text("PUT", "/v1/log-filter", &body)?
+        }
+    };
+    print(&answered(answer, args.json, |f: &model::LogFilter| match f.for_s {
+        Some(s) => format!("log filter: {} (for {s} s)\n", f.filter),
+        None => format!("log filter: {}\n", f.filter),
+    })?)
+}
+
+/// Whether the gateway works; what cannot be asked does not.
+fn health(args: &Args) -> Result<ExitCode, CliError> {
+    let asked = || -> Result<_, CliError> {
+        let client = Client::new(&socket(args)?);
+        let (control, lines) = (client.get("/v1/control")?, client.get::<Vec<_>>("/v1/registrations")?);
+        Ok(text::health(&control, &lines, &client.get("/v1/summary")?))
+    };
+    let (level, line) = asked().unwrap_or_else(|error| {
+        let level = match &error {
+            CliError::Client(ClientError::NotRunning(_) | ClientError::Timeout | ClientError::Closed)
+            | CliError::Gateway(gateway::GatewayError::None) => text::Level::Critical,
+            _ => text::Level::Unknown,
+        };
+        let first = error.to_string().lines().next().unwrap_or_default().replace('|', "/");
+        (level, format!("SIPSEC {} - {first}\n", level.word()))
+    });
+    if args.json {
+        print(&envelope(&serde_json::json!({ "level": level.word(), "text": line.trim_end() })))?;
+    } else {
+        print(&line)?;
+    }
+    Ok(ExitCode::from(level.exit_code()))
 }
 
 /// The answer as it came, or as text.
@@ -143,38 +182,17 @@ fn envelope(data: &impl Serialize) -> String {
     format!("{}\n", serde_json::json!(Answer::new(None, data)))
 }
 
-fn clear_words(words: &[String]) -> Result<Option<String>, CliError> {
-    match words {
-        [] => Ok(None),
-        [word, number] if "remote-number".starts_with(word.as_str()) => Ok(Some(number.clone())),
-        _ => Err(CliError::Words("usage: sipsec clear vpn-sip session [remote-number NUMBER]".to_owned())),
-    }
-}
-
-/// Where the control plane listens: named, of a profile, or the only one that runs.
-fn socket(args: &Args) -> Result<PathBuf, CliError> {
-    if let Some(socket) = &args.socket {
-        return Ok(socket.clone());
-    }
-    if let Some(profile) = &args.profile {
-        return Ok(config::control_socket_of(profile)?);
-    }
-    let mut found: Vec<PathBuf> = std::fs::read_dir(RUNTIME_ROOT)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| config::profile::control_socket(&entry.path()))
-        .filter(|socket| socket.exists())
-        .collect();
-    found.sort();
-    match found.as_slice() {
-        [] => Err(CliError::NoGateway),
-        [one] => Ok(one.clone()),
-        several => {
-            let names: Vec<_> = several.iter().filter_map(|s| s.parent()?.file_name()?.to_str()).collect();
-            Err(CliError::SeveralGateways(names.join(", ")))
+/// A value of a query (RFC 3986 §2.1).
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
+    out
 }
 
 fn check(file: &Path, json: bool) -> Result<ExitCode, CliError> {
@@ -191,7 +209,8 @@ fn check(file: &Path, json: bool) -> Result<ExitCode, CliError> {
             "more": findings.more,
         })))?;
     } else {
-        print(&findings.render(std::io::stdout().is_terminal()))?;
+        let screen = Screen::detect();
+        print(&screen.fit_characters(&findings.render(screen.colour)))?;
     }
     Ok(if findings.errors() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -33,6 +33,7 @@ pub struct Pki {
 pub enum PkiCommand {
     /// Make a key and a certificate that signs itself: NAME.key, NAME.crt
     SelfSigned {
+        /// What its files are called
         #[arg(value_parser = name)]
         name: String,
         #[command(flatten)]
@@ -46,6 +47,7 @@ pub enum PkiCommand {
     },
     /// Make a request for an authority: NAME.csr, for the key NAME.key, which is made if there is none
     Csr {
+        /// What its files are called
         #[arg(value_parser = name)]
         name: String,
         #[command(flatten)]
@@ -56,6 +58,7 @@ pub enum PkiCommand {
     },
     /// Check an authority's certificate and keep it: NAME.crt
     CaImport {
+        /// What its files are called
         #[arg(value_parser = name)]
         name: String,
         /// As the authority gave it, in PEM
@@ -66,6 +69,7 @@ pub enum PkiCommand {
     },
     /// Check the certificate that an authority issued for NAME.key and keep it: NAME.crt
     CertImport {
+        /// What its files are called
         #[arg(value_parser = name)]
         name: String,
         /// In PEM: the certificate first, then the intermediates of its path
@@ -78,7 +82,10 @@ pub enum PkiCommand {
         force: bool,
     },
     /// Show certificates with their fingerprints as SDP has them
-    Fingerprint { file: PathBuf },
+    Fingerprint {
+        /// In PEM
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,8 @@ const DATAGRAM_MAX: usize = 65_535;
 /// A burst of a thousand INVITEs must find room while the loop is busy.
 const RECV_BUFFER: usize = 4 << 20;
 const RETRY: Duration = Duration::from_secs(1);
+/// The same reason is logged this often.
+const REPEAT: Duration = Duration::from_secs(300);
 
 /// What happened on the socket.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct SipSocket {
     port: u16,
     state: State,
     buffer: Vec<u8>,
+    /// The last warning, and when it was logged.
+    warned: Option<(String, Instant)>,
     pub counters: SipCounters,
 }
 
@@ -68,6 +72,7 @@ impl SipSocket {
             port,
             state: State::NoAddress,
             buffer,
+            warned: None,
             counters: SipCounters::default(),
         }
     }
@@ -88,11 +93,19 @@ impl SipSocket {
         self.state = match bind(local, &self.device) {
             Ok((socket, sender)) => {
                 tracing::info!(%local, device = self.device, "SIP socket is open");
+                self.warned = None;
                 State::Open { socket, sender, local }
             }
             Err(error) => {
                 let reason = explain(&error, local);
-                tracing::warn!(%local, reason, "SIP socket cannot be opened");
+                let now = Instant::now();
+                let repeated = self.warned.as_ref().is_some_and(|(before, at)| {
+                    *before == reason && now.saturating_duration_since(*at) < REPEAT
+                });
+                if !repeated {
+                    tracing::warn!(%local, reason, "SIP socket cannot be opened");
+                    self.warned = Some((reason.clone(), now));
+                }
                 State::Failed { ip, reason, retry_at: Instant::now() + RETRY }
             }
         };

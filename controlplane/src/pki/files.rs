@@ -56,7 +56,7 @@ impl FileError {
             }
             Self::Exposed { path, .. } => {
                 format!(
-                    "whoever has read it can pose as this gateway: `chmod 600 {}`, or a new key if anyone may have",
+                    "a process that has read it can pose as this gateway: `chmod 600 {}`, and make a new key if one may have",
                     path.display()
                 )
             }
@@ -75,7 +75,7 @@ impl FileError {
     }
 }
 
-/// Opens a file, and no device or pipe: those may block whoever reads them, or never end.
+/// Opens a file, and no device or pipe: reading those may block, or never end.
 ///
 /// # Errors
 /// If it is none, not there or not to be read.
@@ -149,7 +149,7 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<Vec<u8>>, FileError> {
     sections(path, &bytes, "X509 CRL", "revocation list")
 }
 
-/// A private key that nobody but its owner may read.
+/// A private key that only its owner may read.
 ///
 /// # Errors
 /// If others may, or if it is no key that IKE signs with.

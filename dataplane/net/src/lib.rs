@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod checksum;
+pub mod discard;
 pub mod dp;
 pub mod drop_reason;
 pub mod entropy;

@@ -5,6 +5,9 @@ use crate::api::model::{Control, Dataplane, Known};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
+/// Routes in the same state that are shown one by one.
+const ROUTES_SHOWN: usize = 8;
+
 #[must_use]
 pub fn dataplane(d: &Dataplane) -> String {
     let mut out = String::new();
@@ -70,19 +73,34 @@ pub fn control(c: &Control) -> String {
         }
     }
     let mut out = format!(
-        "Control plane: {}, up {}\nWAN address: {}\nSIP socket: {}\nDataplane: {}\nLog filter: {}\n",
+        "Control plane: {}, up {}\nWAN address: {}\nSIP socket: {}\nDataplane: {}\nKernel routing: {}\nLog filter: {}\n",
         c.version,
         clock(c.uptime_s),
         state(&c.wan),
         state(&c.sip),
         state(&c.dataplane),
+        state(&c.kernel),
         c.log_filter
     );
-    for (prefix, state) in &c.routes {
-        let _ = writeln!(out, "Route {prefix}: {state}");
-    }
+    routes(&mut out, &c.routes);
     let _ = section(&mut out, "Counters", &c.counters);
     out
+}
+
+/// Each route, or how many are in the same state if they are many.
+fn routes(out: &mut String, routes: &BTreeMap<String, String>) {
+    let mut by_state: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (prefix, state) in routes {
+        by_state.entry(state).or_default().push(prefix);
+    }
+    for (state, prefixes) in by_state {
+        let _ = match prefixes.as_slice() {
+            [first, .., last] if prefixes.len() > ROUTES_SHOWN => {
+                writeln!(out, "{} routes, {first} to {last}: {state}", prefixes.len())
+            }
+            few => few.iter().try_for_each(|prefix| writeln!(out, "Route {prefix}: {state}")),
+        };
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +108,19 @@ mod tests {
     use super::super::tests::golden;
     use super::*;
     use crate::api::model::{Port, Stage};
+
+    #[test]
+    fn many_routes_in_one_state_are_one_line() {
+        let mut table: BTreeMap<String, String> =
+            (1..=100).map(|n| (format!("10.{n}.0.0/16"), "dev svti0 proto 83".to_owned())).collect();
+        table.insert("10.200.0.0/16".to_owned(), "svti0 is down".to_owned());
+        let mut out = String::new();
+        routes(&mut out, &table);
+        assert_eq!(
+            out,
+            "100 routes, 10.1.0.0/16 to 10.99.0.0/16: dev svti0 proto 83\nRoute 10.200.0.0/16: svti0 is down\n"
+        );
+    }
 
     #[test]
     fn counters_stand_by_name_and_cycles_by_packet() {

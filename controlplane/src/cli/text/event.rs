@@ -1,29 +1,45 @@
-//! One line of `sipsec monitor`.
+//! `monitor`
 
 use crate::api::model::EventLine;
+use crate::cli::screen::{Screen, Wall};
 
-/// `12:34:56.789012 Tunnel1 session-up: …` (UTC).
+/// `2026-11-30 12:34:56.789 +09:00 Tunnel1    session-up …`, and the number and Call-ID where there are any; warnings in red.
 #[must_use]
-pub fn event(line: &EventLine) -> String {
-    let (seconds, micros) = (line.time_us / 1_000_000, line.time_us % 1_000_000);
-    let day = seconds % 86_400;
-    let clock = format!("{:02}:{:02}:{:02}.{micros:06}", day / 3600, day / 60 % 60, day % 60);
+pub fn event(line: &EventLine, wall: &Wall, screen: Screen) -> String {
     let interface = line.interface.as_deref().unwrap_or("-");
-    format!("{clock} {interface:<10} {:<20} {}", line.event, line.text).trim_end().to_owned()
+    let number = line.remote_number.as_deref().map(|n| format!(" {n}")).unwrap_or_default();
+    let call = line.call_id.as_deref().map(|id| format!(" [{id}]")).unwrap_or_default();
+    let text = format!("{interface:<10}{number} {:<17} {}{call}", line.event, line.text);
+    let text = if line.warning { screen.red(text.trim_end()) } else { text.trim_end().to_owned() };
+    format!("{} {text}", wall.time(line.time_us))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::tz::{TimeZone, offset};
 
     #[test]
-    fn a_line_tells_when_where_what() {
+    fn a_line_tells_when_where_which_call_and_what() {
         let line = EventLine {
             time_us: 45_296_000_123,
             event: "session-up".into(),
             interface: Some("Tunnel1".into()),
+            remote_number: Some("0388882001".into()),
+            call_id: Some("a@host".into()),
             text: "at 1000 kbps".into(),
+            ..EventLine::default()
         };
-        assert_eq!(event(&line), "12:34:56.000123 Tunnel1    session-up           at 1000 kbps");
+        let tokyo = Wall::in_zone(TimeZone::fixed(offset(9)));
+        let screen = Screen::new(80, true, true);
+        assert_eq!(
+            event(&line, &tokyo, screen),
+            "1970-01-01 21:34:56.000 +09:00 Tunnel1    0388882001 session-up        at 1000 kbps [a@host]"
+        );
+        let warning =
+            EventLine { warning: true, interface: None, remote_number: None, call_id: None, ..line };
+        let red = event(&warning, &tokyo, screen);
+        assert!(red.contains("\x1b[31m-          session-up") && red.ends_with("\x1b[0m"), "{red:?}");
+        assert!(!event(&warning, &tokyo, Screen::new(80, true, false)).contains('\x1b'));
     }
 }

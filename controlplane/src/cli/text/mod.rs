@@ -1,16 +1,21 @@
 //! The shows as text, in the words and the layout of the IOS commands that they replace.
 
+mod calls;
 mod crypto;
 mod dataplane;
 mod event;
 mod nat;
+mod overview;
 mod registration;
 mod session;
+mod table;
 
+pub use calls::{history, ladder, messages};
 pub use crypto::crypto_sessions;
 pub use dataplane::{control, dataplane};
 pub use event::event;
 pub use nat::translations;
+pub use overview::{Level, brief, cleared, counted, health, summary};
 pub use registration::{registrar, registration_status};
 pub use session::sessions;
 

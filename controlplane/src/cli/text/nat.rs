@@ -3,7 +3,7 @@
 use crate::api::model::Translation;
 
 #[must_use]
-pub fn translations(list: &[Translation]) -> String {
+pub fn translations(list: &[Translation], width: usize) -> String {
     let rows = list.iter().map(|t| {
         [
             t.protocol.clone(),
@@ -16,7 +16,8 @@ pub fn translations(list: &[Translation]) -> String {
     let heads =
         ["Pro", "Inside global", "Inside local", "Outside local", "Outside global"].map(str::to_owned);
     let rows: Vec<[String; 5]> = std::iter::once(heads).chain(rows).collect();
-    let mut widths = [3, 21, 21, 21, 21];
+    // IOS's columns; on a narrow terminal no wider than needed.
+    let mut widths = if width < 91 { [3, 0, 0, 0, 0] } else { [3, 21, 21, 21, 21] };
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.len());
@@ -43,6 +44,8 @@ mod tests {
             outside_local: "10.6.6.49:50002".parse().expect("address"),
             outside_global: "10.6.6.49:50002".parse().expect("address"),
         };
-        golden("nat.txt", &translations(&[entry]));
+        golden("nat.txt", &translations(std::slice::from_ref(&entry), usize::MAX));
+        let narrow = translations(&[entry], 80);
+        assert!(narrow.lines().all(|l| l.len() <= 80) && narrow.lines().count() == 2, "{narrow}");
     }
 }

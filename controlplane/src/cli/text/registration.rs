@@ -18,9 +18,9 @@ pub fn registration_status(list: &[Registration]) -> String {
     out
 }
 
-/// As the original has it; the Call-ID in full.
+/// As the original has it, with the whole Call-ID; on a narrow terminal that is on a line of its own.
 #[must_use]
-pub fn registrar(list: &[Registration]) -> String {
+pub fn registrar(list: &[Registration], width: usize) -> String {
     let rows: Vec<[String; 6]> = list
         .iter()
         .map(|r| {
@@ -41,12 +41,16 @@ pub fn registrar(list: &[Registration]) -> String {
             *width = (*width).max(cell.chars().count() + 2);
         }
     }
+    let wide = widths.iter().sum::<usize>();
+    let columns = if wide > width { 5 } else { 6 };
     let line = |cells: &[String; 6]| {
-        let padded: String = cells.iter().zip(widths).map(|(c, w)| format!("{c:<w$}")).collect();
-        padded.trim_end().to_owned() + "\n"
+        let padded: String =
+            cells.iter().zip(widths).take(columns).map(|(c, w)| format!("{c:<w$}")).collect();
+        let rest: String = cells.iter().skip(columns).map(|c| format!("\n    {c}")).collect();
+        padded.trim_end().to_owned() + &rest + "\n"
     };
     let mut out = line(&heads);
-    out.push_str(&"=".repeat(widths.iter().sum::<usize>().min(120)));
+    out.push_str(&"=".repeat(wide.min(width).min(120)));
     out.push('\n');
     for row in &rows {
         out.push_str(&line(row));
@@ -92,7 +96,9 @@ mod tests {
     fn the_table_has_the_seeds_columns_and_whole_call_ids() {
         let seed = "Line destination expires(sec) contact transport call-id\n\
             0388881001 example.com 2359 10.6.6.50 UDP 3176F988-9EAA11E7-8002AFA0-8EF41435";
-        let text = registrar(&[registered()]);
+        let narrow = registrar(&[registered()], 80);
+        assert!(narrow.lines().all(|l| l.len() <= 80) && narrow.lines().count() == 5, "{narrow}");
+        let text = registrar(&[registered()], usize::MAX);
         let shown: Vec<_> = words(&text).into_iter().filter(|l| !l.starts_with('=')).collect();
         assert_eq!(shown, words(seed));
         golden("registrar.txt", &text);

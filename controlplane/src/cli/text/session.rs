@@ -73,6 +73,9 @@ fn more(out: &mut String, s: &Session) -> std::fmt::Result {
             t.packets_in, t.packets_out, t.bytes_in, t.bytes_out
         )?;
         writeln!(out, "   Drops in/out  : {}/{}", t.drops_in, t.drops_out)?;
+        if let Some(r) = s.rates {
+            writeln!(out, "   Rate in/out   : {}/{} kbps (30 s)", r.kbps_in, r.kbps_out)?;
+        }
         let (queued, replayed, dropped) = (t.trigger_queued, t.trigger_replayed, t.trigger_dropped);
         writeln!(out, "   Trigger queue : {queued} queued, {replayed} replayed, {dropped} dropped")?;
     }
@@ -83,7 +86,7 @@ fn more(out: &mut String, s: &Session) -> std::fmt::Result {
 mod tests {
     use super::super::tests::{golden, words};
     use super::*;
-    use crate::api::model::{Phase, Role, Traffic};
+    use crate::api::model::{Phase, Rates, Role, Traffic};
 
     fn up() -> Session {
         Session {
@@ -106,6 +109,7 @@ mod tests {
             waits_for: None,
             phases: Vec::new(),
             traffic: None,
+            rates: None,
         }
     }
 
@@ -160,6 +164,7 @@ mod tests {
                 Phase { name: "answered".into(), at_ms: 31 },
                 Phase { name: "up".into(), at_ms: 44 },
             ],
+            rates: Some(Rates { kbps_in: 12, kbps_out: 3 }),
             traffic: Some(Traffic {
                 idle_s: Some(7),
                 idle_max_s: 120,

@@ -1,16 +1,22 @@
-//! Kernel routes into the sVTI. They carry our protocol number, so that ours are told from everybody else's. They outlive
-//! this process: without them, what belongs into a tunnel would leave in clear by the default route.
+//! Kernel routes of the tunnels, in host mode two for each prefix: one into the sVTI, and one of last resort that discards.
+//! They carry protocol numbers of ours, and outlive this process: without them, packets for a tunnel would leave in clear by
+//! the default route. The kernel removes routes by a device with the device, and when it is set down; the discarding routes
+//! name no device and stay. Routes with other protocol numbers are never changed or removed.
 
-use futures_util::StreamExt;
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope};
-use rtnetlink::{Handle, RouteMessageBuilder};
-use sipsec_net::IpPrefix;
-use std::collections::BTreeMap;
+use super::kernel::{Kernel, KernelError};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::RouteMessageBuilder;
+use sipsec_net::{IpPrefix, discard};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// `rtm_protocol` of our routes: one that neither linux/rtnetlink.h nor iproute2 gives to anybody else.
+/// `rtm_protocol` of our routes into the sVTI: one that neither linux/rtnetlink.h nor iproute2 assigns.
 /// `ip route show proto 83` lists them.
 pub const PROTOCOL: u8 = 83;
+/// `rtm_protocol` of discarding routes: `ip route show proto 183`.
+pub const DISCARD_PROTOCOL: u8 = discard::PROTOCOL;
 /// IPv6 routes without a metric get this one from the kernel.
 const METRIC_V6: u32 = 1024;
 
@@ -26,68 +32,120 @@ impl Route {
     }
 }
 
-/// Makes our routes at the device those that are wanted. Returns the state of each.
-pub async fn install(
-    handle: &Handle,
+/// Makes our routes those that are wanted, the discarding ones first. Returns the state of each prefix, and why one has no
+/// discarding route.
+pub async fn reconcile(
+    kernel: &Kernel,
     device: &str,
     index: Option<u32>,
     wanted: &[Route],
-) -> BTreeMap<String, String> {
-    let Some(index) = index else {
-        let waits = format!("waits for the device {device}, which the dataplane makes");
-        return wanted.iter().map(|r| (r.prefix.to_string(), waits.clone())).collect();
+) -> Result<BTreeMap<String, String>, KernelError> {
+    let undiscarded = discards(kernel, device, wanted).await?;
+    let mut states = match index {
+        Some(index) => into_device(kernel, device, index, wanted).await?,
+        None => {
+            let waits = format!("waits for the device {device}, which the dataplane makes");
+            wanted.iter().map(|r| (r.prefix.to_string(), waits.clone())).collect()
+        }
     };
-    let present = ours(handle, index).await;
-    for (route, message) in &present {
-        if !wanted.iter().any(|w| (w.prefix, w.metric()) == (route.prefix, route.metric())) {
-            delete(handle, message.clone()).await;
+    for (prefix, error) in undiscarded {
+        let state = states.entry(prefix.to_string()).or_default();
+        state.push_str(&format!("; no discarding route: {error}"));
+    }
+    Ok(states)
+}
+
+/// The discarding routes of one gateway: what its tunnels do not take is dropped.
+pub async fn discards(
+    kernel: &Kernel,
+    device: &str,
+    wanted: &[Route],
+) -> Result<Vec<(IpPrefix, String)>, KernelError> {
+    let metric = discard::metric(device);
+    let wanted: BTreeSet<IpPrefix> = wanted.iter().map(|r| r.prefix).collect();
+    let mut present = BTreeSet::new();
+    for message in ours(kernel, DISCARD_PROTOCOL).await? {
+        let Some(route) = read(&message) else { continue };
+        if message.header.kind != RouteType::BlackHole || route.metric() != metric {
+            continue; // another gateway's
+        }
+        if wanted.contains(&route.prefix) {
+            present.insert(route.prefix);
+        } else {
+            delete(kernel, message).await?;
         }
     }
+    let mut refused = Vec::new();
+    for prefix in wanted.difference(&present) {
+        match kernel.route_add(discarding(*prefix, metric)).await {
+            Ok(()) => tracing::info!(%prefix, metric, "discarding route installed"),
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => refused.push((*prefix, explain(&error, device))),
+        }
+    }
+    Ok(refused)
+}
+
+async fn into_device(
+    kernel: &Kernel,
+    device: &str,
+    index: u32,
+    wanted: &[Route],
+) -> Result<BTreeMap<String, String>, KernelError> {
+    let wanted_keys: BTreeSet<_> = wanted.iter().map(|r| (r.prefix, r.metric())).collect();
+    let mut present = BTreeSet::new();
+    for message in ours(kernel, PROTOCOL).await? {
+        if !message.attributes.iter().any(|a| matches!(a, RouteAttribute::Oif(i) if *i == index)) {
+            continue; // another gateway's
+        }
+        let Some(route) = read(&message) else { continue };
+        if wanted_keys.contains(&(route.prefix, route.metric())) {
+            present.insert((route.prefix, route.metric()));
+        } else {
+            delete(kernel, message).await?;
+        }
+    }
+    let installed = format!("dev {device} proto {PROTOCOL}");
     let mut states = BTreeMap::new();
     for route in wanted {
-        let there = present.iter().any(|(p, _)| (p.prefix, p.metric()) == (route.prefix, route.metric()));
-        let state = if there {
-            format!("dev {device} proto {PROTOCOL}")
+        let state = if present.contains(&(route.prefix, route.metric())) {
+            installed.clone()
         } else {
-            add(handle, device, index, route).await
+            match kernel.route_add(by_device(index, route)).await {
+                Ok(()) => {
+                    tracing::info!(prefix = %route.prefix, device, "route installed");
+                    installed.clone()
+                }
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => explain(&error, device),
+            }
         };
         states.insert(route.prefix.to_string(), state);
     }
-    states
+    Ok(states)
 }
 
-async fn add(handle: &Handle, device: &str, index: u32, route: &Route) -> String {
-    let result = handle.route().add(message(index, route)).execute().await;
-    match result {
-        Ok(()) => {
-            tracing::info!(prefix = %route.prefix, device, "route installed");
-            format!("dev {device} proto {PROTOCOL}")
+fn explain(error: &KernelError, device: &str) -> String {
+    match error.errno() {
+        Some(libc::EEXIST) => "another route has this prefix and metric; it is left alone".to_owned(),
+        Some(libc::ENETDOWN) => format!("{device} is down: `ip link set {device} up`"),
+        Some(libc::EPERM) => "not permitted: run as root, or with CAP_NET_ADMIN".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+async fn delete(kernel: &Kernel, message: RouteMessage) -> Result<(), KernelError> {
+    match kernel.route_delete(message).await {
+        Err(error) if error.is_fatal() => Err(error),
+        Err(error) if error.errno() != Some(libc::ESRCH) => {
+            tracing::warn!(%error, "a route cannot be removed");
+            Ok(())
         }
-        Err(error) => match errno(&error) {
-            Some(libc::EEXIST) => "another route has this prefix and metric; it is left alone".to_owned(),
-            Some(libc::ENETDOWN) => format!("{device} is down: `ip link set {device} up`"),
-            Some(libc::EPERM) => "not permitted: run as root, or with CAP_NET_ADMIN".to_owned(),
-            _ => error.to_string(),
-        },
+        _ => Ok(()),
     }
 }
 
-async fn delete(handle: &Handle, message: RouteMessage) {
-    if let Err(error) = handle.route().del(message).execute().await
-        && errno(&error) != Some(libc::ESRCH)
-    {
-        tracing::warn!(%error, "a route cannot be removed");
-    }
-}
-
-fn errno(error: &rtnetlink::Error) -> Option<i32> {
-    match error {
-        rtnetlink::Error::NetlinkError(e) => Some(-e.raw_code()),
-        _ => None,
-    }
-}
-
-fn message(index: u32, route: &Route) -> RouteMessage {
+fn by_device(index: u32, route: &Route) -> RouteMessage {
     let (protocol, len) = (RouteProtocol::from(PROTOCOL), route.prefix.prefix_len());
     match route.prefix.addr() {
         IpAddr::V4(ip) => {
@@ -103,25 +161,32 @@ fn message(index: u32, route: &Route) -> RouteMessage {
     }
 }
 
-async fn ours(handle: &Handle, index: u32) -> Vec<(Route, RouteMessage)> {
-    let mut out = Vec::new();
-    for query in
-        [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()]
-    {
-        let v6 = query.header.address_family == netlink_packet_route::AddressFamily::Inet6;
-        let mut routes = Box::pin(handle.route().get(query).execute());
-        while let Some(Ok(message)) = routes.next().await {
-            let at_device =
-                message.attributes.iter().any(|a| matches!(a, RouteAttribute::Oif(i) if *i == index));
-            if at_device && message.header.protocol == RouteProtocol::from(PROTOCOL) {
-                out.extend(read(&message, v6).map(|route| (route, message)));
-            }
-        }
-    }
-    out
+fn discarding(prefix: IpPrefix, metric: u32) -> RouteMessage {
+    let (protocol, len) = (RouteProtocol::from(DISCARD_PROTOCOL), prefix.prefix_len());
+    let mut route = match prefix.addr() {
+        IpAddr::V4(ip) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(ip, len)
+            .protocol(protocol)
+            .priority(metric)
+            .build(),
+        IpAddr::V6(ip) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(ip, len)
+            .protocol(protocol)
+            .priority(metric)
+            .build(),
+    };
+    route.header.kind = RouteType::BlackHole;
+    route
 }
 
-fn read(message: &RouteMessage, v6: bool) -> Option<Route> {
+async fn ours(kernel: &Kernel, protocol: u8) -> Result<Vec<RouteMessage>, KernelError> {
+    let mut out = kernel.routes(protocol, false).await?;
+    out.extend(kernel.routes(protocol, true).await?);
+    Ok(out)
+}
+
+fn read(message: &RouteMessage) -> Option<Route> {
+    let v6 = message.header.address_family == netlink_packet_route::AddressFamily::Inet6;
     let unspecified = if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     let addr = message.attributes.iter().find_map(|a| match a {
         RouteAttribute::Destination(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),

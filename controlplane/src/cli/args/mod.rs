@@ -1,0 +1,356 @@
+//! The words of the command line.
+
+mod session;
+
+pub use session::{ClearArgs, SessionArgs, Style};
+
+use super::pki::Pki;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  sipsec show vpn-sip session        state of every tunnel
+  sipsec check /etc/sipsec/x.yaml    find the mistakes of a profile
+  sipsec monitor                     watch calls come and go
+
+Commands and words may be shortened: `sipsec sh vpn ses d`.
+
+Environment:
+  SIPSEC_GATEWAY  the gateway, as with -g
+  NO_COLOR        no colours
+
+Exit codes:
+  0  done; of `check`: no error; of `health`: all is well
+  1  of `check`: errors were found; of `health`: a warning
+  2  the command failed, or its words are wrong; of `health`: critical
+  3  of `health`: unknown";
+
+/// VPN gateway that opens IPsec tunnels by telephone number.
+#[derive(Debug, Parser)]
+#[command(name = "sipsec", version = crate::version::line(), infer_subcommands = true, after_help = EXAMPLES)]
+pub struct Args {
+    /// The gateway of this name
+    #[arg(short, long, global = true, value_name = "NAME", env = "SIPSEC_GATEWAY", conflicts_with_all = ["profile", "socket"])]
+    pub gateway: Option<String>,
+    /// The gateway with this profile
+    #[arg(long, global = true, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// The gateway behind this socket
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "profile")]
+    pub socket: Option<PathBuf>,
+    /// JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the state
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec show vpn-sip summary
+  sipsec show vpn-sip session detail
+  sipsec show control"
+    )]
+    Show(Show),
+    /// Hang up calls
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec clear vpn-sip session Tunnel1
+  sipsec clear vpn-sip session remote-number 0388882001
+  sipsec clear vpn-sip session --yes"
+    )]
+    Clear(Clear),
+    /// Show events as they happen, until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  sipsec monitor
+  sipsec monitor --tunnel Tunnel1 --since 12h
+  sipsec monitor --utc --json")]
+    Monitor {
+        /// Of this tunnel only
+        #[arg(long, value_name = "NAME")]
+        tunnel: Option<String>,
+        /// Begin with the events of the last 10m, 12h, …; the latest 4096 are kept
+        #[arg(long, value_name = "TIME", value_parser = period)]
+        since: Option<Duration>,
+        /// Times in UTC instead of local time
+        #[arg(long)]
+        utc: bool,
+    },
+    /// Check a profile: every problem with its place and its remedy
+    #[command(after_help = "\
+Examples:
+  sipsec check /etc/sipsec/branch.yaml
+  sipsec check branch.yaml --json
+  sipsec check branch.yaml && systemctl reload sipsec-controlplane@branch")]
+    Check {
+        /// The profile
+        file: PathBuf,
+    },
+    /// Make, import and show certificates
+    #[command(
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec pki self-signed branch
+  sipsec pki csr branch --common-name branch.example
+  sipsec pki fingerprint branch.crt"
+    )]
+    Pki(Pki),
+    /// Show or change what the running gateway logs
+    #[command(after_help = "\
+Examples:
+  sipsec log
+  sipsec log debug --for 10m
+  sipsec log info,sipsec::sip=debug,sipsec::ike=debug")]
+    Log {
+        /// info, debug, trace, or targets as in `info,sipsec::sip=debug`; nothing shows the filter
+        filter: Option<String>,
+        /// For 90s, 10m, 2h, …; then the filter of the start is in force again
+        #[arg(long = "for", value_name = "TIME", value_parser = period, requires = "filter")]
+        period: Option<Duration>,
+    },
+    /// One line and an exit code as Nagios expects: 0 OK, 1 warning, 2 critical, 3 unknown
+    #[command(after_help = "\
+Examples:
+  sipsec health
+  sipsec -g branch health
+  sipsec health || logger -p daemon.err 'sipsec is unwell'")]
+    Health,
+    /// Completion script for a shell: `sipsec completions bash > /etc/bash_completion.d/sipsec`
+    #[command(hide = true)]
+    Completions { shell: clap_complete::Shell },
+    /// Manual pages into a directory
+    #[command(hide = true)]
+    Man { directory: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Show {
+    /// Sessions, history and registrations
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec show vpn-sip session brief
+  sipsec show vpn-sip history Tunnel1 --since 24h
+  sipsec show vpn-sip registration-status"
+    )]
+    VpnSip(VpnSip),
+    /// IKE and IPsec
+    #[command(subcommand, infer_subcommands = true)]
+    Crypto(Crypto),
+    /// Address translations
+    #[command(subcommand, infer_subcommands = true)]
+    Ip(Ip),
+    /// Ports, drops by reason, cycles per stage, counters
+    Dataplane,
+    /// The control plane itself: WAN address, sockets, kernel routes
+    Control,
+    /// Release, commit and build of this command and of the running gateway
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VpnSip {
+    /// How many tunnels are up, dialling or failed
+    Summary,
+    /// Each tunnel: [brief | detail] [failed] [NAME | remote-number NUMBER]
+    #[command(after_help = "\
+Examples:
+  sipsec show vpn-sip session Tunnel1 detail
+  sipsec show vpn-sip session brief
+  sipsec show vpn-sip session failed")]
+    Session {
+        /// brief, detail, failed, a tunnel's name, or remote-number NUMBER
+        words: Vec<String>,
+    },
+    /// Calls that have ended: when, why, how much they carried
+    History {
+        /// Of this tunnel only
+        tunnel: Option<String>,
+        /// Of the last 10m, 24h, …
+        #[arg(long, value_name = "TIME", value_parser = period)]
+        since: Option<Duration>,
+        /// Times in UTC instead of local time
+        #[arg(long)]
+        utc: bool,
+    },
+    /// The SIP messages of one of the last calls: CALL-ID [ladder]
+    Call {
+        /// The Call-ID, or the beginning of it
+        call_id: String,
+        /// One line for each message instead of its text
+        #[arg(value_parser = prefix_of("ladder"))]
+        ladder: Option<String>,
+    },
+    /// Whether each line is registered, and why not
+    RegistrationStatus,
+    /// The registrar
+    #[command(subcommand, infer_subcommands = true)]
+    Sip(Sip),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Sip {
+    /// Registered lines with contact, expiry and Call-ID
+    Registrar,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Crypto {
+    /// IKE and IPsec security associations: [detail]
+    Session {
+        /// With SPIs, algorithms and identities
+        #[arg(value_parser = prefix_of("detail"))]
+        detail: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ip {
+    /// Media ports of live calls: translations
+    Nat {
+        #[arg(value_parser = prefix_of("translations"), default_value = "translations")]
+        what: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Clear {
+    /// Hang up and end the pause after failures: session [NAME | remote-number NUMBER]
+    VpnSip {
+        #[arg(value_parser = prefix_of("session"))]
+        session: String,
+        /// A tunnel's name, or remote-number NUMBER; all calls without either
+        words: Vec<String>,
+        /// Do not ask, however many calls end
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// Accepts a word or its beginning.
+fn prefix_of(word: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |given| {
+        if !given.is_empty() && word.starts_with(given) {
+            Ok(word.to_owned())
+        } else {
+            Err(format!("expected `{word}`"))
+        }
+    }
+}
+
+/// `90s`, `10m`, `12h`, `7d`, or seconds.
+fn period(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("write a number and s, m, h or d, as in 10m".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a number and s, m, h or d, as in 10m".to_owned())?;
+    match number.checked_mul(seconds) {
+        Some(0) | None => Err("it must be between one second and some years".to_owned()),
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_understood_in_full_and_shortened() {
+        Args::command().debug_assert();
+        for line in [
+            "show vpn-sip session",
+            "show vpn-sip session detail",
+            "show vpn-sip session remote-number 0612349999 detail",
+            "show vpn-sip session failed",
+            "show vpn-sip summary",
+            "show vpn-sip history Tunnel1 --since 24h --utc",
+            "show vpn-sip call abc@host ladder",
+            "sh vpn call abc",
+            "show vpn-sip registration-status",
+            "show vpn-sip sip registrar",
+            "show crypto session detail",
+            "sh ip nat translations",
+            "sh vpn ses d",
+            "show dataplane --json",
+            "show version",
+            "-g branch health",
+            "--profile x.yaml show crypto session",
+            "clear vpn-sip session remote-number 0612349999",
+            "clear vpn-sip session Tunnel1 --yes",
+            "monitor --json --tunnel Tunnel1 --since 10m",
+            "log",
+            "log debug --for 10m",
+            "pki self-signed branch --key-type rsa-3072 --days 30 --force",
+            "pki fing x.crt --json",
+            "completions bash",
+        ] {
+            let words = std::iter::once("sipsec").chain(line.split(' '));
+            assert!(Args::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in
+            ["show crypto session brief", "log --for 10m", "log debug --for 10x", "monitor --since 0s"]
+        {
+            let words = std::iter::once("sipsec").chain(line.split(' '));
+            assert!(Args::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_and_argument_says_what_it_is_and_shows_examples() {
+        fn walk(command: &clap::Command) {
+            let name = command.get_name();
+            assert!(command.get_about().is_some_and(|a| a.to_string().len() > 5), "{name} says nothing");
+            for argument in command.get_positionals().filter(|a| !a.is_hide_set()) {
+                let shown = argument.get_help().is_some()
+                    || argument.get_id() == "what"
+                    || argument.get_id() == "session";
+                assert!(shown || command.is_hide_set(), "{name} {}", argument.get_id());
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        let command = Args::command();
+        walk(&command);
+        for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+            let examples = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(
+                examples.lines().filter(|l| l.starts_with("  sipsec ")).count(),
+                3,
+                "{}",
+                sub.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn periods_have_units() {
+        assert_eq!(period("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(period("2h"), Ok(Duration::from_secs(7200)));
+        for bad in ["", "m", "1y", "-1s", "99999999999999999999s", "18446744073709551615d", "0m"] {
+            assert!(period(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! `show`
+
+use super::args::{Args, Crypto, Ip, SessionArgs, Show, Sip, Style, VpnSip};
+use super::screen::{Screen, Wall};
+use super::{CliError, answered, envelope, escaped, socket, text};
+use crate::api::client::Client;
+use crate::api::model::{Answer, Control, Session};
+use crate::version;
+use serde::de::DeserializeOwned;
+
+pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<String, CliError> {
+    match show {
+        Show::VpnSip(VpnSip::Summary) => ask(client, "/v1/summary", json, text::summary),
+        Show::VpnSip(VpnSip::Session { words }) => {
+            sessions(client, &SessionArgs::parse(words).map_err(CliError::Words)?, json)
+        }
+        Show::VpnSip(VpnSip::History { tunnel, since, utc }) => {
+            let words = [
+                tunnel.as_deref().map(|t| format!("interface={}", escaped(t))),
+                since.map(|s| format!("since_s={}", s.as_secs())),
+            ];
+            let words: Vec<_> = words.into_iter().flatten().collect();
+            let wall = Wall::new(*utc);
+            let path = format!("/v1/history?{}", words.join("&"));
+            ask(client, &path, json, |list: &Vec<_>| text::history(list, &wall))
+        }
+        Show::VpnSip(VpnSip::Call { call_id, ladder }) => {
+            let wall = Wall::new(false);
+            let path = format!("/v1/call?call_id={}", escaped(call_id));
+            let render = if ladder.is_some() { text::ladder } else { text::messages };
+            ask(client, &path, json, |call| render(call, &wall))
+        }
+        Show::VpnSip(VpnSip::RegistrationStatus) => {
+            ask(client, "/v1/registrations", json, |list: &Vec<_>| text::registration_status(list))
+        }
+        Show::VpnSip(VpnSip::Sip(Sip::Registrar)) => {
+            let path = "/v1/registrations?registered=true";
+            ask(client, path, json, |list: &Vec<_>| text::registrar(list, screen.width()))
+        }
+        Show::Crypto(Crypto::Session { detail }) => {
+            let detail = detail.is_some();
+            ask(client, "/v1/crypto-sessions", json, |list: &Vec<_>| text::crypto_sessions(list, detail))
+        }
+        Show::Ip(Ip::Nat { .. }) => ask(client, "/v1/nat-translations", json, |list: &Vec<_>| {
+            text::translations(list, screen.width())
+        }),
+        Show::Dataplane => ask(client, "/v1/dataplane", json, text::dataplane),
+        Show::Control => ask(client, "/v1/control", json, text::control),
+        Show::Version => ask(client, "/v1/control", json, |c: &Control| c.version.clone() + "\n"),
+    }
+}
+
+fn ask<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    json: bool,
+    render: impl FnOnce(&T) -> String,
+) -> Result<String, CliError> {
+    answered(client.get_text(path)?, json, render)
+}
+
+fn sessions(client: &Client, wanted: &SessionArgs, json: bool) -> Result<String, CliError> {
+    let answer = client.get_text(&format!("/v1/sessions{}", wanted.query()))?;
+    if json && !wanted.failed {
+        return Ok(answer + "\n");
+    }
+    let (gateway, mut list): (_, Vec<Session>) = crate::api::client::decode_with_gateway(&answer)?;
+    if wanted.failed {
+        list.retain(|s| s.role.is_none() && s.last_failure.is_some());
+    }
+    Ok(match wanted.style {
+        _ if json => format!("{}\n", serde_json::json!(Answer::new(gateway.as_deref(), list))),
+        _ if wanted.failed && list.is_empty() => "No tunnel has failed.\n".to_owned(),
+        Style::Brief => text::brief(&list),
+        // Without the reason there is nothing to see.
+        _ if wanted.failed => text::sessions(&list, true),
+        style => text::sessions(&list, style == Style::Detail),
+    })
+}
+
+/// Of this command, and of the gateway if one runs.
+pub fn version(args: &Args) -> Result<String, CliError> {
+    let running =
+        socket(args).ok().and_then(|socket| Client::new(&socket).get::<Control>("/v1/control").ok());
+    if args.json {
+        return Ok(envelope(&serde_json::json!({
+            "command": version::line(),
+            "control_plane": running.as_ref().map(|c| &c.version),
+            "dataplane": running.as_ref().and_then(|c| c.dataplane.value.as_ref()),
+        })));
+    }
+    let mut out = format!("Command:       {}\n", version::line());
+    match &running {
+        None => out.push_str("Control plane: not running here\n"),
+        Some(control) => {
+            let dataplane = control.dataplane.value.as_deref().unwrap_or("not connected");
+            out.push_str(&format!("Control plane: {}\nDataplane:     {dataplane}\n", control.version));
+            if control.version != version::line() {
+                out.push_str("The running control plane is of another build: restart it.\n");
+            }
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,239 @@
+//! Requests to the kernel's routing, on a socket of their own: no multicast report can fill its buffer and displace a
+//! reply. Each request has a time limit; one that exceeds it is fatal for the socket, see [`KernelError::is_fatal`].
+
+use super::health::Shared;
+use futures_util::StreamExt;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::Handle;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use rtnetlink::sys::{AsyncSocket, TokioSocket};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// The kernel answers within microseconds, a walk over a million routes within a second.
+const REQUEST_MAX: Duration = Duration::from_secs(5);
+/// A dump is read in pieces of at most 32 KiB; this holds many of them.
+const RECV_BUFFER: usize = 1 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    #[error("the kernel did not answer a routing request within {} s", REQUEST_MAX.as_secs())]
+    Timeout,
+    #[error("the netlink connection has ended")]
+    Closed,
+    #[error("{0}")]
+    Refused(io::Error),
+}
+
+impl KernelError {
+    /// Whether the socket is of no further use. A refused request is an answer.
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Closed)
+    }
+
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused(error) => error.raw_os_error(),
+            Self::Timeout | Self::Closed => None,
+        }
+    }
+}
+
+/// One request socket and the task that reads it; the task ends with this value.
+#[derive(Debug)]
+pub struct Kernel {
+    handle: Handle,
+    connection: AbortHandle,
+    _tasks: JoinSet<()>,
+    shared: Arc<Shared>,
+}
+
+impl Kernel {
+    /// # Errors
+    /// If the kernel gives no netlink socket.
+    pub fn open(shared: Arc<Shared>) -> io::Result<Self> {
+        let (mut connection, handle, _) = rtnetlink::new_connection_with_socket::<TokioSocket>()?;
+        let socket = connection.socket_mut().socket_ref();
+        enlarge(socket, RECV_BUFFER);
+        // Filters of dumps are applied by the kernel. Without this option (before Linux 4.20) more comes; it is filtered here
+        // as well.
+        let _ = socket.set_netlink_get_strict_chk(true);
+        let mut tasks = JoinSet::new();
+        let connection = tasks.spawn(connection);
+        Ok(Self { handle, connection, _tasks: tasks, shared })
+    }
+
+    /// The device of this name, if there is one.
+    pub async fn link(&self, name: &str) -> Result<Option<LinkMessage>, KernelError> {
+        let mut query = LinkMessage::default();
+        query.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let replies = match self.request(RouteNetlinkMessage::GetLink(query), 0).await {
+            Ok(replies) => replies,
+            Err(error) if error.errno() == Some(libc::ENODEV) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let named =
+            |l: &LinkMessage| l.attributes.iter().any(|a| matches!(a, LinkAttribute::IfName(n) if n == name));
+        Ok(replies.into_iter().find_map(|reply| match reply {
+            RouteNetlinkMessage::NewLink(link) if named(&link) => Some(link),
+            _ => None,
+        }))
+    }
+
+    /// The addresses of a device.
+    pub async fn addresses(&self, device: u32, v6: bool) -> Result<Vec<AddressMessage>, KernelError> {
+        let mut query = AddressMessage::default();
+        query.header.family = family(v6);
+        query.header.index = device;
+        let replies = self.request(RouteNetlinkMessage::GetAddress(query), NLM_F_DUMP).await?;
+        Ok(replies
+            .into_iter()
+            .filter_map(|reply| match reply {
+                RouteNetlinkMessage::NewAddress(address) if address.header.index == device => Some(address),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The neighbour entries of a device.
+    pub async fn neighbours(&self, device: u32, v6: bool) -> Result<Vec<NeighbourMessage>, KernelError> {
+        let mut query = NeighbourMessage::default();
+        query.header.family = family(v6);
+        query.attributes.push(NeighbourAttribute::IfIndex(device));
+        let replies = self.request(RouteNetlinkMessage::GetNeighbour(query), NLM_F_DUMP).await?;
+        Ok(replies
+            .into_iter()
+            .filter_map(|reply| match reply {
+                RouteNetlinkMessage::NewNeighbour(entry) if entry.header.ifindex == device => Some(entry),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The routes of the main table with this protocol number.
+    pub async fn routes(&self, protocol: u8, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
+        let protocol = RouteProtocol::from(protocol);
+        let mut query = RouteMessage::default();
+        query.header.address_family = family(v6);
+        query.header.table = RouteHeader::RT_TABLE_MAIN;
+        query.header.protocol = protocol;
+        let replies = match self.request(RouteNetlinkMessage::GetRoute(query), NLM_F_DUMP).await {
+            // No table, so no routes.
+            Err(error) if error.errno() == Some(libc::ENOENT) => Vec::new(),
+            other => other?,
+        };
+        Ok(replies
+            .into_iter()
+            .filter_map(|reply| match reply {
+                RouteNetlinkMessage::NewRoute(route)
+                    if route.header.protocol == protocol
+                        && route.header.table == RouteHeader::RT_TABLE_MAIN =>
+                {
+                    Some(route)
+                }
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// The route that a packet to `remote` takes if it leaves by `device`: a route into the tunnel cannot carry the tunnel's
+    /// own packets.
+    pub async fn route_to(&self, remote: IpAddr, device: u32) -> Result<RouteMessage, KernelError> {
+        let mut query = RouteMessage::default();
+        query.header.address_family = family(remote.is_ipv6());
+        let (destination, len) = match remote {
+            IpAddr::V4(ip) => (RouteAddress::Inet(ip), 32),
+            IpAddr::V6(ip) => (RouteAddress::Inet6(ip), 128),
+        };
+        query.header.destination_prefix_length = len;
+        query.attributes = vec![RouteAttribute::Destination(destination), RouteAttribute::Oif(device)];
+        let replies = self.request(RouteNetlinkMessage::GetRoute(query), 0).await?;
+        replies
+            .into_iter()
+            .find_map(|reply| match reply {
+                RouteNetlinkMessage::NewRoute(route) => Some(route),
+                _ => None,
+            })
+            .ok_or(KernelError::Closed)
+    }
+
+    pub async fn route_add(&self, route: RouteMessage) -> Result<(), KernelError> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.request(RouteNetlinkMessage::NewRoute(route), flags).await.map(drop)
+    }
+
+    pub async fn route_delete(&self, route: RouteMessage) -> Result<(), KernelError> {
+        self.request(RouteNetlinkMessage::DelRoute(route), NLM_F_ACK).await.map(drop)
+    }
+
+    /// Makes the kernel resolve a neighbour as if it had a packet for it, without sending one (NTF_USE).
+    pub async fn probe(&self, device: u32, hop: IpAddr) -> Result<(), KernelError> {
+        let neighbours = self.handle.neighbours();
+        let request = neighbours.add(device, hop).state(NeighbourState::None).flags(NeighbourFlags::Use);
+        let probed = async {
+            match request.replace().execute().await {
+                Ok(()) => Ok(()),
+                Err(rtnetlink::Error::NetlinkError(error)) => Err(KernelError::Refused(error.to_io())),
+                Err(_) => Err(KernelError::Closed),
+            }
+        };
+        self.limited(probed).await
+    }
+
+    /// Sends one request and collects its replies.
+    async fn request(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | flags;
+        let mut handle = self.handle.clone();
+        let exchange = async {
+            let mut replies = handle.request(message).map_err(|_| KernelError::Closed)?;
+            let mut out = Vec::new();
+            while let Some(reply) = replies.next().await {
+                match reply.payload {
+                    NetlinkPayload::InnerMessage(message) => out.push(message),
+                    NetlinkPayload::Error(error) => return Err(KernelError::Refused(error.to_io())),
+                    // A reply did not fit: the list is not whole.
+                    NetlinkPayload::Overrun(_) => return Err(KernelError::Closed),
+                    _ => {}
+                }
+            }
+            // The list also ends when the connection does.
+            if self.connection.is_finished() { Err(KernelError::Closed) } else { Ok(out) }
+        };
+        self.limited(exchange).await
+    }
+
+    async fn limited<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, KernelError>>,
+    ) -> Result<T, KernelError> {
+        let result = tokio::time::timeout(REQUEST_MAX, exchange).await.unwrap_or(Err(KernelError::Timeout));
+        self.shared.answered(&result);
+        result
+    }
+}
+
+pub const fn family(v6: bool) -> AddressFamily {
+    if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}
+
+/// Past `net.core.rmem_max` where that is permitted, else up to it.
+pub fn enlarge(socket: &rtnetlink::sys::Socket, bytes: usize) {
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
+        // A smaller buffer overflows earlier; an overflow is noticed and made up for.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(socket, bytes);
+    }
+}

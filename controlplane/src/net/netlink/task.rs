@@ -1,0 +1,243 @@
+//! The task that keeps the loop's knowledge of the kernel current.
+//!
+//! ```text
+//!   reports ──> Dirty ──┐
+//!   wanted next hops ───┼──> poll what is dirty and due ──> Change, to the loop
+//!   timers ─────────────┘         └─ requests, on the other socket
+//! ```
+//! The last poll is true; reports only say when to poll.
+
+use super::health::Shared;
+use super::kernel::{Kernel, KernelError};
+use super::neighbour::{self, Neighbours, Stale};
+use super::pace::Pace;
+use super::reports::{Devices, Dirty, Reports};
+use super::{Change, Watch, routes, wan};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// Everything is polled this often, in case a report was lost; neighbour entries in use are verified then.
+const REFRESH: Duration = Duration::from_secs(30);
+/// The task shows that it is alive at least this often.
+const BEAT: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error("{0}")]
+    Kernel(#[from] KernelError),
+    #[error("netlink: {0}")]
+    Io(#[from] std::io::Error),
+    /// The loop has ended.
+    #[error("the event loop has ended")]
+    Unheard,
+}
+
+impl<T> From<mpsc::error::SendError<T>> for TaskError {
+    fn from(_: mpsc::error::SendError<T>) -> Self {
+        Self::Unheard
+    }
+}
+
+/// A task is made anew when it fails; this is what it starts with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub watch: Watch,
+    pub shared: Arc<Shared>,
+    pub changes: mpsc::Sender<Change>,
+}
+
+/// Runs until a socket fails or the loop has ended.
+pub async fn run(setup: Setup) -> Result<(), TaskError> {
+    let kernel = Kernel::open(setup.shared.clone())?;
+    let reports = Reports::open()?;
+    setup.shared.start_over();
+    let devices = Devices {
+        wan: (setup.watch.wan.clone(), None),
+        svti: setup.watch.svti.as_ref().map(|(name, _)| (name.clone(), None)),
+    };
+    let task = Task {
+        setup,
+        kernel,
+        reports,
+        devices,
+        neighbours: Neighbours::default(),
+        dirty: Dirty::ALL,
+        verify: false,
+        new_targets: false,
+        address: None,
+        routes: BTreeMap::new(),
+        pace: Paces {
+            wan: Pace::new(Duration::from_millis(5)),
+            routes: Pace::new(Duration::from_millis(5)),
+            hops: Pace::new(Duration::from_millis(200)),
+            entries: Pace::new(Duration::from_millis(5)),
+        },
+    };
+    task.run().await
+}
+
+struct Paces {
+    wan: Pace,
+    routes: Pace,
+    hops: Pace,
+    entries: Pace,
+}
+
+struct Task {
+    setup: Setup,
+    kernel: Kernel,
+    reports: Reports,
+    devices: Devices,
+    neighbours: Neighbours,
+    dirty: Dirty,
+    verify: bool,
+    new_targets: bool,
+    /// What the loop knows.
+    address: Option<Result<IpAddr, String>>,
+    routes: BTreeMap<String, String>,
+    pace: Paces,
+}
+
+impl Task {
+    async fn run(mut self) -> Result<(), TaskError> {
+        let mut refresh_at = Instant::now() + REFRESH;
+        let mut retry_at = None;
+        loop {
+            self.setup.shared.beat();
+            for (media_port, remote) in self.setup.shared.take_changes() {
+                self.neighbours.set(media_port, remote);
+                self.new_targets |= remote.is_some();
+            }
+            self.poll().await?;
+            let now = Instant::now();
+            retry_at = if self.neighbours.unresolved() {
+                Some(retry_at.filter(|at| *at > now).unwrap_or(now + neighbour::RETRY))
+            } else {
+                None
+            };
+            let wake = [self.next_poll(now), retry_at, Some(refresh_at), Some(now + BEAT)];
+            let wake = wake.into_iter().flatten().min().unwrap_or(now + BEAT);
+            tokio::select! {
+                read = self.reports.next(&self.devices) => {
+                    let read = read?;
+                    self.dirty |= read.dirty;
+                    self.setup.shared.reported(read.reports);
+                    if read.overrun {
+                        tracing::debug!("netlink reports were lost: everything is polled");
+                        self.setup.shared.overrun();
+                    }
+                }
+                () = self.setup.shared.changed.notified() => {}
+                () = sleep_until(wake) => {
+                    let now = Instant::now();
+                    if now >= refresh_at {
+                        refresh_at = now + REFRESH;
+                        self.verify = true;
+                        self.dirty = Dirty::ALL;
+                    }
+                    self.dirty.entries |= retry_at.is_some_and(|at| now >= at);
+                }
+            }
+            if self.setup.changes.is_closed() {
+                return Err(TaskError::Unheard);
+            }
+        }
+    }
+
+    /// When something dirty may be polled that may not yet.
+    fn next_poll(&self, now: Instant) -> Option<Instant> {
+        let Paces { wan, routes, hops, entries } = &self.pace;
+        let waits = [
+            (self.dirty.wan, wan),
+            (self.dirty.routes, routes),
+            (self.dirty.hops, hops),
+            (self.dirty.entries || self.new_targets, entries),
+        ];
+        waits.iter().filter(|(dirty, _)| *dirty).map(|(_, pace)| pace.wait(now).unwrap_or(now)).min()
+    }
+
+    /// Polls what is dirty and due.
+    async fn poll(&mut self) -> Result<(), TaskError> {
+        let began = Instant::now();
+        if self.dirty.wan && self.pace.wan.wait(began).is_none() {
+            self.dirty.wan = false;
+            self.poll_wan().await?;
+            self.pace.wan.polled(began, Instant::now());
+        }
+        let began = Instant::now();
+        if self.dirty.routes && self.pace.routes.wait(began).is_none() {
+            self.dirty.routes = false;
+            self.poll_routes().await?;
+            self.pace.routes.polled(began, Instant::now());
+        }
+        let began = Instant::now();
+        let stale = Stale {
+            hops: self.dirty.hops && self.pace.hops.wait(began).is_none(),
+            entries: self.dirty.entries && self.pace.entries.wait(began).is_none(),
+            verify: self.verify,
+        };
+        if stale.hops || stale.entries || (self.new_targets && self.pace.entries.wait(began).is_none()) {
+            self.dirty.hops &= !stale.hops;
+            self.dirty.entries &= !stale.entries;
+            (self.new_targets, self.verify) = (false, false);
+            self.poll_next_hops(stale).await?;
+            let ended = Instant::now();
+            self.pace.entries.polled(began, ended);
+            if stale.hops {
+                self.pace.hops.polled(began, ended);
+            }
+        }
+        if !self.dirty.any() {
+            self.setup.shared.polled();
+        }
+        Ok(())
+    }
+
+    async fn poll_wan(&mut self) -> Result<(), TaskError> {
+        let Watch { wan: name, v6, .. } = &self.setup.watch;
+        let link = self.kernel.link(name).await?;
+        let index = link.as_ref().map(|l| l.header.index);
+        if self.devices.wan.1 != index {
+            self.devices.wan.1 = index;
+            self.reports.narrow(index);
+            // What was reported under the former filter is not complete.
+            (self.dirty.hops, self.dirty.entries) = (true, true);
+        }
+        let current = self.address.as_ref().and_then(|a| a.as_ref().ok()).copied();
+        let address = wan::address(&self.kernel, name, link.as_ref(), *v6, current).await?;
+        if self.address.as_ref() != Some(&address) {
+            self.address = Some(address.clone());
+            self.setup.changes.send(Change::Wan(address)).await?;
+        }
+        Ok(())
+    }
+
+    async fn poll_routes(&mut self) -> Result<(), TaskError> {
+        let Some((name, wanted)) = &self.setup.watch.svti else { return Ok(()) };
+        let index = self.kernel.link(name).await?.map(|l| l.header.index);
+        if let Some((_, known)) = &mut self.devices.svti {
+            *known = index;
+        }
+        let states = routes::reconcile(&self.kernel, name, index, wanted).await?;
+        if states != self.routes {
+            self.routes = states.clone();
+            self.setup.changes.send(Change::Routes(states)).await?;
+        }
+        Ok(())
+    }
+
+    async fn poll_next_hops(&mut self, stale: Stale) -> Result<(), TaskError> {
+        let Some(index) = self.devices.wan.1 else { return Ok(()) };
+        if !self.neighbours.any() {
+            return Ok(());
+        }
+        for (media_port, mac) in self.neighbours.poll(&self.kernel, index, stale).await? {
+            self.setup.changes.send(Change::NextHop { media_port, mac }).await?;
+        }
+        Ok(())
+    }
+}

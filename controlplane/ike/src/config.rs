@@ -183,7 +183,7 @@ pub enum DpdMode {
     Off,
     /// Asks only after `interval` without a sign of life (RFC 7296 §2.4).
     OnDemand,
-    /// Asks every `interval`, whatever else is seen.
+    /// Asks every `interval`, even while other signs of life are seen.
     Periodic,
 }
 

@@ -1,9 +1,10 @@
 //! What every state shares: configuration, randomness, the queue of outputs, counters.
 
-use crate::compute::{Job, JobId, Secret};
+use crate::compute::{Job, JobId};
 use crate::config::EndpointConfig;
 use crate::error::IkeError;
 use crate::output::{ChildId, Event, Output};
+use crate::secret::Secret;
 use crate::view::Counters;
 use core::time::Duration;
 use sipsec_net::{Entropy, Instant, Spi};

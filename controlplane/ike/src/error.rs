@@ -22,7 +22,7 @@ pub enum IkeError {
     GroupRefused { ours: DhGroup, wanted: u16 },
     /// The AUTH payload did not verify: mostly a different pre-shared key.
     AuthenticationFailed { by: Party },
-    /// The proof holds, but for somebody else.
+    /// The proof holds, but for another identity.
     IdentityMismatch { expected: Identity, got: Identity },
     /// The peer uses another authentication method than agreed.
     AuthMethodMismatch { method: u8 },
@@ -58,6 +58,10 @@ pub enum IkeError {
     TooManyRestarts { restarts: u32 },
     /// The peer's key exchange value is not of its group (RFC 5903 §9, RFC 8031 §5).
     BadKeyExchange { group: DhGroup },
+    /// The peer asks for an address inside our network (RFC 7296 §2.19); both ends of VPN-SIP have their own.
+    AddressWanted,
+    /// The peer assigns addresses and wants to be asked for one (RFC 7296 §2.19).
+    AddressDemanded,
     /// The peer answered IKE_AUTH without a CHILD_SA.
     NoChildSa { notify: u16 },
     /// The dataplane refused the SAs.
@@ -249,6 +253,12 @@ impl fmt::Display for IkeError {
             Self::PeerVersion { major } => write!(f, "the peer speaks IKE version {major}, we speak 2"),
             Self::TooManyRestarts { restarts } => write!(f, "IKE_SA_INIT restarted {restarts} times"),
             Self::BadKeyExchange { group } => write!(f, "the peer's {} value is invalid", group.name()),
+            Self::AddressWanted => f.write_str(
+                "the peer asks for an address of our network: turn the configuration request off there",
+            ),
+            Self::AddressDemanded => {
+                f.write_str("the peer demands that we ask for an address: turn its address assignment off")
+            }
             Self::NoChildSa { notify } => {
                 write!(f, "the peer authenticated but refused the CHILD_SA (notify {notify})")
             }

@@ -56,7 +56,7 @@ impl Endpoint {
         [own, self.leftover.deadline()].into_iter().flatten().min()
     }
 
-    /// Whether the message was for what is here.
+    /// Whether the message was for this file.
     pub(crate) fn further_message(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> bool {
         if self.state.owns(header) {
             return false;

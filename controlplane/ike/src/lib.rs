@@ -29,6 +29,7 @@ mod exchange;
 mod further;
 mod nat;
 mod negotiate;
+mod secret;
 mod state;
 mod task;
 mod wire;

@@ -14,6 +14,8 @@ pub enum DhGroup {
     Modp4096,
     /// draft-ietf-ipsecme-ikev2-mlkem §5, in addition to one of the others alone (RFC 9370).
     MlKem768,
+    MlKem1024,
+    MlKem512,
 }
 
 impl DhGroup {
@@ -29,7 +31,7 @@ impl DhGroup {
     ];
 
     /// Those of an additional key exchange (RFC 9370 §2.2.1), which must be sent where messages can be fragmented.
-    pub const ADDITIONAL: [Self; 1] = [Self::MlKem768];
+    pub const ADDITIONAL: [Self; 3] = [Self::MlKem768, Self::MlKem1024, Self::MlKem512];
 
     #[must_use]
     pub const fn transform_id(self) -> u16 {
@@ -41,7 +43,9 @@ impl DhGroup {
             Self::Ecp384 => 20,
             Self::Ecp521 => 21,
             Self::X25519 => 31,
+            Self::MlKem512 => 35,
             Self::MlKem768 => 36,
+            Self::MlKem1024 => 37,
         }
     }
 
@@ -62,7 +66,9 @@ impl DhGroup {
             Self::Modp2048 => 256,
             Self::Modp3072 => 384,
             Self::Modp4096 => 512,
+            Self::MlKem512 => 800,
             Self::MlKem768 => 1184,
+            Self::MlKem1024 => 1568,
         }
     }
 
@@ -70,7 +76,9 @@ impl DhGroup {
     #[must_use]
     pub const fn answer_len(self) -> usize {
         match self {
+            Self::MlKem512 => 768,
             Self::MlKem768 => 1088,
+            Self::MlKem1024 => 1568,
             other => other.public_len(),
         }
     }
@@ -85,7 +93,7 @@ impl DhGroup {
             Self::Modp2048 => 40,
             Self::Modp3072 => 48,
             Self::Modp4096 => 56,
-            Self::MlKem768 => 64,
+            Self::MlKem512 | Self::MlKem768 | Self::MlKem1024 => 64,
         }
     }
 
@@ -99,7 +107,9 @@ impl DhGroup {
             Self::Modp2048 => "modp2048",
             Self::Modp3072 => "modp3072",
             Self::Modp4096 => "modp4096",
+            Self::MlKem512 => "mlkem512",
             Self::MlKem768 => "mlkem768",
+            Self::MlKem1024 => "mlkem1024",
         }
     }
 }

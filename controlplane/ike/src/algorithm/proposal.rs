@@ -117,7 +117,9 @@ const KE1_NONE: &str = "ke1_none";
 /// The word of an additional key exchange.
 const fn ke1_name(group: Option<DhGroup>) -> &'static str {
     match group {
+        Some(DhGroup::MlKem512) => "ke1_mlkem512",
         Some(DhGroup::MlKem768) => "ke1_mlkem768",
+        Some(DhGroup::MlKem1024) => "ke1_mlkem1024",
         // The table has no other.
         _ => KE1_NONE,
     }

@@ -26,7 +26,7 @@ pub struct CertificateFacts {
     pub not_after: Date,
     /// `RSA 2048`, `ECDSA P-256`, …
     pub key: String,
-    /// An RSA key that nobody should believe any more.
+    /// An RSA key that is too short to be trusted.
     pub key_is_weak: bool,
     /// Issuer and subject are the same.
     pub self_issued: bool,

@@ -15,10 +15,11 @@ mod signing_key;
 mod wycheproof;
 
 use crate::algorithm::{Prf, SignatureHash};
-use crate::compute::{Job, Secret};
+use crate::compute::Job;
 use crate::config::{AuthConfig, CertificateAuth, EndpointConfig};
 use crate::crypto::prf::prf;
 use crate::error::{BadConfig, CertError, IkeError, Party};
+use crate::secret::Secret;
 use crate::wire::auth::{Auth, METHOD_PSK, METHOD_SIGNATURE};
 use crate::wire::message::IdPayload;
 use crate::wire::{Chain, Message, NotifyType};

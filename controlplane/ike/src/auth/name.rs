@@ -32,7 +32,7 @@ fn attribute(a: &AttributeTypeAndValue<'_>) -> String {
     };
     match text {
         Some(text) => format!("{kind}={}", escaped(&text)),
-        // RFC 4514 §2.4: what is no string is its encoding.
+        // RFC 4514 §2.4: a value that is not a string is shown as its encoding.
         None => {
             let hex: String = a.as_slice().iter().map(|b| format!("{b:02x}")).collect();
             format!("{kind}=#{hex}")

@@ -1,7 +1,6 @@
 //! Post-quantum pre-shared keys (RFC 8784): which key, and whether it is used.
 
 use crate::config::Ppk;
-use crate::crypto::ppk::PpkKeys;
 use crate::ctx::Ctx;
 use crate::error::IkeError;
 use crate::exchange::IkeSa;
@@ -55,7 +54,7 @@ pub(crate) fn respond<'a>(
     }
     let named = m.notify(NotifyType::PPK_IDENTITY).ok_or(IkeError::PpkMissing)?;
     if named.data == ppk.identity() {
-        sa.apply(PpkKeys::of(sa, ppk.key.expose()));
+        sa.apply(sa.ppk_keys(ppk.key.expose()));
         *stage = PpkStage::Used;
         return Ok(None);
     }
@@ -84,7 +83,7 @@ pub(crate) fn conclude(
     let Some(ppk) = ctx.config.ppk.as_ref().filter(|_| stage.is_agreed()) else { return Ok(()) };
     // RFC 8784 §3: the presence of the notification counts, its content is ignored.
     if m.notify(NotifyType::PPK_IDENTITY).is_some() {
-        sa.apply(PpkKeys::of(sa, ppk.key.expose()));
+        sa.apply(sa.ppk_keys(ppk.key.expose()));
         *stage = PpkStage::Used;
     } else if ppk.required {
         return Err(IkeError::PpkMissing);

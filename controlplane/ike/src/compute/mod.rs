@@ -3,13 +3,12 @@
 mod ecdh;
 mod kem;
 mod modp;
-mod secret;
 
 use crate::algorithm::DhGroup;
 use crate::auth::{FingerprintMatched, PeerAuthenticated};
 pub use crate::auth::{SignJob, VerifyJob};
 use crate::error::IkeError;
-pub use secret::Secret;
+pub use crate::secret::Secret;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct JobId(pub u64);
@@ -88,7 +87,7 @@ impl Job {
 fn public(group: DhGroup, private: &Secret) -> Result<Vec<u8>, DhError> {
     match group {
         DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::public(group, private),
-        DhGroup::MlKem768 => kem::public(private),
+        DhGroup::MlKem512 | DhGroup::MlKem768 | DhGroup::MlKem1024 => kem::public(group, private),
         _ => ecdh::public(group, private),
     }
 }
@@ -99,14 +98,14 @@ fn agree(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<Secret, DhErro
     }
     match group {
         DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::agree(group, private, peer),
-        DhGroup::MlKem768 => kem::agree(private, peer),
+        DhGroup::MlKem512 | DhGroup::MlKem768 | DhGroup::MlKem1024 => kem::agree(group, private, peer),
         _ => ecdh::agree(group, private, peer),
     }
 }
 
 fn respond(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<(Vec<u8>, Secret), DhError> {
-    if group == DhGroup::MlKem768 {
-        return kem::respond(private, peer);
+    if matches!(group, DhGroup::MlKem512 | DhGroup::MlKem768 | DhGroup::MlKem1024) {
+        return kem::respond(group, private, peer);
     }
     let public = public(group, private)?;
     Ok((public, agree(group, private, peer)?))

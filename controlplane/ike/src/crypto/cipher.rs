@@ -2,7 +2,7 @@
 
 use super::prf::checksum;
 use crate::algorithm::{Encr, Integ};
-use crate::compute::Secret;
+use crate::secret::Secret;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};

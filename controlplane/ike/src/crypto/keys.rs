@@ -2,7 +2,7 @@
 
 use super::prf::{prf, prf_plus};
 use crate::algorithm::{IkeSuite, Integ, Prf};
-use crate::compute::Secret;
+use crate::secret::Secret;
 use sipsec_net::SecretBox;
 use sipsec_net::dp::{EspCipher, KEYMAT_MAX};
 

@@ -2,8 +2,7 @@
 
 use super::prf::prf_plus;
 use crate::algorithm::Prf;
-use crate::compute::Secret;
-use crate::exchange::IkeSa;
+use crate::secret::Secret;
 
 /// SK_d, SK_pi and SK_pr with the PPK in them.
 pub(crate) struct PpkKeys {
@@ -17,16 +16,5 @@ impl PpkKeys {
     pub fn derive(alg: Prf, ppk: &[u8], d: &Secret, pi: &Secret, pr: &Secret) -> Self {
         let mix = |key: &Secret| prf_plus(alg, ppk, &[key.expose()], key.expose().len());
         Self { d: mix(d), pi: mix(pi), pr: mix(pr) }
-    }
-
-    pub fn of(sa: &IkeSa, ppk: &[u8]) -> Self {
-        Self::derive(sa.suite.prf, ppk, &sa.sk_d, &sa.sk_pi, &sa.sk_pr)
-    }
-}
-
-impl IkeSa {
-    /// RFC 8784 §3: once, in the initial exchanges; a rekey inherits it by SK_d.
-    pub fn apply(&mut self, keys: PpkKeys) {
-        (self.sk_d, self.sk_pi, self.sk_pr) = (keys.d, keys.pi, keys.pr);
     }
 }

@@ -1,7 +1,7 @@
 //! prf and prf+ (RFC 7296 §2.13), with HMAC-SHA2 (RFC 4868).
 
 use crate::algorithm::{Integ, Prf};
-use crate::compute::Secret;
+use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha384, Sha512};
 

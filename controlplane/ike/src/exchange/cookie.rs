@@ -1,9 +1,9 @@
 //! Stateless cookies (RFC 7296 §2.6): <VersionIDofSecret> | Hash(Ni | IPi | SPIi | <secret>), here as an HMAC.
 
 use crate::algorithm::Prf;
-use crate::compute::Secret;
 use crate::crypto::prf::prf;
 use crate::ctx::Ctx;
+use crate::secret::Secret;
 use core::net::IpAddr;
 use core::time::Duration;
 use sipsec_net::Instant;

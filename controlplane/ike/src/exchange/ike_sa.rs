@@ -6,12 +6,13 @@ use super::octets::{GENERIC_HEADER_LEN, HEAD_LEN, octets};
 use super::reassembly::Reassembly;
 use crate::algorithm::IkeSuite;
 use crate::auth::ProvenSa;
-use crate::compute::Secret;
 use crate::crypto::cipher::Cipher;
 use crate::crypto::keys::IkeKeys;
+use crate::crypto::ppk::PpkKeys;
 use crate::ctx::Ctx;
 use crate::error::Unanswered;
 use crate::keylog;
+use crate::secret::Secret;
 use crate::task::Task;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::skf::{SKF_FIELDS_LEN, SkfFields};
@@ -125,6 +126,16 @@ impl IkeSa {
         let Self { sk_d, sk_pi, sk_pr, cipher_out, cipher_in, .. } = fresh;
         (self.sk_d, self.sk_pi, self.sk_pr, self.cipher_out) = (sk_d, sk_pi, sk_pr, cipher_out);
         self.cached_in = Some(core::mem::replace(&mut self.cipher_in, cipher_in));
+    }
+
+    /// The keys of this SA with a PPK mixed in (RFC 8784 §3).
+    pub fn ppk_keys(&self, ppk: &[u8]) -> PpkKeys {
+        PpkKeys::derive(self.suite.prf, ppk, &self.sk_d, &self.sk_pi, &self.sk_pr)
+    }
+
+    /// RFC 8784 §3: once, in the initial exchanges; a rekey inherits it by SK_d.
+    pub fn apply(&mut self, keys: PpkKeys) {
+        (self.sk_d, self.sk_pi, self.sk_pr) = (keys.d, keys.pi, keys.pr);
     }
 
     /// Our next request, before encryption (RFC 9242 §3.3.2).

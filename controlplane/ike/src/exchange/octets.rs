@@ -49,7 +49,7 @@ mod tests {
         for kind in [PayloadType::SK, PayloadType::SKF] {
             let mut head = [0; HEAD_LEN];
             head[..HEADER_LEN].copy_from_slice(&Header { first: kind, ..header }.encode(777));
-            // Reserved bits as received, and the length of whatever was sent.
+            // Reserved bits as received, and the length of the message on the wire.
             head[HEADER_LEN..].copy_from_slice(&[34, 0x40, 2, 0xe9]);
             assert_eq!(octets(head, PayloadType::KE, &plaintext), want);
         }

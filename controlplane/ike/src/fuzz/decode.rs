@@ -2,8 +2,8 @@
 
 use crate::auth::certificate::{CHAIN_MAX, PeerCertificate};
 use crate::auth::{self, SignedOctets, Step};
-use crate::compute::Secret;
 use crate::exchange::reassembly::Reassembly;
+use crate::secret::Secret;
 use crate::wire::auth::Auth;
 use crate::wire::delete::Delete;
 use crate::wire::header::{HEADER_LEN, MESSAGE_MAX};

@@ -1,9 +1,10 @@
-//! Two endpoints, and between them somebody who holds the keys of every IKE SA: a peer that is authenticated and
+//! Two endpoints, and between them an attacker who holds the keys of every IKE SA: a peer that is authenticated and
 //! malicious. What it does is read from the input; the key exchange is a constant, so that an execution costs little.
 
 use super::forge::{Keys, Seen};
 use super::parties::config;
-use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::compute::{Job, JobId, Outcome};
+use crate::secret::Secret;
 use crate::state::State;
 use crate::task::TODO_MAX;
 use crate::view::Counters;

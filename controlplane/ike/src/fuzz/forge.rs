@@ -2,11 +2,11 @@
 
 use super::endpoint::fix_len;
 use crate::algorithm::{Encr, EspProposal, IkeProposal, Integ};
-use crate::compute::Secret;
 use crate::crypto::cipher::Cipher;
 use crate::keylog::{KeyLogEntry, KeyLogTable};
 use crate::negotiate::{esp, ike};
 use crate::output::ChildSaKeys;
+use crate::secret::Secret;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::notify::PROTOCOL_ESP;
 use crate::wire::payload::Payloads;

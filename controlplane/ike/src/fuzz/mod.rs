@@ -1,4 +1,4 @@
-//! What the fuzzers run and the tests replay (`bench/fuzz`): any bytes whatever, and what must hold for all of them.
+//! What the fuzzers run and the tests replay (`bench/fuzz`): arbitrary bytes, and what must hold for all of them.
 
 mod decode;
 mod endpoint;

@@ -158,7 +158,7 @@ mod tests {
             assert!(choose(&offered, take, phase).is_some());
         }
         assert_eq!(choose(&offered, &kept, phase).expect("suits").suite, old);
-        // Whoever takes the first of everything takes the same.
+        // A peer that takes the first of each list takes the same.
         let first = |kind| offered[0].of_kind(kind).next().map(|t| (t.id, t.key_bits));
         assert_eq!(first(TYPE_ENCR), Some((20, Some(128))));
         assert_eq!((first(TYPE_KE), first(TYPE_ESN)), (Some((19, None)), Some((1, None))));

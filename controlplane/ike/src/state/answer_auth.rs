@@ -120,6 +120,10 @@ pub(super) fn answer(
         chain.notify(kind, &[]);
         Box::new(Refusal { error, chain, authenticated: true })
     };
+    if m.asks_for_address {
+        // RFC 7296 §3.15.4: no CHILD_SA is made. A peer that needs an address would give up without a word otherwise.
+        return Err(refuse(IkeError::AddressWanted, NotifyType::INTERNAL_ADDRESS_FAILURE, chain));
+    }
     let Some(chosen) = esp::choose(proposals, &ctx.config.esp_proposals, Phase::Auth) else {
         let error = IkeError::NoProposalChosen {
             by: Party::Us,

@@ -237,6 +237,7 @@ fn child(
                 theirs: String::new(),
             },
             Some(NotifyType::TS_UNACCEPTABLE) => IkeError::TsUnacceptable { by: Party::Peer },
+            Some(NotifyType::FAILED_CP_REQUIRED) => IkeError::AddressDemanded,
             Some(NotifyType(notify)) => IkeError::NoChildSa { notify },
             None => missing("SA"),
         });

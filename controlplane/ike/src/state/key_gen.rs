@@ -2,9 +2,10 @@
 
 use super::{InitSent, State};
 use crate::algorithm::DhGroup;
-use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::compute::{Job, JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::IkeError;
+use crate::secret::Secret;
 use sipsec_net::Instant;
 
 /// Most times that IKE_SA_INIT is begun anew because of a cookie or a group. An honest peer needs two.

@@ -19,7 +19,7 @@ use sipsec_net::Instant;
 pub(crate) struct Listening {
     half_open: Vec<HalfOpen>,
     jar: Jar,
-    /// Each initiator has to return a cookie, whatever the load.
+    /// Each initiator has to return a cookie, at any load.
     cookie_always: bool,
     /// The last request that could not begin an IKE SA, if no acceptable one has come since.
     refused: Option<(Instant, IkeError)>,

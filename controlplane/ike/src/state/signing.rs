@@ -4,7 +4,6 @@ use super::agreeing::Init;
 use super::{AuthSent, State};
 use crate::auth::{self, SignedOctets, Step};
 use crate::compute::{JobId, Outcome};
-use crate::crypto::ppk::PpkKeys;
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
 use crate::exchange::IkeSa;
@@ -31,7 +30,7 @@ impl Signing {
     fn proceed(ctx: &mut Ctx, now: Instant, sa: IkeSa, init: Init, mut auth: Option<Auth>) -> State {
         let ppk = ctx.config.ppk.as_ref().filter(|_| init.ppk.is_agreed());
         loop {
-            let keys = ppk.filter(|_| auth.is_none()).map(|p| PpkKeys::of(&sa, p.key.expose()));
+            let keys = ppk.filter(|_| auth.is_none()).map(|p| sa.ppk_keys(p.key.expose()));
             let id = id::encode(&ctx.config.local_id);
             let octets = SignedOctets {
                 prf: sa.suite.prf,

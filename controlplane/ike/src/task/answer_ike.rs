@@ -3,11 +3,12 @@
 use super::followup::{link, or_none};
 use super::{RekeyIke, Task, lower};
 use crate::algorithm::{IkeProposal, IkeSuite};
-use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::compute::{Job, JobId, Outcome};
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
 use crate::exchange::{IkeSa, Incoming, SaKeys};
 use crate::negotiate::ike;
+use crate::secret::Secret;
 use crate::state::established::{End, Slot, Standing};
 use crate::state::{Established, missing};
 use crate::wire::sa::Proposal;

@@ -2,12 +2,12 @@
 
 use super::refused::Refused;
 use crate::algorithm::{EspSuite, Prf};
-use crate::compute::Secret;
 use crate::crypto::keys::ChildKeys;
 use crate::ctx::Ctx;
 use crate::keylog;
 use crate::negotiate::ts::TrafficSelectors;
 use crate::output::{ChildId, ChildSaKeys};
+use crate::secret::Secret;
 use crate::view::ChildView;
 use sipsec_net::{Instant, Spi};
 

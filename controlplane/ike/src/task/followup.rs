@@ -3,9 +3,10 @@
 use super::rekey_ike::{AgreeIke, unusable};
 use super::{AnswerIke, Task};
 use crate::algorithm::DhGroup;
-use crate::compute::{Job, JobId, Secret};
+use crate::compute::{Job, JobId};
 use crate::ctx::Ctx;
 use crate::exchange::Incoming;
+use crate::secret::Secret;
 use crate::state::Established;
 use crate::state::established::End;
 use crate::state::missing;

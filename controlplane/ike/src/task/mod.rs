@@ -19,8 +19,8 @@ pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
 
 use crate::algorithm::DhGroup;
-use crate::compute::Secret;
 use crate::output::ChildId;
+use crate::secret::Secret;
 pub(crate) use answer_child::AnswerChild;
 #[cfg(feature = "fuzz")]
 pub(crate) use answer_child::CHILDREN_MAX;

@@ -4,12 +4,13 @@ use super::child::{Child, Ingredients, Made, Stage};
 use super::refused::RETRY_JITTER_PERCENT;
 use super::{Dh, Task, Todo, lower};
 use crate::algorithm::{DhGroup, EspProposal, Prf};
-use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::compute::{Job, JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
 use crate::negotiate::esp::{self, Chosen, Phase};
 use crate::negotiate::ts::{self, TrafficSelectors};
 use crate::output::{ChildDownCause, ChildId, Event};
+use crate::secret::Secret;
 use crate::state::Established;
 use crate::state::established::End;
 use crate::wire::notify::PROTOCOL_ESP;
@@ -252,7 +253,7 @@ impl Established {
     ) {
         let RekeyChild { old, spi_in, ni, rival, .. } = task;
         let ours = lower(&ni, &rest.nr);
-        // RFC 7296 §2.8.1: the SA created with the lowest of the four nonces is closed by its creator; whoever made
+        // RFC 7296 §2.8.1: the SA created with the lowest of the four nonces is closed by its creator; the creator of
         // the other deletes the old one.
         // A peer that has deleted the old one meanwhile was not aware of ours when it decided.
         let decided = self.child(old).is_none_or(|c| c.stage != Stage::Live);

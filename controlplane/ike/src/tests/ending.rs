@@ -291,7 +291,7 @@ fn a_child_whose_answer_is_not_acceptable_is_deleted_at_the_peer() {
     assert!(net.is_up() && child(&net, Side::A) == id);
 }
 
-/// RFC 7296 §2.9.2: what is in use is not narrowed by a rekey, whoever would do it.
+/// RFC 7296 §2.9.2: what is in use is not narrowed by a rekey of either side.
 #[test]
 fn a_rekey_that_would_narrow_the_selectors_comes_to_nothing() {
     let (a, b) = configs();

@@ -1,9 +1,9 @@
 //! The additional key exchange in rekeys of the IKE SA: IKE_FOLLOWUP_KE (RFC 9370 §2.2.4).
 
 use crate::algorithm::DhGroup;
-use crate::compute::Secret;
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::crypto::prf::{prf, prf_plus};
+use crate::secret::Secret;
 use crate::state::State;
 use crate::testing::{Fate, Net, Side, config};
 use crate::wire::{Exchange, Header};

@@ -1,9 +1,9 @@
 //! What the first look at a datagram decides, and messages of other dialects that must not cost a call.
 
-use super::by_hand::{MS, answer_init, ask, configs, init, net};
-use crate::CloseCause;
+use super::by_hand::{ANY, MS, answer_init, ask, auth_with, configs, init, net};
 use crate::testing::{Fate, Net, Side};
 use crate::wire::{Chain, Exchange, NotifyType, PayloadType};
+use crate::{CloseCause, IkeError};
 
 /// RFC 7296 §2.5: a higher major version SHOULD be answered with INVALID_MAJOR_VERSION and ours.
 #[test]
@@ -72,6 +72,31 @@ fn a_delete_of_ike_that_names_spis() {
     assert_eq!(answer.notifies, []);
     net.run(MS * 2000);
     assert_eq!((net.b().closed(), net.b().failed()), (Some(CloseCause::PeerDeleted), None));
+}
+
+/// RFC 7296 §3.15.4: a request for an address is refused by its own notify; other questions are passed over.
+#[test]
+fn a_request_for_an_address() {
+    // CFG_REQUEST with INTERNAL_IP4_ADDRESS and INTERNAL_IP4_DNS; without the first; CFG_SET.
+    for (body, refused) in [
+        (&[1, 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0][..], true),
+        (&[1, 0, 0, 0, 0, 8, 0, 1, 0xff], true),
+        (&[1, 0, 0, 0, 0, 3, 0, 0], false),
+        (&[3, 0, 0, 0, 0, 1, 0, 4, 10, 0, 0, 1], false),
+    ] {
+        let (a, b) = configs();
+        let mut net = Net::new(a, b);
+        auth_with(&mut net, &ANY, &ANY, |c| {
+            c.push(PayloadType::CP, body);
+        });
+        if refused {
+            assert_eq!(net.b().failed(), Some(&IkeError::AddressWanted), "{body:?}");
+            let notify = NotifyType::INTERNAL_ADDRESS_FAILURE.0;
+            assert_eq!(net.a().failed(), Some(&IkeError::NoChildSa { notify }), "{:?}", net.a().story());
+        } else {
+            assert!(net.is_up(), "{body:?} {:?}", net.b().story());
+        }
+    }
 }
 
 /// A request of an exchange that a later RFC may define is answered, and the call goes on.

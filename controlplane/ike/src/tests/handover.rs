@@ -103,7 +103,7 @@ fn a_peer_that_rekeys_what_it_has_just_made() {
     assert_eq!(net.b().installed(), 1, "{:?}", net.b().story());
 }
 
-/// RFC 7296 §2.8.1: which SA of two crossing rekeys stays is decided by the nonces, whatever is sent meanwhile.
+/// RFC 7296 §2.8.1: which SA of two crossing rekeys stays is decided by the nonces alone, not by what is sent meanwhile.
 #[test]
 fn a_packet_during_a_crossing_rekey_decides_nothing() {
     for seed in 1..9 {

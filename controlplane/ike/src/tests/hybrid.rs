@@ -2,8 +2,9 @@
 
 use crate::Unanswered;
 use crate::algorithm::{DhGroup, IkeProposal};
-use crate::compute::{Job, Outcome, Secret};
+use crate::compute::{Job, Outcome};
 use crate::error::Violation;
+use crate::secret::Secret;
 use crate::task::Task;
 use crate::testing::{Fate, Net, Packet, Side, config};
 use crate::wire::header::HEADER_LEN;
@@ -129,7 +130,7 @@ fn what_the_profiles_allow_is_what_is_agreed() {
     }
 }
 
-/// An IKE_SA_INIT message that somebody in the middle has changed.
+/// An IKE_SA_INIT message that an attacker on the path has changed.
 fn tampered(message: &[u8], proposals: impl FnOnce(Vec<Proposal>) -> Vec<Proposal>) -> Vec<u8> {
     let header = Header::parse(message).expect("ours");
     let m = Message::parse(header.first, &message[HEADER_LEN..]).expect("ours");
@@ -246,22 +247,41 @@ fn a_silent_peer_is_given_up_here_too() {
     );
 }
 
+/// A whole negotiation with each parameter set.
+#[test]
+fn the_other_parameter_sets() {
+    for (word, group) in [("ke1_mlkem512", DhGroup::MlKem512), ("ke1_mlkem1024", DhGroup::MlKem1024)] {
+        let suite = format!("aes256gcm16-prfsha384-x25519-{word}");
+        let (a, b) = pair(&[&suite], &[&suite]);
+        let net = Net::established(a, b);
+        for g in [net.a(), net.b()] {
+            assert_eq!(ke1(&g.endpoint), Some(group));
+        }
+    }
+}
+
 /// Against another implementation of FIPS 203: each end of the exchange with the library that IKE does not use.
 #[test]
 fn another_implementation_agrees_on_the_secret() {
-    let group = DhGroup::MlKem768;
+    let sets = [&kem::ML_KEM_512, &kem::ML_KEM_768, &kem::ML_KEM_1024];
+    for (group, set) in [DhGroup::MlKem512, DhGroup::MlKem768, DhGroup::MlKem1024].into_iter().zip(sets) {
+        agrees_with(group, set);
+    }
+}
+
+fn agrees_with(group: DhGroup, set: &'static kem::Algorithm) {
     let seed = |n: u8| Secret::new((0..64).map(|i| i ^ n).collect());
     let Outcome::DhGenerated { public } = Job::DhGenerate { group, private: seed(1) }.run() else {
         panic!("public")
     };
     assert_eq!(public.len(), group.public_len());
-    let theirs = kem::EncapsulationKey::new(&kem::ML_KEM_768, &public).expect("our key is a key");
+    let theirs = kem::EncapsulationKey::new(set, &public).expect("our key is a key");
     let (ciphertext, want) = theirs.encapsulate().expect("encapsulates");
     let agree = Job::DhAgree { group, private: seed(1), peer_public: ciphertext.as_ref().to_vec() };
     let Outcome::DhAgreed { shared } = agree.run() else { panic!("agrees") };
     assert_eq!(shared.expose(), want.as_ref());
 
-    let theirs = kem::DecapsulationKey::generate(&kem::ML_KEM_768).expect("a key");
+    let theirs = kem::DecapsulationKey::generate(set).expect("a key");
     let public =
         theirs.encapsulation_key().and_then(|k| k.key_bytes().map(|b| b.as_ref().to_vec())).expect("bytes");
     let respond = Job::DhRespond { group, private: seed(2), peer_public: public }.run();

@@ -3,13 +3,13 @@
 
 use crate::algorithm::{DhGroup, EspProposal, IkeProposal, IkeSuite};
 use crate::auth::{ProvenSa, SignedOctets, Step, int_auth, sign};
-use crate::compute::{Job, Outcome, Secret};
+use crate::compute::{Job, Outcome};
 use crate::config::AuthConfig;
 use crate::crypto::keys::{ChildKeys, IkeKeys, Seed};
-use crate::crypto::ppk::PpkKeys;
 use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
 use crate::exchange::ike_sa::SaKeys;
+use crate::secret::Secret;
 use crate::testing::{Side, config};
 use sipsec_net::SecretBox;
 use sipsec_net::dp::EspCipher;
@@ -187,7 +187,7 @@ fn later_derivations() {
             }
         };
         check(&sa, "mixed_");
-        let ppk = PpkKeys::of(&sa, &s.bytes("ppk"));
+        let ppk = sa.ppk_keys(&s.bytes("ppk"));
         sa.apply(ppk);
         check(&sa, "ppk_");
 

@@ -69,7 +69,7 @@ fn judge(what: &str, level: Level, present: bool) {
     let wanted = match level {
         Must | Should => true,
         // SHA-1 is kept by RFC 8247 for peers of RFC 4307 alone; a peer of VPN-SIP is newer than that. Constrained
-        // devices call nobody's data centre.
+        // devices are no peers of VPN-SIP.
         MustMinus | ShouldIot | ShouldNot | MustNot => false,
     };
     assert_eq!(present, wanted, "{what} is {level:?}");
@@ -105,7 +105,7 @@ fn ike_has_what_rfc_8247_wants_and_nothing_it_warns_of() {
 fn esp_has_what_rfc_8221_wants_of_combined_modes() {
     for (id, bits, level) in ESP_ENCR {
         let present = Encr::from_transform(id, bits).and_then(Encr::esp).is_some();
-        // RFC 8221 §5, MUST in the table and not here: ENCR_NULL protects nobody's data, and AES-CBC would be a
+        // RFC 8221 §5, MUST in the table and not here: ENCR_NULL does not encrypt, and AES-CBC would be a
         // second, slower packet path for peers that lack the other MUST, AES-GCM.
         let on_purpose = matches!((id, level), (11 | 12, Must));
         judge(&format!("ESP {id}/{bits:?}"), if on_purpose { MustMinus } else { level }, present);
@@ -118,6 +118,7 @@ fn all_promised_groups_and_lengths() {
     let mut ids: Vec<_> = DhGroup::ALL.iter().map(|g| g.transform_id()).collect();
     ids.sort_unstable();
     assert_eq!(ids, [14, 15, 16, 19, 20, 21, 31]);
+    assert_eq!(DhGroup::ADDITIONAL.map(DhGroup::transform_id), [36, 37, 35]);
     assert_eq!(Prf::ALL.map(Prf::transform_id), [5, 6, 7]);
     assert_eq!(Integ::ALL.map(Integ::transform_id), [12, 13, 14]);
 }

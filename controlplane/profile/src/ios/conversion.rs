@@ -1,0 +1,83 @@
+//! A configuration in the words of a profile.
+
+use super::document::Secret;
+use sipsec_net::IpPrefix;
+use std::net::Ipv4Addr;
+
+#[derive(Debug, Default)]
+pub struct Conversion {
+    /// Of the hostname, if there is one that names a gateway.
+    pub gateway: Option<String>,
+    /// The interface of the line: its name on the router, and the device that it maps to.
+    pub wan: Option<(String, Option<String>)>,
+    pub lines: Vec<String>,
+    pub keyring: Vec<KeyEntry>,
+    pub certificates: Vec<Certificate>,
+    /// Empty: what the gateway offers by itself.
+    pub proposals: Vec<String>,
+    pub esp_proposals: Vec<String>,
+    pub ike_s: Option<u32>,
+    pub child_s: Option<u32>,
+    pub child_kb: Option<u32>,
+    pub dpd: Option<(&'static str, u32)>,
+    pub nat_keepalive_s: Option<u32>,
+    pub fragment_bytes: Option<u32>,
+    pub tunnel_source: Option<Ipv4Addr>,
+    pub tunnels: Vec<Tunnel>,
+    pub dont_fragment: Option<&'static str>,
+}
+
+impl Conversion {
+    /// Nothing of it shapes a profile.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tunnels.is_empty()
+            && self.lines.is_empty()
+            && self.keyring.is_empty()
+            && self.certificates.is_empty()
+            && self.esp_proposals.is_empty()
+            && self.proposals.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// `None`: any.
+    pub number: Option<String>,
+    pub proof: Proof,
+    pub ppk: Option<Ppk>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Psk(Secret),
+    Certificate(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ppk {
+    pub id: String,
+    pub key: Secret,
+    pub required: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    pub name: String,
+    pub self_signed: bool,
+    /// `open` or `closed`.
+    pub crl: Option<&'static str>,
+    pub maps: Vec<Vec<String>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tunnel {
+    pub name: String,
+    pub local: String,
+    pub remote: String,
+    pub kbps: u32,
+    pub idle_s: Option<u32>,
+    pub mtu: Option<u32>,
+    pub routes: Vec<IpPrefix>,
+    pub metric: Option<u32>,
+}

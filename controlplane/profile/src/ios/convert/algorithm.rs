@@ -1,0 +1,325 @@
+//! Proposals, transform sets, lifetimes, dead peer detection.
+
+use super::Work;
+use crate::ios::document::{Block, Dpd, IkeProfile, IkeProposal, IpsecProfile, Said};
+use crate::ios::report::{At, Class};
+use std::collections::HashSet;
+
+/// What a profile takes.
+const PROPOSALS_MAX: usize = 8;
+const SECONDS: std::ops::RangeInclusive<u32> = 120..=86_400;
+const KB_MIN: u32 = 2560;
+/// IP and UDP headers, which IOS counts in and the profile does not.
+const HEADERS: u32 = 28;
+const FRAGMENT: std::ops::RangeInclusive<u32> = 200..=1400;
+const KEEPALIVE_MAX_S: u32 = 3600;
+
+impl<'a> Work<'a> {
+    /// `crypto ikev2 proposal` and `policy` → `ike.proposals`
+    pub(super) fn proposals(&mut self) {
+        let doc = self.doc;
+        let mut bound: HashSet<&str> = HashSet::new();
+        let mut list: Vec<(&IkeProposal, At)> = Vec::new();
+        for policy in doc.policies.iter() {
+            if let Some(vrf) = &policy.vrf {
+                let message = format!("the policy {} is of the VRF {}; tunnels of the gateway are in the global table", policy.name, vrf.value);
+                self.report.warn(&[vrf.at], message, "its proposals are left out");
+                bound.extend(policy.proposals.iter().map(|p| p.value.as_str()));
+                continue;
+            }
+            for said in &policy.proposals {
+                match doc.proposals.get(&said.value) {
+                    Some(proposal) if bound.insert(&said.value) => list.push((proposal, said.at)),
+                    Some(_) => {}
+                    // The router's own.
+                    None if said.value == "default" => {
+                        let message = "the policy names the router's default proposal; the gateway offers its own instead";
+                        self.report.note(&[said.at], message, "nothing to do if the peer takes AES-GCM or AES-CBC with SHA-2");
+                    }
+                    None => self.dangling(said.at, "IKEv2 proposal", &said.value, doc.proposals.names()),
+                }
+            }
+        }
+        if doc.policies.iter().next().is_none() {
+            // The router's default policy has the proposal of that name.
+            list.extend(doc.proposals.get("default").map(|p| (p, p.lines[0])));
+            bound.insert("default");
+        }
+        for proposal in doc.proposals.iter().filter(|p| !bound.contains(p.name.as_str())) {
+            let words: Vec<String> = said_words(proposal);
+            let message = format!("the proposal {} is bound to no policy, so nothing of it is offered: {}", proposal.name, words.join(", "));
+            self.report.warn(&proposal.lines, message, "name it in a `crypto ikev2 policy`, or remove it");
+        }
+        for (proposal, _) in list {
+            self.proposal(proposal);
+        }
+        if self.out.proposals.len() > PROPOSALS_MAX {
+            let count = self.out.proposals.len();
+            self.out.proposals.truncate(PROPOSALS_MAX);
+            self.report.warn(&[], format!("{count} proposals of IKE are more than a profile takes; {PROPOSALS_MAX} are kept"), "remove the weakest");
+        }
+        if self.out.proposals.is_empty() && !self.used.is_empty() && bound.iter().all(|n| *n == "default") {
+            let heads: Vec<At> = doc.ike_profiles.iter().filter(|p| self.by_ike.contains_key(p.name.as_str())).flat_map(|p| p.head()).copied().collect();
+            self.report.note(
+                &heads,
+                "no IKEv2 proposal is given: by default, IOS 15 offers the groups 5 and 2 alone, none of which is accepted here; \
+                 IOS XE offers 19, 14, 21 and 5",
+                "a peer that stays a router of IOS 15 needs a proposal with group 14, 19, 20 or 21",
+            );
+        }
+    }
+
+    fn proposal(&mut self, proposal: &IkeProposal) {
+        let mut dropped: Vec<(String, At)> = Vec::new();
+        let mut keep = |field: &Option<Said<Vec<String>>>, known: fn(&str) -> Option<&'static str>| {
+            let mut out: Vec<&'static str> = Vec::new();
+            if let Some(said) = field {
+                for word in &said.value {
+                    match known(word) {
+                        Some(word) if !out.contains(&word) => out.push(word),
+                        Some(_) => {}
+                        None => dropped.push((word.clone(), said.at)),
+                    }
+                }
+            }
+            out
+        };
+        let encryption = keep(&proposal.encryption, encryption);
+        let integrity = keep(&proposal.integrity, integrity);
+        let prf = keep(&proposal.prf, prf);
+        let groups = keep(&proposal.group, group);
+        let ke1 = match &proposal.pqc {
+            None => "",
+            Some(said) if said.value.method == "mlkem768" => {
+                if said.value.optional { "-ke1_mlkem768-ke1_none" } else { "-ke1_mlkem768" }
+            }
+            Some(said) => {
+                dropped.push((said.value.method.clone(), said.at));
+                ""
+            }
+        };
+        let name = &proposal.name;
+        let hybrid_lost = ke1.is_empty() && proposal.pqc.as_ref().is_some_and(|p| !p.value.optional);
+        let (aead, cbc): (Vec<&str>, Vec<&str>) = encryption.iter().partition(|e| e.contains("gcm"));
+        let mut made = Vec::new();
+        if !groups.is_empty() && !hybrid_lost {
+            let tail = format!("{}{ke1}", groups.join("-"));
+            if !cbc.is_empty() && !integrity.is_empty() {
+                let prf = if prf.is_empty() { String::new() } else { format!("{}-", prf.join("-")) };
+                made.push(format!("{}-{}-{prf}{tail}", cbc.join("-"), integrity.join("-")));
+            }
+            if !aead.is_empty() && !prf.is_empty() {
+                made.push(format!("{}-{}-{tail}", aead.join("-"), prf.join("-")));
+            }
+        }
+        let words: Vec<&str> = dropped.iter().map(|(w, _)| w.as_str()).collect();
+        if made.is_empty() {
+            let missing = match (encryption.is_empty(), groups.is_empty(), dropped.is_empty()) {
+                (true, ..) => "no encryption is left",
+                (_, true, _) => "no group is left",
+                _ if hybrid_lost => "its post-quantum method is not offered",
+                _ if !aead.is_empty() => "it has no prf, which AES-GCM needs",
+                _ => "no integrity is left",
+            };
+            let all = said_words(proposal);
+            let message = format!("nothing of the proposal {name} is offered (RFC 8247): {missing}; it has {}", all.join(", "));
+            let hint = "offer AES-GCM or AES-CBC with SHA-2, and one of the groups 14, 15, 16, 19, 20, 21";
+            self.report.error(&proposal.lines, message, hint);
+            return;
+        }
+        if !words.is_empty() {
+            let lines: Vec<At> = proposal.head().iter().copied().chain(dropped.iter().map(|(_, at)| *at)).collect();
+            let message = format!("of the proposal {name} these are not offered and left out: {}", words.join(", "));
+            self.report.warn(&lines, message, "a peer that has nothing else needs a stronger proposal (RFC 8247)");
+        }
+        for made in made {
+            if !self.out.proposals.contains(&made) {
+                self.out.proposals.push(made);
+            }
+        }
+    }
+
+    /// IPsec profiles and transform sets → `ike.esp_proposals`, `ike.lifetime`, `dataplane.outside.dont_fragment`
+    pub(super) fn esp(&mut self) {
+        let doc = self.doc;
+        let fragment = self.used.is_empty();
+        let mut list: Vec<String> = Vec::new();
+        let mut defaults: Vec<At> = Vec::new();
+        let mut named: HashSet<&str> = HashSet::new();
+        let mut refused: HashSet<&str> = HashSet::new();
+        let profiles: Vec<&IpsecProfile> =
+            doc.ipsec_profiles.iter().filter(|p| !self.foreign_ipsec.contains(p.name.as_str())).collect();
+        for profile in &profiles {
+            let used = self.used_ipsec.contains(profile.name.as_str()) || fragment;
+            let group = self.pfs(profile);
+            if profile.transforms.is_empty() {
+                if used {
+                    defaults.extend(profile.head());
+                    list.push(format!("aes256gcm16-aes128gcm16{}-noesn-esn", suffix(group)));
+                }
+                continue;
+            }
+            for said in &profile.transforms {
+                named.insert(&said.value);
+                let Some(set) = doc.transforms.get(&said.value) else {
+                    if said.value != "default" {
+                        self.dangling(said.at, "transform set", &said.value, doc.transforms.names());
+                    }
+                    continue;
+                };
+                match cipher(&set.transforms) {
+                    Some(cipher) if used => list.push(format!("{cipher}{}", suffix(group))),
+                    Some(_) => {}
+                    None => {
+                        let lines: Vec<At> = if refused.insert(&set.name) { set.lines.iter().copied().chain([said.at]).collect() } else { vec![said.at] };
+                        let message = format!(
+                            "the transform set {} has {}, and ESP is offered with AEADs alone",
+                            set.name,
+                            set.transforms.join(" ")
+                        );
+                        self.report.error(&lines, message, "write esp-gcm 256 or esp-gcm at both ends");
+                    }
+                }
+            }
+        }
+        for set in doc.transforms.iter().filter(|s| !named.contains(s.name.as_str())) {
+            self.report.ignore(&set.lines, Class::Unrelated, "no IPsec profile of vpn-sip uses this transform set");
+        }
+        if !defaults.is_empty() {
+            self.report.note(
+                &defaults,
+                "an IPsec profile has no transform set: the router's default is AES-CBC with SHA-1, which is not offered here",
+                "a peer that stays a router needs `crypto ipsec transform-set` with esp-gcm, and `set transform-set`",
+            );
+        }
+        list.dedup();
+        let mut seen = HashSet::new();
+        list.retain(|p| seen.insert(p.clone()));
+        // What the gateway offers by itself needs no words.
+        if list.iter().any(|p| p != "aes256gcm16-aes128gcm16-noesn-esn") && !fragment {
+            list.truncate(PROPOSALS_MAX);
+            self.out.esp_proposals = list;
+        }
+        let used: Vec<&IpsecProfile> = profiles.iter().copied().filter(|p| fragment || self.used_ipsec.contains(p.name.as_str())).collect();
+        let seconds = used.iter().filter_map(|p| p.lifetime_s.as_ref()).chain(&doc.lifetime_s);
+        let kilobytes = used.iter().filter_map(|p| p.lifetime_kb.as_ref()).chain(&doc.lifetime_kb);
+        self.out.child_s = self.smallest("the lifetime of IPsec SAs", seconds.collect()).map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
+        self.out.child_kb = self.smallest("the lifetime of IPsec SAs in kilobytes", kilobytes.collect()).map(|kb| if kb == 0 { 0 } else { kb.max(KB_MIN) });
+        self.out.dont_fragment = doc.df.as_ref().map(|d| d.value);
+        self.settings();
+    }
+
+    /// Settings of IKEv2 profiles that the gateway has once.
+    fn settings(&mut self) {
+        let doc = self.doc;
+        let fragment = self.used.is_empty();
+        let profiles: Vec<&IkeProfile> = doc
+            .ike_profiles
+            .iter()
+            .filter(|p| !self.unrelated.contains(p.name.as_str()) && (fragment || self.by_ike.contains_key(p.name.as_str())))
+            .collect();
+        let lifetimes = profiles.iter().filter_map(|p| p.lifetime.as_ref());
+        self.out.ike_s = self.smallest("the lifetime of IKE SAs", lifetimes.collect()).map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
+        let keepalives: Vec<_> = profiles.iter().filter_map(|p| p.nat_keepalive.as_ref()).collect();
+        let keepalives = if keepalives.is_empty() { doc.nat_keepalive.iter().collect() } else { keepalives };
+        self.out.nat_keepalive_s = self.smallest("the NAT keepalive", keepalives).map(|s| s.min(KEEPALIVE_MAX_S));
+        let dpd: Vec<&Said<Dpd>> = profiles.iter().filter_map(|p| p.dpd.as_ref()).collect();
+        let dpd = if dpd.is_empty() { doc.dpd.iter().collect() } else { dpd };
+        if let Some(first) = dpd.first() {
+            if dpd.iter().any(|d| d.value != first.value) {
+                let lines: Vec<At> = dpd.iter().map(|d| d.at).collect();
+                self.report.warn(&lines, "profiles differ in dpd, and the gateway has one for all; the first was taken", "see which is meant");
+            }
+            self.out.dpd = Some((if first.value.periodic { "periodic" } else { "on-demand" }, first.value.interval_s.clamp(1, 3600)));
+        }
+        if let Some(Said { value: Some(mtu), .. }) = &doc.fragmentation {
+            self.out.fragment_bytes = Some(mtu.saturating_sub(HEADERS).clamp(*FRAGMENT.start(), *FRAGMENT.end()));
+        }
+    }
+
+    fn smallest(&mut self, what: &str, list: Vec<&Said<u32>>) -> Option<u32> {
+        let least = list.iter().map(|s| s.value).min()?;
+        if list.iter().any(|s| s.value != least) {
+            let lines: Vec<At> = list.iter().map(|s| s.at).collect();
+            let message = format!("profiles differ in {what}, and the gateway has one for all: {least} was taken");
+            self.report.warn(&lines, message, "see which is meant");
+        }
+        Some(least)
+    }
+
+    fn pfs(&mut self, profile: &IpsecProfile) -> Option<&'static str> {
+        let said = profile.pfs.as_ref()?;
+        let number = said.value.trim_start_matches("group");
+        let known = group(number);
+        if known.is_none() {
+            let message = format!("the group {number} of `set pfs` is not offered");
+            self.report.error(&[said.at], message, "write group14, group19, group20 or group21 at both ends");
+        }
+        known
+    }
+}
+
+fn said_words(proposal: &IkeProposal) -> Vec<String> {
+    let mut words: Vec<String> = [&proposal.encryption, &proposal.integrity, &proposal.prf]
+        .into_iter()
+        .flatten()
+        .flat_map(|s| s.value.clone())
+        .collect();
+    words.extend(proposal.group.iter().flat_map(|s| &s.value).map(|g| format!("group {g}")));
+    words.extend(proposal.pqc.iter().map(|p| p.value.method.clone()));
+    words
+}
+
+fn suffix(group: Option<&'static str>) -> String {
+    group.map(|g| format!("-{g}")).unwrap_or_default()
+}
+
+fn encryption(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "aes-cbc-128" => "aes128",
+        "aes-cbc-256" => "aes256",
+        "aes-gcm-128" => "aes128gcm16",
+        "aes-gcm-256" => "aes256gcm16",
+        _ => return None,
+    })
+}
+
+fn integrity(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "sha256" => "sha256",
+        "sha384" => "sha384",
+        "sha512" => "sha512",
+        _ => return None,
+    })
+}
+
+fn prf(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "sha256" => "prfsha256",
+        "sha384" => "prfsha384",
+        "sha512" => "prfsha512",
+        _ => return None,
+    })
+}
+
+fn group(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "14" => "modp2048",
+        "15" => "modp3072",
+        "16" => "modp4096",
+        "19" => "ecp256",
+        "20" => "ecp384",
+        "21" => "ecp521",
+        "31" => "x25519",
+        _ => return None,
+    })
+}
+
+/// The cipher of a transform set that is an AEAD.
+fn cipher(transforms: &[String]) -> Option<&'static str> {
+    match transforms.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["esp-gcm"] | ["esp-gcm", "128"] => Some("aes128gcm16"),
+        ["esp-gcm", "256"] => Some("aes256gcm16"),
+        _ => None,
+    }
+}

@@ -1,0 +1,54 @@
+//! Configurations as routers, terminals, backup tools and web pages give them, each beside what has to become of every
+//! line of it (`ios/cases/NAME.expect.yaml`).
+
+#[path = "ios/expectation.rs"]
+mod expectation;
+#[path = "ios/values.rs"]
+mod values;
+
+use expectation::Case;
+use std::path::PathBuf;
+
+fn cases() -> Vec<Case> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/ios/cases");
+    let mut names: Vec<PathBuf> = std::fs::read_dir(directory)
+        .expect("the cases")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".expect.yaml"))
+        .collect();
+    names.sort();
+    names.iter().map(|path| Case::read(path)).collect()
+}
+
+#[test]
+fn every_line_of_every_case_gets_its_verdict() {
+    let cases = cases();
+    assert_eq!(cases.len(), 38);
+    let wrong: Vec<String> = cases.iter().flat_map(Case::wrong).collect();
+    assert!(wrong.is_empty(), "{} expectations do not hold:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_case_comes_out_with_its_values() {
+    let wrong: Vec<String> = cases().iter().flat_map(values::wrong).collect();
+    assert!(wrong.is_empty(), "{} values are others:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_report_shows_a_secret() {
+    for case in cases() {
+        let shown = case.everything_shown();
+        for secret in case.never_shown() {
+            assert!(!shown.contains(&secret), "{} shows a secret", case.name);
+        }
+    }
+}
+
+#[test]
+fn reports_fit_a_terminal() {
+    for case in cases() {
+        for line in case.import.report.text().lines() {
+            assert!(line.chars().count() <= 80, "{}: {line}", case.name);
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod expectation;
 mod values;
 
 use expectation::Case;
+use sipsec_profile::ios::{self, Options, Source, show, write};
 use std::path::PathBuf;
 
 fn cases() -> Vec<Case> {
@@ -42,6 +43,33 @@ fn no_report_shows_a_secret() {
             assert!(!shown.contains(&secret), "{} shows a secret", case.name);
         }
     }
+}
+
+/// What `show running-config` prints of a profile makes the same profile again. Keys are hidden in it.
+#[test]
+fn a_profile_in_ios_words_is_the_same_profile() {
+    let mut count = 0;
+    for case in cases().iter().filter(|c| c.import.is_profile && c.import.report.errors() == 0) {
+        let shown = show::running_config(&case.import.conversion);
+        assert!(case.never_shown().iter().all(|secret| !shown.contains(secret)), "{}", case.name);
+        let typed = shown.replace("<hidden>", "A-key-for-the-way-back-42");
+        let interfaces = case.options().interfaces;
+        let again = ios::import(
+            &[Source { name: "show", bytes: typed.as_bytes() }],
+            &Options { interfaces, gateway: None },
+        );
+        let text = |import: &ios::Import| {
+            let written = write::profile(&import.conversion, Some("same"), &write::Keys::Hidden, "");
+            written.profile.to_string()
+        };
+        assert_eq!(text(&again), text(&case.import), "{}:\n{shown}\n{}", case.name, again.report.text());
+        assert_eq!(again.report.errors(), 0, "{}", again.report.text());
+        let tunnel = &case.import.conversion.tunnels[0].name;
+        let one = show::interface(&case.import.conversion, tunnel).expect("a tunnel");
+        assert!(one.starts_with(&format!("interface {tunnel}\n")) && one.contains(" vpn-sip local-number "));
+        count += 1;
+    }
+    assert!(count >= 7, "{count}");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 pub mod args;
 mod gateway;
+pub mod import;
 pub mod pki;
+pub mod running;
 pub mod screen;
 mod show;
 pub mod text;
@@ -57,7 +59,11 @@ pub fn main(args: &Args) -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
         Command::Check { file } => return check(file, args.json),
+        Command::Import(import) => return import::run(import, args.json),
         Command::Health => return health(args),
+        Command::Show(Show::RunningConfig { words }) => {
+            print(&running::run(args.profile.as_deref(), words, args.json)?)?;
+        }
         Command::Show(Show::Version) => print(&show::version(args)?)?,
         Command::Show(show) => {
             let client = Client::new(&socket(args)?);

@@ -46,6 +46,7 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
         }),
         Show::Dataplane => ask(client, "/v1/dataplane", json, text::dataplane),
         Show::Control => ask(client, "/v1/control", json, text::control),
+        Show::RunningConfig { words } => super::running::run(None, words, json),
         Show::Version => ask(client, "/v1/control", json, |c: &Control| c.version.clone() + "\n"),
     }
 }

@@ -179,7 +179,10 @@ impl Peer {
     pub fn is_wildcard(&self) -> bool {
         self.key_ids.is_empty()
             && self.identities.is_empty()
-            && self.address.as_ref().is_some_and(|a| matches!(a.value.as_str(), "0.0.0.0 0.0.0.0" | "::/0" | "0.0.0.0"))
+            && self
+                .address
+                .as_ref()
+                .is_some_and(|a| matches!(a.value.as_str(), "0.0.0.0 0.0.0.0" | "::/0" | "0.0.0.0"))
     }
 }
 

@@ -37,9 +37,28 @@ const EXPORT: &str = "export the running configuration of the IOS router (`show 
 const FAMILIES: &[Family] = &[
     Family {
         name: "Yamaha",
-        sure: &[Starts("# RTX"), Starts("# NVR"), Starts("# FWX"), Starts("# SRT"), Starts("# vRX"), Starts("# RTV")],
-        likely: &["tunnel select ", "pp select ", "ngn type ", "ip lan1 ", "ip lan2 ", "ipsec ike ", "tunnel ngn ",
-            "login user ", "nat descriptor ", "console character ", "ipsec sa policy ", "pp always-on "],
+        sure: &[
+            Starts("# RTX"),
+            Starts("# NVR"),
+            Starts("# FWX"),
+            Starts("# SRT"),
+            Starts("# vRX"),
+            Starts("# RTV"),
+        ],
+        likely: &[
+            "tunnel select ",
+            "pp select ",
+            "ngn type ",
+            "ip lan1 ",
+            "ip lan2 ",
+            "ipsec ike ",
+            "tunnel ngn ",
+            "login user ",
+            "nat descriptor ",
+            "console character ",
+            "ipsec sa policy ",
+            "pp always-on ",
+        ],
         hint: YAMAHA_HINT,
     },
     Family {
@@ -57,7 +76,12 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "SEIL",
         sure: &[Contains("SEIL/")],
-        likely: &["ike preshared-key add ", "ipsec security-association add ", "interface ge0 ", "route add default "],
+        likely: &[
+            "ike preshared-key add ",
+            "ipsec security-association add ",
+            "interface ge0 ",
+            "route add default ",
+        ],
         hint: EXPORT,
     },
     Family {
@@ -93,7 +117,13 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "Junos",
         sure: &[Starts("set version "), Starts("## Last commit"), Starts("## Last changed")],
-        likely: &["set system host-name ", "set interfaces ", "set security ike ", "system {", "interfaces {"],
+        likely: &[
+            "set system host-name ",
+            "set interfaces ",
+            "set security ike ",
+            "system {",
+            "interfaces {",
+        ],
         hint: EXPORT,
     },
     Family {
@@ -158,7 +188,8 @@ fn family<'a>(family: &Family, lines: impl Iterator<Item = &'a str>) -> Option<F
     // `feature` and the like stand in configurations of IOS, too, but not often and not together.
     let (line, _) = sure.or(first.filter(|_| likely >= 3))?;
     let known = if sure.is_some() { "its header" } else { "its commands" };
-    let what = if family.name.contains("page") || family.name.contains("profile") { "" } else { " configuration" };
+    let what =
+        if family.name.contains("page") || family.name.contains("profile") { "" } else { " configuration" };
     Some(Foreign {
         line,
         message: format!(
@@ -178,11 +209,14 @@ fn diff<'a>(lines: impl Iterator<Item = &'a str>) -> Option<Foreign> {
             continue;
         }
         whole += 1;
-        let mark = line.starts_with("@@ ") || line.starts_with("!Contextual Config Diffs") || line.starts_with("diff --git ");
+        let mark = line.starts_with("@@ ")
+            || line.starts_with("!Contextual Config Diffs")
+            || line.starts_with("diff --git ");
         if mark {
             sure = sure.or(Some(i));
         }
-        let sign = line.strip_prefix(['+', '-']).is_some_and(|r| !r.is_empty() && !r.starts_with(['-', '+', '>']));
+        let sign =
+            line.strip_prefix(['+', '-']).is_some_and(|r| !r.is_empty() && !r.starts_with(['-', '+', '>']));
         if sign {
             signs += 1;
             first = first.or(Some(i));

@@ -77,7 +77,10 @@ fn one(line: &str, from: usize, text: &str, hex: bool) -> Result<Secret, KeyFaul
     }
     if hex {
         let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-        if digits.is_empty() || digits.len() % 2 != 0 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if digits.is_empty()
+            || !digits.len().is_multiple_of(2)
+            || !digits.bytes().all(|b| b.is_ascii_hexdigit())
+        {
             return Err(KeyFault::NotHex);
         }
         return Ok(Secret::new(&format!("0x{}", digits.to_ascii_lowercase())));
@@ -85,7 +88,11 @@ fn one(line: &str, from: usize, text: &str, hex: bool) -> Result<Secret, KeyFaul
     if text.starts_with("0x") {
         // A profile takes 0x… for hexadecimal; on the router these are characters.
         let octets: String = text.bytes().map(|b| format!("{b:02x}")).collect();
-        return if octets.len() + 2 > KEY_MAX { Err(KeyFault::TooLong) } else { Ok(Secret::new(&format!("0x{octets}"))) };
+        return if octets.len() + 2 > KEY_MAX {
+            Err(KeyFault::TooLong)
+        } else {
+            Ok(Secret::new(&format!("0x{octets}")))
+        };
     }
     Ok(Secret::new(text))
 }
@@ -101,14 +108,18 @@ fn without_arrow(text: &str) -> &str {
 /// Tools for backups and support put these in place of keys.
 #[must_use]
 pub fn is_mask(text: &str) -> bool {
-    const WORDS: &[&str] = &["removed", "redacted", "hidden", "masked", "snip", "sanitized", "deleted", "suppressed"];
+    const WORDS: &[&str] =
+        &["removed", "redacted", "hidden", "masked", "snip", "sanitized", "deleted", "suppressed"];
     let text = text.trim();
     let inner = text.trim_matches(['<', '>', '[', ']', '(', ')', '*', '{', '}']);
     let bracketed = (text.starts_with('<') && text.ends_with('>')) && text.len() > 2;
     let says = WORDS.iter().any(|w| inner.to_ascii_lowercase().contains(w));
     let stars = !text.is_empty() && text.bytes().all(|b| matches!(b, b'*' | b'.' | b'#'));
     let crosses = text.len() >= 4 && text.bytes().all(|b| matches!(b, b'x' | b'X'));
-    bracketed || stars || crosses || (says && (inner.len() != text.len() || WORDS.iter().any(|w| inner.eq_ignore_ascii_case(w))))
+    bracketed
+        || stars
+        || crosses
+        || (says && (inner.len() != text.len() || WORDS.iter().any(|w| inner.eq_ignore_ascii_case(w))))
 }
 
 #[cfg(test)]

@@ -5,13 +5,40 @@ use super::words::{nearest, shortens, split};
 const HIDDEN: &str = " <hidden>";
 /// What follows one of these is a secret.
 const WORDS: &[&str] = &[
-    "pre-shared-key", "pre-share", "password", "passwd", "secret", "community", "key-string", "passphrase", "psk", "ppk",
-    "wpa-psk", "authentication-key", "auth-key", "md5", "nas-key", "server-key", "isakmp-key", "shared-secret",
-    "snmp-community", "credentials", "preshared-key",
+    "pre-shared-key",
+    "pre-share",
+    "password",
+    "passwd",
+    "secret",
+    "community",
+    "key-string",
+    "passphrase",
+    "psk",
+    "ppk",
+    "wpa-psk",
+    "authentication-key",
+    "auth-key",
+    "md5",
+    "nas-key",
+    "server-key",
+    "isakmp-key",
+    "shared-secret",
+    "snmp-community",
+    "credentials",
+    "preshared-key",
 ];
 /// `key WORD` that is no key.
 const KEY_VERBS: &[&str] = &[
-    "generate", "chain", "config-key", "zeroize", "import", "export", "pubkey-chain", "encrypt", "decrypt", "storage",
+    "generate",
+    "chain",
+    "config-key",
+    "zeroize",
+    "import",
+    "export",
+    "pubkey-chain",
+    "encrypt",
+    "decrypt",
+    "storage",
     "move",
 ];
 /// Abbreviations of fewer letters mean anything.
@@ -35,7 +62,9 @@ pub fn keep(line: &str, words: usize) -> String {
 #[must_use]
 pub fn hide_known(line: &str) -> String {
     let list = split(line);
-    let secret = |word: &str| ["pre-shared-key", "pre-share", "password", "secret"].iter().any(|w| w.eq_ignore_ascii_case(word));
+    let secret = |word: &str| {
+        ["pre-shared-key", "pre-share", "password", "secret"].iter().any(|w| w.eq_ignore_ascii_case(word))
+    };
     match list.iter().position(|w| secret(w.text)) {
         Some(i) => keep(line, i + 1),
         None => cut(line),
@@ -51,8 +80,13 @@ pub fn hide(line: &str) -> String {
         let is = |w: &str| w.eq_ignore_ascii_case(word);
         let short = |(whole, least): &(&str, usize)| word.len() >= *least && shortens(word, whole);
         let verb = list.get(i + 1).is_some_and(|next| KEY_VERBS.iter().any(|v| shortens(next.text, v)));
-        let misspelt = || word.len() >= MISSPELT_MIN && word.len() <= 16 && !nearest_secret(word).is_empty();
-        WORDS.iter().any(|w| is(w)) || SHORT.iter().any(short) || (is("key") && !verb) || misspelt()
+        let misspelt =
+            || word.len() >= MISSPELT_MIN && word.chars().count() <= 16 && !nearest_secret(word).is_empty();
+        WORDS.iter().any(|w| is(w))
+            || SHORT.iter().any(short)
+            || (is("key") && !verb)
+            || holds_secret_word(word)
+            || misspelt()
     });
     match found {
         Some(i) => keep(line, i + 1),
@@ -60,17 +94,32 @@ pub fn hide(line: &str) -> String {
     }
 }
 
+/// Whether a word of it is the name of a secret, or what damage leaves of one.
+#[must_use]
+pub fn names_secret(text: &str) -> bool {
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .any(|w| holds_secret_word(w) || WORDS.contains(&w))
+}
+
+/// `shared-key`, and what damage leaves of such a word.
+fn holds_secret_word(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    let part = ["-share", "secret", "passw", "communit"].iter().any(|part| word.contains(part));
+    part || (word.len() > 3 && word.ends_with("key"))
+}
+
 fn nearest_secret(word: &str) -> Vec<&'static str> {
-    let close = |w: &&str| w.len().abs_diff(word.len()) <= 2 && w.len() >= MISSPELT_MIN + 1;
-    let candidates = ["pre-shared-key", "password", "secret", "community", "passphrase"].into_iter().filter(close);
+    let close = |w: &&str| w.len().abs_diff(word.len()) <= 2 && w.len() > MISSPELT_MIN;
+    let candidates =
+        ["pre-shared-key", "password", "secret", "community", "passphrase"].into_iter().filter(close);
     // Two letters of each word.
     nearest(word, candidates, 1).into_iter().filter(|w| differs(word, w) <= 2).collect()
 }
 
 fn differs(a: &str, b: &str) -> usize {
-    let common = a.bytes().zip(b.bytes()).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
-    let tail = a.bytes().rev().zip(b.bytes().rev()).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
-    a.len().max(b.len()).saturating_sub(common + tail)
+    let common = a.chars().zip(b.chars()).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
+    let tail = a.chars().rev().zip(b.chars().rev()).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
+    a.chars().count().max(b.chars().count()).saturating_sub(common + tail)
 }
 
 fn cut(line: &str) -> String {
@@ -104,7 +153,12 @@ mod tests {
         ] {
             assert!(!hide(line).contains("SECRET"), "{line}");
         }
-        for line in ["identity key-id 0388882001", "crypto key generate rsa", "service password-encryption", "key chain A"] {
+        for line in [
+            "identity key-id 0388882001",
+            "crypto key generate rsa",
+            "service password-encryption",
+            "key chain A",
+        ] {
             assert_eq!(hide(line), line);
         }
         assert_eq!(keep("  pre-shared-key a b", 1), "  pre-shared-key <hidden>");

@@ -17,11 +17,13 @@ pub mod names;
 mod noise;
 mod read;
 pub mod report;
+pub mod show;
 mod text;
 mod words;
 pub mod write;
 
 pub use conversion::Conversion;
+pub use document::Secret;
 pub use report::{Outcome, Report};
 
 use document::Document;
@@ -71,9 +73,17 @@ pub fn import(sources: &[Source<'_>], options: &Options) -> Import {
     for (i, source) in sources.iter().enumerate() {
         bytes += source.bytes.len();
         let file = u16::try_from(i).unwrap_or(u16::MAX);
-        reader.report.files.push(FileReport { name: source.name.to_owned(), encoding: None, lines: Vec::new() });
+        reader.report.files.push(FileReport {
+            name: source.name.to_owned(),
+            encoding: None,
+            lines: Vec::new(),
+        });
         if i >= FILES_MAX || bytes > BYTES_MAX {
-            let message = format!("{} is too much: {FILES_MAX} files of {} MiB together are read", source.name, BYTES_MAX >> 20);
+            let message = format!(
+                "{} is too much: {FILES_MAX} files of {} MiB together are read",
+                source.name,
+                BYTES_MAX >> 20
+            );
             return refused(reader, message, "import the configurations of one router alone");
         }
         let Ok(decoded) = text::decode::decode(source.bytes) else {
@@ -96,14 +106,22 @@ pub fn import(sources: &[Source<'_>], options: &Options) -> Import {
             }
             let message = format!("{} is not UTF-8; it was read as {encoding}", source.name);
             if decoded.replaced {
-                reader.report.warn(&[], message, "characters that could not be read are shown as U+FFFD; they stand in no key");
+                reader.report.warn(
+                    &[],
+                    message,
+                    "characters that could not be read are shown as U+FFFD; they stand in no key",
+                );
             } else {
                 reader.report.note(&[], message, "nothing to do");
             }
         }
         let long = text::lines(&decoded.text).enumerate().find(|(_, l)| l.len() > LINE_CHARS_MAX);
         if let Some((n, _)) = long {
-            let message = format!("line {} of {} has more than {LINE_CHARS_MAX} bytes, which no configuration of IOS has", n + 1, source.name);
+            let message = format!(
+                "line {} of {} has more than {LINE_CHARS_MAX} bytes, which no configuration of IOS has",
+                n + 1,
+                source.name
+            );
             return refused(reader, message, "export the running configuration as text");
         }
         let lines: Vec<TextLine> = text::lines(&decoded.text).map(TextLine::new).collect();
@@ -143,19 +161,17 @@ fn finish(reader: read::Reader, options: Option<&Options>) -> Import {
         return Import { report, conversion: Conversion::default(), is_profile: false };
     };
     let conversion = convert::convert(&doc, &mut report, options);
-    if is_nothing(&doc, &report) {
-        report.error(
-            &[],
+    if is_nothing(&doc) {
+        report.refuse_whole(
             "not one line of this is a command of IOS",
             "export the running configuration of the router (`show running-config`)",
         );
-        report.refuse();
     }
     report.sort();
     Import { report, is_profile: !conversion.tunnels.is_empty(), conversion }
 }
 
-fn is_nothing(doc: &Document, report: &Report) -> bool {
-    let written = report.files.iter().flat_map(|f| &f.lines).filter(|l| l.verdict != Verdict::Blank).count();
-    doc.commands == 0 && (written > 0 || report.files.iter().all(|f| f.lines.is_empty()))
+/// Not one command was understood.
+const fn is_nothing(doc: &Document) -> bool {
+    doc.commands == 0
 }

@@ -4,12 +4,51 @@ use super::words::{Words, shortens};
 
 /// Kinds of interfaces; of several that a word may shorten, the first is meant.
 const KINDS: &[&str] = &[
-    "GigabitEthernet", "FastEthernet", "Ethernet", "TenGigabitEthernet", "Tunnel", "Loopback", "Vlan", "Dialer",
-    "Cellular", "Serial", "Null", "BRI", "ATM", "Port-channel", "BDI", "BVI", "Async", "Multilink", "NVI",
-    "TwoGigabitEthernet", "FiveGigabitEthernet", "TwentyFiveGigE", "FortyGigabitEthernet", "HundredGigE",
-    "Virtual-Template", "Virtual-PPP", "Virtual-Access", "VirtualPortGroup", "AppGigabitEthernet",
-    "Embedded-Service-Engine", "Service-Engine", "Wlan-GigabitEthernet", "wlan-ap", "Dot11Radio", "Group-Async",
-    "Integrated-Service-Engine", "ISM", "LISP", "nve", "pseudowire", "EFM", "CDMA-Ix", "Lex", "MFR", "Control",
+    "GigabitEthernet",
+    "FastEthernet",
+    "Ethernet",
+    "TenGigabitEthernet",
+    "Tunnel",
+    "Loopback",
+    "Vlan",
+    "Dialer",
+    "Cellular",
+    "Serial",
+    "Null",
+    "BRI",
+    "ATM",
+    "Port-channel",
+    "BDI",
+    "BVI",
+    "Async",
+    "Multilink",
+    "NVI",
+    "TwoGigabitEthernet",
+    "FiveGigabitEthernet",
+    "TwentyFiveGigE",
+    "FortyGigabitEthernet",
+    "HundredGigE",
+    "Virtual-Template",
+    "Virtual-PPP",
+    "Virtual-Access",
+    "VirtualPortGroup",
+    "AppGigabitEthernet",
+    "Embedded-Service-Engine",
+    "Service-Engine",
+    "Wlan-GigabitEthernet",
+    "wlan-ap",
+    "Dot11Radio",
+    "Group-Async",
+    "Integrated-Service-Engine",
+    "ISM",
+    "LISP",
+    "nve",
+    "pseudowire",
+    "EFM",
+    "CDMA-Ix",
+    "Lex",
+    "MFR",
+    "Control",
 ];
 const LENGTH_MAX: usize = 64;
 
@@ -17,16 +56,16 @@ const LENGTH_MAX: usize = 64;
 pub fn interface(words: &mut Words<'_>) -> Option<String> {
     let first = words.next()?;
     let has_digits = first.bytes().any(|b| b.is_ascii_digit());
-    let number = words.peek().filter(|w| !has_digits && w.starts_with(|c: char| c.is_ascii_digit()) && is_number(w));
-    let whole = match number {
+    let number =
+        words.peek().filter(|w| !has_digits && w.starts_with(|c: char| c.is_ascii_digit()) && is_number(w));
+    match number {
         Some(number) => {
             let name = canonical(&format!("{first}{number}"));
             words.next();
             name
         }
         None => canonical(first),
-    };
-    whole
+    }
 }
 
 fn is_number(text: &str) -> bool {
@@ -57,7 +96,11 @@ pub fn canonical(name: &str) -> Option<String> {
     // Tunnel01 is Tunnel1.
     let number = match number.trim_start_matches('0') {
         plain if number.bytes().all(|b| b.is_ascii_digit()) => {
-            if plain.is_empty() { "0" } else { plain }
+            if plain.is_empty() {
+                "0"
+            } else {
+                plain
+            }
         }
         _ => number,
     };

@@ -19,7 +19,8 @@ pub fn prompt(line: &str) -> Option<Prompt<'_>> {
     if !line.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return None;
     }
-    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@')))?;
+    let end =
+        line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@')))?;
     if end > HOST_MAX {
         return None;
     }
@@ -44,7 +45,10 @@ pub fn prompt(line: &str) -> Option<Prompt<'_>> {
 #[must_use]
 pub fn is_remark(line: &str) -> bool {
     let line = line.trim_start();
-    line.starts_with(['!', '#']) || line.starts_with("//") || line.starts_with("```") || line.starts_with("~~~")
+    line.starts_with(['!', '#'])
+        || line.starts_with("//")
+        || line.starts_with("```")
+        || line.starts_with("~~~")
 }
 
 const HEADERS: &[&str] = &[
@@ -73,7 +77,9 @@ pub fn is_header(line: &str) -> bool {
 #[must_use]
 pub fn promises_end(line: &str) -> bool {
     let line = line.trim_start().to_ascii_lowercase();
-    line.starts_with("current configuration") || line.starts_with("building configuration") || line.starts_with("using ")
+    line.starts_with("current configuration")
+        || line.starts_with("building configuration")
+        || line.starts_with("using ")
 }
 
 const MONTHS: [&str; 12] =
@@ -114,8 +120,16 @@ fn mnemonic(text: &str) -> bool {
 #[must_use]
 pub fn is_refusal(line: &str) -> bool {
     const REFUSALS: &[&str] = &[
-        "invalid input", "incomplete command", "ambiguous command", "unknown command", "unrecognized command",
-        "bad mask", "inconsistent address", "invalid", "error", "command rejected",
+        "invalid input",
+        "incomplete command",
+        "ambiguous command",
+        "unknown command",
+        "unrecognized command",
+        "bad mask",
+        "inconsistent address",
+        "invalid",
+        "error",
+        "command rejected",
     ];
     let line = line.trim_start();
     let Some(text) = line.strip_prefix('%') else {
@@ -158,8 +172,32 @@ fn starts_remark(rest: &str) -> bool {
 #[must_use]
 pub fn is_prose(line: &str) -> bool {
     const WORDS: &[&str] = &[
-        "the", "a", "an", "of", "for", "to", "is", "are", "be", "in", "that", "this", "with", "your", "you", "will",
-        "and", "or", "not", "has", "have", "following", "please", "should", "must", "can",
+        "the",
+        "a",
+        "an",
+        "of",
+        "for",
+        "to",
+        "is",
+        "are",
+        "be",
+        "in",
+        "that",
+        "this",
+        "with",
+        "your",
+        "you",
+        "will",
+        "and",
+        "or",
+        "not",
+        "has",
+        "have",
+        "following",
+        "please",
+        "should",
+        "must",
+        "can",
     ];
     let line = line.trim();
     if line.starts_with(|c: char| !c.is_ascii()) || line.chars().any(is_cjk) {
@@ -249,7 +287,13 @@ mod tests {
         ] {
             assert!(is_prose(line), "{line}");
         }
-        for line in ["vpn-sip loging", "rypto ikev2 keyring keys", "nat force-encap", "foo bar baz", "Interface Tunnel1"] {
+        for line in [
+            "vpn-sip loging",
+            "rypto ikev2 keyring keys",
+            "nat force-encap",
+            "foo bar baz",
+            "Interface Tunnel1",
+        ] {
             assert!(!is_prose(line), "{line}");
         }
     }

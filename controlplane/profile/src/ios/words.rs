@@ -32,7 +32,9 @@ pub fn split(line: &str) -> Vec<Word<'_>> {
 /// Whether `given` is `word` or a beginning of it; case does not count.
 #[must_use]
 pub fn shortens(given: &str, word: &str) -> bool {
-    !given.is_empty() && given.len() <= word.len() && word.as_bytes()[..given.len()].eq_ignore_ascii_case(given.as_bytes())
+    !given.is_empty()
+        && given.len() <= word.len()
+        && word.as_bytes()[..given.len()].eq_ignore_ascii_case(given.as_bytes())
 }
 
 /// Which of `words` is meant, if only one can be.
@@ -127,7 +129,8 @@ const NEAREST_KNOWN_MAX: usize = 512;
 const NEAREST_LENGTH_MAX: usize = 64;
 
 fn distance(a: &str, b: &str, limit: usize) -> usize {
-    let fold = |s: &str| s.chars().take(NEAREST_LENGTH_MAX).map(|c| c.to_ascii_lowercase()).collect::<Vec<_>>();
+    let fold =
+        |s: &str| s.chars().take(NEAREST_LENGTH_MAX).map(|c| c.to_ascii_lowercase()).collect::<Vec<_>>();
     let (a, b) = (fold(a), fold(b));
     if a.len().abs_diff(b.len()) > limit {
         return limit + 1;

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug)]
 pub enum Keys {
     Inline,
+    /// Nowhere: for a profile that is shown.
+    Hidden,
     /// Files in this directory.
     Files(PathBuf),
 }
@@ -74,7 +76,11 @@ fn scalar(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     let word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
     let special = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    if word && !special.contains(&text.to_ascii_lowercase().as_str()) { text.to_owned() } else { quoted(text) }
+    if word && !special.contains(&text.to_ascii_lowercase().as_str()) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
 }
 
 impl Writer {
@@ -105,8 +111,10 @@ impl Writer {
         self.line("ike:");
         self.list("proposals", &conversion.proposals);
         self.list("esp_proposals", &conversion.esp_proposals);
-        let lifetimes = [("ike_s", conversion.ike_s), ("child_s", conversion.child_s), ("child_kb", conversion.child_kb)];
-        let lifetimes: Vec<String> = lifetimes.iter().filter_map(|(k, v)| v.map(|v| format!("{k}: {v}"))).collect();
+        let lifetimes =
+            [("ike_s", conversion.ike_s), ("child_s", conversion.child_s), ("child_kb", conversion.child_kb)];
+        let lifetimes: Vec<String> =
+            lifetimes.iter().filter_map(|(k, v)| v.map(|v| format!("{k}: {v}"))).collect();
         if !lifetimes.is_empty() {
             self.line(&format!("  lifetime: {{ {} }}", lifetimes.join(", ")));
         }
@@ -164,11 +172,13 @@ impl Writer {
                 let text = Zeroizing::new(quoted(secret.expose()));
                 Zeroizing::new(format!("      {key}: {}", *text))
             }
+            Keys::Hidden => Zeroizing::new(format!("      {key}: <hidden>")),
             Keys::Files(directory) => {
                 let gateway = if self.gateway == GATEWAY { "gateway" } else { &self.gateway };
                 let path = directory.join(format!("{gateway}-{key}-{owner}"));
                 let text = Zeroizing::new(format!("{}\n", secret.expose()));
-                let line = Zeroizing::new(format!("      {key}_file: {}", quoted(&path.display().to_string())));
+                let line =
+                    Zeroizing::new(format!("      {key}_file: {}", quoted(&path.display().to_string())));
                 self.files.push(KeyFile { path, text });
                 line
             }
@@ -248,7 +258,9 @@ fn device(conversion: &Conversion) -> String {
 }
 
 fn path(name: &str, kind: &str) -> PathBuf {
-    let safe: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).collect();
+    let safe: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+        .collect();
     Path::new(PKI).join(format!("{safe}.{kind}"))
 }

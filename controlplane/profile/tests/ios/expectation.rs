@@ -51,7 +51,16 @@ impl Case {
             let mut words = says(group);
             if words.is_empty() {
                 let about = group["about"].as_str().unwrap_or_default();
-                words.push(if about.contains("fragment") { "fragment" } else if about.contains("UTF-8") { "UTF-8" } else { "tunnel" }.to_owned());
+                words.push(
+                    if about.contains("fragment") {
+                        "fragment"
+                    } else if about.contains("UTF-8") {
+                        "UTF-8"
+                    } else {
+                        "tunnel"
+                    }
+                    .to_owned(),
+                );
             }
             let findings: Vec<&Finding> = self.import.report.findings.iter().filter(|f| wanted(f)).collect();
             for word in words {
@@ -75,7 +84,10 @@ impl Case {
             let report = self.import.report.line(At { file: 0, line }).expect("a line");
             // Lines of "!" alone need no verdict.
             if report.verdict != Verdict::Blank && !is(report.verdict) {
-                out.push(format!("{}:{line}: {:?} instead of {wanted}: {}", self.name, report.verdict, report.text));
+                out.push(format!(
+                    "{}:{line}: {:?} instead of {wanted}: {}",
+                    self.name, report.verdict, report.text
+                ));
             }
         }
     }
@@ -83,7 +95,8 @@ impl Case {
     /// One finding at these lines has to contain all the words.
     fn said(&self, group: &Value, out: &mut Vec<String>, wanted: impl Fn(&Finding) -> bool) {
         let at: Vec<u32> = lines(&group["lines"]);
-        let mut findings = self.import.report.findings.iter().filter(|f| wanted(f) && at.iter().any(|line| holds(f, *line)));
+        let mut findings =
+            self.import.report.findings.iter().filter(|f| wanted(f) && at.iter().any(|line| holds(f, *line)));
         let words = says(group);
         if !findings.any(|f| words.iter().all(|w| contains(f, w))) {
             out.push(format!("{}:{at:?}: says nothing of {words:?}", self.name));
@@ -94,7 +107,10 @@ impl Case {
         for ask in sequence(&self.expected["asks"]) {
             let wanted = match ask.as_str().expect("words") {
                 key if key.starts_with("sip.") => vec![key],
-                text => ["private key", "certificate", "CA", "revocation list"].into_iter().filter(|w| text.contains(w)).collect(),
+                text => ["private key", "certificate", "CA", "revocation list"]
+                    .into_iter()
+                    .filter(|w| text.contains(w))
+                    .collect(),
             };
             for word in wanted {
                 if !self.import.report.asks.iter().any(|a| a.key == word || a.what.contains(word)) {
@@ -102,6 +118,10 @@ impl Case {
                 }
             }
         }
+    }
+
+    pub fn options(&self) -> Options {
+        options(&self.expected)
     }
 
     pub fn never_shown(&self) -> Vec<String> {
@@ -128,7 +148,8 @@ fn options(expected: &Value) -> Options {
     let arguments = expected["arguments"].as_str().unwrap_or_default();
     let map = arguments.strip_prefix("--ifmap ").unwrap_or_default();
     let pairs = map.split(',').filter_map(|pair| pair.split_once('='));
-    let interfaces = pairs.map(|(ios, device)| (ios::names::canonical(ios).expect("an interface"), device.to_owned()));
+    let interfaces =
+        pairs.map(|(ios, device)| (ios::names::canonical(ios).expect("an interface"), device.to_owned()));
     Options { interfaces: interfaces.collect(), gateway: None }
 }
 
@@ -139,9 +160,13 @@ fn outcomes(text: &str) -> &'static [Outcome] {
         "converted, with warnings" | "warnings" => &[Warnings],
         "errors" => &[Errors],
         "refused" => &[Refused],
-        "nothing to convert" | "converted or nothing to convert" | "nothing to convert, or asks"
+        "nothing to convert"
+        | "converted or nothing to convert"
+        | "nothing to convert, or asks"
         | "converted or ignored, said which" => &[Converted, Warnings],
-        "errors or warnings" | "errors or warnings, no profile" | "converted with warnings, or errors" => &[Errors, Warnings],
+        "errors or warnings" | "errors or warnings, no profile" | "converted with warnings, or errors" => {
+            &[Errors, Warnings]
+        }
         other => panic!("unknown outcome {other}"),
     }
 }

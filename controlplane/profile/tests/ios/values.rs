@@ -35,13 +35,15 @@ fn check(case: &Case, profile: &Value, path: &str, wanted: &Value) -> Result<(),
     match path {
         "tunnels" => match wanted.as_sequence() {
             Some(names) => {
-                let found: Vec<&str> = sequence(&profile["tunnels"]).filter_map(|t| t["name"].as_str()).collect();
+                let found: Vec<&str> =
+                    sequence(&profile["tunnels"]).filter_map(|t| t["name"].as_str()).collect();
                 let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
                 (found == names).then_some(()).ok_or(format!("{found:?}"))
             }
             // "Tunnel1 alone …"
             None => {
-                let found: Vec<&str> = sequence(&profile["tunnels"]).filter_map(|t| t["name"].as_str()).collect();
+                let found: Vec<&str> =
+                    sequence(&profile["tunnels"]).filter_map(|t| t["name"].as_str()).collect();
                 (found == ["Tunnel1"]).then_some(()).ok_or(format!("{found:?}"))
             }
         },
@@ -67,7 +69,8 @@ fn check(case: &Case, profile: &Value, path: &str, wanted: &Value) -> Result<(),
         }
         "ike.esp_proposals" if wanted.is_string() => {
             let mut list = sequence(&profile["ike"]["esp_proposals"]).peekable();
-            let all = list.peek().is_some() && list.all(|p| p.as_str().is_some_and(|p| p.contains("-ecp256")));
+            let all =
+                list.peek().is_some() && list.all(|p| p.as_str().is_some_and(|p| p.contains("-ecp256")));
             all.then_some(()).ok_or("another".to_owned())
         }
         "ike.proposals" if wanted.is_string() => {
@@ -84,7 +87,10 @@ fn check(case: &Case, profile: &Value, path: &str, wanted: &Value) -> Result<(),
             }
             if let Some(rest) = path.strip_prefix("ike.certificates.") {
                 let (name, key) = rest.split_once(".trust").expect("its trust");
-                let found = sequence(&profile["ike"]["certificates"]).find(|c| c["name"] == *name).cloned().unwrap_or_default();
+                let found = sequence(&profile["ike"]["certificates"])
+                    .find(|c| c["name"] == *name)
+                    .cloned()
+                    .unwrap_or_default();
                 return trust(&found["trust"], key.trim_start_matches('.'), wanted);
             }
             if let Some(rest) = path.strip_prefix("tunnels.") {
@@ -94,7 +100,11 @@ fn check(case: &Case, profile: &Value, path: &str, wanted: &Value) -> Result<(),
                 let tunnel = tunnel.ok_or("no tunnel of that name")?;
                 return match key {
                     Some(key) => same(&tunnel, key, wanted),
-                    None => wanted.as_mapping().expect("keys").iter().try_for_each(|(k, v)| same(&tunnel, k.as_str().expect("a key"), v)),
+                    None => wanted
+                        .as_mapping()
+                        .expect("keys")
+                        .iter()
+                        .try_for_each(|(k, v)| same(&tunnel, k.as_str().expect("a key"), v)),
                 };
             }
             let mut found = profile.clone();
@@ -119,7 +129,11 @@ fn same(tunnel: &Value, key: &str, wanted: &Value) -> Result<(), String> {
 
 fn trust(found: &Value, key: &str, wanted: &Value) -> Result<(), String> {
     match key {
-        "" => wanted.as_mapping().expect("keys").iter().try_for_each(|(k, v)| trust(found, k.as_str().expect("a key"), v)),
+        "" => wanted
+            .as_mapping()
+            .expect("keys")
+            .iter()
+            .try_for_each(|(k, v)| trust(found, k.as_str().expect("a key"), v)),
         "self_signed" => {
             let is = found["self_signed"].as_bool().unwrap_or(false);
             (Some(is) == wanted.as_bool()).then_some(()).ok_or(format!("{is}"))

@@ -4,6 +4,7 @@ mod session;
 
 pub use session::{ClearArgs, SessionArgs, Style};
 
+use super::import::Import;
 use super::pki::Pki;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -98,6 +99,17 @@ Examples:
         /// The profile
         file: PathBuf,
     },
+    /// Turn the configuration of another product into a profile
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec import ios running-config.txt
+  sipsec import ios running-config.txt --ifmap Gi8=wan0 -o branch.yaml
+  sipsec import ios a.txt b.txt --html report.html"
+    )]
+    Import(Import),
     /// Make, import and show certificates
     #[command(
         infer_subcommands = true,
@@ -159,6 +171,11 @@ Examples:
     Dataplane,
     /// The control plane itself: WAN address, sockets, kernel routes
     Control,
+    /// The profile of --profile in the words of IOS, without keys: [interface NAME]
+    RunningConfig {
+        /// interface NAME
+        words: Vec<String>,
+    },
     /// Release, commit and build of this command and of the running gateway
     Version,
 }

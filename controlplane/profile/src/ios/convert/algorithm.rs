@@ -22,7 +22,10 @@ impl<'a> Work<'a> {
         let mut list: Vec<(&IkeProposal, At)> = Vec::new();
         for policy in doc.policies.iter() {
             if let Some(vrf) = &policy.vrf {
-                let message = format!("the policy {} is of the VRF {}; tunnels of the gateway are in the global table", policy.name, vrf.value);
+                let message = format!(
+                    "the policy {} is of the VRF {}; tunnels of the gateway are in the global table",
+                    policy.name, vrf.value
+                );
                 self.report.warn(&[vrf.at], message, "its proposals are left out");
                 bound.extend(policy.proposals.iter().map(|p| p.value.as_str()));
                 continue;
@@ -34,7 +37,11 @@ impl<'a> Work<'a> {
                     // The router's own.
                     None if said.value == "default" => {
                         let message = "the policy names the router's default proposal; the gateway offers its own instead";
-                        self.report.note(&[said.at], message, "nothing to do if the peer takes AES-GCM or AES-CBC with SHA-2");
+                        self.report.note(
+                            &[said.at],
+                            message,
+                            "nothing to do if the peer takes AES-GCM or AES-CBC with SHA-2",
+                        );
                     }
                     None => self.dangling(said.at, "IKEv2 proposal", &said.value, doc.proposals.names()),
                 }
@@ -47,7 +54,11 @@ impl<'a> Work<'a> {
         }
         for proposal in doc.proposals.iter().filter(|p| !bound.contains(p.name.as_str())) {
             let words: Vec<String> = said_words(proposal);
-            let message = format!("the proposal {} is bound to no policy, so nothing of it is offered: {}", proposal.name, words.join(", "));
+            let message = format!(
+                "the proposal {} is bound to no policy, so nothing of it is offered: {}",
+                proposal.name,
+                words.join(", ")
+            );
             self.report.warn(&proposal.lines, message, "name it in a `crypto ikev2 policy`, or remove it");
         }
         for (proposal, _) in list {
@@ -56,10 +67,20 @@ impl<'a> Work<'a> {
         if self.out.proposals.len() > PROPOSALS_MAX {
             let count = self.out.proposals.len();
             self.out.proposals.truncate(PROPOSALS_MAX);
-            self.report.warn(&[], format!("{count} proposals of IKE are more than a profile takes; {PROPOSALS_MAX} are kept"), "remove the weakest");
+            self.report.warn(
+                &[],
+                format!("{count} proposals of IKE are more than a profile takes; {PROPOSALS_MAX} are kept"),
+                "remove the weakest",
+            );
         }
         if self.out.proposals.is_empty() && !self.used.is_empty() && bound.iter().all(|n| *n == "default") {
-            let heads: Vec<At> = doc.ike_profiles.iter().filter(|p| self.by_ike.contains_key(p.name.as_str())).flat_map(|p| p.head()).copied().collect();
+            let heads: Vec<At> = doc
+                .ike_profiles
+                .iter()
+                .filter(|p| self.by_ike.contains_key(p.name.as_str()))
+                .flat_map(|p| p.head())
+                .copied()
+                .collect();
             self.report.note(
                 &heads,
                 "no IKEv2 proposal is given: by default, IOS 15 offers the groups 5 and 2 alone, none of which is accepted here; \
@@ -91,7 +112,11 @@ impl<'a> Work<'a> {
         let ke1 = match &proposal.pqc {
             None => "",
             Some(said) if said.value.method == "mlkem768" => {
-                if said.value.optional { "-ke1_mlkem768-ke1_none" } else { "-ke1_mlkem768" }
+                if said.value.optional {
+                    "-ke1_mlkem768-ke1_none"
+                } else {
+                    "-ke1_mlkem768"
+                }
             }
             Some(said) => {
                 dropped.push((said.value.method.clone(), said.at));
@@ -122,15 +147,24 @@ impl<'a> Work<'a> {
                 _ => "no integrity is left",
             };
             let all = said_words(proposal);
-            let message = format!("nothing of the proposal {name} is offered (RFC 8247): {missing}; it has {}", all.join(", "));
+            let message = format!(
+                "nothing of the proposal {name} is offered (RFC 8247): {missing}; it has {}",
+                all.join(", ")
+            );
             let hint = "offer AES-GCM or AES-CBC with SHA-2, and one of the groups 14, 15, 16, 19, 20, 21";
             self.report.error(&proposal.lines, message, hint);
             return;
         }
         if !words.is_empty() {
-            let lines: Vec<At> = proposal.head().iter().copied().chain(dropped.iter().map(|(_, at)| *at)).collect();
-            let message = format!("of the proposal {name} these are not offered and left out: {}", words.join(", "));
-            self.report.warn(&lines, message, "a peer that has nothing else needs a stronger proposal (RFC 8247)");
+            let lines: Vec<At> =
+                proposal.head().iter().copied().chain(dropped.iter().map(|(_, at)| *at)).collect();
+            let message =
+                format!("of the proposal {name} these are not offered and left out: {}", words.join(", "));
+            self.report.warn(
+                &lines,
+                message,
+                "a peer that has nothing else needs a stronger proposal (RFC 8247)",
+            );
         }
         for made in made {
             if !self.out.proposals.contains(&made) {
@@ -155,7 +189,9 @@ impl<'a> Work<'a> {
             if profile.transforms.is_empty() {
                 if used {
                     defaults.extend(profile.head());
-                    list.push(format!("aes256gcm16-aes128gcm16{}-noesn-esn", suffix(group)));
+                    list.extend(
+                        ["aes256gcm16", "aes128gcm16"].map(|cipher| format!("{cipher}{}", suffix(group))),
+                    );
                 }
                 continue;
             }
@@ -171,7 +207,11 @@ impl<'a> Work<'a> {
                     Some(cipher) if used => list.push(format!("{cipher}{}", suffix(group))),
                     Some(_) => {}
                     None => {
-                        let lines: Vec<At> = if refused.insert(&set.name) { set.lines.iter().copied().chain([said.at]).collect() } else { vec![said.at] };
+                        let lines: Vec<At> = if refused.insert(&set.name) {
+                            set.lines.iter().copied().chain([said.at]).collect()
+                        } else {
+                            vec![said.at]
+                        };
                         let message = format!(
                             "the transform set {} has {}, and ESP is offered with AEADs alone",
                             set.name,
@@ -183,7 +223,11 @@ impl<'a> Work<'a> {
             }
         }
         for set in doc.transforms.iter().filter(|s| !named.contains(s.name.as_str())) {
-            self.report.ignore(&set.lines, Class::Unrelated, "no IPsec profile of vpn-sip uses this transform set");
+            self.report.ignore(
+                &set.lines,
+                Class::Unrelated,
+                "no IPsec profile of vpn-sip uses this transform set",
+            );
         }
         if !defaults.is_empty() {
             self.report.note(
@@ -196,15 +240,23 @@ impl<'a> Work<'a> {
         let mut seen = HashSet::new();
         list.retain(|p| seen.insert(p.clone()));
         // What the gateway offers by itself needs no words.
-        if list.iter().any(|p| p != "aes256gcm16-aes128gcm16-noesn-esn") && !fragment {
+        if list != ["aes256gcm16", "aes128gcm16"] && !fragment {
             list.truncate(PROPOSALS_MAX);
             self.out.esp_proposals = list;
         }
-        let used: Vec<&IpsecProfile> = profiles.iter().copied().filter(|p| fragment || self.used_ipsec.contains(p.name.as_str())).collect();
+        let used: Vec<&IpsecProfile> = profiles
+            .iter()
+            .copied()
+            .filter(|p| fragment || self.used_ipsec.contains(p.name.as_str()))
+            .collect();
         let seconds = used.iter().filter_map(|p| p.lifetime_s.as_ref()).chain(&doc.lifetime_s);
         let kilobytes = used.iter().filter_map(|p| p.lifetime_kb.as_ref()).chain(&doc.lifetime_kb);
-        self.out.child_s = self.smallest("the lifetime of IPsec SAs", seconds.collect()).map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
-        self.out.child_kb = self.smallest("the lifetime of IPsec SAs in kilobytes", kilobytes.collect()).map(|kb| if kb == 0 { 0 } else { kb.max(KB_MIN) });
+        self.out.child_s = self
+            .smallest("the lifetime of IPsec SAs", seconds.collect())
+            .map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
+        self.out.child_kb = self
+            .smallest("the lifetime of IPsec SAs in kilobytes", kilobytes.collect())
+            .map(|kb| if kb == 0 { 0 } else { kb.max(KB_MIN) });
         self.out.dont_fragment = doc.df.as_ref().map(|d| d.value);
         self.settings();
     }
@@ -216,24 +268,38 @@ impl<'a> Work<'a> {
         let profiles: Vec<&IkeProfile> = doc
             .ike_profiles
             .iter()
-            .filter(|p| !self.unrelated.contains(p.name.as_str()) && (fragment || self.by_ike.contains_key(p.name.as_str())))
+            .filter(|p| {
+                !self.unrelated.contains(p.name.as_str())
+                    && (fragment || self.by_ike.contains_key(p.name.as_str()))
+            })
             .collect();
         let lifetimes = profiles.iter().filter_map(|p| p.lifetime.as_ref());
-        self.out.ike_s = self.smallest("the lifetime of IKE SAs", lifetimes.collect()).map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
+        self.out.ike_s = self
+            .smallest("the lifetime of IKE SAs", lifetimes.collect())
+            .map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
         let keepalives: Vec<_> = profiles.iter().filter_map(|p| p.nat_keepalive.as_ref()).collect();
         let keepalives = if keepalives.is_empty() { doc.nat_keepalive.iter().collect() } else { keepalives };
-        self.out.nat_keepalive_s = self.smallest("the NAT keepalive", keepalives).map(|s| s.min(KEEPALIVE_MAX_S));
+        self.out.nat_keepalive_s =
+            self.smallest("the NAT keepalive", keepalives).map(|s| s.min(KEEPALIVE_MAX_S));
         let dpd: Vec<&Said<Dpd>> = profiles.iter().filter_map(|p| p.dpd.as_ref()).collect();
         let dpd = if dpd.is_empty() { doc.dpd.iter().collect() } else { dpd };
         if let Some(first) = dpd.first() {
             if dpd.iter().any(|d| d.value != first.value) {
                 let lines: Vec<At> = dpd.iter().map(|d| d.at).collect();
-                self.report.warn(&lines, "profiles differ in dpd, and the gateway has one for all; the first was taken", "see which is meant");
+                self.report.warn(
+                    &lines,
+                    "profiles differ in dpd, and the gateway has one for all; the first was taken",
+                    "see which is meant",
+                );
             }
-            self.out.dpd = Some((if first.value.periodic { "periodic" } else { "on-demand" }, first.value.interval_s.clamp(1, 3600)));
+            self.out.dpd = Some((
+                if first.value.periodic { "periodic" } else { "on-demand" },
+                first.value.interval_s.clamp(1, 3600),
+            ));
         }
         if let Some(Said { value: Some(mtu), .. }) = &doc.fragmentation {
-            self.out.fragment_bytes = Some(mtu.saturating_sub(HEADERS).clamp(*FRAGMENT.start(), *FRAGMENT.end()));
+            self.out.fragment_bytes =
+                Some(mtu.saturating_sub(HEADERS).clamp(*FRAGMENT.start(), *FRAGMENT.end()));
         }
     }
 
@@ -241,7 +307,8 @@ impl<'a> Work<'a> {
         let least = list.iter().map(|s| s.value).min()?;
         if list.iter().any(|s| s.value != least) {
             let lines: Vec<At> = list.iter().map(|s| s.at).collect();
-            let message = format!("profiles differ in {what}, and the gateway has one for all: {least} was taken");
+            let message =
+                format!("profiles differ in {what}, and the gateway has one for all: {least} was taken");
             self.report.warn(&lines, message, "see which is meant");
         }
         Some(least)

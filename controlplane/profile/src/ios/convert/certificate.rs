@@ -3,7 +3,7 @@
 use super::Work;
 use super::keys::method;
 use crate::ios::conversion::{Certificate, KeyEntry, Proof};
-use crate::ios::document::{Block, Auth, IkeProfile, Revocation, Trustpoint};
+use crate::ios::document::{Auth, Block, IkeProfile, Revocation, Trustpoint};
 use crate::ios::report::Class;
 use std::collections::{HashMap, HashSet};
 
@@ -34,9 +34,14 @@ impl<'a> Work<'a> {
                 Vec::new()
             });
             // Maps belong to the profile on IOS, and to the certificate here.
-            let place = list.iter().position(|c| c.maps == wanted.maps && c.self_signed == wanted.self_signed);
+            let place =
+                list.iter().position(|c| c.maps == wanted.maps && c.self_signed == wanted.self_signed);
             let index = place.unwrap_or_else(|| {
-                let name = if list.is_empty() { wanted.name.clone() } else { format!("{}-{}", wanted.name, profile.name) };
+                let name = if list.is_empty() {
+                    wanted.name.clone()
+                } else {
+                    format!("{}-{}", wanted.name, profile.name)
+                };
                 list.push(Certificate { name, ..wanted });
                 list.len() - 1
             });
@@ -72,7 +77,8 @@ impl<'a> Work<'a> {
             }
         }
         for (name, lines) in doc.chains.iter().map(|c| (c.name.as_str(), &c.lines)) {
-            let uses = named.contains(name) || (!is_own(name) && doc.trustpoints.get(name).is_some() && !found);
+            let uses =
+                named.contains(name) || (!is_own(name) && doc.trustpoints.get(name).is_some() && !found);
             if !uses {
                 self.report.ignore(lines, Class::Unrelated, "of a trustpoint that vpn-sip does not use");
             }
@@ -89,7 +95,10 @@ impl<'a> Work<'a> {
         let doc = self.doc;
         let sign = profile.trustpoints.iter().rev().find(|t| t.value.sign);
         if let Some(said) = sign.or(profile.trustpoints.last()) {
-            let verify = profile.trustpoints.iter().find(|t| t.value.verify && t.value.trustpoint != said.value.trustpoint);
+            let verify = profile
+                .trustpoints
+                .iter()
+                .find(|t| t.value.verify && t.value.trustpoint != said.value.trustpoint);
             if let Some(other) = verify {
                 let message = format!(
                     "the profile {} signs by {} and verifies by {}, too",
@@ -103,7 +112,8 @@ impl<'a> Work<'a> {
         let mut own = doc.trustpoints.iter().filter(|t| !is_own(&t.name));
         match (own.next(), own.next()) {
             (Some(one), None) => {
-                let message = format!("the profile {} names no trustpoint; {} is the only one", profile.name, one.name);
+                let message =
+                    format!("the profile {} names no trustpoint; {} is the only one", profile.name, one.name);
                 self.report.warn(profile.head(), message, "see whether it is meant");
                 Some(one)
             }
@@ -151,7 +161,10 @@ impl<'a> Work<'a> {
             Some(Revocation::None) => None,
             Some(Revocation::Other) => {
                 let lines: Vec<_> = revocation.map(|r| r.at).into_iter().collect();
-                let message = format!("the trustpoint {} checks revocation in a way that is not offered here (OCSP)", point.name);
+                let message = format!(
+                    "the trustpoint {} checks revocation in a way that is not offered here (OCSP)",
+                    point.name
+                );
                 self.report.warn(&lines, message, "a revocation list is asked for instead");
                 Some("closed")
             }
@@ -165,15 +178,21 @@ impl<'a> Work<'a> {
             let name = &certificate.name;
             let key = format!("ike.certificates.{name}");
             if certificate.self_signed {
-                let what = format!("the private key and the certificate, which no configuration holds: `sipsec pki self-signed {name}` makes them");
+                let what = format!(
+                    "the private key and the certificate, which no configuration holds: `sipsec pki self-signed {name}` makes them"
+                );
                 self.report.ask(format!("{key}.key"), what);
                 continue;
             }
-            let what = format!("the private key, which no configuration holds: `sipsec pki csr {name}` makes a new one and its request");
+            let what = format!(
+                "the private key, which no configuration holds: `sipsec pki csr {name}` makes a new one and its request"
+            );
             self.report.ask(format!("{key}.key"), what);
             let what = format!("the certificate as PEM: `sipsec pki cert-import {name} FILE --ca CA`");
             self.report.ask(format!("{key}.certificate"), what);
-            let what = format!("the certificate of the authority (CA) as PEM: `sipsec pki ca-import {name}-ca FILE`");
+            let what = format!(
+                "the certificate of the authority (CA) as PEM: `sipsec pki ca-import {name}-ca FILE`"
+            );
             self.report.ask(format!("{key}.trust.ca"), what);
             if certificate.crl.is_some() {
                 self.report.ask(format!("{key}.trust.crl"), "a revocation list of the authority");

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 /// Shorter keys, and keys of words, are guessed.
 const KEY_BYTES_WARN: usize = 12;
 const GUESSED: &[&str] = &["cisco", "password", "secret", "admin", "key123", "psk"];
-/// RFC 8784 §6: 256 bits.
+/// Near numbers in one message.
 const NEAREST_SHOWN: usize = 3;
 
 /// A peer of a keyring, once its lines have been judged.
@@ -19,8 +19,6 @@ struct Entry<'a> {
     peer: &'a Peer,
     /// `None`: no usable key.
     key: Option<Secret>,
-    /// Of the same number, an earlier entry has the place.
-    repeated: bool,
 }
 
 /// The entries of a keyring.
@@ -56,10 +54,10 @@ impl<'a> Work<'a> {
             }
             let remote = &used.vpn_sip.remote;
             let ring = profile.keyring.as_ref().and_then(|k| rings.get(k.value.as_str()));
-            let entry = ring.and_then(|r| r.by_number.get(remote)).filter(|e| !e.repeated);
+            let entry = ring.and_then(|r| r.by_number.get(remote));
             let inline = inline(profile);
             let found = match entry {
-                Some(Entry { key: Some(key), peer, .. }) => {
+                Some(Entry { key: Some(key), peer }) => {
                     Some((key.clone(), self.ppk_of(profile, peer, remote, &rings)))
                 }
                 // Its own error has been told.
@@ -88,7 +86,9 @@ impl<'a> Work<'a> {
             }
         }
         for (at, remote, ring) in missing {
-            let all = || doc.keyrings.iter().filter_map(|k| rings.get(k.name.as_str())).flat_map(|r| r.order.iter());
+            let all = || {
+                doc.keyrings.iter().filter_map(|k| rings.get(k.name.as_str())).flat_map(|r| r.order.iter())
+            };
             let known: Vec<&str> = match ring {
                 Some(order) => order.iter().map(String::as_str).collect(),
                 None => all().map(String::as_str).take(512).collect(),
@@ -99,11 +99,15 @@ impl<'a> Work<'a> {
                 [one] => format!("the nearest entry is {one}"),
                 several => format!("the nearest entries are {}", several.join(", ")),
             };
-            let hint = "a peer of the keyring needs `identity key-id NUMBER` with exactly the number that is called";
+            let hint =
+                "a peer of the keyring needs `identity key-id NUMBER` with exactly the number that is called";
             self.report.error(&[at], format!("there is no key for {remote}: {found}"), hint);
         }
         // One wildcard for all tunnels without an entry is the wildcard of the profile.
-        let one = wildcards.first().filter(|(_, first)| wildcards.iter().all(|(_, k)| k == first)).map(|(_, k)| k.clone());
+        let one = wildcards
+            .first()
+            .filter(|(_, first)| wildcards.iter().all(|(_, k)| k == first))
+            .map(|(_, k)| k.clone());
         let wild: HashSet<String> = wildcards.into_iter().map(|(n, _)| n).collect();
         for number in order {
             if one.is_some() && wild.contains(&number) {
@@ -112,7 +116,11 @@ impl<'a> Work<'a> {
             self.out.keyring.extend(taken.remove(&number).map(|(entry, _)| entry));
         }
         self.other_entries(&rings, &called);
-        let spare = if called.is_empty() { doc.keyrings.iter().find_map(|k| rings.get(k.name.as_str())?.wildcard.clone()) } else { None };
+        let spare = if called.is_empty() {
+            doc.keyrings.iter().find_map(|k| rings.get(k.name.as_str())?.wildcard.clone())
+        } else {
+            None
+        };
         if let Some(key) = one.or(spare) {
             self.out.keyring.push(KeyEntry { number: None, proof: Proof::Psk(key), ppk: None });
         }
@@ -138,10 +146,18 @@ impl<'a> Work<'a> {
                 }
                 let Some(key) = &entry.key else { continue };
                 let ppk = entry.peer.ppk.as_ref().and_then(|p| self.ppk(p, None, number));
-                self.out.keyring.push(KeyEntry { number: Some(number.clone()), proof: Proof::Psk(key.clone()), ppk });
+                self.out.keyring.push(KeyEntry {
+                    number: Some(number.clone()),
+                    proof: Proof::Psk(key.clone()),
+                    ppk,
+                });
                 if !called.is_empty() && !left_out.contains(number.as_str()) {
                     let lines: Vec<At> = entry.peer.key_ids.iter().map(|k| k.at).collect();
-                    self.report.note(&lines, format!("no tunnel calls {number}"), "the entry is kept; correct the number, or remove it");
+                    self.report.note(
+                        &lines,
+                        format!("no tunnel calls {number}"),
+                        "the entry is kept; correct the number, or remove it",
+                    );
                 }
             }
         }
@@ -160,23 +176,37 @@ impl<'a> Work<'a> {
                 continue;
             };
             let Ok(number) = id.value.parse::<TelNumber>() else {
-                let message = format!("the peer {} has the key-id {}, which no telephone number leads to", peer.name, id.value);
-                self.report.warn(&peer.lines, message, "write its telephone number as key-id; it is left out");
+                let message = format!(
+                    "the peer {} has the key-id {}, which no telephone number leads to",
+                    peer.name, id.value
+                );
+                self.report.warn(
+                    &peer.lines,
+                    message,
+                    "write its telephone number as key-id; it is left out",
+                );
                 continue;
             };
             let number = number.to_string();
             if let Some(first) = ring.by_number.get(&number) {
                 let message = format!("{number} has a key already, in the peer {}", first.peer.name);
-                self.report.error(&peer.lines, message, "keep the one whose key the peer has; this one is left out");
+                self.report.error(
+                    &peer.lines,
+                    message,
+                    "keep the one whose key the peer has; this one is left out",
+                );
                 continue;
             }
             let key = self.key(peer, &number);
             for other in &peer.identities {
-                let message = format!("the peer {} is found by {number}; its name {} is not used", peer.name, other.value);
+                let message = format!(
+                    "the peer {} is found by {number}; its name {} is not used",
+                    peer.name, other.value
+                );
                 self.report.note(&[other.at], message, "nothing to do");
             }
             ring.order.push(number.clone());
-            ring.by_number.insert(number, Entry { peer, key, repeated: false });
+            ring.by_number.insert(number, Entry { peer, key });
         }
         ring
     }
@@ -188,8 +218,13 @@ impl<'a> Work<'a> {
             (None, Some(address)) => format!("by its address {} alone", address.value),
             (None, None) => "by nothing".to_owned(),
         };
-        let message = format!("the peer {} is known {by}, and vpn-sip finds peers by telephone number", peer.name);
-        self.report.warn(&peer.lines, message, "add `identity key-id NUMBER` if it is called; it is left out");
+        let message =
+            format!("the peer {} is known {by}, and vpn-sip finds peers by telephone number", peer.name);
+        self.report.warn(
+            &peer.lines,
+            message,
+            "add `identity key-id NUMBER` if it is called; it is left out",
+        );
         // Whether its key could be taken does not matter.
         for line in &peer.keys {
             if let Err(KeyFault::Characters(_)) = line.key {
@@ -204,14 +239,19 @@ impl<'a> Work<'a> {
         let (both, local, remote) = (last(Direction::Both), last(Direction::Local), last(Direction::Remote));
         let key = match (both, local, remote) {
             (None, None, None) => {
-                self.report.error(&peer.lines_of_name(), format!("the peer {} ({whose}) has no key", peer.name), "write its `pre-shared-key`");
+                self.report.error(
+                    &peer.lines_of_name(),
+                    format!("the peer {} ({whose}) has no key", peer.name),
+                    "write its `pre-shared-key`",
+                );
                 return None;
             }
             (Some(line), ..) => self.usable(line, whose)?,
             (None, Some(local), Some(remote)) => {
                 let (one, other) = (self.usable(local, whose)?, self.usable(remote, whose)?);
                 if one != other {
-                    let message = format!("the keys local and remote of the peer {} ({whose}) differ", peer.name);
+                    let message =
+                        format!("the keys local and remote of the peer {} ({whose}) differ", peer.name);
                     self.report.error(
                         &[local.at, remote.at],
                         message,
@@ -222,17 +262,27 @@ impl<'a> Work<'a> {
                 one
             }
             (None, Some(line), None) | (None, None, Some(line)) => {
-                let message = format!("the peer {} ({whose}) has a key for one direction, local or remote, alone", peer.name);
+                self.usable(line, whose)?;
+                let message = format!(
+                    "the peer {} ({whose}) has a key for one direction, local or remote, alone",
+                    peer.name
+                );
                 self.report.error(&[line.at], message, "write one key for both directions");
                 return None;
             }
         };
         let text = key.expose();
-        let guessed = GUESSED.iter().any(|w| text.to_ascii_lowercase().contains(w)) && text.len() < 2 * KEY_BYTES_WARN;
+        let guessed =
+            GUESSED.iter().any(|w| text.to_ascii_lowercase().contains(w)) && text.len() < 2 * KEY_BYTES_WARN;
         if text.len() < KEY_BYTES_WARN || guessed {
             let lines: Vec<At> = peer.keys.iter().map(|k| k.at).collect();
-            let message = format!("the key of {whose} is weak: it is short or made of a word, and is guessed easily");
-            self.report.warn(&lines, message, "agree on 32 random bytes with the peer: `openssl rand -hex 32`, 0x in front");
+            let message =
+                format!("the key of {whose} is weak: it is short or made of a word, and is guessed easily");
+            self.report.warn(
+                &lines,
+                message,
+                "agree on 32 random bytes with the peer: `openssl rand -hex 32`, 0x in front",
+            );
         }
         Some(key)
     }
@@ -252,7 +302,9 @@ impl<'a> Work<'a> {
         let Err(fault) = &line.key else { return };
         let (message, hint) = match fault {
             KeyFault::Type("6") => (
-                format!("the key of {whose} is of type 6: it is encrypted, and the router's master key alone decrypts it"),
+                format!(
+                    "the key of {whose} is of type 6: it is encrypted, and the router's master key alone decrypts it"
+                ),
                 "write the key itself, as the peer has it: ask its administrator, or agree on a new one",
             ),
             KeyFault::Type(kind) => (
@@ -271,7 +323,9 @@ impl<'a> Work<'a> {
                 format!("the key of {whose} has a blank in it; where it ends cannot be told"),
                 "write the key alone, without a remark behind it",
             ),
-            KeyFault::TooLong => (format!("the key of {whose} has more than 256 bytes"), "agree on a shorter one"),
+            KeyFault::TooLong => {
+                (format!("the key of {whose} has more than 256 bytes"), "agree on a shorter one")
+            }
             KeyFault::Cut => (format!("the key of {whose} is cut off"), "write it in one line"),
             KeyFault::Characters(list) => {
                 let names: Vec<String> = list
@@ -280,7 +334,10 @@ impl<'a> Work<'a> {
                     .map(|(column, c)| format!("U+{:04X} in column {column}", u32::from(*c)))
                     .collect();
                 (
-                    format!("the key of {whose} has characters that a key of a router has not: {}", names.join(", ")),
+                    format!(
+                        "the key of {whose} has characters that a key of a router has not: {}",
+                        names.join(", ")
+                    ),
                     "a key is not guessed at: write it as the router has it",
                 )
             }
@@ -289,7 +346,13 @@ impl<'a> Work<'a> {
     }
 
     /// The PPK that the profile uses with this peer.
-    fn ppk_of(&mut self, profile: &IkeProfile, peer: &Peer, number: &str, rings: &HashMap<&str, Ring<'a>>) -> Option<Ppk> {
+    fn ppk_of(
+        &mut self,
+        profile: &IkeProfile,
+        peer: &Peer,
+        number: &str,
+        rings: &HashMap<&str, Ring<'a>>,
+    ) -> Option<Ppk> {
         match &profile.ppk_keyring {
             Some(said) => {
                 let named = rings.get(said.value.as_str()).and_then(|r| r.by_number.get(number));
@@ -302,7 +365,10 @@ impl<'a> Work<'a> {
             }
             None => {
                 let line = peer.ppk.as_ref()?;
-                let message = format!("the peer {} has a ppk, and its profile has no `keyring ppk`: the router does not use it", peer.name);
+                let message = format!(
+                    "the peer {} has a ppk, and its profile has no `keyring ppk`: the router does not use it",
+                    peer.name
+                );
                 self.report.warn(&[line.at], message, "it is left out; add `keyring ppk KEYRING` to use it");
                 None
             }
@@ -344,7 +410,8 @@ pub(super) fn method(profile: &IkeProfile) -> Auth {
 
 /// `authentication local|remote pre-share key K`: the same key both ways serves every peer.
 fn inline(profile: &IkeProfile) -> Option<Secret> {
-    let of = |d: Direction| profile.inline_keys.iter().find(|k| k.direction == d).and_then(|k| k.key.clone().ok());
+    let of =
+        |d: Direction| profile.inline_keys.iter().find(|k| k.direction == d).and_then(|k| k.key.clone().ok());
     match (of(Direction::Local), of(Direction::Remote)) {
         (Some(one), Some(other)) if one == other => Some(one),
         (Some(one), None) | (None, Some(one)) => Some(one),
@@ -360,7 +427,8 @@ fn near_numbers<'n>(number: &str, known: impl Iterator<Item = &'n str>) -> Vec<&
     let mut begins: Vec<_> = known.iter().copied().filter(|k| common(k) >= 2).collect();
     begins.sort_by_key(|k| std::cmp::Reverse(common(k)));
     let longest = begins.first().map_or(0, |k| common(k));
-    let mut out: Vec<&str> = begins.into_iter().take_while(|k| common(k) == longest).take(NEAREST_SHOWN).collect();
+    let mut out: Vec<&str> =
+        begins.into_iter().take_while(|k| common(k) == longest).take(NEAREST_SHOWN).collect();
     out.extend(close.into_iter().filter(|k| common(k) + 2 >= longest));
     out.sort_unstable();
     out.dedup();

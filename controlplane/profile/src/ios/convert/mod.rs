@@ -10,7 +10,7 @@ mod wan;
 
 use super::Options;
 use super::conversion::{Conversion, Tunnel};
-use super::document::{Block, Address, Document, IkeProfile, Interface, IpsecProfile, VpnSip};
+use super::document::{Address, Block, Document, IkeProfile, Interface, IpsecProfile, VpnSip};
 use super::report::{At, Class, Report, Verdict};
 use super::words::nearest;
 use std::collections::{HashMap, HashSet};
@@ -122,7 +122,13 @@ impl<'a> Work<'a> {
             .hostname
             .as_ref()
             .or(doc.prompt.as_ref())
-            .map(|h| h.value.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(64).collect())
+            .map(|h| {
+                h.value
+                    .chars()
+                    .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+                    .take(64)
+                    .collect()
+            })
             .unwrap_or_default();
         self.out.gateway = (!gateway.is_empty()).then_some(gateway);
     }
@@ -140,7 +146,10 @@ impl<'a> Work<'a> {
             let both = [interface.head(), &[said.at]].concat();
             if let Some(vrf) = interface.vrf.as_ref().or(interface.tunnel_vrf.as_ref()) {
                 let lines = [interface.head(), &[vrf.at]].concat();
-                let message = format!("{name} is in the VRF {}, and tunnels of the gateway are in the global table", vrf.value);
+                let message = format!(
+                    "{name} is in the VRF {}, and tunnels of the gateway are in the global table",
+                    vrf.value
+                );
                 let hint = "imported there it would join networks that were apart; it is left out. Give the VRF a gateway of its own";
                 self.report.error(&lines, message, hint);
                 self.left_out.insert(name.to_owned(), "is in a VRF");
@@ -153,8 +162,13 @@ impl<'a> Work<'a> {
                 continue;
             }
             if let Some(first) = pairs.get(&(value.local.as_str(), value.remote.as_str())) {
-                let message = format!("{first} already joins {} and {}; {name} is left out", value.local, value.remote);
-                self.report.error(&both, message, "one tunnel for each pair of numbers: a call could not tell them apart");
+                let message =
+                    format!("{first} already joins {} and {}; {name} is left out", value.local, value.remote);
+                self.report.error(
+                    &both,
+                    message,
+                    "one tunnel for each pair of numbers: a call could not tell them apart",
+                );
                 self.left_out.insert(name.to_owned(), "repeats another tunnel");
                 continue;
             }
@@ -163,7 +177,11 @@ impl<'a> Work<'a> {
                 let message = format!("{name} has `shutdown` on the router; it is left out");
                 let lines = [both.as_slice(), &[shutdown]].concat();
                 let lines = self.with_protection(interface, lines);
-                self.report.warn(&lines, message, "remove `shutdown` and import again if the tunnel is to live");
+                self.report.warn(
+                    &lines,
+                    message,
+                    "remove `shutdown` and import again if the tunnel is to live",
+                );
                 self.report.ignore(&interface.lines, Class::System, "of a tunnel that is shut down");
                 self.left_out.insert(name.to_owned(), "is shut down");
                 continue;
@@ -194,7 +212,8 @@ impl<'a> Work<'a> {
         self.report.ignore(&interface.lines, Class::Unrelated, "a tunnel without vpn-sip");
         self.left_out.insert(name.clone(), "has no vpn-sip");
         if alike {
-            let message = format!("{name} is like the tunnels of vpn-sip, but has no vpn-sip line: it calls no number");
+            let message =
+                format!("{name} is like the tunnels of vpn-sip, but has no vpn-sip line: it calls no number");
             self.report.warn(
                 &interface.lines,
                 message,
@@ -261,8 +280,18 @@ impl<'a> Work<'a> {
         let mtu = interface.mtu.as_ref().filter(|m| {
             let fits = MTU.contains(&m.value);
             if !fits {
-                let message = format!("{} has an MTU of {}; with ESP in UDP {} to {} fit", interface.name, m.value, MTU.start(), MTU.end());
-                self.report.warn(&[m.at], message, "it is left out, and the gateway takes the largest that fits");
+                let message = format!(
+                    "{} has an MTU of {}; with ESP in UDP {} to {} fit",
+                    interface.name,
+                    m.value,
+                    MTU.start(),
+                    MTU.end()
+                );
+                self.report.warn(
+                    &[m.at],
+                    message,
+                    "it is left out, and the gateway takes the largest that fits",
+                );
             }
             fits
         });
@@ -283,7 +312,9 @@ impl<'a> Work<'a> {
     fn used_idle(&mut self) {
         let doc = self.doc;
         let fragment = self.used.is_empty();
-        for profile in doc.ipsec_profiles.iter().filter(|p| fragment || self.used_ipsec.contains(p.name.as_str())) {
+        for profile in
+            doc.ipsec_profiles.iter().filter(|p| fragment || self.used_ipsec.contains(p.name.as_str()))
+        {
             match profile.idle_s.as_ref().or(doc.idle_s.as_ref()) {
                 Some(idle) if idle.value > IDLE_WARN_S => {
                     let message = format!(
@@ -295,8 +326,15 @@ impl<'a> Work<'a> {
                 }
                 Some(_) => {}
                 None => {
-                    let message = format!("the IPsec profile {} has no idle-time: the router never hangs up by itself", profile.name);
-                    self.report.warn(&profile.lines, message, "the gateway does after 120 s; write `idle_s` for another time");
+                    let message = format!(
+                        "the IPsec profile {} has no idle-time: the router never hangs up by itself",
+                        profile.name
+                    );
+                    self.report.warn(
+                        &profile.lines,
+                        message,
+                        "the gateway does after 120 s; write `idle_s` for another time",
+                    );
                 }
             }
         }
@@ -307,10 +345,14 @@ impl<'a> Work<'a> {
         let known: Vec<&str> = known.take(512).collect();
         let near = nearest(name, known.iter().copied(), 1);
         let hint = match (near.as_slice(), known.as_slice()) {
-            ([near], _) if near.eq_ignore_ascii_case(name) => format!("{near} differs in case alone: names are exact"),
+            ([near], _) if near.eq_ignore_ascii_case(name) => {
+                format!("{near} differs in case alone: names are exact")
+            }
             ([near], _) => format!("did you mean {near}?"),
             (_, []) => format!("there is no {what} here at all: import the file that defines it, too"),
-            (_, known) => format!("known here: {}", known.iter().take(4).copied().collect::<Vec<_>>().join(", ")),
+            (_, known) => {
+                format!("known here: {}", known.iter().take(4).copied().collect::<Vec<_>>().join(", "))
+            }
         };
         self.report.error(&[at], format!("there is no {what} of the name {name}"), hint);
     }
@@ -319,10 +361,12 @@ impl<'a> Work<'a> {
     fn address_of(&self, name: &str) -> Option<std::net::Ipv4Addr> {
         match &self.doc.interfaces.get(name)?.address.as_ref()?.value {
             Address::Fixed(ip, _) => Some(*ip),
-            Address::Unnumbered(of) if of != name => match &self.doc.interfaces.get(of)?.address.as_ref()?.value {
-                Address::Fixed(ip, _) => Some(*ip),
-                _ => None,
-            },
+            Address::Unnumbered(of) if of != name => {
+                match &self.doc.interfaces.get(of)?.address.as_ref()?.value {
+                    Address::Fixed(ip, _) => Some(*ip),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Which blocks belong to vpn-sip, and what an IKEv2 profile refers to.
 
 use super::Work;
-use crate::ios::document::{Block, Auth, Identity, IkeProfile};
+use crate::ios::document::{Auth, Block, Identity, IkeProfile};
 use crate::ios::report::Class;
 use std::collections::HashSet;
 
@@ -17,7 +17,8 @@ impl Work<'_> {
             let Some(protection) = &interface.protection else { continue };
             let names = if interface.vpn_sip.is_some() { &mut ours } else { &mut others };
             names.ipsec.insert(protection.value.ipsec.as_str());
-            let inherited = doc.ipsec_profiles.get(&protection.value.ipsec).and_then(|p| p.ike_profile.as_ref());
+            let inherited =
+                doc.ipsec_profiles.get(&protection.value.ipsec).and_then(|p| p.ike_profile.as_ref());
             names.ike.extend(protection.value.ike.as_deref().or(inherited.map(|s| s.value.as_str())));
         }
         for profile in doc.ike_profiles.iter() {
@@ -33,11 +34,14 @@ impl Work<'_> {
                 self.report.ignore(&profile.lines, Class::Unrelated, "of tunnels without vpn-sip");
             }
         }
-        let related: Vec<&IkeProfile> = doc.ike_profiles.iter().filter(|p| !self.unrelated.contains(p.name.as_str())).collect();
+        let related: Vec<&IkeProfile> =
+            doc.ike_profiles.iter().filter(|p| !self.unrelated.contains(p.name.as_str())).collect();
         let kept: HashSet<&str> = related.iter().flat_map(|p| keyrings(p)).collect();
-        let foreign: HashSet<&str> = doc.ike_profiles.iter().flat_map(keyrings).filter(|k| !kept.contains(k)).collect();
+        let foreign: HashSet<&str> =
+            doc.ike_profiles.iter().flat_map(keyrings).filter(|k| !kept.contains(k)).collect();
         for keyring in doc.keyrings.iter().filter(|k| foreign.contains(k.name.as_str())) {
-            let lines: Vec<_> = keyring.lines.iter().chain(keyring.peers.iter().flat_map(|p| &p.lines)).copied().collect();
+            let lines: Vec<_> =
+                keyring.lines.iter().chain(keyring.peers.iter().flat_map(|p| &p.lines)).copied().collect();
             self.foreign_keyrings.insert(&keyring.name);
             self.report.ignore(&lines, Class::Unrelated, "of tunnels without vpn-sip");
         }
@@ -65,25 +69,49 @@ impl Work<'_> {
                 }
             }
             if let Some(said) = &profile.keyring_aaa {
-                self.report.error(&[said.at], "keys of an AAA server cannot be read here", "write them into a keyring of the file");
+                self.report.error(
+                    &[said.at],
+                    "keys of an AAA server cannot be read here",
+                    "write them into a keyring of the file",
+                );
             }
             if let Some(said) = profile.vrf.as_ref().filter(|_| used) {
-                let message = format!("the profile {} is of the VRF {}, and tunnels of the gateway are in the global table", profile.name, said.value);
+                let message = format!(
+                    "the profile {} is of the VRF {}, and tunnels of the gateway are in the global table",
+                    profile.name, said.value
+                );
                 self.report.error(&[said.at], message, "give the VRF a gateway of its own");
             }
             for said in profile.remote_access.iter().filter(|_| used) {
-                let message = format!("the profile {} does what vpn-sip has not: {}", profile.name, said.value);
-                self.report.error(&[said.at], message, "remove it, or give the tunnels a profile of their own");
+                let message =
+                    format!("the profile {} does what vpn-sip has not: {}", profile.name, said.value);
+                self.report.error(
+                    &[said.at],
+                    message,
+                    "remove it, or give the tunnels a profile of their own",
+                );
             }
             for said in &profile.match_other {
-                let message = format!("peers are found by number, not by `match identity remote {}`", said.value);
-                self.report.warn(&[said.at], message, "nothing is lost if the peers are called by their numbers");
+                let message =
+                    format!("peers are found by number, not by `match identity remote {}`", said.value);
+                self.report.warn(
+                    &[said.at],
+                    message,
+                    "nothing is lost if the peers are called by their numbers",
+                );
             }
             self.authentications(profile);
             self.identity(profile, &lines);
             if profile.force_encap != Some(true) && used {
-                let message = format!("the profile {} has no `nat force-encap`, which vpn-sip needs on a router", profile.name);
-                self.report.warn(profile.head(), message, "the gateway starts on port 4500 in any case; see the other end");
+                let message = format!(
+                    "the profile {} has no `nat force-encap`, which vpn-sip needs on a router",
+                    profile.name
+                );
+                self.report.warn(
+                    profile.head(),
+                    message,
+                    "the gateway starts on port 4500 in any case; see the other end",
+                );
             }
             self.matches(profile);
         }
@@ -101,8 +129,15 @@ impl Work<'_> {
             && !profile.remote.iter().any(|r| r.value == local.value || matches!(r.value, Auth::Other(_)))
         {
             let lines: Vec<_> = profile.remote.iter().map(|r| r.at).chain([local.at]).collect();
-            let message = format!("the profile {} proves itself in one way and wants another of its peers", profile.name);
-            self.report.error(&lines, message, "an entry of the profile's keyring has one proof for both: use the same method");
+            let message = format!(
+                "the profile {} proves itself in one way and wants another of its peers",
+                profile.name
+            );
+            self.report.error(
+                &lines,
+                message,
+                "an entry of the profile's keyring has one proof for both: use the same method",
+            );
         }
     }
 
@@ -116,7 +151,10 @@ impl Work<'_> {
                 };
                 let same = id.parse::<sipsec_net::TelNumber>().is_ok_and(|n| own.contains(&n.as_str()));
                 if !own.is_empty() && !same {
-                    let message = format!("the profile {} presents itself as {id}, and its line is {}", profile.name, own[0]);
+                    let message = format!(
+                        "the profile {} presents itself as {id}, and its line is {}",
+                        profile.name, own[0]
+                    );
                     self.report.warn(&[said.at], message, "the gateway presents the number of its line");
                 }
             }
@@ -142,7 +180,11 @@ impl Work<'_> {
             .collect();
         if !missed.is_empty() {
             let lines: Vec<_> = profile.match_numbers.iter().map(|m| m.at).collect();
-            let message = format!("the profile {} does not match {}, which a tunnel of it calls", profile.name, missed.join(", "));
+            let message = format!(
+                "the profile {} does not match {}, which a tunnel of it calls",
+                profile.name,
+                missed.join(", ")
+            );
             self.report.warn(&lines, message, "the gateway takes the peer that the tunnel names");
         }
     }

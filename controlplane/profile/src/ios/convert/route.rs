@@ -31,8 +31,12 @@ impl Work<'_> {
                 continue;
             }
             if let Some(vrf) = &route.vrf {
-                if by_name.contains_key(leads) || self.left_out.get(leads).is_some_and(|why| *why != "has no vpn-sip") {
-                    let message = format!("a route of the VRF {vrf} leads through {leads}, and tunnels of vpn-sip are in the global table");
+                if by_name.contains_key(leads)
+                    || self.left_out.get(leads).is_some_and(|why| *why != "has no vpn-sip")
+                {
+                    let message = format!(
+                        "a route of the VRF {vrf} leads through {leads}, and tunnels of vpn-sip are in the global table"
+                    );
                     self.report.error(&[route.at], message, "give the VRF a gateway of its own");
                 } else {
                     self.report.ignore(&[route.at], Class::Unrelated, "a route of a VRF");
@@ -56,7 +60,9 @@ impl Work<'_> {
             if list.iter().any(|(d, _)| d != first) {
                 let lines: Vec<At> = list.iter().map(|(_, at)| *at).collect();
                 let name = &self.out.tunnels[tunnel].name;
-                let message = format!("the routes of {name} have several distances, and a tunnel has one metric; {first} was taken");
+                let message = format!(
+                    "the routes of {name} have several distances, and a tunnel has one metric; {first} was taken"
+                );
                 self.report.warn(&lines, message, "give them one distance");
             }
             self.out.tunnels[tunnel].metric = Some(*first).filter(|d| *d != DISTANCE_DEFAULT);
@@ -66,8 +72,13 @@ impl Work<'_> {
     fn tunnel_route(&mut self, route: &Route, tunnel: usize, held: &mut HashMap<IpPrefix, Holder>) {
         let name = self.out.tunnels[tunnel].name.clone();
         if let Some(track) = &route.track {
-            let message = format!("the route {} through {name} depends on track {track}; it is left out", route.prefix);
-            self.report.warn(&[route.at], message, "add it to the tunnel's routes if it may hold while the track is down");
+            let message =
+                format!("the route {} through {name} depends on track {track}; it is left out", route.prefix);
+            self.report.warn(
+                &[route.at],
+                message,
+                "add it to the tunnel's routes if it may hold while the track is down",
+            );
             self.undefined_track(route, track);
             return;
         }
@@ -86,8 +97,12 @@ impl Work<'_> {
             Some(first) => {
                 let other = &self.out.tunnels[first.tunnel].name;
                 let wins = distance < first.distance;
-                let (winner, loser, line) = if wins { (&name, other, first.at) } else { (other, &name, route.at) };
-                let message = format!("{} leads through {winner} already; the route through {loser} is left out", route.prefix);
+                let (winner, loser, line) =
+                    if wins { (&name, other, first.at) } else { (other, &name, route.at) };
+                let message = format!(
+                    "{} leads through {winner} already; the route through {loser} is left out",
+                    route.prefix
+                );
                 self.report.warn(&[line, route.at], message, "a prefix belongs to one tunnel: the better distance wins, and the first of two equal ones");
                 if wins {
                     held.insert(route.prefix, new);
@@ -111,15 +126,21 @@ impl Work<'_> {
                 // The primary may lead through a tunnel of another feature that this piece does not show.
                 self.report.ignore(&[route.at], Class::System, "a route of the system");
                 self.tracked(route);
-                let message = format!("{leads}, to which the tracked route {} leads, is not defined here", route.prefix);
+                let message = format!(
+                    "{leads}, to which the tracked route {} leads, is not defined here",
+                    route.prefix
+                );
                 self.report.warn(&[route.at], message, "import the interface, too, if it is one of vpn-sip");
             }
             None => {
-                let known: Vec<&str> = self.doc.interfaces.names().filter(|n| names::is_tunnel(n)).take(512).collect();
+                let known: Vec<&str> =
+                    self.doc.interfaces.names().filter(|n| names::is_tunnel(n)).take(512).collect();
                 let near = nearest(leads, known.iter().copied(), 1);
                 let hint = near.first().map_or_else(
                     || format!("import the file that has interface {leads}, too"),
-                    |n| format!("did you mean {n}? Otherwise import the file that has interface {leads}, too"),
+                    |n| {
+                        format!("did you mean {n}? Otherwise import the file that has interface {leads}, too")
+                    },
                 );
                 self.report.error(&[route.at], format!("there is no {leads} in this configuration"), hint);
             }
@@ -137,7 +158,10 @@ impl Work<'_> {
         if self.undefined_track(route, track) {
             return;
         }
-        let message = format!("the primary route {} is withdrawn when track {track} fails; nothing watches it any more", route.prefix);
+        let message = format!(
+            "the primary route {} is withdrawn when track {track} fails; nothing watches it any more",
+            route.prefix
+        );
         self.report.warn(
             &[route.at],
             message,
@@ -151,11 +175,16 @@ impl Work<'_> {
             return false;
         }
         let defined = doc.tracks.iter().next().is_some();
-        let message = format!("track {track}, on which the route {} depends, is not defined here", route.prefix);
+        let message =
+            format!("track {track}, on which the route {} depends, is not defined here", route.prefix);
         if defined {
             self.report.error(&[route.at], message, format!("define track {track}, or correct the number"));
         } else {
-            self.report.warn(&[route.at], message, "import the file that defines it, too; the import takes no tracks over");
+            self.report.warn(
+                &[route.at],
+                message,
+                "import the file that defines it, too; the import takes no tracks over",
+            );
         }
         true
     }
@@ -167,20 +196,40 @@ impl Work<'_> {
             let Some(said) = &track.probe else { continue };
             match doc.probes.get(&said.value) {
                 None => {
-                    let message = format!("track {} watches ip sla {}, which is not defined here", track.name, said.value);
+                    let message = format!(
+                        "track {} watches ip sla {}, which is not defined here",
+                        track.name, said.value
+                    );
                     self.report.warn(&[said.at], message, "import the file that defines it, too");
                 }
                 Some(probe) if !probe.scheduled => {
-                    let message = format!("ip sla {} has no schedule: on the router it never runs, and track {} stays down", probe.name, track.name);
+                    let message = format!(
+                        "ip sla {} has no schedule: on the router it never runs, and track {} stays down",
+                        probe.name, track.name
+                    );
                     let lines: Vec<At> = probe.head().iter().copied().chain([said.at]).collect();
-                    self.report.warn(&lines, message, "add `ip sla schedule N life forever start-time now` on the router");
+                    self.report.warn(
+                        &lines,
+                        message,
+                        "add `ip sla schedule N life forever start-time now` on the router",
+                    );
                 }
                 Some(_) => {}
             }
         }
-        let lines: Vec<At> = doc.tracks.iter().flat_map(|t| t.lines.iter()).chain(doc.probes.iter().flat_map(|p| p.lines.iter())).copied().collect();
+        let lines: Vec<At> = doc
+            .tracks
+            .iter()
+            .flat_map(|t| t.lines.iter())
+            .chain(doc.probes.iter().flat_map(|p| p.lines.iter()))
+            .copied()
+            .collect();
         if !lines.is_empty() {
-            self.report.note(&lines, "probes and tracks are not imported", "let the system watch the primary path");
+            self.report.note(
+                &lines,
+                "probes and tracks are not imported",
+                "let the system watch the primary path",
+            );
         }
     }
 }

@@ -21,9 +21,14 @@ impl Work<'_> {
         let doc = self.doc;
         let wan = self.out.wan.as_ref().map(|(name, _)| name.clone());
         let tunnels: HashSet<&str> = self.used.iter().map(|u| u.interface.name.as_str()).collect();
-        let all: HashSet<&str> = doc.interfaces.iter().filter(|i| i.vpn_sip.is_some()).map(|i| i.name.as_str()).collect();
-        let (mut filters, mut wan_filters, mut policies, mut zones) =
-            (BTreeMap::<&str, Lost>::new(), BTreeMap::<&str, Lost>::new(), BTreeMap::<&str, Lost>::new(), Lost::default());
+        let all: HashSet<&str> =
+            doc.interfaces.iter().filter(|i| i.vpn_sip.is_some()).map(|i| i.name.as_str()).collect();
+        let (mut filters, mut wan_filters, mut policies, mut zones) = (
+            BTreeMap::<&str, Lost>::new(),
+            BTreeMap::<&str, Lost>::new(),
+            BTreeMap::<&str, Lost>::new(),
+            Lost::default(),
+        );
         let (mut nat, mut other) = (Lost::default(), BTreeMap::<&str, Lost>::new());
         for interface in doc.interfaces.iter() {
             let is_wan = wan.as_deref() == Some(interface.name.as_str());
@@ -55,20 +60,38 @@ impl Work<'_> {
         }
         for (name, mut lost) in filters {
             lost.lines.extend(doc.acls.get(name).into_iter().flat_map(|a| &a.lines));
-            let message = format!("the filter {name} on {} is not imported: without it everything passes the tunnel", list(&lost));
-            self.report.warn(&lost.lines, message, "write it for the system's firewall (nftables) before the tunnel is used");
+            let message = format!(
+                "the filter {name} on {} is not imported: without it everything passes the tunnel",
+                list(&lost)
+            );
+            self.report.warn(
+                &lost.lines,
+                message,
+                "write it for the system's firewall (nftables) before the tunnel is used",
+            );
         }
         for (name, mut lost) in wan_filters {
             lost.lines.extend(doc.acls.get(name).into_iter().flat_map(|a| &a.lines));
             let message = format!("the filter {name} on the WAN {} is not imported", list(&lost));
-            self.report.warn(&lost.lines, message, "the system's firewall has to let SIP (UDP 5060) and the media ports (`media.ports`) through");
+            self.report.warn(
+                &lost.lines,
+                message,
+                "the system's firewall has to let SIP (UDP 5060) and the media ports (`media.ports`) through",
+            );
         }
         if !zones.lines.is_empty() {
             zones.lines.extend(&doc.zones);
             let inspect: HashSet<&At> = doc.zones.iter().collect();
             let blocks = doc.class_maps.iter().chain(doc.policy_maps.iter());
-            zones.lines.extend(blocks.filter(|b| b.lines.first().is_some_and(|l| inspect.contains(l))).flat_map(|b| &b.lines));
-            let message = format!("the zone firewall of {} is not imported: its zone protects nothing any more", list(&zones));
+            zones.lines.extend(
+                blocks
+                    .filter(|b| b.lines.first().is_some_and(|l| inspect.contains(l)))
+                    .flat_map(|b| &b.lines),
+            );
+            let message = format!(
+                "the zone firewall of {} is not imported: its zone protects nothing any more",
+                list(&zones)
+            );
             self.report.warn(&zones.lines, message, "write its rules for the system's firewall (nftables)");
         }
         for (name, mut lost) in policies {
@@ -86,7 +109,11 @@ impl Work<'_> {
         }
         if !nat.lines.is_empty() {
             let message = format!("address translation into {} (ip nat outside) is not imported", list(&nat));
-            self.report.warn(&nat.lines, message, "translate with the system's firewall if the peer expects translated addresses");
+            self.report.warn(
+                &nat.lines,
+                message,
+                "translate with the system's firewall if the peer expects translated addresses",
+            );
         }
         for (name, lost) in other {
             let message = format!("`{name}` on {} is not imported", list(&lost));
@@ -102,8 +129,15 @@ impl Work<'_> {
             return;
         }
         let acls = block.refers.iter().filter_map(|name| self.doc.acls.get(name));
-        let lines: Vec<At> = [at].into_iter().chain(block.lines.iter().copied()).chain(acls.flat_map(|a| a.lines.iter().copied())).collect();
-        let message = format!("policy routing ({map} on {}) sends packets into a tunnel that no route names; it is not imported", interface.name);
+        let lines: Vec<At> = [at]
+            .into_iter()
+            .chain(block.lines.iter().copied())
+            .chain(acls.flat_map(|a| a.lines.iter().copied()))
+            .collect();
+        let message = format!(
+            "policy routing ({map} on {}) sends packets into a tunnel that no route names; it is not imported",
+            interface.name
+        );
         self.report.warn(&lines, message, "write rules of the system (`ip rule`), or routes");
     }
 
@@ -126,14 +160,23 @@ impl Work<'_> {
             for name in nat.refers.iter().filter(|n| seen.insert(n.as_str())) {
                 let blocks = [doc.acls.get(name), doc.route_maps.get(name)];
                 lines.extend(blocks.into_iter().flatten().flat_map(|b| &b.lines));
-                let through = doc.route_maps.get(name).into_iter().flat_map(|m| &m.refers).filter_map(|acl| doc.acls.get(acl));
+                let through = doc
+                    .route_maps
+                    .get(name)
+                    .into_iter()
+                    .flat_map(|m| &m.refers)
+                    .filter_map(|acl| doc.acls.get(acl));
                 lines.extend(through.flat_map(|a| &a.lines));
             }
         }
         if lines.is_empty() {
             return;
         }
-        let into = if into.is_empty() { String::new() } else { format!("; the one into {} is not imported", into.join(", ")) };
+        let into = if into.is_empty() {
+            String::new()
+        } else {
+            format!("; the one into {} is not imported", into.join(", "))
+        };
         let message = format!("address translation (overload) is the system's{into}");
         self.report.warn(
             &lines,
@@ -153,8 +196,15 @@ impl Work<'_> {
         names.extend(doc.routes.iter().filter_map(|r| r.track.as_ref()).map(|t| format!("track {t}")));
         for applet in doc.applets.iter() {
             if let Some(touched) = applet.mentions.iter().find(|m| names.contains(*m)) {
-                let message = format!("the applet {} of the event manager acts on {touched} at run time; nothing of it is imported", applet.name);
-                self.report.warn(&applet.lines, message, "see what it was for, and do the same on the system if it is needed");
+                let message = format!(
+                    "the applet {} of the event manager acts on {touched} at run time; nothing of it is imported",
+                    applet.name
+                );
+                self.report.warn(
+                    &applet.lines,
+                    message,
+                    "see what it was for, and do the same on the system if it is needed",
+                );
             }
         }
     }

@@ -13,14 +13,22 @@ impl Work<'_> {
         for line in &doc.lines {
             let number = &line.value.number;
             if self.out.lines.contains(number) {
-                let message = format!("the line {number} stands here with two interfaces; the first was taken");
-                self.report.warn(&[line.at], message, "keep the interface that the carrier's line is connected to");
+                let message =
+                    format!("the line {number} stands here with two interfaces; the first was taken");
+                self.report.warn(
+                    &[line.at],
+                    message,
+                    "keep the interface that the carrier's line is connected to",
+                );
                 continue;
             }
             if let Some((first, _)) = &self.out.wan
                 && *first != line.value.interface
             {
-                let message = format!("lines are on {first} and on {}; the gateway has one WAN, and the first was taken", line.value.interface);
+                let message = format!(
+                    "lines are on {first} and on {}; the gateway has one WAN, and the first was taken",
+                    line.value.interface
+                );
                 self.report.warn(&[line.at], message, "give the other line a gateway of its own");
                 continue;
             }
@@ -35,14 +43,31 @@ impl Work<'_> {
         for used in &self.used {
             let local = &used.vpn_sip.local;
             if self.out.lines.is_empty() {
-                let message = format!("{} calls {} from {local}: neither its line nor its interface is here", used.interface.name, used.vpn_sip.remote);
-                self.report.error(&[used.at], message, "import the file with `vpn-sip local-number NUMBER address ipv4 INTERFACE`, too");
+                let message = format!(
+                    "{} calls {} from {local}: neither its line nor its interface is here",
+                    used.interface.name, used.vpn_sip.remote
+                );
+                self.report.error(
+                    &[used.at],
+                    message,
+                    "import the file with `vpn-sip local-number NUMBER address ipv4 INTERFACE`, too",
+                );
             } else if !self.out.lines.contains(local) {
-                let message = format!("{} has the local number {local}, and the line is {}", used.interface.name, self.out.lines[0]);
-                self.report.error(&[used.at], message, "write the number of the line; the router accepts one line alone");
+                let message = format!(
+                    "{} has the local number {local}, and the line is {}",
+                    used.interface.name, self.out.lines[0]
+                );
+                self.report.error(
+                    &[used.at],
+                    message,
+                    "write the number of the line; the router accepts one line alone",
+                );
             }
             if used.vpn_sip.remote != *local && self.out.lines.contains(&used.vpn_sip.remote) {
-                let message = format!("{} calls {}, which is a line of this gateway", used.interface.name, used.vpn_sip.remote);
+                let message = format!(
+                    "{} calls {}, which is a line of this gateway",
+                    used.interface.name, used.vpn_sip.remote
+                );
                 self.report.error(&[used.at], message, "write the number of the peer");
             }
         }
@@ -55,22 +80,41 @@ impl Work<'_> {
     fn wan_interface(&mut self, name: &str, at: At) {
         let doc = self.doc;
         let Some(interface) = doc.interfaces.get(name) else {
-            let elsewhere = doc.interfaces.iter().find(|i| !i.dhcp_requests.is_empty()).map(|i| format!("; DHCP for SIP is on {}", i.name));
-            let message = format!("the line is on {name}, of which nothing else is said here{}", elsewhere.unwrap_or_default());
+            let elsewhere = doc
+                .interfaces
+                .iter()
+                .find(|i| !i.dhcp_requests.is_empty())
+                .map(|i| format!("; DHCP for SIP is on {}", i.name));
+            let message = format!(
+                "the line is on {name}, of which nothing else is said here{}",
+                elsewhere.unwrap_or_default()
+            );
             self.report.warn(&[at], message, "see which interface the carrier's line is connected to");
             return;
         };
         if let Some(vrf) = &interface.vrf {
             let message = format!("{name}, the interface of the line, is in the VRF {}", vrf.value);
-            self.report.error(&[at, vrf.at], message, "SIP and tunnels of the gateway are in the global table");
+            self.report.error(
+                &[at, vrf.at],
+                message,
+                "SIP and tunnels of the gateway are in the global table",
+            );
         }
         if let Some(shutdown) = interface.shutdown {
-            self.report.warn(&[at, shutdown], format!("{name}, the interface of the line, has `shutdown`"), "see whether the line is in use");
+            self.report.warn(
+                &[at, shutdown],
+                format!("{name}, the interface of the line, has `shutdown`"),
+                "see whether the line is in use",
+            );
         }
         let missing = interface.address.as_ref().is_none_or(|a| a.value == Address::None);
         if missing && interface.dhcp_requests.is_empty() {
             let lines: Vec<At> = interface.address.iter().map(|a| a.at).chain([at]).collect();
-            self.report.warn(&lines, format!("{name}, the interface of the line, has no address"), "the line cannot register without one");
+            self.report.warn(
+                &lines,
+                format!("{name}, the interface of the line, has no address"),
+                "the line cannot register without one",
+            );
         }
     }
 
@@ -85,9 +129,21 @@ impl Work<'_> {
             let hint = "ask the carrier, or look on the router: `show vpn-sip sip dhcp`";
             self.report.warn(&interface.dhcp_requests, message, hint);
             if interface.address.as_ref().is_none_or(|a| a.value == Address::None) {
-                let lines: Vec<At> = interface.address.iter().map(|a| a.at).chain(interface.dhcp_requests.iter().copied()).collect();
-                let message = format!("{} has no IP address, though it asks for options of DHCP: its line cannot register", interface.name);
-                self.report.warn(&lines, message, "the router needs `ip address dhcp`; the gateway takes the address of its device");
+                let lines: Vec<At> = interface
+                    .address
+                    .iter()
+                    .map(|a| a.at)
+                    .chain(interface.dhcp_requests.iter().copied())
+                    .collect();
+                let message = format!(
+                    "{} has no IP address, though it asks for options of DHCP: its line cannot register",
+                    interface.name
+                );
+                self.report.warn(
+                    &lines,
+                    message,
+                    "the router needs `ip address dhcp`; the gateway takes the address of its device",
+                );
             }
         }
     }
@@ -108,8 +164,13 @@ impl Work<'_> {
         if let (Some((name, _)), Some(first)) = (odd.first(), first) {
             let lines: Vec<At> = odd.iter().map(|(_, at)| *at).chain(global.map(|g| g.at)).collect();
             let exists = if doc.interfaces.get(name).is_some() { "" } else { " (which is not defined here)" };
-            let message = format!("tunnels have the source {name}{exists}, and the source of vpn-sip is {first}");
-            self.report.warn(&lines, message, "harmless here: the gateway has one source for all, `media.tunnel_source`");
+            let message =
+                format!("tunnels have the source {name}{exists}, and the source of vpn-sip is {first}");
+            self.report.warn(
+                &lines,
+                message,
+                "harmless here: the gateway has one source for all, `media.tunnel_source`",
+            );
         }
         self.out.tunnel_source = first.and_then(|name| self.address_of(name));
     }
@@ -122,13 +183,16 @@ impl Work<'_> {
         report.ask("sip.lines.auth", "user name and password of the line, if the carrier gave any (many know the access line by itself)");
         match &self.out.wan {
             Some((name, None)) => {
-                report.ask("sip.interface", format!("the device that takes the place of {name}: --ifmap {name}=wan0"));
+                report.ask(
+                    "sip.interface",
+                    format!("the device that takes the place of {name}: --ifmap {name}=wan0"),
+                );
             }
             Some(_) => {}
             None => report.ask("sip.interface", "the device of the carrier's line: --ifmap INTERFACE=wan0"),
         }
         if options.gateway.is_none() && self.out.gateway.is_none() {
-            report.ask("gateway", "a name for the gateway: --gateway NAME");
+            report.ask("gateway", "a name for the gateway: --name NAME");
         }
     }
 }

@@ -43,7 +43,11 @@ pub enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Known, and nothing of it shapes a profile. `block`: commands below it belong to it.
-    Ignore { class: Class, why: &'static str, block: bool },
+    Ignore {
+        class: Class,
+        why: &'static str,
+        block: bool,
+    },
     /// Leads to the mode above.
     Exit,
     End,

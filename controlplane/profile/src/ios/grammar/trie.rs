@@ -55,7 +55,13 @@ impl Trie {
     }
 
     /// Goes on from a node, with so many words behind.
-    fn find_from(&self, at: usize, behind: usize, mut best: Option<(Command, usize)>, words: &[Word<'_>]) -> Found {
+    fn find_from(
+        &self,
+        at: usize,
+        behind: usize,
+        mut best: Option<(Command, usize)>,
+        words: &[Word<'_>],
+    ) -> Found {
         let mut node = &self.nodes[at];
         for (i, word) in words.iter().enumerate().skip(behind) {
             if let Some(command) = node.command {
@@ -88,7 +94,10 @@ impl Trie {
                 }
                 (_, Some((command, used))) => return Found::Command { command, used },
                 ([], None) => {
-                    return Found::Unknown { word: i, known: node.children.iter().map(|(w, _)| *w).collect() };
+                    return Found::Unknown {
+                        word: i,
+                        known: node.children.iter().map(|(w, _)| *w).collect(),
+                    };
                 }
                 (several, None) => {
                     return Found::Ambiguous { word: i, of: several.iter().map(|(w, _)| *w).collect() };
@@ -98,10 +107,9 @@ impl Trie {
         match (node.command, best) {
             (Some(command), _) => Found::Command { command, used: words.len() },
             (None, Some((command, used))) => Found::Command { command, used },
-            (None, None) => Found::Unknown {
-                word: words.len(),
-                known: node.children.iter().map(|(w, _)| *w).collect(),
-            },
+            (None, None) => {
+                Found::Unknown { word: words.len(), known: node.children.iter().map(|(w, _)| *w).collect() }
+            }
         }
     }
 

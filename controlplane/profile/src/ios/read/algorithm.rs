@@ -136,7 +136,9 @@ impl Reader {
     /// `set …` of an IPsec profile
     fn ipsec(&mut self, command: Command, mut rest: Words<'_>, negated: bool) -> Did {
         let at = self.at;
-        let Some(profile) = self.doc.ipsec_profiles.items.get_mut(self.open.block) else { return Did::NotMine };
+        let Some(profile) = self.doc.ipsec_profiles.items.get_mut(self.open.block) else {
+            return Did::NotMine;
+        };
         if self.mode != Mode::IpsecProfile {
             return Did::NotMine;
         }

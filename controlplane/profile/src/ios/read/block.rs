@@ -24,7 +24,8 @@ impl Reader {
     /// `banner TYPE ^C` … `^C`, `menu NAME title ^C` … `^C`: the delimiter is the first character of the text, where `^C`
     /// counts as one.
     pub(super) fn delimited(&mut self, lines: &[TextLine], i: usize, rest: &str) -> usize {
-        const KINDS: &[&str] = &["motd", "login", "exec", "incoming", "slip-ppp", "prompt-timeout", "config-save", "title"];
+        const KINDS: &[&str] =
+            &["motd", "login", "exec", "incoming", "slip-ppp", "prompt-timeout", "config-save", "title"];
         let mut text = rest.trim_start();
         while let Some((word, after)) = text.split_once(char::is_whitespace) {
             let known = KINDS.iter().any(|k| k.eq_ignore_ascii_case(word));
@@ -72,7 +73,8 @@ impl Reader {
             return 1;
         }
         let hex = |text: &str| {
-            !text.is_empty() && text.split_whitespace().all(|w| w.len() <= 64 && w.bytes().all(|b| b.is_ascii_hexdigit()))
+            !text.is_empty()
+                && text.split_whitespace().all(|w| w.len() <= 64 && w.bytes().all(|b| b.is_ascii_hexdigit()))
         };
         let mut last = i;
         for (n, line) in lines.iter().enumerate().skip(i + 1).take(CERTIFICATE_LINES_MAX) {
@@ -94,10 +96,15 @@ impl Reader {
         }
         if !ended && last > i {
             let at = self.at;
-            self.report.warn(&[at], "this certificate has no `quit`: the capture is not whole", "export the configuration anew");
+            self.report.warn(
+                &[at],
+                "this certificate has no `quit`: the capture is not whole",
+                "export the configuration anew",
+            );
         }
         let first = self.at;
-        let taken = self.body(lines, i, last, Class::System, "the gateway is given certificates as PEM files");
+        let taken =
+            self.body(lines, i, last, Class::System, "the gateway is given certificates as PEM files");
         let file = first.file;
         if let Some(block) = self.block_lines() {
             block.extend((1..taken).map(|n| At { file, line: first.line + u32::try_from(n).unwrap_or(0) }));
@@ -118,7 +125,11 @@ impl Reader {
         }
         self.at = first;
         if private {
-            self.report.warn(&[first], "a private key stands in this file", "keep the file as you keep keys; `sipsec pki` imports certificates");
+            self.report.warn(
+                &[first],
+                "a private key stands in this file",
+                "keep the file as you keep keys; `sipsec pki` imports certificates",
+            );
         }
         last - i + 1
     }

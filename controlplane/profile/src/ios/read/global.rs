@@ -41,9 +41,14 @@ impl Reader {
                     self.doc.lines.retain(|l| l.value.number != number);
                     return Did::Converted;
                 }
-                let tunnel = rest.peek().is_some_and(|w| crate::ios::words::meant(w, &["remote-number", "sip-remote"]).is_some());
+                let tunnel = rest
+                    .peek()
+                    .is_some_and(|w| crate::ios::words::meant(w, &["remote-number", "sip-remote"]).is_some());
                 if tunnel {
-                    return wrong("this belongs to a tunnel, and none is open here", "write it below its interface Tunnel");
+                    return wrong(
+                        "this belongs to a tunnel, and none is open here",
+                        "write it below its interface Tunnel",
+                    );
                 }
                 let address = rest.keyword(&["address"]).and_then(|_| rest.keyword(&["ipv4", "ipv6"]));
                 let interface = names::interface(&mut rest);

@@ -9,7 +9,13 @@ use crate::ios::text::TextLine;
 use crate::ios::words::Words;
 
 impl Reader {
-    pub(super) fn ike(&mut self, command: Command, mut rest: Words<'_>, negated: bool, line: &TextLine) -> Did {
+    pub(super) fn ike(
+        &mut self,
+        command: Command,
+        mut rest: Words<'_>,
+        negated: bool,
+        line: &TextLine,
+    ) -> Did {
         let at = self.at;
         match command {
             Command::IkeProfile => {
@@ -24,7 +30,9 @@ impl Reader {
                 return Did::Converted;
             }
             Command::IkeDpd => {
-                let Some(value) = dpd(&mut rest).filter(|_| !negated) else { return no_or(negated, &mut self.doc.dpd, DPD) };
+                let Some(value) = dpd(&mut rest).filter(|_| !negated) else {
+                    return no_or(negated, &mut self.doc.dpd, DPD);
+                };
                 self.doc.dpd = Some(Said::new(value, at));
                 return Did::Converted;
             }
@@ -56,7 +64,9 @@ impl Reader {
                 match kind {
                     Some("any") => profile.match_any = !negated,
                     Some("key-id") => {
-                        let Some(id) = rest.next() else { return wrong("the key-id is missing", "write the number of the peer") };
+                        let Some(id) = rest.next() else {
+                            return wrong("the key-id is missing", "write the number of the peer");
+                        };
                         profile.match_numbers.retain(|k| k.value != id);
                         if !negated {
                             profile.match_numbers.push(Said::new(id.to_owned(), at));
@@ -69,11 +79,15 @@ impl Reader {
                             profile.match_other.push(Said::new(text, at));
                         }
                     }
-                    None => return wrong("which identity is meant is not said", "write any or key-id NUMBER"),
+                    None => {
+                        return wrong("which identity is meant is not said", "write any or key-id NUMBER");
+                    }
                 }
             }
             Command::MatchCertificate => {
-                let Some(map) = rest.next() else { return wrong("the certificate map is missing", "write its name") };
+                let Some(map) = rest.next() else {
+                    return wrong("the certificate map is missing", "write its name");
+                };
                 profile.match_maps.retain(|m| m.value != map);
                 if !negated {
                     profile.match_maps.push(Said::new(map.to_owned(), at));
@@ -82,7 +96,8 @@ impl Reader {
             Command::MatchVrf | Command::ProfileIvrf => {
                 let name = rest.next().unwrap_or_default();
                 let global = name.eq_ignore_ascii_case("any") && command == Command::MatchVrf;
-                profile.vrf = (!negated && !global && !name.is_empty()).then(|| Said::new(name.to_owned(), at));
+                profile.vrf =
+                    (!negated && !global && !name.is_empty()).then(|| Said::new(name.to_owned(), at));
             }
             Command::IdentityLocal => {
                 if negated {
@@ -92,7 +107,12 @@ impl Reader {
                 let identity = match rest.keyword(&["key-id", "address", "fqdn", "email", "dn"]) {
                     Some("key-id") => Identity::KeyId(rest.next().unwrap_or_default().to_owned()),
                     Some(kind) => Identity::Other(format!("{kind} {}", rest.rest())),
-                    None => return wrong("which identity is meant is not said", "write `identity local key-id NUMBER`"),
+                    None => {
+                        return wrong(
+                            "which identity is meant is not said",
+                            "write `identity local key-id NUMBER`",
+                        );
+                    }
                 };
                 profile.identity = Some(Said::new(identity, at));
             }
@@ -107,7 +127,9 @@ impl Reader {
                 if kind.is_some() {
                     rest.next();
                 }
-                let Some(name) = rest.next() else { return wrong("the keyring is missing", "write `keyring local NAME`") };
+                let Some(name) = rest.next() else {
+                    return wrong("the keyring is missing", "write `keyring local NAME`");
+                };
                 let said = (!negated).then(|| Said::new(name.to_owned(), at));
                 match kind {
                     Some("aaa") => profile.keyring_aaa = said,
@@ -116,16 +138,24 @@ impl Reader {
                 }
             }
             Command::ProfileTrustpoint => {
-                let Some(name) = rest.next() else { return wrong("the trustpoint is missing", "write its name") };
+                let Some(name) = rest.next() else {
+                    return wrong("the trustpoint is missing", "write its name");
+                };
                 let use_ = rest.keyword(&["sign", "verify"]);
                 profile.trustpoints.retain(|t| t.value.trustpoint != name || (use_.is_some() && !negated));
                 if !negated {
-                    let signs = Signs { trustpoint: name.to_owned(), sign: use_ != Some("verify"), verify: use_ != Some("sign") };
+                    let signs = Signs {
+                        trustpoint: name.to_owned(),
+                        sign: use_ != Some("verify"),
+                        verify: use_ != Some("sign"),
+                    };
                     profile.trustpoints.push(Said::new(signs, at));
                 }
             }
             Command::Dpd => {
-                let Some(value) = dpd(&mut rest).filter(|_| !negated) else { return no_or(negated, &mut profile.dpd, DPD) };
+                let Some(value) = dpd(&mut rest).filter(|_| !negated) else {
+                    return no_or(negated, &mut profile.dpd, DPD);
+                };
                 profile.dpd = Some(Said::new(value, at));
             }
             Command::Lifetime => {
@@ -173,7 +203,9 @@ impl Reader {
         }
         if auth == Auth::Psk && rest.keyword(&["key"]).is_some() {
             let skip = 4;
-            let Some(read) = key::whole(typed, skip) else { return wrong("the key is missing", "write the key that the peer has") };
+            let Some(read) = key::whole(typed, skip) else {
+                return wrong("the key is missing", "write the key that the peer has");
+            };
             let direction = if local { Direction::Local } else { Direction::Remote };
             profile.inline_keys.retain(|k| k.direction != direction);
             profile.inline_keys.push(KeyLine { at, direction, key: read.key });

@@ -75,7 +75,11 @@ impl Reader {
                     return Did::NotMine;
                 }
                 let line = self.report.line(at).map(|l| l.text.to_ascii_lowercase()).unwrap_or_default();
-                let side = if line.contains("ou") && !line.contains("in") || line.contains("nat ou") { "outside" } else { "inside" };
+                let side = if line.contains("ou") && !line.contains("in") || line.contains("nat ou") {
+                    "outside"
+                } else {
+                    "inside"
+                };
                 if let Some(interface) = self.doc.interfaces.items.get_mut(self.open.block) {
                     interface.nat.retain(|n| n.value != side);
                     if !negated {
@@ -147,9 +151,15 @@ impl Reader {
                     interface.protection = None;
                     return Did::Converted;
                 }
-                let ipsec = rest.keyword(&["ipsec"]).and_then(|_| rest.keyword(&["profile"])).and_then(|_| rest.next());
+                let ipsec = rest
+                    .keyword(&["ipsec"])
+                    .and_then(|_| rest.keyword(&["profile"]))
+                    .and_then(|_| rest.next());
                 let Some(ipsec) = ipsec else {
-                    return wrong("the IPsec profile is missing", "write `tunnel protection ipsec profile P ikev2-profile Q`");
+                    return wrong(
+                        "the IPsec profile is missing",
+                        "write `tunnel protection ipsec profile P ikev2-profile Q`",
+                    );
                 };
                 let ipsec = ipsec.to_owned();
                 let ike = rest.keyword(&["ikev2-profile"]).and_then(|_| rest.next()).map(str::to_owned);
@@ -193,7 +203,9 @@ impl Reader {
         let value = VpnSip { local: local.to_string(), remote: remote.to_string(), kbps };
         interface.vpn_sip = Some(Said::new(value, at));
         if first == "sip-local" || second == "sip-remote" {
-            let message = format!("{name} has the older spelling sip-local and sip-remote; it was read as local-number and remote-number");
+            let message = format!(
+                "{name} has the older spelling sip-local and sip-remote; it was read as local-number and remote-number"
+            );
             self.report.note(&[at], message, "nothing to do");
         }
         if !matches!(kbps, 64 | 512 | 1000) {

@@ -16,7 +16,13 @@ impl Reader {
         self.doc.keyrings.items.get_mut(self.open.block)?.peers.get_mut(self.open.peer)
     }
 
-    pub(super) fn keyring(&mut self, command: Command, mut rest: Words<'_>, negated: bool, line: &TextLine) -> Did {
+    pub(super) fn keyring(
+        &mut self,
+        command: Command,
+        mut rest: Words<'_>,
+        negated: bool,
+        line: &TextLine,
+    ) -> Did {
         let at = self.at;
         if command == Command::Keyring {
             let Some(name) = rest.next() else { return wrong("the keyring has no name", "write one") };

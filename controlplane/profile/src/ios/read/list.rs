@@ -38,7 +38,15 @@ impl Reader {
                 let words: Vec<_> = rest.iter().collect();
                 let name = match words.as_slice() {
                     ["standard" | "extended" | "role-based", name, ..] => *name,
-                    ["resequence" | "logging" | "log-update" | "helper" | "match-local-traffic" | "persistent", ..] => {
+                    [
+                        "resequence"
+                        | "logging"
+                        | "log-update"
+                        | "helper"
+                        | "match-local-traffic"
+                        | "persistent",
+                        ..,
+                    ] => {
                         self.mode = Mode::Global;
                         return FIREWALL;
                     }
@@ -65,7 +73,9 @@ impl Reader {
                 let mode = if command == Command::ClassMap { Mode::ClassMap } else { Mode::PolicyMap };
                 let words: Vec<_> = rest.iter().collect();
                 let inspect = words.windows(2).any(|w| w[0] == "type" && w[1] == "inspect");
-                let Some(name) = words.last().copied() else { return wrong("the map has no name", "write one") };
+                let Some(name) = words.last().copied() else {
+                    return wrong("the map has no name", "write one");
+                };
                 self.open_opaque(mode, name, negated);
                 if inspect {
                     self.doc.zones.push(at);
@@ -75,7 +85,11 @@ impl Reader {
             }
             Command::Zone | Command::ZonePair => {
                 self.doc.zones.push(at);
-                let mode = if command == Command::ZonePair { Mode::ZonePair } else { Mode::Other(Class::System, "of the zone firewall") };
+                let mode = if command == Command::ZonePair {
+                    Mode::ZonePair
+                } else {
+                    Mode::Other(Class::System, "of the zone firewall")
+                };
                 self.enter(mode, 0);
                 FIREWALL
             }
@@ -87,10 +101,12 @@ impl Reader {
             Command::NatSource => {
                 self.mode = Mode::Global;
                 let words: Vec<_> = rest.iter().collect();
-                let after = |key: &str| words.iter().position(|w| *w == key).and_then(|i| words.get(i + 1)).copied();
+                let after =
+                    |key: &str| words.iter().position(|w| *w == key).and_then(|i| words.get(i + 1)).copied();
                 let place = words.iter().position(|w| *w == "interface");
                 let interface = place.and_then(|i| {
-                    let list: Vec<Word<'_>> = words[i + 1..].iter().map(|text| Word { text, at: 0 }).collect();
+                    let list: Vec<Word<'_>> =
+                        words[i + 1..].iter().map(|text| Word { text, at: 0 }).collect();
                     names::interface(&mut Words::new("", &list))
                 });
                 let refers = ["list", "route-map"].into_iter().filter_map(after).map(str::to_owned).collect();
@@ -197,7 +213,8 @@ const REFERS_MAX: usize = 256;
 
 fn refer(block: &mut Opaque, words: &[&str], last: &str) {
     for pair in words.windows(2) {
-        if let Some(name) = names::canonical(pair[1]).filter(|n| names::is_tunnel(n) && pair[0] == "interface")
+        if let Some(name) =
+            names::canonical(pair[1]).filter(|n| names::is_tunnel(n) && pair[0] == "interface")
             && block.tunnels.len() < REFERS_MAX
         {
             block.tunnels.push(name);

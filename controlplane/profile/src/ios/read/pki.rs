@@ -30,7 +30,10 @@ impl Reader {
                     }
                     Command::CertificateMap => {
                         let Some(sequence) = rest.number() else {
-                            return wrong("the map has no sequence number", "write `crypto pki certificate map NAME 10`");
+                            return wrong(
+                                "the map has no sequence number",
+                                "write `crypto pki certificate map NAME 10`",
+                            );
                         };
                         let block = self.doc.maps.open(name, at);
                         self.enter(Mode::CertificateMap, block);
@@ -60,7 +63,16 @@ impl Reader {
         }
         let Some(point) = self.doc.trustpoints.items.get_mut(self.open.block) else { return Did::NotMine };
         match command {
-            Command::Enrollment => match rest.keyword(&["selfsigned", "url", "terminal", "pkcs12", "mode", "profile", "retry", "http-proxy"]) {
+            Command::Enrollment => match rest.keyword(&[
+                "selfsigned",
+                "url",
+                "terminal",
+                "pkcs12",
+                "mode",
+                "profile",
+                "retry",
+                "http-proxy",
+            ]) {
                 Some("selfsigned") => point.self_signed = !negated,
                 Some("url" | "terminal" | "pkcs12" | "profile") => {
                     point.enrolled = !negated;
@@ -69,7 +81,8 @@ impl Reader {
                 _ => return OWN,
             },
             Command::RevocationCheck => {
-                let words: Vec<_> = rest.iter().map(|w| meant(w, &["none", "crl", "ocsp"]).unwrap_or("other")).collect();
+                let words: Vec<_> =
+                    rest.iter().map(|w| meant(w, &["none", "crl", "ocsp"]).unwrap_or("other")).collect();
                 let value = match words.as_slice() {
                     ["none"] => Revocation::None,
                     ["crl"] => Revocation::Crl,
@@ -95,7 +108,8 @@ impl Reader {
         if self.mode != Mode::CertificateMap {
             return Did::NotMine;
         }
-        let line = self.report.line(self.at).map(|l| l.text.trim_start().to_ascii_lowercase()).unwrap_or_default();
+        let line =
+            self.report.line(self.at).map(|l| l.text.trim_start().to_ascii_lowercase()).unwrap_or_default();
         let field = match line.split(['#', '>']).next_back().unwrap_or_default().trim_start() {
             l if l.starts_with('i') => "issuer",
             l if l.starts_with("su") => "subject",

@@ -49,12 +49,20 @@ impl Reader {
         let text = rest.next().unwrap_or_default();
         match text.parse::<IpPrefix>() {
             Ok(prefix) if prefix.addr().is_ipv6() => self.keep_route(prefix, vrf, rest, negated),
-            Err(PrefixError::HostBits(meant)) => wrong("bits of the host are set in the prefix", format!("write {meant}")),
+            Err(PrefixError::HostBits(meant)) => {
+                wrong("bits of the host are set in the prefix", format!("write {meant}"))
+            }
             _ => wrong("this is no IPv6 prefix", "write `ipv6 route PREFIX/LENGTH TunnelN DISTANCE`"),
         }
     }
 
-    fn keep_route(&mut self, prefix: IpPrefix, vrf: Option<String>, mut rest: Words<'_>, negated: bool) -> Did {
+    fn keep_route(
+        &mut self,
+        prefix: IpPrefix,
+        vrf: Option<String>,
+        mut rest: Words<'_>,
+        negated: bool,
+    ) -> Did {
         let interface = match rest.peek() {
             // A route may follow the server's answer.
             Some(word) if word.eq_ignore_ascii_case("dhcp") => {
@@ -74,7 +82,10 @@ impl Reader {
         };
         let mut route = Route { at: self.at, prefix, interface, distance: None, track: None, vrf };
         while let Some(word) = rest.next() {
-            if word.parse::<Ipv4Addr>().is_ok() || word.parse::<Ipv6Addr>().is_ok() || word.eq_ignore_ascii_case("dhcp") {
+            if word.parse::<Ipv4Addr>().is_ok()
+                || word.parse::<Ipv6Addr>().is_ok()
+                || word.eq_ignore_ascii_case("dhcp")
+            {
                 continue;
             }
             if let Ok(distance) = word.parse::<u32>() {
@@ -84,7 +95,10 @@ impl Reader {
                 route.distance = Some(distance);
                 continue;
             }
-            match crate::ios::words::meant(word, &["name", "tag", "track", "permanent", "global", "multicast", "unicast"]) {
+            match crate::ios::words::meant(
+                word,
+                &["name", "tag", "track", "permanent", "global", "multicast", "unicast"],
+            ) {
                 Some("name" | "tag") => {
                     rest.next();
                 }
@@ -102,7 +116,9 @@ impl Reader {
         }
         if negated {
             let same = |r: &Route| {
-                r.prefix == route.prefix && r.vrf == route.vrf && (route.interface.is_none() || r.interface == route.interface)
+                r.prefix == route.prefix
+                    && r.vrf == route.vrf
+                    && (route.interface.is_none() || r.interface == route.interface)
             };
             self.doc.routes.retain(|r| !same(r));
             return Did::Converted;

@@ -66,7 +66,8 @@ impl Reader {
         let second = words.peek().unwrap_or_default();
         let shows = |word: &str, least: usize| second.len() >= least && shortens(second, word);
         let is_show = first.len() >= 2 && shortens(first, "show");
-        let configuration = (is_show && (shows("running-config", 3) || shows("startup-config", 3) || shows("configuration", 4)))
+        let configuration = (is_show
+            && (shows("running-config", 3) || shows("startup-config", 3) || shows("configuration", 4)))
             || (first.len() >= 2 && shortens(first, "write") && shows("terminal", 1))
             || (shortens(first, "more") && second.contains("config"));
         let typing = first.len() >= 4 && shortens(first, "configure");
@@ -93,9 +94,11 @@ impl Reader {
         self.put(line, Class::Noise, "of a second configuration in the same file");
     }
 
-    pub(super) fn version(&mut self, line: &TextLine, rest: Words<'_>) -> Did {
+    pub(super) fn version(&mut self, rest: Words<'_>) -> Did {
         const HEADER: Did = Did::Ignored(Class::Noise, "a header of the configuration");
-        if rest.peek().is_none_or(|w| !w.starts_with(|c: char| c.is_ascii_digit())) || self.mode != Mode::Global {
+        if rest.peek().is_none_or(|w| !w.starts_with(|c: char| c.is_ascii_digit()))
+            || self.mode != Mode::Global
+        {
             return Did::NotMine;
         }
         if std::mem::replace(&mut self.version, true) {
@@ -111,7 +114,6 @@ impl Reader {
             self.doc.header = Some(self.at);
             self.doc.ended = false;
         }
-        let _ = line;
         HEADER
     }
 
@@ -183,7 +185,13 @@ impl Reader {
     }
 
     /// Runs one command of the mode that is open.
-    pub(super) fn execute(&mut self, command: Command, rest: Words<'_>, negated: bool, line: &TextLine) -> Did {
+    pub(super) fn execute(
+        &mut self,
+        command: Command,
+        rest: Words<'_>,
+        negated: bool,
+        line: &TextLine,
+    ) -> Did {
         use Command as C;
         match command {
             C::Ignore { class, why, block } => self.ignored(class, why, block),
@@ -192,33 +200,103 @@ impl Reader {
             C::Do => Did::Ignored(Class::Noise, "a command of exec mode"),
             C::Once => self.once(),
             C::Hostname => self.hostname(rest, negated),
-            C::Version => self.version(line, rest),
+            C::Version => self.version(rest),
             C::Interface => self.open_interface(rest, negated),
             C::Route => self.route(rest, negated),
             C::RouteV6 => self.route_v6(rest, negated),
-            C::Sla | C::SlaSchedule | C::Track | C::Acl | C::NumberedAcl | C::RouteMap | C::ClassMap | C::PolicyMap
-            | C::Zone | C::ZonePair | C::Vrf | C::NatSource | C::Applet | C::Member | C::Delay => {
-                self.list(command, rest, negated)
-            }
+            C::Sla
+            | C::SlaSchedule
+            | C::Track
+            | C::Acl
+            | C::NumberedAcl
+            | C::RouteMap
+            | C::ClassMap
+            | C::PolicyMap
+            | C::Zone
+            | C::ZonePair
+            | C::Vrf
+            | C::NatSource
+            | C::Applet
+            | C::Member
+            | C::Delay => self.list(command, rest, negated),
             C::SipFeature | C::VpnSipEnable | C::VpnSipLine | C::VpnSipSource | C::VpnSipLogging => {
                 self.global(command, rest, negated)
             }
-            C::Keyring | C::Peer | C::PeerKeyId | C::PeerIdentity | C::PeerAddress | C::PeerKey
-            | C::PeerPpk | C::PeerText => self.keyring(command, rest, negated, line),
-            C::IkeProfile | C::MatchRemote | C::MatchCertificate | C::MatchVrf | C::IdentityLocal | C::AuthLocal
-            | C::AuthRemote | C::ProfileKeyring | C::ProfileTrustpoint | C::Dpd | C::Lifetime | C::NatKeepalive
-            | C::ForceEncap | C::RemoteAccess | C::ProfileIvrf | C::ProfileText | C::IkeDpd | C::IkeFragmentation
+            C::Keyring
+            | C::Peer
+            | C::PeerKeyId
+            | C::PeerIdentity
+            | C::PeerAddress
+            | C::PeerKey
+            | C::PeerPpk
+            | C::PeerText => self.keyring(command, rest, negated, line),
+            C::IkeProfile
+            | C::MatchRemote
+            | C::MatchCertificate
+            | C::MatchVrf
+            | C::IdentityLocal
+            | C::AuthLocal
+            | C::AuthRemote
+            | C::ProfileKeyring
+            | C::ProfileTrustpoint
+            | C::Dpd
+            | C::Lifetime
+            | C::NatKeepalive
+            | C::ForceEncap
+            | C::RemoteAccess
+            | C::ProfileIvrf
+            | C::ProfileText
+            | C::IkeDpd
+            | C::IkeFragmentation
             | C::IkeNatKeepalive => self.ike(command, rest, negated, line),
-            C::IkeProposal | C::IkePolicy | C::Encryption | C::Integrity | C::Prf | C::Group | C::Pqc
-            | C::PolicyProposal | C::PolicyMatchVrf | C::IpsecProfile | C::TransformSet | C::IpsecIdle | C::IpsecLifetime
-            | C::IpsecDf | C::SetIdle | C::SetLifetime | C::SetTransform | C::SetPfs | C::SetIkeProfile
+            C::IkeProposal
+            | C::IkePolicy
+            | C::Encryption
+            | C::Integrity
+            | C::Prf
+            | C::Group
+            | C::Pqc
+            | C::PolicyProposal
+            | C::PolicyMatchVrf
+            | C::IpsecProfile
+            | C::TransformSet
+            | C::IpsecIdle
+            | C::IpsecLifetime
+            | C::IpsecDf
+            | C::SetIdle
+            | C::SetLifetime
+            | C::SetTransform
+            | C::SetPfs
+            | C::SetIkeProfile
             | C::TransformMode => self.algorithm(command, rest, negated),
-            C::Trustpoint | C::CertificateMap | C::CertificateChain | C::Enrollment | C::RevocationCheck
-            | C::TrustpointText | C::MapRule => self.pki(command, rest, negated),
-            C::Description | C::Address | C::Unnumbered | C::TunnelMtu | C::Nat | C::DhcpRequest | C::AccessGroup
-            | C::ZoneMember | C::PolicyRoute | C::Inspect | C::VerifySource | C::VrfForwarding | C::ServicePolicy
-            | C::Shutdown | C::TunnelSource | C::TunnelMode | C::TunnelDestination | C::TunnelProtection
-            | C::TunnelVrf | C::TunnelVpnSip | C::CryptoMap => self.interface(command, rest, negated),
+            C::Trustpoint
+            | C::CertificateMap
+            | C::CertificateChain
+            | C::Enrollment
+            | C::RevocationCheck
+            | C::TrustpointText
+            | C::MapRule => self.pki(command, rest, negated),
+            C::Description
+            | C::Address
+            | C::Unnumbered
+            | C::TunnelMtu
+            | C::Nat
+            | C::DhcpRequest
+            | C::AccessGroup
+            | C::ZoneMember
+            | C::PolicyRoute
+            | C::Inspect
+            | C::VerifySource
+            | C::VrfForwarding
+            | C::ServicePolicy
+            | C::Shutdown
+            | C::TunnelSource
+            | C::TunnelMode
+            | C::TunnelDestination
+            | C::TunnelProtection
+            | C::TunnelVrf
+            | C::TunnelVpnSip
+            | C::CryptoMap => self.interface(command, rest, negated),
             // Blocks are taken where their lines are.
             C::Banner | C::Menu | C::Macro | C::CertificateBlock => Did::NotMine,
         }

@@ -80,7 +80,9 @@ impl Report {
                     Verdict::Blank => ("blank", String::new()),
                     Verdict::Converted => ("converted", "converted".to_owned()),
                     Verdict::Error => ("error", "error".to_owned()),
-                    Verdict::Ignored { class, why } => ("ignored", format!("{}: {}", class.name(), escape(why))),
+                    Verdict::Ignored { class, why } => {
+                        ("ignored", format!("{}: {}", class.name(), escape(why)))
+                    }
                 };
                 let _ = write!(
                     out,
@@ -107,7 +109,8 @@ fn finding(out: &mut String, finding: &Finding, place: &str) {
         Severity::Note => "note",
     };
     let several = finding.places.len() > 1 || finding.places.iter().any(|s| s.first != s.last);
-    let place = if several { format!(" <span class=\"h\">({})</span>", escape(place)) } else { String::new() };
+    let place =
+        if several { format!(" <span class=\"h\">({})</span>", escape(place)) } else { String::new() };
     let _ = write!(
         out,
         "<div class=\"f {class}\"><b>{class}</b>{}{place}<div class=\"h\">{}</div></div>",

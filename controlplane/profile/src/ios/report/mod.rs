@@ -178,6 +178,15 @@ impl Report {
         self.refused = true;
     }
 
+    /// One error in place of everything that was said: the whole is not what it was taken for.
+    pub(crate) fn refuse_whole(&mut self, message: &str, hint: &str) {
+        *self = Self { files: std::mem::take(&mut self.files), refused: true, ..Self::default() };
+        for line in self.files.iter_mut().flat_map(|f| &mut f.lines).filter(|l| l.verdict == Verdict::Error) {
+            line.verdict = Verdict::Ignored { class: Class::Noise, why: "not a command of IOS" };
+        }
+        self.error(&[], message, hint);
+    }
+
     #[must_use]
     pub fn line(&self, at: At) -> Option<&LineReport> {
         self.files.get(usize::from(at.file))?.lines.get((at.line as usize).checked_sub(1)?)

@@ -77,7 +77,9 @@ impl Report {
     #[must_use]
     pub fn places(&self, spans: &[Span]) -> String {
         const SHOWN: usize = 8;
-        let range = |s: &Span| if s.first == s.last { s.first.to_string() } else { format!("{}-{}", s.first, s.last) };
+        let range = |s: &Span| {
+            if s.first == s.last { s.first.to_string() } else { format!("{}-{}", s.first, s.last) }
+        };
         let mut out = String::new();
         let mut file = None;
         for span in spans.iter().take(SHOWN) {
@@ -208,7 +210,11 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_a_terminal() {
         let mut out = String::new();
-        wrap(&mut out, "    ", &format!("{} {} {}", "word ".repeat(40), "x".repeat(300), "支店の回線".repeat(30)));
+        wrap(
+            &mut out,
+            "    ",
+            &format!("{} {} {}", "word ".repeat(40), "x".repeat(300), "支店の回線".repeat(30)),
+        );
         for line in out.lines() {
             assert!(line.chars().map(width).sum::<usize>() <= COLUMNS, "{line}");
         }

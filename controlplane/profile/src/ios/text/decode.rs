@@ -41,9 +41,11 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, NoText> {
 
 /// NUL octets at even and at odd offsets: ASCII in UTF-16 has one in two octets.
 fn zeros(bytes: &[u8]) -> (usize, usize) {
-    bytes.iter().enumerate().filter(|(_, b)| **b == 0).fold((0, 0), |(even, odd), (i, _)| {
-        if i % 2 == 0 { (even + 1, odd) } else { (even, odd + 1) }
-    })
+    bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == 0)
+        .fold((0, 0), |(even, odd), (i, _)| if i % 2 == 0 { (even + 1, odd) } else { (even, odd + 1) })
 }
 
 fn text(bytes: &[u8]) -> Result<Decoded, NoText> {

@@ -49,7 +49,9 @@ fn meant(c: char) -> Option<Plain> {
             Some(Plain::Nothing)
         }
         '\u{2066}'..='\u{2069}' | '\u{feff}' => Some(Plain::Nothing),
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2043}' | '\u{2d7}' | '\u{fe58}' | '\u{fe63}' => ascii(b'-'),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2043}' | '\u{2d7}' | '\u{fe58}' | '\u{fe63}' => {
+            ascii(b'-')
+        }
         '\u{2018}'..='\u{201b}' | '\u{2032}' | '\u{2bc}' => ascii(b'\''),
         '\u{201c}'..='\u{201f}' | '\u{2033}' => ascii(b'"'),
         // Full-width forms are ASCII, moved.

@@ -6,6 +6,8 @@ pub mod terminal;
 
 pub use lookalike::LookAlike;
 
+use super::mask;
+
 /// One line of a file, ready to be understood.
 #[derive(Debug)]
 pub struct TextLine {
@@ -15,6 +17,8 @@ pub struct TextLine {
     pub plain: String,
     pub lookalikes: Vec<LookAlike>,
     pub pager: bool,
+    /// What the terminal has overwritten held the name of a secret.
+    overwritten_secret: bool,
 }
 
 impl TextLine {
@@ -23,7 +27,16 @@ impl TextLine {
         let terminal::Shown { text: shown, pager } = terminal::show(raw);
         let (mut plain, lookalikes) = lookalike::plain(&shown);
         plain.truncate(plain.trim_end().len());
-        Self { shown, plain, lookalikes, pager }
+        let overwritten_secret = raw.contains(|c: char| c.is_control() && c != '\t')
+            && mask::names_secret(raw)
+            && !mask::names_secret(&shown);
+        Self { shown, plain, lookalikes, pager, overwritten_secret }
+    }
+
+    /// The line without secrets, of which no more is known.
+    #[must_use]
+    pub fn safe(&self) -> String {
+        if self.overwritten_secret { "<hidden>".to_owned() } else { mask::hide(&self.shown) }
     }
 
     /// Begins with a blank.

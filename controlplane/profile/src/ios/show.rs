@@ -1,0 +1,331 @@
+//! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
+
+use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
+use std::fmt::Write;
+use std::net::IpAddr;
+
+const NAME: &str = "sipsec";
+const HIDDEN: &str = "<hidden>";
+const LOOPBACK: &str = "Loopback1";
+
+/// The whole configuration.
+#[must_use]
+pub fn running_config(conversion: &Conversion) -> String {
+    let mut out = Text(String::new());
+    out.line(&format!("hostname {}", conversion.gateway.as_deref().unwrap_or(NAME)));
+    out.line("!");
+    conversion.certificates.iter().for_each(|c| out.certificate(c));
+    out.proposals(&conversion.proposals);
+    out.keyring(&conversion.keyring);
+    out.ike_profiles(conversion);
+    if let Some(bytes) = conversion.fragment_bytes {
+        // IOS counts the IP and UDP headers in.
+        out.line(&format!("crypto ikev2 fragmentation mtu {}\n!", bytes + 28));
+    }
+    out.transforms(conversion);
+    if let Some(df) = conversion.dont_fragment {
+        out.line(&format!("crypto ipsec df-bit {df}\n!"));
+    }
+    if let Some(source) = conversion.tunnel_source {
+        out.line(&format!("interface {LOOPBACK}\n ip address {source} 255.255.255.255\n ip nat inside\n!"));
+    }
+    conversion.tunnels.iter().for_each(|t| out.tunnel(t, conversion));
+    if let Some((wan, _)) = &conversion.wan {
+        out.line(&format!("interface {wan}\n ip address dhcp\n ip nat outside\n!"));
+    }
+    conversion.tunnels.iter().for_each(|t| out.routes(t));
+    out.line("!\nvpn-sip enable");
+    for line in &conversion.lines {
+        let wan = conversion.wan.as_ref().map_or("GigabitEthernet0", |(name, _)| name);
+        out.line(&format!("vpn-sip local-number {line} address ipv4 {wan}"));
+    }
+    if conversion.tunnel_source.is_some() {
+        out.line(&format!("vpn-sip tunnel source {LOOPBACK}"));
+    }
+    out.line("vpn-sip logging\n!\nend");
+    out.0
+}
+
+/// One tunnel, as `show running-config interface TunnelN` prints it; nothing if there is none of that name.
+#[must_use]
+pub fn interface(conversion: &Conversion, name: &str) -> Option<String> {
+    let tunnel = conversion.tunnels.iter().find(|t| t.name.eq_ignore_ascii_case(name))?;
+    let mut out = Text(String::new());
+    out.tunnel(tunnel, conversion);
+    out.line("end");
+    Some(out.0)
+}
+
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn certificate(&mut self, certificate: &Certificate) {
+        let name = &certificate.name;
+        self.line(&format!("crypto pki trustpoint {name}"));
+        if certificate.self_signed {
+            self.line(" enrollment selfsigned\n revocation-check none\n!");
+            return;
+        }
+        self.line(" enrollment terminal pem");
+        let check = match certificate.crl {
+            Some("open") => "crl none",
+            Some(_) => "crl",
+            None => "none",
+        };
+        self.line(&format!(" revocation-check {check}\n!"));
+        for (rules, sequence) in certificate.maps.iter().zip((10..).step_by(10)) {
+            self.line(&format!("crypto pki certificate map {name} {sequence}"));
+            for rule in rules {
+                let (field, rest) = rule.split_once(' ').unwrap_or((rule, ""));
+                let field = match field {
+                    "issuer" => "issuer-name",
+                    "subject" => "subject-name",
+                    _ => "alt-subject-name",
+                };
+                self.line(&format!(" {field} {rest}"));
+            }
+            self.line("!");
+        }
+    }
+
+    fn proposals(&mut self, proposals: &[String]) {
+        for (proposal, n) in proposals.iter().zip(1..) {
+            self.line(&format!("crypto ikev2 proposal {NAME}-{n}"));
+            let words: Vec<&str> = proposal.split('-').collect();
+            for (command, word) in [
+                ("encryption", encryption as fn(&str) -> Option<&'static str>),
+                ("integrity", integrity),
+                ("prf", prf),
+                ("group", group),
+            ] {
+                let list: Vec<&str> = words.iter().filter_map(|w| word(w)).collect();
+                if !list.is_empty() {
+                    self.line(&format!(" {command} {}", list.join(" ")));
+                }
+            }
+            if words.contains(&"ke1_mlkem768") {
+                self.line(&format!(
+                    " pqc mlkem768{}",
+                    if words.contains(&"ke1_none") { " optional" } else { " required" }
+                ));
+            }
+            self.line("!");
+        }
+        if !proposals.is_empty() {
+            self.line(&format!("crypto ikev2 policy {NAME}"));
+            for n in 1..=proposals.len() {
+                self.line(&format!(" proposal {NAME}-{n}"));
+            }
+            self.line("!");
+        }
+    }
+
+    fn keyring(&mut self, keyring: &[KeyEntry]) {
+        if keyring.iter().all(|k| matches!(k.proof, Proof::Certificate(_))) {
+            return;
+        }
+        self.line(&format!("crypto ikev2 keyring {NAME}"));
+        for entry in keyring.iter().filter(|k| matches!(k.proof, Proof::Psk(_))) {
+            match &entry.number {
+                Some(number) => self.line(&format!(" peer {number}\n  identity key-id {number}")),
+                None => self.line(" peer any\n  address 0.0.0.0 0.0.0.0"),
+            }
+            self.line(&format!("  pre-shared-key {HIDDEN}"));
+            if let Some(ppk) = &entry.ppk {
+                let required = if ppk.required { " required" } else { "" };
+                self.line(&format!("  ppk manual id {} key {HIDDEN}{required}", ppk.id));
+            }
+            self.line(" !");
+        }
+        self.line("!");
+    }
+
+    /// One profile for keys, one for each certificate.
+    fn ike_profiles(&mut self, conversion: &Conversion) {
+        let mut names: Vec<Option<&str>> = Vec::new();
+        for entry in &conversion.keyring {
+            let name = match &entry.proof {
+                Proof::Psk(_) => None,
+                Proof::Certificate(name) => Some(name.as_str()),
+            };
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            self.line(&format!("crypto ikev2 profile {}", name.unwrap_or(NAME)));
+            let certificate = name.and_then(|n| conversion.certificates.iter().find(|c| c.name == n));
+            match certificate.filter(|c| !c.maps.is_empty()) {
+                Some(certificate) => self.line(&format!(" match certificate {}", certificate.name)),
+                None => self.line(" match identity remote any"),
+            }
+            if let Some(line) = conversion.lines.first() {
+                self.line(&format!(" identity local key-id {line}"));
+            }
+            match name {
+                None => self.line(&format!(
+                    " authentication remote pre-share\n authentication local pre-share\n keyring local {NAME}"
+                )),
+                Some(name) => self.line(&format!(
+                    " authentication remote rsa-sig\n authentication local rsa-sig\n pki trustpoint {name}"
+                )),
+            }
+            if name.is_none() && conversion.keyring.iter().any(|k| k.ppk.is_some()) {
+                self.line(&format!(" keyring ppk {NAME}"));
+            }
+            if let Some(seconds) = conversion.ike_s {
+                self.line(&format!(" lifetime {seconds}"));
+            }
+            if let Some((mode, seconds)) = conversion.dpd {
+                // IOS repeats an unanswered question after so many seconds; the gateway decides that by itself.
+                self.line(&format!(" dpd {seconds} 3 {mode}"));
+            }
+            if let Some(seconds) = conversion.nat_keepalive_s.filter(|s| *s > 0) {
+                self.line(&format!(" nat keepalive {seconds}"));
+            }
+            self.line(" nat force-encap\n!");
+        }
+    }
+
+    /// One IPsec profile for each idle time.
+    fn transforms(&mut self, conversion: &Conversion) {
+        let list = &conversion.esp_proposals;
+        let mut sets = Vec::new();
+        let mut pfs = None;
+        for proposal in list {
+            for word in proposal.split('-') {
+                let set = match word {
+                    "aes256gcm16" => "esp-gcm 256",
+                    "aes128gcm16" => "esp-gcm",
+                    other => {
+                        pfs = pfs.or(group(other));
+                        continue;
+                    }
+                };
+                if !sets.contains(&set) {
+                    sets.push(set);
+                }
+            }
+        }
+        for (set, n) in sets.iter().zip(1..) {
+            self.line(&format!("crypto ipsec transform-set {NAME}-{n} {set}\n mode tunnel\n!"));
+        }
+        let mut idles: Vec<Option<u32>> = conversion.tunnels.iter().map(|t| t.idle_s).collect();
+        idles.sort_unstable();
+        idles.dedup();
+        for idle in idles {
+            self.line(&format!("crypto ipsec profile {}", ipsec_profile(idle)));
+            if let Some(seconds) = conversion.child_s {
+                self.line(&format!(" set security-association lifetime seconds {seconds}"));
+            }
+            match conversion.child_kb {
+                Some(0) => self.line(" set security-association lifetime kilobytes disable"),
+                Some(kb) => self.line(&format!(" set security-association lifetime kilobytes {kb}")),
+                None => {}
+            }
+            if let Some(seconds) = idle {
+                self.line(&format!(" set security-association idle-time {seconds}"));
+            }
+            if !sets.is_empty() {
+                let names: Vec<String> = (1..=sets.len()).map(|n| format!("{NAME}-{n}")).collect();
+                self.line(&format!(" set transform-set {}", names.join(" ")));
+            }
+            if let Some(group) = pfs {
+                self.line(&format!(" set pfs group{group}"));
+            }
+            self.line("!");
+        }
+    }
+
+    fn tunnel(&mut self, tunnel: &Tunnel, conversion: &Conversion) {
+        self.line(&format!("interface {}", tunnel.name));
+        if conversion.tunnel_source.is_some() {
+            self.line(&format!(" ip unnumbered {LOOPBACK}"));
+        }
+        if let Some(mtu) = tunnel.mtu {
+            self.line(&format!(" ip mtu {mtu}"));
+        }
+        if conversion.tunnel_source.is_some() {
+            self.line(&format!(" tunnel source {LOOPBACK}"));
+        }
+        let entry = conversion.keyring.iter().find(|k| k.number.as_deref() == Some(&tunnel.remote));
+        let ike = match entry.map(|e| &e.proof) {
+            Some(Proof::Certificate(name)) => name.as_str(),
+            _ => NAME,
+        };
+        self.line(" tunnel mode ipsec ipv4\n tunnel destination dynamic");
+        self.line(&format!(
+            " tunnel protection ipsec profile {} ikev2-profile {ike}",
+            ipsec_profile(tunnel.idle_s)
+        ));
+        self.line(&format!(
+            " vpn-sip local-number {} remote-number {} bandwidth {}\n!",
+            tunnel.local, tunnel.remote, tunnel.kbps
+        ));
+    }
+
+    fn routes(&mut self, tunnel: &Tunnel) {
+        let distance = tunnel.metric.filter(|m| *m <= 255).map(|m| format!(" {m}")).unwrap_or_default();
+        for route in &tunnel.routes {
+            // Writing to a String cannot fail.
+            let _ = match route.addr() {
+                IpAddr::V4(address) => {
+                    let mask = u32::MAX.checked_shl(32 - u32::from(route.prefix_len())).unwrap_or(0);
+                    let mask = std::net::Ipv4Addr::from_bits(mask);
+                    writeln!(self.0, "ip route {address} {mask} {}{distance}", tunnel.name)
+                }
+                IpAddr::V6(_) => writeln!(self.0, "ipv6 route {route} {}{distance}", tunnel.name),
+            };
+        }
+    }
+}
+
+fn ipsec_profile(idle: Option<u32>) -> String {
+    idle.map_or(NAME.to_owned(), |s| format!("{NAME}-idle-{s}"))
+}
+
+fn encryption(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "aes128" => "aes-cbc-128",
+        "aes256" => "aes-cbc-256",
+        "aes128gcm16" => "aes-gcm-128",
+        "aes256gcm16" => "aes-gcm-256",
+        _ => return None,
+    })
+}
+
+fn integrity(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "sha256" => "sha256",
+        "sha384" => "sha384",
+        "sha512" => "sha512",
+        _ => return None,
+    })
+}
+
+fn prf(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "prfsha256" => "sha256",
+        "prfsha384" => "sha384",
+        "prfsha512" => "sha512",
+        _ => return None,
+    })
+}
+
+fn group(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "modp2048" => "14",
+        "modp3072" => "15",
+        "modp4096" => "16",
+        "ecp256" => "19",
+        "ecp384" => "20",
+        "ecp521" => "21",
+        "x25519" => "31",
+        _ => return None,
+    })
+}

@@ -1,0 +1,608 @@
+//! Kinds of input beside the cases: each variant changes one thing of a good configuration, and has to be told, read or
+//! left out as an operator would expect.
+
+use proptest::prelude::*;
+use sipsec_profile::ios::report::{At, Severity, Verdict};
+use sipsec_profile::ios::{self, Import, Options, Outcome, Source, write};
+
+const KEY: &str = "Kz81-Kinds-Of-Input-77";
+const GOOD: &str = "\
+Building configuration...
+Current configuration : 1234 bytes
+version 15.7
+hostname BR1
+crypto ikev2 proposal P
+ encryption aes-gcm-256
+ prf sha384
+ group 20
+crypto ikev2 policy P
+ proposal P
+crypto ikev2 keyring KR
+ peer centre
+  identity key-id 0388882001
+  pre-shared-key Kz81-Kinds-Of-Input-77
+crypto ikev2 profile IKE
+ match identity remote any
+ identity local key-id 0388881001
+ authentication remote pre-share
+ authentication local pre-share
+ keyring local KR
+ nat force-encap
+crypto ipsec transform-set T esp-gcm 256
+ mode tunnel
+crypto ipsec profile IPS
+ set security-association idle-time 120
+ set transform-set T
+interface Loopback1
+ ip address 10.255.1.1 255.255.255.255
+ ip nat inside
+interface Tunnel1
+ ip unnumbered Loopback1
+ tunnel source Loopback1
+ tunnel mode ipsec ipv4
+ tunnel destination dynamic
+ tunnel protection ipsec profile IPS ikev2-profile IKE
+ vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000
+interface GigabitEthernet8
+ ip address dhcp
+ ip nat outside
+ip route 10.2.0.0 255.255.0.0 Tunnel1 250
+vpn-sip enable
+vpn-sip local-number 0388881001 address ipv4 GigabitEthernet8
+vpn-sip tunnel source Loopback1
+end
+";
+
+fn import(bytes: &[u8]) -> Import {
+    let interfaces = [("GigabitEthernet8".to_owned(), "wan0".to_owned())].into();
+    ios::import(&[Source { name: "x.txt", bytes }], &Options { interfaces, gateway: None })
+}
+
+/// The good configuration with one change.
+fn with(from: &str, to: &str) -> Import {
+    assert!(GOOD.contains(from), "{from}");
+    import(GOOD.replace(from, to).as_bytes())
+}
+
+/// And with lines before its end.
+fn and(lines: &str) -> Import {
+    with("vpn-sip enable\n", &format!("{lines}\nvpn-sip enable\n"))
+}
+
+fn profile(import: &Import) -> String {
+    write::profile(&import.conversion, None, &write::Keys::Inline, "").profile.to_string()
+}
+
+fn says(import: &Import, severity: Severity, words: &str) -> bool {
+    import
+        .report
+        .findings
+        .iter()
+        .any(|f| f.severity == severity && format!("{} {}", f.message, f.hint).contains(words))
+}
+
+#[track_caller]
+fn error(import: &Import, words: &str) {
+    assert!(says(import, Severity::Error, words), "no error with {words:?}:\n{}", import.report.text());
+}
+
+#[track_caller]
+fn warning(import: &Import, words: &str) {
+    assert!(says(import, Severity::Warning, words), "no warning with {words:?}:\n{}", import.report.text());
+}
+
+#[track_caller]
+fn is_good(import: &Import) {
+    assert_eq!(import.report.outcome(), Outcome::Converted, "{}", import.report.text());
+    same_profile(import);
+}
+
+#[track_caller]
+fn same_profile(found: &Import) {
+    assert_eq!(profile(found), profile(&import(GOOD.as_bytes())), "{}", found.report.text());
+}
+
+#[test]
+fn the_good_configuration_has_nothing_to_be_told() {
+    let good = import(GOOD.as_bytes());
+    is_good(&good);
+    assert_eq!(good.report.findings.len(), 0, "{}", good.report.text());
+    for words in ["metric: 250", "routes: [\"10.2.0.0/16\"]", "gateway: BR1", "tunnel_source: 10.255.1.1"] {
+        assert!(profile(&good).contains(words), "{words} in {}", profile(&good));
+    }
+}
+
+#[test]
+fn text_arrives_in_many_ways() {
+    is_good(&import(GOOD.replace('\n', "\r\n").as_bytes()));
+    is_good(&import(GOOD.replace('\n', "\r").as_bytes()));
+    is_good(&import(format!("\u{feff}R1#sh run\n{GOOD}\nR1#\n").as_bytes()));
+    is_good(&import(GOOD.replace('\n', "  \t\n").as_bytes()));
+    is_good(&import(GOOD.replace("\n ", "\n\t").as_bytes()));
+    is_good(&import(GOOD.replace("\n  ", "\n").replace("\n ", "\n").as_bytes()));
+    is_good(&import(GOOD.replace("\n ", "\n   ").as_bytes()));
+    let utf16: Vec<u8> = GOOD.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let read = import(&[b"\xff\xfe".as_slice(), &utf16].concat());
+    is_good(&read);
+    assert!(says(&read, Severity::Note, "UTF-16"));
+    is_good(&with(
+        " peer centre\n",
+        " peer centre\n --More-- \u{8}\u{8}\u{8}\u{8}\u{8}\u{8}\u{8}\u{8}\u{8}        \u{8}\u{8}\u{8}\u{8}\u{8}\u{8}\u{8}\u{8}",
+    ));
+    is_good(&and(
+        "*Mar  1 00:00:10.123: %SYS-5-CONFIG_I: Configured from console by vty0\n000123: Mar  1 00:00:10: %LINK-3-UPDOWN: Interface x",
+    ));
+    same_profile(&with(
+        "hostname BR1\n",
+        "hostname BR1\nno service pad\nip cef\nlicense udi pid C891FJ-K9 sn X\n",
+    ));
+}
+
+#[test]
+fn captures_have_more_in_them_than_a_configuration() {
+    let capture = format!(
+        "BR1#show ip route\nCodes: L - local\nS* 0.0.0.0/0 [254/0] via x\nBR1#show running-config\n{GOOD}BR1#show ip interface brief\n\
+         Interface IP-Address OK? Method Status Protocol\nTunnel1 10.5.5.5 YES NVRAM up down\nBR1#\n"
+    );
+    is_good(&import(capture.as_bytes()));
+    let tech = format!(
+        "------------------ show version ------------------\n\nCisco IOS Software\ninterface Tunnel7 is up\n\
+         ------------------ show running-config ------------------\n\n{GOOD}\n\
+         ------------------ show stacks ------------------\nMinimum process stacks:\nvpn-sip enable\n"
+    );
+    is_good(&import(tech.as_bytes()));
+    // The startup configuration behind the running one.
+    let twice = import(format!("{GOOD}{}", GOOD.replace("0388882001", "0388882009")).as_bytes());
+    warning(&twice, "second configuration");
+    same_profile(&twice);
+    let two = import(format!("{GOOD}{}", GOOD.replace("BR1", "BR2")).as_bytes());
+    error(&two, "BR1 and BR2");
+    error(&and("hostname OTHER"), "BR1 and OTHER");
+    warning(&with("end\n", ""), "end");
+}
+
+#[test]
+fn broken_lines_are_joined_and_keys_are_not() {
+    let long = " vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000";
+    let padded = " vpn-sip      local-number     0388881001   remote-number 0388882001 bandwidth 1000";
+    let (head, tail) = padded.split_at(80);
+    let joined = with(long, &format!("{head}\n{tail}"));
+    warning(&joined, "terminal broke");
+    same_profile(&joined);
+    let key = format!("  pre-shared-key {}", "Q".repeat(90));
+    let (head, tail) = key.split_at(80);
+    let cut = with("  pre-shared-key Kz81-Kinds-Of-Input-77", &format!("{head}\n{tail}"));
+    error(&cut, "where the key ends");
+    assert!(!cut.report.text().contains("QQQ") && !profile(&cut).contains("QQQ"));
+}
+
+#[test]
+fn banners_and_other_texts_are_no_commands() {
+    for banner in [
+        "banner motd #Keep out#",
+        "banner motd ^C\ninterface Tunnel9\n! x\n vpn-sip local-number 1 remote-number 2 bandwidth 64\n^C",
+        "banner login \u{3}\nvpn-sip local-number 9 address ipv4 Gi7\n\u{3}",
+        "banner exec @\nno vpn-sip enable\n@",
+        "banner motd ^CCC\n no interface Tunnel1\n^C",
+        "macro name M\nno interface Tunnel1\n@",
+        "menu M title ^C\nno interface Tunnel1\n^C",
+        "crypto pki certificate chain TP-self-signed-1\n certificate self-signed 01\n  30820241 308201AA A0030201 \n  \tquit",
+        "event manager applet A\n event timer watchdog time 60\n action 1.0 cli command \"show clock\"",
+        "kron policy-list P\n cli show clock",
+        "archive\n log config\n  logging enable",
+        "alias exec s show ip interface brief",
+    ] {
+        same_profile(&and(banner));
+        assert_eq!(and(banner).report.errors(), 0, "{banner}: {}", and(banner).report.text());
+    }
+    error(&and("banner motd ^C\nnever closed"), "never closed");
+}
+
+#[test]
+fn no_takes_back_what_was_said() {
+    let without = |lines: &str| profile(&and(lines));
+    assert!(
+        !without(
+            "interface Tunnel1\n no vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000"
+        )
+        .contains("Tunnel1")
+    );
+    assert!(!without("no interface Tunnel1").contains("Tunnel1"));
+    assert!(!without("no ip route 10.2.0.0 255.255.0.0 Tunnel1").contains("10.2.0.0"));
+    assert!(!without("crypto ikev2 keyring KR\n no peer centre").contains(KEY));
+    assert!(!without("crypto ikev2 keyring KR\n peer centre\n  no pre-shared-key x").contains(KEY));
+    error(&and("no crypto ikev2 keyring KR"), "keyring of the name KR");
+    error(&and("default crypto ikev2 profile IKE"), "IKEv2 profile of the name IKE");
+    warning(&with("vpn-sip enable\n", "no vpn-sip enable\n"), "vpn-sip enable");
+    same_profile(&and("interface Tunnel1\n no shutdown\n no ip redirects\nno ip http server"));
+    same_profile(&and("interface Tunnel1\n shutdown\n no shutdown"));
+    // Later lines of a block add to it and win.
+    assert!(without("interface Tunnel1\n ip mtu 1300").contains("mtu: 1300"));
+}
+
+#[test]
+fn keys_that_are_none_are_never_taken() {
+    let key = format!("pre-shared-key {KEY}");
+    for (line, words) in [
+        ("pre-shared-key 6 ABCDEF", "type 6"),
+        ("pre-shared-key 7 08271D", "type 7"),
+        ("pre-shared-key local 6 ABCDEF", "type 6"),
+        ("pre-shared-key <configuration removed>", "masked"),
+        ("pre-shared-key <secret hidden>", "masked"),
+        ("pre-shared-key ********", "masked"),
+        ("! pre-shared-key <removed>", "masked"),
+        ("pre-shared-key hex 0A1", "hexadecimal"),
+        ("pre-shared-key two words", "blank"),
+        ("pre-shared-key caf\u{e9}-caf\u{e9}", "U+00E9"),
+        ("pre-shared-key local only-one-direction", "one direction"),
+        ("pre-shared-ky SomethingSecret", "no command"),
+    ] {
+        let found = with(&key, line);
+        error(&found, words);
+        assert!(found.conversion.keyring.is_empty(), "{line}");
+        for secret in ["ABCDEF", "08271D", "SomethingSecret", "two words", "only-one"] {
+            assert!(!found.report.text().contains(secret), "{line}");
+        }
+    }
+    assert!(profile(&with(&key, "pre-shared-key 0 abc0123456789")).contains("\"abc0123456789\""));
+    assert!(
+        profile(&with(&key, "pre-shared-key hex 0A1B2C3D4E5F60718293"))
+            .contains("\"0x0a1b2c3d4e5f60718293\"")
+    );
+    assert!(
+        profile(&with(&key, "pre-shared-key 0xNotHexButText"))
+            .contains("\"0x30784e6f7448657842757454657874\"")
+    );
+}
+
+#[test]
+fn keys_are_found_in_every_place_that_may_hold_them() {
+    let inline = with(
+        "authentication remote pre-share\n authentication local pre-share\n keyring local KR",
+        "authentication remote pre-share key Zq19-inline-key-0\n authentication local pre-share key 0 Zq19-inline-key-0",
+    );
+    assert!(
+        profile(&inline).contains("- number: \"any\"\n      psk: \"Zq19-inline-key-0\""),
+        "{}",
+        profile(&inline)
+    );
+    let wildcard = with("  identity key-id 0388882001\n", "  address 0.0.0.0 0.0.0.0\n");
+    assert!(profile(&wildcard).contains("- number: \"any\""), "{}", wildcard.report.text());
+    error(&with("identity key-id 0388882001", "identity key-id 0388882011"), "0388882011");
+    warning(&with("identity key-id 0388882001", "identity key-id centre.example"), "centre.example");
+    error(&with("keyring local KR", "keyring aaa LIST"), "AAA");
+    same_profile(&with("keyring local KR", "keyring KR"));
+    let both = with("  identity key-id 0388882001\n", "  identity key-id 0388882001\n  address 192.0.2.9\n");
+    same_profile(&both);
+    let inherited =
+        with("tunnel protection ipsec profile IPS ikev2-profile IKE", "tunnel protection ipsec profile IPS");
+    error(&inherited, "no IKEv2 profile");
+    let inherited = import(
+        GOOD.replace(" ikev2-profile IKE\n", "\n")
+            .replace(" set transform-set T\n", " set transform-set T\n set ikev2-profile IKE\n")
+            .as_bytes(),
+    );
+    is_good(&inherited);
+}
+
+#[test]
+fn what_vpn_sip_has_not_is_refused_where_a_tunnel_uses_it() {
+    for (line, words) in [
+        (" authentication remote eap query-identity", "eap"),
+        (" ivrf CUST", "VRF CUST"),
+        (" match fvrf WAN", "VRF WAN"),
+        (" virtual-template 1", "virtual-template"),
+        (" aaa authorization group psk list L P", "aaa authorization"),
+    ] {
+        let found = with(" nat force-encap\n", &format!(" nat force-encap\n{line}\n"));
+        error(&found, words);
+    }
+    // Profiles of other tunnels are none of ours.
+    let other = and(
+        "crypto ikev2 profile RA\n match identity remote any\n authentication remote eap\n virtual-template 1\ninterface Virtual-Template1\n tunnel protection ipsec profile RAP\ncrypto isakmp policy 10\n encr aes\ncrypto map M 10 ipsec-isakmp\n set peer 192.0.2.1",
+    );
+    is_good(&other);
+    error(
+        &with("authentication remote pre-share\n", "authentication remote rsa-sig\n"),
+        "another of its peers",
+    );
+    warning(&with(" nat force-encap\n", ""), "nat force-encap");
+    warning(&with("match identity remote any", "match identity remote key-id 0388889999"), "0388882001");
+    warning(&with("identity local key-id 0388881001", "identity local fqdn br.example"), "fqdn br.example");
+}
+
+#[test]
+fn lines_and_tunnels_have_to_fit() {
+    let vpn_sip = "vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000";
+    for (line, words) in [
+        ("vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 0", "bandwidth"),
+        ("vpn-sip local-number 0388881001 remote-number 0388882001", "bandwidth"),
+        ("vpn-sip local-number 0388881001 remote-number 0388881001 bandwidth 64", "own number"),
+        ("vpn-sip local-number 0388881009 remote-number 0388882001 bandwidth 64", "0388881009"),
+        ("vpn-sip local-number abc remote-number 0388882001 bandwidth 64", "telephone numbers"),
+    ] {
+        error(&with(vpn_sip, line), words);
+    }
+    warning(&with("bandwidth 1000", "bandwidth 128"), "128 kbps");
+    same_profile(&with(vpn_sip, "VPN-SIP SIP-LOCAL 0388881001 SIP-REMOTE 0388882001 BANDWIDTH 1000"));
+    same_profile(&and("vpn-sip local-number 0388881001 address ipv4 Gi8"));
+    warning(&and("vpn-sip local-number 0388881001 address ipv4 Gi9"), "two interfaces");
+    error(
+        &with("interface GigabitEthernet8\n", "interface GigabitEthernet8\n vrf forwarding WAN\n"),
+        "VRF WAN",
+    );
+    warning(&with(" ip address dhcp\n", " no ip address\n"), "no address");
+    warning(&and("sip-ua\n registrar dhcp"), "5060");
+    warning(&and("voice service voip\n sip"), "5060");
+    error(&with(" tunnel protection ipsec profile IPS ikev2-profile IKE\n", ""), "tunnel protection");
+}
+
+#[test]
+fn routes_in_every_form() {
+    let route = "ip route 10.2.0.0 255.255.0.0 Tunnel1 250";
+    for line in [
+        "ip route 10.2.0.0 255.255.0.0 Tu1 250 permanent name X tag 7",
+        "ip route 10.2.0.0 255.255.0.0 tunnel 1 name X 250",
+        "ip route 10.2.0.0 255.255.0.0 Tunnel1 10.254.0.1 250",
+        "IP ROUTE 10.2.0.0 255.255.0.0 TUNNEL1 250",
+    ] {
+        same_profile(&with(route, line));
+    }
+    assert!(!profile(&with(route, "ip route 10.2.0.0 255.255.0.0 Tunnel1")).contains("metric"));
+    assert!(profile(&and("ipv6 route 2001:DB8:2::/48 Tunnel1 250")).contains("2001:db8:2::/48"));
+    for (line, words) in [
+        ("ip route 10.2.1.0 255.255.0.0 Tunnel1 250", "10.2.0.0"),
+        ("ip route 10.2.0.0 255.0.255.0 Tunnel1 250", "255.0.255.0"),
+        ("ip route 10.2.0.0 0.0.255.255 Tunnel1 250", "255.255.0.0"),
+        ("ip route 10.2.0.0 255.255.0.0 Tunnel9 250", "Tunnel9"),
+        ("ip route vrf CUST 10.2.0.0 255.255.0.0 Tunnel1 250", "CUST"),
+        ("ip route 10.2.0.0 255.255.0.0 Tunnel1 300", "1 to 255"),
+        ("ip route 10.2.0.0 255.255.0.0 Tunnel1 250 wrong", "wrong"),
+        ("ipv6 route 2001:db8::1/48 Tunnel1", "2001:db8::/48"),
+    ] {
+        error(&with(route, line), words);
+    }
+    warning(&and("ip route 10.9.0.0 255.255.0.0 Tunnel1 240"), "several distances");
+    warning(
+        &and("track 1 interface Gi9 line-protocol\nip route 0.0.0.0 0.0.0.0 192.0.2.1 track 1"),
+        "track 1",
+    );
+    error(&and("track 1 interface Gi9 line-protocol\nip route 0.0.0.0 0.0.0.0 192.0.2.1 track 2"), "track 2");
+    is_good(&and(
+        "ip route 0.0.0.0 0.0.0.0 dhcp 253\nip route 10.0.0.0 255.0.0.0 Null0\nip route 0.0.0.0 0.0.0.0 Dialer1 240\nip route vrf MGMT 0.0.0.0 0.0.0.0 10.99.0.1",
+    ));
+}
+
+#[test]
+fn protection_is_never_lost_in_silence() {
+    let tunnel = " ip unnumbered Loopback1\n tunnel source";
+    for (line, words) in [
+        (" ip access-group FILTER in", "FILTER"),
+        (" ipv6 traffic-filter FILTER6 in", "FILTER6"),
+        (" zone-member security ATM", "zone"),
+        (" ip nat outside", "nat outside"),
+        (" service-policy output QOS", "QOS"),
+        (" ip inspect FW out", "ip inspect FW"),
+        (" ip verify unicast source reachable-via rx", "ip verify unicast"),
+    ] {
+        warning(&with(tunnel, &format!(" ip unnumbered Loopback1\n{line}\n tunnel source")), words);
+    }
+    for line in [" vrf forwarding ATM", " ip vrf forwarding ATM", " tunnel vrf ATM"] {
+        let found = with(tunnel, &format!(" ip unnumbered Loopback1\n{line}\n tunnel source"));
+        error(&found, "ATM");
+        assert!(found.conversion.tunnels.is_empty());
+    }
+    let shut = with(tunnel, " ip unnumbered Loopback1\n shutdown\n tunnel source");
+    warning(&shut, "shutdown");
+    assert!(shut.conversion.tunnels.is_empty());
+    warning(
+        &and(
+            "ip nat inside source list L interface GigabitEthernet8 overload\nip access-list standard L\n permit any",
+        ),
+        "overload",
+    );
+    warning(
+        &and(
+            "event manager applet E\n action 1 cli command \"interface tunnel 1\"\n action 2 cli command \"shutdown\"",
+        ),
+        "applet E",
+    );
+}
+
+#[test]
+fn algorithms_are_carried_over_or_named() {
+    for (from, to, severity, words) in [
+        (" group 20\n", " group 20 2 5\n", Severity::Warning, "2, 5"),
+        (" encryption aes-gcm-256\n", " encryption 3des\n", Severity::Error, "3des"),
+        (" group 20\n", " group 2\n", Severity::Error, "group 2"),
+        (" prf sha384\n", "", Severity::Error, "prf"),
+        (
+            "policy P\n proposal P\n",
+            "policy P\n proposal Q\n",
+            Severity::Error,
+            "IKEv2 proposal of the name Q",
+        ),
+        ("esp-gcm 256", "esp-aes 256 esp-sha256-hmac", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "ah-sha-hmac", Severity::Error, "esp-gcm"),
+        ("set transform-set T", "set transform-set U", Severity::Error, "transform set of the name U"),
+        (" set transform-set T\n", "", Severity::Note, "default"),
+        (" set transform-set T\n", " set transform-set T\n set pfs group2\n", Severity::Error, "group 2"),
+        (" set security-association idle-time 120\n", "", Severity::Warning, "idle-time"),
+        ("idle-time 120", "idle-time 3600", Severity::Warning, "120 charged units"),
+        ("idle-time 120", "idle-time 5", Severity::Error, "60 to 86400"),
+    ] {
+        let found = with(from, to);
+        assert!(says(&found, severity, words), "{to}: {}", found.report.text());
+    }
+    let more = with(
+        " nat force-encap\n",
+        " nat force-encap\n lifetime 28800\n dpd 30 5 periodic\n nat keepalive 25\ncrypto ikev2 fragmentation mtu 1000\n\
+         crypto ipsec df-bit set\n",
+    );
+    for words in [
+        "ike_s: 28800",
+        "dpd_mode: periodic\n  dpd_s: 30",
+        "nat_keepalive_s: 25",
+        "fragment_bytes: 972",
+        "dont_fragment: set",
+    ] {
+        assert!(profile(&more).contains(words), "{words} in {}", profile(&more));
+    }
+    let pfs = with(
+        " set transform-set T\n",
+        " set transform-set T\n set pfs group19\n set security-association lifetime kilobytes disable\n",
+    );
+    assert!(
+        profile(&pfs).contains("esp_proposals: [aes256gcm16-ecp256]")
+            && profile(&pfs).contains("child_kb: 0")
+    );
+}
+
+#[test]
+fn unknown_commands_are_told_with_the_nearest() {
+    error(&and("vpn-sip loging"), "logging");
+    error(&and("crypto ikev2 profiel X"), "profile");
+    error(&with("keyring local KR", "kering local KR"), "keyring");
+    warning(&and("nterface Loopback7"), "lacks letters");
+    error(&and("completely unknown words"), "completely");
+    // What the router itself refused was never configured.
+    same_profile(&and("vpn-sip loging\n             ^\n% Invalid input detected at '^' marker.\n"));
+    let refused =
+        import(format!("{}BR1(config)#no interface Tunnel1\n% Incomplete command.\n", GOOD).as_bytes());
+    same_profile(&refused);
+}
+
+#[test]
+fn other_products_and_other_files_are_refused_with_one_error() {
+    for text in [
+        "# RTX1220 Rev.15.04.06\nlogin user admin *\ntunnel select 1\n",
+        "! NEC Portable Internetwork Core Operating System Software\ninterface GigaEthernet0.0\n",
+        "!! IOS XR Configuration 7.3.2\nhostname x\n",
+        "ASA Version 9.8(2)\nhostname x\n",
+        "! device: sw1 (DCS-7050, EOS-4.20)\n",
+        "+ip route 10.0.0.0 255.0.0.0 Tunnel1\n-ip route 10.0.0.0 255.0.0.0 Tunnel2\n+hostname x\n",
+        "{\"hostname\": \"x\"}\n",
+        "<html><body>interface Tunnel1</body></html>\n",
+        "この文書は設定ではありません。\n",
+        "",
+    ] {
+        let found = import(text.as_bytes());
+        assert_eq!(found.report.outcome(), Outcome::Refused, "{text}: {}", found.report.text());
+        assert_eq!(found.report.errors(), 1, "{text}");
+    }
+    let binary = [0u8, 1, 2, 3, 255, 254, 0, 0, 1, 7, 6, 5].repeat(50);
+    assert_eq!(import(&binary).report.outcome(), Outcome::Refused);
+}
+
+#[test]
+fn bounds_are_refused_with_words() {
+    let long = format!("hostname {}\n", "x".repeat(1 << 20));
+    let many = "!\n".repeat(ios::LINES_MAX + 1);
+    let large = vec![b'a'; ios::BYTES_MAX + 1];
+    for bytes in [long.as_bytes(), many.as_bytes(), &large] {
+        let found = import(bytes);
+        assert_eq!(found.report.outcome(), Outcome::Refused);
+        assert!(found.report.text().len() < 4_000);
+    }
+}
+
+/// Thousands of everything: nothing is quadratic, or this would not end.
+#[test]
+fn a_centre_of_many_branches_is_read() {
+    let count = 4_000;
+    let mut text = GOOD.split("interface Tunnel1").next().expect("the beginning").to_owned();
+    text.push_str("crypto ikev2 keyring KR\n");
+    for i in 0..count {
+        text.push_str(&format!(
+            " peer p{i}\n  identity key-id 05{i:08}\n  pre-shared-key Kk{i}-key-of-many-{i}\n"
+        ));
+    }
+    for i in 0..count {
+        text.push_str(&format!(
+            "interface Tunnel{i}\n tunnel source Loopback1\n tunnel mode ipsec ipv4\n tunnel destination dynamic\n ip access-group F{} in\n \
+             tunnel protection ipsec profile IPS ikev2-profile IKE\n vpn-sip local-number 0388881001 remote-number 05{i:08} bandwidth 64\n\
+             ip route 10.{}.{}.0 255.255.255.0 Tunnel{i} 250\n",
+            i % 7,
+            i / 250,
+            i % 250
+        ));
+    }
+    text.push_str("interface GigabitEthernet8\n ip address dhcp\nvpn-sip enable\nvpn-sip local-number 0388881001 address ipv4 Gi8\nend\n");
+    let found = import(text.as_bytes());
+    assert_eq!(found.conversion.tunnels.len(), count);
+    assert_eq!(found.report.errors(), 0, "{}", found.report.text());
+    assert_eq!(found.conversion.keyring.len(), count + 1);
+}
+
+/// Pieces of configurations, so that changes reach every handler.
+fn mangled() -> impl Strategy<Value = Vec<u8>> {
+    let lines: Vec<&'static str> = GOOD.lines().collect();
+    let line = prop_oneof![
+        8 => prop::sample::select(lines),
+        1 => Just("banner motd ^C"),
+        1 => Just("certificate 01"),
+        1 => Just("no"),
+        1 => Just("-----BEGIN RSA PRIVATE KEY-----"),
+        1 => Just("crypto pki certificate map M 10"),
+        1 => Just("R1(config-if)#"),
+        1 => Just("% Invalid input"),
+    ];
+    let edit = (
+        0usize..90,
+        prop_oneof![any::<u8>(), Just(b' '), Just(b'\r'), Just(8u8), Just(27u8), Just(0xe3), Just(0x81)],
+    );
+    (prop::collection::vec((line, prop::option::of(edit)), 0..60)).prop_map(|lines| {
+        let mut out = Vec::new();
+        for (line, edit) in lines {
+            let mut bytes = line.as_bytes().to_vec();
+            if let Some((at, byte)) = edit {
+                let at = at % (bytes.len() + 1);
+                if byte % 3 == 0 { bytes.truncate(at) } else { bytes.insert(at, byte) }
+            }
+            out.extend(bytes);
+            out.push(b'\n');
+        }
+        out
+    })
+}
+
+/// What holds of every import: each line has a verdict, the reports can be made, and the profile is YAML.
+fn holds(bytes: &[u8]) {
+    let found = import(bytes);
+    for (file, report) in (0u16..).zip(&found.report.files) {
+        for (number, line) in (1u32..).zip(&report.lines) {
+            assert_eq!(line.number, number);
+            let told = || {
+                found
+                    .report
+                    .findings
+                    .iter()
+                    .any(|f| f.places.iter().any(|s| s.holds(At { file, line: number })))
+            };
+            assert!(line.verdict != Verdict::Error || told() || found.report.more > 0);
+        }
+    }
+    let (text, html) = (found.report.text(), found.report.html(None));
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n') && html.ends_with("</html>\n"));
+    serde_yaml::from_str::<serde_yaml::Value>(&profile(&found)).expect("YAML");
+    assert!(!text.contains(KEY) && !html.contains(KEY));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
+        holds(&bytes);
+    }
+
+    #[test]
+    fn any_text_is_read_without_a_panic(text in "(\\PC{0,60}\n){0,30}") {
+        holds(text.as_bytes());
+    }
+
+    #[test]
+    fn mangled_configurations_are_read_without_a_panic(bytes in mangled()) {
+        holds(&bytes);
+    }
+}

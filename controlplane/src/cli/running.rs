@@ -1,0 +1,139 @@
+//! `sipsec show running-config`: a profile in the words of IOS, as far as it has words for it. Keys are hidden.
+
+use super::{CliError, envelope};
+use crate::config;
+use crate::config::profile::{Certificate, KeyEntry, KeyOwner, Profile, Proof};
+use sipsec_abi::profile::DontFragment;
+use sipsec_ike::algorithm::{EspProposal, IkeProposal};
+use sipsec_ike::config::{MapField, MapOp, MapRule};
+use sipsec_ike::{DpdMode, Lifetime};
+use sipsec_profile::ios::conversion::{self, Conversion};
+use sipsec_profile::ios::{Secret, names, show};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The interface of the router that the WAN's device is shown as.
+const WAN: &str = "GigabitEthernet0";
+const USAGE: &str = "usage: sipsec --profile FILE show running-config [interface NAME]";
+
+/// # Errors
+/// If the profile cannot be read, has errors, or has no such interface.
+pub fn run(profile: Option<&Path>, words: &[String], json: bool) -> Result<String, CliError> {
+    let path = profile.ok_or_else(|| CliError::Words(format!("name the profile\n{USAGE}")))?;
+    let loaded = config::load(path)?;
+    let conversion = converted(&loaded.profile);
+    let text = match words {
+        [] => format!(
+            "! {} is shown as {WAN}\n{}",
+            loaded.profile.sip.interface,
+            show::running_config(&conversion)
+        ),
+        [word, name @ ..] if "interface".starts_with(word.as_str()) && !name.is_empty() => {
+            let name = name.concat();
+            let name = names::canonical(&name).unwrap_or(name);
+            let shown = show::interface(&conversion, &name);
+            shown.ok_or_else(|| CliError::Words(format!("the profile has no tunnel {name}\n{USAGE}")))?
+        }
+        _ => return Err(CliError::Words(USAGE.to_owned())),
+    };
+    if json { Ok(envelope(&serde_json::json!({ "running_config": text }))) } else { Ok(text) }
+}
+
+fn converted(profile: &Profile) -> Conversion {
+    let ike = &profile.ike;
+    let own = |list: Vec<String>, default: Vec<String>| if list == default { Vec::new() } else { list };
+    let seconds = |d: std::time::Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
+    let (ike_life, child) = (ike.lifetimes.ike, ike.lifetimes.child);
+    let changed = |life: Lifetime, default: Lifetime| (life.hard != default.hard).then(|| seconds(life.hard));
+    Conversion {
+        gateway: Some(profile.gateway.clone()),
+        wan: Some((WAN.to_owned(), None)),
+        lines: profile.sip.lines.iter().map(|l| l.number.to_string()).collect(),
+        keyring: ike.keyring.iter().map(key).collect(),
+        certificates: ike.certificates.iter().map(certificate).collect(),
+        proposals: own(texts(&ike.proposals), texts(&IkeProposal::defaults())),
+        esp_proposals: own(texts(&ike.esp_proposals), texts(&EspProposal::defaults())),
+        ike_s: changed(ike_life, Lifetime::IKE),
+        child_s: changed(child, Lifetime::CHILD),
+        child_kb: (child.hard_bytes_max != Lifetime::CHILD.hard_bytes_max)
+            .then(|| u32::try_from(child.hard_bytes_max / 1024).unwrap_or(u32::MAX)),
+        dpd: match ike.dpd.mode {
+            DpdMode::Periodic => Some(("periodic", seconds(ike.dpd.interval))),
+            DpdMode::OnDemand => Some(("on-demand", seconds(ike.dpd.interval))),
+            DpdMode::Off => None,
+        },
+        nat_keepalive_s: ike.nat_keepalive.map(seconds),
+        fragment_bytes: ike.fragment_bytes.and_then(|b| u32::try_from(b).ok()),
+        tunnel_source: match profile.media.tunnel_source {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        },
+        tunnels: profile
+            .tunnels
+            .iter()
+            .map(|t| conversion::Tunnel {
+                name: t.name.clone(),
+                local: t.local_number.to_string(),
+                remote: t.remote_number.to_string(),
+                kbps: t.bandwidth.0,
+                idle_s: Some(seconds(t.idle)),
+                mtu: (t.mtu != Profile::inner_mtu_max(&profile.dataplane).0).then(|| t.mtu.into()),
+                routes: t.routes.clone(),
+                metric: t.metric,
+            })
+            .collect(),
+        dont_fragment: match profile.dataplane.outside.dont_fragment {
+            DontFragment::Clear => None,
+            DontFragment::Set => Some("set"),
+            DontFragment::Copy => Some("copy"),
+        },
+    }
+}
+
+fn texts(list: &[impl ToString]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// Without the key itself.
+fn key(entry: &KeyEntry) -> conversion::KeyEntry {
+    conversion::KeyEntry {
+        number: match entry.owner {
+            KeyOwner::Number(number) => Some(number.to_string()),
+            KeyOwner::Any => None,
+        },
+        proof: match &entry.proof {
+            Proof::Psk(_) => conversion::Proof::Psk(Secret::new("")),
+            Proof::Certificate(name) => conversion::Proof::Certificate(name.clone()),
+        },
+        ppk: entry.ppk.as_ref().map(|ppk| conversion::Ppk {
+            id: ppk.id.clone(),
+            key: Secret::new(""),
+            required: ppk.required,
+        }),
+    }
+}
+
+fn certificate(certificate: &Certificate) -> conversion::Certificate {
+    let trust = &certificate.trust;
+    conversion::Certificate {
+        name: certificate.name.clone(),
+        self_signed: trust.self_signed,
+        crl: trust.crl.as_ref().map(|crl| if crl.fail_closed { "closed" } else { "open" }),
+        maps: trust.maps.iter().map(|map| map.rules.iter().map(rule).collect()).collect(),
+    }
+}
+
+fn rule(rule: &MapRule) -> String {
+    let field = match rule.field {
+        MapField::Subject => "subject",
+        MapField::Issuer => "issuer",
+        MapField::AltName => "alt-name",
+    };
+    let op = match rule.op {
+        MapOp::Eq => "eq",
+        MapOp::Ne => "ne",
+        MapOp::Co => "co",
+        MapOp::Nc => "nc",
+    };
+    format!("{field} {op} {}", rule.value)
+}

@@ -1,0 +1,131 @@
+//! `sipsec import ios` as an operator runs it: exit statuses, the files it writes, and what `sipsec check` says of them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const KEY: &str = "Wq7-tLz29_fXe4Hb0sRk";
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("profile/tests/ios/cases").join(name)
+}
+
+fn sipsec(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sipsec")).args(args).output().expect("sipsec runs")
+}
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sipsec-import-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn import(name: &str, more: &[&str]) -> Output {
+    let path = case(name).display().to_string();
+    sipsec(&[&["import", "ios", &path, "--ifmap", "Gi8=wan0"], more].concat())
+}
+
+#[test]
+fn the_exit_status_tells_the_outcome() {
+    for (name, status) in
+        [("13-shift-jis.txt", 0), ("07-routes.txt", 1), ("01-branch-psk.txt", 3), ("14-yamaha-rtx.txt", 4)]
+    {
+        assert_eq!(import(name, &[]).status.code(), Some(status), "{name}");
+    }
+    assert_eq!(sipsec(&["import", "ios", "/nonexistent"]).status.code(), Some(2));
+    assert_eq!(sipsec(&["import", "ios", "/dev/zero"]).status.code(), Some(2));
+    assert_eq!(import("01-branch-psk.txt", &["--ifmap", "x=y"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_profile_is_refused_until_it_is_filled_in() {
+    let directory = Directory::new("fill");
+    let (profile, page) = (directory.file("branch.yaml"), directory.file("page.html"));
+    let done = import("01-branch-psk.txt", &["-o", &profile, "--html", &page]);
+    assert_eq!(done.status.code(), Some(3), "{}", String::from_utf8_lossy(&done.stderr));
+    let shown = [done.stdout, done.stderr, std::fs::read(&page).expect("the page")].concat();
+    assert!(!String::from_utf8_lossy(&shown).contains(KEY));
+    let key = directory.file("br-kita-01-psk-0388882001");
+    assert_eq!(std::fs::read_to_string(&key).expect("the key"), format!("{KEY}\n"));
+    for file in [&profile, &key] {
+        let mode = std::fs::metadata(file).expect("written").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{file}");
+    }
+    let text = std::fs::read_to_string(&profile).expect("the profile");
+    assert!(!text.contains(KEY));
+
+    let check = sipsec(&["check", &profile]);
+    assert_eq!(check.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    for words in [
+        "`sip.registrar` is \"<the carrier's registrar as ADDRESS:PORT>\"",
+        "`sip.domain` is \"<the carrier's",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let filled = text
+        .replace("<the carrier's registrar as ADDRESS:PORT>", "198.51.100.1:5060")
+        .replace("<the carrier's SIP domain>", "carrier.example");
+    std::fs::write(&profile, filled).expect("written");
+    let check = sipsec(&["check", &profile]);
+    assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
+
+    let shown = sipsec(&["--profile", &profile, "sh", "run", "int", "tunnel", "1"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(0), "{}", String::from_utf8_lossy(&shown.stderr));
+    assert!(
+        text.contains(" vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000"),
+        "{text}"
+    );
+    let whole = sipsec(&["--profile", &profile, "show", "running-config"]).stdout;
+    let whole = String::from_utf8_lossy(&whole).into_owned();
+    assert!(whole.contains("ip route 10.2.0.0 255.255.0.0 Tunnel1 254") && !whole.contains(KEY), "{whole}");
+
+    // Nothing is replaced unasked.
+    assert_eq!(import("01-branch-psk.txt", &["-o", &profile]).status.code(), Some(2));
+    let inline = import("01-branch-psk.txt", &["-o", &profile, "--inline-secrets", "--force"]);
+    assert_eq!(inline.status.code(), Some(3));
+    assert!(std::fs::read_to_string(&profile).expect("the profile").contains(KEY));
+}
+
+#[test]
+fn pieces_become_one_profile() {
+    let pieces = [
+        "chapter-03-keyring.txt",
+        "chapter-05-profile-psk.txt",
+        "chapter-06-ipsec-profile.txt",
+        "chapter-10-tunnel.txt",
+        "chapter-13-enable.txt",
+    ];
+    let paths: Vec<String> = pieces.iter().map(|p| case(p).display().to_string()).collect();
+    let mut args = vec!["import", "ios", "--ifmap", "Gi8=wan0", "--json"];
+    args.extend(paths.iter().map(String::as_str));
+    let done = sipsec(&args);
+    assert_eq!(done.status.code(), Some(3), "{}", String::from_utf8_lossy(&done.stdout));
+    let answer: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert_eq!(answer["data"]["outcome"], "warnings");
+    assert_eq!(answer["data"]["files"].as_array().map(Vec::len), Some(pieces.len()));
+}
+
+#[test]
+fn a_piece_alone_is_no_profile_unless_asked_for() {
+    let directory = Directory::new("piece");
+    let profile = directory.file("piece.yaml");
+    assert_eq!(import("chapter-03-keyring.txt", &["-o", &profile]).status.code(), Some(1));
+    assert!(!Path::new(&profile).exists());
+    assert_eq!(import("chapter-03-keyring.txt", &["-o", &profile, "--fragment"]).status.code(), Some(3));
+    assert!(Path::new(&profile).exists());
+}

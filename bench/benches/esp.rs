@@ -2,13 +2,15 @@
 //! reverse. Beside it the engine alone on the same bytes: the difference is the pipeline's own. One core; throughput is
 //! packets per second. `cargo bench -p sipsec-bench --bench esp`
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use sipsec_abi::profile;
 use sipsec_dataplane::engines;
 use sipsec_net::dp::EspCipher;
 use sipsec_net::{Instant, Kbps, esp};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{AeadEngine, AeadKey, ICV_LEN, InsideMode, Nonce};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 /// Inner IP packets of these lengths.
@@ -25,10 +27,15 @@ fn engine(choice: profile::Engine) -> Option<Box<dyn AeadEngine>> {
     engines::select(choice).map(|s| s.engine).inspect_err(|e| println!("skipped: {e}")).ok()
 }
 
+/// Tunnels of the cases with many, one flow in each.
+const TUNNELS: u16 = 1000;
+
 struct Bench {
     a: Gateway,
     b: Gateway,
-    frame: Vec<u8>,
+    /// What a batch is filled with, in turn.
+    frames: Vec<Vec<u8>>,
+    next: usize,
     now: Instant,
     free: Vec<VecPacket>,
 }
@@ -36,28 +43,34 @@ struct Bench {
 impl Bench {
     fn new(choice: profile::Engine, cipher: EspCipher, size: usize) -> Self {
         let keys = Keys::new(cipher, false);
-        let up = |side| {
+        Self::with(vec![frame(Side::A.host(), Side::B.host(), size)], |side| {
             let mut g =
                 Gateway::with_engine(side, InsideMode::Host, engine(choice).expect("looked for before"));
             g.call(RATE, &keys);
             g
-        };
-        // From the sVTI's kernel end; the pipeline looks at the EtherType alone.
-        let mut frame = vec![2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 2, 1, 0x08, 0x00];
-        frame.extend(ipv4_udp(Side::A.host(), Side::B.host(), size));
-        Self {
-            a: up(Side::A),
-            b: up(Side::B),
-            frame,
-            now: Instant::ZERO,
-            free: vec![VecPacket::new(&[]); BATCH],
-        }
+        })
+    }
+
+    /// Every packet in another tunnel than the one before it.
+    fn many(choice: profile::Engine, cipher: EspCipher, size: usize) -> Self {
+        let keys = Keys::new(cipher, false);
+        let host = |side: Side, n| side.host_of(n);
+        let frames = (0..TUNNELS).map(|n| frame(host(Side::A, n), host(Side::B, n), size)).collect();
+        Self::with(frames, |side| {
+            Gateway::with_tunnels(side, TUNNELS, RATE, &keys, engine(choice).expect("looked for before"))
+        })
+    }
+
+    fn with(frames: Vec<Vec<u8>>, up: impl Fn(Side) -> Gateway) -> Self {
+        let free = vec![VecPacket::new(&[]); BATCH];
+        Self { a: up(Side::A), b: up(Side::B), frames, next: 0, now: Instant::ZERO, free }
     }
 
     fn load(&mut self) -> Vec<VecPacket> {
         let mut batch = std::mem::take(&mut self.free);
         for p in &mut batch {
-            p.set(&self.frame);
+            p.set(&self.frames[self.next % self.frames.len()]);
+            self.next += 1;
         }
         batch
     }
@@ -103,6 +116,13 @@ const ENGINES: [(&str, profile::Engine); 3] = [
 const CIPHERS: [(&str, EspCipher, usize); 2] =
     [("aes128", EspCipher::Aes128Gcm16, 16), ("aes256", EspCipher::Aes256Gcm16, 32)];
 
+/// From the sVTI's kernel end; the pipeline looks at the EtherType alone.
+fn frame(from: Ipv4Addr, to: Ipv4Addr, size: usize) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 1, 1, 2, 0, 0, 0, 2, 1, 0x08, 0x00];
+    frame.extend(ipv4_udp(from, to, size));
+    frame
+}
+
 /// What ESP would seal of an inner packet, and nothing else, in as many buffers as a batch has.
 struct Alone {
     key: Box<dyn AeadKey>,
@@ -141,23 +161,32 @@ fn esp(c: &mut Criterion) {
                 group.throughput(Throughput::Elements(1));
                 let mut alone = Alone::new(choice, cipher, key_len, size);
                 group.bench_function("aead", |b| b.iter(|| alone.seal()));
-                let mut bench = Bench::new(choice, cipher, size);
-                for (half, open) in [("seal", false), ("open", true)] {
-                    group.bench_function(half, |b| {
-                        b.iter_custom(|iterations| {
-                            let (mut done, mut time) = (0u64, Duration::ZERO);
-                            while done < iterations {
-                                time += bench.round(open);
-                                done += BATCH as u64;
-                            }
-                            // Whole batches were run; their time is scaled to what was asked for.
-                            time.mul_f64(iterations as f64 / done as f64)
-                        });
-                    });
-                }
+                halves(&mut group, &mut Bench::new(choice, cipher, size));
                 group.finish();
             }
         }
+        for size in SIZES {
+            let mut group = c.benchmark_group(format!("{engine_name}/aes128-{TUNNELS}-tunnels/{size}"));
+            group.throughput(Throughput::Elements(1));
+            halves(&mut group, &mut Bench::many(choice, EspCipher::Aes128Gcm16, size));
+            group.finish();
+        }
+    }
+}
+
+fn halves(group: &mut BenchmarkGroup<'_, WallTime>, bench: &mut Bench) {
+    for (half, open) in [("seal", false), ("open", true)] {
+        group.bench_function(half, |b| {
+            b.iter_custom(|iterations| {
+                let (mut done, mut time) = (0u64, Duration::ZERO);
+                while done < iterations {
+                    time += bench.round(open);
+                    done += BATCH as u64;
+                }
+                // Whole batches were run; their time is scaled to what was asked for.
+                time.mul_f64(iterations as f64 / done as f64)
+            });
+        });
     }
 }
 

@@ -118,7 +118,7 @@ impl<P: Packet> Pipeline<P> {
         self.flush_trigger(tunnel);
         self.tunnels.remove(tunnel);
         // Its number may be another tunnel's soon.
-        self.triggers.retain(|i| *i != index);
+        self.expiries.cancel(index);
     }
 
     fn flush_trigger(&mut self, tunnel: TunnelId) {
@@ -132,7 +132,7 @@ impl<P: Packet> Pipeline<P> {
     /// waits for a call.
     fn take_waiting(&mut self, tunnel: TunnelId) -> Option<(TunnelId, Trigger)> {
         let t = self.tunnels.find(tunnel).and_then(|i| self.tunnels.get_mut(i))?;
-        let trigger = Trigger { is_watched: false, ..core::mem::take(&mut t.trigger) };
+        let trigger = core::mem::take(&mut t.trigger);
         (!trigger.packets.is_empty()).then_some((tunnel, trigger))
     }
 
@@ -174,7 +174,7 @@ impl<P: Packet> Pipeline<P> {
                 t.activity.drops_out += 1;
             }
         }
-        self.active.retain(|i| *i != index);
+        self.releases.cancel(index);
     }
 
     fn sa_add(&mut self, spec: &SaSpec, key: Box<dyn AeadKey>) {

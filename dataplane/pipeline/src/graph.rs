@@ -34,6 +34,7 @@ use crate::route_cache::RouteCache;
 use crate::sad::Sad;
 use crate::sink::{PuntRefused, Sink};
 use crate::stage::{CycleCounter, Stage, StageStats, Stages};
+use crate::timers::Timers;
 use crate::tunnel::Tunnels;
 use crate::waiting::Pool;
 use core::net::IpAddr;
@@ -59,17 +60,17 @@ pub struct Pipeline<P> {
     /// Packets in clear that wait, for an SA or for their rate.
     pub(crate) waiting: Pool<P>,
     pub(crate) ike_waiting: Pool<IkeFrame<P>>,
-    /// Media ports with something to send.
-    pub(crate) active: Vec<u32>,
-    /// Tunnels with packets that wait for an SA, or that have asked for one.
-    pub(crate) triggers: Vec<u32>,
-    /// How many packets that is.
+    /// When each media port may send what waits for its rate.
+    pub(crate) releases: Timers,
+    /// When what waits for a tunnel's SA has waited too long, or a call that was asked for was not answered.
+    pub(crate) expiries: Timers,
+    /// Packets that wait for an SA.
     pub(crate) trigger_packets: u32,
     /// How many have got their SA since and wait for its rate: they still take the places of triggers.
     pub(crate) replay_packets: u32,
     local: Local,
-    /// Nothing is due before.
-    pub(crate) deadline: Instant,
+    /// Media ports that are due in this turn; here for its memory.
+    due: Vec<u32>,
     pub(crate) drops: [u64; DropReason::COUNT],
     icmp_limit: IcmpLimit,
     stages: Stages,
@@ -100,12 +101,12 @@ impl<P: Packet> Pipeline<P> {
             identifications: Identifications::default(),
             waiting: Pool::new(limits.waiting_packets_max),
             ike_waiting: Pool::new(ike_max.min(limits.waiting_packets_max)),
-            active: Vec::with_capacity(limits.media_ports_max as usize),
-            triggers: Vec::with_capacity(limits.tunnels_max as usize),
+            releases: Timers::new(limits.media_ports_max),
+            expiries: Timers::new(limits.tunnels_max),
+            due: Vec::with_capacity(limits.media_ports_max as usize),
             trigger_packets: 0,
             replay_packets: 0,
             local: Local::default(),
-            deadline: Instant::MAX,
             drops: [0; DropReason::COUNT],
             icmp_limit: IcmpLimit::new(limits.icmp_errors_per_second_max),
             stages: Stages::new(None),

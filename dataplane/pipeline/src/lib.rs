@@ -53,6 +53,7 @@ mod sys;
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timers;
 mod trigger;
 mod tunnel;
 mod waiting;

@@ -74,8 +74,6 @@ pub(crate) struct Queues {
     bytes: u64,
     packets_max: u32,
     bytes_max: u64,
-    /// In the pipeline's list of media ports with work.
-    pub is_active: bool,
 }
 
 impl Queues {
@@ -90,7 +88,6 @@ impl Queues {
             bytes: 0,
             packets_max: packets_max.into(),
             bytes_max: bytes.max(QUEUE_BYTES_MIN),
-            is_active: false,
         }
     }
 

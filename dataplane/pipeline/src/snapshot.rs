@@ -47,7 +47,7 @@ impl<P: Packet> Pipeline<P> {
 
     /// Asks again for the calls that packets wait for: for a control plane that has just connected.
     pub fn reacquire(&self, event: &mut dyn FnMut(Event)) {
-        for &index in &self.triggers {
+        for index in self.expiries.owners() {
             let Some(t) = self.tunnels.get(index) else { continue };
             if let (None, Some(first)) = (t.outbound, t.trigger.packets.peek(&self.waiting)) {
                 event(Event::Acquire { tunnel: t.spec.tunnel, first: first.info.summary() });

@@ -12,8 +12,6 @@ pub(crate) struct Trigger {
     pub packets: Fifo,
     /// When a call was asked for of which nothing has come yet.
     pub asked: Option<Instant>,
-    /// In the pipeline's list of tunnels with something that expires.
-    pub is_watched: bool,
 }
 
 /// Queues the packet if it may wait, `has_room` saying whether anything may at all; whether it does, and the event if

@@ -419,3 +419,25 @@ fn only_what_the_peer_has_sealed_counts_against_a_limit() {
     b.wan(NOW, VecPacket::new(&good));
     assert_eq!(b.out.inside.len(), 1);
 }
+
+#[test]
+fn a_batch_over_many_tunnels_takes_each_packet_its_own_way() {
+    const TUNNELS: u16 = 300;
+    let keys = Keys::new(EspCipher::Aes128Gcm16, false);
+    let engine = || Box::new(sipsec_pipeline::testing::TestEngine);
+    let [mut a, mut b] =
+        [Side::A, Side::B].map(|side| Gateway::with_tunnels(side, TUNNELS, FAST, &keys, engine()));
+    // Twice each, neighbours far apart.
+    let packets: Vec<Vec<u8>> = (0..2 * TUNNELS)
+        .map(|i| ipv4_udp(Side::A.host_of(i * 7 % TUNNELS), Side::B.host_of(i * 7 % TUNNELS), 60))
+        .collect();
+    a.lan_batch(NOW, &packets);
+    let frames = std::mem::take(&mut a.out.outside);
+    let ports: Vec<u16> = frames.iter().map(|f| u16::from_be_bytes([f.data()[36], f.data()[37]])).collect();
+    let expected: Vec<u16> = (0..2 * TUNNELS).map(|i| Gateway::FIRST_PORT + i * 7 % TUNNELS).collect();
+    assert_eq!(ports, expected);
+    b.pipeline.batch_from_outside(NOW, frames, &mut b.out);
+    let got: Vec<Vec<u8>> = b.out.inside.iter().map(|p| p.data()[14..].to_vec()).collect();
+    assert_eq!(got, packets);
+    assert_eq!((all_drops(&a), all_drops(&b)), (0, 0));
+}

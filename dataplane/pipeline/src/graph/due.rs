@@ -58,40 +58,33 @@ impl<P: Packet> Pipeline<P> {
 
     /// The media port has something to send.
     pub(crate) fn activate(&mut self, media: u32) {
-        let Some(m) = self.media.get_mut(media) else { return };
-        self.deadline = self.deadline.min(m.shaper.ready_at());
-        if !m.queues.is_active {
-            m.queues.is_active = true;
-            self.active.push(media);
+        if let Some(m) = self.media.get(media) {
+            self.releases.set(media, m.shaper.ready_at());
         }
     }
 
-    /// Sends what its rate allows now and ends what has waited too long. Cheap when nothing is due.
+    /// Sends what its rate allows now and ends what has waited too long. Looks at nothing that is not due.
     pub fn poll(&mut self, now: Instant, out: &mut impl Sink<P>) {
-        if now < self.deadline {
+        if now < self.next_deadline() {
             return;
         }
-        self.deadline = Instant::MAX;
         self.stages.batch();
         let mut sealing = core::mem::take(&mut self.sealing);
-        let mut at = 0;
-        while let Some(&media) = self.active.get(at) {
+        // Each port once: what is due again at once has its turn in the next poll.
+        let mut due = core::mem::take(&mut self.due);
+        due.extend(core::iter::from_fn(|| self.releases.pop_due(now)));
+        for media in due.drain(..) {
             self.release(now, media, &mut sealing, out);
-            match self.media.get_mut(media) {
-                Some(m) if !m.queues.is_empty() => {
-                    self.deadline = self.deadline.min(m.shaper.ready_at());
-                    at += 1;
-                }
-                Some(m) => {
-                    m.queues.is_active = false;
-                    self.active.swap_remove(at);
-                }
-                None => drop(self.active.swap_remove(at)),
+            if self.media.get(media).is_some_and(|m| !m.queues.is_empty()) {
+                self.activate(media);
             }
         }
+        self.due = due;
         self.seal_all(&mut sealing, out);
         self.sealing = sealing;
-        self.expire_triggers(now);
+        while let Some(tunnel) = self.expiries.pop_due(now) {
+            self.expire_trigger(now, tunnel);
+        }
     }
 
     fn release(&mut self, now: Instant, media: u32, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
@@ -130,32 +123,17 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
-    fn expire_triggers(&mut self, now: Instant) {
-        let mut at = 0;
-        while let Some(&index) = self.triggers.get(at) {
-            let Some(t) = self.tunnels.get_mut(index) else {
-                self.triggers.swap_remove(at);
-                continue;
-            };
-            let expired = trigger::expire(t, &mut self.waiting, now);
-            self.trigger_packets -= expired;
-            self.drops[DropReason::TriggerExpired.index()] += u64::from(expired);
-            match trigger::expires_at(t, &self.waiting) {
-                Some(due) => {
-                    self.deadline = self.deadline.min(due);
-                    at += 1;
-                }
-                None => {
-                    t.trigger.is_watched = false;
-                    self.triggers.swap_remove(at);
-                }
-            }
-        }
+    fn expire_trigger(&mut self, now: Instant, tunnel: u32) {
+        let Some(t) = self.tunnels.get_mut(tunnel) else { return };
+        let expired = trigger::expire(t, &mut self.waiting, now);
+        self.trigger_packets -= expired;
+        self.drops[DropReason::TriggerExpired.index()] += u64::from(expired);
+        self.watch_trigger(tunnel);
     }
 
     /// When [`Self::poll`] will have something to do; [`Instant::MAX`] for never.
     #[must_use]
-    pub const fn next_deadline(&self) -> Instant {
-        self.deadline
+    pub fn next_deadline(&self) -> Instant {
+        self.releases.next().min(self.expiries.next())
     }
 }

@@ -217,11 +217,7 @@ impl<P: Packet> Pipeline<P> {
     pub(crate) fn watch_trigger(&mut self, tunnel: u32) {
         let Some(t) = self.tunnels.get_mut(tunnel) else { return };
         let Some(at) = trigger::expires_at(t, &self.waiting) else { return };
-        self.deadline = self.deadline.min(at);
-        if !t.trigger.is_watched {
-            t.trigger.is_watched = true;
-            self.triggers.push(tunnel);
-        }
+        self.expiries.set(tunnel, at);
     }
 
     /// The packet worked on waited for its rate, and may go by this call.

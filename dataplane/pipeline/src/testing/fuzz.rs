@@ -1,4 +1,5 @@
-//! What the fuzzer of bench/fuzz runs and the tests of bench replay: two gateways in a call, and frames of anybody.
+//! What the fuzzer of bench/fuzz runs and the tests of bench replay: two gateways in a call, and frames of anybody. The
+//! receiver exists twice: one gets frames one by one, the other in batches, and both must come to the same.
 
 use super::{Gateway, Inner, Keys, Side, VecPacket};
 use crate::config::InsideMode;
@@ -17,7 +18,9 @@ const FRAME_MAX: usize = 2000;
 pub fn fuzz(bytes: &[u8]) {
     let Some((choice, mut rest)) = bytes.split_first() else { return };
     let keys = Keys::new(EspCipher::Aes128Gcm16, choice & 1 != 0);
-    let (mut a, mut b) = Gateway::pair(InsideMode::Host, RATE, &keys);
+    let (mut a, one) = Gateway::pair(InsideMode::Host, RATE, &keys);
+    let (_, batch) = Gateway::pair(InsideMode::Host, RATE, &keys);
+    let mut b = Twins { one, batch };
     let mut now = Instant::ZERO + Duration::from_secs(1);
     for _ in 0..STEPS_MAX {
         let Some(([what, low, high], more)) = rest.split_first_chunk::<3>() else { break };
@@ -25,8 +28,10 @@ pub fn fuzz(bytes: &[u8]) {
         let (body, more) = more.split_at(len);
         rest = more;
         step(&mut a, &mut b, &mut now, *what, body);
-        for g in [&mut a, &mut b] {
+        b.compare();
+        for g in [&mut a, &mut b.one, &mut b.batch] {
             // Frames go back, as the device gives them back.
+            g.out.outside.clear();
             g.out.inside.clear();
             g.out.events.clear();
             g.out.punted.clear();
@@ -35,28 +40,60 @@ pub fn fuzz(bytes: &[u8]) {
     }
 }
 
-/// A frame from the WAN, which comes to one end: the LAN, the control plane, or the counter of one reason.
-fn wan(b: &mut Gateway, now: Instant, frame: VecPacket) {
-    let ends = |b: &Gateway| {
-        b.pipeline.drops().iter().sum::<u64>() + (b.out.inside.len() + b.out.punted.len()) as u64
-    };
-    let before = ends(b);
-    b.wan(now, frame);
-    assert!(ends(b) <= before + 1, "one frame, one end");
+/// The same gateway twice.
+struct Twins {
+    one: Gateway,
+    batch: Gateway,
 }
 
-fn step(a: &mut Gateway, b: &mut Gateway, now: &mut Instant, what: u8, body: &[u8]) {
+impl Twins {
+    /// Frames from the WAN, each of which comes to one end: the LAN, the control plane, or the counter of one reason.
+    fn wan(&mut self, now: Instant, frames: Vec<VecPacket>) {
+        let ends = |g: &Gateway| {
+            g.pipeline.drops().iter().sum::<u64>() + (g.out.inside.len() + g.out.punted.len()) as u64
+        };
+        for frame in &frames {
+            let before = ends(&self.one);
+            self.one.wan(now, frame.clone());
+            assert!(ends(&self.one) <= before + 1, "one frame, one end");
+        }
+        self.batch.pipeline.batch_from_outside(now, frames, &mut self.batch.out);
+    }
+
+    fn both(&mut self, mut what: impl FnMut(&mut Gateway)) {
+        what(&mut self.one);
+        what(&mut self.batch);
+    }
+
+    fn compare(&self) {
+        let bytes = |frames: &[VecPacket]| frames.iter().map(|f| f.data().to_vec()).collect::<Vec<_>>();
+        let (one, batch) = (&self.one, &self.batch);
+        assert_eq!(bytes(&one.out.inside), bytes(&batch.out.inside));
+        assert_eq!(bytes(&one.out.outside), bytes(&batch.out.outside));
+        assert_eq!(one.out.punted, batch.out.punted);
+        assert_eq!(one.out.events.len(), batch.out.events.len());
+        assert_eq!(one.pipeline.drops(), batch.pipeline.drops());
+    }
+}
+
+fn step(a: &mut Gateway, b: &mut Twins, now: &mut Instant, what: u8, body: &[u8]) {
     match what % 9 {
         // Anybody's frame, and one from the peer's address to the media port.
-        0 => wan(b, *now, VecPacket::new(body)),
-        1 => wan(b, *now, from_peer(body)),
+        0 => b.wan(*now, vec![VecPacket::new(body)]),
+        1 => b.wan(*now, vec![from_peer(body)]),
         // The LAN: a frame, a packet.
-        2 => b.pipeline.from_inside(*now, VecPacket::new(body), &mut b.out),
-        3 => b.lan(*now, body),
-        // What the peer seals, with one byte changed, and cut.
+        2 => b.both(|g| g.pipeline.from_inside(*now, VecPacket::new(body), &mut g.out)),
+        3 => {
+            b.one.lan(*now, body);
+            b.batch.lan_batch(*now, &[body.to_vec()]);
+        }
+        // What the peer seals, with one byte changed, and cut; each twice, in one batch.
         4 | 5 => {
-            a.lan(*now, &inner(body));
+            for piece in body.chunks(8).take(8) {
+                a.lan(*now, &inner(piece));
+            }
             a.poll(*now);
+            let mut frames = Vec::new();
             for mut frame in std::mem::take(&mut a.out.outside) {
                 if what % 9 == 5 {
                     let (at, with) = (body.first().copied().unwrap_or(0), body.get(1).copied().unwrap_or(1));
@@ -64,19 +101,22 @@ fn step(a: &mut Gateway, b: &mut Gateway, now: &mut Instant, what: u8, body: &[u
                     frame.data_mut()[usize::from(at) * 3 % len] ^= with;
                     frame.truncate(len - usize::from(body.get(2).copied().unwrap_or(0)).min(len));
                 }
-                wan(b, *now, frame.clone());
-                wan(b, *now, frame);
+                frames.extend([frame.clone(), frame]);
             }
+            if body.len() % 2 == 1 {
+                frames.reverse();
+            }
+            b.wan(*now, frames);
         }
         6 => {
             *now = *now + Duration::from_millis(u64::from(body.first().copied().unwrap_or(1)) * 10);
-            b.poll(*now);
+            b.both(|g| g.poll(*now));
         }
         // A sealed packet whose inside is anything at all.
         7 => {
             a.pipeline.from_inside(*now, ethernet(body), &mut a.out);
             a.poll(*now);
-            a.carry_to(*now, b);
+            b.wan(*now, std::mem::take(&mut a.out.outside));
         }
         _ => {
             let ops = [
@@ -91,7 +131,9 @@ fn step(a: &mut Gateway, b: &mut Gateway, now: &mut Instant, what: u8, body: &[u
             for at in body.iter().take(ops.len()) {
                 let op = ops[usize::from(*at) % ops.len()].clone();
                 // What does not suit the state is refused whole.
-                let _ = b.pipeline.apply(*now, &[op]);
+                b.both(|g| {
+                    let _ = g.pipeline.apply(*now, core::slice::from_ref(&op));
+                });
             }
         }
     }

@@ -53,6 +53,13 @@ impl Side {
         Ipv4Addr::new(10, self.number(), 0, 9)
     }
 
+    /// The host behind tunnel `n` of many.
+    #[must_use]
+    pub const fn host_of(self, n: u16) -> Ipv4Addr {
+        let [high, low] = n.to_be_bytes();
+        Ipv4Addr::new(10, self.number(), high, low)
+    }
+
     /// Its LAN.
     #[must_use]
     pub fn lan(self) -> IpPrefix {
@@ -103,6 +110,8 @@ impl Gateway {
     pub const TUNNEL: TunnelId = TunnelId(7);
     pub const SA_IN: SaId = SaId(1);
     pub const SA_OUT: SaId = SaId(2);
+    /// Media port of the first of many tunnels.
+    pub const FIRST_PORT: u16 = 20_000;
     pub const OUTSIDE_MTU: u16 = 1500;
     /// What 1500 bytes leave inside ESP in UDP over IPv4.
     pub const INNER_MTU: u16 = 1438;
@@ -130,6 +139,46 @@ impl Gateway {
             Op::TunnelAdd(Self::tunnel()),
             Op::RouteAdd { prefix: side.other().lan(), tunnel: Self::TUNNEL },
         ]);
+        g
+    }
+
+    /// In calls of so many tunnels at this rate, in host mode. Tunnel `n` leads to `10.x.(n / 256).(n mod 256)`, where `x` is
+    /// the other side's number, and has a media port of its own.
+    #[must_use]
+    pub fn with_tunnels(
+        side: Side,
+        tunnels: u16,
+        rate: Kbps,
+        keys: &Keys,
+        engine: Box<dyn AeadEngine>,
+    ) -> Self {
+        let mut config = Self::config(side, InsideMode::Host);
+        config.limits = Limits::for_tunnels(tunnels.into(), 1024);
+        let mut g = Self { side, pipeline: Pipeline::new(config, engine), out: VecSink::default() };
+        for n in 0..tunnels {
+            let id = u32::from(n);
+            let (mut tunnel, mut binding) = (Self::tunnel(), Self::binding(side, rate));
+            tunnel.tunnel = TunnelId(id);
+            binding.tunnel = tunnel.tunnel;
+            binding.outside_local.set_port(Self::FIRST_PORT + n);
+            binding.remote.set_port(Self::FIRST_PORT + n);
+            let sa = |direction, sa| SaSpec {
+                sa: SaId(sa),
+                tunnel: TunnelId(id),
+                spi: Spi::new(0x1_0000 + id).expect("not reserved"),
+                media_port: MediaPort(Self::FIRST_PORT + n),
+                ..Self::sa(side, direction, keys)
+            };
+            let prefix = IpPrefix::new(side.other().host_of(n).into(), 32).expect("a host");
+            g.apply(&[
+                Op::TunnelAdd(tunnel),
+                Op::RouteAdd { prefix, tunnel: tunnel.tunnel },
+                Op::MediaOpen(binding),
+                Op::SaAdd(sa(Direction::In, 2 * id)),
+                Op::SaAdd(sa(Direction::Out, 2 * id + 1)),
+                Op::TunnelBind { tunnel: tunnel.tunnel, outbound: SaId(2 * id + 1) },
+            ]);
+        }
         g
     }
 

@@ -4,6 +4,8 @@
 mod certificates;
 #[path = "sessions/ends.rs"]
 mod ends;
+#[path = "sessions/handover.rs"]
+mod handover;
 #[path = "sessions/selectors.rs"]
 mod selectors;
 mod support;

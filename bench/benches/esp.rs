@@ -4,12 +4,12 @@
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use sipsec_abi::profile;
 use sipsec_dataplane::engines;
 use sipsec_net::dp::EspCipher;
 use sipsec_net::{Instant, Kbps, esp};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{AeadEngine, AeadKey, ICV_LEN, InsideMode, Nonce};
+use sipsec_profile::model as profile;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What `sipsec check` promises of the dataplane's tables is what the dataplane has.
 
-use sipsec_controlplane::config::check::{FRAMES_PER_TRIGGER_PACKET, ROUTES_PER_TUNNEL};
 use sipsec_pipeline::Limits;
+use sipsec_profile::model::limits::{FRAMES_PER_TRIGGER_PACKET, ROUTES_PER_TUNNEL};
 
 #[test]
 fn a_checked_profile_fits_the_dataplane() {

@@ -17,7 +17,7 @@ use crate::runtime::{Running, Runtime};
 use crate::setup::{self, SetupError};
 use crate::signals::Signals;
 use crate::supervise::Supervisor;
-use sipsec_abi::profile::Inside;
+use sipsec_profile::model::{InsideDevice, TunnelEntry};
 use sipsec_session::{Core, Input};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,7 +58,7 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
     }
     for finding in &loaded.findings.list {
         let at = format!("{}:{}", finding.line, finding.column);
-        tracing::warn!(at, path = finding.path, cure = finding.cure, "{}", finding.message);
+        tracing::warn!(at, path = finding.path, cure = finding.hint, "{}", finding.message);
     }
     let system = |what| move |error| BootError::System { what, error };
     // One thread for the loop, its sockets and the API; blocking threads compute and write.
@@ -166,15 +166,15 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
 
 fn watch(profile: &config::Profile) -> Watch {
     let svti = match &profile.dataplane.inside {
-        Inside::Host { device, .. } => {
-            let route = |t: &config::profile::Tunnel| {
+        InsideDevice::Host { device, .. } => {
+            let route = |t: &TunnelEntry| {
                 let metric = t.metric;
                 t.routes.iter().map(move |prefix| Route { prefix: *prefix, metric }).collect::<Vec<_>>()
             };
             Some((device.clone(), profile.tunnels.iter().flat_map(route).collect()))
         }
         // The dataplane steers by prefix; the kernel has no part in it.
-        Inside::Router { .. } => None,
+        InsideDevice::Router { .. } => None,
     };
     Watch { wan: profile.sip.interface.clone(), v6: profile.sip.registrar.is_ipv6(), svti }
 }

@@ -1,9 +1,9 @@
 //! SIGHUP: keys and certificates are read again, from the profile as it is now. Everything else needs a restart, and what of it
 //! has changed is named: an edit that silently does nothing would be found during the next outage.
 
-use crate::config::profile::{Ike, Tunnel};
 use crate::config::{self, LoadError, Profile};
 use crate::setup::{self, SetupError};
+use sipsec_profile::model::{IkeSection, TunnelEntry};
 use sipsec_session::KeyEntry;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -64,7 +64,7 @@ fn differences(running: &Profile, read: &Profile) -> Vec<String> {
     compare("ike (other than keyring and certificates)", &fixed(&running.ike), &fixed(&read.ike));
     compare("media", &running.media, &read.media);
     compare("dataplane", &running.dataplane, &read.dataplane);
-    let named = |p: &Profile| -> BTreeMap<String, Tunnel> {
+    let named = |p: &Profile| -> BTreeMap<String, TunnelEntry> {
         p.tunnels.iter().map(|t| (t.name.clone(), t.clone())).collect()
     };
     let (before, mut after) = (named(running), named(read));
@@ -73,7 +73,8 @@ fn differences(running: &Profile, read: &Profile) -> Vec<String> {
             None => out.push(format!("tunnels: {name} is missing")),
             // A number that only says where in the list it stands.
             Some(other)
-                if format!("{:?}", Tunnel { id: tunnel.id, ..other.clone() }) != format!("{tunnel:?}") =>
+                if format!("{:?}", TunnelEntry { id: tunnel.id, ..other.clone() })
+                    != format!("{tunnel:?}") =>
             {
                 out.push(format!("tunnels: {name} differs"));
             }
@@ -84,8 +85,8 @@ fn differences(running: &Profile, read: &Profile) -> Vec<String> {
     out
 }
 
-fn fixed(ike: &Ike) -> Ike {
-    Ike { keyring: Vec::new(), certificates: Vec::new(), ..ike.clone() }
+fn fixed(ike: &IkeSection) -> IkeSection {
+    IkeSection { keyring: Vec::new(), certificates: Vec::new(), ..ike.clone() }
 }
 
 #[cfg(test)]
@@ -94,7 +95,7 @@ mod tests {
 
     fn profile(text: &str) -> Profile {
         let (profile, findings) = config::examine("test.yaml", text);
-        assert_eq!(findings.errors(), 0, "{}", findings.render(false));
+        assert_eq!(findings.errors(), 0, "{}", findings.render(config::Style::PLAIN));
         profile.expect("read")
     }
 

@@ -1,14 +1,18 @@
-//! From a profile to what the core is told. Here the secrets are read, once.
+//! From a profile to the configuration of the core. The secrets are read here, once.
 
 use crate::clock;
-use crate::config::profile::{Certificate, KeyOwner, Proof, Tunnel};
-use crate::config::secret::{SecretError, psk_octets};
-use crate::config::{Profile, Severity};
+use crate::config::machine::secret;
 use crate::pki::credential::{self, Flaw};
-use sipsec_ike::{CertificateAuth, Ppk};
+use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError};
+use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{SecretBytes, TelNumber};
-use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, TunnelConfig};
+use sipsec_profile::model::secret::psk_octets;
+use sipsec_profile::model::{
+    self, CertificateEntry, IkeSection, KeyOwner, Proof, SecretError, SipLine, TunnelEntry,
+};
+use sipsec_profile::{Profile, Severity};
+use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 use sipsec_sip::digest::Credentials;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +31,8 @@ pub enum SetupError {
     Certificate { name: String, flaw: Flaw },
     #[error("there is no certificate {0}")]
     NoCertificate(String),
+    #[error("the proposal {text}: {error}")]
+    Proposal { text: String, error: ProposalError },
 }
 
 /// # Errors
@@ -45,21 +51,9 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             user_agent: Some(USER_AGENT.to_owned()),
         },
         sip_port: profile.sip.port,
-        tunnels: profile.tunnels.iter().map(tunnel).collect(),
+        tunnels: profile.tunnels.iter().map(|t| tunnel(profile, t)).collect(),
         keyring: keyring(profile)?,
-        ike: IkeConfig {
-            proposals: profile.ike.proposals.clone(),
-            esp_proposals: profile.ike.esp_proposals.clone(),
-            ike_lifetime: profile.ike.lifetimes.ike,
-            child_lifetime: profile.ike.lifetimes.child,
-            force_encap: profile.ike.force_encap,
-            dpd: profile.ike.dpd,
-            nat_keepalive: profile.ike.nat_keepalive,
-            fragment_bytes_max: profile.ike.fragment_bytes,
-            negotiation_deadline: profile.ike.negotiation_deadline,
-            psk_fingerprint: profile.ike.psk_fingerprint,
-            lab_key_log: profile.ike.lab_key_log.is_some(),
-        },
+        ike: ike(&profile.ike)?,
         media: MediaConfig {
             port_first: profile.media.port_first,
             port_last: profile.media.port_last,
@@ -69,13 +63,46 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
     })
 }
 
+fn ike(section: &IkeSection) -> Result<IkeConfig, SetupError> {
+    let mode = match section.dpd_mode {
+        model::DpdMode::OnDemand => DpdMode::OnDemand,
+        model::DpdMode::Periodic => DpdMode::Periodic,
+        model::DpdMode::Off => DpdMode::Off,
+    };
+    Ok(IkeConfig {
+        proposals: proposals(&section.proposals, IkeProposal::defaults)?,
+        esp_proposals: proposals(&section.esp_proposals, EspProposal::defaults)?,
+        ike_lifetime: Lifetime::of(section.lifetime.ike, 0),
+        child_lifetime: Lifetime::of(section.lifetime.child, section.lifetime.child_kb * 1024),
+        force_encap: section.force_encap,
+        dpd: Dpd { mode, interval: section.dpd },
+        nat_keepalive: section.nat_keepalive,
+        fragment_bytes_max: section.fragmentation.then_some(usize::from(section.fragment_bytes)),
+        negotiation_deadline: section.negotiation_deadline,
+        psk_fingerprint: section.psk_fingerprint,
+        lab_key_log: section.lab_key_log.is_some(),
+    })
+}
+
+fn proposals<T: std::str::FromStr<Err = ProposalError>>(
+    written: &[String],
+    defaults: fn() -> Vec<T>,
+) -> Result<Vec<T>, SetupError> {
+    if written.is_empty() {
+        return Ok(defaults());
+    }
+    let read =
+        |text: &String| text.parse().map_err(|error| SetupError::Proposal { text: text.clone(), error });
+    written.iter().map(read).collect()
+}
+
 fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
-    let line = |line: &crate::config::profile::Line| {
+    let line = |line: &SipLine| {
         let error = |error| SetupError::Password { line: line.number, error };
         let auth = match &line.auth {
             None => None,
             Some(auth) => {
-                let password = auth.password.load().map_err(error)?;
+                let password = secret(&auth.password).map_err(error)?;
                 let password =
                     SecretBytes::new(password.expose()).ok_or_else(|| error(SecretError::TooLong))?;
                 Some(Credentials { username: auth.username.clone(), password })
@@ -88,7 +115,7 @@ fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
 
 /// The certificates by name; each is shared by all calls that use it.
 fn certificates(profile: &Profile) -> Result<BTreeMap<&str, Arc<CertificateAuth>>, SetupError> {
-    let load = |certificate: &'_ Certificate| {
+    let load = |certificate: &'_ CertificateEntry| {
         let loaded = credential::load(certificate, clock::unix_time_s());
         let flaw = loaded.flaws.into_iter().map(|(_, f)| f).find(|f| f.severity() == Severity::Error);
         loaded.auth.map(Arc::new).ok_or_else(|| {
@@ -109,7 +136,7 @@ fn certificates(profile: &Profile) -> Result<BTreeMap<&str, Arc<CertificateAuth>
 /// If one of them cannot be read or used.
 pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
     let certificates = certificates(profile)?;
-    let entry = |entry: &crate::config::profile::KeyEntry| {
+    let entry = |entry: &model::KeyringEntry| {
         let number = match entry.owner {
             KeyOwner::Number(number) => Some(number),
             KeyOwner::Any => None,
@@ -117,7 +144,7 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
         let owner = number.map_or("any".to_owned(), |n| n.to_string());
         let credential = match &entry.proof {
             Proof::Psk(psk) => {
-                let psk = psk.load().and_then(|written| psk_octets(&written));
+                let psk = secret(psk).and_then(|written| psk_octets(&written));
                 Credential::Psk(psk.map_err(|error| SetupError::Key { owner, error })?)
             }
             Proof::Certificate(name) => {
@@ -126,21 +153,25 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
             }
         };
         let ppk = entry.ppk.as_ref().map(|ppk| {
-            let key = ppk.key.load().and_then(|written| psk_octets(&written));
+            let key = secret(&ppk.key).and_then(|written| psk_octets(&written));
             let key = key.map_err(|error| SetupError::Ppk { id: ppk.id.clone(), error })?;
             Ok(Ppk { id: ppk.id.clone().into_bytes(), key, required: ppk.required })
         });
-        Ok(KeyEntry { number, credential, ppk: ppk.transpose()?, peer: entry.peer })
+        let peer = match entry.peer {
+            model::PeerKind::Generic => PeerKind::Generic,
+            model::PeerKind::Cisco => PeerKind::Cisco,
+        };
+        Ok(KeyEntry { number, credential, ppk: ppk.transpose()?, peer })
     };
     profile.ike.keyring.iter().map(entry).collect()
 }
 
-fn tunnel(tunnel: &Tunnel) -> TunnelConfig {
+fn tunnel(profile: &Profile, tunnel: &TunnelEntry) -> TunnelConfig {
     TunnelConfig {
         name: tunnel.name.clone(),
         spec: TunnelSpec {
             tunnel: tunnel.id,
-            inner_mtu: tunnel.mtu,
+            inner_mtu: profile.tunnel_mtu(tunnel),
             mss_clamp: true,
             check_source: tunnel.check_source,
             trigger_packets_max: tunnel.trigger.packets,

@@ -6,12 +6,12 @@ use crate::api::model::{
 };
 use crate::api::{Page, Query, Reply, Request, Target};
 use crate::clock;
-use crate::config::profile::ESP_OVERHEAD_V4;
 use crate::runtime::Runtime;
 use sipsec_ike::view::{ChildView, SaView, StateName};
 use sipsec_ike::{AuthMethod, FingerprintBasis};
 use sipsec_net::dp::{Selector, TunnelActivity};
 use sipsec_net::{Instant, TunnelId};
+use sipsec_profile::model::limits::ESP_OVERHEAD_V4;
 use sipsec_session::{Admin, CryptoView, Input, SessionView};
 use sipsec_sip::RegistrationState;
 use std::collections::{BTreeMap, HashMap};

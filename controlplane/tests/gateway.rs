@@ -40,7 +40,7 @@ fn profile(dir: &Path) -> config::Profile {
         dir.display()
     );
     let (profile, findings) = config::examine("test.yaml", &text);
-    assert_eq!(findings.errors(), 0, "{}", findings.render(false));
+    assert_eq!(findings.errors(), 0, "{}", findings.render(config::Style::PLAIN));
     profile.expect("read")
 }
 

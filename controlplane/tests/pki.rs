@@ -101,11 +101,11 @@ fn findings(files: &Files, keyring: &str, trust: &str) -> Vec<(String, String)> 
         files.path("own.key"),
     );
     let (profile, findings) = config::examine("test.yaml", &text);
-    assert!(profile.is_some(), "{}", findings.render(false));
+    assert!(profile.is_some(), "{}", findings.render(config::Style::PLAIN));
     for f in &findings.list {
-        assert!(!f.cure.is_empty() && f.line > 1 && f.column > 1, "{f:?}");
+        assert!(!f.hint.is_empty() && f.line > 1 && f.column > 1, "{f:?}");
     }
-    let short = |f: &config::diagnostic::Finding| {
+    let short = |f: &config::Finding| {
         (f.code.to_owned(), f.path.trim_start_matches("ike.certificates[0].").to_owned())
     };
     let errors = findings.errors();

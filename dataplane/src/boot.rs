@@ -5,10 +5,11 @@ use crate::error::BootError;
 use crate::local::LOCAL_MAX;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
-use sipsec_abi::profile::{self, Inside, ProfileHead};
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
 use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, OutsidePort};
+use sipsec_profile::Head;
+use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use tracing::{info, warn};
 
@@ -37,7 +38,7 @@ pub enum InsideDevice {
 impl Booted {
     /// What the pipeline has to know of the ports.
     #[must_use]
-    pub fn pipeline_config(&self, section: &profile::Dataplane) -> sipsec_pipeline::Config {
+    pub fn pipeline_config(&self, section: &profile::DataplaneSection) -> sipsec_pipeline::Config {
         let (mac, next_hop, mode) = match &self.inside {
             InsideDevice::Host(pair) => (pair.ours.mac, pair.kernel.mac, InsideMode::Host),
             InsideDevice::Router(link) => {
@@ -71,7 +72,7 @@ pub fn harden() -> Result<(), BootError> {
     Ok(())
 }
 
-pub fn boot(profile: &ProfileHead) -> Result<Booted, BootError> {
+pub fn boot(profile: &Head) -> Result<Booted, BootError> {
     let section = &profile.dataplane;
     let mut netlink =
         Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
@@ -153,7 +154,7 @@ fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {
         .link(name)
         .map_err(|e| BootError::device("look up", name.to_owned(), e))?
         .ok_or_else(|| BootError::DeviceMissing { device: name.to_owned() })?;
-    let max = u32::from(profile::MTU_MAX);
+    let max = u32::from(limits::DEVICE_MTU_MAX);
     if !link.up {
         Err(BootError::DeviceDown { device: name.to_owned() })
     } else if link.mtu > max {

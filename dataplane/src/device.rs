@@ -8,8 +8,8 @@
 use crate::error::BootError;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
-use sipsec_abi::profile::PEER_SUFFIX;
 use sipsec_net::{esp, ipv6};
+use sipsec_profile::model::limits::PEER_SUFFIX;
 use std::io;
 
 /// Of a WAN that cannot be asked.

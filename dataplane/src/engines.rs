@@ -10,9 +10,9 @@ mod ring;
 
 use crate::error::BootError;
 use choice::{CIPHERS, Chosen, SIZES};
-use sipsec_abi::profile;
 use sipsec_net::dp::EspCipher;
 use sipsec_pipeline::AeadEngine;
+use sipsec_profile::model as profile;
 use std::fmt;
 use std::time::Duration;
 

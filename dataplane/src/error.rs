@@ -1,7 +1,7 @@
 //! Why the dataplane does not start. Each says what to do.
 
-use sipsec_abi::profile::Problem;
 use sipsec_ebpf::SteeringError;
+use sipsec_profile::{Findings, Style};
 use sipsec_xsk::OpenError;
 use std::io;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use std::path::PathBuf;
 pub enum BootError {
     #[error("cannot read the profile {}: {error}", path.display())]
     ProfileRead { path: PathBuf, error: io::Error },
-    #[error("{}: {error}", path.display())]
-    ProfileSyntax { path: PathBuf, error: serde_yaml::Error },
-    #[error("{}:\n{}", path.display(), list(problems))]
-    ProfileMeaning { path: PathBuf, problems: Vec<Problem> },
+    #[error("the profile {} is larger than {max} bytes", path.display())]
+    ProfileTooLarge { path: PathBuf, max: u64 },
+    #[error("{}", .0.render(Style::PLAIN))]
+    Profile(Findings),
     #[error("not permitted to {step} {device}: run as root, or give the process CAP_NET_ADMIN and CAP_BPF")]
     NotPermitted { step: &'static str, device: String },
     #[error("there is no device {device} here: check the name in the profile and the network namespace")]
@@ -65,8 +65,4 @@ impl BootError {
             _ => Self::Device { step, device, error },
         }
     }
-}
-
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n")
 }

@@ -11,10 +11,10 @@ use crate::peer::Link;
 use crate::worker::{self, FromWorker, ToWorker, WorkerSetup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::handshake::{Connection, HandshakeError};
-use sipsec_abi::profile::ProfileHead;
 use sipsec_abi::{Facts, Listener, PortFacts, Text};
 use sipsec_ebpf::Port;
 use sipsec_pipeline::Local;
+use sipsec_profile::Head;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs until SIGTERM or SIGINT, or until the worker cannot go on.
-pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
+pub fn run(profile: &Head) -> Result<(), BootError> {
     // First, so that the worker inherits the blocked signals.
     let termination =
         crate::sys::termination_fd().map_err(|error| BootError::Io { what: "cannot take signals", error })?;
@@ -66,8 +66,8 @@ pub fn run(profile: &ProfileHead) -> Result<(), BootError> {
         .serve()
 }
 
-fn listen(profile: &ProfileHead) -> Result<Listener, BootError> {
-    let (dir, path) = (profile.runtime_dir(), profile.dataplane_socket());
+fn listen(profile: &Head) -> Result<Listener, BootError> {
+    let (dir, path) = (profile.runtime_dir.clone(), profile.dataplane_socket());
     std::fs::create_dir_all(&dir).map_err(|error| BootError::Listen { path: dir, error })?;
     Listener::bind(&path, SOFTWARE, &[]).map_err(|e| match e {
         HandshakeError::AlreadyRunning => BootError::AlreadyRunning { path },
@@ -76,7 +76,7 @@ fn listen(profile: &ProfileHead) -> Result<Listener, BootError> {
     })
 }
 
-fn facts(profile: &ProfileHead, booted: &Booted, selection: &Selection) -> Facts {
+fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
     let section = &profile.dataplane;
     let bind_mode = Text::new(booted.opened.mode().name());
     let port = |port: Port, index: usize, name: &str, link: &crate::netlink::Link| PortFacts {
@@ -142,7 +142,7 @@ struct Seen {
 }
 
 impl Watch {
-    fn new(booted: &Booted, profile: &ProfileHead) -> Result<Self, BootError> {
+    fn new(booted: &Booted, profile: &Head) -> Result<Self, BootError> {
         let inside = match &booted.inside {
             InsideDevice::Host(pair) => (pair.ours_name.clone(), pair.ours.index),
             InsideDevice::Router(link) => (profile.dataplane.inside.device().to_owned(), link.index),

@@ -1,8 +1,8 @@
 //! What a worker does when there is nothing to do.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sipsec_abi::profile;
 use sipsec_net::Instant;
+use sipsec_profile::model as profile;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

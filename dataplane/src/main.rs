@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use sipsec_abi::profile::Inside;
 use sipsec_dataplane::error::BootError;
 use sipsec_dataplane::netlink::Netlink;
 use sipsec_dataplane::{config, device, housekeeping};
 use sipsec_net::discard;
+use sipsec_profile::model::InsideDevice as Inside;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;

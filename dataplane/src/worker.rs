@@ -9,10 +9,10 @@ use crate::peer::{self, Downlink, Link, Session, Target};
 use crate::publish::{Numbers, Publisher};
 use crate::steer::{KernelSteer, Steer};
 use crate::sys;
-use sipsec_abi::profile;
 use sipsec_net::dp::{Event, Op, RejectReason};
 use sipsec_net::{Instant, MediaPort};
 use sipsec_pipeline::{AeadEngine, Local, Pipeline, Sink, Validated};
+use sipsec_profile::model as profile;
 use sipsec_xsk::port::BATCH_MAX;
 use sipsec_xsk::{Frame, Port};
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ pub enum FromWorker {
 
 /// Everything a worker starts with, on its way to its thread.
 pub struct WorkerSetup {
-    pub profile: profile::Dataplane,
+    pub profile: profile::DataplaneSection,
     pub booted: Booted,
     pub engine: Box<dyn AeadEngine>,
     pub inbox: Mailbox<ToWorker>,

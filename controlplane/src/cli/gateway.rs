@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use crate::config::{self, RUNTIME_ROOT};
+use sipsec_profile::model::control_socket;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ pub fn socket(args: &Args) -> Result<PathBuf, GatewayError> {
         if name.is_empty() || name.starts_with('.') || name.contains('/') {
             return Err(GatewayError::Name(name.clone()));
         }
-        return Ok(config::profile::control_socket(&Path::new(RUNTIME_ROOT).join(name)));
+        return Ok(control_socket(&Path::new(RUNTIME_ROOT).join(name)));
     }
     only(Path::new(RUNTIME_ROOT))
 }
@@ -46,7 +47,7 @@ fn only(root: &Path) -> Result<PathBuf, GatewayError> {
         .into_iter()
         .flatten()
         .flatten()
-        .map(|entry| config::profile::control_socket(&entry.path()))
+        .map(|entry| control_socket(&entry.path()))
         .filter(|socket| listens(socket))
         .collect();
     found.sort();
@@ -79,7 +80,7 @@ mod tests {
         let root = std::env::temp_dir().join(format!("sipsec-root-{}", std::process::id()));
         let path = |name: &str| {
             std::fs::create_dir_all(root.join(name)).expect("made");
-            config::profile::control_socket(&root.join(name))
+            control_socket(&root.join(name))
         };
         assert!(matches!(only(&root), Err(GatewayError::None)));
         drop(UnixListener::bind(path("dead")).expect("bound"));

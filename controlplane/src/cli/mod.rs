@@ -1,6 +1,7 @@
 //! The command line `sipsec`: asks the control plane and prints. IOS's way of shortening words works (`sh vpn ses d`).
 
 pub mod args;
+mod check;
 mod gateway;
 pub mod import;
 pub mod pki;
@@ -19,7 +20,6 @@ use screen::{Screen, Wall};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use text::counted;
@@ -58,7 +58,12 @@ pub fn main(args: &Args) -> ExitCode {
 
 fn run(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
-        Command::Check { file } => return check(file, args.json),
+        Command::Check { files, explain } => return check::run(args, files, explain.as_deref()),
+        Command::Schema => print(&format!(
+            "{:#}
+",
+            sipsec_profile::schema::json_schema()
+        ))?,
         Command::Import(import) => return import::run(import, args.json),
         Command::Health => return health(args),
         Command::Show(Show::RunningConfig { words }) => {
@@ -199,24 +204,4 @@ fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-fn check(file: &Path, json: bool) -> Result<ExitCode, CliError> {
-    let findings = match config::load(file) {
-        Ok(loaded) => loaded.findings,
-        Err(config::LoadError::Findings(findings)) => findings,
-        Err(error) => return Err(error.into()),
-    };
-    if json {
-        print(&envelope(&serde_json::json!({
-            "errors": findings.errors(),
-            "warnings": findings.warnings(),
-            "findings": findings.list,
-            "more": findings.more,
-        })))?;
-    } else {
-        let screen = Screen::detect();
-        print(&screen.fit_characters(&findings.render(screen.colour)))?;
-    }
-    Ok(if findings.errors() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

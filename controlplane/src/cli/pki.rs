@@ -1,7 +1,6 @@
 //! `sipsec pki`: makes, imports and shows certificates. Works on files alone; a gateway need not run.
 
 use crate::clock;
-use crate::config::sections::is_host_name;
 use crate::pki::files::{self, FileError};
 use crate::pki::make::{self, KeyType, Subject};
 use clap::{Args, Subcommand};
@@ -9,6 +8,7 @@ use rcgen::KeyPair;
 use serde::Serialize;
 use sipsec_ike::{CertError, CertificateFacts, Trust, certificate_fingerprint};
 use sipsec_net::HashFunc;
+use sipsec_profile::read::is_host_name;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;

@@ -2,13 +2,13 @@
 
 use super::{CliError, envelope};
 use crate::config;
-use crate::config::profile::{Certificate, KeyEntry, KeyOwner, Profile, Proof};
-use sipsec_abi::profile::DontFragment;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
-use sipsec_ike::config::{MapField, MapOp, MapRule};
-use sipsec_ike::{DpdMode, Lifetime};
+use sipsec_profile::Profile;
 use sipsec_profile::ios::conversion::{self, Conversion};
 use sipsec_profile::ios::{Secret, names, show};
+use sipsec_profile::model::{
+    CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Lifetimes, Proof,
+};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -41,29 +41,27 @@ pub fn run(profile: Option<&Path>, words: &[String], json: bool) -> Result<Strin
 
 fn converted(profile: &Profile) -> Conversion {
     let ike = &profile.ike;
-    let own = |list: Vec<String>, default: Vec<String>| if list == default { Vec::new() } else { list };
     let seconds = |d: std::time::Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
-    let (ike_life, child) = (ike.lifetimes.ike, ike.lifetimes.child);
-    let changed = |life: Lifetime, default: Lifetime| (life.hard != default.hard).then(|| seconds(life.hard));
+    let (life, default) = (ike.lifetime, Lifetimes::default());
     Conversion {
         gateway: Some(profile.gateway.clone()),
         wan: Some((WAN.to_owned(), None)),
         lines: profile.sip.lines.iter().map(|l| l.number.to_string()).collect(),
         keyring: ike.keyring.iter().map(key).collect(),
         certificates: ike.certificates.iter().map(certificate).collect(),
-        proposals: own(texts(&ike.proposals), texts(&IkeProposal::defaults())),
-        esp_proposals: own(texts(&ike.esp_proposals), texts(&EspProposal::defaults())),
-        ike_s: changed(ike_life, Lifetime::IKE),
-        child_s: changed(child, Lifetime::CHILD),
-        child_kb: (child.hard_bytes_max != Lifetime::CHILD.hard_bytes_max)
-            .then(|| u32::try_from(child.hard_bytes_max / 1024).unwrap_or(u32::MAX)),
-        dpd: match ike.dpd.mode {
-            DpdMode::Periodic => Some(("periodic", seconds(ike.dpd.interval))),
-            DpdMode::OnDemand => Some(("on-demand", seconds(ike.dpd.interval))),
+        proposals: canonical(&ike.proposals, IkeProposal::defaults),
+        esp_proposals: canonical(&ike.esp_proposals, EspProposal::defaults),
+        ike_s: (life.ike != default.ike).then(|| seconds(life.ike)),
+        child_s: (life.child != default.child).then(|| seconds(life.child)),
+        child_kb: (life.child_kb != default.child_kb)
+            .then(|| u32::try_from(life.child_kb).unwrap_or(u32::MAX)),
+        dpd: match ike.dpd_mode {
+            DpdMode::Periodic => Some(("periodic", seconds(ike.dpd))),
+            DpdMode::OnDemand => Some(("on-demand", seconds(ike.dpd))),
             DpdMode::Off => None,
         },
         nat_keepalive_s: ike.nat_keepalive.map(seconds),
-        fragment_bytes: ike.fragment_bytes.and_then(|b| u32::try_from(b).ok()),
+        fragment_bytes: ike.fragmentation.then(|| ike.fragment_bytes.into()),
         tunnel_source: match profile.media.tunnel_source {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
@@ -77,7 +75,7 @@ fn converted(profile: &Profile) -> Conversion {
                 remote: t.remote_number.to_string(),
                 kbps: t.bandwidth.0,
                 idle_s: Some(seconds(t.idle)),
-                mtu: (t.mtu != Profile::inner_mtu_max(&profile.dataplane).0).then(|| t.mtu.into()),
+                mtu: t.mtu.filter(|mtu| *mtu != profile.dataplane.inner_mtu_max().0).map(u32::from),
                 routes: t.routes.clone(),
                 metric: t.metric,
             })
@@ -90,12 +88,16 @@ fn converted(profile: &Profile) -> Conversion {
     }
 }
 
-fn texts(list: &[impl ToString]) -> Vec<String> {
-    list.iter().map(ToString::to_string).collect()
+/// As the gateway shows them; empty for its own.
+fn canonical<T: std::str::FromStr + ToString>(written: &[String], defaults: fn() -> Vec<T>) -> Vec<String> {
+    let show = |text: &String| text.parse::<T>().map_or_else(|_| text.clone(), |p| p.to_string());
+    let list: Vec<String> = written.iter().map(show).collect();
+    let default: Vec<String> = defaults().iter().map(ToString::to_string).collect();
+    if list == default { Vec::new() } else { list }
 }
 
 /// Without the key itself.
-fn key(entry: &KeyEntry) -> conversion::KeyEntry {
+fn key(entry: &KeyringEntry) -> conversion::KeyEntry {
     conversion::KeyEntry {
         number: match entry.owner {
             KeyOwner::Number(number) => Some(number.to_string()),
@@ -113,27 +115,12 @@ fn key(entry: &KeyEntry) -> conversion::KeyEntry {
     }
 }
 
-fn certificate(certificate: &Certificate) -> conversion::Certificate {
+fn certificate(certificate: &CertificateEntry) -> conversion::Certificate {
     let trust = &certificate.trust;
     conversion::Certificate {
         name: certificate.name.clone(),
         self_signed: trust.self_signed,
         crl: trust.crl.as_ref().map(|crl| if crl.fail_closed { "closed" } else { "open" }),
-        maps: trust.maps.iter().map(|map| map.rules.iter().map(rule).collect()).collect(),
+        maps: trust.maps.iter().map(|map| map.iter().map(ToString::to_string).collect()).collect(),
     }
-}
-
-fn rule(rule: &MapRule) -> String {
-    let field = match rule.field {
-        MapField::Subject => "subject",
-        MapField::Issuer => "issuer",
-        MapField::AltName => "alt-name",
-    };
-    let op = match rule.op {
-        MapOp::Eq => "eq",
-        MapOp::Ne => "ne",
-        MapOp::Co => "co",
-        MapOp::Nc => "nc",
-    };
-    format!("{field} {op} {}", rule.value)
 }

@@ -183,7 +183,7 @@ mod tests {
             tunnels: [{ name: Tunnel1, local_number: '0388881001', remote_number: '0388882001', bandwidth_kbps: 512 }]\n\
             dataplane: { outside: { device: wan0 }, inside: { mode: host, device: svti0 } }\n";
         let (profile, findings) = config::examine("test.yaml", text);
-        let profile = profile.unwrap_or_else(|| panic!("{}", findings.render(false)));
+        let profile = profile.unwrap_or_else(|| panic!("{}", findings.render(config::Style::PLAIN)));
         Events::new(broadcast::channel(8).0, &profile)
     }
 

@@ -1,10 +1,10 @@
 //! A certificate of the profile, loaded and judged: what `sipsec check` says of it and what the gateway uses.
 
 use super::files::{self, FileError};
-use crate::config::Severity;
-use crate::config::profile::{Certificate, Trust};
-use sipsec_ike::config::Revocation;
+use sipsec_ike::config::{MapField, MapOp, Revocation};
 use sipsec_ike::{CertError, CertificateAuth, CertificateFacts, SigningKey};
+use sipsec_profile::Severity;
+use sipsec_profile::model::{self, CertificateEntry, TrustPolicy};
 use std::path::PathBuf;
 
 /// A certificate that ends sooner deserves a remark.
@@ -107,7 +107,7 @@ pub struct Loaded {
 }
 
 #[must_use]
-pub fn load(certificate: &Certificate, unix_time_s: u64) -> Loaded {
+pub fn load(certificate: &CertificateEntry, unix_time_s: u64) -> Loaded {
     let mut loader = Loader { now: i64::try_from(unix_time_s).unwrap_or(i64::MAX), flaws: Vec::new() };
     let chain = loader.chain(certificate);
     let key = loader.key(certificate, chain.as_ref());
@@ -118,6 +118,24 @@ pub fn load(certificate: &Certificate, unix_time_s: u64) -> Loaded {
         _ => None,
     };
     Loaded { auth, flaws: loader.flaws }
+}
+
+fn map(rules: &[model::MapRule]) -> sipsec_ike::CertificateMap {
+    let rule = |rule: &model::MapRule| sipsec_ike::config::MapRule {
+        field: match rule.field {
+            model::MapField::Subject => MapField::Subject,
+            model::MapField::Issuer => MapField::Issuer,
+            model::MapField::AltName => MapField::AltName,
+        },
+        op: match rule.op {
+            model::MapOp::Eq => MapOp::Eq,
+            model::MapOp::Ne => MapOp::Ne,
+            model::MapOp::Co => MapOp::Co,
+            model::MapOp::Nc => MapOp::Nc,
+        },
+        value: rule.value.clone(),
+    };
+    sipsec_ike::CertificateMap { rules: rules.iter().map(rule).collect() }
 }
 
 struct Loader {
@@ -134,7 +152,7 @@ impl Loader {
         result.map_err(|error| self.flaw(place, Flaw::File(error))).ok()
     }
 
-    fn chain(&mut self, certificate: &Certificate) -> Option<Vec<Vec<u8>>> {
+    fn chain(&mut self, certificate: &CertificateEntry) -> Option<Vec<Vec<u8>>> {
         let place = Place::Certificate;
         let path = &certificate.chain;
         let chain = self.take(place, files::certificates(path))?;
@@ -174,7 +192,7 @@ impl Loader {
         }
     }
 
-    fn key(&mut self, certificate: &Certificate, chain: Option<&Vec<Vec<u8>>>) -> Option<SigningKey> {
+    fn key(&mut self, certificate: &CertificateEntry, chain: Option<&Vec<Vec<u8>>>) -> Option<SigningKey> {
         let path = &certificate.key;
         let own = chain.and_then(|c| c.first());
         let facts = own.and_then(|der| CertificateFacts::of(der).ok());
@@ -195,11 +213,11 @@ impl Loader {
         Some(key)
     }
 
-    fn trust(&mut self, trust: &Trust) -> sipsec_ike::Trust {
+    fn trust(&mut self, trust: &TrustPolicy) -> sipsec_ike::Trust {
         let mut out = sipsec_ike::Trust {
             self_signed: trust.self_signed,
             check_self_signed_validity: trust.check_self_signed_validity,
-            maps: trust.maps.clone(),
+            maps: trust.maps.iter().map(|rules| map(rules)).collect(),
             ..sipsec_ike::Trust::default()
         };
         for (i, path) in trust.ca.iter().enumerate() {

@@ -42,8 +42,6 @@ pub mod fuzz;
 pub mod handshake;
 #[cfg(not(loom))]
 pub mod layout;
-#[cfg(feature = "profile")]
-pub mod profile;
 #[cfg(not(loom))]
 pub mod punt;
 pub mod ring;

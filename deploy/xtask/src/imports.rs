@@ -45,7 +45,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Crates that do I/O or know an operating system: shells only.
 const SHELL_ONLY: &[&str] =
     &["tokio", "libc", "aya", "rustix", "socket2", "rtnetlink", "axum", "redb", "xsk-rs"];
-const CORES: &[&str] = &["sipsec-net", "sipsec-pipeline", "sipsec-ike", "sipsec-sip", "sipsec-session"];
+const CORES: &[&str] =
+    &["sipsec-net", "sipsec-pipeline", "sipsec-ike", "sipsec-sip", "sipsec-session", "sipsec-profile"];
 
 pub fn check(root: &Path) -> Vec<Violation> {
     let output = Command::new(env!("CARGO"))

@@ -93,12 +93,25 @@ Examples:
     #[command(after_help = "\
 Examples:
   sipsec check /etc/sipsec/branch.yaml
-  sipsec check branch.yaml --json
-  sipsec check branch.yaml && systemctl reload sipsec-controlplane@branch")]
+  sipsec check branch.yaml headend.yaml
+  sipsec check --explain tunnels.idle_s")]
     Check {
-        /// The profile
-        file: PathBuf,
+        /// The profile; `-` for standard input. Two profiles are compared as the ends of a tunnel, too
+        #[arg(value_name = "FILE", num_args = 0..=2)]
+        files: Vec<PathBuf>,
+        /// Print what a key means, its bounds and its default
+        #[arg(long, value_name = "KEY", conflicts_with = "files")]
+        explain: Option<String>,
     },
+    /// Print the JSON schema of profiles, for editors
+    #[command(after_help = "\
+Examples:
+  sipsec schema
+  sipsec schema > sipsec.schema.json
+  sipsec schema | jq .properties.tunnels
+
+An editor with a YAML language server takes `# yaml-language-server: $schema=sipsec.schema.json` as the first line of a profile.")]
+    Schema,
     /// Turn the configuration of another product into a profile
     #[command(
         subcommand,

@@ -1,0 +1,46 @@
+//! Settings that this machine cannot fulfil.
+
+use crate::diagnose::{Problem, Sink, shown_raw};
+use crate::model::Profile;
+use crate::read::KeyPath;
+use crate::surroundings::Surroundings;
+
+/// Nothing can be kept below these.
+const NO_DISK: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
+    state_dir(profile, sink, around);
+    if let Some(core) = profile.dataplane.worker.core
+        && around.has_core(core) == Some(false)
+    {
+        let path = KeyPath::dotted("dataplane.worker.core");
+        let message = format!("this machine has no processor {core}, or the process may not use it");
+        let hint = "the dataplane will not start with it: write a processor that `nproc` counts (from 0), or leave it out";
+        sink.push(Problem::warning("dataplane::core", &path, message).hint(hint));
+    }
+    let source = profile.media.tunnel_source;
+    if around.is_own_address(source) == Some(true) {
+        let path = KeyPath::dotted("media.tunnel_source");
+        let message = format!("the tunnel source {source} is an address of this machine");
+        let problem = Problem::warning("media::tunnel-source", &path, message).label("used by a device here");
+        sink.push(problem.hint("write an address that nothing else uses, as in 10.255.0.1"));
+    }
+}
+
+fn state_dir(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
+    const HINT: &str =
+        "write an absolute path on a disk that survives a restart, as in /var/lib/sipsec/branch";
+    let path = KeyPath::dotted("state_dir");
+    let dir = &profile.state_dir;
+    let shown = shown_raw(&dir.display().to_string());
+    if !dir.is_absolute() {
+        let message = format!("`state_dir` is {shown}, which is not an absolute path");
+        sink.push(Problem::error("config::state-dir", &path, message).hint(HINT));
+    } else if NO_DISK.iter().any(|root| dir.starts_with(root)) {
+        let message = format!("`state_dir` is {shown}, where nothing can be kept");
+        sink.push(Problem::error("config::state-dir", &path, message).hint(HINT));
+    } else if let Err(reason) = around.directory(dir) {
+        let message = format!("`state_dir` is {shown}: {reason}");
+        sink.push(Problem::warning("config::state-dir", &path, message).hint(HINT));
+    }
+}

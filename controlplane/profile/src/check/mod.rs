@@ -1,0 +1,102 @@
+//! Checks that need the whole profile: references, collisions between sections, weak secrets, and what will cost money.
+
+mod certificates;
+mod machine;
+mod numbers;
+pub mod pair;
+mod secrets;
+pub mod strength;
+pub mod tariff;
+mod tunnels;
+
+use crate::diagnose::{Problem, Sink};
+use crate::model::Profile;
+use crate::model::limits::ROUTES_PER_TUNNEL;
+use crate::read::KeyPath;
+use crate::surroundings::Surroundings;
+
+/// All checks, in this order.
+pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
+    if profile.tunnels.is_empty() {
+        let path = KeyPath::dotted("tunnels");
+        let problem =
+            Problem::warning("tunnels::none", &path, "there is no tunnel, so nothing will be called");
+        sink.push(problem.hint("add `- { name: Tunnel1, … }`"));
+    }
+    devices(profile, sink);
+    numbers::check(profile, sink);
+    secrets::check(profile, sink, around);
+    certificates::check(profile, sink, around);
+    media(profile, sink);
+    tables(profile, sink);
+    tunnels::check(profile, sink);
+    machine::check(profile, sink, around);
+}
+
+fn devices(profile: &Profile, sink: &Sink) {
+    let (sip, outside) = (&profile.sip.interface, &profile.dataplane.outside.device);
+    if sip != outside {
+        let path = KeyPath::dotted("sip.interface");
+        let message = format!("SIP uses {sip}, but the dataplane's outside is {outside}");
+        let hint = format!(
+            "SDP announces the address of the SIP interface, so both must be the same: write `interface: {outside}` or change `dataplane.outside.device`"
+        );
+        sink.push(Problem::error("sip::interface", &path, message).hint(hint));
+    }
+}
+
+fn media(profile: &Profile, sink: &Sink) {
+    let (first, last, sip) = (profile.media.port_first, profile.media.port_last, profile.sip.port);
+    let path = KeyPath::dotted("media.ports");
+    if (first..=last).contains(&sip) {
+        let message = format!("the media ports {first}-{last} contain the SIP port {sip}");
+        sink.push(Problem::error("media::sip-port", &path, message).hint("choose a range without it"));
+    }
+    // A port rests after a call until late ESP of the former peer has died out, so one each is too few.
+    let (ports, tunnels) = (usize::from(last - first) + 1, profile.tunnels.len());
+    if ports < 2 * tunnels {
+        let message = format!("{ports} media ports are few for {tunnels} tunnels");
+        let hint = format!("a port rests after each call: use at least {}", 2 * tunnels);
+        sink.push(Problem::warning("media::few-ports", &path, message).hint(hint));
+    }
+    source(profile, sink);
+}
+
+/// The tunnel source is an address that nothing else uses.
+fn source(profile: &Profile, sink: &Sink) {
+    const HINT: &str = "write an address that nothing else uses and no tunnel routes, as in 10.255.0.1";
+    let source = profile.media.tunnel_source;
+    let path = KeyPath::dotted("media.tunnel_source");
+    if source == profile.sip.registrar.ip() {
+        let message = format!("the tunnel source {source} is the registrar's address");
+        sink.push(Problem::error("media::tunnel-source", &path, message).hint(HINT));
+    }
+    // A default route covers every address; nothing could be done about it.
+    let routed = |t: &&crate::model::TunnelEntry| {
+        t.routes.iter().any(|route| route.prefix_len() > 0 && route.contains(source))
+    };
+    if let Some(tunnel) = profile.tunnels.iter().find(routed) {
+        let message = format!("the tunnel source {source} lies in a route of {}", tunnel.name);
+        let problem = Problem::warning("media::tunnel-source", &path, message);
+        sink.push(problem.label("a host behind the peer may have it").hint(HINT));
+    }
+}
+
+/// The dataplane's tables are sized at start; it would refuse more.
+fn tables(profile: &Profile, sink: &Sink) {
+    let path = KeyPath::dotted("tunnels");
+    let (tunnels, tunnels_max) = (profile.tunnels.len(), profile.dataplane.tunnels_max as usize);
+    let routes: usize = profile.tunnels.iter().map(|t| t.routes.len()).sum();
+    let needed = tunnels.max(routes.div_ceil(ROUTES_PER_TUNNEL));
+    let raise = format!("write `tunnels_max: {needed}` or more in `dataplane`");
+    if tunnels > tunnels_max {
+        let message = format!("{tunnels} tunnels are more than `dataplane.tunnels_max`, {tunnels_max}");
+        sink.push(Problem::error("dataplane::tunnels", &path, message).at_key().hint(raise));
+    } else if routes > tunnels_max * ROUTES_PER_TUNNEL {
+        let max = tunnels_max * ROUTES_PER_TUNNEL;
+        let message = format!(
+            "{routes} routes are more than {max}, {ROUTES_PER_TUNNEL} for each of `dataplane.tunnels_max`"
+        );
+        sink.push(Problem::error("dataplane::routes", &path, message).at_key().hint(raise));
+    }
+}

@@ -1,0 +1,122 @@
+//! Each tunnel by itself: sizes, money, routes.
+
+use super::tariff;
+use crate::diagnose::{Problem, Sink};
+use crate::model::limits::{
+    ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S,
+};
+use crate::model::{Profile, TunnelEntry};
+use crate::read::KeyPath;
+use sipsec_net::ipv6;
+
+/// Twice the default.
+const IDLE_WARN_S: u64 = 2 * IDLE_DEFAULT_S;
+
+pub fn check(profile: &Profile, sink: &Sink) {
+    for (i, tunnel) in profile.tunnels.iter().enumerate() {
+        let path = KeyPath::dotted("tunnels").index(i);
+        mtu(profile, tunnel, &path, sink);
+        mtu_v6(profile, tunnel, &path, sink);
+        bandwidth(tunnel, &path, sink);
+        trigger(profile, tunnel, &path, sink);
+        idle(tunnel, &path, sink);
+        loops(profile, tunnel, &path, sink);
+        sources(tunnel, &path, sink);
+    }
+}
+
+fn mtu(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    let (max, limit) = profile.dataplane.inner_mtu_max();
+    let mtu = profile.tunnel_mtu(tunnel);
+    if mtu <= max {
+        return;
+    }
+    let (what, why) = match limit {
+        Some(key) => ("the inside device", format!("`{key}` is {max}")),
+        None => ("the WAN", format!("1500 of the WAN less {ESP_OVERHEAD_V4} for IP, UDP and ESP is {max}")),
+    };
+    let message = format!("an MTU of {mtu} does not fit {what}");
+    let problem = Problem::error("tunnels::mtu", &path.key("mtu"), message).label(format!("at most {max}"));
+    sink.push(problem.hint(format!("{why}: write {max} or less, or leave it out")));
+}
+
+/// RFC 8200 §5: hosts send 1280 bytes whatever they are told, so larger packets than the tunnel's would be lost.
+fn mtu_v6(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    let Some(route) = tunnel.routes.iter().find(|route| route.addr().is_ipv6()) else { return };
+    let mtu = profile.tunnel_mtu(tunnel);
+    if mtu >= ipv6::MTU_MIN {
+        return;
+    }
+    let message = format!("an MTU of {mtu} is too small for IPv6, and {route} is a route of the tunnel");
+    let problem = Problem::error("tunnels::ipv6-mtu", &path.key("mtu"), message);
+    let hint = format!("write {} or more, or take the IPv6 routes out", ipv6::MTU_MIN);
+    sink.push(problem.label(format!("at least {}", ipv6::MTU_MIN)).hint(hint));
+}
+
+fn bandwidth(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    if let Some(step) = tariff::step(tunnel.bandwidth)
+        && step != tunnel.bandwidth
+    {
+        let message = format!("{} of {} cost as much as {step}", tunnel.bandwidth, tunnel.name);
+        let problem = Problem::warning("tunnels::bandwidth", &path.key("bandwidth_kbps"), message);
+        sink.push(problem.label(format!("costs as {}", step.0)).hint("write 64, 512, 1000 or 2600"));
+    }
+}
+
+fn trigger(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    let (packets, frames) = (u32::from(tunnel.trigger.packets), profile.dataplane.frames);
+    let max = frames / FRAMES_PER_TRIGGER_PACKET;
+    if packets > max && frames >= FRAMES_MIN {
+        let path = path.key("trigger").key("packets");
+        let message =
+            format!("{packets} packets may wait for {}, but there is room for {max} in all", tunnel.name);
+        let problem = Problem::warning("dataplane::frames", &path, message)
+            .label(format!("an eighth of `dataplane.frames`, {frames}"));
+        let hint = match packets * FRAMES_PER_TRIGGER_PACKET {
+            needed @ ..=FRAMES_MAX => {
+                format!("write `frames: {needed}` or more in `dataplane`, or {max} here")
+            }
+            _ => format!("write {max} or less"),
+        };
+        sink.push(problem.hint(hint));
+    }
+}
+
+fn idle(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    let seconds = tunnel.idle.as_secs();
+    if seconds > IDLE_WARN_S {
+        let message = format!("{} stays connected for {seconds} s after its last packet", tunnel.name);
+        let cost = format!(
+            "about {} yen for nothing after each call at {}",
+            tariff::yen(tunnel.bandwidth, seconds),
+            tunnel.bandwidth
+        );
+        let problem = Problem::warning("tunnels::idle", &path.key("idle_s"), message).label(cost);
+        sink.push(problem.hint(format!("{IDLE_DEFAULT_S} s is recommended")));
+    }
+}
+
+fn loops(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    let registrar = profile.sip.registrar.ip();
+    for (i, route) in tunnel.routes.iter().enumerate().filter(|(_, r)| r.contains(registrar)) {
+        let message = format!("the route {route} of {} also covers the registrar {registrar}", tunnel.name);
+        let hint = format!(
+            "SIP must not enter the tunnel that it opens: make sure that a longer route to {registrar} goes by {}",
+            profile.sip.interface
+        );
+        let problem = Problem::warning("tunnels::route-loop", &path.key("routes").index(i), message);
+        sink.push(problem.label(format!("contains {registrar}")).hint(hint));
+    }
+}
+
+/// With `check_source`, a decrypted packet needs a route back into its tunnel.
+fn sources(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    if tunnel.check_source && tunnel.routes.is_empty() {
+        let message = format!("{} has no routes: this tunnel can carry nothing", tunnel.name);
+        let problem = Problem::warning("tunnels::no-routes", path, message).label("carries nothing");
+        sink.push(problem.hint(
+            "add `routes`: the networks behind the peer, with the addresses of their routers, whose ICMP errors are \
+             dropped otherwise; or `check_source: false` to accept every source that the peer sends",
+        ));
+    }
+}

@@ -1,0 +1,161 @@
+//! `dataplane:`
+
+use super::limits;
+use super::words::words;
+use serde::Serialize;
+use sipsec_net::MacAddr;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DataplaneSection {
+    pub outside: OutsideDevice,
+    pub inside: InsideDevice,
+    pub worker: Worker,
+    pub engine: Engine,
+    pub xdp_mode: XdpMode,
+    pub bind_mode: BindMode,
+    /// UMEM in 2 MiB pages; the machine must have reserved them (`vm.nr_hugepages`).
+    pub huge_pages: bool,
+    /// Packet buffers shared by both ports, the trigger queues and the shapers.
+    pub frames: u32,
+    /// Tunnels for which tables are sized at start.
+    pub tunnels_max: u32,
+}
+
+impl DataplaneSection {
+    /// Host mode with everything else at its default.
+    #[must_use]
+    pub fn host(outside: &str, inside: &str) -> Self {
+        Self {
+            outside: OutsideDevice { device: outside.to_owned(), dont_fragment: DontFragment::default() },
+            inside: InsideDevice::Host { device: inside.to_owned(), mtu: None },
+            worker: Worker::default(),
+            engine: Engine::default(),
+            xdp_mode: XdpMode::default(),
+            bind_mode: BindMode::default(),
+            huge_pages: false,
+            frames: limits::FRAMES_DEFAULT,
+            tunnels_max: limits::TUNNELS_DEFAULT,
+        }
+    }
+
+    /// The largest inner packet that a tunnel may promise, and the key that says so unless it is the WAN.
+    #[must_use]
+    pub const fn inner_mtu_max(&self) -> (u16, Option<&'static str>) {
+        match self.inside {
+            InsideDevice::Host { mtu: Some(mtu), .. } if mtu < limits::INNER_MTU_DEFAULT => {
+                (mtu, Some("dataplane.inside.mtu"))
+            }
+            _ => (limits::INNER_MTU_DEFAULT, None),
+        }
+    }
+}
+
+/// The WAN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OutsideDevice {
+    pub device: String,
+    pub dont_fragment: DontFragment,
+}
+
+words! {
+    /// RFC 4301 §8.1: the DF bit of ESP's outer IPv4 header. IKE goes without it.
+    pub enum DontFragment {
+        Clear = "clear", "routers on the way may fragment; the peer reassembles";
+        Set = "set", "never fragmented on the way";
+        Copy = "copy", "as in the inner packet";
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum InsideDevice {
+    /// A veth pair made by the dataplane; its kernel end is the sVTI, always UP, to which ordinary routes point.
+    Host {
+        device: String,
+        /// MTU of the kernel end; what the outside device carries of ESP in UDP over IPv4 unless given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mtu: Option<u16>,
+    },
+    /// XDP on the LAN device: tunnel prefixes go to the dataplane, everything else to the kernel.
+    Router {
+        device: String,
+        /// Ethernet address of the LAN's router, to which decrypted packets go.
+        #[serde(serialize_with = "super::serial::text")]
+        next_hop: MacAddr,
+    },
+}
+
+impl InsideDevice {
+    #[must_use]
+    pub fn device(&self) -> &str {
+        match self {
+            Self::Host { device, .. } | Self::Router { device, .. } => device,
+        }
+    }
+
+    /// The LAN's router, in router mode.
+    #[must_use]
+    pub const fn next_hop(&self) -> Option<MacAddr> {
+        match self {
+            Self::Router { next_hop, .. } => Some(*next_hop),
+            Self::Host { .. } => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Worker {
+    /// Workers; more than one is not offered yet.
+    pub count: u16,
+    /// The processor the worker is pinned to; not pinned unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<u16>,
+    pub idle: Idle,
+    /// How long `adaptive` polls before it sleeps.
+    pub spin_us: u32,
+    /// SCHED_FIFO at this priority; ordinary scheduling unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fifo_priority: Option<u8>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { count: 1, core: None, idle: Idle::default(), spin_us: 50, fifo_priority: None }
+    }
+}
+
+words! {
+    /// What the worker does when there is no work.
+    pub enum Idle {
+        Adaptive = "adaptive", "polls for `spin_us`, then sleeps until a packet, a command or a deadline";
+        Spin = "spin", "never sleeps: lowest latency, one whole core";
+    }
+}
+
+words! {
+    /// The AEAD implementation.
+    pub enum Engine {
+        Auto = "auto", "the fastest on this machine, timed at start";
+        Ring = "ring", "the ring library";
+        AesGcm = "aes-gcm", "the RustCrypto library";
+        IpsecMb = "ipsec-mb", "Intel's library, if `libIPSec_MB.so.1` is installed";
+    }
+}
+
+words! {
+    /// How the XDP program is attached.
+    pub enum XdpMode {
+        Auto = "auto", "driver mode where the device has it, generic otherwise";
+        Driver = "driver", "driver mode only";
+        Generic = "generic", "generic mode only";
+    }
+}
+
+words! {
+    /// How AF_XDP sockets are bound.
+    pub enum BindMode {
+        Auto = "auto", "zero copy where both devices have it, copying otherwise";
+        Zerocopy = "zerocopy", "zero copy only";
+        Copy = "copy", "copying only";
+    }
+}

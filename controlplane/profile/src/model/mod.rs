@@ -1,0 +1,29 @@
+//! The profile as data: what the gateway is told to do, as the file says it.
+//!
+//! The reader and the importers produce a [`Profile`]; the writer turns it into YAML again ([`crate::write`]). Every type
+//! serialises with the keys of the file. Inline secrets serialise as asterisks, unless the writer is told otherwise.
+
+pub mod dataplane;
+pub mod ike;
+pub mod limits;
+pub mod media;
+mod profile;
+pub mod secret;
+mod serial;
+pub mod sip;
+pub mod tunnel;
+mod words;
+
+pub use dataplane::{
+    BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
+};
+pub use ike::{
+    CertificateEntry, CrlPolicy, DpdMode, IkeSection, KeyOwner, KeyringEntry, Lifetimes, MapField, MapOp,
+    MapRule, PeerKind, PpkEntry, Proof, TrustPolicy,
+};
+pub use media::MediaSection;
+pub use profile::{Head, Profile, control_socket, dataplane_socket};
+pub use secret::{Secret, SecretError, SecretSource};
+pub use sip::{LineAuth, SipLine, SipSection};
+pub use tunnel::{TriggerQueue, TunnelEntry};
+pub use words::Word;

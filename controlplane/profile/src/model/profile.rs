@@ -1,0 +1,116 @@
+//! The whole of it.
+
+use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
+use super::{DataplaneSection, IkeSection, MediaSection, SipSection, TunnelEntry};
+use serde::Serialize;
+use sipsec_net::TunnelId;
+use std::path::{Path, PathBuf};
+
+/// A gateway's profile.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    pub version: u32,
+    /// The gateway's name: names its directories and its log lines.
+    pub gateway: String,
+    /// Sockets.
+    pub runtime_dir: PathBuf,
+    /// The call journal.
+    pub state_dir: PathBuf,
+    /// Filter of the log (`tracing` syntax), changeable at run time.
+    pub log: String,
+    pub sip: SipSection,
+    pub ike: IkeSection,
+    pub media: MediaSection,
+    pub tunnels: Vec<TunnelEntry>,
+    pub dataplane: DataplaneSection,
+}
+
+/// The parts of a profile that the dataplane reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub gateway: String,
+    pub runtime_dir: PathBuf,
+    pub dataplane: DataplaneSection,
+}
+
+impl Profile {
+    /// With default directories and media ports.
+    #[must_use]
+    pub fn new(
+        gateway: &str,
+        sip: SipSection,
+        ike: IkeSection,
+        tunnels: Vec<TunnelEntry>,
+        dataplane: DataplaneSection,
+    ) -> Self {
+        let mut profile = Self {
+            version: PROFILE_VERSION,
+            gateway: gateway.to_owned(),
+            runtime_dir: Path::new(RUNTIME_ROOT).join(gateway),
+            state_dir: Path::new(STATE_ROOT).join(gateway),
+            log: super::limits::LOG_DEFAULT.to_owned(),
+            sip,
+            ike,
+            media: MediaSection::default(),
+            tunnels,
+            dataplane,
+        };
+        profile.number_tunnels();
+        profile
+    }
+
+    /// Gives every tunnel the id of its place.
+    pub fn number_tunnels(&mut self) {
+        for (tunnel, id) in self.tunnels.iter_mut().zip(1..) {
+            tunnel.id = TunnelId(id);
+        }
+    }
+
+    #[must_use]
+    pub fn head(&self) -> Head {
+        Head {
+            gateway: self.gateway.clone(),
+            runtime_dir: self.runtime_dir.clone(),
+            dataplane: self.dataplane.clone(),
+        }
+    }
+
+    #[must_use]
+    pub fn dataplane_socket(&self) -> PathBuf {
+        dataplane_socket(&self.runtime_dir)
+    }
+
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        control_socket(&self.runtime_dir)
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.state_dir.join("journal.redb")
+    }
+
+    /// The largest inner packet of a tunnel: its own `mtu`, or the most that the path carries.
+    #[must_use]
+    pub fn tunnel_mtu(&self, tunnel: &TunnelEntry) -> u16 {
+        tunnel.mtu.unwrap_or(self.dataplane.inner_mtu_max().0)
+    }
+}
+
+impl Head {
+    /// Where the dataplane waits for its control plane.
+    #[must_use]
+    pub fn dataplane_socket(&self) -> PathBuf {
+        dataplane_socket(&self.runtime_dir)
+    }
+}
+
+#[must_use]
+pub fn control_socket(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("control.sock")
+}
+
+#[must_use]
+pub fn dataplane_socket(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("dataplane.sock")
+}

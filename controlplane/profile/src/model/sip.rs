@@ -1,0 +1,73 @@
+//! `sip:`
+
+use super::limits;
+use super::secret::{PASSWORD, SecretSource};
+use super::serial;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use sipsec_net::TelNumber;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SipSection {
+    /// The device whose address SIP and media use; it may come and go.
+    pub interface: String,
+    pub port: u16,
+    /// Registrar and outbound proxy.
+    #[serde(serialize_with = "serial::text")]
+    pub registrar: SocketAddr,
+    pub domain: String,
+    #[serde(rename = "expires_s", serialize_with = "serial::seconds")]
+    pub expires: Duration,
+    /// RFC 4028: the session interval to ask for, in seconds.
+    pub session_expires_s: u32,
+    /// RFC 3581: ask for answers to the source port. Some carriers must not see it.
+    pub rport: bool,
+    /// After a hang-up that nothing has confirmed, the tunnel places no call for this long.
+    #[serde(rename = "bye_wait_s", serialize_with = "serial::seconds")]
+    pub bye_wait: Duration,
+    pub lines: Vec<SipLine>,
+}
+
+impl SipSection {
+    /// Everything else at its default.
+    #[must_use]
+    pub fn new(interface: &str, registrar: SocketAddr, domain: &str, lines: Vec<SipLine>) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            port: limits::SIP_PORT,
+            registrar,
+            domain: domain.to_owned(),
+            expires: Duration::from_secs(limits::REGISTER_EXPIRES_S),
+            session_expires_s: limits::SESSION_EXPIRES_S,
+            rport: true,
+            bye_wait: Duration::from_secs(limits::BYE_WAIT_S),
+            lines,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SipLine {
+    #[serde(serialize_with = "serial::text")]
+    pub number: TelNumber,
+    /// `None` where the carrier authenticates the access line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<LineAuth>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LineAuth {
+    pub username: String,
+    pub password: SecretSource,
+}
+
+impl Serialize for LineAuth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("username", &self.username)?;
+        self.password.write(PASSWORD, &mut map)?;
+        map.end()
+    }
+}

@@ -1,0 +1,81 @@
+//! `tunnels:`
+
+use super::limits;
+use super::serial;
+use serde::Serialize;
+use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TunnelEntry {
+    /// Its place in the profile, counted from 1. Not a key of the file.
+    #[serde(skip)]
+    pub id: TunnelId,
+    pub name: String,
+    #[serde(serialize_with = "serial::text")]
+    pub local_number: TelNumber,
+    #[serde(serialize_with = "serial::text")]
+    pub remote_number: TelNumber,
+    #[serde(rename = "bandwidth_kbps", serialize_with = "kbps")]
+    pub bandwidth: Kbps,
+    #[serde(rename = "idle_s", serialize_with = "serial::seconds")]
+    pub idle: Duration,
+    /// A call ends after this long, busy or not.
+    #[serde(
+        rename = "call_max_s",
+        serialize_with = "serial::seconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub call_max: Option<Duration>,
+    #[serde(serialize_with = "serial::texts")]
+    pub routes: Vec<IpPrefix>,
+    /// The metric of the kernel routes: a backup's is higher than the primary's (IOS: administrative distance 254).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    /// Largest inner packet; the largest that the WAN carries unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// Strict reverse-path check: a packet from the tunnel must have a source address in `routes`.
+    pub check_source: bool,
+    pub trigger: TriggerQueue,
+}
+
+impl TunnelEntry {
+    /// Everything else at its default. Its id is given by [`super::Profile::number_tunnels`].
+    #[must_use]
+    pub fn new(name: &str, local_number: TelNumber, remote_number: TelNumber, bandwidth: Kbps) -> Self {
+        Self {
+            id: TunnelId(0),
+            name: name.to_owned(),
+            local_number,
+            remote_number,
+            bandwidth,
+            idle: Duration::from_secs(limits::IDLE_DEFAULT_S),
+            call_max: None,
+            routes: Vec::new(),
+            metric: None,
+            mtu: None,
+            check_source: true,
+            trigger: TriggerQueue::default(),
+        }
+    }
+}
+
+fn kbps<S: serde::Serializer>(value: &Kbps, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u32(value.0)
+}
+
+/// What may wait for an SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TriggerQueue {
+    pub packets: u16,
+    pub bytes: u32,
+    #[serde(rename = "age_ms", serialize_with = "serial::milliseconds")]
+    pub age: Duration,
+}
+
+impl Default for TriggerQueue {
+    fn default() -> Self {
+        Self { packets: 64, bytes: 65_536, age: Duration::from_millis(5000) }
+    }
+}

@@ -1,0 +1,127 @@
+//! `dataplane:`
+
+use super::item::{Item, Table};
+use super::text::device;
+use crate::diagnose::Problem;
+use crate::model::limits::{FRAMES_MAX, PEER_SUFFIX, TUNNELS_MAX};
+use crate::model::{DataplaneSection, InsideDevice, OutsideDevice, Worker};
+use sipsec_net::MacAddr;
+
+/// The section, and whether every value of it could be read. Where one could not, its default stands in, so that the
+/// other sections can be checked against the rest.
+pub fn read(item: &Item<'_>) -> Option<(DataplaneSection, bool)> {
+    let table = item.table()?;
+    let outside = table.required("outside").and_then(|i| outside(&i));
+    let inside = table.required("inside").and_then(|i| inside(&i));
+    let worker = table.value("worker", Worker::default(), worker);
+    let engine = table.word("engine");
+    let xdp_mode = table.word("xdp_mode");
+    let bind_mode = table.word("bind_mode");
+    let huge_pages = table.flag("huge_pages");
+    let (frames, tunnels_max) = (table.int("frames"), table.int("tunnels_max"));
+    table.finish();
+    let (outside, inside) = (outside?, inside?);
+    let distinct = outside.device != inside.device();
+    if !distinct {
+        let path = table.path.key("inside").key("device");
+        let message = format!("{} is inside and outside", outside.device);
+        table.report(
+            Problem::error("dataplane::value", &path, message).hint("inside and outside must be two devices"),
+        );
+    }
+    let whole = distinct
+        && worker.is_some()
+        && [engine.is_some(), xdp_mode.is_some(), bind_mode.is_some(), huge_pages.is_some()] == [true; 4]
+        && frames.is_some()
+        && tunnels_max.is_some();
+    let section = DataplaneSection {
+        worker: worker.unwrap_or_default(),
+        engine: engine.unwrap_or_default(),
+        xdp_mode: xdp_mode.unwrap_or_default(),
+        bind_mode: bind_mode.unwrap_or_default(),
+        huge_pages: huge_pages.unwrap_or_default(),
+        // The largest contradict no other section.
+        frames: frames.unwrap_or(FRAMES_MAX),
+        tunnels_max: tunnels_max.unwrap_or(TUNNELS_MAX),
+        outside,
+        inside,
+    };
+    Some((section, whole))
+}
+
+fn outside(item: &Item<'_>) -> Option<OutsideDevice> {
+    let table = item.table()?;
+    let name = table.required("device").and_then(|i| device(&i, 0));
+    let dont_fragment = table.word("dont_fragment");
+    table.finish();
+    Some(OutsideDevice { device: name?, dont_fragment: dont_fragment? })
+}
+
+fn inside(item: &Item<'_>) -> Option<InsideDevice> {
+    let table = item.table()?;
+    let mode = table.required("mode").and_then(|i| i.known_word());
+    let suffix = if mode == Some("host") { PEER_SUFFIX.len() } else { 0 };
+    let name = table.required("device").and_then(|i| device(&i, suffix));
+    let mtu = table.int_or_absent("mtu");
+    let next_hop = table.value("next_hop", None, |i| mac(i).map(Some));
+    table.finish();
+    match mode? {
+        "router" => {
+            let other = foreign(&table, "mtu", "router", "host");
+            let next_hop = next_hop?.or_else(|| {
+                let path = table.path.key("next_hop");
+                let problem =
+                    Problem::error("config::missing", &path, format!("`{path}` is missing")).at_key();
+                table.report(problem.label("`next_hop` belongs here").hint(MAC_HINT));
+                None
+            })?;
+            other?;
+            Some(InsideDevice::Router { device: name?, next_hop })
+        }
+        _ => {
+            foreign(&table, "next_hop", "host", "router")?;
+            Some(InsideDevice::Host { device: name?, mtu: mtu? })
+        }
+    }
+}
+
+/// A key of the other mode.
+fn foreign(table: &Table<'_>, key: &'static str, mode: &str, other: &str) -> Option<()> {
+    let Some(item) = table.optional(key) else { return Some(()) };
+    let message = format!("`{}` is for mode {other}, and the mode is {mode}", item.path);
+    let problem = Problem::error("dataplane::mode", &item.path, message).at_key();
+    table.report(problem.hint(format!("remove it, or write `mode: {other}`")));
+    None
+}
+
+const MAC_HINT: &str = "write the Ethernet address of the LAN's router: `next_hop: \"02:00:5e:10:00:01\"`";
+
+fn mac(item: &Item<'_>) -> Option<MacAddr> {
+    let text = item.text()?;
+    let parsed = parse_mac(text).filter(|mac| mac.0[0] & 1 == 0);
+    if parsed.is_none() {
+        item.bad_value(text, "the Ethernet address of one device", MAC_HINT);
+    }
+    parsed
+}
+
+fn parse_mac(text: &str) -> Option<MacAddr> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let hex = |p: &&str| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit());
+        *byte = parts.next().filter(hex).and_then(|p| u8::from_str_radix(p, 16).ok())?;
+    }
+    parts.next().is_none().then_some(MacAddr(mac))
+}
+
+fn worker(item: &Item<'_>) -> Option<Worker> {
+    let table = item.table()?;
+    let count = table.int("count");
+    let core = table.int_or_absent("core");
+    let idle = table.word("idle");
+    let spin_us = table.int("spin_us");
+    let fifo_priority = table.int_or_absent("fifo_priority");
+    table.finish();
+    Some(Worker { count: count?, core: core?, idle: idle?, spin_us: spin_us?, fifo_priority: fifo_priority? })
+}

@@ -1,0 +1,393 @@
+//! A YAML document with the place of every key and value, within bounds.
+//!
+//! [`parse`] walks the events of the parser once: it refuses what no profile has (deep nesting, huge values, aliases that
+//! multiply, tags, keys that appear twice) and keeps the span of every node. Only then are the values read
+//! ([`super::values`]).
+
+use super::path::{KeyPath, Step};
+use super::values::{self, Node};
+use crate::diagnose::Place;
+use saphyr_parser::{Event, Parser, ScanError, Span as Marks};
+use std::collections::HashMap;
+
+/// Groups and lists within each other. A profile has 6.
+pub const DEPTH_MAX: usize = 32;
+/// Longest key or value, in bytes.
+pub const SCALAR_BYTES_MAX: usize = 8192;
+/// Keys and values of one document.
+pub const NODES_MAX: usize = 4_000_000;
+/// Keys, values and bytes that aliases (`*name`) may stand for in all.
+pub const ALIASED_MAX: usize = 1_000_000;
+
+/// The text is not a YAML document that could be a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyntaxError {
+    pub message: String,
+    pub hint: String,
+    pub place: Place,
+}
+
+/// A place and a length. Columns and lengths count characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    line: u32,
+    column: u32,
+    /// On its first line.
+    len: u32,
+    end_line: u32,
+}
+
+impl Span {
+    pub const START: Self = Self { line: 1, column: 1, len: 1, end_line: 1 };
+
+    /// The last line of it.
+    #[must_use]
+    pub const fn end_line(self) -> usize {
+        self.end_line as usize
+    }
+
+    #[must_use]
+    pub const fn place(self) -> Place {
+        Place { line: self.line as usize, column: self.column as usize }
+    }
+
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    fn of(marks: &Marks, collection: bool) -> Self {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let len = if collection || marks.end.line() != marks.start.line() {
+            usize::from(collection)
+        } else {
+            marks.end.index().saturating_sub(marks.start.index())
+        };
+        Self {
+            line: number(marks.start.line().max(1)),
+            column: number(marks.start.col() + 1),
+            len: number(len),
+            end_line: number(if collection { marks.start.line() } else { marks.end.line() }.max(1)),
+        }
+    }
+}
+
+/// The spans of a node and of the nodes in it.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    pub span: Span,
+    pub below: Below,
+}
+
+#[derive(Clone, Debug)]
+pub enum Below {
+    /// A value, or an alias.
+    Leaf,
+    List(Vec<Spans>),
+    /// Spans of key and value, in the order of the keys.
+    Map(Vec<(Span, Spans)>),
+}
+
+/// Values and their places; both trees have the same shape, except below aliases.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub root: Node,
+    pub spans: Spans,
+}
+
+/// The place of a key, or of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Key,
+    Value,
+}
+
+impl Document {
+    /// The span of a key or a value; of the nearest group around it if it is missing.
+    #[must_use]
+    pub fn locate(&self, path: &KeyPath, of: Of) -> Span {
+        let (mut node, mut spans) = (&self.root, &self.spans);
+        let mut nearest = if path.0.is_empty() { spans.span } else { Span::START };
+        for (depth, step) in path.0.iter().enumerate() {
+            let last = depth + 1 == path.0.len();
+            match (step, node, &spans.below) {
+                (Step::Key(name), Node::Map(entries), Below::Map(places)) => {
+                    let Some(index) = entries.iter().position(|(key, _)| key == name) else { return nearest };
+                    let (Some((_, value)), Some((key, below))) = (entries.get(index), places.get(index))
+                    else {
+                        return nearest;
+                    };
+                    if last && of == Of::Value {
+                        return below.span;
+                    }
+                    nearest = *key;
+                    (node, spans) = (value, below);
+                }
+                (Step::Index(index), Node::List(items), Below::List(places)) => {
+                    let (Some(item), Some(below)) = (items.get(*index), places.get(*index)) else {
+                        return nearest;
+                    };
+                    nearest = below.span;
+                    (node, spans) = (item, below);
+                }
+                _ => return nearest,
+            }
+        }
+        nearest
+    }
+}
+
+/// # Errors
+/// If the text is not one YAML document within the bounds.
+pub fn parse(text: &str) -> Result<Document, SyntaxError> {
+    let spans = Walk::new(text).run()?;
+    let root = values::read(text)?;
+    Ok(Document { root, spans })
+}
+
+/// A group or list whose end has not come.
+struct Open {
+    span: Span,
+    below: Below,
+    /// The keys so far and their lines.
+    keys: HashMap<String, u32>,
+    /// The key whose value comes next.
+    key: Option<Span>,
+    anchor: usize,
+    /// Nodes and bytes before it, aliases expanded.
+    weight_before: usize,
+}
+
+struct Walk<'a> {
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    open: Vec<Open>,
+    root: Option<Spans>,
+    nodes: usize,
+    /// Nodes and bytes so far, aliases expanded.
+    weight: usize,
+    aliased: usize,
+    /// The weight of each anchored node.
+    anchors: HashMap<usize, usize>,
+}
+
+fn fail<T>(span: Span, message: impl Into<String>, hint: impl Into<String>) -> Result<T, SyntaxError> {
+    Err(SyntaxError { message: message.into(), hint: hint.into(), place: span.place() })
+}
+
+impl<'a> Walk<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            parser: Parser::new_from_str(text),
+            open: Vec::new(),
+            root: None,
+            nodes: 0,
+            weight: 0,
+            aliased: 0,
+            anchors: HashMap::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Spans, SyntaxError> {
+        while let Some(event) = self.parser.next_event() {
+            let (event, marks) = event.map_err(|error| scan_error(&error))?;
+            self.event(event, &marks)?;
+        }
+        Ok(self.root.unwrap_or(Spans { span: Span::START, below: Below::Leaf }))
+    }
+
+    fn event(&mut self, event: Event<'_>, marks: &Marks) -> Result<(), SyntaxError> {
+        match event {
+            Event::DocumentStart(_) if self.root.is_some() => fail(
+                Span::of(marks, true),
+                "the file has more than one YAML document",
+                "remove the lines `---` within it: a profile is one document",
+            ),
+            Event::Scalar(text, _, anchor, tag) => {
+                let span = Span::of(marks, false);
+                self.count(span, text.len())?;
+                if text.len() > SCALAR_BYTES_MAX {
+                    return fail(
+                        Span { len: 1, ..span },
+                        format!("a key or value of {} bytes is too long", text.len()),
+                        format!(
+                            "a profile has none of more than {SCALAR_BYTES_MAX} bytes: look for a missing quote or line end"
+                        ),
+                    );
+                }
+                refuse_tag(tag.as_deref(), span)?;
+                if anchor > 0 {
+                    self.anchors.insert(anchor, 1 + text.len());
+                }
+                if self.expects_key() {
+                    return self.key(&text, span);
+                }
+                self.value(Spans { span, below: Below::Leaf });
+                Ok(())
+            }
+            Event::Alias(anchor) => {
+                let span = Span::of(marks, false);
+                self.count(span, 0)?;
+                let weight = self.anchors.get(&anchor).copied().unwrap_or_default();
+                if self.open.iter().any(|open| open.anchor == anchor) {
+                    return fail(
+                        span,
+                        "an alias stands within the value that it names",
+                        "write the value out",
+                    );
+                }
+                self.aliased = self.aliased.saturating_add(weight);
+                self.weight = self.weight.saturating_add(weight);
+                if self.aliased > ALIASED_MAX {
+                    return fail(
+                        span,
+                        "the aliases of this file stand for more than a profile can have",
+                        "write the values out, or use `defaults:` for what tunnels have in common",
+                    );
+                }
+                if self.expects_key() {
+                    return fail(span, "a key cannot be an alias", "write the key out");
+                }
+                self.value(Spans { span, below: Below::Leaf });
+                Ok(())
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.enter(marks, anchor, tag.as_deref(), Below::List(Vec::new()))
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.enter(marks, anchor, tag.as_deref(), Below::Map(Vec::new()))
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    if open.anchor > 0 {
+                        self.anchors.insert(open.anchor, self.weight - open.weight_before);
+                    }
+                    self.value(Spans { span: open.span, below: open.below });
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        marks: &Marks,
+        anchor: usize,
+        tag: Option<&saphyr_parser::Tag>,
+        below: Below,
+    ) -> Result<(), SyntaxError> {
+        let span = Span::of(marks, true);
+        self.count(span, 0)?;
+        refuse_tag(tag, span)?;
+        if self.expects_key() {
+            return fail(
+                span,
+                "a key must be a word, but this is a group or a list",
+                "write `key: value`; a text that begins with [ or { needs quotes",
+            );
+        }
+        if self.open.len() >= DEPTH_MAX {
+            return fail(span, too_deep(), TOO_DEEP_HINT);
+        }
+        let weight_before = self.weight;
+        self.open.push(Open { span, below, keys: HashMap::new(), key: None, anchor, weight_before });
+        Ok(())
+    }
+
+    /// Whether the next node is a key.
+    fn expects_key(&self) -> bool {
+        self.open.last().is_some_and(|open| matches!(open.below, Below::Map(_)) && open.key.is_none())
+    }
+
+    fn key(&mut self, name: &str, span: Span) -> Result<(), SyntaxError> {
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        if let Some(first) = open.keys.insert(name.to_owned(), span.line) {
+            let shown = crate::diagnose::shown_key(name);
+            return fail(
+                span,
+                format!("`{shown}` appears twice, first on line {first}"),
+                "remove one of the two",
+            );
+        }
+        open.key = Some(span);
+        Ok(())
+    }
+
+    fn value(&mut self, spans: Spans) {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(spans);
+            return;
+        };
+        let key = open.key.take();
+        match &mut open.below {
+            Below::List(items) => items.push(spans),
+            Below::Map(entries) => entries.push((key.unwrap_or(spans.span), spans)),
+            Below::Leaf => {}
+        }
+    }
+
+    fn count(&mut self, span: Span, bytes: usize) -> Result<(), SyntaxError> {
+        self.nodes += 1;
+        self.weight = self.weight.saturating_add(1 + bytes);
+        if self.nodes > NODES_MAX {
+            return fail(
+                span,
+                format!("the file has more than {NODES_MAX} keys and values"),
+                "no profile is so large: spread the tunnels over several gateways",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn too_deep() -> String {
+    format!("groups and lists are nested deeper than {DEPTH_MAX}")
+}
+
+const TOO_DEEP_HINT: &str = "no profile is nested so deep: look at the indentation and for missing brackets";
+
+/// The tags of YAML itself (`!!str`) are harmless; others have no meaning here.
+fn refuse_tag(tag: Option<&saphyr_parser::Tag>, span: Span) -> Result<(), SyntaxError> {
+    match tag {
+        Some(tag) if !tag.is_yaml_core_schema() => fail(
+            span,
+            "a value that begins with `!` is a tag, which has no meaning in a profile",
+            "put the value in quotes",
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The parser's own messages hold no part of the text, except one character at most.
+fn scan_error(error: &ScanError) -> SyntaxError {
+    const HINTS: &[(&str, &str)] = &[
+        ("tab", "indent with spaces: YAML allows no tabs there"),
+        ("recursion limit", TOO_DEEP_HINT),
+        ("unknown anchor", "write the value out, or define it before with `&name`"),
+        ("duplicated anchor", "give each `&name` its own name"),
+        ("escape", "in double quotes a backslash needs another one: write \\\\, or use single quotes"),
+        ("end of stream", "look for a quote or bracket that is not closed"),
+        ("eof", "look for a quote or bracket that is not closed"),
+        ("directive", "remove the line that begins with %"),
+        ("unprintable", "remove the character: a profile is text"),
+        ("byte order mark", "remove the character U+FEFF within the text"),
+    ];
+    let info = error.info();
+    let hint = HINTS.iter().find(|(part, _)| info.contains(part)).map_or(
+        "this is not YAML: look for a missing colon, quote or bracket, and at the indentation",
+        |(_, hint)| hint,
+    );
+    let mark = error.marker();
+    // The parser has a limit of its own, far above ours; it may look ahead.
+    let message = if info.contains("recursion limit") { too_deep() } else { info.to_owned() };
+    SyntaxError {
+        message,
+        hint: hint.to_owned(),
+        place: Place { line: mark.line().max(1), column: mark.col() + 1 },
+    }
+}

@@ -1,0 +1,160 @@
+//! `ike:`
+
+use super::item::{Item, Table};
+use super::text::{number, path};
+use super::values::Node;
+use super::{certificates, proposals, secrets};
+use crate::diagnose::Problem;
+use crate::model::limits::{CHILD_LIFETIME_KB_MIN, PPK_ID_MAX};
+use crate::model::secret::{PPK, PSK};
+use crate::model::{IkeSection, KeyOwner, KeyringEntry, Lifetimes, PpkEntry, Proof};
+use crate::surroundings::{ProposalFor, Surroundings};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
+    let table = item.table()?;
+    let keyring = table.required("keyring").and_then(|i| keyring(&i));
+    let certificates = table.value("certificates", Vec::new(), certificates::read);
+    let force_encap = table.flag("force_encap");
+    let dpd = table.seconds("dpd_s");
+    let dpd_mode = table.word("dpd_mode");
+    let nat_keepalive = table.seconds("nat_keepalive_s");
+    let (fragmentation, fragment_bytes) = (table.flag("fragmentation"), table.int("fragment_bytes"));
+    let fragments = fragments_agree(&table, fragmentation);
+    let negotiation_deadline = table.seconds("negotiation_deadline_s");
+    // Off by default: a hash of a weak key in clear-text SIP can be tried out at leisure by anyone on the path.
+    let psk_fingerprint = table.flag("psk_fingerprint");
+    let proposals = proposals::read(&table, "proposals", ProposalFor::Ike, around);
+    let esp_proposals = proposals::read(&table, "esp_proposals", ProposalFor::Esp, around);
+    let lifetime = table.value("lifetime", Lifetimes::default(), lifetimes);
+    let lab_key_log = table.value("lab_key_log", None, |i| key_log(i).map(Some));
+    table.finish();
+    fragments?;
+    Some(IkeSection {
+        keyring: keyring?,
+        certificates: certificates?,
+        force_encap: force_encap?,
+        dpd: dpd?,
+        dpd_mode: dpd_mode?,
+        nat_keepalive: nat_keepalive.map(|idle| (!idle.is_zero()).then_some(idle))?,
+        fragmentation: fragmentation?,
+        fragment_bytes: fragment_bytes?,
+        negotiation_deadline: negotiation_deadline?,
+        psk_fingerprint: psk_fingerprint?,
+        proposals: proposals?,
+        esp_proposals: esp_proposals?,
+        lifetime: lifetime?,
+        lab_key_log: lab_key_log?,
+    })
+}
+
+fn fragments_agree(table: &Table<'_>, fragmentation: Option<bool>) -> Option<()> {
+    let (Some(false), Some(item)) = (fragmentation, table.optional("fragment_bytes")) else {
+        return Some(());
+    };
+    let message = format!("`{}` has no meaning without fragmentation", item.path);
+    let problem = Problem::error("ike::fragmentation", &item.path, message).at_key();
+    table.report(problem.hint("remove it, or remove `fragmentation: false`"));
+    None
+}
+
+fn lifetimes(item: &Item<'_>) -> Option<Lifetimes> {
+    let table = item.table()?;
+    let (ike, child) = (table.seconds("ike_s"), table.seconds("child_s"));
+    let default = Lifetimes::default().child_kb;
+    let kb = table.value("child_kb", default, |item| {
+        let kb: u64 = item.int()?;
+        if !(1..CHILD_LIFETIME_KB_MIN).contains(&kb) {
+            return Some(kb);
+        }
+        let message = format!("`{}` is {kb}: an SA would be renewed every few packets", item.path);
+        let problem = Problem::error("config::range", &item.path, message).label("too small");
+        item.report(problem.hint(format!("write {CHILD_LIFETIME_KB_MIN} or more, or 0 for no limit")));
+        None
+    });
+    table.finish();
+    Some(Lifetimes { ike: ike?, child: child?, child_kb: kb? })
+}
+
+fn key_log(item: &Item<'_>) -> Option<PathBuf> {
+    let directory = path(item)?;
+    let message = format!("every key of every session is written to {} in clear", directory.display());
+    let problem = Problem::warning("ike::key-log", &item.path, message).at_key();
+    item.report(
+        problem.label("for captures in a lab").hint("remove it from every gateway that carries real traffic"),
+    );
+    Some(directory)
+}
+
+fn keyring(item: &Item<'_>) -> Option<Vec<KeyringEntry>> {
+    let mut out = Vec::new();
+    let mut seen: HashMap<KeyOwner, String> = HashMap::new();
+    let items = item.list()?;
+    let wanted = items.len();
+    for entry in items {
+        let Some(table) = entry.table() else { continue };
+        let number_item = table.required("number");
+        let owner = number_item.as_ref().and_then(|i| match i.node {
+            Node::Str(s) if s == "any" => Some(KeyOwner::Any),
+            _ => number(i).map(KeyOwner::Number),
+        });
+        let proof = proof(&table);
+        let ppk = ppk(&table);
+        let peer = table.word("peer");
+        table.finish();
+        let (Some(owner), Some(at)) = (owner, number_item) else { continue };
+        if let Some(first) = seen.insert(owner, at.path.to_string()) {
+            let problem = Problem::error("ike::duplicate-key", &at.path, format!("{owner} has two keys"));
+            at.report(
+                problem.label(format!("already {first}")).hint("keep the entry whose key the peer has"),
+            );
+            continue;
+        }
+        if let (Some(proof), Some(ppk), Some(peer)) = (proof, ppk, peer) {
+            out.push(KeyringEntry { owner, proof, ppk, peer });
+        }
+    }
+    (out.len() == wanted).then_some(out)
+}
+
+/// A pre-shared key or the name of a certificate.
+fn proof(table: &Table<'_>) -> Option<Proof> {
+    let Some(named) = table.optional("certificate") else { return secrets::one(table, PSK).map(Proof::Psk) };
+    if let Some(psk) = PSK.all().into_iter().find_map(|key| table.optional(key)) {
+        let message = format!("`{}` has a pre-shared key and a certificate", table.path);
+        let problem = Problem::error("ike::two-proofs", &psk.path, message).at_key();
+        table.report(problem.label("the other one").hint("keep the one that the peer uses, too"));
+        return None;
+    }
+    named.text().map(|name| Proof::Certificate(name.to_owned()))
+}
+
+/// RFC 8784 §5.1 recommends the base64 alphabet; other products' names may have these too.
+const PPK_ID_PUNCTUATION: &str = "+/=-_.@:";
+
+/// The outer `None` is an error; the inner one, that there is none.
+fn ppk(table: &Table<'_>) -> Option<Option<PpkEntry>> {
+    let required = table.flag("ppk_required");
+    let written = PPK.all().into_iter().any(|key| table.optional(key).is_some());
+    let Some(id) = table.optional("ppk_id") else {
+        if written || required == Some(true) {
+            let message = format!("`{}` has a PPK without a name", table.path);
+            let problem = Problem::error("ike::ppk", &table.path, message);
+            table.report(
+                problem.hint("add `ppk_id: NAME`, the same at both ends; the peer finds the key by it"),
+            );
+            return None;
+        }
+        return required.map(|_| None);
+    };
+    let text = id.text()?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || PPK_ID_PUNCTUATION.contains(c);
+    if text.is_empty() || text.len() > PPK_ID_MAX || !text.chars().all(allowed) {
+        let hint = format!("write 1 to {PPK_ID_MAX} letters, digits or any of {PPK_ID_PUNCTUATION}");
+        id.bad_value(text, "the name of a PPK", &hint);
+        return None;
+    }
+    let key = secrets::one(table, PPK)?;
+    Some(Some(PpkEntry { id: text.to_owned(), key, required: required? }))
+}

@@ -1,0 +1,144 @@
+//! `dataplane:`
+
+use super::kind::{Group, Kind, Presence, Text, int, key};
+use crate::model::dataplane::{BindMode, DontFragment, Engine, Idle, XdpMode};
+use crate::model::limits;
+use Presence::{Default, Optional, Required};
+
+pub const DATAPLANE: Group = Group {
+    about: "The packet forwarder.",
+    private: false,
+    keys: &[
+        key("outside", Kind::Group(&OUTSIDE), Required("{ device: wan0 }"), "The WAN.").ios("ip nat outside"),
+        key(
+            "inside",
+            Kind::Group(&INSIDE),
+            Required("{ mode: host, device: svti0 }"),
+            "Where LAN packets come from.",
+        )
+        .ios("ip nat inside"),
+        key(
+            "worker",
+            Kind::Group(&WORKER),
+            Optional("the defaults of its keys"),
+            "The thread that forwards.",
+        ),
+        key("engine", Kind::Word(Engine::TABLE), Default("auto"), "The AEAD implementation."),
+        key("xdp_mode", Kind::Word(XdpMode::TABLE), Default("auto"), "How the XDP program is attached."),
+        key("bind_mode", Kind::Word(BindMode::TABLE), Default("auto"), "How AF_XDP sockets are bound."),
+        key(
+            "huge_pages",
+            Kind::Flag,
+            Default("false"),
+            "Packet memory in pages of 2 MiB. The machine must have reserved them (`vm.nr_hugepages`).",
+        ),
+        key(
+            "frames",
+            int(limits::FRAMES_MIN as u64, limits::FRAMES_MAX as u64),
+            Default("4096"),
+            "Packet buffers, shared by both devices, the packets that wait and the shapers.",
+        )
+        .unit("frames"),
+        key(
+            "tunnels_max",
+            int(1, limits::TUNNELS_MAX as u64),
+            Default("1024"),
+            "Tunnels for which tables are sized at start. The tables have room for four routes for each.",
+        )
+        .unit("tunnels"),
+    ],
+};
+
+const OUTSIDE: Group = Group {
+    about: "The WAN.",
+    private: false,
+    keys: &[
+        key(
+            "device",
+            Kind::Text(Text::Device),
+            Required("wan0"),
+            "The network device of the WAN: 1 to 15 bytes.",
+        ),
+        key(
+            "dont_fragment",
+            Kind::Word(DontFragment::TABLE),
+            Default("clear"),
+            "The DF bit of ESP's outer IPv4 header (RFC 4301 §8.1).",
+        )
+        .ios("crypto ipsec df-bit clear | set | copy"),
+    ],
+};
+
+pub const INSIDE: Group = Group {
+    about: "Where LAN packets come from. `mtu` is for host mode, `next_hop` for router mode.",
+    private: false,
+    keys: &[
+        key(
+            "mode",
+            Kind::Word(&[
+                (
+                    "host",
+                    "a device made by the dataplane (the sVTI), always up, to which ordinary routes point",
+                ),
+                (
+                    "router",
+                    "the LAN's device: packets for tunnels are taken from it, all others go to the kernel",
+                ),
+            ]),
+            Required("host"),
+            "How packets reach the dataplane.",
+        ),
+        key(
+            "device",
+            Kind::Text(Text::Device),
+            Required("svti0"),
+            "Host mode: the name of the device to make, 1 to 13 bytes. Router mode: the LAN's device.",
+        ),
+        key(
+            "mtu",
+            int(limits::DEVICE_MTU_MIN as u64, limits::DEVICE_MTU_MAX as u64),
+            Optional("what the WAN carries of ESP in UDP over IPv4"),
+            "Host mode: MTU of the device.",
+        )
+        .unit("bytes"),
+        key(
+            "next_hop",
+            Kind::Text(Text::Mac),
+            Optional("only in host mode"),
+            "Router mode: Ethernet address of the LAN's router, to which decrypted packets go.",
+        ),
+    ],
+};
+
+const WORKER: Group = Group {
+    about: "The thread that forwards.",
+    private: false,
+    keys: &[
+        key("count", int(1, 1), Default("1"), "Workers. This release has exactly one."),
+        key(
+            "core",
+            int(0, limits::CORE_MAX as u64),
+            Optional("not pinned"),
+            "The processor that the worker is pinned to.",
+        ),
+        key(
+            "idle",
+            Kind::Word(Idle::TABLE),
+            Default("adaptive"),
+            "What the worker does when there is no work.",
+        ),
+        key(
+            "spin_us",
+            int(0, limits::SPIN_US_MAX as u64),
+            Default("50"),
+            "How long `adaptive` polls before it sleeps.",
+        )
+        .unit("µs"),
+        key(
+            "fifo_priority",
+            int(1, limits::FIFO_PRIORITY_MAX as u64),
+            Optional("ordinary scheduling"),
+            "Priority of SCHED_FIFO for the worker.",
+        ),
+    ],
+};

@@ -1,0 +1,128 @@
+//! The schema as JSON Schema (draft 2020-12), for editors.
+
+use super::{Group, Key, Kind, PROFILE, Presence, Text};
+use serde_json::{Map, Value, json};
+
+/// The whole schema.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut schema = group(&PROFILE);
+    if let Value::Object(map) = &mut schema {
+        map.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        map.insert("title".into(), "sipsec profile".into());
+    }
+    schema
+}
+
+fn group(group: &Group) -> Value {
+    let properties: Map<String, Value> = group.keys.iter().map(|k| (k.name.to_owned(), key(k))).collect();
+    let required: Vec<_> =
+        group.keys.iter().filter(|k| matches!(k.presence, Presence::Required(_))).map(|k| k.name).collect();
+    let mut out = json!({
+        "type": "object",
+        "description": group.about,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        out["required"] = json!(required);
+    }
+    let choices = one_of(group);
+    if !choices.is_empty() {
+        out["oneOf"] = json!(choices.iter().map(|name| json!({ "required": [name] })).collect::<Vec<_>>());
+    }
+    out
+}
+
+/// Keys of which exactly one must be there.
+fn one_of(group: &Group) -> Vec<&'static str> {
+    const PROOFS: [&str; 4] = ["psk", "psk_file", "psk_env", "certificate"];
+    const PASSWORDS: [&str; 3] = ["password", "password_file", "password_env"];
+    let all = |names: &[&'static str]| names.iter().all(|n| group.key(n).is_some()).then(|| names.to_vec());
+    all(&PROOFS).or_else(|| all(&PASSWORDS)).unwrap_or_default()
+}
+
+fn key(key: &Key) -> Value {
+    let mut out = kind(&key.kind);
+    let mut about = key.about.to_owned();
+    if !key.unit.is_empty() {
+        about += &format!(" Unit: {}.", key.unit);
+    }
+    if !key.ios.is_empty() {
+        about += &format!(" IOS: {}.", key.ios);
+    }
+    match key.presence {
+        Presence::Default(default) => out["default"] = typed(default, &key.kind),
+        Presence::Required(_) => {}
+        Presence::Optional(absent) => about += &format!(" If absent: {absent}."),
+    }
+    out["description"] = about.into();
+    out
+}
+
+/// A default as the type of its key.
+fn typed(text: &str, kind: &Kind) -> Value {
+    match kind {
+        Kind::Int { .. } => text.parse::<u64>().map_or(Value::Null, Value::from),
+        Kind::Flag => Value::from(text == "true"),
+        _ => Value::from(text),
+    }
+}
+
+fn kind(kind_of: &Kind) -> Value {
+    match kind_of {
+        // A telephone number without a leading zero may stand without quotes.
+        Kind::Text(text @ (Text::Number | Text::NumberOrAny)) => {
+            json!({ "type": ["string", "integer"], "pattern": text.pattern() })
+        }
+        Kind::Text(Text::Secret) => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 256, "writeOnly": true })
+        }
+        Kind::Text(text) => match text.pattern() {
+            Some(pattern) => json!({ "type": "string", "pattern": pattern }),
+            None => json!({ "type": "string", "minLength": 1 }),
+        },
+        Kind::Int { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Word(words) => {
+            let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            let meanings: Vec<_> = words.iter().map(|(_, means)| *means).collect();
+            json!({ "enum": names, "enumDescriptions": meanings })
+        }
+        Kind::List(of) => json!({ "type": "array", "items": kind(of) }),
+        Kind::Group(below) => group(below),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_described_and_defaults_have_their_type() {
+        fn walk(value: &Value, path: &str, keys: &mut usize) {
+            for (name, key) in value["properties"].as_object().into_iter().flatten() {
+                let path = format!("{path}.{name}");
+                *keys += 1;
+                assert!(key["description"].as_str().is_some_and(|d| d.len() > 8), "{path}");
+                if let Some(default) = key.get("default") {
+                    assert!(!default.is_null(), "{path}");
+                }
+                walk(key, &path, keys);
+                let mut items = &key["items"];
+                while items.is_object() {
+                    walk(items, &path, keys);
+                    items = &items["items"];
+                }
+            }
+        }
+        let (schema, mut keys) = (json_schema(), 0);
+        walk(&schema, "", &mut keys);
+        assert_eq!(keys, super::super::all().len());
+        assert_eq!(schema["properties"]["sip"]["properties"]["port"]["default"], 5060);
+        assert_eq!(
+            schema["properties"]["ike"]["properties"]["keyring"]["items"]["oneOf"][0]["required"][0],
+            "psk"
+        );
+    }
+}

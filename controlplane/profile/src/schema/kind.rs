@@ -1,0 +1,208 @@
+//! What a key is: its type, bounds, default, unit and meaning.
+
+/// A group of keys.
+#[derive(Debug)]
+pub struct Group {
+    pub about: &'static str,
+    pub keys: &'static [Key],
+    /// Every value in it that is not known to be public is taken for a secret.
+    pub private: bool,
+}
+
+impl Group {
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+pub(super) const NOTHING: Group = Group { about: "", keys: &[], private: false };
+
+/// One key of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub presence: Presence,
+    /// Of a number; empty if it has none.
+    pub unit: &'static str,
+    /// The words of IOS that say the same; empty if there are none.
+    pub ios: &'static str,
+    /// The release that brought it.
+    pub since: &'static str,
+    /// One or two sentences.
+    pub about: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// With an example of how to write it.
+    Required(&'static str),
+    /// The value that it has when it is absent, as it would be written.
+    Default(&'static str),
+    /// What its absence means.
+    Optional(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Text(Text),
+    /// A whole number within bounds.
+    Int {
+        min: u64,
+        max: u64,
+    },
+    Flag,
+    /// One of these words, each with its meaning.
+    Word(&'static [(&'static str, &'static str)]),
+    List(&'static Kind),
+    Group(&'static Group),
+}
+
+/// The forms of text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Letters, digits, `-` and `_`: the name of a gateway.
+    GatewayName,
+    /// Letters, digits, `-`, `_`, `.` and `/`.
+    TunnelName,
+    CertificateName,
+    PpkId,
+    UserName,
+    Device,
+    Path,
+    LogFilter,
+    Domain,
+    /// `ADDRESS[:PORT]`
+    SocketAddress,
+    /// The address of a host.
+    Address,
+    /// `FIRST-LAST`
+    Ports,
+    /// A telephone number.
+    Number,
+    /// A telephone number, or `any`.
+    NumberOrAny,
+    /// `ADDRESS/LENGTH` without host bits.
+    Prefix,
+    /// An Ethernet address.
+    Mac,
+    /// `CIPHER-…`, in strongSwan's words.
+    Proposal,
+    /// `FIELD OP VALUE`
+    MapRule,
+    /// The name of a variable of the environment.
+    Variable,
+    /// Never shown.
+    Secret,
+}
+
+impl Text {
+    /// For the reference and the schema.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GatewayName | Self::TunnelName | Self::CertificateName | Self::PpkId => "name",
+            Self::UserName => "user name",
+            Self::Device => "network device",
+            Self::Path => "path",
+            Self::LogFilter => "log filter",
+            Self::Domain => "domain name",
+            Self::SocketAddress => "ADDRESS[:PORT]",
+            Self::Address => "IP address",
+            Self::Ports => "FIRST-LAST",
+            Self::Number => "telephone number",
+            Self::NumberOrAny => "telephone number or `any`",
+            Self::Prefix => "ADDRESS/LENGTH",
+            Self::Mac => "Ethernet address",
+            Self::Proposal => "proposal",
+            Self::MapRule => "FIELD OP VALUE",
+            Self::Variable => "environment variable",
+            Self::Secret => "secret",
+        }
+    }
+
+    /// A regular expression for editors (ECMA 262), if the form is simple enough.
+    #[must_use]
+    pub const fn pattern(self) -> Option<&'static str> {
+        Some(match self {
+            Self::GatewayName => "^[A-Za-z0-9_-]{1,64}$",
+            Self::TunnelName => "^[A-Za-z0-9_./-]{1,32}$",
+            Self::PpkId => "^[A-Za-z0-9+/=_.@:-]{1,64}$",
+            Self::Device => "^[^/:\\s]{1,15}$",
+            Self::Ports => "^[0-9]{1,5}-[0-9]{1,5}$",
+            Self::Number => "^\\+?[0-9().\\s-]+$",
+            Self::NumberOrAny => "^(any|\\+?[0-9().\\s-]+)$",
+            Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
+            Self::Mac => "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
+            Self::MapRule => "^(subject|issuer|alt-name) (eq|ne|co|nc) .+$",
+            _ => return None,
+        })
+    }
+
+    /// Whether `value` may be shown where this form belongs. Numbers may stand where a secret was typed by mistake, so
+    /// a value that is not made like a number is not shown.
+    #[must_use]
+    pub fn may_show(self, value: &str) -> bool {
+        match self {
+            Self::Secret => false,
+            Self::Number | Self::NumberOrAny => {
+                value == "any" || value.chars().all(|c| c.is_ascii_digit() || "+-.() ".contains(c))
+            }
+            _ => true,
+        }
+    }
+}
+
+impl Kind {
+    /// The group that a value of this kind is, or its entries are.
+    #[must_use]
+    pub const fn group(&self) -> Option<&'static Group> {
+        match self {
+            Self::Group(group) => Some(group),
+            Self::List(kind) => kind.group(),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        matches!(self, Self::List(_))
+    }
+
+    /// The type of one value, in words.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Text(text) => text.name().to_owned(),
+            Self::Int { .. } => "whole number".to_owned(),
+            Self::Flag => "true or false".to_owned(),
+            Self::Word(words) => {
+                words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+            }
+            Self::List(kind) => format!("list of: {}", kind.name()),
+            Self::Group(_) => "group of keys".to_owned(),
+        }
+    }
+}
+
+pub(super) const fn key(name: &'static str, kind: Kind, presence: Presence, about: &'static str) -> Key {
+    Key { name, kind, presence, unit: "", ios: "", since: "0.1", about }
+}
+
+impl Key {
+    pub(super) const fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    pub(super) const fn ios(mut self, ios: &'static str) -> Self {
+        self.ios = ios;
+        self
+    }
+}
+
+pub(super) const fn int(min: u64, max: u64) -> Kind {
+    Kind::Int { min, max }
+}

@@ -1,0 +1,77 @@
+//! The top level.
+
+use super::kind::{Group, Kind, Presence, Text, int, key};
+use super::{dataplane, ike, sip, tunnels};
+use crate::model::limits::LOG_DEFAULT;
+use Presence::{Default, Optional, Required};
+
+pub const PROFILE: Group = Group {
+    about: "The profile of one gateway.",
+    private: false,
+    keys: &[
+        key("version", int(0, u32::MAX as u64), Required("1"), "The version of the profile format. This release reads version 1."),
+        key(
+            "gateway",
+            Kind::Text(Text::GatewayName),
+            Required("branch"),
+            "The gateway's name: 1 to 64 letters, digits, `-` and `_`. It names the gateway's directories and log lines.",
+        )
+        .ios("hostname NAME"),
+        key(
+            "runtime_dir",
+            Kind::Text(Text::Path),
+            Optional("/run/sipsec/GATEWAY"),
+            "Directory of the sockets: an absolute path of at most 92 bytes.",
+        ),
+        key(
+            "state_dir",
+            Kind::Text(Text::Path),
+            Optional("/var/lib/sipsec/GATEWAY"),
+            "Directory of the call journal: an absolute path on a disk that survives a restart.",
+        ),
+        key(
+            "log",
+            Kind::Text(Text::LogFilter),
+            Default(LOG_DEFAULT),
+            "What is logged: a level, or a filter such as `info,sipsec::sip=debug,sipsec::ike=debug`. `sipsec log` changes it at run time.",
+        ),
+        key("sip", Kind::Group(&sip::SIP), Required("{ interface: wan0, registrar: … }"), "The SIP user agent: registrar and lines.")
+            .ios("vpn-sip"),
+        key("ike", Kind::Group(&ike::IKE), Required("{ keyring: … }"), "IKEv2: keys, certificates, algorithms and timers.")
+            .ios("crypto ikev2 …"),
+        key("media", Kind::Group(&MEDIA), Optional("the defaults of its keys"), "The UDP ports of calls."),
+        key(
+            "tunnels",
+            Kind::List(&Kind::Group(&tunnels::TUNNEL)),
+            Required("[{ name: Tunnel1, … }]"),
+            "The tunnels, at most 16384. Each is one pair of telephone numbers.",
+        )
+        .ios("interface TunnelN"),
+        key(
+            "dataplane",
+            Kind::Group(&dataplane::DATAPLANE),
+            Required("{ outside: { device: wan0 }, inside: { mode: host, device: svti0 } }"),
+            "Devices, worker and memory of the dataplane. A change needs a restart.",
+        ),
+    ],
+};
+
+const MEDIA: Group = Group {
+    about: "The UDP ports of calls.",
+    private: false,
+    keys: &[
+        key(
+            "ports",
+            Kind::Text(Text::Ports),
+            Default("50000-50999"),
+            "The UDP ports named in SDP, one for each call; a port rests after its call. At least two for each tunnel, none below 1024.",
+        ),
+        key(
+            "tunnel_source",
+            Kind::Text(Text::Address),
+            Default("10.255.0.1"),
+            "The address that IKE and ESP believe to be theirs. Port translation joins it to the WAN's address, so nothing else may use it.",
+        )
+        .ios("tunnel source Loopback11"),
+    ],
+};

@@ -1,0 +1,95 @@
+//! `sip:`
+
+use super::kind::{Group, Kind, Presence, Text, int, key};
+use Presence::{Default, Optional, Required};
+
+pub const SIP: Group = Group {
+    about: "The SIP user agent.",
+    private: false,
+    keys: &[
+        key(
+            "interface",
+            Kind::Text(Text::Device),
+            Required("wan0"),
+            "The device whose address SIP and media use. It must be the dataplane's outside device.",
+        )
+        .ios("vpn-sip local-number NUMBER address ipv4 INTERFACE"),
+        key("port", int(1, 65_535), Default("5060"), "Local UDP port of SIP."),
+        key(
+            "registrar",
+            Kind::Text(Text::SocketAddress),
+            Required("198.51.100.1:5060"),
+            "Address of the registrar, which is the outbound proxy too. Names are not resolved. Without a port, 5060.",
+        ),
+        key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain."),
+        key("expires_s", int(10, 604_800), Default("3600"), "How long a registration lasts (RFC 3261 §10.2.1.1); it is renewed before.")
+            .unit("s"),
+        key("session_expires_s", int(90, 86_400), Default("300"), "The session interval to ask for (RFC 4028).").unit("s"),
+        key("rport", Kind::Flag, Default("true"), "Ask for answers to the source port (RFC 3581). Some carriers must not see it."),
+        key(
+            "bye_wait_s",
+            int(0, 3600),
+            Default("60"),
+            "After a hang-up that nothing has confirmed, the tunnel places no call for this long: the carrier may still charge for the old one.",
+        )
+        .unit("s"),
+        key(
+            "lines",
+            Kind::List(&Kind::Group(&LINE)),
+            Required("[{ number: \"0388881001\" }]"),
+            "The telephone numbers of this gateway, at least one.",
+        )
+        .ios("vpn-sip local-number NUMBER"),
+    ],
+};
+
+const LINE: Group = Group {
+    about: "One telephone number of this gateway.",
+    private: false,
+    keys: &[
+        key(
+            "number",
+            Kind::Text(Text::Number),
+            Required("\"0388881001\""),
+            "The number. Hyphens and +81 are understood.",
+        )
+        .ios("vpn-sip local-number NUMBER"),
+        key(
+            "auth",
+            Kind::Group(&AUTH),
+            Optional("the carrier authenticates the access line"),
+            "User name and password for digest authentication.",
+        ),
+    ],
+};
+
+const AUTH: Group = Group {
+    about: "Digest authentication of a line. One of `password`, `password_file` and `password_env` is needed.",
+    private: true,
+    keys: &[
+        key(
+            "username",
+            Kind::Text(Text::UserName),
+            Required("\"…\""),
+            "The user name that the carrier gave.",
+        ),
+        key(
+            "password",
+            Kind::Text(Text::Secret),
+            Optional("see `password_file`"),
+            "The password, inline: 1 to 256 bytes.",
+        ),
+        key(
+            "password_file",
+            Kind::Text(Text::Path),
+            Optional("see `password`"),
+            "A file whose first and only line is the password. Give it mode 0600.",
+        ),
+        key(
+            "password_env",
+            Kind::Text(Text::Variable),
+            Optional("see `password`"),
+            "A variable of the gateway's environment that holds the password.",
+        ),
+    ],
+};

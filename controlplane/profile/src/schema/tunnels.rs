@@ -1,0 +1,64 @@
+//! `tunnels:`
+
+use super::kind::{Group, Kind, Presence, Text, int, key};
+use Presence::{Default, Optional, Required};
+
+pub const TUNNEL: Group = Group {
+    about: "One tunnel: a pair of telephone numbers and the networks behind the peer.",
+    private: false,
+    keys: &[
+        key("name", Kind::Text(Text::TunnelName), Required("Tunnel1"), "The tunnel's name: 1 to 32 letters, digits, `-`, `_`, `.` and `/`.")
+            .ios("interface TunnelN"),
+        key("local_number", Kind::Text(Text::Number), Required("\"0388881001\""), "A number of `sip.lines`.")
+            .ios("vpn-sip local-number NUMBER"),
+        key("remote_number", Kind::Text(Text::Number), Required("\"0388882001\""), "The peer's number, which has a key in `ike.keyring`.")
+            .ios("vpn-sip remote-number NUMBER"),
+        key(
+            "bandwidth_kbps",
+            int(1, 10_000_000),
+            Required("1000"),
+            "The bandwidth to ask for, ESP, UDP and IP headers included. The smaller one of both ends counts, and the carrier charges by it.",
+        )
+        .unit("kbps")
+        .ios("vpn-sip bandwidth KBPS"),
+        key("idle_s", int(1, 86_400), Default("120"), "The call is hung up after this long without traffic.")
+            .unit("s")
+            .ios("set security-association idle-time SECONDS"),
+        key("call_max_s", int(60, 2_592_000), Optional("no limit"), "A call ends after this long, busy or not.").unit("s"),
+        key(
+            "routes",
+            Kind::List(&Kind::Text(Text::Prefix)),
+            Optional("no route"),
+            "The networks behind the peer, with the addresses of their routers. Without `check_source: false`, packets from other sources are dropped.",
+        )
+        .ios("ip route PREFIX MASK TunnelN"),
+        key(
+            "metric",
+            int(1, u32::MAX as u64),
+            Optional("0"),
+            "Metric of the kernel routes of this tunnel. A backup's is higher than the primary's.",
+        )
+        .ios("ip route … DISTANCE"),
+        key("mtu", int(576, 65_535), Optional("the largest that the WAN carries: 1438"), "Largest inner packet.")
+            .unit("bytes")
+            .ios("ip mtu BYTES"),
+        key(
+            "check_source",
+            Kind::Flag,
+            Default("true"),
+            "Strict reverse-path check: a packet that arrives through the tunnel is accepted only if its source is in `routes`.",
+        )
+        .ios("ip verify unicast source reachable-via rx"),
+        key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
+    ],
+};
+
+const TRIGGER: Group = Group {
+    about: "The packets that wait while the call is set up.",
+    private: false,
+    keys: &[
+        key("packets", int(1, 4096), Default("64"), "Packets that may wait.").unit("packets"),
+        key("bytes", int(1500, 16_777_216), Default("65536"), "Bytes that may wait.").unit("bytes"),
+        key("age_ms", int(1, 60_000), Default("5000"), "How long a packet may wait.").unit("ms"),
+    ],
+};

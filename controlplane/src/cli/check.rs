@@ -1,0 +1,76 @@
+//! `sipsec check`: one profile, the two ends of a tunnel, or one key.
+
+use super::args::Args;
+use super::screen::Screen;
+use super::{CliError, envelope, print};
+use crate::config::machine::Machine;
+use crate::config::{self, Style};
+use sipsec_profile::check::pair::{self, Comparison};
+use sipsec_profile::{Examined, schema};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Columns of a report, unless the terminal has fewer.
+const WIDTH: usize = 100;
+
+pub fn run(args: &Args, files: &[PathBuf], key: Option<&str>) -> Result<ExitCode, CliError> {
+    if let Some(key) = key {
+        return explain(key);
+    }
+    // `--profile FILE check` means that file.
+    let files: Vec<&PathBuf> =
+        if files.is_empty() { args.profile.iter().collect() } else { files.iter().collect() };
+    if files.is_empty() {
+        let usage = "usage: sipsec check FILE [FILE], or sipsec check --explain KEY; FILE may be -";
+        return Err(CliError::Words(usage.to_owned()));
+    }
+    let examined: Vec<Examined> = files.iter().map(|file| config::inspect(file)).collect::<Result<_, _>>()?;
+    let compared = match &*examined {
+        [Examined { profile: Some(a), .. }, Examined { profile: Some(b), .. }] => {
+            Some(pair::compare(a, b, &Machine::default()))
+        }
+        _ => None,
+    };
+    let errors = examined.iter().map(|e| e.findings.errors()).sum::<usize>()
+        + compared.as_ref().map_or(0, Comparison::errors);
+    if args.json {
+        print(&json(&examined, compared.as_ref()))?;
+    } else {
+        let screen = Screen::detect();
+        let style = Style { color: screen.colour, unicode: screen.utf8, width: screen.width().min(WIDTH) };
+        for one in &examined {
+            print(&one.findings.render(style))?;
+        }
+        if let Some(compared) = &compared {
+            print(&screen.fit(&format!("\n{compared}")))?;
+        }
+    }
+    Ok(if errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn json(examined: &[Examined], compared: Option<&Comparison>) -> String {
+    let sum = |f: fn(&config::Findings) -> usize| examined.iter().map(|e| f(&e.findings)).sum::<usize>();
+    let mut data = serde_json::json!({
+        "errors": sum(config::Findings::errors),
+        "warnings": sum(config::Findings::warnings),
+        "findings": examined.iter().flat_map(|e| &e.findings.list).collect::<Vec<_>>(),
+        "more": sum(|f| f.more),
+    });
+    if let Some(compared) = compared {
+        data["pair"] = serde_json::json!(compared);
+    }
+    envelope(&data)
+}
+
+fn explain(key: &str) -> Result<ExitCode, CliError> {
+    if let Some(text) = schema::explain(key) {
+        print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let similar = schema::similar(key);
+    let shown = sipsec_profile::diagnose::shown_key(key);
+    Err(CliError::Words(match similar.as_slice() {
+        [] => format!("a profile has no key `{shown}`; `sipsec schema` prints all of them"),
+        some => format!("a profile has no key `{shown}`; did you mean {}?", some.join(", ")),
+    }))
+}

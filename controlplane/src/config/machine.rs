@@ -1,0 +1,190 @@
+//! What this machine and the protocol crates know, for the reader of profiles.
+
+use crate::clock;
+use crate::logging;
+use crate::pki::credential::{self, Place};
+use crate::pki::files::{self, reason};
+use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError, words};
+use sipsec_profile::Surroundings;
+use sipsec_profile::model::limits::SECRET_MAX;
+use sipsec_profile::model::secret::{bounded, from_file};
+use sipsec_profile::model::{CertificateEntry, Secret, SecretError, SecretSource};
+use sipsec_profile::surroundings::{CertificateFlaw, CertificatePlace, ProposalFlaw, ProposalFor};
+use std::net::{IpAddr, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// A secret with the end of its line.
+const SECRET_FILE_BYTES_MAX: u64 = SECRET_MAX as u64 + 2;
+
+/// This machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Machine {
+    /// Permission bits of the profile, if it is a file.
+    pub profile_mode: Option<u32>,
+}
+
+/// The secret at its source.
+///
+/// # Errors
+/// If there is none that can be used.
+pub fn secret(source: &SecretSource) -> Result<Secret, SecretError> {
+    match source {
+        SecretSource::Inline(secret) => Ok(Secret::clone(secret)),
+        SecretSource::File(path) => {
+            let fail = |e: std::io::Error| SecretError::File { path: path.clone(), reason: reason(&e) };
+            let file = files::open(path).map_err(fail)?;
+            let bytes = files::bounded(file, SECRET_FILE_BYTES_MAX).map_err(fail)?;
+            from_file(&bytes.ok_or(SecretError::TooLong)?)
+        }
+        SecretSource::Env(name) => {
+            let value = std::env::var_os(name).ok_or_else(|| SecretError::Env(name.clone()))?;
+            bounded(value.as_bytes())
+        }
+    }
+}
+
+impl Surroundings for Machine {
+    fn secret(&self, source: &SecretSource) -> Option<Result<Secret, SecretError>> {
+        Some(secret(source))
+    }
+
+    fn mode(&self, path: &Path) -> Option<u32> {
+        Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o777)
+    }
+
+    fn profile_mode(&self) -> Option<u32> {
+        self.profile_mode
+    }
+
+    fn certificate(&self, certificate: &CertificateEntry) -> Vec<CertificateFlaw> {
+        let flaw = |(place, flaw): (Place, credential::Flaw)| CertificateFlaw {
+            place: match place {
+                Place::Certificate => CertificatePlace::Certificate,
+                Place::Key => CertificatePlace::Key,
+                Place::Ca(n) => CertificatePlace::Ca(n),
+                Place::Crl(n) => CertificatePlace::Crl(n),
+            },
+            severity: flaw.severity(),
+            code: flaw.code(),
+            message: flaw.to_string(),
+            hint: flaw.cure(),
+        };
+        credential::load(certificate, clock::unix_time_s()).flaws.into_iter().map(flaw).collect()
+    }
+
+    fn proposal(&self, purpose: ProposalFor, text: &str) -> Result<(), ProposalFlaw> {
+        let parsed = match purpose {
+            ProposalFor::Ike => text.parse::<IkeProposal>().map(drop),
+            ProposalFor::Esp => text.parse::<EspProposal>().map(drop),
+        };
+        parsed.map_err(|error| ProposalFlaw {
+            reason: error.to_string(),
+            hint: error.cure(),
+            unknown_word: match error {
+                ProposalError::UnknownKeyword(word) => Some(word),
+                _ => None,
+            },
+            known_words: words().collect(),
+        })
+    }
+
+    fn proposals_agree(&self, purpose: ProposalFor, ours: &[String], theirs: &[String]) -> Option<bool> {
+        match purpose {
+            ProposalFor::Ike => {
+                let (ours, theirs) =
+                    (parsed(ours, IkeProposal::defaults)?, parsed(theirs, IkeProposal::defaults)?);
+                Some(any_pair(&ours, &theirs, |a, b| {
+                    shared(&a.encr, &b.encr)
+                        && (a.integ.is_empty() && b.integ.is_empty() || shared(&a.integ, &b.integ))
+                        && shared(&a.prf, &b.prf)
+                        && shared(&a.groups, &b.groups)
+                        && (shared(&a.ke1, &b.ke1) || optional(&a.ke1) && optional(&b.ke1))
+                }))
+            }
+            ProposalFor::Esp => {
+                let (ours, theirs) =
+                    (parsed(ours, EspProposal::defaults)?, parsed(theirs, EspProposal::defaults)?);
+                // The groups count when the SA is renewed, so they must agree, too.
+                Some(any_pair(&ours, &theirs, |a, b| {
+                    shared(&a.ciphers, &b.ciphers)
+                        && shared(&a.esn, &b.esn)
+                        && (a.groups.is_empty() && b.groups.is_empty() || shared(&a.groups, &b.groups))
+                }))
+            }
+        }
+    }
+
+    fn log_filter(&self, text: &str) -> Result<(), String> {
+        logging::filter(text).map(drop).map_err(|error| format!("{error}: {}", logging::EXAMPLES))
+    }
+
+    fn has_core(&self, core: u16) -> Option<bool> {
+        let allowed = rustix::thread::sched_getaffinity(None).ok()?;
+        Some(allowed.is_set(usize::from(core)))
+    }
+
+    fn directory(&self, path: &Path) -> Result<(), String> {
+        // A directory that is missing is made at start, so the nearest one that exists tells.
+        match path.ancestors().find_map(|p| std::fs::metadata(p).ok().map(|meta| (p, meta))) {
+            Some((there, meta)) if !meta.is_dir() => Err(format!("{} is not a directory", there.display())),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_own_address(&self, ip: IpAddr) -> Option<bool> {
+        // bind(2) accepts the addresses of this machine only.
+        Some(UdpSocket::bind((ip, 0)).is_ok())
+    }
+}
+
+fn parsed<T: std::str::FromStr>(written: &[String], defaults: fn() -> Vec<T>) -> Option<Vec<T>> {
+    if written.is_empty() { Some(defaults()) } else { written.iter().map(|text| text.parse().ok()).collect() }
+}
+
+fn any_pair<T>(ours: &[T], theirs: &[T], agree: impl Fn(&T, &T) -> bool) -> bool {
+    ours.iter().any(|a| theirs.iter().any(|b| agree(a, b)))
+}
+
+fn shared<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+    a.iter().any(|x| b.contains(x))
+}
+
+/// RFC 9370: the additional key exchange may be left out.
+fn optional<T: PartialEq>(ke1: &[Option<T>]) -> bool {
+    ke1.is_empty() || ke1.contains(&None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposals_agree_if_one_pair_does() {
+        let agree = |purpose, a: &[&str], b: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+            Machine::default().proposals_agree(purpose, &owned(a), &owned(b))
+        };
+        let (ike, esp) = (ProposalFor::Ike, ProposalFor::Esp);
+        assert_eq!(agree(ike, &[], &[]), Some(true));
+        assert_eq!(agree(ike, &["aes256gcm16-prfsha384-ecp384"], &[]), Some(true));
+        assert_eq!(
+            agree(ike, &["aes256gcm16-prfsha384-ecp384"], &["aes256gcm16-prfsha384-ecp256"]),
+            Some(false)
+        );
+        assert_eq!(agree(ike, &["aes256gcm16-prfsha384-ecp384"], &["aes256-sha256-ecp384"]), Some(false));
+        assert_eq!(agree(esp, &["aes256gcm16"], &["aes128gcm16", "aes256gcm16-esn-noesn"]), Some(true));
+        assert_eq!(agree(esp, &["aes256gcm16"], &["aes256gcm16-ecp256"]), Some(false));
+    }
+
+    #[test]
+    fn the_machine_knows_itself() {
+        let machine = Machine::default();
+        assert_eq!(machine.is_own_address("127.0.0.1".parse().expect("address")), Some(true));
+        assert_eq!(machine.is_own_address("192.0.2.77".parse().expect("address")), Some(false));
+        assert_eq!(machine.has_core(1023), Some(false));
+        assert!(machine.directory(Path::new("/nowhere/at/all")).is_ok());
+        assert!(machine.directory(Path::new("/dev/null/x")).is_err());
+    }
+}

@@ -148,7 +148,7 @@ impl<P: Packet> SealBatch<P> {
     pub(crate) fn stay(
         &mut self,
         Numbered(sequence): Numbered,
-        carrier: Carrier,
+        carrier: &Carrier,
         common: &SaCommon,
         esp_at: usize,
         inner_len: u16,

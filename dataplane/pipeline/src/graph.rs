@@ -137,10 +137,10 @@ impl<P: Packet> Pipeline<P> {
 
     /// Longest-prefix match; a local prefix wins unless a tunnel route is at least as long.
     #[inline]
-    fn route(&mut self, address: IpAddr) -> Option<u32> {
+    fn route(&mut self, address: &IpAddr) -> Option<u32> {
         match self.routes.get(self.fib.generation(), address) {
             Some(tunnel) => tunnel,
-            None => self.route_anew(address),
+            None => self.route_anew(*address),
         }
     }
 
@@ -220,7 +220,7 @@ impl<P: Packet> Pipeline<P> {
             }
             return Err(DropReason::TtlExpired);
         }
-        let tunnel = self.route(info.destination).ok_or(DropReason::NoRoute)?;
+        let tunnel = self.route(&info.destination).ok_or(DropReason::NoRoute)?;
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }

@@ -18,6 +18,7 @@ pub trait Packet {
     /// Keeps the first `len` bytes; no effect if there are fewer.
     fn truncate(&mut self, len: usize);
 
+    #[inline]
     fn len(&self) -> usize {
         self.data().len()
     }

@@ -27,7 +27,7 @@ impl<P: Packet> Pipeline<P> {
                 continue;
             }
             last = address;
-            if let Some(tunnel) = address.and_then(|a| self.route(a)) {
+            if let Some(tunnel) = address.and_then(|a| self.route(&a)) {
                 self.tunnels.prefetch(tunnel);
                 tunnels.push(tunnel);
             }

@@ -134,18 +134,18 @@ impl<P: Packet> Pipeline<P> {
     /// RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that say
     /// which networks are this peer's.
     #[inline]
-    fn check_source(&mut self, source: IpAddr, tunnel: u32) -> Result<(), DropReason> {
+    fn check_source(&mut self, source: &IpAddr, tunnel: u32) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let generation = self.fib.generation();
-        let is_known = matches!(&t.known_source, Some((g, s)) if *g == generation && *s == source);
+        let is_known = matches!(&t.known_source, Some((g, s)) if *g == generation && s == source);
         if !t.spec.check_source || is_known {
             return Ok(());
         }
-        if self.route_anew(source) != Some(tunnel) {
+        if self.route_anew(*source) != Some(tunnel) {
             return Err(DropReason::SourceNotRouted);
         }
         if let Some(t) = self.tunnels.get_mut(tunnel) {
-            t.known_source = Some((generation, source));
+            t.known_source = Some((generation, *source));
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl<P: Packet> Pipeline<P> {
         if !info.is_forwardable() {
             return Err(DropReason::NotUnicast);
         }
-        self.check_source(info.source, tunnel)?;
+        self.check_source(&info.source, tunnel)?;
         let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
         if class != info.class {
             if info.is_v6() {
@@ -191,7 +191,7 @@ impl<P: Packet> Pipeline<P> {
             decrement_ttl(packet.data_mut(), info);
             // From tunnel to tunnel (a hub between branches), because no other way leads there; never back into the tunnel
             // that it came from, even if its prefixes cover the destination.
-            if let Some(next) = self.route(info.destination).filter(|next| *next != tunnel) {
+            if let Some(next) = self.route(&info.destination).filter(|next| *next != tunnel) {
                 return Ok(Way::Tunnel(next));
             }
         }

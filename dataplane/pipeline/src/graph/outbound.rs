@@ -42,7 +42,7 @@ impl<P: Packet> Pipeline<P> {
             return self.too_large(now, info, tunnel, origin, mtu, sealing, out);
         }
         match bound {
-            Some(bound) if bound.may_send(now) => {
+            Some(mut bound) if bound.may_send(now) => {
                 self.stages.passed(Stage::Route);
                 let way = (&mut self.identifications, self.config.outside.dont_fragment);
                 let end = bound.prepare(now, info, way, sealing, out);
@@ -118,7 +118,7 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         match bind(t, tunnel, &mut self.sad, &mut self.media) {
-            Some(bound) if bound.may_send(now) => {
+            Some(mut bound) if bound.may_send(now) => {
                 let way = (&mut self.identifications, self.config.outside.dont_fragment);
                 let end = bound.prepare(now, info, way, sealing, out);
                 self.prepared(now, info, tunnel, end)
@@ -230,7 +230,7 @@ impl<P: Packet> Pipeline<P> {
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let bound = bind(t, tunnel, &mut self.sad, &mut self.media).ok_or(DropReason::MediaPortClosed)?;
+        let mut bound = bind(t, tunnel, &mut self.sad, &mut self.media).ok_or(DropReason::MediaPortClosed)?;
         let way = (&mut self.identifications, self.config.outside.dont_fragment);
         let end = bound.prepare(now, info, way, sealing, out);
         self.prepared(now, info, tunnel, end)
@@ -317,7 +317,7 @@ impl Bound<'_> {
     /// The packet worked on leaves at its rate: it stays prepared, and what its SA has to report is reported.
     #[inline]
     fn prepare<P: Packet>(
-        self,
+        &mut self,
         now: Instant,
         info: &Info,
         (ids, dont_fragment): (&mut Identifications, DontFragment),

@@ -6,7 +6,7 @@ use crate::batch::{BATCH_MAX, Places};
 use crate::config::DontFragment;
 use crate::ecn;
 use crate::engine::{Aad, Job, Nonce};
-use crate::nat::{Identifications, Media, MediaTable};
+use crate::media::{Identifications, Media, MediaTable};
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::{OutboundSa, SaCommon, Sad};

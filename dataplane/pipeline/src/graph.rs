@@ -26,7 +26,7 @@ use crate::esp_encap::SealBatch;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
 use crate::ike::IkeFrame;
-use crate::nat::{Identifications, MediaTable};
+use crate::media::{Identifications, MediaTable};
 use crate::outer::Outer;
 use crate::packet::Packet;
 use crate::parse::Info;

@@ -1,6 +1,6 @@
 //! IKE messages of the control plane, and NAT keepalives, on their way out: marker, outer headers, their own kind of frame.
 
-use crate::nat::{Identifications, OuterHeader};
+use crate::media::{Identifications, OuterHeader};
 use crate::packet::Packet;
 use core::time::Duration;
 use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER};

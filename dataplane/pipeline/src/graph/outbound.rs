@@ -3,7 +3,7 @@
 use super::Pipeline;
 use crate::config::DontFragment;
 use crate::esp_encap::{self, Carrier, SealBatch};
-use crate::nat::{Identifications, Media, MediaTable};
+use crate::media::{Identifications, Media, MediaTable};
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::{OutboundSa, Sad};

@@ -1,18 +1,15 @@
-//! The media ports of live calls, each with its translation: what IKE and ESP inside know as loopback:4500 is, outside,
-//! the address and port of SDP. The outside half is written into every frame from a prebuilt header; the entry goes with
-//! the call.
+//! The headers outside ESP and IKE: Ethernet, IP and UDP of a call, made once and copied in front of every frame.
 
 use crate::config::OutsidePort;
-use crate::ike::PuntLimit;
-use crate::shaper::{Queues, Shaper};
-use crate::table::Slab;
 use core::net::IpAddr;
+use sipsec_net::MacAddr;
+use sipsec_net::checksum;
 use sipsec_net::dp::MediaBinding;
+use sipsec_net::esp;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::{self, Ipv6Header};
 use sipsec_net::udp::{self, UdpHeader};
-use sipsec_net::{Instant, MacAddr, MediaPort, checksum, esp};
 
 /// RFC 4301 §5.1.2.1: the outer TTL is the encapsulator's own.
 const OUTER_TTL: u8 = 64;
@@ -20,7 +17,7 @@ const HEADER_MAX: usize = eth::HEADER_LEN + ipv6::HEADER_LEN + udp::HEADER_LEN;
 const LEN_V4: usize = eth::HEADER_LEN + ipv4::HEADER_LEN + udp::HEADER_LEN;
 
 /// RFC 6864 §4.3: what may be cut on its way has an identification that no other datagram between the same addresses has.
-/// One row for all bindings: two calls to one relay have the same addresses.
+/// One counter shared by all bindings: two calls to one relay have the same addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Identifications(u16);
 
@@ -44,7 +41,7 @@ pub(crate) struct OuterHeader {
 }
 
 impl OuterHeader {
-    fn new(port: &OutsidePort, binding: &MediaBinding) -> Self {
+    pub(super) fn new(port: &OutsidePort, binding: &MediaBinding) -> Self {
         let (local, remote) = (binding.outside_local, binding.remote);
         let v6 = local.is_ipv6();
         let mut h = Self { bytes: [0; HEADER_MAX], len: 0, v6, header_sum: 0, udp_sum: 0 };
@@ -193,90 +190,5 @@ impl OuterHeader {
 
     pub(crate) const fn outer_ip_len(&self, udp_payload: usize) -> usize {
         self.len - eth::HEADER_LEN + udp_payload
-    }
-}
-
-/// One live call's port.
-#[derive(Debug)]
-pub(crate) struct Media {
-    pub binding: MediaBinding,
-    pub tunnel: u32,
-    pub outer: OuterHeader,
-    pub shaper: Shaper,
-    pub queues: Queues,
-    /// Largest inner packet that fits the WAN.
-    pub inner_max: u16,
-    /// When a wrong source was last reported.
-    pub wrong_source_at: Option<Instant>,
-    pub punts: PuntLimit,
-    /// Place of the SA whose packet came last.
-    pub inbound_hint: u32,
-}
-
-#[derive(Debug)]
-pub(crate) struct MediaTable {
-    slab: Slab<Media>,
-    /// Place of each UDP port's entry, [`CLOSED`] if it has none: asked for every packet.
-    by_port: Box<[u32]>,
-}
-
-const CLOSED: u32 = u32::MAX;
-
-impl MediaTable {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { slab: Slab::new(max), by_port: vec![CLOSED; usize::from(u16::MAX) + 1].into() }
-    }
-
-    /// Validated: the port is free and there is room.
-    pub(crate) fn open(&mut self, port: &OutsidePort, binding: MediaBinding, tunnel: u32, queues: Queues) {
-        let outer = OuterHeader::new(port, &binding);
-        let media = Media {
-            binding,
-            tunnel,
-            outer,
-            shaper: Shaper::new(binding.rate),
-            queues,
-            inner_max: esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16,
-            wrong_source_at: None,
-            punts: PuntLimit::default(),
-            inbound_hint: 0,
-        };
-        let index = self.slab.insert(media).expect("the number of media ports was validated");
-        self.by_port[usize::from(binding.media_port().0)] = index;
-    }
-
-    pub(crate) fn close(&mut self, port: MediaPort) -> Option<Media> {
-        let index = core::mem::replace(&mut self.by_port[usize::from(port.0)], CLOSED);
-        self.slab.remove(index)
-    }
-
-    pub(crate) fn find(&self, port: MediaPort) -> Option<u32> {
-        Some(self.by_port[usize::from(port.0)]).filter(|index| *index != CLOSED)
-    }
-
-    pub(crate) fn get(&self, index: u32) -> Option<&Media> {
-        self.slab.get(index)
-    }
-
-    pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Media> {
-        self.slab.get_mut(index)
-    }
-
-    /// The entry is asked for soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, index: u32) {
-        self.slab.prefetch(index);
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {
-        self.slab.iter()
-    }
-
-    pub(crate) fn len(&self) -> u32 {
-        self.slab.len()
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.slab.max()
     }
 }

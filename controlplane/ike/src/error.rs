@@ -2,6 +2,7 @@
 
 use crate::algorithm::DhGroup;
 use crate::identity::Identity;
+use crate::wire::NotifyType;
 use core::fmt;
 use core::time::Duration;
 use sipsec_net::Fingerprint;
@@ -248,7 +249,9 @@ impl fmt::Display for IkeError {
                 write!(f, "critical payload {payload} is not supported")
             }
             Self::ProtocolViolation(v) => write!(f, "protocol violation: {v:?}"),
-            Self::PeerNotify { notify } => write!(f, "the peer reported error {notify}"),
+            Self::PeerNotify { notify } => {
+                write!(f, "the peer reported {} ({notify})", NotifyType(*notify).error_name())
+            }
             Self::NoResponse(unanswered) => write!(f, "{unanswered}"),
             Self::PeerVersion { major } => write!(f, "the peer speaks IKE version {major}, we speak 2"),
             Self::TooManyRestarts { restarts } => write!(f, "IKE_SA_INIT restarted {restarts} times"),
@@ -260,7 +263,8 @@ impl fmt::Display for IkeError {
                 f.write_str("the peer demands that we ask for an address: turn its address assignment off")
             }
             Self::NoChildSa { notify } => {
-                write!(f, "the peer authenticated but refused the CHILD_SA (notify {notify})")
+                let name = NotifyType(*notify).error_name();
+                write!(f, "the peer authenticated but refused the CHILD_SA: {name} ({notify})")
             }
             Self::InstallRejected => f.write_str("the dataplane refused the SA"),
             Self::BadConfig(b) => write!(f, "configuration: {b:?}"),
@@ -307,5 +311,34 @@ impl fmt::Display for CloseCause {
             Self::NoChild => "no CHILD_SA left",
             Self::HardLimit => "hard lifetime",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_say_what_was_seen() {
+        let seen = |fragments, bytes| {
+            IkeError::NoResponse(Unanswered {
+                exchange: "IKE_AUTH",
+                bytes,
+                fragments,
+                transmissions: 7,
+                waited: Duration::from_millis(15_900),
+            })
+        };
+        let text = |e: IkeError| e.to_string();
+        assert_eq!(text(seen(1, 2084)), "no answer to IKE_AUTH (2084 bytes): sent 7 times in 15.9s");
+        assert_eq!(
+            text(seen(2, 2400)),
+            "no answer to IKE_AUTH (2400 bytes in 2 fragments): sent 7 times in 15.9s"
+        );
+        let oversize = |e| matches!(e, IkeError::NoResponse(u) if u.is_oversize());
+        assert!(oversize(seen(1, 2084)) && !oversize(seen(2, 2084)) && !oversize(seen(1, 1200)));
+        assert_eq!(text(IkeError::PeerNotify { notify: 5 }), "the peer reported INVALID_MAJOR_VERSION (5)");
+        let refused = text(IkeError::NoChildSa { notify: 35 });
+        assert!(refused.ends_with("NO_ADDITIONAL_SAS (35)"), "{refused}");
     }
 }

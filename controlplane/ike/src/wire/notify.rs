@@ -43,6 +43,31 @@ impl NotifyType {
     /// RFC 9370 §2.2.4.
     pub const ADDITIONAL_KEY_EXCHANGE: Self = Self(16441);
 
+    /// IANA's name of an error that a peer may report.
+    pub const fn error_name(self) -> &'static str {
+        match self.0 {
+            1 => "UNSUPPORTED_CRITICAL_PAYLOAD",
+            4 => "INVALID_IKE_SPI",
+            5 => "INVALID_MAJOR_VERSION",
+            7 => "INVALID_SYNTAX",
+            9 => "INVALID_MESSAGE_ID",
+            11 => "INVALID_SPI",
+            14 => "NO_PROPOSAL_CHOSEN",
+            17 => "INVALID_KE_PAYLOAD",
+            24 => "AUTHENTICATION_FAILED",
+            34 => "SINGLE_PAIR_REQUIRED",
+            35 => "NO_ADDITIONAL_SAS",
+            36 => "INTERNAL_ADDRESS_FAILURE",
+            37 => "FAILED_CP_REQUIRED",
+            38 => "TS_UNACCEPTABLE",
+            39 => "INVALID_SELECTORS",
+            43 => "TEMPORARY_FAILURE",
+            44 => "CHILD_SA_NOT_FOUND",
+            47 => "STATE_NOT_FOUND",
+            _ => "error",
+        }
+    }
+
     /// RFC 7296 §3.10.1: types below 16384 are errors.
     pub const fn is_error(self) -> bool {
         self.0 < 16384

@@ -19,9 +19,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sipsec-sip", &["sipsec-net"]),
     ("sipsec-session", &["sipsec-net", "sipsec-ike", "sipsec-sip"]),
     ("sipsec-profile", &["sipsec-net"]),
+    ("sipsec-dhcp", &["sipsec-net"]),
     (
         "sipsec-controlplane",
-        &["sipsec-net", "sipsec-abi", "sipsec-ike", "sipsec-sip", "sipsec-session", "sipsec-profile"],
+        &[
+            "sipsec-net",
+            "sipsec-abi",
+            "sipsec-ike",
+            "sipsec-sip",
+            "sipsec-session",
+            "sipsec-profile",
+            "sipsec-dhcp",
+        ],
     ),
     // The bench crate measures and joins everything.
     (
@@ -36,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sipsec-sip",
             "sipsec-session",
             "sipsec-profile",
+            "sipsec-dhcp",
             "sipsec-controlplane",
         ],
     ),
@@ -45,8 +55,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Crates that do I/O or know an operating system: shells only.
 const SHELL_ONLY: &[&str] =
     &["tokio", "libc", "aya", "rustix", "socket2", "rtnetlink", "axum", "redb", "xsk-rs"];
-const CORES: &[&str] =
-    &["sipsec-net", "sipsec-pipeline", "sipsec-ike", "sipsec-sip", "sipsec-session", "sipsec-profile"];
+const CORES: &[&str] = &[
+    "sipsec-net",
+    "sipsec-pipeline",
+    "sipsec-ike",
+    "sipsec-sip",
+    "sipsec-session",
+    "sipsec-profile",
+    "sipsec-dhcp",
+];
 
 pub fn check(root: &Path) -> Vec<Violation> {
     let output = Command::new(env!("CARGO"))

@@ -12,6 +12,7 @@ const CORES: &[&str] = &[
     "controlplane/sip/src",
     "controlplane/session/src",
     "controlplane/profile/src",
+    "controlplane/dhcp/src",
 ];
 const CORE_FORBIDDEN: &[(&str, &str)] = &[
     ("std::fs", "files belong to the shells"),

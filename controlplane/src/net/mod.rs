@@ -1,4 +1,5 @@
-//! Kernel sockets: SIP over UDP, and netlink.
+//! Kernel sockets: SIP over UDP, DHCP, and netlink.
 
+pub mod dhcp;
 pub mod netlink;
 pub mod udp;

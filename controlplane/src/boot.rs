@@ -10,6 +10,7 @@ use crate::events::Events;
 use crate::harden;
 use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
+use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{self, Netlink, Route, Watch};
 use crate::net::udp::SipSocket;
 use crate::rates::RateMeter;
@@ -17,6 +18,7 @@ use crate::runtime::{Running, Runtime};
 use crate::setup::{self, SetupError};
 use crate::signals::Signals;
 use crate::supervise::Supervisor;
+use sipsec_profile::model::wan::{VendorClass, WanIpv4, WanIpv6};
 use sipsec_profile::model::{InsideDevice, TunnelEntry};
 use sipsec_session::{Core, Input};
 use std::collections::BTreeMap;
@@ -132,6 +134,12 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     // Calls of an earlier run come first: they cost money.
     core.handle_input(clock::now(), Input::Recovered(records));
     core.handle_input(clock::now(), Input::WallClock { unix_time_s: clock::unix_time_s() });
+    let dhcp = match dhcp_config(&profile) {
+        Some(config) => Some(
+            Dhcp::start(config).map_err(|error| BootError::System { what: "cannot start DHCP", error })?,
+        ),
+        None => None,
+    };
     let netlink = Netlink::start(watch(&profile));
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
@@ -145,6 +153,8 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         link: Link::new(&profile.dataplane_socket()),
         core,
         netlink,
+        dhcp,
+        learnt: Learnt::default(),
         journal,
         compute: Compute::new(),
         requests,
@@ -164,6 +174,28 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     })
 }
 
+/// What DHCP is asked for on the WAN, if anything.
+fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
+    let wan = &profile.wan;
+    let vendor_class = || (wan.vendor_class == VendorClass::Ntt).then_some(dhcp::VendorClass::Ntt);
+    let v4 = (wan.ipv4 != WanIpv4::System).then(|| dhcp::V4 {
+        address: wan.ipv4 == WanIpv4::Dhcp,
+        vendor_class: vendor_class(),
+        host_name: None,
+    });
+    let v6 = (wan.ipv6 != WanIpv6::System).then(|| dhcp::V6 {
+        address: wan.ipv6 == WanIpv6::Address,
+        prefix: wan.ipv6 == WanIpv6::Prefix,
+        vendor_class: vendor_class(),
+    });
+    wan.uses_dhcp().then(|| dhcp::Config {
+        device: profile.sip.interface.clone(),
+        v4,
+        v6,
+        store: profile.dhcp_store(),
+    })
+}
+
 fn watch(profile: &config::Profile) -> Watch {
     let svti = match &profile.dataplane.inside {
         InsideDevice::Host { device, .. } => {
@@ -176,5 +208,5 @@ fn watch(profile: &config::Profile) -> Watch {
         // The dataplane steers by prefix; the kernel has no part in it.
         InsideDevice::Router { .. } => None,
     };
-    Watch { wan: profile.sip.interface.clone(), v6: profile.sip.registrar.is_ipv6(), svti }
+    Watch { wan: profile.sip.interface.clone(), v6: profile.sip_is_v6(), svti }
 }

@@ -11,6 +11,7 @@ use crate::events::{Events, History};
 use crate::journal::{Journal, Write, Written};
 use crate::keylog;
 use crate::logging::LogControl;
+use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{Change, Netlink};
 use crate::net::udp::{SipEvent, SipSocket};
 use crate::rates::RateMeter;
@@ -38,6 +39,8 @@ const SHUTDOWN_MIN: Duration = Duration::from_secs(36);
 const HANGUPS_PER_S: u32 = 20;
 /// How long the disk may take for what the last calls left.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+/// How long the kernel may take for the release of a DHCP lease.
+const RELEASE_MAX: Duration = Duration::from_secs(2);
 /// Both clocks are read one after the other and in whole seconds, so they may differ by this without being set.
 const CLOCK_STEP_S: u64 = 2;
 
@@ -51,6 +54,9 @@ pub struct Runtime {
     pub(crate) sip: SipSocket,
     pub(crate) link: Link,
     pub(crate) netlink: Netlink,
+    pub(crate) dhcp: Option<Dhcp>,
+    /// What DHCP has said.
+    pub(crate) learnt: Learnt,
     pub(crate) journal: Journal,
     pub(crate) compute: Compute<Input>,
     pub(crate) requests: mpsc::Receiver<Request>,
@@ -97,6 +103,11 @@ impl Runtime {
                 "the journal was not written in time; the next start hangs up calls that have ended"
             );
         }
+        if let Some(dhcp) = &mut self.dhcp
+            && tokio::time::timeout(RELEASE_MAX, dhcp.release()).await.is_err()
+        {
+            tracing::warn!("the DHCP lease was not released in time; it expires");
+        }
         // A socket that stays behind is replaced at the next start.
         let _ = std::fs::remove_file(self.profile.control_socket());
         tracing::info!("ended");
@@ -128,11 +139,12 @@ impl Runtime {
                     }
                     self.input(Input::SipDatagram { from, bytes });
                 }
-                SipEvent::Opened(local) => self.input(Input::WanAddress(Some(local.ip()))),
+                SipEvent::Opened(_) => self.wan_address(),
             },
             input = self.compute.next() => self.input(input),
             written = self.journal.next() => self.written(written),
             change = self.netlink.next() => self.kernel(change),
+            change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
             Some(request) = self.requests.recv() => self.answer(request),
             () = timeout, if room => self.core.handle_timeout(clock::now()),
             _ = beat.tick() => self.beat(),
@@ -283,13 +295,27 @@ impl Runtime {
                 }
                 self.sip.set_address(wan.as_ref().ok().copied());
                 self.wan = wan;
-                // An address on which SIP cannot be spoken is none.
-                let usable = self.sip.local().ok().map(|local| local.ip());
-                self.input(Input::WanAddress(usable));
+                self.wan_address();
             }
             Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
             Change::Routes(routes) => self.routes = routes,
         }
+    }
+
+    /// Tells the core of the WAN's address. One on which SIP cannot be spoken, or without a registrar, is none.
+    fn wan_address(&mut self) {
+        let known = self.learnt.server(&self.profile).is_ok();
+        let usable = self.sip.local().ok().map(|local| local.ip()).filter(|_| known);
+        self.input(Input::WanAddress(usable));
+    }
+
+    fn dhcp(&mut self, change: dhcp::Change) {
+        self.learnt.take(change);
+        match self.learnt.server(&self.profile) {
+            Ok((registrar, domain)) => self.input(Input::SipServer { registrar, domain }),
+            Err(reason) => tracing::warn!(reason, "no calls yet"),
+        }
+        self.wan_address();
     }
 
     pub(crate) fn input(&mut self, input: Input) {
@@ -342,7 +368,10 @@ impl Runtime {
     }
 }
 
-/// How long the end may take.
-fn shutdown_max(calls: usize) -> Duration {
-    SHUTDOWN_MIN + Duration::from_secs(1) * u32::try_from(calls).unwrap_or(u32::MAX).div_ceil(HANGUPS_PER_S)
+/// The next change of DHCP, if DHCP is used.
+async fn dhcp_change(dhcp: &mut Option<Dhcp>) -> dhcp::Change {
+    match dhcp {
+        Some(dhcp) => dhcp.next().await,
+        None => std::future::pending().await,
+    }
 }

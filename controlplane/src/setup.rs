@@ -15,8 +15,11 @@ use sipsec_profile::{Profile, Severity};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 use sipsec_sip::digest::Credentials;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+/// A registrar that DHCP has not named yet.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const USER_AGENT: &str = concat!("sipsec/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +44,9 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
     let expires_s = u32::try_from(profile.sip.expires.as_secs()).unwrap_or(u32::MAX); // the profile's bound is far below
     Ok(Config {
         sip: sipsec_sip::Config {
-            registrar: profile.sip.registrar,
-            domain: profile.sip.domain.clone(),
+            // Until DHCP has named them, the core is told of no WAN address and sends nothing.
+            registrar: profile.sip.registrar.given().copied().unwrap_or(UNKNOWN),
+            domain: profile.sip.domain.given().cloned().unwrap_or_default(),
             lines: lines(profile)?,
             expires_s,
             session_expires_s: profile.sip.session_expires_s,

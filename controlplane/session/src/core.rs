@@ -190,6 +190,7 @@ impl Core {
             Input::Keyring(keyring) => self.config.keyring = keyring,
             Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
             Input::WanAddress(addr) => self.wan_address(now, addr),
+            Input::SipServer { registrar, domain } => self.ua.set_server(now, registrar, &domain),
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
             Input::Admin(admin) => self.admin(now, admin),
         }

@@ -47,6 +47,11 @@ pub enum Input {
         unix_time_s: u64,
     },
     WanAddress(Option<IpAddr>),
+    /// DHCP has named the carrier's registrar and domain.
+    SipServer {
+        registrar: std::net::SocketAddr,
+        domain: String,
+    },
     NextHop {
         media_port: MediaPort,
         mac: MacAddr,

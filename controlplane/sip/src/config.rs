@@ -55,6 +55,7 @@ pub const REQUESTS_PER_S: u32 = 100;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Registrar and outbound proxy: everything is sent there, and only what comes from there is trusted.
+    /// [`UserAgent::set_server`](crate::UserAgent::set_server) changes it.
     pub registrar: SocketAddr,
     pub domain: String,
     pub lines: Vec<Line>,

@@ -8,6 +8,7 @@ mod secrets;
 pub mod strength;
 pub mod tariff;
 mod tunnels;
+mod wan;
 
 use crate::diagnose::{Problem, Sink};
 use crate::model::Profile;
@@ -60,6 +61,7 @@ fn media(profile: &Profile, sink: &Sink) {
         sink.push(Problem::warning("media::few-ports", &path, message).hint(hint));
     }
     source(profile, sink);
+    wan::check(profile, sink);
 }
 
 /// The tunnel source is an address that nothing else uses.
@@ -67,7 +69,7 @@ fn source(profile: &Profile, sink: &Sink) {
     const HINT: &str = "write an address that nothing else uses and no tunnel routes, as in 10.255.0.1";
     let source = profile.media.tunnel_source;
     let path = KeyPath::dotted("media.tunnel_source");
-    if source == profile.sip.registrar.ip() {
+    if profile.sip.registrar.given().is_some_and(|registrar| source == registrar.ip()) {
         let message = format!("the tunnel source {source} is the registrar's address");
         sink.push(Problem::error("media::tunnel-source", &path, message).hint(HINT));
     }

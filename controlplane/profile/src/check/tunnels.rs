@@ -97,7 +97,7 @@ fn idle(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
 }
 
 fn loops(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
-    let registrar = profile.sip.registrar.ip();
+    let Some(registrar) = profile.sip.registrar.given().map(std::net::SocketAddr::ip) else { return };
     for (i, route) in tunnel.routes.iter().enumerate().filter(|(_, r)| r.contains(registrar)) {
         let message = format!("the route {route} of {} also covers the registrar {registrar}", tunnel.name);
         let hint = format!(

@@ -12,6 +12,7 @@ pub mod secret;
 mod serial;
 pub mod sip;
 pub mod tunnel;
+pub mod wan;
 mod words;
 
 pub use dataplane::{
@@ -24,6 +25,7 @@ pub use ike::{
 pub use media::MediaSection;
 pub use profile::{Head, Profile, control_socket, dataplane_socket};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use sip::{LineAuth, SipLine, SipSection};
+pub use sip::{Learnt, LineAuth, SipLine, SipSection};
 pub use tunnel::{TriggerQueue, TunnelEntry};
+pub use wan::WanSection;
 pub use words::Word;

@@ -1,9 +1,10 @@
 //! The whole of it.
 
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
-use super::{DataplaneSection, IkeSection, MediaSection, SipSection, TunnelEntry};
+use super::{DataplaneSection, IkeSection, MediaSection, SipSection, TunnelEntry, WanSection};
 use serde::Serialize;
 use sipsec_net::TunnelId;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A gateway's profile.
@@ -18,6 +19,7 @@ pub struct Profile {
     pub state_dir: PathBuf,
     /// Filter of the log (`tracing` syntax), changeable at run time.
     pub log: String,
+    pub wan: WanSection,
     pub sip: SipSection,
     pub ike: IkeSection,
     pub media: MediaSection,
@@ -49,6 +51,7 @@ impl Profile {
             runtime_dir: Path::new(RUNTIME_ROOT).join(gateway),
             state_dir: Path::new(STATE_ROOT).join(gateway),
             log: super::limits::LOG_DEFAULT.to_owned(),
+            wan: WanSection::default(),
             sip,
             ike,
             media: MediaSection::default(),
@@ -88,6 +91,18 @@ impl Profile {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.state_dir.join("journal.redb")
+    }
+
+    /// Where the DHCP clients keep their DUID and last address.
+    #[must_use]
+    pub fn dhcp_store(&self) -> PathBuf {
+        self.state_dir.join("dhcp.json")
+    }
+
+    /// Whether SIP and media use IPv6.
+    #[must_use]
+    pub fn sip_is_v6(&self) -> bool {
+        self.sip.registrar.given().map_or(self.wan.sip_by_v6(), SocketAddr::is_ipv6)
     }
 
     /// The largest inner packet of a tunnel: its own `mtu`, or the most that the path carries.

@@ -6,8 +6,38 @@ use super::serial;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use sipsec_net::TelNumber;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// A value of the profile, or one that DHCP gives (the word `dhcp`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Learnt<T> {
+    Given(T),
+    Dhcp,
+}
+
+impl<T> Learnt<T> {
+    /// The word in the profile.
+    pub const WORD: &str = "dhcp";
+
+    #[must_use]
+    pub const fn given(&self) -> Option<&T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Dhcp => None,
+        }
+    }
+}
+
+impl<T: Display> Display for Learnt<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(value) => value.fmt(f),
+            Self::Dhcp => f.write_str(Self::WORD),
+        }
+    }
+}
 
 #[derive(Clone, Debug, Serialize)]
 pub struct SipSection {
@@ -16,8 +46,9 @@ pub struct SipSection {
     pub port: u16,
     /// Registrar and outbound proxy.
     #[serde(serialize_with = "serial::text")]
-    pub registrar: SocketAddr,
-    pub domain: String,
+    pub registrar: Learnt<SocketAddr>,
+    #[serde(serialize_with = "serial::text")]
+    pub domain: Learnt<String>,
     #[serde(rename = "expires_s", serialize_with = "serial::seconds")]
     pub expires: Duration,
     /// RFC 4028: the session interval to ask for, in seconds.
@@ -37,8 +68,8 @@ impl SipSection {
         Self {
             interface: interface.to_owned(),
             port: limits::SIP_PORT,
-            registrar,
-            domain: domain.to_owned(),
+            registrar: Learnt::Given(registrar),
+            domain: Learnt::Given(domain.to_owned()),
             expires: Duration::from_secs(limits::REGISTER_EXPIRES_S),
             session_expires_s: limits::SESSION_EXPIRES_S,
             rport: true,

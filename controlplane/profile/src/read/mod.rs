@@ -15,6 +15,7 @@ mod sip;
 mod text;
 mod tunnels;
 mod values;
+mod wan;
 
 pub use document::{
     ALIASED_MAX, Below, DEPTH_MAX, Document, NODES_MAX, Of, SCALAR_BYTES_MAX, Span, Spans, SyntaxError,
@@ -139,6 +140,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let runtime_dir = runtime_dir(root, gateway.as_deref());
     let state_dir = directory(root, "state_dir", STATE_ROOT, gateway.as_deref());
     let log = root.value("log", crate::model::limits::LOG_DEFAULT.to_owned(), |i| log_filter(i, around));
+    let wan = root.value("wan", crate::model::WanSection::default(), wan::read);
     let sip = root.required("sip").and_then(|i| sip::read(&i));
     let ike = root.required("ike").and_then(|i| ike::read(&i, around));
     let media = root.value("media", crate::model::MediaSection::default(), media::read);
@@ -154,6 +156,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         runtime_dir: runtime_dir?,
         state_dir: state_dir?,
         log: log?,
+        wan: wan?,
         sip: sip?,
         ike: ike?,
         media: media?,

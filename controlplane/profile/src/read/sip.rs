@@ -6,7 +6,7 @@ use super::text::{device, is_host, is_host_name, number};
 use crate::diagnose::Problem;
 use crate::model::limits::SIP_PORT;
 use crate::model::secret::PASSWORD;
-use crate::model::{LineAuth, SipLine, SipSection};
+use crate::model::{Learnt, LineAuth, SipLine, SipSection};
 use sipsec_net::TelNumber;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +15,8 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
     let table = item.table()?;
     let interface = table.required("interface").and_then(|i| device(&i, 0));
     let port = table.int("port");
-    let registrar = table.required("registrar").and_then(|i| address(&i));
-    let domain = table.required("domain").and_then(|i| domain(&i));
+    let registrar = table.required("registrar").and_then(|i| learnt(&i, address));
+    let domain = table.required("domain").and_then(|i| learnt(&i, domain));
     let expires = table.seconds("expires_s");
     let session_expires_s = table.int("session_expires_s");
     let rport = table.flag("rport");
@@ -34,6 +34,14 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
         bye_wait: bye_wait?,
         lines: lines?,
     })
+}
+
+/// The word `dhcp`, or a value.
+fn learnt<T>(item: &Item<'_>, read: impl FnOnce(&Item<'_>) -> Option<T>) -> Option<Learnt<T>> {
+    if item.text()?.trim() == Learnt::<T>::WORD {
+        return Some(Learnt::Dhcp);
+    }
+    read(item).map(Learnt::Given)
 }
 
 /// `ADDRESS[:PORT]`

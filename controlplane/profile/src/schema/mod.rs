@@ -9,6 +9,7 @@ mod profile;
 mod reference;
 mod sip;
 mod tunnels;
+mod wan;
 
 pub use json::json_schema;
 pub use kind::{Group, Key, Kind, Presence, Text};

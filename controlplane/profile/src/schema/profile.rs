@@ -1,7 +1,7 @@
 //! The top level.
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
-use super::{dataplane, ike, sip, tunnels};
+use super::{dataplane, ike, sip, tunnels, wan};
 use crate::model::limits::LOG_DEFAULT;
 use Presence::{Default, Optional, Required};
 
@@ -35,6 +35,7 @@ pub const PROFILE: Group = Group {
             Default(LOG_DEFAULT),
             "What is logged: a level, or a filter such as `info,sipsec::sip=debug,sipsec::ike=debug`. `sipsec log` changes it at run time.",
         ),
+        key("wan", Kind::Group(&wan::WAN), Optional("the system configures the WAN"), "How the WAN gets its address."),
         key("sip", Kind::Group(&sip::SIP), Required("{ interface: wan0, registrar: … }"), "The SIP user agent: registrar and lines.")
             .ios("vpn-sip"),
         key("ike", Kind::Group(&ike::IKE), Required("{ keyring: … }"), "IKEv2: keys, certificates, algorithms and timers.")

@@ -19,9 +19,9 @@ pub const SIP: Group = Group {
             "registrar",
             Kind::Text(Text::SocketAddress),
             Required("198.51.100.1:5060"),
-            "Address of the registrar, which is the outbound proxy too. Names are not resolved. Without a port, 5060.",
+            "Address of the registrar, which is the outbound proxy too, or `dhcp` for the first SIP server that DHCP names. Names are not resolved. Without a port, 5060.",
         ),
-        key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain."),
+        key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain, or `dhcp` for the one that the line's vendor options name."),
         key("expires_s", int(10, 604_800), Default("3600"), "How long a registration lasts (RFC 3261 §10.2.1.1); it is renewed before.")
             .unit("s"),
         key("session_expires_s", int(90, 86_400), Default("300"), "The session interval to ask for (RFC 4028).").unit("s"),

@@ -53,6 +53,8 @@ pub struct UserAgent {
     pub(crate) config: Config,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) local: Option<SocketAddr>,
+    /// The registrar before the last change.
+    pub(crate) former_registrar: Option<std::net::IpAddr>,
     pub(crate) out: VecDeque<Output>,
     pub(crate) registrations: Vec<Registration>,
     pub(crate) calls: Calls,
@@ -87,6 +89,7 @@ impl UserAgent {
             config,
             entropy,
             local: None,
+            former_registrar: None,
             out: VecDeque::new(),
             registrations,
             calls: Calls::default(),

@@ -19,7 +19,7 @@ impl UserAgent {
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
-        if !self.config.trusts(from.ip()) {
+        if !self.trusts(from) {
             self.stats.untrusted += 1;
             return;
         }
@@ -48,7 +48,8 @@ impl UserAgent {
     /// datagrams should leave it out, too.
     #[must_use]
     pub fn trusts(&self, from: SocketAddr) -> bool {
-        self.config.trusts(from.ip())
+        // The former registrar still ends the calls that were made through it.
+        self.config.trusts(from.ip()) || self.former_registrar == Some(from.ip())
     }
 
     fn response(&mut self, now: Instant, m: &Message) {

@@ -42,6 +42,20 @@ impl UserAgent {
         self.settle();
     }
 
+    /// The registrar, which is the outbound proxy too, and the domain, as DHCP has just named them. A change registers
+    /// anew at once. Calls that are up keep the proxy through which they were made, so that they can be hung up there.
+    pub fn set_server(&mut self, now: Instant, registrar: SocketAddr, domain: &str) {
+        if self.config.registrar == registrar && self.config.domain == domain {
+            return;
+        }
+        self.former_registrar = Some(self.config.registrar.ip());
+        self.config.registrar = registrar;
+        domain.clone_into(&mut self.config.domain);
+        // The new server knows no binding of ours, whatever the old one granted.
+        let local = self.local.take();
+        self.set_local_addr(now, local);
+    }
+
     /// Removes all bindings (§10.2.2).
     pub fn unregister_all(&mut self, now: Instant) {
         self.stopping = true;

@@ -8,11 +8,13 @@
 
 mod apply;
 mod frame;
+mod learnt;
 mod socket;
 mod store;
 mod sys;
 mod task;
 
+pub use learnt::Learnt;
 pub use store::Store;
 
 use sipsec_dhcp::{v4, v6};

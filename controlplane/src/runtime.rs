@@ -368,6 +368,11 @@ impl Runtime {
     }
 }
 
+/// How long the end may take.
+fn shutdown_max(calls: usize) -> Duration {
+    SHUTDOWN_MIN + Duration::from_secs(1) * u32::try_from(calls).unwrap_or(u32::MAX).div_ceil(HANGUPS_PER_S)
+}
+
 /// The next change of DHCP, if DHCP is used.
 async fn dhcp_change(dhcp: &mut Option<Dhcp>) -> dhcp::Change {
     match dhcp {

@@ -31,6 +31,7 @@ impl Runtime {
                 let list = self.registrations().into_iter().filter(|r| r.registered || !registered);
                 Reply::Registrations(list.collect())
             }
+            Query::Dhcp => Reply::Dhcp(Box::new(self.learnt.view(&self.profile, clock::now()))),
             Query::CryptoSessions(page) => {
                 let (now, activities) = (clock::now(), self.link.activities());
                 let views = self.core.crypto_sessions_in(now, page.places());

@@ -56,6 +56,10 @@ async fn answer(mut requests: mpsc::Receiver<Request>) {
                 let lines = [line("0388881001", true), line("0388881002", false)];
                 Reply::Registrations(lines.into_iter().filter(|l| l.registered || !registered).collect())
             }
+            Query::Dhcp => Reply::Dhcp(Box::new(model::DhcpView {
+                interface: "wan0".into(),
+                ..model::DhcpView::default()
+            })),
             Query::CryptoSessions(_) => Reply::CryptoSessions(Vec::new(), None),
             Query::NatTranslations => Reply::NatTranslations(Vec::new()),
             Query::Dataplane => Reply::Dataplane(Box::default()),
@@ -107,6 +111,7 @@ async fn every_command_answers_in_one_envelope() {
         assert_eq!(list("show ip nat translations"), 0);
         assert_eq!(list("show vpn-sip registration-status"), 2);
         assert_eq!(list("show vpn-sip sip registrar"), 1);
+        assert_eq!(ask(&socket, "show vpn-sip sip dhcp")["interface"], "wan0");
         assert_eq!(ask(&socket, "show dataplane")["connected"], false);
         let control = ask(&socket, "show control");
         assert_eq!(

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `GET /v1/sessions[?remote_number=N][&interface=NAME]` | list of [`model::Session`] |
 //! | `GET /v1/registrations[?registered=true]` | list of [`model::Registration`] |
+//! | `GET /v1/dhcp` | [`model::DhcpView`] |
 //! | `GET /v1/crypto-sessions` | list of [`model::CryptoSession`] |
 //! | `GET /v1/nat-translations` | list of [`model::Translation`] |
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |

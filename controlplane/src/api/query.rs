@@ -1,8 +1,8 @@
 //! What the API asks the loop, and what the loop answers.
 
 use super::model::{
-    Call, CallMessages, Cleared, Control, CryptoSession, Dataplane, EventLine, Registration, Session,
-    Summary, Translation,
+    Call, CallMessages, Cleared, Control, CryptoSession, Dataplane, DhcpView, EventLine, Registration,
+    Session, Summary, Translation,
 };
 use crate::events::PastEvents;
 use sipsec_net::TelNumber;
@@ -18,6 +18,7 @@ pub enum Query {
     Registrations {
         registered: bool,
     },
+    Dhcp,
     CryptoSessions(Page),
     NatTranslations,
     Dataplane,
@@ -92,6 +93,7 @@ impl std::fmt::Display for Target {
 pub enum Reply {
     Sessions(Vec<Session>, Option<Page>),
     Registrations(Vec<Registration>),
+    Dhcp(Box<DhcpView>),
     CryptoSessions(Vec<CryptoSession>, Option<Page>),
     NatTranslations(Vec<Translation>),
     Dataplane(Box<Dataplane>),

@@ -96,6 +96,10 @@ pub async fn serve(
                 }),
             )
             .route(
+                "/v1/dhcp",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dhcp).await }),
+            )
+            .route(
                 "/v1/crypto-sessions",
                 get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.crypto_sessions().await }),
             )
@@ -221,6 +225,7 @@ impl Shared {
                 Reply::NoSuch(target) => no_such(&target),
                 Reply::Sessions(data, _) => self.answer(data),
                 Reply::Registrations(data) => self.answer(data),
+                Reply::Dhcp(data) => self.answer(data),
                 Reply::CryptoSessions(data, _) => self.answer(data),
                 Reply::NatTranslations(data) => self.answer(data),
                 Reply::Dataplane(data) => self.answer(data),

@@ -37,6 +37,7 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
             let path = "/v1/registrations?registered=true";
             ask(client, path, json, |list: &Vec<_>| text::registrar(list, screen.width()))
         }
+        Show::VpnSip(VpnSip::Sip(Sip::Dhcp)) => ask(client, "/v1/dhcp", json, text::dhcp),
         Show::Crypto(Crypto::Session { detail }) => {
             let detail = detail.is_some();
             ask(client, "/v1/crypto-sessions", json, |list: &Vec<_>| text::crypto_sessions(list, detail))

@@ -237,6 +237,8 @@ Examples:
 pub enum Sip {
     /// Registered lines with contact, expiry and Call-ID
     Registrar,
+    /// What DHCP has said: address, lease, SIP servers, numbers and domain
+    Dhcp,
 }
 
 #[derive(Debug, Subcommand)]
@@ -322,6 +324,7 @@ mod tests {
             "sh vpn call abc",
             "show vpn-sip registration-status",
             "show vpn-sip sip registrar",
+            "show vpn-sip sip dhcp",
             "show crypto session detail",
             "sh ip nat translations",
             "sh vpn ses d",

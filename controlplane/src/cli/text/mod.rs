@@ -3,6 +3,7 @@
 mod calls;
 mod crypto;
 mod dataplane;
+mod dhcp;
 mod event;
 mod nat;
 mod overview;
@@ -13,6 +14,7 @@ mod table;
 pub use calls::{history, ladder, messages};
 pub use crypto::crypto_sessions;
 pub use dataplane::{control, dataplane};
+pub use dhcp::dhcp;
 pub use event::event;
 pub use nat::translations;
 pub use overview::{Level, brief, cleared, counted, health, summary};

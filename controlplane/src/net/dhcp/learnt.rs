@@ -1,10 +1,13 @@
 //! What DHCP has said of the line so far.
 
 use super::Change;
+use crate::api::model::{DhcpFamily, DhcpView};
 use sipsec_dhcp::{SipData, v4, v6};
+use sipsec_net::Instant;
 use sipsec_profile::Profile;
 use sipsec_profile::model::limits::SIP_PORT;
-use std::net::SocketAddr;
+use sipsec_profile::model::wan::{WanIpv4, WanIpv6};
+use std::net::{IpAddr, SocketAddr};
 
 /// The newest word of each family.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,23 @@ impl Learnt {
     #[must_use]
     pub const fn v6(&self) -> Option<&Result<Box<v6::Lease>, String>> {
         self.v6.as_ref()
+    }
+
+    /// For `show vpn-sip sip dhcp`.
+    #[must_use]
+    pub fn view(&self, profile: &Profile, now: Instant) -> DhcpView {
+        const WAITS: &str = "waiting for a server";
+        let ipv4 = (profile.wan.ipv4 != WanIpv4::System).then(|| {
+            family(self.v4.clone().unwrap_or_else(|| Err(WAITS.to_owned())), |lease, out| {
+                v4_options(lease, now, out)
+            })
+        });
+        let ipv6 = (profile.wan.ipv6 != WanIpv6::System).then(|| {
+            family(self.v6.clone().unwrap_or_else(|| Err(WAITS.to_owned())), |lease, out| {
+                v6_options(lease, now, out)
+            })
+        });
+        DhcpView { interface: profile.sip.interface.clone(), ipv4, ipv6 }
     }
 
     /// The registrar and the domain: those of the profile, or of DHCP where the profile says so.
@@ -68,4 +88,49 @@ impl Learnt {
             self.v4.as_ref().ok_or_else(waits)?.as_ref().map(|lease| &lease.sip).map_err(Clone::clone)
         }
     }
+}
+
+fn family<T>(lease: Result<Box<T>, String>, options: impl FnOnce(&T, &mut DhcpFamily)) -> DhcpFamily {
+    let mut out = DhcpFamily::default();
+    match lease {
+        Ok(lease) => {
+            "bound".clone_into(&mut out.state);
+            options(&lease, &mut out);
+        }
+        Err(reason) => out.state = reason,
+    }
+    out
+}
+
+fn v4_options(lease: &v4::Lease, now: Instant, out: &mut DhcpFamily) {
+    out.addresses = vec![format!("{}/{}", lease.address, lease.prefix_len)];
+    out.server = Some(lease.server.to_string());
+    out.expires_s = lease.remaining(now).map(|d| d.as_secs());
+    out.renews_s = lease.renews.map(|at| at.saturating_duration_since(now).as_secs());
+    let route = |r: &v4::Route| format!("{}/{} via {}", r.destination, r.prefix_len, r.gateway);
+    out.routes = lease.routes.iter().map(route).collect();
+    out.dns = lease.dns.iter().map(ToString::to_string).collect();
+    sip_options(&lease.sip, out);
+}
+
+fn v6_options(lease: &v6::Lease, now: Instant, out: &mut DhcpFamily) {
+    let seconds = |at: Instant| (at != Instant::MAX).then(|| at.saturating_duration_since(now).as_secs());
+    out.addresses = lease.addresses.iter().map(|a| a.address.to_string()).collect();
+    out.prefixes = lease.prefixes.iter().map(|p| format!("{}/{}", p.prefix, p.len)).collect();
+    let duid: Vec<_> = lease.server.iter().map(|byte| format!("{byte:02x}")).collect();
+    out.server = Some(duid.join(":"));
+    (out.expires_s, out.renews_s) = (seconds(lease.expires), seconds(lease.renews));
+    out.dns = lease.dns.iter().map(ToString::to_string).collect();
+    sip_options(&lease.sip, out);
+}
+
+fn sip_options(sip: &SipData, out: &mut DhcpFamily) {
+    let address = |a: &IpAddr| format!("{}:{a}", if a.is_ipv4() { "ipv4" } else { "ipv6" });
+    let names = sip.servers.names.iter().map(|name| format!("dns:{name}"));
+    out.sip_servers = sip.servers.addresses.iter().map(address).chain(names).collect();
+    out.number.clone_from(&sip.vendor.number);
+    out.additional_numbers.clone_from(&sip.vendor.additional_numbers);
+    out.sip_domain.clone_from(&sip.vendor.sip_domain);
+    out.update_host.clone_from(&sip.vendor.update_host);
+    out.unreadable = sip.vendor.unreadable.iter().map(ToString::to_string).collect();
 }

@@ -82,6 +82,11 @@ impl Carrier {
         &self.biller
     }
 
+    /// Loses all registrations, as a restart does.
+    pub fn forget_registrations(&mut self) {
+        self.location = Location::default();
+    }
+
     #[must_use]
     pub const fn location(&self) -> &Location {
         &self.location

@@ -83,6 +83,11 @@ impl Server {
         self.lock().location().registered(clock::now())
     }
 
+    /// What a restart, or a standby that takes over, does to a registrar.
+    pub fn forget_registrations(&self) {
+        self.lock().forget_registrations();
+    }
+
     pub fn stats(&self) -> Stats {
         *self.lock().stats()
     }

@@ -4,6 +4,7 @@ mod bad_input;
 mod call;
 mod certificates;
 mod crash;
+mod faults;
 mod inner_ipv6;
 mod kamailio;
 mod nat;
@@ -77,6 +78,12 @@ pub const SCENARIOS: &[Scenario] = &[
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,
+    faults::ADDRESS_SCAN,
+    faults::ROUTE_CHURN,
+    faults::RINGING_CRASH,
+    faults::DATAPLANE_FLAPS,
+    faults::CARRIER_RESTART,
+    faults::SVTI_AWAY,
     kamailio::KAMAILIO,
     strongswan::INITIATOR,
     strongswan::RESPONDER,

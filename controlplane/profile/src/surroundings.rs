@@ -15,6 +15,14 @@ pub trait Surroundings {
         }
     }
 
+    /// The bytes of a file that the profile names: a CSV file of branches.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&self, _path: &Path) -> Result<Vec<u8>, String> {
+        Err("files are not read here".to_owned())
+    }
+
     /// The permission bits of a file.
     fn mode(&self, _path: &Path) -> Option<u32> {
         None

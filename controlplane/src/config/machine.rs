@@ -6,23 +6,25 @@ use crate::pki::credential::{self, Place};
 use crate::pki::files::{self, reason};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError, words};
 use sipsec_profile::Surroundings;
-use sipsec_profile::model::limits::SECRET_MAX;
+use sipsec_profile::model::limits::{FILE_BYTES_MAX, SECRET_MAX};
 use sipsec_profile::model::secret::{bounded, from_file};
 use sipsec_profile::model::{CertificateEntry, Secret, SecretError, SecretSource};
 use sipsec_profile::surroundings::{CertificateFlaw, CertificatePlace, ProposalFlaw, ProposalFor};
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A secret with the end of its line.
 const SECRET_FILE_BYTES_MAX: u64 = SECRET_MAX as u64 + 2;
 
 /// This machine.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Machine {
     /// Permission bits of the profile, if it is a file.
     pub profile_mode: Option<u32>,
+    /// The directory of the profile, to which paths of CSV files are relative.
+    pub base: PathBuf,
 }
 
 /// The secret at its source.
@@ -48,6 +50,12 @@ pub fn secret(source: &SecretSource) -> Result<Secret, SecretError> {
 impl Surroundings for Machine {
     fn secret(&self, source: &SecretSource) -> Option<Result<Secret, SecretError>> {
         Some(secret(source))
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let file = files::open(&self.base.join(path)).map_err(|e| reason(&e))?;
+        let bytes = files::bounded(file, FILE_BYTES_MAX).map_err(|e| reason(&e))?;
+        bytes.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("it is larger than {FILE_BYTES_MAX} bytes"))
     }
 
     fn mode(&self, path: &Path) -> Option<u32> {
@@ -186,5 +194,9 @@ mod tests {
         assert_eq!(machine.has_core(1023), Some(false));
         assert!(machine.directory(Path::new("/nowhere/at/all")).is_ok());
         assert!(machine.directory(Path::new("/dev/null/x")).is_err());
+        let here = Machine { base: env!("CARGO_MANIFEST_DIR").into(), ..Machine::default() };
+        assert!(here.read(Path::new("Cargo.toml")).is_ok_and(|bytes| bytes.starts_with(b"[package]")));
+        assert_eq!(here.read(Path::new("nowhere.csv")), Err("there is no such file".to_owned()));
+        assert!(here.read(Path::new("/dev/zero")).is_err(), "a device is not read");
     }
 }

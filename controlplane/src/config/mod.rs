@@ -35,7 +35,7 @@ pub struct Loaded {
 /// If the file cannot be read or has errors.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let (bytes, mode) = read(path)?;
-    let machine = Machine { profile_mode: Some(mode) };
+    let machine = Machine { profile_mode: Some(mode), base: directory(path) };
     let examined = sipsec_profile::examine(&path.display().to_string(), &bytes, &machine);
     match examined.profile {
         Some(profile) if examined.findings.errors() == 0 => {
@@ -62,7 +62,11 @@ pub fn inspect(path: &Path) -> Result<sipsec_profile::Examined, LoadError> {
         let (bytes, mode) = read(path)?;
         (path.display().to_string(), bytes, Some(mode))
     };
-    Ok(sipsec_profile::examine(&name, &bytes, &Machine { profile_mode }))
+    Ok(sipsec_profile::examine(&name, &bytes, &Machine { profile_mode, base: directory(path) }))
+}
+
+fn directory(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// The bytes of the file and its permission bits.
@@ -87,6 +91,6 @@ pub fn control_socket_of(path: &Path) -> Result<PathBuf, LoadError> {
 /// A profile's text that stands in no file, checked against this machine.
 #[must_use]
 pub fn examine(file: &str, text: &str) -> (Option<Profile>, Findings) {
-    let examined = sipsec_profile::examine(file, text.as_bytes(), &Machine { profile_mode: None });
+    let examined = sipsec_profile::examine(file, text.as_bytes(), &Machine::default());
     (examined.profile, examined.findings)
 }

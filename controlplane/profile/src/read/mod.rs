@@ -4,6 +4,7 @@ mod certificates;
 mod dataplane;
 mod document;
 mod encoding;
+mod expand;
 mod ike;
 mod item;
 mod looks;
@@ -12,6 +13,7 @@ mod path;
 mod proposals;
 mod secrets;
 mod sip;
+mod template;
 mod text;
 mod tunnels;
 mod values;
@@ -51,7 +53,7 @@ pub struct Examined {
 #[must_use]
 pub fn examine(file: &str, bytes: &[u8], around: &dyn Surroundings) -> Examined {
     let sink = Sink::default();
-    let (document, text) = match document(bytes, &sink) {
+    let (mut document, text) = match document(bytes, &sink) {
         Ok(found) => found,
         Err(()) => {
             return Examined {
@@ -60,8 +62,10 @@ pub fn examine(file: &str, bytes: &[u8], around: &dyn Surroundings) -> Examined 
             };
         }
     };
-    let profile =
-        Item::root(&document.root, &ROOT, &sink).table().and_then(|table| whole(&table, &sink, around));
+    let expanded = expand::expand(&mut document, &sink, around);
+    let profile = Item::root(&document.root, &ROOT, &sink)
+        .table()
+        .and_then(|table| whole(&table, &sink, around).filter(|_| expanded.is_some()));
     Examined { profile, findings: Findings::new(file, text, &document, sink.into_problems()) }
 }
 
@@ -144,7 +148,8 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let sip = root.required("sip").and_then(|i| sip::read(&i));
     let ike = root.required("ike").and_then(|i| ike::read(&i, around));
     let media = root.value("media", crate::model::MediaSection::default(), media::read);
-    let tunnels = root.required("tunnels").and_then(|i| tunnels::read(&i));
+    let defaults = root.value("defaults", (), tunnels::defaults);
+    let tunnels = root.required("tunnels").filter(|_| defaults.is_some()).and_then(|i| tunnels::read(&i));
     let dataplane = root.required("dataplane").and_then(|i| dataplane::read(&i));
     root.finish();
     let (dataplane, is_whole) =

@@ -29,6 +29,20 @@ pub fn read(item: &Item<'_>) -> Option<Vec<TunnelEntry>> {
     (out.len() == wanted).then_some(out)
 }
 
+/// The values are read with each tunnel that takes them; here they are checked once, so that an error in them is reported
+/// once.
+pub fn defaults(item: &Item<'_>) -> Option<()> {
+    let table = item.table()?;
+    let local = table.value("local_number", None, |i| number(i).map(Some));
+    let ints = ["bandwidth_kbps", "idle_s", "call_max_s", "metric", "mtu"]
+        .map(|key| table.int_or_absent::<u64>(key).is_some());
+    let check_source = table.flag("check_source");
+    let trigger = table.value("trigger", TriggerQueue::default(), trigger);
+    table.finish();
+    let _ = (local?, check_source?, trigger?);
+    ints.iter().all(|ok| *ok).then_some(())
+}
+
 /// What two tunnels must not share, and the path of its owner.
 #[derive(Default)]
 struct Seen(HashMap<String, String>);

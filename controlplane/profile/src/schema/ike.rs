@@ -107,6 +107,7 @@ pub const KEYRING_ENTRY: Group = Group {
     about: "The proof of one peer. One of `psk`, `psk_file`, `psk_env` and `certificate` is needed.",
     private: true,
     keys: &[
+        super::tunnels::FOR,
         key(
             "number",
             Kind::Text(Text::NumberOrAny),

@@ -27,6 +27,10 @@ fn group(group: &Group) -> Value {
     if !required.is_empty() {
         out["required"] = json!(required);
     }
+    if group.key("for").is_some() {
+        // What an entry lacks may come from `defaults`; the reader reports it otherwise.
+        out.as_object_mut().map(|map| map.remove("required"));
+    }
     let choices = one_of(group);
     if !choices.is_empty() {
         out["oneOf"] = json!(choices.iter().map(|name| json!({ "required": [name] })).collect::<Vec<_>>());

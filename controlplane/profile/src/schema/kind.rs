@@ -80,6 +80,8 @@ pub enum Text {
     Address,
     /// `FIRST-LAST`
     Ports,
+    /// `FIRST-LAST`
+    Range,
     /// A telephone number.
     Number,
     /// A telephone number, or `any`.
@@ -111,7 +113,7 @@ impl Text {
             Self::Domain => "domain name",
             Self::SocketAddress => "ADDRESS[:PORT]",
             Self::Address => "IP address",
-            Self::Ports => "FIRST-LAST",
+            Self::Ports | Self::Range => "FIRST-LAST",
             Self::Number => "telephone number",
             Self::NumberOrAny => "telephone number or `any`",
             Self::Prefix => "ADDRESS/LENGTH",
@@ -131,7 +133,7 @@ impl Text {
             Self::TunnelName => "^[A-Za-z0-9_./-]{1,32}$",
             Self::PpkId => "^[A-Za-z0-9+/=_.@:-]{1,64}$",
             Self::Device => "^[^/:\\s]{1,15}$",
-            Self::Ports => "^[0-9]{1,5}-[0-9]{1,5}$",
+            Self::Ports | Self::Range => "^[0-9]{1,5}-[0-9]{1,5}$",
             Self::Number => "^\\+?[0-9().\\s-]+$",
             Self::NumberOrAny => "^(any|\\+?[0-9().\\s-]+)$",
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",

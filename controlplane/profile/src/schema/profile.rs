@@ -42,6 +42,13 @@ pub const PROFILE: Group = Group {
             .ios("crypto ikev2 …"),
         key("media", Kind::Group(&MEDIA), Optional("the defaults of its keys"), "The UDP ports of calls."),
         key(
+            "defaults",
+            Kind::Group(&tunnels::DEFAULTS),
+            Optional("none"),
+            "Values for the keys that a tunnel does not have.",
+        )
+        ,
+        key(
             "tunnels",
             Kind::List(&Kind::Group(&tunnels::TUNNEL)),
             Required("[{ name: Tunnel1, … }]"),

@@ -47,6 +47,7 @@ const LINE: Group = Group {
     about: "One telephone number of this gateway.",
     private: false,
     keys: &[
+        super::tunnels::FOR,
         key(
             "number",
             Kind::Text(Text::Number),

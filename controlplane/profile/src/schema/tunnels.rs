@@ -1,12 +1,13 @@
 //! `tunnels:`
 
-use super::kind::{Group, Kind, Presence, Text, int, key};
+use super::kind::{Group, Key, Kind, Presence, Text, int, key};
 use Presence::{Default, Optional, Required};
 
 pub const TUNNEL: Group = Group {
     about: "One tunnel: a pair of telephone numbers and the networks behind the peer.",
     private: false,
     keys: &[
+        FOR,
         key("name", Kind::Text(Text::TunnelName), Required("Tunnel1"), "The tunnel's name: 1 to 32 letters, digits, `-`, `_`, `.` and `/`.")
             .ios("interface TunnelN"),
         key("local_number", Kind::Text(Text::Number), Required("\"0388881001\""), "A number of `sip.lines`.")
@@ -50,6 +51,72 @@ pub const TUNNEL: Group = Group {
         )
         .ios("ip verify unicast source reachable-via rx"),
         key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
+    ],
+};
+
+/// Makes many entries out of one.
+pub(super) const FOR: Key = key(
+    "for",
+    Kind::Group(&EACH),
+    Optional("one entry"),
+    "Repeats this entry. `{n}` or the name of a column in braces stands for the value of each repetition; `{n:05}` pads with zeros, `{n+100}`, `{n/256}` and `{n%256}` calculate.",
+);
+
+const EACH: Group = Group {
+    about: "What an entry is repeated for: `n` or `csv`.",
+    private: false,
+    keys: &[
+        key(
+            "n",
+            Kind::Text(Text::Range),
+            Optional("see `csv`"),
+            "A range of numbers, at most 16384: `1-500`.",
+        ),
+        key(
+            "csv",
+            Kind::Text(Text::Path),
+            Optional("see `n`"),
+            "A CSV file (RFC 4180), absolute or relative to the profile. Its first line names the columns; every other line is one entry.",
+        ),
+    ],
+};
+
+/// Keys that tunnels may have in common.
+pub const DEFAULTS: Group = Group {
+    about: "Values for the keys that a tunnel does not have.",
+    private: false,
+    keys: &[
+        key("local_number", Kind::Text(Text::Number), Optional("none"), "A number of `sip.lines`."),
+        key("bandwidth_kbps", int(1, 10_000_000), Optional("none"), "The bandwidth to ask for.").unit("kbps"),
+        key(
+            "idle_s",
+            int(1, 86_400),
+            Optional("120"),
+            "The call is hung up after this long without traffic.",
+        )
+        .unit("s"),
+        key(
+            "call_max_s",
+            int(60, 2_592_000),
+            Optional("no limit"),
+            "A call ends after this long, busy or not.",
+        )
+        .unit("s"),
+        key("metric", int(1, u32::MAX as u64), Optional("0"), "Metric of the kernel routes."),
+        key(
+            "mtu",
+            int(576, 65_535),
+            Optional("the largest that the WAN carries: 1438"),
+            "Largest inner packet.",
+        )
+        .unit("bytes"),
+        key("check_source", Kind::Flag, Optional("true"), "Strict reverse-path check."),
+        key(
+            "trigger",
+            Kind::Group(&TRIGGER),
+            Optional("the defaults of its keys"),
+            "The packets that wait while the call is set up.",
+        ),
     ],
 };
 

@@ -1,0 +1,248 @@
+//! Templates: `defaults:` for tunnels, and entries with `for:` that stand for many.
+//!
+//! Both are worked out on the tree, before anything is typed. The entries that come out keep the places of their template,
+//! so messages point at it.
+
+use super::document::{Below, Document, Span, Spans};
+use super::path::KeyPath;
+use super::template::{Template, Values};
+use super::values::Node;
+use crate::diagnose::{Problem, Sink, shown};
+use crate::model::limits::TUNNELS_MAX;
+use crate::schema::{Group, Kind, PROFILE};
+use crate::surroundings::Surroundings;
+use std::path::Path;
+
+/// The lists that may have templates.
+const LISTS: [&[&str]; 3] = [&["tunnels"], &["ike", "keyring"], &["sip", "lines"]];
+/// Entries that templates make, in all lists.
+const MADE_MAX: usize = 3 * TUNNELS_MAX as usize;
+
+/// Works out every template. `None` after an error: what is left would only repeat it.
+pub fn expand(document: &mut Document, sink: &Sink, around: &dyn Surroundings) -> Option<()> {
+    let defaults = find(&document.root, &document.spans, &["defaults"]).map(|(n, s)| (n.clone(), s.clone()));
+    let mut made = 0;
+    let mut ok = true;
+    for path in LISTS {
+        let Some(Kind::List(Kind::Group(group))) = kind(path) else { continue };
+        let Some((node, spans)) = find_mut(&mut document.root, &mut document.spans, path) else { continue };
+        let (Node::List(items), Below::List(places)) = (node, &mut spans.below) else { continue };
+        let mut list = List { group, path: KeyPath::dotted(&path.join(".")), sink, around, made: &mut made };
+        let is_tunnels = path == ["tunnels"];
+        let (mut nodes, mut new_places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for (index, (mut item, mut place)) in items.drain(..).zip(places.drain(..)).enumerate() {
+            if let (true, Some((defaults, spans))) = (is_tunnels, &defaults) {
+                merge(&mut item, &mut place, defaults, spans);
+            }
+            match list.entry(index, item, place, &mut nodes, &mut new_places) {
+                Some(()) => {}
+                None => ok = false,
+            }
+        }
+        (*items, *places) = (nodes, new_places);
+    }
+    ok.then_some(())
+}
+
+fn kind(path: &[&str]) -> Option<Kind> {
+    let mut group: &Group = &PROFILE;
+    let mut found = None;
+    for name in path {
+        let kind = group.key(name)?.kind;
+        found = Some(kind);
+        if let Kind::Group(below) = kind {
+            group = below;
+        }
+    }
+    found
+}
+
+fn position(node: &Node, name: &str) -> Option<usize> {
+    let Node::Map(entries) = node else { return None };
+    entries.iter().position(|(key, _)| key == name)
+}
+
+fn find<'a>(node: &'a Node, spans: &'a Spans, path: &[&str]) -> Option<(&'a Node, &'a Spans)> {
+    let Some((first, rest)) = path.split_first() else { return Some((node, spans)) };
+    let at = position(node, first)?;
+    match (node, &spans.below) {
+        (Node::Map(entries), Below::Map(places)) => find(&entries.get(at)?.1, &places.get(at)?.1, rest),
+        _ => None,
+    }
+}
+
+fn find_mut<'a>(
+    node: &'a mut Node,
+    spans: &'a mut Spans,
+    path: &[&str],
+) -> Option<(&'a mut Node, &'a mut Spans)> {
+    let Some((first, rest)) = path.split_first() else { return Some((node, spans)) };
+    let at = position(node, first)?;
+    match (node, &mut spans.below) {
+        (Node::Map(entries), Below::Map(places)) => {
+            find_mut(&mut entries.get_mut(at)?.1, &mut places.get_mut(at)?.1, rest)
+        }
+        _ => None,
+    }
+}
+
+/// Adds the keys that an entry lacks.
+fn merge(item: &mut Node, place: &mut Spans, defaults: &Node, spans: &Spans) {
+    let (Node::Map(entries), Below::Map(places)) = (item, &mut place.below) else { return };
+    let (Node::Map(more), Below::Map(more_places)) = (defaults, &spans.below) else { return };
+    for ((name, node), spans) in more.iter().zip(more_places) {
+        if !entries.iter().any(|(key, _)| key == name) {
+            entries.push((name.clone(), node.clone()));
+            places.push(spans.clone());
+        }
+    }
+}
+
+struct List<'a> {
+    group: &'static Group,
+    path: KeyPath,
+    sink: &'a Sink,
+    around: &'a dyn Surroundings,
+    made: &'a mut usize,
+}
+
+impl List<'_> {
+    /// Puts an entry, or those that a template makes, at the end of the list.
+    fn entry(
+        &mut self,
+        index: usize,
+        mut item: Node,
+        mut place: Spans,
+        nodes: &mut Vec<Node>,
+        places: &mut Vec<Spans>,
+    ) -> Option<()> {
+        let Some((spec, span)) = take_for(&mut item, &mut place) else {
+            nodes.push(item);
+            places.push(place);
+            return Some(());
+        };
+        let at = self.path.index(index).key("for");
+        let values = self.values(&spec, span, &at)?;
+        for row in values.rows() {
+            *self.made += 1;
+            if *self.made > MADE_MAX {
+                let hint = format!("a gateway has at most {TUNNELS_MAX} tunnels: make the range smaller");
+                return self.fail(span, &at, format!("templates make more than {MADE_MAX} entries"), &hint);
+            }
+            let Some(node) = self.filled(&item, &Kind::Group(self.group), &row, &place, &at) else {
+                return None; // reported once, not for each row
+            };
+            nodes.push(node);
+            places.push(place.clone());
+        }
+        Some(())
+    }
+
+    fn fail<T>(&self, span: Span, at: &KeyPath, message: String, hint: &str) -> Option<T> {
+        let mut problem = Problem::error("config::template", at, message).hint(hint);
+        problem.place = Some(span.place());
+        self.sink.push(problem);
+        None
+    }
+
+    /// `{ n: FIRST-LAST }` or `{ csv: FILE }`.
+    fn values(&self, spec: &Node, span: Span, at: &KeyPath) -> Option<Values> {
+        const HINT: &str = "write `for: { n: 1-500 }` for a range of numbers, or `for: { csv: FILE }` for the rows of a file";
+        let entries = match spec {
+            Node::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        match entries {
+            [(key, Node::Str(range))] if key == "n" => match Values::range(range) {
+                Some(values) => Some(values),
+                None => {
+                    let hint = format!("write FIRST-LAST with at most {TUNNELS_MAX} numbers, as in 1-500");
+                    self.fail(span, at, format!("`{at}.n` is {}, which is not a range", shown(range)), &hint)
+                }
+            },
+            [(key, Node::Str(file))] if key == "csv" => self.csv(file, span, at),
+            _ => self.fail(span, at, format!("`{at}` does not say what to repeat"), HINT),
+        }
+    }
+
+    fn csv(&self, file: &str, span: Span, at: &KeyPath) -> Option<Values> {
+        let name = shown(file);
+        let bytes = match self.around.read(Path::new(file)) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                let hint = "write the path of a CSV file, absolute or relative to the profile";
+                return self.fail(span, at, format!("{name} cannot be read: {reason}"), hint);
+            }
+        };
+        match Values::csv(&bytes) {
+            Ok(values) => Some(values),
+            Err(reason) => {
+                let hint = "the first line of the file names its columns, separated by commas; every other line is one entry";
+                self.fail(span, at, format!("{name}: {reason}"), hint)
+            }
+        }
+    }
+
+    /// A copy of the template with the values of one row.
+    fn filled(
+        &self,
+        node: &Node,
+        kind: &Kind,
+        row: &super::template::Row<'_>,
+        spans: &Spans,
+        at: &KeyPath,
+    ) -> Option<Node> {
+        Some(match (node, kind) {
+            (Node::Map(entries), Kind::Group(group)) => {
+                let Below::Map(places) = &spans.below else { return Some(node.clone()) };
+                let fill = |((name, value), (_, spans)): (&(String, Node), &(Span, Spans))| {
+                    let value = match group.key(name) {
+                        Some(key) => self.filled(value, &key.kind, row, spans, at)?,
+                        None => value.clone(),
+                    };
+                    Some((name.clone(), value))
+                };
+                Node::Map(entries.iter().zip(places).map(fill).collect::<Option<_>>()?)
+            }
+            (Node::List(items), Kind::List(kind)) => {
+                let Below::List(places) = &spans.below else { return Some(node.clone()) };
+                let fill = |(item, spans): (&Node, &Spans)| self.filled(item, kind, row, spans, at);
+                Node::List(items.iter().zip(places).map(fill).collect::<Option<_>>()?)
+            }
+            (Node::Str(text), kind) => {
+                let filled = match Template::new(text).and_then(|template| template.fill(row)) {
+                    Ok(filled) => filled,
+                    Err(error) => {
+                        let hint = format!(
+                            "known here: {}; `{{n:05}}` pads with zeros, `{{n+100}}`, `{{n/256}}` and `{{n%256}}` calculate, and `{{{{` is a brace",
+                            row.names().join(", ")
+                        );
+                        return self.fail(spans.span, at, error, &hint);
+                    }
+                };
+                match kind {
+                    Kind::Int { .. } => filled.parse().map_or(Node::Str(filled), Node::Int),
+                    Kind::Flag => match filled.as_str() {
+                        "true" => Node::Bool(true),
+                        "false" => Node::Bool(false),
+                        _ => Node::Str(filled),
+                    },
+                    _ => Node::Str(filled),
+                }
+            }
+            _ => node.clone(),
+        })
+    }
+}
+
+/// Takes the `for:` of an entry out of it, with its place.
+fn take_for(item: &mut Node, place: &mut Spans) -> Option<(Node, Span)> {
+    let at = position(item, "for")?;
+    match (item, &mut place.below) {
+        (Node::Map(entries), Below::Map(places)) if at < places.len() => {
+            let (_, spans) = places.remove(at);
+            Some((entries.remove(at).1, spans.span))
+        }
+        _ => None,
+    }
+}

@@ -128,12 +128,16 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     let signals =
         Signals::new().map_err(|error| BootError::System { what: "cannot handle signals", error })?;
     // The journal first: it is locked, and so tells for certain whether another control plane of this gateway runs.
-    let (journal, records) = Journal::open(&profile.journal())?;
+    let (journal, found) = Journal::open(&profile.journal())?;
+    for warning in &found.warnings {
+        tracing::warn!("{warning}");
+    }
     let listener = api::listen(&profile.control_socket()).await?;
     let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
     // Calls of an earlier run come first: they cost money.
-    core.handle_input(clock::now(), Input::Recovered(records));
     core.handle_input(clock::now(), Input::WallClock { unix_time_s: clock::unix_time_s() });
+    core.handle_input(clock::now(), Input::RecoveredBrakes(found.brakes));
+    core.handle_input(clock::now(), Input::Recovered(found.calls));
     let dhcp = match dhcp_config(&profile) {
         Some(config) => Some(
             Dhcp::start(config).map_err(|error| BootError::System { what: "cannot start DHCP", error })?,

@@ -1,12 +1,13 @@
-//! Diffie-Hellman and signatures, off the loop: a bounded pool of blocking threads and a bounded queue before it. When the
-//! queue is full the loop takes no further work from the core until a job is done ([`Compute::has_room`]): nothing is lost.
+//! Diffie-Hellman and signatures, off the loop: a bounded pool of blocking threads and a queue before it. While the queue is
+//! full the loop takes no further messages ([`Compute::has_room`]), which would cause further jobs; nothing is lost. What timers
+//! cause meanwhile still finds a place: at most one job for each session.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
 use tokio::sync::mpsc;
 
-/// Jobs that wait for a thread before the loop holds the rest back. A thousand negotiations at once make a thousand: a
+/// Jobs that wait for a thread before the loop takes no further messages. A thousand negotiations at once make a thousand: a
 /// negotiation has one job under way.
 pub const QUEUE: usize = 8192;
 
@@ -44,6 +45,8 @@ pub struct ComputeCounters {
     pub run: u64,
     /// Most that have waited.
     pub waiting_max: u64,
+    /// Jobs that were submitted although [`QUEUE`] jobs waited.
+    pub beyond_room: u64,
 }
 
 type Job<O> = Box<dyn FnOnce() -> O + Send>;
@@ -76,7 +79,7 @@ impl<O: Send + 'static> Compute<O> {
         }
     }
 
-    /// Whether another job may be submitted. While it may not, the core's outputs stay where they are.
+    /// Whether messages that cause further jobs may be taken.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.urgent.len() + self.waiting.len() < QUEUE
@@ -88,12 +91,9 @@ impl<O: Send + 'static> Compute<O> {
         self.running > 0
     }
 
-    /// `failed` is left in the place of the outcome if the job panics, so that a job always has one.
-    ///
-    /// # Panics
-    /// Without room: the caller asks first.
+    /// `failed` takes the place of the outcome if the job panics, so that each job is answered.
     pub fn submit(&mut self, urgency: Urgency, failed: O, job: impl FnOnce() -> O + Send + 'static) {
-        assert!(self.has_room(), "a job is submitted only where there is room");
+        self.counters.beyond_room += u64::from(!self.has_room());
         // What a job was about to change goes with it: it owns all that it works on.
         let job = || {
             catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
@@ -174,6 +174,24 @@ mod tests {
         }
         assert!(seen.into_iter().all(|s| s) && !pool.is_busy());
         assert_eq!(pool.counters.waiting_max, QUEUE as u64);
+    }
+
+    /// A timer may cause a job at any time.
+    #[tokio::test]
+    async fn a_job_beyond_the_room_is_run_too() {
+        let mut pool: Compute<usize> = Compute::new();
+        let total = pool.threads + QUEUE + 3;
+        for i in 0..total {
+            pool.submit(Urgency::Negotiating, total, move || i);
+        }
+        assert!(!pool.has_room());
+        assert_eq!(pool.counters.beyond_room, 3);
+        let mut sum = 0;
+        for _ in 0..total {
+            sum += pool.next().await;
+        }
+        assert_eq!(sum, total * (total - 1) / 2);
+        assert!(pool.has_room() && !pool.is_busy());
     }
 
     #[tokio::test]

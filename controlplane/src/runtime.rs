@@ -8,7 +8,7 @@ use crate::config::Profile;
 use crate::dataplane::{Link, LinkEvent, Received};
 use crate::events::messages::{self, Direction};
 use crate::events::{Events, History};
-use crate::journal::{Journal, Write, Written};
+use crate::journal::{Journal, Written};
 use crate::keylog;
 use crate::logging::LogControl;
 use crate::net::dhcp::{self, Dhcp, Learnt};
@@ -33,10 +33,8 @@ use tokio::time::sleep_until;
 const TAKE_MAX: usize = 256;
 /// How often this process shows that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
-/// Longer than a BYE without an answer is repeated (RFC 3261 §17.1.2.2, Timer F: 32 s).
-const SHUTDOWN_MIN: Duration = Duration::from_secs(36);
-/// BYEs are paced; so many calls are hung up in a second at least.
-const HANGUPS_PER_S: u32 = 20;
+/// The core ends a shutdown by itself; this much later it is ended without it.
+const SHUTDOWN_MORE: Duration = Duration::from_secs(2);
 /// How long the disk may take for what the last calls left.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// How long the kernel may take for the release of a DHCP lease.
@@ -113,8 +111,9 @@ impl Runtime {
         tracing::info!("ended");
     }
 
-    /// One turn: do what the core wants, wait for one thing to happen, tell the core. While the core wants more computed
-    /// than may wait, nothing is heard that could make it want more: the rings and the socket hold it back.
+    /// One turn: do what the core wants, wait for one thing to happen, tell the core. While more jobs wait than should, no
+    /// message is taken from the rings and the socket, because it could cause further ones. Timers run all the same: they
+    /// repeat BYEs and end calls that cost money.
     async fn turn(&mut self, beat: &mut tokio::time::Interval) {
         self.drain();
         let room = self.compute.has_room();
@@ -146,7 +145,7 @@ impl Runtime {
             change = self.netlink.next() => self.kernel(change),
             change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
             Some(request) = self.requests.recv() => self.answer(request),
-            () = timeout, if room => self.core.handle_timeout(clock::now()),
+            () = timeout => self.core.handle_timeout(clock::now()),
             _ = beat.tick() => self.beat(),
         }
     }
@@ -154,9 +153,9 @@ impl Runtime {
     fn stop(&mut self, signal: &'static str) {
         match self.state {
             Running::Yes => {
-                let sessions = self.core.sessions(clock::now());
-                let calls = sessions.iter().filter(|s| s.caller.is_some()).count();
-                let limit = shutdown_max(calls);
+                let now = clock::now();
+                let limit = self.core.shutdown_max(now) + SHUTDOWN_MORE;
+                let calls = self.core.live_calls();
                 tracing::info!(
                     signal,
                     calls,
@@ -164,7 +163,7 @@ impl Runtime {
                     "hanging up every call; a second signal ends at once"
                 );
                 self.supervisor.stopping(limit);
-                self.state = Running::Stopping(clock::now() + limit);
+                self.state = Running::Stopping(now + limit);
                 self.input(Input::Admin(Admin::Shutdown));
             }
             Running::Stopping(_) | Running::Done => {
@@ -322,11 +321,9 @@ impl Runtime {
         self.core.handle_input(clock::now(), input);
     }
 
-    /// Does everything that the core wants, as far as there is room for what it wants computed.
+    /// Does everything that the core wants.
     fn drain(&mut self) {
-        while self.compute.has_room()
-            && let Some(output) = self.core.poll_output()
-        {
+        while let Some(output) = self.core.poll_output() {
             match output {
                 Output::SipTransmit { to, bytes } => {
                     self.events.sip(clock::now(), Direction::Out, to, &bytes);
@@ -350,7 +347,8 @@ impl Runtime {
                     let failed = Input::Compute { key, outcome: Outcome::Failed };
                     self.compute.submit(urgency, failed, move || Input::Compute { key, outcome: job.run() });
                 }
-                Output::Persist { key, record } => self.journal.write(Write { key, record }),
+                Output::Persist { key, record } => self.journal.write_call(key, record),
+                Output::PersistBrake { key, record } => self.journal.write_brake(key, record),
                 Output::ResolveNextHop { media_port, remote } => self.netlink.resolve(media_port, remote),
                 Output::KeyLog(entry) => {
                     if let Some(directory) = &self.profile.ike.lab_key_log {
@@ -366,11 +364,6 @@ impl Runtime {
             }
         }
     }
-}
-
-/// How long the end may take.
-fn shutdown_max(calls: usize) -> Duration {
-    SHUTDOWN_MIN + Duration::from_secs(1) * u32::try_from(calls).unwrap_or(u32::MAX).div_ceil(HANGUPS_PER_S)
 }
 
 /// The next change of DHCP, if DHCP is used.

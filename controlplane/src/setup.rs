@@ -63,7 +63,7 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             port_last: profile.media.port_last,
             tunnel_source: profile.media.tunnel_source,
         },
-        back_off: BackOff::default(),
+        back_off: BackOff { unconfirmed: profile.sip.bye_wait, ..BackOff::default() },
     })
 }
 

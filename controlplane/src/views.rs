@@ -2,7 +2,7 @@
 
 use crate::api::model::{
     Cleared, Control, CryptoSession, Failure, Flow, IkeSa, Phase, Rates, Registration, Role, SaHalf, Session,
-    Summary, Traffic, Translation,
+    Summary, Traffic, Translation, Unconfirmed,
 };
 use crate::api::{Page, Query, Reply, Request, Target};
 use crate::clock;
@@ -12,7 +12,7 @@ use sipsec_ike::{AuthMethod, FingerprintBasis};
 use sipsec_net::dp::{Selector, TunnelActivity};
 use sipsec_net::{Instant, TunnelId};
 use sipsec_profile::model::limits::ESP_OVERHEAD_V4;
-use sipsec_session::{Admin, CryptoView, Input, SessionView};
+use sipsec_session::{Admin, CryptoView, Input, SessionView, UnconfirmedView};
 use sipsec_sip::RegistrationState;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -98,6 +98,7 @@ impl Runtime {
             }),
             retry_in_s: v.retry_in.filter(|d| *d > Duration::ZERO).map(|d| d.as_secs() + 1),
             waits_for,
+            unconfirmed: v.unconfirmed.iter().map(unconfirmed).collect(),
             phases: v
                 .phases
                 .iter()
@@ -176,6 +177,7 @@ impl Runtime {
         let (sip, journal, compute, link) =
             (self.sip.counters, self.journal.counters, self.compute.counters, self.link.counters);
         let (stats, kernel) = (self.core.sip_stats(), self.netlink.health());
+        let calls_unconfirmed = self.core.unconfirmed_calls(clock::now());
         let counters: BTreeMap<&str, u64> = BTreeMap::from([
             ("sip_malformed", stats.malformed),
             ("sip_untrusted", stats.untrusted),
@@ -187,6 +189,8 @@ impl Runtime {
             ("sip_forked", stats.forked),
             ("sip_oversize", stats.oversize),
             ("sip_byes_unanswered", stats.byes_unanswered),
+            ("sip_byes_owed", self.core.byes_owed()),
+            ("calls_unconfirmed", calls_unconfirmed.len() as u64),
             ("sip_received", sip.received),
             ("sip_sent", sip.sent),
             ("sip_send_failed", sip.send_failed),
@@ -196,6 +200,7 @@ impl Runtime {
             ("journal_overflowed", journal.overflowed),
             ("compute_run", compute.run),
             ("compute_waiting_max", compute.waiting_max),
+            ("compute_beyond_room", compute.beyond_room),
             ("dataplane_connections", link.connections),
             ("dataplane_transactions", link.transactions),
             ("dataplane_transactions_lost", link.transactions_lost),
@@ -216,6 +221,7 @@ impl Runtime {
             kernel: kernel.failure.map_or(Ok("followed".to_owned()), Err).into(),
             routes: self.routes.clone(),
             log_filter: self.log.shown().filter,
+            unconfirmed: calls_unconfirmed.iter().map(unconfirmed).collect(),
             counters: counters.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
         }
     }
@@ -253,6 +259,19 @@ const fn low_bits(id: u64) -> u32 {
 
 fn millis(d: Duration) -> u64 {
     u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unconfirmed(v: &UnconfirmedView) -> Unconfirmed {
+    Unconfirmed {
+        interface: v.interface.clone(),
+        remote_number: v.remote_number.map(|n| n.to_string()),
+        call_id: v.call_id.clone(),
+        recovered: v.recovered,
+        charged_s: v.charged_for.map(|d| d.as_secs()),
+        hung_up_s: v.hung_up_ago.as_secs(),
+        refused: v.refused,
+        next_bye_s: v.next_bye_in.map(|d| d.as_secs()),
+    }
 }
 
 fn traffic(v: &SessionView, a: &TunnelActivity, now: Instant) -> Traffic {

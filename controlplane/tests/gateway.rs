@@ -244,13 +244,14 @@ fn a_packet_makes_a_call_and_its_failure_is_explained() {
         assert!(last.contains("expires=0") || field(&last, "Expires") == "0", "{last}");
         assert!(!control.exists());
     });
-    let records = loop {
+    let found = loop {
         // The journal's thread closes the file when it sees that the gateway has gone.
         match Journal::open(&dir.join("state/journal.redb")) {
             Err(JournalError::InUse { .. }) => std::thread::yield_now(),
             other => break other.expect("opened").1,
         }
     };
-    assert!(records.is_empty());
+    assert_eq!((found.calls, found.warnings), (vec![], Vec::<String>::new()));
+    assert_eq!(found.brakes.len(), 1, "the refusal brakes the next run, too");
     std::fs::remove_dir_all(dir).expect("removed");
 }

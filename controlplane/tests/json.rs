@@ -41,6 +41,7 @@ fn control() -> model::Control {
         kernel: Ok("followed".to_owned()).into(),
         routes: BTreeMap::new(),
         log_filter: "info".into(),
+        unconfirmed: Vec::new(),
         counters: BTreeMap::new(),
     }
 }

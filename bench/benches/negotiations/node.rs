@@ -234,7 +234,7 @@ impl Node {
                     }
                     _ => {}
                 },
-                Output::KeyLog(_) | Output::ShutdownComplete => {}
+                Output::KeyLog(_) | Output::PersistBrake { .. } | Output::ShutdownComplete => {}
             }
         }
     }

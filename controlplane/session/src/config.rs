@@ -1,4 +1,4 @@
-//! What the core is told at start.
+//! The configuration of the core, given at start.
 
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
@@ -30,7 +30,7 @@ pub struct TunnelConfig {
     pub bandwidth: Kbps,
     /// Without data for this long the call is hung up.
     pub idle: Duration,
-    /// A call is hung up after this long whatever it carries; `None` for no bound.
+    /// The longest duration of a call, busy or idle; `None` for no bound.
     pub call_max: Option<Duration>,
     pub routes: Vec<IpPrefix>,
 }
@@ -103,15 +103,27 @@ pub struct MediaConfig {
     pub tunnel_source: IpAddr,
 }
 
-/// After a failure no packet triggers a call for a while, longer with each failure in a row.
+/// When the next call may be placed after one that failed, or whose end is not confirmed.
 #[derive(Clone, Copy, Debug)]
 pub struct BackOff {
+    /// After the first failure in a row; doubled with each further one.
     pub first: Duration,
+    /// The longest pause after failures that cost money.
     pub max: Duration,
+    /// The longest pause after failures that cost nothing, because no call was answered.
+    pub unpaid_max: Duration,
+    /// After a hang-up that neither the peer nor the carrier has confirmed: the tunnel places no call until the
+    /// confirmation comes, or for this long. With zero it does not wait, and two calls may be charged at a time.
+    pub unconfirmed: Duration,
 }
 
 impl Default for BackOff {
     fn default() -> Self {
-        Self { first: Duration::from_secs(5), max: Duration::from_secs(300) }
+        Self {
+            first: Duration::from_secs(5),
+            max: Duration::from_secs(300),
+            unpaid_max: Duration::from_secs(30),
+            unconfirmed: Duration::from_secs(60),
+        }
     }
 }

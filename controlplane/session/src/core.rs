@@ -1,9 +1,10 @@
-//! The core: inputs, timers, and the settling of everything that follows from them.
+//! The core: inputs, timers, and everything that follows from them.
 
 use crate::config::Config;
 use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
 use crate::journal::Journal;
+use crate::ledger::Ledger;
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
 use crate::state::State;
@@ -13,16 +14,15 @@ use sipsec_ike::{ChildId, Endpoint};
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
 use sipsec_sip::{CallId, UserAgent};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A shutdown waits this long for the registrar: a binding that stays costs nothing and expires.
 const UNREGISTER_MAX: Duration = Duration::from_secs(4);
-/// And this long for calls, which cost money: longer than a BYE is repeated (RFC 3261 §17.1.2.2, timer F: 32 s), shorter
-/// than the shell waits for the core (36 s).
+/// And this long for the BYE of the last call, which costs money: longer than it is repeated (RFC 3261 §17.1.2.2, timer F:
+/// 32 s).
 const HANG_UP_MAX: Duration = Duration::from_secs(34);
-
 /// What a transaction under way will mean when it is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pending {
@@ -57,24 +57,38 @@ pub struct Core {
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) ua: UserAgent,
     pub(crate) tunnels: Tunnels,
-    pub(crate) calls: HashMap<CallId, usize>,
+    /// Calls that may be charged.
+    pub(crate) calls: BTreeMap<CallId, Ledger>,
+    /// Those of them that are being hung up.
+    pub(crate) leaving: usize,
+    /// BYEs that were refused, not answered in time or could not be sent.
+    pub(crate) byes_owed: u64,
+    /// Tunnels whose brake may have to be written.
+    pub(crate) braked: BTreeSet<usize>,
     pub(crate) ports: MediaPorts,
     pub(crate) wan: Option<IpAddr>,
-    /// Seconds since 1970, at that instant.
+    /// Seconds since 1970, at that instant; 0 if it is not known.
     wall_clock: (Instant, u64),
     pub(crate) dataplane: Dataplane,
     pub(crate) pending: HashMap<TxnId, Pending>,
     next_txn: u64,
     next_sa: u32,
     pub(crate) out: VecDeque<Output>,
-    /// Sessions whose endpoint has something to say.
+    /// Sessions whose endpoint may have outputs.
     pub(crate) stirred: BTreeSet<usize>,
     /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
     pub(crate) carrier_quiet_until: Option<Instant>,
     pub(crate) journal: Journal,
-    /// Since when everything is being hung up.
-    shutdown: Option<Instant>,
-    shutdown_said: bool,
+    /// Everything is being hung up.
+    shutdown: Option<Shutdown>,
+}
+
+#[derive(Debug)]
+struct Shutdown {
+    since: Instant,
+    /// How long calls may take to be hung up.
+    until: Instant,
+    complete: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -99,22 +113,13 @@ impl std::fmt::Debug for Core {
 }
 
 impl Drop for Core {
-    /// The process ends: what is left is the journal's to hang up.
+    /// The process ends: what is left is in the journal, and the next run hangs it up.
     fn drop(&mut self) {
         for t in self.tunnels.iter_mut() {
             if let Some(call) = std::mem::replace(&mut t.state, State::Ready).into_call() {
                 call.ended();
             }
         }
-    }
-}
-
-/// An entropy of its own for each part, seeded from the core's.
-struct Split(Box<dyn Entropy>);
-
-impl Entropy for Split {
-    fn fill(&mut self, buf: &mut [u8]) {
-        self.0.fill(buf);
     }
 }
 
@@ -129,21 +134,23 @@ impl Core {
         Self {
             ua,
             tunnels,
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
+            leaving: 0,
+            byes_owed: 0,
+            braked: BTreeSet::new(),
             ports,
             wan: None,
             wall_clock: (Instant::ZERO, 0),
             dataplane: Dataplane::Absent,
             pending: HashMap::new(),
             next_txn: 1,
-            // Ids of an earlier life may still be in the dataplane for a moment.
+            // Ids of an earlier run may still be in the dataplane for a moment.
             next_sa: 1 + (own.u32() & 0xffff),
             out: VecDeque::new(),
             stirred: BTreeSet::new(),
             carrier_quiet_until: None,
             journal: Journal::default(),
             shutdown: None,
-            shutdown_said: false,
             entropy: own,
             config,
         }
@@ -155,8 +162,10 @@ impl Core {
 
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let shutdown = self.shutdown.filter(|_| !self.shutdown_said).map(|since| since + self.shutdown_max());
-        let own = [self.tunnels.next_due(), self.ua.poll_timeout(), self.carrier_quiet_until, shutdown];
+        let shutdown = self.shutdown.as_ref().filter(|s| !s.complete).map(|s| self.shutdown_end(s));
+        let lines = self.journal.due();
+        let own =
+            [self.tunnels.next_due(), self.ua.poll_timeout(), self.carrier_quiet_until, shutdown, lines];
         own.into_iter().flatten().min()
     }
 
@@ -172,13 +181,13 @@ impl Core {
                 if let Some(i) = self.tunnels.with_id(key.tunnel)
                     && self.tunnels[i].state.media_port() == Some(key.media_port)
                 {
-                    self.stir(i, |e| e.handle_compute(now, key.job, outcome));
+                    self.computed(now, i, key.job, outcome);
                 }
             }
             Input::Persisted { key } => self.ua.persisted(now, self.call_of_key(key)),
             Input::PersistFailed { key } => {
                 let call = self.call_of_key(key);
-                if let Some(&i) = self.calls.get(&call)
+                if let Some(i) = self.tunnel_of(call)
                     && self.tunnels[i].state.leg().is_some_and(|l| l.call.id() == call)
                 {
                     self.fail(now, i, SessionFailure::Journal);
@@ -187,6 +196,7 @@ impl Core {
                 self.ua.persisted(now, call);
             }
             Input::Recovered(records) => self.recovered(now, records),
+            Input::RecoveredBrakes(brakes) => self.recovered_brakes(now, brakes),
             Input::Keyring(keyring) => self.config.keyring = keyring,
             Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
             Input::WanAddress(addr) => self.wan_address(now, addr),
@@ -203,6 +213,7 @@ impl Core {
             self.carrier_quiet_until = None;
             self.release_triggers(now);
         }
+        self.give_up_waiting(now);
         for i in self.tunnels.due(now) {
             // What was due may have been served with another.
             if self.tunnels[i].due().is_some_and(|at| at <= now) {
@@ -224,6 +235,7 @@ impl Core {
             }
         }
         self.check_shutdown(now);
+        self.save_brakes(now);
         self.tunnels.settle();
     }
 
@@ -233,16 +245,19 @@ impl Core {
         if self.wan == addr {
             return;
         }
-        if self.wan.is_some() {
-            // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP pinned the old address.
+        let had = std::mem::replace(&mut self.wan, addr);
+        // First, so that what is hung up is hung up from where we are now.
+        self.ua.set_local_addr(now, addr.map(|ip| SocketAddr::new(ip, self.config.sip_port)));
+        if had.is_some() {
+            // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP named the old address.
+            let failure =
+                if addr.is_some() { SessionFailure::AddressChanged } else { SessionFailure::AddressLost };
             for i in 0..self.tunnels.len() {
                 if self.tunnels[i].state.leg().is_some() {
-                    self.fail(now, i, SessionFailure::AddressChanged);
+                    self.fail(now, i, failure.clone());
                 }
             }
         }
-        self.wan = addr;
-        self.ua.set_local_addr(now, addr.map(|ip| SocketAddr::new(ip, self.config.sip_port)));
         self.hang_up_recovered(now);
         if addr.is_some() {
             self.release_triggers(now);
@@ -253,6 +268,14 @@ impl Core {
     pub(crate) fn unix_time_s(&self, now: Instant) -> u64 {
         let (at, unix_time_s) = self.wall_clock;
         unix_time_s + now.saturating_duration_since(at).as_secs()
+    }
+
+    /// The same for an instant of this run, if the wall clock is known.
+    pub(crate) fn unix_time_at(&self, at: Instant) -> Option<u64> {
+        let (then, unix_time_s) = self.wall_clock;
+        let later = at.saturating_duration_since(then).as_secs();
+        let earlier = then.saturating_duration_since(at).as_secs();
+        (unix_time_s > 0).then(|| (unix_time_s + later).saturating_sub(earlier))
     }
 
     // ---- operators ----
@@ -270,9 +293,9 @@ impl Core {
                         Admin::Shutdown => false,
                     };
                     if wanted {
-                        // What went wrong before is the operator's to judge now.
-                        self.tunnels[i].retry_at = None;
-                        self.tunnels[i].failures = 0;
+                        // The operator has judged what went wrong before.
+                        self.tunnels[i].brake.reset();
+                        self.braked.insert(i);
                         self.hang_up(now, i, sipsec_ike::CloseCause::Admin);
                         self.flush_trigger(i);
                     }
@@ -281,7 +304,8 @@ impl Core {
             }
             Admin::Shutdown => {
                 if self.shutdown.is_none() {
-                    self.shutdown = Some(now);
+                    let until = now + self.shutdown_max(now);
+                    self.shutdown = Some(Shutdown { since: now, until, complete: false });
                     // Calls first: they cost money.
                     for i in 0..self.tunnels.len() {
                         self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
@@ -296,24 +320,38 @@ impl Core {
         self.shutdown.is_some()
     }
 
-    fn shutdown_max(&self) -> Duration {
-        if self.ua.live_dialogs() > 0 { HANG_UP_MAX } else { UNREGISTER_MAX }
+    /// Calls that SIP has not ended.
+    #[must_use]
+    pub fn live_calls(&self) -> usize {
+        self.ua.live_dialogs()
+    }
+
+    /// How long a shutdown that begins now may take: BYEs of many calls are paced, and each is repeated until it is answered.
+    #[must_use]
+    pub fn shutdown_max(&self, now: Instant) -> Duration {
+        HANG_UP_MAX + self.ua.drain_time(now)
+    }
+
+    fn shutdown_end(&self, shutdown: &Shutdown) -> Instant {
+        if self.ua.live_dialogs() > 0 { shutdown.until } else { shutdown.since + UNREGISTER_MAX }
     }
 
     fn check_shutdown(&mut self, now: Instant) {
-        let Some(since) = self.shutdown.filter(|_| !self.shutdown_said) else { return };
+        let Some(shutdown) = self.shutdown.as_ref().filter(|s| !s.complete) else { return };
         let quiet = self.ua.live_dialogs() == 0
             && self.ua.unregistered()
             && self.tunnels.iter().all(|t| t.state.media_port().is_none());
-        if quiet || since + self.shutdown_max() <= now {
-            self.shutdown_said = true;
+        if quiet || self.shutdown_end(shutdown) <= now {
+            if let Some(shutdown) = &mut self.shutdown {
+                shutdown.complete = true;
+            }
             self.out.push_back(Output::ShutdownComplete);
         }
     }
 
     // ---- shared by the other files ----
 
-    /// Gives something to the endpoint of a session, whose outputs are then looked at; `false` if it has none.
+    /// Gives an input to the endpoint of a session, whose outputs are then taken; `false` if it has none.
     pub(crate) fn stir(&mut self, i: usize, what: impl FnOnce(&mut Endpoint)) -> bool {
         let Some(endpoint) = self.tunnels[i].state.endpoint_mut() else { return false };
         what(endpoint);
@@ -356,13 +394,11 @@ impl Core {
         self.next_sa = self.next_sa.max(above.wrapping_add(1));
     }
 
+    /// A source of its own for one part of the core.
     pub(crate) fn new_entropy(&mut self) -> Box<dyn Entropy> {
-        let mut seed = [0; 32];
-        self.entropy.fill(&mut seed);
-        Box::new(Split(Box::new(crate::entropy::Stream::new(seed))))
+        Box::new(crate::entropy::Stream::of(&mut *self.entropy))
     }
 
-    /// The key for a number: its own entry, else the wildcard's.
     pub(crate) fn set_state(&mut self, i: usize, state: State) {
         self.tunnels[i].state = state;
     }

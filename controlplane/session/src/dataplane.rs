@@ -1,4 +1,4 @@
-//! What the dataplane says, and how it is brought to what the profile wants.
+//! Events of the dataplane, and its configuration.
 
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 impl Core {
     pub(crate) fn dataplane_up(&mut self, now: Instant) {
-        // Whatever the one before had, this one has not.
+        // It has no state of the one before.
         self.dataplane_down(now);
         self.dataplane = Dataplane::Snapshot { tunnels: BTreeSet::new(), sa_max: 0 };
         self.out.push_back(Output::SnapshotRequest);
@@ -30,10 +30,9 @@ impl Core {
             if self.tunnels[i].state.leg().is_some() {
                 self.fail(now, i, SessionFailure::DataplaneGone);
             }
-            if let State::Draining(d) = &mut self.tunnels[i].state
-                && let Some(media) = d.media.take()
-            {
+            if let Some(media) = self.take_lingering(i) {
                 self.ports.give(now, media.port);
+                self.stop_listening(now, i, *media);
                 self.drained(now, i);
             }
         }
@@ -86,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Whatever an earlier control plane left is removed (its calls are being hung up), then the profile is applied.
+    /// Removes what an earlier control plane left (its calls are being hung up), then applies the profile.
     fn configure(&mut self) {
         let Dataplane::Snapshot { tunnels, sa_max } = &self.dataplane else { return };
         let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
@@ -127,7 +126,7 @@ impl Core {
                         }
                         let tunnels = self.tunnels.len();
                         self.event(None, EventKind::Configured { tunnels });
-                        // Whoever has called since the tunnels are there.
+                        // Packets may have asked for calls since the tunnels are there.
                         self.release_triggers(now);
                     }
                 }
@@ -170,9 +169,10 @@ impl Core {
             Pending::MediaOpen { tunnel, port } => {
                 // Its session has ended meanwhile.
                 if let State::Draining(d) = &mut self.tunnels[tunnel].state
-                    && d.media.take_if(|m| m.port == port).is_some()
+                    && let Some(media) = d.media.take_if(|m| m.port == port)
                 {
                     self.ports.give(now, port);
+                    self.stop_listening(now, tunnel, *media);
                     self.drained(now, tunnel);
                 }
             }

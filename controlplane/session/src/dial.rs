@@ -12,12 +12,11 @@ use sipsec_sip::{CallId, ReliableAnswer};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A call that only rings is given up after this long. The peer is a gateway: it answers within milliseconds or not at
-/// all. Longer than timer B (RFC 3261 §17.1.1.2: 32 s), which has a reason of its own.
+/// A call that only rings is given up after this long. The peer is a gateway, which answers within milliseconds or never. Longer than timer B (RFC 3261 §17.1.1.2: 32 s), which has a reason of its own.
 const RING_MAX: Duration = Duration::from_secs(40);
 
-/// Of each family that is routed into the tunnel, everything: what the SA is for is decided by routes. What comes back is
-/// of the same families.
+/// Traffic selectors: everything of each address family that is routed into the tunnel. Routes decide which packets use the
+/// SA.
 fn selectors(routes: &[IpPrefix]) -> Vec<Selector> {
     let v6 = routes.iter().any(|r| r.addr().is_ipv6());
     let v4 = !v6 || routes.iter().any(|r| r.addr().is_ipv4());
@@ -88,7 +87,11 @@ impl Core {
             Err("the line is not registered")
         } else if self.carrier_quiet_until.is_some() {
             Err("the carrier is overloaded and asked for a pause")
-        } else if self.tunnels[i].retry_at.is_some() {
+        } else if self.tunnels[i].held_until().is_some() {
+            Err("the end of its last call is not confirmed, which may still be charged")
+        } else if self.journal.holds_line(self.tunnels[i].config.local_number) {
+            Err("calls of an earlier run are being hung up")
+        } else if self.tunnels[i].brake.retry_at().is_some() {
             Err("a call failed a moment ago")
         } else {
             Ok(())
@@ -112,7 +115,7 @@ impl Core {
                 return Err(failure);
             }
         };
-        self.calls.insert(call.id(), i);
+        self.open_ledger(now, call.id(), i, true);
         let leg = Leg { call, caller: true, media_port: port, answered_at: None };
         let stage = Stage::Inviting { offer };
         let give_up_at = now + RING_MAX;
@@ -141,7 +144,7 @@ impl Core {
     }
 
     pub(crate) fn answered(&mut self, now: Instant, call: CallId, answer: &ReliableAnswer) {
-        let Some(&i) = self.calls.get(&call) else { return };
+        let Some(i) = self.tunnel_of(call) else { return };
         let (leg, offer) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
             State::Dialing(d) => match *d {
                 Dialing { mut leg, stage: Stage::Inviting { offer }, .. } if leg.call.id() == call => {
@@ -153,12 +156,13 @@ impl Core {
             other => return self.set_state(i, other),
         };
         self.tunnels[i].phase(now, "answered");
+        self.note_answer(now, call);
         let local = self.wan.map(|ip| SocketAddr::new(ip, leg.media_port.0));
         let media = match local {
             Some(local) => Media::of_answer(local, &offer, answer).map_err(SessionFailure::Sdp),
-            None => Err(SessionFailure::AddressChanged),
+            None => Err(SessionFailure::AddressLost),
         };
-        // X14: a key other than ours, announced in SDP, is found here, before IKE.
+        // Another key than ours, announced in SDP, is found here, before IKE.
         match media.and_then(|media| Ok((self.endpoint(now, i, &media)?, media))) {
             Ok((endpoint, media)) => {
                 self.event(Some(i), EventKind::Answered { remote: media.remote, rate: media.rate });
@@ -176,6 +180,9 @@ impl Core {
     /// The call is answered, or about to be: the deadline runs.
     pub(crate) fn negotiate(&mut self, now: Instant, i: usize, leg: Leg, media: Media, endpoint: Endpoint) {
         let deadline = now + self.config.ike.negotiation_deadline;
+        if let Some(ledger) = self.calls.get_mut(&leg.call.id()) {
+            ledger.rate = Some(media.rate);
+        }
         let (port, remote, open) = (leg.media_port, media.remote.ip(), media.open);
         self.set_state(
             i,
@@ -196,7 +203,7 @@ impl Core {
         }
     }
 
-    /// IKE for a call, knowing what SDP said; not if SDP already says that it cannot succeed.
+    /// The IKE endpoint of a call, or why the SDP of both sides already rules it out.
     pub(crate) fn endpoint(
         &mut self,
         now: Instant,

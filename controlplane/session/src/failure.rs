@@ -1,5 +1,6 @@
-//! Why a session ended against its will, with the cure.
+//! Why a session failed, with a hint for the operator.
 
+use crate::brake::Braking;
 use sipsec_ike::{CertError, IkeError};
 use sipsec_net::TelNumber;
 use sipsec_net::dp::RejectReason;
@@ -9,9 +10,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// What a gateway tells a caller whose number none of its tunnels has.
+pub const NO_TUNNEL: &str = "no tunnel has this number";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionFailure {
-    /// T3 of the seed, found before it costs anything.
+    /// Found before the call costs anything.
     NoKey {
         number: TelNumber,
         closest: Option<TelNumber>,
@@ -30,13 +34,17 @@ pub enum SessionFailure {
         waited: Duration,
         evidence: Evidence,
     },
-    /// The peer ended the call before the SA was up.
-    PeerHungUp,
+    /// The peer ended the call before the SA was up. `said` is the text of its Reason header field (RFC 3326).
+    PeerHungUp {
+        said: Option<String>,
+        evidence: Option<Box<Evidence>>,
+    },
     /// The peer closed IKE while the call was up.
     PeerClosedIke,
     /// The session was up, and the peer ended it at once although it carried data.
     PeerEndedEarly {
         lasted: Duration,
+        said: Option<String>,
     },
     /// The peer removed the CHILD_SA of a session that was up, and made no other.
     NoChild,
@@ -56,6 +64,12 @@ pub enum SessionFailure {
     OnlyRings,
     Journal,
     AddressChanged,
+    /// The WAN has no address any more.
+    AddressLost,
+    /// An earlier run of this process ended with the call up.
+    Restarted,
+    /// Both sides called at once, and the peer's call was kept.
+    GaveWay,
     HardLimit,
 }
 
@@ -71,13 +85,148 @@ pub struct Evidence {
     pub expected_source: Option<SocketAddr>,
     /// An offer in clear that we refused.
     pub refused: Option<(String, String)>,
+    /// The last IKE message that we sent.
+    pub sent: Option<SentIke>,
+}
+
+/// An IKE message of ours and how often it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentIke {
+    exchange: u8,
+    response: bool,
+    id: u32,
+    /// The whole message, in one datagram or in several fragments (RFC 7383).
+    bytes: usize,
+    fragments: u32,
+    times: u32,
+    answered: bool,
+}
+
+impl Evidence {
+    /// An IKE message leaves (RFC 7296 §3.1: exchange type, flags and message ID; RFC 7383 §2.5: fragment number).
+    pub(crate) fn sends(&mut self, message: &[u8]) {
+        let Some(header) = IkeHeader::read(message) else { return };
+        let last = self.sent.take_if(|s| (s.exchange, s.response, s.id) == header.key());
+        let mut sent = last.unwrap_or(SentIke {
+            exchange: header.exchange,
+            response: header.response,
+            id: header.id,
+            bytes: 0,
+            fragments: 0,
+            times: 0,
+            answered: false,
+        });
+        if header.fragment.is_none_or(|n| n == 1) {
+            (sent.bytes, sent.fragments) = (0, 0);
+            sent.times = sent.times.saturating_add(1);
+        }
+        sent.bytes += message.len();
+        sent.fragments += u32::from(header.fragment.is_some());
+        self.sent = Some(sent);
+    }
+
+    /// An IKE message comes.
+    pub(crate) fn hears(&mut self, message: &[u8]) {
+        self.ike_messages_in += 1;
+        if let (Some(header), Some(sent)) = (IkeHeader::read(message), &mut self.sent) {
+            sent.answered |= header.response && !sent.response && header.id == sent.id;
+        }
+    }
+}
+
+struct IkeHeader {
+    exchange: u8,
+    response: bool,
+    id: u32,
+    fragment: Option<u16>,
+}
+
+impl IkeHeader {
+    /// Encrypted Fragment payload.
+    const SKF: u8 = 53;
+    const RESPONSE: u8 = 0x20;
+
+    fn read(message: &[u8]) -> Option<Self> {
+        let (header, payloads) = message.split_first_chunk::<28>()?;
+        let id = u32::from_be_bytes([header[20], header[21], header[22], header[23]]);
+        let fragment = match payloads {
+            [_, _, _, _, a, b, ..] if header[16] == Self::SKF => Some(u16::from_be_bytes([*a, *b])),
+            _ => None,
+        };
+        Some(Self { exchange: header[18], response: header[19] & Self::RESPONSE != 0, id, fragment })
+    }
+
+    const fn key(&self) -> (u8, bool, u32) {
+        (self.exchange, self.response, self.id)
+    }
+}
+
+impl SentIke {
+    /// A request of ours that got no answer.
+    const fn unanswered(&self) -> bool {
+        !self.response && !self.answered
+    }
+
+    /// Larger than what passes a path without IP fragmentation.
+    const fn is_large(&self) -> bool {
+        self.fragments == 0 && self.bytes > 1400
+    }
+}
+
+impl fmt::Display for SentIke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exchange {
+            34 => f.write_str("IKE_SA_INIT")?,
+            35 => f.write_str("IKE_AUTH")?,
+            36 => f.write_str("CREATE_CHILD_SA")?,
+            37 => f.write_str("INFORMATIONAL")?,
+            43 => f.write_str("IKE_INTERMEDIATE")?,
+            other => write!(f, "IKE exchange {other}")?,
+        }
+        write!(f, " {} ({} bytes", if self.response { "response" } else { "request" }, self.bytes)?;
+        if self.fragments > 0 {
+            write!(f, " in {} fragments", self.fragments)?;
+        }
+        match self.times {
+            1 => f.write_str(") was sent once")?,
+            n => write!(f, ") was sent {n} times")?,
+        }
+        if self.unanswered() { f.write_str(", no answer came") } else { Ok(()) }
+    }
 }
 
 impl SessionFailure {
-    /// Whether another call now would most likely end alike; if not, the next packet may call at once.
+    /// What it means for the next call.
     #[must_use]
-    pub const fn is_lasting(&self) -> bool {
-        !matches!(self, Self::AddressChanged | Self::DataplaneGone | Self::Lost(LostWhy::NoAddress))
+    pub const fn braking(&self) -> Braking {
+        match self {
+            Self::AddressChanged
+            | Self::AddressLost
+            | Self::DataplaneGone
+            | Self::Restarted
+            | Self::Lost(LostWhy::NoAddress) => Braking::OwnFault,
+            Self::NoKey { .. }
+            | Self::OwnCertificate(_)
+            | Self::NoMediaPort
+            | Self::Dial(_)
+            | Self::Call(
+                CallFailure::Status { .. }
+                | CallFailure::Timeout
+                | CallFailure::Cancelled
+                | CallFailure::Unauthorised
+                | CallFailure::NoAddress,
+            )
+            | Self::DataplaneSilent
+            | Self::NoNextHop
+            | Self::OnlyRings => Braking::Unpaid,
+            _ => Braking::Paid,
+        }
+    }
+
+    /// Whether a registrar that has forgotten the line, or was not reachable, explains it.
+    #[must_use]
+    pub const fn registration_may_help(&self) -> bool {
+        matches!(self, Self::Call(CallFailure::Timeout | CallFailure::Status { status: 403 | 404 | 480, .. }))
     }
 
     /// Stable name.
@@ -107,7 +256,7 @@ impl SessionFailure {
             Self::Ike(_) => "ike",
             Self::Deadline { evidence: Evidence { wrong_source: Some(_), .. }, .. } => "wrong-source",
             Self::Deadline { .. } => "negotiation-deadline",
-            Self::PeerHungUp => "peer-hung-up",
+            Self::PeerHungUp { .. } => "peer-hung-up",
             Self::PeerClosedIke => "peer-closed-ike",
             Self::PeerEndedEarly { .. } => "peer-ended-early",
             Self::NoChild => "no-child-sa",
@@ -125,7 +274,51 @@ impl SessionFailure {
             Self::OnlyRings => "only-rings",
             Self::Journal => "journal",
             Self::AddressChanged => "address-changed",
+            Self::AddressLost => "address-lost",
+            Self::Restarted => "restarted",
+            Self::GaveWay => "gave-way",
             Self::HardLimit => "hard-limit",
+        }
+    }
+
+    /// The SIP status that says best to the other side why we hang up (RFC 3326).
+    #[must_use]
+    pub const fn told_status(&self) -> u16 {
+        match self {
+            Self::NoKey { .. } => 403,
+            Self::WeakFingerprint | Self::Sdp(_) | Self::Ike(_) => 488,
+            Self::Deadline { .. } | Self::OnlyRings => 408,
+            Self::AddressChanged | Self::AddressLost | Self::DataplaneGone | Self::NoNextHop => 480,
+            Self::HardLimit | Self::PeerClosedIke | Self::PeerHungUp { .. } | Self::PeerEndedEarly { .. } => {
+                200
+            }
+            Self::GaveWay => 486,
+            _ => 500,
+        }
+    }
+
+    /// The same in words for the operator of the other side: what concerns this side alone is left out.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::NoKey { .. } => "no key or certificate for this number".to_owned(),
+            Self::OwnCertificate(_) => "this gateway's certificate cannot be used".to_owned(),
+            Self::Journal => "the gateway cannot write its call journal".to_owned(),
+            Self::Ike(error) => match error {
+                IkeError::AuthenticationFailed { .. } => {
+                    "IKE authentication failed: different keys?".to_owned()
+                }
+                IkeError::NoProposalChosen { .. } => "no common IKE or ESP proposal".to_owned(),
+                IkeError::IdentityMismatch { .. } => {
+                    "the IKE identity is not the number of this call".to_owned()
+                }
+                IkeError::CertificateRejected { error, .. } => format!("certificate not accepted: {error}"),
+                IkeError::FingerprintMismatch { .. } | IkeError::PskFingerprintMismatch { .. } => {
+                    "the key is not the one that SDP announced".to_owned()
+                }
+                other => format!("IKE: {other}"),
+            },
+            other => other.to_string(),
         }
     }
 
@@ -140,8 +333,18 @@ impl SessionFailure {
             }
             Self::NoMediaPort => "widen media.ports",
             Self::Dial(_) => "see show vpn-sip registration-status",
+            // The far end's own words: the carrier has passed the call on.
+            Self::Call(CallFailure::Status { said: Some(said), .. }) if said.text() == NO_TUNNEL => {
+                "at the far end, add a tunnel whose remote_number is this tunnel's local_number, and the other way round"
+            }
+            Self::Call(CallFailure::Status { status: 403, said: Some(_), .. }) => {
+                "the far end or the carrier says why it refuses: see there"
+            }
             Self::Call(CallFailure::Status { status, .. }) => match status {
-                401 | 403 | 407 => "check the line's credentials and that the carrier allows the call",
+                401 | 407 => "check the line's credentials",
+                403 => {
+                    "at the far end, check that a tunnel has this line's number; here, that the carrier allows the call and that the line's credentials are right"
+                }
                 404 | 484 | 604 => "check remote_number: the carrier does not know it",
                 408 | 480 => "the peer is not registered: check its line",
                 486 | 600 => "the peer's line is busy",
@@ -160,7 +363,7 @@ impl SessionFailure {
                     "give both ends the same psk for each other's number"
                 }
                 IkeError::FingerprintMismatch { .. } => {
-                    "compare with `sipsec pki fingerprint` at the peer: it uses another certificate than its SDP announces, or somebody changed the SDP"
+                    "compare with `sipsec pki fingerprint` at the peer: it uses another certificate than its SDP announces, or the SDP was changed on its way"
                 }
                 IkeError::CertificateRejected { error, .. } => certificate_cure(*error),
                 IkeError::AuthMethodMismatch { .. } | IkeError::NoCommonSignature { .. } => {
@@ -178,7 +381,7 @@ impl SessionFailure {
                     "the message is longer than a packet and the path drops IP fragments: write `fragmentation: true` at both ends"
                 }
                 IkeError::NoResponse(_) => {
-                    "IKE does not reach the peer or its answer not us: check the carrier's media path"
+                    "IKE messages do not reach the peer, or its answers do not reach us: check the carrier's media path"
                 }
                 _ => "see the peer's log",
             },
@@ -191,11 +394,18 @@ impl SessionFailure {
                     "see the log of sipsec-dataplane"
                 } else if !evidence.next_hop_known {
                     "there is no route or neighbour towards the peer's media address"
+                } else if evidence.sent.as_ref().is_some_and(|s| s.unanswered() && s.is_large()) {
+                    "the path may drop IP fragments: turn ike.fragmentation on at both ends"
                 } else {
                     "check the peer's IKE configuration (key-id, psk) and that the carrier passes the media port"
                 }
             }
-            Self::PeerHungUp | Self::PeerClosedIke | Self::PeerEndedEarly { .. } | Self::NoChild => {
+            Self::PeerHungUp { evidence: Some(e), .. }
+                if e.sent.as_ref().is_some_and(|s| s.unanswered() && s.is_large()) =>
+            {
+                "the path may drop IP fragments: turn ike.fragmentation on at both ends"
+            }
+            Self::PeerHungUp { .. } | Self::PeerClosedIke | Self::PeerEndedEarly { .. } | Self::NoChild => {
                 "see the peer's log"
             }
             Self::SaLimit => {
@@ -220,7 +430,12 @@ impl SessionFailure {
             Self::OnlyRings => "see the peer's log: its gateway has the call and does not take it",
             Self::NoNextHop => "add a route to the carrier on the WAN interface",
             Self::Journal => "the state directory cannot be written: check the disk",
-            Self::AddressChanged => "the WAN address changed; the next packet calls again",
+            Self::AddressChanged => {
+                "the next packet calls again; if it happens often, see the WAN's DHCP or PPP"
+            }
+            Self::AddressLost => "check the WAN interface; calls are possible again once it has an address",
+            Self::Restarted => "see the log of the run before (journalctl)",
+            Self::GaveWay => "nothing is to be done: the peer's call is the session",
             Self::HardLimit => "raise `call_max_s` of the tunnel",
         }
     }
@@ -298,19 +513,29 @@ impl fmt::Display for SessionFailure {
                 } else if !evidence.port_open {
                     f.write_str("the dataplane did not open the media port")
                 } else if evidence.ike_messages_in == 0 {
-                    f.write_str("not one IKE message came from the peer")
+                    f.write_str("no IKE message came from the peer")
+                } else if evidence.ike_messages_in == 1 {
+                    f.write_str("1 IKE message came, it did not complete the negotiation")
                 } else {
                     write!(
                         f,
                         "{} IKE messages came, none completed the negotiation",
                         evidence.ike_messages_in
                     )
-                }
+                }?;
+                sent(f, evidence)
             }
-            Self::PeerHungUp => f.write_str("the peer hung up before the SA was up"),
+            Self::PeerHungUp { said, evidence } => {
+                f.write_str("the peer hung up before the SA was up")?;
+                if let Some(text) = said {
+                    write!(f, ": {text}")?;
+                }
+                evidence.as_ref().map_or(Ok(()), |e| sent(f, e))
+            }
             Self::PeerClosedIke => f.write_str("the peer closed IKE"),
-            Self::PeerEndedEarly { lasted } => {
-                write!(f, "the peer ended the session {} s after it was up", lasted.as_secs())
+            Self::PeerEndedEarly { lasted, said } => {
+                write!(f, "the peer ended the session {} s after it was up", lasted.as_secs())?;
+                said.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
             }
             Self::NoChild => f.write_str("the peer removed the last CHILD_SA and made no other"),
             Self::SaLimit => f.write_str("an SA reached its hard limit before another took its place"),
@@ -331,7 +556,74 @@ impl fmt::Display for SessionFailure {
             Self::NoNextHop => f.write_str("no way to the peer's media address"),
             Self::Journal => f.write_str("the call journal cannot be written"),
             Self::AddressChanged => f.write_str("the WAN address changed during the call"),
+            Self::AddressLost => f.write_str("the WAN lost its address during the call"),
+            Self::GaveWay => f.write_str("both sides called at once, and the peer's call was kept"),
+            Self::Restarted => f.write_str("this gateway's control plane ended with the call up"),
             Self::HardLimit => f.write_str("the call reached its longest duration"),
         }
+    }
+}
+
+/// The last IKE message that we sent.
+fn sent(f: &mut fmt::Formatter<'_>, evidence: &Evidence) -> fmt::Result {
+    evidence.sent.as_ref().map_or(Ok(()), |sent| write!(f, "; {sent}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(exchange: u8, flags: u8, id: u32, len: usize, fragment: Option<u16>) -> Vec<u8> {
+        let mut m = vec![0; len];
+        m[16] = if fragment.is_some() { 53 } else { 46 };
+        (m[18], m[19]) = (exchange, flags);
+        m[20..24].copy_from_slice(&id.to_be_bytes());
+        if let Some(n) = fragment {
+            m[32..34].copy_from_slice(&n.to_be_bytes());
+        }
+        m
+    }
+
+    #[test]
+    fn what_was_sent_without_an_answer_is_told() {
+        let mut e = Evidence::default();
+        e.sends(&message(34, 0x08, 0, 300, None));
+        e.hears(&message(34, 0x20, 0, 300, None));
+        assert_eq!(
+            e.sent.as_ref().expect("sent").to_string(),
+            "IKE_SA_INIT request (300 bytes) was sent once"
+        );
+        for _ in 0..7 {
+            e.sends(&message(35, 0x08, 1, 2084, None));
+        }
+        let sent = e.sent.clone().expect("sent");
+        assert_eq!(sent.to_string(), "IKE_AUTH request (2084 bytes) was sent 7 times, no answer came");
+        let failure = SessionFailure::PeerHungUp { said: None, evidence: Some(Box::new(e)) };
+        assert!(failure.cure().contains("fragment"));
+        assert!(failure.to_string().ends_with("was sent 7 times, no answer came"), "{failure}");
+
+        let mut e = Evidence::default();
+        for _ in 0..2 {
+            for n in 1..=3 {
+                e.sends(&message(35, 0x08, 1, 700, Some(n)));
+            }
+        }
+        let sent = e.sent.expect("sent").to_string();
+        assert_eq!(sent, "IKE_AUTH request (2100 bytes in 3 fragments) was sent 2 times, no answer came");
+        let mut e = Evidence::default();
+        e.sends(&[0; 27]);
+        e.hears(&[]);
+        assert_eq!((e.sent, e.ike_messages_in), (None, 1));
+    }
+
+    #[test]
+    fn what_costs_money_brakes_longer() {
+        let paid =
+            [SessionFailure::PeerClosedIke, SessionFailure::Call(CallFailure::BadAnswer(SdpError::Refused))];
+        for failure in paid {
+            assert_eq!(failure.braking(), Braking::Paid, "{failure}");
+        }
+        assert_eq!(SessionFailure::OnlyRings.braking(), Braking::Unpaid);
+        assert_eq!(SessionFailure::Restarted.braking(), Braking::OwnFault);
     }
 }

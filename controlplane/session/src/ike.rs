@@ -1,10 +1,12 @@
-//! What an endpoint wants and says.
+//! Between the IKE endpoints and the rest: messages, jobs, events.
 
 use crate::core::{Core, Pending};
 use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
+use crate::ledger::EndReason;
 use crate::output::{EventKind, Output};
-use crate::state::{ChildSas, Draining, Proofs, State, Up};
+use crate::state::{ChildSas, Proofs, State, Up};
+use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
 use sipsec_net::dp::{Direction, OPS_MAX, Op, SELECTORS_PER_BLOCK, SaSpec, Selectors};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
@@ -22,16 +24,27 @@ impl Core {
     pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, bytes: &[u8]) {
         let Some(i) = self.tunnels.with_port(port) else { return };
         if let State::Negotiating(n) = &mut self.tunnels[i].state {
-            n.evidence.ike_messages_in += 1;
+            n.evidence.hears(bytes);
         }
         if self.stir(i, |e| e.handle_datagram(now, bytes)) {
             return;
         }
-        if let State::Draining(Draining { media, .. }) = &mut self.tunnels[i].state
-            && let Some(mut lingering) = media.take()
-        {
+        if let Some(mut lingering) = self.take_lingering(i) {
+            if let Some(listening) = &mut lingering.listening {
+                listening.hears(bytes);
+            }
             lingering.endpoint.handle_datagram(now, bytes);
-            self.keep_lingering(i, lingering);
+            self.keep_lingering(now, i, lingering);
+        }
+    }
+
+    /// A job of the tunnel's endpoint is done.
+    pub(crate) fn computed(&mut self, now: Instant, i: usize, job: JobId, outcome: Outcome) {
+        if let Some(mut lingering) = self.take_lingering(i) {
+            lingering.endpoint.handle_compute(now, job, outcome);
+            self.keep_lingering(now, i, lingering);
+        } else {
+            self.stir(i, |e| e.handle_compute(now, job, outcome));
         }
     }
 
@@ -42,6 +55,9 @@ impl Core {
         {
             match output {
                 sipsec_ike::Output::Transmit(bytes) => {
+                    if let State::Negotiating(n) = &mut self.tunnels[i].state {
+                        n.evidence.sends(&bytes);
+                    }
                     self.out.push_back(Output::IkeTransmit { media_port: port, bytes });
                 }
                 sipsec_ike::Output::NatKeepalive => {
@@ -126,6 +142,8 @@ impl Core {
                 if let State::Up(u) = &mut self.tunnels[i].state
                     && let Some(sas) = u.children.remove(&child)
                 {
+                    // What waits for this SA waits for the next one.
+                    u.release.take_if(|(_, sa)| *sa == Some(sas.outbound));
                     self.transact(
                         vec![Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)],
                         Pending::Cleanup,
@@ -139,21 +157,27 @@ impl Core {
             }
             Event::Failed(error) => self.fail(now, i, SessionFailure::Ike(error)),
             Event::Closed(cause) => {
+                if self.tunnels[i].state.leg().is_none() {
+                    return;
+                }
                 let up = matches!(self.tunnels[i].state, State::Up(_));
-                let early = self.ended_early(now, i);
-                if self.tunnels[i].state.leg().is_some() {
-                    if cause == CloseCause::PeerDeleted {
-                        self.peer_closed(now, i, cause);
-                    } else {
-                        self.hang_up(now, i, cause);
-                    }
-                    match (cause, early) {
-                        _ if !up => self.failed(now, i, SessionFailure::PeerClosedIke),
-                        (CloseCause::HardLimit, _) => self.failed(now, i, SessionFailure::SaLimit),
-                        (CloseCause::NoChild, _) => self.failed(now, i, SessionFailure::NoChild),
-                        (_, Some(failure)) => self.failed_early(now, i, failure),
-                        (_, None) => {}
-                    }
+                let early = self.ended_early(now, i, None);
+                let (failure, lenient) = match (cause, early) {
+                    _ if !up => (Some(SessionFailure::PeerClosedIke), false),
+                    (CloseCause::HardLimit, _) => (Some(SessionFailure::SaLimit), false),
+                    (CloseCause::NoChild, _) => (Some(SessionFailure::NoChild), false),
+                    (_, early) => (early, true),
+                };
+                let reason = failure.clone().map_or(EndReason::Closed(cause), EndReason::Failed);
+                if cause == CloseCause::PeerDeleted {
+                    self.peer_closed(now, i, cause, reason);
+                } else {
+                    self.closed(now, i, cause, reason);
+                }
+                match failure {
+                    Some(failure) if lenient => self.failed_early(now, i, failure),
+                    Some(failure) => self.failed(now, i, failure),
+                    None => {}
                 }
             }
             Event::KeyLog(entry) => self.out.push_back(Output::KeyLog(entry)),
@@ -197,8 +221,10 @@ impl Core {
                 }
                 self.set_state(i, State::Up(Box::new(up)));
                 let t = &mut self.tunnels[i];
-                (t.retry_at, t.gave_way) = (None, false);
+                t.brake.release();
+                t.gave_way = false;
                 t.phase(now, "session-up");
+                self.braked.insert(i);
                 self.event(Some(i), EventKind::SaInstalled);
                 self.event(Some(i), EventKind::SessionUp { initiator });
             }
@@ -217,7 +243,7 @@ impl Core {
         self.tunnels[i].state.media().is_some_and(|m| m.role == Role::Passive)
     }
 
-    /// What waited in the dataplane goes.
+    /// Sends what waits in the dataplane's trigger queue.
     pub(crate) fn release_waiting(&mut self, i: usize) {
         let tunnel = self.tunnels[i].config.id();
         let State::Up(up) = &mut self.tunnels[i].state else { return };

@@ -1,7 +1,8 @@
 //! From an incoming INVITE to a call that is about to be answered.
 
 use crate::core::{Core, Dataplane};
-use crate::failure::SessionFailure;
+use crate::failure::{NO_TUNNEL, SessionFailure};
+use crate::ledger::EndReason;
 use crate::output::{EventKind, Output};
 use crate::state::{Dialing, Leg, Media, Opening, Stage, State};
 use sipsec_net::{Instant, MediaPort, TelNumber};
@@ -26,22 +27,22 @@ impl Core {
         self.event(None, EventKind::Incoming { caller: shown.clone() });
         let refuse = |core: &mut Self, call: Call, status: u16, why: &'static str| {
             let why = why.to_owned();
+            core.ua.reject_because(now, call, status, &why);
             core.event(None, EventKind::IncomingRefused { caller: shown.clone(), status, why });
-            core.ua.reject(now, call, status);
         };
-        // R1: without a number the peer cannot be known; RFC 5079's 433 says so.
+        // Without a number the peer cannot be known (RFC 5079: 433).
         let Caller::Asserted(number) = caller else {
             let why = "the carrier asserts no number: is the caller-ID service active?";
             return refuse(self, call, if caller == Caller::Anonymous { 433 } else { 403 }, why);
         };
         let Some(i) = self.tunnels.with_numbers(line, number) else {
-            return refuse(self, call, 403, "no tunnel has this number");
+            return refuse(self, call, 403, NO_TUNNEL);
         };
         if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             return refuse(self, call, 480, "the gateway is not ready");
         }
         if matches!(self.tunnels[i].state, State::Draining(_)) {
-            // A peer that calls has left the call before, whatever we still wait for.
+            // A peer that calls has left the call before.
             self.leave(now, i);
         }
         if !self.tunnels[i].ready() && !self.yields_to(now, i) {
@@ -66,9 +67,11 @@ impl Core {
         if let State::Dialing(d) = std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
             let leg = d.leg;
             // The cancelled call ends by itself; if its 2xx wins the race it is acknowledged and hung up.
-            self.calls.remove(&leg.call.id());
+            let reason = EndReason::Failed(SessionFailure::GaveWay);
+            let told = reason.told();
+            self.note_reason(leg.call.id(), reason);
             self.ports.give(now, leg.media_port);
-            self.ua.hang_up(now, leg.call);
+            self.ua.hang_up_because(now, leg.call, told);
         }
         true
     }
@@ -80,7 +83,7 @@ impl Core {
         let prepared = self.prepare_answer(now, i, offer);
         match prepared {
             Ok((opening, port)) => {
-                self.calls.insert(call.id(), i);
+                self.open_ledger(now, call.id(), i, false);
                 self.ua.ring(now, &call);
                 let leg = Leg { call, caller: false, media_port: port, answered_at: None };
                 let remote = opening.media.remote.ip();
@@ -90,7 +93,7 @@ impl Core {
                 self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
             }
             Err((failure, status)) => {
-                self.ua.reject(now, call, status);
+                self.ua.reject_because(now, call, status, &failure.told());
                 self.refused(now, i, failure, status);
             }
         }
@@ -127,7 +130,7 @@ impl Core {
         i: usize,
         offer: &SessionDescription,
     ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
-        let wan = self.wan.ok_or((SessionFailure::AddressChanged, 480))?;
+        let wan = self.wan.ok_or((SessionFailure::AddressLost, 480))?;
         let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
         self.open_answer(now, i, offer, SocketAddr::new(wan, port.0))
             .map(|opening| (opening, port))
@@ -148,7 +151,7 @@ impl Core {
             .map_err(|e| (SessionFailure::Sdp(e.clone()), e.status()))?;
         ours.setup = Some(agreed.role.setup());
         let media = Media::new(local, &agreed);
-        // X14: another key in SDP than ours is known before anything is answered, and so before it costs anything.
+        // Another key than ours, announced in SDP, is found before the call is answered and so before it costs anything.
         let endpoint = self.endpoint(now, i, &media).map_err(|f| {
             let about_sdp = matches!(f, SessionFailure::Ike(_) | SessionFailure::WeakFingerprint);
             let status = if about_sdp { 488 } else { 403 };

@@ -1,4 +1,4 @@
-//! What happens, as far as the core may know it.
+//! The inputs of the core.
 
 use crate::config::KeyEntry;
 use sipsec_ike::compute::{JobId, Outcome};
@@ -38,8 +38,10 @@ pub enum Input {
     PersistFailed {
         key: u64,
     },
-    /// Records of an earlier life of this process.
+    /// Records of calls of an earlier run of this process.
     Recovered(Vec<(u64, Vec<u8>)>),
+    /// What [`crate::Output::PersistBrake`] wrote in an earlier run. After [`Self::WallClock`], before [`Self::Recovered`].
+    RecoveredBrakes(Vec<(String, Vec<u8>)>),
     /// Keys and certificates for the calls to come; those under way keep theirs.
     Keyring(Vec<KeyEntry>),
     /// Seconds since 1970, for the dates of certificates: at start, and whenever the system's clock was set.
@@ -59,7 +61,7 @@ pub enum Input {
     Admin(Admin),
 }
 
-/// Which endpoint wants a job's outcome. An outcome that comes after its call has ended finds nobody.
+/// Which endpoint wants a job's outcome. An outcome that comes after its call has ended is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ComputeKey {
     pub tunnel: TunnelId,

@@ -1,62 +1,193 @@
-//! The call journal, as far as the core knows it: under which key a call is, and what an earlier life left.
+//! The journal as the core knows it: under which key a call is, and what an earlier run left.
 
+use crate::brake::Brake;
 use crate::core::Core;
+use crate::failure::SessionFailure;
+use crate::ledger::{Bye, Ledger, Origin};
 use crate::output::{EventKind, Output};
-use sipsec_net::Instant;
+use crate::record::{CallRecord, Unreadable};
+use sipsec_net::{Instant, TelNumber};
 use sipsec_sip::{CallId, DialogRecord};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-/// Keys of the journal: those of this life start above those of earlier ones.
+/// A new call waits this long, at least, for the end of what an earlier run left: the answer to a CANCEL or BYE that is
+/// repeated once.
+const RECOVERY_WAIT_MIN: Duration = Duration::from_secs(4);
+
+/// Keys of the journal: those of this run are above those of earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     base: u64,
-    /// Records of an earlier life, until an address is there to hang them up from.
-    waiting: Vec<(u64, DialogRecord)>,
-    earlier: HashMap<CallId, u64>,
+    /// Records of an earlier run, until an address is there to hang them up from.
+    waiting: Vec<(u64, CallRecord)>,
+    keys: BTreeMap<CallId, u64>,
+    calls: BTreeMap<u64, CallId>,
+    /// Calls of an earlier run whose tunnel is not known: their line places no call before they have ended.
+    lines: BTreeMap<TelNumber, BTreeSet<CallId>>,
+    /// The longest wait for these.
+    lines_until: Option<Instant>,
+}
+
+impl Journal {
+    /// When a line may place calls although calls of an earlier run have not ended.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.lines_until.filter(|_| !self.lines.is_empty())
+    }
+
+    pub(crate) fn holds_line(&self, line: TelNumber) -> bool {
+        self.lines.contains_key(&line)
+    }
 }
 
 impl Core {
     pub(crate) fn key_of_call(&self, call: CallId) -> u64 {
-        self.journal.earlier.get(&call).copied().unwrap_or(self.journal.base + call.0)
+        self.journal.keys.get(&call).copied().unwrap_or(self.journal.base + call.0)
     }
 
     pub(crate) fn call_of_key(&self, key: u64) -> CallId {
-        let earlier = self.journal.earlier.iter().find(|(_, k)| **k == key);
-        earlier.map_or(CallId(key.wrapping_sub(self.journal.base)), |(call, _)| *call)
+        let recovered = self.journal.calls.get(&key).copied();
+        recovered.unwrap_or(CallId(key.wrapping_sub(self.journal.base)))
+    }
+
+    pub(crate) fn persist(&mut self, call: CallId, record: Option<DialogRecord>) {
+        let key = self.key_of_call(call);
+        let record = record.map(|dialog| {
+            let known = self.calls.get(&call);
+            let now_unix = |at: Instant| self.unix_time_at(at);
+            CallRecord {
+                local: known.map_or_else(|| dialog.local_number(), |l| l.local),
+                remote: known.map_or_else(|| dialog.remote_number(), |l| l.remote),
+                began_unix_s: known.and_then(|l| l.began_unix_s.or_else(|| now_unix(l.began))),
+                dialog,
+            }
+        });
+        self.out.push_back(Output::Persist { key, record: record.map(|r| r.to_bytes()) });
     }
 
     pub(crate) fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
         self.journal.base = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
-        let mut unreadable = 0;
+        let mut unreadable = Vec::new();
         for (key, bytes) in records {
-            match DialogRecord::from_bytes(&bytes) {
+            match CallRecord::from_bytes(&bytes) {
                 Ok(record) => self.journal.waiting.push((key, record)),
-                // Written by another release: nothing can be done with it, and it must not come back for ever.
-                Err(_) => {
-                    unreadable += 1;
-                    self.out.push_back(Output::Persist { key, record: None });
-                }
+                // It stays: the release that wrote it can hang the call up.
+                Err(u) => unreadable.push(u),
             }
         }
-        if unreadable > 0 {
-            self.event(None, EventKind::RecordsUnreadable { calls: unreadable });
+        if !unreadable.is_empty() {
+            let calls = unreadable.len();
+            let versions: BTreeSet<_> = unreadable.iter().filter_map(|u: &Unreadable| u.version).collect();
+            let mut numbers: Vec<_> = unreadable.into_iter().flat_map(|u| u.numbers).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            let versions = versions.into_iter().collect();
+            self.event(None, EventKind::RecordsUnreadable { calls, versions, numbers });
         }
         self.hang_up_recovered(now);
     }
 
+    /// Brakes of an earlier run, under the numbers of their tunnels.
+    pub(crate) fn recovered_brakes(&mut self, now: Instant, brakes: Vec<(String, Vec<u8>)>) {
+        let unix_time_s = self.unix_time_s(now);
+        for (key, bytes) in brakes {
+            let numbers = key.split_once(' ').and_then(|(l, r)| Some((l.parse().ok()?, r.parse().ok()?)));
+            let tunnel = numbers.and_then(|(local, remote)| self.tunnels.with_numbers(local, remote));
+            match (tunnel, Brake::load(&bytes, now, unix_time_s)) {
+                (Some(i), Some(brake)) => {
+                    self.tunnels[i].brake = brake;
+                    self.braked.insert(i);
+                }
+                // The profile has no such tunnel any more, or another release wrote it.
+                _ => self.out.push_back(Output::PersistBrake { key, record: None }),
+            }
+        }
+    }
+
+    /// The brakes that changed, for the next run.
+    pub(crate) fn save_brakes(&mut self, now: Instant) {
+        let unix_time_s = self.unix_time_s(now);
+        for i in std::mem::take(&mut self.braked) {
+            let t = &mut self.tunnels[i];
+            if let Some(record) = t.brake.save(now, unix_time_s) {
+                let key = format!("{} {}", t.config.local_number, t.config.remote_number);
+                self.out.push_back(Output::PersistBrake { key, record });
+            }
+        }
+    }
+
+    /// Hangs up what an earlier run left. No tunnel and no line of it places a call before that has ended, or before it
+    /// has taken too long.
     pub(crate) fn hang_up_recovered(&mut self, now: Instant) {
         if self.wan.is_none() || self.journal.waiting.is_empty() {
             return;
         }
-        let calls = self.journal.waiting.len();
-        for (key, record) in std::mem::take(&mut self.journal.waiting) {
-            let call = self.ua.recover(now, &record);
-            self.journal.earlier.insert(call, key);
+        let waiting = std::mem::take(&mut self.journal.waiting);
+        self.event(None, EventKind::Recovered { calls: waiting.len() });
+        let until = now + self.config.back_off.unconfirmed.max(RECOVERY_WAIT_MIN);
+        let mut crashed: BTreeMap<usize, Option<Duration>> = BTreeMap::new();
+        for (key, record) in waiting {
+            let (answered, call_id) = (record.dialog.answered(), record.dialog.call_id().to_owned());
+            let age = record.began_unix_s.and_then(|began| {
+                let now_s = self.unix_time_at(now)?;
+                Some(Duration::from_secs(now_s.saturating_sub(began)))
+            });
+            let tunnel = record.local.zip(record.remote).and_then(|(l, r)| self.tunnels.with_numbers(l, r));
+            let call = self.ua.recover(now, &record.dialog);
+            self.journal.keys.insert(call, key);
+            self.journal.calls.insert(key, call);
+            let numbers = (record.local, record.remote);
+            let mut ledger = Ledger::new(now, tunnel, Origin::Recovered, numbers, call_id.clone());
+            ledger.began_unix_s = record.began_unix_s;
+            ledger.bye = Some(Bye { since: now, refused: None, next_at: None, owed: false });
+            match (tunnel, record.local) {
+                (Some(i), _) => {
+                    ledger.holds = true;
+                    self.tunnels[i].hold(until);
+                    if answered {
+                        let longest = crashed.entry(i).or_default();
+                        *longest = (*longest).max(age);
+                    }
+                }
+                (None, Some(line)) => {
+                    self.journal.lines.entry(line).or_default().insert(call);
+                    self.journal.lines_until = Some(until);
+                }
+                (None, None) => {}
+            }
+            self.calls.insert(call, ledger);
+            self.leaving += 1;
+            let remote = record.remote;
+            self.event(tunnel, EventKind::RecoveredCall { remote, answered, age, call_id });
         }
-        self.event(None, EventKind::Recovered { calls });
+        for (i, age) in crashed {
+            // A session that had lasted had succeeded, as far as the next call is concerned.
+            if age.is_some_and(|age| age >= crate::ending::SUCCESS) {
+                self.tunnels[i].brake.reset();
+            }
+            self.failed(now, i, SessionFailure::Restarted);
+        }
     }
 
-    pub(crate) fn forget_recovered(&mut self, call: CallId) {
-        self.journal.earlier.remove(&call);
+    /// A call has ended; if it was of an earlier run, its line may be free now.
+    pub(crate) fn forget_recovered(&mut self, call: CallId) -> bool {
+        if let Some(key) = self.journal.keys.remove(&call) {
+            self.journal.calls.remove(&key);
+        }
+        let lines = self.journal.lines.len();
+        self.journal.lines.retain(|_, calls| {
+            calls.remove(&call);
+            !calls.is_empty()
+        });
+        self.journal.lines.len() < lines
+    }
+
+    /// Lines wait no longer for calls of an earlier run. Those go on being hung up.
+    pub(crate) fn give_up_waiting(&mut self, now: Instant) {
+        if self.journal.due().is_some_and(|at| at <= now) {
+            self.journal.lines.clear();
+            self.journal.lines_until = None;
+            self.release_triggers(now);
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! From the answer on a deadline runs; every end of a session hangs up.
 #![forbid(unsafe_code)]
 
+mod brake;
 mod calls;
 pub mod config;
 mod core;
@@ -22,9 +23,11 @@ mod incoming;
 pub mod input;
 mod journal;
 mod keyring;
+pub mod ledger;
 mod media;
 pub mod output;
 mod ports;
+mod record;
 mod state;
 mod tunnel;
 mod tunnels;
@@ -34,5 +37,6 @@ pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, 
 pub use core::Core;
 pub use failure::SessionFailure;
 pub use input::{Admin, ComputeKey, Input};
+pub use ledger::{CallSummary, Carried, EndReason, Origin};
 pub use output::{EventKind, Output, SessionEvent, Transaction};
-pub use view::{CryptoView, SessionView, Translation};
+pub use view::{CryptoView, SessionView, Translation, UnconfirmedView};

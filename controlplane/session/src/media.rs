@@ -71,8 +71,10 @@ impl Core {
     pub(crate) fn accepted(&mut self, now: Instant, i: usize) {
         let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
         n.leg.answered_at = Some(now);
+        let call = n.leg.call.id();
         let answered = EventKind::Answered { remote: n.media.remote, rate: n.media.rate };
         self.tunnels[i].phase(now, "answered");
+        self.note_answer(now, call);
         self.event(Some(i), answered);
     }
 

@@ -1,10 +1,11 @@
-//! What the core wants done.
+//! The outputs of the core: what its caller is to do, and what it tells.
 
 use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
+use crate::ledger::CallSummary;
 use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
-use sipsec_ike::{CloseCause, FingerprintBasis, IkeError};
+use sipsec_ike::{FingerprintBasis, IkeError};
 use sipsec_net::dp::{Op, PacketSummary, RejectReason};
 use sipsec_net::{Kbps, MediaPort, TelNumber, TunnelId, TxnId};
 use sipsec_sip::RegistrationState;
@@ -40,6 +41,12 @@ pub enum Output {
     /// Durable before anything else of the call happens; answered by [`crate::Input::Persisted`]. `None` forgets it.
     Persist {
         key: u64,
+        record: Option<Vec<u8>>,
+    },
+    /// The brake of a tunnel, for the next run; `None` forgets it. Not answered: a brake that is not on disk is weaker, and
+    /// nothing else.
+    PersistBrake {
+        key: String,
         record: Option<Vec<u8>>,
     },
     /// Answered by [`crate::Input::NextHop`], now and whenever it changes while the port is open.
@@ -116,16 +123,32 @@ pub enum EventKind {
     /// A call is cancelled or refused before it was answered.
     CallGivenUp,
     ByeSent,
-    ByeReceived,
+    ByeReceived {
+        /// The text of its Reason header field (RFC 3326).
+        said: Option<String>,
+    },
+    /// Our BYE has no answer yet, and is repeated.
+    ByeUnanswered {
+        remote: Option<TelNumber>,
+        call_id: String,
+        waited: Duration,
+    },
+    /// Our BYE was refused with this status, not answered in time, or could not be sent.
+    ByeOwed {
+        remote: Option<TelNumber>,
+        call_id: String,
+        /// Since the answer.
+        charged: Option<Duration>,
+        refused: Option<u16>,
+        /// Until the next BYE; `None` if the WAN has no address.
+        next_in: Option<Duration>,
+    },
     Failed {
         failure: SessionFailure,
         retry_in: Duration,
     },
-    /// Without `lasted` it was never answered.
-    CallEnded {
-        lasted: Option<Duration>,
-        cause: CloseCause,
-    },
+    /// SIP has ended the call, or gives it up.
+    CallEnded(Box<CallSummary>),
     Registration {
         line: TelNumber,
         state: RegistrationState,
@@ -141,6 +164,14 @@ pub enum EventKind {
     Recovered {
         calls: usize,
     },
+    /// One of them.
+    RecoveredCall {
+        remote: Option<TelNumber>,
+        answered: bool,
+        /// Since it was placed or received, if the record has that.
+        age: Option<Duration>,
+        call_id: String,
+    },
     /// Every BYE of a call went unanswered or was refused.
     NotHungUp {
         call_id: String,
@@ -148,9 +179,11 @@ pub enum EventKind {
     },
     /// Something about SIP that an operator should hear of, at most once a minute for each kind.
     SipNotice(sipsec_sip::Notice),
-    /// Records of another release in the journal.
+    /// Records in the journal that are of another release, or damaged. They stay there.
     RecordsUnreadable {
         calls: usize,
+        versions: Vec<u8>,
+        numbers: Vec<TelNumber>,
     },
 }
 
@@ -175,27 +208,35 @@ impl EventKind {
             Self::Idle { .. } => "idle",
             Self::CallGivenUp => "call-given-up",
             Self::ByeSent => "bye-sent",
-            Self::ByeReceived => "bye-received",
+            Self::ByeReceived { .. } => "bye-received",
+            Self::ByeUnanswered { .. } => "bye-unanswered",
+            Self::ByeOwed { .. } => "bye-owed",
             Self::Failed { .. } => "failed",
-            Self::CallEnded { .. } => "call-ended",
+            Self::CallEnded(_) => "call-ended",
             Self::Registration { .. } => "registration",
             Self::Configured { .. } => "configured",
             Self::ConfigureRejected { .. } => "configure-rejected",
             Self::DataplaneLost => "dataplane-lost",
             Self::Recovered { .. } => "recovered",
+            Self::RecoveredCall { .. } => "recovered-call",
             Self::NotHungUp { .. } => "not-hung-up",
             Self::SipNotice(_) => "sip-notice",
             Self::RecordsUnreadable { .. } => "records-unreadable",
         }
     }
 
-    /// Whether someone should look.
+    /// Whether an operator should see it.
     #[must_use]
-    pub const fn is_warning(&self) -> bool {
+    pub fn is_warning(&self) -> bool {
+        if let Self::CallEnded(call) = self {
+            return !call.confirmed;
+        }
         matches!(
             self,
             Self::Failed { .. }
                 | Self::ReauthenticationFailed { .. }
+                | Self::ByeOwed { .. }
+                | Self::ByeUnanswered { .. }
                 | Self::ConfigureRejected { .. }
                 | Self::DataplaneLost
                 | Self::Recovered { .. }
@@ -268,15 +309,43 @@ impl fmt::Display for EventKind {
             Self::Idle { after } => write!(f, "no data for {} s", after.as_secs()),
             Self::CallGivenUp => f.write_str("giving up the call"),
             Self::ByeSent => f.write_str("hanging up"),
-            Self::ByeReceived => f.write_str("the peer hung up"),
+            Self::ByeReceived { said: None } => f.write_str("the peer hung up"),
+            Self::ByeReceived { said: Some(text) } => write!(f, "the peer hung up: {text}"),
+            Self::ByeUnanswered { remote, call_id, waited } => {
+                f.write_str("a call")?;
+                if let Some(remote) = remote {
+                    write!(f, " with {remote}")?;
+                }
+                let s = waited.as_secs();
+                write!(
+                    f,
+                    " may still be charged: no answer to its BYE for {s} s, it is repeated (Call-ID {call_id})"
+                )
+            }
+            Self::ByeOwed { remote, call_id, charged, refused, next_in } => {
+                f.write_str("a call")?;
+                if let Some(remote) = remote {
+                    write!(f, " with {remote}")?;
+                }
+                f.write_str(" may still be charged: its BYE ")?;
+                match (refused, next_in) {
+                    (Some(status), _) => write!(f, "was refused with {status}")?,
+                    (None, Some(_)) => f.write_str("was not answered")?,
+                    (None, None) => f.write_str("cannot be sent, the WAN has no address")?,
+                }
+                if let Some(next) = next_in {
+                    write!(f, ", the next is sent in {} s", next.as_secs())?;
+                }
+                if let Some(charged) = charged {
+                    write!(f, "; answered {} s ago", charged.as_secs())?;
+                }
+                write!(f, " (Call-ID {call_id})")
+            }
             Self::Failed { failure, retry_in: Duration::ZERO } => write!(f, "{failure}; {}", failure.cure()),
             Self::Failed { failure, retry_in } => {
                 write!(f, "{failure}; no call for {} s; {}", retry_in.as_secs(), failure.cure())
             }
-            Self::CallEnded { lasted: Some(d), cause } => {
-                write!(f, "call ended after {:.1} s: {cause}", d.as_secs_f64())
-            }
-            Self::CallEnded { lasted: None, cause } => write!(f, "call ended unanswered: {cause}"),
+            Self::CallEnded(call) => write!(f, "{call}"),
             Self::Registration { line, state } => match state {
                 RegistrationState::Failed { reason } => write!(f, "{line} is not registered: {reason}"),
                 RegistrationState::Registered => write!(f, "{line} registered"),
@@ -284,13 +353,27 @@ impl fmt::Display for EventKind {
                 RegistrationState::NoAddress => write!(f, "{line} waits for an address"),
                 RegistrationState::Unregistered => write!(f, "{line} unregistered"),
             },
-            Self::Configured { tunnels: 1 } => f.write_str("dataplane configured with 1 tunnel"),
-            Self::Configured { tunnels } => write!(f, "dataplane configured with {tunnels} tunnels"),
+            Self::Configured { tunnels } => {
+                write!(f, "dataplane configured with {}", counted(*tunnels, "tunnel"))
+            }
             Self::ConfigureRejected { op, reason } => {
                 write!(f, "the dataplane refused the configuration at operation {op}: {reason:?}")
             }
             Self::DataplaneLost => f.write_str("the dataplane is gone: all calls are hung up"),
-            Self::Recovered { calls } => write!(f, "hanging up {calls} call(s) of an earlier run"),
+            Self::Recovered { calls } => {
+                write!(f, "hanging up {} of an earlier run", counted(*calls, "call"))
+            }
+            Self::RecoveredCall { remote, answered, age, call_id } => {
+                write!(f, "hanging up the {} call", if *answered { "answered" } else { "unanswered" })?;
+                if let Some(remote) = remote {
+                    write!(f, " with {remote}")?;
+                }
+                f.write_str(" of an earlier run")?;
+                if let Some(age) = age {
+                    write!(f, ", {} s old", age.as_secs())?;
+                }
+                write!(f, " (Call-ID {call_id})")
+            }
             Self::NotHungUp { call_id, refused } => {
                 write!(f, "giving up a call that may still be charged: its BYE was ")?;
                 match refused {
@@ -300,14 +383,27 @@ impl fmt::Display for EventKind {
                 write!(f, " every time; ask the carrier for the call with Call-ID {call_id}")
             }
             Self::SipNotice(notice) => write!(f, "{notice}"),
-            Self::RecordsUnreadable { calls } => {
-                write!(
-                    f,
-                    "{calls} call(s) of another release cannot be hung up: the carrier's own timers end them"
+            Self::RecordsUnreadable { calls, versions, numbers } => {
+                let list = |items: Vec<String>| items.join(", ");
+                write!(f, "the journal has {} that this release cannot read", counted(*calls, "record"))?;
+                if !versions.is_empty() {
+                    write!(f, " (version {})", list(versions.iter().map(ToString::to_string).collect()))?;
+                }
+                if !numbers.is_empty() {
+                    write!(f, ", with {}", list(numbers.iter().map(ToString::to_string).collect()))?;
+                }
+                f.write_str(
+                    "; these calls may still be charged: start the release that wrote them, which hangs them up, or ask \
+                     the carrier; the records stay until then",
                 )
             }
         }
     }
+}
+
+/// `1 call`, `2 calls`.
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl MediaPorts {
         Some(port)
     }
 
-    /// Gives back a port that nobody was told of.
+    /// Gives back a port that no message has named.
     pub fn untake(&mut self, port: MediaPort) {
         if self.used.remove(&port) {
             self.free.push_front(port);

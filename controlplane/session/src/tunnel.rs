@@ -1,10 +1,12 @@
 //! A configured tunnel and its session.
 
+use crate::brake::Brake;
 use crate::config::TunnelConfig;
 use crate::failure::SessionFailure;
 use crate::state::State;
 use sipsec_net::Instant;
 use sipsec_net::dp::PacketSummary;
+use sipsec_sip::CallId;
 
 /// Steps of one call kept for `show … detail`.
 const PHASES_MAX: usize = 16;
@@ -16,28 +18,34 @@ pub struct Tunnel {
     /// The dataplane has it.
     pub configured: bool,
     pub last_failure: Option<(Instant, SessionFailure)>,
-    /// In a row.
-    pub failures: u32,
-    pub retry_at: Option<Instant>,
+    pub brake: Brake,
     /// The packet that the dataplane last asked a call for, and when. Kept until a call is up for it or it is flushed.
     pub trigger: Option<(Instant, PacketSummary)>,
     /// The last attempt found the peer busy, most likely calling us.
     pub gave_way: bool,
     pub phases: Vec<(&'static str, Instant)>,
+    /// Calls of this tunnel that may still be charged, because nothing has confirmed their end.
+    unconfirmed: u32,
+    /// Until then it places no call because of these.
+    held_until: Option<Instant>,
+    /// When to tell that this call's BYE has no answer.
+    doubt: Option<(Instant, CallId)>,
 }
 
 impl Tunnel {
-    pub const fn new(config: TunnelConfig) -> Self {
+    pub fn new(config: TunnelConfig) -> Self {
         Self {
             config,
             state: State::Ready,
             configured: false,
             last_failure: None,
-            failures: 0,
-            retry_at: None,
+            brake: Brake::default(),
             trigger: None,
             gave_way: false,
             phases: Vec::new(),
+            unconfirmed: 0,
+            held_until: None,
+            doubt: None,
         }
     }
 
@@ -51,7 +59,43 @@ impl Tunnel {
         matches!(self.state, State::Ready)
     }
 
+    /// One call more is being hung up; none is placed until that is confirmed, or until then.
+    pub fn hold(&mut self, until: Instant) {
+        self.unconfirmed += 1;
+        self.held_until = self.held_until.max(Some(until));
+    }
+
+    /// One of them is confirmed; `true` if it was the last that held the tunnel.
+    pub fn unhold(&mut self) -> bool {
+        self.unconfirmed = self.unconfirmed.saturating_sub(1);
+        self.unconfirmed == 0 && self.held_until.take().is_some()
+    }
+
+    /// The tunnel has waited long enough; `true` if it ends now.
+    pub fn hold_is_over(&mut self, now: Instant) -> bool {
+        self.held_until.take_if(|at| *at <= now).is_some()
+    }
+
+    /// A BYE is sent: if it has no answer by then, that is told.
+    pub const fn expect_end(&mut self, call: CallId, by: Instant) {
+        self.doubt = Some((by, call));
+    }
+
+    pub fn overdue(&mut self, now: Instant) -> Option<CallId> {
+        self.doubt.take_if(|(at, _)| *at <= now).map(|(_, call)| call)
+    }
+
+    pub fn ended(&mut self, call: CallId) {
+        self.doubt.take_if(|(_, c)| *c == call);
+    }
+
+    #[must_use]
+    pub const fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
     pub fn due(&self) -> Option<Instant> {
-        [self.state.due(), self.retry_at].into_iter().flatten().min()
+        let doubt = self.doubt.map(|(at, _)| at);
+        [self.state.due(), self.brake.retry_at(), self.held_until, doubt].into_iter().flatten().min()
     }
 }

@@ -1,4 +1,4 @@
-//! All tunnels, and what is due when. Ordered, so that thousands of sessions cost a look-up and not a search.
+//! All tunnels with their timers, in order of time: with thousands of sessions the next timer is a look-up, not a search.
 
 use crate::config::TunnelConfig;
 use crate::tunnel::Tunnel;
@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::ops::{Index, IndexMut};
 
-/// Whoever reaches for a tunnel mutably may change when it is due and which media port it has: [`Self::settle`] looks
-/// again at those.
+/// Mutable access to a tunnel marks it as touched: its next timer and its media port may change, and [`Self::settle`] reads
+/// both again.
 #[derive(Debug)]
 pub struct Tunnels {
     all: Vec<Tunnel>,

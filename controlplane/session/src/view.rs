@@ -1,4 +1,4 @@
-//! What the show commands show.
+//! The data of the show commands.
 
 use crate::core::Core;
 use crate::failure::SessionFailure;
@@ -31,9 +31,33 @@ pub struct SessionView {
     pub last_failure: Option<FailureView>,
     pub retry_in: Option<Duration>,
     pub waits_for: Option<&'static str>,
+    /// Calls of this tunnel that may still be charged although they were hung up.
+    pub unconfirmed: Vec<UnconfirmedView>,
     pub phases: Vec<(&'static str, Duration)>,
     pub idle_max: Duration,
     pub activity: Option<TunnelActivity>,
+}
+
+/// A call that was hung up, and whose end neither the peer nor the carrier has confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnconfirmedView {
+    /// `None` if it is of no tunnel of this profile.
+    pub interface: Option<String>,
+    pub remote_number: Option<TelNumber>,
+    /// The Call-ID header field.
+    pub call_id: String,
+    /// An earlier run of this process placed or received it.
+    pub recovered: bool,
+    /// Since the answer; `None` if that is not known.
+    pub charged_for: Option<Duration>,
+    /// Since it was hung up.
+    pub hung_up_ago: Duration,
+    /// A BYE was refused, not answered in time, or could not be sent.
+    pub owed: bool,
+    /// The status with which the last BYE was refused.
+    pub refused: Option<u16>,
+    /// Until the next BYE is sent; `None` while one is being repeated, or while the WAN has no address.
+    pub next_bye_in: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +110,12 @@ impl Core {
     #[must_use]
     pub fn sessions_in(&self, now: Instant, places: Range<usize>) -> Vec<SessionView> {
         let since = |at: Instant| now.saturating_duration_since(at);
+        let mut unconfirmed: BTreeMap<usize, Vec<UnconfirmedView>> = BTreeMap::new();
+        for (tunnel, view) in self.unconfirmed(now) {
+            if let Some(i) = tunnel {
+                unconfirmed.entry(i).or_default().push(view);
+            }
+        }
         (places.start..places.end.min(self.tunnels.len()))
             .map(|i| {
                 let t = &self.tunnels[i];
@@ -113,9 +143,10 @@ impl Core {
                     last_failure: t.last_failure.as_ref().map(|(at, failure)| FailureView {
                         failure: failure.clone(),
                         ago: since(*at),
-                        count: t.failures,
+                        count: t.brake.failures(),
                     }),
-                    retry_in: t.retry_at.map(|at| at.saturating_duration_since(now)),
+                    retry_in: t.brake.retry_at().map(|at| at.saturating_duration_since(now)),
+                    unconfirmed: unconfirmed.remove(&i).unwrap_or_default(),
                     waits_for: if t.ready() { self.may_dial(i).err() } else { None },
                     phases: t
                         .phases
@@ -129,6 +160,37 @@ impl Core {
                 }
             })
             .collect()
+    }
+
+    fn unconfirmed(&self, now: Instant) -> impl Iterator<Item = (Option<usize>, UnconfirmedView)> + '_ {
+        let since = move |at: Instant| now.saturating_duration_since(at);
+        self.calls.values().filter_map(move |l| {
+            let bye = l.bye.as_ref()?;
+            let view = UnconfirmedView {
+                interface: l.tunnel.map(|i| self.tunnels[i].config.name.clone()),
+                remote_number: l.remote,
+                call_id: l.call_id.clone(),
+                recovered: l.origin == crate::ledger::Origin::Recovered,
+                charged_for: l.answered.map(since),
+                hung_up_ago: since(bye.since),
+                owed: bye.owed,
+                refused: bye.refused,
+                next_bye_in: bye.next_at.map(|at| at.saturating_duration_since(now)),
+            };
+            Some((l.tunnel, view))
+        })
+    }
+
+    /// Calls that were hung up and may still be charged, of all tunnels and of earlier runs.
+    #[must_use]
+    pub fn unconfirmed_calls(&self, now: Instant) -> Vec<UnconfirmedView> {
+        self.unconfirmed(now).map(|(_, view)| view).collect()
+    }
+
+    /// BYEs so far that were refused, not answered in time or could not be sent; each was or is sent again.
+    #[must_use]
+    pub const fn byes_owed(&self) -> u64 {
+        self.byes_owed
     }
 
     #[must_use]

@@ -6,6 +6,10 @@ mod certificates;
 mod ends;
 #[path = "sessions/handover.rs"]
 mod handover;
+#[path = "sessions/money.rs"]
+mod money;
+#[path = "sessions/reasons.rs"]
+mod reasons;
 #[path = "sessions/selectors.rs"]
 mod selectors;
 mod support;
@@ -80,7 +84,7 @@ fn an_idle_session_hangs_up_and_the_next_packet_calls_again() {
 }
 
 #[test]
-fn idle_hangs_up_at_once_even_if_nobody_answers() {
+fn idle_hangs_up_at_once_even_without_an_answer() {
     let mut w = up();
     w.mute_ike = [true; 2];
     w.carrier.knobs.swallow = vec!["SIP/2.0 200", "BYE"];
@@ -116,7 +120,7 @@ fn shutdown_hangs_up_first() {
     assert_eq!(w.gateways[1].events.last().map(String::as_str), Some("shutdown-complete"));
 }
 
-/// Runs a first packet in a world that cannot work, and checks what must hold whatever the reason.
+/// Runs a first packet in a world that cannot work, and checks what must hold for any reason.
 fn refused(mut w: World, side: usize) -> World {
     w.packet(0);
     w.advance(40 * SECOND);
@@ -275,15 +279,6 @@ fn a_carrier_that_asks_for_a_pause_gets_one() {
 }
 
 #[test]
-fn records_of_another_release_are_told_and_forgotten() {
-    let mut w = World::default();
-    w.gateways[0].journal.insert(7, vec![255, 1, 2]);
-    w.crash(0);
-    assert!(w.gateways[0].events.iter().any(|e| e == "records-unreadable"), "{:?}", w.gateways[0].events);
-    assert!(w.gateways[0].journal.is_empty());
-}
-
-#[test]
 fn a_carrier_that_says_nothing_ends_the_attempt() {
     let mut w = World::default();
     w.carrier.knobs.swallow = vec!["INVITE"];
@@ -406,7 +401,7 @@ fn crashes_at_every_step_leave_no_call() {
 }
 
 #[test]
-fn a_late_message_for_a_closed_port_finds_nobody() {
+fn a_late_message_for_a_closed_port_is_dropped() {
     let mut w = up();
     let from = "203.0.113.9:50000".parse().expect("an address");
     w.tell(0, Input::IkeDatagram { media_port: MediaPort(50_077), from, bytes: vec![0; 64] });

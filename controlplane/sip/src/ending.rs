@@ -6,8 +6,7 @@ use crate::config::{BYES_MAX, OFFER_MAX, T64};
 use crate::message::{Message, Writer, seconds};
 use crate::output::{CallFailure, Event, LostWhy, Output};
 use crate::reason::Reason;
-use crate::sdp::Media;
-use crate::state::{CallState, Cancel, Phase, SecondBye, Side};
+use crate::state::{CallState, Cancel, Phase, SecondBye};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -83,8 +82,8 @@ impl UserAgent {
             }
         };
         if !self.send_in_dialog(now, id, "BYE", Owner::Bye(id), more, None) {
-            // The address will come back; until then the record holds the debt.
-            self.owe(id, now, None);
+            // The BYE leaves when the WAN has an address again.
+            self.owe(id, None, None);
         }
     }
 
@@ -137,38 +136,25 @@ impl UserAgent {
         if c.byes >= BYES_MAX {
             let call_id = c.dialog.call_id.clone();
             self.stats.byes_unanswered += 1;
-            self.event(Event::NotHungUp { call_id, refused });
+            self.event(Event::NotHungUp { call: id, call_id, refused });
             return self.end_call(now, id);
         }
         let pause = (OWED_FIRST * 2u32.pow(c.byes.min(8) - 1)).min(OWED_MAX);
-        self.owe(id, now, Some(now + pause.max(after.unwrap_or_default().min(OWED_MAX))));
+        self.owe(id, Some(now + pause.max(after.unwrap_or_default().min(OWED_MAX))), refused);
     }
 
-    /// The user is through with the call; what is still owed goes on under another id, with its own record.
-    fn owe(&mut self, id: CallId, now: Instant, at: Option<Instant>) {
+    /// The call may still be charged: its BYE is sent again, and its record stays until a BYE is answered.
+    fn owe(&mut self, id: CallId, again_at: Option<Instant>, refused: Option<u16>) {
         let Some(c) = self.calls.get_mut(id) else { return };
-        if c.detached {
-            c.phase = Phase::Owed { at };
-            return;
-        }
-        let debt = CallState {
-            line: c.line,
-            dialog: c.dialog.clone(),
-            phase: Phase::Owed { at },
-            side: Side::Closing,
-            media: Media::None,
-            auth: std::mem::take(&mut c.auth),
-            answering: None,
-            timer: None,
-            byes: c.byes,
-            bye: None,
-            refreshes: Vec::new(),
-            reason: c.reason.take(),
-            detached: true,
-        };
-        let debt = self.calls.insert(debt);
-        self.persist(debt);
-        self.end_call(now, id);
+        c.phase = Phase::Owed { at: again_at };
+        self.stats.byes_owed += 1;
+        self.event(Event::ByeOwed { call: id, refused, again_at });
+    }
+
+    /// The Call-ID header field of a call, by which the carrier finds it in its records.
+    #[must_use]
+    pub fn call_id(&self, id: CallId) -> Option<&str> {
+        self.calls.get(id).map(|c| c.dialog.call_id.as_str())
     }
 
     /// The INVITE ended without a dialog.

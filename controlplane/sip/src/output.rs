@@ -73,9 +73,17 @@ pub enum Event {
         call: CallId,
         why: LostWhy,
     },
-    /// A call was given up although no BYE of it was taken: only the carrier knows whether it is still charged. `refused`
-    /// is the status that the last BYE was answered with, if any.
+    /// A BYE was refused (with this status), not answered in time, or could not be sent: the call may still be charged.
+    /// The next BYE is sent at `again_at`, or when the WAN has an address again. `Ended` follows once a BYE is answered.
+    ByeOwed {
+        call: CallId,
+        refused: Option<u16>,
+        again_at: Option<Instant>,
+    },
+    /// The call is given up although no BYE of it was accepted: the carrier alone knows whether it is still charged.
+    /// `refused` is the status that the last BYE got, if any. `Ended` follows.
     NotHungUp {
+        call: CallId,
         call_id: String,
         refused: Option<u16>,
     },

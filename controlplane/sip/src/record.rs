@@ -1,6 +1,8 @@
 //! The record of a call: enough to hang it up after a crash.
 
+use crate::message::NameAddr;
 use serde::{Deserialize, Serialize};
+use sipsec_net::TelNumber;
 use std::net::SocketAddr;
 use thiserror::Error;
 
@@ -36,6 +38,32 @@ pub enum RecordError {
 }
 
 impl DialogRecord {
+    /// The Call-ID header field.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Whether the call may have been answered, and so may be charged.
+    #[must_use]
+    pub const fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Our number.
+    #[must_use]
+    pub fn local_number(&self) -> Option<TelNumber> {
+        self.line.parse().ok()
+    }
+
+    /// The other side's number, as far as its From or To tells it.
+    #[must_use]
+    pub fn remote_number(&self) -> Option<TelNumber> {
+        let uri = NameAddr::parse(&self.remote)?.uri;
+        let (_, rest) = uri.split_once(':')?;
+        rest.split(['@', ';']).next()?.parse().ok()
+    }
+
     /// # Panics
     /// Never: the encoding of plain strings and numbers into memory does not fail.
     #[must_use]
@@ -84,6 +112,16 @@ mod tests {
             \x00\xc0\x00\x02\x01\xc4\x27\x00\x011";
         assert_eq!(record().to_bytes(), golden);
         assert_eq!(DialogRecord::from_bytes(golden), Ok(record()));
+    }
+
+    #[test]
+    fn a_record_names_its_call() {
+        let r = record();
+        assert_eq!((r.call_id(), r.answered()), ("c", true));
+        let numbers = (r.local_number(), r.remote_number());
+        assert_eq!(numbers, (Some("1".parse().expect("valid")), Some("2".parse().expect("valid"))));
+        let anonymous = DialogRecord { remote: "<sip:anonymous@anonymous.invalid>".into(), ..r };
+        assert_eq!(anonymous.remote_number(), None);
     }
 
     #[test]

@@ -319,7 +319,8 @@ impl World {
                     call.ended();
                 }
             }
-            Event::NotHungUp { call_id, refused } => {
+            Event::ByeOwed { refused, .. } => node.log.push(format!("ByeOwed {refused:?}")),
+            Event::NotHungUp { call_id, refused, .. } => {
                 assert!(self.wire.iter().any(|(from, t)| *from == i && t.contains(&call_id)), "{call_id}");
                 node.log.push(format!("NotHungUp {refused:?}"));
             }

@@ -93,6 +93,9 @@ pub struct Session {
     pub retry_in_s: Option<u64>,
     /// Why no call can be made now, though none has failed.
     pub waits_for: Option<String>,
+    /// Calls that were hung up and may still be charged, because nothing has confirmed their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<Unconfirmed>,
     /// When each step of the call was reached, since its beginning.
     pub phases: Vec<Phase>,
     pub traffic: Option<Traffic>,
@@ -105,6 +108,25 @@ pub struct Session {
 pub struct Rates {
     pub kbps_in: u64,
     pub kbps_out: u64,
+}
+
+/// A call that was hung up, and whose end neither the peer nor the carrier has confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    /// None if it is of no tunnel of this profile.
+    pub interface: Option<String>,
+    pub remote_number: Option<String>,
+    /// The Call-ID header field.
+    pub call_id: String,
+    /// An earlier run of the control plane left it.
+    pub recovered: bool,
+    /// Since the answer; none if that is not known.
+    pub charged_s: Option<u64>,
+    pub hung_up_s: u64,
+    /// The status with which the last BYE was refused.
+    pub refused: Option<u16>,
+    /// Until the next BYE; none while one is being repeated, or while the WAN has no address.
+    pub next_bye_s: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,6 +334,9 @@ pub struct Control {
     pub kernel: Known<String>,
     pub routes: BTreeMap<String, String>,
     pub log_filter: String,
+    /// Calls that were hung up and may still be charged, of all tunnels and of earlier runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<Unconfirmed>,
     pub counters: BTreeMap<String, u64>,
 }
 

@@ -30,10 +30,7 @@ impl History {
     /// Whether an event needs what its tunnel has carried.
     #[must_use]
     pub const fn counts(kind: &EventKind) -> bool {
-        matches!(
-            kind,
-            EventKind::InviteSent { .. } | EventKind::Incoming { .. } | EventKind::CallEnded { .. }
-        )
+        matches!(kind, EventKind::InviteSent { .. } | EventKind::Incoming { .. } | EventKind::CallEnded(_))
     }
 
     pub fn event(&mut self, line: &EventLine, event: &SessionEvent, activity: Option<TunnelActivity>) {
@@ -44,6 +41,12 @@ impl History {
             kind => {
                 let Some(open) = self.open.get_mut(&tunnel) else { return };
                 let call = &mut open.call;
+                // The end of an earlier call of the tunnel, which was confirmed late.
+                if let EventKind::CallEnded(summary) = kind
+                    && call.call_id.as_ref().is_some_and(|id| *id != summary.call_id)
+                {
+                    return;
+                }
                 call.call_id = line.call_id.clone().or_else(|| call.call_id.take());
                 let after_ms = line.time_us.saturating_sub(call.began_us) / 1000;
                 match kind {
@@ -52,7 +55,7 @@ impl History {
                         call.kbps = Some(rate.0);
                     }
                     EventKind::SessionUp { .. } => call.up_after_ms = Some(after_ms),
-                    EventKind::ByeReceived => call.ended_by = Some("peer".to_owned()),
+                    EventKind::ByeReceived { .. } => call.ended_by = Some("peer".to_owned()),
                     EventKind::ByeSent | EventKind::CallGivenUp if call.ended_by.is_none() => {
                         call.ended_by = Some("us".to_owned());
                     }
@@ -64,10 +67,12 @@ impl History {
                             self.end(tunnel, line.time_us, activity);
                         }
                     }
-                    EventKind::CallEnded { lasted, cause } => {
-                        call.lasted_ms = lasted.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+                    EventKind::CallEnded(summary) => {
+                        let millis =
+                            |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+                        call.lasted_ms = summary.lasted.map(millis);
                         if call.reason.is_empty() {
-                            call.reason = cause.to_string();
+                            call.reason = summary.reason.to_string();
                         }
                         self.end(tunnel, line.time_us, activity);
                     }
@@ -117,6 +122,7 @@ mod tests {
     use super::*;
     use sipsec_ike::CloseCause;
     use sipsec_net::Kbps;
+    use sipsec_session::{CallSummary, Carried, EndReason, Origin};
     use std::time::Duration;
 
     fn line(time_us: u64) -> EventLine {
@@ -143,11 +149,27 @@ mod tests {
         let remote = "192.0.2.9:50000".parse().expect("an address");
         tell(&mut history, 1_050_000, EventKind::Answered { remote, rate: Kbps(512) }, 100);
         tell(&mut history, 1_090_000, EventKind::SessionUp { initiator: true }, 100);
-        tell(&mut history, 9_000_000, EventKind::ByeReceived, 600);
+        tell(&mut history, 9_000_000, EventKind::ByeReceived { said: None }, 600);
         assert!(history.calls(None, 0).is_empty(), "it is still up");
-        let ended =
-            EventKind::CallEnded { lasted: Some(Duration::from_millis(7950)), cause: CloseCause::Idle };
-        tell(&mut history, 9_010_000, ended, 600);
+        let ended = |call_id: &str| {
+            EventKind::CallEnded(Box::new(CallSummary {
+                origin: Origin::Placed,
+                local: None,
+                remote: Some(number),
+                call_id: call_id.to_owned(),
+                began_unix_s: None,
+                answered_unix_s: None,
+                ended_unix_s: None,
+                lasted: Some(Duration::from_millis(7950)),
+                reason: EndReason::Closed(CloseCause::Idle),
+                confirmed: true,
+                rate: None,
+                carried: Carried::default(),
+            }))
+        };
+        tell(&mut history, 9_005_000, ended("an earlier call"), 600);
+        assert!(history.calls(None, 0).is_empty(), "another one has ended");
+        tell(&mut history, 9_010_000, ended("a@host"), 600);
         let calls = history.calls(Some("tunnel1"), 9_000_000);
         let call = calls.first().expect("one");
         assert_eq!((call.answered_after_ms, call.up_after_ms, call.kbps), (Some(50), Some(90), Some(512)));

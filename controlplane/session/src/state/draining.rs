@@ -1,25 +1,30 @@
 //! The session is over; SIP and the dataplane still have a little to do.
 
+use crate::failure::SessionFailure;
 use sipsec_ike::{CloseCause, Endpoint};
 use sipsec_net::{Instant, MediaPort};
 use sipsec_sip::{Call, CallId};
 use std::time::Duration;
 
+/// The media port stays open this long after IKE was closed, with no SA, so that both sides' DELETE and its answer pass by
+/// it: behind a SIP peer may be an IKE peer that gets no BYE.
+const LINGER_MIN: Duration = Duration::from_millis(200);
+/// And this long while our DELETE is not answered: two repetitions (`sipsec_ike::Retransmit`). The next call does not wait
+/// for that.
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub struct Draining {
-    /// SIP's part, until it says that the call has ended.
+    /// SIP's part, until the call has ended, or until its BYE is owed and no matter of the session any more.
     pub call: Option<CallId>,
     pub media: Option<Box<Lingering>>,
-    /// The peer deleted IKE and so will hang up; if its BYE does not come by then, ours goes.
+    /// The peer is expected to say BYE, or to hear our refusal first; our BYE is sent at this time.
     pub bye_at: Option<(Instant, Call)>,
-    /// SIP goes on with it alone from then on: a carrier that answers no BYE must not keep the tunnel from calling.
+    /// The latest end of this state: a carrier that answers nothing must not keep the tunnel from calling.
     pub leave_at: Instant,
-    pub cause: CloseCause,
-    /// How long it was answered.
-    pub lasted: Option<Duration>,
 }
 
-/// The media port and IKE, a moment longer, for DELETE.
+/// The media port and IKE, a moment longer, for DELETE or for the reason of a failure.
 #[derive(Debug)]
 pub struct Lingering {
     pub port: MediaPort,
@@ -27,14 +32,50 @@ pub struct Lingering {
     pub rest_at: Instant,
     /// The latest, if our DELETE is not answered.
     pub give_up_at: Instant,
-    /// Closed; it still answers, and repeats its DELETE.
+    /// Closed, unless the session listens; it still answers, and repeats its DELETE.
     pub endpoint: Endpoint,
+    pub listening: Option<Listening>,
+}
+
+/// The peer hung up during the negotiation, and IKE may still tell why.
+#[derive(Debug)]
+pub struct Listening {
+    pub call: CallId,
+    pub until: Instant,
+    /// The failure if IKE tells nothing.
+    pub otherwise: SessionFailure,
+}
+
+impl Listening {
+    /// An IKE message comes, which may not have been the reason.
+    pub fn hears(&mut self, message: &[u8]) {
+        if let SessionFailure::PeerHungUp { evidence: Some(evidence), .. } = &mut self.otherwise {
+            evidence.hears(message);
+        }
+    }
 }
 
 impl Lingering {
     #[must_use]
+    pub fn new(port: MediaPort, endpoint: Endpoint, now: Instant) -> Self {
+        let (rest_at, give_up_at) = (now + LINGER_MIN, now + LINGER_MAX);
+        Self { port, rest_at, give_up_at, endpoint, listening: None }
+    }
+
+    /// IKE has told what it had to tell, or has had its time.
+    pub fn close(&mut self, now: Instant) {
+        self.listening = None;
+        self.endpoint.close(now, CloseCause::CallEnded);
+        (self.rest_at, self.give_up_at) = (now + LINGER_MIN, now + LINGER_MAX);
+    }
+
+    #[must_use]
     pub fn close_at(&self) -> Instant {
-        if self.endpoint.poll_timeout().is_some() { self.give_up_at } else { self.rest_at }
+        match &self.listening {
+            Some(l) => l.until + LINGER_MAX,
+            None if self.endpoint.poll_timeout().is_some() => self.give_up_at,
+            None => self.rest_at,
+        }
     }
 
     /// The next call waits.
@@ -44,7 +85,11 @@ impl Lingering {
 
     #[must_use]
     pub fn due(&self) -> Instant {
-        self.endpoint.poll_timeout().map_or(self.rest_at, |at| at.min(self.give_up_at))
+        let end = match &self.listening {
+            Some(l) => l.until,
+            None => self.close_at(),
+        };
+        self.endpoint.poll_timeout().map_or(end, |at| at.min(end))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a session stands. Each state is a type of its own with the fields that exist only there; moving on consumes it.
+//! The states of a session. Each is a type of its own with the fields that exist only there; a transition consumes it.
 
 mod dialing;
 mod draining;
@@ -6,7 +6,7 @@ mod negotiating;
 mod up;
 
 pub use dialing::{Dialing, Opening, Stage};
-pub use draining::{Draining, Lingering};
+pub use draining::{Draining, LINGER_MAX, Lingering, Listening};
 pub use negotiating::{Announced, Media, Negotiating};
 pub use up::{ChildSas, Proofs, Up};
 
@@ -34,7 +34,7 @@ pub struct Leg {
 }
 
 impl State {
-    /// The seed's word.
+    /// The word that `show vpn-sip session` has for it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! The session is up: both proofs hold and the SAs are in the dataplane.
 
 use super::{Leg, Media};
+use crate::ledger::Carried;
 use sipsec_ike::{ChildId, Endpoint, FingerprintMatched, PeerAuthenticated};
 use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{Instant, SaId};
@@ -52,7 +53,9 @@ pub struct Up {
     pub children: BTreeMap<ChildId, ChildSas>,
     pub since: Instant,
     pub activity: TunnelActivity,
-    /// IKE's responder: when what waited here goes, and the SA that the tunnel is bound to for it.
+    /// What the tunnel had carried when this session began, once the dataplane has said it.
+    began: Option<TunnelActivity>,
+    /// Responder only: when to send what waits in the trigger queue, and the outbound SA to bind first.
     pub release: Option<(Instant, Option<SaId>)>,
     check_at: Instant,
     every: Duration,
@@ -83,6 +86,7 @@ impl Up {
             children: BTreeMap::from([child]),
             since: now,
             activity: TunnelActivity::default(),
+            began: None,
             release: None,
             check_at: now + idle.min(every),
             every,
@@ -115,12 +119,26 @@ impl Up {
     /// What the dataplane said; `true` once it has been idle too long.
     pub fn looked_at(&mut self, now: Instant, activity: TunnelActivity, idle: Duration) -> bool {
         self.activity = activity;
+        self.began.get_or_insert(activity);
         for sas in self.children.values_mut() {
             sas.began.get_or_insert(activity);
         }
         let idle_at = self.last_data() + idle;
         self.check_at = idle_at.min(now + self.every);
         idle_at <= now
+    }
+
+    /// User data of this session, as far as the dataplane has told it.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        let Some(began) = self.began else { return Carried::default() };
+        let a = &self.activity;
+        Carried {
+            packets_in: a.packets_in.saturating_sub(began.packets_in),
+            bytes_in: a.bytes_in.saturating_sub(began.bytes_in),
+            packets_out: a.packets_out.saturating_sub(began.packets_out),
+            bytes_out: a.bytes_out.saturating_sub(began.bytes_out),
+        }
     }
 
     /// The question is out; the next one comes if no answer does.

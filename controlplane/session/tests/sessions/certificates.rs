@@ -175,7 +175,7 @@ fn sdp_has_the_fingerprints_that_the_certificate_asks_for() {
 
 /// RFC 6193 §7: a certificate other than the announced one is an authentication failure.
 #[test]
-fn a_fingerprint_changed_on_the_way_fails_at_whoever_is_told_it() {
+fn a_fingerprint_changed_on_the_way_fails_at_the_side_that_gets_it() {
     let spoil: [fn(&str) -> String; 2] =
         [|sdp| fingerprints(sdp, "active", spoiled), |sdp| fingerprints(sdp, "passive", spoiled)];
     for (edit, side) in spoil.into_iter().zip([1, 0]) {

@@ -32,7 +32,7 @@ pub struct Dataplane {
     pub refuse: u32,
     /// Binds nothing to an SA that is installed already.
     pub refuse_bind: bool,
-    /// Transactions refused though nobody asked for it: the control plane's idea of the dataplane was wrong.
+    /// Transactions refused without a request of the test: the control plane's idea of the dataplane was wrong.
     pub surprised: Vec<String>,
     pub delivered: BTreeSet<u64>,
 }

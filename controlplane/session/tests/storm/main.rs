@@ -1,4 +1,4 @@
-//! Money, whatever happens: random schedules of packets, losses, crashes and changes, after which nothing may be left.
+//! Money under random schedules of packets, losses, crashes and changes, after which nothing may be left.
 
 #[path = "../support/carrier.rs"]
 mod carrier;

@@ -30,7 +30,7 @@ fn up() -> World {
     w
 }
 
-/// X7. Whoever comes first by however little: one call, one charge, no packet lost, nothing called a failure.
+/// Whichever call comes first by however little: one call, one charge, no packet lost, no failure.
 #[test]
 fn of_two_calls_at_once_one_survives_and_no_packet_is_lost() {
     for first in 0..2 {
@@ -146,7 +146,7 @@ fn a_hard_limit_ends_the_session_of_the_sa_in_use_alone() {
     }
 }
 
-/// The called side's disk is slow and the caller gives up: it was never answered, and nobody failed.
+/// The called side's disk is slow and the caller gives up: it was never answered, and neither side failed.
 #[test]
 fn a_call_that_is_cancelled_while_its_answer_is_written_was_not_answered() {
     let mut w = World::new(1);
@@ -295,7 +295,7 @@ fn a_changed_address_costs_one_call_and_no_back_off() {
     }
 }
 
-/// What nobody can read is refused by the called side or hung up by the calling one, and either says why.
+/// An unreadable description is refused by the called side or hung up by the calling side, with the reason.
 #[test]
 fn unreadable_descriptions_are_named() {
     let cases = [
@@ -332,4 +332,21 @@ fn a_peer_that_vanishes_is_noticed_while_data_goes_to_it() {
     assert!(w.live_calls().is_empty(), "{}", w.history());
     let failure = w.session(1).last_failure.expect("a reason").failure;
     assert_eq!(failure.code(), "ike", "{failure}");
+}
+
+/// The link is back: the next call comes as soon as the BYE that was owed is answered.
+#[test]
+fn after_a_cut_the_next_call_comes_soon() {
+    for cut_s in [28, 40, 62, 75] {
+        let mut w = up();
+        w.cut(0, cut_s * SECOND);
+        for n in 0..200 {
+            w.at(n * SECOND / 2, Happening::Packet { side: 0 });
+        }
+        w.advance(cut_s * SECOND);
+        let calls = answered(&w);
+        w.advance(8 * SECOND);
+        assert_eq!((status(&w), answered(&w)), (["SESSION_UP"; 2], calls + 1), "{cut_s} s\n{}", w.history());
+        assert_eq!(w.live_calls().len(), 1, "{}", w.history());
+    }
 }

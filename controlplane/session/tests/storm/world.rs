@@ -27,6 +27,7 @@ pub struct Gateway {
     pub core: Core,
     pub dp: Dataplane,
     pub journal: BTreeMap<u64, Vec<u8>>,
+    brakes: BTreeMap<String, Vec<u8>>,
     wan: Option<IpAddr>,
     addresses: u8,
     link: bool,
@@ -156,6 +157,7 @@ impl World {
             core: new_core(side, 0, seed),
             dp: Dataplane::default(),
             journal: BTreeMap::new(),
+            brakes: BTreeMap::new(),
             wan: None,
             addresses: 0,
             link: true,
@@ -196,6 +198,8 @@ impl World {
 
     fn boot(&mut self, side: usize) {
         let records = self.gateways[side].journal.iter().map(|(k, v)| (*k, v.clone())).collect();
+        let brakes = self.gateways[side].brakes.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        self.tell(side, Input::RecoveredBrakes(brakes));
         self.tell(side, Input::Recovered(records));
         if self.gateways[side].dp_alive {
             self.gateways[side].dp.connected();
@@ -531,6 +535,13 @@ impl World {
                     self.gateways[side].last_write = at;
                     let late = at.saturating_duration_since(self.now);
                     self.at(late, Happening::Written { side, life, key, record });
+                }
+                Output::PersistBrake { key, record } => {
+                    let brakes = &mut self.gateways[side].brakes;
+                    match record {
+                        Some(record) => drop(brakes.insert(key, record)),
+                        None => drop(brakes.remove(&key)),
+                    }
                 }
                 Output::ResolveNextHop { .. } if g.no_next_hop => {}
                 Output::ResolveNextHop { media_port, .. } => {

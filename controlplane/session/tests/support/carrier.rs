@@ -9,7 +9,7 @@ pub struct Carrier {
     pub knobs: Knobs,
     /// Method or status line of everything that passed, with the side it came from.
     pub seen: Vec<String>,
-    /// Call-IDs of answered calls that nobody has hung up.
+    /// Call-IDs of answered calls that neither side has hung up.
     pub billed: BTreeMap<String, &'static str>,
     pub calls_answered: usize,
     /// Every SDP as it came.
@@ -20,6 +20,8 @@ pub struct Carrier {
 pub struct Knobs {
     /// Answers every INVITE.
     pub reject: Option<&'static str>,
+    /// Answers every BYE, which ends nothing.
+    pub refuse_bye: Option<&'static str>,
     /// Replaces text in every SDP that passes: (find, replace).
     pub rewrite: Vec<(&'static str, &'static str)>,
     /// Changes every SDP that passes.
@@ -77,6 +79,11 @@ impl Carrier {
         }
         if method == "INVITE"
             && let Some(status) = self.knobs.reject
+        {
+            return vec![(from, Self::reply(text, status, ""))];
+        }
+        if method == "BYE"
+            && let Some(status) = self.knobs.refuse_bye
         {
             return vec![(from, Self::reply(text, status, ""))];
         }

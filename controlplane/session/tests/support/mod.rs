@@ -42,6 +42,7 @@ pub struct Setup {
     pub idle: Duration,
     pub dpd: Duration,
     pub routes: &'static [&'static str],
+    pub back_off: BackOff,
 }
 
 impl Setup {
@@ -58,6 +59,7 @@ impl Setup {
             idle: Duration::from_secs([30, 90][side]),
             dpd: Duration::from_secs(10),
             routes: &["10.0.0.0/8"],
+            back_off: BackOff::default(),
         }
     }
 }
@@ -124,7 +126,7 @@ fn config(side: usize, s: &Setup) -> Config {
             port_last: 50_099,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
         },
-        back_off: BackOff::default(),
+        back_off: s.back_off,
     }
 }
 
@@ -147,7 +149,10 @@ pub struct Gateway {
     pub core: Core,
     pub dp: FakeDataplane,
     pub journal: BTreeMap<u64, Vec<u8>>,
+    pub brakes: BTreeMap<String, Vec<u8>>,
     pub events: Vec<String>,
+    /// The same with their texts.
+    pub log: Vec<String>,
     setup: Setup,
     life: u64,
 }
@@ -158,6 +163,9 @@ pub struct World {
     pub carrier: Carrier,
     /// Drops IKE of one side.
     pub mute_ike: [bool; 2],
+    /// IKE of one side arrives that much later.
+    pub delay_ike: [Option<Duration>; 2],
+    late: Vec<(Instant, Wire)>,
     /// IKE arrives from another port than SDP said.
     pub move_source: bool,
     wires: VecDeque<Wire>,
@@ -184,7 +192,9 @@ impl World {
             core: new_core(side, 0, &setups[side]),
             dp: FakeDataplane::default(),
             journal: BTreeMap::new(),
+            brakes: BTreeMap::new(),
             events: Vec::new(),
+            log: Vec::new(),
             setup: setups[side].clone(),
             life: 0,
         };
@@ -193,6 +203,8 @@ impl World {
             gateways: [gateway(0), gateway(1)],
             carrier: Carrier::default(),
             mute_ike: [false; 2],
+            delay_ike: [None; 2],
+            late: Vec::new(),
             move_source: false,
             wires: VecDeque::new(),
         };
@@ -208,8 +220,10 @@ impl World {
 
     fn boot(&mut self, side: usize) {
         let records = self.gateways[side].journal.iter().map(|(k, v)| (*k, v.clone())).collect();
+        let brakes = self.gateways[side].brakes.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        self.tell(side, Input::WallClock { unix_time_s: WALL_CLOCK + self.now.as_nanos() / 1_000_000_000 });
+        self.tell(side, Input::RecoveredBrakes(brakes));
         self.tell(side, Input::Recovered(records));
-        self.tell(side, Input::WallClock { unix_time_s: WALL_CLOCK });
         self.tell(side, Input::DataplaneUp);
         let wan: IpAddr = WANS[side].parse().expect("an address");
         self.tell(side, Input::WanAddress(Some(wan)));
@@ -281,7 +295,8 @@ impl World {
         let end = self.now + by;
         self.run();
         for _ in 0..100_000 {
-            let next = (0..2).filter_map(|s| self.gateways[s].core.poll_timeout()).min();
+            let timers = (0..2).filter_map(|s| self.gateways[s].core.poll_timeout());
+            let next = timers.chain(self.late.first().map(|(at, _)| *at)).min();
             match next.filter(|at| *at <= end) {
                 None => {
                     self.now = end;
@@ -289,6 +304,8 @@ impl World {
                 }
                 Some(at) => {
                     self.now = self.now.max(at);
+                    let due = self.late.iter().take_while(|(at, _)| *at <= self.now).count();
+                    self.wires.extend(self.late.drain(..due).map(|(_, wire)| wire));
                     for side in 0..2 {
                         self.gateways[side].core.handle_timeout(self.now);
                         self.drain(side);
@@ -331,7 +348,11 @@ impl World {
                     }
                 }
                 Output::IkeTransmit { media_port, bytes } => {
-                    self.wires.push_back(Wire::Ike { from: side, port: media_port, bytes });
+                    let wire = Wire::Ike { from: side, port: media_port, bytes };
+                    match self.delay_ike[side] {
+                        Some(late) => self.late.push((self.now + late, wire)),
+                        None => self.wires.push_back(wire),
+                    }
                 }
                 Output::NatKeepalive { .. } => {}
                 Output::Dataplane(t) => {
@@ -371,11 +392,22 @@ impl World {
                         }
                     }
                 }
+                Output::PersistBrake { key, record } => {
+                    let brakes = &mut self.gateways[side].brakes;
+                    match record {
+                        Some(record) => drop(brakes.insert(key, record)),
+                        None => drop(brakes.remove(&key)),
+                    }
+                }
                 Output::ResolveNextHop { media_port, .. } => {
                     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
                     self.wires.push_back(Wire::Tell { to: side, input: Input::NextHop { media_port, mac } });
                 }
-                Output::Event(e) => self.gateways[side].events.push(e.kind.name().to_owned()),
+                Output::Event(e) => {
+                    let g = &mut self.gateways[side];
+                    g.events.push(e.kind.name().to_owned());
+                    g.log.push(format!("{} {}", e.kind.name(), e.kind));
+                }
                 Output::KeyLog(_) => panic!("no key log was asked for"),
                 Output::ShutdownComplete => self.gateways[side].events.push("shutdown-complete".into()),
             }

@@ -346,14 +346,14 @@ fn the_caller_is_whom_the_proxy_asserts() {
     assert_eq!(w.nodes[B].log[0], "Incoming Anonymous");
 }
 
-/// A BYE that nobody answers is sent again until somebody does; its user does not wait for that.
+/// A BYE without an answer is sent again until one comes, and its user is told that the call may still be charged.
 #[test]
 fn an_unanswered_bye_is_owed() {
     let (mut w, call) = established();
     w.filter = Box::new(|t| t.contains(" BYE\r\n"));
     w.hang_up(A, call);
     w.run_for(33 * S);
-    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Ended"));
+    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("ByeOwed None"));
     assert_eq!((w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len()), (1, 1));
     w.run_for(120 * S);
     w.filter = Box::new(|_| false);
@@ -391,11 +391,8 @@ fn a_bye_that_is_refused_is_owed() {
         w.proxy.refuse.insert("BYE", (status, more));
         w.hang_up(A, call);
         w.run_for(S);
-        assert_eq!(
-            w.nodes[A].log.last().map(String::as_str),
-            Some("Ended"),
-            "{status}: its user does not wait"
-        );
+        let last = if owed { format!("ByeOwed Some({status})") } else { "Ended".to_owned() };
+        assert_eq!(w.nodes[A].log.last(), Some(&last));
         let left = (w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len());
         assert_eq!(left, if owed { (1, 1) } else { (0, 0) }, "{status}");
         if !owed {
@@ -404,6 +401,7 @@ fn a_bye_that_is_refused_is_owed() {
         w.proxy.refuse.clear();
         w.run_for(20 * S);
         assert_eq!(w.nodes[A].ua.stats().byes_unanswered, 0, "{status}");
+        assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Ended"), "{status}");
         over(&w);
     }
 }
@@ -416,7 +414,7 @@ fn a_bye_without_an_address_waits() {
     w.hang_up(A, call);
     w.run_for(3600 * S);
     assert_eq!((w.count(A, "BYE"), w.nodes[A].journal.len()), (0, 1));
-    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Ended"));
+    assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("ByeOwed None"));
     w.set_addr(A, true);
     w.run_for(S);
     assert_eq!(w.count(A, "BYE"), 1);

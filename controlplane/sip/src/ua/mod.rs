@@ -45,6 +45,8 @@ pub struct Stats {
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
     pub oversize: u64,
+    /// BYEs that were refused, not answered or could not be sent, each of which is sent again.
+    pub byes_owed: u64,
     /// Calls whose BYE was refused or not answered, as often as it was sent.
     pub byes_unanswered: u64,
 }

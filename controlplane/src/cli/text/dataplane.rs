@@ -82,6 +82,9 @@ pub fn control(c: &Control) -> String {
         state(&c.kernel),
         c.log_filter
     );
+    for call in &c.unconfirmed {
+        let _ = writeln!(out, "May still be charged: {}", super::unconfirmed(call));
+    }
     routes(&mut out, &c.routes);
     let _ = section(&mut out, "Counters", &c.counters);
     out

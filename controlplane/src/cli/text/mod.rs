@@ -11,6 +11,8 @@ mod registration;
 mod session;
 mod table;
 
+use crate::api::model::Unconfirmed;
+
 pub use calls::{history, ladder, messages};
 pub use crypto::crypto_sessions;
 pub use dataplane::{control, dataplane};
@@ -26,6 +28,23 @@ fn clock(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let hms = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
     if days == 0 { hms } else { format!("{days}d {hms}") }
+}
+
+/// One call that was hung up without a confirmation.
+fn unconfirmed(call: &Unconfirmed) -> String {
+    let mut parts =
+        vec![format!("call with {}", call.remote_number.as_deref().unwrap_or("an unknown number"))];
+    if call.recovered {
+        parts.push("of an earlier run".to_owned());
+    }
+    if let Some(s) = call.charged_s {
+        parts.push(format!("answered {s} s ago"));
+    }
+    parts.push(format!("hung up {} s ago", call.hung_up_s));
+    let bye =
+        call.refused.map_or("BYE not answered".to_owned(), |status| format!("BYE refused with {status}"));
+    let next = call.next_bye_s.map(|s| format!(", next in {s} s")).unwrap_or_default();
+    format!("{}; {bye}{next} (Call-ID {})", parts.join(", "), call.call_id)
 }
 
 #[cfg(test)]

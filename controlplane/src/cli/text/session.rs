@@ -51,6 +51,9 @@ fn more(out: &mut String, s: &Session) -> std::fmt::Result {
     if let Some(waits) = &s.waits_for {
         writeln!(out, "   Waits for     : {waits}")?;
     }
+    for call in &s.unconfirmed {
+        writeln!(out, "   Not confirmed : {}", super::unconfirmed(call))?;
+    }
     if let Some(Failure { code, reason, cure, ago_s, count }) = &s.last_failure {
         let times = if *count > 1 { format!(", {count} in a row") } else { String::new() };
         writeln!(out, "   Last failure  : {reason} ({code}, {} ago{times})", clock(*ago_s))?;
@@ -107,6 +110,7 @@ mod tests {
             last_failure: None,
             retry_in_s: None,
             waits_for: None,
+            unconfirmed: Vec::new(),
             phases: Vec::new(),
             traffic: None,
             rates: None,
@@ -178,6 +182,28 @@ mod tests {
             }),
             ..up()
         };
+        let owed = Session {
+            waits_for: Some("the end of its last call is not confirmed, which may still be charged".into()),
+            unconfirmed: vec![crate::api::model::Unconfirmed {
+                interface: Some("Tunnel1".into()),
+                remote_number: Some("0388881001".into()),
+                call_id: "e1f0".into(),
+                recovered: false,
+                charged_s: Some(67),
+                hung_up_s: 12,
+                refused: Some(500),
+                next_bye_s: Some(3),
+            }],
+            ..ready()
+        };
+        let text = sessions(&[owed], true);
+        assert!(
+            text.contains(
+                "   Not confirmed : call with 0388881001, answered 67 s ago, hung up 12 s ago; BYE refused with 500, next in \
+                 3 s (Call-ID e1f0)\n"
+            ),
+            "{text}"
+        );
         golden("session.txt", &sessions(&[up(), failed.clone()], false));
         golden("session-detail.txt", &sessions(&[busy, failed], true));
     }

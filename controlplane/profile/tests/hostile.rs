@@ -130,6 +130,8 @@ fn what_is_no_profile_is_refused() {
     let many: String = (0..50_000).map(|i| format!("k{i}: 1\n")).collect();
     let shown = refused(many.as_bytes());
     assert!(shown.contains("more\n") && shown.lines().count() < 2000, "{}", shown.lines().count());
+    let too_many: String = (0..300_000).map(|i| format!("k{i}: [x, y]\n")).collect();
+    assert!(first(too_many.as_bytes()).contains("more than 1000000 keys and values"));
     let lists = format!("version: 1\ntunnels: [{}]\n", vec!["x"; 100_000].join(", "));
     refused(lists.as_bytes());
 }

@@ -72,9 +72,12 @@ impl Marks<'_> {
     fn group(&mut self, entries: &[(String, Node)], places: &[(Span, Spans)], group: &Group, private: bool) {
         for ((name, node), (key, spans)) in entries.iter().zip(places) {
             let Some(known) = group.key(name) else {
-                let looks_like_a_key = shown_key(name) == *name && !private;
-                let misspelt = nearest(name, group.keys.iter().map(|k| k.name)).is_some();
-                self.mark(*key, looks_like_a_key || misspelt);
+                // Comparing words takes time, and few lines are shown.
+                if self.wanted.contains(&key.place().line) {
+                    let looks_like_a_key = shown_key(name) == *name && !private;
+                    let misspelt = nearest(name, group.keys.iter().map(|k| k.name)).is_some();
+                    self.mark(*key, looks_like_a_key || misspelt);
+                }
                 self.nothing_of(spans);
                 continue;
             };

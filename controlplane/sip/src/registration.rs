@@ -3,9 +3,9 @@
 use crate::auth::{Auth, AuthError};
 use crate::config::{Config, Line, MAX_FORWARDS, RAISES_MAX, T64};
 use crate::digest::Request;
-use crate::message::{Message, NameAddr, Writer, host_addr, printable};
+use crate::message::{Message, NameAddr, Writer, host_addr, printable, user_of};
 use crate::output::{RegistrationState, RegistrationView};
-use sipsec_net::{Entropy, Instant};
+use sipsec_net::{Entropy, Instant, TelNumber};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,9 +225,9 @@ impl Registration {
         now: Instant,
         m: &Message,
         local: Option<SocketAddr>,
-        config: &Config,
+        (config, line): (&Config, &Line),
     ) -> Result<u32, String> {
-        let expires = match granted(m, local, self.asked_s(config)) {
+        let expires = match granted(m, local, line.number, self.asked_s(config)) {
             Granted::For(expires) => expires.min(EXPIRES_MAX_S),
             Granted::Not(why) => return Err(why),
         };
@@ -290,10 +290,13 @@ enum Granted {
 /// RFC 3261 §10.2.4: the 2xx lists every binding. Ours is the one with our address, and its own `expires` wins. A 2xx
 /// without any binding, or with one that cannot be read, is taken to have made ours; one that lists others alone, or ours
 /// with 0 s, has not.
-fn granted(m: &Message, local: Option<SocketAddr>, asked_s: u32) -> Granted {
+fn granted(m: &Message, local: Option<SocketAddr>, number: TelNumber, asked_s: u32) -> Granted {
     let contacts: Vec<_> = m.all("Contact").map(NameAddr::read).collect();
     let readable = || contacts.iter().flatten();
-    let ours = readable().find(|c| local.is_some() && host_addr(c.uri) == local);
+    let here = || readable().filter(|c| local.is_some() && host_addr(c.uri) == local);
+    // Another user part at our address may be left from an earlier profile.
+    let named = here().find(|c| user_of(c.uri).is_some_and(|u| u.parse() == Ok(number)));
+    let ours = named.or_else(|| here().next());
     if ours.is_none() && !contacts.is_empty() && readable().count() == contacts.len() {
         let listed: Vec<_> = readable().map(|c| printable(c.uri, URI_CHARS_MAX)).take(URIS_SHOWN).collect();
         let listed = listed.join(", ");

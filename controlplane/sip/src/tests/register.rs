@@ -183,6 +183,8 @@ fn the_registrar_decides_on_our_binding() {
         ("Contact: <sip:0388881001@198.51.100.11:5061>;expires=600".into(), None),
         (format!("Contact: {ours}\nExpires: 0"), None),
         ("Expires: 0".into(), None),
+        (format!("Contact: <sip:old@198.51.100.11:5060>;expires=30, {ours};expires=60"), Some(60)),
+        (format!("Contact: <sip:old@198.51.100.11:5060>;expires=30, {ours};expires=0"), None),
         (format!("Contact: {ours};expires=5"), Some(5)),
         (format!("Contact: {ours};expires=600\nExpires: 0"), Some(600)),
         (format!("Contact: {ours}\nExpires: 700"), Some(700)),

@@ -177,7 +177,8 @@ impl UserAgent {
         if r.take_removing() {
             return self.registration_state(line, RegistrationState::Unregistered);
         }
-        let expires = match r.granted(now, m, self.local, &self.config) {
+        let known = (&self.config, &self.config.lines[line]);
+        let expires = match r.granted(now, m, self.local, known) {
             Ok(expires) => expires,
             Err(why) => {
                 r.doubt();

@@ -1,6 +1,8 @@
 //! The ladder of attach modes.
 
-use crate::error::SteeringError;
+use crate::error::{Program, SteeringError};
+use crate::link::{Link, VethPeer};
+use crate::offload::OffloadsOff;
 use aya::programs::xdp::{XdpError, XdpMode as AyaMode};
 use aya::programs::{ProgramError, Xdp};
 use core::fmt;
@@ -54,9 +56,31 @@ pub struct Attached {
     pub mode: XdpMode,
     /// Why driver mode was not had, where the ladder went on to generic.
     pub driver_refused: Option<Box<ProgramError>>,
+    /// A veth whose other end is in another network namespace: that end may leave VLAN tags and checksums beside its frames,
+    /// and its offloads cannot be turned off from here.
+    pub veth_peer_elsewhere: bool,
 }
 
-pub(crate) fn attach(program: &mut Xdp, ifindex: u32, ladder: XdpLadder) -> Result<Attached, SteeringError> {
+/// Attaches the program with the offloads off that would hide a part of a frame from it. The guard puts them back.
+pub(crate) fn attach(
+    program: &mut Xdp,
+    ifindex: u32,
+    ladder: XdpLadder,
+) -> Result<(Attached, OffloadsOff), SteeringError> {
+    let link = Link::find(ifindex).map_err(|source| SteeringError::Link { ifindex, source })?;
+    if link.program.is_some() {
+        return Err(busy(link));
+    }
+    let mut offloads = OffloadsOff::before_attach(ifindex, &link)?;
+    let (mode, driver_refused) = climb(program, ifindex, &link, ladder)?;
+    offloads.after_attach(ifindex, &link, mode)?;
+    let veth_peer_elsewhere = link.peer == Some(VethPeer::OtherNamespace);
+    Ok((Attached { ifindex, mode, driver_refused, veth_peer_elsewhere }, offloads))
+}
+
+type Climbed = (XdpMode, Option<Box<ProgramError>>);
+
+fn climb(program: &mut Xdp, ifindex: u32, link: &Link, ladder: XdpLadder) -> Result<Climbed, SteeringError> {
     let mut driver_refused = None;
     let mut steps = ladder.steps().iter().copied().peekable();
     while let Some(mode) = steps.next() {
@@ -65,19 +89,26 @@ pub(crate) fn attach(program: &mut Xdp, ifindex: u32, ladder: XdpLadder) -> Resu
             XdpMode::Generic => AyaMode::Skb,
         };
         let source = match program.attach_to_if_index(ifindex, aya_mode) {
-            Ok(_) => return Ok(Attached { ifindex, mode, driver_refused }),
+            Ok(_) => return Ok((mode, driver_refused)),
             Err(e) => Box::new(e),
         };
         match os_error(&source) {
             // EEXIST: attached in the other mode.
-            Some(EBUSY | EEXIST) => return Err(SteeringError::Busy { ifindex }),
+            Some(EBUSY | EEXIST) => return Err(busy(Link::find(ifindex).unwrap_or_else(|_| link.clone()))),
             // No other mode would help.
-            Some(EPERM | ENODEV) => return Err(SteeringError::Attach { ifindex, mode, source }),
+            Some(EPERM | ENODEV) => {
+                return Err(SteeringError::Attach { device: link.name.clone(), mode, source });
+            }
             _ if steps.peek().is_some() => driver_refused = Some(source),
-            _ => return Err(SteeringError::Attach { ifindex, mode, source }),
+            _ => return Err(SteeringError::Attach { device: link.name.clone(), mode, source }),
         }
     }
     unreachable!("the last step of every ladder returns")
+}
+
+fn busy(link: Link) -> SteeringError {
+    let program = link.program.map(Program::with_id).unwrap_or_default();
+    SteeringError::Busy { device: link.name, program }
 }
 
 fn os_error(error: &ProgramError) -> Option<i32> {

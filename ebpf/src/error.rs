@@ -4,7 +4,35 @@ use crate::attach::XdpMode;
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
+use core::fmt;
 use sipsec_net::{IpPrefix, MediaPort};
+
+/// A program of another process, as far as the kernel tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    pub id: Option<u32>,
+    pub name: Option<String>,
+}
+
+impl Program {
+    /// The program with this number.
+    #[must_use]
+    pub fn with_id(id: u32) -> Self {
+        let mut all = aya::programs::loaded_programs().filter_map(Result::ok);
+        let name = all.find(|p| p.id() == id).and_then(|p| p.name_as_str().map(str::to_owned));
+        Self { id: Some(id), name: name.filter(|n| !n.is_empty()) }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, self.id) {
+            (Some(name), Some(id)) => write!(f, "`{name}` (id {id}, see `bpftool prog show id {id}`)"),
+            (None, Some(id)) => write!(f, "id {id}, see `bpftool prog show id {id}`"),
+            (_, None) => f.write_str("the kernel does not say which"),
+        }
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum SteeringError {
@@ -16,11 +44,19 @@ pub enum SteeringError {
     #[error("the XDP object has no {0}; sipsec and its object are of different versions")]
     Missing(&'static str),
     #[error(
-        "interface {ifindex}: another XDP program is attached; detach it with `ip link set DEVICE xdp off`"
+        "{device} has an XDP program already: {program}; if it is not another gateway's, detach it with \
+         `ip link set {device} xdp off`"
     )]
-    Busy { ifindex: u32 },
-    #[error("interface {ifindex} does not take the XDP program in {mode} mode: {source}")]
-    Attach { ifindex: u32, mode: XdpMode, source: Box<ProgramError> },
+    Busy { device: String, program: Program },
+    #[error("{device} does not take the XDP program in {mode} mode: {source}")]
+    Attach { device: String, mode: XdpMode, source: Box<ProgramError> },
+    #[error("interface {ifindex} cannot be looked up: {source}")]
+    Link { ifindex: u32, source: std::io::Error },
+    #[error(
+        "{device} keeps a part of each frame from XDP and this cannot be turned off ({source}): \
+         `ethtool -K {device} {offload} off`, or another device"
+    )]
+    Offload { device: String, offload: &'static str, source: std::io::Error },
     #[error("port {0} has an XDP program already")]
     AttachedBefore(crate::Port),
     #[error("map {map}: {source}")]

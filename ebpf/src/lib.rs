@@ -7,10 +7,13 @@
 
 pub mod attach;
 pub mod error;
+pub mod ethtool;
+mod link;
+mod offload;
 pub mod steering;
 
 pub use attach::{Attached, XdpLadder, XdpMode};
-pub use error::SteeringError;
+pub use error::{Program, SteeringError};
 pub use sipsec_abi::bpf::Counter;
 pub use steering::{Counters, InsideProgram, Limits, Port, Steering};
 

@@ -2,6 +2,7 @@
 
 use crate::attach::{self, Attached, XdpLadder};
 use crate::error::SteeringError;
+use crate::offload::OffloadsOff;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{ProgramError, Xdp};
@@ -85,6 +86,8 @@ pub struct Steering {
     outside: Option<Attached>,
     inside: Option<Attached>,
     ebpf: Ebpf,
+    /// Last, so that the programs are detached when the offloads are put back.
+    offloads: Vec<OffloadsOff>,
 }
 
 impl fmt::Debug for Steering {
@@ -124,6 +127,7 @@ impl Steering {
             outside: None,
             inside: None,
             ebpf,
+            offloads: Vec::new(),
         })
     }
 
@@ -132,7 +136,8 @@ impl Steering {
         if self.outside.is_some() {
             return Err(SteeringError::AttachedBefore(Port::Outside));
         }
-        let attached = attach::attach(xdp(&mut self.ebpf, bpf::PROG_OUTSIDE)?, ifindex, ladder)?;
+        let (attached, offloads) = attach::attach(xdp(&mut self.ebpf, bpf::PROG_OUTSIDE)?, ifindex, ladder)?;
+        self.offloads.push(offloads);
         Ok(self.outside.insert(attached))
     }
 
@@ -150,7 +155,8 @@ impl Steering {
             InsideProgram::All => bpf::PROG_INSIDE_ALL,
             InsideProgram::Lpm => bpf::PROG_INSIDE_LPM,
         };
-        let attached = attach::attach(xdp(&mut self.ebpf, name)?, ifindex, ladder)?;
+        let (attached, offloads) = attach::attach(xdp(&mut self.ebpf, name)?, ifindex, ladder)?;
+        self.offloads.push(offloads);
         Ok(self.inside.insert(attached))
     }
 

@@ -11,7 +11,7 @@ const PROTO_UDP: u8 = 17;
 
 /// Ends of parsing that are not for us.
 pub enum Other {
-    /// Not for the tunnel: another protocol, 802.1Q, IPv6 with extension headers.
+    /// Not for the tunnel: another protocol, another VLAN, IPv6 with extension headers.
     Pass,
     Fragment,
     Truncated,
@@ -33,23 +33,55 @@ fn read<T: Copy>(ctx: &XdpContext, offset: usize) -> Result<T, Other> {
     Ok(unsafe { core::ptr::read_unaligned(start as *const T) })
 }
 
+/// `at` is where the header begins.
 enum Network {
-    V4 { header_len: usize, protocol: u8, fragment: bool, destination: [u8; 4] },
-    V6 { next_header: u8, destination: [u8; 16] },
+    V4 { at: usize, header_len: usize, protocol: u8, fragment: bool, destination: [u8; 4] },
+    V6 { at: usize, next_header: u8, destination: [u8; 16] },
 }
 
+const TAG_LEN: usize = 4;
+
+/// TPIDs of IEEE 802.1Q: C-tag and S-tag.
+#[inline(always)]
+fn is_tag(ethertype: [u8; 2]) -> bool {
+    matches!(ethertype, [0x81, 0x00] | [0x88, 0xa8])
+}
+
+/// The ethertype behind the tag at `at`. IEEE 802.1Q §6.9: VID 0 names no VLAN, only a priority; any other is another LAN.
+#[inline(always)]
+fn behind_priority_tag(ctx: &XdpContext, at: usize) -> Result<[u8; 2], Other> {
+    let tag: [u8; TAG_LEN] = read(ctx, at)?;
+    if tag[0] & 0x0f == 0 && tag[1] == 0 { Ok([tag[2], tag[3]]) } else { Err(Other::Pass) }
+}
+
+/// Skips priority tags: two at most, a C-tag behind an S-tag.
 #[inline(always)]
 fn network(ctx: &XdpContext) -> Result<Network, Other> {
     let ethertype: [u8; 2] = read(ctx, 12)?;
+    if !is_tag(ethertype) {
+        return packet(ctx, ethertype, ETH_LEN);
+    }
+    let ethertype = behind_priority_tag(ctx, ETH_LEN)?;
+    if !is_tag(ethertype) {
+        return packet(ctx, ethertype, ETH_LEN + TAG_LEN);
+    }
+    let ethertype = behind_priority_tag(ctx, ETH_LEN + TAG_LEN)?;
+    packet(ctx, ethertype, ETH_LEN + 2 * TAG_LEN)
+}
+
+/// The packet of this ethertype that begins at `at`.
+#[inline(always)]
+fn packet(ctx: &XdpContext, ethertype: [u8; 2], at: usize) -> Result<Network, Other> {
     match ethertype {
         [0x08, 0x00] => {
-            let header: [u8; IPV4_LEN_MIN] = read(ctx, ETH_LEN)?;
+            let header: [u8; IPV4_LEN_MIN] = read(ctx, at)?;
             // RFC 791 §3.1: IHL counts 32-bit words, five at least.
             let header_len = usize::from(header[0] & 0x0f) * 4;
             if header[0] >> 4 != 4 || header_len < IPV4_LEN_MIN {
                 return Err(Other::Pass);
             }
             Ok(Network::V4 {
+                at,
                 header_len,
                 protocol: header[9],
                 // More-fragments or an offset.
@@ -58,13 +90,14 @@ fn network(ctx: &XdpContext) -> Result<Network, Other> {
             })
         }
         [0x86, 0xdd] => {
-            let version: u8 = read(ctx, ETH_LEN)?;
+            let version: u8 = read(ctx, at)?;
             if version >> 4 != 6 {
                 return Err(Other::Pass);
             }
             Ok(Network::V6 {
-                next_header: read(ctx, ETH_LEN + 6)?,
-                destination: read(ctx, ETH_LEN + 24)?,
+                at,
+                next_header: read(ctx, at + 6)?,
+                destination: read(ctx, at + 24)?,
             })
         }
         _ => Err(Other::Pass),
@@ -77,14 +110,14 @@ pub fn udp_destination(ctx: &XdpContext) -> Result<(Destination, [u8; 2]), Other
     match network(ctx)? {
         Network::V4 { protocol, .. } if protocol != PROTO_UDP => Err(Other::Pass),
         Network::V4 { fragment: true, .. } => Err(Other::Fragment),
-        Network::V4 { header_len, destination, .. } => {
-            let udp: [u8; UDP_LEN] = read(ctx, ETH_LEN + header_len)?;
+        Network::V4 { at, header_len, destination, .. } => {
+            let udp: [u8; UDP_LEN] = read(ctx, at + header_len)?;
             Ok((Destination::V4(destination), [udp[2], udp[3]]))
         }
         // Extension headers, fragments among them, are the kernel's: no peer of a call sends them.
         Network::V6 { next_header, .. } if next_header != PROTO_UDP => Err(Other::Pass),
-        Network::V6 { destination, .. } => {
-            let udp: [u8; UDP_LEN] = read(ctx, ETH_LEN + IPV6_LEN)?;
+        Network::V6 { at, destination, .. } => {
+            let udp: [u8; UDP_LEN] = read(ctx, at + IPV6_LEN)?;
             Ok((Destination::V6(destination), [udp[2], udp[3]]))
         }
     }

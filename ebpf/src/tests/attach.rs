@@ -2,7 +2,9 @@
 
 use super::fixtures::{LOCAL_V4, V4};
 use super::*;
+use crate::ethtool::Ethtool;
 use crate::{XdpLadder, XdpMode};
+use sipsec_net::TunnelId;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -58,7 +60,7 @@ fn the_ladder_takes_driver_mode_and_says_so() {
             Err(SteeringError::AttachedBefore(Port::Outside))
         ));
 
-        rig.steering.media_port_open((LOCAL_V4, 50_001).into(), sipsec_net::TunnelId(1)).expect("opens");
+        rig.steering.media_port_open((LOCAL_V4, 50_001).into(), TunnelId(1)).expect("opens");
         sys::send_frame(near, &V4::udp(LOCAL_V4, 50_001).frame());
         until(&rig.steering, Counter::OutsideNoSocket, 1);
         sys::send_frame(near, &V4::udp(LOCAL_V4, 5060).frame());
@@ -74,7 +76,9 @@ fn a_device_that_has_a_program_is_busy_and_is_free_after_drop() {
         first.steering.attach_inside(far, inside, XdpLadder::Only(XdpMode::Generic)).expect("attaches");
         for ladder in [XdpLadder::Auto, XdpLadder::Only(XdpMode::Generic)] {
             let error = second.steering.attach_inside(far, inside, ladder).expect_err("busy");
-            assert!(matches!(error, SteeringError::Busy { ifindex } if ifindex == far), "{error}");
+            let SteeringError::Busy { device, program } = &error else { panic!("{error}") };
+            assert_eq!((device.as_str(), program.name.as_deref()), ("far", Some("inside_all")), "{error}");
+            assert!(program.id.is_some());
         }
         drop(first);
         let attached = second.steering.attach_inside(far, inside, XdpLadder::Auto).expect("free again");
@@ -96,5 +100,94 @@ fn the_ladder_goes_on_to_generic_and_says_why() {
         let only = XdpLadder::Only(XdpMode::Driver);
         let error = rig.steering.attach_outside(1, only).expect_err("no driver mode");
         assert!(matches!(error, SteeringError::Attach { mode: XdpMode::Driver, .. }), "{error}");
+    });
+}
+
+/// On at every veth, and hiding something from XDP.
+const NEAR: [&str; 3] = ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert", "tx-checksum-ip-generic"];
+const FAR: [&str; 3] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-gro"];
+
+fn features(device: &str, names: &[&str]) -> Vec<bool> {
+    let features = Ethtool::open().and_then(|e| e.features(device)).expect("ethtool");
+    names.iter().map(|name| features.is_on(name).expect("the kernel knows it")).collect()
+}
+
+/// IEEE 802.1Q: a frame of a VLAN is another LAN's, although its tag is kept beside it, as a NIC with rx-vlan-offload does and
+/// as a veth does by default.
+#[test]
+fn a_frame_of_another_vlan_is_the_kernels() {
+    for mode in [XdpMode::Driver, XdpMode::Generic] {
+        for (tpid, outside) in [(0x8100, false), (0x8100, true), (0x88a8, false), (0x88a8, true)] {
+            let Some(mut rig) = Rig::new(false) else { return };
+            in_namespace(1500, |near, far| {
+                let ladder = XdpLadder::Only(mode);
+                let (frame, truncated, taken) = if outside {
+                    rig.steering.attach_outside(far, ladder).expect("attaches");
+                    rig.steering.media_port_open((LOCAL_V4, 50_001).into(), TunnelId(1)).expect("opens");
+                    let frame = V4::udp(LOCAL_V4, 50_001).frame();
+                    (frame, Counter::OutsideTruncated, Counter::OutsideNoSocket)
+                } else {
+                    rig.steering.attach_inside(far, InsideProgram::Lpm, ladder).expect("attaches");
+                    rig.steering
+                        .prefix_add("10.2.0.0/16".parse().expect("valid"), TunnelId(1))
+                        .expect("added");
+                    (V4::udp([10, 2, 0, 1], 9).frame(), Counter::InsideTruncated, Counter::InsideNoSocket)
+                };
+                let tagging = sys::tag_all(near, tpid);
+                sys::send_frame(near, &frame);
+                drop(tagging);
+                // What comes behind it says that it has been seen.
+                sys::send_frame(near, &frame[..20]);
+                until(&rig.steering, truncated, 1);
+                let counters = rig.steering.counters().expect("counters");
+                let what = format!("{mode:?}, {tpid:#x}, outside {outside}");
+                assert_eq!(counters.get(taken), 0, "{what}: a frame of VLAN 200 was taken for the tunnel");
+                sys::send_frame(near, &frame);
+                until(&rig.steering, taken, 1);
+            });
+        }
+    }
+}
+
+#[test]
+fn offloads_that_hide_something_are_off_while_a_program_is_attached() {
+    let Some(mut driver) = Rig::new(false) else { return };
+    let Some(mut generic) = Rig::new(false) else { return };
+    in_namespace(1500, |_, far| {
+        assert!(
+            Command::new("ethtool").args(["-K", "far", "gro", "on"]).status().expect("ethtool").success()
+        );
+        assert_eq!((features("near", &NEAR), features("far", &FAR)), (vec![true; 3], vec![true; 3]));
+        driver
+            .steering
+            .attach_inside(far, InsideProgram::Lpm, XdpLadder::Only(XdpMode::Driver))
+            .expect("attaches");
+        assert_eq!(
+            (features("near", &NEAR), features("far", &FAR)),
+            (vec![false; 3], vec![false, false, true])
+        );
+        drop(driver);
+        assert_eq!((features("near", &NEAR), features("far", &FAR)), (vec![true; 3], vec![true; 3]));
+        generic
+            .steering
+            .attach_inside(far, InsideProgram::Lpm, XdpLadder::Only(XdpMode::Generic))
+            .expect("attaches");
+        assert_eq!((features("near", &NEAR), features("far", &FAR)), (vec![false; 3], vec![false; 3]));
+        drop(generic);
+        assert_eq!((features("near", &NEAR), features("far", &FAR)), (vec![true; 3], vec![true; 3]));
+    });
+}
+
+/// What was off before stays off afterwards.
+#[test]
+fn an_offload_that_was_off_is_not_switched_on() {
+    let Some(mut rig) = Rig::new(false) else { return };
+    in_namespace(1500, move |_, far| {
+        let off = |args: &[&str]| Command::new("ethtool").args(args).status().expect("ethtool").success();
+        assert!(off(&["-K", "far", "rxvlan", "off"]) && off(&["-K", "near", "tx", "off"]));
+        rig.steering.attach_inside(far, InsideProgram::All, XdpLadder::Auto).expect("attaches");
+        drop(rig);
+        assert_eq!(features("far", &FAR[..2]), [false, true]);
+        assert_eq!(features("near", &NEAR), [true, true, false]);
     });
 }

@@ -14,10 +14,15 @@ pub fn eth(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// 802.1Q tag in front of what the frame says it is.
+/// A tag of VLAN 7.
 pub fn tagged(frame: &[u8]) -> Vec<u8> {
+    with_tag(frame, [0x81, 0, 0, 7])
+}
+
+/// A tag in front of what the frame says it is.
+pub fn with_tag(frame: &[u8], tag: [u8; 4]) -> Vec<u8> {
     let mut out = frame[..12].to_vec();
-    out.extend([0x81, 0, 0, 7]);
+    out.extend(tag);
     out.extend(&frame[12..]);
     out
 }

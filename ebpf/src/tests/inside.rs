@@ -1,4 +1,4 @@
-use super::fixtures::{LOCAL_V6, V4, eth, tagged, udp, v6};
+use super::fixtures::{LOCAL_V6, V4, eth, tagged, udp, v6, with_tag};
 use super::*;
 use sipsec_abi::bpf::{PROG_INSIDE_ALL, PROG_INSIDE_LPM};
 use sipsec_net::{IpPrefix, TunnelId};
@@ -28,6 +28,7 @@ fn router_mode_takes_what_its_prefixes_cover() {
         ("a fragment", fragment.frame()),
         ("with options", V4 { options: vec![1; 40], ..fragment.clone() }.frame()),
         ("IPv6, any next header", v6(0, LOCAL_V6, &[])),
+        ("with a priority tag", with_tag(&V4::udp([10, 2, 0, 1], 1).frame(), [0x81, 0, 0xe0, 0])),
     ] {
         assert_eq!(rig.run(PROG_INSIDE_LPM, &frame), (XDP_REDIRECT, Counter::InsideRedirect), "{what}");
     }

@@ -1,10 +1,13 @@
-use super::fixtures::{LOCAL_V4, LOCAL_V6, PEER_V4, TCP, UDP, V4, eth, tagged, udp, v6};
+use super::fixtures::{LOCAL_V4, LOCAL_V6, PEER_V4, TCP, UDP, V4, eth, tagged, udp, v6, with_tag};
 use super::*;
 use sipsec_abi::bpf::PROG_OUTSIDE;
 use sipsec_net::{MediaPort, TunnelId};
 use std::net::SocketAddr;
 
 const PORT: u16 = 50_001;
+
+/// VID 0, PCP 3.
+const PRIORITY: [u8; 4] = [0x81, 0, 0x60, 0];
 
 fn rig_with_open_port() -> Option<Rig> {
     let mut rig = Rig::new(true)?;
@@ -28,6 +31,10 @@ fn udp_to_a_live_media_port_goes_to_the_socket() {
         all_options.frame(),
         dont_fragment.frame(),
         v6(UDP, LOCAL_V6, &udp(PORT + 1)),
+        // IEEE 802.1Q §6.9: a priority tag leaves the frame untagged.
+        with_tag(&plain.frame(), PRIORITY),
+        with_tag(&with_tag(&all_options.frame(), PRIORITY), [0x88, 0xa8, 0xf0, 0]),
+        with_tag(&v6(UDP, LOCAL_V6, &udp(PORT + 1)), PRIORITY),
     ] {
         assert_eq!(rig.run(PROG_OUTSIDE, &frame), (XDP_REDIRECT, Counter::OutsideRedirect), "{frame:02x?}");
     }
@@ -49,6 +56,11 @@ fn everything_else_is_the_kernels() {
         ("an IPv6 fragment", v6(44, LOCAL_V6, &udp_in_fragment_header)),
         ("ARP", eth(0x0806, &[0; 46])),
         ("802.1Q", tagged(&plain.frame())),
+        ("802.1ad", with_tag(&plain.frame(), [0x88, 0xa8, 0, 7])),
+        ("a VLAN inside a priority tag", with_tag(&tagged(&plain.frame()), PRIORITY)),
+        ("a priority tag inside a VLAN", tagged(&with_tag(&plain.frame(), PRIORITY))),
+        ("three priority tags", (0..3).fold(plain.frame(), |f, _| with_tag(&f, PRIORITY))),
+        ("a VID in the upper bits only", with_tag(&plain.frame(), [0x81, 0, 0x61, 0])),
         ("an IPv4 ethertype with another version", eth(0x0800, &[0x65; 60])),
         ("an IPv6 ethertype with another version", eth(0x86dd, &[0x45; 60])),
         ("IHL below five", eth(0x0800, &[&[0x44][..], &plain.packet()[1..]].concat())),
@@ -78,7 +90,8 @@ fn a_frame_shorter_than_its_headers_is_passed() {
     let Some(mut rig) = rig_with_open_port() else { return };
     let v4 = V4 { options: vec![1; 8], ..V4::udp(LOCAL_V4, PORT) }.frame();
     let v6 = v6(UDP, LOCAL_V6, &udp(PORT + 1));
-    for (frame, headers) in [(v4, 14 + 28 + 8), (v6, 14 + 40 + 8)] {
+    let tagged = with_tag(&with_tag(&v4, PRIORITY), PRIORITY);
+    for (frame, headers) in [(v4, 14 + 28 + 8), (v6, 14 + 40 + 8), (tagged, 22 + 28 + 8)] {
         for len in 14..headers {
             assert_eq!(
                 rig.run(PROG_OUTSIDE, &frame[..len]),

@@ -58,6 +58,40 @@ pub fn prog_test_run(program: BorrowedFd<'_>, frame: &[u8]) -> u32 {
     attr.retval
 }
 
+/// Puts a tag of VLAN 200 beside every frame that leaves a device, as the kernel does with those of a VLAN device, until it is
+/// dropped. (A program of its own, because not every kernel has VLAN devices.)
+pub fn tag_all(ifindex: u32, tpid: u16) -> OwnedFd {
+    // bpf_skb_vlan_push(skb, htons(tpid), 200); return TCX_PASS
+    let instruction =
+        |op: u8, register: u8, value: u32| u64::from(op) | u64::from(register) << 8 | u64::from(value) << 32;
+    let program = [
+        instruction(0xb7, 2, tpid.to_be().into()),
+        instruction(0xb7, 3, 200),
+        instruction(0x85, 0, 18),
+        instruction(0xb7, 0, 0),
+        instruction(0x95, 0, 0),
+    ];
+    let license = c"GPL";
+    // Program type 3 is SCHED_CLS; then number of instructions, and where they and the licence are.
+    let load = [3 | 5 << 32, program.as_ptr() as u64, license.as_ptr() as u64, 0, 0, 0, 0, 0];
+    // SAFETY: everything that `load` points to lives until the call returns, and the kernel writes nothing.
+    let program = unsafe { bpf(5, &load) };
+    // Attach type 47 is TCX_EGRESS.
+    let link = [program.as_raw_fd() as u64 | u64::from(ifindex) << 32, 47, 0, 0];
+    // SAFETY: no pointers.
+    unsafe { bpf(28, &link) }
+}
+
+/// # Safety
+/// Pointers in the attributes are valid for what the command does.
+unsafe fn bpf(command: libc::c_long, attributes: &[u64]) -> OwnedFd {
+    // SAFETY: the attributes live until the call returns; for the rest see the caller.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(attributes)) };
+    assert!(fd >= 0, "bpf {command}: {}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just opened it for us.
+    unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) }
+}
+
 /// Sends a whole frame out of a device.
 pub fn send_frame(ifindex: u32, frame: &[u8]) {
     // SAFETY: plain syscall; the result is checked and wrapped at once.

@@ -17,6 +17,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Whether a dataplane serves the socket at `path`.
+#[must_use]
+pub fn is_served(path: &Path) -> bool {
+    handshake::is_locked(path)
+}
+
 /// Waits for control planes on a unix socket. Does not block: the socket ([`AsFd`]) is readable when one is there.
 #[derive(Debug)]
 pub struct Listener {

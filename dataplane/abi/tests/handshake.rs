@@ -2,6 +2,7 @@
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use sipsec_abi::layout::{ABI_VERSION, FINGERPRINT, MAGIC};
+use sipsec_abi::server::is_served;
 use sipsec_abi::{
     Command, ControlSide, Count, DataplaneSide, Facts, HandshakeError, Listener, Refusal, SendError,
 };
@@ -262,11 +263,24 @@ fn a_socket_is_taken_over_only_from_the_dead() {
     drop(socket);
     assert!(Listener::bind(&dead, "next", &[]).is_ok());
     assert!(!dead.exists(), "a listener that ends takes its socket along");
-    let file = place.dir.join("notes.txt");
-    std::fs::write(&file, "keep").expect("written");
-    let not_ours = Listener::bind(&file, "next", &[]).err();
+    // A file is no socket of a living process; a link goes, and what it leads to stays.
+    let (file, link) = (place.dir.join("file.sock"), place.dir.join("link.sock"));
+    let kept = place.dir.join("notes.txt");
+    std::fs::write(&file, "left").expect("written");
+    std::fs::write(&kept, "keep").expect("written");
+    std::os::unix::fs::symlink(&kept, &link).expect("linked");
+    for path in [&file, &link] {
+        assert!(!is_served(path));
+        let listener = Listener::bind(path, "next", &[]).expect("replaced");
+        assert!(is_served(path));
+        drop(listener);
+        assert!(!is_served(path));
+    }
+    assert_eq!(std::fs::read(&kept).expect("still there"), b"keep");
+    let dir = place.dir.join("dir.sock");
+    std::fs::create_dir(&dir).expect("made");
+    let not_ours = Listener::bind(&dir, "next", &[]).err();
     assert!(matches!(not_ours, Some(HandshakeError::System { call: "bind", .. })), "{not_ours:?}");
-    assert_eq!(std::fs::read(&file).expect("still there"), b"keep");
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(&place.path).expect("it is there").permissions(),
     );

@@ -69,6 +69,9 @@ pub struct TunnelSpec {
     pub mss_clamp: bool,
     /// RFC 3704 §2.2, strict: what comes out of the tunnel has a source to which its own routes lead.
     pub check_source: bool,
+    /// Host mode: link-scope packets of routing protocols (224.0.0.0/24, ff02::/16, between link-local addresses) pass the
+    /// tunnel while it has an SA. They never ask for a call and are no activity.
+    pub routing_hellos: bool,
     pub trigger_packets_max: u16,
     pub trigger_bytes_max: u32,
     pub trigger_age_ms_max: u32,

@@ -45,6 +45,8 @@ drop_reasons! {
     TunnelUnknown = "tunnel-unknown",
     /// Multicast, broadcast or martian address into a tunnel.
     NotUnicast = "not-unicast",
+    /// A routing protocol's hello for a tunnel without an SA; it asks for no call.
+    HelloWithoutSa = "hello-without-sa",
     /// Larger than the tunnel MTU with DF set (or IPv6); the sender gets Packet Too Big.
     TooBigDf = "too-big-df",
     /// Could not be cut into fragments.

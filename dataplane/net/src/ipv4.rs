@@ -12,11 +12,9 @@ pub const CHECKSUM_AT: usize = 10;
 pub enum IpError {
     Truncated,
     Version,
-    /// Header or total length that cannot be.
+    /// Header or total length that cannot be, or a fragment that ends beyond the longest datagram.
     Length,
     Checksum,
-    /// IPv6: more extension headers than [`crate::ipv6::EXTENSIONS_MAX`].
-    Extensions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +59,12 @@ impl Ipv4Header {
             return Err(IpError::Checksum);
         }
         let flags = u16::from_be_bytes([h[6], h[7]]);
+        let fragment_offset = flags & 0x1fff;
+        // RFC 791 §3.1: a datagram has at most 65,535 bytes, so no fragment of it ends beyond that. Offsets of its own fragments
+        // then fit 13 bits, too.
+        if usize::from(fragment_offset) * 8 + usize::from(total_len) > usize::from(u16::MAX) {
+            return Err(IpError::Length);
+        }
         Ok(Self {
             header_len,
             tos: h[1],
@@ -68,7 +72,7 @@ impl Ipv4Header {
             identification: u16::from_be_bytes([h[4], h[5]]),
             dont_fragment: flags & 0x4000 != 0,
             more_fragments: flags & 0x2000 != 0,
-            fragment_offset: flags & 0x1fff,
+            fragment_offset,
             ttl: h[8],
             protocol: h[9],
             source: Ipv4Addr::new(h[12], h[13], h[14], h[15]),
@@ -146,6 +150,17 @@ mod tests {
         }
         for len in 0..28 {
             assert_eq!(Ipv4Header::parse(&packet[..len]), Err(IpError::Truncated));
+        }
+    }
+
+    #[test]
+    fn a_fragment_ends_inside_the_longest_datagram() {
+        let mut packet = [0; 28];
+        for (offset, accepted) in [(8188, true), (8189, false), (0x1fff, false)] {
+            packet[..20].copy_from_slice(&Ipv4Header { fragment_offset: offset, ..HEADER }.to_bytes());
+            let parsed = Ipv4Header::parse(&packet);
+            let expected = if accepted { Ok(offset) } else { Err(IpError::Length) };
+            assert_eq!(parsed.map(|h| h.fragment_offset), expected, "{offset}");
         }
     }
 

@@ -9,11 +9,13 @@ pub const MTU_MIN: u16 = 1280;
 pub const HOP_LIMIT_AT: usize = 7;
 /// Extension headers looked through for the upper layer.
 pub const EXTENSIONS_MAX: usize = 8;
+/// The protocol of an upper layer that was not found (RFC 4301 §4.4.1.1: OPAQUE, which only ANY covers). No upper layer has
+/// this number: it is that of the hop-by-hop options header.
+pub const OPAQUE: u8 = HOP_BY_HOP;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub struct Ipv6Header {
 /// Where the upper layer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpperLayer {
+    /// [`OPAQUE`] if it is behind more extension headers than are looked through.
     pub protocol: u8,
     /// From the start of the IPv6 header.
     pub offset: u16,
@@ -83,7 +86,8 @@ impl Ipv6Header {
         h
     }
 
-    /// Looks through extension headers (RFC 8200 §4). `packet` is what [`Self::parse`] accepted.
+    /// Looks through extension headers (RFC 8200 §4). `packet` is what [`Self::parse`] accepted. RFC 4301 §4.4.1.1: AH and ESP
+    /// are upper layers; nothing behind AH may be changed (RFC 4302 §3.3.3.1).
     pub fn upper_layer(&self, packet: &[u8]) -> Result<UpperLayer, IpError> {
         let end = HEADER_LEN + usize::from(self.payload_len);
         let packet = packet.get(..end).ok_or(IpError::Truncated)?;
@@ -93,8 +97,6 @@ impl Ipv6Header {
                 HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
                     8 + 8 * usize::from(*packet.get(offset + 1).ok_or(IpError::Truncated)?)
                 }
-                // RFC 4302 §2.2: in 32-bit words, minus 2.
-                AUTHENTICATION => 8 + 4 * usize::from(*packet.get(offset + 1).ok_or(IpError::Truncated)?),
                 FRAGMENT => 8,
                 _ => {
                     return Ok(UpperLayer {
@@ -116,7 +118,8 @@ impl Ipv6Header {
             protocol = header[0];
             offset += len;
         }
-        Err(IpError::Extensions)
+        // RFC 8200 §4: a node on the way need not process them, so the packet is not refused.
+        Ok(UpperLayer { protocol: OPAQUE, offset: offset as u16, fragment, later_fragment: false })
     }
 }
 
@@ -160,10 +163,12 @@ mod tests {
         assert!(upper(&p).is_ok_and(|u| u.later_fragment && u.protocol == 6));
         // Longer than the packet; endless.
         assert_eq!(upper(&packet(HOP_BY_HOP, &[17, 9, 0, 0, 0, 0, 0, 0])), Err(IpError::Truncated));
-        assert_eq!(
-            upper(&packet(ROUTING, &[ROUTING, 0, 0, 0, 0, 0, 0, 0].repeat(9))),
-            Err(IpError::Extensions)
-        );
+        let chain = |n: usize| upper(&packet(ROUTING, &[ROUTING, 0, 0, 0, 0, 0, 0, 0].repeat(n)));
+        assert!(chain(9).is_ok_and(|u| (u.protocol, u.offset) == (OPAQUE, 40 + 8 * 8)));
+        assert!(chain(150).is_ok_and(|u| (u.protocol, u.offset) == (OPAQUE, 40 + 8 * 8)));
+        // AH is an upper layer, whatever it says is behind it.
+        let ah = [6, 4, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1];
+        assert!(upper(&packet(51, &ah)).is_ok_and(|u| (u.protocol, u.offset) == (51, 40)));
     }
 
     #[test]

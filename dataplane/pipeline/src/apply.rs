@@ -2,6 +2,8 @@
 
 mod validate;
 
+pub(crate) use validate::inner_mtu;
+
 use crate::engine::AeadKey;
 use crate::graph::Pipeline;
 use crate::packet::Packet;
@@ -63,7 +65,10 @@ impl<P: Packet> Pipeline<P> {
         match op {
             Op::TunnelAdd(spec) => {
                 let inner_mtu = validate::inner_mtu(&self.config.outside, spec);
-                self.tunnels.insert(*spec, inner_mtu);
+                let index = self.tunnels.insert(*spec, inner_mtu);
+                if spec.routing_hellos {
+                    self.hello_tunnels.push(index);
+                }
             }
             Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
             Op::RouteAdd { prefix, tunnel } => {
@@ -107,18 +112,14 @@ impl<P: Packet> Pipeline<P> {
 
     fn tunnel_remove(&mut self, tunnel: TunnelId) {
         let Some(index) = self.tunnels.find(tunnel) else { return };
-        let ports: Vec<MediaPort> = self
-            .media
-            .iter()
-            .filter(|(_, m)| m.tunnel == index)
-            .map(|(_, m)| m.binding.media_port())
-            .collect();
-        ports.into_iter().for_each(|port| self.media_close(port));
+        let ports = self.tunnels.get_mut(index).map(|t| core::mem::take(&mut t.media_ports));
+        ports.into_iter().flatten().for_each(|port| self.media_close(port));
         self.fib.remove_tunnel(index);
         self.flush_trigger(tunnel);
         self.tunnels.remove(tunnel);
         // Its number may be another tunnel's soon.
         self.expiries.cancel(index);
+        self.hello_tunnels.retain(|i| *i != index);
     }
 
     fn flush_trigger(&mut self, tunnel: TunnelId) {
@@ -155,14 +156,19 @@ impl<P: Packet> Pipeline<P> {
         let limits = &self.config.limits;
         let queues = Queues::new(limits.shaper_packets_max, limits.shaper_delay_ms_max, binding.rate);
         self.media.open(&self.config.outside, binding, tunnel, queues);
+        if let Some(t) = self.tunnels.get_mut(tunnel) {
+            t.media_ports.push(binding.media_port());
+        }
     }
 
     fn media_close(&mut self, port: MediaPort) {
         let Some(index) = self.media.find(port) else { return };
-        let carried: Vec<SaId> =
-            self.sad.iter().filter(|(_, sa)| sa.media == index).map(|(_, sa)| sa.id).collect();
-        carried.into_iter().for_each(|sa| self.sa_remove(sa));
+        let carried = self.media.get_mut(index).map(|m| core::mem::take(&mut m.sas));
+        carried.into_iter().flatten().for_each(|sa| self.sa_remove(sa));
         let Some(mut m) = self.media.close(port) else { return };
+        if let Some(t) = self.tunnels.get_mut(m.tunnel) {
+            t.media_ports.retain(|p| *p != port);
+        }
         while m.queues.ike.pop(&mut self.ike_waiting).is_some() {
             self.drops[DropReason::IkeNoBinding.index()] += 1;
         }
@@ -181,12 +187,18 @@ impl<P: Packet> Pipeline<P> {
         let (tunnel, media) = (self.tunnels.find(spec.tunnel), self.media.find(spec.media_port));
         if let (Some(tunnel), Some(media)) = (tunnel, media) {
             self.sad.insert(spec, tunnel, media, key);
+            if let Some(m) = self.media.get_mut(media) {
+                m.sas.push(spec.sa);
+            }
         }
     }
 
     fn sa_remove(&mut self, sa: SaId) {
-        let tunnel = self.sad.find(sa).and_then(|r| self.sad.common(r)).map(|c| c.tunnel);
-        let (Some(tunnel), Some(removed)) = (tunnel, self.sad.remove(sa)) else { return };
+        let places = self.sad.find(sa).and_then(|r| self.sad.common(r)).map(|c| (c.tunnel, c.media));
+        let (Some((tunnel, media)), Some(removed)) = (places, self.sad.remove(sa)) else { return };
+        if let Some(m) = self.media.get_mut(media) {
+            m.sas.retain(|id| *id != sa);
+        }
         if let (SaRef::Out(index), Some(t)) = (removed, self.tunnels.get_mut(tunnel))
             && t.outbound == Some(index)
         {

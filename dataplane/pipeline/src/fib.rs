@@ -1,7 +1,7 @@
 //! Longest-prefix match from inner destinations to tunnels: one hash table per family, asked once per prefix length in use,
 //! longest first. Tunnels are reached by a handful of lengths, so that is one to three probes.
 
-use crate::table::{Map, map};
+use crate::table::{Map, Set, map};
 use core::net::IpAddr;
 use sipsec_net::IpPrefix;
 
@@ -9,8 +9,8 @@ use sipsec_net::IpPrefix;
 pub(crate) struct Fib {
     v4: Family<u32>,
     v6: Family<u128>,
-    /// How many routes each tunnel has.
-    of: Map<u32, u32>,
+    /// The routes of each tunnel, so that removing it looks at no other's.
+    of: Map<u32, Set<IpPrefix>>,
     max: u32,
     generation: u64,
 }
@@ -65,25 +65,11 @@ impl<A: Address> Family<A> {
 
     fn remove(&mut self, addr: A, len: u8) -> Option<u32> {
         let before = self.routes.remove(&(addr, len))?;
-        self.uncount(len);
-        Some(before)
-    }
-
-    fn uncount(&mut self, len: u8) {
         self.counts[usize::from(len)] -= 1;
         if self.counts[usize::from(len)] == 0 {
             self.lengths.retain(|&l| l != len);
         }
-    }
-
-    fn remove_all(&mut self, value: u32) {
-        let Self { routes, counts, lengths } = self;
-        routes.retain(|&(_, len), v| {
-            let keep = *v != value;
-            counts[usize::from(len)] -= u32::from(!keep);
-            keep
-        });
-        lengths.retain(|&l| counts[usize::from(l)] > 0);
+        Some(before)
     }
 }
 
@@ -112,12 +98,12 @@ impl Fib {
 
     /// How many routes lead to this tunnel.
     pub(crate) fn len_of(&self, tunnel: u32) -> u32 {
-        self.of.get(&tunnel).copied().unwrap_or(0)
+        self.of.get(&tunnel).map_or(0, |routes| routes.len() as u32)
     }
 
-    /// Whether a route of IPv6 leads to this tunnel. Looks at all of them.
+    /// Whether a route of IPv6 leads to this tunnel. Looks at all routes of the tunnel.
     pub(crate) fn has_v6(&self, tunnel: u32) -> bool {
-        self.v6.routes.values().any(|t| *t == tunnel)
+        self.of.get(&tunnel).is_some_and(|routes| routes.iter().any(|p| p.addr().is_ipv6()))
     }
 
     /// The route with exactly this prefix.
@@ -135,32 +121,34 @@ impl Fib {
             IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), tunnel),
             IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), tunnel),
         };
-        self.discount(before);
-        *self.of.entry(tunnel).or_default() += 1;
+        self.forget(before, prefix);
+        self.of.entry(tunnel).or_default().insert(prefix);
     }
 
     pub(crate) fn remove(&mut self, prefix: IpPrefix) {
-        self.changed();
-        let before = match prefix.addr() {
-            IpAddr::V4(a) => self.v4.remove(a.to_bits(), prefix.prefix_len()),
-            IpAddr::V6(a) => self.v6.remove(a.to_bits(), prefix.prefix_len()),
-        };
-        self.discount(before);
+        let before = self.take(prefix);
+        self.forget(before, prefix);
     }
 
-    fn discount(&mut self, tunnel: Option<u32>) {
-        if let Some(n) = tunnel.and_then(|t| self.of.get_mut(&t)) {
-            *n -= 1;
+    /// The tunnel that had it.
+    fn take(&mut self, prefix: IpPrefix) -> Option<u32> {
+        self.changed();
+        match prefix.addr() {
+            IpAddr::V4(a) => self.v4.remove(a.to_bits(), prefix.prefix_len()),
+            IpAddr::V6(a) => self.v6.remove(a.to_bits(), prefix.prefix_len()),
+        }
+    }
+
+    fn forget(&mut self, tunnel: Option<u32>, prefix: IpPrefix) {
+        if let Some(routes) = tunnel.and_then(|t| self.of.get_mut(&t)) {
+            routes.remove(&prefix);
         }
     }
 
     pub(crate) fn remove_tunnel(&mut self, tunnel: u32) {
-        if self.of.remove(&tunnel).is_none_or(|n| n == 0) {
-            return;
+        for prefix in self.of.remove(&tunnel).into_iter().flatten() {
+            self.take(prefix);
         }
-        self.changed();
-        self.v4.remove_all(tunnel);
-        self.v6.remove_all(tunnel);
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -15,6 +15,7 @@
 
 mod ahead;
 mod due;
+mod hello;
 mod inbound;
 mod inside;
 mod outbound;
@@ -51,6 +52,8 @@ const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
 /// One worker's pipeline.
 pub struct Pipeline<P> {
     pub(crate) config: Config,
+    /// Of the WAN at build.
+    pub(crate) outside_mtu_max: u16,
     pub(crate) engine: Box<dyn AeadEngine>,
     pub(crate) fib: Fib,
     pub(crate) tunnels: Tunnels,
@@ -64,6 +67,8 @@ pub struct Pipeline<P> {
     pub(crate) releases: Timers,
     /// When what waits for a tunnel's SA has waited too long, or a call that was asked for was not answered.
     pub(crate) expiries: Timers,
+    /// Tunnels that hellos of routing protocols pass.
+    pub(crate) hello_tunnels: Vec<u32>,
     /// Packets that wait for an SA.
     pub(crate) trigger_packets: u32,
     /// How many have got their SA since and wait for its rate: they still take the places of triggers.
@@ -104,6 +109,7 @@ impl<P: Packet> Pipeline<P> {
             releases: Timers::new(limits.media_ports_max),
             expiries: Timers::new(limits.tunnels_max),
             due: Vec::with_capacity(limits.media_ports_max as usize),
+            hello_tunnels: Vec::with_capacity(limits.tunnels_max as usize),
             trigger_packets: 0,
             replay_packets: 0,
             local: Local::default(),
@@ -118,6 +124,7 @@ impl<P: Packet> Pipeline<P> {
             sealing: SealBatch::new(),
             opening: OpenBatch::new(),
             engine,
+            outside_mtu_max: config.outside.mtu,
             config,
         }
     }
@@ -192,7 +199,7 @@ impl<P: Packet> Pipeline<P> {
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let packet = sealing.places.current().ok_or(DropReason::MalformedFrame)?;
-        let header = EthHeader::parse(packet.data()).ok_or(DropReason::MalformedFrame)?;
+        let (header, at) = EthHeader::parse_untagged(packet.data()).ok_or(DropReason::MalformedFrame)?;
         // In promiscuous mode a LAN device shows us what is for others; and what the link sent to all is not forwarded (RFC
         // 1812 §5.3.4). In host mode the only other station is this host's kernel.
         let InsidePort { mac, mode, .. } = self.config.inside;
@@ -203,7 +210,7 @@ impl<P: Packet> Pipeline<P> {
             eth::IPV4 | eth::IPV6 => {}
             _ => return Err(DropReason::UnsupportedEtherType),
         }
-        if !packet.pull_front(eth::HEADER_LEN) {
+        if !packet.pull_front(at) {
             return Err(DropReason::MalformedFrame);
         }
         let mut info = Info::default();
@@ -211,7 +218,8 @@ impl<P: Packet> Pipeline<P> {
         packet.truncate(info.len.into());
         self.stages.passed(Stage::Parse);
         if !info.is_forwardable() {
-            return Err(DropReason::NotUnicast);
+            let tunnel = self.hello_out(&mut info)?;
+            return self.forward(now, &info, tunnel, None, sealing, out);
         }
         if mode == InsideMode::Router && info.ttl <= 1 {
             // RFC 1812 §5.3.1. In host mode the kernel has forwarded the packet and decremented.

@@ -40,8 +40,8 @@ impl IcmpLimit {
     }
 }
 
-/// Turns an IP packet into the error about it, addressed to its source; `false` if there must be none. The packet was
-/// found to be between unicast addresses.
+/// Turns an IP packet into the error about it, addressed to its source; `false` if there must be none. The packet is between
+/// unicast addresses, or a hello.
 pub(crate) fn convert<P: Packet>(
     packet: &mut P,
     info: &Info,
@@ -53,7 +53,13 @@ pub(crate) fn convert<P: Packet>(
     // RFC 1812 §4.3.2.7: not about an ICMP error, not about a fragment but the first.
     let kind = info.ports.map(|(p, _)| (p >> 8) as u8);
     let is_icmp = matches!(info.protocol, icmp::PROTOCOL_V4 | icmp::PROTOCOL_V6);
-    if info.later_fragment || (is_icmp && kind.is_none_or(|k| icmp::is_error(info.protocol, k))) {
+    // RFC 4443 §2.4 (e): what cannot be told from an ICMP error is taken for one; and nothing is said about multicast.
+    let unknown = info.is_v6() && info.protocol == ipv6::OPAQUE;
+    if info.later_fragment
+        || info.hello
+        || unknown
+        || (is_icmp && kind.is_none_or(|k| icmp::is_error(info.protocol, k)))
+    {
         return false;
     }
     if !limit.take(now) {

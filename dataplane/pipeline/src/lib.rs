@@ -37,6 +37,7 @@ mod ike;
 mod media;
 mod mss;
 mod outer;
+mod outside_mtu;
 mod packet;
 mod parse;
 mod pmtu;

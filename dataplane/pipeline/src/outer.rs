@@ -45,8 +45,8 @@ impl Outer {
     /// themselves, and packets of a kernel on the same host come with a partial one.
     #[inline]
     pub(crate) fn read(&mut self, frame: &[u8]) -> Result<(), DropReason> {
-        let header = EthHeader::parse(frame).ok_or(DropReason::MalformedFrame)?;
-        let packet = &frame[eth::HEADER_LEN..];
+        let (header, at) = EthHeader::parse_untagged(frame).ok_or(DropReason::MalformedFrame)?;
+        let packet = &frame[at..];
         let (ip_len, total, protocol) = match header.ether_type {
             eth::IPV4 => self.read_v4(packet)?,
             eth::IPV6 => self.read_v6(packet)?,
@@ -58,7 +58,7 @@ impl Outer {
         let udp = UdpHeader::parse(&packet[ip_len..total]).ok_or(DropReason::MalformedUdp)?;
         self.source_port = udp.source_port;
         self.destination_port = udp.destination_port;
-        self.payload = eth::HEADER_LEN + ip_len + udp::HEADER_LEN;
+        self.payload = at + ip_len + udp::HEADER_LEN;
         self.len = usize::from(udp.len) - udp::HEADER_LEN;
         Ok(())
     }

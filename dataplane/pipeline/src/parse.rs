@@ -27,6 +27,8 @@ pub(crate) struct Info {
     /// Source and destination; `None` where they cannot be seen (RFC 4301 §4.4.1.1: OPAQUE). ICMP: type and code in
     /// both, as RFC 7296 §3.13.1 puts them into a selector.
     pub ports: Option<(u16, u16)>,
+    /// A routing protocol's hello in a tunnel that lets it pass: no sign that the tunnel is in use.
+    pub hello: bool,
 }
 
 impl Default for Info {
@@ -43,6 +45,7 @@ impl Default for Info {
             fragment: false,
             later_fragment: false,
             ports: None,
+            hello: false,
         }
     }
 }
@@ -111,6 +114,19 @@ impl Info {
         match (self.source, self.destination) {
             (IpAddr::V4(s), IpAddr::V4(d)) => is_unicast_v4(s) && is_unicast_v4(d),
             (IpAddr::V6(s), IpAddr::V6(d)) => is_unicast_v6(s) && is_unicast_v6(d),
+            _ => false,
+        }
+    }
+
+    /// Whether it is between stations of one link, as routing protocols greet each other: to all of a group of RFC 5771 §4
+    /// (224.0.0.0/24) or RFC 4291 §2.7 (ff02::/16), or between link-local addresses (RFC 4291 §2.5.6).
+    pub(crate) const fn is_link_scope(&self) -> bool {
+        match (self.source, self.destination) {
+            (IpAddr::V4(s), IpAddr::V4(d)) => is_unicast_v4(s) && matches!(d.octets(), [224, 0, 0, _]),
+            (IpAddr::V6(s), IpAddr::V6(d)) => {
+                let link = matches!(d.octets(), [0xff, scope, ..] if scope & 0x0f == 2);
+                (s.is_unicast_link_local() || is_unicast_v6(s)) && (link || d.is_unicast_link_local())
+            }
             _ => false,
         }
     }

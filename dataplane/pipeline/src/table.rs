@@ -2,9 +2,9 @@
 
 use crate::sys::prefetch;
 use core::hash::{BuildHasherDefault, Hasher};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Mixes integer keys. Keys are chosen by the control plane, not by packets, so there is nobody to make them collide.
+/// Mixes integer keys. Keys are chosen by the control plane, not by packets, so no peer can make them collide.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mix(u64);
 
@@ -42,6 +42,7 @@ impl Hasher for Mix {
 }
 
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Mix>>;
 
 pub(crate) fn map<K, V>(capacity: u32) -> Map<K, V> {
     Map::with_capacity_and_hasher(capacity as usize, BuildHasherDefault::default())
@@ -103,6 +104,10 @@ impl<T> Slab<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(&self.places).filter_map(|(i, p)| Some((i, p.as_ref()?)))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().flatten()
     }
 
     pub(crate) fn max(&self) -> u32 {

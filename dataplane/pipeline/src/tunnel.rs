@@ -3,8 +3,8 @@
 use crate::table::{Map, Slab, map};
 use crate::trigger::Trigger;
 use core::net::IpAddr;
-use sipsec_net::TunnelId;
 use sipsec_net::dp::{TunnelActivity, TunnelSpec};
+use sipsec_net::{MediaPort, TunnelId};
 
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -16,6 +16,8 @@ pub(crate) struct Tunnel {
     /// What waits for it.
     pub trigger: Trigger,
     pub activity: TunnelActivity,
+    /// Its calls: two at most, for a moment (glare, redial).
+    pub media_ports: Vec<MediaPort>,
     /// A source that the routes of this generation lead to: packets come in flows.
     pub known_source: Option<(u64, IpAddr)>,
 }
@@ -31,18 +33,20 @@ impl Tunnels {
         Self { slab: Slab::new(max), by_id: map(max) }
     }
 
-    /// Validated: new, and there is room.
-    pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) {
+    /// Validated: new, and there is room. Its place.
+    pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) -> u32 {
         let tunnel = Tunnel {
             spec,
             inner_mtu,
             outbound: None,
             trigger: Trigger::default(),
             activity: TunnelActivity::default(),
+            media_ports: Vec::new(),
             known_source: None,
         };
         let index = self.slab.insert(tunnel).expect("the number of tunnels was validated");
         self.by_id.insert(spec.tunnel.0, index);
+        index
     }
 
     pub(crate) fn remove(&mut self, id: TunnelId) -> Option<(u32, Tunnel)> {
@@ -70,6 +74,10 @@ impl Tunnels {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Tunnel)> {
         self.slab.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tunnel> {
+        self.slab.iter_mut()
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -570,6 +570,52 @@ fn a_hub_tells_the_sender_behind_the_tunnel_what_is_too_big_for_the_next() {
     assert_eq!(told[16..20], Side::A.host().octets());
 }
 
+/// A WAN whose MTU is lowered while a call is up (RFC 1191 at the tunnel's entry), and raised again.
+#[test]
+fn the_mtu_of_the_wan_may_change_during_a_call() {
+    let (mut a, _) = pair(InsideMode::Host);
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1410);
+    inner.dont_fragment = true;
+    let largest = |a: &mut Gateway| {
+        let sent = a.out.outside.drain(..).map(|f| f.data().len() - 14).max();
+        sent.unwrap_or(0)
+    };
+    for (wan, fits) in [(1500, true), (1280, false), (576, false), (9000, true), (1400, false), (1500, true)]
+    {
+        a.pipeline.set_outside_mtu(wan);
+        let original = inner.to_bytes();
+        a.lan(NOW, &original);
+        if fits {
+            assert_eq!(largest(&mut a), 1500, "never more than at build");
+        } else {
+            let (kind, code, word) = icmp_v4(&inside(&mut a), &original);
+            let inner_mtu = u16::from_be_bytes([word[2], word[3]]);
+            assert_eq!((kind, code), (3, 4), "WAN {wan}");
+            assert!(inner_mtu < wan - 28);
+            // Without DF it is cut to what fits.
+            inner.dont_fragment = false;
+            a.lan(NOW, &inner.to_bytes());
+            inner.dont_fragment = true;
+            let outer = largest(&mut a);
+            assert!(outer <= usize::from(wan) && outer > usize::from(wan) - 40, "{outer} for {wan}");
+        }
+    }
+    // What waited for its rate is cut when its turn comes.
+    let slow = Kbps(64);
+    let (mut a, _) = Gateway::pair(InsideMode::Host, slow, &Keys::new(EspCipher::Aes128Gcm16, false));
+    inner.dont_fragment = false;
+    for _ in 0..4 {
+        a.lan(NOW, &inner.to_bytes());
+    }
+    largest(&mut a);
+    a.pipeline.set_outside_mtu(1000);
+    for s in 1..20 {
+        a.poll(NOW + Duration::from_secs(s));
+    }
+    let outer = largest(&mut a);
+    assert!(outer > 900 && outer <= 1000, "{outer}");
+}
+
 /// The worker may move a pipeline to its thread.
 #[test]
 fn a_pipeline_can_be_sent() {

@@ -37,6 +37,8 @@ pub struct TunnelEntry {
     pub mtu: Option<u16>,
     /// Strict reverse-path check: a packet from the tunnel must have a source address in `routes`.
     pub check_source: bool,
+    /// Link-scope packets of routing protocols pass the tunnel while it is up; they neither call nor hold it.
+    pub routing_hellos: bool,
     pub trigger: TriggerQueue,
 }
 
@@ -56,6 +58,7 @@ impl TunnelEntry {
             metric: None,
             mtu: None,
             check_source: true,
+            routing_hellos: false,
             trigger: TriggerQueue::default(),
         }
     }

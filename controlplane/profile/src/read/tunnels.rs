@@ -76,6 +76,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let metric = table.int_or_absent("metric");
     let mtu = table.int_or_absent("mtu");
     let check_source = table.flag("check_source");
+    let routing_hellos = table.flag("routing_hellos");
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
     table.finish();
     let (local_number, remote_number) = (local?, remote?);
@@ -101,6 +102,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         metric: metric?,
         mtu: mtu?,
         check_source: check_source?,
+        routing_hellos: routing_hellos?,
         trigger: trigger?,
     };
     distinct.then_some(built)

@@ -50,6 +50,12 @@ pub const TUNNEL: Group = Group {
             "Strict reverse-path check: a packet that arrives through the tunnel is accepted only if its source is in `routes`.",
         )
         .ios("ip verify unicast source reachable-via rx"),
+        key(
+            "routing_hellos",
+            Kind::Flag,
+            Default("false"),
+            "Host mode: hellos of routing protocols (224.0.0.0/24, ff02::/16, between link-local addresses) pass the tunnel while it is up. They neither start a call nor keep one up. Needed at both ends.",
+        ),
         key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
     ],
 };

@@ -106,6 +106,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
                 inner_mtu: 1438,
                 mss_clamp: true,
                 check_source: true,
+                routing_hellos: false,
                 trigger_packets_max: 64,
                 trigger_bytes_max: 65_536,
                 trigger_age_ms_max: 5000,

@@ -8,7 +8,7 @@ mod socket;
 
 pub use message::Refusal;
 pub use socket::Connection;
-pub(crate) use socket::{Bound, FDS, Received, accept, bind, connect, recv, send};
+pub(crate) use socket::{Bound, FDS, Received, accept, bind, connect, is_locked, recv, send};
 
 use crate::segment::SegmentError;
 use core::fmt;

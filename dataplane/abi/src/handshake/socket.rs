@@ -11,7 +11,7 @@ use rustix::net::{
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Descriptors of a welcome: segment, the dataplane's doorbell, the control plane's doorbell.
@@ -39,15 +39,27 @@ pub(crate) struct Bound {
     _lock: OwnedFd,
 }
 
-/// A listening socket at `path` that only its owner may open. One that a dead process left behind is replaced; one of a
-/// living process is not, however busy it is, nor anything else that lies there.
+/// The file whose lock says that a process serves the socket at `path`.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".lock");
+    lock.into()
+}
+
+/// Whether a living process has the lock of `path`.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let Ok(lock) = rustix::fs::open(lock_path(path), flags, OWNER_ONLY) else { return false };
+    // Ours ends with this function.
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::AGAIN)
+}
+
+/// A listening socket at `path` that only its owner may open. A file, or a socket that a dead process left behind, is
+/// replaced; the socket of a living process is not, however busy it is, and a directory is not.
 pub(crate) fn bind(path: &Path) -> Result<Bound, HandshakeError> {
     let address = address(path)?;
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
     let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let lock =
-        rustix::fs::open(Path::new(&lock_path), flags, OWNER_ONLY).map_err(system("open lock file"))?;
+    let lock = rustix::fs::open(lock_path(path), flags, OWNER_ONLY).map_err(system("open lock file"))?;
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::AGAIN) => return Err(HandshakeError::AlreadyRunning),
@@ -57,8 +69,8 @@ pub(crate) fn bind(path: &Path) -> Result<Bound, HandshakeError> {
     // Before bind: the file is never there with other permissions.
     rustix::fs::fchmod(&socket, OWNER_ONLY).map_err(system("fchmod"))?;
     let mut bound = rustix::net::bind(&socket, &address);
-    if bound == Err(Errno::ADDRINUSE) && is_socket(path) {
-        // The lock is ours, so whoever bound it is dead.
+    if bound == Err(Errno::ADDRINUSE) && is_replaceable(path) {
+        // The lock is ours, so no living dataplane has bound it.
         rustix::fs::unlink(path).map_err(system("unlink"))?;
         bound = rustix::net::bind(&socket, &address);
     }
@@ -67,8 +79,14 @@ pub(crate) fn bind(path: &Path) -> Result<Bound, HandshakeError> {
     Ok(Bound { socket, _lock: lock })
 }
 
-fn is_socket(path: &Path) -> bool {
-    rustix::fs::lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+/// A socket, a file or a link, which is taken away itself and not what it leads to.
+fn is_replaceable(path: &Path) -> bool {
+    rustix::fs::lstat(path).is_ok_and(|stat| {
+        matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::Socket | FileType::RegularFile | FileType::Symlink
+        )
+    })
 }
 
 /// The next connection, if one waits.

@@ -53,7 +53,8 @@ shared! {
         pub inner_mtu: U16,
         pub mss_clamp: u8,
         pub check_source: u8,
-        pub zero: [u8; 6],
+        pub routing_hellos: u8,
+        pub zero: [u8; 5],
     }
 
     /// `RouteAdd`; in `RouteRemove` the tunnel is zero.
@@ -172,7 +173,8 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
                 inner_mtu: spec.inner_mtu.into(),
                 mss_clamp: spec.mss_clamp.into(),
                 check_source: spec.check_source.into(),
-                zero: [0; 6],
+                routing_hellos: spec.routing_hellos.into(),
+                zero: [0; 5],
             };
             kind::TUNNEL_ADD
         }
@@ -284,6 +286,7 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
                 inner_mtu: raw.inner_mtu.get(),
                 mss_clamp: wire::boolean("MSS clamp", raw.mss_clamp)?,
                 check_source: wire::boolean("source check", raw.check_source)?,
+                routing_hellos: wire::boolean("routing hellos", raw.routing_hellos)?,
                 trigger_packets_max: raw.trigger_packets_max.get(),
                 trigger_bytes_max: raw.trigger_bytes_max.get(),
                 trigger_age_ms_max: raw.trigger_age_ms_max.get(),

@@ -133,6 +133,7 @@ fn ops() -> [Op; 14] {
             inner_mtu: 1400,
             mss_clamp: true,
             check_source: true,
+            routing_hellos: true,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

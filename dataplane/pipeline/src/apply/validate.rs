@@ -29,7 +29,7 @@ pub(super) fn validate<P: Packet>(pipeline: &Pipeline<P>, ops: &[Op]) -> Result<
 
 /// The tunnel's MTU as far as the WAN carries it: a profile need not know that its WAN is PPPoE or a mobile network. Over
 /// IPv4; over IPv6 a call lowers it further.
-pub(super) fn inner_mtu(outside: &OutsidePort, spec: &TunnelSpec) -> u16 {
+pub(crate) fn inner_mtu(outside: &OutsidePort, spec: &TunnelSpec) -> u16 {
     spec.inner_mtu.min(esp::inner_mtu(outside.mtu.into(), false) as u16)
 }
 

@@ -160,10 +160,11 @@ impl<P: Packet> Pipeline<P> {
         tunnel: u32,
         outer_class: u8,
     ) -> Result<Way, DropReason> {
-        if !info.is_forwardable() {
-            return Err(DropReason::NotUnicast);
+        if info.is_forwardable() {
+            self.check_source(&info.source, tunnel)?;
+        } else {
+            self.hello_in(info, tunnel)?;
         }
-        self.check_source(&info.source, tunnel)?;
         let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
         if class != info.class {
             if info.is_v6() {
@@ -177,7 +178,9 @@ impl<P: Packet> Pipeline<P> {
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.packets_in += 1;
         t.activity.bytes_in += u64::from(info.len);
-        t.activity.last_in = now;
+        if !info.hello {
+            t.activity.last_in = now;
+        }
         if t.spec.mss_clamp
             && mss::concerns(info)
             && let Some(mtu) = self.effective_mtu(tunnel)

@@ -89,7 +89,7 @@ impl<P: Packet> Pipeline<P> {
         }
         let parts = pmtu::fragment(packet, mtu, || out.frame()).map_err(|r| self.drop_out(tunnel, r))?;
         for part in parts.into_iter().flatten() {
-            let info = Info::parse(part.data())?;
+            let info = Info { hello: info.hello, ..Info::parse(part.data())? };
             // Each fragment is a packet of its own from here on, and is counted as one if it ends here.
             if let Err(reason) = self.offer_packet(now, part, &info, tunnel, origin, sealing, out) {
                 self.drop(reason);
@@ -176,6 +176,9 @@ impl<P: Packet> Pipeline<P> {
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        if info.hello {
+            return Err(self.drop_out(tunnel, DropReason::HelloWithoutSa));
+        }
         let packet = sealing.places.leave().ok_or(DropReason::TriggerQueueFull)?;
         let limits = &self.config.limits;
         let has_room = self.trigger_packets + self.replay_packets < limits.trigger_packets_max()
@@ -252,7 +255,9 @@ impl<P: Packet> Pipeline<P> {
             let a = &mut t.activity;
             a.packets_out += 1;
             a.bytes_out += u64::from(info.len);
-            a.last_out = now;
+            if !info.hello {
+                a.last_out = now;
+            }
         }
         self.stages.passed(Stage::Prepare);
         Ok(())

@@ -10,7 +10,7 @@ use crate::ike::PuntLimit;
 use crate::shaper::{Queues, Shaper};
 use crate::table::Slab;
 use sipsec_net::dp::MediaBinding;
-use sipsec_net::{Instant, MediaPort, esp};
+use sipsec_net::{Instant, MediaPort, SaId, esp};
 
 /// One live call's port.
 #[derive(Debug)]
@@ -22,11 +22,24 @@ pub(crate) struct Media {
     pub queues: Queues,
     /// Largest inner packet that fits the WAN.
     pub inner_max: u16,
+    /// The SAs that it carries: four at most (a rekey).
+    pub sas: Vec<SaId>,
     /// When a wrong source was last reported.
     pub wrong_source_at: Option<Instant>,
     pub punts: PuntLimit,
     /// Place of the SA whose packet came last.
     pub inbound_hint: u32,
+}
+
+fn inner_max(port: &OutsidePort, binding: &MediaBinding) -> u16 {
+    esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16
+}
+
+impl Media {
+    /// The WAN's MTU has changed.
+    pub(crate) fn fit(&mut self, port: &OutsidePort) {
+        self.inner_max = inner_max(port, &self.binding);
+    }
 }
 
 #[derive(Debug)]
@@ -52,7 +65,8 @@ impl MediaTable {
             outer,
             shaper: Shaper::new(binding.rate),
             queues,
-            inner_max: esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16,
+            inner_max: inner_max(port, &binding),
+            sas: Vec::new(),
             wrong_source_at: None,
             punts: PuntLimit::default(),
             inbound_hint: 0,
@@ -86,6 +100,10 @@ impl MediaTable {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {
         self.slab.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Media> {
+        self.slab.iter_mut()
     }
 
     pub(crate) fn len(&self) -> u32 {

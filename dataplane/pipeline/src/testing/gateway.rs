@@ -207,6 +207,7 @@ impl Gateway {
             inner_mtu: Self::INNER_MTU,
             mss_clamp: true,
             check_source: true,
+            routing_hellos: false,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

@@ -1,0 +1,20 @@
+//! The WAN's MTU, which may change while calls are up.
+
+use crate::apply::inner_mtu;
+use crate::graph::Pipeline;
+use crate::packet::Packet;
+
+impl<P: Packet> Pipeline<P> {
+    /// From now on outer packets are no larger than this, nor than at build, when frames were sized. Larger packets that wait
+    /// already are cut, or their senders told, when their turn comes.
+    pub fn set_outside_mtu(&mut self, mtu: u16) {
+        self.config.outside.mtu = mtu.min(self.outside_mtu_max);
+        let outside = self.config.outside;
+        for tunnel in self.tunnels.iter_mut() {
+            tunnel.inner_mtu = inner_mtu(&outside, &tunnel.spec);
+        }
+        for media in self.media.iter_mut() {
+            media.fit(&outside);
+        }
+    }
+}

@@ -7,14 +7,15 @@ use crate::netlink::{Link, Netlink};
 use crate::sys;
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
+use sipsec_net::eth;
 use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, OutsidePort};
 use sipsec_profile::Head;
 use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use tracing::{info, warn};
 
-/// Ethernet header and one VLAN tag.
-const LINK_HEADER_MAX: usize = 18;
+/// Ethernet header and priority tags.
+const LINK_HEADER_MAX: usize = eth::HEADER_LEN + eth::TAGS_MAX * eth::TAG_LEN;
 /// Port indices of [`Opened`].
 pub const OUTSIDE: usize = 0;
 pub const INSIDE: usize = 1;
@@ -27,6 +28,8 @@ pub struct Booted {
     pub outside: Link,
     pub inside: InsideDevice,
     pub netlink: Netlink,
+    /// For the line that says that it forwards.
+    pub summary: String,
 }
 
 #[derive(Debug)]
@@ -72,15 +75,43 @@ pub fn harden() -> Result<(), BootError> {
     Ok(())
 }
 
+/// A start that fails leaves nothing behind, unless only the WAN is not there yet.
 pub fn boot(profile: &Head) -> Result<Booted, BootError> {
     let section = &profile.dataplane;
     let mut netlink =
         Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
+    // Before anything is made: another gateway's devices are not touched.
+    for device in [&section.outside.device, section.inside.device()] {
+        if let Ok(Some(link)) = netlink.link(device) {
+            device::not_in_use(device, &link)?;
+        }
+    }
+    let mut made = None;
+    let booted = boot_with(profile, netlink, &mut made);
+    if let (Err(error), Some(device)) = (&booted, made)
+        && !error.is_passing()
+    {
+        let removed = Netlink::open().is_ok_and(|mut netlink| {
+            device::remove_pair(&mut netlink, &device, false).is_ok_and(|removed| removed)
+        });
+        info!(device, removed, "the sVTI of this failed start");
+    }
+    booted
+}
+
+/// `made` is the sVTI that did not exist before.
+fn boot_with(
+    profile: &Head,
+    mut netlink: Netlink,
+    made: &mut Option<String>,
+) -> Result<Booted, BootError> {
+    let section = &profile.dataplane;
     let (outside, inside) = match &section.inside {
         Inside::Host { device, mtu } => {
             // Before anything that may fail: without the sVTI there are no routes to it, and what is meant for the tunnel
             // leaves by the default route.
             let pair = svti(&mut netlink, &section.outside.device, device, *mtu)?;
+            *made = (!pair.adopted).then(|| device.clone());
             info!(
                 device,
                 peer = pair.ours_name,
@@ -106,12 +137,12 @@ pub fn boot(profile: &Head) -> Result<Booted, BootError> {
     };
     let mut steering = Steering::load(limits)?;
     let ladder = ladder(section.xdp_mode);
-    report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);
+    let outside_mode = report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);
     let (inside_name, inside_link, program) = match &inside {
         InsideDevice::Host(pair) => (pair.ours_name.as_str(), &pair.ours, InsideProgram::All),
         InsideDevice::Router(link) => (section.inside.device(), link, InsideProgram::Lpm),
     };
-    report(inside_name, steering.attach_inside(inside_link.index, program, ladder)?);
+    let inside_mode = report(inside_name, steering.attach_inside(inside_link.index, program, ladder)?);
 
     let specs = [spec(&section.outside.device)?, spec(inside_name)?];
     let config = Config {
@@ -139,10 +170,16 @@ pub fn boot(profile: &Head) -> Result<Booted, BootError> {
         }
         info!(device = specs[index].device, queues = specs[index].queues, "queues served");
     }
-    Ok(Booted { steering, opened, outside, inside, netlink })
+    let summary = format!(
+        "{} XDP {outside_mode}, {} XDP {inside_mode}, sockets {}",
+        section.outside.device,
+        section.inside.device(),
+        opened.mode().name()
+    );
+    Ok(Booted { steering, opened, outside, inside, netlink, summary })
 }
 
-/// The sVTI, whatever has become of the WAN: a WAN that is not there yet has the MTU of Ethernet until the next start.
+/// The sVTI, also without the WAN: one that is not there yet is taken to have the MTU of Ethernet until the next start.
 fn svti(netlink: &mut Netlink, outside: &str, name: &str, mtu: Option<u16>) -> Result<Pair, BootError> {
     let outside_mtu = netlink.link(outside).ok().flatten().map_or(device::ETHERNET_MTU, |link| link.mtu);
     let mtu = mtu.map_or_else(|| device::default_mtu(outside_mtu), u32::from);
@@ -183,11 +220,19 @@ const fn ladder(mode: profile::XdpMode) -> XdpLadder {
     }
 }
 
-fn report(device: &str, attached: &Attached) {
+fn report(device: &str, attached: &Attached) -> XdpMode {
     info!(
         device,
         mode = %attached.mode,
         driver_refused = attached.driver_refused.as_ref().map(tracing::field::display),
         "XDP attached"
     );
+    if attached.veth_peer_elsewhere {
+        warn!(
+            device,
+            "the other end of this veth is in another network namespace: there, `ethtool -K PEER tx off txvlan off`, or VLAN \
+             tags and unfinished checksums of its packets are not seen here"
+        );
+    }
+    attached.mode
 }

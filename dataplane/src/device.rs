@@ -8,6 +8,7 @@
 use crate::error::BootError;
 use crate::netlink::{Link, Netlink};
 use crate::sys;
+use sipsec_ebpf::Program;
 use sipsec_net::{esp, ipv6};
 use sipsec_profile::model::limits::PEER_SUFFIX;
 use std::io;
@@ -45,7 +46,11 @@ pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32) -> Result<Pair, 
             netlink.veth_add(name, &ours_name, mtu).map_err(fail("create", name))?;
             false
         }
-        (Some(kernel), Some(ours)) if kernel.veth && ours.veth && kernel.peer == Some(ours.index) => true,
+        (Some(kernel), Some(ours)) if kernel.veth && ours.veth && kernel.peer == Some(ours.index) => {
+            // Before anything is changed about it: it serves another gateway.
+            not_in_use(name, &ours)?;
+            true
+        }
         _ => return Err(BootError::ForeignDevice { device: name.to_owned(), peer: ours_name }),
     };
     let missing = |device: &str| BootError::DeviceMissing { device: device.to_owned() };
@@ -69,6 +74,14 @@ pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32) -> Result<Pair, 
     Ok(Pair { kernel, ours: Link { mtu, up: true, ..ours }, ours_name, adopted })
 }
 
+/// A program is attached for as long as its process lives.
+pub fn not_in_use(device: &str, link: &Link) -> Result<(), BootError> {
+    match link.program {
+        None => Ok(()),
+        Some(id) => Err(BootError::DeviceInUse { device: device.to_owned(), program: Program::with_id(id) }),
+    }
+}
+
 /// Makes our end a dead end for the kernel's stack: what the XDP program does not take (because the process is gone)
 /// is neither answered nor forwarded. Its address is not the packets' either (NOARP sends them to the sVTI's own), so
 /// this is the second lock on the same door.
@@ -89,16 +102,19 @@ fn sysctl(family: &str, device: &str, key: &str, value: &str) {
     }
 }
 
-/// Removes the pair of host mode; `false` if there is none.
-pub fn remove_pair(netlink: &mut Netlink, name: &str) -> Result<bool, BootError> {
+/// Removes the pair of host mode; `false` if there is none. One that serves a gateway is left alone unless `force`.
+pub fn remove_pair(netlink: &mut Netlink, name: &str, force: bool) -> Result<bool, BootError> {
     let look = |error| BootError::device("look up", name.to_owned(), error);
     let Some(kernel) = netlink.link(name).map_err(look)? else { return Ok(false) };
     let ours = netlink.link(&format!("{name}{PEER_SUFFIX}")).map_err(look)?;
-    if !kernel.veth || ours.map(|l| l.index) != kernel.peer {
+    if !kernel.veth || ours.as_ref().map(|l| l.index) != kernel.peer {
         return Err(BootError::ForeignDevice {
             device: name.to_owned(),
             peer: format!("{name}{PEER_SUFFIX}"),
         });
+    }
+    if let (false, Some(ours)) = (force, &ours) {
+        not_in_use(name, ours)?;
     }
     netlink.link_delete(kernel.index).map_err(|e| BootError::device("remove", name.to_owned(), e))?;
     Ok(true)

@@ -1,6 +1,6 @@
 //! Why the dataplane does not start. Each says what to do.
 
-use sipsec_ebpf::SteeringError;
+use sipsec_ebpf::{Program, SteeringError};
 use sipsec_profile::{Findings, Style};
 use sipsec_xsk::OpenError;
 use std::io;
@@ -51,13 +51,29 @@ pub enum BootError {
     Listen { path: PathBuf, error: io::Error },
     #[error("another dataplane serves {}: stop it first", path.display())]
     AlreadyRunning { path: PathBuf },
+    #[error(
+        "{device} has an XDP program already: {program}; a device serves one gateway: stop the other one, or choose another \
+         device in the profile"
+    )]
+    DeviceInUse { device: String, program: Program },
+    #[error(
+        "the dataplane of this gateway runs ({}): stop it first, or its calls end and its packets may leave in clear; --force \
+         removes the devices all the same",
+        path.display()
+    )]
+    Running { path: PathBuf },
     #[error("{device} was removed; forwarding stops until the dataplane is started again")]
     DeviceGone { device: String },
-    #[error("the worker stopped by itself; its last words are above")]
+    #[error("the worker stopped by itself; the log lines above say why")]
     WorkerDied,
 }
 
 impl BootError {
+    /// A start may succeed as soon as the WAN is there: what this one has made stays, so that routes have their sVTI.
+    pub(crate) const fn is_passing(&self) -> bool {
+        matches!(self, Self::DeviceMissing { .. } | Self::DeviceDown { .. })
+    }
+
     pub(crate) fn device(step: &'static str, device: String, error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::NotPermitted { step, device },

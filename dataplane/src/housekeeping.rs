@@ -2,11 +2,14 @@
 //! packet; a control plane that comes, goes or dies changes nothing about forwarding.
 
 use crate::boot::{self, Booted, INSIDE, InsideDevice, OUTSIDE};
+use crate::control::steering::KernelSteer;
+use crate::control::{self, ControlHandle};
+use crate::device;
 use crate::engines::{self, Selection};
 use crate::error::BootError;
 use crate::local;
 use crate::mailbox::Mailbox;
-use crate::netlink::Netlink;
+use crate::netlink::{LinkEvents, Netlink};
 use crate::peer::Link;
 use crate::worker::{self, FromWorker, ToWorker, WorkerSetup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,11 +23,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// Name and version, as the control plane sees it.
 pub const SOFTWARE: &str = concat!("sipsec-dataplane ", env!("CARGO_PKG_VERSION"));
-/// Longest time between two looks at the worker.
+/// Longest time between two looks at the worker and the devices.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How often the log hears of the same trouble.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -38,32 +41,59 @@ pub fn run(profile: &Head) -> Result<(), BootError> {
     let listener = listen(profile)?;
     let selection = engines::select(profile.dataplane.engine)?;
     for timing in &selection.timings {
-        info!("AEAD engine {timing}");
+        debug!("AEAD engine {timing}");
     }
     if let Some(why) = &selection.missing {
         info!(%why, "AEAD engine ipsec-mb is not used");
     }
     for choice in &selection.choices {
-        info!("AEAD engine of {choice}");
+        debug!("AEAD engine of {choice}");
     }
     let booted = boot::boot(profile)?;
     let facts = facts(profile, &booted, &selection);
     let watch = Watch::new(&booted, profile)?;
+    let ready = format!("ready: {}, AEAD {}", booted.summary, selection.engine.name());
+    let config = booted.pipeline_config(&profile.dataplane);
+    let Booted { steering, opened, inside, netlink, .. } = booted;
+    let router = match inside {
+        InsideDevice::Host(_) => None,
+        InsideDevice::Router(link) => Some((netlink, link.index)),
+    };
+    let thread_error = |error| BootError::Io { what: "cannot start a thread", error };
+    let (control, control_thread) =
+        control::spawn(KernelSteer::new(steering, router)).map_err(thread_error)?;
 
     let mailbox = |error| BootError::Io { what: "cannot make an eventfd", error };
     let (to_worker, from_worker) = (Mailbox::new().map_err(mailbox)?, Mailbox::new().map_err(mailbox)?);
     let setup = WorkerSetup {
         profile: profile.dataplane.clone(),
-        booted,
+        config,
+        opened,
+        control: control.clone(),
         engine: selection.engine,
         inbox: to_worker.clone(),
         outbox: from_worker.clone(),
     };
-    let thread =
-        worker::spawn(setup).map_err(|error| BootError::Io { what: "cannot start a thread", error })?;
+    let thread = worker::spawn(setup).map_err(thread_error)?;
     let socket = profile.dataplane_socket();
-    Housekeeping { termination, listener, socket, facts, watch, to_worker, from_worker, thread, served: None }
-        .serve()
+    let served = Housekeeping {
+        termination,
+        listener,
+        socket,
+        facts,
+        watch,
+        ready: Some(ready),
+        control: control.clone(),
+        to_worker,
+        from_worker,
+        thread,
+        served: None,
+    }
+    .serve();
+    // It detaches the programs and puts the offloads back.
+    control.stop();
+    let _ = control_thread.join();
+    served
 }
 
 fn listen(profile: &Head) -> Result<Listener, BootError> {
@@ -115,6 +145,9 @@ struct Housekeeping {
     socket: PathBuf,
     facts: Facts,
     watch: Watch,
+    /// What is logged when the worker forwards, until it does.
+    ready: Option<String>,
+    control: ControlHandle,
     to_worker: Mailbox<ToWorker>,
     from_worker: Mailbox<FromWorker>,
     thread: JoinHandle<()>,
@@ -125,7 +158,12 @@ struct Housekeeping {
 /// administrator) has the same name and none of our sockets: only a new start helps.
 struct Watch {
     netlink: Netlink,
+    events: LinkEvents,
     devices: [(String, u32); 2],
+    /// Host mode: the sVTI's name and the MTU that it was given.
+    svti: Option<(String, u32)>,
+    /// What the worker knows of the WAN.
+    outside_mtu: u32,
     /// Router mode: the LAN device, and what the worker knows to be the host's own.
     lan: Option<(u32, Local)>,
     /// When the log last heard that the kernel does not answer.
@@ -139,6 +177,8 @@ struct Seen {
     gone: Option<String>,
     /// What the host owns now, if that is not what the worker was told last.
     local: Option<Local>,
+    /// The WAN's MTU, if it has changed.
+    outside_mtu: Option<u32>,
 }
 
 impl Watch {
@@ -154,7 +194,14 @@ impl Watch {
             InsideDevice::Host(_) => None,
             InsideDevice::Router(link) => Some((link.index, Local::default())),
         };
-        Ok(Self { netlink, devices: [outside, inside], lan, warned: None })
+        let events =
+            LinkEvents::open().map_err(|error| BootError::Io { what: "cannot watch the devices", error })?;
+        let svti = match &booted.inside {
+            InsideDevice::Host(pair) => Some((profile.dataplane.inside.device().to_owned(), pair.kernel.mtu)),
+            InsideDevice::Router(_) => None,
+        };
+        let outside_mtu = booted.outside.mtu;
+        Ok(Self { netlink, events, devices: [outside, inside], svti, outside_mtu, lan, warned: None })
     }
 
     /// Only a device that has gone is the end: a kernel that cannot answer now (no memory, no buffers) is asked again, and
@@ -170,16 +217,44 @@ impl Watch {
     }
 
     fn try_to_look(&mut self) -> io::Result<Seen> {
-        for (device, index) in &self.devices {
-            if self.netlink.link(device)?.is_none_or(|link| link.index != *index) {
-                return Ok(Seen { gone: Some(device.clone()), local: None });
+        let mut seen = Seen::default();
+        for (at, (device, index)) in self.devices.iter().enumerate() {
+            let Some(link) = self.netlink.link(device)?.filter(|link| link.index == *index) else {
+                return Ok(Seen { gone: Some(device.clone()), ..Seen::default() });
+            };
+            if at == OUTSIDE && link.mtu != self.outside_mtu {
+                self.outside_mtu = link.mtu;
+                seen.outside_mtu = Some(link.mtu);
+            }
+            if at == INSIDE && self.svti.is_some() && !link.up {
+                self.netlink.link_up(*index, link.mtu, true)?;
             }
         }
-        let Some((index, known)) = &mut self.lan else { return Ok(Seen::default()) };
+        if let Some((device, mtu)) = &self.svti
+            && let Some(link) = self.netlink.link(device)?
+            && !link.up
+        {
+            // Its routes went when it went down, and with them what keeps the tunnels' packets from the default route.
+            warn!(device, "the sVTI was down; it is up again, because its packets would leave in clear");
+            self.netlink.link_up(link.index, *mtu, true)?;
+        }
+        let Some((index, known)) = &mut self.lan else { return Ok(seen) };
         let local = local::local(&self.netlink.addresses()?, *index);
-        let changed = local != *known;
-        known.clone_from(&local);
-        Ok(Seen { gone: None, local: changed.then_some(local) })
+        if local != *known {
+            known.clone_from(&local);
+            seen.local = Some(local);
+        }
+        Ok(seen)
+    }
+
+    /// Makes the sVTI again that was removed, so that there is one for the control plane's routes until the next start takes it
+    /// over.
+    fn remake_svti(&mut self) {
+        let Some((device, mtu)) = &self.svti else { return };
+        match device::ensure_pair(&mut self.netlink, device, *mtu) {
+            Ok(_) => info!(device, "the sVTI is made again"),
+            Err(error) => warn!(device, %error, "the sVTI is not made again"),
+        }
     }
 }
 
@@ -195,7 +270,10 @@ impl Housekeeping {
             let [terminated, called, disconnected] = self.wait()?;
             while let Some(message) = self.from_worker.receive() {
                 match message {
-                    FromWorker::Ready => info!(socket = %self.socket.display(), "ready"),
+                    FromWorker::Ready => {
+                        let ready = self.ready.take().unwrap_or_default();
+                        info!(socket = %self.socket.display(), "{ready}");
+                    }
                     FromWorker::Fault { epoch, what } => {
                         warn!(epoch, what, "the control plane breaks the ring; disconnecting it");
                         self.disconnect(epoch);
@@ -206,13 +284,28 @@ impl Housekeeping {
             if self.thread.is_finished() {
                 return Err(BootError::WorkerDied);
             }
-            let Seen { gone, local } = self.watch.look();
+            // What it is told of the devices follows that line in the log.
+            let Seen { gone, local, outside_mtu } =
+                if self.ready.is_none() { self.watch.look() } else { Seen::default() };
             if let Some(device) = gone {
+                if device == self.watch.devices[INSIDE].0 {
+                    self.watch.remake_svti();
+                }
                 return Err(BootError::DeviceGone { device });
+            }
+            if let Some(mtu) = outside_mtu {
+                warn!(mtu, "the MTU of the WAN has changed; tunnels follow, up to the MTU of the start");
+                let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                if self.to_worker.send(ToWorker::OutsideMtu(mtu)).is_err() {
+                    warn!("the worker does not answer");
+                }
             }
             if let Some(local) = local {
                 info!(prefixes = ?local.prefixes, "the host's own, whatever tunnel covers it");
-                // Only a worker that hangs leaves its mailbox full.
+                // Only a thread that hangs leaves its mailbox full.
+                if !self.control.set_local(local.prefixes.clone()) {
+                    warn!("the control thread does not answer");
+                }
                 if self.to_worker.send(ToWorker::Local(Box::new(local))).is_err() {
                     warn!("the worker does not answer");
                 }
@@ -231,12 +324,13 @@ impl Housekeeping {
         }
     }
 
-    /// Sleeps until something happens or it is time to look around; which of termination, a caller and the end of a connection did.
+    /// Sleeps until something happens or it is time to look around; whether it was termination, a caller, the end of a connection.
     fn wait(&self) -> Result<[bool; 3], BootError> {
         let mut fds = vec![
             PollFd::new(&self.termination, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
             PollFd::new(&self.from_worker, PollFlags::IN),
+            PollFd::new(&self.watch.events, PollFlags::IN),
         ];
         if let Some(served) = &self.served {
             fds.push(PollFd::from_borrowed_fd(served.connection.as_fd(), PollFlags::IN));
@@ -246,8 +340,9 @@ impl Housekeeping {
             Err(e) => return Err(BootError::Io { what: "cannot wait", error: e.into() }),
         }
         let ready = |i: usize| fds.get(i).is_some_and(|f| !f.revents().is_empty());
-        let result = [ready(0), ready(1), ready(3)];
+        let result = [ready(0), ready(1), ready(4)];
         self.from_worker.clear_wakeups();
+        self.watch.events.clear();
         Ok(result)
     }
 
@@ -297,10 +392,14 @@ mod tests {
     #[test]
     fn a_kernel_that_refuses_to_answer_ends_nothing_but_a_device_that_has_gone_does() {
         let mut netlink = Netlink::open().expect("netlink");
-        let lo = netlink.link("lo").expect("an answer").expect("every host has it").index;
+        let found = netlink.link("lo").expect("an answer").expect("every host has it");
+        let (lo, mtu) = (found.index, found.mtu);
         let watch = |device: &str, index| Watch {
             netlink: Netlink::open().expect("netlink"),
+            events: LinkEvents::open().expect("netlink"),
             devices: [("lo".into(), lo), (device.into(), index)],
+            svti: None,
+            outside_mtu: mtu,
             lan: None,
             warned: None,
         };
@@ -316,5 +415,9 @@ mod tests {
         for (device, index) in [("sipsec-none", 7), ("lo", lo + 1)] {
             assert_eq!(watch(device, index).look().gone.as_deref(), Some(device));
         }
+        let mut changed = watch("lo", lo);
+        changed.outside_mtu = 1280;
+        assert_eq!(changed.look().outside_mtu, Some(mtu));
+        assert_eq!(changed.look(), Seen::default(), "told once");
     }
 }

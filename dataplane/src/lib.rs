@@ -4,6 +4,7 @@
 
 pub mod boot;
 pub mod config;
+pub mod control;
 pub mod device;
 pub mod engines;
 pub mod error;
@@ -15,6 +16,5 @@ pub mod mailbox;
 pub mod netlink;
 pub mod peer;
 pub mod publish;
-pub mod steer;
 pub mod sys;
 pub mod worker;

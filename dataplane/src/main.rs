@@ -28,6 +28,9 @@ struct Args {
     /// purpose: without them, packets for a tunnel would leave in clear.
     #[arg(long)]
     remove_devices: bool,
+    /// With --remove-devices: also while the gateway runs.
+    #[arg(long, requires = "remove_devices")]
+    force: bool,
 }
 
 fn main() -> ExitCode {
@@ -59,16 +62,23 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<(), BootError> {
     let profile = config::load(&args.profile)?;
     if args.remove_devices {
+        let socket = profile.dataplane_socket();
+        if !args.force && sipsec_abi::server::is_served(&socket) {
+            return Err(BootError::Running { path: socket });
+        }
         let mut netlink =
             Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
         match &profile.dataplane.inside {
             Inside::Host { device, .. } => {
-                let removed = device::remove_pair(&mut netlink, device)?;
+                let removed = device::remove_pair(&mut netlink, device, args.force)?;
                 let routes = remove_discards(&mut netlink, device)
                     .map_err(|error| BootError::Io { what: "cannot remove discarding routes", error })?;
                 info!(device, removed, routes, "devices and discarding routes of earlier runs");
             }
             Inside::Router { device, .. } => {
+                if let (false, Ok(Some(link))) = (args.force, netlink.link(device)) {
+                    device::not_in_use(device, &link)?;
+                }
                 let removed = remove_blackholes(&mut netlink, device)
                     .map_err(|error| BootError::Io { what: "cannot remove discarding routes", error })?;
                 info!(device, removed, "discarding routes of earlier runs");
@@ -79,7 +89,7 @@ fn run(args: &Args) -> Result<(), BootError> {
     housekeeping::run(&profile)
 }
 
-/// Of host mode, where the control plane installs them; how many.
+/// Removes the discarding routes of host mode, which the control plane installs; how many there were.
 fn remove_discards(netlink: &mut Netlink, device: &str) -> std::io::Result<usize> {
     let metric = discard::metric(device);
     let left = netlink.discards(metric)?;
@@ -87,7 +97,7 @@ fn remove_discards(netlink: &mut Netlink, device: &str) -> std::io::Result<usize
     Ok(left.len())
 }
 
-/// Of router mode; how many.
+/// Removes the discarding routes of router mode; how many there were.
 fn remove_blackholes(netlink: &mut Netlink, device: &str) -> std::io::Result<usize> {
     let Some(lan) = netlink.link(device)? else { return Ok(0) };
     let left = netlink.blackholes(lan.index)?;

@@ -1,4 +1,4 @@
-//! The few requests the dataplane makes of rtnetlink, one at a time, each answered before the next.
+//! The few requests the dataplane makes of rtnetlink, one at a time, each answered before the next or given up in time.
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
@@ -6,20 +6,26 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use sipsec_net::prefix::PrefixError;
 use sipsec_net::{IpPrefix, MacAddr, discard};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// Marks routes of ours (`ip route show proto 183`).
 const ROUTE_PROTOCOL: u8 = discard::PROTOCOL;
+/// The kernel answers within the call that asks, unless it is short of memory and drops the answer, or another process holds
+/// its lock of devices and routes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A link with all its statistics is about 2 KiB.
 const REPLY_LEN_MAX: usize = 32 * 1024;
 
@@ -33,6 +39,8 @@ pub struct Link {
     pub veth: bool,
     /// Of a veth: the index of its other end.
     pub peer: Option<u32>,
+    /// The XDP program that is attached.
+    pub program: Option<u32>,
 }
 
 /// An address of this host.
@@ -53,6 +61,7 @@ pub struct Netlink {
 impl Netlink {
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_WITHIN))?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         Ok(Self { socket, sequence: 0 })
@@ -187,6 +196,42 @@ impl Netlink {
     }
 }
 
+/// Says when something about a device has changed.
+pub struct LinkEvents(Socket);
+
+/// RTNLGRP_LINK of linux/rtnetlink.h.
+const GROUP_LINK: u32 = 1;
+
+impl LinkEvents {
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.add_membership(GROUP_LINK)?;
+        Ok(Self(socket))
+    }
+
+    /// Forgets the events so far; what has changed is found by looking at the devices.
+    pub fn clear(&self) {
+        let mut buffer = Vec::with_capacity(REPLY_LEN_MAX);
+        // An overflow of the socket (ENOBUFS) is an event, too, and the end of it.
+        while self.0.recv(&mut buffer, libc::MSG_DONTWAIT).is_ok() {
+            buffer.clear();
+        }
+    }
+}
+
+impl AsFd for LinkEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl std::fmt::Debug for LinkEvents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LinkEvents")
+    }
+}
+
 impl std::fmt::Debug for Netlink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Netlink").field("sequence", &self.sequence).finish_non_exhaustive()
@@ -201,6 +246,7 @@ fn read_link(link: &LinkMessage) -> Link {
         up: link.header.flags.contains(LinkFlags::Up),
         veth: false,
         peer: None,
+        program: None,
     };
     for attribute in &link.attributes {
         match attribute {
@@ -212,6 +258,12 @@ fn read_link(link: &LinkMessage) -> Link {
             }
             LinkAttribute::LinkInfo(info) => out.veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
             LinkAttribute::Link(peer) => out.peer = Some(*peer),
+            LinkAttribute::Xdp(xdp) => {
+                out.program = xdp.iter().find_map(|x| match x {
+                    LinkXdp::ProgId(id) => Some(*id),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }

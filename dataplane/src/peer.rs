@@ -6,6 +6,7 @@ pub mod uplink;
 pub use downlink::{DownCounts, Downlink, Target};
 pub use uplink::{UpCounts, Uplink};
 
+use crate::control::Changes;
 use downlink::DownRings;
 use sipsec_abi::counters::CountersWriter;
 use sipsec_abi::handshake::Connection;
@@ -61,7 +62,7 @@ impl Link {
     }
 
     /// Makes this the control plane of the moment.
-    pub fn attach<S: crate::steer::Steer>(self, up: &mut Uplink, down: &mut Downlink<S>) -> Session {
+    pub fn attach<C: Changes, V>(self, up: &mut Uplink, down: &mut Downlink<C, V>) -> Session {
         up.attach(self.up);
         down.attach(self.down);
         self.session
@@ -69,13 +70,13 @@ impl Link {
 }
 
 /// There is no control plane any more.
-pub fn detach<S: crate::steer::Steer>(up: &mut Uplink, down: &mut Downlink<S>) {
+pub fn detach<C: Changes, V>(up: &mut Uplink, down: &mut Downlink<C, V>) {
     up.detach();
     down.detach();
 }
 
 /// How the control plane broke its rings, if it did.
-pub fn broken<S: crate::steer::Steer>(up: &Uplink, down: &Downlink<S>) -> Option<Broken> {
+pub fn broken<C: Changes, V>(up: &Uplink, down: &Downlink<C, V>) -> Option<Broken> {
     up.broken().or(down.broken())
 }
 

@@ -1,6 +1,7 @@
 //! Counters for the control plane's eyes: written to shared memory a few times a second, never on the packet's path.
 
 use crate::peer::{DownCounts, Session, UpCounts};
+use sipsec_abi::counters::STEERING_MAX;
 use sipsec_abi::{Count, Port, PortCounters};
 use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{DropReason, Instant, TunnelId};
@@ -28,7 +29,7 @@ pub struct Publisher {
 pub struct Numbers {
     pub drops: [u64; DropReason::COUNT],
     pub ports: [PortStats; 2],
-    pub steering: Vec<u64>,
+    pub steering: [u64; STEERING_MAX],
     pub up: UpCounts,
     pub down: DownCounts,
     pub frames_free: usize,

@@ -1,20 +1,20 @@
 //! The worker: one thread that owns both ports, the pipeline and the control plane's rings, and turns.
 
-use crate::boot::{Booted, INSIDE, InsideDevice, OUTSIDE};
+use crate::boot::{INSIDE, OUTSIDE};
+use crate::control::{Changes, ControlHandle};
 use crate::error::BootError;
 use crate::idle::{self, Idle, SleepOn};
 use crate::io::{Buffer, Io};
 use crate::mailbox::Mailbox;
 use crate::peer::{self, Downlink, Link, Session, Target};
 use crate::publish::{Numbers, Publisher};
-use crate::steer::{KernelSteer, Steer};
 use crate::sys;
 use sipsec_net::dp::{Event, Op, RejectReason};
 use sipsec_net::{Instant, MediaPort};
-use sipsec_pipeline::{AeadEngine, Local, Pipeline, Sink, Validated};
+use sipsec_pipeline::{AeadEngine, Config, Local, Pipeline, Sink, Validated};
 use sipsec_profile::model as profile;
 use sipsec_xsk::port::BATCH_MAX;
-use sipsec_xsk::{Frame, Port};
+use sipsec_xsk::{Frame, Opened, Port};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
@@ -33,6 +33,8 @@ pub enum ToWorker {
     },
     /// Router mode: the host's addresses have changed.
     Local(Box<Local>),
+    /// The MTU of the WAN has changed.
+    OutsideMtu(u16),
     Stop,
 }
 
@@ -52,7 +54,9 @@ pub enum FromWorker {
 /// Everything a worker starts with, on its way to its thread.
 pub struct WorkerSetup {
     pub profile: profile::DataplaneSection,
-    pub booted: Booted,
+    pub config: Config,
+    pub opened: Opened,
+    pub control: ControlHandle,
     pub engine: Box<dyn AeadEngine>,
     pub inbox: Mailbox<ToWorker>,
     pub outbox: Mailbox<FromWorker>,
@@ -91,17 +95,11 @@ fn schedule(worker: &profile::Worker) -> Result<(), BootError> {
 }
 
 fn start(setup: WorkerSetup) -> Result<(), BootError> {
-    let WorkerSetup { profile, booted, engine, inbox, outbox } = setup;
-    let config = booted.pipeline_config(&profile);
-    let Booted { steering, opened, inside, netlink, .. } = booted;
+    let WorkerSetup { profile, config, opened, control, engine, inbox, outbox } = setup;
     let (pool, ports) = opened.into_ports();
-    let router = match inside {
-        InsideDevice::Host(_) => None,
-        InsideDevice::Router(link) => Some((netlink, link.index)),
-    };
     let io = Io::new(ports, pool, &config.limits);
     let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
-    let control = Downlink::new(KernelSteer::new(steering, router));
+    let control = Downlink::new(control);
     let worker = Worker::new(pipeline, io, control, &profile.worker, inbox, outbox);
     // Housekeeping reads its mailbox or is gone itself.
     let _ = worker.outbox.send(FromWorker::Ready);
@@ -109,10 +107,10 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
 }
 
 /// Owns everything on the packet's path; nothing here is shared with another thread but rings and mailboxes.
-struct Worker<P, S> {
+struct Worker<P, C> {
     pipeline: Pipeline<Buffer>,
     io: Io<P>,
-    control: Downlink<S>,
+    control: Downlink<C, Validated>,
     session: Option<Session>,
     idle: Idle,
     publisher: Publisher,
@@ -122,11 +120,11 @@ struct Worker<P, S> {
     told: Told,
 }
 
-impl<P: Port, S: Steer> Worker<P, S> {
+impl<P: Port, C: Changes> Worker<P, C> {
     fn new(
         pipeline: Pipeline<Buffer>,
         io: Io<P>,
-        control: Downlink<S>,
+        control: Downlink<C, Validated>,
         profile: &profile::Worker,
         inbox: Mailbox<ToWorker>,
         outbox: Mailbox<FromWorker>,
@@ -146,7 +144,7 @@ impl<P: Port, S: Steer> Worker<P, S> {
     }
 }
 
-impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
+impl<P: Port + SleepOn, C: Changes> Worker<P, C> {
     fn run(mut self) -> Result<(), BootError> {
         while self.mail() {
             let now = sys::now();
@@ -162,7 +160,7 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
     fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
         if self.control.prepare_sleep(self.io.up.has_room_for_answer()) && self.inbox.is_empty() {
             self.publisher.sleeps += 1;
-            let own = [self.inbox.as_fd()].into_iter().chain(self.control.doorbell());
+            let own = [self.inbox.as_fd()].into_iter().chain(self.control.wakeups());
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
             idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
             self.inbox.clear_wakeups();
@@ -172,7 +170,7 @@ impl<P: Port + SleepOn, S: Steer> Worker<P, S> {
     }
 }
 
-impl<P: Port, S: Steer> Worker<P, S> {
+impl<P: Port, C: Changes> Worker<P, C> {
     /// A batch of each port, the control plane, what is due; then one kick for each port. How much there was to do.
     fn turn(&mut self, now: Instant) -> usize {
         let Self { pipeline, io, control, rx, told, .. } = self;
@@ -203,9 +201,9 @@ impl<P: Port, S: Steer> Worker<P, S> {
                 }
                 ToWorker::Detach { .. } => {}
                 ToWorker::Local(local) => {
-                    self.control.set_local(&local.prefixes);
                     self.pipeline.set_local(*local);
                 }
+                ToWorker::OutsideMtu(mtu) => self.pipeline.set_outside_mtu(mtu),
                 ToWorker::Stop => return false,
             }
         }
@@ -244,7 +242,7 @@ impl<P: Port, S: Steer> Worker<P, S> {
         let numbers = Numbers {
             drops,
             ports: [self.io.ports[OUTSIDE].stats(), self.io.ports[INSIDE].stats()],
-            steering: self.control.kernel().counters(),
+            steering: self.control.changes().counters(),
             up: *self.io.up.counts(),
             down: *self.control.counts(),
             frames_free: self.io.pool.free_count(),

@@ -1,13 +1,14 @@
 //! What the control plane tells the worker: transactions, questions, IKE messages to send.
 
+use crate::control::Changes;
+use crate::control::steering::SteerOp;
 use crate::peer::Broken;
-use crate::steer::{Steer, Steered};
 use sipsec_abi::command::{Command, CommandError, CommandReceiver};
 use sipsec_abi::doorbell::Waiter;
 use sipsec_abi::punt::PuntReceiver;
 use sipsec_abi::{Admission, RecvError, TxnLog};
 use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason};
-use sipsec_net::{Instant, IpPrefix, MediaPort, TxnId};
+use sipsec_net::{Instant, MediaPort, TxnId};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{debug, warn};
@@ -51,23 +52,39 @@ pub trait Target {
     fn report(&mut self, event: Event);
 }
 
+/// `V` is the target's proof that a transaction can be applied.
 #[derive(Debug)]
-pub struct Downlink<S> {
+pub struct Downlink<C, V> {
     rings: Option<DownRings>,
-    kernel: S,
-    steered: Steered,
+    /// The way to the kernel's tables.
+    changes: C,
+    /// The transaction whose change of them is on its way; its operations are in `ops`.
+    pending: Option<Pending<V>>,
+    /// The last transaction said that more of its change follow.
+    is_continued: bool,
     ops: Vec<Op>,
     counts: DownCounts,
     broken: Option<Broken>,
 }
 
-impl<S: Steer> Downlink<S> {
+/// A validated transaction.
+#[derive(Debug)]
+struct Pending<V> {
+    txn: TxnId,
+    more: bool,
+    validated: V,
+    /// Nobody waits for the answer: the connection has ended since.
+    is_orphan: bool,
+}
+
+impl<C: Changes, V> Downlink<C, V> {
     #[must_use]
-    pub fn new(kernel: S) -> Self {
+    pub fn new(changes: C) -> Self {
         Self {
             rings: None,
-            kernel,
-            steered: Steered::default(),
+            changes,
+            pending: None,
+            is_continued: false,
             ops: Vec::with_capacity(OPS_MAX),
             counts: DownCounts::default(),
             broken: None,
@@ -82,16 +99,19 @@ impl<S: Steer> Downlink<S> {
     pub(super) fn detach(&mut self) {
         self.rings = None;
         self.broken = None;
-    }
-
-    /// What the host owns has changed.
-    pub fn set_local(&mut self, prefixes: &[IpPrefix]) {
-        self.kernel.local(prefixes);
+        if let Some(pending) = &mut self.pending {
+            pending.is_orphan = true;
+        }
     }
 
     #[must_use]
-    pub const fn kernel(&self) -> &S {
-        &self.kernel
+    pub const fn changes(&self) -> &C {
+        &self.changes
+    }
+
+    #[cfg(test)]
+    pub(super) const fn changes_mut(&mut self) -> &mut C {
+        &mut self.changes
     }
 
     #[must_use]
@@ -104,12 +124,16 @@ impl<S: Steer> Downlink<S> {
     }
 
     /// One turn: commands, then IKE to send. How much there was to do.
-    pub fn turn(&mut self, now: Instant, target: &mut impl Target) -> usize {
+    pub fn turn(&mut self, now: Instant, target: &mut impl Target<Validated = V>) -> usize {
         self.commands(now, target) + self.ike(now, target)
     }
 
-    fn commands(&mut self, now: Instant, target: &mut impl Target) -> usize {
+    fn commands(&mut self, now: Instant, target: &mut impl Target<Validated = V>) -> usize {
         for done in 0..TRANSACTIONS_PER_TURN_MAX {
+            self.finish(now, target);
+            if self.pending.is_some() {
+                return done;
+            }
             let Some(rings) = self.rings.as_mut().filter(|_| target.has_room_for_answer()) else {
                 return done;
             };
@@ -119,9 +143,7 @@ impl<S: Steer> Downlink<S> {
                     target.snapshot();
                     None
                 }
-                Ok(Some(Command::Transaction { txn, more })) => {
-                    Some(self.transaction(now, txn, more, target))
-                }
+                Ok(Some(Command::Transaction { txn, more })) => self.transaction(now, txn, more, target),
                 Err(CommandError::Ring(fault)) => {
                     self.fail(Broken { what: "command ring", fault });
                     return done;
@@ -139,21 +161,63 @@ impl<S: Steer> Downlink<S> {
         TRANSACTIONS_PER_TURN_MAX
     }
 
-    /// The answer to a transaction: applied now, refused now, or answered before.
-    fn transaction(&mut self, now: Instant, txn: TxnId, more: bool, target: &mut impl Target) -> Event {
+    /// The answer to a transaction, unless it has to wait for the kernel's tables.
+    fn transaction(
+        &mut self,
+        now: Instant,
+        txn: TxnId,
+        more: bool,
+        target: &mut impl Target<Validated = V>,
+    ) -> Option<Event> {
         let answers = self.rings.as_ref().map(|r| &r.answers).expect("a command came from a ring");
         match answers.admit(txn) {
             Admission::Repeated(answer) => {
                 self.counts.repeated += 1;
-                return answer;
+                return Some(answer);
             }
             Admission::Stale => {
                 self.counts.rejected += 1;
-                return Event::Rejected { txn, op: 0, reason: RejectReason::Malformed };
+                return Some(Event::Rejected { txn, op: 0, reason: RejectReason::Malformed });
             }
             Admission::Fresh => {}
         }
-        let answer = match self.apply(now, more, target) {
+        let validated = match target.validate(&self.ops) {
+            Ok(validated) => validated,
+            Err(refused) => return Some(self.answer(txn, Err(refused))),
+        };
+        let steering = SteerOp::of(&self.ops);
+        // The last transaction of a change lets go of what the change has removed, even if it steers nothing itself.
+        if steering.is_empty() && !self.is_continued {
+            target.commit(now, &self.ops, validated);
+            self.is_continued = more;
+            return Some(self.answer(txn, Ok(())));
+        }
+        self.changes.start(steering, more);
+        self.pending = Some(Pending { txn, more, validated, is_orphan: false });
+        None
+    }
+
+    /// Ends the pending transaction if the kernel's tables have been changed for it, or could not be. The pipeline has
+    /// validated it and has taken no other since, so that nothing can fail any more.
+    fn finish(&mut self, now: Instant, target: &mut impl Target<Validated = V>) {
+        let Some(changed) = self.pending.as_ref().and_then(|_| self.changes.poll()) else { return };
+        let Some(Pending { txn, more, validated, is_orphan }) = self.pending.take() else { return };
+        let outcome = changed.map_err(|op| (op, RejectReason::TableFull));
+        if outcome.is_ok() {
+            target.commit(now, &self.ops, validated);
+            self.is_continued = more;
+        }
+        if is_orphan {
+            self.ops.clear();
+        } else {
+            let answer = self.answer(txn, outcome);
+            target.report(answer);
+        }
+    }
+
+    /// Counts and remembers an outcome.
+    fn answer(&mut self, txn: TxnId, outcome: Result<(), (u16, RejectReason)>) -> Event {
+        let answer = match outcome {
             Ok(()) => {
                 self.counts.applied += 1;
                 debug!(%txn, ops = self.ops.len(), "applied");
@@ -173,21 +237,7 @@ impl<S: Steer> Downlink<S> {
         answer
     }
 
-    /// The pipeline validates, the kernel may refuse, and then nothing can fail.
-    fn apply<T: Target>(
-        &mut self,
-        now: Instant,
-        more: bool,
-        target: &mut T,
-    ) -> Result<(), (u16, RejectReason)> {
-        let validated = target.validate(&self.ops)?;
-        let plan = self.steered.plan(&self.ops, more);
-        self.steered.change(plan, &mut self.kernel).map_err(|op| (op, RejectReason::TableFull))?;
-        target.commit(now, &self.ops, validated);
-        Ok(())
-    }
-
-    fn ike(&mut self, now: Instant, target: &mut impl Target) -> usize {
+    fn ike(&mut self, now: Instant, target: &mut impl Target<Validated = V>) -> usize {
         for done in 0..IKE_PER_TURN_MAX {
             let Some(rings) = &mut self.rings else { return done };
             match rings.punts.recv() {
@@ -218,20 +268,22 @@ impl<S: Steer> Downlink<S> {
     /// awake.
     pub fn prepare_sleep(&mut self, takes_commands: bool) -> bool {
         let Some(rings) = &mut self.rings else { return true };
+        // With a change on its way, no command is taken; the control thread ends the sleep.
+        let takes_commands = takes_commands && self.pending.is_none();
         let (commands, punts) = (&mut rings.commands, &mut rings.punts);
         rings.doorbell.prepare_sleep(|| (!takes_commands || commands.is_idle()) && punts.is_idle())
     }
 
     /// The worker is awake.
     pub fn woke(&self) {
+        self.changes.woke();
         if let Some(rings) = &self.rings {
             rings.doorbell.woke();
         }
     }
 
     /// What to sleep on.
-    #[must_use]
-    pub fn doorbell(&self) -> Option<BorrowedFd<'_>> {
-        self.rings.as_ref().map(|r| r.doorbell.as_fd())
+    pub fn wakeups(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.as_ref().map(|r| r.doorbell.as_fd()).into_iter().chain(self.changes.wakeup())
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::steer::tests::Nowhere;
+use crate::control::tests::AtOnce;
 use sipsec_abi::{ControlSide, Listener};
 use sipsec_net::dp::{Event, ExpireCause, Op, RejectReason, TunnelSpec};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId, TxnId};
@@ -70,6 +70,7 @@ fn add(tunnel: u32) -> Op {
         inner_mtu: 1400,
         mss_clamp: true,
         check_source: true,
+        routing_hellos: false,
         trigger_packets_max: 1,
         trigger_bytes_max: 1,
         trigger_age_ms_max: 1,
@@ -95,9 +96,9 @@ fn connect(name: &str) -> (Listener, ControlSide, Link, Connection) {
 #[test]
 fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
     let (_listener, mut control, link, _connection) = connect("once");
-    let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::new(AtOnce::default()), Tunnels::default());
     link.attach(&mut tunnels.up, &mut down);
-    let turn = |down: &mut Downlink<Nowhere>, tunnels: &mut Tunnels| {
+    let turn = |down: &mut Downlink<AtOnce, Vec<TunnelId>>, tunnels: &mut Tunnels| {
         while down.turn(Instant::ZERO, tunnels) + tunnels.up.flush() > 0 {}
     };
     control.push(TxnId(1), &[add(1), add(2)]).expect("room");
@@ -135,7 +136,7 @@ fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
 #[test]
 fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
     let (_listener, mut control, link, _connection) = connect("large");
-    let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::new(AtOnce::default()), Tunnels::default());
     tunnels.live = (0..TUNNELS).map(TunnelId).collect();
     link.attach(&mut tunnels.up, &mut down);
     control.request_snapshot().expect("room");
@@ -160,7 +161,7 @@ fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
 #[test]
 fn answers_are_not_lost_whatever_else_is_reported() {
     let (_listener, mut control, link, _connection) = connect("full");
-    let (mut down, mut tunnels) = (Downlink::new(Nowhere), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::new(AtOnce::default()), Tunnels::default());
     tunnels.live = (0..TUNNELS).map(TunnelId).collect();
     link.attach(&mut tunnels.up, &mut down);
     let flood = |up: &mut Uplink, event: Event| {
@@ -206,5 +207,119 @@ fn without_a_control_plane_nothing_piles_up() {
     assert_eq!((up.backlog(), up.flush()), (0, 0));
     let from = "192.0.2.1:5000".parse().expect("valid");
     assert_eq!(up.ike(MediaPort(5), from, &[0; 28]), Err(PuntRefused::Full));
-    assert!(Downlink::new(Nowhere).prepare_sleep(true));
+    let mut down: Downlink<AtOnce, ()> = Downlink::new(AtOnce::default());
+    assert!(down.prepare_sleep(true));
+}
+
+/// The kernel's tables answer when the test says so.
+#[derive(Default)]
+struct Later {
+    started: usize,
+    outcome: Option<Result<(), u16>>,
+}
+
+impl crate::control::Changes for Later {
+    fn start(&mut self, _: Vec<crate::control::steering::SteerOp>, _: bool) {
+        self.started += 1;
+    }
+    fn poll(&mut self) -> Option<Result<(), u16>> {
+        self.outcome.take()
+    }
+    fn counters(&self) -> [u64; sipsec_abi::counters::STEERING_MAX] {
+        [0; sipsec_abi::counters::STEERING_MAX]
+    }
+    fn wakeup(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A pipeline that accepts everything and counts.
+#[derive(Default)]
+struct Accepts {
+    applied: Vec<usize>,
+    sent: usize,
+    events: Vec<Event>,
+}
+
+impl Target for Accepts {
+    type Validated = ();
+
+    fn validate(&self, _: &[Op]) -> Result<(), (u16, RejectReason)> {
+        Ok(())
+    }
+    fn commit(&mut self, _: Instant, ops: &[Op], (): ()) {
+        self.applied.push(ops.len());
+    }
+    fn snapshot(&mut self) {
+        self.events.push(Event::SnapshotEnd);
+    }
+    fn send_ike(&mut self, _: Instant, _: MediaPort, _: SocketAddr, _: &[u8]) {
+        self.sent += 1;
+    }
+    fn has_room_for_answer(&self) -> bool {
+        true
+    }
+    fn report(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+#[test]
+fn a_transaction_waits_for_the_kernels_tables_and_packets_do_not() {
+    let (_listener, mut control, link, _connection) = connect("later");
+    let (mut up, mut down, mut target) = (uplink(), Downlink::new(Later::default()), Accepts::default());
+    link.attach(&mut up, &mut down);
+    let route = Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
+    control.push(TxnId(1), &[add(1), route.clone()]).expect("room");
+    control.push(TxnId(2), &[add(2)]).expect("room");
+    let to = "192.0.2.1:5000".parse().expect("valid");
+    control.send_ike(MediaPort(5), to, &[1, 2, 3]).expect("room");
+    for _ in 0..3 {
+        down.turn(Instant::ZERO, &mut target);
+    }
+    // IKE goes on; the second transaction, which steers nothing, waits for its turn.
+    assert_eq!((target.applied.len(), target.sent, target.events.len()), (0, 1, 0));
+    assert!(down.prepare_sleep(true), "the control thread ends the sleep");
+    down.woke();
+    down.changes_mut().outcome = Some(Ok(()));
+    down.turn(Instant::ZERO, &mut target);
+    assert_eq!(target.applied, [2, 1]);
+    assert_eq!(target.events, [Event::Applied(TxnId(1)), Event::Applied(TxnId(2))]);
+    assert_eq!(down.changes().started, 1);
+
+    // A refusal names the operation, and nothing is applied.
+    control.push(TxnId(3), std::slice::from_ref(&route)).expect("room");
+    down.turn(Instant::ZERO, &mut target);
+    down.changes_mut().outcome = Some(Err(0));
+    down.turn(Instant::ZERO, &mut target);
+    let refused = Event::Rejected { txn: TxnId(3), op: 0, reason: RejectReason::TableFull };
+    assert_eq!((target.applied.len(), target.events.last()), (2, Some(&refused)));
+
+    // After a part of a change, the last part goes to the kernel's tables although it steers nothing.
+    control.push_part(TxnId(4), &[route], true).expect("room");
+    down.turn(Instant::ZERO, &mut target);
+    down.changes_mut().outcome = Some(Ok(()));
+    control.push(TxnId(5), &[]).expect("room");
+    down.turn(Instant::ZERO, &mut target);
+    assert_eq!((target.applied.len(), down.changes().started), (3, 4));
+}
+
+#[test]
+fn a_connection_that_ends_in_between_gets_no_answer_and_leaves_no_half() {
+    let (_listener, mut control, link, _connection) = connect("orphan");
+    let (mut up, mut down, mut target) = (uplink(), Downlink::new(Later::default()), Accepts::default());
+    link.attach(&mut up, &mut down);
+    let route = Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
+    control.push(TxnId(1), &[route]).expect("room");
+    down.turn(Instant::ZERO, &mut target);
+    detach(&mut up, &mut down);
+    let (_listener, mut next, link, _connection) = connect("orphan-next");
+    link.attach(&mut up, &mut down);
+    next.push(TxnId(1), &[add(1)]).expect("room");
+    down.turn(Instant::ZERO, &mut target);
+    assert_eq!((target.applied.len(), target.events.len()), (0, 0));
+    down.changes_mut().outcome = Some(Ok(()));
+    down.turn(Instant::ZERO, &mut target);
+    assert_eq!(target.applied, [1, 1], "the kernel has the route, so the pipeline has it too");
+    assert_eq!(target.events, [Event::Applied(TxnId(1))], "of the new connection's own transaction");
 }

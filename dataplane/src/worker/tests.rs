@@ -1,8 +1,8 @@
 //! Two whole workers joined by wires in memory: everything but the kernel is real.
 
 use super::*;
+use crate::control::tests::AtOnce;
 use crate::engines;
-use crate::steer::tests::Nowhere;
 use sipsec_net::dp::{Direction, EspCipher};
 use sipsec_net::{DropReason, Kbps};
 use sipsec_pipeline::InsideMode;
@@ -16,7 +16,7 @@ const FRAMES: u32 = 512;
 
 struct Station {
     side: Side,
-    worker: Worker<MemoryPort, Nowhere>,
+    worker: Worker<MemoryPort, AtOnce>,
     pool: Rc<Pool>,
     /// From the LAN, and to it.
     lan_in: Wire,
@@ -35,7 +35,7 @@ impl Station {
         let pipeline = Pipeline::new(config, engine);
         let mailbox = || Mailbox::new().expect("eventfd");
         let (inbox, outbox) = (mailbox(), Mailbox::new().expect("eventfd"));
-        let control = Downlink::new(Nowhere);
+        let control = Downlink::new(AtOnce::default());
         let worker = Worker::new(pipeline, io, control, &profile::Worker::default(), inbox, outbox);
         let mut station = Self { side, worker, pool, lan_in, lan_out };
         let route = Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL };

@@ -132,6 +132,7 @@ pub fn tunnel(side: Side) -> Vec<Op> {
         inner_mtu: 1400,
         mss_clamp: true,
         check_source: true,
+        routing_hellos: false,
         trigger_packets_max: 64,
         trigger_bytes_max: 65_536,
         trigger_age_ms_max: 30_000,

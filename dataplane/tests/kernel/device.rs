@@ -29,9 +29,9 @@ fn the_pair_is_made_once_then_adopted_and_a_stranger_is_left_alone() {
     veth("lan9", "other9");
     let foreign = ensure_pair(&mut nl, "lan9", 1400).expect_err("not ours");
     assert!(matches!(foreign, BootError::ForeignDevice { .. }), "{foreign}");
-    assert!(matches!(remove_pair(&mut nl, "lan9"), Err(BootError::ForeignDevice { .. })));
-    assert!(remove_pair(&mut nl, "svti0").expect("removed"));
-    assert!(!remove_pair(&mut nl, "svti0").expect("nothing left"));
+    assert!(matches!(remove_pair(&mut nl, "lan9", true), Err(BootError::ForeignDevice { .. })));
+    assert!(remove_pair(&mut nl, "svti0", false).expect("removed"));
+    assert!(!remove_pair(&mut nl, "svti0", false).expect("nothing left"));
     assert_eq!(nl.link("svti0-x").expect("looked up"), None);
     nl.link("lan9").expect("looked up").expect("untouched");
 }

@@ -24,11 +24,33 @@ impl Dataplane {
     }
 
     pub fn spawn(topology: &Topology, side: Side, section: &str) -> Self {
-        let runtime_dir = topology.dir.join(side.name());
-        let profile = topology.dir.join(format!("{}.yaml", side.name()));
+        Self::spawn_as(topology, side, side.name(), section)
+    }
+
+    /// What `--remove-devices` (with `more`) says of the profile of `name`, and its exit code.
+    pub fn remove_devices(
+        topology: &Topology,
+        side: Side,
+        name: &str,
+        more: &[&str],
+    ) -> (String, Option<i32>) {
+        let out = Command::new("ip")
+            .args(["netns", "exec", &topology.gateway(side), env!("CARGO_BIN_EXE_sipsec-dataplane")])
+            .arg("--profile")
+            .arg(topology.dir.join(format!("{name}.yaml")))
+            .arg("--remove-devices")
+            .args(more)
+            .output()
+            .expect("ip netns exec");
+        (String::from_utf8_lossy(&out.stderr).into_owned(), out.status.code())
+    }
+
+    /// A gateway called `name` on the host of `side`.
+    pub fn spawn_as(topology: &Topology, side: Side, name: &str, section: &str) -> Self {
+        let runtime_dir = topology.dir.join(name);
+        let profile = topology.dir.join(format!("{name}.yaml"));
         let text = format!(
-            "version: 1\ngateway: {}\nruntime_dir: {}\ndataplane: {section}\n",
-            side.name(),
+            "version: 1\ngateway: {name}\nruntime_dir: {}\ndataplane: {section}\n",
             runtime_dir.display()
         );
         std::fs::write(&profile, text).expect("profile");

@@ -1,7 +1,7 @@
 //! Which packets the kernel hands to us: the BPF maps, kept equal to what the pipeline knows.
 //!
 //! The kernel may refuse (a table is full), so it is asked between the pipeline's validation and its commit, which cannot
-//! fail: a transaction is in both or in neither. What arrives in between waits in a ring until the worker's next turn.
+//! fail: a transaction is in both or in neither.
 
 use crate::netlink::Netlink;
 use sipsec_ebpf::{Steering, SteeringError};
@@ -31,6 +31,42 @@ pub enum SteerError {
     Route { prefix: IpPrefix, error: io::Error },
 }
 
+/// An operation of a transaction, as far as it concerns steering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteerOp {
+    /// Its place in the transaction.
+    index: u16,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    MediaOpen { local: SocketAddr, tunnel: TunnelId },
+    MediaClose(MediaPort),
+    RouteAdd { prefix: IpPrefix, tunnel: TunnelId },
+    RouteRemove { prefix: IpPrefix },
+    TunnelRemove(TunnelId),
+}
+
+impl SteerOp {
+    /// Those of a transaction.
+    #[must_use]
+    pub fn of(ops: &[Op]) -> Vec<Self> {
+        let concerns = |(op, index): (&Op, u16)| {
+            let what = match op {
+                Op::MediaOpen(b) => What::MediaOpen { local: b.outside_local, tunnel: b.tunnel },
+                Op::MediaClose(port) => What::MediaClose(*port),
+                Op::RouteAdd { prefix, tunnel } => What::RouteAdd { prefix: *prefix, tunnel: *tunnel },
+                Op::RouteRemove { prefix } => What::RouteRemove { prefix: *prefix },
+                Op::TunnelRemove(tunnel) => What::TunnelRemove(*tunnel),
+                _ => return None,
+            };
+            Some(Self { index, what })
+        };
+        ops.iter().zip(0u16..).filter_map(concerns).collect()
+    }
+}
+
 /// The real one.
 #[derive(Debug)]
 pub struct KernelSteer {
@@ -47,7 +83,7 @@ struct Router {
     lan: u32,
     /// Prefixes of tunnels, each with its discarding route.
     ours: HashSet<IpPrefix>,
-    /// Those that an earlier process has left with theirs, and that nobody has asked for yet.
+    /// Those that an earlier process has left with theirs, and that no tunnel has been given yet.
     left: HashSet<IpPrefix>,
     local: Vec<IpPrefix>,
 }
@@ -61,7 +97,7 @@ impl Router {
         Self { netlink, lan, ours: HashSet::new(), left: left.into_iter().collect(), local: Vec::new() }
     }
 
-    /// What the profile has no more is not discarded any more either.
+    /// Removes the discarding routes of prefixes that the profile no longer has.
     fn purge(&mut self) {
         for prefix in self.left.drain() {
             tracing::info!(%prefix, "discarding route of an earlier run removed");
@@ -203,24 +239,23 @@ impl Steered {
     /// The effect of `ops`, in order, provided that the pipeline accepts them. With `more`, other transactions of the same
     /// change follow, which may put back what these take away.
     #[must_use]
-    pub fn plan(&self, ops: &[Op], more: bool) -> Plan {
+    pub fn plan(&self, ops: &[SteerOp], more: bool) -> Plan {
         let mut plan = Plan::default();
-        for (op, index) in ops.iter().zip(0u16..) {
-            match op {
-                Op::MediaOpen(b) => {
-                    let value = (b.outside_local, b.tunnel);
-                    set(&mut plan.media, &self.media, index, b.media_port(), Some(value));
+        for &SteerOp { index, what } in ops {
+            match what {
+                What::MediaOpen { local, tunnel } => {
+                    let port = MediaPort(local.port());
+                    set(&mut plan.media, &self.media, index, port, Some((local, tunnel)));
                 }
-                Op::MediaClose(port) => set(&mut plan.media, &self.media, index, *port, None),
-                Op::RouteAdd { prefix, tunnel } => {
-                    set(&mut plan.prefixes, &self.prefixes, index, *prefix, Some(*tunnel));
+                What::MediaClose(port) => set(&mut plan.media, &self.media, index, port, None),
+                What::RouteAdd { prefix, tunnel } => {
+                    set(&mut plan.prefixes, &self.prefixes, index, prefix, Some(tunnel));
                 }
-                Op::RouteRemove { prefix } => set(&mut plan.prefixes, &self.prefixes, index, *prefix, None),
-                Op::TunnelRemove(tunnel) => {
-                    remove_all(&mut plan.media, &self.media, index, |(_, t)| t == tunnel);
-                    remove_all(&mut plan.prefixes, &self.prefixes, index, |t| t == tunnel);
+                What::RouteRemove { prefix } => set(&mut plan.prefixes, &self.prefixes, index, prefix, None),
+                What::TunnelRemove(tunnel) => {
+                    remove_all(&mut plan.media, &self.media, index, |(_, t)| *t == tunnel);
+                    remove_all(&mut plan.prefixes, &self.prefixes, index, |t| *t == tunnel);
                 }
-                _ => {}
             }
         }
         for &prefix in &self.awaited {
@@ -262,7 +297,7 @@ impl Steered {
 }
 
 impl Plan {
-    /// In the order in which nothing is in the way of anything else and no prefix is nobody's in between.
+    /// Ordered so that removals free capacity first and every prefix always has an owner.
     fn steps(&self) -> Vec<(u16, Step)> {
         let close = self.media.iter().filter_map(|c| c.before.map(|m| (c.op, Step::Close(m))));
         let open = self.media.iter().filter_map(|c| c.after.map(|m| (c.op, Step::Open(m))));

@@ -4,12 +4,16 @@ use sipsec_net::{Kbps, MacAddr};
 
 /// Keeps what it is told; refuses one media port or prefix.
 #[derive(Default)]
-struct Recorder {
+pub(crate) struct Recorder {
     calls: Vec<String>,
     refuse: Option<&'static str>,
 }
 
 impl Recorder {
+    pub(crate) fn refusing(what: &'static str) -> Self {
+        Self { refuse: Some(what), ..Self::default() }
+    }
+
     fn call(&mut self, what: String) -> Result<(), SteerError> {
         if self.refuse.is_some_and(|refuse| what.starts_with(refuse)) {
             return Err(SteeringError::Full { map: "MAP" }.into());
@@ -38,29 +42,7 @@ impl Steer for Recorder {
     }
 }
 
-/// Steering into nowhere, for tests of what sits above.
-pub(crate) struct Nowhere;
-
-impl Steer for Nowhere {
-    fn media_open(&mut self, _: SocketAddr, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn media_close(&mut self, _: MediaPort) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_add(&mut self, _: IpPrefix, _: TunnelId) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn prefix_remove(&mut self, _: IpPrefix) -> Result<(), SteerError> {
-        Ok(())
-    }
-    fn local(&mut self, _: &[IpPrefix]) {}
-    fn counters(&self) -> Vec<u64> {
-        Vec::new()
-    }
-}
-
-fn media(port: u16, tunnel: u32) -> Op {
+pub(crate) fn media(port: u16, tunnel: u32) -> Op {
     Op::MediaOpen(MediaBinding {
         tunnel: TunnelId(tunnel),
         inside_local: "127.0.0.1:4500".parse().expect("valid"),
@@ -72,7 +54,7 @@ fn media(port: u16, tunnel: u32) -> Op {
     })
 }
 
-fn route(prefix: &str, tunnel: u32) -> Op {
+pub(crate) fn route(prefix: &str, tunnel: u32) -> Op {
     Op::RouteAdd { prefix: prefix.parse().expect("valid"), tunnel: TunnelId(tunnel) }
 }
 
@@ -81,7 +63,7 @@ fn run(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op]) -> Vec<String> 
 }
 
 fn run_part(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op], more: bool) -> Vec<String> {
-    let plan = steered.plan(ops, more);
+    let plan = steered.plan(&SteerOp::of(ops), more);
     steered.change(plan, kernel).expect("nothing refused");
     std::mem::take(&mut kernel.calls)
 }
@@ -124,7 +106,7 @@ fn what_the_kernel_refuses_leaves_everything_as_it_was() {
         route("10.4.0.0/16", 2),
         Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") },
     ];
-    assert_eq!(s.change(s.plan(&ops, false), &mut k), Err(4));
+    assert_eq!(s.change(s.plan(&SteerOp::of(&ops), false), &mut k), Err(4));
     let there = ["close 5000", "open 5001 2", "add 10.1.0.0/16 2", "add 10.3.0.0/16 2"];
     let back = ["remove 10.3.0.0/16", "add 10.1.0.0/16 1", "close 5001", "open 5000 1"];
     assert_eq!(k.calls, [there, back].concat());

@@ -12,6 +12,7 @@ use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, OutsidePort};
 use sipsec_profile::Head;
 use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
+use std::hash::{BuildHasher, RandomState};
 use tracing::{info, warn};
 
 /// Ethernet header and priority tags.
@@ -62,6 +63,8 @@ impl Booted {
             },
             inside: InsidePort { mac, next_hop, mode },
             limits: sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames),
+            // The standard library's hasher is keyed at random.
+            flow_key: RandomState::new().hash_one(0u8),
         }
     }
 }
@@ -100,11 +103,7 @@ pub fn boot(profile: &Head) -> Result<Booted, BootError> {
 }
 
 /// `made` is the sVTI that did not exist before.
-fn boot_with(
-    profile: &Head,
-    mut netlink: Netlink,
-    made: &mut Option<String>,
-) -> Result<Booted, BootError> {
+fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) -> Result<Booted, BootError> {
     let section = &profile.dataplane;
     let (outside, inside) = match &section.inside {
         Inside::Host { device, mtu } => {

@@ -1,5 +1,6 @@
 //! What a worker does when there is nothing to do.
 
+use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_net::Instant;
 use sipsec_profile::model as profile;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 /// Longest sleep: counters and the heartbeat stay fresh.
 pub const SLEEP_MAX: Duration = Duration::from_millis(100);
-/// Descriptors to sleep on: sockets of both ports, the doorbell and the wakeup.
-pub const FDS_MAX: usize = 2 * sipsec_abi::bpf::QUEUES_MAX as usize + 2;
+/// Descriptors to sleep on: sockets of both ports, the doorbell, the mailboxes of housekeeping and the control thread.
+pub const FDS_MAX: usize = 2 * sipsec_abi::bpf::QUEUES_MAX as usize + 3;
 
 /// A port that says when it has packets.
 pub trait SleepOn {
@@ -59,7 +60,8 @@ impl Idle {
 /// Sleeps until one of `fds` is readable or the time is over. A signal ends it early, which costs one idle round.
 pub fn sleep<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>, time: Duration) -> io::Result<()> {
     let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
-    let mut polls: Vec<PollFd<'a>> = Vec::with_capacity(8);
+    // On the stack: the worker does not allocate.
+    let mut polls: ArrayVec<PollFd<'a>, FDS_MAX> = ArrayVec::new();
     polls.extend(fds.take(FDS_MAX).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     match poll(&mut polls, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

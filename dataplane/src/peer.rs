@@ -56,6 +56,11 @@ impl Link {
         (link, side.connection)
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_session(self) -> Session {
+        self.session
+    }
+
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.session.epoch
@@ -81,4 +86,4 @@ pub fn broken<C: Changes, V>(up: &Uplink, down: &Downlink<C, V>) -> Option<Broke
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

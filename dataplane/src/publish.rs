@@ -1,7 +1,7 @@
 //! Counters for the control plane's eyes: written to shared memory a few times a second, never on the packet's path.
 
 use crate::peer::{DownCounts, Session, UpCounts};
-use sipsec_abi::counters::STEERING_MAX;
+use sipsec_abi::counters::{STEERING_MAX, TUNNELS_MAX};
 use sipsec_abi::{Count, Port, PortCounters};
 use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{DropReason, Instant, TunnelId};
@@ -12,16 +12,35 @@ use std::time::Duration;
 /// How old what is published may become.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// Tunnels whose activity is written between two batches of packets.
+const TUNNELS_PER_TURN: usize = 256;
+
 /// When to publish next, and the loop's own numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Publisher {
     last: Instant,
     turns: u64,
     turns_idle: u64,
     pub sleeps: u64,
     pub ring_faults: u64,
-    /// Slots of the activity table in use, rising.
-    slots: Vec<usize>,
+    /// Slots of the activity table that hold something.
+    published: Box<[bool; TUNNELS_MAX]>,
+    /// Where the round through the tunnels goes on, if one is not finished.
+    next_slot: Option<usize>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self {
+            last: Instant::ZERO,
+            turns: 0,
+            turns_idle: 0,
+            sleeps: 0,
+            ring_faults: 0,
+            published: Box::new([false; TUNNELS_MAX]),
+            next_slot: None,
+        }
+    }
 }
 
 /// The parts that come from elsewhere.
@@ -47,7 +66,7 @@ impl Publisher {
     pub fn restart(&mut self) {
         self.last = Instant::ZERO;
         // Its page is a fresh one.
-        self.slots.clear();
+        self.published.fill(false);
     }
 
     /// Whether it is time; the next time is counted from now.
@@ -55,6 +74,8 @@ impl Publisher {
         let due = now.saturating_duration_since(self.last) >= EVERY;
         if due {
             self.last = now;
+            // A round that is not finished by now began late: it goes on.
+            self.next_slot.get_or_insert(0);
         }
         due
     }
@@ -101,21 +122,32 @@ impl Publisher {
         }
     }
 
-    /// Every tunnel's activity in its slot, and nothing in the slots of those that went.
+    /// Goes on with the round through the tunnels: the activity of some in their slots, and nothing in the slots of those that
+    /// went. `places` is how many slots there are, `activity` what is in one. Whether the round is finished.
     pub fn publish_activity(
         &mut self,
         session: &Session,
-        activities: impl Iterator<Item = (usize, TunnelId, TunnelActivity)>,
-    ) {
-        let before = std::mem::take(&mut self.slots);
-        for (slot, tunnel, activity) in activities {
-            session.counters.activity(slot, tunnel, &activity);
-            self.slots.push(slot);
+        places: usize,
+        activity: impl Fn(usize) -> Option<(TunnelId, TunnelActivity)>,
+    ) -> bool {
+        let Some(next) = self.next_slot else { return true };
+        let places = places.min(TUNNELS_MAX);
+        let end = (next + TUNNELS_PER_TURN).min(places);
+        for slot in next..end {
+            match activity(slot) {
+                Some((tunnel, activity)) => {
+                    session.counters.activity(slot, tunnel, &activity);
+                    self.published[slot] = true;
+                }
+                None if self.published[slot] => {
+                    session.counters.clear_activity(slot);
+                    self.published[slot] = false;
+                }
+                None => {}
+            }
         }
-        // Both rise.
-        for gone in before.iter().filter(|s| self.slots.binary_search(s).is_err()) {
-            session.counters.clear_activity(*gone);
-        }
+        self.next_slot = (end < places).then_some(end);
+        self.next_slot.is_none()
     }
 }
 
@@ -129,5 +161,55 @@ const fn port_counters(stats: &PortStats) -> PortCounters {
         rx_ring_full: stats.rx_ring_full,
         rx_fill_empty: stats.rx_fill_empty,
         tx_invalid: stats.tx_invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    /// What a round through `live` tunnels writes, and in how many steps.
+    fn round(
+        publisher: &mut Publisher,
+        session: &Session,
+        places: usize,
+        live: impl Fn(usize) -> bool,
+    ) -> usize {
+        let activity = |place: usize| {
+            let activity = TunnelActivity { packets_in: place as u64, ..TunnelActivity::default() };
+            live(place).then_some((TunnelId(place as u32), activity))
+        };
+        let mut steps = 1;
+        while !publisher.publish_activity(session, places, activity) {
+            steps += 1;
+        }
+        steps
+    }
+
+    #[test]
+    fn thousands_of_tunnels_are_published_in_steps_and_those_that_went_are_cleared() {
+        let (_listener, control, link, _connection) = crate::peer::tests::connect("publish");
+        let session = link.into_session();
+        let mut reader = control.counters;
+        let mut publisher = Publisher::default();
+        let places = 3 * TUNNELS_PER_TURN + 1;
+        assert!(publisher.due(at(1000)));
+        assert_eq!(round(&mut publisher, &session, places, |_| true), 4);
+        for place in [0, TUNNELS_PER_TURN, places - 1] {
+            let activity = reader.activity(TunnelId(place as u32)).expect("published");
+            assert_eq!(activity.packets_in, place as u64);
+        }
+        // Between two rounds nothing is written.
+        assert!(!publisher.due(at(1050)));
+        assert_eq!(round(&mut publisher, &session, places, |_| false), 1);
+        assert!(reader.activity(TunnelId(0)).is_some());
+        assert!(publisher.due(at(1100)));
+        round(&mut publisher, &session, places, |place| place != 5);
+        assert_eq!(reader.activity(TunnelId(5)), None);
+        assert!(reader.activity(TunnelId(6)).is_some());
     }
 }

@@ -80,10 +80,21 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps keys out of swap and the packet path free of page faults.
+/// Keeps keys out of swap: every page is locked when it is first touched.
 pub fn lock_memory() -> io::Result<()> {
+    mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT)
+}
+
+/// Touches and locks every page that is mapped now, reserved room of tables and queues included, so that the packet path meets
+/// no page fault for them. Later mappings are locked when they are touched, as before.
+pub fn populate_memory() -> io::Result<()> {
+    mlockall(libc::MCL_CURRENT)?;
+    mlockall(libc::MCL_FUTURE | libc::MCL_ONFAULT)
+}
+
+fn mlockall(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: no pointers.
-    let rc = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) };
+    let rc = unsafe { libc::mlockall(flags) };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

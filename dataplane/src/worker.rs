@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// While a device does not take its packets or the control plane its events, how long they wait for the next try.
 const RETRY: Duration = Duration::from_millis(1);
@@ -101,6 +101,10 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
     let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
     let control = Downlink::new(control);
     let worker = Worker::new(pipeline, io, control, &profile.worker, inbox, outbox);
+    if let Err(error) = sys::populate_memory() {
+        // Without the permission to lock, which was said at start, the first use of a page costs a fault.
+        debug!(%error, "memory of tables and queues is not touched in advance");
+    }
     // Housekeeping reads its mailbox or is gone itself.
     let _ = worker.outbox.send(FromWorker::Ready);
     worker.run()
@@ -158,6 +162,7 @@ impl<P: Port + SleepOn, C: Changes> Worker<P, C> {
     }
 
     fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
+        self.publish_rest();
         if self.control.prepare_sleep(self.io.up.has_room_for_answer()) && self.inbox.is_empty() {
             self.publisher.sleeps += 1;
             let own = [self.inbox.as_fd()].into_iter().chain(self.control.wakeups());
@@ -195,6 +200,7 @@ impl<P: Port, C: Changes> Worker<P, C> {
                     self.publisher.restart();
                     // Before the first answer to it.
                     self.publish(sys::now());
+                    self.publish_rest();
                 }
                 ToWorker::Detach { epoch } if self.session.as_ref().is_some_and(|s| s.epoch == epoch) => {
                     self.detach();
@@ -234,6 +240,10 @@ impl<P: Port, C: Changes> Worker<P, C> {
     fn publish(&mut self, now: Instant) {
         let Some(session) = &self.session else { return };
         if !self.publisher.due(now) {
+            // A batch, then some tunnels: with thousands of them, packets do not wait for all.
+            self.publisher.publish_activity(session, self.pipeline.activity_places(), |place| {
+                self.pipeline.activity_at(place)
+            });
             return;
         }
         session.pulse.beat(now);
@@ -250,7 +260,16 @@ impl<P: Port, C: Changes> Worker<P, C> {
         };
         self.publisher.publish(session, &numbers);
         self.publisher.publish_stages(session, self.pipeline.stages());
-        self.publisher.publish_activity(session, self.pipeline.activities());
+    }
+
+    /// Finishes the round through the tunnels, where no packet waits for it.
+    fn publish_rest(&mut self) {
+        let Some(session) = &self.session else { return };
+        let (publisher, pipeline) = (&mut self.publisher, &self.pipeline);
+        while !publisher
+            .publish_activity(session, pipeline.activity_places(), |place| pipeline.activity_at(place))
+        {
+        }
     }
 }
 

@@ -154,7 +154,8 @@ impl<P: Packet> Pipeline<P> {
     fn media_open(&mut self, binding: MediaBinding) {
         let Some(tunnel) = self.tunnels.find(binding.tunnel) else { return };
         let limits = &self.config.limits;
-        let queues = Queues::new(limits.shaper_packets_max, limits.shaper_delay_ms_max, binding.rate);
+        let queues = Queues::new(limits.shaper_packets_max, limits.shaper_delay_ms_max, binding.rate)
+            .keyed(self.config.flow_key);
         self.media.open(&self.config.outside, binding, tunnel, queues);
         if let Some(t) = self.tunnels.get_mut(tunnel) {
             t.media_ports.push(binding.media_port());

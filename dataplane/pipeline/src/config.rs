@@ -8,6 +8,8 @@ pub struct Config {
     pub outside: OutsidePort,
     pub inside: InsidePort,
     pub limits: Limits,
+    /// Random: decides which flows share a queue of the shaper.
+    pub flow_key: u64,
 }
 
 /// The WAN.

@@ -143,18 +143,24 @@ impl Info {
         }
     }
 
-    /// Equal for the packets of one flow. Fragments have no ports, so all of one packet share a flow.
-    pub(crate) fn flow(&self) -> u32 {
-        let fold = |a: IpAddr| match a {
-            IpAddr::V4(a) => u64::from(a.to_bits()),
-            IpAddr::V6(a) => (a.to_bits() >> 64) as u64 ^ a.to_bits() as u64,
+    /// Equal for the packets of one flow. Fragments have no ports, so all of one packet share a flow. Without the key nobody can
+    /// tell which other flow has the same value, so a host cannot choose whose queue it fills.
+    pub(crate) fn flow(&self, key: u64) -> u32 {
+        let halves = |a: IpAddr| match a {
+            IpAddr::V4(a) => [0, u64::from(a.to_bits())],
+            IpAddr::V6(a) => [(a.to_bits() >> 64) as u64, a.to_bits() as u64],
         };
         let (s, d) = if self.fragment { (0, 0) } else { self.ports.unwrap_or_default() };
         let ports = u64::from(s) << 32 | u64::from(d) << 8 | u64::from(self.protocol);
-        let mut z = fold(self.source).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ fold(self.destination);
-        z = (z ^ z >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) ^ ports;
-        z = (z ^ z >> 31).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z >> 32) as u32
+        let ([a, b], [c, d]) = (halves(self.source), halves(self.destination));
+        // The finaliser of SplitMix64 after each word, so that the key is between all of them.
+        let mixed = [a, b, c, d, ports].into_iter().fold(key, |z, word| {
+            let mut z = (z ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+            (z ^ z >> 31) ^ key.rotate_left(17)
+        });
+        (mixed >> 32) as u32
     }
 }
 
@@ -184,4 +190,37 @@ const fn is_unicast_v4(a: Ipv4Addr) -> bool {
 
 const fn is_unicast_v6(a: Ipv6Addr) -> bool {
     !a.is_unspecified() && !a.is_loopback() && !a.is_multicast() && !a.is_unicast_link_local()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(source: u128, port: u16) -> Info {
+        Info {
+            source: Ipv6Addr::from_bits(source).into(),
+            destination: Ipv6Addr::LOCALHOST.into(),
+            ports: Some((port, 443)),
+            ..Info::default()
+        }
+    }
+
+    /// What shares a queue under one key does not under others, also where the halves of an address only change places.
+    #[test]
+    fn the_key_decides_which_flows_share_a_queue() {
+        const QUEUES: u32 = 16;
+        let victim = info(0x2001_0db8 << 96 | 7, 1000);
+        let shares = |other: &Info, key: u64| other.flow(key) % QUEUES == victim.flow(key) % QUEUES;
+        let chosen: Vec<Info> =
+            (1001..).map(|port| info(9, port)).filter(|i| shares(i, 1)).take(100).collect();
+        let swapped = info(7 << 64 | 0x2001_0db8 << 32, 1000);
+        let keys = 2..102;
+        for key in keys.clone() {
+            let hit = chosen.iter().filter(|i| shares(i, key)).count();
+            assert!(hit < 40, "{hit} of 100 under key {key}");
+        }
+        let hit = keys.filter(|key| shares(&swapped, *key)).count();
+        assert!(hit < 40, "{hit} of 100");
+        assert_eq!(victim.flow(5), victim.flow(5));
+    }
 }

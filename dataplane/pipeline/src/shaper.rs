@@ -74,6 +74,7 @@ pub(crate) struct Queues {
     bytes: u64,
     packets_max: u32,
     bytes_max: u64,
+    flow_key: u64,
 }
 
 impl Queues {
@@ -88,7 +89,13 @@ impl Queues {
             bytes: 0,
             packets_max: packets_max.into(),
             bytes_max: bytes.max(QUEUE_BYTES_MIN),
+            flow_key: 0,
         }
+    }
+
+    /// Which packets share a queue is decided under this key.
+    pub(crate) fn keyed(self, flow_key: u64) -> Self {
+        Self { flow_key, ..self }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -99,7 +106,7 @@ impl Queues {
     ///
     /// The last `reserved` places of the pool are for calls with little in their queues: others make room in their own.
     pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, reserved: u32, waiting: Waiting<P>) -> u32 {
-        let flow = waiting.info.flow() as usize % FLOWS;
+        let flow = waiting.info.flow(self.flow_key) as usize % FLOWS;
         let cost = u64::from(waiting.cost);
         let mut dropped = 0;
         let mut crowded = self.packets >= FEW && pool.free() <= reserved;
@@ -216,7 +223,7 @@ mod tests {
 
     /// Two port numbers in different flow queues.
     fn two_flows() -> (u16, u16) {
-        let slot = |p: u16| waiting(p, 0, 0).info.flow() as usize % FLOWS;
+        let slot = |p: u16| waiting(p, 0, 0).info.flow(0) as usize % FLOWS;
         (1, (2..).find(|p| slot(*p) != slot(1)).expect("more than one queue"))
     }
 

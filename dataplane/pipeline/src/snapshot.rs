@@ -75,6 +75,19 @@ impl<P: Packet> Pipeline<P> {
         self.tunnels.iter().map(|(i, t)| (i as usize, t.spec.tunnel, t.activity))
     }
 
+    /// How many numbers [`Self::activities`] may give; it never falls.
+    #[must_use]
+    pub fn activity_places(&self) -> usize {
+        self.tunnels.places()
+    }
+
+    /// The tunnel with this number, if there is one at the moment.
+    #[must_use]
+    pub fn activity_at(&self, place: usize) -> Option<(TunnelId, TunnelActivity)> {
+        let tunnel = self.tunnels.get(u32::try_from(place).ok()?)?;
+        Some((tunnel.spec.tunnel, tunnel.activity))
+    }
+
     #[must_use]
     pub fn live(&self) -> Live {
         Live {

@@ -106,6 +106,11 @@ impl<T> Slab<T> {
         (0..).zip(&self.places).filter_map(|(i, p)| Some((i, p.as_ref()?)))
     }
 
+    /// Places that have ever been used.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().flatten()
     }

@@ -76,6 +76,11 @@ impl Tunnels {
         self.slab.iter()
     }
 
+    /// Places that have ever been used.
+    pub(crate) fn places(&self) -> usize {
+        self.slab.places()
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tunnel> {
         self.slab.iter_mut()
     }

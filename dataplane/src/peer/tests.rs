@@ -78,7 +78,7 @@ fn add(tunnel: u32) -> Op {
 }
 
 /// Both ends of a connection, over a real socket in a temporary directory.
-fn connect(name: &str) -> (Listener, ControlSide, Link, Connection) {
+pub(crate) fn connect(name: &str) -> (Listener, ControlSide, Link, Connection) {
     let path = std::env::temp_dir().join(format!("sipsec-peer-{name}-{}", std::process::id()));
     let mut listener = Listener::bind(&path, "test", &[]).expect("bind");
     let client = std::thread::spawn(move || ControlSide::connect(&path, "test"));

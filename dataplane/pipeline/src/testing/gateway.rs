@@ -197,6 +197,7 @@ impl Gateway {
                 mode,
             },
             limits: Limits::for_tunnels(16, 1024),
+            flow_key: 0,
         }
     }
 

@@ -35,6 +35,13 @@ impl Profile {
         Ok(self)
     }
 
+    /// Another text for the same gateway.
+    #[must_use]
+    pub fn with_text(mut self, text: String) -> Self {
+        self.text = text;
+        self
+    }
+
     /// Everything the gateway keeps: sockets, journal, logs, and the profile itself.
     #[must_use]
     pub fn dir(&self) -> &Path {

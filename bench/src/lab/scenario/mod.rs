@@ -5,6 +5,7 @@ mod call;
 mod certificates;
 mod crash;
 mod faults;
+mod imported;
 mod inner_ipv6;
 mod kamailio;
 mod nat;
@@ -75,6 +76,7 @@ pub const SCENARIOS: &[Scenario] = &[
     bad_input::UNKNOWN_NUMBER,
     bad_input::WRONG_PSK,
     certificates::CERTIFICATES,
+    imported::IMPORTED,
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,

@@ -4,6 +4,7 @@ use crate::support::{Tap, destination, own_namespace, sh, sysctl, veth};
 use sipsec_dataplane::device::{ensure_pair, remove_pair};
 use sipsec_dataplane::error::BootError;
 use sipsec_dataplane::netlink::Netlink;
+use sipsec_net::discard;
 use std::net::UdpSocket;
 
 #[test]
@@ -100,4 +101,35 @@ fn udp_frame(to_mac: [u8; 6], from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
     f.extend_from_slice(b"clear");
     f.resize(60, 0);
     f
+}
+
+/// Host mode's discarding routes are the control plane's; `--remove-devices` removes them with the devices, and those of no
+/// other gateway or program.
+#[test]
+fn remove_devices_takes_the_discarding_routes_of_this_gateway() {
+    if !own_namespace() {
+        return;
+    }
+    let (ours, others) = (discard::metric("svti0"), discard::metric("svti1"));
+    sh(&format!("ip route add blackhole 10.2.0.0/16 proto {} metric {ours}", discard::PROTOCOL));
+    sh(&format!("ip -6 route add blackhole 2001:db8:2::/48 proto {} metric {ours}", discard::PROTOCOL));
+    sh(&format!("ip route add blackhole 10.2.0.0/16 proto {} metric {others}", discard::PROTOCOL));
+    sh(&format!("ip route add blackhole 10.3.0.0/16 proto static metric {ours}"));
+    let mut nl = Netlink::open().expect("netlink");
+    ensure_pair(&mut nl, "svti0", 1438).expect("made");
+    let dir = std::env::temp_dir().join(format!("sipsec-remove-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("made");
+    let profile = dir.join("a.yaml");
+    let section = "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 } }";
+    let text = format!("version: 1\ngateway: a\nruntime_dir: {}\ndataplane: {section}\n", dir.display());
+    std::fs::write(&profile, text).expect("written");
+    // The process is of this thread's namespace.
+    let command = env!("CARGO_BIN_EXE_sipsec-dataplane");
+    sh(&format!("{command} --profile {} --remove-devices", profile.display()));
+    let left = sh("ip route show") + &sh("ip -6 route show");
+    assert_eq!(left.matches(&format!("metric {ours}")).count(), 1, "the operator's: {left}");
+    assert!(left.contains("blackhole 10.3.0.0/16") && left.contains(&format!("metric {others}")), "{left}");
+    assert!(!left.contains("2001:db8:2::"), "{left}");
+    assert_eq!(nl.link("svti0").expect("looked up"), None);
+    std::fs::remove_dir_all(dir).expect("removed");
 }

@@ -331,7 +331,7 @@ fn what_cannot_start_says_what_to_do() {
         ("{ outside: { device: wan0 }, inside: { mode: host, device: lan0 } }", "ip link del lan0"),
         (
             "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, worker: { count: 4 } }",
-            "exactly one worker",
+            "allowed: 1",
         ),
         (
             "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, bind_mode: zerocopy }",

@@ -125,7 +125,7 @@ impl FromStr for Fingerprint {
 mod tests {
     use super::*;
 
-    /// The offer of the seed chapter.
+    /// The offer printed in the IOS chapter on VPN SIP.
     const SEED: &str = "SHA-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB";
 
     #[test]

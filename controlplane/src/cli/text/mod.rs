@@ -61,7 +61,7 @@ pub mod tests {
         assert_eq!(expected, actual, "{name} differs; UPDATE_GOLDEN=1 accepts");
     }
 
-    /// Lines with their blanks squeezed: how the seed's text can be compared, whose layout was lost in print.
+    /// Lines with their blanks squeezed: for comparison with the printed IOS output, whose layout was lost.
     pub fn words(text: &str) -> Vec<String> {
         let squeeze = |l: &str| l.split_whitespace().collect::<Vec<_>>().join(" ");
         text.lines().map(squeeze).filter(|l| !l.is_empty()).collect()

@@ -64,6 +64,8 @@ const CHURN_ROUNDS: usize = 2;
 fn address_scan(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("scan", Knobs::default())?;
     world.start_gateways()?;
+    // The centre has hosts in 10.2.0.0/24 alone; what comes out of the tunnel for the rest must not take its default route.
+    world.topology.headend.ip(&["route", "add", "blackhole", CENTRE_PREFIX])?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     scan(&world.topology.branch_lan)?;
     still_serves(&mut world)

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 fn run(line: &str) -> (bool, String) {
@@ -69,6 +70,12 @@ impl Line {
         self.server = Some(child);
     }
 
+    fn serve_dnsmasq(&mut self, text: &str) {
+        let conf = self.file("dnsmasq.conf", text);
+        let leases = format!("--dhcp-leasefile={}", self.directory.join("leases").display());
+        self.serve("dnsmasq", &["-k", "-C", conf.to_str().expect("text"), &leases]);
+    }
+
     fn store(&self) -> PathBuf {
         self.directory.join("dhcp.json")
     }
@@ -100,6 +107,9 @@ fn in_namespace(server: &str, test: impl AsyncFnOnce()) {
     if !Path::new("/usr/sbin").join(server).exists() {
         return skip(&format!("{server} is not installed"));
     }
+    // One server at a time: their lines have the same addresses and names.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     #[expect(
         deprecated,
         reason = "unsafe for shared file tables; a network namespace shares nothing with other threads"
@@ -111,6 +121,17 @@ fn in_namespace(server: &str, test: impl AsyncFnOnce()) {
         // Servers that do not answer fail the test instead of holding it.
         tokio::time::timeout(Duration::from_secs(180), test()).await.expect("an answer within 180 s");
     });
+}
+
+/// The next lease of DHCPv4.
+async fn v4_lease(dhcp: &mut Dhcp) -> Box<sipsec_dhcp::v4::Lease> {
+    loop {
+        match dhcp.next().await {
+            Change::V4(Ok(lease)) => break lease,
+            Change::V4(Err(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 fn v4(vendor_class: Option<VendorClass>) -> V4 {
@@ -141,12 +162,7 @@ log-facility=-
 fn dnsmasq_gives_address_routes_and_the_lines_data() {
     in_namespace("dnsmasq", async || {
         let mut line = Line::new("dnsmasq");
-        let conf = line.file("dnsmasq.conf", DNSMASQ);
-        let leases = line.directory.join("leases");
-        line.serve(
-            "dnsmasq",
-            &["-k", "-C", conf.to_str().expect("text"), &format!("--dhcp-leasefile={}", leases.display())],
-        );
+        line.serve_dnsmasq(DNSMASQ);
         let config = Config {
             device: "wan0".into(),
             v4: Some(v4(Some(VendorClass::Ntt))),
@@ -154,13 +170,7 @@ fn dnsmasq_gives_address_routes_and_the_lines_data() {
             store: line.store(),
         };
         let mut dhcp = Dhcp::start(config.clone()).expect("starts");
-        let lease = loop {
-            match dhcp.next().await {
-                Change::V4(Ok(lease)) => break lease,
-                Change::V4(Err(_)) => {}
-                other => panic!("{other:?}"),
-            }
-        };
+        let lease = v4_lease(&mut dhcp).await;
         let servers: Vec<String> = lease.sip.servers.addresses.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["198.51.100.10", "198.51.100.20"], "{}", line.log());
         assert_eq!(lease.sip.vendor.number.as_deref(), Some("0388881001"));
@@ -181,27 +191,14 @@ fn dnsmasq_gives_address_routes_and_the_lines_data() {
 fn without_the_vendor_class_the_line_says_nothing_of_itself_and_a_restart_keeps_the_address() {
     in_namespace("dnsmasq", async || {
         let mut line = Line::new("restart");
-        let conf = line.file("dnsmasq.conf", DNSMASQ);
-        let leases = line.directory.join("leases");
-        line.serve(
-            "dnsmasq",
-            &["-k", "-C", conf.to_str().expect("text"), &format!("--dhcp-leasefile={}", leases.display())],
-        );
+        line.serve_dnsmasq(DNSMASQ);
         let config = Config { device: "wan0".into(), v4: Some(v4(None)), v6: None, store: line.store() };
         let mut addresses = Vec::new();
         for _ in 0..2 {
             let mut dhcp = Dhcp::start(config.clone()).expect("starts");
-            loop {
-                match dhcp.next().await {
-                    Change::V4(Ok(lease)) => {
-                        assert_eq!(lease.sip.vendor.number, None);
-                        addresses.push(lease.address);
-                        break;
-                    }
-                    Change::V4(Err(_)) => {}
-                    other => panic!("{other:?}"),
-                }
-            }
+            let lease = v4_lease(&mut dhcp).await;
+            assert_eq!(lease.sip.vendor.number, None);
+            addresses.push(lease.address);
             // A process that dies releases nothing.
             drop(dhcp);
         }
@@ -214,15 +211,9 @@ fn without_the_vendor_class_the_line_says_nothing_of_itself_and_a_restart_keeps_
 fn an_address_that_another_host_has_is_declined() {
     in_namespace("dnsmasq", async || {
         let mut line = Line::new("conflict");
-        let conf =
-            line.file("dnsmasq.conf", &DNSMASQ.replace("192.0.2.100,192.0.2.150", "192.0.2.100,192.0.2.101"));
-        let leases = line.directory.join("leases");
         line.there("ip addr add 192.0.2.100/32 dev lo");
         line.there("ip addr add 192.0.2.101/32 dev lo");
-        line.serve(
-            "dnsmasq",
-            &["-k", "-C", conf.to_str().expect("text"), &format!("--dhcp-leasefile={}", leases.display())],
-        );
+        line.serve_dnsmasq(&DNSMASQ.replace("192.0.2.100,192.0.2.150", "192.0.2.100,192.0.2.101"));
         let config = Config { device: "wan0".into(), v4: Some(v4(None)), v6: None, store: line.store() };
         let dhcp = Dhcp::start(config).expect("starts");
         while !line.log().contains("DHCPDECLINE") {
@@ -297,12 +288,7 @@ fn kea_delegates_a_prefix_and_gives_the_lines_data() {
 fn a_cable_that_is_pulled_takes_the_address() {
     in_namespace("dnsmasq", async || {
         let mut line = Line::new("cable");
-        let conf = line.file("dnsmasq.conf", DNSMASQ);
-        let leases = line.directory.join("leases");
-        line.serve(
-            "dnsmasq",
-            &["-k", "-C", conf.to_str().expect("text"), &format!("--dhcp-leasefile={}", leases.display())],
-        );
+        line.serve_dnsmasq(DNSMASQ);
         let config = Config { device: "wan0".into(), v4: Some(v4(None)), v6: None, store: line.store() };
         let mut dhcp = Dhcp::start(config).expect("starts");
         let next = async |dhcp: &mut Dhcp, up: bool| loop {

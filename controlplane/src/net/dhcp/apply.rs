@@ -61,15 +61,19 @@ impl Applied {
         self.drop_addresses(interface, |(ip, len)| ip.is_ipv4() && (ip, len) != address).await;
         let valid_s = lease.remaining(now).map(|d| u32::try_from(d.as_secs()).unwrap_or(u32::MAX));
         self.add(interface, address, valid_s, valid_s).await?;
-        for route in std::mem::take(&mut self.routes) {
-            if !lease.routes.contains(&route) {
-                self.route(interface, &route, None).await.ok();
-            }
+        // What is on the interface is on the list after each step, so that a refused route leaves none behind.
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.routes).into_iter().partition(|r| lease.routes.contains(r));
+        self.routes = kept;
+        for route in &gone {
+            self.route(interface, route, None).await.ok();
         }
         for route in &lease.routes {
             self.route(interface, route, Some(lease.address)).await?;
+            if !self.routes.contains(route) {
+                self.routes.push(*route);
+            }
         }
-        self.routes.clone_from(&lease.routes);
         Ok(())
     }
 

@@ -24,16 +24,6 @@ impl Learnt {
         }
     }
 
-    #[must_use]
-    pub const fn v4(&self) -> Option<&Result<Box<v4::Lease>, String>> {
-        self.v4.as_ref()
-    }
-
-    #[must_use]
-    pub const fn v6(&self) -> Option<&Result<Box<v6::Lease>, String>> {
-        self.v6.as_ref()
-    }
-
     /// For `show vpn-sip sip dhcp`.
     #[must_use]
     pub fn view(&self, profile: &Profile, now: Instant) -> DhcpView {

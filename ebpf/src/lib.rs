@@ -2,8 +2,8 @@
 //!
 //! The programs' source is `ebpf/prog`; the object in this folder is committed, so that building sipsec needs no BPF
 //! toolchain (`ebpf/build.sh` rebuilds and compares it). [`Steering`] loads it, attaches it and owns the links: the
-//! programs stay attached for exactly as long as the dataplane process lives, whatever the control plane does, and
-//! nothing is pinned.
+//! programs stay attached exactly as long as the dataplane process lives, also while the control plane restarts.
+//! Nothing is pinned.
 
 pub mod attach;
 pub mod error;

@@ -9,7 +9,7 @@ use crate::error::SteeringError;
 use crate::ethtool::Ethtool;
 use crate::link::{Link, VethPeer};
 
-/// Of the device itself.
+/// Features of the device itself.
 const OWN: &[&str] = &["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse", "rx-gro-hw", "rx-lro"];
 /// Generic mode sees frames after the kernel has merged them.
 const OWN_GENERIC: &[&str] = &["rx-gro", "rx-gro-list", "rx-udp-gro-forwarding"];

@@ -37,7 +37,7 @@ impl fmt::Display for Port {
     }
 }
 
-/// What the inside program takes.
+/// The packets that the inside program redirects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InsideProgram {
     /// Host mode, on our end of the sVTI's veth pair: every frame.
@@ -202,7 +202,7 @@ impl Steering {
         self.prefix_set(prefix, owner.0)
     }
 
-    /// Router mode: packets for this prefix are the kernel's, whatever shorter prefix covers it.
+    /// Router mode: packets for this prefix go to the kernel, even if a tunnel has a shorter prefix that covers it.
     pub fn prefix_pass(&mut self, prefix: IpPrefix) -> Result<(), SteeringError> {
         self.prefix_set(prefix, bpf::OWNER_KERNEL)
     }

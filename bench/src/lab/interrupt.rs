@@ -39,7 +39,7 @@ pub fn check() -> Result<(), LabError> {
     if INTERRUPTED.load(Ordering::Relaxed) { Err(LabError::Interrupted) } else { Ok(()) }
 }
 
-/// Asks again and again until there is an answer, the time is over, or somebody interrupts.
+/// Repeats the question until there is an answer, the time is over, or an interrupt.
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! The system calls of the lab that nobody wraps.
+//! System calls of the lab that no crate wraps.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};

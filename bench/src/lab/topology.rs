@@ -35,7 +35,7 @@ pub struct Options {
     pub tag: String,
     /// The gateways take LAN frames by AF_XDP (router mode).
     pub router_mode: bool,
-    /// Nobody watches the carrier's lines: a watcher takes time from what is being measured.
+    /// No capture on the carrier's lines: it would take time from the measured processes.
     pub unobserved: bool,
 }
 

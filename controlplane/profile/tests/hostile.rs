@@ -1,8 +1,8 @@
-//! Texts that nobody means well: each is an error with a place and a hint, and nothing of it is repeated at length.
+//! Hostile texts: each gives an error with a place and a hint, and a bounded excerpt.
 
 use sipsec_profile::{Examined, Nothing, Style, examine};
 
-/// The rendered findings; small, whatever the text is.
+/// The rendered findings, whose size is bounded for any text.
 fn refused(text: &[u8]) -> String {
     let Examined { profile, findings } = examine("x.yaml", text, &Nothing);
     assert!(profile.is_none() && findings.errors() > 0);

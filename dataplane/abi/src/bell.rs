@@ -1,4 +1,4 @@
-//! Who sleeps is woken: the flag that saves the producer a system call while the consumer is awake.
+//! The sleep flag: it saves the producer a system call while the consumer is awake.
 //!
 //! A consumer that is about to sleep sets the flag, looks at its rings once more, and sleeps only if they are empty. A
 //! producer publishes, then rings if the flag is set. This is Dekker's pattern, a store followed by a load of the other's

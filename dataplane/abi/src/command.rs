@@ -80,7 +80,7 @@ impl CommandSender {
         self.ring.faults()
     }
 
-    /// What a control plane has done when it dies before the store that publishes.
+    /// The state after a control plane dies just before the store that publishes.
     #[cfg(test)]
     pub(crate) fn write_without_publishing(&mut self, txn: TxnId, ops: &[Op]) {
         self.write(txn, ops, false).expect("room");

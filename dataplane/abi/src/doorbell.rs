@@ -1,7 +1,7 @@
 //! The two eventfds, each with its [`SleepFlag`]: one wakes the dataplane, one the control plane.
 //!
-//! Use from a plain loop: drain the rings; if `prepare_sleep` says so, `poll` on [`Waiter`] and whatever else (always with a
-//! timeout: a hostile peer may clear the flag without ringing); call [`Waiter::woke`]; drain again. From tokio the same, with
+//! Use from a plain loop: drain the rings; if `prepare_sleep` returns true, `poll` on [`Waiter`] and other descriptors (always
+//! with a timeout: a hostile peer may clear the flag without ringing); call [`Waiter::woke`]; drain again. From tokio the same, with
 //! `AsyncFd` around [`Waiter::try_clone_fd`], and the readiness cleared before the rings are drained.
 
 use crate::bell::SleepFlag;
@@ -71,7 +71,7 @@ impl Waiter {
         idle
     }
 
-    /// This side is awake, for whatever reason: nobody has to ring, and rings so far are forgotten.
+    /// This side is awake: the peer need not ring, and earlier rings are cleared.
     pub fn woke(&self) {
         flag(&self.segment, self.role).withdraw();
         let mut count = [0; 8];

@@ -1,4 +1,4 @@
-//! What can go wrong on a ring, by whose fault it is.
+//! Errors of the rings, ordered by the side that causes them.
 
 use crate::ring::RingFault;
 use crate::slot::SlotError;

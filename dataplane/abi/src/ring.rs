@@ -44,12 +44,12 @@ pub struct Geometry {
     pub slot_words: usize,
 }
 
-/// The other side's cursor cannot be true.
+/// The other side's cursor is impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingFault {
-    /// What this side has produced or consumed.
+    /// Messages that this side has produced or consumed.
     pub ours: u64,
-    /// What the shared word says.
+    /// The value of the other side's cursor.
     pub theirs: u64,
 }
 
@@ -73,7 +73,7 @@ pub struct Producer<M> {
 }
 
 impl<M: RingMemory> Producer<M> {
-    /// The writing end of a ring that nobody has used yet. Two producers of one ring lose messages.
+    /// The writing end of an unused ring. Two producers of one ring lose messages.
     ///
     /// # Panics
     /// If `memory` does not have the size that `geometry` says: a broken invariant of the caller.
@@ -149,7 +149,7 @@ pub struct Consumer<M: RingMemory> {
 }
 
 impl<M: RingMemory> Consumer<M> {
-    /// The reading end of a ring that nobody has read yet.
+    /// The reading end of an unread ring.
     ///
     /// # Panics
     /// If `memory` does not have the size that `geometry` says: a broken invariant of the caller.
@@ -196,7 +196,7 @@ impl<M: RingMemory> Consumer<M> {
         }
     }
 
-    /// Overwrites every slot with zeros, whatever the cursors say: for the end of a ring that carried keys.
+    /// Overwrites every slot with zeros, independent of the cursors: for the end of a ring that carried keys.
     pub fn wipe_all(&self) {
         for word in self.memory.slots() {
             word.store(0, Ordering::Relaxed);

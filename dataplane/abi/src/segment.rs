@@ -1,8 +1,8 @@
-//! The shared memory: a sealed memfd that the dataplane makes anew for every control plane that connects, and both map.
+//! The shared memory: a sealed memfd. The dataplane makes a new one for each control plane that connects; both map it.
 //!
-//! A new segment per connection (an *epoch*) is what makes a reconnect clean: rings start empty, whatever a killed control
-//! plane had written but not published lies in the old segment, which nobody reads again, and a control plane that was
-//! only thought dead writes there too.
+//! A new segment for each connection (an *epoch*) makes a reconnect clean. The rings start empty. What a killed control
+//! plane wrote without publishing stays in the old segment, which no process reads again. A control plane that is still
+//! alive after it was given up writes to the old segment, too.
 
 use crate::bell::SleepFlag;
 use crate::layout::{self, Number, SEGMENT_LEN, offset, shared};
@@ -20,11 +20,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What the file may never do again: with a fixed size, a mapping of it can never fault.
+/// Seals of the file. Its size is fixed, so an access to the mapping cannot fault.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 shared! {
-    /// What stands at the start of the segment, written before anyone else sees it.
+    /// The start of the segment, written before the other process maps it.
     pub(crate) struct Ident {
         pub magic: [u8; 8],
         pub fingerprint: [u8; 8],
@@ -240,7 +240,7 @@ impl RingMemory for SegmentRing {
     }
 }
 
-/// Who speaks.
+/// The side of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Dataplane,

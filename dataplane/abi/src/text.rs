@@ -18,7 +18,7 @@ impl<const N: usize> Text<N> {
         Self(bytes)
     }
 
-    /// Any bytes whatever: what is not UTF-8 reads as empty.
+    /// Accepts any bytes; text that is not UTF-8 reads as empty.
     #[must_use]
     pub(crate) const fn from_bytes(bytes: [u8; N]) -> Self {
         Self(bytes)

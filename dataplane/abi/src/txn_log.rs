@@ -1,4 +1,4 @@
-//! Answers given, so that a transaction that comes again is answered again instead of applied again.
+//! Recent answers, so that a repeated transaction gets the same answer instead of being applied twice.
 
 use sipsec_net::TxnId;
 use sipsec_net::dp::Event;
@@ -17,7 +17,7 @@ pub enum Admission {
     Stale,
 }
 
-/// Of one connection: ids start anew with the next.
+/// The log of one connection. Ids restart with the next connection.
 #[derive(Debug)]
 pub struct TxnLog {
     /// A ring of the last answers, oldest overwritten first.
@@ -64,7 +64,7 @@ mod tests {
         let refused = Event::Rejected { txn: TxnId(7), op: 3, reason: RejectReason::TableFull };
         log.record(&refused);
         assert_eq!(log.admit(TxnId(7)), Admission::Repeated(refused.clone()));
-        // Ids rise: what is older and unknown may have been applied by somebody.
+        // Ids rise: an older id that is not in the log may have been applied already.
         assert_eq!(log.admit(TxnId(6)), Admission::Stale);
         for id in 8..8 + ANSWERS_MAX as u64 - 1 {
             assert_eq!(log.admit(TxnId(id)), Admission::Fresh);

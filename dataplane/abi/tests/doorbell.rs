@@ -34,7 +34,7 @@ fn pair() -> (DataplaneSide, ControlSide) {
     (dataplane, control)
 }
 
-/// The dataplane: applies whatever comes and answers it, and sleeps in between.
+/// The dataplane: applies each command, answers it, and sleeps in between.
 fn answer_all(mut side: DataplaneSide) -> u64 {
     let (mut ops, mut sleeps, mut applied) = (Vec::new(), 0, 0);
     while applied < TRANSACTIONS {

@@ -290,7 +290,7 @@ fn a_socket_is_taken_over_only_from_the_dead() {
     assert!(matches!(gone, Some(HandshakeError::System { call: "connect", .. })), "{gone:?}");
 }
 
-/// Needs root, which can be somebody else for the time of one thread.
+/// Needs root: one thread takes another user's id for a while.
 #[test]
 fn another_user_is_refused_unless_allowed() {
     const NOBODY: u32 = 65_534;

@@ -144,7 +144,7 @@ fn operation(random: &mut TestEntropy) -> Op {
     }
 }
 
-/// A child's `n`th message and whom it is for.
+/// A child's `n`th message and its destination.
 fn message(n: u64) -> (MediaPort, SocketAddr, Vec<u8>) {
     let mut random = TestEntropy::new(!n);
     let mut bytes = vec![0; random.below(sipsec_abi::PUNT_PAYLOAD_MAX as u32 + 1) as usize];

@@ -1,5 +1,5 @@
-//! What the control plane tells the dataplane and what it hears back, as domain types. The bytes of these on the shared
-//! ring are `sipsec-abi`'s; only the two shells translate.
+//! Commands to the dataplane and events from it, as domain types. `sipsec-abi` defines their bytes on the shared ring; only
+//! the two shells translate.
 
 use crate::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use core::net::{IpAddr, SocketAddr};

@@ -4,7 +4,7 @@ pub const PROTOCOL_V4: u8 = 1;
 pub const PROTOCOL_V6: u8 = 58;
 pub const HEADER_LEN: usize = 8;
 
-/// What is wrong with somebody's packet.
+/// The error that an ICMP message reports about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpError {
     /// Fragmentation Needed (RFC 1191 §4) or Packet Too Big (RFC 4443 §3.2), with the next hop's MTU.

@@ -166,7 +166,7 @@ mod tests {
         let chain = |n: usize| upper(&packet(ROUTING, &[ROUTING, 0, 0, 0, 0, 0, 0, 0].repeat(n)));
         assert!(chain(9).is_ok_and(|u| (u.protocol, u.offset) == (OPAQUE, 40 + 8 * 8)));
         assert!(chain(150).is_ok_and(|u| (u.protocol, u.offset) == (OPAQUE, 40 + 8 * 8)));
-        // AH is an upper layer, whatever it says is behind it.
+        // AH counts as an upper layer; its Next Header field is not followed.
         let ah = [6, 4, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1];
         assert!(upper(&packet(51, &ah)).is_ok_and(|u| (u.protocol, u.offset) == (51, 40)));
     }

@@ -1,4 +1,4 @@
-//! What a datagram on a media port is (RFC 3948 §2, RFC 6193 §5.5).
+//! Classifies datagrams on a media port (RFC 3948 §2, RFC 6193 §5.5).
 
 /// Four zero bytes before IKE on every port but 500 (RFC 3948 §2.2, RFC 7296 §2.23).
 pub const NON_ESP_MARKER: [u8; 4] = [0; 4];

@@ -2,7 +2,7 @@
 //! arguments, so two pipelines can be run back to back in a test. Packets are moved, never copied; the packet path does
 //! not allocate. [`graph`] is the page to read first.
 //!
-//! What must not happen does not compile. A sequence number (which is also the nonce) is sealed with once:
+//! Types exclude wrong orders at compile time. A sequence number (which is also the nonce) seals one packet:
 //! ```compile_fail,E0599
 //! # use sipsec_pipeline::SequenceCounter;
 //! let seq = SequenceCounter::new(false).next().expect("the first");

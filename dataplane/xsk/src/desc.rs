@@ -1,6 +1,6 @@
 //! Descriptors at any address.
 //!
-//! xsk-rs lets nobody choose the address of a [`FrameDesc`], but encapsulation moves the start of a packet into the
+//! xsk-rs has no way to choose the address of a [`FrameDesc`], but encapsulation moves the start of a packet into the
 //! headroom, and a descriptor with the old address would send the old bytes. Moving the whole packet instead would cost
 //! a copy each. So the places of the two fields we write are found once, by asking the type itself.
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// What is wrong; `Display` says the cure.
+/// Why sockets could not be opened. `Display` adds the remedy.
 #[derive(Debug)]
 pub enum OpenError {
     /// The process may not open AF_XDP sockets.
@@ -13,7 +13,7 @@ pub enum OpenError {
     DeviceMissing {
         device: String,
     },
-    /// Somebody else has a socket on this queue, and kept it for the whole retry time.
+    /// Another process has a socket on this queue and kept it for the whole retry time.
     QueueBusy {
         device: String,
         queue: u32,

@@ -32,7 +32,7 @@ impl Frame {
     #[must_use]
     pub fn data(&self) -> &[u8] {
         // SAFETY: `head + len` lies inside the chunk (invariant of every constructor and setter), the pool keeps it
-        // mapped, and this frame is the chunk's only holder, so nobody writes while it is borrowed.
+        // mapped, and this frame is the chunk's only owner, so no other code writes while it is borrowed.
         unsafe {
             std::slice::from_raw_parts(
                 self.pool.pointer(self.chunk).add(usize::from(self.head)),
@@ -76,7 +76,7 @@ impl Frame {
         self.pool.chunk_size() as usize - self.headroom() - self.len()
     }
 
-    /// `n` more bytes in front, with whatever the chunk held there; `false` (and no change) without room.
+    /// Adds `n` bytes in front; they keep the chunk's old contents. `false` (and no change) without room.
     #[inline]
     #[must_use]
     pub fn push_front(&mut self, n: usize) -> bool {
@@ -88,7 +88,7 @@ impl Frame {
         true
     }
 
-    /// `n` bytes fewer in front; `false` (and no change) if there are not as many.
+    /// Removes `n` bytes in front. `false` (and no change) if the frame is shorter.
     #[inline]
     #[must_use]
     pub fn pull_front(&mut self, n: usize) -> bool {
@@ -100,7 +100,7 @@ impl Frame {
         true
     }
 
-    /// `n` more bytes behind, with whatever the chunk held there; `false` (and no change) without room.
+    /// Adds `n` bytes at the end; they keep the chunk's old contents. `false` (and no change) without room.
     #[inline]
     #[must_use]
     pub fn push_back(&mut self, n: usize) -> bool {
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!((pool.free_count(), pool.exhausted()), (0, 1));
         drop(a);
         assert_eq!(pool.free_count(), 1);
-        // A chunk given to a ring is nobody's until the ring gives it back, and the pool itself can still go away.
+        // A chunk in a ring has no owner until the ring returns it; the pool can still be dropped.
         let (addr, len) = b.into_addr();
         assert_eq!((pool.chunk_of(addr), addr % 2048, len), (1, 256, 0));
         assert_eq!((pool.free_count(), Rc::strong_count(&pool)), (1, 1));

@@ -1,4 +1,4 @@
-//! The memory of all frames and the list of those that nobody holds.
+//! The memory of all frames and the list of free ones.
 
 use crate::desc::DescLayout;
 use crate::frame::Frame;
@@ -9,8 +9,7 @@ use xsk_rs::Umem;
 /// Where a received packet starts in its chunk (XDP_PACKET_HEADROOM), and so does one made here.
 pub const HEADROOM: u16 = 256;
 
-/// Free frames that no receive ring takes: for what is made here (IKE messages, fragments), whatever else waits or is on
-/// its way.
+/// Free frames that the receive rings never take. They are for packets made here: IKE messages and fragments.
 pub const RESERVE: usize = 64;
 
 /// All frames of one worker. Single-threaded by construction (`Rc` inside every frame).

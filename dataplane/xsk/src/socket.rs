@@ -97,7 +97,7 @@ impl XskPort {
         if n == 0 {
             return false;
         }
-        // SAFETY: the chunks are of this UMEM and, just taken from the free list, nobody else's.
+        // SAFETY: the chunks are of this UMEM and, just taken from the free list, have no other owner.
         let put = unsafe { state.rings.fill.produce(&self.scratch[..n]) };
         state.filled += put;
         for desc in &self.scratch[put..n] {
@@ -107,8 +107,8 @@ impl XskPort {
         put == n && n == missing
     }
 
-    /// Only drivers with zero copy sleep for want of buffers. Whoever spins does not enter the kernel otherwise, so this
-    /// is looked at even when nothing came; a failed wakeup is repeated next time.
+    /// Only drivers with zero copy sleep for want of buffers. A spinning worker makes no other system call, so
+    /// the flag is checked even when no packet came. A failed wakeup is repeated at the next call.
     fn wake(&mut self, q: usize) {
         let Queue { rx, fill, .. } = &mut self.queues[q].rings;
         if fill.needs_wakeup() {
@@ -154,7 +154,7 @@ impl XskPort {
     }
 
     fn flush(&mut self) {
-        // SAFETY: each descriptor came from `Frame::into_addr`, so the chunk is nobody's until it is completed.
+        // SAFETY: each descriptor came from `Frame::into_addr`, so the chunk has no owner until it is completed.
         let sent = unsafe { self.queues[0].rings.tx.produce(&self.queued) };
         assert_eq!(sent, self.queued.len(), "in_flight_max keeps room in the ring");
         self.stats.sent += sent as u64;

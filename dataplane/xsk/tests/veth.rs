@@ -192,7 +192,7 @@ fn receiving_leaves_frames_for_what_is_made_here() {
     let _program = redirect_all("a0", opened.fds(0));
     let (pool, [mut a, _b]) = opened.into_ports();
     let tx = packet_socket("a1");
-    // Whoever keeps every frame that comes: the ring's 256, then all but the reserve of those that were free.
+    // A receiver that keeps every frame gets the ring's 256, then all free frames except the reserve.
     let mut held: Vec<Frame> = Vec::new();
     let all = 256 + pool.free_count() - RESERVE;
     for n in 0..all {

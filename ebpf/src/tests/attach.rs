@@ -136,7 +136,7 @@ fn a_frame_of_another_vlan_is_the_kernels() {
                 let tagging = sys::tag_all(near, tpid);
                 sys::send_frame(near, &frame);
                 drop(tagging);
-                // What comes behind it says that it has been seen.
+                // A truncated frame follows: its counter tells that the frame before it was processed.
                 sys::send_frame(near, &frame[..20]);
                 until(&rig.steering, truncated, 1);
                 let counters = rig.steering.counters().expect("counters");
@@ -178,7 +178,7 @@ fn offloads_that_hide_something_are_off_while_a_program_is_attached() {
     });
 }
 
-/// What was off before stays off afterwards.
+/// A feature that was off before stays off afterwards.
 #[test]
 fn an_offload_that_was_off_is_not_switched_on() {
     let Some(mut rig) = Rig::new(false) else { return };

@@ -1,4 +1,4 @@
-//! The system calls the tests need and nobody wraps.
+//! System calls of the tests that no crate wraps.
 
 use rustix::net::{AddressFamily, SocketType, socket, sockopt};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

@@ -131,7 +131,7 @@ impl Carrier {
         }
     }
 
-    /// The number that the network asserts for whoever sent this, or `None` when it has been answered.
+    /// The number that the network asserts for the sender, or `None` when the request has been answered.
     fn caller(&mut self, now: Instant, from: SocketAddr, request: &Message) -> Option<String> {
         let lines = self.location.numbers_at(now, from);
         if lines.is_empty() {

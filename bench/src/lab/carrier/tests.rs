@@ -431,7 +431,7 @@ mod mutated {
     }
 
     proptest! {
-        /// Whatever comes, the carrier does not fall over, what it sends can be read, and nobody is billed without an
+        /// For any input the carrier does not panic, its messages can be parsed, and no line is billed without an
         /// answer.
         #[test]
         fn messages_do_no_harm(changes in prop::collection::vec((0..8_usize, any::<bool>(), edits()), 1..12)) {

@@ -181,7 +181,7 @@ impl Carrier {
         }
     }
 
-    /// ACK for a final response other than 2xx: it ends here. False if it is somebody else's.
+    /// ACK for a final response other than 2xx: it ends here. False if it belongs to another transaction.
     pub(super) fn ack_absorbed(&mut self, now: Instant, ack: &Message) -> bool {
         let Some((_, invite)) = self.transactions.by_upstream(&upstream_key(ack)) else { return false };
         if matches!(invite.state, State::Completed(_)) {

@@ -1,4 +1,4 @@
-//! What a lab has made, written down before it is made: a lab that is killed cannot tidy up, and nobody may remove a
+//! Record of what a lab makes, written before it is made: a killed lab cannot clean up, and no other may remove a
 //! namespace on the strength of its name alone.
 
 use super::{PREFIX, ip, netns_path};
@@ -80,7 +80,7 @@ fn clean_one(path: &Path) -> Result<Vec<String>, LabError> {
     Ok(removed)
 }
 
-/// Whether the process that wrote it still runs; a pid alone may be somebody else's by now.
+/// Whether the process that wrote it still runs; a pid alone may belong to another process by now.
 fn owned(path: &Path) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     let mut words = text.lines().next().unwrap_or_default().split(' ');

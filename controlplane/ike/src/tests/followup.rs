@@ -158,7 +158,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Both rekey, in whatever order the messages come: both end on the same SA.
+    /// Both sides rekey, with any order of messages: both end on the same SA.
     #[test]
     fn crossing_rekeys_settle(
         acts in prop::collection::vec((any::<bool>(), 0u64..80), 1..4),

@@ -360,8 +360,8 @@ mod collisions {
     }
 
     proptest! {
-        /// Whatever crosses, in whatever order and however much of IKE is lost, no packet of the tunnel is lost and
-        /// both sides end with the same one SA.
+        /// With any crossing exchanges, any order and any loss of IKE messages, no packet of the tunnel is lost and both
+        /// sides end with the same one SA.
         #[test]
         fn crossing_rekeys_lose_nothing_and_settle(
             acts in prop::collection::vec((act(), 0u64..80), 1..6),

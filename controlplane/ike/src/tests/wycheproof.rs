@@ -144,8 +144,8 @@ fn combined_modes() {
     assert!(seen.iter().all(|n| *n > 40), "{seen:?}");
 }
 
-/// RFC 7296 §3.14: the last byte counts the padding before it, whatever that is; PKCS #5 ends in n bytes of value n. So of
-/// a valid vector one byte more comes off, and the padding that is wrong in others is no matter of ours.
+/// RFC 7296 §3.14: the last byte is the length of the padding before it, and the padding's values are free. PKCS #5 ends in
+/// n bytes of value n. So one byte more is removed from a valid vector, and vectors with wrong padding are skipped.
 #[test]
 fn aes_cbc() {
     let set = cipher::TestSet::load(cipher::TestName::AesCbcPkcs5).expect("vectors");

@@ -72,7 +72,7 @@ fn bodies_and_session_keys() {
     assert!(invites(&w)[1].contains("algorithm=MD5-sess, qop=auth, nc=00000001"), "{}", invites(&w)[1]);
 }
 
-/// Retries that the network asks for have an end, whatever it asks for next.
+/// The number of retries that the network can cause is bounded.
 #[test]
 fn no_challenge_goes_on_for_ever() {
     let w = dialled(407, "Proxy-Authenticate: Digest realm=\"a\", nonce=\"n\", stale=true");

@@ -221,7 +221,7 @@ fn a_fork_is_acknowledged_and_hung_up() {
     assert_eq!(w.nodes[B].log[2..], ["PeerHungUp", "Ended"]);
 }
 
-/// A 2xx that comes after the INVITE was given up means a call that somebody pays for.
+/// A 2xx that comes after the INVITE was given up means a charged call.
 #[test]
 fn an_answer_after_the_end_is_hung_up() {
     let mut w = World::new();
@@ -369,11 +369,11 @@ fn an_unanswered_bye_is_owed() {
     w.run_for(2000 * S);
     assert_eq!((w.count(A, "BYE"), w.nodes[A].ua.stats().byes_unanswered), (8, 1), "it has an end");
     assert_eq!((w.nodes[A].ua.live_dialogs(), w.nodes[A].journal.len()), (0, 0));
-    // And somebody must ask the carrier.
+    // The operator must ask the carrier.
     assert_eq!(w.nodes[A].log.iter().filter(|l| *l == "NotHungUp Some(503)").count(), 1);
 }
 
-/// RFC 3261 §15.1.1: a refusal does not end the call, whatever its status; only 481 and 408 say that there is none.
+/// RFC 3261 §15.1.1: a refused BYE does not end the call; only 481 and 408 say that there is none.
 #[test]
 fn a_bye_that_is_refused_is_owed() {
     for (status, more, owed) in [

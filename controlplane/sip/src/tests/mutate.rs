@@ -1,5 +1,5 @@
-//! Messages with flipped bits, cut short and spliced: whatever arrives, nothing panics, nothing grows without a bound,
-//! only requests are answered, and no call stays up that nobody hangs up.
+//! Messages with flipped bits, cut short and spliced: nothing panics, nothing grows without a bound, only requests are
+//! answered, and each call that is up is hung up.
 
 use super::torture::MESSAGES;
 use crate::testing::*;

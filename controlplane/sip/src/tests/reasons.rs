@@ -85,7 +85,7 @@ fn the_user_agent_says_why() {
         field(w.last(A, "BYE"), "Reason"),
         "SIP;cause=488;text=\"the peer refused the VPN media (port 0)\""
     );
-    // Nobody decides on the call.
+    // The session does not decide on the call.
     let (mut w, _) = offered();
     w.run_for(121 * S);
     assert!(field(w.last(B, "SIP/2.0 480"), "Warning").contains("not decided on in time"));

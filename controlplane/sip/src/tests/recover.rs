@@ -47,7 +47,7 @@ fn a_ringing_call() {
     settled(&w);
 }
 
-/// It was answered while nobody listened: the repeated 2xx is acknowledged and hung up.
+/// The call was answered while the gateway was down: the repeated 2xx is acknowledged and the call hung up.
 #[test]
 fn a_call_that_was_answered_in_between() {
     let mut w = World::new();
@@ -64,7 +64,7 @@ fn a_call_that_was_answered_in_between() {
     settled(&w);
 }
 
-/// The 200 was about to be sent: the caller never heard of it, and its INVITE ends like one that nobody answers.
+/// The 200 was about to be sent: the caller never heard of it, and its INVITE ends like an unanswered one.
 #[test]
 fn a_call_that_was_about_to_be_accepted() {
     let mut w = World::new();

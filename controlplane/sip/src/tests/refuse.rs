@@ -84,7 +84,7 @@ fn each_refusal_has_its_status_and_says_what_would_do() {
         ("PRACK", "X-In-Dialog: 1\r\nRAck: 1 1 INVITE\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("OPTIONS", "X-In-Dialog: 1\r\n", "", "481 Call/Transaction Does Not Exist", &[]),
         ("CANCEL", "", "", "481 Call/Transaction Does Not Exist", &[]),
-        // RFC 3261 §11.2; Max-Forwards 0 stops proxies, not whom it reached (RFC 4475 §3.3.11).
+        // RFC 3261 §11.2; Max-Forwards 0 stops proxies, not the final recipient (RFC 4475 §3.3.11).
         ("OPTIONS", "", "", "200 OK", &[allow, "Supported: timer, 100rel", "Accept: application/sdp"]),
     ];
     for (method, more, body, status, fields) in rows {
@@ -106,7 +106,7 @@ fn each_refusal_has_its_status_and_says_what_would_do() {
     }
 }
 
-/// RFC 3261 §18.2.1, §18.2.2, RFC 3581 §4: the answer finds who asked, whatever its Via says.
+/// RFC 3261 §18.2.1, §18.2.2, RFC 3581 §4: the response goes to the packet's source when Via differs.
 #[test]
 fn answers_go_where_the_request_came_from() {
     let from: SocketAddr = "198.51.100.10:40001".parse().expect("address");
@@ -193,7 +193,7 @@ fn a_call_that_comes_twice_is_taken_once() {
     assert_eq!(w.nodes[A].log.len(), 1);
 }
 
-/// RFC 3261 §8.1.3.4–5: redirections are not followed, for whom to pay for is not the network's to choose; and there is
+/// RFC 3261 §8.1.3.4–5: redirections are not followed, because the network must not choose a charged number; and there is
 /// no other body, scheme or extension that a second INVITE could do without. Each ends the call, once, with its status.
 #[test]
 fn refusals_that_another_invite_would_not_change() {
@@ -254,7 +254,7 @@ fn an_old_request_does_not_end_the_call() {
     assert_eq!(w.nodes[B].log.last().map(String::as_str), Some("Confirmed"));
 }
 
-/// RFC 3261 §11.2: as a call would be answered. One that names nobody asks after the gateway, and so does a carrier.
+/// RFC 3261 §11.2: as a call would be answered. One without a number asks for the gateway itself, as carriers do.
 #[test]
 fn options_are_answered_as_a_call_would_be() {
     let mut w = World::new();

@@ -129,7 +129,7 @@ fn another_address_registers_at_once() {
     assert_eq!(w.nodes[A].log[1..], ["Registering", "Registered"]);
 }
 
-/// From an address that is not bound yet nobody can be called back.
+/// An address without a binding cannot be called back.
 #[test]
 fn an_address_that_changes_directly_is_not_registered_before_its_answer() {
     let mut w = World::new();

@@ -50,7 +50,7 @@ fn a_peer_that_is_gone_is_hung_up() {
     assert!(w.count(B, "BYE") >= 1, "at 1768 s");
     assert!(w.nodes[B].log.contains(&"Lost SessionExpired".to_owned()), "{:?}", w.nodes[B].log);
 
-    // The refresher itself, when nobody answers its UPDATE: at once (§10).
+    // The refresher itself, when its UPDATE is not answered: at once (§10).
     let mut w = established();
     w.filter = Box::new(|t| t.starts_with("UPDATE"));
     w.run_for(930 * S);
@@ -248,7 +248,7 @@ fn the_callee_chooses_the_refresher_as_the_table_says() {
         let ours = granted.ends_with("uas");
         assert_eq!(w.count(B, "UPDATE") > 0, ours, "at half the interval");
         w.run_for(70 * S);
-        assert!(w.count(B, "BYE") > 0, "nobody answered, or refreshed: 200 s less 32 s, or 64·T1");
+        assert!(w.count(B, "BYE") > 0, "no answer or refresh: 200 s less 32 s, or 64·T1");
     }
 }
 

@@ -145,7 +145,7 @@ counts! {
     Routes = "routes",
     MediaPorts = "media_ports",
     Sas = "sas",
-    /// Frames of the UMEM that nobody holds.
+    /// Free frames of the UMEM.
     FramesFree = "frames_free",
     /// Packets that wait for an SA.
     TriggerWaiting = "trigger_waiting",

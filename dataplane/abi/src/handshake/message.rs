@@ -105,7 +105,7 @@ impl Hello {
         }
     }
 
-    /// Who says hello, or why it is refused.
+    /// The sender's software, or why the hello is refused.
     pub fn decode(bytes: &[u8]) -> Result<Text<32>, Refusal> {
         // The version first: a hello of another version may be longer.
         let (prefix, _) = Prefix::ref_from_prefix(bytes).map_err(|_| Refusal::Malformed)?;
@@ -127,7 +127,7 @@ impl Hello {
 }
 
 shared! {
-    /// What both messages start with, in every version.
+    /// The start of both messages in every version.
     pub(crate) struct Prefix {
         pub magic: U64,
         pub abi_version: U32,
@@ -135,7 +135,7 @@ shared! {
     }
 }
 
-/// What a welcome says.
+/// The contents of a welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
     pub epoch: u64,

@@ -32,7 +32,7 @@ pub enum HandshakeError {
     Timeout,
     /// The other side closed the connection.
     Closed,
-    /// What came is not a message of this protocol.
+    /// The received bytes are not a message of this protocol.
     Malformed,
     /// The other side runs as a user that is not expected.
     Credentials {

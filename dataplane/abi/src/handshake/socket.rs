@@ -30,7 +30,7 @@ fn address(path: &Path) -> Result<SocketAddrUnix, HandshakeError> {
     SocketAddrUnix::new(path).map_err(system("socket path"))
 }
 
-/// What [`bind`] holds as long as it listens.
+/// A listening socket with its lock file.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub socket: OwnedFd,
@@ -184,7 +184,7 @@ pub(crate) fn recv(connection: &Connection, timeout: Duration) -> Result<Receive
             Err(Errno::CONNRESET) => return Err(HandshakeError::Closed),
             Err(errno) => return Err(HandshakeError::System { call: "recvmsg", errno }),
         };
-    // Taken before any check, so that whatever came is closed again.
+    // Taken before any check, so that every received descriptor is closed again.
     let fds = control
         .drain()
         .filter_map(|message| match message {

@@ -32,7 +32,7 @@ shared! {
     /// Starts every slot of the command ring.
     pub(crate) struct Head {
         pub kind: U16,
-        /// Of an operation: its place in the transaction. Of `Begin` and `Commit`: how many there are.
+        /// For an operation: its position in the transaction. For `Begin` and `Commit`: the number of operations.
         pub index: U16,
         pub zero: U32,
         /// Zero for `Snapshot`.

@@ -1,6 +1,6 @@
-//! What the slots of the rings hold: structures of bytes, little-endian, without pointers, padding or alignment. Decoding
-//! takes any bytes whatever and answers with a domain type or a [`SlotError`]; bytes that mean nothing must be zero, so
-//! that they can mean something later.
+//! The layout of ring slots: structures of bytes, little-endian, without pointers, padding or alignment. Decoding
+//! accepts any bytes and returns a domain type or a [`SlotError`]. Reserved bytes must be zero, so that a later version can
+//! use them.
 
 pub mod command;
 pub mod event;

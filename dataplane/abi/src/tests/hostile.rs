@@ -60,7 +60,7 @@ fn an_impossible_cursor_is_an_error_and_the_ring_goes_on_when_it_is_mended() {
     assert_eq!(rx.pop(&mut ops), Ok(Some(Command::Transaction { txn: TxnId(2), more: false })));
 }
 
-/// A producer that scribbles over its peer's cursor, or over its own, fools nobody: each side believes its own memory.
+/// A producer that overwrites a cursor in shared memory changes nothing: each side uses its private copy.
 #[test]
 fn a_cursor_of_ours_that_the_other_side_changed_is_not_believed() {
     let segment = segment();

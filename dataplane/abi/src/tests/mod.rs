@@ -18,7 +18,7 @@ fn segment() -> Arc<Segment> {
     Segment::create(1).expect("a segment")
 }
 
-/// A doorbell that nobody listens to.
+/// A doorbell without a listener.
 fn ringer(segment: &Arc<Segment>, wakes: Role) -> Ringer {
     Ringer::new(segment, wakes, eventfd(0, EventfdFlags::NONBLOCK).expect("an eventfd"))
 }

@@ -1,4 +1,4 @@
-//! What goes in comes out, and whatever else is in a slot is refused without a panic.
+//! Each message survives encoding and decoding; any other bytes in a slot are refused without a panic.
 
 use super::arbitrary::{event, op, socket_addr, text};
 use super::{ringer, segment};

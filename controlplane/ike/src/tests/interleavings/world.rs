@@ -34,7 +34,7 @@ pub(super) struct World {
     scenario: Scenario,
     now: Instant,
     pub nodes: [Node; 2],
-    /// To whom.
+    /// Messages on their way, by destination node.
     flying: [Vec<Vec<u8>>; 2],
     done: Vec<bool>,
     pub path: Vec<Choice>,
@@ -189,7 +189,7 @@ impl World {
         out
     }
 
-    /// Whom it is about, and what it is to that side.
+    /// The side that a choice concerns, and an id of the choice on that side.
     fn about(&self, choice: Choice) -> (Side, u64) {
         match choice {
             Choice::Act(i) => {

@@ -23,6 +23,7 @@
 mod asked;
 pub mod client;
 pub mod model;
+pub mod policy;
 mod query;
 mod server;
 mod stream;

@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sipsec-session", &["sipsec-net", "sipsec-ike", "sipsec-sip"]),
     ("sipsec-profile", &["sipsec-net"]),
     ("sipsec-dhcp", &["sipsec-net"]),
+    ("sipsec-track", &["sipsec-net"]),
     (
         "sipsec-controlplane",
         &[
@@ -30,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sipsec-session",
             "sipsec-profile",
             "sipsec-dhcp",
+            "sipsec-track",
         ],
     ),
     // The bench crate measures and joins everything.
@@ -46,6 +48,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sipsec-session",
             "sipsec-profile",
             "sipsec-dhcp",
+            "sipsec-track",
             "sipsec-controlplane",
         ],
     ),
@@ -63,6 +66,7 @@ const CORES: &[&str] = &[
     "sipsec-session",
     "sipsec-profile",
     "sipsec-dhcp",
+    "sipsec-track",
 ];
 
 pub fn check(root: &Path) -> Vec<Violation> {

@@ -13,6 +13,7 @@ const CORES: &[&str] = &[
     "controlplane/session/src",
     "controlplane/profile/src",
     "controlplane/dhcp/src",
+    "controlplane/track/src",
 ];
 const CORE_FORBIDDEN: &[(&str, &str)] = &[
     ("std::fs", "files belong to the shells"),

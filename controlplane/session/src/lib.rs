@@ -39,4 +39,4 @@ pub use failure::SessionFailure;
 pub use input::{Admin, ComputeKey, Input};
 pub use ledger::{CallSummary, Carried, EndReason, Origin};
 pub use output::{EventKind, Output, SessionEvent, Transaction};
-pub use view::{CryptoView, SessionView, Translation, UnconfirmedView};
+pub use view::{CryptoView, SessionView, Translation, TunnelStatus, UnconfirmedView};

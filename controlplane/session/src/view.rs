@@ -38,6 +38,23 @@ pub struct SessionView {
     pub activity: Option<TunnelActivity>,
 }
 
+/// What a tunnel is doing. It borrows, so that looking at thousands of tunnels allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelStatus<'a> {
+    pub tunnel: TunnelId,
+    pub interface: &'a str,
+    pub remote_number: TelNumber,
+    pub status: &'static str,
+    /// A call is being placed, received or is up.
+    pub in_call: bool,
+    /// A call has failed since the start or the last success.
+    pub failed: bool,
+    /// No call can be placed now.
+    pub waits: bool,
+    /// A failure or a busy peer holds the next call back.
+    pub backs_off: bool,
+}
+
 /// A call that was hung up, and whose end neither the peer nor the carrier has confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnconfirmedView {
@@ -100,6 +117,20 @@ impl Core {
         self.sessions_in(now, 0..self.tunnels.len())
     }
 
+    /// All tunnels, in the order of the profile.
+    pub fn statuses(&self, now: Instant) -> impl Iterator<Item = TunnelStatus<'_>> + '_ {
+        self.tunnels.iter().enumerate().map(move |(i, t)| TunnelStatus {
+            tunnel: t.config.id(),
+            interface: &t.config.name,
+            remote_number: t.config.remote_number,
+            status: t.state.word(),
+            in_call: t.state.leg().is_some(),
+            failed: t.last_failure.is_some(),
+            waits: t.ready() && self.may_dial(i).is_err(),
+            backs_off: t.brake.retry_at().is_some_and(|at| at > now),
+        })
+    }
+
     /// How many sessions there are: one for each tunnel.
     #[must_use]
     pub const fn session_count(&self) -> usize {
@@ -111,10 +142,8 @@ impl Core {
     pub fn sessions_in(&self, now: Instant, places: Range<usize>) -> Vec<SessionView> {
         let since = |at: Instant| now.saturating_duration_since(at);
         let mut unconfirmed: BTreeMap<usize, Vec<UnconfirmedView>> = BTreeMap::new();
-        for (tunnel, view) in self.unconfirmed(now) {
-            if let Some(i) = tunnel {
-                unconfirmed.entry(i).or_default().push(view);
-            }
+        for (tunnel, view) in self.unconfirmed(now, |tunnel| tunnel.is_some_and(|i| places.contains(&i))) {
+            unconfirmed.entry(tunnel.unwrap_or_default()).or_default().push(view);
         }
         (places.start..places.end.min(self.tunnels.len()))
             .map(|i| {
@@ -162,10 +191,14 @@ impl Core {
             .collect()
     }
 
-    fn unconfirmed(&self, now: Instant) -> impl Iterator<Item = (Option<usize>, UnconfirmedView)> + '_ {
+    fn unconfirmed(
+        &self,
+        now: Instant,
+        of: impl Fn(Option<usize>) -> bool,
+    ) -> impl Iterator<Item = (Option<usize>, UnconfirmedView)> {
         let since = move |at: Instant| now.saturating_duration_since(at);
         self.calls.values().filter_map(move |l| {
-            let bye = l.bye.as_ref()?;
+            let bye = l.bye.as_ref().filter(|_| of(l.tunnel))?;
             let view = UnconfirmedView {
                 interface: l.tunnel.map(|i| self.tunnels[i].config.name.clone()),
                 remote_number: l.remote,
@@ -184,7 +217,7 @@ impl Core {
     /// Calls that were hung up and may still be charged, of all tunnels and of earlier runs.
     #[must_use]
     pub fn unconfirmed_calls(&self, now: Instant) -> Vec<UnconfirmedView> {
-        self.unconfirmed(now).map(|(_, view)| view).collect()
+        self.unconfirmed(now, |_| true).map(|(_, view)| view).collect()
     }
 
     /// BYEs so far that were refused, not answered in time or could not be sent; each was or is sent again.

@@ -1,0 +1,77 @@
+//! What a failure means for the calls to come.
+
+use crate::brake::Braking;
+use crate::core::Core;
+use crate::failure::SessionFailure;
+use crate::output::EventKind;
+use sipsec_net::Instant;
+use sipsec_sip::CallFailure;
+use std::time::Duration;
+
+/// The longest pause that a `Retry-After` can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// After the peer was busy calling us, how long its call may take to come.
+const GIVE_WAY: Duration = Duration::from_secs(1);
+
+impl Core {
+    pub(super) fn succeeded(&mut self, i: usize) {
+        self.tunnels[i].brake.reset();
+        self.braked.insert(i);
+    }
+
+    /// The first time it may be an operator at the other end, or a restart: what waits may call at once. Again, it is a
+    /// failure like any other.
+    pub(crate) fn failed_early(&mut self, now: Instant, i: usize, failure: SessionFailure) {
+        let back_off = self.config.back_off;
+        let t = &mut self.tunnels[i];
+        if t.brake.failures() > 0 {
+            return self.failed(now, i, failure);
+        }
+        t.brake.failed(now, Braking::OwnFault, &back_off);
+        t.last_failure = Some((now, failure.clone()));
+        self.braked.insert(i);
+        self.event(Some(i), EventKind::Failed { failure, retry_in: Duration::ZERO });
+    }
+
+    /// Remembers the failure and lets no packet trigger for a while.
+    pub(crate) fn failed(&mut self, now: Instant, i: usize, failure: SessionFailure) {
+        let back_off = self.config.back_off;
+        let t = &mut self.tunnels[i];
+        let mut wait = t.brake.failed(now, failure.braking(), &back_off);
+        t.last_failure = Some((now, failure.clone()));
+        t.phase(now, "failed");
+        self.braked.insert(i);
+        if let SessionFailure::Call(CallFailure::Status { status, retry_after_s: Some(s), .. }) = &failure {
+            // RFC 3261 §20.33: not before; but a carrier does not silence a branch for good.
+            let asked = Duration::from_secs((*s).into()).min(RETRY_AFTER_MAX);
+            wait = wait.max(asked);
+            if *status == 503 {
+                let until = now + asked + self.jitter(asked / 4);
+                self.carrier_quiet_until = self.carrier_quiet_until.max(Some(until));
+            }
+        }
+        if wait > Duration::ZERO {
+            // Many sites must not come back in the same second.
+            wait += self.jitter(wait / 4);
+            let t = &mut self.tunnels[i];
+            t.gave_way = false;
+            t.brake.hold(now + wait);
+        }
+        self.event(Some(i), EventKind::Failed { failure, retry_in: wait });
+        self.flush_trigger(i);
+    }
+
+    /// If the peer's own call is on its way, what waits may wait for it. If it does not come we call again.
+    pub(crate) fn give_way(&mut self, now: Instant, i: usize) {
+        let wait = GIVE_WAY + self.jitter(GIVE_WAY / 2);
+        let t = &mut self.tunnels[i];
+        t.gave_way = true;
+        t.brake.hold(now + wait);
+        self.event(Some(i), EventKind::PeerBusy);
+    }
+
+    fn jitter(&mut self, max: Duration) -> Duration {
+        let millis = u32::try_from(max.as_millis()).unwrap_or(u32::MAX);
+        Duration::from_millis(self.entropy.below(millis).into())
+    }
+}

@@ -1,0 +1,191 @@
+//! What the core reports: events with stable names.
+
+use crate::failure::SessionFailure;
+use crate::ledger::CallSummary;
+use sipsec_ike::{FingerprintBasis, IkeError};
+use sipsec_net::dp::{PacketSummary, RejectReason};
+use sipsec_net::{Kbps, TelNumber, TunnelId};
+use sipsec_sip::RegistrationState;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Something worth telling. The names are stable.
+#[derive(Clone, Debug)]
+pub struct SessionEvent {
+    pub tunnel: Option<TunnelId>,
+    pub interface: Option<String>,
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    Trigger(PacketSummary),
+    InviteSent {
+        remote: TelNumber,
+    },
+    Incoming {
+        caller: String,
+    },
+    IncomingRefused {
+        caller: String,
+        status: u16,
+        why: String,
+    },
+    Ringing {
+        status: u16,
+    },
+    Answered {
+        remote: SocketAddr,
+        rate: Kbps,
+    },
+    Glare {
+        kept: &'static str,
+    },
+    /// It answered 486.
+    PeerBusy,
+    IkeStarted {
+        initiator: bool,
+    },
+    IkeAuthenticated {
+        basis: FingerprintBasis,
+    },
+    /// A further IKE SA of the call was not made; the one in use goes on.
+    ReauthenticationFailed {
+        error: IkeError,
+    },
+    SaInstalled,
+    SessionUp {
+        initiator: bool,
+    },
+    Rekeyed,
+    Idle {
+        after: Duration,
+    },
+    /// A call is cancelled or refused before it was answered.
+    CallGivenUp,
+    ByeSent,
+    ByeReceived {
+        /// The text of its Reason header field (RFC 3326).
+        said: Option<String>,
+    },
+    /// Our BYE has no answer yet, and is repeated.
+    ByeUnanswered {
+        remote: Option<TelNumber>,
+        call_id: String,
+        waited: Duration,
+    },
+    /// Our BYE was refused with this status, not answered in time, or could not be sent.
+    ByeOwed {
+        remote: Option<TelNumber>,
+        call_id: String,
+        /// Since the answer.
+        charged: Option<Duration>,
+        refused: Option<u16>,
+        /// Until the next BYE; `None` if the WAN has no address.
+        next_in: Option<Duration>,
+    },
+    Failed {
+        failure: SessionFailure,
+        retry_in: Duration,
+    },
+    /// SIP has ended the call, or gives it up.
+    CallEnded(Box<CallSummary>),
+    Registration {
+        line: TelNumber,
+        state: RegistrationState,
+    },
+    Configured {
+        tunnels: usize,
+    },
+    ConfigureRejected {
+        op: u16,
+        reason: RejectReason,
+    },
+    DataplaneLost,
+    Recovered {
+        calls: usize,
+    },
+    /// One of them.
+    RecoveredCall {
+        remote: Option<TelNumber>,
+        answered: bool,
+        /// Since it was placed or received, if the record has that.
+        age: Option<Duration>,
+        call_id: String,
+    },
+    /// Every BYE of a call went unanswered or was refused.
+    NotHungUp {
+        call_id: String,
+        refused: Option<u16>,
+    },
+    /// Something about SIP that an operator should hear of, at most once a minute for each kind.
+    SipNotice(sipsec_sip::Notice),
+    /// Records in the journal that are of another release, or damaged. They stay there.
+    RecordsUnreadable {
+        calls: usize,
+        versions: Vec<u8>,
+        numbers: Vec<TelNumber>,
+    },
+}
+
+impl EventKind {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Trigger(_) => "trigger",
+            Self::InviteSent { .. } => "invite-sent",
+            Self::Incoming { .. } => "incoming",
+            Self::IncomingRefused { .. } => "incoming-refused",
+            Self::Ringing { .. } => "ringing",
+            Self::Answered { .. } => "answered",
+            Self::Glare { .. } => "glare",
+            Self::PeerBusy => "peer-busy",
+            Self::IkeStarted { .. } => "ike-started",
+            Self::IkeAuthenticated { .. } => "ike-authenticated",
+            Self::ReauthenticationFailed { .. } => "ike-reauthentication-failed",
+            Self::SaInstalled => "sa-installed",
+            Self::SessionUp { .. } => "session-up",
+            Self::Rekeyed => "rekeyed",
+            Self::Idle { .. } => "idle",
+            Self::CallGivenUp => "call-given-up",
+            Self::ByeSent => "bye-sent",
+            Self::ByeReceived { .. } => "bye-received",
+            Self::ByeUnanswered { .. } => "bye-unanswered",
+            Self::ByeOwed { .. } => "bye-owed",
+            Self::Failed { .. } => "failed",
+            Self::CallEnded(_) => "call-ended",
+            Self::Registration { .. } => "registration",
+            Self::Configured { .. } => "configured",
+            Self::ConfigureRejected { .. } => "configure-rejected",
+            Self::DataplaneLost => "dataplane-lost",
+            Self::Recovered { .. } => "recovered",
+            Self::RecoveredCall { .. } => "recovered-call",
+            Self::NotHungUp { .. } => "not-hung-up",
+            Self::SipNotice(_) => "sip-notice",
+            Self::RecordsUnreadable { .. } => "records-unreadable",
+        }
+    }
+
+    /// Whether an operator should see it.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        if let Self::CallEnded(call) = self {
+            return !call.confirmed;
+        }
+        matches!(
+            self,
+            Self::Failed { .. }
+                | Self::ReauthenticationFailed { .. }
+                | Self::ByeOwed { .. }
+                | Self::ByeUnanswered { .. }
+                | Self::ConfigureRejected { .. }
+                | Self::DataplaneLost
+                | Self::Recovered { .. }
+                | Self::NotHungUp { .. }
+                | Self::SipNotice(_)
+                | Self::RecordsUnreadable { .. }
+                | Self::IncomingRefused { .. }
+                | Self::Registration { state: RegistrationState::Failed { .. }, .. }
+        )
+    }
+}

@@ -1,0 +1,68 @@
+//! The outputs of the core: what its caller is to do, and what it reports.
+
+mod event;
+mod text;
+
+pub use event::{EventKind, SessionEvent};
+
+use crate::input::ComputeKey;
+use sipsec_ike::compute::Job;
+use sipsec_ike::keylog::KeyLogEntry;
+use sipsec_net::dp::Op;
+use sipsec_net::{MediaPort, TunnelId, TxnId};
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Debug)]
+pub enum Output {
+    SipTransmit {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    IkeTransmit {
+        media_port: MediaPort,
+        bytes: Vec<u8>,
+    },
+    Dataplane(Transaction),
+    SnapshotRequest,
+    /// One byte to the peer of a media port, for a NAT in front of us (RFC 3948 §2.3).
+    NatKeepalive {
+        media_port: MediaPort,
+    },
+    /// Answered by [`crate::Input::Activity`].
+    QueryActivity(TunnelId),
+    /// Run off the loop; answered by [`crate::Input::Compute`].
+    Compute {
+        key: ComputeKey,
+        /// Of a session that is up: it goes before those of negotiations.
+        established: bool,
+        job: Job,
+    },
+    /// Durable before anything else of the call happens; answered by [`crate::Input::Persisted`]. `None` forgets it.
+    Persist {
+        key: u64,
+        record: Option<Vec<u8>>,
+    },
+    /// The brake of a tunnel, for the next run; `None` forgets it. Not answered: a brake that is not on disk is weaker, and
+    /// nothing else.
+    PersistBrake {
+        key: String,
+        record: Option<Vec<u8>>,
+    },
+    /// Answered by [`crate::Input::NextHop`], now and whenever it changes while the port is open.
+    ResolveNextHop {
+        media_port: MediaPort,
+        remote: IpAddr,
+    },
+    Event(SessionEvent),
+    /// Keys in clear; only with `lab_key_log`.
+    KeyLog(KeyLogEntry),
+    ShutdownComplete,
+}
+
+#[derive(Debug)]
+pub struct Transaction {
+    pub id: TxnId,
+    pub ops: Vec<Op>,
+    /// The next transaction belongs to the same change of the dataplane.
+    pub more: bool,
+}

@@ -1,0 +1,72 @@
+//! IKE, SAs and the PAT.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CryptoSession {
+    pub interface: String,
+    pub profile: String,
+    pub uptime_s: Option<u64>,
+    /// `UP-ACTIVE`, `DOWN-NEGOTIATING`, `DOWN`.
+    pub status: String,
+    pub peer: Option<SocketAddr>,
+    pub phase1_id: Option<String>,
+    pub session_id: u64,
+    pub ike: Option<IkeSa>,
+    pub flows: Vec<Flow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IkeSa {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    /// `Active`, `Negotiating`.
+    pub state: String,
+    /// Letters of the legend.
+    pub capabilities: String,
+    pub connid: u64,
+    pub lifetime_s: Option<u64>,
+    pub spi_initiator: String,
+    pub spi_responder: String,
+    pub algorithms: Option<String>,
+    /// Whom we claim to be.
+    pub local_id: String,
+    /// `psk`, or the signature scheme of the peer's certificate; none before the peer has proven itself.
+    #[serde(default)]
+    pub authentication: Option<String>,
+    /// What binds the peer's key to the call.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Fragments of IKE messages that came (RFC 7383), but for the last of each, which makes it whole.
+    #[serde(default)]
+    pub fragments_in: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    pub local: String,
+    pub remote: String,
+    pub active_sas: u32,
+    pub inbound: SaHalf,
+    pub outbound: SaHalf,
+    pub algorithm: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaHalf {
+    pub spi: String,
+    pub packets: u64,
+    pub drops: u64,
+    pub life_kb: Option<u64>,
+    pub life_s: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Translation {
+    pub protocol: String,
+    pub inside_global: SocketAddr,
+    pub inside_local: SocketAddr,
+    pub outside_local: SocketAddr,
+    pub outside_global: SocketAddr,
+}

@@ -1,0 +1,73 @@
+//! The two processes.
+
+use super::{Known, Unconfirmed};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataplane {
+    pub connected: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    pub software: String,
+    pub epoch: u64,
+    pub engine: String,
+    pub workers: u32,
+    pub frames: u32,
+    pub heartbeat_ms_ago: Option<u64>,
+    pub ports: Vec<Port>,
+    /// By name; those that never happened are absent.
+    pub drops: BTreeMap<String, u64>,
+    pub stages: Vec<Stage>,
+    pub counters: BTreeMap<String, u64>,
+    pub steering: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// `outside` or `inside`.
+    pub side: String,
+    pub device: String,
+    pub xdp_mode: String,
+    pub bind_mode: String,
+    pub mac: String,
+    pub mtu: u32,
+    pub queues: u32,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub rx_dropped: u64,
+    pub rx_ring_full: u64,
+    pub rx_fill_empty: u64,
+    pub tx_invalid: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    pub name: String,
+    pub packets: u64,
+    pub cycles: u64,
+}
+
+/// The control plane itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    pub version: String,
+    pub uptime_s: u64,
+    /// The WAN's address.
+    pub wan: Known<IpAddr>,
+    /// The SIP socket.
+    pub sip: Known<SocketAddr>,
+    pub dataplane: Known<String>,
+    /// Whether the kernel's addresses, routes and neighbours are followed, or why not.
+    #[serde(default)]
+    pub kernel: Known<String>,
+    pub routes: BTreeMap<String, String>,
+    pub log_filter: String,
+    /// Calls that were hung up and may still be charged, of all tunnels and of earlier runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<Unconfirmed>,
+    pub counters: BTreeMap<String, u64>,
+}

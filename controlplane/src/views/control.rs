@@ -1,0 +1,93 @@
+//! The control plane itself, and its registrations.
+
+use super::session::unconfirmed;
+use crate::api::model::{Control, Registration};
+use crate::clock;
+use crate::runtime::Runtime;
+use sipsec_sip::RegistrationState;
+use std::collections::BTreeMap;
+
+impl Runtime {
+    pub(super) fn registrations(&self) -> Vec<Registration> {
+        let now = clock::now();
+        let no_address = self.wan.as_ref().err().cloned().or_else(|| self.sip.local().err());
+        let view = |v: sipsec_sip::RegistrationView| {
+            let registered = v.state == RegistrationState::Registered;
+            let reason = match v.state {
+                RegistrationState::Registered => None,
+                RegistrationState::NoAddress => {
+                    Some(no_address.clone().unwrap_or_else(|| "the WAN has no address".to_owned()))
+                }
+                RegistrationState::Registering => Some(
+                    v.last_failure.unwrap_or_else(|| format!("waiting for {}", self.profile.sip.registrar)),
+                ),
+                RegistrationState::Failed { reason } => Some(reason),
+                RegistrationState::Unregistered => Some("unregistered".to_owned()),
+            };
+            Registration {
+                number: v.line.to_string(),
+                registered,
+                contact: v.contact,
+                domain: v.domain,
+                expires_s: v.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
+                transport: "UDP".to_owned(),
+                call_id: v.call_id,
+                reason,
+            }
+        };
+        self.core.registrations().map(view).collect()
+    }
+
+    pub(super) fn control(&self) -> Control {
+        let (sip, journal, compute, link) =
+            (self.sip.counters, self.journal.counters, self.compute.counters, self.link.counters);
+        let (stats, kernel) = (self.core.sip_stats(), self.netlink.health());
+        let calls_unconfirmed = self.core.unconfirmed_calls(clock::now());
+        let counters: BTreeMap<&str, u64> = BTreeMap::from([
+            ("sip_malformed", stats.malformed),
+            ("sip_untrusted", stats.untrusted),
+            ("sip_stray_responses", stats.stray_responses),
+            ("sip_flawed_responses", stats.flawed_responses),
+            ("sip_acks_withheld", stats.acks_withheld),
+            ("sip_overload", stats.overload),
+            ("sip_reregistered", stats.reregistered),
+            ("sip_forked", stats.forked),
+            ("sip_oversize", stats.oversize),
+            ("sip_byes_unanswered", stats.byes_unanswered),
+            ("sip_byes_owed", self.core.byes_owed()),
+            ("calls_unconfirmed", calls_unconfirmed.len() as u64),
+            ("sip_received", sip.received),
+            ("sip_sent", sip.sent),
+            ("sip_send_failed", sip.send_failed),
+            ("sip_receive_failed", sip.receive_failed),
+            ("journal_written", journal.written),
+            ("journal_failed", journal.failed),
+            ("journal_overflowed", journal.overflowed),
+            ("compute_run", compute.run),
+            ("compute_waiting_max", compute.waiting_max),
+            ("compute_beyond_room", compute.beyond_room),
+            ("dataplane_connections", link.connections),
+            ("dataplane_transactions", link.transactions),
+            ("dataplane_transactions_lost", link.transactions_lost),
+            ("dataplane_malformed", link.malformed),
+            ("ike_lost", link.ike_lost),
+            ("netlink_requests", kernel.requests),
+            ("netlink_timeouts", kernel.timeouts),
+            ("netlink_reports", kernel.reports),
+            ("netlink_overruns", kernel.overruns),
+            ("netlink_restarts", kernel.restarts),
+        ]);
+        Control {
+            version: crate::version::line().to_owned(),
+            uptime_s: clock::now().saturating_duration_since(self.started).as_secs(),
+            wan: self.wan.clone().into(),
+            sip: self.sip.local().into(),
+            dataplane: self.link.status().into(),
+            kernel: kernel.failure.map_or(Ok("followed".to_owned()), Err).into(),
+            routes: self.routes.clone(),
+            log_filter: self.log.shown().filter,
+            unconfirmed: calls_unconfirmed.iter().map(unconfirmed).collect(),
+            counters: counters.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+        }
+    }
+}

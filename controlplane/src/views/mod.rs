@@ -1,0 +1,87 @@
+//! Answers to the API: from the core's views to the words of the JSON.
+
+mod control;
+mod crypto;
+mod session;
+
+use crate::api::model::{Cleared, Translation};
+use crate::api::{Query, Reply, Request, Target};
+use crate::clock;
+use crate::runtime::Runtime;
+use sipsec_net::TunnelId;
+use sipsec_net::dp::TunnelActivity;
+use sipsec_session::{Admin, Input};
+use std::collections::HashMap;
+
+type Activities = HashMap<TunnelId, TunnelActivity>;
+
+impl Runtime {
+    pub(crate) fn answer(&mut self, request: Request) {
+        let reply = match request.query {
+            Query::Sessions(target, page) => self.sessions(&target, page),
+            Query::Registrations { registered } => {
+                let list = self.registrations().into_iter().filter(|r| r.registered || !registered);
+                Reply::Registrations(list.collect())
+            }
+            Query::Dhcp => Reply::Dhcp(Box::new(self.learnt.view(&self.profile, clock::now()))),
+            Query::CryptoSessions(page) => {
+                let (now, activities) = (clock::now(), self.link.activities());
+                let views = self.core.crypto_sessions_in(now, page.places());
+                let list = views.iter().map(|v| crypto::crypto(v, now, &activities)).collect();
+                Reply::CryptoSessions(list, page.next(self.core.session_count()))
+            }
+            Query::NatTranslations => {
+                let views = self.core.nat_translations();
+                let entry = |t: &sipsec_session::Translation| Translation {
+                    protocol: "udp".to_owned(),
+                    inside_global: t.inside_global,
+                    inside_local: t.inside_local,
+                    outside_local: t.outside,
+                    outside_global: t.outside,
+                };
+                Reply::NatTranslations(views.iter().map(entry).collect())
+            }
+            Query::Dataplane => Reply::Dataplane(Box::new(self.link.view())),
+            Query::Control => Reply::Control(Box::new(self.control())),
+            Query::Clear(target) => self.clear(target),
+            Query::Summary => Reply::Summary(self.summary()),
+            Query::PastEvents(wanted) => Reply::PastEvents(self.events.past(&wanted)),
+            Query::History { interface, since_s } => {
+                Reply::History(self.events.history(interface.as_deref(), since_s))
+            }
+            Query::Call(id) => self.events.call(&id).map_or(Reply::NoSuchCall(id), Reply::Call),
+        };
+        // The client may have gone.
+        let _ = request.reply.send(reply);
+    }
+
+    fn clear(&mut self, target: Target) -> Reply {
+        let mut cleared = Cleared::default();
+        let (mut meant, mut tunnels) = (false, Vec::new());
+        for t in self.core.statuses(clock::now()).filter(|t| target.covers(t.interface, t.remote_number)) {
+            meant = true;
+            cleared.sessions += u32::from(t.in_call);
+            if !t.in_call && t.backs_off {
+                cleared.back_off_reset.push(t.interface.to_owned());
+            }
+            if matches!(target, Target::Interface(_)) {
+                tunnels.push(t.tunnel);
+            }
+        }
+        if !meant && target != Target::All {
+            return Reply::NoSuch(target);
+        }
+        match target {
+            Target::All => self.input(Input::Admin(Admin::Clear { remote_number: None })),
+            Target::Number(number) => {
+                self.input(Input::Admin(Admin::Clear { remote_number: Some(number) }));
+            }
+            Target::Interface(_) => {
+                for tunnel in tunnels {
+                    self.input(Input::Admin(Admin::ClearTunnel(tunnel)));
+                }
+            }
+        }
+        Reply::Cleared(cleared)
+    }
+}

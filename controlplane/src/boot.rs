@@ -205,7 +205,7 @@ fn watch(profile: &config::Profile) -> Watch {
         InsideDevice::Host { device, .. } => {
             let route = |t: &TunnelEntry| {
                 let metric = t.metric;
-                t.routes.iter().map(move |prefix| Route { prefix: *prefix, metric }).collect::<Vec<_>>()
+                t.prefixes().map(move |prefix| Route { prefix, metric }).collect::<Vec<_>>()
             };
             Some((device.clone(), profile.tunnels.iter().flat_map(route).collect()))
         }

@@ -6,10 +6,10 @@ use crate::pki::credential::{self, Flaw};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError};
 use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
-use sipsec_net::{SecretBytes, TelNumber};
+use sipsec_net::{IpPrefix, SecretBytes, TelNumber};
 use sipsec_profile::model::secret::psk_octets;
 use sipsec_profile::model::{
-    self, CertificateEntry, IkeSection, KeyOwner, Proof, SecretError, SipLine, TunnelEntry,
+    self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SipLine, TunnelEntry,
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
@@ -55,7 +55,7 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             user_agent: Some(USER_AGENT.to_owned()),
         },
         sip_port: profile.sip.port,
-        tunnels: profile.tunnels.iter().map(|t| tunnel(profile, t)).collect(),
+        tunnels: tunnels(profile),
         keyring: keyring(profile)?,
         ike: ike(&profile.ike)?,
         media: MediaConfig {
@@ -170,7 +170,27 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
     profile.ike.keyring.iter().map(entry).collect()
 }
 
-fn tunnel(profile: &Profile, tunnel: &TunnelEntry) -> TunnelConfig {
+/// A prefix belongs to the tunnel with the smallest distance.
+fn tunnels(profile: &Profile) -> Vec<TunnelConfig> {
+    let mut best: BTreeMap<IpPrefix, (u8, String)> = BTreeMap::new();
+    for route in profile.static_routes() {
+        let RouteTo::Tunnel { tunnel } = route.to else { continue };
+        match best.get(&route.prefix) {
+            Some((distance, _)) if *distance <= route.distance => {}
+            _ => {
+                best.insert(route.prefix, (route.distance, tunnel));
+            }
+        }
+    }
+    let mut by_tunnel: BTreeMap<String, Vec<IpPrefix>> = BTreeMap::new();
+    for (prefix, (_, tunnel)) in best {
+        by_tunnel.entry(tunnel).or_default().push(prefix);
+    }
+    let routes = |t: &TunnelEntry| by_tunnel.get(&t.name).cloned().unwrap_or_default();
+    profile.tunnels.iter().map(|t| tunnel(profile, t, routes(t))).collect()
+}
+
+fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> TunnelConfig {
     TunnelConfig {
         name: tunnel.name.clone(),
         spec: TunnelSpec {
@@ -188,6 +208,6 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry) -> TunnelConfig {
         bandwidth: tunnel.bandwidth,
         idle: tunnel.idle,
         call_max: tunnel.call_max,
-        routes: tunnel.routes.clone(),
+        routes,
     }
 }

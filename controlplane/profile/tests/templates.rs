@@ -44,7 +44,10 @@ fn a_range_makes_a_tunnel_and_a_key_for_each_number() {
     assert_eq!((profile.tunnels.len(), profile.ike.keyring.len()), (501, 500));
     let t = &profile.tunnels[299];
     assert_eq!((t.name.as_str(), t.remote_number.as_str(), t.id.0), ("Branch300", "0377700300", 300));
-    assert_eq!((t.routes[0].to_string().as_str(), t.bandwidth.0, t.idle.as_secs()), ("10.1.44.0/24", 64, 60));
+    assert_eq!(
+        (t.routes[0].prefix.to_string().as_str(), t.bandwidth.0, t.idle.as_secs()),
+        ("10.1.44.0/24", 64, 60)
+    );
     assert_eq!(profile.tunnels[500].idle.as_secs(), 30, "an own value wins");
     // The line of the last one is missing, and the message points at it.
     let codes: Vec<_> = findings.list.iter().map(|f| (f.code, f.path.as_str())).collect();

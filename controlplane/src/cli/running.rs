@@ -76,7 +76,7 @@ fn converted(profile: &Profile) -> Conversion {
                 kbps: t.bandwidth.0,
                 idle_s: Some(seconds(t.idle)),
                 mtu: t.mtu.filter(|mtu| *mtu != profile.dataplane.inner_mtu_max().0).map(u32::from),
-                routes: t.routes.clone(),
+                routes: t.prefixes().collect(),
                 metric: t.metric,
             })
             .collect(),

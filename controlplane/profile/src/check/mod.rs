@@ -4,15 +4,17 @@ mod certificates;
 mod machine;
 mod numbers;
 pub mod pair;
+mod routes;
 mod secrets;
 pub mod strength;
 pub mod tariff;
+mod track;
 mod tunnels;
 mod wan;
 
 use crate::diagnose::{Problem, Sink};
-use crate::model::Profile;
 use crate::model::limits::ROUTES_PER_TUNNEL;
+use crate::model::{Profile, RouteTo};
 use crate::read::KeyPath;
 use crate::surroundings::Surroundings;
 
@@ -31,6 +33,8 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     media(profile, sink);
     tables(profile, sink);
     tunnels::check(profile, sink);
+    track::check(profile, sink);
+    routes::check(profile, sink);
     machine::check(profile, sink, around);
 }
 
@@ -75,7 +79,7 @@ fn source(profile: &Profile, sink: &Sink) {
     }
     // A default route covers every address; nothing could be done about it.
     let routed = |t: &&crate::model::TunnelEntry| {
-        t.routes.iter().any(|route| route.prefix_len() > 0 && route.contains(source))
+        t.prefixes().any(|route| route.prefix_len() > 0 && route.contains(source))
     };
     if let Some(tunnel) = profile.tunnels.iter().find(routed) {
         let message = format!("the tunnel source {source} lies in a route of {}", tunnel.name);
@@ -88,7 +92,7 @@ fn source(profile: &Profile, sink: &Sink) {
 fn tables(profile: &Profile, sink: &Sink) {
     let path = KeyPath::dotted("tunnels");
     let (tunnels, tunnels_max) = (profile.tunnels.len(), profile.dataplane.tunnels_max as usize);
-    let routes: usize = profile.tunnels.iter().map(|t| t.routes.len()).sum();
+    let routes = profile.static_routes().filter(|r| matches!(r.to, RouteTo::Tunnel { .. })).count();
     let needed = tunnels.max(routes.div_ceil(ROUTES_PER_TUNNEL));
     let raise = format!("write `tunnels_max: {needed}` or more in `dataplane`");
     if tunnels > tunnels_max {

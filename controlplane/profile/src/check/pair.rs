@@ -271,8 +271,8 @@ impl Pair<'_> {
         let within = |outer: &IpPrefix, inner: &IpPrefix| {
             outer.prefix_len() <= inner.prefix_len() && outer.contains(inner.addr())
         };
-        for ours in &self.ours.routes {
-            for theirs in &self.theirs.routes {
+        for ours in &self.ours.prefixes().collect::<Vec<_>>() {
+            for theirs in &self.theirs.prefixes().collect::<Vec<_>>() {
                 if ours == theirs {
                     let message = format!("both ends send {ours} into the tunnel");
                     let hint = "each end routes the networks of the other: remove it where the network is";

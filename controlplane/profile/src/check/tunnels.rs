@@ -5,14 +5,23 @@ use crate::diagnose::{Problem, Sink};
 use crate::model::limits::{
     ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S,
 };
-use crate::model::{Profile, TunnelEntry};
+use crate::model::{Profile, RouteTo, TunnelEntry};
 use crate::read::KeyPath;
 use sipsec_net::ipv6;
+use std::collections::HashSet;
 
 /// Twice the default.
 const IDLE_WARN_S: u64 = 2 * IDLE_DEFAULT_S;
 
 pub fn check(profile: &Profile, sink: &Sink) {
+    let led_to: HashSet<&str> = profile
+        .routes
+        .iter()
+        .filter_map(|route| match &route.to {
+            RouteTo::Tunnel { tunnel } => Some(tunnel.as_str()),
+            _ => None,
+        })
+        .collect();
     for (i, tunnel) in profile.tunnels.iter().enumerate() {
         let path = KeyPath::dotted("tunnels").index(i);
         mtu(profile, tunnel, &path, sink);
@@ -21,7 +30,9 @@ pub fn check(profile: &Profile, sink: &Sink) {
         trigger(profile, tunnel, &path, sink);
         idle(tunnel, &path, sink);
         loops(profile, tunnel, &path, sink);
-        sources(tunnel, &path, sink);
+        if !led_to.contains(tunnel.name.as_str()) {
+            sources(tunnel, &path, sink);
+        }
     }
 }
 
@@ -42,7 +53,7 @@ fn mtu(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
 
 /// RFC 8200 §5: hosts send 1280 bytes whatever they are told, so larger packets than the tunnel's would be lost.
 fn mtu_v6(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
-    let Some(route) = tunnel.routes.iter().find(|route| route.addr().is_ipv6()) else { return };
+    let Some(route) = tunnel.prefixes().find(|route| route.addr().is_ipv6()) else { return };
     let mtu = profile.tunnel_mtu(tunnel);
     if mtu >= ipv6::MTU_MIN {
         return;
@@ -98,7 +109,7 @@ fn idle(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
 
 fn loops(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
     let Some(registrar) = profile.sip.registrar.given().map(std::net::SocketAddr::ip) else { return };
-    for (i, route) in tunnel.routes.iter().enumerate().filter(|(_, r)| r.contains(registrar)) {
+    for (i, route) in tunnel.prefixes().enumerate().filter(|(_, r)| r.contains(registrar)) {
         let message = format!("the route {route} of {} also covers the registrar {registrar}", tunnel.name);
         let hint = format!(
             "SIP must not enter the tunnel that it opens: make sure that a longer route to {registrar} goes by {}",

@@ -55,7 +55,7 @@ impl Marks<'_> {
 
     fn value(&mut self, node: &Node, spans: &Spans, kind: &Kind, private: bool) {
         match (node, &spans.below, kind) {
-            (Node::Map(entries), Below::Map(places), Kind::Group(group)) => {
+            (Node::Map(entries), Below::Map(places), Kind::Group(group) | Kind::Either(_, group)) => {
                 self.group(entries, places, group, private || group.private);
             }
             (Node::List(items), Below::List(places), Kind::List(kind)) => {
@@ -102,7 +102,7 @@ impl Marks<'_> {
 
 fn is_public(node: &Node, kind: &Kind, private: bool) -> bool {
     match (node, kind) {
-        (Node::Str(value), Kind::Text(text)) => match text {
+        (Node::Str(value), Kind::Text(text) | Kind::Either(text, _)) => match text {
             // A secret may stand by mistake where its place belongs.
             Text::Path if private => value.contains('/'),
             Text::Variable => {
@@ -110,11 +110,11 @@ fn is_public(node: &Node, kind: &Kind, private: bool) -> bool {
             }
             _ => text.may_show(value),
         },
-        (Node::Int(_), Kind::Text(text)) => text.may_show("0"),
+        (Node::Int(_), Kind::Text(text) | Kind::Either(text, _)) => text.may_show("0"),
         (Node::Null, _) => true,
         (_, Kind::Text(Text::Secret)) => false,
         // A value where a group belongs may be one of the group's, without its key.
-        (_, Kind::Group(_)) => false,
+        (_, Kind::Group(_) | Kind::Either(..)) => false,
         (_, Kind::List(kind)) => !private && kind.group().is_none(),
         (_, Kind::Word(_) | Kind::Flag) => true,
         _ => !private,

@@ -1,7 +1,10 @@
 //! The whole of it.
 
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
-use super::{DataplaneSection, IkeSection, MediaSection, SipSection, TunnelEntry, WanSection};
+use super::{
+    DataplaneSection, FailbackSection, IkeSection, MediaSection, Operation, RouteTo, SipSection, StaticRoute,
+    TrackEntry, TunnelEntry, WanSection,
+};
 use serde::Serialize;
 use sipsec_net::TunnelId;
 use std::net::SocketAddr;
@@ -24,6 +27,10 @@ pub struct Profile {
     pub ike: IkeSection,
     pub media: MediaSection,
     pub tunnels: Vec<TunnelEntry>,
+    pub sla: Vec<Operation>,
+    pub track: Vec<TrackEntry>,
+    pub routes: Vec<StaticRoute>,
+    pub failback: FailbackSection,
     pub dataplane: DataplaneSection,
 }
 
@@ -56,6 +63,10 @@ impl Profile {
             ike,
             media: MediaSection::default(),
             tunnels,
+            sla: Vec::new(),
+            track: Vec::new(),
+            routes: Vec::new(),
+            failback: FailbackSection::default(),
             dataplane,
         };
         profile.number_tunnels();
@@ -67,6 +78,20 @@ impl Profile {
         for (tunnel, id) in self.tunnels.iter_mut().zip(1..) {
             tunnel.id = TunnelId(id);
         }
+    }
+
+    /// Every static route: those of `routes` first, then those of each tunnel.
+    pub fn static_routes(&self) -> impl Iterator<Item = StaticRoute> + '_ {
+        let own = self.tunnels.iter().flat_map(|tunnel| {
+            tunnel.routes.iter().map(|route| StaticRoute {
+                prefix: route.prefix,
+                to: RouteTo::Tunnel { tunnel: tunnel.name.clone() },
+                distance: tunnel.distance(route),
+                track: route.track,
+                name: None,
+            })
+        });
+        self.routes.iter().cloned().chain(own)
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! `tunnels:`
 
 use super::limits;
+use super::route::{DISTANCE_DEFAULT, DISTANCE_LARGEST, TunnelRoute};
 use super::serial;
 use serde::Serialize;
 use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
@@ -27,9 +28,8 @@ pub struct TunnelEntry {
         skip_serializing_if = "Option::is_none"
     )]
     pub call_max: Option<Duration>,
-    #[serde(serialize_with = "serial::texts")]
-    pub routes: Vec<IpPrefix>,
-    /// The metric of the kernel routes: a backup's is higher than the primary's (IOS: administrative distance 254).
+    pub routes: Vec<TunnelRoute>,
+    /// The distance of its routes that have none of their own: a backup's is higher than the primary's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
     /// Largest inner packet; the largest that the WAN carries unless given.
@@ -39,10 +39,29 @@ pub struct TunnelEntry {
     pub check_source: bool,
     /// Link-scope packets of routing protocols pass the tunnel while it is up; they neither call nor hold it.
     pub routing_hellos: bool,
+    /// The SA is up and packets leave, but none arrives for this long: the call is placed anew. `None`: not watched.
+    #[serde(
+        rename = "one_way_s",
+        serialize_with = "serial::seconds_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub one_way: Option<Duration>,
     pub trigger: TriggerQueue,
 }
 
 impl TunnelEntry {
+    /// The administrative distance of one of its routes.
+    #[must_use]
+    pub fn distance(&self, route: &TunnelRoute) -> u8 {
+        let of_tunnel = || self.metric.map(|metric| u8::try_from(metric).unwrap_or(DISTANCE_LARGEST));
+        route.distance.or_else(of_tunnel).unwrap_or(DISTANCE_DEFAULT)
+    }
+
+    /// The prefixes of its own routes.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpPrefix> + '_ {
+        self.routes.iter().map(|route| route.prefix)
+    }
+
     /// Everything else at its default. Its id is given by [`super::Profile::number_tunnels`].
     #[must_use]
     pub fn new(name: &str, local_number: TelNumber, remote_number: TelNumber, bandwidth: Kbps) -> Self {
@@ -59,6 +78,7 @@ impl TunnelEntry {
             mtu: None,
             check_source: true,
             routing_hellos: false,
+            one_way: None,
             trigger: TriggerQueue::default(),
         }
     }

@@ -14,9 +14,10 @@ use crate::surroundings::Surroundings;
 use std::path::Path;
 
 /// The lists that may have templates.
-const LISTS: [&[&str]; 3] = [&["tunnels"], &["ike", "keyring"], &["sip", "lines"]];
+const LISTS: [&[&str]; 6] =
+    [&["tunnels"], &["ike", "keyring"], &["sip", "lines"], &["sla"], &["track"], &["routes"]];
 /// Entries that templates make, in all lists.
-const MADE_MAX: usize = 3 * TUNNELS_MAX as usize;
+const MADE_MAX: usize = LISTS.len() * TUNNELS_MAX as usize;
 
 /// Works out every template. `None` after an error: what is left would only repeat it.
 pub fn expand(document: &mut Document, sink: &Sink, around: &dyn Surroundings) -> Option<()> {
@@ -193,7 +194,7 @@ impl List<'_> {
         at: &KeyPath,
     ) -> Option<Node> {
         Some(match (node, kind) {
-            (Node::Map(entries), Kind::Group(group)) => {
+            (Node::Map(entries), Kind::Group(group) | Kind::Either(_, group)) => {
                 let Below::Map(places) = &spans.below else { return Some(node.clone()) };
                 let fill = |((name, value), (_, spans)): (&(String, Node), &(Span, Spans))| {
                     let value = match group.key(name) {

@@ -48,8 +48,13 @@ impl<'a> Item<'a> {
     }
 
     #[must_use]
+    pub fn is_table(&self) -> bool {
+        matches!(self.node, Node::Map(_))
+    }
+
+    #[must_use]
     pub fn table(&self) -> Option<Table<'a>> {
-        let (Node::Map(entries), Kind::Group(group)) = (self.node, self.kind) else {
+        let (Node::Map(entries), Kind::Group(group) | Kind::Either(_, group)) = (self.node, self.kind) else {
             self.wrong_kind("a group of keys", "write `key: value` lines below it, indented");
             return None;
         };

@@ -10,11 +10,14 @@ mod item;
 mod looks;
 mod media;
 mod path;
+mod prefix;
 mod proposals;
 mod secrets;
 mod sip;
+mod sla;
 mod template;
 mod text;
+mod track;
 mod tunnels;
 mod values;
 mod wan;
@@ -150,6 +153,10 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let media = root.value("media", crate::model::MediaSection::default(), media::read);
     let defaults = root.value("defaults", (), tunnels::defaults);
     let tunnels = root.required("tunnels").filter(|_| defaults.is_some()).and_then(|i| tunnels::read(&i));
+    let sla = root.value("sla", Vec::new(), sla::read);
+    let track = root.value("track", Vec::new(), track::read);
+    let routes = root.value("routes", Vec::new(), prefix::routes);
+    let failback = root.value("failback", crate::model::FailbackSection::default(), track::failback);
     let dataplane = root.required("dataplane").and_then(|i| dataplane::read(&i));
     root.finish();
     let (dataplane, is_whole) =
@@ -166,6 +173,10 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         ike: ike?,
         media: media?,
         tunnels: tunnels?,
+        sla: sla?,
+        track: track?,
+        routes: routes?,
+        failback: failback?,
         dataplane,
     };
     check::check(&profile, sink, around);

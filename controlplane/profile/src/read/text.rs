@@ -77,3 +77,28 @@ pub fn device(item: &Item<'_>, suffix: usize) -> Option<String> {
     }
     Some(name.to_owned())
 }
+
+/// Characters of a label.
+const LABEL_MAX: usize = 64;
+
+/// A text for people.
+pub fn label(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if text.is_empty() || text.chars().count() > LABEL_MAX || text.contains(char::is_control) {
+        let hint = format!("write 1 to {LABEL_MAX} characters in one line");
+        item.bad_value(text, "a short text", &hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// RFC 1035 §2.3.4: at most 253 characters, and 63 in a label.
+pub fn domain_name(item: &Item<'_>) -> Option<String> {
+    let text = item.text()?.trim();
+    let name = text.trim_end_matches('.');
+    if name.len() > 253 || !is_host_name(name) || name.split('.').any(|label| label.len() > 63) {
+        item.bad_value(text, "a domain name", "write a name as in www.example");
+        return None;
+    }
+    Some(name.to_owned())
+}

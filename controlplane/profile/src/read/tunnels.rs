@@ -1,12 +1,12 @@
 //! `tunnels:`
 
 use super::item::Item;
+use super::prefix::tunnel_route;
 use super::text::number;
-use crate::diagnose::{Problem, shown_raw};
+use crate::diagnose::Problem;
 use crate::model::limits::TUNNELS_MAX;
-use crate::model::{TriggerQueue, TunnelEntry};
-use sipsec_net::prefix::PrefixError;
-use sipsec_net::{IpPrefix, Kbps, TunnelId};
+use crate::model::{TriggerQueue, TunnelEntry, TunnelRoute};
+use sipsec_net::{Kbps, TunnelId};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub fn read(item: &Item<'_>) -> Option<Vec<TunnelEntry>> {
 pub fn defaults(item: &Item<'_>) -> Option<()> {
     let table = item.table()?;
     let local = table.value("local_number", None, |i| number(i).map(Some));
-    let ints = ["bandwidth_kbps", "idle_s", "call_max_s", "metric", "mtu"]
+    let ints = ["bandwidth_kbps", "idle_s", "call_max_s", "metric", "mtu", "one_way_s"]
         .map(|key| table.int_or_absent::<u64>(key).is_some());
     let check_source = table.flag("check_source");
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
@@ -72,11 +72,12 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let bandwidth = table.int("bandwidth_kbps").map(Kbps);
     let idle = table.seconds("idle_s");
     let call_max = table.int_or_absent("call_max_s").map(|s| s.map(Duration::from_secs));
-    let routes = table.list("routes", |i| route(i, seen));
+    let routes = table.list("routes", |i| route(i, seen, id));
     let metric = table.int_or_absent("metric");
     let mtu = table.int_or_absent("mtu");
     let check_source = table.flag("check_source");
     let routing_hellos = table.flag("routing_hellos");
+    let one_way = table.int_or_absent("one_way_s").map(|s| s.map(Duration::from_secs));
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
     table.finish();
     let (local_number, remote_number) = (local?, remote?);
@@ -103,12 +104,20 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         mtu: mtu?,
         check_source: check_source?,
         routing_hellos: routing_hellos?,
+        one_way: one_way?,
         trigger: trigger?,
     };
     distinct.then_some(built)
 }
 
 fn name(item: &Item<'_>, seen: &mut Seen) -> Option<String> {
+    let text = tunnel_name(item)?;
+    let message = format!("two tunnels are named {text}");
+    seen.claim(item, format!("name {text}"), message, "give each tunnel its own name").then_some(text)
+}
+
+/// What may name a tunnel.
+pub fn tunnel_name(item: &Item<'_>) -> Option<String> {
     let text = item.text()?;
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     if text.is_empty() || text.len() > 32 || !text.chars().all(legal) {
@@ -119,50 +128,15 @@ fn name(item: &Item<'_>, seen: &mut Seen) -> Option<String> {
         );
         return None;
     }
-    let message = format!("two tunnels are named {text}");
-    seen.claim(item, format!("name {text}"), message, "give each tunnel its own name")
-        .then(|| text.to_owned())
+    Some(text.to_owned())
 }
 
-fn route(item: &Item<'_>, seen: &mut Seen) -> Option<IpPrefix> {
-    let text = item.text()?;
-    match text.trim().parse::<IpPrefix>() {
-        Ok(prefix) if !is_routable(prefix) => {
-            let hint = "write the prefixes that are behind the peer, as in 10.2.0.0/16";
-            item.bad_value(text, "a network that can be behind a tunnel", hint);
-            None
-        }
-        Ok(prefix) => {
-            let message = format!("the route {prefix} appears twice");
-            let hint = "a packet can take one tunnel only: remove one of the two, or make it longer";
-            seen.claim(item, format!("route {prefix}"), message, hint).then_some(prefix)
-        }
-        Err(PrefixError::HostBits(meant)) => {
-            let message = format!("the prefix {} has host bits set", shown_raw(text));
-            let problem = Problem::error("tunnels::host-bits", &item.path, message);
-            let addr = text.split('/').next().unwrap_or_default();
-            let len = if meant.addr().is_ipv4() { 32 } else { 128 };
-            let hint = format!("write {meant}, or {addr}/{len} for that one host");
-            item.report(problem.label(format!("the network is {meant}")).hint(hint));
-            None
-        }
-        Err(PrefixError::Length) => {
-            item.bad_value(text, "a prefix", "the length is 0 to 32 for IPv4, 0 to 128 for IPv6");
-            None
-        }
-        Err(PrefixError::Syntax) => {
-            item.bad_value(text, "a prefix", "write ADDRESS/LENGTH, as in 10.2.0.0/16");
-            None
-        }
-    }
-}
-
-/// These are never forwarded: RFC 1122 §3.2.1.3 loopback, RFC 3927 §2.7 and RFC 4291 §2.5.6 link-local, multicast.
-fn is_routable(prefix: IpPrefix) -> bool {
-    const NEVER: [&str; 6] =
-        ["127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8"];
-    let mut never = NEVER.iter().filter_map(|p| p.parse::<IpPrefix>().ok());
-    !never.any(|never| never.prefix_len() <= prefix.prefix_len() && never.contains(prefix.addr()))
+/// Two routes of one prefix need different distances; that is checked with those of `routes`. The same line twice is a slip.
+fn route(item: &Item<'_>, seen: &mut Seen, own: TunnelId) -> Option<TunnelRoute> {
+    let route = tunnel_route(item)?;
+    let message = format!("the route {} appears twice", route.prefix);
+    let hint = "remove one of the two, or make it longer";
+    seen.claim(item, format!("route {} {}", own.0, route.prefix), message, hint).then_some(route)
 }
 
 fn trigger(item: &Item<'_>) -> Option<TriggerQueue> {

@@ -95,6 +95,7 @@ fn kind(kind_of: &Kind) -> Value {
         }
         Kind::List(of) => json!({ "type": "array", "items": kind(of) }),
         Kind::Group(below) => group(below),
+        Kind::Either(text, below) => json!({ "oneOf": [kind(&Kind::Text(*text)), group(below)] }),
     }
 }
 
@@ -116,6 +117,7 @@ mod tests {
                 let mut items = &key["items"];
                 while items.is_object() {
                     walk(items, &path, keys);
+                    items.get("oneOf").into_iter().for_each(|either| walk(&either[1], &path, keys));
                     items = &items["items"];
                 }
             }

@@ -58,6 +58,8 @@ pub enum Kind {
     Word(&'static [(&'static str, &'static str)]),
     List(&'static Kind),
     Group(&'static Group),
+    /// One text, or a group that says more.
+    Either(Text, &'static Group),
 }
 
 /// The forms of text.
@@ -96,6 +98,10 @@ pub enum Text {
     MapRule,
     /// The name of a variable of the environment.
     Variable,
+    /// Up to 64 characters for people.
+    Label,
+    /// The path of a URL.
+    UrlPath,
     /// Never shown.
     Secret,
 }
@@ -121,6 +127,8 @@ impl Text {
             Self::Proposal => "proposal",
             Self::MapRule => "FIELD OP VALUE",
             Self::Variable => "environment variable",
+            Self::Label => "text",
+            Self::UrlPath => "path of a URL",
             Self::Secret => "secret",
         }
     }
@@ -138,6 +146,7 @@ impl Text {
             Self::NumberOrAny => "^(any|\\+?[0-9().\\s-]+)$",
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
             Self::Mac => "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
+            Self::UrlPath => "^/\\S*$",
             Self::MapRule => "^(subject|issuer|alt-name) (eq|ne|co|nc) .+$",
             _ => return None,
         })
@@ -162,7 +171,7 @@ impl Kind {
     #[must_use]
     pub const fn group(&self) -> Option<&'static Group> {
         match self {
-            Self::Group(group) => Some(group),
+            Self::Group(group) | Self::Either(_, group) => Some(group),
             Self::List(kind) => kind.group(),
             _ => None,
         }
@@ -185,6 +194,7 @@ impl Kind {
             }
             Self::List(kind) => format!("list of: {}", kind.name()),
             Self::Group(_) => "group of keys".to_owned(),
+            Self::Either(text, _) => format!("{}, or group of keys", text.name()),
         }
     }
 }

@@ -8,6 +8,7 @@ mod kind;
 mod profile;
 mod reference;
 mod sip;
+mod track;
 mod tunnels;
 mod wan;
 

@@ -1,7 +1,7 @@
 //! The top level.
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
-use super::{dataplane, ike, sip, tunnels, wan};
+use super::{dataplane, ike, sip, track, tunnels, wan};
 use crate::model::limits::LOG_DEFAULT;
 use Presence::{Default, Optional, Required};
 
@@ -55,6 +55,12 @@ pub const PROFILE: Group = Group {
             "The tunnels, at most 16384. Each is one pair of telephone numbers.",
         )
         .ios("interface TunnelN"),
+        key("sla", Kind::List(&Kind::Group(&track::SLA)), Optional("none"), "Operations: probes that measure whether a path is usable.")
+            .ios("ip sla N"),
+        key("track", Kind::List(&Kind::Group(&track::TRACK)), Optional("none"), "Track objects: what withdraws a route.").ios("track N …"),
+        key("routes", Kind::List(&Kind::Group(&track::ROUTE)), Optional("none"), "Static routes beside those of the tunnels: primaries that a track withdraws, and floating ones.")
+            .ios("ip route …"),
+        key("failback", Kind::Group(&track::FAILBACK), Optional("the defaults of its keys"), "How traffic returns to a primary."),
         key(
             "dataplane",
             Kind::Group(&dataplane::DATAPLANE),

@@ -28,7 +28,7 @@ pub const TUNNEL: Group = Group {
         key("call_max_s", int(60, 2_592_000), Optional("no limit"), "A call ends after this long, busy or not.").unit("s"),
         key(
             "routes",
-            Kind::List(&Kind::Text(Text::Prefix)),
+            Kind::List(&Kind::Either(Text::Prefix, &super::track::TUNNEL_ROUTE)),
             Optional("no route"),
             "The networks behind the peer, with the addresses of their routers. Without `check_source: false`, packets from other sources are dropped.",
         )
@@ -37,7 +37,7 @@ pub const TUNNEL: Group = Group {
             "metric",
             int(1, u32::MAX as u64),
             Optional("0"),
-            "Metric of the kernel routes of this tunnel. A backup's is higher than the primary's.",
+            "The distance of this tunnel's routes that have none of their own, and their metric in the kernel: a backup's is higher than the primary's. Above 254 it is the kernel's metric alone.",
         )
         .ios("ip route … DISTANCE"),
         key("mtu", int(576, 65_535), Optional("the largest that the WAN carries: 1438"), "Largest inner packet.")
@@ -56,6 +56,13 @@ pub const TUNNEL: Group = Group {
             Default("false"),
             "Host mode: hellos of routing protocols (224.0.0.0/24, ff02::/16, between link-local addresses) pass the tunnel while it is up. They neither start a call nor keep one up. Needed at both ends.",
         ),
+        key(
+            "one_way_s",
+            int(2, 3600),
+            Optional("not watched"),
+            "The tunnel is up and packets leave, but none arrives for this long: the call ends with the reason `one-way` and is placed anew once, then after a back-off. Write it where every use of the tunnel brings answers.",
+        )
+        .unit("s"),
         key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
     ],
 };
@@ -108,7 +115,19 @@ pub const DEFAULTS: Group = Group {
             "A call ends after this long, busy or not.",
         )
         .unit("s"),
-        key("metric", int(1, u32::MAX as u64), Optional("0"), "Metric of the kernel routes."),
+        key(
+            "metric",
+            int(1, u32::MAX as u64),
+            Optional("0"),
+            "The distance of the routes that have none of their own.",
+        ),
+        key(
+            "one_way_s",
+            int(2, 3600),
+            Optional("not watched"),
+            "The call is placed anew if nothing arrives for this long.",
+        )
+        .unit("s"),
         key(
             "mtu",
             int(576, 65_535),

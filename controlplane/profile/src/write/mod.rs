@@ -76,7 +76,7 @@ fn prune(tree: &mut Tree, group: &Group) {
         let Some(value) = map.get_mut(key.name) else { continue };
         match key.kind {
             Kind::Group(below) => prune(value, below),
-            Kind::List(Kind::Group(below)) => {
+            Kind::List(Kind::Group(below) | Kind::Either(_, below)) => {
                 if let Tree::Sequence(items) = value {
                     items.iter_mut().for_each(|item| prune(item, below));
                 }

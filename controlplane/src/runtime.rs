@@ -22,6 +22,7 @@ use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
 use sipsec_session::{Admin, Core, Input, Output, Transaction};
+use sipsec_sip::Target;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -131,12 +132,12 @@ impl Runtime {
             },
             event = self.link.next(), if room => self.dataplane(event),
             event = self.sip.next(), if room => match event {
-                SipEvent::Datagram { from, bytes } => {
+                SipEvent::Datagram { flow, bytes } => {
                     // A flood from elsewhere must fill neither log nor memory; it is counted.
-                    if self.core.sip_trusts(from) {
-                        self.events.sip(clock::now(), Direction::In, from, &bytes);
+                    if self.core.sip_trusts(flow.remote) {
+                        self.events.sip(clock::now(), Direction::In, flow.remote, &bytes);
                     }
-                    self.input(Input::SipDatagram { from, bytes });
+                    self.input(Input::Sip { flow, bytes });
                 }
                 SipEvent::Opened(_) => self.wan_address(),
             },
@@ -311,7 +312,10 @@ impl Runtime {
     fn dhcp(&mut self, change: dhcp::Change) {
         self.learnt.take(change);
         match self.learnt.server(&self.profile) {
-            Ok((registrar, domain)) => self.input(Input::SipServer { registrar, domain }),
+            Ok((registrar, domain)) => {
+                let registrars = vec![Target::udp(registrar)];
+                self.input(Input::SipServers { registrars, proxies: Vec::new(), domain });
+            }
             Err(reason) => tracing::warn!(reason, "no calls yet"),
         }
         self.wan_address();
@@ -325,10 +329,12 @@ impl Runtime {
     fn drain(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::SipTransmit { to, bytes } => {
-                    self.events.sip(clock::now(), Direction::Out, to, &bytes);
-                    self.sip.send(to, &bytes);
+                Output::SipTransmit { flow, bytes } => {
+                    self.events.sip(clock::now(), Direction::Out, flow.remote, &bytes);
+                    self.sip.send(flow.remote, &bytes);
                 }
+                // The targets of this gateway have no other transport than UDP.
+                Output::SipOpen { flow, .. } => self.input(Input::SipFlowClosed(flow.id)),
                 Output::IkeTransmit { media_port, bytes } => {
                     messages::ike(Direction::Out, media_port, &bytes);
                     self.link.send_ike(media_port, &bytes);

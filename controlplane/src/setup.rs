@@ -13,13 +13,11 @@ use sipsec_profile::model::{
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
+use sipsec_sip::Target;
 use sipsec_sip::digest::Credentials;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// A registrar that DHCP has not named yet.
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 const USER_AGENT: &str = concat!("sipsec/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +43,8 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
     Ok(Config {
         sip: sipsec_sip::Config {
             // Until DHCP has named them, the core is told of no WAN address and sends nothing.
-            registrar: profile.sip.registrar.given().copied().unwrap_or(UNKNOWN),
+            registrars: profile.sip.registrar.given().map(|addr| Target::udp(*addr)).into_iter().collect(),
+            proxies: Vec::new(),
             domain: profile.sip.domain.given().cloned().unwrap_or_default(),
             lines: lines(profile)?,
             expires_s,

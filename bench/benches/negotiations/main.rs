@@ -69,7 +69,8 @@ impl Network {
                 let forwarded = self.carrier.lock().expect("not poisoned").datagram(from, &bytes);
                 for (to, bytes) in forwarded {
                     let from = CARRIER.parse().expect("an address");
-                    self.deliver(side_of(to.ip()), Arrival { at, input: Input::SipDatagram { from, bytes } });
+                    let input = Input::Sip { flow: sipsec_sip::Flow::udp(to, from), bytes };
+                    self.deliver(side_of(to.ip()), Arrival { at, input });
                 }
             }
             Sent::Ike { to, from, bytes } => {

@@ -93,7 +93,8 @@ fn config(side: usize, setup: &Setup) -> Config {
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();
     Config {
         sip: sipsec_sip::Config {
-            registrar: CARRIER.parse().expect("an address"),
+            registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
+            proxies: Vec::new(),
             domain: "carrier.example".into(),
             lines,
             expires_s: 3600,
@@ -202,7 +203,7 @@ impl Node {
                         send(Sent::Ike { to: *to, from, bytes });
                     }
                 }
-                Output::NatKeepalive { .. } => {}
+                Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
                 Output::Dataplane(transaction) => {
                     for op in transaction.ops {
                         self.apply(op);

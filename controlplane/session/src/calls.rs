@@ -17,9 +17,10 @@ const DOUBTS_MAX: usize = 64;
 impl Core {
     pub(crate) fn sip_output(&mut self, now: Instant, output: sipsec_sip::Output) {
         match output {
-            sipsec_sip::Output::Transmit { to, bytes } => {
-                self.out.push_back(Output::SipTransmit { to, bytes })
+            sipsec_sip::Output::Transmit { flow, bytes } => {
+                self.out.push_back(Output::SipTransmit { flow, bytes });
             }
+            sipsec_sip::Output::Open { flow, name } => self.out.push_back(Output::SipOpen { flow, name }),
             sipsec_sip::Output::Persist { call, record } => self.persist(call, record),
             sipsec_sip::Output::Event(event) => self.sip_event(now, event),
         }

@@ -13,7 +13,7 @@ use crate::tunnels::Tunnels;
 use sipsec_ike::{ChildId, Endpoint};
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
-use sipsec_sip::{CallId, UserAgent};
+use sipsec_sip::{CallId, Locals, UserAgent};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -171,7 +171,8 @@ impl Core {
 
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::SipDatagram { from, bytes } => self.ua.handle_datagram(now, from, &bytes),
+            Input::Sip { flow, bytes } => self.ua.handle_message(now, &flow, &bytes),
+            Input::SipFlowClosed(flow) => self.ua.handle_flow_closed(now, flow),
             Input::IkeDatagram { media_port, from: _, bytes } => self.ike_datagram(now, media_port, &bytes),
             Input::Dataplane(event) => self.dataplane_event(now, event),
             Input::DataplaneUp => self.dataplane_up(now),
@@ -200,7 +201,9 @@ impl Core {
             Input::Keyring(keyring) => self.config.keyring = keyring,
             Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
             Input::WanAddress(addr) => self.wan_address(now, addr),
-            Input::SipServer { registrar, domain } => self.ua.set_server(now, registrar, &domain),
+            Input::SipServers { registrars, proxies, domain } => {
+                self.ua.set_servers(now, &registrars, &proxies, &domain);
+            }
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
             Input::Admin(admin) => self.admin(now, admin),
         }
@@ -247,7 +250,8 @@ impl Core {
         }
         let had = std::mem::replace(&mut self.wan, addr);
         // First, so that what is hung up is hung up from where we are now.
-        self.ua.set_local_addr(now, addr.map(|ip| SocketAddr::new(ip, self.config.sip_port)));
+        let local = addr.map(|ip| SocketAddr::new(ip, self.config.sip_port));
+        self.ua.set_locals(now, Locals::of(local));
         if had.is_some() {
             // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP named the old address.
             let failure =

@@ -4,14 +4,18 @@ use crate::config::KeyEntry;
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_net::dp::{Event, TunnelActivity};
 use sipsec_net::{MacAddr, MediaPort, TelNumber, TunnelId};
+use sipsec_sip::{Flow, FlowId, Target};
 use std::net::{IpAddr, SocketAddr};
 
 #[derive(Debug)]
 pub enum Input {
-    SipDatagram {
-        from: SocketAddr,
+    /// A SIP message: a datagram, or one that was cut from a stream.
+    Sip {
+        flow: Flow,
         bytes: Vec<u8>,
     },
+    /// A connection of SIP was closed, or could not be opened.
+    SipFlowClosed(FlowId),
     /// An IKE message without its marker, from the peer that SDP named (the dataplane checks it).
     IkeDatagram {
         media_port: MediaPort,
@@ -49,9 +53,11 @@ pub enum Input {
         unix_time_s: u64,
     },
     WanAddress(Option<IpAddr>),
-    /// DHCP has named the carrier's registrar and domain.
-    SipServer {
-        registrar: std::net::SocketAddr,
+    /// The carrier's servers in the order in which they are tried, and its domain, as DHCP or a name server has them now.
+    SipServers {
+        registrars: Vec<Target>,
+        /// Empty if the registrars take everything.
+        proxies: Vec<Target>,
         domain: String,
     },
     NextHop {

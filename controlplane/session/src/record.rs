@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use sipsec_net::TelNumber;
 use sipsec_sip::DialogRecord;
 
-/// Version of the encoding. The version before this was a SIP record alone, with [`SIP_ALONE`] as its first byte.
-const VERSION: u8 = 3;
+/// Version of the encoding. [`UDP_ALONE`] is the same around a SIP record of calls over UDP. The version before that was
+/// a SIP record alone, with [`SIP_ALONE`] as its first byte.
+const VERSION: u8 = 4;
+const UDP_ALONE: u8 = 3;
 const SIP_ALONE: u8 = 2;
 /// So many telephone numbers of a record that cannot be read are told.
 const NUMBERS_MAX: usize = 4;
@@ -55,7 +57,7 @@ impl CallRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = || Unreadable { version: bytes.first().copied(), numbers: numbers(bytes) };
         match bytes {
-            [VERSION, rest @ ..] => {
+            [VERSION | UDP_ALONE, rest @ ..] => {
                 let (e, rest) = postcard::take_from_bytes::<Encoded>(rest).map_err(|_| unreadable())?;
                 let dialog = DialogRecord::from_bytes(&e.dialog).map_err(|_| unreadable())?;
                 if !rest.is_empty() {
@@ -108,12 +110,21 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_golden_and_the_version_before_is_read() {
-        let old = CallRecord::from_bytes(OLD).expect("the version before");
+    fn the_bytes_are_golden_and_the_versions_before_are_read() {
+        let old = CallRecord::from_bytes(OLD).expect("a SIP record alone");
         assert_eq!((old.local, old.remote, old.began_unix_s), (Some(number("1")), Some(number("2")), None));
         let new = CallRecord { began_unix_s: Some(300), ..old };
-        let golden =
-            [b"\x03\x011\x012\xac\x02".as_slice(), &[u8::try_from(OLD.len()).expect("short")], OLD].concat();
+        let wrapped = |version: u8, dialog: &[u8]| {
+            [
+                &[version],
+                b"\x011\x012\xac\x02".as_slice(),
+                &[u8::try_from(dialog.len()).expect("short")],
+                dialog,
+            ]
+            .concat()
+        };
+        assert_eq!(CallRecord::from_bytes(&wrapped(3, OLD)), Ok(new.clone()), "calls over UDP alone");
+        let golden = wrapped(4, &new.dialog.to_bytes());
         assert_eq!(new.to_bytes(), golden);
         assert_eq!(CallRecord::from_bytes(&golden), Ok(new));
     }

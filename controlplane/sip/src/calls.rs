@@ -3,6 +3,7 @@
 use crate::call::CallId;
 use crate::config::{CALLS_MAX, OVER_MAX};
 use crate::state::{CallState, Phase};
+use crate::target::Target;
 use sipsec_net::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,6 +85,12 @@ impl Calls {
         let left =
             |c: &&CallState| matches!(c.phase, Phase::Leaving | Phase::Queued { .. } | Phase::Owed { .. });
         self.map.values().filter(left).count()
+    }
+
+    /// The servers through which calls that are not over were made.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let live = self.map.values().filter(|c| !matches!(c.phase, Phase::Over { .. }));
+        live.map(|c| &c.dialog.target)
     }
 
     pub fn full(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Configuration and bounds of the user agent.
 
 use crate::digest::Credentials;
+use crate::target::Target;
 use sipsec_net::TelNumber;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// RFC 3261 Table 4.
@@ -54,9 +54,11 @@ pub const REQUESTS_PER_S: u32 = 100;
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Registrar and outbound proxy: everything is sent there, and only what comes from there is trusted.
-    /// [`UserAgent::set_server`](crate::UserAgent::set_server) changes it.
-    pub registrar: SocketAddr,
+    /// The registrar's addresses, in the order in which they are tried. Only what comes from these and from `proxies` is
+    /// trusted. [`UserAgent::set_servers`](crate::UserAgent::set_servers) changes them.
+    pub registrars: Vec<Target>,
+    /// Addresses of the proxy that takes everything but REGISTER; empty if that is the registrar.
+    pub proxies: Vec<Target>,
     pub domain: String,
     pub lines: Vec<Line>,
     pub expires_s: u32,
@@ -71,10 +73,6 @@ pub struct Config {
 }
 
 impl Config {
-    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
-        self.registrar.ip() == ip
-    }
-
     pub(crate) fn line_of(&self, number: TelNumber) -> Option<usize> {
         self.lines.iter().position(|l| l.number == number)
     }

@@ -3,6 +3,7 @@
 use crate::config::MAX_FORWARDS;
 use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri, is_token, uri_param};
 use crate::record::DialogRecord;
+use crate::target::Target;
 use std::net::SocketAddr;
 
 /// Session refreshes and PRACKs raise CSeq and are not written to disk: a recovered dialog starts beyond all numbers that
@@ -23,7 +24,7 @@ pub struct Dialog {
     pub remote_cseq: Option<u32>,
     pub route_set: Vec<String>,
     pub remote_target: String,
-    pub proxy: SocketAddr,
+    pub target: Target,
 }
 
 /// To of a response, for the requests that it leads to. If it cannot be read, the To of our request with the response's
@@ -40,9 +41,11 @@ pub fn to_of(response: &Message, asked: &str) -> String {
 
 impl Dialog {
     /// Where requests go: to the outbound proxy, on another of its ports if the first route says so.
-    pub fn dest(&self) -> SocketAddr {
+    pub fn dest(&self) -> Target {
         let first = self.route_set.first().and_then(|r| NameAddr::parse(r));
-        first.and_then(|r| host_addr(r.uri)).filter(|a| a.ip() == self.proxy.ip()).unwrap_or(self.proxy)
+        let same_host = |a: &SocketAddr| a.ip() == self.target.addr.ip();
+        let addr = first.and_then(|r| host_addr(r.uri)).filter(same_host).unwrap_or(self.target.addr);
+        Target { addr, ..self.target.clone() }
     }
 
     /// RFC 3261 §12.1.2: the response makes the dialog; the record-route list in reverse is its
@@ -102,7 +105,7 @@ impl Dialog {
             cseq: self.local_cseq,
             route_set: self.route_set.clone(),
             remote_target: self.remote_target.clone(),
-            proxy: self.proxy,
+            target: self.target.clone(),
             via: via.to_owned(),
             line: line.to_owned(),
         }
@@ -121,7 +124,7 @@ impl Dialog {
             remote_cseq: None,
             route_set: r.route_set.clone(),
             remote_target: r.remote_target.clone(),
-            proxy: r.proxy,
+            target: r.target.clone(),
         }
     }
 }

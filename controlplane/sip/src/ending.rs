@@ -7,6 +7,7 @@ use crate::message::{Message, Writer, seconds};
 use crate::output::{CallFailure, Event, LostWhy, Output};
 use crate::reason::Reason;
 use crate::state::{CallState, Cancel, Phase, SecondBye};
+use crate::target::Target;
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -62,10 +63,12 @@ impl UserAgent {
     }
 
     pub(crate) fn send_bye(&mut self, now: Instant, id: CallId) {
+        let locals = self.locals;
         let Some(c) = self.calls.get_mut(id) else { return };
         (c.timer, c.answering) = (None, None);
         c.auth.begin();
-        let turn = if self.local.is_some() { self.pace_byes.take(now) } else { now };
+        let turn =
+            if locals.towards(c.dialog.dest().addr).is_some() { self.pace_byes.take(now) } else { now };
         if turn > now {
             c.phase = Phase::Queued { at: turn };
             return;
@@ -224,12 +227,15 @@ impl UserAgent {
         }
     }
 
-    /// The WAN has another address, or one again: calls that are being left are left from there.
-    pub(crate) fn leave_from_here(&mut self, now: Instant) {
+    /// The WAN has another address, or one again: calls that are being left through these servers are left from there.
+    pub(crate) fn leave_from_here(&mut self, now: Instant, moved: &dyn Fn(&Target) -> bool) {
+        let locals = self.locals;
         self.pace_byes.reset();
         for id in self.calls.ids() {
             let left = |c: &&mut CallState| {
                 matches!(c.phase, Phase::Leaving | Phase::Queued { .. } | Phase::Owed { .. })
+                    && moved(&c.dialog.target)
+                    && locals.towards(c.dialog.target.addr).is_some()
             };
             let Some(c) = self.calls.get_mut(id).filter(left) else { continue };
             // That the old address got no answer says nothing of this one.

@@ -23,7 +23,9 @@ mod schedule;
 pub mod sdp;
 mod session_timer;
 mod state;
+pub mod target;
 mod transaction;
+pub mod transport;
 mod ua;
 mod uac;
 mod uas;
@@ -41,5 +43,7 @@ pub use output::{
 };
 pub use reason::{Cause, Reason};
 pub use record::{DialogRecord, RecordError};
+pub use target::Target;
+pub use transport::{Flow, FlowId, Locals, Transport};
 pub use ua::{Stats, UserAgent};
 pub use uac::DialError;

@@ -6,6 +6,8 @@ use crate::notice::Notice;
 use crate::reason::Reason;
 use crate::record::DialogRecord;
 use crate::sdp::{SdpError, SessionDescription};
+use crate::target::Target;
+use crate::transport::Flow;
 use serde::Serialize;
 use sipsec_net::{Instant, TelNumber};
 use std::net::SocketAddr;
@@ -13,8 +15,15 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub enum Output {
     Transmit {
-        to: SocketAddr,
+        flow: Flow,
         bytes: Vec<u8>,
+    },
+    /// Open this connection; what is transmitted over it meanwhile waits. Its end, or that it cannot be opened, is told by
+    /// [`UserAgent::handle_flow_closed`](crate::UserAgent::handle_flow_closed).
+    Open {
+        flow: Flow,
+        /// The server's name, if a name led to its address.
+        name: Option<String>,
     },
     Event(Event),
     /// Write (or, with `None`, forget) the record, durably, then call `persisted`.
@@ -177,6 +186,8 @@ pub struct RegistrationView {
     pub domain: String,
     pub state: RegistrationState,
     pub contact: Option<SocketAddr>,
+    /// Where the last REGISTER went.
+    pub server: Option<Target>,
     pub expires_at: Option<Instant>,
     pub call_id: String,
     pub last_failure: Option<String>,

@@ -1,13 +1,16 @@
 //! The record of a call: enough to hang it up after a crash.
 
 use crate::message::NameAddr;
+use crate::target::Target;
 use serde::{Deserialize, Serialize};
 use sipsec_net::TelNumber;
 use std::net::SocketAddr;
 use thiserror::Error;
 
-/// Version of the encoding; another is refused.
-pub const RECORD_VERSION: u8 = 2;
+/// Version of the encoding. [`UDP_ALONE`] is read as well; any other is refused.
+pub const RECORD_VERSION: u8 = 4;
+/// The version before, whose calls were made over UDP.
+const UDP_ALONE: u8 = 2;
 
 /// A call, as far as CANCEL, ACK and BYE need it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,16 +25,55 @@ pub struct DialogRecord {
     pub(crate) cseq: u32,
     pub(crate) route_set: Vec<String>,
     pub(crate) remote_target: String,
-    pub(crate) proxy: SocketAddr,
+    pub(crate) target: Target,
     /// Via of the INVITE that we sent, for its CANCEL; empty for a call that we received.
     pub(crate) via: String,
     /// The local number, whose credentials may be asked for.
     pub(crate) line: String,
 }
 
+/// Version [`UDP_ALONE`].
+#[derive(Serialize, Deserialize)]
+struct UdpRecord {
+    call_id: String,
+    local: String,
+    remote: String,
+    answered: bool,
+    cseq: u32,
+    route_set: Vec<String>,
+    remote_target: String,
+    proxy: SocketAddr,
+    via: String,
+    line: String,
+}
+
+impl From<UdpRecord> for DialogRecord {
+    fn from(r: UdpRecord) -> Self {
+        Self {
+            call_id: r.call_id,
+            local: r.local,
+            remote: r.remote,
+            answered: r.answered,
+            cseq: r.cseq,
+            route_set: r.route_set,
+            remote_target: r.remote_target,
+            target: Target::udp(r.proxy),
+            via: r.via,
+            line: r.line,
+        }
+    }
+}
+
+fn whole<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((record, [])) => Ok(record),
+        _ => Err(RecordError::Malformed),
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
-    #[error("the record has version {0}, this release writes {RECORD_VERSION}")]
+    #[error("the record has version {0}, this release writes {RECORD_VERSION} and reads {UDP_ALONE} as well")]
     Version(u8),
     #[error("the record is damaged")]
     Malformed,
@@ -75,10 +117,8 @@ impl DialogRecord {
     /// If another release wrote it, or it is damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
         match bytes {
-            [RECORD_VERSION, rest @ ..] => match postcard::take_from_bytes(rest) {
-                Ok((record, [])) => Ok(record),
-                _ => Err(RecordError::Malformed),
-            },
+            [RECORD_VERSION, rest @ ..] => whole(rest),
+            [UDP_ALONE, rest @ ..] => whole::<UdpRecord>(rest).map(Self::from),
             [v, ..] => Err(RecordError::Version(*v)),
             [] => Err(RecordError::Malformed),
         }
@@ -88,6 +128,7 @@ impl DialogRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Transport;
 
     fn record() -> DialogRecord {
         DialogRecord {
@@ -98,7 +139,7 @@ mod tests {
             cseq: 300,
             route_set: vec!["<sip:p;lr>".into()],
             remote_target: "sip:2@h".into(),
-            proxy: "192.0.2.1:5060".parse().expect("address"),
+            target: Target::udp("192.0.2.1:5060".parse().expect("address")),
             via: String::new(),
             line: "1".into(),
         }
@@ -108,10 +149,25 @@ mod tests {
     #[test]
     fn the_bytes_are_golden() {
         let golden =
-            b"\x02\x01c\x0f<sip:1@d>;tag=a\x0f<sip:2@d>;tag=b\x01\xac\x02\x01\x0a<sip:p;lr>\x07sip:2@h\
-            \x00\xc0\x00\x02\x01\xc4\x27\x00\x011";
+            b"\x04\x01c\x0f<sip:1@d>;tag=a\x0f<sip:2@d>;tag=b\x01\xac\x02\x01\x0a<sip:p;lr>\x07sip:2@h\
+            \x00\x00\xc0\x00\x02\x01\xc4\x27\x00\x00\x011";
         assert_eq!(record().to_bytes(), golden);
         assert_eq!(DialogRecord::from_bytes(golden), Ok(record()));
+        let target = Target { transport: Transport::Tls, name: Some("p.example".into()), ..record().target };
+        let tls = DialogRecord { target, ..record() };
+        assert_eq!(DialogRecord::from_bytes(&tls.to_bytes()), Ok(tls));
+    }
+
+    /// As the release before wrote it: hung up over UDP.
+    #[test]
+    fn the_version_before_is_read() {
+        let golden =
+            b"\x02\x01c\x0f<sip:1@d>;tag=a\x0f<sip:2@d>;tag=b\x01\xac\x02\x01\x0a<sip:p;lr>\x07sip:2@h\
+            \x00\xc0\x00\x02\x01\xc4\x27\x00\x011";
+        assert_eq!(DialogRecord::from_bytes(golden), Ok(record()));
+        for cut in 1..golden.len() {
+            assert_eq!(DialogRecord::from_bytes(&golden[..cut]), Err(RecordError::Malformed));
+        }
     }
 
     #[test]

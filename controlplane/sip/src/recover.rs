@@ -9,8 +9,10 @@ use crate::record::DialogRecord;
 use crate::sdp::Media;
 use crate::state::{CallState, Cancel, Outgoing, Phase, SecondBye, Side};
 use crate::transaction::{ClientTransaction, Owner};
+use crate::transport::Flow;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
+use std::net::{Ipv4Addr, SocketAddr};
 
 impl UserAgent {
     /// Returns the id under which `Ended` will come. There is no handle, because the call can only be hung up.
@@ -18,6 +20,9 @@ impl UserAgent {
         let line = record.line.parse().ok().and_then(|number| self.config.line_of(number));
         let dialog = Dialog::from_record(record);
         let branch = Via::parse(&record.via).and_then(|v| v.branch()).unwrap_or_default().to_owned();
+        let reachable = self.locals.towards(record.target.addr).is_some();
+        // What the server of an earlier run answers is heard, too.
+        self.trusted.insert(record.target.addr.ip());
         let cancel = !record.answered && !branch.is_empty();
         let side = if cancel {
             Side::Caller(Outgoing {
@@ -52,7 +57,7 @@ impl UserAgent {
         });
         if cancel {
             self.cancel_recovered(now, id, &branch);
-        } else if self.local.is_some() {
+        } else if reachable {
             self.send_bye(now, id);
         }
         self.settle();
@@ -74,7 +79,11 @@ impl UserAgent {
             .header("Call-ID", &d.call_id)
             .header("CSeq", format_args!("{} INVITE", outgoing.cseq));
         // It is not sent: CANCEL and the ACK of a 487 are made of it.
-        let mut t = ClientTransaction::new("INVITE", Owner::Invite(id), w.finish(None), d.dest());
+        let (bytes, dest) = (w.finish(None), d.dest());
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let unsent = Flow { transport: dest.transport, ..Flow::udp(nowhere, dest.addr) };
+        let flow = self.flow_to(&dest).unwrap_or(unsent);
+        let mut t = ClientTransaction::new("INVITE", Owner::Invite(id), bytes, flow);
         t.resume_cancelled(now);
         self.remember(branch, "INVITE", t);
         self.send_cancel(now, id);

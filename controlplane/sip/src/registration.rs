@@ -5,6 +5,7 @@ use crate::config::{Config, Line, MAX_FORWARDS, RAISES_MAX, T64};
 use crate::digest::Request;
 use crate::message::{Message, NameAddr, Writer, host_addr, printable, user_of};
 use crate::output::{RegistrationState, RegistrationView};
+use crate::target::Target;
 use sipsec_net::{Entropy, Instant, TelNumber};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,6 +50,9 @@ pub struct Registration {
     has_turn: bool,
     /// The last REGISTER.
     transaction: Option<Arc<str>>,
+    /// Where it went, and our address that it named.
+    target: Option<Target>,
+    contact: Option<SocketAddr>,
 }
 
 impl Registration {
@@ -70,15 +74,18 @@ impl Registration {
             renewed_at: None,
             has_turn: false,
             transaction: None,
+            target: None,
+            contact: None,
         }
     }
 
-    pub fn view(&self, line: &Line, domain: &str, contact: Option<SocketAddr>) -> RegistrationView {
+    pub fn view(&self, line: &Line, domain: &str) -> RegistrationView {
         RegistrationView {
             line: line.number,
             domain: domain.to_owned(),
             state: self.state.clone(),
-            contact,
+            contact: self.contact,
+            server: self.target.clone(),
             expires_at: self.expires_at,
             call_id: self.call_id.clone(),
             last_failure: self.last_failure.clone(),
@@ -125,6 +132,7 @@ impl Registration {
     /// The gateway has another address, or none: what was bound is not this one.
     pub fn moved(&mut self) {
         (self.expires_at, self.failures) = (None, 0);
+        (self.target, self.contact) = (None, None);
         self.begin();
     }
 
@@ -170,8 +178,14 @@ impl Registration {
         std::mem::take(&mut self.has_turn)
     }
 
-    pub fn sent(&mut self, transaction: Arc<str>) {
+    pub fn sent(&mut self, transaction: Arc<str>, target: Target, contact: SocketAddr) {
         self.transaction = Some(transaction);
+        (self.target, self.contact) = (Some(target), Some(contact));
+    }
+
+    /// Where the last REGISTER went.
+    pub const fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
     }
 
     pub fn transaction(&self) -> Option<&Arc<str>> {
@@ -224,10 +238,9 @@ impl Registration {
         &mut self,
         now: Instant,
         m: &Message,
-        local: Option<SocketAddr>,
         (config, line): (&Config, &Line),
     ) -> Result<u32, String> {
-        let expires = match granted(m, local, line.number, self.asked_s(config)) {
+        let expires = match granted(m, self.contact, line.number, self.asked_s(config)) {
             Granted::For(expires) => expires.min(EXPIRES_MAX_S),
             Granted::Not(why) => return Err(why),
         };

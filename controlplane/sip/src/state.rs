@@ -8,8 +8,8 @@ use crate::output::CallFailure;
 use crate::reason::Reason;
 use crate::sdp::{Media, SessionDescription};
 use crate::session_timer::SessionTimer;
+use crate::transport::Flow;
 use sipsec_net::Instant;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ pub struct Incoming {
 #[derive(Debug)]
 pub struct Answering {
     pub response: Vec<u8>,
-    pub dest: SocketAddr,
+    pub flow: Flow,
     pub cseq: u32,
     /// It has the offer, and its ACK the answer.
     pub offers: bool,

@@ -4,7 +4,7 @@ mod proxy;
 
 use crate::digest::Credentials;
 use crate::sdp::{IkeMedia, IkeSetup, SessionDescription};
-use crate::{Call, CallId, Config, DialogRecord, Event, Line, Output, UserAgent};
+use crate::{Call, CallId, Config, DialogRecord, Event, Flow, Line, Locals, Output, Target, UserAgent};
 use proxy::Proxy;
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, Kbps, SecretBytes, TelNumber};
@@ -53,7 +53,8 @@ pub fn field(message: &str, name: &str) -> String {
 pub fn config(i: usize) -> Config {
     let password = SecretBytes::new(PASSWORD).expect("short");
     Config {
-        registrar: proxy_addr(),
+        registrars: vec![Target::udp(proxy_addr())],
+        proxies: Vec::new(),
         domain: "carrier.example".into(),
         lines: vec![Line {
             number: number(i),
@@ -128,7 +129,7 @@ impl World {
         let mut world = Self::empty(7);
         for i in [A, B] {
             let now = world.now;
-            world.nodes[i].ua.set_local_addr(now, Some(addr(i)));
+            world.nodes[i].ua.set_locals(now, Locals::of(Some(addr(i))));
         }
         world.run_for(Duration::from_secs(1));
         for node in &mut world.nodes {
@@ -226,7 +227,7 @@ impl World {
 
     pub fn set_addr(&mut self, node: usize, up: bool) {
         self.nodes[node].up = up;
-        self.nodes[node].ua.set_local_addr(self.now, up.then(|| addr(node)));
+        self.nodes[node].ua.set_locals(self.now, Locals::of(up.then(|| addr(node))));
         self.drain(node);
     }
 
@@ -240,7 +241,7 @@ impl World {
         }
         n.log.clear();
         n.up = true;
-        n.ua.set_local_addr(self.now, Some(addr(node)));
+        n.ua.set_locals(self.now, Locals::of(Some(addr(node))));
         let records = std::mem::take(&mut n.journal);
         for record in records.values() {
             let bytes = record.to_bytes();
@@ -252,7 +253,7 @@ impl World {
 
     /// A datagram that no node sent.
     pub fn inject(&mut self, to: usize, message: impl AsRef<[u8]>) {
-        self.nodes[to].ua.handle_datagram(self.now, proxy_addr(), message.as_ref());
+        self.nodes[to].ua.handle_message(self.now, &Flow::udp(addr(to), proxy_addr()), message.as_ref());
         self.drain(to);
     }
 
@@ -260,16 +261,17 @@ impl World {
     pub fn drain(&mut self, i: usize) {
         while let Some(output) = self.nodes[i].ua.poll_output() {
             match output {
-                Output::Transmit { to, bytes } => {
+                Output::Transmit { flow, bytes } => {
                     self.wire.push((i, String::from_utf8_lossy(&bytes).into_owned()));
                     if self.nodes[i].up {
-                        self.send(addr(i), to, bytes);
+                        self.send(flow.local, flow.remote, bytes);
                     }
                 }
                 Output::Persist { call, record } => {
                     let (life, delay) = (self.nodes[i].life, self.nodes[i].persist_delay);
                     self.at(delay, Happening::Persisted { node: i, life, call, record });
                 }
+                Output::Open { flow, .. } => self.wire.push((i, format!("open {}", flow.remote))),
                 Output::Event(event) => self.event(i, event),
             }
         }
@@ -387,7 +389,7 @@ impl World {
                         self.send(proxy_addr(), to, bytes);
                     }
                 } else if let Some(i) = (0..self.nodes.len()).find(|i| self.nodes[*i].up && addr(*i) == to) {
-                    self.nodes[i].ua.handle_datagram(self.now, from, &bytes);
+                    self.nodes[i].ua.handle_message(self.now, &Flow::udp(to, from), &bytes);
                     self.drain(i);
                 }
             }

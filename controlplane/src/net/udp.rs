@@ -1,5 +1,6 @@
 //! The SIP socket. It exists while the WAN has an address, and moves with it.
 
+use sipsec_sip::Flow;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ const REPEAT: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub enum SipEvent {
     Datagram {
-        from: SocketAddr,
+        flow: Flow,
         bytes: Vec<u8>,
     },
     /// It is open from now on (after a failure).
@@ -133,10 +134,11 @@ impl SipSocket {
                         return SipEvent::Opened(local);
                     }
                 }
-                State::Open { socket, .. } => match socket.recv_from(&mut self.buffer).await {
+                State::Open { socket, local, .. } => match socket.recv_from(&mut self.buffer).await {
                     Ok((len, from)) => {
                         self.counters.received += 1;
-                        return SipEvent::Datagram { from, bytes: self.buffer[..len].to_vec() };
+                        let flow = Flow::udp(*local, from);
+                        return SipEvent::Datagram { flow, bytes: self.buffer[..len].to_vec() };
                     }
                     // An ICMP error about something sent earlier; the transaction's timer decides.
                     Err(error) => {
@@ -211,7 +213,8 @@ mod tests {
 
         let peer = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
         peer.send_to(b"hello", bound).await.expect("sent");
-        let SipEvent::Datagram { from, bytes } = a.next().await else { panic!("a datagram") };
+        let SipEvent::Datagram { flow, bytes } = a.next().await else { panic!("a datagram") };
+        let from = flow.remote;
         assert_eq!((from, &*bytes), (peer.local_addr().expect("bound"), b"hello".as_slice()));
         a.send(from, b"answer");
         let mut buffer = [0; 16];

@@ -10,13 +10,20 @@ use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
 use sipsec_net::dp::Op;
 use sipsec_net::{MediaPort, TunnelId, TxnId};
-use std::net::{IpAddr, SocketAddr};
+use sipsec_sip::Flow;
+use std::net::IpAddr;
 
 #[derive(Debug)]
 pub enum Output {
     SipTransmit {
-        to: SocketAddr,
+        flow: Flow,
         bytes: Vec<u8>,
+    },
+    /// Open this connection of SIP; what is transmitted over it meanwhile waits.
+    SipOpen {
+        flow: Flow,
+        /// The server's name, if a name led to its address.
+        name: Option<String>,
     },
     IkeTransmit {
         media_port: MediaPort,

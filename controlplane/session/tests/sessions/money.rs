@@ -1,8 +1,9 @@
 //! What costs money: calls that cannot be hung up, crashes, and faults that come again and again.
 
-use crate::support::{FakeDataplane, NUMBERS, Setup, WANS, World};
+use crate::support::{CARRIER, FakeDataplane, NUMBERS, Setup, WANS, World};
 use crate::{SECOND, up};
 use sipsec_session::{Admin, BackOff, Input};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -237,21 +238,41 @@ fn records_of_another_release_are_told_and_kept() {
     assert_eq!((w.gateways[0].journal.get(&key), w.gateways[0].journal.len()), (Some(&record), 3));
 }
 
-/// The release before wrote the SIP record alone.
+/// The SIP record of a call as releases wrote it that knew of UDP alone, and what stands before it and its length.
+fn of_udp_alone(record: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    // version, two strings, a varint of 5 bytes for the time, the length of the SIP record
+    let at = record.windows(2).position(|b| b == [4, 32]).expect("the SIP record and its Call-ID's length");
+    let length_bytes = if record.len() - at > 127 { 2 } else { 1 };
+    let mut dialog = record[at..].to_vec();
+    dialog[0] = 2;
+    let SocketAddr::V4(carrier) = CARRIER.parse().expect("an address") else { panic!("IPv4") };
+    let target = [&[0, 0], carrier.ip().octets().as_slice(), &[0xc4, 0x27, 0]].concat();
+    let found = dialog.windows(target.len()).position(|w| w == target).expect("UDP, the address, no name");
+    dialog.remove(found + target.len() - 1);
+    dialog.remove(found);
+    (record[..at - length_bytes].to_vec(), dialog)
+}
+
+/// The releases before wrote the SIP record alone, or with the numbers and the time before it.
 #[test]
-fn records_of_the_release_before_are_hung_up() {
-    let mut w = up();
-    w.mute_ike = [true; 2];
-    for record in w.gateways[0].journal.values_mut() {
-        // version, two strings, a varint of 5 bytes for the time, the length of the SIP record
-        let at =
-            record.windows(2).position(|b| b == [2, 32]).expect("the SIP record and its Call-ID's length");
-        record.drain(..at);
+fn records_of_the_releases_before_are_hung_up() {
+    for alone in [true, false] {
+        let mut w = up();
+        w.mute_ike = [true; 2];
+        for record in w.gateways[0].journal.values_mut() {
+            let (mut before, dialog) = of_udp_alone(record);
+            before[0] = 3;
+            let length = [
+                u8::try_from(dialog.len() % 128).expect("below 128") | 128,
+                u8::try_from(dialog.len() / 128).expect("short"),
+            ];
+            *record = if alone { dialog } else { [before, length.to_vec(), dialog].concat() };
+        }
+        w.crash(0);
+        w.advance(3 * SECOND);
+        w.assert_no_call();
+        assert!(logged(&w, 0, "recovered-call")[0].contains(NUMBERS[1]));
     }
-    w.crash(0);
-    w.advance(3 * SECOND);
-    w.assert_no_call();
-    assert!(logged(&w, 0, "recovered-call")[0].contains(NUMBERS[1]));
 }
 
 fn packets(w: &mut World, seconds: u32) {

@@ -89,7 +89,8 @@ fn carrier() -> SocketAddr {
 fn new_core(side: usize, life: u32, seed: u64) -> Core {
     let config = Config {
         sip: sipsec_sip::Config {
-            registrar: carrier(),
+            registrars: vec![sipsec_sip::Target::udp(carrier())],
+            proxies: Vec::new(),
             domain: "carrier.example".into(),
             lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
             expires_s: 3600,
@@ -354,7 +355,8 @@ impl World {
                 if let Some(side) = self.owner(to.ip())
                     && !self.lost(side)
                 {
-                    self.tell(side, Input::SipDatagram { from: carrier(), bytes });
+                    let flow = sipsec_sip::Flow::udp(to, carrier());
+                    self.tell(side, Input::Sip { flow, bytes });
                 }
             }
             Happening::Ike { from, to, bytes } => {
@@ -513,7 +515,7 @@ impl World {
                         self.at(late, Happening::Ike { from: b.outside_local, to: b.remote, bytes });
                     }
                 }
-                Output::NatKeepalive { .. } => {}
+                Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
                 Output::Dataplane(t) => {
                     self.at(RING, Happening::Transact { side, life, dp_life, id: t.id, ops: t.ops });
                 }

@@ -2,7 +2,8 @@
 
 pub mod carrier;
 
-use carrier::{CARRIER, Carrier};
+pub use carrier::CARRIER;
+use carrier::Carrier;
 use sipsec_ike::CertificateAuth;
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
@@ -79,7 +80,8 @@ pub fn keyring(s: &Setup) -> Vec<KeyEntry> {
 fn config(side: usize, s: &Setup) -> Config {
     Config {
         sip: sipsec_sip::Config {
-            registrar: CARRIER.parse().expect("an address"),
+            registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
+            proxies: Vec::new(),
             domain: "carrier.example".into(),
             lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
             expires_s: 3600,
@@ -283,7 +285,8 @@ impl World {
         match wire {
             Wire::Sip { to, bytes } => {
                 let from = CARRIER.parse().expect("an address");
-                self.tell(to, Input::SipDatagram { from, bytes });
+                let local = SocketAddr::new(WANS[to].parse().expect("an address"), 5060);
+                self.tell(to, Input::Sip { flow: sipsec_sip::Flow::udp(local, from), bytes });
             }
             Wire::Ike { from, port, bytes } => self.ike(from, port, bytes),
             Wire::Tell { to, input } => self.tell(to, input),
@@ -341,8 +344,8 @@ impl World {
         while let Some(output) = self.gateways[side].core.poll_output() {
             let local = SocketAddr::new(WANS[side].parse().expect("an address"), 5060);
             match output {
-                Output::SipTransmit { to, bytes } => {
-                    assert_eq!(to, CARRIER.parse().expect("an address"));
+                Output::SipTransmit { flow, bytes } => {
+                    assert_eq!(flow.remote, CARRIER.parse().expect("an address"));
                     for (to, bytes) in self.carrier.datagram(local, &bytes) {
                         let to = WANS.iter().position(|w| *w == to.ip().to_string()).expect("a gateway");
                         self.wires.push_back(Wire::Sip { to, bytes });
@@ -355,7 +358,7 @@ impl World {
                         None => self.wires.push_back(wire),
                     }
                 }
-                Output::NatKeepalive { .. } => {}
+                Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
                 Output::Dataplane(t) => {
                     let answer = self.gateways[side].dp.apply(&t.ops);
                     let event = match answer {

@@ -4,7 +4,7 @@
 use crate::digest::Credentials;
 use crate::message::Message;
 use crate::sdp::{IkeMedia, IkeSetup, SessionDescription};
-use crate::{Call, CallId, Config, Event, Line, Output, UserAgent};
+use crate::{Call, CallId, Config, Event, Flow, Line, Locals, Output, Target, UserAgent};
 use arbitrary::{Result, Unstructured};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, Kbps, SecretBytes, TelNumber};
@@ -74,7 +74,8 @@ impl Carrier {
     fn new() -> Self {
         let password = SecretBytes::new(b"password").expect("short");
         let config = Config {
-            registrar: proxy(),
+            registrars: vec![Target::udp(proxy())],
+            proxies: Vec::new(),
             domain: "carrier.example".into(),
             lines: vec![Line {
                 number: number(0),
@@ -94,7 +95,7 @@ impl Carrier {
             to_persist: Vec::new(),
             serial: 0,
         };
-        new.ua.set_local_addr(new.now, LOCAL.parse().ok());
+        new.ua.set_locals(new.now, Locals::of(LOCAL.parse().ok()));
         new.drain();
         new
     }
@@ -115,6 +116,7 @@ impl Carrier {
                     }
                     self.sent.push(m);
                 }
+                Output::Open { .. } => {}
                 Output::Persist { call, record } => {
                     if record.is_some() {
                         self.to_persist.push(call);
@@ -139,7 +141,7 @@ impl Carrier {
     }
 
     fn deliver(&mut self, text: &[u8]) {
-        self.ua.handle_datagram(self.now, proxy(), text);
+        self.ua.handle_message(self.now, &Flow::udp(LOCAL.parse().expect("an address"), proxy()), text);
         self.drain();
     }
 
@@ -200,7 +202,7 @@ impl Carrier {
             }
             12 => {
                 let addr = if u.arbitrary()? { LOCAL.parse().ok() } else { None };
-                self.ua.set_local_addr(self.now, addr);
+                self.ua.set_locals(self.now, Locals::of(addr));
             }
             _ => {
                 let len = u.int_in_range(0..=200)?;
@@ -321,7 +323,7 @@ impl Carrier {
 
     /// All calls are hung up and the carrier answers everything: no charged call may be left.
     fn finish(&mut self) {
-        self.ua.set_local_addr(self.now, LOCAL.parse().ok());
+        self.ua.set_locals(self.now, Locals::of(LOCAL.parse().ok()));
         for (_, call) in std::mem::take(&mut self.calls) {
             self.ua.hang_up(self.now, call);
         }

@@ -2,7 +2,7 @@
 
 use crate::config::{SERVER_TRANSACTIONS_IN_DIALOG, SERVER_TRANSACTIONS_MAX};
 use crate::testing::*;
-use crate::{NoticeKind, Output};
+use crate::{Flow, NoticeKind, Output};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ fn via(n: usize) -> String {
 fn ask(w: &mut World, from: SocketAddr, text: &str) -> Vec<(SocketAddr, String)> {
     let now = w.now;
     let ua = &mut w.nodes[A].ua;
-    ua.handle_datagram(now, from, text.as_bytes());
+    ua.handle_message(now, &Flow::udp(addr(A), from), text.as_bytes());
     std::iter::from_fn(|| ua.poll_output())
         .filter_map(|o| match o {
-            Output::Transmit { to, bytes } => Some((to, String::from_utf8(bytes).expect("text"))),
+            Output::Transmit { flow, bytes } => Some((flow.remote, String::from_utf8(bytes).expect("text"))),
             _ => None,
         })
         .collect()

@@ -1,5 +1,6 @@
 //! What goes over the wire, to the letter, with chosen entropy: a change here is a change that carriers see.
 
+use crate::Locals;
 use crate::testing::*;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ fn conversation(run: impl FnOnce(&mut World)) -> String {
     let mut w = World::empty(7);
     for i in [A, B] {
         let now = w.now;
-        w.nodes[i].ua.set_local_addr(now, Some(addr(i)));
+        w.nodes[i].ua.set_locals(now, Locals::of(Some(addr(i))));
         w.drain(i);
     }
     w.run_for(Duration::from_secs(1));

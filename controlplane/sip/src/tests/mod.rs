@@ -11,6 +11,7 @@ mod refuse;
 mod register;
 mod reliable;
 mod robust;
+mod servers;
 mod session_timer;
 mod torture;
 mod torture_ipv6;

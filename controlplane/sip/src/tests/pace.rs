@@ -1,7 +1,7 @@
 //! What leaves at once for thousands of calls and lines leaves at the carrier's pace.
 
 use crate::testing::*;
-use crate::{Config, Line, Output, UserAgent};
+use crate::{Config, Flow, Line, Locals, Output, UserAgent};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, TelNumber};
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,9 +158,9 @@ fn many_lines_register_at_the_pace() {
                 let text = String::from_utf8(bytes).expect("text");
                 let head =
                     ["Via", "From", "To", "Call-ID", "CSeq"].map(|n| format!("{n}: {}\r\n", field(&text, n)));
-                ua.handle_datagram(
+                ua.handle_message(
                     now,
-                    proxy_addr(),
+                    &Flow::udp(addr(A), proxy_addr()),
                     format!("SIP/2.0 200 OK\r\n{}\r\n", head.concat()).as_bytes(),
                 );
                 sent.insert(field(&text, "Call-ID"));
@@ -168,7 +168,7 @@ fn many_lines_register_at_the_pace() {
         }
         sent.len()
     };
-    ua.set_local_addr(now, Some(addr(A)));
+    ua.set_locals(now, Locals::of(Some(addr(A))));
     let mut sent = step(&mut ua, now);
     assert_eq!(sent, 20);
     while sent < LINES as usize {

@@ -1,7 +1,7 @@
 //! What a user agent answers to requests that it does not take, and where the answers go.
 
 use crate::testing::*;
-use crate::{Output, UserAgent};
+use crate::{Flow, Output, UserAgent};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const CONTACT: &str = "Contact: <sip:x@192.0.2.7>\r\n";
 fn sent_to(ua: &mut UserAgent) -> Vec<(SocketAddr, String)> {
     std::iter::from_fn(|| ua.poll_output())
         .filter_map(|o| match o {
-            Output::Transmit { to, bytes } => Some((to, String::from_utf8(bytes).expect("text"))),
+            Output::Transmit { flow, bytes } => Some((flow.remote, String::from_utf8(bytes).expect("text"))),
             _ => None,
         })
         .collect()
@@ -145,7 +145,7 @@ fn answers_go_where_the_request_came_from() {
     ] {
         let mut w = World::new();
         let ua = &mut w.nodes[A].ua;
-        ua.handle_datagram(w.now, from, request("OPTIONS", via, "", "").as_bytes());
+        ua.handle_message(w.now, &Flow::udp(addr(A), from), request("OPTIONS", via, "", "").as_bytes());
         let sent = sent_to(ua);
         let [(to, answer)] = &sent[..] else { panic!("{via}: {sent:?}") };
         assert_eq!(to.to_string(), dest, "{via}");
@@ -155,7 +155,7 @@ fn answers_go_where_the_request_came_from() {
     let mut w = World::new();
     let ua = &mut w.nodes[A].ua;
     let stranger = "203.0.113.5:5060".parse().expect("address");
-    ua.handle_datagram(w.now, stranger, request("OPTIONS", VIA, "", "").as_bytes());
+    ua.handle_message(w.now, &Flow::udp(addr(A), stranger), request("OPTIONS", VIA, "", "").as_bytes());
     assert_eq!((sent_to(ua).len(), ua.stats().untrusted), (0, 1));
 }
 

@@ -1,5 +1,6 @@
 //! Registration: challenges, refreshes, refusals, and addresses that come and go.
 
+use crate::Locals;
 use crate::testing::*;
 use std::time::Duration;
 
@@ -135,7 +136,7 @@ fn an_address_that_changes_directly_is_not_registered_before_its_answer() {
     let mut w = World::new();
     w.proxy.refuse.insert("REGISTER", (503, "X: y"));
     let now = w.now;
-    w.nodes[A].ua.set_local_addr(now, "198.51.100.77:5060".parse().ok());
+    w.nodes[A].ua.set_locals(now, Locals::of("198.51.100.77:5060".parse().ok()));
     assert!(!w.nodes[A].ua.is_registered(number(A)));
     w.drain(A);
     assert_eq!(w.nodes[A].log, ["Registering"]);
@@ -163,8 +164,8 @@ fn service_route_and_the_contacts_own_expiry() {
     w.nodes[A].ua.persisted(now, id);
     let mut invite = None;
     while let Some(output) = w.nodes[A].ua.poll_output() {
-        if let crate::Output::Transmit { to, bytes } = output {
-            invite = Some((to, String::from_utf8(bytes).expect("text")));
+        if let crate::Output::Transmit { flow, bytes } = output {
+            invite = Some((flow.remote, String::from_utf8(bytes).expect("text")));
         }
     }
     let (to, text) = invite.expect("sent");

@@ -1,7 +1,7 @@
 //! A response is never lost because of a field that decides nothing, and a request only for a reason that it is told.
 
 use crate::testing::*;
-use crate::{NoticeKind, Output};
+use crate::{Flow, NoticeKind, Output};
 use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
@@ -195,7 +195,7 @@ fn foreign_octets_and_line_ends() {
         let (before, after) = text.split_once("<sip:0388882001").expect("From");
         let bytes = [before.as_bytes(), name, b"<sip:0388882001", after.as_bytes()].concat();
         let now = w.now;
-        w.nodes[A].ua.handle_datagram(now, proxy_addr(), &bytes);
+        w.nodes[A].ua.handle_message(now, &Flow::udp(addr(A), proxy_addr()), &bytes);
         let mut answers = Vec::new();
         while let Some(output) = w.nodes[A].ua.poll_output() {
             match output {

@@ -4,8 +4,8 @@ use super::timers::{Effects, Fired, Timers};
 use super::{client_invite, client_non_invite};
 use crate::call::CallId;
 use crate::config::ACKS_AGAIN_MAX;
+use crate::transport::Flow;
 use sipsec_net::Instant;
-use std::net::SocketAddr;
 
 /// The owner of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct ClientTransaction {
     pub method: &'static str,
     pub owner: Owner,
     pub bytes: Vec<u8>,
-    pub dest: SocketAddr,
+    pub flow: Flow,
     /// The ACK of a non-2xx final response, for each repetition of it.
     pub ack: Option<Vec<u8>>,
     /// Final responses that came after the first.
@@ -40,12 +40,12 @@ pub struct ClientTransaction {
 }
 
 impl ClientTransaction {
-    pub fn new(method: &'static str, owner: Owner, bytes: Vec<u8>, dest: SocketAddr) -> Self {
+    pub fn new(method: &'static str, owner: Owner, bytes: Vec<u8>, flow: Flow) -> Self {
         let state = match method {
             "INVITE" => State::Invite(client_invite::State::Calling),
             _ => State::Other(client_non_invite::State::Trying),
         };
-        Self { method, owner, bytes, dest, ack: None, again: 0, state, timers: Timers::default() }
+        Self { method, owner, bytes, flow, ack: None, again: 0, state, timers: Timers::default() }
     }
 
     /// Stretches the retransmission intervals of a non-INVITE request by up to an eighth, as its branch has it, so that
@@ -93,7 +93,8 @@ impl ClientTransaction {
 
     pub fn cancelled(&mut self, now: Instant) {
         if let State::Invite(state) = self.state {
-            let (next, todo) = client_invite::step(state, client_invite::Input::Cancelled);
+            let (next, todo) =
+                client_invite::step(state, client_invite::Input::Cancelled, self.is_reliable());
             self.state = State::Invite(next);
             self.timers.run(now, todo);
         }
@@ -129,20 +130,25 @@ impl ClientTransaction {
         )
     }
 
+    const fn is_reliable(&self) -> bool {
+        self.flow.transport.is_reliable()
+    }
+
     fn step(
         &mut self,
         now: Instant,
         invite: client_invite::Input,
         other: client_non_invite::Input,
     ) -> Effects {
+        let reliable = self.is_reliable();
         let todo = match &mut self.state {
             State::Invite(state) => {
-                let (next, todo) = client_invite::step(*state, invite);
+                let (next, todo) = client_invite::step(*state, invite, reliable);
                 *state = next;
                 todo
             }
             State::Other(state) => {
-                let (next, todo) = client_non_invite::step(*state, other);
+                let (next, todo) = client_non_invite::step(*state, other, reliable);
                 *state = next;
                 todo
             }

@@ -1,6 +1,7 @@
 //! Transactions (RFC 3261 §17 as RFC 6026 corrects it): four tables, and one machine that runs them.
 //!
-//! The user agent sends over UDP only, so the tables have the unreliable timers.
+//! A row has two lists of actions: over UDP, and over a transport that is reliable. Over the latter nothing is sent again
+//! (timers A, E and G), and no repetition has to be waited for (timers D, I, J and K).
 
 mod client;
 pub mod client_invite;
@@ -39,16 +40,25 @@ pub enum Do {
     Open,
 }
 
+/// The end of a state that only waits for repetitions, of which a reliable transport has none.
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// State, input, next state; actions over UDP; actions over a reliable transport, if they differ.
+type Row<S, I> = (S, I, S, &'static [Do], Option<&'static [Do]>);
+
 /// Looks a row up. What a table does not name changes nothing.
 fn row<S: Copy + PartialEq, I: PartialEq>(
-    table: &[(S, I, S, &'static [Do])],
+    table: &[Row<S, I>],
     state: S,
     input: &I,
+    reliable: bool,
 ) -> (S, &'static [Do]) {
     table
         .iter()
         .find(|(s, i, ..)| *s == state && i == input)
-        .map_or((state, &[]), |(_, _, next, todo)| (*next, *todo))
+        .map_or((state, &[]), |(_, _, next, todo, other)| {
+            (*next, other.filter(|_| reliable).unwrap_or(*todo))
+        })
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use super::timers::{Effects, Fired, Timers};
 use super::{server_invite, server_non_invite};
 use crate::call::CallId;
+use crate::transport::Flow;
 use sipsec_net::Instant;
-use std::net::SocketAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -18,19 +18,21 @@ pub struct ServerTransaction {
     pub call: Option<CallId>,
     pub response: Vec<u8>,
     /// Where responses go (RFC 3261 §18.2.2, RFC 3581 §4).
-    pub dest: SocketAddr,
+    pub flow: Flow,
+    /// The port of its Via: where a response goes if the connection is gone (RFC 3261 §18.2.2).
+    pub sent_by_port: u16,
     state: State,
     timers: Timers,
 }
 
 impl ServerTransaction {
-    pub fn new(invite: bool, dest: SocketAddr) -> Self {
+    pub fn new(invite: bool, flow: Flow, sent_by_port: u16) -> Self {
         let state = if invite {
             State::Invite(server_invite::State::Proceeding)
         } else {
             State::Other(server_non_invite::State::Trying)
         };
-        Self { call: None, response: Vec::new(), dest, state, timers: Timers::default() }
+        Self { call: None, response: Vec::new(), flow, sent_by_port, state, timers: Timers::default() }
     }
 
     /// The same request again. It is not to be answered with nothing.
@@ -81,14 +83,15 @@ impl ServerTransaction {
         invite: server_invite::Input,
         other: Option<server_non_invite::Input>,
     ) -> Effects {
+        let reliable = self.flow.transport.is_reliable();
         let todo = match (&mut self.state, other) {
             (State::Invite(state), _) => {
-                let (next, todo) = server_invite::step(*state, invite);
+                let (next, todo) = server_invite::step(*state, invite, reliable);
                 *state = next;
                 todo
             }
             (State::Other(state), Some(other)) => {
-                let (next, todo) = server_non_invite::step(*state, other);
+                let (next, todo) = server_non_invite::step(*state, other, reliable);
                 *state = next;
                 todo
             }

@@ -1,6 +1,6 @@
 //! Non-INVITE server transaction: RFC 3261 §17.2.2 (figure 8).
 
-use super::{Do, T64, row};
+use super::{AT_ONCE, Do, Row, T64, row};
 use Do::{End, Send};
 use Input::{Final, Request};
 use State::{Completed, Terminated, Trying};
@@ -23,12 +23,12 @@ pub enum Input {
 }
 
 #[rustfmt::skip]
-pub const TABLE: &[(State, Input, State, &[Do])] = &[
-    (Trying,    Final,      Completed,  &[Send, End(T64)]),   // timer J
-    (Completed, Request,    Completed,  &[Send]),
-    (Completed, Input::End, Terminated, &[]),
+pub const TABLE: &[Row<State, Input>] = &[
+    (Trying,    Final,      Completed,  &[Send, End(T64)], Some(&[Send, End(AT_ONCE)])), // timer J
+    (Completed, Request,    Completed,  &[Send],           None),
+    (Completed, Input::End, Terminated, &[],               None),
 ];
 
-pub fn step(state: State, input: Input) -> (State, &'static [Do]) {
-    row(TABLE, state, &input)
+pub fn step(state: State, input: Input, reliable: bool) -> (State, &'static [Do]) {
+    row(TABLE, state, &input, reliable)
 }

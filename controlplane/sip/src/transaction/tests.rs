@@ -3,6 +3,7 @@
 use super::timers::Effects;
 use super::*;
 use crate::call::CallId;
+use crate::transport::{Flow, FlowId, Transport};
 use sipsec_net::Instant;
 
 fn at(ms: u64) -> Instant {
@@ -27,9 +28,14 @@ fn run_client(t: &mut ClientTransaction) -> (Vec<u64>, Option<u64>) {
     (sent, timeout)
 }
 
+fn flow(transport: Transport) -> Flow {
+    let remote = "192.0.2.1:5060".parse().expect("address");
+    let local = "192.0.2.2:5060".parse().expect("address");
+    Flow { transport, local, remote, id: FlowId(1) }
+}
+
 fn client(method: &'static str) -> ClientTransaction {
-    let dest = "192.0.2.1:5060".parse().expect("address");
-    ClientTransaction::new(method, Owner::Invite(CallId(1)), b"x".to_vec(), dest)
+    ClientTransaction::new(method, Owner::Invite(CallId(1)), b"x".to_vec(), flow(Transport::Udp))
 }
 
 #[test]
@@ -91,8 +97,8 @@ fn a_bye_without_an_answer_and_with_a_slow_one() {
 
 #[test]
 fn a_refused_call_repeats_until_its_ack() {
-    let dest = "192.0.2.1:5060".parse().expect("address");
-    let mut t = ServerTransaction::new(true, dest);
+    let dest = flow(Transport::Udp);
+    let mut t = ServerTransaction::new(true, dest, 5060);
     assert!(t.respond(at(0), 100, b"100".to_vec()).send);
     assert!(t.request(at(200)).send);
     assert_eq!(t.due(), None, "a call rings as long as its user agent lets it");
@@ -113,16 +119,59 @@ fn a_refused_call_repeats_until_its_ack() {
 
 #[test]
 fn an_answered_call_absorbs_its_invite_and_passes_its_ack() {
-    let dest = "192.0.2.1:5060".parse().expect("address");
-    let mut t = ServerTransaction::new(true, dest);
+    let dest = flow(Transport::Udp);
+    let mut t = ServerTransaction::new(true, dest, 5060);
     t.respond(at(0), 100, b"100".to_vec());
     assert!(t.respond(at(1), 200, b"200".to_vec()).send);
     assert_eq!(t.request(at(2)), Effects::default());
     assert!(t.acknowledged(at(3)).pass);
     assert_eq!(t.due(), Some(at(32_001)), "timer L");
-    let mut t = ServerTransaction::new(false, dest);
+    let mut t = ServerTransaction::new(false, dest, 5060);
     assert_eq!(t.request(at(0)), Effects::default(), "nothing to repeat yet");
     assert!(t.respond(at(1), 200, b"200".to_vec()).send);
     assert!(t.request(at(2)).send);
     assert_eq!(t.due(), Some(at(32_001)), "timer J");
+}
+
+/// RFC 3261 §17: over a reliable transport nothing is sent again, and nothing waits for repetitions.
+#[test]
+fn reliable_transports_have_no_retransmissions() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let new =
+            |method| ClientTransaction::new(method, Owner::Invite(CallId(1)), Vec::new(), flow(transport));
+        for method in ["INVITE", "BYE"] {
+            let mut t = new(method);
+            assert!(t.start(at(0)).send);
+            assert_eq!(run_client(&mut t), (vec![], Some(32_000)), "{method}: timers B and F alone");
+        }
+        let mut t = new("INVITE");
+        t.start(at(0));
+        assert_eq!(t.response(at(100), 486), Effects { pass: true, ack: true, ..Effects::default() });
+        assert_eq!(t.due(), Some(at(100)), "timer D");
+        let mut t = new("INVITE");
+        t.start(at(0));
+        t.response(at(50), 180);
+        t.response(at(100), 486);
+        assert_eq!(t.due(), Some(at(100)), "timer D");
+        let mut t = new("INVITE");
+        t.start(at(0));
+        t.response(at(100), 200);
+        assert_eq!(t.due(), Some(at(32_100)), "timer M: 2xx are repeated end to end");
+        let mut t = new("BYE");
+        t.start(at(0));
+        t.response(at(100), 100);
+        assert_eq!(t.due(), Some(at(32_000)), "nothing at T2");
+        t.response(at(200), 200);
+        assert_eq!(t.due(), Some(at(200)), "timer K");
+
+        let mut t = ServerTransaction::new(true, flow(transport), 5060);
+        t.respond(at(0), 100, b"100".to_vec());
+        assert!(t.respond(at(10), 486, b"486".to_vec()).send);
+        assert_eq!(t.due(), Some(at(32_010)), "timer H, and no timer G");
+        t.acknowledged(at(100));
+        assert_eq!(t.due(), Some(at(100)), "timer I");
+        let mut t = ServerTransaction::new(false, flow(transport), 5060);
+        t.respond(at(10), 200, b"200".to_vec());
+        assert_eq!(t.due(), Some(at(10)), "timer J");
+    }
 }

@@ -13,10 +13,12 @@ use crate::output::{Output, RegistrationView};
 use crate::pace::Pace;
 use crate::registration::Registration;
 use crate::schedule::{Due, Schedule};
+use crate::target::Targets;
 use crate::transaction::{ClientTransaction, Owner, ServerTransaction};
+use crate::transport::{Flows, Locals};
 use sipsec_net::{Entropy, Instant};
-use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,9 +56,13 @@ pub struct Stats {
 pub struct UserAgent {
     pub(crate) config: Config,
     pub(crate) entropy: Box<dyn Entropy>,
-    pub(crate) local: Option<SocketAddr>,
-    /// The registrar before the last change.
-    pub(crate) former_registrar: Option<std::net::IpAddr>,
+    pub(crate) locals: Locals,
+    pub(crate) registrars: Targets,
+    /// Empty if the registrars take everything.
+    pub(crate) proxies: Targets,
+    /// What comes from these addresses is read: the servers of now, and those through which live calls were made.
+    pub(crate) trusted: BTreeSet<IpAddr>,
+    pub(crate) flows: Flows,
     pub(crate) out: VecDeque<Output>,
     pub(crate) registrations: Vec<Registration>,
     pub(crate) calls: Calls,
@@ -86,12 +92,16 @@ impl UserAgent {
         let (pace_byes, pace_others) = (Pace::new(config.requests_per_s), Pace::new(config.requests_per_s));
         let mut tag_key = [0; 16];
         entropy.fill(&mut tag_key);
+        let (registrars, proxies) = (Targets::new(&config.registrars), Targets::new(&config.proxies));
         let registrations = config.lines.iter().map(|_| Registration::new(&mut *entropy)).collect();
         Self {
             config,
             entropy,
-            local: None,
-            former_registrar: None,
+            locals: Locals::default(),
+            trusted: registrars.ips().chain(proxies.ips()).collect(),
+            registrars,
+            proxies,
+            flows: Flows::default(),
             out: VecDeque::new(),
             registrations,
             calls: Calls::default(),
@@ -132,8 +142,8 @@ impl UserAgent {
         let Some(t) = self.clients.get_mut(key) else { return };
         while let Some(effects) = t.tick(now) {
             if effects.send {
-                let (to, bytes) = (t.dest, t.bytes.clone());
-                self.out.push_back(Output::Transmit { to, bytes });
+                let (flow, bytes) = (t.flow, t.bytes.clone());
+                self.out.push_back(Output::Transmit { flow, bytes });
             }
             if effects.timeout {
                 let owner = t.owner;
@@ -161,7 +171,7 @@ impl UserAgent {
         let Some(t) = self.servers.get_mut(key) else { return };
         while let Some(effects) = t.tick(now) {
             if effects.send {
-                self.out.push_back(Output::Transmit { to: t.dest, bytes: t.response.clone() });
+                self.out.push_back(Output::Transmit { flow: t.flow, bytes: t.response.clone() });
             }
         }
         self.rearm_server(key);
@@ -220,6 +230,6 @@ impl UserAgent {
 
     pub fn registrations(&self) -> impl Iterator<Item = RegistrationView> + '_ {
         let lines = self.registrations.iter().zip(&self.config.lines);
-        lines.map(|(r, line)| r.view(line, &self.config.domain, self.local))
+        lines.map(|(r, line)| r.view(line, &self.config.domain))
     }
 }

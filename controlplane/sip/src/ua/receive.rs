@@ -5,27 +5,31 @@ use super::respond::response_to;
 use super::send::client_key;
 use crate::config::{RETRY_AFTER_OVERLOAD_S, SERVER_TRANSACTIONS_IN_DIALOG, SERVER_TRANSACTIONS_MAX};
 use crate::dialog::to_of;
-use crate::message::{Message, Start, Via, Writer, decode, host_addr, host_port};
+use crate::message::{Message, Start, Via, Writer, decode, host_addr};
 use crate::notice::NoticeKind;
 use crate::reason::warning;
 use crate::transaction::{Owner, ServerTransaction};
+use crate::transport::via::{reply, reply_without_connection, sent_by_port};
+use crate::transport::{Flow, FlowId};
 use sipsec_net::Instant;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 impl UserAgent {
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    /// A datagram, or a message of a stream that [`Framer`](crate::transport::Framer) has cut.
+    pub fn handle_message(&mut self, now: Instant, flow: &Flow, bytes: &[u8]) {
         // RFC 5626 §3.5.1: keepalives are blank lines.
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
-        if !self.trusts(from) {
+        if !self.trusts(flow.remote) {
             self.stats.untrusted += 1;
             return;
         }
+        self.flows.proved(flow.id);
         match Message::parse(bytes) {
             Ok(m) => match &m.start {
-                Start::Request { .. } => self.request(now, from, &m),
+                Start::Request { .. } => self.request(now, flow, &m),
                 Start::Response { .. } => self.response(now, &m),
             },
             Err(malformed) => {
@@ -37,19 +41,27 @@ impl UserAgent {
                 };
                 self.notice(now, kind, || malformed.why.to_owned());
                 if let Some((status, m)) = malformed.answer {
-                    self.refuse_malformed(from, &m, status, malformed.why);
+                    self.refuse_malformed(*flow, &m, status, malformed.why);
                 }
             }
         }
         self.settle();
     }
 
-    /// Whether a datagram from this address is read at all. One from elsewhere is counted and costs nothing more; a log of
-    /// datagrams should leave it out, too.
+    /// Whether a message from this address is read at all. One from elsewhere is counted and costs nothing more; a log of
+    /// messages should leave it out, too.
     #[must_use]
     pub fn trusts(&self, from: SocketAddr) -> bool {
-        // The former registrar still ends the calls that were made through it.
-        self.config.trusts(from.ip()) || self.former_registrar == Some(from.ip())
+        self.trusted.contains(&from.ip())
+    }
+
+    /// A connection was closed, or could not be opened.
+    pub fn handle_flow_closed(&mut self, _now: Instant, id: FlowId) {
+        self.flows.close(id);
+        // RFC 3261 §18.2.2: responses find their way without the connection of their request.
+        for t in self.servers.values_mut().filter(|t| t.flow.id == id) {
+            t.flow = reply_without_connection(&t.flow, t.sent_by_port);
+        }
     }
 
     fn response(&mut self, now: Instant, m: &Message) {
@@ -74,11 +86,11 @@ impl UserAgent {
             }
             return;
         };
-        let (owner, dest) = (t.owner, t.dest);
+        let (owner, flow) = (t.owner, t.flow);
         let effects = t.response(now, status);
         if effects.ack {
             let ack = t.ack.get_or_insert_with(|| ack_of_refusal(&t.bytes, m)).clone();
-            self.transmit(dest, ack);
+            self.transmit(flow, ack);
         }
         self.stats.acks_withheld += u64::from(effects.withheld);
         self.rearm_client(&key);
@@ -97,7 +109,7 @@ impl UserAgent {
     /// Whether a response's sent-by is ours: the address of now, or the one from which its request left.
     fn sent_from(&self, sent_by: &str, m: &Message) -> bool {
         let Some(addr) = host_addr(sent_by) else { return false };
-        if self.local == Some(addr) {
+        if self.locals.has(addr) {
             return true;
         }
         let via = |via: &str| Via::parse(via).and_then(|v| host_addr(v.sent_by));
@@ -111,7 +123,7 @@ impl UserAgent {
                 .any(|(_, c)| c.outgoing().is_some_and(|o| o.branch == branch && via(&o.via) == Some(addr)))
     }
 
-    fn request(&mut self, now: Instant, from: SocketAddr, m: &Message) {
+    fn request(&mut self, now: Instant, from: &Flow, m: &Message) {
         let (Some(method), Some(via)) = (m.method(), m.via()) else { return };
         let id = transaction_id(m, &via);
         // ACK and CANCEL look for their INVITE.
@@ -128,17 +140,12 @@ impl UserAgent {
         let this = key(method);
         if let Some(t) = self.servers.get_mut(&this) {
             if t.request(now).send {
-                let (dest, bytes) = (t.dest, t.response.clone());
-                self.transmit(dest, bytes);
+                let (flow, bytes) = (t.flow, t.response.clone());
+                self.transmit(flow, bytes);
             }
             return;
         }
-        // RFC 3261 §18.2.2, RFC 3581 §4: to the source address; its port if asked, else Via's.
-        let port = match via.param("rport") {
-            Some(_) => from.port(),
-            None => host_port(via.sent_by).and_then(|(_, port)| port).unwrap_or(5060),
-        };
-        let dest = SocketAddr::new(from.ip(), port);
+        let dest = reply(from, &via);
         let invite = key("INVITE");
         let known = self.knows_dialog(m) || method == "CANCEL" && self.servers.contains_key(&invite);
         let in_use = self.servers.len();
@@ -154,7 +161,8 @@ impl UserAgent {
         if !stateful && (known || method == "INVITE") && !ends {
             return self.overloaded(now, dest, m);
         }
-        self.servers.insert(this.clone(), ServerTransaction::new(method == "INVITE", dest));
+        let t = ServerTransaction::new(method == "INVITE", dest, sent_by_port(from, &via));
+        self.servers.insert(this.clone(), t);
         self.dispatch(now, &this, &invite, m);
         if !stateful {
             self.servers.remove(&this);
@@ -163,12 +171,12 @@ impl UserAgent {
     }
 
     /// RFC 3261 §21.5.4.
-    fn overloaded(&mut self, now: Instant, dest: SocketAddr, m: &Message) {
+    fn overloaded(&mut self, now: Instant, dest: Flow, m: &Message) {
         self.stats.overload += 1;
         let what = "too many requests at a time";
         self.notice(now, NoticeKind::Overload, || what.to_owned());
         let tag = self.stateless_tag(m);
-        let mut w = response_to(m, 503, &tag, dest);
+        let mut w = response_to(m, 503, &tag, dest.remote);
         w.header("Retry-After", RETRY_AFTER_OVERLOAD_S).header("Warning", warning(what));
         self.transmit(dest, w.finish(None));
     }

@@ -64,13 +64,13 @@ impl UserAgent {
         } else {
             timer.at = now + Duration::from_secs(timer.interval_s.into()) / 2;
         }
-        let Some(local) = self.local else { return };
+        let (dest, line, body) = (c.dialog.dest(), c.line, c.media.body());
         let (interval, min, update) = (timer.interval_s.max(timer.min_se_s), timer.min_se_s, timer.update);
         if first {
             c.auth.begin();
         }
-        let (body, line) = (c.media.body(), c.line);
-        let contact = self.contact(line, local);
+        let Some(flow) = self.flow_to(&dest) else { return };
+        let contact = self.contact(line, &flow);
         // §7.4: UPDATE without an offer if the peer knows it, else a re-INVITE that offers the same again.
         let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", body.as_deref()) };
         // RFC 3262 §4 would have every reliable provisional response of a re-INVITE acknowledged: none is asked for.
@@ -156,8 +156,9 @@ impl UserAgent {
     /// RFC 3261 §13.2.2.4: with a branch of its own and the credentials of its INVITE.
     fn acknowledge_refresh(&mut self, id: CallId, m: &Message) {
         let branch = self.branch();
-        let Some(local) = self.local else { return };
-        let via = self.via(local, &branch);
+        let Some(dest) = self.calls.get(id).map(|c| c.dialog.dest()) else { return };
+        let Some(flow) = self.flow_to(&dest) else { return };
+        let via = self.via(&flow, &branch);
         let Some(c) = self.calls.get(id) else { return };
         let mut w = c.dialog.request("ACK", m.cseq_number(), &via);
         let asked = m.via().and_then(|v| v.branch()).unwrap_or_default();
@@ -166,7 +167,7 @@ impl UserAgent {
         for name in ["Authorization", "Proxy-Authorization"] {
             w.headers(name, invite.iter().flat_map(|i| i.all(name)));
         }
-        let (bytes, dest) = (w.finish(None), c.dialog.dest());
-        self.transmit(dest, bytes);
+        let bytes = w.finish(None);
+        self.transmit(flow, bytes);
     }
 }

@@ -6,9 +6,10 @@ use crate::message::{Message, seconds};
 use crate::output::{Event, RegistrationState};
 use crate::reason::Reason;
 use crate::schedule::Due;
+use crate::target::Target;
 use crate::transaction::{ClientTransaction, Owner};
+use crate::transport::Locals;
 use sipsec_net::{Instant, TelNumber};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A binding of a second or two is not refreshed more often than this.
@@ -17,43 +18,62 @@ const REFRESH_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX_S: u32 = 3600;
 
 impl UserAgent {
-    /// The WAN's address, or none. A change registers anew at once; BYEs that waited for an address are sent.
-    pub fn set_local_addr(&mut self, now: Instant, addr: Option<SocketAddr>) {
-        if self.local == addr {
+    /// The WAN's addresses. Where one changed, lines register anew at once, and BYEs that waited for an address are sent.
+    pub fn set_locals(&mut self, now: Instant, locals: Locals) {
+        let old = std::mem::replace(&mut self.locals, locals);
+        let moved = |t: &Target| old.towards(t.addr) != locals.towards(t.addr);
+        if old == locals {
             return;
         }
-        self.local = addr;
-        if addr.is_some() {
-            // Calls that are being left cost money: before anything else.
-            self.leave_from_here(now);
-        }
+        self.flows.retain(|addr| locals.has(addr));
+        // Calls that are being left cost money: before anything else.
+        self.leave_from_here(now, &moved);
         self.pace_others.reset();
+        let next = self.registrar(now);
         for line in 0..self.registrations.len() {
-            self.forget_register(line);
-            self.registrations[line].moved();
-            if addr.is_some() {
-                // The old address is bound, this one is not: no call can come to it yet.
-                self.registration_state(line, RegistrationState::Registering);
-                self.register_in_turn(now, line);
-            } else {
-                self.registration_state(line, RegistrationState::NoAddress);
+            let was = self.registrations[line].target();
+            // A line without a registrar waits for an address of the right family.
+            if was.is_some_and(|was| !moved(was) && next.is_some()) {
+                continue;
             }
+            self.register_anew(now, line);
         }
         self.settle();
     }
 
-    /// The registrar, which is the outbound proxy too, and the domain, as DHCP has just named them. A change registers
-    /// anew at once. Calls that are up keep the proxy through which they were made, so that they can be hung up there.
-    pub fn set_server(&mut self, now: Instant, registrar: SocketAddr, domain: &str) {
-        if self.config.registrar == registrar && self.config.domain == domain {
+    /// What was bound is not bound any more, or not by this server.
+    fn register_anew(&mut self, now: Instant, line: usize) {
+        self.forget_register(line);
+        self.registrations[line].moved();
+        if self.registrar(now).is_some() {
+            // No call can come to this address yet.
+            self.registration_state(line, RegistrationState::Registering);
+            self.register_in_turn(now, line);
+        } else {
+            self.registration_state(line, RegistrationState::NoAddress);
+        }
+    }
+
+    /// The servers, as DHCP or a name server has just named them, and the domain; `proxies` is empty if the registrars take
+    /// everything. Lines whose registrar is none any more register anew at once. Calls that are up keep the server through
+    /// which they were made, so that they can be hung up there.
+    pub fn set_servers(&mut self, now: Instant, registrars: &[Target], proxies: &[Target], domain: &str) {
+        let other_domain = self.config.domain != domain;
+        domain.clone_into(&mut self.config.domain);
+        let changed = self.registrars.set(registrars) | self.proxies.set(proxies);
+        if !changed && !other_domain {
             return;
         }
-        self.former_registrar = Some(self.config.registrar.ip());
-        self.config.registrar = registrar;
-        domain.clone_into(&mut self.config.domain);
-        // The new server knows no binding of ours, whatever the old one granted.
-        let local = self.local.take();
-        self.set_local_addr(now, local);
+        let of_calls = self.calls.targets().map(|t| t.addr.ip());
+        self.trusted = of_calls.chain(self.registrars.ips()).chain(self.proxies.ips()).collect();
+        for line in 0..self.registrations.len() {
+            let kept = self.registrations[line].target().is_some_and(|t| self.registrars.contains(t));
+            // Another server knows no binding of ours, whatever this one granted.
+            if other_domain || !kept {
+                self.register_anew(now, line);
+            }
+        }
+        self.settle();
     }
 
     /// Removes all bindings (§10.2.2).
@@ -61,7 +81,7 @@ impl UserAgent {
         self.stopping = true;
         for line in 0..self.registrations.len() {
             self.forget_register(line);
-            if self.registrations[line].give_up() && self.local.is_some() {
+            if self.registrations[line].give_up() && self.registrar(now).is_some() {
                 self.register_in_turn(now, line);
             } else {
                 self.registrations[line].take_removing();
@@ -129,7 +149,7 @@ impl UserAgent {
     }
 
     fn register_in_turn(&mut self, now: Instant, line: usize) {
-        if !self.registrations[line].take_turn() && self.local.is_some() {
+        if !self.registrations[line].take_turn() && self.registrar(now).is_some() {
             let turn = self.pace_others.take(now);
             if turn > now {
                 self.registrations[line].wait_for_turn();
@@ -142,13 +162,13 @@ impl UserAgent {
 
     fn register(&mut self, now: Instant, line: usize) {
         let branch = self.branch();
-        let Some(local) = self.local else { return };
-        let (via, contact) = (self.via(local, &branch), self.contact(Some(line), local));
+        let Some(target) = self.registrar(now) else { return };
+        let Some(flow) = self.flow_to(&target) else { return };
+        let (via, contact) = (self.via(&flow, &branch), self.contact(Some(line), &flow));
         let Self { config, entropy, registrations, .. } = self;
         let bytes = registrations[line].write(config, &config.lines[line], &via, &contact, &mut **entropy);
-        let dest = config.registrar;
-        let key = self.start(now, &branch, "REGISTER", Owner::Register(line), bytes, dest);
-        self.registrations[line].sent(key);
+        let key = self.start(now, &branch, "REGISTER", Owner::Register(line), bytes, flow);
+        self.registrations[line].sent(key, target, flow.local);
         if !self.registrations[line].is_registered() {
             self.registration_state(line, RegistrationState::Registering);
         }
@@ -178,7 +198,7 @@ impl UserAgent {
             return self.registration_state(line, RegistrationState::Unregistered);
         }
         let known = (&self.config, &self.config.lines[line]);
-        let expires = match r.granted(now, m, self.local, known) {
+        let expires = match r.granted(now, m, known) {
             Ok(expires) => expires,
             Err(why) => {
                 r.doubt();

@@ -1,7 +1,9 @@
 //! Answering requests.
 
 use super::UserAgent;
-use crate::message::{ALLOW, Message, Writer, host_addr};
+use crate::message::{ALLOW, Message, Writer};
+use crate::transport::Flow;
+use crate::transport::via::marked;
 use sha2::{Digest, Sha256};
 use sipsec_net::Instant;
 use std::fmt::Write as _;
@@ -29,12 +31,12 @@ impl UserAgent {
     ) -> Vec<u8> {
         let tag = to_tag.map_or_else(|| self.stateless_tag(m), str::to_owned);
         let Some(t) = self.servers.get_mut(key) else { return Vec::new() };
-        let mut w = response_to(m, status, &tag, t.dest);
+        let mut w = response_to(m, status, &tag, t.flow.remote);
         more(&mut w);
         let bytes = w.finish(body);
         if t.respond(now, status, bytes.clone()).send {
-            let dest = t.dest;
-            self.transmit(dest, bytes.clone());
+            let flow = t.flow;
+            self.transmit(flow, bytes.clone());
         }
         self.rearm_server(key);
         bytes
@@ -68,9 +70,9 @@ impl UserAgent {
 
     /// RFC 3261 §16.3, RFC 4475: a request that cannot be read right is answered without a transaction, to where it
     /// came from.
-    pub(crate) fn refuse_malformed(&mut self, from: SocketAddr, m: &Message, status: u16, why: &str) {
+    pub(crate) fn refuse_malformed(&mut self, from: Flow, m: &Message, status: u16, why: &str) {
         let tag = self.stateless_tag(m);
-        let mut w = response_to(m, status, &tag, from);
+        let mut w = response_to(m, status, &tag, from.remote);
         if status == 501 {
             w.header("Allow", ALLOW);
         }
@@ -111,23 +113,4 @@ pub(super) fn response_to(m: &Message, status: u16, tag: &str, dest: SocketAddr)
         w.headers("Record-Route", m.all("Record-Route"));
     }
     w
-}
-
-/// RFC 3261 §18.2.1, RFC 3581 §4: what the sender could not know of itself.
-fn marked(m: &Message, via: &str, dest: SocketAddr) -> String {
-    let Some(parsed) = m.via() else { return via.to_owned() };
-    let rport = parsed.param("rport") == Some("");
-    let same_host = host_addr(parsed.sent_by).is_some_and(|a| a.ip() == dest.ip());
-    let mut via = via.to_owned();
-    if rport {
-        let filled = |p: &str| {
-            let empty = p.trim().trim_end_matches('=').trim_end().eq_ignore_ascii_case("rport");
-            if empty { format!("rport={}", dest.port()) } else { p.to_owned() }
-        };
-        via = via.split(';').map(filled).collect::<Vec<_>>().join(";");
-    }
-    if (rport || !same_host) && parsed.param("received").is_none() {
-        via += &format!(";received={}", dest.ip());
-    }
-    via
 }

@@ -7,14 +7,57 @@ use crate::digest::Request;
 use crate::message::Writer;
 use crate::notice::NoticeKind;
 use crate::output::{Event, Output};
+use crate::target::Target;
 use crate::transaction::{ClientTransaction, Owner};
+use crate::transport::{Flow, Transport};
 use sipsec_net::Instant;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 impl UserAgent {
-    pub(crate) fn transmit(&mut self, to: SocketAddr, bytes: Vec<u8>) {
-        self.out.push_back(Output::Transmit { to, bytes });
+    /// Sends over a flow; a connection that is gone is opened anew.
+    pub(crate) fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        let gone = flow.transport.is_reliable() && !flow.id.is_accepted() && !self.flows.is_open(flow.id);
+        let flow = if gone { self.connection(flow.transport, flow.local, flow.remote) } else { Some(flow) };
+        if let Some(flow) = flow {
+            self.out.push_back(Output::Transmit { flow, bytes });
+        }
+    }
+
+    /// The way to a target; `None` without an address of its family.
+    pub(crate) fn flow_to(&mut self, target: &Target) -> Option<Flow> {
+        let local = self.locals.towards(target.addr)?;
+        if target.transport.is_reliable() {
+            return self.connection(target.transport, local, target.addr);
+        }
+        Some(Flow::udp(local, target.addr))
+    }
+
+    fn connection(&mut self, transport: Transport, local: SocketAddr, remote: SocketAddr) -> Option<Flow> {
+        let (flow, opens) = self.flows.towards(transport, local, remote)?;
+        if opens {
+            let mut known = self.registrars.iter().chain(self.proxies.iter());
+            let name = known.find(|t| t.addr == remote).and_then(|t| t.name.clone());
+            self.out.push_back(Output::Open { flow, name });
+        }
+        Some(flow)
+    }
+
+    pub(crate) const fn reaches(&self, target: &Target) -> bool {
+        self.locals.towards(target.addr).is_some()
+    }
+
+    /// Where REGISTER goes now.
+    pub(crate) fn registrar(&self, now: Instant) -> Option<Target> {
+        self.registrars.pick(now, |t| self.reaches(t)).cloned()
+    }
+
+    /// Where a new call goes: to where its line is registered, if that server takes calls.
+    pub(crate) fn proxy(&self, now: Instant, line: usize) -> Option<Target> {
+        let all = if self.proxies.is_empty() { &self.registrars } else { &self.proxies };
+        let registered = self.registrations.get(line).and_then(|r| r.target());
+        let here = registered.filter(|t| all.contains(t) && self.reaches(t));
+        here.or_else(|| all.pick(now, |t| self.reaches(t))).cloned()
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -38,15 +81,15 @@ impl UserAgent {
         format!("z9hG4bK{}", self.token())
     }
 
-    pub(crate) fn via(&self, local: SocketAddr, branch: &str) -> String {
-        let rport = if self.config.rport { ";rport" } else { "" };
-        format!("SIP/2.0/UDP {local};branch={branch}{rport}")
+    pub(crate) fn via(&self, flow: &Flow, branch: &str) -> String {
+        crate::transport::via::write(flow, branch, self.config.rport)
     }
 
-    pub(crate) fn contact(&self, line: Option<usize>, local: SocketAddr) -> String {
+    pub(crate) fn contact(&self, line: Option<usize>, flow: &Flow) -> String {
+        let (local, transport) = (flow.local, flow.transport.uri_param());
         match line.and_then(|l| self.config.lines.get(l)) {
-            Some(line) => format!("<sip:{}@{local}>", line.number),
-            None => format!("<sip:{local}>"),
+            Some(line) => format!("<sip:{}@{local}{transport}>", line.number),
+            None => format!("<sip:{local}{transport}>"),
         }
     }
 
@@ -58,16 +101,16 @@ impl UserAgent {
         method: &'static str,
         owner: Owner,
         bytes: Vec<u8>,
-        dest: SocketAddr,
+        flow: Flow,
     ) -> Arc<str> {
         if bytes.len() > REQUEST_MAX {
             self.stats.oversize += 1;
             self.notice(now, NoticeKind::Oversize, || format!("{method} of {} bytes", bytes.len()));
         }
-        let mut t = ClientTransaction::new(method, owner, bytes.clone(), dest);
+        let mut t = ClientTransaction::new(method, owner, bytes.clone(), flow);
         t.spread(branch);
         if t.start(now).send {
-            self.transmit(dest, bytes);
+            self.transmit(flow, bytes);
         }
         self.remember(branch, method, t)
     }
@@ -90,8 +133,9 @@ impl UserAgent {
         body: Option<&str>,
     ) -> bool {
         let branch = self.branch();
-        let Some(local) = self.local else { return false };
-        let via = self.via(local, &branch);
+        let Some(dest) = self.calls.get(id).map(|c| c.dialog.dest()) else { return false };
+        let Some(flow) = self.flow_to(&dest) else { return false };
+        let via = self.via(&flow, &branch);
         let Self { config, entropy, calls, .. } = self;
         let Some(c) = calls.get_mut(id) else { return false };
         c.dialog.local_cseq += 1;
@@ -104,8 +148,7 @@ impl UserAgent {
             w.header(name, value);
         }
         more(&mut w);
-        let dest = c.dialog.dest();
-        let key = self.start(now, &branch, method, owner, w.finish(body), dest);
+        let key = self.start(now, &branch, method, owner, w.finish(body), flow);
         let Self { calls, clients, .. } = self;
         if let Some(c) = calls.get_mut(id) {
             match owner {

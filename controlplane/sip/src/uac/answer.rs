@@ -121,10 +121,10 @@ impl UserAgent {
     /// the dialog, the CSeq number and the credentials of the INVITE.
     pub(crate) fn send_ack(&mut self, id: CallId) -> bool {
         let branch = self.branch();
-        let Some(local) = self.local else { return false };
-        let via = self.via(local, &branch);
+        let Some(dest) = self.calls.get(id).map(|c| c.dialog.dest()) else { return false };
+        let Some(flow) = self.flow_to(&dest) else { return false };
+        let via = self.via(&flow, &branch);
         let Some(call) = self.calls.get_mut(id) else { return false };
-        let dest = call.dialog.dest();
         let crate::state::Side::Caller(outgoing) = &mut call.side else { return false };
         let mut w = call.dialog.request("ACK", outgoing.cseq, &via);
         for (name, value) in &outgoing.credentials {
@@ -132,7 +132,7 @@ impl UserAgent {
         }
         let ack = w.finish(None);
         outgoing.ack = Some(ack.clone());
-        self.transmit(dest, ack);
+        self.transmit(flow, ack);
         true
     }
 }

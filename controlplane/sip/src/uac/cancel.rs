@@ -19,12 +19,12 @@ impl UserAgent {
         t.cancelled(now);
         // Request-URI, Call-ID, To, From, Route and the CSeq number of the INVITE, and its single Via.
         let mut w = of_invite(&t.bytes, "CANCEL", true);
-        let dest = t.dest;
+        let flow = t.flow;
         if let Some(reason) = self.calls.get(id).and_then(|c| c.reason.as_ref()) {
             reason.write(&mut w);
         }
         let bytes = w.finish(None);
         self.rearm_client(&key);
-        self.start(now, &branch, "CANCEL", Owner::Cancel(id), bytes, dest);
+        self.start(now, &branch, "CANCEL", Owner::Cancel(id), bytes, flow);
     }
 }

@@ -13,9 +13,10 @@ use sipsec_net::Instant;
 
 impl UserAgent {
     pub(crate) fn send_invite(&mut self, now: Instant, id: CallId) {
-        let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
+        let Some(dest) = self.calls.get(id).map(|c| c.dialog.dest()) else { return };
+        let Some(flow) = self.flow_to(&dest) else { return self.fail(now, id, CallFailure::NoAddress) };
         let Some(call) = self.calls.get(id) else { return };
-        let (contact, body) = (self.contact(call.line, local), call.media.body());
+        let (contact, body) = (self.contact(call.line, &flow), call.media.body());
         let Self { config, entropy, calls, .. } = self;
         let Some(call) = calls.get_mut(id) else { return };
         let who = config.credentials(call.line);
@@ -60,8 +61,8 @@ impl UserAgent {
             bytes = write(false);
         }
         outgoing.credentials = credentials;
-        let (branch, dest) = (outgoing.branch.clone(), call.dialog.dest());
-        self.start(now, &branch, "INVITE", Owner::Invite(id), bytes, dest);
+        let branch = outgoing.branch.clone();
+        self.start(now, &branch, "INVITE", Owner::Invite(id), bytes, flow);
     }
 
     /// RFC 3261 §22.2: the same Call-ID, From tag and body.
@@ -99,8 +100,9 @@ impl UserAgent {
     /// it is outstanding.
     fn invite_again(&mut self, now: Instant, id: CallId) {
         let branch = self.branch();
-        let Some(local) = self.local else { return self.fail(now, id, CallFailure::NoAddress) };
-        let via = self.via(local, &branch);
+        let Some(dest) = self.calls.get(id).map(|c| c.dialog.dest()) else { return };
+        let Some(flow) = self.flow_to(&dest) else { return self.fail(now, id, CallFailure::NoAddress) };
+        let via = self.via(&flow, &branch);
         let Some(call) = self.calls.get_mut(id) else { return };
         if matches!(call.phase, Phase::Inviting { cancel: Cancel::Wanted | Cancel::Sent, .. }) {
             return self.fail(now, id, CallFailure::Cancelled);

@@ -69,7 +69,9 @@ impl UserAgent {
             return;
         }
         outgoing.acks_again += 1;
-        self.transmit(dest, ack);
+        if let Some(flow) = self.flow_to(&dest) {
+            self.transmit(flow, ack);
+        }
     }
 
     /// The peer knew of no call when we hung up (481), and goes on answering: one more BYE costs nothing, and a call that

@@ -34,13 +34,13 @@ impl UserAgent {
     /// If it cannot even be tried.
     pub fn dial(
         &mut self,
-        _now: Instant,
+        now: Instant,
         line: TelNumber,
         to: TelNumber,
         offer: &SessionDescription,
     ) -> Result<Call, DialError> {
-        let local = self.local.ok_or(DialError::NoAddress)?;
         let index = self.config.line_of(line).ok_or(DialError::UnknownLine(line))?;
+        let target = self.proxy(now, index).ok_or(DialError::NoAddress)?;
         if self.calls.full() {
             return Err(DialError::TooManyCalls);
         }
@@ -58,10 +58,11 @@ impl UserAgent {
             // RFC 3608 §5: the service route of the registration.
             route_set: self.registrations[index].service_route().to_vec(),
             remote_target: format!("sip:{to}@{domain}"),
-            proxy: self.config.registrar,
+            target,
         };
+        let flow = self.flow_to(&dialog.dest()).ok_or(DialError::NoAddress)?;
         let outgoing = Outgoing {
-            via: self.via(local, &branch),
+            via: self.via(&flow, &branch),
             branch,
             cseq: 1,
             credentials: Vec::new(),

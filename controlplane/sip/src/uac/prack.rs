@@ -4,7 +4,7 @@ use crate::call::CallId;
 use crate::dialog::Dialog;
 use crate::digest::Request;
 use crate::message::{Body, Message};
-use crate::state::{Early, Phase, Side};
+use crate::state::{CallState, Early, Phase, Side};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -12,10 +12,9 @@ use sipsec_net::Instant;
 impl UserAgent {
     pub(super) fn acknowledge_provisional(&mut self, now: Instant, id: CallId, m: &Message) {
         let Some(rseq) = m.seconds("RSeq").filter(|n| *n > 0) else { return };
-        if self.local.is_none() {
-            return;
-        }
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let locals = self.locals;
+        let reached = |c: &&mut CallState| locals.towards(c.dialog.target.addr).is_some();
+        let Some(call) = self.calls.get_mut(id).filter(reached) else { return };
         let dialog = call.dialog.confirmed(m);
         let Some(early) = call.early(m) else { return };
         match early.rseq {
@@ -63,8 +62,13 @@ impl UserAgent {
     /// For the last response of the early dialog with this tag.
     fn send_prack(&mut self, now: Instant, id: CallId, tag: Option<&str>) {
         let branch = self.branch();
-        let Some(local) = self.local else { return };
-        let via = self.via(local, &branch);
+        let early = |c: &CallState| {
+            let early = c.outgoing()?.early.iter().find(|e| e.dialog.remote_tag.as_deref() == tag);
+            early.map(|e| e.dialog.dest())
+        };
+        let Some(dest) = self.calls.get(id).and_then(early) else { return };
+        let Some(flow) = self.flow_to(&dest) else { return };
+        let via = self.via(&flow, &branch);
         let Self { config, entropy, calls, .. } = self;
         let Some(call) = calls.get_mut(id) else { return };
         let who = config.credentials(call.line);
@@ -80,7 +84,7 @@ impl UserAgent {
             w.header(name, value);
         }
         w.header("RAck", format_args!("{} {} INVITE", early.rseq.unwrap_or(0), outgoing.cseq));
-        let (bytes, dest) = (w.finish(None), early.dialog.dest());
-        self.start(now, &branch, "PRACK", Owner::Prack(id), bytes, dest);
+        let bytes = w.finish(None);
+        self.start(now, &branch, "PRACK", Owner::Prack(id), bytes, flow);
     }
 }

@@ -8,6 +8,7 @@ use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
 use crate::state::{Answering, Phase};
+use crate::transport::Flow;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
 
@@ -53,10 +54,8 @@ impl UserAgent {
 
     /// Sends a response to the INVITE; a 200 gets the body and is repeated from here on.
     pub(crate) fn answer_invite(&mut self, now: Instant, id: CallId, status: u16) {
-        let contact = self.local.map(|local| {
-            let line = self.calls.get(id).and_then(|c| c.line);
-            self.contact(line, local)
-        });
+        let asked = self.calls.get(id).and_then(|c| Some((c.line, self.flow_of(&c.incoming()?.key)?)));
+        let contact = asked.map(|(line, flow)| self.contact(line, &flow));
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(incoming) = c.incoming() else { return };
         let (key, request) = (incoming.key.clone(), incoming.request.clone());
@@ -80,6 +79,11 @@ impl UserAgent {
         }
     }
 
+    /// The way of the responses of a server transaction.
+    pub(super) fn flow_of(&self, key: &std::sync::Arc<str>) -> Option<Flow> {
+        self.servers.get(key).map(|t| t.flow)
+    }
+
     /// RFC 3261 §13.3.1.4: a 2xx is repeated until its ACK, by the user agent.
     pub(super) fn expect_ack(
         &mut self,
@@ -90,11 +94,11 @@ impl UserAgent {
         response: Vec<u8>,
         offers: bool,
     ) {
-        let Some(dest) = self.servers.get(key).map(|t| t.dest) else { return };
+        let Some(flow) = self.flow_of(key) else { return };
         if let Some(c) = self.calls.get_mut(id) {
             c.answering = Some(Answering {
                 response,
-                dest,
+                flow,
                 cseq: request.cseq_number(),
                 offers,
                 again_at: now + T1,
@@ -105,7 +109,9 @@ impl UserAgent {
     }
 
     pub(crate) fn send_ok(&mut self, now: Instant, id: CallId, hang_up: bool) {
-        if hang_up || self.local.is_none() {
+        let asked = self.calls.get(id).and_then(|c| self.flow_of(&c.incoming()?.key));
+        let reached = asked.is_some_and(|f| self.locals.towards(f.remote).is_some());
+        if hang_up || !reached {
             // Not answered yet: refusing costs nothing.
             self.answer_invite(now, id, 480);
             if !hang_up {
@@ -134,8 +140,8 @@ impl UserAgent {
         } else if a.again_at <= now {
             a.interval = (a.interval * 2).min(T2);
             a.again_at = now + a.interval;
-            let (dest, bytes) = (a.dest, a.response.clone());
-            self.transmit(dest, bytes);
+            let (flow, bytes) = (a.flow, a.response.clone());
+            self.transmit(flow, bytes);
         }
     }
 

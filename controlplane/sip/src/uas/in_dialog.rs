@@ -190,10 +190,10 @@ impl UserAgent {
     }
 
     fn update_taken(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message, body: Option<&str>) {
-        let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
+        let (Some(c), Some(flow)) = (self.calls.get(id), self.flow_of(key)) else {
             return self.refuse(now, key, m, 500);
         };
-        let contact = self.contact(c.line, local);
+        let contact = self.contact(c.line, &flow);
         self.respond(now, key, m, 200, None, body, |w| {
             w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
         });
@@ -203,7 +203,7 @@ impl UserAgent {
     /// same version (RFC 3264 §8); what would change it is refused, and the session stays as it is (RFC 3261 §14.2,
     /// RFC 3311 §5.2).
     fn answer_in_dialog(&mut self, now: Instant, id: CallId, key: &Arc<str>, m: &Message, sdp: bool) {
-        let (Some(c), Some(local)) = (self.calls.get(id), self.local) else {
+        let (Some(c), Some(flow)) = (self.calls.get(id), self.flow_of(key)) else {
             return self.refuse(now, key, m, 500);
         };
         let offers = m.body.is_empty();
@@ -220,7 +220,7 @@ impl UserAgent {
                 }
             }
         };
-        let (contact, body) = (self.contact(c.line, local), if sdp { media.body() } else { None });
+        let (contact, body) = (self.contact(c.line, &flow), if sdp { media.body() } else { None });
         let timer = SessionTimer::of_request(now, m).map(|t| t.after(c.timer.as_ref()));
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
             w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");

@@ -14,6 +14,8 @@ use crate::output::Event;
 use crate::reason::warning;
 use crate::sdp::{Media, SdpError, SessionDescription};
 use crate::state::{CallState, Incoming, Phase, Side};
+use crate::target::Target;
+use crate::transport::Flow;
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
 use std::sync::Arc;
@@ -67,6 +69,7 @@ impl UserAgent {
         };
         self.respond(now, key, m, 100, None, None, |_| {});
         let tag = self.token();
+        let Some(target) = self.flow_of(key).map(|from| self.server_at(&from)) else { return };
         let dialog = Dialog {
             call_id: m.call_id().to_owned(),
             local: format!("{};tag={tag}", m.header("To").unwrap_or_default()),
@@ -78,7 +81,7 @@ impl UserAgent {
             // RFC 3261 §12.1.1: for the called side the list is in order.
             route_set: m.all("Record-Route").map(str::to_owned).collect(),
             remote_target: m.remote_target().unwrap_or_default().to_owned(),
-            proxy: self.config.registrar,
+            target,
         };
         let mut request = m.clone();
         request.body.clear();
@@ -105,6 +108,14 @@ impl UserAgent {
         let number = self.config.lines[line].number;
         let call = crate::call::Call::new(id);
         self.event(Event::Incoming { call, line: number, caller: caller::of(m), offer });
+    }
+
+    /// The server through which requests inside a call that came over this flow go: the one that it came from.
+    fn server_at(&self, from: &Flow) -> Target {
+        let mut known = self.registrars.iter().chain(self.proxies.iter());
+        let came = |t: &&Target| from.remote.ip() == t.addr.ip() && from.transport == t.transport;
+        let source = || Target { transport: from.transport, addr: from.remote, name: None };
+        known.find(came).cloned().unwrap_or_else(source)
     }
 
     /// RFC 3261 §8.2, in its order.

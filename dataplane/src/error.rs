@@ -66,6 +66,8 @@ pub enum BootError {
     DeviceGone { device: String },
     #[error("the worker stopped by itself; the log lines above say why")]
     WorkerDied,
+    #[error("the worker does not turn any more: the process ends, so that it is started again")]
+    WorkerHangs,
 }
 
 impl BootError {

@@ -2,21 +2,22 @@
 //! packet; a control plane that comes, goes or dies changes nothing about forwarding.
 
 use crate::boot::{self, Booted, INSIDE, InsideDevice, OUTSIDE};
+use crate::control::rings::Link;
 use crate::control::steering::KernelSteer;
-use crate::control::{self, ControlHandle};
+use crate::control::worker_link::worker_link;
+use crate::control::{self, ControlSetup, FromControl, ToControl};
 use crate::device;
 use crate::engines::{self, Selection};
 use crate::error::BootError;
 use crate::local;
 use crate::mailbox::Mailbox;
 use crate::netlink::{LinkEvents, Netlink};
-use crate::peer::Link;
-use crate::worker::{self, FromWorker, ToWorker, WorkerSetup};
+use crate::worker::{self, FromWorker, WorkerSetup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::handshake::{Connection, HandshakeError};
 use sipsec_abi::{Facts, Listener, PortFacts, Text};
 use sipsec_ebpf::Port;
-use sipsec_pipeline::Local;
+use sipsec_pipeline::{Activities, Local};
 use sipsec_profile::Head;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,6 +30,9 @@ use tracing::{debug, info, warn};
 pub const SOFTWARE: &str = concat!("sipsec-dataplane ", env!("CARGO_PKG_VERSION"));
 /// Longest time between two looks at the worker and the devices.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// How long the worker may take to see that it is to stop; it sleeps no longer than a tenth of a second.
+const WORKER_END_LIMIT: Duration = Duration::from_secs(2);
+const WORKER_END_LOOK: Duration = Duration::from_millis(2);
 /// How often the log hears of the same trouble.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -59,41 +63,49 @@ pub fn run(profile: &Head) -> Result<(), BootError> {
         InsideDevice::Host(_) => None,
         InsideDevice::Router(link) => Some((netlink, link.index)),
     };
-    let thread_error = |error| BootError::Io { what: "cannot start a thread", error };
-    let (control, control_thread) =
-        control::spawn(KernelSteer::new(steering, router)).map_err(thread_error)?;
-
     let mailbox = |error| BootError::Io { what: "cannot make an eventfd", error };
-    let (to_worker, from_worker) = (Mailbox::new().map_err(mailbox)?, Mailbox::new().map_err(mailbox)?);
-    let setup = WorkerSetup {
-        profile: profile.dataplane.clone(),
+    let (control_end, worker_end) = worker_link().map_err(mailbox)?;
+    let (to_control, from_control) = (Mailbox::new().map_err(mailbox)?, Mailbox::new().map_err(mailbox)?);
+    let from_worker = Mailbox::new().map_err(mailbox)?;
+    let watch_sockets =
+        |port| opened.watch(port).map_err(|error| BootError::Io { what: "cannot watch the sockets", error });
+    let activities = Activities::new(config.limits.tunnels_max);
+    let setup = ControlSetup {
         config,
-        opened,
-        control: control.clone(),
         engine: selection.engine,
-        inbox: to_worker.clone(),
+        kernel: KernelSteer::new(steering, router),
+        worker: control_end,
+        activities: activities.clone(),
+        sockets: [watch_sockets(OUTSIDE)?, watch_sockets(INSIDE)?],
+        inbox: to_control.clone(),
+        outbox: from_control.clone(),
+    };
+    let thread_error = |error| BootError::Io { what: "cannot start a thread", error };
+    let control_thread = control::spawn(setup).map_err(thread_error)?;
+    let setup = WorkerSetup {
+        profile: profile.dataplane.worker.clone(),
+        config,
+        activities,
+        opened,
+        control: worker_end,
         outbox: from_worker.clone(),
     };
     let thread = worker::spawn(setup).map_err(thread_error)?;
     let socket = profile.dataplane_socket();
-    let served = Housekeeping {
+    Housekeeping {
         termination,
         listener,
         socket,
         facts,
         watch,
         ready: Some(ready),
-        control: control.clone(),
-        to_worker,
+        to_control,
+        from_control,
         from_worker,
-        thread,
+        threads: Some((control_thread, thread)),
         served: None,
     }
-    .serve();
-    // It detaches the programs and puts the offloads back.
-    control.stop();
-    let _ = control_thread.join();
-    served
+    .serve()
 }
 
 fn listen(profile: &Head) -> Result<Listener, BootError> {
@@ -147,10 +159,11 @@ struct Housekeeping {
     watch: Watch,
     /// What is logged when the worker forwards, until it does.
     ready: Option<String>,
-    control: ControlHandle,
-    to_worker: Mailbox<ToWorker>,
+    to_control: Mailbox<ToControl>,
+    from_control: Mailbox<FromControl>,
     from_worker: Mailbox<FromWorker>,
-    thread: JoinHandle<()>,
+    /// The control thread and the worker, until they are stopped.
+    threads: Option<(JoinHandle<()>, JoinHandle<()>)>,
     served: Option<Served>,
 }
 
@@ -266,6 +279,12 @@ struct Served {
 
 impl Housekeeping {
     fn serve(mut self) -> Result<(), BootError> {
+        let served = self.serve_until_the_end();
+        let stopped = self.stop();
+        served.and(stopped)
+    }
+
+    fn serve_until_the_end(&mut self) -> Result<(), BootError> {
         loop {
             let [terminated, called, disconnected] = self.wait()?;
             while let Some(message) = self.from_worker.receive() {
@@ -274,14 +293,19 @@ impl Housekeeping {
                         let ready = self.ready.take().unwrap_or_default();
                         info!(socket = %self.socket.display(), "{ready}");
                     }
-                    FromWorker::Fault { epoch, what } => {
-                        warn!(epoch, what, "the control plane breaks the ring; disconnecting it");
-                        self.disconnect(epoch);
-                    }
                     FromWorker::Failed(error) => return Err(error),
                 }
             }
-            if self.thread.is_finished() {
+            while let Some(message) = self.from_control.receive() {
+                match message {
+                    FromControl::Fault { epoch, what } => {
+                        warn!(epoch, what, "the control plane breaks the ring; disconnecting it");
+                        self.disconnect(epoch);
+                    }
+                    FromControl::WorkerHangs => return Err(BootError::WorkerHangs),
+                }
+            }
+            if self.threads.as_ref().is_some_and(|(a, b)| a.is_finished() || b.is_finished()) {
                 return Err(BootError::WorkerDied);
             }
             // What it is told of the devices follows that line in the log.
@@ -296,23 +320,15 @@ impl Housekeeping {
             if let Some(mtu) = outside_mtu {
                 warn!(mtu, "the MTU of the WAN has changed; tunnels follow, up to the MTU of the start");
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-                if self.to_worker.send(ToWorker::OutsideMtu(mtu)).is_err() {
-                    warn!("the worker does not answer");
-                }
+                self.tell_control(ToControl::OutsideMtu(mtu));
             }
             if let Some(local) = local {
                 info!(prefixes = ?local.prefixes, "the host's own, whatever tunnel covers it");
-                // Only a thread that hangs leaves its mailbox full.
-                if !self.control.set_local(local.prefixes.clone()) {
-                    warn!("the control thread does not answer");
-                }
-                if self.to_worker.send(ToWorker::Local(Box::new(local))).is_err() {
-                    warn!("the worker does not answer");
-                }
+                self.tell_control(ToControl::Local(Box::new(local)));
             }
             if terminated {
                 info!("terminating; the sVTI stays, and what is routed to it is discarded");
-                return self.stop();
+                return Ok(());
             }
             if disconnected && let Some(served) = &self.served {
                 info!(epoch = served.epoch, "control plane gone; forwarding goes on");
@@ -330,6 +346,7 @@ impl Housekeeping {
             PollFd::new(&self.termination, PollFlags::IN),
             PollFd::new(&self.listener, PollFlags::IN),
             PollFd::new(&self.from_worker, PollFlags::IN),
+            PollFd::new(&self.from_control, PollFlags::IN),
             PollFd::new(&self.watch.events, PollFlags::IN),
         ];
         if let Some(served) = &self.served {
@@ -340,8 +357,9 @@ impl Housekeeping {
             Err(e) => return Err(BootError::Io { what: "cannot wait", error: e.into() }),
         }
         let ready = |i: usize| fds.get(i).is_some_and(|f| !f.revents().is_empty());
-        let result = [ready(0), ready(1), ready(4)];
+        let result = [ready(0), ready(1), ready(5)];
         self.from_worker.clear_wakeups();
+        self.from_control.clear_wakeups();
         self.watch.events.clear();
         Ok(result)
     }
@@ -355,11 +373,9 @@ impl Housekeeping {
                 let refused = self.listener.refused();
                 let (link, connection) = Link::new(side, refused);
                 let epoch = link.epoch();
-                // Only a worker that hangs leaves its mailbox full; the control plane then hears that it is not served.
-                if self.to_worker.send(ToWorker::Attach(Box::new(link))).is_ok() {
+                // The control plane hears that it is not served if the connection closes.
+                if self.tell_control(ToControl::Attach(Box::new(link))) {
                     self.served = Some(Served { epoch, connection });
-                } else {
-                    warn!(epoch, "the worker does not answer; control plane not served");
                 }
             }
             Err(error) => warn!(%error, "control plane refused"),
@@ -370,18 +386,44 @@ impl Housekeeping {
     fn disconnect(&mut self, epoch: u64) {
         if self.served.as_ref().is_some_and(|s| s.epoch == epoch) {
             self.served = None;
-            if self.to_worker.send(ToWorker::Detach { epoch }).is_err() {
-                warn!(epoch, "the worker does not answer");
-            }
+            self.tell_control(ToControl::Detach { epoch });
         }
     }
 
-    fn stop(self) -> Result<(), BootError> {
-        if self.to_worker.send(ToWorker::Stop).is_err() {
-            warn!("the worker does not answer; leaving without it");
+    /// Whether the control thread will hear it.
+    fn tell_control(&self, message: ToControl) -> bool {
+        // Only a thread that hangs leaves its mailbox full.
+        let told = self.to_control.send(message).is_ok();
+        if !told {
+            warn!("the control thread does not answer");
+        }
+        told
+    }
+
+    /// The control thread stops the worker; it detaches the programs and puts the offloads back.
+    fn stop(&mut self) -> Result<(), BootError> {
+        let Some((control, worker)) = self.threads.take() else { return Ok(()) };
+        if !self.tell_control(ToControl::Stop) {
             return Err(BootError::WorkerDied);
         }
-        self.thread.join().map_err(|_| BootError::WorkerDied)
+        let ended = control.join();
+        // A worker that hangs or has failed to start takes no notice; it ends with the process.
+        if ended.is_ok() && !worker.is_finished() && self.watch_worker_end(&worker).is_none() {
+            return Err(BootError::WorkerHangs);
+        }
+        ended.map_err(|_| BootError::WorkerDied)
+    }
+
+    /// Waits for the worker's end, for as long as a turn of it can last.
+    fn watch_worker_end(&self, worker: &JoinHandle<()>) -> Option<()> {
+        let end = Instant::now() + WORKER_END_LIMIT;
+        while !worker.is_finished() {
+            if Instant::now() >= end {
+                return None;
+            }
+            std::thread::sleep(WORKER_END_LOOK);
+        }
+        Some(())
     }
 }
 

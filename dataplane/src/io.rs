@@ -1,10 +1,10 @@
-//! Where the pipeline's results go: the ports, the control plane, the counters.
+//! Where the pipeline's results go: the ports, the control thread, the counters.
 
 use crate::boot::{INSIDE, OUTSIDE};
-use crate::peer::Uplink;
+use crate::control::worker_link::WorkerEnd;
 use sipsec_net::dp::Event;
 use sipsec_net::{DropReason, MediaPort};
-use sipsec_pipeline::{Limits, OutsideFrame, Packet, PuntRefused, Sink};
+use sipsec_pipeline::{OutsideFrame, Packet, PuntRefused, Sink};
 use sipsec_xsk::{Frame, Pool, Port};
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -44,20 +44,20 @@ impl Packet for Buffer {
     }
 }
 
-/// Both ports, and the control plane if there is one.
+/// Both ports, and the way to the control thread.
 #[derive(Debug)]
 pub struct Io<P> {
     pub ports: [P; 2],
     pub pool: Rc<Pool>,
-    pub up: Uplink,
+    pub control: WorkerEnd,
     /// Packets lost here, after the pipeline.
     drops: [u64; DropReason::COUNT],
     queued: [bool; 2],
 }
 
 impl<P: Port> Io<P> {
-    pub fn new(ports: [P; 2], pool: Rc<Pool>, limits: &Limits) -> Self {
-        Self { ports, pool, up: Uplink::new(limits), drops: [0; DropReason::COUNT], queued: [false; 2] }
+    pub const fn new(ports: [P; 2], pool: Rc<Pool>, control: WorkerEnd) -> Self {
+        Self { ports, pool, control, drops: [0; DropReason::COUNT], queued: [false; 2] }
     }
 
     /// Adds what was lost here to what the pipeline lost.
@@ -106,11 +106,11 @@ impl<P: Port> Sink<Buffer> for Io<P> {
     }
 
     fn punt(&mut self, port: MediaPort, from: SocketAddr, message: &[u8]) -> Result<(), PuntRefused> {
-        self.up.ike(port, from, message)
+        self.control.ike(port, from, message)
     }
 
     fn event(&mut self, event: Event) {
-        self.up.report(event);
+        self.control.event(event);
     }
 
     fn frame(&mut self) -> Option<Buffer> {
@@ -121,6 +121,7 @@ impl<P: Port> Sink<Buffer> for Io<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::worker_link::worker_link;
     use sipsec_xsk::PortStats;
 
     /// Takes two frames at each kick.
@@ -151,8 +152,8 @@ mod tests {
     #[test]
     fn what_a_device_did_not_take_is_kicked_again() {
         let pool = Pool::heap(8, 2048);
-        let mut io =
-            Io::new([Slow::default(), Slow::default()], Rc::clone(&pool), &Limits::for_tunnels(1, 8));
+        let (_control, worker) = worker_link().expect("eventfds");
+        let mut io = Io::new([Slow::default(), Slow::default()], Rc::clone(&pool), worker);
         for _ in 0..5 {
             let frame = io.frame().expect("free");
             io.transmit_inside(frame);

@@ -92,6 +92,15 @@ pub fn populate_memory() -> io::Result<()> {
     mlockall(libc::MCL_FUTURE | libc::MCL_ONFAULT)
 }
 
+/// Says that these pages may be large ones. Their contents stay.
+pub fn prefer_huge_pages(range: std::ops::Range<usize>) -> io::Result<()> {
+    // SAFETY: this advice changes no byte, whoever owns the pages, and addresses without a mapping are refused.
+    let rc = unsafe {
+        libc::madvise(std::ptr::without_provenance_mut(range.start), range.len(), libc::MADV_HUGEPAGE)
+    };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 fn mlockall(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: no pointers.
     let rc = unsafe { libc::mlockall(flags) };

@@ -1,64 +1,51 @@
-//! The worker: one thread that owns both ports, the pipeline and the control plane's rings, and turns.
+//! The worker: one thread that owns both ports and the pipeline, and turns. The control thread commands it through queues
+//! that it looks at between two batches.
 
 use crate::boot::{INSIDE, OUTSIDE};
-use crate::control::{Changes, ControlHandle};
+use crate::control::cells::WorkerNumbers;
+use crate::control::worker_link::{Update, WorkerEnd};
 use crate::error::BootError;
+use crate::huge_pages;
 use crate::idle::{self, Idle, SleepOn};
 use crate::io::{Buffer, Io};
 use crate::mailbox::Mailbox;
-use crate::peer::{self, Downlink, Link, Session, Target};
-use crate::publish::{Numbers, Publisher};
 use crate::sys;
-use sipsec_net::dp::{Event, Op, RejectReason};
-use sipsec_net::{Instant, MediaPort};
-use sipsec_pipeline::{AeadEngine, Config, Local, Pipeline, Sink, Validated};
+use sipsec_net::Instant;
+use sipsec_pipeline::{Activities, Config, Pipeline, Sink};
 use sipsec_profile::model as profile;
 use sipsec_xsk::port::BATCH_MAX;
 use sipsec_xsk::{Frame, Opened, Port};
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-/// While a device does not take its packets or the control plane its events, how long they wait for the next try.
+/// While a device does not take its packets, how long they wait for the next try.
 const RETRY: Duration = Duration::from_millis(1);
-
-/// What housekeeping tells the worker.
-#[derive(Debug)]
-pub enum ToWorker {
-    Attach(Box<Link>),
-    Detach {
-        epoch: u64,
-    },
-    /// Router mode: the host's addresses have changed.
-    Local(Box<Local>),
-    /// The MTU of the WAN has changed.
-    OutsideMtu(u16),
-    Stop,
-}
+/// How old the numbers in the cells may become while there is work.
+const STORE_EVERY: Duration = Duration::from_millis(50);
+/// Updates applied between two batches: packets never wait for more.
+const UPDATES_PER_TURN_MAX: usize = 4;
+/// IKE messages sent between two batches.
+const IKE_PER_TURN_MAX: usize = 32;
+/// Tunnels looked at between two batches when a control plane has connected.
+const TUNNELS_PER_TURN: u32 = 256;
 
 /// What the worker tells housekeeping.
 #[derive(Debug)]
 pub enum FromWorker {
     /// It forwards.
     Ready,
-    /// A control plane broke its rings.
-    Fault {
-        epoch: u64,
-        what: &'static str,
-    },
     Failed(BootError),
 }
 
 /// Everything a worker starts with, on its way to its thread.
 pub struct WorkerSetup {
-    pub profile: profile::DataplaneSection,
+    pub profile: profile::Worker,
     pub config: Config,
+    pub activities: Activities,
     pub opened: Opened,
-    pub control: ControlHandle,
-    pub engine: Box<dyn AeadEngine>,
-    pub inbox: Mailbox<ToWorker>,
+    pub control: WorkerEnd,
     pub outbox: Mailbox<FromWorker>,
 }
 
@@ -71,7 +58,7 @@ impl std::fmt::Debug for WorkerSetup {
 pub fn spawn(setup: WorkerSetup) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("worker-0".into()).spawn(move || {
         let outbox = setup.outbox.clone();
-        if let Err(error) = schedule(&setup.profile.worker).and_then(|()| start(setup)) {
+        if let Err(error) = schedule(&setup.profile).and_then(|()| start(setup)) {
             // Housekeeping reads its mailbox or is gone itself.
             let _ = outbox.send(FromWorker::Failed(error));
         }
@@ -95,253 +82,178 @@ fn schedule(worker: &profile::Worker) -> Result<(), BootError> {
 }
 
 fn start(setup: WorkerSetup) -> Result<(), BootError> {
-    let WorkerSetup { profile, config, opened, control, engine, inbox, outbox } = setup;
+    let WorkerSetup { profile, config, activities, opened, control, outbox } = setup;
+    let pipeline = Pipeline::with_activities(config, activities).with_cycles(Box::new(sys::Cycles));
     let (pool, ports) = opened.into_ports();
-    let io = Io::new(ports, pool, &config.limits);
-    let pipeline = Pipeline::new(config, engine).with_cycles(Box::new(sys::Cycles));
-    let control = Downlink::new(control);
-    let worker = Worker::new(pipeline, io, control, &profile.worker, inbox, outbox);
+    let worker = Worker::new(pipeline, Io::new(ports, pool, control), &profile);
+    let asked = huge_pages::ask();
     if let Err(error) = sys::populate_memory() {
         // Without the permission to lock, which was said at start, the first use of a page costs a fault.
         debug!(%error, "memory of tables and queues is not touched in advance");
     }
+    report_huge_pages(asked);
     // Housekeeping reads its mailbox or is gone itself.
-    let _ = worker.outbox.send(FromWorker::Ready);
+    let _ = outbox.send(FromWorker::Ready);
     worker.run()
 }
 
-/// Owns everything on the packet's path; nothing here is shared with another thread but rings and mailboxes.
-struct Worker<P, C> {
-    pipeline: Pipeline<Buffer>,
-    io: Io<P>,
-    control: Downlink<C, Validated>,
-    session: Option<Session>,
-    idle: Idle,
-    publisher: Publisher,
-    inbox: Mailbox<ToWorker>,
-    outbox: Mailbox<FromWorker>,
-    rx: Vec<Frame>,
-    told: Told,
+/// With few tunnels it makes no difference, with thousands every packet is in another page.
+fn report_huge_pages(asked: std::io::Result<usize>) {
+    match asked.and_then(|asked| Ok((asked >> 20, huge_pages::held()? >> 20))) {
+        Ok((asked_mib, held_mib)) => info!(asked_mib, held_mib, "tables in huge pages"),
+        Err(error) => {
+            info!(%error, "tables are not in huge pages: /sys/kernel/mm/transparent_hugepage/enabled says `madvise`, if the \
+                kernel has them");
+        }
+    }
 }
 
-impl<P: Port, C: Changes> Worker<P, C> {
-    fn new(
-        pipeline: Pipeline<Buffer>,
-        io: Io<P>,
-        control: Downlink<C, Validated>,
-        profile: &profile::Worker,
-        inbox: Mailbox<ToWorker>,
-        outbox: Mailbox<FromWorker>,
-    ) -> Self {
+/// Owns everything on the packet's path; nothing here is shared with another thread but queues and cells.
+struct Worker<P> {
+    pipeline: Pipeline<Buffer>,
+    io: Io<P>,
+    idle: Idle,
+    /// Where the round through tunnels that ask again for their calls goes on, if one is under way.
+    reacquire: Option<u32>,
+    numbers: OwnNumbers,
+    rx: Vec<Frame>,
+}
+
+/// The loop's own numbers.
+#[derive(Debug, Default)]
+struct OwnNumbers {
+    turns: u64,
+    turns_idle: u64,
+    sleeps: u64,
+    stored: Instant,
+}
+
+impl<P: Port> Worker<P> {
+    fn new(pipeline: Pipeline<Buffer>, io: Io<P>, profile: &profile::Worker) -> Self {
         Self {
             pipeline,
             io,
-            control,
-            session: None,
             idle: Idle::new(profile),
-            publisher: Publisher::default(),
-            inbox,
-            outbox,
+            reacquire: None,
+            numbers: OwnNumbers::default(),
             rx: Vec::with_capacity(BATCH_MAX),
-            told: Told::default(),
         }
     }
 }
 
-impl<P: Port + SleepOn, C: Changes> Worker<P, C> {
+impl<P: Port + SleepOn> Worker<P> {
     fn run(mut self) -> Result<(), BootError> {
-        while self.mail() {
+        loop {
             let now = sys::now();
-            let work = self.turn(now);
-            self.publish(now);
+            let Turn::Did(work) = self.turn(now) else { return Ok(()) };
             if let Some(time) = self.idle.next(now, work, self.deadline(now)) {
-                self.sleep(time)?;
+                self.sleep(now, time)?;
+            } else if now.saturating_duration_since(self.numbers.stored) >= STORE_EVERY {
+                self.store(now);
             }
         }
-        Ok(())
     }
 
-    fn sleep(&mut self, time: Duration) -> Result<(), BootError> {
-        self.publish_rest();
-        if self.control.prepare_sleep(self.io.up.has_room_for_answer()) && self.inbox.is_empty() {
-            self.publisher.sleeps += 1;
-            let own = [self.inbox.as_fd()].into_iter().chain(self.control.wakeups());
+    fn sleep(&mut self, now: Instant, time: Duration) -> Result<(), BootError> {
+        self.store(now);
+        let control = &self.io.control;
+        if control.updates.prepare_sleep() & control.ike_down.prepare_sleep() {
+            self.numbers.sleeps += 1;
+            let own = [control.updates.as_fd(), control.ike_down.as_fd()];
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
             idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
-            self.inbox.clear_wakeups();
         }
-        self.control.woke();
+        control.updates.woke();
+        control.ike_down.woke();
         Ok(())
     }
 }
 
-impl<P: Port, C: Changes> Worker<P, C> {
-    /// A batch of each port, the control plane, what is due; then one kick for each port. How much there was to do.
-    fn turn(&mut self, now: Instant) -> usize {
-        let Self { pipeline, io, control, rx, told, .. } = self;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// So much was there to do.
+    Did(usize),
+    Stop,
+}
+
+impl<P: Port> Worker<P> {
+    /// A batch of each port, the control thread, what is due; then one kick for each port.
+    fn turn(&mut self, now: Instant) -> Turn {
+        let Self { pipeline, io, rx, .. } = self;
         let mut work = io.ports[OUTSIDE].receive(BATCH_MAX, rx);
         pipeline.batch_from_outside(now, rx.drain(..).map(Buffer), io);
         work += io.ports[INSIDE].receive(BATCH_MAX, rx);
         pipeline.batch_from_inside(now, rx.drain(..).map(Buffer), io);
-        work += control.turn(now, &mut Forwarding { pipeline, io, told });
-        pipeline.poll(now, io);
-        io.kick();
-        work += io.up.flush();
-        self.publisher.turned(work);
-        work
+        let Turn::Did(updates) = self.updates(now) else { return Turn::Stop };
+        work += updates + self.ike(now);
+        self.ask_again();
+        self.pipeline.poll(now, &mut self.io);
+        self.io.kick();
+        self.io.control.ring();
+        self.numbers.turns += 1;
+        self.numbers.turns_idle += u64::from(work == 0);
+        Turn::Did(work)
     }
 
-    /// Reads the mailbox; `false` to stop.
-    fn mail(&mut self) -> bool {
-        while let Some(message) = self.inbox.receive() {
-            match message {
-                ToWorker::Attach(link) => {
-                    self.session = Some(link.attach(&mut self.io.up, &mut self.control));
-                    self.publisher.restart();
-                    // Before the first answer to it.
-                    self.publish(sys::now());
-                    self.publish_rest();
+    /// Applies what the control thread has validated.
+    fn updates(&mut self, now: Instant) -> Turn {
+        for done in 0..UPDATES_PER_TURN_MAX {
+            match self.io.control.updates.pop() {
+                None => return Turn::Did(done),
+                Some(Update::Transaction { ops, validated }) => {
+                    self.pipeline.commit(now, &ops, validated);
+                    self.io.control.applied(ops);
                 }
-                ToWorker::Detach { epoch } if self.session.as_ref().is_some_and(|s| s.epoch == epoch) => {
-                    self.detach();
-                }
-                ToWorker::Detach { .. } => {}
-                ToWorker::Local(local) => {
-                    self.pipeline.set_local(*local);
-                }
-                ToWorker::OutsideMtu(mtu) => self.pipeline.set_outside_mtu(mtu),
-                ToWorker::Stop => return false,
+                Some(Update::Local(local)) => self.pipeline.set_local(*local),
+                Some(Update::OutsideMtu(mtu)) => self.pipeline.set_outside_mtu(mtu),
+                Some(Update::Reacquire) => self.reacquire = Some(0),
+                Some(Update::Stop) => return Turn::Stop,
             }
         }
-        if let (Some(broken), Some(session)) = (peer::broken(&self.io.up, &self.control), &self.session) {
-            warn!(what = broken.what, fault = %broken.fault, "the control plane breaks its rings");
-            let fault = FromWorker::Fault { epoch: session.epoch, what: broken.what };
-            self.publisher.ring_faults += 1;
-            self.detach();
-            // Were housekeeping's mailbox full, the control plane would see by the missing heartbeat that it is alone.
-            let _ = self.outbox.send(fault);
-        }
-        true
+        Turn::Did(UPDATES_PER_TURN_MAX)
     }
 
-    fn detach(&mut self) {
-        peer::detach(&mut self.io.up, &mut self.control);
-        self.session = None;
+    /// Sends IKE messages of the control plane.
+    fn ike(&mut self, now: Instant) -> usize {
+        for done in 0..IKE_PER_TURN_MAX {
+            let Some(message) = self.io.control.ike_down.pop() else { return done };
+            let frame = self.io.frame();
+            self.pipeline.send_ike(now, message.media_port, message.remote, &message.bytes, frame);
+        }
+        IKE_PER_TURN_MAX
+    }
+
+    /// Goes on with the round through the tunnels that wait for a call.
+    fn ask_again(&mut self) {
+        let Some(from) = self.reacquire else { return };
+        let control = &mut self.io.control;
+        self.reacquire =
+            self.pipeline.reacquire(from..from + TUNNELS_PER_TURN, &mut |event| control.event(event));
     }
 
     fn deadline(&self, now: Instant) -> Option<Instant> {
         let due = Some(self.pipeline.next_deadline()).filter(|at| *at < Instant::MAX);
-        let stuck = self.io.up.backlog() > 0 || self.io.has_unsent();
+        let stuck = self.io.has_unsent() || self.reacquire.is_some();
         let retry = stuck.then(|| now + RETRY);
         due.into_iter().chain(retry).min()
     }
 
-    /// Counters for the control plane, when they are due.
-    fn publish(&mut self, now: Instant) {
-        let Some(session) = &self.session else { return };
-        if !self.publisher.due(now) {
-            // A batch, then some tunnels: with thousands of them, packets do not wait for all.
-            self.publisher.publish_activity(session, self.pipeline.activity_places(), |place| {
-                self.pipeline.activity_at(place)
-            });
-            return;
-        }
-        session.pulse.beat(now);
+    /// Its numbers, for the control thread.
+    fn store(&mut self, now: Instant) {
+        self.numbers.stored = now;
         let mut drops = *self.pipeline.drops();
         self.io.add_drops(&mut drops);
-        let numbers = Numbers {
+        self.io.control.cells.store(WorkerNumbers {
+            turns: self.numbers.turns,
+            turns_idle: self.numbers.turns_idle,
+            sleeps: self.numbers.sleeps,
+            events_lost: self.io.control.events_lost(),
+            frames_free: self.io.pool.free_count() as u64,
+            live: self.pipeline.live(),
             drops,
             ports: [self.io.ports[OUTSIDE].stats(), self.io.ports[INSIDE].stats()],
-            steering: self.control.changes().counters(),
-            up: *self.io.up.counts(),
-            down: *self.control.counts(),
-            frames_free: self.io.pool.free_count(),
-            live: self.pipeline.live(),
-        };
-        self.publisher.publish(session, &numbers);
-        self.publisher.publish_stages(session, self.pipeline.stages());
-    }
-
-    /// Finishes the round through the tunnels, where no packet waits for it.
-    fn publish_rest(&mut self) {
-        let Some(session) = &self.session else { return };
-        let (publisher, pipeline) = (&mut self.publisher, &self.pipeline);
-        while !publisher
-            .publish_activity(session, pipeline.activity_places(), |place| pipeline.activity_at(place))
-        {
-        }
-    }
-}
-
-/// What the log has heard and need not hear again: it is the WAN's, and so every tunnel's.
-#[derive(Debug, Default)]
-struct Told {
-    too_small_for_v6: bool,
-}
-
-/// What commands act on.
-struct Forwarding<'a, P> {
-    pipeline: &'a mut Pipeline<Buffer>,
-    io: &'a mut Io<P>,
-    told: &'a mut Told,
-}
-
-impl<P> Forwarding<'_, P> {
-    /// `sipsec check` sees to the profile, but not to what the WAN makes of it.
-    fn look_for_small_tunnels(&mut self, ops: &[Op]) {
-        if self.told.too_small_for_v6 {
-            return;
-        }
-        let small = ops.iter().find_map(|op| match op {
-            Op::RouteAdd { tunnel, .. } | Op::TunnelBind { tunnel, .. } => {
-                Some((tunnel, self.pipeline.too_small_for_v6(*tunnel)?))
-            }
-            _ => None,
+            stages: *self.pipeline.stages(),
         });
-        if let Some((tunnel, mtu)) = small {
-            self.told.too_small_for_v6 = true;
-            warn!(
-                %tunnel,
-                mtu,
-                "the WAN leaves a tunnel with IPv6 routes less than 1280 bytes: larger IPv6 packets are lost, and hosts send \
-                 none that are smaller because they are told to (RFC 8200 §5); raise the MTU of the WAN, or take the IPv6 \
-                 routes out of the profile"
-            );
-        }
-    }
-}
-
-impl<P: Port> Target for Forwarding<'_, P> {
-    type Validated = Validated;
-
-    fn validate(&self, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
-        self.pipeline.validate(ops)
-    }
-
-    fn commit(&mut self, now: Instant, ops: &[Op], validated: Validated) {
-        self.pipeline.commit(now, ops, validated);
-        self.look_for_small_tunnels(ops);
-    }
-
-    fn snapshot(&mut self) {
-        let up = &mut self.io.up;
-        self.pipeline.snapshot(&mut |event| up.report(event));
-        up.report(Event::SnapshotEnd);
-        // Calls that were asked for while nobody listened. What waits for them stays while the tunnel is put back.
-        self.pipeline.reacquire(&mut |event| up.report(event));
-    }
-
-    fn send_ike(&mut self, now: Instant, port: MediaPort, remote: SocketAddr, message: &[u8]) {
-        let frame = self.io.frame();
-        self.pipeline.send_ike(now, port, remote, message, frame);
-    }
-
-    fn has_room_for_answer(&self) -> bool {
-        self.io.up.has_room_for_answer()
-    }
-
-    fn report(&mut self, event: Event) {
-        self.io.up.report(event);
     }
 }
 

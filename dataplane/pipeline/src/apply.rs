@@ -1,49 +1,19 @@
-//! Transactions: validated whole, then applied; nothing in between can fail.
-
-mod validate;
-
-pub(crate) use validate::inner_mtu;
+//! Transactions on the tables that packets use: validated before by [`crate::Registry`], so that nothing here can fail.
 
 use crate::engine::AeadKey;
 use crate::graph::Pipeline;
 use crate::packet::Packet;
+use crate::packet_queue::Waiting;
+use crate::registry::{Validated, inner_mtu};
 use crate::sad::SaRef;
 use crate::shaper::Queues;
 use crate::trigger::{self, Kept, Trigger};
-use crate::waiting::Waiting;
-use sipsec_net::dp::{MediaBinding, Op, RejectReason, SaSpec};
+use sipsec_net::dp::{MediaBinding, Op, SaSpec};
 use sipsec_net::{DropReason, Instant, MediaPort, SaId, TunnelId};
 
-/// The key of each `SaAdd`, in order: making one is the only thing that can fail late, so it is done early.
-type Keys = Vec<Box<dyn AeadKey>>;
-
-/// What [`Pipeline::validate`] found to be possible, for [`Pipeline::commit`].
-pub struct Validated(Keys);
-
-impl core::fmt::Debug for Validated {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Validated").field("keys", &self.0.len()).finish()
-    }
-}
-
 impl<P: Packet> Pipeline<P> {
-    /// Applies all of `ops` in order or none: then the error says which one was at fault. What is sent as a result is sent
-    /// by the next [`Self::poll`].
-    ///
-    /// What takes others with it: `TunnelRemove` its routes, media ports and SAs; `MediaClose` the SAs it carried. So
-    /// `SaRemove` of an SA that is gone already is no error (the numbers are never used again).
-    pub fn apply(&mut self, now: Instant, ops: &[Op]) -> Result<(), (u16, RejectReason)> {
-        let validated = self.validate(ops)?;
-        self.commit(now, ops, validated);
-        Ok(())
-    }
-
-    /// Whether all of `ops` can be applied in order; nothing is changed.
-    pub fn validate(&self, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
-        validate::validate(self, ops).map(Validated)
-    }
-
-    /// Applies what was validated just before.
+    /// Applies all of `ops` in order: what the registry has validated and committed since the last call. What is sent as a
+    /// result is sent by the next [`Self::poll`].
     pub fn commit(&mut self, now: Instant, ops: &[Op], Validated(keys): Validated) {
         let mut keys = keys.into_iter();
         let mut kept = Kept::new();
@@ -64,7 +34,7 @@ impl<P: Packet> Pipeline<P> {
     fn commit_one(&mut self, now: Instant, op: &Op, keys: &mut impl Iterator<Item = Box<dyn AeadKey>>) {
         match op {
             Op::TunnelAdd(spec) => {
-                let inner_mtu = validate::inner_mtu(&self.config.outside, spec);
+                let inner_mtu = inner_mtu(&self.config.outside, spec);
                 let index = self.tunnels.insert(*spec, inner_mtu);
                 if spec.routing_hellos {
                     self.hello_tunnels.push(index);
@@ -145,7 +115,7 @@ impl<P: Packet> Pipeline<P> {
         self.trigger_packets -= flushed;
         self.drops[DropReason::TriggerFlushed.index()] += u64::from(flushed);
         if let Some((index, t)) = index.and_then(|i| Some((i, self.tunnels.get_mut(i)?))) {
-            t.activity.trigger_dropped += u64::from(flushed);
+            t.activity.trigger_dropped(flushed);
             t.trigger = waiting;
             self.watch_trigger(index);
         }
@@ -170,15 +140,15 @@ impl<P: Packet> Pipeline<P> {
         if let Some(t) = self.tunnels.get_mut(m.tunnel) {
             t.media_ports.retain(|p| *p != port);
         }
-        while m.queues.ike.pop(&mut self.ike_waiting).is_some() {
+        while m.queues.pop_ike(&mut self.ike_waiting).is_some() {
             self.drops[DropReason::IkeNoBinding.index()] += 1;
         }
         // The call is over; what waited for its rate must not open the next one.
-        self.replay_packets -= m.queues.replay.len();
+        self.replay_packets -= m.queues.replay_len();
         while m.queues.pop(&mut self.waiting).is_some() {
             self.drops[DropReason::TriggerFlushed.index()] += 1;
             if let Some(t) = self.tunnels.get_mut(m.tunnel) {
-                t.activity.drops_out += 1;
+                t.activity.dropped_out();
             }
         }
         self.releases.cancel(index);
@@ -218,9 +188,9 @@ impl<P: Packet> Pipeline<P> {
             let cost = m.outer.outer_len(w.info.len.into()) as u16;
             let moved = Waiting { since: now, cost, ..w };
             // The place just given back is free, so there is room.
-            if m.queues.replay.push(&mut self.waiting, moved).is_ok() {
+            if m.queues.push_replay(&mut self.waiting, moved).is_ok() {
                 self.replay_packets += 1;
-                t.activity.trigger_replayed += 1;
+                t.activity.trigger_replayed();
             }
         }
         t.trigger.asked = None;

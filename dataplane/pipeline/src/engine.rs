@@ -40,8 +40,10 @@ pub trait AeadKey: Send {
         }
     }
 
-    /// This key is used soon.
-    fn prefetch(&self) {}
+    /// This key is used soon, for a text of so many bytes.
+    fn prefetch(&self, text_len: usize) {
+        let _ = text_len;
+    }
 }
 
 /// One packet of a batch under one key.

@@ -2,7 +2,7 @@
 //! [`OpenBatch::open`] has the engine open the packets of a batch one key after the other, and [`accept`] decides. The
 //! window is asked first and moved last.
 
-use crate::batch::{BATCH_MAX, Places};
+use crate::batch::{BATCH_MAX, KeysAhead, Places};
 use crate::engine::{Aad, Job, Nonce};
 use crate::packet::Packet;
 use crate::replay::{CandidateSeq, ReplayError};
@@ -32,6 +32,8 @@ pub(crate) struct Checked {
     pub sa: u32,
     /// Where the packet is.
     place: u16,
+    /// Bytes from the SPI on.
+    len: u16,
     /// TOS or traffic class of the outer header.
     pub outer_class: u8,
     /// Without one the engine has nothing to do: the packet is known to end.
@@ -147,6 +149,7 @@ impl<P: Packet> OpenBatch<P> {
     pub(crate) fn check(&mut self, index: u32, sa: &mut InboundSa, outer_class: u8) {
         let Some(packet) = self.places.current() else { return };
         let candidate = look(packet, sa).ok();
+        let len = packet.len() as u16;
         let front = packet.data().first_chunk::<FRONT>().copied().unwrap_or_default();
         let words = u128::from_be_bytes(front);
         let sequence = candidate.as_ref().map_or(0, CandidateSeq::get);
@@ -158,6 +161,7 @@ impl<P: Packet> OpenBatch<P> {
             aad: Aad::new((words >> 96) as u32, sequence, sa.common.esn),
             sa: index,
             place: place as u16,
+            len,
             outer_class,
             candidate,
             opened: None,
@@ -167,15 +171,15 @@ impl<P: Packet> OpenBatch<P> {
     /// Has the engine open everything that is worth it.
     pub(crate) fn open(&mut self, sad: &mut Sad) {
         let mut checked = &mut self.checked[..];
+        let mut ahead = KeysAhead::default();
         while let Some(sa) = checked.first().map(|c| c.sa) {
+            ahead.keep(checked, |c| c.sa, |c| sad.prefetch_inbound_key(c.sa, c.len.into()));
             let len = checked.iter().take_while(|c| c.sa == sa).count();
             let (these, more) = checked.split_at_mut(len);
-            if let Some(next) = more.first() {
-                sad.prefetch_inbound_key(next.sa);
-            }
             if let Some(sa) = sad.inbound_at(sa) {
                 run(sa, &mut self.places, these);
             }
+            ahead.done(len);
             checked = more;
         }
     }

@@ -2,7 +2,7 @@
 //! steps: [`prepare`] takes the sequence number and writes everything in clear, [`SealBatch::seal`] has the engine seal the
 //! packets of a batch one key after the other, and what comes out is [`Sealed`], which nothing else makes.
 
-use crate::batch::{BATCH_MAX, Places};
+use crate::batch::{BATCH_MAX, KeysAhead, Places};
 use crate::config::DontFragment;
 use crate::ecn;
 use crate::engine::{Aad, Job, Nonce};
@@ -107,7 +107,7 @@ pub(crate) fn prepare<P: Packet>(
     trailer[pad + 1] = if info.is_v6() { esp::NEXT_IPV6 } else { esp::NEXT_IPV4 };
 
     // RFC 2983: pipe model unless the binding copies.
-    let dscp = match media.binding.outer_dscp {
+    let dscp = match outer.dscp() {
         OuterDscp::Fixed(dscp) => dscp,
         OuterDscp::CopyInner => info.class >> 2,
     };
@@ -176,15 +176,15 @@ impl<P: Packet> SealBatch<P> {
         mut end: impl FnMut(&Prepared, Result<Sealed<P>, DropReason>),
     ) {
         let mut prepared = &mut self.prepared[..];
+        let mut ahead = KeysAhead::default();
         while let Some(sa) = prepared.first().map(|p| p.sa) {
+            ahead.keep(prepared, |p| p.sa, |p| sad.prefetch_outbound_key(p.sa, p.inner_len.into()));
             let len = run_len(prepared);
             let (these, more) = prepared.split_at_mut(len);
-            if let Some(next) = more.first() {
-                sad.prefetch_outbound_key(next.sa);
-            }
             if let Some(sa) = sad.outbound_mut(sa) {
                 run(sa, &mut self.places, these);
             }
+            ahead.done(len);
             prepared = more;
         }
         for p in self.prepared.drain(..) {

@@ -1,7 +1,7 @@
 //! Longest-prefix match from inner destinations to tunnels: one hash table per family, asked once per prefix length in use,
 //! longest first. Tunnels are reached by a handful of lengths, so that is one to three probes.
 
-use crate::table::{Map, Set, map};
+use crate::slab::{Map, Set, map};
 use core::net::IpAddr;
 use sipsec_net::IpPrefix;
 
@@ -11,7 +11,6 @@ pub(crate) struct Fib {
     v6: Family<u128>,
     /// The routes of each tunnel, so that removing it looks at no other's.
     of: Map<u32, Set<IpPrefix>>,
-    max: u32,
     generation: u64,
 }
 
@@ -75,7 +74,7 @@ impl<A: Address> Family<A> {
 
 impl Fib {
     pub(crate) fn new(max: u32) -> Self {
-        Self { v4: Family::new(max), v6: Family::new(max), of: map(max), max, generation: 0 }
+        Self { v4: Family::new(max), v6: Family::new(max), of: map(max), generation: 0 }
     }
 
     /// The tunnel of the longest prefix, of those that have `len_min` bits at least.
@@ -97,16 +96,13 @@ impl Fib {
     }
 
     /// How many routes lead to this tunnel.
+    #[cfg(test)]
     pub(crate) fn len_of(&self, tunnel: u32) -> u32 {
         self.of.get(&tunnel).map_or(0, |routes| routes.len() as u32)
     }
 
-    /// Whether a route of IPv6 leads to this tunnel. Looks at all routes of the tunnel.
-    pub(crate) fn has_v6(&self, tunnel: u32) -> bool {
-        self.of.get(&tunnel).is_some_and(|routes| routes.iter().any(|p| p.addr().is_ipv6()))
-    }
-
     /// The route with exactly this prefix.
+    #[cfg(test)]
     pub(crate) fn get(&self, prefix: IpPrefix) -> Option<u32> {
         match prefix.addr() {
             IpAddr::V4(a) => self.v4.routes.get(&(a.to_bits(), prefix.prefix_len())).copied(),
@@ -114,7 +110,7 @@ impl Fib {
         }
     }
 
-    /// Adds or replaces. The caller has checked [`Self::len`] against [`Self::max`].
+    /// Adds or replaces. The number of routes was validated.
     pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32) {
         self.changed();
         let before = match prefix.addr() {
@@ -153,10 +149,6 @@ impl Fib {
 
     pub(crate) fn len(&self) -> u32 {
         (self.v4.routes.len() + self.v6.routes.len()) as u32
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.max
     }
 }
 

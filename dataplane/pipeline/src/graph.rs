@@ -20,24 +20,24 @@ mod inbound;
 mod inside;
 mod outbound;
 
+use crate::activity::Activities;
 use crate::config::{Config, InsideMode, InsidePort, Local};
-use crate::engine::AeadEngine;
 use crate::esp_decap::OpenBatch;
 use crate::esp_encap::SealBatch;
 use crate::fib::Fib;
 use crate::icmp_error::IcmpLimit;
-use crate::ike::IkeFrame;
+use crate::media::IkeFrame;
+use crate::media::Outer;
 use crate::media::{Identifications, MediaTable};
-use crate::outer::Outer;
 use crate::packet::Packet;
+use crate::packet_queue::Pool;
 use crate::parse::Info;
 use crate::route_cache::RouteCache;
 use crate::sad::Sad;
 use crate::sink::{PuntRefused, Sink};
-use crate::stage::{CycleCounter, Stage, StageStats, Stages};
+use crate::stage_profiler::{CycleCounter, Stage, StageStats, Stages};
 use crate::timers::Timers;
 use crate::tunnel::Tunnels;
-use crate::waiting::Pool;
 use core::net::IpAddr;
 use core::time::Duration;
 use sipsec_net::dp::Event;
@@ -54,7 +54,6 @@ pub struct Pipeline<P> {
     pub(crate) config: Config,
     /// Of the WAN at build.
     pub(crate) outside_mtu_max: u16,
-    pub(crate) engine: Box<dyn AeadEngine>,
     pub(crate) fib: Fib,
     pub(crate) tunnels: Tunnels,
     pub(crate) media: MediaTable,
@@ -89,18 +88,24 @@ pub struct Pipeline<P> {
 
 impl<P> core::fmt::Debug for Pipeline<P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Pipeline").field("engine", &self.engine.name()).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("limits", &self.config.limits).finish_non_exhaustive()
     }
 }
 
 impl<P: Packet> Pipeline<P> {
     #[must_use]
-    pub fn new(config: Config, engine: Box<dyn AeadEngine>) -> Self {
+    pub fn new(config: Config) -> Self {
+        Self::with_activities(config, Activities::new(config.limits.tunnels_max))
+    }
+
+    /// With activity that another thread reads, made for as many tunnels.
+    #[must_use]
+    pub fn with_activities(config: Config, activities: Activities) -> Self {
         let limits = &config.limits;
         let ike_max = limits.media_ports_max.saturating_mul(limits.ike_packets_max.into());
         Self {
             fib: Fib::new(limits.routes_max),
-            tunnels: Tunnels::new(limits.tunnels_max),
+            tunnels: Tunnels::new(limits.tunnels_max, activities),
             media: MediaTable::new(limits.media_ports_max),
             sad: Sad::new(limits.sas_max),
             identifications: Identifications::default(),
@@ -123,7 +128,6 @@ impl<P: Packet> Pipeline<P> {
             }),
             sealing: SealBatch::new(),
             opening: OpenBatch::new(),
-            engine,
             outside_mtu_max: config.outside.mtu,
             config,
         }
@@ -323,7 +327,7 @@ impl<P: Packet> Pipeline<P> {
     /// A packet's end in this tunnel's outbound direction; the caller counts the reason.
     fn drop_out(&mut self, tunnel: u32, reason: DropReason) -> DropReason {
         if let Some(t) = self.tunnels.get_mut(tunnel) {
-            t.activity.drops_out += 1;
+            t.activity.dropped_out();
         }
         reason
     }
@@ -342,11 +346,6 @@ impl<P: Packet> Pipeline<P> {
     #[must_use]
     pub const fn stages(&self) -> &[StageStats; Stage::COUNT] {
         self.stages.stats()
-    }
-
-    #[must_use]
-    pub fn engine_name(&self) -> &str {
-        self.engine.name()
     }
 }
 

@@ -23,6 +23,7 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod activity;
 mod apply;
 mod batch;
 mod config;
@@ -33,14 +34,14 @@ mod esp_encap;
 mod fib;
 pub mod graph;
 mod icmp_error;
-mod ike;
 mod media;
 mod mss;
-mod outer;
 mod outside_mtu;
 mod packet;
+mod packet_queue;
 mod parse;
 mod pmtu;
+mod registry;
 mod replay;
 mod route_cache;
 mod sad;
@@ -48,26 +49,26 @@ mod selector;
 mod seq;
 mod shaper;
 mod sink;
+mod slab;
 mod snapshot;
-mod stage;
+mod stage_profiler;
 mod sys;
-mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timers;
 mod trigger;
 mod tunnel;
-mod waiting;
 
-pub use apply::Validated;
+pub use activity::Activities;
 pub use config::{Config, DontFragment, InsideMode, InsidePort, Limits, Local, OutsidePort};
 pub use engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, Job, NONCE_LEN, Nonce};
 pub use esp_encap::Sealed;
 pub use graph::Pipeline;
-pub use ike::IkeFrame;
+pub use media::IkeFrame;
 pub use packet::{HEADROOM_MIN, Packet, TAILROOM_MIN};
+pub use registry::{Registry, Validated};
 pub use replay::{CandidateSeq, ReplayError, ReplayWindow, WINDOW_MAX, WINDOW_MIN};
 pub use seq::{SealSeq, SequenceCounter};
 pub use sink::{OutsideFrame, PuntRefused, Sink};
 pub use snapshot::Live;
-pub use stage::{CycleCounter, Stage, StageStats};
+pub use stage_profiler::{CycleCounter, Stage, StageStats};

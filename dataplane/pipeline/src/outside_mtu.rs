@@ -1,8 +1,8 @@
 //! The WAN's MTU, which may change while calls are up.
 
-use crate::apply::inner_mtu;
 use crate::graph::Pipeline;
 use crate::packet::Packet;
+use crate::registry::inner_mtu;
 
 impl<P: Packet> Pipeline<P> {
     /// From now on outer packets are no larger than this, nor than at build, when frames were sized. Larger packets that wait

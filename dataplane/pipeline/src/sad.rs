@@ -5,25 +5,28 @@ use crate::engine::{AeadKey, Nonce};
 use crate::replay::ReplayWindow;
 use crate::selector::SaSelectors;
 use crate::seq::SequenceCounter;
-use crate::table::{Map, Slab, map};
+use crate::slab::{Map, Slab, map};
+use crate::sys::LINE;
+use core::mem::offset_of;
 use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec, Selectors};
 use sipsec_net::{MediaPort, SaId, Spi};
 use zeroize::Zeroize;
 
 pub(crate) const SALT_LEN: usize = 4;
 
-/// What both directions have.
+/// What both directions have, in the order of use: what packets do not need is at the end.
+#[repr(C)]
 pub(crate) struct SaCommon {
-    pub id: SaId,
-    pub tunnel: u32,
-    pub media: u32,
-    pub media_port: MediaPort,
+    pub key: Box<dyn AeadKey>,
+    pub lifetime: Lifetime,
+    pub salt: Salt,
     pub spi: Spi,
+    pub media: u32,
+    pub tunnel: u32,
+    pub media_port: MediaPort,
     pub esn: bool,
     pub selectors: SaSelectors,
-    pub key: Box<dyn AeadKey>,
-    pub salt: Salt,
-    pub lifetime: Lifetime,
+    pub id: SaId,
 }
 
 /// RFC 4106 §4: the last four bytes of KEYMAT.
@@ -99,19 +102,28 @@ impl SaCommon {
     }
 }
 
+#[repr(C, align(64))]
 pub(crate) struct OutboundSa {
-    pub common: SaCommon,
     pub sequence: SequenceCounter,
+    pub common: SaCommon,
 }
 
+#[repr(C, align(64))]
 pub(crate) struct InboundSa {
-    pub common: SaCommon,
     pub window: ReplayWindow,
     /// Highest number of those that wait for the engine; 0 if none does.
     pub pending_top: u64,
     /// A packet of the peer has been accepted, and reported.
     pub used: bool,
+    pub common: SaCommon,
 }
+
+/// Cache lines of either that a packet needs.
+const LINES: usize = 2;
+
+const COLD_AT: usize = offset_of!(SaCommon, selectors) + SaSelectors::COLD_AT;
+const _: () = assert!(offset_of!(OutboundSa, common) + COLD_AT <= LINES * LINE);
+const _: () = assert!(offset_of!(InboundSa, common) + COLD_AT <= LINES * LINE);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SaRef {
@@ -124,7 +136,6 @@ pub(crate) struct Sad {
     outbound: Slab<OutboundSa>,
     by_id: Map<u32, SaRef>,
     by_spi: Map<u64, u32>,
-    max: u32,
 }
 
 const fn spi_key(port: MediaPort, spi: u32) -> u64 {
@@ -133,7 +144,7 @@ const fn spi_key(port: MediaPort, spi: u32) -> u64 {
 
 impl Sad {
     pub(crate) fn new(max: u32) -> Self {
-        Self { inbound: Slab::new(max), outbound: Slab::new(max), by_id: map(max), by_spi: map(max), max }
+        Self { inbound: Slab::new(max), outbound: Slab::new(max), by_id: map(max), by_spi: map(max) }
     }
 
     /// `spec` has been validated and `key` made from it.
@@ -220,7 +231,7 @@ impl Sad {
 
     /// This SA is asked for soon, and so are its window and its key.
     pub(crate) fn prefetch_inbound(&self, index: u32) {
-        self.inbound.prefetch(index);
+        self.inbound.prefetch::<LINES>(index);
     }
 
     pub(crate) fn prefetch_window(&self, index: u32) {
@@ -230,25 +241,21 @@ impl Sad {
     }
 
     pub(crate) fn prefetch_outbound(&self, index: u32) {
-        self.outbound.prefetch(index);
+        self.outbound.prefetch::<LINES>(index);
     }
 
-    /// The engine uses this SA's key soon.
-    pub(crate) fn prefetch_inbound_key(&self, index: u32) {
+    /// The engine uses this SA's key soon, for so many bytes.
+    pub(crate) fn prefetch_inbound_key(&self, index: u32, len: usize) {
         if let Some(sa) = self.inbound.get(index) {
-            sa.common.key.prefetch();
+            sa.common.key.prefetch(len);
         }
     }
 
-    /// The engine uses this SA's key soon.
-    pub(crate) fn prefetch_outbound_key(&self, index: u32) {
+    /// The engine uses this SA's key soon, for so many bytes.
+    pub(crate) fn prefetch_outbound_key(&self, index: u32, len: usize) {
         if let Some(sa) = self.outbound.get(index) {
-            sa.common.key.prefetch();
+            sa.common.key.prefetch(len);
         }
-    }
-
-    pub(crate) fn has_spi(&self, port: MediaPort, spi: Spi) -> bool {
-        self.by_spi.contains_key(&spi_key(port, spi.get()))
     }
 
     pub(crate) fn outbound(&self, index: u32) -> Option<&OutboundSa> {
@@ -260,6 +267,7 @@ impl Sad {
     }
 
     /// All SAs, with their places.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SaRef, &SaCommon)> {
         let inbound = self.inbound.iter().map(|(i, sa)| (SaRef::In(i), &sa.common));
         inbound.chain(self.outbound.iter().map(|(i, sa)| (SaRef::Out(i), &sa.common)))
@@ -267,9 +275,5 @@ impl Sad {
 
     pub(crate) fn len(&self) -> u32 {
         self.by_id.len() as u32
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.max
     }
 }

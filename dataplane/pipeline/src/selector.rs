@@ -1,16 +1,18 @@
 //! Traffic selectors, both ways (RFC 4301 §5.1 and §5.2).
 
 use crate::parse::Info;
+use core::mem::offset_of;
 use core::net::{IpAddr, Ipv6Addr};
 use sipsec_net::dp::{Selector, Selectors};
 
 /// The selectors of one SA. Most are "everything", which costs no comparison.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct SaSelectors {
-    /// One block for most SAs. Apart: most packets need only what follows.
-    blocks: Vec<Selectors>,
     all_v4: bool,
     all_v6: bool,
+    /// One block for most SAs. Most packets do not need it.
+    blocks: Vec<Selectors>,
 }
 
 const ALL_V6: Selector = Selector {
@@ -20,6 +22,9 @@ const ALL_V6: Selector = Selector {
 };
 
 impl SaSelectors {
+    /// Where what most packets do not need begins.
+    pub(crate) const COLD_AT: usize = offset_of!(Self, blocks);
+
     pub(crate) fn new(selectors: Selectors) -> Self {
         let mut this = Self { blocks: vec![selectors], all_v4: false, all_v6: false };
         this.note_everything();

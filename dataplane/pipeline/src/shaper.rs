@@ -4,7 +4,7 @@
 //! The bucket is the virtual scheduling form of ITU-T I.371's GCRA: a packet may go when its theoretical time has come,
 //! less a tolerance that makes up for late polling.
 
-use crate::waiting::{Fifo, Pool, Waiting};
+use crate::packet_queue::{Fifo, Pool, Waiting};
 use core::time::Duration;
 use sipsec_net::{Instant, Kbps};
 
@@ -53,23 +53,26 @@ impl Shaper {
     }
 }
 
-/// Queues that share a rate, and what each may send before the next one's turn.
-#[derive(Debug, Default)]
-struct Flows {
-    queues: [Fifo; FLOWS],
-    deficit: [u32; FLOWS],
-}
-
 /// What waits for one media port's rate.
 #[derive(Debug)]
 pub(crate) struct Queues {
+    /// Packets in all queues together.
+    waiting: u32,
+    /// Apart: while nothing waits, packets need only the number above.
+    lists: Box<Lists>,
+}
+
+#[derive(Debug)]
+struct Lists {
     /// Whole frames, already built; strictly first.
-    pub ike: Fifo,
+    ike: Fifo,
     /// What waited for the SA: strictly in its order, before anything newer.
-    pub replay: Fifo,
-    /// Apart: while nothing waits, packets need only what follows.
-    flows: Box<Flows>,
+    replay: Fifo,
+    /// Flows that share the rate, and what each may send before the next one's turn.
+    flows: [Fifo; FLOWS],
+    deficit: [u32; FLOWS],
     turn: usize,
+    /// Of the flows.
     packets: u32,
     bytes: u64,
     packets_max: u32,
@@ -80,46 +83,99 @@ pub(crate) struct Queues {
 impl Queues {
     pub(crate) fn new(packets_max: u16, delay_ms_max: u32, rate: Kbps) -> Self {
         let bytes = rate.bytes_per_second().saturating_mul(delay_ms_max.into()) / 1000;
-        Self {
+        let lists = Lists {
             ike: Fifo::default(),
             replay: Fifo::default(),
-            flows: Box::default(),
+            flows: Default::default(),
+            deficit: [0; FLOWS],
             turn: 0,
             packets: 0,
             bytes: 0,
             packets_max: packets_max.into(),
             bytes_max: bytes.max(QUEUE_BYTES_MIN),
             flow_key: 0,
-        }
+        };
+        Self { waiting: 0, lists: Box::new(lists) }
     }
 
     /// Which packets share a queue is decided under this key.
-    pub(crate) fn keyed(self, flow_key: u64) -> Self {
-        Self { flow_key, ..self }
+    pub(crate) fn keyed(mut self, flow_key: u64) -> Self {
+        self.lists.flow_key = flow_key;
+        self
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.ike.is_empty() && self.replay.is_empty() && self.packets == 0
+        self.waiting == 0
+    }
+
+    /// IKE messages that wait.
+    pub(crate) const fn ike_len(&self) -> u32 {
+        self.lists.ike.len()
+    }
+
+    /// Packets that waited for the SA and wait for the rate now.
+    pub(crate) const fn replay_len(&self) -> u32 {
+        self.lists.replay.len()
+    }
+
+    /// Queues an IKE message. Gives it back if the pool is full.
+    pub(crate) fn push_ike<P>(&mut self, pool: &mut Pool<P>, waiting: Waiting<P>) -> Result<(), Waiting<P>> {
+        self.lists.ike.push(pool, waiting)?;
+        self.waiting += 1;
+        Ok(())
+    }
+
+    pub(crate) fn pop_ike<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
+        let w = self.lists.ike.pop(pool)?;
+        self.waiting -= 1;
+        Some(w)
+    }
+
+    /// Queues a packet that waited for the SA. Gives it back if the pool is full.
+    pub(crate) fn push_replay<P>(
+        &mut self,
+        pool: &mut Pool<P>,
+        waiting: Waiting<P>,
+    ) -> Result<(), Waiting<P>> {
+        self.lists.replay.push(pool, waiting)?;
+        self.waiting += 1;
+        Ok(())
     }
 
     /// Queues a packet of data. How many had to go for it (possibly itself): heads of the flow that has most.
     ///
     /// The last `reserved` places of the pool are for calls with little in their queues: others make room in their own.
     pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, reserved: u32, waiting: Waiting<P>) -> u32 {
+        let before = self.lists.packets;
+        let dropped = self.lists.push(pool, reserved, waiting);
+        self.waiting = self.waiting - before + self.lists.packets;
+        dropped
+    }
+
+    /// The next packet of data.
+    pub(crate) fn pop<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
+        let w = self.lists.pop(pool)?;
+        self.waiting -= 1;
+        Some(w)
+    }
+}
+
+impl Lists {
+    fn push<P>(&mut self, pool: &mut Pool<P>, reserved: u32, waiting: Waiting<P>) -> u32 {
         let flow = waiting.info.flow(self.flow_key) as usize % FLOWS;
         let cost = u64::from(waiting.cost);
         let mut dropped = 0;
         let mut crowded = self.packets >= FEW && pool.free() <= reserved;
         while crowded || self.packets >= self.packets_max || self.bytes + cost > self.bytes_max {
             crowded = false;
-            let longest = (0..FLOWS).max_by_key(|&f| self.flows.queues[f].bytes()).expect("there are flows");
+            let longest = (0..FLOWS).max_by_key(|&f| self.flows[f].bytes()).expect("there are flows");
             dropped += 1;
             // The head goes, not the newest: the sender learns sooner.
             if self.take(longest, pool).is_none() {
                 return dropped;
             }
         }
-        if self.flows.queues[flow].push(pool, waiting).is_err() {
+        if self.flows[flow].push(pool, waiting).is_err() {
             return dropped + 1;
         }
         self.packets += 1;
@@ -127,8 +183,7 @@ impl Queues {
         dropped
     }
 
-    /// The next packet of data.
-    pub(crate) fn pop<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
+    fn pop<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
         if let Some(w) = self.replay.pop(pool) {
             return Some(w);
         }
@@ -138,23 +193,23 @@ impl Queues {
         // Every round adds a quantum to each flow that waits, so the largest packet goes after a few.
         loop {
             let turn = self.turn;
-            match self.flows.queues[turn].peek(pool) {
-                None => self.flows.deficit[turn] = 0,
-                Some(w) if u32::from(w.cost) <= self.flows.deficit[turn] => {
-                    self.flows.deficit[turn] -= u32::from(w.cost);
+            match self.flows[turn].peek(pool) {
+                None => self.deficit[turn] = 0,
+                Some(w) if u32::from(w.cost) <= self.deficit[turn] => {
+                    self.deficit[turn] -= u32::from(w.cost);
                     return self.take(turn, pool);
                 }
                 Some(_) => {}
             }
             self.turn = (turn + 1) % FLOWS;
-            if !self.flows.queues[self.turn].is_empty() {
-                self.flows.deficit[self.turn] += QUANTUM;
+            if !self.flows[self.turn].is_empty() {
+                self.deficit[self.turn] += QUANTUM;
             }
         }
     }
 
     fn take<P>(&mut self, flow: usize, pool: &mut Pool<P>) -> Option<Waiting<P>> {
-        let w = self.flows.queues[flow].pop(pool)?;
+        let w = self.flows[flow].pop(pool)?;
         self.packets -= 1;
         self.bytes -= u64::from(w.cost);
         Some(w)
@@ -252,7 +307,7 @@ mod tests {
             assert_eq!(q.push(&mut pool, 0, waiting(a, id, 100)), 0);
         }
         assert_eq!(q.push(&mut pool, 0, waiting(b, 200, 1500)), 15);
-        assert!(q.bytes <= QUEUE_BYTES_MIN && pool.used() == 149);
+        assert!(q.lists.bytes <= QUEUE_BYTES_MIN && pool.used() == 149);
     }
 
     #[test]
@@ -279,7 +334,7 @@ mod tests {
         let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
         assert_eq!(q.push(&mut pool, 0, waiting(a, 9, 100)), 0);
         for (id, flow) in [(1, a), (2, b), (3, a), (4, b)] {
-            q.replay.push(&mut pool, waiting(flow, id, 100)).expect("room");
+            q.push_replay(&mut pool, waiting(flow, id, 100)).expect("room");
         }
         let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
         assert_eq!(order, [1, 2, 3, 4, 9]);

@@ -1,7 +1,7 @@
 //! Where results go. What may leave by the outside port is a type of its own that only sealing and IKE can make.
 
 use crate::esp_encap::Sealed;
-use crate::ike::IkeFrame;
+use crate::media::IkeFrame;
 use core::net::SocketAddr;
 use sipsec_net::MediaPort;
 use sipsec_net::dp::Event;

@@ -1,10 +1,14 @@
-//! What is live, for a control plane that starts anew and for the counters.
+//! What is live, for the counters and for a control plane that starts anew.
 
+use crate::activity::Activities;
 use crate::graph::Pipeline;
 use crate::packet::Packet;
+#[cfg(any(test, feature = "testing"))]
 use crate::sad::SaRef;
-use sipsec_net::dp::{Direction, Event, TunnelActivity};
-use sipsec_net::{TunnelId, ipv6};
+use sipsec_net::TunnelId;
+#[cfg(any(test, feature = "testing"))]
+use sipsec_net::dp::Direction;
+use sipsec_net::dp::{Event, TunnelActivity};
 
 /// How much of everything there is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +24,8 @@ pub struct Live {
 }
 
 impl<P: Packet> Pipeline<P> {
-    /// Everything live, in the order in which a control plane needs it; without the end mark.
+    /// Everything live, as the registry has it.
+    #[cfg(any(test, feature = "testing"))]
     pub fn snapshot(&self, event: &mut dyn FnMut(Event)) {
         for (_, t) in self.tunnels.iter() {
             let outbound = t.outbound.and_then(|i| self.sad.outbound(i)).map(|sa| sa.common.id);
@@ -45,47 +50,28 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
-    /// Asks again for the calls that packets wait for: for a control plane that has just connected.
-    pub fn reacquire(&self, event: &mut dyn FnMut(Event)) {
-        for index in self.expiries.owners() {
-            let Some(t) = self.tunnels.get(index) else { continue };
+    /// Asks again for the calls that packets of the tunnels in these places wait for: for a control plane that has just
+    /// connected. The first place after these, if there are more.
+    pub fn reacquire(&self, places: core::ops::Range<u32>, event: &mut dyn FnMut(Event)) -> Option<u32> {
+        let (end, all) = (places.end, self.tunnels.places() as u32);
+        for t in places.filter_map(|place| self.tunnels.get(place)) {
             if let (None, Some(first)) = (t.outbound, t.trigger.packets.peek(&self.waiting)) {
                 event(Event::Acquire { tunnel: t.spec.tunnel, first: first.info.summary() });
             }
         }
-    }
-
-    /// The tunnel's MTU as it is now, if the tunnel has IPv6 routes and that is too small for them (RFC 8200 §5).
-    #[must_use]
-    pub fn too_small_for_v6(&self, tunnel: TunnelId) -> Option<u16> {
-        let index = self.tunnels.find(tunnel)?;
-        let mtu = self.effective_mtu(index)?;
-        (mtu < ipv6::MTU_MIN && self.fib.has_v6(index)).then_some(mtu)
+        (end < all).then_some(end)
     }
 
     #[must_use]
     pub fn activity(&self, tunnel: TunnelId) -> Option<TunnelActivity> {
         let index = self.tunnels.find(tunnel)?;
-        self.tunnels.get(index).map(|t| t.activity)
+        self.tunnels.get(index).map(|t| t.activity.read())
     }
 
-    /// Every tunnel with a number below [`crate::Limits::tunnels_max`] that is its own while it exists, for slots in
-    /// shared memory.
-    pub fn activities(&self) -> impl Iterator<Item = (usize, TunnelId, TunnelActivity)> {
-        self.tunnels.iter().map(|(i, t)| (i as usize, t.spec.tunnel, t.activity))
-    }
-
-    /// How many numbers [`Self::activities`] may give; it never falls.
+    /// What every tunnel has carried, for other threads to read at any time.
     #[must_use]
-    pub fn activity_places(&self) -> usize {
-        self.tunnels.places()
-    }
-
-    /// The tunnel with this number, if there is one at the moment.
-    #[must_use]
-    pub fn activity_at(&self, place: usize) -> Option<(TunnelId, TunnelActivity)> {
-        let tunnel = self.tunnels.get(u32::try_from(place).ok()?)?;
-        Some((tunnel.spec.tunnel, tunnel.activity))
+    pub fn activities(&self) -> Activities {
+        self.tunnels.activities().clone()
     }
 
     #[must_use]

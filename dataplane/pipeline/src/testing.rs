@@ -1,11 +1,13 @@
 //! For tests and benchmarks of any crate: packets in vectors, a sink that remembers, an engine on RustCrypto's AES-GCM,
 //! and two gateways whose pipelines can be run back to back.
 
+mod controlled;
 mod engine;
 mod fuzz;
 mod gateway;
 mod inner;
 
+pub use controlled::Controlled;
 pub use engine::TestEngine;
 pub use fuzz::fuzz;
 pub use gateway::{Gateway, Keys, Side};

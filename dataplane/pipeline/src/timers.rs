@@ -58,11 +58,6 @@ impl Timers {
         })
     }
 
-    /// Owners with a deadline, in no order.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = u32> {
-        self.heap.iter().map(|(_, owner)| *owner)
-    }
-
     fn remove(&mut self, place: usize) {
         let (_, owner) = self.heap.swap_remove(place);
         self.place[owner as usize] = NOWHERE;
@@ -142,7 +137,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(timers.next(), model.values().min().copied().unwrap_or(Instant::MAX));
-                let mut owners: Vec<u32> = timers.owners().collect();
+                let mut owners: Vec<u32> = timers.heap.iter().map(|(_, owner)| *owner).collect();
                 owners.sort_unstable();
                 prop_assert_eq!(owners, model.keys().copied().collect::<Vec<_>>());
             }

@@ -1,7 +1,7 @@
 //! Packets for a tunnel without an SA: they wait, bounded by packets, bytes and age, and the first of them asks for a call.
 
+use crate::packet_queue::{Fifo, Pool, Waiting};
 use crate::tunnel::Tunnel;
-use crate::waiting::{Fifo, Pool, Waiting};
 use core::time::Duration;
 use sipsec_net::dp::Event;
 use sipsec_net::{DropReason, Instant, TunnelId};
@@ -28,7 +28,11 @@ pub(crate) fn push<P>(
     let fits =
         trigger.packets.len() < spec.trigger_packets_max.into() && bytes <= spec.trigger_bytes_max.into();
     let queued = has_room && fits && trigger.packets.push(pool, waiting).is_ok();
-    *if queued { &mut activity.trigger_queued } else { &mut activity.trigger_dropped } += 1;
+    if queued {
+        activity.trigger_queued();
+    } else {
+        activity.trigger_dropped(1);
+    }
     let ask = trigger.asked.is_none();
     trigger.asked.get_or_insert(now);
     let event = ask.then_some(Event::Acquire { tunnel: spec.tunnel, first: summary });
@@ -56,14 +60,14 @@ pub(crate) fn expire<P>(tunnel: &mut Tunnel, pool: &mut Pool<P>, now: Instant) -
             tunnel.trigger.asked = None;
         }
     }
-    tunnel.activity.trigger_dropped += u64::from(dropped);
+    tunnel.activity.trigger_dropped(dropped);
     dropped
 }
 
 /// The call failed or the tunnel goes: drops everything; how many.
 pub(crate) fn flush<P>(tunnel: &mut Tunnel, pool: &mut Pool<P>) -> u32 {
     let dropped = tunnel.trigger.packets.retain(pool, |_| false);
-    tunnel.activity.trigger_dropped += u64::from(dropped);
+    tunnel.activity.trigger_dropped(dropped);
     tunnel.trigger.asked = None;
     dropped
 }

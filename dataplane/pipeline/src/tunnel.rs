@@ -1,50 +1,63 @@
 //! The configured tunnels: each exists whether or not it has an SA.
 
-use crate::table::{Map, Slab, map};
+use crate::activity::{Activities, Activity};
+use crate::slab::{Map, Slab, map};
+use crate::sys::LINE;
 use crate::trigger::Trigger;
+use core::mem::offset_of;
 use core::net::IpAddr;
-use sipsec_net::dp::{TunnelActivity, TunnelSpec};
+use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{MediaPort, TunnelId};
 
+/// In the order of use: a packet out needs the first [`LINES_OUT`] cache lines, a packet in the first [`LINES_IN`]. With
+/// thousands of tunnels each line comes from far away.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Tunnel {
-    pub spec: TunnelSpec,
-    /// Of `spec`, or what the WAN carries if that is less.
-    pub inner_mtu: u16,
+    pub activity: Activity,
     /// Place of the SA that seals, if there is one.
     pub outbound: Option<u32>,
-    /// What waits for it.
-    pub trigger: Trigger,
-    pub activity: TunnelActivity,
-    /// Its calls: two at most, for a moment (glare, redial).
-    pub media_ports: Vec<MediaPort>,
+    /// Of `spec`, or what the WAN carries if that is less.
+    pub inner_mtu: u16,
+    pub spec: TunnelSpec,
     /// A source that the routes of this generation lead to: packets come in flows.
     pub known_source: Option<(u64, IpAddr)>,
+    /// What waits for `outbound`.
+    pub trigger: Trigger,
+    /// Its calls: two at most, for a moment (glare, redial).
+    pub media_ports: Vec<MediaPort>,
 }
+
+const LINES_OUT: usize = 1;
+const LINES_IN: usize = 2;
+
+const _: () = assert!(offset_of!(Tunnel, known_source) <= LINES_OUT * LINE);
+const _: () = assert!(offset_of!(Tunnel, trigger) <= LINES_IN * LINE);
 
 #[derive(Debug)]
 pub(crate) struct Tunnels {
     slab: Slab<Tunnel>,
     by_id: Map<u32, u32>,
+    activities: Activities,
 }
 
 impl Tunnels {
-    pub(crate) fn new(max: u32) -> Self {
-        Self { slab: Slab::new(max), by_id: map(max) }
+    pub(crate) fn new(max: u32, activities: Activities) -> Self {
+        Self { slab: Slab::new(max), by_id: map(max), activities }
     }
 
     /// Validated: new, and there is room. Its place.
     pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) -> u32 {
-        let tunnel = Tunnel {
-            spec,
-            inner_mtu,
+        let make = |place| Tunnel {
+            activity: self.activities.begin(place, spec.tunnel),
             outbound: None,
-            trigger: Trigger::default(),
-            activity: TunnelActivity::default(),
-            media_ports: Vec::new(),
+            inner_mtu,
+            spec,
             known_source: None,
+            trigger: Trigger::default(),
+            media_ports: Vec::new(),
         };
-        let index = self.slab.insert(tunnel).expect("the number of tunnels was validated");
+        let index = self.slab.insert_with(make).expect("the number of tunnels was validated");
         self.by_id.insert(spec.tunnel.0, index);
         index
     }
@@ -66,14 +79,28 @@ impl Tunnels {
         self.slab.get_mut(index)
     }
 
-    /// The tunnel is asked for soon.
+    /// A packet for this tunnel is sealed soon.
     #[inline]
-    pub(crate) fn prefetch(&self, index: u32) {
-        self.slab.prefetch(index);
+    pub(crate) fn prefetch_out(&self, index: u32) {
+        self.slab.prefetch::<LINES_OUT>(index);
+        self.activities.prefetch(index);
     }
 
+    /// A packet of this tunnel is opened soon.
+    #[inline]
+    pub(crate) fn prefetch_in(&self, index: u32) {
+        self.slab.prefetch::<LINES_IN>(index);
+        self.activities.prefetch(index);
+    }
+
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Tunnel)> {
         self.slab.iter()
+    }
+
+    /// What all tunnels have carried.
+    pub(crate) const fn activities(&self) -> &Activities {
+        &self.activities
     }
 
     /// Places that have ever been used.
@@ -87,9 +114,5 @@ impl Tunnels {
 
     pub(crate) fn len(&self) -> u32 {
         self.slab.len()
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.slab.max()
     }
 }

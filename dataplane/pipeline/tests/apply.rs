@@ -5,23 +5,28 @@ use sipsec_net::dp::{
     Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, RejectReason, SaSpec, TunnelSpec,
 };
 use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
-use sipsec_pipeline::testing::{Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
-use sipsec_pipeline::{InsideMode, Limits, Packet, Pipeline};
+use sipsec_pipeline::testing::{Controlled, Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
+use sipsec_pipeline::{InsideMode, Limits, Packet};
 use std::collections::{BTreeMap, BTreeSet};
 
 const LIMITS: Limits =
     Limits { tunnels_max: 3, routes_max: 4, media_ports_max: 3, sas_max: 4, ..Limits::for_tunnels(3, 64) };
 
-fn pipeline() -> Pipeline<VecPacket> {
+fn pipeline() -> Controlled {
     let config = Gateway::config(Side::A, InsideMode::Host);
-    Pipeline::new(sipsec_pipeline::Config { limits: LIMITS, ..config }, Box::new(TestEngine))
+    Controlled::new(sipsec_pipeline::Config { limits: LIMITS, ..config }, Box::new(TestEngine))
 }
 
-fn snapshot(p: &Pipeline<VecPacket>) -> BTreeSet<String> {
+fn snapshot(p: &Controlled) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    p.snapshot(&mut |e: Event| {
+    p.registry().snapshot(&mut |e: Event| {
         all.insert(format!("{e:?}"));
     });
+    let mut of_pipeline = BTreeSet::new();
+    p.snapshot(&mut |e: Event| {
+        of_pipeline.insert(format!("{e:?}"));
+    });
+    assert_eq!(all, of_pipeline, "the registry knows what the pipeline has");
     all
 }
 
@@ -271,7 +276,7 @@ fn a_tunnels_mtu_is_what_the_wan_carries() {
     for (outside, inner) in [(1500, 1438), (1492, 1430), (1400, 1338)] {
         let mut config = Gateway::config(Side::A, InsideMode::Host);
         config.outside.mtu = outside;
-        let mut p = Pipeline::new(config, Box::new(TestEngine));
+        let mut p = Controlled::new(config, Box::new(TestEngine));
         let spec = TunnelSpec { inner_mtu: 1500, ..Gateway::tunnel() };
         let prefix = Side::B.lan();
         let ops = [Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: spec.tunnel }];
@@ -285,7 +290,7 @@ fn a_tunnels_mtu_is_what_the_wan_carries() {
     }
     let mut config = Gateway::config(Side::A, InsideMode::Host);
     config.outside.mtu = 600;
-    let mut p = Pipeline::<VecPacket>::new(config, Box::new(TestEngine));
+    let mut p = Controlled::new(config, Box::new(TestEngine));
     assert_eq!(p.apply(Instant::ZERO, &[tunnel(1)]), Err((0, RejectReason::BadMtu)));
 }
 

@@ -90,9 +90,9 @@ fn a_tunnel_that_the_wan_makes_too_small_for_ipv6_is_named() {
         }
         a.apply(&[Op::MediaOpen(binding)]);
         a.apply(&Gateway::session(Side::A, &Keys::new(EspCipher::Aes128Gcm16, false)));
-        assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), None, "carries no IPv6");
+        assert_eq!(a.pipeline.registry().too_small_for_v6(Gateway::TUNNEL), None, "carries no IPv6");
         a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
-        assert_eq!(a.pipeline.too_small_for_v6(Gateway::TUNNEL), expected, "{mtu}");
+        assert_eq!(a.pipeline.registry().too_small_for_v6(Gateway::TUNNEL), expected, "{mtu}");
     }
 }
 

@@ -109,7 +109,7 @@ fn a_failed_call_flushes_and_a_new_control_plane_is_asked_again() {
     a.lan(START, &numbered(1, 100));
     assert_eq!(acquires(&mut a), 1);
     let mut asked = Vec::new();
-    a.pipeline.reacquire(&mut |e| asked.push(e));
+    a.pipeline.reacquire(0..16, &mut |e| asked.push(e));
     assert!(matches!(&asked[..], [Event::Acquire { tunnel: Gateway::TUNNEL, first }] if first.len == 100));
     a.apply(&[Op::FlushTrigger(Gateway::TUNNEL)]);
     assert_eq!(drops(&a, DropReason::TriggerFlushed), 1);
@@ -121,7 +121,7 @@ fn a_failed_call_flushes_and_a_new_control_plane_is_asked_again() {
     a.lan(START, &numbered(3, 100));
     assert_eq!(drops(&a, DropReason::NoRoute), 1);
     asked.clear();
-    a.pipeline.reacquire(&mut |e| asked.push(e));
+    a.pipeline.reacquire(0..16, &mut |e| asked.push(e));
     assert!(asked.is_empty());
 }
 

@@ -192,7 +192,7 @@ impl AeadKey for ByClass {
         self.runs(jobs, |key, jobs| key.open_batch(jobs));
     }
 
-    fn prefetch(&self) {
-        self.keys.iter().for_each(|key| key.prefetch());
+    fn prefetch(&self, text_len: usize) {
+        self.keys[self.class[class(text_len + ICV_LEN)]].prefetch(text_len);
     }
 }

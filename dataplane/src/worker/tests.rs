@@ -1,12 +1,12 @@
 //! Two whole workers joined by wires in memory: everything but the kernel is real.
 
 use super::*;
-use crate::control::tests::AtOnce;
+use crate::control::worker_link::{ControlEnd, Report, worker_link};
 use crate::engines;
-use sipsec_net::dp::{Direction, EspCipher};
+use sipsec_net::dp::{Direction, EspCipher, Event, Op};
 use sipsec_net::{DropReason, Kbps};
-use sipsec_pipeline::InsideMode;
 use sipsec_pipeline::testing::{Gateway, Keys, Side, ipv4_udp};
+use sipsec_pipeline::{AeadEngine, InsideMode, Registry};
 use sipsec_xsk::Pool;
 use sipsec_xsk::memory::{MemoryPort, Wire};
 use std::rc::Rc;
@@ -16,7 +16,10 @@ const FRAMES: u32 = 512;
 
 struct Station {
     side: Side,
-    worker: Worker<MemoryPort, AtOnce>,
+    worker: Worker<MemoryPort>,
+    control: ControlEnd,
+    registry: Registry,
+    engine: Box<dyn AeadEngine>,
     pool: Rc<Pool>,
     /// From the LAN, and to it.
     lan_in: Wire,
@@ -30,21 +33,25 @@ impl Station {
         let port = |rx: &Wire, tx: &Wire| MemoryPort::new(Rc::clone(&pool), rx.clone(), tx.clone());
         let config = Gateway::config(side, InsideMode::Host);
         let ports = [port(wan_in, wan_out), port(&lan_in, &lan_out)];
-        let io = Io::new(ports, Rc::clone(&pool), &config.limits);
+        let (control, end) = worker_link().expect("eventfds");
+        let io = Io::new(ports, Rc::clone(&pool), end);
         let engine = engines::select(profile::Engine::Auto).expect("both pass").engine;
-        let pipeline = Pipeline::new(config, engine);
-        let mailbox = || Mailbox::new().expect("eventfd");
-        let (inbox, outbox) = (mailbox(), Mailbox::new().expect("eventfd"));
-        let control = Downlink::new(AtOnce::default());
-        let worker = Worker::new(pipeline, io, control, &profile::Worker::default(), inbox, outbox);
-        let mut station = Self { side, worker, pool, lan_in, lan_out };
+        let worker = Worker::new(Pipeline::new(config), io, &profile::Worker::default());
+        let registry = Registry::new(&config);
+        let mut station = Self { side, worker, control, registry, engine, pool, lan_in, lan_out };
         let route = Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL };
         station.apply(&[Op::TunnelAdd(Gateway::tunnel()), route]);
         station
     }
 
     fn apply(&mut self, ops: &[Op]) {
-        self.worker.pipeline.apply(Instant::from_nanos(1), ops).expect("valid operations");
+        let validated = self.registry.validate(&*self.engine, ops).expect("valid operations");
+        self.registry.commit(ops, &validated);
+        let update = Update::Transaction { ops: ops.to_vec(), validated };
+        self.control.updates.push(update).expect("room");
+        self.worker.turn(Instant::from_nanos(1));
+        let applied = std::iter::from_fn(|| self.control.reports.pop());
+        assert_eq!(applied.filter(|r| matches!(r, Report::Applied(_))).count(), 1);
     }
 
     fn call(&mut self) {
@@ -62,7 +69,7 @@ impl Station {
     /// Turns until a turn finds nothing; the packets that came out at the LAN.
     fn run(&mut self, ms: u64) -> Vec<Vec<u8>> {
         let now = Instant::from_nanos(ms * 1_000_000);
-        while self.worker.turn(now) > 0 {}
+        while self.worker.turn(now) != Turn::Did(0) {}
         std::iter::from_fn(|| self.lan_out.take()).collect()
     }
 
@@ -89,7 +96,15 @@ fn packets_wait_for_the_call_and_cross_in_order() {
         assert!(a.lan_in.put(frame));
     }
     assert_eq!(a.run(1), Vec::<Vec<u8>>::new());
-    assert_eq!((ab.take(), a.worker.io.up.counts().acquires), (None, 1));
+    let acquires = |a: &Station| {
+        let events = std::iter::from_fn(|| a.control.reports.pop());
+        events.filter(|r| matches!(r, Report::Event(Event::Acquire { .. }))).count()
+    };
+    assert_eq!((ab.take(), acquires(&a)), (None, 1));
+    // A control plane that has just connected hears of it again.
+    a.control.updates.push(Update::Reacquire).expect("room");
+    a.run(1);
+    assert_eq!(acquires(&a), 1);
 
     b.call();
     a.call();
@@ -105,27 +120,6 @@ fn packets_wait_for_the_call_and_cross_in_order() {
     assert!(got.iter().all(|f| f[..6] == Gateway::config(Side::B, InsideMode::Host).inside.next_hop.0));
     for station in [&a, &b] {
         assert_eq!(station.pool.free_count(), FRAMES as usize, "every frame came back");
-    }
-}
-
-#[test]
-fn a_wan_that_is_too_small_for_ipv6_is_told_of_once_a_tunnel_carries_it() {
-    let (ab, ba) = (Wire::new(1), Wire::new(1));
-    let mut a = Station::new(Side::A, &ba, &ab, 1);
-    let mut config = Gateway::config(Side::A, InsideMode::Host);
-    config.outside.mtu = 1300;
-    a.worker.pipeline = Pipeline::new(config, engines::select(profile::Engine::Auto).expect("passes").engine);
-    let prefix = "2001:db8:2::/48".parse().expect("valid");
-    for (op, told) in [
-        (Op::TunnelAdd(Gateway::tunnel()), false),
-        (Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL }, false),
-        (Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }, true),
-    ] {
-        let Worker { pipeline, io, told: log, .. } = &mut a.worker;
-        let mut target = Forwarding { pipeline, io, told: log };
-        let validated = target.validate(std::slice::from_ref(&op)).expect("valid");
-        target.commit(Instant::from_nanos(1), &[op], validated);
-        assert_eq!(log.too_small_for_v6, told);
     }
 }
 
@@ -147,4 +141,18 @@ fn a_device_that_takes_no_more_costs_packets_and_never_frames() {
     assert_eq!(b.dropped(DropReason::TxRingFull), 20);
     assert_eq!(b.run(31).len(), 10);
     assert_eq!(b.pool.free_count(), FRAMES as usize);
+}
+
+#[test]
+fn numbers_reach_the_control_thread_without_a_look_at_the_worker() {
+    let (ab, ba) = (Wire::new(8), Wire::new(8));
+    let mut a = Station::new(Side::A, &ba, &ab, 8);
+    assert!(a.lan_in.put(&lan_frame(Side::A, 1)));
+    a.run(1);
+    a.worker.store(Instant::from_nanos(2));
+    let numbers = a.control.cells.load();
+    assert_eq!((numbers.live.tunnels, numbers.live.trigger_waiting), (1, 1));
+    assert_eq!((numbers.ports[INSIDE].received, numbers.turns), (1, a.worker.numbers.turns));
+    a.control.updates.push(Update::Stop).expect("room");
+    assert_eq!(a.worker.turn(Instant::from_nanos(3)), Turn::Stop);
 }

@@ -13,6 +13,7 @@ pub mod open;
 pub mod pool;
 pub mod port;
 pub mod socket;
+pub mod watch;
 
 pub use error::OpenError;
 pub use frame::Frame;
@@ -20,3 +21,4 @@ pub use open::{BindMode, Config, Opened, PortSpec, open};
 pub use pool::Pool;
 pub use port::{Port, PortStats};
 pub use socket::XskPort;
+pub use watch::SocketWatch;

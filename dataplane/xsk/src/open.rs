@@ -4,6 +4,7 @@ use crate::desc::DescLayout;
 use crate::error::OpenError;
 use crate::pool::Pool;
 use crate::socket::{Queue, XskPort};
+use crate::watch::SocketWatch;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -103,6 +104,11 @@ impl Opened {
     pub fn fds(&self, port: usize) -> impl Iterator<Item = BorrowedFd<'_>> {
         // SAFETY: each socket is open for as long as its queues are, which outlive the borrow of `self`.
         self.ports[port].iter().map(|q| unsafe { BorrowedFd::borrow_raw(q.rx.fd().as_raw_fd()) })
+    }
+
+    /// For the counters that the kernel keeps of port 0 or 1.
+    pub fn watch(&self, port: usize) -> io::Result<SocketWatch> {
+        self.fds(port).map(|fd| fd.try_clone_to_owned()).collect::<io::Result<_>>().map(SocketWatch::new)
     }
 
     /// From here on everything stays on this thread.

@@ -28,7 +28,7 @@ impl<P: Packet> Pipeline<P> {
             }
             last = address;
             if let Some(tunnel) = address.and_then(|a| self.route(&a)) {
-                self.tunnels.prefetch(tunnel);
+                self.tunnels.prefetch_out(tunnel);
                 tunnels.push(tunnel);
             }
         }
@@ -43,7 +43,7 @@ impl<P: Packet> Pipeline<P> {
         let sas: ArrayVec<u32, BATCH_MAX> = tunnels.iter().filter_map(sa).collect();
         sas.iter().for_each(|sa| self.sad.prefetch_outbound(*sa));
         for sa in sas.iter().filter_map(|sa| self.sad.outbound(*sa)) {
-            self.media.prefetch(sa.common.media);
+            self.media.prefetch_out(sa.common.media);
         }
     }
 
@@ -59,7 +59,7 @@ impl<P: Packet> Pipeline<P> {
             }
             last = port;
             if let Some(index) = port.and_then(|p| self.media.find(p)) {
-                self.media.prefetch(index);
+                self.media.prefetch_in(index);
                 media.push(index);
             }
         }
@@ -71,7 +71,7 @@ impl<P: Packet> Pipeline<P> {
     fn look_ahead_inbound(&self, media: &[u32]) {
         for m in media.iter().filter_map(|index| self.media.get(*index)) {
             self.sad.prefetch_inbound(m.inbound_hint);
-            self.tunnels.prefetch(m.tunnel);
+            self.tunnels.prefetch_in(m.tunnel);
         }
         for m in media.iter().filter_map(|index| self.media.get(*index)) {
             self.sad.prefetch_window(m.inbound_hint);

@@ -2,11 +2,12 @@
 
 use super::Pipeline;
 use crate::esp_encap::SealBatch;
+use crate::media::ike_frame;
 use crate::packet::Packet;
+use crate::packet_queue::Waiting;
 use crate::parse::Info;
 use crate::sink::{OutsideFrame, Sink};
-use crate::waiting::Waiting;
-use crate::{ike, trigger};
+use crate::trigger;
 use core::net::SocketAddr;
 use sipsec_net::{DropReason, Instant, MediaPort};
 
@@ -43,15 +44,15 @@ impl<P: Packet> Pipeline<P> {
         if m.binding.remote != remote {
             return Err(DropReason::IkeNoBinding);
         }
-        if m.queues.ike.len() >= self.config.limits.ike_packets_max.into() {
+        if m.queues.ike_len() >= self.config.limits.ike_packets_max.into() {
             return Err(DropReason::ShaperIkeQueueFull);
         }
         let frame = frame.ok_or(DropReason::FrameExhausted)?;
         let packet =
-            ike::build(frame, message, &m.outer, &mut self.identifications, self.config.outside.mtu)?;
-        let cost = m.outer.outer_ip_len(ike::payload_len(message)) as u16;
+            ike_frame::build(frame, message, &m.outer, &mut self.identifications, self.config.outside.mtu)?;
+        let cost = m.outer.outer_ip_len(ike_frame::payload_len(message)) as u16;
         let waiting = Waiting { packet, info: Info::default(), since: now, origin: None, cost };
-        m.queues.ike.push(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
+        m.queues.push_ike(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;
         self.activate(media);
         Ok(())
     }
@@ -93,13 +94,13 @@ impl<P: Packet> Pipeline<P> {
             if !m.shaper.is_ready(now) {
                 return;
             }
-            if let Some(w) = m.queues.ike.pop(&mut self.ike_waiting) {
+            if let Some(w) = m.queues.pop_ike(&mut self.ike_waiting) {
                 m.shaper.charge(now, w.cost.into());
                 out.transmit_outside(OutsideFrame::Ike(w.packet));
                 continue;
             }
             let (tunnel, inner_max) = (m.tunnel, m.inner_max);
-            self.replay_packets -= u32::from(!m.queues.replay.is_empty());
+            self.replay_packets -= u32::from(m.queues.replay_len() > 0);
             let Some(w) = m.queues.pop(&mut self.waiting) else { return };
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);

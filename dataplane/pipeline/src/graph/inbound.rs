@@ -9,7 +9,7 @@ use crate::esp_encap::SealBatch;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::Sink;
-use crate::stage::Stage;
+use crate::stage_profiler::Stage;
 use crate::{ecn, esp_decap, mss};
 use arrayvec::ArrayVec;
 use core::net::IpAddr;
@@ -125,7 +125,7 @@ impl<P: Packet> Pipeline<P> {
     /// A packet's end in this tunnel's inbound direction; the caller counts the reason.
     fn drop_in(&mut self, tunnel: u32, reason: DropReason) -> DropReason {
         if let Some(t) = self.tunnels.get_mut(tunnel) {
-            t.activity.drops_in += 1;
+            t.activity.dropped_in();
         }
         reason
     }
@@ -175,12 +175,8 @@ impl<P: Packet> Pipeline<P> {
             // RFC 6040 §4.1: a hub's next outer header copies what the packet says now.
             info.class = class;
         }
-        let t = self.tunnels.get_mut(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        t.activity.packets_in += 1;
-        t.activity.bytes_in += u64::from(info.len);
-        if !info.hello {
-            t.activity.last_in = now;
-        }
+        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        t.activity.received(info.len, (!info.hello).then_some(now));
         if t.spec.mss_clamp
             && mss::concerns(info)
             && let Some(mtu) = self.effective_mtu(tunnel)

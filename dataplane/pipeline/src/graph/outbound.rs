@@ -5,12 +5,12 @@ use crate::config::DontFragment;
 use crate::esp_encap::{self, Carrier, SealBatch};
 use crate::media::{Identifications, Media, MediaTable};
 use crate::packet::Packet;
+use crate::packet_queue::Waiting;
 use crate::parse::Info;
 use crate::sad::{OutboundSa, Sad};
 use crate::sink::{OutsideFrame, Sink};
-use crate::stage::Stage;
+use crate::stage_profiler::Stage;
 use crate::tunnel::Tunnel;
-use crate::waiting::Waiting;
 use crate::{mss, pmtu, trigger};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, TunnelId, esp};
@@ -251,13 +251,8 @@ impl<P: Packet> Pipeline<P> {
         if let Err(reason) = end {
             return Err(self.drop_out(tunnel, reason));
         }
-        if let Some(t) = self.tunnels.get_mut(tunnel) {
-            let a = &mut t.activity;
-            a.packets_out += 1;
-            a.bytes_out += u64::from(info.len);
-            if !info.hello {
-                a.last_out = now;
-            }
+        if let Some(t) = self.tunnels.get(tunnel) {
+            t.activity.sent(info.len, (!info.hello).then_some(now));
         }
         self.stages.passed(Stage::Prepare);
         Ok(())
@@ -277,7 +272,7 @@ impl<P: Packet> Pipeline<P> {
             return;
         }
         self.stages.begin();
-        let (tunnels, drops, mut sealed) = (&mut self.tunnels, &mut self.drops, 0);
+        let (tunnels, drops, mut sealed) = (&self.tunnels, &mut self.drops, 0);
         sealing.seal(&mut self.sad, &self.media, |prepared, end| match end {
             Ok(frame) => {
                 sealed += 1;
@@ -285,11 +280,8 @@ impl<P: Packet> Pipeline<P> {
             }
             Err(reason) => {
                 drops[reason.index()] += 1;
-                if let Some(t) = tunnels.get_mut(prepared.tunnel) {
-                    // It was counted as sent.
-                    t.activity.packets_out -= 1;
-                    t.activity.bytes_out -= u64::from(prepared.inner_len);
-                    t.activity.drops_out += 1;
+                if let Some(t) = tunnels.get(prepared.tunnel) {
+                    t.activity.not_sent(prepared.inner_len);
                 }
             }
         });

@@ -1,35 +1,49 @@
 //! The media ports of live calls, each with its rate and its outer headers: what IKE and ESP inside know as loopback:4500 is,
 //! outside, the address and port of SDP. The entry goes with the call.
 
+pub(crate) mod ike_frame;
+mod outer_parse;
 mod outer_template;
+mod punt_police;
 
+pub use ike_frame::IkeFrame;
+pub(crate) use outer_parse::Outer;
 pub(crate) use outer_template::{Identifications, OuterHeader};
+use punt_police::PuntPolice;
 
 use crate::config::OutsidePort;
-use crate::ike::PuntLimit;
 use crate::shaper::{Queues, Shaper};
-use crate::table::Slab;
+use crate::slab::Slab;
+use crate::sys::LINE;
+use core::mem::offset_of;
 use sipsec_net::dp::MediaBinding;
 use sipsec_net::{Instant, MediaPort, SaId, esp};
 
-/// One live call's port.
+/// One live call's port, in the order of use: a packet out needs what stands before `binding`, a packet in that and the
+/// addresses of `binding`. With thousands of calls each cache line comes from far away.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Media {
-    pub binding: MediaBinding,
-    pub tunnel: u32,
-    pub outer: OuterHeader,
     pub shaper: Shaper,
-    pub queues: Queues,
+    pub outer: OuterHeader,
     /// Largest inner packet that fits the WAN.
     pub inner_max: u16,
+    /// Place of the SA whose packet came last.
+    pub inbound_hint: u32,
+    pub tunnel: u32,
+    pub queues: Queues,
+    pub binding: MediaBinding,
     /// The SAs that it carries: four at most (a rekey).
     pub sas: Vec<SaId>,
     /// When a wrong source was last reported.
     pub wrong_source_at: Option<Instant>,
-    pub punts: PuntLimit,
-    /// Place of the SA whose packet came last.
-    pub inbound_hint: u32,
+    pub punts: PuntPolice,
 }
+
+const LINES_OUT: usize = 2;
+const LINES_IN: usize = 3;
+
+const _: () = assert!(offset_of!(Media, binding) <= LINES_OUT * LINE);
 
 fn inner_max(port: &OutsidePort, binding: &MediaBinding) -> u16 {
     esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16
@@ -68,7 +82,7 @@ impl MediaTable {
             inner_max: inner_max(port, &binding),
             sas: Vec::new(),
             wrong_source_at: None,
-            punts: PuntLimit::default(),
+            punts: PuntPolice::default(),
             inbound_hint: 0,
         };
         let index = self.slab.insert(media).expect("the number of media ports was validated");
@@ -92,12 +106,19 @@ impl MediaTable {
         self.slab.get_mut(index)
     }
 
-    /// The entry is asked for soon.
+    /// A packet is sent by this port soon.
     #[inline]
-    pub(crate) fn prefetch(&self, index: u32) {
-        self.slab.prefetch(index);
+    pub(crate) fn prefetch_out(&self, index: u32) {
+        self.slab.prefetch::<LINES_OUT>(index);
     }
 
+    /// A packet that came in by this port is looked at soon.
+    #[inline]
+    pub(crate) fn prefetch_in(&self, index: u32) {
+        self.slab.prefetch::<LINES_IN>(index);
+    }
+
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {
         self.slab.iter()
     }
@@ -108,9 +129,5 @@ impl MediaTable {
 
     pub(crate) fn len(&self) -> u32 {
         self.slab.len()
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.slab.max()
     }
 }

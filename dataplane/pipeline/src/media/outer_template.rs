@@ -4,7 +4,7 @@ use crate::config::OutsidePort;
 use core::net::IpAddr;
 use sipsec_net::MacAddr;
 use sipsec_net::checksum;
-use sipsec_net::dp::MediaBinding;
+use sipsec_net::dp::{MediaBinding, OuterDscp};
 use sipsec_net::esp;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::ipv4::{self, Ipv4Header};
@@ -30,21 +30,25 @@ impl Identifications {
 
 /// Ethernet, IP and UDP of everything sent for one binding.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct OuterHeader {
-    bytes: [u8; HEADER_MAX],
-    len: usize,
-    v6: bool,
     /// Over the IPv4 header as it stands in `bytes`, whose variable fields are zero.
     header_sum: u32,
     /// IPv6: over the pseudo-header's addresses and the ports.
     udp_sum: u32,
+    /// Of `bytes`.
+    len: u16,
+    v6: bool,
+    dscp: OuterDscp,
+    bytes: [u8; HEADER_MAX],
 }
 
 impl OuterHeader {
     pub(super) fn new(port: &OutsidePort, binding: &MediaBinding) -> Self {
         let (local, remote) = (binding.outside_local, binding.remote);
         let v6 = local.is_ipv6();
-        let mut h = Self { bytes: [0; HEADER_MAX], len: 0, v6, header_sum: 0, udp_sum: 0 };
+        let dscp = binding.outer_dscp;
+        let mut h = Self { header_sum: 0, udp_sum: 0, len: 0, v6, dscp, bytes: [0; HEADER_MAX] };
         let ether_type = if v6 { eth::IPV6 } else { eth::IPV4 };
         h.append(&EthHeader { destination: binding.next_hop, source: port.mac, ether_type }.to_bytes());
         match (local.ip(), remote.ip()) {
@@ -90,12 +94,18 @@ impl OuterHeader {
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+        let at = self.len();
+        self.bytes[at..][..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u16;
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.len
+        self.len as usize
+    }
+
+    /// What the DSCP of the outer header is.
+    pub(crate) const fn dscp(&self) -> OuterDscp {
+        self.dscp
     }
 
     pub(crate) fn set_next_hop(&mut self, mac: MacAddr) {
@@ -160,7 +170,7 @@ impl OuterHeader {
     }
 
     fn write_v6(&self, head: &mut [u8], udp_len: u16, class: u8) {
-        head.copy_from_slice(&self.bytes[..self.len]);
+        head.copy_from_slice(&self.bytes[..self.len()]);
         let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(ipv6::HEADER_LEN);
         ipv6::set_traffic_class(ip, class);
         ip[4..6].copy_from_slice(&udp_len.to_be_bytes());
@@ -173,14 +183,14 @@ impl OuterHeader {
         if !self.v6 {
             return;
         }
-        let (head, payload) = frame.split_at_mut(self.len);
+        let (head, payload) = frame.split_at_mut(self.len());
         // The length counts twice: in the pseudo-header and in the UDP header.
         let udp_len = (udp::HEADER_LEN + payload.len()) as u32;
         let check = match checksum::finish(checksum::sum(payload, self.udp_sum + 2 * udp_len)) {
             0 => 0xffff,
             check => check,
         };
-        head[self.len - 2..].copy_from_slice(&check.to_be_bytes());
+        head[self.len() - 2..].copy_from_slice(&check.to_be_bytes());
     }
 
     /// Length of the outer IP packet around an inner one: what `b=AS` counts (RFC 8866 §5.8).
@@ -189,6 +199,6 @@ impl OuterHeader {
     }
 
     pub(crate) const fn outer_ip_len(&self, udp_payload: usize) -> usize {
-        self.len - eth::HEADER_LEN + udp_payload
+        self.len() - eth::HEADER_LEN + udp_payload
     }
 }

@@ -1,9 +1,8 @@
 //! Two gateways, A and B, with one call between them.
 
-use super::{TestEngine, VecPacket, VecSink};
+use super::{Controlled, TestEngine, VecPacket, VecSink};
 use crate::config::{Config, DontFragment, InsideMode, InsidePort, Limits, OutsidePort};
 use crate::engine::AeadEngine;
-use crate::graph::Pipeline;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sipsec_net::dp::{
     Direction, EspCipher, MediaBinding, Op, OuterDscp, SaSpec, Selector, Selectors, TunnelSpec,
@@ -96,7 +95,7 @@ impl Keys {
 /// A pipeline with its sink.
 pub struct Gateway {
     pub side: Side,
-    pub pipeline: Pipeline<VecPacket>,
+    pub pipeline: Controlled,
     pub out: VecSink,
 }
 
@@ -134,7 +133,7 @@ impl Gateway {
 
     /// A pipeline that refuses the tunnel would be at fault.
     fn up(side: Side, config: Config, engine: Box<dyn AeadEngine>) -> Self {
-        let mut g = Self { side, pipeline: Pipeline::new(config, engine), out: VecSink::with_frames(64) };
+        let mut g = Self { side, pipeline: Controlled::new(config, engine), out: VecSink::with_frames(64) };
         g.apply(&[
             Op::TunnelAdd(Self::tunnel()),
             Op::RouteAdd { prefix: side.other().lan(), tunnel: Self::TUNNEL },
@@ -154,7 +153,7 @@ impl Gateway {
     ) -> Self {
         let mut config = Self::config(side, InsideMode::Host);
         config.limits = Limits::for_tunnels(tunnels.into(), 1024);
-        let mut g = Self { side, pipeline: Pipeline::new(config, engine), out: VecSink::default() };
+        let mut g = Self { side, pipeline: Controlled::new(config, engine), out: VecSink::default() };
         for n in 0..tunnels {
             let id = u32::from(n);
             let (mut tunnel, mut binding) = (Self::tunnel(), Self::binding(side, rate));

@@ -28,8 +28,8 @@ impl AeadEngine for IpsecMbEngine {
         const WRONG: AeadError = AeadError::KeyLength;
         let wrong = |_| WRONG;
         Ok(match cipher {
-            EspCipher::Aes128Gcm16 => Box::new(Gcm(GcmKey::new_128(self.0, key.try_into().map_err(wrong)?))),
-            EspCipher::Aes256Gcm16 => Box::new(Gcm(GcmKey::new_256(self.0, key.try_into().map_err(wrong)?))),
+            EspCipher::Aes128Gcm16 => GcmKey::new_128(self.0, key.try_into().map_err(wrong)?),
+            EspCipher::Aes256Gcm16 => GcmKey::new_256(self.0, key.try_into().map_err(wrong)?),
             EspCipher::ChaCha20Poly1305 => {
                 Box::new(Chacha(ChachaKey::new(self.0, key.try_into().map_err(wrong)?)))
             }
@@ -46,30 +46,26 @@ fn is_equal(a: [u8; ICV_LEN], b: [u8; ICV_LEN]) -> bool {
     u128::from_ne_bytes(a).ct_eq(&u128::from_ne_bytes(b)).into()
 }
 
-struct Gcm(GcmKey);
-
-impl Gcm {
-    fn seal(&self, context: &mut GcmContext, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> bool {
-        let Some((text, icv)) = data.split_last_chunk_mut::<ICV_LEN>() else { return false };
-        self.0.seal(context, nonce.bytes(), aad, text, icv);
-        true
-    }
-
-    fn open(&self, context: &mut GcmContext, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> bool {
-        let Some((text, icv)) = data.split_last_chunk_mut::<ICV_LEN>() else { return false };
-        let mut expected = [0; ICV_LEN];
-        self.0.open(context, nonce.bytes(), aad, text, &mut expected);
-        is_equal(expected, *icv)
-    }
+fn seal(key: &GcmKey, context: &mut GcmContext, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> bool {
+    let Some((text, icv)) = data.split_last_chunk_mut::<ICV_LEN>() else { return false };
+    key.seal(context, nonce.bytes(), aad, text, icv);
+    true
 }
 
-impl AeadKey for Gcm {
+fn open(key: &GcmKey, context: &mut GcmContext, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> bool {
+    let Some((text, icv)) = data.split_last_chunk_mut::<ICV_LEN>() else { return false };
+    let mut expected = [0; ICV_LEN];
+    key.open(context, nonce.bytes(), aad, text, &mut expected);
+    is_equal(expected, *icv)
+}
+
+impl AeadKey for GcmKey {
     fn seal_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
-        if self.seal(&mut GcmContext::new(), nonce, aad, data) { Ok(()) } else { Err(AeadError::Seal) }
+        if seal(self, &mut GcmContext::new(), nonce, aad, data) { Ok(()) } else { Err(AeadError::Seal) }
     }
 
     fn open_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError> {
-        if self.open(&mut GcmContext::new(), nonce, aad, data) { Ok(()) } else { Err(AeadError::Open) }
+        if open(self, &mut GcmContext::new(), nonce, aad, data) { Ok(()) } else { Err(AeadError::Open) }
     }
 
     fn seal_batch(&mut self, jobs: &mut [Job<'_>]) {
@@ -77,7 +73,7 @@ impl AeadKey for Gcm {
         let mut context = GcmContext::new();
         for job in jobs {
             let (nonce, aad, data) = job.parts();
-            let done = self.seal(&mut context, nonce, aad, data);
+            let done = seal(self, &mut context, nonce, aad, data);
             job.finish(done);
         }
     }
@@ -86,13 +82,13 @@ impl AeadKey for Gcm {
         let mut context = GcmContext::new();
         for job in jobs {
             let (nonce, aad, data) = job.parts();
-            let done = self.open(&mut context, nonce, aad, data);
+            let done = open(self, &mut context, nonce, aad, data);
             job.finish(done);
         }
     }
 
-    fn prefetch(&self) {
-        self.0.prefetch();
+    fn prefetch(&self, text_len: usize) {
+        Self::prefetch(self, text_len);
     }
 }
 

@@ -36,7 +36,8 @@ const SELF_TEST: u64 = 1 << 20;
 const SELF_TEST_PASS: u64 = 1 << 21;
 
 /// The variants of one function that the library exports, by processor.
-const GCM_VARIANTS: [&str; 5] = ["sse", "avx_gen2", "avx_gen4", "avx512", "vaes_avx512"];
+const GCM_VARIANTS: [&str; 5] = ["sse", "avx_gen2", "avx_gen4", "avx512", WIDE];
+const WIDE: &str = "vaes_avx512";
 const CHACHA_VARIANTS: [&str; 5] = ["sse", "avx", "avx2", "avx512", "fma_avx512"];
 
 type GcmPre = unsafe extern "C" fn(key: *const u8, data: *mut KeyData);
@@ -63,30 +64,35 @@ type ChachaUpdate =
     unsafe extern "C" fn(key: *const u8, context: *mut ChachaContext, to: *mut u8, from: *const u8, len: u64);
 type ChachaFinalize = unsafe extern "C" fn(context: *mut ChachaContext, tag: *mut u8, tag_len: u64);
 
-/// `struct gcm_key_data`: round keys and powers of the hash key, 1,008 bytes.
+/// `struct gcm_key_data`: round keys in 15 blocks, then powers of the hash key in 48, 1,008 bytes. In words, so that few
+/// stores wipe it.
 #[derive(Zeroize, ZeroizeOnDrop)]
-#[repr(C, align(64))]
-struct KeyData([u8; 1024]);
+#[repr(C)]
+struct KeyData([u64; KEY_DATA_LEN / 8]);
+
+const KEY_DATA_LEN: usize = 16 * (ROUND_KEYS + HASH_KEYS);
+const ROUND_KEYS: usize = 15;
+const HASH_KEYS: usize = 48;
 
 /// `struct gcm_context_data`: 88 bytes. Holds key stream after use.
 #[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(C, align(64))]
-pub struct GcmContext([u8; 128]);
+pub struct GcmContext([u64; 11]);
 
 /// `struct chacha20_poly1305_context_data`: 192 bytes. Holds the one-time key after use.
 #[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(C, align(64))]
-pub struct ChachaContext([u8; 256]);
+pub struct ChachaContext([u64; 32]);
 
 impl GcmContext {
     pub const fn new() -> Self {
-        Self([0; 128])
+        Self([0; 11])
     }
 }
 
 impl ChachaContext {
     pub const fn new() -> Self {
-        Self([0; 256])
+        Self([0; 32])
     }
 }
 
@@ -96,6 +102,8 @@ struct Gcm {
     pre: GcmPre,
     encrypt: GcmCrypt,
     decrypt: GcmCrypt,
+    /// It has all powers of the hash key, the lowest last. Other variants have fewer, all before byte 512.
+    is_wide: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -216,9 +224,11 @@ impl Table<'_> {
             let pre = self.function(pre, &format!("aes_gcm_pre_{bits}_"), &GCM_VARIANTS)?;
             let enc = self.function(enc, &format!("aes_gcm_enc_{bits}_"), &GCM_VARIANTS)?;
             let dec = self.function(dec, &format!("aes_gcm_dec_{bits}_"), &GCM_VARIANTS)?;
+            let is_wide = enc == self.exported(&format!("aes_gcm_enc_{bits}_{WIDE}"));
             // SAFETY: exported functions of these names have these types in version 1.3.0.
             Ok(unsafe {
                 Gcm {
+                    is_wide,
                     pre: std::mem::transmute::<*const c_void, GcmPre>(pre),
                     encrypt: std::mem::transmute::<*const c_void, GcmCrypt>(enc),
                     decrypt: std::mem::transmute::<*const c_void, GcmCrypt>(dec),
@@ -253,14 +263,19 @@ impl Table<'_> {
         unsafe { self.manager.add(at).cast::<*const c_void>().read_unaligned() }
     }
 
+    /// The exported function of this name; null for none.
+    fn exported(&self, name: &str) -> *const c_void {
+        // SAFETY: the symbol's address alone is looked at.
+        let symbol = unsafe { self.library.get::<*const c_void>(format!("{name}\0").as_bytes()) };
+        symbol.map_or(ptr::null(), |s| *s)
+    }
+
     /// The function at `at`, which must be an exported one named `prefix` and a variant.
     fn function(&self, at: usize, prefix: &str, variants: &[&str]) -> Result<*const c_void, LoadError> {
         let pointer = self.pointer(at);
         let is = |variant: &&str| {
-            let name = format!("{prefix}{variant}\0");
-            // SAFETY: the symbol's address alone is looked at.
-            let symbol = unsafe { self.library.get::<*const c_void>(name.as_bytes()) };
-            symbol.is_ok_and(|s| ptr::eq(*s, pointer))
+            let exported = self.exported(&format!("{prefix}{variant}"));
+            !exported.is_null() && ptr::eq(exported, pointer)
         };
         if variants.iter().any(is) {
             Ok(pointer)
@@ -270,28 +285,32 @@ impl Table<'_> {
     }
 }
 
-/// An expanded AES-GCM key, wiped when dropped.
+/// An expanded AES-GCM key, wiped when dropped. One piece of memory, so that its place says where all of it is.
+#[repr(C, align(64))]
 pub struct GcmKey {
-    functions: Gcm,
-    data: Box<KeyData>,
+    data: KeyData,
+    functions: &'static Gcm,
 }
 
+const _: () = assert!(size_of::<GcmKey>() == 1024);
+
 impl GcmKey {
-    pub fn new_128(functions: &Functions, key: &[u8; 16]) -> Self {
-        Self::expand(functions.gcm128, key.as_ptr())
+    pub fn new_128(functions: &'static Functions, key: &[u8; 16]) -> Box<Self> {
+        Self::expand(&functions.gcm128, key.as_ptr())
     }
 
-    pub fn new_256(functions: &Functions, key: &[u8; 32]) -> Self {
-        Self::expand(functions.gcm256, key.as_ptr())
+    pub fn new_256(functions: &'static Functions, key: &[u8; 32]) -> Box<Self> {
+        Self::expand(&functions.gcm256, key.as_ptr())
     }
 
     /// `key` points to as many bytes as the functions are for.
-    fn expand(functions: Gcm, key: *const u8) -> Self {
+    fn expand(functions: &'static Gcm, key: *const u8) -> Box<Self> {
         // Expanded where it stays: a move would leave a copy.
-        let mut data = Box::new(KeyData([0; 1024]));
-        // SAFETY: the key has the length of these functions (the two callers), and the data their size and alignment.
-        unsafe { (functions.pre)(key, &raw mut *data) };
-        Self { functions, data }
+        let mut this = Box::new(Self { data: KeyData([0; KEY_DATA_LEN / 8]), functions });
+        // SAFETY: the key has the length of these functions (the two callers), and the data, which the structure begins
+        // with, their size and alignment.
+        unsafe { (functions.pre)(key, &raw mut this.data) };
+        this
     }
 
     /// Encrypts `text` and computes its tag.
@@ -332,7 +351,7 @@ impl GcmKey {
         // allows; key and context have the size and alignment of this version's structures.
         unsafe {
             function(
-                &raw const *self.data,
+                &raw const self.data,
                 context,
                 at,
                 at,
@@ -346,12 +365,25 @@ impl GcmKey {
         }
     }
 
-    /// Brings the key into the cache.
-    pub fn prefetch(&self) {
+    /// Brings into the cache what a text of so many bytes needs of the key.
+    pub fn prefetch(&self, text_len: usize) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in self.data.0.chunks(64) {
-            // SAFETY: a hint about memory that is ours.
-            unsafe { _mm_prefetch(line.as_ptr().cast::<i8>(), _MM_HINT_T0) };
+        const LINE: usize = 64;
+        let start = (&raw const *self).cast::<i8>();
+        let ask = |from: usize, to: usize| {
+            for at in (from..to).step_by(LINE) {
+                // SAFETY: a hint about memory that is ours.
+                unsafe { _mm_prefetch(start.add(at), _MM_HINT_T0) };
+            }
+        };
+        if self.functions.is_wide {
+            // A power for each block of the text, and for those of the additional data, the lengths and the trailer.
+            let powers = (text_len / 16 + 4).min(HASH_KEYS);
+            let lowest = (KEY_DATA_LEN - 16 * powers) / LINE * LINE;
+            ask(0, 16 * ROUND_KEYS);
+            ask(lowest.max((16 * ROUND_KEYS).next_multiple_of(LINE)), size_of::<Self>());
+        } else {
+            ask(0, 512);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! IKE messages of the control plane, and NAT keepalives, on their way out: marker, outer headers, their own kind of frame.
 
-use crate::media::{Identifications, OuterHeader};
+use super::{Identifications, OuterHeader};
 use crate::packet::Packet;
-use core::time::Duration;
+use sipsec_net::DropReason;
 use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER};
-use sipsec_net::{DropReason, Instant};
 
 /// A whole Ethernet frame that holds an IKE message or a NAT keepalive.
 #[derive(Debug)]
@@ -18,30 +17,6 @@ impl<P> IkeFrame<P> {
 
 /// CS6: RFC 4594 §3.2 puts what keeps the network itself alive above all data.
 const DSCP: u8 = 48;
-
-/// IKE messages of one peer that the control plane gets at once: a whole exchange in fragments (RFC 7383), several times
-/// over. Whoever takes the peer's address can make no more of it.
-const PUNT_BURST: u32 = 64;
-/// And from then on.
-const PUNTS_PER_SECOND_MAX: u32 = 64;
-const PUNT_COST: Duration = Duration::from_nanos(1_000_000_000 / PUNTS_PER_SECOND_MAX as u64);
-
-/// A bucket of one media port, in the virtual scheduling form of [`crate::shaper`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PuntLimit {
-    next: Instant,
-}
-
-impl PuntLimit {
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let next = self.next.max(now) + PUNT_COST;
-        let ok = next <= now + PUNT_COST * PUNT_BURST;
-        if ok {
-            self.next = next;
-        }
-        ok
-    }
-}
 
 /// RFC 7296 §2.23, RFC 3948 §2.2: four zero bytes where ESP has its SPI, then the message. Without one, RFC 3948 §2.3.
 const fn payload(message: &[u8]) -> (&[u8], &[u8]) {

@@ -1,12 +1,10 @@
 //! Whether a transaction can be applied, seen from each operation with those before it taken for done.
 
-use super::Keys;
+use super::{Keys, Registry};
 use crate::config::OutsidePort;
-use crate::engine::AeadError;
-use crate::graph::Pipeline;
-use crate::packet::Packet;
+use crate::engine::{AeadEngine, AeadError};
 use crate::replay::ReplayWindow;
-use crate::sad::{SALT_LEN, SaRef};
+use crate::sad::SALT_LEN;
 use sipsec_net::dp::{
     Direction, MediaBinding, OPS_MAX, Op, RejectReason, SELECTOR_BLOCKS_MAX, SaSpec, TunnelSpec,
 };
@@ -15,14 +13,18 @@ use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp};
 /// RFC 791 §3.2: every host takes 576 bytes; below that fragments become more than [`crate::pmtu`] cuts.
 const INNER_MTU_MIN: u16 = 576;
 
-pub(super) fn validate<P: Packet>(pipeline: &Pipeline<P>, ops: &[Op]) -> Result<Keys, (u16, RejectReason)> {
+pub(super) fn validate(
+    registry: &Registry,
+    engine: &dyn AeadEngine,
+    ops: &[Op],
+) -> Result<Keys, (u16, RejectReason)> {
     if ops.len() > OPS_MAX {
         return Err((OPS_MAX as u16, RejectReason::Malformed));
     }
     let mut keys = Vec::with_capacity(ops.len());
     for (op, index) in ops.iter().zip(0u16..) {
-        let view = View { pipeline, before: &ops[..usize::from(index)] };
-        view.check(op, &mut keys).map_err(|reason| (index, reason))?;
+        let view = View { registry, before: &ops[..usize::from(index)] };
+        view.check(op, engine, &mut keys).map_err(|reason| (index, reason))?;
     }
     Ok(keys)
 }
@@ -34,8 +36,8 @@ pub(crate) fn inner_mtu(outside: &OutsidePort, spec: &TunnelSpec) -> u16 {
 }
 
 /// The tables as the operations before this one leave them.
-struct View<'a, P> {
-    pipeline: &'a Pipeline<P>,
+struct View<'a> {
+    registry: &'a Registry,
     before: &'a [Op],
 }
 
@@ -47,8 +49,8 @@ struct SaFacts {
     media_port: MediaPort,
 }
 
-impl<P: Packet> View<'_, P> {
-    fn check(&self, op: &Op, keys: &mut Keys) -> Result<(), RejectReason> {
+impl View<'_> {
+    fn check(&self, op: &Op, engine: &dyn AeadEngine, keys: &mut Keys) -> Result<(), RejectReason> {
         match op {
             Op::TunnelAdd(spec) => self.tunnel_add(spec),
             Op::TunnelRemove(t) | Op::TunnelUnbind(t) | Op::ReplayTrigger(t) | Op::FlushTrigger(t) => {
@@ -63,7 +65,7 @@ impl<P: Packet> View<'_, P> {
             Op::MediaClose(port) | Op::NextHop { media_port: port, .. } => {
                 self.media(*port).map(drop).ok_or(RejectReason::UnknownMediaPort)
             }
-            Op::SaAdd(spec) => self.sa_add(spec, keys),
+            Op::SaAdd(spec) => self.sa_add(spec, engine, keys),
             Op::SaSelectors { sa, .. } => self.sa_selectors(*sa),
             Op::SaRemove(_) => Ok(()),
             Op::TunnelBind { tunnel, outbound } => {
@@ -84,13 +86,13 @@ impl<P: Packet> View<'_, P> {
         if self.has_tunnel(spec.tunnel) {
             return Err(RejectReason::DuplicateTunnel);
         }
-        if inner_mtu(&self.pipeline.config.outside, spec) < INNER_MTU_MIN {
+        if inner_mtu(&self.registry.outside, spec) < INNER_MTU_MIN {
             return Err(RejectReason::BadMtu);
         }
-        let tunnels = &self.pipeline.tunnels;
+        let Registry { tunnels, limits, .. } = self.registry;
         let added = |op: &Op| matches!(op, Op::TunnelAdd(_));
         let removed = |op: &Op| matches!(op, Op::TunnelRemove(_));
-        self.need_room(tunnels.len(), tunnels.max(), added, removed)
+        self.need_room(tunnels.len(), limits.tunnels_max, added, removed)
     }
 
     fn media_open(&self, binding: &MediaBinding) -> Result<(), RejectReason> {
@@ -108,13 +110,13 @@ impl<P: Packet> View<'_, P> {
         if binding.rate.0 == 0 {
             return Err(RejectReason::BadRate);
         }
-        let media = &self.pipeline.media;
+        let Registry { media, limits, .. } = self.registry;
         let added = |op: &Op| matches!(op, Op::MediaOpen(_));
         let removed = |op: &Op| matches!(op, Op::MediaClose(_));
-        self.need_room(media.len(), media.max(), added, removed)
+        self.need_room(media.len(), limits.media_ports_max, added, removed)
     }
 
-    fn sa_add(&self, spec: &SaSpec, keys: &mut Keys) -> Result<(), RejectReason> {
+    fn sa_add(&self, spec: &SaSpec, engine: &dyn AeadEngine, keys: &mut Keys) -> Result<(), RejectReason> {
         self.need_tunnel(spec.tunnel)?;
         if self.media(spec.media_port) != Some(spec.tunnel) {
             return Err(RejectReason::UnknownMediaPort);
@@ -133,16 +135,16 @@ impl<P: Packet> View<'_, P> {
                 return Err(RejectReason::DuplicateSpi);
             }
         }
-        let sad = &self.pipeline.sad;
+        let Registry { sas, limits, .. } = self.registry;
         // `SaRemove` may be of none: credited only where there was one.
         let removed = (0..self.before.len()).filter(|&i| {
-            let view = View { pipeline: self.pipeline, before: &self.before[..i] };
+            let view = View { registry: self.registry, before: &self.before[..i] };
             matches!(self.before[i], Op::SaRemove(id) if view.sa(id).is_some())
         });
         let added = self.before.iter().filter(|op| matches!(op, Op::SaAdd(_))).count();
-        room(sad.len(), sad.max(), added, removed.count())?;
+        room(sas.len(), limits.sas_max, added, removed.count())?;
         let key = &spec.keymat.expose()[..spec.keymat.len() - SALT_LEN];
-        let key = self.pipeline.engine.new_key(spec.cipher, key).map_err(|e| match e {
+        let key = engine.new_key(spec.cipher, key).map_err(|e| match e {
             AeadError::KeyLength => RejectReason::BadKeyLength,
             _ => RejectReason::UnsupportedCipher,
         })?;
@@ -161,7 +163,7 @@ impl<P: Packet> View<'_, P> {
 
     fn need_room(
         &self,
-        len: u32,
+        len: usize,
         max: u32,
         added: fn(&Op) -> bool,
         removed: fn(&Op) -> bool,
@@ -173,29 +175,27 @@ impl<P: Packet> View<'_, P> {
     /// A control plane that starts anew puts back in one transaction what it takes away, so that routes which go with
     /// their tunnel make room.
     fn need_route_room(&self) -> Result<(), RejectReason> {
-        let fib = &self.pipeline.fib;
+        let Registry { routes, tunnels, limits, .. } = self.registry;
         let added = self.before.iter().filter(|op| matches!(op, Op::RouteAdd { .. })).count();
-        if room(fib.len(), fib.max(), added, 0).is_ok() {
+        if room(routes.len(), limits.routes_max, added, 0).is_ok() {
             return Ok(());
         }
         let mut touched: Vec<IpPrefix> = Vec::new();
-        let mut gone: Vec<u32> = Vec::new();
+        let mut gone: Vec<TunnelId> = Vec::new();
         for op in self.before {
             match op {
                 Op::RouteAdd { prefix, .. } | Op::RouteRemove { prefix } if !touched.contains(prefix) => {
                     touched.push(*prefix);
                 }
-                Op::TunnelRemove(t) => {
-                    gone.extend(self.pipeline.tunnels.find(*t).filter(|i| !gone.contains(i)))
-                }
+                Op::TunnelRemove(t) if !gone.contains(t) => gone.push(*t),
                 _ => {}
             }
         }
         let live = |p: &&IpPrefix| self.route(**p).is_some();
-        let counted = |p: &&IpPrefix| fib.get(**p).is_some_and(|i| !gone.contains(&i));
+        let counted = |p: &&IpPrefix| routes.get(*p).is_some_and(|t| !gone.contains(t));
         let (added, removed) = (touched.iter().filter(live).count(), touched.iter().filter(counted).count());
-        let gone: u32 = gone.iter().map(|i| fib.len_of(*i)).sum();
-        room(fib.len() - gone, fib.max(), added, removed)
+        let gone: usize = gone.iter().filter_map(|t| tunnels.get(t)).map(|t| t.routes.len()).sum();
+        room(routes.len() - gone, limits.routes_max, added, removed)
     }
 
     fn need_tunnel(&self, tunnel: TunnelId) -> Result<(), RejectReason> {
@@ -203,19 +203,15 @@ impl<P: Packet> View<'_, P> {
     }
 
     fn has_tunnel(&self, tunnel: TunnelId) -> bool {
-        self.before.iter().fold(self.pipeline.tunnels.find(tunnel).is_some(), |has, op| match op {
+        self.before.iter().fold(self.registry.tunnels.contains_key(&tunnel), |has, op| match op {
             Op::TunnelAdd(spec) if spec.tunnel == tunnel => true,
             Op::TunnelRemove(t) if *t == tunnel => false,
             _ => has,
         })
     }
 
-    fn tunnel_id(&self, index: u32) -> Option<TunnelId> {
-        self.pipeline.tunnels.get(index).map(|t| t.spec.tunnel)
-    }
-
     fn route(&self, prefix: IpPrefix) -> Option<TunnelId> {
-        let now = self.pipeline.fib.get(prefix).and_then(|i| self.tunnel_id(i));
+        let now = self.registry.routes.get(&prefix).copied();
         self.before.iter().fold(now, |route, op| match op {
             Op::RouteAdd { prefix: p, tunnel } if *p == prefix => Some(*tunnel),
             Op::RouteRemove { prefix: p } if *p == prefix => None,
@@ -226,8 +222,7 @@ impl<P: Packet> View<'_, P> {
 
     /// Whose call a media port carries.
     fn media(&self, port: MediaPort) -> Option<TunnelId> {
-        let media = &self.pipeline.media;
-        let now = media.find(port).and_then(|i| media.get(i)).map(|m| m.binding.tunnel);
+        let now = self.registry.media.get(&port).map(|m| m.binding.tunnel);
         self.before.iter().fold(now, |tunnel, op| match op {
             Op::MediaOpen(b) if b.media_port() == port => Some(b.tunnel),
             Op::MediaClose(p) if *p == port => None,
@@ -237,14 +232,10 @@ impl<P: Packet> View<'_, P> {
     }
 
     fn sa(&self, id: SaId) -> Option<SaFacts> {
-        let sad = &self.pipeline.sad;
-        let now = sad.find(id).and_then(|reference| {
-            let sa = sad.common(reference)?;
-            let direction = match reference {
-                SaRef::In(_) => Direction::In,
-                SaRef::Out(_) => Direction::Out,
-            };
-            Some(SaFacts { tunnel: self.tunnel_id(sa.tunnel)?, direction, media_port: sa.media_port })
+        let now = self.registry.sas.get(&id).map(|sa| SaFacts {
+            tunnel: sa.tunnel,
+            direction: sa.direction,
+            media_port: sa.media_port,
         });
         self.before.iter().fold(now, |sa, op| match op {
             Op::SaAdd(s) if s.sa == id => {
@@ -256,25 +247,21 @@ impl<P: Packet> View<'_, P> {
 
     /// Whether an inbound SA of this port has this SPI.
     fn has_spi(&self, port: MediaPort, spi: Spi) -> bool {
-        let sad = &self.pipeline.sad;
-        let holder = sad.has_spi(port, spi).then(|| {
-            let mut all = sad.iter().filter(|(r, _)| matches!(r, SaRef::In(_)));
-            all.find(|(_, sa)| sa.media_port == port && sa.spi == spi).map(|(_, sa)| sa.id)
-        });
+        let holder = self.registry.spis.get(&(port, spi)).copied();
         let added = self.before.iter().filter_map(|op| match op {
             Op::SaAdd(s) if s.direction == Direction::In && s.media_port == port && s.spi == spi => {
                 Some(s.sa)
             }
             _ => None,
         });
-        holder.flatten().into_iter().chain(added).any(|id| self.sa(id).is_some())
+        holder.into_iter().chain(added).any(|id| self.sa(id).is_some())
     }
 }
 
 /// What goes along with something else is not credited: near its bound a table may be called full for a transaction that
 /// first removes a whole tunnel.
-fn room(len: u32, max: u32, added: usize, removed: usize) -> Result<(), RejectReason> {
-    let len = (len as usize + added).saturating_sub(removed);
+fn room(len: usize, max: u32, added: usize, removed: usize) -> Result<(), RejectReason> {
+    let len = (len + added).saturating_sub(removed);
     if len < max as usize { Ok(()) } else { Err(RejectReason::TableFull) }
 }
 

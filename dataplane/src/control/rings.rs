@@ -1,4 +1,4 @@
-//! The control plane as the worker sees it: the only place where ring slots and pipeline types meet.
+//! The control plane's rings: the only place where ring slots and pipeline types meet.
 
 pub mod downlink;
 pub mod uplink;
@@ -6,7 +6,6 @@ pub mod uplink;
 pub use downlink::{DownCounts, Downlink, Target};
 pub use uplink::{UpCounts, Uplink};
 
-use crate::control::Changes;
 use downlink::DownRings;
 use sipsec_abi::counters::CountersWriter;
 use sipsec_abi::handshake::Connection;
@@ -14,7 +13,7 @@ use sipsec_abi::segment::Pulse;
 use sipsec_abi::{DataplaneSide, RingFault};
 use uplink::UpRings;
 
-/// A connection on its way from housekeeping to the worker.
+/// A connection on its way from housekeeping to the control thread.
 #[derive(Debug)]
 pub struct Link {
     session: Session,
@@ -67,7 +66,7 @@ impl Link {
     }
 
     /// Makes this the control plane of the moment.
-    pub fn attach<C: Changes, V>(self, up: &mut Uplink, down: &mut Downlink<C, V>) -> Session {
+    pub fn attach<V>(self, up: &mut Uplink, down: &mut Downlink<V>) -> Session {
         up.attach(self.up);
         down.attach(self.down);
         self.session
@@ -75,13 +74,13 @@ impl Link {
 }
 
 /// There is no control plane any more.
-pub fn detach<C: Changes, V>(up: &mut Uplink, down: &mut Downlink<C, V>) {
+pub fn detach<V>(up: &mut Uplink, down: &mut Downlink<V>) {
     up.detach();
     down.detach();
 }
 
 /// How the control plane broke its rings, if it did.
-pub fn broken<C: Changes, V>(up: &Uplink, down: &Downlink<C, V>) -> Option<Broken> {
+pub fn broken<V>(up: &Uplink, down: &Downlink<V>) -> Option<Broken> {
     up.broken().or(down.broken())
 }
 

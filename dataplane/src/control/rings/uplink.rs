@@ -1,6 +1,6 @@
-//! What the worker tells the control plane: events in order, IKE messages as they come.
+//! What the control plane is told: events in order, IKE messages as they come.
 
-use crate::peer::Broken;
+use super::Broken;
 use sipsec_abi::SendError;
 use sipsec_abi::event::EventSender;
 use sipsec_abi::punt::PuntSender;

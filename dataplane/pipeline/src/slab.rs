@@ -1,6 +1,6 @@
 //! Tables that are as large at build as they ever become.
 
-use crate::sys::prefetch;
+use crate::sys::prefetch_lines;
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::{HashMap, HashSet};
 
@@ -63,13 +63,18 @@ impl<T> Slab<T> {
 
     /// `None` if all places are taken.
     pub(crate) fn insert(&mut self, value: T) -> Option<u32> {
+        self.insert_with(|_| value)
+    }
+
+    /// The same for a value that knows its place.
+    pub(crate) fn insert_with(&mut self, make: impl FnOnce(u32) -> T) -> Option<u32> {
         if let Some(index) = self.free.pop() {
-            self.places[index as usize] = Some(value);
+            self.places[index as usize] = Some(make(index));
             return Some(index);
         }
         let index = self.places.len() as u32;
         (index < self.max).then(|| {
-            self.places.push(Some(value));
+            self.places.push(Some(make(index)));
             index
         })
     }
@@ -90,11 +95,11 @@ impl<T> Slab<T> {
         self.places.get_mut(index as usize)?.as_mut()
     }
 
-    /// The value is asked for soon.
+    /// The first cache lines of the value are asked for soon.
     #[inline]
-    pub(crate) fn prefetch(&self, index: u32) {
+    pub(crate) fn prefetch<const LINES: usize>(&self, index: u32) {
         if let Some(place) = self.places.get(index as usize) {
-            prefetch(place);
+            prefetch_lines::<_, LINES>(place);
         }
     }
 
@@ -102,6 +107,7 @@ impl<T> Slab<T> {
         (self.places.len() - self.free.len()) as u32
     }
 
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(&self.places).filter_map(|(i, p)| Some((i, p.as_ref()?)))
     }
@@ -113,10 +119,6 @@ impl<T> Slab<T> {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().flatten()
-    }
-
-    pub(crate) fn max(&self) -> u32 {
-        self.max
     }
 }
 

@@ -1,8 +1,7 @@
 use super::*;
-use crate::control::tests::AtOnce;
 use sipsec_abi::{ControlSide, Listener};
 use sipsec_net::dp::{Event, ExpireCause, Op, RejectReason, TunnelSpec};
-use sipsec_net::{Instant, MediaPort, SaId, TunnelId, TxnId};
+use sipsec_net::{MediaPort, SaId, TunnelId, TxnId};
 use sipsec_pipeline::{Limits, PuntRefused};
 use std::net::SocketAddr;
 
@@ -43,9 +42,10 @@ impl Target for Tunnels {
         }
         Ok(live)
     }
-    fn commit(&mut self, _: Instant, _: &[Op], live: Vec<TunnelId>) {
+    fn begin(&mut self, _: Vec<Op>, _: bool, live: Vec<TunnelId>) -> Result<(), (u16, RejectReason)> {
         self.applied += 1;
         self.live = live;
+        Ok(())
     }
     fn snapshot(&mut self) {
         for &tunnel in &self.live {
@@ -53,11 +53,14 @@ impl Target for Tunnels {
         }
         self.up.report(Event::SnapshotEnd);
     }
-    fn send_ike(&mut self, _: Instant, port: MediaPort, _: SocketAddr, message: &[u8]) {
+    fn send_ike(&mut self, port: MediaPort, _: SocketAddr, message: &[u8]) {
         self.ike.push((port, message.to_vec()));
     }
     fn has_room_for_answer(&self) -> bool {
         self.up.has_room_for_answer()
+    }
+    fn has_room_for_ike(&self) -> bool {
+        true
     }
     fn report(&mut self, event: Event) {
         self.up.report(event);
@@ -75,6 +78,16 @@ fn add(tunnel: u32) -> Op {
         trigger_bytes_max: 1,
         trigger_age_ms_max: 1,
     })
+}
+
+/// A worker that applies at once.
+fn turn(down: &mut Downlink<Vec<TunnelId>>, tunnels: &mut Tunnels) -> usize {
+    let mut work = down.turn(tunnels);
+    while let Some(answer) = down.applied_answer() {
+        tunnels.up.report(answer);
+        work += down.turn(tunnels);
+    }
+    work
 }
 
 /// Both ends of a connection, over a real socket in a temporary directory.
@@ -96,10 +109,10 @@ pub(crate) fn connect(name: &str) -> (Listener, ControlSide, Link, Connection) {
 #[test]
 fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
     let (_listener, mut control, link, _connection) = connect("once");
-    let (mut down, mut tunnels) = (Downlink::new(AtOnce::default()), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::default(), Tunnels::default());
     link.attach(&mut tunnels.up, &mut down);
-    let turn = |down: &mut Downlink<AtOnce, Vec<TunnelId>>, tunnels: &mut Tunnels| {
-        while down.turn(Instant::ZERO, tunnels) + tunnels.up.flush() > 0 {}
+    let turn = |down: &mut Downlink<Vec<TunnelId>>, tunnels: &mut Tunnels| {
+        while turn(down, tunnels) + tunnels.up.flush() > 0 {}
     };
     control.push(TxnId(1), &[add(1), add(2)]).expect("room");
     control.push(TxnId(2), &[add(3), add(1)]).expect("room");
@@ -136,13 +149,13 @@ fn a_transaction_is_applied_once_and_answered_as_often_as_it_comes() {
 #[test]
 fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
     let (_listener, mut control, link, _connection) = connect("large");
-    let (mut down, mut tunnels) = (Downlink::new(AtOnce::default()), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::default(), Tunnels::default());
     tunnels.live = (0..TUNNELS).map(TunnelId).collect();
     link.attach(&mut tunnels.up, &mut down);
     control.request_snapshot().expect("room");
     let mut seen = 0;
     loop {
-        down.turn(Instant::ZERO, &mut tunnels);
+        turn(&mut down, &mut tunnels);
         tunnels.up.flush();
         match control.pop().expect("sane") {
             Some(Event::SnapshotTunnel { tunnel, .. }) => {
@@ -161,7 +174,7 @@ fn a_snapshot_larger_than_the_ring_arrives_whole_and_in_order() {
 #[test]
 fn answers_are_not_lost_whatever_else_is_reported() {
     let (_listener, mut control, link, _connection) = connect("full");
-    let (mut down, mut tunnels) = (Downlink::new(AtOnce::default()), Tunnels::default());
+    let (mut down, mut tunnels) = (Downlink::default(), Tunnels::default());
     tunnels.live = (0..TUNNELS).map(TunnelId).collect();
     link.attach(&mut tunnels.up, &mut down);
     let flood = |up: &mut Uplink, event: Event| {
@@ -181,7 +194,7 @@ fn answers_are_not_lost_whatever_else_is_reported() {
     control.push(TxnId(1), &[add(TUNNELS)]).expect("room");
     control.request_snapshot().expect("room");
     let lost = tunnels.up.counts().events_lost;
-    down.turn(Instant::ZERO, &mut tunnels);
+    turn(&mut down, &mut tunnels);
     assert_eq!((tunnels.up.backlog(), tunnels.applied), (all + TUNNELS as usize + 1, 0));
     assert!(down.prepare_sleep(tunnels.up.has_room_for_answer()), "until the control plane takes something");
     let (mut ends, mut applied, mut live) = (0, 0, 0);
@@ -192,7 +205,7 @@ fn answers_are_not_lost_whatever_else_is_reported() {
             applied += u32::from(event == Event::Applied(TxnId(1)));
             live += u32::from(matches!(event, Event::SnapshotTunnel { .. }));
         }
-        down.turn(Instant::ZERO, &mut tunnels);
+        turn(&mut down, &mut tunnels);
     }
     assert_eq!((applied, live), (1, 2 * TUNNELS + 1));
     assert_eq!(tunnels.up.counts().events_lost, lost);
@@ -207,37 +220,17 @@ fn without_a_control_plane_nothing_piles_up() {
     assert_eq!((up.backlog(), up.flush()), (0, 0));
     let from = "192.0.2.1:5000".parse().expect("valid");
     assert_eq!(up.ike(MediaPort(5), from, &[0; 28]), Err(PuntRefused::Full));
-    let mut down: Downlink<AtOnce, ()> = Downlink::new(AtOnce::default());
+    let mut down: Downlink<()> = Downlink::default();
     assert!(down.prepare_sleep(true));
 }
 
-/// The kernel's tables answer when the test says so.
-#[derive(Default)]
-struct Later {
-    started: usize,
-    outcome: Option<Result<(), u16>>,
-}
-
-impl crate::control::Changes for Later {
-    fn start(&mut self, _: Vec<crate::control::steering::SteerOp>, _: bool) {
-        self.started += 1;
-    }
-    fn poll(&mut self) -> Option<Result<(), u16>> {
-        self.outcome.take()
-    }
-    fn counters(&self) -> [u64; sipsec_abi::counters::STEERING_MAX] {
-        [0; sipsec_abi::counters::STEERING_MAX]
-    }
-    fn wakeup(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        None
-    }
-}
-
-/// A pipeline that accepts everything and counts.
+/// A target that accepts everything but what it is told to refuse, and counts.
 #[derive(Default)]
 struct Accepts {
-    applied: Vec<usize>,
+    begun: Vec<(usize, bool)>,
+    refuses: Option<(u16, RejectReason)>,
     sent: usize,
+    is_full: bool,
     events: Vec<Event>,
 }
 
@@ -247,17 +240,24 @@ impl Target for Accepts {
     fn validate(&self, _: &[Op]) -> Result<(), (u16, RejectReason)> {
         Ok(())
     }
-    fn commit(&mut self, _: Instant, ops: &[Op], (): ()) {
-        self.applied.push(ops.len());
+    fn begin(&mut self, ops: Vec<Op>, more: bool, (): ()) -> Result<(), (u16, RejectReason)> {
+        if let Some(refused) = self.refuses {
+            return Err(refused);
+        }
+        self.begun.push((ops.len(), more));
+        Ok(())
     }
     fn snapshot(&mut self) {
         self.events.push(Event::SnapshotEnd);
     }
-    fn send_ike(&mut self, _: Instant, _: MediaPort, _: SocketAddr, _: &[u8]) {
+    fn send_ike(&mut self, _: MediaPort, _: SocketAddr, _: &[u8]) {
         self.sent += 1;
     }
     fn has_room_for_answer(&self) -> bool {
         true
+    }
+    fn has_room_for_ike(&self) -> bool {
+        !self.is_full
     }
     fn report(&mut self, event: Event) {
         self.events.push(event);
@@ -265,61 +265,60 @@ impl Target for Accepts {
 }
 
 #[test]
-fn a_transaction_waits_for_the_kernels_tables_and_packets_do_not() {
+fn a_transaction_is_answered_when_the_worker_has_applied_it_and_ike_does_not_wait() {
     let (_listener, mut control, link, _connection) = connect("later");
-    let (mut up, mut down, mut target) = (uplink(), Downlink::new(Later::default()), Accepts::default());
+    let (mut up, mut down, mut target) = (uplink(), Downlink::default(), Accepts::default());
     link.attach(&mut up, &mut down);
     let route = Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
     control.push(TxnId(1), &[add(1), route.clone()]).expect("room");
-    control.push(TxnId(2), &[add(2)]).expect("room");
+    control.push_part(TxnId(2), &[add(2)], true).expect("room");
     let to = "192.0.2.1:5000".parse().expect("valid");
     control.send_ike(MediaPort(5), to, &[1, 2, 3]).expect("room");
     for _ in 0..3 {
-        down.turn(Instant::ZERO, &mut target);
+        down.turn(&mut target);
     }
-    // IKE goes on; the second transaction, which steers nothing, waits for its turn.
-    assert_eq!((target.applied.len(), target.sent, target.events.len()), (0, 1, 0));
-    assert!(down.prepare_sleep(true), "the control thread ends the sleep");
+    // IKE goes on; the second transaction waits for its turn.
+    assert_eq!((&target.begun[..], target.sent, target.events.len()), (&[(2, false)][..], 1, 0));
+    assert!(down.prepare_sleep(true), "the worker ends the sleep");
     down.woke();
-    down.changes_mut().outcome = Some(Ok(()));
-    down.turn(Instant::ZERO, &mut target);
-    assert_eq!(target.applied, [2, 1]);
-    assert_eq!(target.events, [Event::Applied(TxnId(1)), Event::Applied(TxnId(2))]);
-    assert_eq!(down.changes().started, 1);
+    assert_eq!(down.applied_answer(), Some(Event::Applied(TxnId(1))));
+    down.turn(&mut target);
+    assert_eq!(target.begun, [(2, false), (1, true)]);
+    assert_eq!(down.applied_answer(), Some(Event::Applied(TxnId(2))));
+    assert_eq!(down.applied_answer(), None, "once");
 
-    // A refusal names the operation, and nothing is applied.
-    control.push(TxnId(3), std::slice::from_ref(&route)).expect("room");
-    down.turn(Instant::ZERO, &mut target);
-    down.changes_mut().outcome = Some(Err(0));
-    down.turn(Instant::ZERO, &mut target);
-    let refused = Event::Rejected { txn: TxnId(3), op: 0, reason: RejectReason::TableFull };
-    assert_eq!((target.applied.len(), target.events.last()), (2, Some(&refused)));
+    // A refusal names the operation, and nothing is on its way.
+    target.refuses = Some((1, RejectReason::TableFull));
+    control.push(TxnId(3), &[route]).expect("room");
+    down.turn(&mut target);
+    let refused = Event::Rejected { txn: TxnId(3), op: 1, reason: RejectReason::TableFull };
+    assert_eq!((target.events.last(), down.applied_answer()), (Some(&refused), None));
 
-    // After a part of a change, the last part goes to the kernel's tables although it steers nothing.
-    control.push_part(TxnId(4), &[route], true).expect("room");
-    down.turn(Instant::ZERO, &mut target);
-    down.changes_mut().outcome = Some(Ok(()));
-    control.push(TxnId(5), &[]).expect("room");
-    down.turn(Instant::ZERO, &mut target);
-    assert_eq!((target.applied.len(), down.changes().started), (3, 4));
+    // Messages that the worker has no room for stay in their ring.
+    target.is_full = true;
+    control.send_ike(MediaPort(5), to, &[4]).expect("room");
+    down.turn(&mut target);
+    assert_eq!(target.sent, 1);
+    target.is_full = false;
+    down.turn(&mut target);
+    assert_eq!(target.sent, 2);
 }
 
 #[test]
 fn a_connection_that_ends_in_between_gets_no_answer_and_leaves_no_half() {
     let (_listener, mut control, link, _connection) = connect("orphan");
-    let (mut up, mut down, mut target) = (uplink(), Downlink::new(Later::default()), Accepts::default());
+    let (mut up, mut down, mut target) = (uplink(), Downlink::default(), Accepts::default());
     link.attach(&mut up, &mut down);
-    let route = Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
-    control.push(TxnId(1), &[route]).expect("room");
-    down.turn(Instant::ZERO, &mut target);
+    control.push(TxnId(1), &[add(1)]).expect("room");
+    down.turn(&mut target);
     detach(&mut up, &mut down);
     let (_listener, mut next, link, _connection) = connect("orphan-next");
     link.attach(&mut up, &mut down);
-    next.push(TxnId(1), &[add(1)]).expect("room");
-    down.turn(Instant::ZERO, &mut target);
-    assert_eq!((target.applied.len(), target.events.len()), (0, 0));
-    down.changes_mut().outcome = Some(Ok(()));
-    down.turn(Instant::ZERO, &mut target);
-    assert_eq!(target.applied, [1, 1], "the kernel has the route, so the pipeline has it too");
-    assert_eq!(target.events, [Event::Applied(TxnId(1))], "of the new connection's own transaction");
+    next.push(TxnId(1), &[add(1), add(2)]).expect("room");
+    down.turn(&mut target);
+    assert_eq!(target.begun, [(1, false)], "one at a time");
+    assert_eq!(down.applied_answer(), None, "of the connection that has ended");
+    down.turn(&mut target);
+    assert_eq!(target.begun, [(1, false), (2, false)]);
+    assert_eq!(down.applied_answer(), Some(Event::Applied(TxnId(1))), "of the new connection's own");
 }

@@ -1,0 +1,220 @@
+//! The tables of the worker, as the thread knows them that commands it: tunnels, routes, calls and SAs without anything that
+//! packets change. A transaction is validated here and applied here and there in the same order, so the thread with the
+//! packets never has to look whether an operation is possible.
+
+mod validate;
+
+pub(crate) use validate::inner_mtu;
+
+use crate::config::{Config, Limits, OutsidePort};
+use crate::engine::{AeadEngine, AeadKey};
+use sipsec_net::dp::{Direction, Event, MediaBinding, Op, RejectReason, SaSpec, TunnelSpec};
+use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp, ipv6};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The key of each `SaAdd`, in order: making one is the only thing that can fail late, so it is done early.
+type Keys = Vec<Box<dyn AeadKey>>;
+
+/// Proof that a transaction can be applied, and the keys that it brings: for [`Registry::commit`] and then for
+/// [`crate::Pipeline::commit`].
+pub struct Validated(pub(crate) Keys);
+
+impl core::fmt::Debug for Validated {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Validated").field("keys", &self.0.len()).finish()
+    }
+}
+
+#[derive(Debug)]
+struct TunnelEntry {
+    spec: TunnelSpec,
+    outbound: Option<SaId>,
+    routes: BTreeSet<IpPrefix>,
+    media_ports: BTreeSet<MediaPort>,
+}
+
+#[derive(Debug)]
+struct MediaEntry {
+    binding: MediaBinding,
+    sas: BTreeSet<SaId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SaEntry {
+    tunnel: TunnelId,
+    direction: Direction,
+    media_port: MediaPort,
+    spi: Spi,
+}
+
+/// See the head of this file. Every operation costs as much as there is of what it names, and a look-up.
+#[derive(Debug)]
+pub struct Registry {
+    outside: OutsidePort,
+    /// At build, when frames were sized.
+    outside_mtu_max: u16,
+    limits: Limits,
+    tunnels: BTreeMap<TunnelId, TunnelEntry>,
+    routes: BTreeMap<IpPrefix, TunnelId>,
+    media: BTreeMap<MediaPort, MediaEntry>,
+    sas: BTreeMap<SaId, SaEntry>,
+    /// Inbound SAs.
+    spis: BTreeMap<(MediaPort, Spi), SaId>,
+}
+
+impl Registry {
+    /// Of a pipeline that is built with this.
+    #[must_use]
+    pub const fn new(config: &Config) -> Self {
+        Self {
+            outside: config.outside,
+            outside_mtu_max: config.outside.mtu,
+            limits: config.limits,
+            tunnels: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            media: BTreeMap::new(),
+            sas: BTreeMap::new(),
+            spis: BTreeMap::new(),
+        }
+    }
+
+    /// Whether all of `ops` can be applied in order; nothing is changed. An error says which one cannot.
+    pub fn validate(&self, engine: &dyn AeadEngine, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
+        validate::validate(self, engine, ops).map(Validated)
+    }
+
+    /// Applies what was validated just before.
+    ///
+    /// What takes others with it: `TunnelRemove` its routes, media ports and SAs; `MediaClose` the SAs it carried. So
+    /// `SaRemove` of an SA that is gone already is no error (the numbers are never used again).
+    pub fn commit(&mut self, ops: &[Op], _: &Validated) {
+        ops.iter().for_each(|op| self.commit_one(op));
+    }
+
+    fn commit_one(&mut self, op: &Op) {
+        match op {
+            Op::TunnelAdd(spec) => {
+                let entry = TunnelEntry {
+                    spec: *spec,
+                    outbound: None,
+                    routes: BTreeSet::new(),
+                    media_ports: BTreeSet::new(),
+                };
+                self.tunnels.insert(spec.tunnel, entry);
+            }
+            Op::TunnelRemove(tunnel) => {
+                let Some(entry) = self.tunnels.remove(tunnel) else { return };
+                entry.media_ports.into_iter().for_each(|port| self.media_close(port));
+                for prefix in &entry.routes {
+                    self.routes.remove(prefix);
+                }
+            }
+            Op::RouteAdd { prefix, tunnel } => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    entry.routes.insert(*prefix);
+                    let before = self.routes.insert(*prefix, *tunnel).filter(|before| before != tunnel);
+                    self.route_taken(before, prefix);
+                }
+            }
+            Op::RouteRemove { prefix } => {
+                let before = self.routes.remove(prefix);
+                self.route_taken(before, prefix);
+            }
+            Op::MediaOpen(binding) => {
+                if let Some(entry) = self.tunnels.get_mut(&binding.tunnel) {
+                    let port = binding.media_port();
+                    entry.media_ports.insert(port);
+                    self.media.insert(port, MediaEntry { binding: *binding, sas: BTreeSet::new() });
+                }
+            }
+            Op::MediaClose(port) => self.media_close(*port),
+            Op::NextHop { media_port, mac } => {
+                if let Some(entry) = self.media.get_mut(media_port) {
+                    entry.binding.next_hop = *mac;
+                }
+            }
+            Op::SaAdd(spec) => self.sa_add(spec),
+            Op::SaRemove(sa) => self.sa_remove(*sa),
+            Op::TunnelBind { tunnel, outbound } => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    entry.outbound = Some(*outbound);
+                }
+            }
+            Op::TunnelUnbind(tunnel) => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    entry.outbound = None;
+                }
+            }
+            Op::SaSelectors { .. } | Op::ReplayTrigger(_) | Op::FlushTrigger(_) => {}
+        }
+    }
+
+    fn route_taken(&mut self, from: Option<TunnelId>, prefix: &IpPrefix) {
+        if let Some(entry) = from.and_then(|t| self.tunnels.get_mut(&t)) {
+            entry.routes.remove(prefix);
+        }
+    }
+
+    fn media_close(&mut self, port: MediaPort) {
+        let Some(entry) = self.media.remove(&port) else { return };
+        entry.sas.into_iter().for_each(|sa| self.sa_remove(sa));
+        if let Some(t) = self.tunnels.get_mut(&entry.binding.tunnel) {
+            t.media_ports.remove(&port);
+        }
+    }
+
+    fn sa_add(&mut self, spec: &SaSpec) {
+        let SaSpec { sa, tunnel, direction, media_port, spi, .. } = *spec;
+        if direction == Direction::In {
+            self.spis.insert((media_port, spi), sa);
+        }
+        self.sas.insert(sa, SaEntry { tunnel, direction, media_port, spi });
+        if let Some(entry) = self.media.get_mut(&media_port) {
+            entry.sas.insert(sa);
+        }
+    }
+
+    fn sa_remove(&mut self, sa: SaId) {
+        let Some(SaEntry { tunnel, direction, media_port, spi }) = self.sas.remove(&sa) else { return };
+        if direction == Direction::In {
+            self.spis.remove(&(media_port, spi));
+        }
+        if let Some(entry) = self.media.get_mut(&media_port) {
+            entry.sas.remove(&sa);
+        }
+        if let Some(entry) = self.tunnels.get_mut(&tunnel).filter(|t| t.outbound == Some(sa)) {
+            entry.outbound = None;
+        }
+    }
+
+    /// Everything live, in the order in which a control plane needs it; without the end mark.
+    pub fn snapshot(&self, event: &mut dyn FnMut(Event)) {
+        for (&tunnel, t) in &self.tunnels {
+            event(Event::SnapshotTunnel { tunnel, outbound: t.outbound });
+        }
+        for m in self.media.values() {
+            event(Event::SnapshotMedia(m.binding));
+        }
+        for (&sa, &SaEntry { tunnel, direction, media_port, spi }) in &self.sas {
+            event(Event::SnapshotSa { sa, tunnel, direction, spi, media_port });
+        }
+    }
+
+    /// As [`crate::Pipeline::set_outside_mtu`].
+    pub fn set_outside_mtu(&mut self, mtu: u16) {
+        self.outside.mtu = mtu.min(self.outside_mtu_max);
+    }
+
+    /// The tunnel's MTU as it is now, if the tunnel has IPv6 routes and that is too small for them (RFC 8200 §5).
+    #[must_use]
+    pub fn too_small_for_v6(&self, tunnel: TunnelId) -> Option<u16> {
+        let t = self.tunnels.get(&tunnel)?;
+        let call = t.outbound.and_then(|sa| self.media.get(&self.sas.get(&sa)?.media_port));
+        let over = |m: &MediaEntry| {
+            esp::inner_mtu(self.outside.mtu.into(), m.binding.outside_local.is_ipv6()) as u16
+        };
+        let inner = inner_mtu(&self.outside, &t.spec);
+        let mtu = call.map_or(inner, |m| inner.min(over(m)));
+        (mtu < ipv6::MTU_MIN && t.routes.iter().any(|p| p.addr().is_ipv6())).then_some(mtu)
+    }
+}

@@ -1,0 +1,200 @@
+//! What the control plane's commands act on: the registry, the kernel's tables, the worker.
+
+use super::rings::{Target, Uplink};
+use super::steering::{Steer, SteerOp, Steered};
+use super::worker_link::{ControlEnd, IkeMessage, Update};
+use sipsec_abi::counters::STEERING_MAX;
+use sipsec_net::MediaPort;
+use sipsec_net::dp::{Event, Op, RejectReason};
+use sipsec_pipeline::{AeadEngine, Config, Local, Registry, Validated};
+use std::net::SocketAddr;
+use tracing::{error, warn};
+
+pub struct Commands<K> {
+    registry: Registry,
+    engine: Box<dyn AeadEngine>,
+    kernel: K,
+    steered: Steered,
+    /// The last transaction said that more of its change follow.
+    is_continued: bool,
+    pub worker: ControlEnd,
+    pub up: Uplink,
+    told: Told,
+}
+
+/// What is logged once: it is the WAN's, and so every tunnel's.
+#[derive(Debug, Default)]
+struct Told {
+    too_small_for_v6: bool,
+}
+
+impl<K: Steer> Commands<K> {
+    pub fn new(config: &Config, engine: Box<dyn AeadEngine>, kernel: K, worker: ControlEnd) -> Self {
+        Self {
+            registry: Registry::new(config),
+            engine,
+            kernel,
+            steered: Steered::default(),
+            is_continued: false,
+            worker,
+            up: Uplink::new(&config.limits),
+            told: Told::default(),
+        }
+    }
+
+    /// The host's own prefixes and addresses are these now.
+    pub fn local(&mut self, local: Box<Local>) {
+        self.kernel.local(&local.prefixes);
+        self.tell_worker(Update::Local(local));
+    }
+
+    /// The MTU of the WAN is this now.
+    pub fn outside_mtu(&mut self, mtu: u16) {
+        self.registry.set_outside_mtu(mtu);
+        self.tell_worker(Update::OutsideMtu(mtu));
+    }
+
+    fn tell_worker(&self, update: Update) {
+        // The queue holds many times what comes between two turns.
+        if self.worker.updates.push(update).is_err() {
+            error!("the worker does not answer: it goes on with what it knew of the devices");
+        }
+    }
+
+    /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].
+    pub fn kernel_counters(&self) -> [u64; STEERING_MAX] {
+        let mut all = [0; STEERING_MAX];
+        for (to, from) in all.iter_mut().zip(self.kernel.counters()) {
+            *to = from;
+        }
+        all
+    }
+
+    /// `sipsec check` sees to the profile, but not to what the WAN makes of it.
+    fn look_for_small_tunnels(&mut self, ops: &[Op]) {
+        if self.told.too_small_for_v6 {
+            return;
+        }
+        let small = ops.iter().find_map(|op| match op {
+            Op::RouteAdd { tunnel, .. } | Op::TunnelBind { tunnel, .. } => {
+                Some((tunnel, self.registry.too_small_for_v6(*tunnel)?))
+            }
+            _ => None,
+        });
+        if let Some((tunnel, mtu)) = small {
+            self.told.too_small_for_v6 = true;
+            warn!(
+                %tunnel,
+                mtu,
+                "the WAN leaves a tunnel with IPv6 routes less than 1280 bytes: larger IPv6 packets are lost, and hosts send \
+                 none that are smaller because they are told to (RFC 8200 §5); raise the MTU of the WAN, or take the IPv6 \
+                 routes out of the profile"
+            );
+        }
+    }
+}
+
+impl<K: Steer> Target for Commands<K> {
+    type Validated = Validated;
+
+    fn validate(&self, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
+        self.registry.validate(&*self.engine, ops)
+    }
+
+    fn begin(&mut self, ops: Vec<Op>, more: bool, validated: Validated) -> Result<(), (u16, RejectReason)> {
+        // Before the kernel's tables, so that nothing has to be taken back.
+        if self.worker.updates.room() == 0 {
+            error!("the worker does not answer: a transaction is refused");
+            return Err((0, RejectReason::TableFull));
+        }
+        let steering = SteerOp::of(&ops);
+        // The last transaction of a change lets go of what the change has removed, even if it steers nothing itself.
+        if !steering.is_empty() || self.is_continued {
+            let plan = self.steered.plan(&steering, more);
+            self.steered.change(plan, &mut self.kernel).map_err(|op| (op, RejectReason::TableFull))?;
+        }
+        self.is_continued = more;
+        self.registry.commit(&ops, &validated);
+        self.look_for_small_tunnels(&ops);
+        self.tell_worker(Update::Transaction { ops, validated });
+        Ok(())
+    }
+
+    fn snapshot(&mut self) {
+        let up = &mut self.up;
+        self.registry.snapshot(&mut |event| up.report(event));
+        up.report(Event::SnapshotEnd);
+        // Calls that were asked for while no control plane was there. What waits for them stays while the tunnel is put
+        // back.
+        self.tell_worker(Update::Reacquire);
+    }
+
+    fn send_ike(&mut self, port: MediaPort, remote: SocketAddr, message: &[u8]) {
+        // It came out of a ring of messages no longer than this, and there is room.
+        if let Some(message) = IkeMessage::new(port, remote, message) {
+            let _ = self.worker.ike_down.push(message);
+        }
+    }
+
+    fn has_room_for_answer(&self) -> bool {
+        self.up.has_room_for_answer()
+    }
+
+    fn has_room_for_ike(&self) -> bool {
+        self.worker.ike_down.room() > 0
+    }
+
+    fn report(&mut self, event: Event) {
+        self.up.report(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::steering::tests::Recorder;
+    use crate::control::worker_link::worker_link;
+    use crate::engines;
+    use sipsec_pipeline::InsideMode;
+    use sipsec_pipeline::testing::{Gateway, Side};
+
+    #[test]
+    fn a_wan_that_is_too_small_for_ipv6_is_told_of_once_a_tunnel_carries_it() {
+        let mut config = Gateway::config(Side::A, InsideMode::Host);
+        config.outside.mtu = 1300;
+        let engine = engines::select(sipsec_profile::model::Engine::Auto).expect("passes").engine;
+        let (control, worker) = worker_link().expect("eventfds");
+        let mut commands = Commands::new(&config, engine, Recorder::refusing("nothing"), control);
+        let prefix = "2001:db8:2::/48".parse().expect("valid");
+        for (op, told) in [
+            (Op::TunnelAdd(Gateway::tunnel()), false),
+            (Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL }, false),
+            (Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }, true),
+        ] {
+            let validated = commands.validate(std::slice::from_ref(&op)).expect("valid");
+            commands.begin(vec![op], false, validated).expect("nothing refuses");
+            assert_eq!(commands.told.too_small_for_v6, told);
+        }
+        let updates = std::iter::from_fn(|| worker.updates.pop());
+        assert_eq!(updates.filter(|u| matches!(u, Update::Transaction { .. })).count(), 3);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_reaches_neither_the_registry_nor_the_worker() {
+        let config = Gateway::config(Side::A, InsideMode::Host);
+        let engine = engines::select(sipsec_profile::model::Engine::Auto).expect("passes").engine;
+        let (control, worker) = worker_link().expect("eventfds");
+        let mut commands = Commands::new(&config, engine, Recorder::refusing("add 10.2"), control);
+        let ops = [
+            Op::TunnelAdd(Gateway::tunnel()),
+            Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL },
+        ];
+        for _ in 0..2 {
+            // The second time as the first: the tunnel is not there yet.
+            let validated = commands.validate(&ops).expect("valid");
+            let refused = commands.begin(ops.to_vec(), false, validated);
+            assert_eq!(refused, Err((1, RejectReason::TableFull)));
+        }
+        assert!(worker.updates.pop().is_none());
+    }
+}

@@ -1,0 +1,167 @@
+//! Counters for the control plane: written to shared memory a few times a second.
+
+use super::cells::WorkerNumbers;
+use super::rings::{DownCounts, Session, UpCounts};
+use sipsec_abi::counters::{STEERING_MAX, TUNNELS_MAX};
+use sipsec_abi::{Count, Port, PortCounters};
+use sipsec_net::Instant;
+use sipsec_pipeline::Activities;
+use sipsec_xsk::PortStats;
+use std::time::Duration;
+
+/// How old what is published may become.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// When to publish next, and what has been.
+#[derive(Debug)]
+pub struct Publisher {
+    last: Option<Instant>,
+    pub ring_faults: u64,
+    /// Slots of the activity table that hold something.
+    published: Box<[bool; TUNNELS_MAX]>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Self { last: None, ring_faults: 0, published: Box::new([false; TUNNELS_MAX]) }
+    }
+}
+
+/// The parts that come from elsewhere.
+#[derive(Debug)]
+pub struct Numbers {
+    pub steering: [u64; STEERING_MAX],
+    pub up: UpCounts,
+    pub down: DownCounts,
+    pub worker: WorkerNumbers,
+}
+
+impl Publisher {
+    /// A new control plane sees everything at once.
+    pub fn restart(&mut self) {
+        self.last = None;
+        // Its page is a fresh one.
+        self.published.fill(false);
+    }
+
+    /// Whether it is time; the next time is counted from now.
+    pub fn due(&mut self, now: Instant) -> bool {
+        let due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= EVERY);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+
+    /// Everything but what belongs to single tunnels.
+    pub fn publish(&self, session: &Session, n: &Numbers) {
+        let to = &session.counters;
+        let worker = &n.worker;
+        to.drops(&worker.drops);
+        for (port, stats) in [Port::Outside, Port::Inside].into_iter().zip(&worker.ports) {
+            to.port(port, &port_counters(stats));
+        }
+        to.steering(&n.steering);
+        let counts = [
+            (Count::Turns, worker.turns),
+            (Count::TurnsIdle, worker.turns_idle),
+            (Count::Sleeps, worker.sleeps),
+            (Count::TransactionsApplied, n.down.applied),
+            (Count::TransactionsRejected, n.down.rejected),
+            (Count::TransactionsRepeated, n.down.repeated),
+            (Count::SlotsDiscarded, n.down.discarded),
+            (Count::RingFaults, self.ring_faults),
+            (Count::Connections, session.epoch),
+            (Count::ConnectionsRefused, session.refused),
+            (Count::Acquires, n.up.acquires),
+            (Count::IkeUp, n.up.ike),
+            (Count::IkeDown, n.down.ike),
+            (Count::FramesFree, worker.frames_free),
+            (Count::Tunnels, worker.live.tunnels.into()),
+            (Count::Routes, worker.live.routes.into()),
+            (Count::MediaPorts, worker.live.media_ports.into()),
+            (Count::Sas, worker.live.sas.into()),
+            (Count::TriggerWaiting, worker.live.trigger_waiting.into()),
+            (Count::ShaperWaiting, worker.live.shaper_waiting.into()),
+            (Count::EventsLost, n.up.events_lost + worker.events_lost),
+        ];
+        for (count, value) in counts {
+            to.count(count, value);
+        }
+        for (index, stage) in worker.stages.iter().enumerate() {
+            to.stage(index, stage.packets, stage.cycles);
+        }
+    }
+
+    /// The activity of every tunnel in its slot, and nothing in the slots of those that went.
+    pub fn publish_activity(&mut self, session: &Session, activities: &Activities) {
+        let slots = self.published.iter_mut().enumerate().take(activities.places());
+        for (slot, published) in slots {
+            match activities.get(slot) {
+                Some((tunnel, activity)) => {
+                    session.counters.activity(slot, tunnel, &activity);
+                    *published = true;
+                }
+                None if std::mem::take(published) => {
+                    session.counters.clear_activity(slot);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+const fn port_counters(stats: &PortStats) -> PortCounters {
+    PortCounters {
+        rx_packets: stats.received,
+        rx_bytes: stats.received_bytes,
+        tx_packets: stats.sent,
+        tx_bytes: stats.sent_bytes,
+        rx_dropped: stats.rx_dropped + stats.rx_invalid,
+        rx_ring_full: stats.rx_ring_full,
+        rx_fill_empty: stats.rx_fill_empty,
+        tx_invalid: stats.tx_invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipsec_net::dp::Op;
+    use sipsec_net::{Instant, TunnelId};
+    use sipsec_pipeline::InsideMode;
+    use sipsec_pipeline::testing::{Gateway, Side};
+
+    #[test]
+    fn tunnels_are_published_in_their_slots_and_those_that_went_are_cleared() {
+        let (_listener, control, link, _connection) = crate::control::rings::tests::connect("publish");
+        let session = link.into_session();
+        let mut reader = control.counters;
+        let mut gateway = Gateway::new(Side::A, InsideMode::Host);
+        let mut publisher = Publisher::default();
+        let activities = gateway.pipeline.activities();
+        publisher.publish_activity(&session, &activities);
+        assert!(reader.activity(Gateway::TUNNEL).is_some());
+        let second = TunnelId(900);
+        gateway.apply(&[
+            Op::TunnelRemove(Gateway::TUNNEL),
+            Op::TunnelAdd(sipsec_net::dp::TunnelSpec { tunnel: second, ..Gateway::tunnel() }),
+        ]);
+        publisher.publish_activity(&session, &activities);
+        assert_eq!(reader.activity(Gateway::TUNNEL), None);
+        assert!(reader.activity(second).is_some());
+        gateway.apply(&[Op::TunnelRemove(second)]);
+        publisher.publish_activity(&session, &activities);
+        assert_eq!(reader.activity(second), None);
+    }
+
+    #[test]
+    fn a_new_control_plane_sees_the_counters_at_once() {
+        let mut publisher = Publisher::default();
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        assert!(publisher.due(at(10)));
+        assert!(!publisher.due(at(109)) && publisher.due(at(110)));
+        publisher.restart();
+        assert!(publisher.due(at(111)));
+    }
+}

@@ -1,0 +1,101 @@
+use super::rings::tests::connect;
+use super::steering::tests::Recorder;
+use super::worker_link::{WorkerEnd, worker_link};
+use super::*;
+use crate::engines;
+use sipsec_net::dp::{Event, Op};
+use sipsec_net::{MediaPort, TxnId};
+use sipsec_pipeline::InsideMode;
+use sipsec_pipeline::testing::{Gateway, Side};
+use sipsec_profile::model as profile;
+
+fn control() -> (Control<Recorder>, WorkerEnd, Mailbox<FromControl>) {
+    let config = Gateway::config(Side::A, InsideMode::Host);
+    let (end, worker) = worker_link().expect("eventfds");
+    let outbox = Mailbox::new().expect("eventfd");
+    let setup = ControlSetup {
+        config,
+        engine: engines::select(profile::Engine::Auto).expect("passes").engine,
+        kernel: Recorder::refusing("nothing"),
+        worker: end,
+        activities: Activities::new(config.limits.tunnels_max),
+        sockets: Default::default(),
+        inbox: Mailbox::new().expect("eventfd"),
+        outbox: outbox.clone(),
+    };
+    (Control::new(setup), worker, outbox)
+}
+
+fn ops() -> Vec<Op> {
+    vec![Op::TunnelAdd(Gateway::tunnel()), Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL }]
+}
+
+#[test]
+fn the_answer_follows_the_workers_commit_and_what_it_reported_before() {
+    let (mut control, mut worker, _outbox) = control();
+    let (_listener, mut peer, link, _connection) = connect("commit");
+    control.inbox.send(ToControl::Attach(Box::new(link))).expect("room");
+    assert!(control.mail());
+    peer.push(TxnId(1), &ops()).expect("room");
+    peer.request_snapshot().expect("room");
+    let mut seen = || {
+        while control.turn() > 0 {}
+        std::iter::from_fn(|| peer.pop().expect("sane")).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(), [], "the worker has not answered, and the snapshot waits behind");
+    let Some(Update::Transaction { ops, .. }) = worker.updates.pop() else { panic!("validated") };
+    let expired =
+        Event::SaExpire { sa: sipsec_net::SaId(1), cause: sipsec_net::dp::ExpireCause::Bytes, hard: false };
+    worker.event(expired.clone());
+    worker.applied(ops);
+    let tunnel = Event::SnapshotTunnel { tunnel: Gateway::TUNNEL, outbound: None };
+    assert_eq!(seen(), [expired, Event::Applied(TxnId(1)), tunnel, Event::SnapshotEnd]);
+    assert!(matches!(worker.updates.pop(), Some(Update::Reacquire)), "what waits for a call is told again");
+}
+
+#[test]
+fn ike_passes_in_both_directions() {
+    let (mut control, mut worker, _outbox) = control();
+    let (_listener, mut peer, link, _connection) = connect("ike");
+    control.inbox.send(ToControl::Attach(Box::new(link))).expect("room");
+    assert!(control.mail());
+    let remote = "192.0.2.1:5000".parse().expect("valid");
+    peer.send_ike(MediaPort(5), remote, &[1, 2, 3]).expect("room");
+    worker.ike(MediaPort(6), remote, &[4, 5]).expect("room");
+    while control.turn() > 0 {}
+    let down = worker.ike_down.pop().expect("sent");
+    assert_eq!((down.media_port, down.remote, &down.bytes[..]), (MediaPort(5), remote, &[1, 2, 3][..]));
+    let up = peer.recv_ike().expect("sane").expect("one");
+    assert_eq!((up.media_port, up.remote, up.message), (MediaPort(6), remote, &[4, 5][..]));
+    // Without a control plane it is lost and counted.
+    control
+        .inbox
+        .send(ToControl::Detach { epoch: control.session.as_ref().expect("attached").epoch })
+        .expect("room");
+    assert!(control.mail());
+    worker.ike(MediaPort(6), remote, &[4, 5]).expect("room");
+    while control.turn() > 0 {}
+    assert_eq!(control.punts_lost, 1);
+}
+
+#[test]
+fn a_worker_that_does_not_turn_is_reported_once() {
+    let (mut control, worker, outbox) = control();
+    let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+    let turned = |turns| cells::WorkerNumbers { turns, ..cells::WorkerNumbers::default() };
+    for n in 1..200 {
+        control.publish(at(n * 100));
+    }
+    assert!(outbox.receive().is_none(), "it has not started yet");
+    for n in 200..400 {
+        worker.cells.store(turned(n));
+        control.publish(at(n * 100));
+    }
+    assert!(control.watchdog.lives() && outbox.receive().is_none());
+    for n in 400..600 {
+        control.publish(at(n * 100));
+    }
+    assert!(!control.watchdog.lives());
+    assert!(matches!(outbox.receive(), Some(FromControl::WorkerHangs)));
+    assert!(outbox.receive().is_none(), "once");
+}

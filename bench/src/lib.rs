@@ -1,3 +1,4 @@
-//! Benchmarks, the lab carrier and the end-to-end tests.
+//! Benchmarks, the lab carrier, the end-to-end tests, and the packet generator.
 
 pub mod lab;
+pub mod pktgen;

@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sipsec-abi",
             "sipsec-pipeline",
             "sipsec-xsk",
+            "sipsec-ebpf",
             "sipsec-dataplane",
             "sipsec-ike",
             "sipsec-sip",

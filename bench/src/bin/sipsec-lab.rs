@@ -6,7 +6,7 @@ use sipsec_bench::lab::carrier::{Algorithm, Knobs};
 use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
 use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
-use sipsec_bench::lab::{LabError, demo, interrupt, measure, needs, netns};
+use sipsec_bench::lab::{LabError, compare, demo, interrupt, measure, needs, netns};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,6 +52,24 @@ enum Command {
         /// Streams of each, in turn, in each direction.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
+    },
+    /// Packets per second through a plain AF_XDP forwarder, two sipsec gateways and two strongSwans, in turn.
+    Compare {
+        /// Searches of each, in turn, per packet length.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+        /// Length of each trial of a search.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60))]
+        seconds: u32,
+        /// Lost packets that are tolerated, in percent.
+        #[arg(long, default_value_t = 0.1)]
+        loss: f64,
+        /// Lengths of the inner IP packets.
+        #[arg(long, value_delimiter = ',', default_values_t = [64, 512, 1400])]
+        sizes: Vec<u16>,
+        /// Directory for the picture and the list of results.
+        #[arg(long, default_value = "bench/history")]
+        out: PathBuf,
     },
     /// Network, carrier and, if they are built, both gateways, until Ctrl-C.
     Up {
@@ -112,6 +130,11 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
             needs::check(Some(&places.programs))?;
             interrupt::listen()?;
             measure::throughput(places, seconds, rounds)?;
+        }
+        Command::Compare { rounds, seconds, loss, sizes, out } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            compare::compare(places, &compare::Plan { rounds, seconds, loss, sizes }, &out)?;
         }
         Command::Up { md5_only, authenticate_invite } => {
             needs::check(None)?;

@@ -128,13 +128,14 @@ pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabEr
 }
 
 /// Two of them through the same network: AES-256-GCM, ESP in userspace (kernel-libipsec), no SIP.
-struct StrongSwans {
+#[derive(Debug)]
+pub(super) struct StrongSwans {
     _daemons: [Charon; 2],
-    topology: Topology,
+    pub(super) topology: Topology,
 }
 
 impl StrongSwans {
-    fn up(options: &Options) -> Result<Self, LabError> {
+    pub(super) fn up(options: &Options) -> Result<Self, LabError> {
         const PORT: u16 = 4500;
         let topology = Topology::up(options)?;
         let at = |ip: &str| SocketAddrV4::new(ip.parse().expect("a constant address"), PORT);
@@ -185,7 +186,7 @@ fn losses(runs: &[Datagrams]) -> String {
     format!("{:.0} packets/s, {lost} of {sent} lost", sent as f64 / seconds)
 }
 
-fn median(values: &mut [f64]) -> f64 {
+pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len().is_multiple_of(2) {

@@ -11,6 +11,7 @@ macro_rules! say {
 
 pub mod carrier;
 pub mod clock;
+pub mod compare;
 pub mod demo;
 pub mod error;
 pub mod gateway;

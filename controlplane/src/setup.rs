@@ -49,7 +49,7 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             lines: lines(profile)?,
             expires_s,
             session_expires_s: profile.sip.session_expires_s,
-            requests_per_s: sipsec_sip::REQUESTS_PER_S,
+            requests_per_s: profile.sip.requests_per_s,
             rport: profile.sip.rport,
             user_agent: Some(USER_AGENT.to_owned()),
         },

@@ -10,9 +10,6 @@ use sipsec_profile::{Examined, schema};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Columns of a report, unless the terminal has fewer.
-const WIDTH: usize = 100;
-
 pub fn run(args: &Args, files: &[PathBuf], key: Option<&str>) -> Result<ExitCode, CliError> {
     if let Some(key) = key {
         return explain(key);
@@ -37,7 +34,7 @@ pub fn run(args: &Args, files: &[PathBuf], key: Option<&str>) -> Result<ExitCode
         print(&json(&examined, compared.as_ref()))?;
     } else {
         let screen = Screen::detect();
-        let style = Style { color: screen.colour, unicode: screen.utf8, width: screen.width().min(WIDTH) };
+        let style = Style { color: screen.colour, unicode: screen.utf8, width: screen.width_or_default() };
         for one in &examined {
             print(&one.findings.render(style))?;
         }

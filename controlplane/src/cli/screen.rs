@@ -6,6 +6,8 @@ use std::io::IsTerminal;
 
 /// Without a terminal lines are not folded: programs read them.
 const UNLIMITED: usize = usize::MAX;
+/// Default width of a terminal.
+const WIDTH: usize = 80;
 /// Narrower than this nothing is readable anyway.
 const WIDTH_MIN: usize = 40;
 
@@ -40,6 +42,12 @@ impl Screen {
     #[must_use]
     pub const fn width(&self) -> usize {
         self.width
+    }
+
+    /// The terminal's, or without one [`WIDTH`]: for what is laid out to a width.
+    #[must_use]
+    pub const fn width_or_default(&self) -> usize {
+        if self.width == UNLIMITED { WIDTH } else { self.width }
     }
 
     /// Folds lines that are too wide at blanks; what follows is indented to the value of a `Name : value` line. Characters that
@@ -149,6 +157,12 @@ impl Wall {
     #[must_use]
     pub fn second(&self, time_us: u64) -> String {
         self.format(time_us, "%Y-%m-%d %H:%M:%S")
+    }
+
+    /// `2026-11-30T14:57:21+09:00`
+    #[must_use]
+    pub fn rfc3339(&self, time_us: u64) -> String {
+        self.format(time_us, "%Y-%m-%dT%H:%M:%S%:z")
     }
 
     /// `+09:00`

@@ -5,7 +5,7 @@ use crate::diagnose::{Problem, Sink};
 use crate::model::limits::{
     ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S,
 };
-use crate::model::{Profile, RouteTo, TunnelEntry};
+use crate::model::{Profile, RouteTo, Tariff, TunnelEntry};
 use crate::read::KeyPath;
 use sipsec_net::ipv6;
 use std::collections::HashSet;
@@ -26,9 +26,9 @@ pub fn check(profile: &Profile, sink: &Sink) {
         let path = KeyPath::dotted("tunnels").index(i);
         mtu(profile, tunnel, &path, sink);
         mtu_v6(profile, tunnel, &path, sink);
-        bandwidth(tunnel, &path, sink);
+        bandwidth(profile, tunnel, &path, sink);
         trigger(profile, tunnel, &path, sink);
-        idle(tunnel, &path, sink);
+        idle(profile, tunnel, &path, sink);
         loops(profile, tunnel, &path, sink);
         if !led_to.contains(tunnel.name.as_str()) {
             sources(tunnel, &path, sink);
@@ -64,8 +64,9 @@ fn mtu_v6(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) 
     sink.push(problem.label(format!("at least {}", ipv6::MTU_MIN)).hint(hint));
 }
 
-fn bandwidth(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
-    if let Some(step) = tariff::step(tunnel.bandwidth)
+fn bandwidth(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    if profile.sip.tariff == Tariff::DataConnect
+        && let Some(step) = tariff::step(tunnel.bandwidth)
         && step != tunnel.bandwidth
     {
         let message = format!("{} of {} cost as much as {step}", tunnel.bandwidth, tunnel.name);
@@ -93,15 +94,18 @@ fn trigger(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink)
     }
 }
 
-fn idle(tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+fn idle(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
     let seconds = tunnel.idle.as_secs();
     if seconds > IDLE_WARN_S {
         let message = format!("{} stays connected for {seconds} s after its last packet", tunnel.name);
-        let cost = format!(
-            "about {} yen for nothing after each call at {}",
-            tariff::yen(tunnel.bandwidth, seconds),
-            tunnel.bandwidth
-        );
+        let cost = match profile.sip.tariff {
+            Tariff::DataConnect => format!(
+                "about {} yen for nothing after each call at {}",
+                tariff::yen(tunnel.bandwidth, seconds),
+                tunnel.bandwidth
+            ),
+            Tariff::None => "paid for nothing after each call".to_owned(),
+        };
         let problem = Problem::warning("tunnels::idle", &path.key("idle_s"), message).label(cost);
         sink.push(problem.hint(format!("{IDLE_DEFAULT_S} s is recommended")));
     }

@@ -60,6 +60,8 @@ pub const SESSION_EXPIRES_MAX_S: u32 = 86_400;
 /// Longer than a BYE without an answer is repeated (RFC 3261 §17.1.2.2: 32 s), and than a refused one is sent three times
 /// more (35 s).
 pub const BYE_WAIT_S: u64 = 60;
+/// What a carrier that names no limit is taken to bear.
+pub const REQUESTS_PER_S: u32 = 100;
 
 /// Ports below belong to well-known services.
 pub const MEDIA_PORT_MIN: u16 = 1024;

@@ -3,6 +3,7 @@
 use super::limits;
 use super::secret::{PASSWORD, SecretSource};
 use super::serial;
+use super::words::words;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use sipsec_net::TelNumber;
@@ -39,6 +40,14 @@ impl<T: Display> Display for Learnt<T> {
     }
 }
 
+words! {
+    /// How money is counted.
+    pub enum Tariff {
+        DataConnect = "data-connect", "The published classes of Hikari Denwa data connect, without tax.";
+        None = "none", "Not at all: the carrier charges otherwise.";
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct SipSection {
     /// The device whose address SIP and media use; it may come and go.
@@ -58,6 +67,9 @@ pub struct SipSection {
     /// After a hang-up that nothing has confirmed, the tunnel places no call for this long.
     #[serde(rename = "bye_wait_s", serialize_with = "serial::seconds")]
     pub bye_wait: Duration,
+    /// New BYEs in a second at most, and new REGISTERs and refreshes in a second at most.
+    pub requests_per_s: u32,
+    pub tariff: Tariff,
     pub lines: Vec<SipLine>,
 }
 
@@ -74,6 +86,8 @@ impl SipSection {
             session_expires_s: limits::SESSION_EXPIRES_S,
             rport: true,
             bye_wait: Duration::from_secs(limits::BYE_WAIT_S),
+            requests_per_s: limits::REQUESTS_PER_S,
+            tariff: Tariff::default(),
             lines,
         }
     }

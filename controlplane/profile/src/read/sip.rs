@@ -21,6 +21,8 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
     let session_expires_s = table.int("session_expires_s");
     let rport = table.flag("rport");
     let bye_wait = table.seconds("bye_wait_s");
+    let requests_per_s = table.int("requests_per_s");
+    let tariff = table.word("tariff");
     let lines = table.required("lines").and_then(|i| lines(&i));
     table.finish();
     Some(SipSection {
@@ -32,6 +34,8 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
         session_expires_s: session_expires_s?,
         rport: rport?,
         bye_wait: bye_wait?,
+        requests_per_s: requests_per_s?,
+        tariff: tariff?,
         lines: lines?,
     })
 }

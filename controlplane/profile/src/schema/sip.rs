@@ -1,6 +1,7 @@
 //! `sip:`
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
+use crate::model::Tariff;
 use Presence::{Default, Optional, Required};
 
 pub const SIP: Group = Group {
@@ -33,6 +34,19 @@ pub const SIP: Group = Group {
             "After a hang-up that nothing has confirmed, the tunnel places no call for this long: the carrier may still charge for the old one.",
         )
         .unit("s"),
+        key(
+            "requests_per_s",
+            int(1, 10_000),
+            Default("100"),
+            "So many new BYEs, and so many new REGISTERs and refreshes, leave in a second at most (20 more at once after a pause); the others wait. Set it to what the carrier takes.",
+        )
+        .unit("1/s"),
+        key(
+            "tariff",
+            Kind::Word(Tariff::TABLE),
+            Default("data-connect"),
+            "How `show vpn-sip history` and `check` count money.",
+        ),
         key(
             "lines",
             Kind::List(&Kind::Group(&LINE)),

@@ -151,6 +151,10 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         let (gateway, events, log) = (profile.gateway.clone(), watchers.clone(), log.clone());
         async move { api::serve(listener, &gateway, request_sender, events, log).await }
     });
+    let mut events = Events::new(watchers, &profile);
+    if let Err(error) = events.keep_history(&profile.state_dir) {
+        tracing::warn!("{error}; it is shown until the next start only");
+    }
     tracing::info!(gateway = profile.gateway, version = crate::version::line(), "started");
     Ok(Runtime {
         sip: SipSocket::new(&profile.sip.interface, profile.sip.port),
@@ -162,7 +166,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         journal,
         compute: Compute::new(),
         requests,
-        events: Events::new(watchers, &profile),
+        events,
         log,
         rates: RateMeter::default(),
         signals,

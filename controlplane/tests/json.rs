@@ -67,7 +67,7 @@ async fn answer(mut requests: mpsc::Receiver<Request>) {
             Query::Control => Reply::Control(Box::new(control())),
             Query::Summary => Reply::Summary(model::Summary { tunnels: 2, ..model::Summary::default() }),
             Query::PastEvents(_) => Reply::PastEvents(Vec::new()),
-            Query::History { .. } => Reply::History(vec![model::Call::default()]),
+            Query::History { .. } => Reply::History(vec![std::sync::Arc::default()]),
             Query::Call(call_id) => {
                 Reply::Call(model::CallMessages { call_id, ..model::CallMessages::default() })
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A BYE without an answer for this long is told: three repetitions (RFC 3261 §17.1.2.2, timer E).
 const BYE_DOUBT: Duration = Duration::from_secs(4);
-/// But not one by one while many calls are hung up, whose BYEs are paced.
+/// With more calls than this being hung up, such BYEs are not reported one by one: paced BYEs take longer.
 const DOUBTS_MAX: usize = 64;
 
 impl Core {
@@ -209,6 +209,8 @@ impl Core {
             began_unix_s: ledger.began_unix_s.or_else(|| self.unix_time_at(ledger.began)),
             answered_unix_s,
             ended_unix_s: self.unix_time_at(ended),
+            answered_after: ledger.answered.map(|at| at.saturating_duration_since(ledger.began)),
+            up_after: ledger.up.map(|at| at.saturating_duration_since(ledger.began)),
             lasted: ledger.answered.map(|at| ended.saturating_duration_since(at)),
             reason: ledger.reason(),
             confirmed,

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// A shutdown waits this long for the registrar: a binding that stays costs nothing and expires.
 const UNREGISTER_MAX: Duration = Duration::from_secs(4);
-/// And this long for the BYE of the last call, which costs money: longer than it is repeated (RFC 3261 §17.1.2.2, timer F:
+/// A shutdown waits this long for the BYE of the last call, which costs money: longer than it is repeated (RFC 3261 §17.1.2.2, timer F:
 /// 32 s).
 const HANG_UP_MAX: Duration = Duration::from_secs(34);
 /// What a transaction under way will mean when it is answered.
@@ -226,7 +226,7 @@ impl Core {
         self.settle(now);
     }
 
-    /// Until nothing follows from anything any more.
+    /// Drains the user agent and the endpoints until neither has an output.
     fn settle(&mut self, now: Instant) {
         loop {
             if let Some(output) = self.ua.poll_output() {
@@ -249,7 +249,7 @@ impl Core {
             return;
         }
         let had = std::mem::replace(&mut self.wan, addr);
-        // First, so that what is hung up is hung up from where we are now.
+        // First, so that BYEs leave from the new address.
         let local = addr.map(|ip| SocketAddr::new(ip, self.config.sip_port));
         self.ua.set_locals(now, Locals::of(local));
         if had.is_some() {
@@ -363,11 +363,23 @@ impl Core {
         true
     }
 
+    /// An event of a tunnel and of the call that it has.
     pub(crate) fn event(&mut self, tunnel: Option<usize>, kind: EventKind) {
+        let of_tunnel = || {
+            let call = self.tunnels[tunnel?].state.call_id()?;
+            self.calls.get(&call).map(|ledger| ledger.call_id.clone())
+        };
+        let call_id = kind.call_id().map(str::to_owned).or_else(of_tunnel);
+        self.event_of(tunnel, call_id, kind);
+    }
+
+    /// An event of a call that the tunnel may not have taken.
+    pub(crate) fn event_of(&mut self, tunnel: Option<usize>, call_id: Option<String>, kind: EventKind) {
         let t = tunnel.map(|i| &self.tunnels[i].config);
         self.out.push_back(Output::Event(SessionEvent {
             tunnel: t.map(crate::config::TunnelConfig::id),
             interface: t.map(|t| t.name.clone()),
+            call_id,
             kind,
         }));
     }

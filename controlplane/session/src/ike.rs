@@ -139,15 +139,23 @@ impl Core {
                 }
             }
             Event::ChildSaDown { child, cause: _ } => {
-                if let State::Up(u) = &mut self.tunnels[i].state
-                    && let Some(sas) = u.children.remove(&child)
-                {
-                    // What waits for this SA waits for the next one.
-                    u.release.take_if(|(_, sa)| *sa == Some(sas.outbound));
-                    self.transact(
-                        vec![Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)],
-                        Pending::Cleanup,
-                    );
+                let tunnel = self.tunnels[i].config.id();
+                let gone = match &mut self.tunnels[i].state {
+                    // On its way to the dataplane: the tunnel may be bound to it by then.
+                    State::Negotiating(n) => {
+                        n.installing.take_if(|(c, _)| *c == child).map(|(_, sas)| (sas, true))
+                    }
+                    State::Up(u) => u.children.remove(&child).map(|sas| {
+                        // What waits for this SA waits for the next one.
+                        u.release.take_if(|(_, sa)| *sa == Some(sas.outbound));
+                        (sas, false)
+                    }),
+                    _ => None,
+                };
+                if let Some((sas, unbind)) = gone {
+                    let unbind = unbind.then_some(Op::TunnelUnbind(tunnel));
+                    let remove = [Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)];
+                    self.transact(unbind.into_iter().chain(remove).collect(), Pending::Cleanup);
                 }
             }
             Event::Refused { ours, theirs } => {
@@ -204,13 +212,22 @@ impl Core {
     pub(crate) fn child_installed(&mut self, now: Instant, i: usize, child: ChildId) {
         match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
             State::Negotiating(mut n) => {
+                let Some(first) = n.installing.take_if(|(c, _)| *c == child) else {
+                    // The peer has deleted it in the meantime. Another may follow until the deadline.
+                    self.set_state(i, State::Negotiating(n));
+                    return;
+                };
                 n.endpoint.handle_child_installed(now, child);
-                let (Some(proofs), Some(first)) = (n.proofs.take(), n.installing.take()) else {
+                let Some(proofs) = n.proofs.take() else {
                     // The endpoint gives both proofs before a child; without them nothing comes up.
+                    n.installing = Some(first);
                     self.set_state(i, State::Negotiating(n));
                     self.hang_up(now, i, CloseCause::NoChild);
                     return;
                 };
+                if let Some(ledger) = self.calls.get_mut(&n.leg.call.id()) {
+                    ledger.up = Some(now);
+                }
                 let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
                 let (initiator, silence) = (n.leg.caller, self.config.ike.silence_min());
                 let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, silence);

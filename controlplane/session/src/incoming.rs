@@ -24,18 +24,24 @@ impl Core {
         offer: &SessionDescription,
     ) {
         let shown = shown(caller);
-        self.event(None, EventKind::Incoming { caller: shown.clone() });
+        let tunnel = match caller {
+            Caller::Asserted(number) => self.tunnels.with_numbers(line, number),
+            Caller::Anonymous | Caller::Unidentified => None,
+        };
+        let call_id = self.ua.call_id(call.id()).map(str::to_owned);
+        self.event_of(tunnel, call_id.clone(), EventKind::Incoming { caller: shown.clone() });
         let refuse = |core: &mut Self, call: Call, status: u16, why: &'static str| {
             let why = why.to_owned();
             core.ua.reject_because(now, call, status, &why);
-            core.event(None, EventKind::IncomingRefused { caller: shown.clone(), status, why });
+            let kind = EventKind::IncomingRefused { caller: shown.clone(), status, why };
+            core.event_of(tunnel, call_id.clone(), kind);
         };
         // Without a number the peer cannot be known (RFC 5079: 433).
-        let Caller::Asserted(number) = caller else {
+        if !matches!(caller, Caller::Asserted(_)) {
             let why = "the carrier asserts no number: is the caller-ID service active?";
             return refuse(self, call, if caller == Caller::Anonymous { 433 } else { 403 }, why);
-        };
-        let Some(i) = self.tunnels.with_numbers(line, number) else {
+        }
+        let Some(i) = tunnel else {
             return refuse(self, call, 403, NO_TUNNEL);
         };
         if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
@@ -93,8 +99,9 @@ impl Core {
                 self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
             }
             Err((failure, status)) => {
+                let call_id = self.ua.call_id(call.id()).map(str::to_owned);
                 self.ua.reject_because(now, call, status, &failure.told());
-                self.refused(now, i, failure, status);
+                self.refused(now, i, call_id, failure, status);
             }
         }
     }
@@ -107,7 +114,7 @@ impl Core {
             Caller::Anonymous | Caller::Unidentified => None,
         };
         match tunnel {
-            Some(i) => self.refused(now, i, SessionFailure::Sdp(error), status),
+            Some(i) => self.refused(now, i, None, SessionFailure::Sdp(error), status),
             None => {
                 let why = error.to_string();
                 self.event(None, EventKind::IncomingRefused { caller: shown(caller), status, why });
@@ -116,11 +123,18 @@ impl Core {
     }
 
     /// The peer's call cannot become a session. That is shown, but it costs nothing and does not keep us from calling.
-    fn refused(&mut self, now: Instant, i: usize, failure: SessionFailure, status: u16) {
+    fn refused(
+        &mut self,
+        now: Instant,
+        i: usize,
+        call_id: Option<String>,
+        failure: SessionFailure,
+        status: u16,
+    ) {
         let caller = self.tunnels[i].config.remote_number.to_string();
         let why = format!("{failure}; {}", failure.cure());
         self.tunnels[i].last_failure = Some((now, failure));
-        self.event(Some(i), EventKind::IncomingRefused { caller, status, why });
+        self.event_of(Some(i), call_id, EventKind::IncomingRefused { caller, status, why });
     }
 
     /// Our side of the call, or why there is none and the status that says so.

@@ -49,7 +49,7 @@ impl KeyEntry {
             // RFC 6193 §8.2 names psk-fingerprint.
             Credential::Psk(_) if cisco && theirs.psk.is_empty() => (&theirs.certificate, psk_fingerprint),
             Credential::Psk(_) => (&theirs.psk, psk_fingerprint),
-            // RFC 6193 §7, §8.1: whatever vouches for the certificate, it is the one that SDP announced.
+            // RFC 6193 §7, §8.1: the certificate must be the one that SDP announced, also if an authority signed it.
             Credential::Certificate(_) => (&theirs.certificate, true),
         };
         let counts = |f: &&Fingerprint| cisco || f.hash() != HashFunc::Sha1;

@@ -4,7 +4,7 @@
 use crate::failure::SessionFailure;
 use sipsec_ike::CloseCause;
 use sipsec_net::{Instant, Kbps, TelNumber};
-use sipsec_sip::Reason;
+use sipsec_sip::{CallFailure, Reason};
 use std::fmt;
 use std::time::Duration;
 
@@ -47,6 +47,34 @@ impl EndReason {
     }
 }
 
+impl EndReason {
+    /// The stable name of the failure; `None` if the end is none.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Failed(failure) => Some(failure.code()),
+            Self::Closed(_) | Self::PeerHungUp { .. } | Self::NotOurs => None,
+        }
+    }
+
+    /// `us` or `peer`: which side ended the call, or refused it.
+    #[must_use]
+    pub const fn ended_by(&self) -> Option<&'static str> {
+        match self {
+            Self::PeerHungUp { .. }
+            | Self::Closed(CloseCause::PeerDeleted)
+            | Self::Failed(
+                SessionFailure::PeerHungUp { .. }
+                | SessionFailure::PeerClosedIke
+                | SessionFailure::PeerEndedEarly { .. }
+                | SessionFailure::Call(CallFailure::Status { .. } | CallFailure::Unauthorised),
+            ) => Some("peer"),
+            Self::Closed(_) | Self::Failed(_) => Some("us"),
+            Self::NotOurs => None,
+        }
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,6 +99,10 @@ pub struct CallSummary {
     pub began_unix_s: Option<u64>,
     pub answered_unix_s: Option<u64>,
     pub ended_unix_s: Option<u64>,
+    /// Since the beginning.
+    pub answered_after: Option<Duration>,
+    /// Until the SAs were installed, since the beginning.
+    pub up_after: Option<Duration>,
     /// From the answer to the confirmed end: what the carrier charges. `None` if it was never answered, or if only an
     /// earlier run of this process knew when.
     pub lasted: Option<Duration>,
@@ -127,14 +159,16 @@ pub(crate) struct Ledger {
     pub remote: Option<TelNumber>,
     pub call_id: String,
     pub began: Instant,
-    /// Of a recovered call, as its record has it.
+    /// Recovered calls only: from the record in the journal.
     pub began_unix_s: Option<u64>,
     pub answered: Option<Instant>,
+    /// When the SAs were installed.
+    pub up: Option<Instant>,
     pub rate: Option<Kbps>,
     pub carried: Carried,
     pub reason: Option<EndReason>,
     pub bye: Option<Bye>,
-    /// Its end holds the tunnel back.
+    /// The tunnel places no call until this one has ended.
     pub holds: bool,
     /// The session still listens for the reason.
     pub reason_open: bool,
@@ -159,6 +193,7 @@ impl Ledger {
             began: now,
             began_unix_s: None,
             answered: None,
+            up: None,
             rate: None,
             carried: Carried::default(),
             reason: None,
@@ -169,7 +204,7 @@ impl Ledger {
         }
     }
 
-    /// Of this run: its messages are about a session.
+    /// Whether this run placed or received the call, so that it belongs to a session.
     pub const fn is_session(&self) -> bool {
         matches!(self.origin, Origin::Placed | Origin::Received)
     }

@@ -16,7 +16,7 @@ pub struct Tunnels {
     /// Ours and the peer's.
     by_numbers: HashMap<(TelNumber, TelNumber), usize>,
     touched: BTreeSet<usize>,
-    /// As of the last look.
+    /// As of the last [`Self::settle`].
     noted: Vec<Noted>,
     by_time: BTreeSet<(Instant, usize)>,
     by_port: HashMap<MediaPort, usize>,
@@ -92,14 +92,14 @@ impl Tunnels {
         }
     }
 
-    /// Of all, as of the last [`Self::settle`].
+    /// The earliest timer of all tunnels, as of the last [`Self::settle`].
     pub fn next_due(&self) -> Option<Instant> {
         let next = self.by_time.first().map(|(at, _)| *at);
         debug_assert_eq!(next, self.all.iter().filter_map(Tunnel::due).min(), "every change is looked at");
         next
     }
 
-    /// Those that were due when last looked at, in the order of their times.
+    /// Tunnels with a timer that is due, in the order of their times, as of the last [`Self::settle`].
     pub fn due(&self, now: Instant) -> Vec<usize> {
         self.by_time.range(..=(now, usize::MAX)).map(|(_, i)| *i).collect()
     }

@@ -101,7 +101,7 @@ pub enum Reply {
     Cleared(Cleared),
     Summary(Summary),
     PastEvents(Vec<Arc<EventLine>>),
-    History(Vec<Call>),
+    History(Vec<Arc<Call>>),
     Call(CallMessages),
     /// No call that is kept has this Call-ID.
     NoSuchCall(String),

@@ -43,7 +43,7 @@ pub(super) struct Shared {
     log: LogControl,
 }
 
-/// Who asks.
+/// The client.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     uid: Option<u32>,
@@ -233,7 +233,7 @@ impl Shared {
                 Reply::Cleared(data) => self.answer(data),
                 Reply::Summary(data) => self.answer(data),
                 Reply::PastEvents(data) => self.answer(data.iter().map(|line| &**line).collect::<Vec<_>>()),
-                Reply::History(data) => self.answer(data),
+                Reply::History(data) => self.answer(data.iter().map(|call| &**call).collect::<Vec<_>>()),
                 Reply::Call(data) => self.answer(data),
                 Reply::NoSuchCall(id) => refuse(
                     StatusCode::NOT_FOUND,

@@ -74,7 +74,8 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
             let client = Client::new(&socket(args)?);
             let screen = Screen::detect();
             let shown = show::show(&client, show, args.json, screen)?;
-            print(&if args.json { shown } else { screen.fit(&shown) })?;
+            let raw = args.json || show.is_raw();
+            print(&if raw { shown } else { screen.fit(&shown) })?;
         }
         Command::Clear(Clear::VpnSip { words, yes, .. }) => clear(args, words, *yes)?,
         Command::Pki(pki) => print(&pki::run(pki, args.json)?)?,

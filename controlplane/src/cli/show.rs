@@ -14,7 +14,7 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
         Show::VpnSip(VpnSip::Session { words }) => {
             sessions(client, &SessionArgs::parse(words).map_err(CliError::Words)?, json)
         }
-        Show::VpnSip(VpnSip::History { tunnel, since, utc }) => {
+        Show::VpnSip(VpnSip::History { tunnel, since, utc, csv }) => {
             let words = [
                 tunnel.as_deref().map(|t| format!("interface={}", escaped(t))),
                 since.map(|s| format!("since_s={}", s.as_secs())),
@@ -22,7 +22,9 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
             let words: Vec<_> = words.into_iter().flatten().collect();
             let wall = Wall::new(*utc);
             let path = format!("/v1/history?{}", words.join("&"));
-            ask(client, &path, json, |list: &Vec<_>| text::history(list, &wall))
+            ask(client, &path, json, |list: &Vec<_>| {
+                if *csv { text::history_csv(list, &wall) } else { text::history(list, &wall) }
+            })
         }
         Show::VpnSip(VpnSip::Call { call_id, ladder }) => {
             let wall = Wall::new(false);

@@ -33,7 +33,7 @@ pub fn sip_is_logged() -> bool {
 
 /// `left_out` messages before this one were not logged.
 pub fn log_sip(way: Direction, peer: SocketAddr, bytes: &[u8], left_out: u32) {
-    let Outline { first_line, call_id, cseq, .. } = Outline::of(bytes);
+    let Outline { first_line, call_id, cseq } = Outline::of(bytes);
     let left_out = (left_out > 0).then_some(left_out);
     debug!(target: SIP, %peer, bytes = bytes.len(), call_id, cseq, left_out, "{} {first_line}", way.arrow());
 }
@@ -52,9 +52,6 @@ pub struct Outline {
     pub first_line: String,
     pub call_id: String,
     pub cseq: String,
-    pub from: String,
-    /// P-Asserted-Identity (RFC 3325 §9.1).
-    pub asserted: String,
 }
 
 impl Outline {
@@ -67,9 +64,7 @@ impl Outline {
             let field = match name.trim().to_ascii_lowercase().as_str() {
                 // RFC 3261 §20.8, §20.20: the compact forms.
                 "call-id" | "i" => &mut out.call_id,
-                "from" | "f" => &mut out.from,
                 "cseq" => &mut out.cseq,
-                "p-asserted-identity" => &mut out.asserted,
                 _ => continue,
             };
             if field.is_empty() {
@@ -95,7 +90,7 @@ mod tests {
     fn a_line_shows_what_it_is_and_no_credentials() {
         let message = b"REGISTER sip:carrier.example SIP/2.0\r\nI: abc@host\r\nCSeq: 2 REGISTER\r\n\
             Authorization: Digest response=\"5f\"\r\n\r\nCSeq: 9 BODY";
-        let Outline { first_line, call_id, cseq, .. } = Outline::of(message);
+        let Outline { first_line, call_id, cseq } = Outline::of(message);
         assert_eq!(
             (first_line.as_str(), call_id.as_str(), cseq.as_str()),
             ("REGISTER sip:carrier.example SIP/2.0", "abc@host", "2 REGISTER")

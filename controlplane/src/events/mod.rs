@@ -1,11 +1,11 @@
-//! What happens to sessions: into the log, to those who watch, and into the history. The SIP messages of the last calls are
+//! Events of sessions: to the log, to watchers and to the history. The SIP messages of the last calls are
 //! kept as well.
 
 mod history;
 pub mod messages;
 mod trace;
 
-pub use history::History;
+pub use history::{History, HistoryError, HistoryFile};
 pub use trace::Trace;
 
 use crate::api::model::{Call, CallMessages, EventLine};
@@ -19,6 +19,7 @@ use sipsec_session::{EventKind, SessionEvent};
 use sipsec_sip::RegistrationState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -27,10 +28,12 @@ use tokio::sync::broadcast;
 const PAST_MAX: usize = 4096;
 /// Warnings of one kind in a minute.
 const WARNINGS: (u32, Duration) = (20, Duration::from_secs(60));
+/// Lines of one kind about one caller in a minute: each of its calls may be refused, ten a second.
+const CALLER_LINES: (u32, Duration) = (3, Duration::from_secs(60));
 /// Logged SIP messages in a second, when their target is turned on.
 const MESSAGES: (u32, Duration) = (400, Duration::from_secs(1));
 
-/// Who asks for past events.
+/// Which past events are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PastEvents {
     pub interface: Option<String>,
@@ -48,6 +51,8 @@ pub struct Events {
     /// Lines that have been registered.
     registered: BTreeSet<TelNumber>,
     warnings: Throttle,
+    /// Lines about each caller.
+    callers: Throttle,
     messages: Throttle,
     history: History,
     trace: Trace,
@@ -63,8 +68,9 @@ impl Events {
             numbers: profile.tunnels.iter().map(|t| (t.id, t.remote_number)).collect(),
             registered: BTreeSet::new(),
             warnings: Throttle::new(WARNINGS.0, WARNINGS.1),
+            callers: Throttle::new(CALLER_LINES.0, CALLER_LINES.1),
             messages: Throttle::new(MESSAGES.0, MESSAGES.1),
-            history: History::default(),
+            history: History::new(profile.sip.tariff),
             trace: Trace::default(),
         }
     }
@@ -80,18 +86,23 @@ impl Events {
         self.trace.message(clock::wall_us(), way, bytes);
     }
 
+    /// Keeps the history in a file of this directory, and shows what is there.
+    ///
+    /// # Errors
+    /// If there can be no such file.
+    pub fn keep_history(&mut self, directory: &Path) -> Result<(), HistoryError> {
+        let (file, found) = HistoryFile::open(directory)?;
+        self.history.keep_in(file, found);
+        Ok(())
+    }
+
     /// Logs an event, and hands it to the watchers. `activity` is what its tunnel has carried.
     pub fn publish(&mut self, now: Instant, event: &SessionEvent, activity: Option<TunnelActivity>) {
         if !self.is_true(&event.kind) {
             return;
         }
         let number = event.tunnel.and_then(|t| self.numbers.get(&t)).map(ToString::to_string);
-        // Before and after a call, the latest call with the number is another one.
-        let in_call = matches!(event.kind, EventKind::Incoming { .. })
-            || event.tunnel.is_some_and(|t| self.history.is_open(t));
-        let call_id = number.as_deref().filter(|_| in_call).and_then(|n| self.trace.call_of(n));
-        let call_id = call_id.map(str::to_owned);
-        self.log(now, event, call_id.as_deref());
+        self.log(now, event, event.call_id.as_deref());
         self.sequence += 1;
         let line = Arc::new(EventLine {
             sequence: self.sequence,
@@ -100,10 +111,10 @@ impl Events {
             warning: event.kind.is_warning(),
             interface: event.interface.clone(),
             remote_number: number,
-            call_id,
+            call_id: event.call_id.clone(),
             text: event.kind.to_string(),
         });
-        self.history.event(&line, event, activity);
+        self.history.event(event, activity);
         if self.past.len() >= PAST_MAX {
             self.past.pop_front();
         }
@@ -128,11 +139,28 @@ impl Events {
 
     fn log(&mut self, now: Instant, event: &SessionEvent, call_id: Option<&str>) {
         let (name, interface) = (event.kind.name(), event.interface.as_deref());
+        if let EventKind::Incoming { caller } = &event.kind {
+            // A peer that calls again and again; what becomes of a call has lines of its own.
+            match self.callers.line_of(now, name, caller) {
+                Verdict::Write { left_out: 0 } => {
+                    tracing::info!(target: "sipsec::event", event = name, interface, call_id, "{}", event.kind);
+                }
+                Verdict::Write { left_out } => {
+                    tracing::info!(target: "sipsec::event", event = name, interface, call_id, left_out, "{}", event.kind);
+                }
+                Verdict::LeaveOut => {}
+            }
+            return;
+        }
         if !event.kind.is_warning() {
             tracing::info!(target: "sipsec::event", event = name, interface, call_id, "{}", event.kind);
             return;
         }
-        match self.warnings.line(now, name) {
+        let verdict = match &event.kind {
+            EventKind::IncomingRefused { caller, .. } => self.callers.line_of(now, name, caller),
+            _ => self.warnings.line(now, name),
+        };
+        match verdict {
             Verdict::Write { left_out: 0 } => {
                 tracing::warn!(target: "sipsec::event", event = name, interface, call_id, "{}", event.kind);
             }
@@ -159,7 +187,7 @@ impl Events {
 
     /// Calls that have ended, the latest first.
     #[must_use]
-    pub fn history(&self, interface: Option<&str>, since_s: Option<u64>) -> Vec<Call> {
+    pub fn history(&self, interface: Option<&str>, since_s: Option<u64>) -> Vec<Arc<Call>> {
         let from = since_s.map_or(0, |s| clock::wall_us().saturating_sub(s.saturating_mul(1_000_000)));
         self.history.calls(interface, from)
     }
@@ -188,7 +216,8 @@ mod tests {
     }
 
     fn of_tunnel(kind: EventKind) -> SessionEvent {
-        SessionEvent { tunnel: Some(TunnelId(1)), interface: Some("Tunnel1".into()), kind }
+        let call_id = Some("abc@host".to_owned());
+        SessionEvent { tunnel: Some(TunnelId(1)), interface: Some("Tunnel1".into()), call_id, kind }
     }
 
     fn shown(events: &Events) -> Vec<String> {
@@ -206,6 +235,7 @@ mod tests {
         let change = |state| SessionEvent {
             tunnel: None,
             interface: None,
+            call_id: None,
             kind: EventKind::Registration { line, state },
         };
         events.publish(Instant::ZERO, &change(RegistrationState::Unregistered), None);
@@ -225,7 +255,7 @@ mod tests {
         events.publish(Instant::ZERO, &of_tunnel(EventKind::Ringing { status: 180 }), None);
         let lines = events.past(&PastEvents { interface: Some("TUNNEL1".into()), since_s: Some(60) });
         let ids: Vec<_> = lines.iter().map(|l| (l.remote_number.as_deref(), l.call_id.as_deref())).collect();
-        assert_eq!(ids, [(Some("0388882001"), None), (Some("0388882001"), Some("abc@host"))]);
+        assert_eq!(ids, [(Some("0388882001"), Some("abc@host")); 2]);
         assert!(events.past(&PastEvents { interface: Some("Tunnel2".into()), since_s: Some(60) }).is_empty());
         assert!(events.past(&PastEvents::default()).is_empty());
         for _ in 0..2 * PAST_MAX {

@@ -2,14 +2,12 @@
 
 use super::messages::{Direction, Outline};
 use crate::api::model::{CallMessage, CallMessages};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Calls, messages of each, and octets of each message that are kept: at most 10 MB.
 const CALLS_MAX: usize = 64;
 const MESSAGES_MAX: usize = 40;
 const MESSAGE_BYTES_MAX: usize = 4096;
-/// Remote numbers whose latest call is remembered.
-const NUMBERS_MAX: usize = 16_384;
 /// Credentials and challenges: they authenticate, or help to guess a password.
 const MASKED: [&str; 7] = [
     "authorization",
@@ -24,8 +22,6 @@ const MASKED: [&str; 7] = [
 #[derive(Debug, Default)]
 pub struct Trace {
     calls: VecDeque<CallMessages>,
-    /// The latest Call-ID of each remote number.
-    latest: HashMap<String, String>,
 }
 
 impl Trace {
@@ -37,24 +33,11 @@ impl Trace {
         {
             return;
         }
-        let first_line = outline.first_line.as_str();
-        if first_line.starts_with("INVITE ") {
-            let number = match way {
-                Direction::Out => user(first_line.strip_prefix("INVITE ").unwrap_or_default()),
-                Direction::In => {
-                    user(if outline.asserted.is_empty() { &outline.from } else { &outline.asserted })
-                }
-            };
-            if let Some(number) = number
-                && (self.latest.len() < NUMBERS_MAX || self.latest.contains_key(number))
-            {
-                self.latest.insert(number.to_owned(), outline.call_id.clone());
-            }
-        }
+        let is_invite = outline.first_line.starts_with("INVITE ");
         let at = self.calls.iter().rposition(|c| c.call_id == outline.call_id);
         let call = match at.and_then(|at| self.calls.get_mut(at)) {
             Some(call) => call,
-            None if first_line.starts_with("INVITE ") => {
+            None if is_invite => {
                 if self.calls.len() >= CALLS_MAX {
                     self.calls.pop_front();
                 }
@@ -77,23 +60,10 @@ impl Trace {
         });
     }
 
-    /// The latest call with a number.
-    pub fn call_of(&self, number: &str) -> Option<&str> {
-        self.latest.get(number).map(String::as_str)
-    }
-
     /// By the Call-ID or the beginning of it; the latest.
     pub fn call(&self, call_id: &str) -> Option<CallMessages> {
         self.calls.iter().rev().find(|c| c.call_id.starts_with(call_id)).cloned()
     }
-}
-
-/// The user part of the first URI in a text.
-fn user(text: &str) -> Option<&str> {
-    let at = text.find("sip:").map(|i| i + 4).or_else(|| text.find("tel:").map(|i| i + 4))?;
-    let rest = text.get(at..)?;
-    let end = rest.find(['@', ';', '>', ' ']).unwrap_or(rest.len());
-    rest.get(..end).filter(|user| !user.is_empty())
 }
 
 fn masked(bytes: &[u8]) -> String {
@@ -145,13 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_kept_without_secrets_and_found_by_number_and_id() {
+    fn a_call_is_kept_without_secrets_and_found_by_id() {
         let mut trace = Trace::default();
         trace.message(1, Direction::Out, &invite("abc@host", "0388882001"));
         trace.message(2, Direction::In, b"SIP/2.0 486 Busy Here\r\ni: abc@host\r\nCSeq: 1 INVITE\r\n\r\n");
         trace.message(3, Direction::In, b"SIP/2.0 200 OK\r\nCall-ID: reg@host\r\nCSeq: 1 REGISTER\r\n\r\n");
         trace.message(4, Direction::In, b"BYE sip:x SIP/2.0\r\nCall-ID: other\r\nCSeq: 1 BYE\r\n\r\n");
-        assert_eq!(trace.call_of("0388882001"), Some("abc@host"));
         let call = trace.call("abc").expect("kept");
         assert_eq!(call.messages.len(), 2);
         let text = &call.messages[0].text;
@@ -179,13 +148,5 @@ mod tests {
         let long = [invite("long", "1"), vec![b'x'; 60_000]].concat();
         trace.message(1, Direction::Out, &long);
         assert!(trace.call("long").expect("kept").messages[0].text.len() <= MESSAGE_BYTES_MAX);
-    }
-
-    #[test]
-    fn numbers_are_read_from_uris() {
-        assert_eq!(user("sip:0388882001@x SIP/2.0"), Some("0388882001"));
-        assert_eq!(user("\"a\" <tel:0388882001;phone-context=x>"), Some("0388882001"));
-        assert_eq!(user("<sip:@x>"), None);
-        assert_eq!(user("anonymous"), None);
     }
 }

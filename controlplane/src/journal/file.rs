@@ -90,7 +90,7 @@ pub(super) fn open(path: &Path) -> Result<Database, JournalError> {
     }
 }
 
-/// The file, made if it is not there, for nobody but its owner.
+/// Makes the file if it is not there; only its owner may read and write it.
 pub(super) fn private_file(path: &Path) -> std::io::Result<()> {
     let file: File =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)?;

@@ -105,7 +105,7 @@ impl Journal {
         Self { writes, results, outstanding, refused, counters: JournalCounters::default() }
     }
 
-    /// The record of a call, or with `None` that the call is over. Answered by [`Self::next`], whatever becomes of it.
+    /// The record of a call, or with `None` that the call is over. Answered by [`Self::next`] in every case.
     pub fn write_call(&mut self, key: u64, record: Option<Vec<u8>>) {
         let is_record = record.is_some();
         match self.writes.try_send(Write::Call { key, record }) {

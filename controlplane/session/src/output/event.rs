@@ -14,6 +14,8 @@ use std::time::Duration;
 pub struct SessionEvent {
     pub tunnel: Option<TunnelId>,
     pub interface: Option<String>,
+    /// SIP's, of the call that it is about.
+    pub call_id: Option<String>,
     pub kind: EventKind,
 }
 
@@ -129,6 +131,18 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The Call-ID that it names itself.
+    pub(crate) fn call_id(&self) -> Option<&str> {
+        match self {
+            Self::CallEnded(summary) => Some(&summary.call_id),
+            Self::ByeUnanswered { call_id, .. }
+            | Self::ByeOwed { call_id, .. }
+            | Self::RecoveredCall { call_id, .. }
+            | Self::NotHungUp { call_id, .. } => Some(call_id),
+            _ => None,
+        }
+    }
+
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

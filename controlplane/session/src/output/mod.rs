@@ -40,7 +40,7 @@ pub enum Output {
     /// Run off the loop; answered by [`crate::Input::Compute`].
     Compute {
         key: ComputeKey,
-        /// Of a session that is up: it goes before those of negotiations.
+        /// The session is up: its jobs run before those of negotiations.
         established: bool,
         job: Job,
     },

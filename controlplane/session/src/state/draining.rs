@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The media port stays open this long after IKE was closed, with no SA, so that both sides' DELETE and its answer pass by
 /// it: behind a SIP peer may be an IKE peer that gets no BYE.
 const LINGER_MIN: Duration = Duration::from_millis(200);
-/// And this long while our DELETE is not answered: two repetitions (`sipsec_ike::Retransmit`). The next call does not wait
+/// An endpoint stays this long while our DELETE is not answered: two repetitions (`sipsec_ike::Retransmit`). The next call does not wait
 /// for that.
 pub const LINGER_MAX: Duration = Duration::from_secs(2);
 

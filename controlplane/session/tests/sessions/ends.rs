@@ -89,7 +89,7 @@ fn sessions_that_the_peer_ends_at_once_are_damped() {
     assert_eq!((w.status(), w.carrier.calls_answered), (["SESSION_UP"; 2], calls + 1));
 }
 
-/// RFC 7296 §2.4: what arrives is a sign of life. The dataplane is asked for it often enough, whatever the interval.
+/// RFC 7296 §2.4: received data is a sign of life. The dataplane is polled for it at least twice in each interval of DPD.
 #[test]
 fn live_traffic_needs_no_question() {
     let mut often = Setup::of(0);

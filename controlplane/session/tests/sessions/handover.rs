@@ -39,3 +39,19 @@ fn the_first_packet_on_a_rekeyed_sa_binds_its_successor() {
     assert_eq!(w.status(), ["SESSION_UP"; 2]);
     assert_eq!((w.gateways[0].dp.sas.len(), w.gateways[1].dp.sas.len()), (2, 2));
 }
+
+/// The peer's DELETE of the CHILD_SA comes after its IKE_AUTH response, and before our dataplane has the SAs.
+#[test]
+fn a_child_that_is_deleted_before_it_is_installed_leaves_no_session() {
+    let mut w = super::World::default();
+    w.packet(0);
+    while w.session(1).status != "SESSION_UP" {
+        assert!(w.step(), "the responder does not come up");
+    }
+    assert_ne!(w.session(0).status, "SESSION_UP", "the answer is on its way");
+    let gone = Event::SaExpire { sa: newest(&w, 1, Direction::In), cause: ExpireCause::Bytes, hard: true };
+    w.tell(1, Input::Dataplane(gone));
+    w.advance(SECOND * 5);
+    assert_eq!(w.status(), ["READY_TO_CONNECT"; 2], "{:#?} {:#?}", w.gateways[0].log, w.gateways[1].log);
+    w.assert_no_call();
+}

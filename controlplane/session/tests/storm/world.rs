@@ -121,7 +121,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
         }],
         keyring: vec![KeyEntry {
             number: None,
-            credential: Credential::Psk(SecretBox::new(b"a key for everybody").expect("fits")),
+            credential: Credential::Psk(SecretBox::new(b"a key for all ends").expect("fits")),
             ppk: None,
             peer: PeerKind::Generic,
         }],

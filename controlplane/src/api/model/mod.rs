@@ -7,7 +7,7 @@ mod crypto;
 mod process;
 mod session;
 
-pub use call::{Call, CallMessage, CallMessages, EventLine};
+pub use call::{Call, CallMessage, CallMessages, Cost, EventLine};
 pub use carrier::{DhcpFamily, DhcpView, Registration};
 pub use command::{Clear, Cleared, LogFilter};
 pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf, Translation};

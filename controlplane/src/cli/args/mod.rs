@@ -207,7 +207,12 @@ Examples:
         /// brief, detail, failed, a tunnel's name, or remote-number NUMBER
         words: Vec<String>,
     },
-    /// Calls that have ended: when, why, how much they carried
+    /// Calls that have ended: when, why, how much they carried, what they cost
+    #[command(after_help = "\
+Examples:
+  sipsec show vpn-sip history Tunnel1
+  sipsec show vpn-sip history --since 30d --csv > calls.csv
+  sipsec show vpn-sip history --since 24h --utc")]
     History {
         /// Of this tunnel only
         tunnel: Option<String>,
@@ -217,6 +222,9 @@ Examples:
         /// Times in UTC instead of local time
         #[arg(long)]
         utc: bool,
+        /// Every field, as CSV (RFC 4180)
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
     },
     /// The SIP messages of one of the last calls: CALL-ID [ladder]
     Call {
@@ -274,6 +282,14 @@ pub enum Clear {
     },
 }
 
+impl Show {
+    /// Whether the output is for programs.
+    #[must_use]
+    pub const fn is_raw(&self) -> bool {
+        matches!(self, Self::VpnSip(VpnSip::History { csv: true, .. }))
+    }
+}
+
 /// Accepts a word or its beginning.
 fn prefix_of(word: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
     move |given| {
@@ -320,6 +336,7 @@ mod tests {
             "show vpn-sip session failed",
             "show vpn-sip summary",
             "show vpn-sip history Tunnel1 --since 24h --utc",
+            "show vpn-sip history --csv",
             "show vpn-sip call abc@host ladder",
             "sh vpn call abc",
             "show vpn-sip registration-status",

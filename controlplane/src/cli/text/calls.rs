@@ -1,8 +1,8 @@
 //! `show vpn-sip history` and `show vpn-sip call`
 
-use super::clock;
 use super::table::table;
-use crate::api::model::{Call, CallMessages};
+use super::{clock, counted};
+use crate::api::model::{Call, CallMessages, Cost};
 use crate::cli::screen::Wall;
 use std::fmt::Write as _;
 
@@ -12,24 +12,60 @@ pub fn history(list: &[Call], wall: &Wall) -> String {
     let rows: Vec<_> = list.iter().map(|c| row(c, wall)).collect();
     let mut out =
         format!("Calls that have ended, the latest first (times are {})\n", wall.offset(latest.ended_us));
-    out.push_str(&table(["Began", "Interface", "", "Lasted", "kB in/out", "End"], &rows));
+    let rows = table(["Began", "Interface", "", "Lasted", "kbps", "kB in/out", "Yen"], &rows);
+    // Below each row the end of its call; two lines of heads come first.
+    let calls = [None, None].into_iter().chain(list.iter().map(Some));
+    for (row, call) in rows.split_inclusive('\n').zip(calls) {
+        out.push_str(row);
+        if let Some(call) = call {
+            out.push_str(&end(call));
+        }
+    }
+    out.push_str(&total(list));
     out
 }
 
-fn row(c: &Call, wall: &Wall) -> [String; 6] {
+fn row(c: &Call, wall: &Wall) -> [String; 7] {
+    // The end of the call is not known: it may have cost more.
+    let least = if c.confirmed { "" } else { ">=" };
+    [
+        if c.began_us == 0 { "-".to_owned() } else { wall.second(c.began_us) },
+        if c.interface.is_empty() { c.remote_number.clone() } else { c.interface.clone() },
+        if c.caller { "I" } else { "R" }.to_owned(),
+        c.lasted_ms.map_or("-".to_owned(), |ms| format!("{least}{}", clock(ms.div_ceil(1000)))),
+        c.kbps.map_or("-".to_owned(), |kbps| kbps.to_string()),
+        format!("{}/{}", c.bytes_in / 1000, c.bytes_out / 1000),
+        c.cost.map_or("-".to_owned(), |cost| format!("{least}{}", cost.yen())),
+    ]
+}
+
+/// Why it ended, and what to ask the carrier for.
+fn end(c: &Call) -> String {
     let by = match c.ended_by.as_deref() {
         Some("peer") => " (peer)",
         _ => "",
     };
-    let id = c.call_id.as_deref().map(|id| format!(" [{id}]")).unwrap_or_default();
-    [
-        wall.second(c.began_us),
-        c.interface.clone(),
-        if c.caller { "I" } else { "R" }.to_owned(),
-        c.lasted_ms.map_or("-".to_owned(), |ms| clock(ms.div_ceil(1000))),
-        format!("{}/{}", c.bytes_in / 1000, c.bytes_out / 1000),
-        format!("{}{by}{id}", c.reason),
-    ]
+    let unconfirmed = if c.confirmed { "" } else { "; its end was never confirmed" };
+    let mut out = format!("   End    : {}{by}{unconfirmed}\n", c.reason);
+    if let Some(id) = &c.call_id {
+        let _ = writeln!(out, "   Call-ID: {id}");
+    }
+    out
+}
+
+/// `3 calls, 2 of them answered; 4 units, 6.0 yen …`
+fn total(list: &[Call]) -> String {
+    let answered = list.iter().filter(|c| c.lasted_ms.is_some()).count();
+    let mut out = format!("\n{}, {answered} of them answered", counted(list.len() as u64, "call"));
+    let costs: Vec<_> = list.iter().filter_map(|c| c.cost).collect();
+    if !costs.is_empty() {
+        let sum = |of: fn(&Cost) -> u64| costs.iter().fold(0u64, |sum, c| sum.saturating_add(of(c)));
+        let cost = Cost { yen_tenths: sum(|c| c.yen_tenths), ..Cost::default() };
+        let units = counted(sum(|c| c.units), "unit");
+        let _ = write!(out, "; {units}, {} yen by the published tariff, without tax", cost.yen());
+    }
+    out.push('\n');
+    out
 }
 
 /// The messages of a call with their text.
@@ -121,6 +157,9 @@ mod tests {
             began_us: 1_000_000,
             ended_us: 9_000_000,
             lasted_ms: Some(7950),
+            confirmed: true,
+            kbps: Some(512),
+            cost: Some(Cost { units: 1, unit_s: 30, yen_tenths: 15 }),
             ended_by: Some("peer".into()),
             reason: "the peer hung up".into(),
             bytes_in: 12_345,
@@ -130,12 +169,15 @@ mod tests {
         let refused = Call {
             caller: false,
             lasted_ms: None,
+            kbps: None,
+            cost: None,
             ended_by: None,
             call_id: None,
             reason: "call refused: 486 Busy Here".into(),
             ..call.clone()
         };
-        golden("history.txt", &history(&[call, refused], &Wall::new(true)));
+        let owed = Call { confirmed: false, ended_by: Some("us".into()), ..call.clone() };
+        golden("history.txt", &history(&[call, refused, owed], &Wall::new(true)));
         assert_eq!(history(&[], &Wall::new(true)), "No call has ended.\n");
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod crypto;
+mod csv;
 mod dataplane;
 mod dhcp;
 mod event;
@@ -15,6 +16,7 @@ use crate::api::model::Unconfirmed;
 
 pub use calls::{history, ladder, messages};
 pub use crypto::crypto_sessions;
+pub use csv::history_csv;
 pub use dataplane::{control, dataplane};
 pub use dhcp::dhcp;
 pub use event::event;

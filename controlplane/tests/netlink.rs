@@ -142,7 +142,7 @@ fn routes_follow_the_device_and_leave_those_of_others_alone() {
             states = routes(&mut netlink).await;
         }
         let ours = sh(&format!("ip route show proto {ROUTE_PROTOCOL}"));
-        assert!(ours.contains("10.3.0.0/16 dev svti0 scope link metric 254"), "{ours}");
+        assert!(ours.contains("10.3.0.0/16 via 169.254.83.1 dev svti0 metric 254 onlink"), "{ours}");
         assert_eq!(ours.lines().count(), 3, "{ours}");
 
         // The device goes and comes back: so do the routes.

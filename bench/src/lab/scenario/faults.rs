@@ -52,12 +52,14 @@ pub const SVTI_AWAY: Scenario = Scenario {
     ..Scenario::new("fault-svti-away")
 };
 
-/// How soon a route that somebody deleted is back, and a call comes up.
+/// How soon a deleted route is back, and a call comes up.
 const RECOVERY: Duration = Duration::from_secs(15);
 const SCAN: Duration = Duration::from_secs(8);
 /// Packets of a scan between two looks at the clock; 20,000 a second.
 const SCAN_BURST: u32 = 200;
 const SCAN_GAP: Duration = Duration::from_millis(10);
+/// One for each address family, and the groups of both.
+const NEIGHBOURS_MAX: usize = 8;
 const CHURN_ROUTES: u32 = 50_000;
 const CHURN_ROUNDS: usize = 2;
 
@@ -68,6 +70,11 @@ fn address_scan(context: &Context) -> Result<(), LabError> {
     world.topology.headend.ip(&["route", "add", "blackhole", CENTRE_PREFIX])?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     scan(&world.topology.branch_lan)?;
+    let name = world.topology.branch.name();
+    let shown = ["-n", name, "neigh", "show", "dev", SVTI, "nud", "all"];
+    let neighbours = run(std::process::Command::new("ip").args(shown))?;
+    let few = neighbours.lines().count() <= NEIGHBOURS_MAX;
+    ensure_in(&world, few, "the sVTI has one neighbour for all destinations", || neighbours.clone())?;
     still_serves(&mut world)
 }
 
@@ -223,9 +230,17 @@ fn svti_away(context: &Context) -> Result<(), LabError> {
 
     world.topology.branch.ip(&["link", "del", SVTI])?;
     pings(&world)?;
-    // AF_XDP is bound to the device that has gone: the dataplane ends, and its supervisor starts it again.
-    let branch = world.branch.as_mut().expect("started");
-    branch.dataplane().map(Process::kill);
-    branch.start_dataplane(&world.topology.branch)?;
-    pings(&world)
+    // The same process makes the device again, and binds its sockets to it.
+    wait_for("the route into the new sVTI", RECOVERY, || Ok(has_route(&world)?.then_some(())))
+        .map_err(|e| LabError::failed(e.to_string(), crate::lab::demo::logs(&world)))?;
+    world.branch.as_mut().expect("started").wait_ready()?;
+    wait_for("an answer through the new sVTI", RECOVERY, || {
+        let ping =
+            run(world.topology.branch_lan.command("ping").args(["-c", "1", "-W", "2", CENTRE_LAN_HOST]));
+        Ok(ping.is_ok().then_some(()))
+    })
+    .map_err(|e| LabError::failed(e.to_string(), crate::lab::demo::logs(&world)))?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    no_clear_text(&world)?;
+    world.check()
 }

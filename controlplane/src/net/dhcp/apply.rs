@@ -1,13 +1,14 @@
 //! Puts a lease on the interface: addresses with their lifetimes, and routes with the protocol number of DHCP.
 
-use futures_util::StreamExt;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressScope, CacheInfo};
+use crate::net::netlink::{self, Kernel, KernelError};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, CacheInfo};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use netlink_packet_route::route::{RouteAttribute, RouteProtocol, RouteScope};
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::RouteMessageBuilder;
 use sipsec_dhcp::{v4, v6};
 use sipsec_net::{Instant, MacAddr};
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::socket::Interface;
@@ -15,44 +16,55 @@ use super::socket::Interface;
 /// Metric of the routes, so that a static route of the operator (metric 0) wins.
 const METRIC: u32 = 100;
 
-/// The interface as the kernel has it, and whether it has a link.
-pub async fn interface(handle: &Handle, name: &str) -> Option<(Interface, bool)> {
-    let mut links = Box::pin(handle.link().get().match_name(name.to_owned()).execute());
-    let link = links.next().await?.ok()?;
-    let mac = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::Address(bytes) => Some(MacAddr(bytes.as_slice().try_into().ok()?)),
-        _ => None,
-    })?;
-    let up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
-    Some((Interface { name: name.to_owned(), index: link.header.index, mac }, up))
-}
-
-/// The interface's first global IPv4 address.
-pub async fn v4_address(handle: &Handle, index: u32) -> Option<Ipv4Addr> {
-    let mut addresses = Box::pin(handle.address().get().set_link_index_filter(index).execute());
-    while let Some(Ok(message)) = addresses.next().await {
-        let local = message.attributes.iter().find_map(|a| match a {
-            AddressAttribute::Local(IpAddr::V4(ip)) => Some(*ip),
-            _ => None,
-        });
-        if message.header.scope == AddressScope::Universe && local.is_some() {
-            return local;
-        }
-    }
-    None
-}
-
-/// Addresses and routes that this process has put on the interface.
+/// The kernel's side of DHCP: the interface, and the addresses and routes that this process has put on it.
 #[derive(Debug)]
 pub struct Applied {
-    handle: Handle,
+    kernel: Kernel,
     addresses: BTreeSet<(IpAddr, u8)>,
     routes: Vec<v4::Route>,
 }
 
 impl Applied {
-    pub const fn new(handle: Handle) -> Self {
-        Self { handle, addresses: BTreeSet::new(), routes: Vec::new() }
+    /// # Errors
+    /// If the kernel gives no netlink socket.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { kernel: Kernel::open_alone()?, addresses: BTreeSet::new(), routes: Vec::new() })
+    }
+
+    /// The interface as the kernel has it, and whether it has a link; `None` if there is none of this name.
+    pub async fn interface(&mut self, name: &str) -> Result<Option<(Interface, bool)>, KernelError> {
+        let asked = self.kernel.link(name).await;
+        let Some(link) = self.answered(asked)? else { return Ok(None) };
+        let mac = link.attributes.iter().find_map(|a| match a {
+            LinkAttribute::Address(bytes) => Some(MacAddr(bytes.as_slice().try_into().ok()?)),
+            _ => None,
+        });
+        let up = link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
+        Ok(mac.map(|mac| (Interface { name: name.to_owned(), index: link.header.index, mac }, up)))
+    }
+
+    /// The interface's IPv4 address, chosen as that of SIP and media.
+    pub async fn v4_address(&mut self, name: &str) -> Result<Option<Ipv4Addr>, KernelError> {
+        let asked = self.kernel.link(name).await;
+        let link = self.answered(asked)?;
+        let asked = netlink::wan_address(&self.kernel, name, link.as_ref(), false, None).await;
+        Ok(match self.answered(asked)? {
+            Ok(IpAddr::V4(address)) => Some(address),
+            Ok(IpAddr::V6(_)) | Err(_) => None,
+        })
+    }
+
+    /// After a request without an answer its socket is of no further use.
+    fn answered<T>(&mut self, result: Result<T, KernelError>) -> Result<T, KernelError> {
+        if let Err(error) = &result
+            && error.is_fatal()
+        {
+            match Kernel::open_alone() {
+                Ok(kernel) => self.kernel = kernel,
+                Err(error) => tracing::warn!(%error, "DHCP has no netlink socket"),
+            }
+        }
+        result
     }
 
     /// Makes the IPv4 side that of the lease.
@@ -112,8 +124,8 @@ impl Applied {
         let gone: Vec<_> = self.addresses.iter().copied().filter(|a| which(*a)).collect();
         for (ip, len) in gone {
             self.addresses.remove(&(ip, len));
-            let mut message = self.handle.address().add(interface.index, ip, len);
-            if let Err(error) = self.handle.address().del(message.message_mut().clone()).execute().await {
+            let asked = self.kernel.address_delete(interface.index, (ip, len)).await;
+            if let Err(error) = self.answered(asked) {
                 tracing::debug!(%ip, %error, "an address of a former lease was gone already");
             }
         }
@@ -126,19 +138,14 @@ impl Applied {
         preferred_s: Option<u32>,
         valid_s: Option<u32>,
     ) -> Result<(), String> {
-        let mut request = self.handle.address().add(interface.index, ip, len).replace();
         let mut cache = CacheInfo::default();
         // The kernel takes the address away by itself if this process is not there to do it.
         (cache.ifa_preferred, cache.ifa_valid) =
             (preferred_s.unwrap_or(u32::MAX), valid_s.unwrap_or(u32::MAX));
-        let attributes = &mut request.message_mut().attributes;
-        attributes.push(AddressAttribute::CacheInfo(cache));
-        if ip.is_ipv6() {
-            attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
-        }
-        request
-            .execute()
-            .await
+        let flags = ip.is_ipv6().then_some(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+        let attributes = flags.into_iter().chain([AddressAttribute::CacheInfo(cache)]);
+        let asked = self.kernel.address_set(interface.index, (ip, len), attributes).await;
+        self.answered(asked)
             .map_err(|error| format!("{ip}/{len} cannot be set on {}: {error}", interface.name))?;
         self.addresses.insert((ip, len));
         Ok(())
@@ -146,7 +153,7 @@ impl Applied {
 
     /// Adds a route with this preferred source, or removes it.
     async fn route(
-        &self,
+        &mut self,
         interface: &Interface,
         route: &v4::Route,
         source: Option<Ipv4Addr>,
@@ -164,8 +171,8 @@ impl Applied {
         };
         match source {
             Some(source) => {
-                let message = builder.pref_source(source).build();
-                self.handle.route().add(message).replace().execute().await.map_err(|error| {
+                let asked = self.kernel.route_set(builder.pref_source(source).build()).await;
+                self.answered(asked).map_err(|error| {
                     let v4::Route { destination, prefix_len, gateway } = route;
                     format!("the route {destination}/{prefix_len} via {gateway} cannot be set: {error}")
                 })
@@ -173,7 +180,8 @@ impl Applied {
             None => {
                 let mut message = builder.build();
                 message.attributes.retain(|a| !matches!(a, RouteAttribute::PrefSource(_)));
-                self.handle.route().del(message).execute().await.map_err(|error| error.to_string())
+                let asked = self.kernel.route_delete(message).await;
+                self.answered(asked).map_err(|error| error.to_string())
             }
         }
     }

@@ -1,12 +1,11 @@
 //! The task that owns both clients.
 
-use super::apply::{self, Applied};
+use super::apply::Applied;
 use super::frame::{self, Received};
 use super::socket::{self, Interface, PacketSocket};
 use super::{Change, Config, Store, VendorClass};
 use crate::clock;
 use crate::entropy::KernelEntropy;
-use rtnetlink::new_connection;
 use sipsec_dhcp::{v4, v6};
 use sipsec_net::Instant;
 use std::io;
@@ -37,7 +36,6 @@ pub struct Task {
     changes: mpsc::Sender<Change>,
     store: Store,
     applied: Applied,
-    handle: rtnetlink::Handle,
     entropy: KernelEntropy,
     running: Option<Running>,
     /// The last trouble that was told, so that it is told once.
@@ -47,15 +45,12 @@ pub struct Task {
 impl Task {
     pub fn new(config: Config, changes: mpsc::Sender<Change>) -> io::Result<Self> {
         let store = Store::open(&config.store)?;
-        let (connection, handle, _) = new_connection()?;
-        tokio::spawn(connection);
-        let applied = Applied::new(handle.clone());
+        let applied = Applied::new()?;
         Ok(Self {
             config,
             changes,
             store,
             applied,
-            handle,
             entropy: KernelEntropy::new(),
             running: None,
             trouble: None,
@@ -90,7 +85,15 @@ impl Task {
 
     async fn watch_link(&mut self) {
         let device = self.config.device.clone();
-        match (apply::interface(&self.handle, &device).await, &self.running) {
+        let asked = match self.applied.interface(&device).await {
+            Ok(found) => found,
+            // What is known stays; it is asked again at the next tick.
+            Err(error) => {
+                tracing::debug!(device, %error, "the interface cannot be asked for");
+                return;
+            }
+        };
+        match (asked, &self.running) {
             (Some((interface, true)), None) => self.link_up(interface).await,
             (Some((interface, true)), Some(running)) if running.interface != interface => {
                 self.stop(&format!("{device} was replaced")).await;
@@ -104,9 +107,12 @@ impl Task {
     async fn link_up(&mut self, interface: Interface) {
         let mut wanted = v4::Wanted::Address;
         if self.config.v4.as_ref().is_some_and(|v4| !v4.address) {
-            match apply::v4_address(&self.handle, interface.index).await {
-                Some(address) => wanted = v4::Wanted::OptionsFor(address),
-                None => return self.tell(&format!("{} has no IPv4 address", interface.name)).await,
+            match self.applied.v4_address(&interface.name).await {
+                Ok(Some(address)) => wanted = v4::Wanted::OptionsFor(address),
+                Ok(None) => return self.tell(&format!("{} has no IPv4 address", interface.name)).await,
+                Err(error) => {
+                    return self.tell(&format!("{} cannot be asked for: {error}", interface.name)).await;
+                }
             }
         }
         let device = interface.name.clone();
@@ -341,7 +347,7 @@ impl Task {
     }
 
     async fn change(&self, change: Change) {
-        // The runtime has ended if nobody takes it.
+        // Without a receiver the runtime has ended.
         let _ = self.changes.send(change).await;
     }
 }

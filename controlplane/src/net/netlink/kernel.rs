@@ -3,14 +3,15 @@
 
 use super::health::Shared;
 use futures_util::StreamExt;
-use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::Handle;
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
 };
 use rtnetlink::sys::{AsyncSocket, TokioSocket};
 use std::io;
@@ -70,6 +71,14 @@ impl Kernel {
         let mut tasks = JoinSet::new();
         let connection = tasks.spawn(connection);
         Ok(Self { handle, connection, _tasks: tasks, shared })
+    }
+
+    /// The same for a task whose state is not in `show control`.
+    ///
+    /// # Errors
+    /// If the kernel gives no netlink socket.
+    pub fn open_alone() -> io::Result<Self> {
+        Self::open(Arc::new(Shared::new()))
     }
 
     /// The device of this name, if there is one.
@@ -173,6 +182,31 @@ impl Kernel {
 
     pub async fn route_delete(&self, route: RouteMessage) -> Result<(), KernelError> {
         self.request(RouteNetlinkMessage::DelRoute(route), NLM_F_ACK).await.map(drop)
+    }
+
+    /// Adds a route, or changes the one with its destination and metric.
+    pub async fn route_set(&self, route: RouteMessage) -> Result<(), KernelError> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        self.request(RouteNetlinkMessage::NewRoute(route), flags).await.map(drop)
+    }
+
+    /// Adds an address to a device, or changes it: its lifetimes in seconds and its further attributes.
+    pub async fn address_set(
+        &self,
+        device: u32,
+        (ip, len): (IpAddr, u8),
+        attributes: impl IntoIterator<Item = AddressAttribute>,
+    ) -> Result<(), KernelError> {
+        let mut request = self.handle.address().add(device, ip, len);
+        let message = request.message_mut();
+        message.attributes.extend(attributes);
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        self.request(RouteNetlinkMessage::NewAddress(message.clone()), flags).await.map(drop)
+    }
+
+    pub async fn address_delete(&self, device: u32, (ip, len): (IpAddr, u8)) -> Result<(), KernelError> {
+        let message = self.handle.address().add(device, ip, len).message_mut().clone();
+        self.request(RouteNetlinkMessage::DelAddress(message), NLM_F_ACK).await.map(drop)
     }
 
     /// Makes the kernel resolve a neighbour as if it had a packet for it, without sending one (NTF_USE).

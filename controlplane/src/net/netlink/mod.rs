@@ -14,10 +14,11 @@ mod task;
 mod wan;
 
 pub use health::Health;
+pub(super) use kernel::{Kernel, KernelError};
 pub use routes::{DISCARD_PROTOCOL, PROTOCOL as ROUTE_PROTOCOL, Route};
+pub(super) use wan::address as wan_address;
 
 use health::Shared;
-use kernel::Kernel;
 use sipsec_net::{MacAddr, MediaPort};
 use std::collections::BTreeMap;
 use std::io;

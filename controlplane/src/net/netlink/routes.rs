@@ -4,9 +4,7 @@
 //! name no device and stay. Routes with other protocol numbers are never changed or removed.
 
 use super::kernel::{Kernel, KernelError};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType};
 use rtnetlink::RouteMessageBuilder;
 use sipsec_net::{IpPrefix, discard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +15,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const PROTOCOL: u8 = 83;
 /// `rtm_protocol` of discarding routes: `ip route show proto 183`.
 pub const DISCARD_PROTOCOL: u8 = discard::PROTOCOL;
+/// Next hops of our routes. They are no hosts: with one next hop for all destinations, the kernel keeps one neighbour entry
+/// for the sVTI and not one for each destination, whose number a scan of a tunnel's prefix decides.
+const NEXT_HOP_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 83, 1);
+const NEXT_HOP_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x83);
 /// IPv6 routes without a metric get this one from the kernel.
 const METRIC_V6: u32 = 1024;
 
@@ -99,7 +101,7 @@ async fn into_device(
             continue; // another gateway's
         }
         let Some(route) = read(&message) else { continue };
-        if wanted_keys.contains(&(route.prefix, route.metric())) {
+        if wanted_keys.contains(&(route.prefix, route.metric())) && has_next_hop(&message) {
             present.insert((route.prefix, route.metric()));
         } else {
             delete(kernel, message).await?;
@@ -151,14 +153,23 @@ fn by_device(index: u32, route: &Route) -> RouteMessage {
         IpAddr::V4(ip) => {
             let built =
                 RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(ip, len).output_interface(index);
-            built.protocol(protocol).scope(RouteScope::Link).priority(route.metric()).build()
+            built.gateway(NEXT_HOP_V4).onlink().protocol(protocol).priority(route.metric()).build()
         }
         IpAddr::V6(ip) => {
             let built =
                 RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(ip, len).output_interface(index);
-            built.protocol(protocol).priority(route.metric()).build()
+            built.gateway(NEXT_HOP_V6).onlink().protocol(protocol).priority(route.metric()).build()
         }
     }
+}
+
+/// An earlier release made routes without.
+fn has_next_hop(route: &RouteMessage) -> bool {
+    route.attributes.iter().any(|a| match a {
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => *ip == NEXT_HOP_V4,
+        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => *ip == NEXT_HOP_V6,
+        _ => false,
+    })
 }
 
 fn discarding(prefix: IpPrefix, metric: u32) -> RouteMessage {

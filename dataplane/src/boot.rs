@@ -4,6 +4,7 @@ use crate::device::{self, Pair};
 use crate::error::BootError;
 use crate::local::LOCAL_MAX;
 use crate::netlink::{Link, Netlink};
+use crate::offloads;
 use crate::sys;
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
@@ -142,6 +143,12 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
         InsideDevice::Router(link) => (section.inside.device(), link, InsideProgram::Lpm),
     };
     let inside_mode = report(inside_name, steering.attach_inside(inside_link.index, program, ladder)?);
+
+    let record = offloads::Record::new(&profile.runtime_dir);
+    if let Err(error) = steering.adopt_offloads(&record.read()) {
+        warn!(%error, "offloads of an earlier run stay off");
+    }
+    record.write(steering.offloads_off());
 
     let specs = [spec(&section.outside.device)?, spec(inside_name)?];
     let config = Config {

@@ -22,6 +22,7 @@ use commands::Commands;
 use counters::{Numbers, Publisher};
 use rings::{Downlink, Link, Session};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sipsec_abi::Facts;
 use sipsec_net::{DropReason, Instant};
 use sipsec_pipeline::{Activities, AeadEngine, Config, Local, Validated};
 use sipsec_xsk::SocketWatch;
@@ -50,8 +51,8 @@ pub enum ToControl {
     },
     /// Router mode: the host's addresses have changed.
     Local(Box<Local>),
-    /// The MTU of the WAN has changed.
-    OutsideMtu(u16),
+    /// The MTU of the WAN has changed, and with it what the control plane is told of the ports.
+    OutsideMtu(u16, Box<Facts>),
     Stop,
 }
 
@@ -153,7 +154,12 @@ impl<K: Steer> Control<K> {
                 }
                 ToControl::Detach { .. } => {}
                 ToControl::Local(local) => self.commands.local(local),
-                ToControl::OutsideMtu(mtu) => self.commands.outside_mtu(mtu),
+                ToControl::OutsideMtu(mtu, facts) => {
+                    self.commands.outside_mtu(mtu);
+                    if let Some(session) = &self.session {
+                        session.counters.facts(&facts);
+                    }
+                }
                 ToControl::Stop => return false,
             }
         }

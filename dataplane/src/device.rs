@@ -2,7 +2,7 @@
 //!
 //! The pair outlives the process on purpose. Routes point to the sVTI; if it went away with the dataplane, so would they,
 //! and the kernel would send what was meant for the tunnel along its default route, in clear. As it is, a dead
-//! dataplane's sVTI swallows packets: nobody takes them off the other end (see [`seal`]). `--remove-devices` removes the
+//! dataplane's sVTI discards packets: the other end drops them (see [`seal`]). `--remove-devices` removes the
 //! pair when that is wanted.
 
 use crate::error::BootError;

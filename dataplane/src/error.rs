@@ -64,6 +64,9 @@ pub enum BootError {
     Running { path: PathBuf },
     #[error("{device} was removed; forwarding stops until the dataplane is started again")]
     DeviceGone { device: String },
+    /// Host mode: this process makes it again.
+    #[error("{device} was removed")]
+    SvtiGone { device: String },
     #[error("the worker stopped by itself; the log lines above say why")]
     WorkerDied,
     #[error("the worker does not turn any more: the process ends, so that it is started again")]

@@ -12,6 +12,7 @@ use crate::error::BootError;
 use crate::local;
 use crate::mailbox::Mailbox;
 use crate::netlink::{LinkEvents, Netlink};
+use crate::offloads;
 use crate::worker::{self, FromWorker, WorkerSetup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::handshake::{Connection, HandshakeError};
@@ -36,8 +37,18 @@ const WORKER_END_LOOK: Duration = Duration::from_millis(2);
 /// How often the log hears of the same trouble.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// Runs until SIGTERM or SIGINT, or until the worker cannot go on.
+/// Runs until SIGTERM or SIGINT, or until the worker cannot go on. An sVTI that is removed is made again, with new sockets;
+/// calls end, as with a new start of this process.
 pub fn run(profile: &Head) -> Result<(), BootError> {
+    loop {
+        match run_once(profile) {
+            Err(BootError::SvtiGone { device }) => warn!(device, "the sVTI was removed; starting anew on a new one"),
+            other => return other,
+        }
+    }
+}
+
+fn run_once(profile: &Head) -> Result<(), BootError> {
     // First, so that the worker inherits the blocked signals.
     let termination =
         crate::sys::termination_fd().map_err(|error| BootError::Io { what: "cannot take signals", error })?;
@@ -92,7 +103,7 @@ pub fn run(profile: &Head) -> Result<(), BootError> {
     };
     let thread = worker::spawn(setup).map_err(thread_error)?;
     let socket = profile.dataplane_socket();
-    Housekeeping {
+    let served = Housekeeping {
         termination,
         listener,
         socket,
@@ -105,7 +116,10 @@ pub fn run(profile: &Head) -> Result<(), BootError> {
         threads: Some((control_thread, thread)),
         served: None,
     }
-    .serve()
+    .serve();
+    // The control thread has put them back.
+    offloads::Record::new(&profile.runtime_dir).remove();
+    served
 }
 
 fn listen(profile: &Head) -> Result<Listener, BootError> {
@@ -281,7 +295,11 @@ impl Housekeeping {
     fn serve(mut self) -> Result<(), BootError> {
         let served = self.serve_until_the_end();
         let stopped = self.stop();
-        served.and(stopped)
+        match (served, stopped) {
+            // Threads that still hold the old sockets allow no new start.
+            (Err(BootError::SvtiGone { .. }), Err(error)) => Err(error),
+            (served, stopped) => served.and(stopped),
+        }
     }
 
     fn serve_until_the_end(&mut self) -> Result<(), BootError> {
@@ -312,15 +330,19 @@ impl Housekeeping {
             let Seen { gone, local, outside_mtu } =
                 if self.ready.is_none() { self.watch.look() } else { Seen::default() };
             if let Some(device) = gone {
-                if device == self.watch.devices[INSIDE].0 {
-                    self.watch.remake_svti();
-                }
-                return Err(BootError::DeviceGone { device });
+                let Some((svti, _)) = self.watch.svti.clone().filter(|_| device == self.watch.devices[INSIDE].0)
+                else {
+                    return Err(BootError::DeviceGone { device });
+                };
+                // First, so that the control plane's routes have a device.
+                self.watch.remake_svti();
+                return Err(BootError::SvtiGone { device: svti });
             }
             if let Some(mtu) = outside_mtu {
                 warn!(mtu, "the MTU of the WAN has changed; tunnels follow, up to the MTU of the start");
+                self.facts.ports[OUTSIDE].mtu = mtu;
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-                self.tell_control(ToControl::OutsideMtu(mtu));
+                self.tell_control(ToControl::OutsideMtu(mtu, Box::new(self.facts)));
             }
             if let Some(local) = local {
                 info!(prefixes = ?local.prefixes, "the host's own, whatever tunnel covers it");

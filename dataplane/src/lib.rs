@@ -15,5 +15,6 @@ pub mod io;
 pub mod local;
 pub mod mailbox;
 pub mod netlink;
+mod offloads;
 pub mod sys;
 pub mod worker;

@@ -39,6 +39,24 @@ impl OffloadsOff {
         Ok(off)
     }
 
+    /// What a process that was killed has switched off (the index of a device and the name of a feature), as far as it is still
+    /// off.
+    pub(crate) fn left_behind(left: &[(u32, String)]) -> std::io::Result<Self> {
+        let ethtool = Ethtool::open()?;
+        let known = |name: &str| [OWN, OWN_GENERIC, VETH_PEER].concat().into_iter().find(|k| *k == name);
+        let is_off = |index: u32, name: &str| {
+            let features = ethtool.device_name(index).and_then(|device| ethtool.features(&device));
+            features.is_ok_and(|f| f.is_on(name) == Some(false))
+        };
+        let changed = left.iter().filter(|(index, name)| is_off(*index, name));
+        let changed = changed.filter_map(|(index, name)| Some((*index, known(name)?))).collect();
+        Ok(Self { ethtool, changed })
+    }
+
+    pub(crate) fn changed(&self) -> &[(u32, &'static str)] {
+        &self.changed
+    }
+
     /// When the mode is known.
     pub(crate) fn after_attach(
         &mut self,

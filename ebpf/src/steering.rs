@@ -160,6 +160,21 @@ impl Steering {
         Ok(self.inside.insert(attached))
     }
 
+    /// Takes over what an earlier process has switched off and could not put back, because it was killed: it is put back when
+    /// this value is dropped.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked for it.
+    pub fn adopt_offloads(&mut self, left: &[(u32, String)]) -> std::io::Result<()> {
+        self.offloads.push(OffloadsOff::left_behind(left)?);
+        Ok(())
+    }
+
+    /// Offloads that are off as long as this value lives: the index of the device and the name of the feature.
+    pub fn offloads_off(&self) -> impl Iterator<Item = (u32, &'static str)> + '_ {
+        self.offloads.iter().flat_map(OffloadsOff::changed).copied()
+    }
+
     #[must_use]
     pub const fn attached(&self, port: Port) -> Option<&Attached> {
         match port {

@@ -51,7 +51,7 @@ impl ReplayWindow {
     pub fn check(&self, low: u32) -> Result<CandidateSeq, ReplayError> {
         let seq = if self.esn { self.extend(low)? } else { u64::from(low) };
         // RFC 4303 §3.3.3: counters start at 1, so a sender never sends 0.
-        if seq == 0 || seq + u64::from(self.size) <= self.top {
+        if seq == 0 || self.is_old(seq) {
             return Err(ReplayError::Old);
         }
         if seq <= self.top && self.is_set(seq) {
@@ -73,7 +73,7 @@ impl ReplayWindow {
         if seq > self.top {
             self.clear_after_top(seq);
             self.top = seq;
-        } else if seq + u64::from(self.size) <= self.top {
+        } else if self.is_old(seq) {
             return Err(ReplayError::Old);
         } else if self.is_set(seq) {
             return Err(ReplayError::Duplicate);
@@ -81,6 +81,11 @@ impl ReplayWindow {
         let (word, bit) = self.place(seq);
         self.bits[word] |= bit;
         Ok(())
+    }
+
+    /// Left of the window. No sum: with ESN the numbers go up to 2⁶⁴ − 1.
+    fn is_old(&self, seq: u64) -> bool {
+        self.top.saturating_sub(seq) >= u64::from(self.size)
     }
 
     fn extend(&self, low: u32) -> Result<u64, ReplayError> {
@@ -116,16 +121,16 @@ impl ReplayWindow {
             self.bits.fill(0);
             return;
         }
-        let (mut next, words) = (self.top + 1, self.bits.len());
-        while next <= seq {
-            let (word, bit) = self.place(next);
-            let left = seq - next + 1;
+        let words = self.bits.len();
+        let mut left = seq - self.top;
+        while left > 0 {
+            let (word, bit) = self.place(seq - left + 1);
             let in_word = u64::from(64 - bit.trailing_zeros());
             let count = left.min(in_word);
             let mask = if count == 64 { u64::MAX } else { ((1 << count) - 1) << bit.trailing_zeros() };
             debug_assert!(word < words);
             self.bits[word] &= !mask;
-            next += count;
+            left -= count;
         }
     }
 }
@@ -159,7 +164,7 @@ mod tests {
 
     impl Naive {
         fn receive(&mut self, seq: u64) -> Result<(), ReplayError> {
-            if seq == 0 || seq + self.size <= self.top {
+            if seq == 0 || u128::from(seq) + u128::from(self.size) <= u128::from(self.top) {
                 Err(ReplayError::Old)
             } else if !self.seen.insert(seq) {
                 Err(ReplayError::Duplicate)
@@ -188,7 +193,7 @@ mod tests {
         fn agrees_with_the_naive_model(
             exponent in 6u32..=16,
             esn: bool,
-            base in prop_oneof![Just(0u64), 1..200_000u64, (1u64 << 32) - 70_000..(1u64 << 32) + 70_000, 1u64 << 40..1u64 << 41],
+            base in prop_oneof![Just(0u64), 1..200_000u64, (1u64 << 32) - 70_000..(1u64 << 32) + 70_000, 1u64 << 40..1u64 << 41, u64::MAX - 200_000..=u64::MAX],
             steps in prop::collection::vec((prop_oneof![-70_000i64..70_000, -80i64..80, Just(1i64), Just(0)], any::<bool>()), 1..200),
         ) {
             let size = 1 << exponent;
@@ -204,7 +209,7 @@ mod tests {
                 last = seq;
                 // With ESN a number from far left is taken for one of the next subspace (and would fail its ICV).
                 if esn && matches!(&checked, Ok(c) if c.get() != seq) {
-                    prop_assert!(seq + u64::from(size) <= naive.top);
+                    prop_assert!(u128::from(seq) + u128::from(size) <= u128::from(naive.top));
                     continue;
                 }
                 let got = checked.and_then(|c| window.commit(c, IcvVerified::for_test()));
@@ -234,6 +239,22 @@ mod tests {
         let (a, b) = (window.check(5).expect("new"), window.check(5).expect("new"));
         assert_eq!(window.commit(a, IcvVerified::for_test()), Ok(()));
         assert_eq!(window.commit(b, IcvVerified::for_test()), Err(ReplayError::Duplicate));
+    }
+
+    /// The last numbers of an SA with ESN; there is no subspace after theirs.
+    #[test]
+    fn the_window_ends_with_the_numbers() {
+        let (mut window, _) = window(64, true, u64::MAX - 10);
+        let last = window.check(u32::MAX).expect("new");
+        assert_eq!(last.get(), u64::MAX);
+        assert_eq!(window.commit(last, IcvVerified::for_test()), Ok(()));
+        assert_eq!(window.check(u32::MAX), Err(ReplayError::Duplicate));
+        assert_eq!(window.check(u32::MAX - 10), Err(ReplayError::Duplicate));
+        let between = window.check(u32::MAX - 5).expect("new");
+        assert_eq!(window.commit(between, IcvVerified::for_test()), Ok(()));
+        for wrapped in [0, 1, 1000] {
+            assert_eq!(window.check(wrapped), Err(ReplayError::Old), "{wrapped}");
+        }
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn total(list: &[Call]) -> String {
         let sum = |of: fn(&Cost) -> u64| costs.iter().fold(0u64, |sum, c| sum.saturating_add(of(c)));
         let cost = Cost { yen_tenths: sum(|c| c.yen_tenths), ..Cost::default() };
         let units = counted(sum(|c| c.units), "unit");
-        let _ = write!(out, "; {units}, {} yen by the published tariff, without tax", cost.yen());
+        let _ = write!(out, "; {units}, {} yen (published tariff without tax)", cost.yen());
     }
     out.push('\n');
     out

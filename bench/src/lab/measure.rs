@@ -21,7 +21,7 @@ const BURST: u32 = 10;
 const BURST_GAP: Duration = Duration::from_millis(1);
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 const HANG_UP_LIMIT: Duration = Duration::from_secs(30);
-/// Of the UDP stream: each an ESP packet of its own, far below what either gateway can carry, so that a loss is one.
+/// Packets of the UDP stream: each is an ESP packet of its own, far below what either gateway can carry, so that a loss is one.
 const DATAGRAM_LEN: u32 = 512;
 const DATAGRAMS_PER_SECOND: u32 = 20_000;
 /// Microseconds; longer ones are counted as this.

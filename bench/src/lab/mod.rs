@@ -29,6 +29,7 @@ pub mod profile;
 pub mod scenario;
 pub mod sys;
 pub mod topology;
+pub mod unit;
 pub mod world;
 
 pub use error::LabError;

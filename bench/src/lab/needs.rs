@@ -51,7 +51,7 @@ pub fn in_path(tool: &str) -> bool {
         .any(|dir: std::path::PathBuf| dir.join(tool).is_file())
 }
 
-/// The family is known to a kernel that has it, whoever asks; without root it refuses for another reason.
+/// A kernel that has the family knows it for every user; without root it refuses for another reason.
 fn af_xdp() -> bool {
     let socket = rustix::net::socket(rustix::net::AddressFamily::XDP, rustix::net::SocketType::RAW, None);
     !matches!(socket, Err(rustix::io::Errno::AFNOSUPPORT))

@@ -54,7 +54,7 @@ pub struct Tally {
     pub lost: AtomicU64,
 }
 
-/// Calls as the SIP from the subscribers tells them, whoever the carrier is.
+/// Calls as read from the SIP of the subscribers, for every kind of carrier.
 #[derive(Debug, Default)]
 pub struct SipTap {
     calls: BTreeMap<String, TappedCall>,

@@ -86,15 +86,24 @@ impl Process {
         self.end(TERMINATE_LIMIT)
     }
 
+    /// SIGTERM, and no more: it may take its time.
+    pub fn ask_to_end(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
     /// SIGHUP: keys and certificates are read anew.
     pub fn reload(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         // Not reaped yet, so the pid is still this child's.
         if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::HUP);
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 
-    /// SIGKILL: what a crash looks like to everybody else.
+    /// SIGKILL, as after a crash.
     pub fn kill(&mut self) -> Option<ExitStatus> {
         self.end(Duration::ZERO)
     }
@@ -112,10 +121,7 @@ impl Process {
             return Some(status);
         }
         if !limit.is_zero() {
-            // Not reaped yet, so the pid is still this child's.
-            if let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
+            self.ask_to_end();
             let end = Instant::now() + limit;
             while Instant::now() < end {
                 if let Ok(Some(status)) = self.child.try_wait() {

@@ -35,6 +35,19 @@ impl Profile {
         Ok(self)
     }
 
+    /// The same with another text in place of all from `from` up to `to`, which stays.
+    pub fn replacing(mut self, from: &str, to: &str, by: &str) -> Result<Self, LabError> {
+        let place = self.text.find(from).and_then(|start| {
+            let len = self.text.get(start..)?.find(to)?;
+            Some(start..start + len)
+        });
+        let Some(place) = place else {
+            return Err(LabError::Profile { path: self.source, text: format!("{from}…{to}") });
+        };
+        self.text.replace_range(place, by);
+        Ok(self)
+    }
+
     /// Another text for the same gateway.
     #[must_use]
     pub fn with_text(mut self, text: String) -> Self {

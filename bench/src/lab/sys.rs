@@ -31,7 +31,7 @@ pub fn packet_socket(device: &str) -> io::Result<OwnedFd> {
     if raw < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: raw was just opened and is owned by nobody else.
+    // SAFETY: raw was just opened and is not owned elsewhere.
     let fd = unsafe { OwnedFd::from_raw_fd(raw) };
     // SAFETY: all-zero is a valid sockaddr_ll.
     let mut address: libc::sockaddr_ll = unsafe { core::mem::zeroed() };

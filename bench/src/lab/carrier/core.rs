@@ -41,7 +41,7 @@ pub struct Carrier {
     pub(super) transactions: Transactions,
     pub(super) stats: Stats,
     outputs: VecDeque<Output>,
-    /// Of the message at hand, for the trace.
+    /// When the current message came, for the trace.
     now: Instant,
 }
 

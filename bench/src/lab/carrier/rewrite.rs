@@ -8,7 +8,7 @@ pub enum Rewrite {
     DropBandwidth,
     /// The last hex digit of each value of this attribute (`fingerprint`, `psk-fingerprint`) becomes another one.
     SpoilFingerprint(&'static str),
-    /// Port of every media line, so that IKE is sent to nobody, or seems to come from a stranger.
+    /// Port of every media line, so that IKE is sent to a closed port, or seems to come from another sender.
     MediaPort(u16),
     /// Address of every `c=` line.
     MediaAddress(IpAddr),

@@ -275,7 +275,7 @@ fn an_answer_that_crosses_the_cancel_reaches_the_caller() {
     lab.send(lab.a, &cancel(lab.a));
     let out = lab.answer(&arrived, 200, "OK");
     assert_eq!((out[0].0, out[0].1.status()), (lab.a, Some(200)));
-    assert!(lab.carrier.biller().calls()[0].is_up(), "and it is paid until somebody says BYE");
+    assert!(lab.carrier.biller().calls()[0].is_up(), "and it is charged until a BYE");
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn one(world: &mut World, case: &Case) -> Result<(), LabError> {
     world.check()
 }
 
-/// The branch has a second tunnel, to a number that nobody has.
+/// The branch has a second tunnel, to a number that the carrier does not know.
 fn unknown_number(context: &Context) -> Result<(), LabError> {
     const NOBODY: &str = "0388889999";
     const BEHIND_NOBODY: &str = "10.9.0.1";

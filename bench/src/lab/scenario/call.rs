@@ -63,7 +63,7 @@ fn first_packet(context: &Context) -> Result<(), LabError> {
     let clean = stats.malformed == 0 && stats.route_missing == 0 && stats.dialog_unknown == 0;
     ensure(clean, "the carrier has nothing to complain about", || format!("{stats:?}"))?;
 
-    // And again: the next packet opens the next call.
+    // The next packet opens the next call.
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     ensure(world.carrier.calls() == 2, "a second call", || world.carrier.bill_text())?;
     world.check()

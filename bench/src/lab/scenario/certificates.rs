@@ -79,7 +79,7 @@ fn self_signed(context: &Context) -> Result<(), LabError> {
         )?;
         drop_calls(&mut world)?;
         let passed = world.tally.esp.load(Ordering::Relaxed) - esp;
-        ensure_in(&world, passed == 0, "no ESP with a certificate that nobody announced", || {
+        ensure_in(&world, passed == 0, "no ESP with a certificate that was not announced", || {
             passed.to_string()
         })?;
         world.carrier.set_knobs(|k| k.numbers.clear());

@@ -5,6 +5,9 @@ mod call;
 mod certificates;
 mod crash;
 mod faults;
+mod faults_money;
+mod faults_start;
+mod faults_support;
 mod imported;
 mod inner_ipv6;
 mod kamailio;
@@ -86,6 +89,12 @@ pub const SCENARIOS: &[Scenario] = &[
     faults::DATAPLANE_FLAPS,
     faults::CARRIER_RESTART,
     faults::SVTI_AWAY,
+    faults_money::MASS_HANG_UP,
+    faults_money::MISSPELT_CLEAR,
+    faults_money::OTHER_JOURNAL,
+    faults_start::RESTARTS,
+    faults_start::PROFILE_TEXTS,
+    faults_start::IN_THE_WAY,
     kamailio::KAMAILIO,
     strongswan::INITIATOR,
     strongswan::RESPONDER,
@@ -109,7 +118,7 @@ pub fn run(context: &Context, names: &[String]) -> Result<usize, LabError> {
             let cures: Vec<_> =
                 absent.iter().map(|(tool, package)| format!("{tool} (package {package})")).collect();
             println!("skipped {:<24} needs {}", scenario.name, cures.join(", "));
-            // Who asks for a test by its name wants it run.
+            // A test that was asked for by its name must run.
             failures += usize::from(!names.is_empty());
             continue;
         }

@@ -40,7 +40,7 @@ fn body(context: &Context, keepalive_s: u32) -> Result<(), LabError> {
     let details = || format!("{sent} keepalives on the line{}", charon.log_tail());
     if keepalive_s == 0 {
         ensure_in(&world, sent == 0, "no keepalive is sent", details)?;
-        // A mapping that nobody kept is gone.
+        // Without keepalives the mapping has expired.
         ping_unanswered(&world, &world.topology.centre_lan, BRANCH_LAN_HOST)?;
     } else {
         pings(&world, &world.topology.centre_lan, BRANCH_LAN_HOST, "3", "0.05")?;

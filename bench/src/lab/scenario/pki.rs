@@ -9,7 +9,7 @@ use crate::lab::profile::Profile;
 use std::path::Path;
 use std::process::Command;
 
-/// Of the profiles: what proves the peer.
+/// The text of the profiles that proves the peer.
 const PSK: &str = "psk: \"lab-only-3f9d1c7a5be04826d1907cf2a4e86b53\" }\n";
 
 /// The files of one case, kept where `sipsec pki` is told to.

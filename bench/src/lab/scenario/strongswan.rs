@@ -59,7 +59,7 @@ impl Role {
 /// Not 4500: RFC 6193 §5.4 lets SDP name any port.
 pub(super) const PORT: u16 = 50_002;
 const KBPS: u32 = 10_000;
-/// Of the CHILD_SA and of the IKE SA.
+/// Rekey times of the CHILD_SA and of the IKE SA.
 pub(super) const REKEY_S: [u32; 2] = [3, 7];
 /// With a key exchange of its own for each CHILD_SA.
 pub(super) const ESP_PFS: &str = "aes256gcm16-ecp256";

@@ -36,7 +36,7 @@ type Lab = World<StandIn>;
 struct Case {
     tag: &'static str,
     of_an_authority: bool,
-    /// Of our key, as `sipsec pki` names it, and the signature scheme that strongSwan's key makes.
+    /// The type of our key, as `sipsec pki` names it, and the signature scheme of strongSwan's key.
     our_key: &'static str,
     their_key: &'static [&'static str],
     their_scheme: &'static str,

@@ -42,7 +42,9 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 pub fn run(profile: &Head) -> Result<(), BootError> {
     loop {
         match run_once(profile) {
-            Err(BootError::SvtiGone { device }) => warn!(device, "the sVTI was removed; starting anew on a new one"),
+            Err(BootError::SvtiGone { device }) => {
+                warn!(device, "the sVTI was removed; starting anew on a new one")
+            }
             other => return other,
         }
     }
@@ -330,7 +332,8 @@ impl Housekeeping {
             let Seen { gone, local, outside_mtu } =
                 if self.ready.is_none() { self.watch.look() } else { Seen::default() };
             if let Some(device) = gone {
-                let Some((svti, _)) = self.watch.svti.clone().filter(|_| device == self.watch.devices[INSIDE].0)
+                let Some((svti, _)) =
+                    self.watch.svti.clone().filter(|_| device == self.watch.devices[INSIDE].0)
                 else {
                     return Err(BootError::DeviceGone { device });
                 };

@@ -27,12 +27,12 @@ fn an_svti_that_is_set_down_comes_up_again_and_one_that_is_deleted_is_made_again
     let shown = device(&topology, "svti0").expect("there");
     assert!(shown.contains(",UP") && shown.contains("NOARP"), "{shown}");
     sh(&format!("ip -n {gateway} link del svti0"));
-    dataplane.await_log("svti0-x was removed");
-    assert_eq!(dataplane.wait().code(), Some(1));
-    let shown = device(&topology, "svti0").expect("made again for the routes");
+    // The same process starts anew on a new device.
+    dataplane.await_log("the sVTI was removed");
+    dataplane.await_log("ready: ");
+    let shown = device(&topology, "svti0").expect("made again");
     assert!(shown.contains(",UP") && shown.contains("NOARP"), "{shown}");
-    // And taken over by the next start.
-    Dataplane::start(&topology, Side::A, SECTION);
+    assert!(dataplane.terminate().success());
 }
 
 #[test]
@@ -48,9 +48,10 @@ fn devices_of_a_running_gateway_are_removed_by_force_only() {
     assert!(device(&topology, "svti0").is_some());
     let (said, code) = remove(&["--force"]);
     assert_eq!(code, Some(0), "{said}");
-    dataplane.await_log("svti0-x was removed");
-    dataplane.wait();
-    // What the dataplane has made again is nobody's now.
+    // A running dataplane makes it again.
+    dataplane.await_log("the sVTI was removed");
+    dataplane.await_log("ready: ");
+    assert!(dataplane.terminate().success());
     let (said, code) = remove(&[]);
     assert_eq!((code, device(&topology, "svti0")), (Some(0), None), "{said}");
 }

@@ -353,8 +353,8 @@ fn what_cannot_start_says_what_to_do() {
     let mut second = Dataplane::spawn(&topology, Side::A, SECTION);
     second.await_log("stop it first");
     assert_eq!(second.wait().code(), Some(1));
-    // A device that goes away under a running dataplane ends it, for whoever starts it again.
-    sh(&format!("ip -n {} link del svti0", topology.gateway(Side::A)));
-    first.await_log("svti0-x was removed");
+    // A WAN that is removed ends the dataplane; its supervisor starts it again.
+    sh(&format!("ip -n {} link del wan0", topology.gateway(Side::A)));
+    first.await_log("wan0 was removed");
     assert_eq!(first.wait().code(), Some(1));
 }

@@ -362,11 +362,11 @@ fn routes_in_every_form() {
     ] {
         error(&with(route, line), words);
     }
-    warning(&and("ip route 10.9.0.0 255.255.0.0 Tunnel1 240"), "several distances");
-    warning(
-        &and("track 1 interface Gi9 line-protocol\nip route 0.0.0.0 0.0.0.0 192.0.2.1 track 1"),
-        "track 1",
-    );
+    let several = profile(&and("ip route 10.9.0.0 255.255.0.0 Tunnel1 240"));
+    assert!(several.contains("{ prefix: \"10.9.0.0/16\", distance: 240 }"), "{several}");
+    let tracked = and("track 1 interface Gi9 line-protocol\nip route 0.0.0.0 0.0.0.0 192.0.2.1 track 1");
+    warning(&tracked, "--ifmap GigabitEthernet9");
+    assert!(profile(&tracked).contains("{ prefix: \"0.0.0.0/0\", via: 192.0.2.1, track: 1 }"));
     error(&and("track 1 interface Gi9 line-protocol\nip route 0.0.0.0 0.0.0.0 192.0.2.1 track 2"), "track 2");
     is_good(&and(
         "ip route 0.0.0.0 0.0.0.0 dhcp 253\nip route 10.0.0.0 255.0.0.0 Null0\nip route 0.0.0.0 0.0.0.0 Dialer1 240\nip route vrf MGMT 0.0.0.0 0.0.0.0 10.99.0.1",

@@ -9,6 +9,7 @@ use sipsec_profile::ios::{Secret, names, show};
 use sipsec_profile::model::{
     CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Lifetimes, Proof,
 };
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -76,10 +77,14 @@ fn converted(profile: &Profile) -> Conversion {
                 kbps: t.bandwidth.0,
                 idle_s: Some(seconds(t.idle)),
                 mtu: t.mtu.filter(|mtu| *mtu != profile.dataplane.inner_mtu_max().0).map(u32::from),
-                routes: t.prefixes().collect(),
+                routes: t.routes.clone(),
                 metric: t.metric,
             })
             .collect(),
+        interfaces: BTreeMap::new(),
+        sla: profile.sla.clone(),
+        track: profile.track.clone(),
+        routes: profile.routes.clone(),
         dont_fragment: match profile.dataplane.outside.dont_fragment {
             DontFragment::Clear => None,
             DontFragment::Set => Some("set"),

@@ -1,7 +1,8 @@
 //! A configuration in the words of a profile.
 
 use super::document::Secret;
-use sipsec_net::IpPrefix;
+use crate::model::{Operation, StaticRoute, TrackEntry, TunnelRoute};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 #[derive(Debug, Default)]
@@ -24,6 +25,12 @@ pub struct Conversion {
     pub fragment_bytes: Option<u32>,
     pub tunnel_source: Option<Ipv4Addr>,
     pub tunnels: Vec<Tunnel>,
+    /// Interfaces of the router, and the devices that take their places.
+    pub interfaces: BTreeMap<String, String>,
+    pub sla: Vec<Operation>,
+    pub track: Vec<TrackEntry>,
+    /// Beside those of the tunnels.
+    pub routes: Vec<StaticRoute>,
     pub dont_fragment: Option<&'static str>,
 }
 
@@ -37,6 +44,8 @@ impl Conversion {
             && self.certificates.is_empty()
             && self.esp_proposals.is_empty()
             && self.proposals.is_empty()
+            && self.sla.is_empty()
+            && self.track.is_empty()
     }
 }
 
@@ -78,6 +87,6 @@ pub struct Tunnel {
     pub kbps: u32,
     pub idle_s: Option<u32>,
     pub mtu: Option<u32>,
-    pub routes: Vec<IpPrefix>,
+    pub routes: Vec<TunnelRoute>,
     pub metric: Option<u32>,
 }

@@ -1,10 +1,11 @@
 //! What a configuration says, before it is asked whether that makes a profile. Every fact knows its line.
 
 use super::report::At;
+use crate::model::track::Of;
 use sipsec_net::IpPrefix;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use zeroize::Zeroizing;
 
 /// A key as it is written; never shown.
@@ -359,8 +360,10 @@ pub struct Route {
     pub at: At,
     pub prefix: IpPrefix,
     pub interface: Option<String>,
-    pub distance: Option<u32>,
+    pub via: Option<IpAddr>,
+    pub distance: Option<u8>,
     pub track: Option<String>,
+    pub name: Option<String>,
     pub vrf: Option<String>,
 }
 
@@ -381,14 +384,78 @@ block! {
 
 block! {
     Track {
-        probe: Option<Said<String>>,
+        watched: Option<Said<Watched>>,
+        members: Vec<Member>,
+        threshold: Option<Said<Threshold>>,
+        delay_up_ms: u64,
+        delay_down_ms: u64,
     }
+}
+
+/// What a track follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    Operation(String, Of),
+    Interface(String),
+    Route(IpPrefix),
+    And,
+    Or,
+    Weight,
+    Percentage,
+    /// Nothing that the gateway has.
+    Other(String),
+}
+
+/// `object N [not] [weight W]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub id: u32,
+    pub not: bool,
+    pub weight: u32,
+    pub at: At,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Threshold {
+    pub up: Option<u32>,
+    pub down: Option<u32>,
 }
 
 block! {
     Probe {
-        scheduled: bool,
+        target: Option<Said<Target>>,
+        frequency_ms: Option<Said<u64>>,
+        timeout_ms: Option<Said<u64>>,
+        threshold_ms: Option<Said<u64>>,
+        tag: Option<Said<String>>,
+        vrf: Option<Said<String>>,
+        scheduled: Option<Said<Scheduled>>,
     }
+}
+
+/// What an operation probes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Empty: a kind that the gateway does not have.
+    pub kind: &'static str,
+    pub address: String,
+    pub port: Option<u16>,
+    pub source: Option<String>,
+    pub interface: Option<String>,
+    pub query: Option<String>,
+    pub server: Option<String>,
+    pub url: Option<String>,
+    pub packets: Option<u16>,
+    pub interval_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduled {
+    /// `None`: for ever.
+    pub life_s: Option<u64>,
+    pub starts: bool,
+    /// At a time of day, or after a while.
+    pub at_a_time: bool,
 }
 
 block! {

@@ -1,8 +1,7 @@
 //! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
-use std::fmt::Write;
-use std::net::IpAddr;
+use super::show_watch;
 
 const NAME: &str = "sipsec";
 const HIDDEN: &str = "<hidden>";
@@ -33,7 +32,10 @@ pub fn running_config(conversion: &Conversion) -> String {
     if let Some((wan, _)) = &conversion.wan {
         out.line(&format!("interface {wan}\n ip address dhcp\n ip nat outside\n!"));
     }
-    conversion.tunnels.iter().for_each(|t| out.routes(t));
+    conversion.sla.iter().for_each(|o| show_watch::operation(conversion, o, &mut out.0));
+    conversion.track.iter().for_each(|t| show_watch::track(conversion, t, &mut out.0));
+    conversion.routes.iter().for_each(|r| show_watch::route(conversion, r, &mut out.0));
+    conversion.tunnels.iter().for_each(|t| show_watch::tunnel_routes(t, &mut out.0));
     out.line("!\nvpn-sip enable");
     for line in &conversion.lines {
         let wan = conversion.wan.as_ref().map_or("GigabitEthernet0", |(name, _)| name);
@@ -267,21 +269,6 @@ impl Text {
             " vpn-sip local-number {} remote-number {} bandwidth {}\n!",
             tunnel.local, tunnel.remote, tunnel.kbps
         ));
-    }
-
-    fn routes(&mut self, tunnel: &Tunnel) {
-        let distance = tunnel.metric.filter(|m| *m <= 255).map(|m| format!(" {m}")).unwrap_or_default();
-        for route in &tunnel.routes {
-            // Writing to a String cannot fail.
-            let _ = match route.addr() {
-                IpAddr::V4(address) => {
-                    let mask = u32::MAX.checked_shl(32 - u32::from(route.prefix_len())).unwrap_or(0);
-                    let mask = std::net::Ipv4Addr::from_bits(mask);
-                    writeln!(self.0, "ip route {address} {mask} {}{distance}", tunnel.name)
-                }
-                IpAddr::V6(_) => writeln!(self.0, "ipv6 route {route} {}{distance}", tunnel.name),
-            };
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
 use super::document::Secret;
+use crate::model::TunnelRoute;
+use crate::schema::{self, Group};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -55,6 +57,9 @@ pub fn profile(conversion: &Conversion, gateway: Option<&str>, keys: &Keys, rema
         writer.line(&format!("media:\n  tunnel_source: {source}"));
     }
     writer.tunnels(&conversion.tunnels);
+    writer.entries("sla", &conversion.sla, &schema::SLA);
+    writer.entries("track", &conversion.track, &schema::TRACK);
+    writer.entries("routes", &conversion.routes, &schema::ROUTE);
     writer.dataplane(conversion);
     Written { profile: writer.text, keys: writer.files }
 }
@@ -225,9 +230,20 @@ impl Writer {
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "    {key}: {value}");
             }
-            let routes: Vec<String> = tunnel.routes.iter().map(|r| quoted(&r.to_string())).collect();
+            let routes: Vec<String> = tunnel.routes.iter().map(route).collect();
             let _ = write!(text, "    routes: [{}]", routes.join(", "));
             self.line(&text);
+        }
+    }
+
+    /// A list of the profile's own types, one line for each entry.
+    fn entries<T: serde::Serialize>(&mut self, key: &str, list: &[T], group: &Group) {
+        if !list.is_empty() {
+            self.line(&format!("{key}:"));
+        }
+        for entry in list {
+            let entry = crate::write::flow(entry, group);
+            self.line(&format!("  - {entry}"));
         }
     }
 
@@ -248,6 +264,18 @@ impl Writer {
 /// What the dataplane has room for unless told otherwise, and routes for each of its tunnels.
 const TUNNELS_DEFAULT: usize = 1024;
 const ROUTES_PER_TUNNEL: usize = 4;
+
+fn route(route: &TunnelRoute) -> String {
+    let prefix = quoted(&route.prefix.to_string());
+    let mut more = String::new();
+    if let Some(distance) = route.distance {
+        more += &format!(", distance: {distance}");
+    }
+    if let Some(track) = route.track {
+        more += &format!(", track: {track}");
+    }
+    if more.is_empty() { prefix } else { format!("{{ prefix: {prefix}{more} }}") }
+}
 
 fn device(conversion: &Conversion) -> String {
     match &conversion.wan {

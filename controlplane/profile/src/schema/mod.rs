@@ -16,6 +16,7 @@ pub use json::json_schema;
 pub use kind::{Group, Key, Kind, Presence, Text};
 pub use profile::PROFILE;
 pub use reference::{explain, reference, similar};
+pub use track::{ROUTE, SLA, TRACK};
 
 /// Finds a key by the path that messages show, with or without indices: `ike.keyring[0].psk`, `tunnels.idle_s`.
 #[must_use]

@@ -69,6 +69,37 @@ fn directories(profile: &Profile, tree: &mut Tree) {
     }
 }
 
+/// One entry of a list in flow style (YAML 1.2 §7.4), without what its absence stands for.
+#[must_use]
+pub fn flow(entry: &impl serde::Serialize, group: &Group) -> String {
+    let mut tree = crate::read::tree(entry).unwrap_or_default();
+    prune(&mut tree, group);
+    in_flow(&tree)
+}
+
+/// Scalars in JSON's form, which is YAML's, too; keys are plain words.
+fn in_flow(tree: &Tree) -> String {
+    match tree {
+        Tree::Mapping(map) => {
+            let entries =
+                map.iter().map(|(k, v)| format!("{}: {}", k.as_str().unwrap_or_default(), in_flow(v)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Tree::Sequence(list) => format!("[{}]", list.iter().map(in_flow).collect::<Vec<_>>().join(", ")),
+        Tree::String(text) if is_word(text) => text.clone(),
+        scalar => serde_json::to_string(scalar).unwrap_or_default(),
+    }
+}
+
+/// Whether a text is itself without quotes: it begins as no number, and has no sign of YAML.
+fn is_word(text: &str) -> bool {
+    const SPECIAL: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
+    address || (word && !SPECIAL.contains(&text.to_ascii_lowercase().as_str()))
+}
+
 /// Removes every value that its absence stands for.
 fn prune(tree: &mut Tree, group: &Group) {
     let Tree::Mapping(map) = tree else { return };

@@ -7,6 +7,7 @@ mod reference;
 mod route;
 mod security;
 mod wan;
+mod watch;
 
 use super::Options;
 use super::conversion::{Conversion, Tunnel};
@@ -34,6 +35,7 @@ struct Used<'a> {
 /// What the conversion works with.
 struct Work<'a> {
     doc: &'a Document,
+    options: &'a Options,
     report: &'a mut Report,
     out: Conversion,
     used: Vec<Used<'a>>,
@@ -53,8 +55,9 @@ struct Work<'a> {
 pub fn convert(doc: &Document, report: &mut Report, options: &Options) -> Conversion {
     let mut work = Work {
         doc,
+        options,
         report,
-        out: Conversion::default(),
+        out: Conversion { interfaces: options.interfaces.clone(), ..Conversion::default() },
         used: Vec::new(),
         left_out: HashMap::new(),
         unrelated: HashSet::new(),
@@ -73,8 +76,9 @@ pub fn convert(doc: &Document, report: &mut Report, options: &Options) -> Conver
     work.ike_settings();
     work.proposals();
     work.esp();
+    work.operations();
+    work.tracks();
     work.routes();
-    work.probes();
     work.security();
     work.vrfs();
     work.out

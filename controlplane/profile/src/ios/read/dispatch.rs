@@ -335,7 +335,7 @@ impl Reader {
         let keys = matches!(self.mode, Mode::Peer | Mode::Keyring);
         let shown = if keys { mask::keep(&line.shown, 1) } else { line.safe() };
         self.push(&shown, Verdict::Converted);
-        let (message, hint) = self.explain(words, best, keys);
+        let (message, hint) = self.explain(words, best, keys, &shown);
         self.report.error(&[at], message, hint);
         1
     }
@@ -345,6 +345,7 @@ impl Reader {
         words: &[Word<'_>],
         best: Option<(usize, Vec<&'static str>, bool)>,
         keys: bool,
+        shown: &str,
     ) -> (String, String) {
         let place = self.mode.name();
         let Some((position, known, ambiguous)) = best else {
@@ -352,7 +353,9 @@ impl Reader {
         };
         let text = words.get(position).map(|w| w.text);
         // A word after a misspelt command may be a key.
-        let safe = text.filter(|_| position == 0 || !keys).map(|t| t.chars().take(40).collect::<String>());
+        let safe = text.filter(|_| position == 0 || !keys);
+        // What is hidden of the line is not told of it.
+        let safe = safe.filter(|t| shown.contains(t)).map(|t| t.chars().take(40).collect::<String>());
         if ambiguous {
             let message = format!("`{}` may be {}", safe.unwrap_or_default(), known.join(" or "));
             return (message, "write the word out".to_owned());

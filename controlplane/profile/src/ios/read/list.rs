@@ -1,13 +1,12 @@
-//! Probes, tracks, filters, maps, zones, VRFs and applets: what the report has to say of a tunnel's surroundings.
+//! Filters, maps, zones, VRFs and applets: what the report has to say of a tunnel's surroundings.
 
 use super::{Did, Reader, wrong};
-use crate::ios::document::{Named, Nat, Opaque, Said};
+use crate::ios::document::{Named, Nat, Opaque};
 use crate::ios::grammar::{Command, Mode};
 use crate::ios::names;
 use crate::ios::report::Class;
 use crate::ios::words::{Word, Words};
 
-const PROBE: Did = Did::Ignored(Class::System, "probes and tracks are not imported");
 const FIREWALL: Did = Did::Ignored(Class::System, "the system's firewall and address translation do it");
 const QOS: Did = Did::Ignored(Class::System, "queueing on the router");
 
@@ -15,25 +14,6 @@ impl Reader {
     pub(super) fn list(&mut self, command: Command, mut rest: Words<'_>, negated: bool) -> Did {
         let at = self.at;
         match command {
-            Command::Sla => {
-                let Some(number) = rest.next().filter(|n| n.parse::<u32>().is_ok()) else { return PROBE };
-                if negated {
-                    self.doc.probes.remove(number);
-                    return PROBE;
-                }
-                let block = self.doc.probes.open(number, at);
-                self.enter(Mode::Sla, block);
-                PROBE
-            }
-            Command::SlaSchedule => {
-                self.mode = Mode::Global;
-                let number = rest.next().unwrap_or_default();
-                let block = self.doc.probes.open(number, at);
-                self.doc.probes.items[block].scheduled = !negated;
-                self.doc.probes.items[block].lines.push(at);
-                PROBE
-            }
-            Command::Track => self.track(rest, negated),
             Command::Acl => {
                 let words: Vec<_> = rest.iter().collect();
                 let name = match words.as_slice() {
@@ -124,31 +104,8 @@ impl Reader {
                 self.enter(Mode::Applet, block);
                 Did::Ignored(Class::System, "the router's own automation")
             }
-            Command::Delay => PROBE,
             _ => self.member(rest),
         }
-    }
-
-    fn track(&mut self, mut rest: Words<'_>, negated: bool) -> Did {
-        let at = self.at;
-        let Some(number) = rest.next().filter(|n| n.parse::<u32>().is_ok()) else {
-            return wrong("the track has no number", "write `track NUMBER ip sla NUMBER reachability`");
-        };
-        if negated {
-            self.doc.tracks.remove(number);
-            return PROBE;
-        }
-        let words: Vec<_> = rest.iter().collect();
-        let probe = match words.as_slice() {
-            ["ip", "sla", probe, ..] | ["rtr", probe, ..] => Some(Said::new((*probe).to_owned(), at)),
-            _ => None,
-        };
-        let block = self.doc.tracks.open(number, at);
-        if probe.is_some() {
-            self.doc.tracks.items[block].probe = probe;
-        }
-        self.enter(Mode::Track, block);
-        PROBE
     }
 
     fn open_opaque(&mut self, mode: Mode, name: &str, negated: bool) {

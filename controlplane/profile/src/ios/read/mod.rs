@@ -13,6 +13,7 @@ mod list;
 mod pki;
 mod route;
 mod session;
+mod watch;
 
 use super::document::{Block, Document, Said};
 use super::grammar::Mode;

@@ -6,7 +6,7 @@ use crate::ios::names;
 use crate::ios::words::Words;
 use sipsec_net::IpPrefix;
 use sipsec_net::prefix::PrefixError;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Of the same prefix, one routes table entry for each route; more is a mistake of the file.
 const ROUTES_MAX: usize = 200_000;
@@ -69,10 +69,7 @@ impl Reader {
                 rest.next();
                 None
             }
-            Some(word) if word.parse::<IpAddr>().is_ok() => {
-                rest.next();
-                None
-            }
+            Some(word) if word.parse::<IpAddr>().is_ok() => None,
             Some(_) => match names::interface(&mut rest) {
                 Some(name) => Some(name),
                 None => return wrong("where the route leads is no interface or address", "write TunnelN"),
@@ -80,26 +77,29 @@ impl Reader {
             None if negated => None,
             None => return wrong("where the route leads is missing", "write TunnelN"),
         };
-        let mut route = Route { at: self.at, prefix, interface, distance: None, track: None, vrf };
+        let (via, distance, track, name) = (None, None, None, None);
+        let mut route = Route { at: self.at, prefix, interface, via, distance, track, name, vrf };
         while let Some(word) = rest.next() {
-            if word.parse::<Ipv4Addr>().is_ok()
-                || word.parse::<Ipv6Addr>().is_ok()
-                || word.eq_ignore_ascii_case("dhcp")
-            {
+            if let Ok(via) = word.parse::<IpAddr>() {
+                route.via = Some(via);
+                continue;
+            }
+            if word.eq_ignore_ascii_case("dhcp") {
                 continue;
             }
             if let Ok(distance) = word.parse::<u32>() {
-                if !(1..=255).contains(&distance) {
-                    return wrong(format!("a distance is 1 to 255, not {distance}"), "correct it");
+                match u8::try_from(distance).ok().filter(|d| *d > 0) {
+                    Some(distance) => route.distance = Some(distance),
+                    None => return wrong(format!("a distance is 1 to 255, not {distance}"), "correct it"),
                 }
-                route.distance = Some(distance);
                 continue;
             }
             match crate::ios::words::meant(
                 word,
                 &["name", "tag", "track", "permanent", "global", "multicast", "unicast"],
             ) {
-                Some("name" | "tag") => {
+                Some("name") => route.name = rest.next().map(str::to_owned),
+                Some("tag") => {
                     rest.next();
                 }
                 Some("track") => match rest.next() {

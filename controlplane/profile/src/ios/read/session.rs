@@ -206,8 +206,24 @@ impl Reader {
             C::RouteV6 => self.route_v6(rest, negated),
             C::Sla
             | C::SlaSchedule
+            | C::SlaEcho
+            | C::SlaJitter
+            | C::SlaTcp
+            | C::SlaUdp
+            | C::SlaDns
+            | C::SlaHttp
+            | C::SlaType
+            | C::SlaOther
+            | C::SlaFrequency
+            | C::SlaTimeout
+            | C::SlaThreshold
+            | C::SlaText
+            | C::SlaVrf
             | C::Track
-            | C::Acl
+            | C::TrackObject
+            | C::TrackThreshold
+            | C::Delay => self.watch(command, rest, negated),
+            C::Acl
             | C::NumberedAcl
             | C::RouteMap
             | C::ClassMap
@@ -217,8 +233,7 @@ impl Reader {
             | C::Vrf
             | C::NatSource
             | C::Applet
-            | C::Member
-            | C::Delay => self.list(command, rest, negated),
+            | C::Member => self.list(command, rest, negated),
             C::SipFeature | C::VpnSipEnable | C::VpnSipLine | C::VpnSipSource | C::VpnSipLogging => {
                 self.global(command, rest, negated)
             }

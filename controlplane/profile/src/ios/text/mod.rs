@@ -17,7 +17,7 @@ pub struct TextLine {
     pub plain: String,
     pub lookalikes: Vec<LookAlike>,
     pub pager: bool,
-    /// What the terminal has overwritten held the name of a secret.
+    /// Control characters moved the cursor in a line with the name of a secret: where the secret stands is not known.
     overwritten_secret: bool,
 }
 
@@ -27,9 +27,8 @@ impl TextLine {
         let terminal::Shown { text: shown, pager } = terminal::show(raw);
         let (mut plain, lookalikes) = lookalike::plain(&shown);
         plain.truncate(plain.trim_end().len());
-        let overwritten_secret = raw.contains(|c: char| c.is_control() && c != '\t')
-            && mask::names_secret(raw)
-            && !mask::names_secret(&shown);
+        let drawn = raw.trim_end_matches('\r').contains(|c: char| c.is_control() && c != '\t');
+        let overwritten_secret = drawn && (mask::names_secret(raw) || mask::names_secret(&shown));
         Self { shown, plain, lookalikes, pager, overwritten_secret }
     }
 

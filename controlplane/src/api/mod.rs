@@ -10,6 +10,7 @@
 //! | `GET /v1/nat-translations` | list of [`model::Translation`] |
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |
 //! | `GET /v1/control` | [`model::Control`] |
+//! | `GET /v1/interfaces` | list of [`interfaces::Interface`] |
 //! | `GET /v1/summary` | [`model::Summary`] |
 //! | `GET /v1/history[?interface=NAME][&since_s=N]` | list of [`model::Call`], the latest first |
 //! | `GET /v1/call?call_id=ID` | [`model::CallMessages`]; the beginning of a Call-ID is enough |
@@ -22,6 +23,7 @@
 
 mod asked;
 pub mod client;
+pub mod interfaces;
 pub mod model;
 pub mod policy;
 mod query;

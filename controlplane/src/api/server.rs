@@ -119,6 +119,10 @@ pub async fn serve(
                 "/v1/control",
                 get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Control).await }),
             )
+            .route(
+                "/v1/interfaces",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.interfaces().await }),
+            )
             .route("/v1/events", get(event_stream))
             .route(
                 "/v1/summary",
@@ -216,6 +220,25 @@ impl Shared {
             Ok(list) => self.answer(list),
             Err(refusal) => *refusal,
         }
+    }
+
+    async fn interfaces(&self) -> Response {
+        let list = |reply| match reply {
+            Reply::Sessions(part, next) => Some((part, next)),
+            _ => None,
+        };
+        let mut out = match super::interfaces::devices().await {
+            Ok(devices) => devices,
+            Err(error) => {
+                let message = format!("the kernel does not name its devices: {error}");
+                return refuse(StatusCode::SERVICE_UNAVAILABLE, message);
+            }
+        };
+        match self.pages(|page| Query::Sessions(Target::All, page), list).await {
+            Ok(sessions) => out.extend(sessions.iter().map(super::interfaces::tunnel)),
+            Err(refusal) => return *refusal,
+        }
+        self.answer(out)
     }
 
     async fn ask(&self, query: Query) -> Response {

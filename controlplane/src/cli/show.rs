@@ -1,11 +1,13 @@
 //! `show`
 
-use super::args::{Args, Crypto, Ip, SessionArgs, Show, Sip, Style, VpnSip};
+use super::args::{Args, Crypto, Ip, SessionArgs, Show, Sip, Sla, Style, VpnSip};
 use super::screen::{Screen, Wall};
 use super::{CliError, answered, envelope, escaped, socket, text};
 use crate::api::client::Client;
 use crate::api::model::{Answer, Control, Session};
+use crate::api::policy::{PrefixRoutes, SlaOperation, TrackObject};
 use crate::version;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<String, CliError> {
@@ -47,6 +49,34 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
         Show::Ip(Ip::Nat { .. }) => ask(client, "/v1/nat-translations", json, |list: &Vec<_>| {
             text::translations(list, screen.width())
         }),
+        Show::Ip(Ip::Sla(Sla::Statistics { id })) => {
+            let id = *id;
+            of(
+                client,
+                "/v1/sla",
+                json,
+                |o: &SlaOperation| id.is_none_or(|id| id == o.id),
+                text::sla_statistics,
+            )
+        }
+        Show::Ip(Ip::Sla(Sla::Configuration { id })) => {
+            let id = *id;
+            of(
+                client,
+                "/v1/sla",
+                json,
+                |o: &SlaOperation| id.is_none_or(|id| id == o.id),
+                text::sla_configuration,
+            )
+        }
+        Show::Ip(Ip::Route { prefix }) => {
+            let wanted = |r: &PrefixRoutes| prefix.as_ref().is_none_or(|p| *p == r.prefix);
+            of(client, "/v1/routes", json, wanted, text::routes)
+        }
+        Show::Ip(Ip::Interface { .. }) => {
+            ask(client, "/v1/interfaces", json, |list: &Vec<_>| text::interfaces(list))
+        }
+        Show::Track { words } => track(client, words, json),
         Show::Dataplane => ask(client, "/v1/dataplane", json, text::dataplane),
         Show::Control => ask(client, "/v1/control", json, text::control),
         Show::RunningConfig { words } => super::running::run(None, words, json),
@@ -61,6 +91,44 @@ fn ask<T: DeserializeOwned>(
     render: impl FnOnce(&T) -> String,
 ) -> Result<String, CliError> {
     answered(client.get_text(path)?, json, render)
+}
+
+/// Those entries of a list that are wanted; an error if there are others only.
+fn of<T: Serialize + DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    json: bool,
+    wanted: impl Fn(&T) -> bool,
+    render: impl FnOnce(&[T]) -> String,
+) -> Result<String, CliError> {
+    let answer = client.get_text(path)?;
+    let (gateway, mut list): (_, Vec<T>) = crate::api::client::decode_with_gateway(&answer)?;
+    let all = list.len();
+    list.retain(wanted);
+    if list.is_empty() && all > 0 {
+        return Err(CliError::Words("there is no entry of this number or prefix".to_owned()));
+    }
+    Ok(match json {
+        true => format!("{}\n", serde_json::json!(Answer::new(gateway.as_deref(), list))),
+        false => render(&list),
+    })
+}
+
+/// `[brief] [NUMBER]`
+fn track(client: &Client, words: &[String], json: bool) -> Result<String, CliError> {
+    let (mut brief, mut id) = (false, None);
+    for word in words {
+        match word.parse::<u32>() {
+            Ok(number) if id.is_none() => id = Some(number),
+            Err(_) if !brief && !word.is_empty() && "brief".starts_with(word.as_str()) => brief = true,
+            _ => {
+                let usage = format!("`{word}` is not expected: write `show track [brief] [NUMBER]`");
+                return Err(CliError::Words(usage));
+            }
+        }
+    }
+    let render = if brief { text::track_brief } else { text::track };
+    of(client, "/v1/track", json, |t: &TrackObject| id.is_none_or(|id| id == t.id), render)
 }
 
 fn sessions(client: &Client, wanted: &SessionArgs, json: bool) -> Result<String, CliError> {

@@ -177,9 +177,27 @@ Examples:
     /// IKE and IPsec
     #[command(subcommand, infer_subcommands = true)]
     Crypto(Crypto),
-    /// Address translations
-    #[command(subcommand, infer_subcommands = true)]
+    /// Address translations, operations, routes and interfaces
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec show ip sla statistics
+  sipsec show ip route
+  sipsec show ip interface brief"
+    )]
     Ip(Ip),
+    /// Track objects, the routes that follow them, and why: [brief] [NUMBER]
+    #[command(after_help = "\
+Examples:
+  sipsec show track
+  sipsec show track 1
+  sipsec show track brief")]
+    Track {
+        /// brief, the number of a track object, or both
+        words: Vec<String>,
+    },
     /// Ports, drops by reason, cycles per stage, counters
     Dataplane,
     /// The control plane itself: WAN address, sockets, kernel routes
@@ -266,6 +284,33 @@ pub enum Ip {
         #[arg(value_parser = prefix_of("translations"), default_value = "translations")]
         what: String,
     },
+    /// Operations: probes that measure whether a path is usable
+    #[command(subcommand, infer_subcommands = true)]
+    Sla(Sla),
+    /// Routes of the gateway beside those of the kernel: why each is the best, or is not
+    Route {
+        /// Of this prefix only
+        prefix: Option<String>,
+    },
+    /// Devices and tunnels: brief
+    Interface {
+        #[arg(value_parser = prefix_of("brief"), default_value = "brief")]
+        what: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Sla {
+    /// What the last probes have measured: [NUMBER]
+    Statistics {
+        /// Of this operation only
+        id: Option<u32>,
+    },
+    /// What is probed, how often, and with which limits: [NUMBER]
+    Configuration {
+        /// Of this operation only
+        id: Option<u32>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -344,6 +389,16 @@ mod tests {
             "show vpn-sip sip dhcp",
             "show crypto session detail",
             "sh ip nat translations",
+            "show track",
+            "show track brief",
+            "sh tr 1",
+            "show ip sla statistics",
+            "show ip sla statistics 1",
+            "sh ip sla conf 1",
+            "show ip route",
+            "show ip route 10.0.0.0/8",
+            "show ip interface brief",
+            "sh ip int b",
             "sh vpn ses d",
             "show dataplane --json",
             "show version",

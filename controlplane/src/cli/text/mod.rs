@@ -6,11 +6,15 @@ mod csv;
 mod dataplane;
 mod dhcp;
 mod event;
+mod interface;
 mod nat;
 mod overview;
 mod registration;
+mod route;
 mod session;
+mod sla;
 mod table;
+mod track;
 
 use crate::api::model::Unconfirmed;
 
@@ -20,10 +24,14 @@ pub use csv::history_csv;
 pub use dataplane::{control, dataplane};
 pub use dhcp::dhcp;
 pub use event::event;
+pub use interface::interfaces;
 pub use nat::translations;
 pub use overview::{Level, brief, cleared, counted, health, summary};
 pub use registration::{registrar, registration_status};
+pub use route::routes;
 pub use session::sessions;
+pub use sla::{sla_configuration, sla_statistics};
+pub use track::{track, track_brief};
 
 /// `HH:MM:SS`, and days before it when there are some.
 fn clock(seconds: u64) -> String {

@@ -1,6 +1,7 @@
 //! What the core is told to watch and to route. Plain values; [`Config::check`](crate::Config::check) says what is wrong.
 
 use sipsec_net::IpPrefix;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -184,12 +185,23 @@ pub enum NextHop {
     Discard,
 }
 
+impl fmt::Display for NextHop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Via(ip) => write!(f, "via {ip}"),
+            Self::Device(name) => write!(f, "device {name}"),
+            Self::Tunnel(name) => f.write_str(name),
+            Self::Discard => f.write_str("discard"),
+        }
+    }
+}
+
 /// When traffic returns from a tunnel to a route with less distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failback {
-    /// The better route must have been usable for this long,
+    /// The better route must have been usable for this long.
     pub hold: Duration,
-    /// and every operation behind its track object must have had so many good probes in a row.
+    /// Every operation behind its track object that is up must have had so many good probes in a row.
     pub good_probes: u32,
     pub flows: Flows,
     /// Most changes from another route to one tunnel in an hour, each of which may place a call. Traffic stays in the tunnel

@@ -232,6 +232,33 @@ pub enum FailbackWait {
     Calls { until: Instant },
 }
 
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Distance { better } => write!(f, "a usable route has distance {better}"),
+            Self::Track { id, state } => write!(f, "track {id} is {state}"),
+            Self::DeviceDown { device } => write!(f, "{device} is down"),
+            Self::Unresolved { next_hop } => write!(f, "no connected route leads to {next_hop}"),
+            Self::Refused { reason } => write!(f, "the kernel refuses it: {reason}"),
+            Self::Failback(wait) => write!(f, "{wait}"),
+        }
+    }
+}
+
+impl fmt::Display for FailbackWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hold { .. } => "it must stay usable for the hold time",
+            Self::Probes { missing } => {
+                return write!(f, "{missing} more good probes are needed");
+            }
+            Self::Drain { .. } => "the tunnel still carries traffic",
+            Self::Calls { .. } => "the calls of this hour are used up",
+        })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CandidateView {
     pub next: NextHop,

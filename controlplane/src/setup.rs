@@ -207,6 +207,7 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> Tun
         bandwidth: tunnel.bandwidth,
         idle: tunnel.idle,
         call_max: tunnel.call_max,
+        one_way: tunnel.one_way,
         routes,
     }
 }

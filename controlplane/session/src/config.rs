@@ -32,6 +32,8 @@ pub struct TunnelConfig {
     pub idle: Duration,
     /// The longest duration of a call, busy or idle; `None` for no bound.
     pub call_max: Option<Duration>,
+    /// If packets leave for this long and none comes, the call is placed anew; `None`: not watched.
+    pub one_way: Option<Duration>,
     pub routes: Vec<IpPrefix>,
 }
 

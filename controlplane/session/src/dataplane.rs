@@ -213,13 +213,15 @@ impl Core {
 
     pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
         let Some(i) = self.tunnels.with_id(tunnel) else { return };
-        let idle = self.tunnels[i].config.idle;
+        let (idle, one_way) = (self.tunnels[i].config.idle, self.tunnels[i].config.one_way);
         let State::Up(up) = &mut self.tunnels[i].state else { return };
         up.endpoint.traffic_seen(now, activity.last_in, activity.last_out);
         if up.looked_at(now, activity, idle) {
             let after = now.saturating_duration_since(up.last_data());
             self.event(Some(i), EventKind::Idle { after });
             self.hang_up(now, i, sipsec_ike::CloseCause::Idle);
+        } else if let Some(lasted) = up.one_way(one_way) {
+            self.fail(now, i, SessionFailure::OneWay { lasted });
         }
     }
 }

@@ -125,7 +125,11 @@ impl Core {
                 (n.leg, asked, Some(n.endpoint))
             }
             State::Up(u) => {
-                if matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since + SUCCESS <= now {
+                // A session that nothing ever came through has not succeeded, however long it was up.
+                let deaf = matches!(&reason, EndReason::Failed(SessionFailure::OneWay { .. }))
+                    && u.carried().packets_in == 0;
+                let long = matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since + SUCCESS <= now;
+                if long && !deaf {
                     self.succeeded(i);
                 }
                 self.note_carried(u.leg.call.id(), u.carried());

@@ -120,6 +120,9 @@ impl SessionFailure {
             Self::Restarted => "see the log of the run before (journalctl)",
             Self::GaveWay => "nothing is to be done: the peer's call is the session",
             Self::HardLimit => "raise `call_max_s` of the tunnel",
+            Self::OneWay { .. } => {
+                "the carrier's relay or the peer's policy drops one direction: compare the packet counts of both ends, and the routes behind the peer"
+            }
         }
     }
 }

@@ -74,6 +74,10 @@ pub enum SessionFailure {
     /// Both sides called at once, and the peer's call was kept.
     GaveWay,
     HardLimit,
+    /// Packets left for this long and none came.
+    OneWay {
+        lasted: Duration,
+    },
 }
 
 impl SessionFailure {
@@ -85,6 +89,8 @@ impl SessionFailure {
             | Self::AddressLost
             | Self::DataplaneGone
             | Self::Restarted
+            // The carrier's next relay may pass both ways: one call at once, then the pauses.
+            | Self::OneWay { .. }
             | Self::Lost(LostWhy::NoAddress) => Braking::OwnFault,
             Self::NoKey { .. }
             | Self::OwnCertificate(_)
@@ -159,6 +165,7 @@ impl SessionFailure {
             Self::Restarted => "restarted",
             Self::GaveWay => "gave-way",
             Self::HardLimit => "hard-limit",
+            Self::OneWay { .. } => "one-way",
         }
     }
 }

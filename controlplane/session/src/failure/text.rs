@@ -95,6 +95,9 @@ impl fmt::Display for SessionFailure {
             Self::GaveWay => f.write_str("both sides called at once, and the peer's call was kept"),
             Self::Restarted => f.write_str("this gateway's control plane ended with the call up"),
             Self::HardLimit => f.write_str("the call reached its longest duration"),
+            Self::OneWay { lasted } => {
+                write!(f, "one way: packets left the tunnel for {} s and none came", lasted.as_secs())
+            }
         }
     }
 }

@@ -15,9 +15,11 @@ impl SessionFailure {
             Self::WeakFingerprint | Self::Sdp(_) | Self::Ike(_) => 488,
             Self::Deadline { .. } | Self::OnlyRings => 408,
             Self::AddressChanged | Self::AddressLost | Self::DataplaneGone | Self::NoNextHop => 480,
-            Self::HardLimit | Self::PeerClosedIke | Self::PeerHungUp { .. } | Self::PeerEndedEarly { .. } => {
-                200
-            }
+            Self::HardLimit
+            | Self::OneWay { .. }
+            | Self::PeerClosedIke
+            | Self::PeerHungUp { .. }
+            | Self::PeerEndedEarly { .. } => 200,
             Self::GaveWay => 486,
             _ => 500,
         }

@@ -3,6 +3,7 @@
 mod dialing;
 mod draining;
 mod negotiating;
+mod one_way;
 mod up;
 
 pub use dialing::{Dialing, Opening, Stage};

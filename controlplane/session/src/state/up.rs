@@ -1,5 +1,6 @@
 //! The session is up: both proofs hold and the SAs are in the dataplane.
 
+use super::one_way::OneWay;
 use super::{Leg, Media};
 use crate::ledger::Carried;
 use sipsec_ike::{ChildId, Endpoint, FingerprintMatched, PeerAuthenticated};
@@ -60,6 +61,7 @@ pub struct Up {
     check_at: Instant,
     every: Duration,
     ends_at: Option<Instant>,
+    one_way: OneWay,
 }
 
 impl Up {
@@ -91,6 +93,7 @@ impl Up {
             check_at: now + idle.min(every),
             every,
             ends_at,
+            one_way: OneWay::default(),
         }
     }
 
@@ -126,6 +129,11 @@ impl Up {
         let idle_at = self.last_data() + idle;
         self.check_at = idle_at.min(now + self.every);
         idle_at <= now
+    }
+
+    /// How long packets have left and none has come, if that is `limit` or more.
+    pub fn one_way(&mut self, limit: Option<Duration>) -> Option<Duration> {
+        self.one_way.looked_at(self.activity, limit?)
     }
 
     /// User data of this session, as far as the dataplane has told it.

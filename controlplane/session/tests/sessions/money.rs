@@ -374,3 +374,61 @@ fn a_shutdown_knows_how_long_it_may_take() {
     let w = up();
     assert_eq!(w.gateways[0].core.shutdown_max(w.now), 34 * SECOND);
 }
+
+/// A second of traffic that leaves, and comes if `answered`.
+fn traffic(w: &mut World, answered: bool) {
+    w.packet(0);
+    let now = w.now;
+    let dp = &mut w.gateways[0].dp;
+    if dp.bound.is_some() {
+        dp.activity.packets_out += 50;
+        if answered {
+            dp.activity.packets_in += 50;
+            dp.activity.last_in = now;
+        }
+    }
+    w.advance(SECOND);
+}
+
+#[test]
+fn a_tunnel_that_is_never_answered_is_called_anew_once_and_then_after_pauses() {
+    let branch = Setup { one_way: Some(5 * SECOND), ..Setup::of(0) };
+    let mut w = World::new([branch, Setup::of(1)]);
+    for _ in 0..60 {
+        traffic(&mut w, true);
+    }
+    assert_eq!(w.carrier.calls_answered, 1, "it is answered");
+    let mut seconds = 0;
+    while w.carrier.calls_answered == 1 {
+        traffic(&mut w, false);
+        seconds += 1;
+        assert!(seconds < 12, "{:?}", w.gateways[0].log);
+    }
+    assert!(seconds >= 5, "{seconds}");
+    let failed = logged(&w, 0, "failed");
+    assert!(failed.len() == 1 && failed[0].contains("one way"), "{failed:?}");
+    for _ in 0..12 {
+        traffic(&mut w, false);
+    }
+    // The second in a row is a failure like any other.
+    assert_eq!(w.carrier.calls_answered, 2);
+    assert_eq!(logged(&w, 0, "failed").len(), 2);
+    assert!(w.session(0).retry_in.is_some());
+    // Two hours: the pauses become longer, and answers end them.
+    for _ in 0..7200 {
+        traffic(&mut w, false);
+    }
+    assert!(w.carrier.calls_answered < 40, "{}", w.carrier.calls_answered);
+    // Answers again: the next call stays.
+    let mut seconds = 0;
+    while w.status()[0] != "SESSION_UP" {
+        traffic(&mut w, true);
+        seconds += 1;
+        assert!(seconds < 400, "{:?}", w.status());
+    }
+    let calls = w.carrier.calls_answered;
+    for _ in 0..60 {
+        traffic(&mut w, true);
+    }
+    assert_eq!((w.carrier.calls_answered, w.status()[0]), (calls, "SESSION_UP"));
+}

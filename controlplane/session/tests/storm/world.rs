@@ -117,6 +117,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             bandwidth: Kbps(1000),
             idle: IDLE,
             call_max: Some(Duration::from_secs(300)),
+            one_way: None,
             routes: vec!["10.0.0.0/8".parse().expect("a prefix")],
         }],
         keyring: vec![KeyEntry {

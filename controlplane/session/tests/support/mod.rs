@@ -42,6 +42,7 @@ pub struct Setup {
     pub kbps: u32,
     pub idle: Duration,
     pub dpd: Duration,
+    pub one_way: Option<Duration>,
     pub routes: &'static [&'static str],
     pub back_off: BackOff,
 }
@@ -59,6 +60,7 @@ impl Setup {
             // The branch gives up first, as a branch should: its packets opened the call.
             idle: Duration::from_secs([30, 90][side]),
             dpd: Duration::from_secs(10),
+            one_way: None,
             routes: &["10.0.0.0/8"],
             back_off: BackOff::default(),
         }
@@ -108,6 +110,7 @@ fn config(side: usize, s: &Setup) -> Config {
             bandwidth: Kbps(s.kbps),
             idle: s.idle,
             call_max: None,
+            one_way: s.one_way,
             routes: s.routes.iter().map(|r| r.parse::<IpPrefix>().expect("a prefix")).collect(),
         }],
         keyring: keyring(s),

@@ -11,7 +11,8 @@ use crate::harden;
 use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
 use crate::net::dhcp::{self, Dhcp, Learnt};
-use crate::net::netlink::{self, Netlink, Route, Watch};
+use crate::net::netlink::{self, Netlink, Watch};
+use crate::net::track::{self, StartError, Track};
 use crate::net::udp::SipSocket;
 use crate::rates::RateMeter;
 use crate::runtime::{Running, Runtime};
@@ -19,7 +20,7 @@ use crate::setup::{self, SetupError};
 use crate::signals::Signals;
 use crate::supervise::Supervisor;
 use sipsec_profile::model::wan::{VendorClass, WanIpv4, WanIpv6};
-use sipsec_profile::model::{InsideDevice, TunnelEntry};
+use sipsec_profile::model::{InsideDevice, RouteTo, StaticRoute};
 use sipsec_session::{Core, Input};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,6 +43,8 @@ pub enum BootError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Api(#[from] ApiError),
+    #[error("{0}")]
+    Track(#[from] StartError),
     #[error("{what}: {error}")]
     System { what: &'static str, error: std::io::Error },
 }
@@ -145,6 +148,8 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         None => None,
     };
     let netlink = Netlink::start(watch(&profile));
+    let policy = track::Setup { config: setup::track_config(&profile), svti: svti(&profile) };
+    let track = Track::start(policy, netlink.routes())?;
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
     tokio::spawn({
@@ -161,6 +166,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         link: Link::new(&profile.dataplane_socket()),
         core,
         netlink,
+        track,
         dhcp,
         learnt: Learnt::default(),
         journal,
@@ -204,17 +210,21 @@ fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
     })
 }
 
-fn watch(profile: &config::Profile) -> Watch {
-    let svti = match &profile.dataplane.inside {
-        InsideDevice::Host { device, .. } => {
-            let route = |t: &TunnelEntry| {
-                let metric = t.metric;
-                t.prefixes().map(move |prefix| Route { prefix, metric }).collect::<Vec<_>>()
-            };
-            Some((device.clone(), profile.tunnels.iter().flat_map(route).collect()))
-        }
-        // The dataplane steers by prefix; the kernel has no part in it.
+/// The kernel's end of the sVTI. In router mode the dataplane steers by prefix, and the kernel has no part in it.
+fn svti(profile: &config::Profile) -> Option<String> {
+    match &profile.dataplane.inside {
+        InsideDevice::Host { device, .. } => Some(device.clone()),
         InsideDevice::Router { .. } => None,
-    };
-    Watch { wan: profile.sip.interface.clone(), v6: profile.sip_is_v6(), svti }
+    }
+}
+
+fn watch(profile: &config::Profile) -> Watch {
+    let into_tunnel = |r: &StaticRoute| matches!(r.to, RouteTo::Tunnel { .. });
+    Watch {
+        wan: profile.sip.interface.clone(),
+        v6: profile.sip_is_v6(),
+        svti: svti(profile),
+        tunnels: profile.static_routes().filter(into_tunnel).map(|r| r.prefix).collect(),
+        elsewhere: profile.static_routes().filter(|r| !into_tunnel(r)).map(|r| r.prefix).collect(),
+    }
 }

@@ -13,6 +13,7 @@ use crate::keylog;
 use crate::logging::LogControl;
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{Change, Netlink};
+use crate::net::track::{self, Track};
 use crate::net::udp::{SipEvent, SipSocket};
 use crate::rates::RateMeter;
 use crate::reload::{self, Reload};
@@ -53,6 +54,8 @@ pub struct Runtime {
     pub(crate) sip: SipSocket,
     pub(crate) link: Link,
     pub(crate) netlink: Netlink,
+    /// Operations, track objects and routes.
+    pub(crate) track: Track,
     pub(crate) dhcp: Option<Dhcp>,
     /// What DHCP has said.
     pub(crate) learnt: Learnt,
@@ -144,6 +147,7 @@ impl Runtime {
             input = self.compute.next() => self.input(input),
             written = self.journal.next() => self.written(written),
             change = self.netlink.next() => self.kernel(change),
+            change = self.track.next() => self.policy(change),
             change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
             Some(request) = self.requests.recv() => self.answer(request),
             () = timeout => self.core.handle_timeout(clock::now()),
@@ -299,6 +303,19 @@ impl Runtime {
             }
             Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
             Change::Routes(routes) => self.routes = routes,
+            Change::Refused { prefix, wanted, reason } => self.track.refused(prefix, wanted, reason),
+        }
+    }
+
+    fn policy(&mut self, change: track::Change) {
+        match change {
+            track::Change::Event(event) => self.events.publish_policy(clock::now(), &event),
+            track::Change::QueryTraffic(tunnel) => {
+                let id = self.profile.tunnels.iter().find(|t| t.name == tunnel).map(|t| t.id);
+                let activity = id.and_then(|id| self.link.activity(id));
+                let last = activity.map(|a| a.last_in.max(a.last_out));
+                self.track.traffic(tunnel, last);
+            }
         }
     }
 

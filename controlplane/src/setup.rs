@@ -1,5 +1,9 @@
 //! From a profile to the configuration of the core. The secrets are read here, once.
 
+mod track;
+
+pub use track::track_config;
+
 use crate::clock;
 use crate::config::machine::secret;
 use crate::pki::credential::{self, Flaw};

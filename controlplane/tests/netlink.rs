@@ -2,9 +2,10 @@
 
 use rustix::thread::UnshareFlags;
 use sipsec_controlplane::net::netlink::{
-    self, Change, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Route, Watch,
+    self, Change, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Target, Wanted, Watch,
 };
 use sipsec_net::{MacAddr, MediaPort};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Command;
 
@@ -56,18 +57,32 @@ async fn hop(netlink: &mut Netlink) -> (u16, MacAddr) {
     }
 }
 
-fn watch(routes: &[(&str, Option<u32>)]) -> Watch {
-    let routes = routes
-        .iter()
-        .map(|(prefix, metric)| Route { prefix: prefix.parse().expect("a prefix"), metric: *metric })
-        .collect();
-    Watch { wan: "wan0".into(), v6: false, svti: Some(("svti0".into(), routes)) }
+type Routes<'a> = [(&'a str, Option<u32>)];
+
+fn watch(routes: &Routes<'_>) -> Watch {
+    Watch {
+        wan: "wan0".into(),
+        v6: false,
+        svti: Some("svti0".into()),
+        tunnels: routes.iter().map(|(prefix, _)| prefix.parse().expect("a prefix")).collect(),
+        elsewhere: BTreeSet::new(),
+    }
+}
+
+/// A gateway whose route policy has decided for its tunnels.
+fn start(routes: &Routes<'_>) -> Netlink {
+    let netlink = Netlink::start(watch(routes));
+    for (prefix, metric) in routes {
+        let wanted = Wanted { target: Target::Svti, metric: metric.unwrap_or(0) };
+        netlink.routes().route(prefix.parse().expect("a prefix"), Some(wanted));
+    }
+    netlink
 }
 
 #[test]
 fn the_wan_address_is_followed_and_its_absence_explained() {
     in_namespace(async || {
-        let mut netlink = Netlink::start(watch(&[]));
+        let mut netlink = start(&[]);
         assert_eq!(wan(&mut netlink).await, Err("there is no interface wan0".into()));
         sh("ip link add wan0 type veth peer name peer0");
         assert_eq!(wan(&mut netlink).await, Err("wan0 is down: `ip link set wan0 up`".into()));
@@ -95,7 +110,7 @@ fn next_hops_are_found_provoked_and_followed() {
         }
         sh("ip addr add 192.0.2.1/24 dev wan0");
         sh("ip route add 203.0.113.0/24 via 192.0.2.254");
-        let mut netlink = Netlink::start(watch(&[]));
+        let mut netlink = start(&[]);
         wan(&mut netlink).await.expect("an address");
 
         // An entry that is there already: by gateway, and on the link.
@@ -127,7 +142,7 @@ fn next_hops_are_found_provoked_and_followed() {
 fn routes_follow_the_device_and_leave_those_of_others_alone() {
     in_namespace(async || {
         let wanted = [("10.2.0.0/16", None), ("10.3.0.0/16", Some(254)), ("10.4.0.0/16", None)];
-        let mut netlink = Netlink::start(watch(&wanted));
+        let mut netlink = start(&wanted);
         let states = routes(&mut netlink).await;
         assert!(states.iter().all(|s| s.contains("waits for the device svti0")), "{states:?}");
 
@@ -164,7 +179,7 @@ fn routes_follow_the_device_and_leave_those_of_others_alone() {
         }
         let left = sh("ip route show dev svti0");
         assert_eq!(left.lines().filter(|l| l.starts_with("10.")).count(), 4, "{left}");
-        let mut netlink = Netlink::start(watch(&[("10.2.0.0/16", None)]));
+        let mut netlink = start(&[("10.2.0.0/16", None)]);
         routes(&mut netlink).await;
         let left = sh("ip route show dev svti0");
         let left: Vec<_> =
@@ -226,10 +241,10 @@ fn nothing_for_a_tunnel_leaves_in_clear_when_the_svti_goes() {
             sent_by("def0") - before
         };
         assert!(leaked(10) >= 40, "without a gateway they leave");
-        let watch = watch(&[("10.2.0.0/16", None), ("10.3.0.0/16", Some(254)), ("2001:db8:2::/48", None)]);
-        let refused = netlink::discard_at_boot(&watch).await.expect("installed");
+        let wanted = [("10.2.0.0/16", None), ("10.3.0.0/16", Some(254)), ("2001:db8:2::/48", None)];
+        let refused = netlink::discard_at_boot(&watch(&wanted)).await.expect("installed");
         assert_eq!((refused, leaked(50)), (vec![], 0), "before anything else of the gateway runs");
-        let mut netlink = Netlink::start(watch);
+        let mut netlink = start(&wanted);
         routes(&mut netlink).await;
         assert_eq!(leaked(50), 0, "before the sVTI");
         for round in 0..3 {
@@ -277,11 +292,12 @@ fn routes_of_the_operator_and_of_routing_daemons_are_respected() {
         sh("ip route add 10.2.0.0/16 via 198.51.100.2 proto static metric 100");
         sh("ip route add 10.3.0.0/16 via 198.51.100.2 proto 186 metric 20");
         sh(&format!("ip route add blackhole 10.9.0.0/16 proto {DISCARD_PROTOCOL} metric 4278190081"));
+        sh(&format!("ip route add 10.3.0.0/16 dev def0 proto {ROUTE_PROTOCOL} metric 4000"));
         sh("ip link add svti0 type veth peer name svti0-x");
         sh("ip link set svti0-x up");
         sh("ip link set svti0 up");
         let wanted = [("10.2.0.0/16", Some(254)), ("10.3.0.0/16", Some(254)), ("10.4.0.0/16", None)];
-        let mut netlink = Netlink::start(watch(&wanted));
+        let mut netlink = start(&wanted);
         while !routes(&mut netlink).await.iter().all(|s| s.ends_with("dev svti0 proto 83")) {}
         let leaves = |address: &str| {
             let before = sent_by("def0");
@@ -297,7 +313,8 @@ fn routes_of_the_operator_and_of_routing_daemons_are_respected() {
         let table = sh("ip route show");
         assert!(
             table.contains("10.3.0.0/16 via 198.51.100.2 dev def0 proto bgp")
-                && table.contains("blackhole 10.9.0.0/16"),
+                && table.contains("blackhole 10.9.0.0/16")
+                && table.contains("10.3.0.0/16 dev def0 proto 83"),
             "{table}"
         );
         drop(netlink);
@@ -359,7 +376,7 @@ async fn gateway() -> Netlink {
     sh("ip addr add 192.0.2.2/24 dev wan0");
     sh("ip neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev wan0 nud permanent");
     sh("ip route add 203.0.113.0/24 via 192.0.2.254");
-    let mut netlink = Netlink::start(watch(&[("10.2.0.0/16", None)]));
+    let mut netlink = start(&[("10.2.0.0/16", None)]);
     while !routes(&mut netlink).await.iter().all(|s| s.ends_with("dev svti0 proto 83")) {}
     netlink
 }

@@ -11,6 +11,9 @@
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |
 //! | `GET /v1/control` | [`model::Control`] |
 //! | `GET /v1/interfaces` | list of [`interfaces::Interface`] |
+//! | `GET /v1/sla` | list of [`policy::SlaOperation`] |
+//! | `GET /v1/track` | list of [`policy::TrackObject`] |
+//! | `GET /v1/routes` | list of [`policy::PrefixRoutes`] |
 //! | `GET /v1/summary` | [`model::Summary`] |
 //! | `GET /v1/history[?interface=NAME][&since_s=N]` | list of [`model::Call`], the latest first |
 //! | `GET /v1/call?call_id=ID` | [`model::CallMessages`]; the beginning of a Call-ID is enough |

@@ -4,6 +4,7 @@ use super::model::{
     Call, CallMessages, Cleared, Control, CryptoSession, Dataplane, DhcpView, EventLine, Registration,
     Session, Summary, Translation,
 };
+use super::policy::{PrefixRoutes, SlaOperation, TrackObject};
 use crate::events::PastEvents;
 use sipsec_net::TelNumber;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ pub enum Query {
     NatTranslations,
     Dataplane,
     Control,
+    /// Operations, track objects and routes.
+    Sla,
+    Track,
+    Routes,
     Clear(Target),
     Summary,
     PastEvents(PastEvents),
@@ -98,6 +103,9 @@ pub enum Reply {
     NatTranslations(Vec<Translation>),
     Dataplane(Box<Dataplane>),
     Control(Box<Control>),
+    Sla(Vec<SlaOperation>),
+    Track(Vec<TrackObject>),
+    Routes(Vec<PrefixRoutes>),
     Cleared(Cleared),
     Summary(Summary),
     PastEvents(Vec<Arc<EventLine>>),

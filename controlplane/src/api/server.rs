@@ -123,6 +123,18 @@ pub async fn serve(
                 "/v1/interfaces",
                 get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.interfaces().await }),
             )
+            .route(
+                "/v1/sla",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Sla).await }),
+            )
+            .route(
+                "/v1/track",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Track).await }),
+            )
+            .route(
+                "/v1/routes",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Routes).await }),
+            )
             .route("/v1/events", get(event_stream))
             .route(
                 "/v1/summary",
@@ -253,6 +265,9 @@ impl Shared {
                 Reply::NatTranslations(data) => self.answer(data),
                 Reply::Dataplane(data) => self.answer(data),
                 Reply::Control(data) => self.answer(data),
+                Reply::Sla(data) => self.answer(data),
+                Reply::Track(data) => self.answer(data),
+                Reply::Routes(data) => self.answer(data),
                 Reply::Cleared(data) => self.answer(data),
                 Reply::Summary(data) => self.answer(data),
                 Reply::PastEvents(data) => self.answer(data.iter().map(|line| &**line).collect::<Vec<_>>()),

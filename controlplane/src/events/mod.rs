@@ -17,6 +17,7 @@ use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{Instant, TelNumber, TunnelId};
 use sipsec_session::{EventKind, SessionEvent};
 use sipsec_sip::RegistrationState;
+use sipsec_track::Event as PolicyEvent;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -115,6 +116,34 @@ impl Events {
             text: event.kind.to_string(),
         });
         self.history.event(event, activity);
+        self.keep(line);
+    }
+
+    /// Logs an event of route policy, and hands it to the watchers. Thousands of track objects may change at once: of each
+    /// kind of event the log has some.
+    pub fn publish_policy(&mut self, now: Instant, event: &PolicyEvent) {
+        let (name, interface) = (event.name(), event.tunnel());
+        if let Verdict::Write { left_out } = self.warnings.line(now, name) {
+            let left_out = Some(left_out).filter(|n| *n > 0);
+            if event.is_warning() {
+                tracing::warn!(target: "sipsec::event", event = name, interface, left_out, "{event}");
+            } else {
+                tracing::info!(target: "sipsec::event", event = name, interface, left_out, "{event}");
+            }
+        }
+        self.sequence += 1;
+        self.keep(Arc::new(EventLine {
+            sequence: self.sequence,
+            time_us: clock::wall_us(),
+            event: name.to_owned(),
+            warning: event.is_warning(),
+            interface: interface.map(str::to_owned),
+            text: event.to_string(),
+            ..EventLine::default()
+        }));
+    }
+
+    fn keep(&mut self, line: Arc<EventLine>) {
         if self.past.len() >= PAST_MAX {
             self.past.pop_front();
         }

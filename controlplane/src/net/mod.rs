@@ -2,4 +2,5 @@
 
 pub mod dhcp;
 pub mod netlink;
+pub mod track;
 pub mod udp;

@@ -7,6 +7,7 @@ mod session;
 use crate::api::model::{Cleared, Translation};
 use crate::api::{Query, Reply, Request, Target};
 use crate::clock;
+use crate::net::track::List;
 use crate::runtime::Runtime;
 use sipsec_net::TunnelId;
 use sipsec_net::dp::TunnelActivity;
@@ -17,7 +18,18 @@ type Activities = HashMap<TunnelId, TunnelActivity>;
 
 impl Runtime {
     pub(crate) fn answer(&mut self, request: Request) {
+        let list = match request.query {
+            Query::Sla => Some(List::Operations),
+            Query::Track => Some(List::Objects),
+            Query::Routes => Some(List::Routes),
+            _ => None,
+        };
+        if let Some(list) = list {
+            return self.track.show(list, self.routes.clone(), request.reply);
+        }
         let reply = match request.query {
+            // Route policy's own task has answered.
+            Query::Sla | Query::Track | Query::Routes => return,
             Query::Sessions(target, page) => self.sessions(&target, page),
             Query::Registrations { registered } => {
                 let list = self.registrations().into_iter().filter(|r| r.registered || !registered);

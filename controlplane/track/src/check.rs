@@ -68,8 +68,8 @@ pub(crate) fn order(config: &Config) -> Result<Vec<usize>, ConfigError> {
         if route.distance == 0 {
             return refuse("the distance is 0");
         }
-        if let NextHop::Via(ip) = route.next
-            && ip.is_ipv4() != route.prefix.addr().is_ipv4()
+        if let NextHop::Via { hop, .. } = &route.next
+            && hop.is_ipv4() != route.prefix.addr().is_ipv4()
         {
             return refuse("its next hop is of the other address family");
         }

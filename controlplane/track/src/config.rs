@@ -178,7 +178,11 @@ pub struct Route {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NextHop {
-    Via(IpAddr),
+    /// A router. With a device it must be behind that device.
+    Via {
+        hop: IpAddr,
+        device: Option<String>,
+    },
     Device(String),
     /// Into the tunnel of this name.
     Tunnel(String),
@@ -188,7 +192,8 @@ pub enum NextHop {
 impl fmt::Display for NextHop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Via(ip) => write!(f, "via {ip}"),
+            Self::Via { hop, device: None } => write!(f, "via {hop}"),
+            Self::Via { hop, device: Some(device) } => write!(f, "via {hop} {device}"),
             Self::Device(name) => write!(f, "device {name}"),
             Self::Tunnel(name) => f.write_str(name),
             Self::Discard => f.write_str("discard"),

@@ -75,7 +75,7 @@ pub struct Core {
     dirty: Dirty,
     timers: Timers,
     outputs: VecDeque<Output>,
-    entropy: Box<dyn Entropy>,
+    entropy: Box<dyn Entropy + Sync>,
     bfd_ignored: u64,
 }
 
@@ -126,7 +126,11 @@ struct Dirty {
 impl Core {
     /// # Errors
     /// If the configuration is wrong.
-    pub fn new(config: Config, now: Instant, mut entropy: Box<dyn Entropy>) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: Config,
+        now: Instant,
+        mut entropy: Box<dyn Entropy + Sync>,
+    ) -> Result<Self, ConfigError> {
         let order = order(&config)?;
         let mut places = Places { ranks: vec![0; config.objects.len()], ..Places::default() };
         for (rank, place) in order.into_iter().enumerate() {
@@ -592,7 +596,7 @@ impl Dependents {
                     NextHop::Device(device) => {
                         out.routes_of_device.entry(device.clone()).or_default().push(place);
                     }
-                    NextHop::Via(hop) => {
+                    NextHop::Via { hop, .. } => {
                         out.next_hops.insert(*hop);
                         by_next_hop = true;
                     }
@@ -622,7 +626,7 @@ impl World for Surroundings<'_> {
         self.core.links.get(device).copied().unwrap_or(false)
     }
 
-    fn connected(&self, next_hop: IpAddr) -> Option<String> {
+    fn connected(&self, next_hop: IpAddr, by: Option<&str>) -> Option<String> {
         let longest = if next_hop.is_ipv4() { 32 } else { 128 };
         let routes = (0..=longest).rev().find_map(|len| {
             let prefix = match IpPrefix::new(next_hop, len) {
@@ -632,8 +636,10 @@ impl World for Surroundings<'_> {
             self.core.foreign.get(&prefix)
         })?;
         // A next hop behind another next hop is not on the link.
-        let usable =
-            |r: &&ForeignView| r.via.is_none() && r.device.as_deref().is_some_and(|d| self.device_up(d));
+        let usable = |r: &&ForeignView| {
+            let fits = |device: &str| self.device_up(device) && by.is_none_or(|by| by == device);
+            r.via.is_none() && r.device.as_deref().is_some_and(fits)
+        };
         routes.iter().filter(usable).min_by_key(|r| r.metric).and_then(|r| r.device.clone())
     }
 

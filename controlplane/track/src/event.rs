@@ -112,7 +112,7 @@ impl Event {
     pub fn tunnel(&self) -> Option<&str> {
         let name = |next: &Option<NextHop>| match next {
             Some(NextHop::Tunnel(_)) => true,
-            Some(NextHop::Via(_) | NextHop::Device(_) | NextHop::Discard) | None => false,
+            Some(NextHop::Via { .. } | NextHop::Device(_) | NextHop::Discard) | None => false,
         };
         match self {
             Self::Route { from, to, .. } => match if name(to) { to } else { from } {

@@ -27,7 +27,7 @@ pub use ike::{
 };
 pub use media::MediaSection;
 pub use profile::{Head, Profile, control_socket, dataplane_socket};
-pub use route::{Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
+pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use sip::{Learnt, LineAuth, SipLine, SipSection, Tariff};
 pub use sla::{Operation, Probe, ProbeType, Start, Times};

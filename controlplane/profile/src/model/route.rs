@@ -101,7 +101,7 @@ pub struct FailbackSection {
     /// The primary is good for this long before it is taken again.
     #[serde(rename = "hold_s", serialize_with = "serial::seconds")]
     pub hold: Duration,
-    /// Good probes in a row before the hold time begins.
+    /// Good probes in a row that each operation behind its track, if it is up, must have had as well.
     pub good_probes: u32,
     pub drain: Drain,
     /// Changes from a primary to a tunnel in one hour, each of which may place a call; 0: no limit.
@@ -118,6 +118,6 @@ words! {
     /// What happens to flows of the backup when the primary returns.
     pub enum Drain {
         Move = "move", "all traffic goes by the primary at once; the call ends when it is idle";
-        Stay = "drain", "flows that began on the backup stay on it until they end or the call ends; new ones go by the primary";
+        Stay = "drain", "traffic stays on the backup until it has been quiet for 5 s, at most 10 min; then all goes by the primary";
     }
 }

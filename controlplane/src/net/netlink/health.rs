@@ -1,7 +1,8 @@
 //! What the loop and the netlink task share: which next hops are wanted, and whether the task works.
 
 use super::kernel::KernelError;
-use sipsec_net::MediaPort;
+use super::wanted::{Table, Wanted as WantedRoute};
+use sipsec_net::{IpPrefix, MediaPort};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +19,7 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Shared {
     wanted: Mutex<Wanted>,
+    routes: Mutex<Table>,
     state: Mutex<State>,
     pub changed: Notify,
     started: Instant,
@@ -84,6 +86,7 @@ impl Shared {
     pub fn new() -> Self {
         Self {
             wanted: Mutex::default(),
+            routes: Mutex::default(),
             state: Mutex::default(),
             changed: Notify::new(),
             started: Instant::now(),
@@ -108,6 +111,20 @@ impl Shared {
         let mut wanted = lock(&self.wanted);
         let changed = std::mem::take(&mut wanted.changed);
         changed.into_iter().map(|port| (port, wanted.remotes.get(&port).copied())).collect()
+    }
+
+    pub fn route(&self, prefix: IpPrefix, wanted: Option<WantedRoute>) {
+        lock(&self.routes).set(prefix, wanted);
+        self.changed.notify_one();
+    }
+
+    /// Routes that have changed since the last call.
+    pub fn take_routes(&self) -> Vec<(IpPrefix, Option<WantedRoute>)> {
+        lock(&self.routes).take_changes()
+    }
+
+    pub fn all_routes(&self) -> BTreeMap<IpPrefix, Option<WantedRoute>> {
+        lock(&self.routes).all()
     }
 
     /// A task starts with nothing: everything is a change to it.

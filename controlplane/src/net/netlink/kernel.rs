@@ -98,6 +98,16 @@ impl Kernel {
         }))
     }
 
+    /// All devices.
+    pub async fn links(&self) -> Result<Vec<LinkMessage>, KernelError> {
+        let replies = self.request(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP).await?;
+        let link = |reply| match reply {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        };
+        Ok(replies.into_iter().filter_map(link).collect())
+    }
+
     /// The addresses of a device.
     pub async fn addresses(&self, device: u32, v6: bool) -> Result<Vec<AddressMessage>, KernelError> {
         let mut query = AddressMessage::default();
@@ -130,7 +140,15 @@ impl Kernel {
 
     /// The routes of the main table with this protocol number.
     pub async fn routes(&self, protocol: u8, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
-        let protocol = RouteProtocol::from(protocol);
+        self.table(RouteProtocol::from(protocol), v6).await
+    }
+
+    /// The routes of the main table, of all protocols.
+    pub async fn all_routes(&self, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
+        self.table(RouteProtocol::Unspec, v6).await
+    }
+
+    async fn table(&self, protocol: RouteProtocol, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
         let mut query = RouteMessage::default();
         query.header.address_family = family(v6);
         query.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -144,7 +162,7 @@ impl Kernel {
             .into_iter()
             .filter_map(|reply| match reply {
                 RouteNetlinkMessage::NewRoute(route)
-                    if route.header.protocol == protocol
+                    if (protocol == RouteProtocol::Unspec || route.header.protocol == protocol)
                         && route.header.table == RouteHeader::RT_TABLE_MAIN =>
                 {
                     Some(route)

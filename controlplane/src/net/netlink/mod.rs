@@ -4,7 +4,8 @@
 //! concerns, and everything from time to time. See [`task`] for the flow.
 
 mod health;
-mod kernel;
+pub(crate) mod kernel;
+pub(crate) mod message;
 mod neighbour;
 mod pace;
 mod reports;
@@ -12,15 +13,17 @@ mod routes;
 mod supervise;
 mod task;
 mod wan;
+mod wanted;
 
 pub use health::Health;
-pub(super) use kernel::{Kernel, KernelError};
-pub use routes::{DISCARD_PROTOCOL, PROTOCOL as ROUTE_PROTOCOL, Route};
+pub(crate) use kernel::{Kernel, KernelError};
+pub use routes::{DISCARD_PROTOCOL, PROTOCOL as ROUTE_PROTOCOL};
 pub(super) use wan::address as wan_address;
+pub use wanted::{Target, Wanted};
 
 use health::Shared;
-use sipsec_net::{MacAddr, MediaPort};
-use std::collections::BTreeMap;
+use sipsec_net::{IpPrefix, MacAddr, MediaPort};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,8 +40,12 @@ pub struct Watch {
     pub wan: String,
     /// The family that SIP uses.
     pub v6: bool,
-    /// The sVTI and the routes to it; none in router mode.
-    pub svti: Option<(String, Vec<Route>)>,
+    /// The kernel's end of the sVTI; none in router mode.
+    pub svti: Option<String>,
+    /// Prefixes with a route into a tunnel: each has a discarding route as well.
+    pub tunnels: BTreeSet<IpPrefix>,
+    /// Prefixes with a route of ours that is not into a tunnel.
+    pub elsewhere: BTreeSet<IpPrefix>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +58,23 @@ pub enum Change {
     },
     /// State of each kernel route, for the show.
     Routes(BTreeMap<String, String>),
+    /// The kernel has refused a route that is not into the sVTI.
+    Refused {
+        prefix: IpPrefix,
+        wanted: Wanted,
+        reason: String,
+    },
+}
+
+/// Takes the routes that the kernel should have.
+#[derive(Clone, Debug)]
+pub struct RouteSink(Arc<Shared>);
+
+impl RouteSink {
+    /// From now on this is the only route of ours with this prefix; none withdraws it.
+    pub fn route(&self, prefix: IpPrefix, wanted: Option<Wanted>) {
+        self.0.route(prefix, wanted);
+    }
 }
 
 /// The loop's end. The task ends with it.
@@ -82,6 +106,12 @@ impl Netlink {
         self.shared.want(media_port, None);
     }
 
+    /// Where route policy puts its routes.
+    #[must_use]
+    pub fn routes(&self) -> RouteSink {
+        RouteSink(self.shared.clone())
+    }
+
     /// Whether the task works, and what it has done.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -104,8 +134,8 @@ impl Netlink {
 /// # Errors
 /// If the kernel cannot be asked.
 pub async fn discard_at_boot(watch: &Watch) -> io::Result<Vec<(String, String)>> {
-    let Some((device, routes)) = &watch.svti else { return Ok(Vec::new()) };
+    let Some(device) = &watch.svti else { return Ok(Vec::new()) };
     let kernel = Kernel::open(Arc::new(Shared::new()))?;
-    let refused = routes::discards(&kernel, device, routes).await.map_err(io::Error::other)?;
+    let refused = routes::discards(&kernel, device, &watch.tunnels).await.map_err(io::Error::other)?;
     Ok(refused.into_iter().map(|(prefix, reason)| (prefix.to_string(), reason)).collect())
 }

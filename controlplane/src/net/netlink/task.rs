@@ -12,8 +12,11 @@ use super::kernel::{Kernel, KernelError};
 use super::neighbour::{self, Neighbours, Stale};
 use super::pace::Pace;
 use super::reports::{Devices, Dirty, Reports};
+use super::routes::{Installed, Ours, States};
+use super::wanted::{Target, Wanted};
 use super::{Change, Watch, routes, wan};
-use std::collections::BTreeMap;
+use sipsec_net::IpPrefix;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +60,7 @@ pub async fn run(setup: Setup) -> Result<(), TaskError> {
     setup.shared.start_over();
     let devices = Devices {
         wan: (setup.watch.wan.clone(), None),
-        svti: setup.watch.svti.as_ref().map(|(name, _)| (name.clone(), None)),
+        svti: setup.watch.svti.as_ref().map(|name| (name.clone(), None)),
     };
     let task = Task {
         setup,
@@ -69,6 +72,7 @@ pub async fn run(setup: Setup) -> Result<(), TaskError> {
         verify: false,
         new_targets: false,
         address: None,
+        installed: Installed::default(),
         routes: BTreeMap::new(),
         pace: Paces {
             wan: Pace::new(Duration::from_millis(5)),
@@ -98,7 +102,8 @@ struct Task {
     new_targets: bool,
     /// What the loop knows.
     address: Option<Result<IpAddr, String>>,
-    routes: BTreeMap<String, String>,
+    installed: Installed,
+    routes: States,
     pace: Paces,
 }
 
@@ -112,6 +117,7 @@ impl Task {
                 self.neighbours.set(media_port, remote);
                 self.new_targets |= remote.is_some();
             }
+            self.change_routes().await?;
             self.poll().await?;
             let now = Instant::now();
             retry_at = if self.neighbours.unresolved() {
@@ -216,16 +222,108 @@ impl Task {
         Ok(())
     }
 
+    /// Everything that is ours in the kernel becomes what is wanted.
     async fn poll_routes(&mut self) -> Result<(), TaskError> {
-        let Some((name, wanted)) = &self.setup.watch.svti else { return Ok(()) };
-        let index = self.kernel.link(name).await?.map(|l| l.header.index);
-        if let Some((_, known)) = &mut self.devices.svti {
-            *known = index;
+        let watch = self.setup.watch.clone();
+        let mut undiscarded = Vec::new();
+        let mut svti = None;
+        if let Some(name) = &watch.svti {
+            undiscarded = routes::discards(&self.kernel, name, &watch.tunnels).await?;
+            svti = self.kernel.link(name).await?.map(|l| l.header.index);
+            if let Some((_, known)) = &mut self.devices.svti {
+                *known = svti;
+            }
         }
-        let states = routes::reconcile(&self.kernel, name, index, wanted).await?;
+        self.installed = Installed::read(&self.kernel, Ours { svti, elsewhere: &watch.elsewhere }).await?;
+        self.setup.shared.take_routes();
+        let wanted = self.setup.shared.all_routes();
+        // What an earlier profile has left.
+        let stale: BTreeSet<IpPrefix> = self
+            .installed
+            .prefixes()
+            .filter(|p| !watch.tunnels.contains(p) && !watch.elsewhere.contains(p))
+            .collect();
+        for prefix in stale {
+            self.installed.apply(&self.kernel, prefix, None, None).await?.ok();
+        }
+        let mut states = States::new();
+        for (prefix, wanted) in wanted {
+            let state = self.set(prefix, wanted.as_ref()).await?;
+            states.insert(prefix, state);
+        }
+        for (prefix, error) in undiscarded {
+            let state = states.entry(prefix).or_insert_with(|| Ok(String::new()));
+            let (Ok(text) | Err(text)) = &*state;
+            *state = Err(format!("{text}; no discarding route: {error}"));
+        }
+        self.tell_routes(states).await
+    }
+
+    /// Executes what route policy has just decided, without a look at the rest.
+    async fn change_routes(&mut self) -> Result<(), TaskError> {
+        if self.dirty.routes {
+            // The complete poll that is due includes them; before it, what the kernel has is not known.
+            return Ok(());
+        }
+        let changes = self.setup.shared.take_routes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut states = self.routes.clone();
+        for (prefix, wanted) in changes {
+            let state = self.set(prefix, wanted.as_ref()).await?;
+            states.insert(prefix, state);
+        }
+        self.tell_routes(states).await
+    }
+
+    async fn set(
+        &mut self,
+        prefix: IpPrefix,
+        wanted: Option<&Wanted>,
+    ) -> Result<Result<String, String>, TaskError> {
+        let Some(wanted) = wanted else {
+            return Ok(self.installed.apply(&self.kernel, prefix, None, None).await?);
+        };
+        let device = match &wanted.target {
+            Target::Svti => self.setup.watch.svti.clone(),
+            Target::Device(device) | Target::Via { device, .. } => Some(device.clone()),
+            Target::Discard => None,
+        };
+        let index = match &device {
+            Some(name) if self.devices.svti.as_ref().is_some_and(|(svti, _)| svti == name) => {
+                self.devices.svti.as_ref().and_then(|(_, index)| *index)
+            }
+            Some(name) => self.kernel.link(name).await?.map(|l| l.header.index),
+            None => None,
+        };
+        let of_svti = wanted.target == Target::Svti;
+        let name = device.as_deref().unwrap_or_default();
+        if device.is_some() && index.is_none() {
+            let why = if of_svti { ", which the dataplane makes" } else { "" };
+            return Ok(Err(format!("waits for the device {name}{why}")));
+        }
+        let state = self.installed.apply(&self.kernel, prefix, Some(wanted), index).await?;
+        match state {
+            Ok(_) if of_svti => Ok(Ok(format!("dev {name} proto {}", routes::PROTOCOL))),
+            Err(reason) if of_svti && reason.contains("Network is down") => {
+                Ok(Err(format!("{name} is down: `ip link set {name} up`")))
+            }
+            Err(reason) if !of_svti => {
+                let refused = Change::Refused { prefix, wanted: wanted.clone(), reason: reason.clone() };
+                self.setup.changes.send(refused).await?;
+                Ok(Err(reason))
+            }
+            state => Ok(state),
+        }
+    }
+
+    async fn tell_routes(&mut self, states: States) -> Result<(), TaskError> {
         if states != self.routes {
-            self.routes = states.clone();
-            self.setup.changes.send(Change::Routes(states)).await?;
+            self.routes.clone_from(&states);
+            let text = |(Ok(text) | Err(text)): Result<String, String>| text;
+            let shown = states.into_iter().map(|(prefix, state)| (prefix.to_string(), text(state))).collect();
+            self.setup.changes.send(Change::Routes(shown)).await?;
         }
         Ok(())
     }

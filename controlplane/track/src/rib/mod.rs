@@ -23,8 +23,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) trait World {
     fn track(&self, id: u32) -> State;
     fn device_up(&self, device: &str) -> bool;
-    /// The device by which a connected route leads to this next hop.
-    fn connected(&self, next_hop: IpAddr) -> Option<String>;
+    /// The device by which a connected route leads to this next hop; only this one if one is named.
+    fn connected(&self, next_hop: IpAddr, by: Option<&str>) -> Option<String>;
     /// Good probes that are missing behind this track object.
     fn probes_missing(&self, track: u32) -> u32;
     fn calls_exhausted(&self, tunnel: &str) -> Option<Instant>;
@@ -155,7 +155,7 @@ impl Entry {
         }
         let fits = |c: &Candidate| c.route.next == *next && metric_of(&c.route) == metric;
         let place = self.candidates.iter().position(fits)?;
-        let device = device.filter(|_| matches!(next, NextHop::Via(_)));
+        let device = device.filter(|_| matches!(next, NextHop::Via { .. }));
         self.installed = Some((place, KernelRoute { next: next.clone(), device, metric }));
         self.stands_in(place)
     }
@@ -383,8 +383,8 @@ fn standing(candidate: &Candidate, now: Instant, world: &impl World) -> Standing
         NextHop::Device(device) if !world.device_up(device) => {
             return Standing::Not(WhyNot::DeviceDown { device: device.clone() });
         }
-        NextHop::Via(next_hop) => match world.connected(*next_hop) {
-            None => return Standing::Not(WhyNot::Unresolved { next_hop: *next_hop }),
+        NextHop::Via { hop, device } => match world.connected(*hop, device.as_deref()) {
+            None => return Standing::Not(WhyNot::Unresolved { next_hop: *hop }),
             device => device,
         },
         NextHop::Device(_) | NextHop::Tunnel(_) | NextHop::Discard => None,

@@ -37,7 +37,7 @@ fn what_cannot_work_is_refused_with_its_reason() {
         }),
         refused(|c| c.routes[0].track = Some(77)),
         refused(|c| c.routes[0].distance = 0),
-        refused(|c| c.routes[0].next = NextHop::Via(ip("2001:db8::1"))),
+        refused(|c| c.routes[0].next = NextHop::Via { hop: ip("2001:db8::1"), device: None }),
         refused(|c| {
             let probe =
                 Probe::Bfd { target: ip("192.0.2.1"), transmit: ms(50), receive: ms(50), multiplier: 3 };

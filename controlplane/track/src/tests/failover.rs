@@ -232,7 +232,7 @@ fn connected(device: &str) -> ForeignView {
 #[test]
 fn a_next_hop_needs_a_connected_route() {
     let mut config = primary_and_backup(at_once());
-    config.routes[0].next = NextHop::Via(ip("192.0.2.254"));
+    config.routes[0].next = NextHop::Via { hop: ip("192.0.2.254"), device: None };
     let mut bench = running(config);
     assert_eq!(bench.installed(TO), Some(&tunnel("Tunnel1")));
     assert_eq!(bench.view(TO).candidates[0].why_not, WhyNot::Unresolved { next_hop: ip("192.0.2.254") });

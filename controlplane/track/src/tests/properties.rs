@@ -35,7 +35,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 fn next_hop() -> impl Strategy<Value = NextHop> {
     prop_oneof![
         (0..2_usize).prop_map(|d| NextHop::Device(DEVICES[d].into())),
-        Just(NextHop::Via(ip(HOP))),
+        Just(NextHop::Via { hop: ip(HOP), device: None }),
         Just(tunnel("Tunnel1")),
         Just(tunnel("Tunnel2")),
         Just(NextHop::Discard),
@@ -49,7 +49,7 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
         let mut routes: Vec<Route> = Vec::new();
         for (to, next, distance, track) in list {
             let next = match next {
-                NextHop::Via(_) if to == 2 => NextHop::Device("wan2".into()),
+                NextHop::Via { .. } if to == 2 => NextHop::Device("wan2".into()),
                 next => next,
             };
             let twice = |r: &Route| r.prefix == prefix(PREFIXES[to]) && r.next == next;
@@ -85,7 +85,7 @@ impl Model {
         let device = |name: &str| DEVICES.iter().position(|d| *d == name).is_some_and(|d| self.links[d]);
         let hop = match &route.next {
             NextHop::Device(name) => device(name),
-            NextHop::Via(_) => self.connected.is_some_and(|d| self.links[d]),
+            NextHop::Via { .. } => self.connected.is_some_and(|d| self.links[d]),
             NextHop::Tunnel(_) | NextHop::Discard => true,
         };
         hop && route.track.is_none_or(|id| bench.state(id) != State::Down)

@@ -1,0 +1,121 @@
+//! Route policy: the core of `sipsec-track` with its probes, and what the kernel reports.
+//!
+//! ```text
+//!   probes ──┐                    ┌─> netlink: routes
+//!   links ───┼─> sipsec_track ────┼─> loop: events, questions
+//!   routes ──┘   (a task)         └─> API: views
+//! ```
+
+mod bfd;
+mod dns;
+mod http;
+mod icmp;
+mod probes;
+mod socket;
+mod sys;
+mod task;
+mod tcp;
+mod udp;
+mod view;
+mod watch;
+
+use super::netlink::{RouteSink, Wanted};
+use crate::api::Reply;
+use sipsec_net::{Instant, IpPrefix};
+use sipsec_track::{Config, ConfigError, Event};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// Changes and commands that may wait.
+const QUEUE: usize = 1024;
+
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub config: Config,
+    /// The kernel's end of the sVTI; none in router mode.
+    pub svti: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("route policy: {0}")]
+    Config(#[from] ConfigError),
+    #[error("route policy: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What the loop is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Event(Event),
+    /// When did this tunnel last carry a packet?
+    QueryTraffic(String),
+}
+
+/// A list that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    Operations,
+    Objects,
+    Routes,
+}
+
+#[derive(Debug)]
+enum Command {
+    Traffic { tunnel: String, last: Option<Instant> },
+    Refused { prefix: IpPrefix, wanted: Wanted, reason: String },
+    Show { list: List, kernel: BTreeMap<String, String>, reply: oneshot::Sender<Reply> },
+}
+
+/// The loop's end. The task ends with it.
+#[derive(Debug)]
+pub struct Track {
+    commands: mpsc::Sender<Command>,
+    changes: mpsc::Receiver<Change>,
+    _task: JoinSet<()>,
+}
+
+impl Track {
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the configuration is wrong, or the kernel gives no socket.
+    pub fn start(setup: Setup, routes: RouteSink) -> Result<Self, StartError> {
+        let (commands, commanded) = mpsc::channel(QUEUE);
+        let (sender, changes) = mpsc::channel(QUEUE);
+        let task = task::Task::new(setup, routes, commanded, sender)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task.run());
+        Ok(Self { commands, changes, _task: tasks })
+    }
+
+    /// The next change. May be cancelled at any time.
+    pub async fn next(&mut self) -> Change {
+        match self.changes.recv().await {
+            Some(change) => change,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The answer to [`Change::QueryTraffic`].
+    pub fn traffic(&self, tunnel: String, last: Option<Instant>) {
+        self.command(Command::Traffic { tunnel, last });
+    }
+
+    /// The kernel has refused a route.
+    pub fn refused(&self, prefix: IpPrefix, wanted: Wanted, reason: String) {
+        self.command(Command::Refused { prefix, wanted, reason });
+    }
+
+    /// Answers a question of the API. `kernel` is the state of each prefix in the kernel.
+    pub fn show(&self, list: List, kernel: BTreeMap<String, String>, reply: oneshot::Sender<Reply>) {
+        self.command(Command::Show { list, kernel, reply });
+    }
+
+    fn command(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!("route policy does not keep up; a message to it is left out");
+        }
+    }
+}

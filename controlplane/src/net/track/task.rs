@@ -1,0 +1,257 @@
+//! The task that owns the core of route policy.
+
+use super::probes::Probes;
+use super::view;
+use super::watch::{KernelWatch, Report};
+use super::{Change, Command, List, Setup, StartError};
+use crate::api::Reply;
+use crate::clock;
+use crate::entropy::KernelEntropy;
+use crate::net::netlink::{RouteSink, Target, Wanted, message};
+use sipsec_net::{Instant, IpPrefix};
+use sipsec_track::config::{NextHop, Route};
+use sipsec_track::{Core, Input, KernelRoute, Output};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+/// Results of probes that may wait.
+const RESULTS: usize = 16 * 1024;
+/// Inputs taken before the others have their turn.
+const BATCH: usize = 256;
+/// After lost reports, or a change of a device, the kernel is looked at again, but not more often than this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After a failure of netlink.
+const RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub struct Task {
+    core: Core,
+    svti: Option<String>,
+    routes: HashMap<IpPrefix, Vec<Route>>,
+    probes: Probes,
+    watch: KernelWatch,
+    sink: RouteSink,
+    commands: mpsc::Receiver<Command>,
+    results: mpsc::Receiver<Input>,
+    changes: mpsc::Sender<Change>,
+    ready: bool,
+    look_at: Option<Instant>,
+    looked_at: Instant,
+}
+
+impl Task {
+    pub fn new(
+        setup: Setup,
+        sink: RouteSink,
+        commands: mpsc::Receiver<Command>,
+        changes: mpsc::Sender<Change>,
+    ) -> Result<Self, StartError> {
+        let (sender, results) = mpsc::channel(RESULTS);
+        let mut routes: HashMap<IpPrefix, Vec<Route>> = HashMap::new();
+        for route in &setup.config.routes {
+            routes.entry(route.prefix).or_default().push(route.clone());
+        }
+        let now = clock::now();
+        Ok(Self {
+            probes: Probes::new(&setup.config.operations, sender),
+            core: Core::new(setup.config, now, Box::new(KernelEntropy::new()))?,
+            svti: setup.svti,
+            routes,
+            watch: KernelWatch::open()?,
+            sink,
+            commands,
+            results,
+            changes,
+            ready: false,
+            look_at: Some(now),
+            looked_at: now,
+        })
+    }
+
+    /// Runs until the loop has ended.
+    pub async fn run(mut self) {
+        while !self.changes.is_closed() {
+            self.look_if_due().await;
+            self.drain().await;
+            let timeout = self.core.poll_timeout().into_iter().chain(self.look_at).min();
+            let sleep = async {
+                match timeout {
+                    Some(at) => sleep_until(clock::wake_at(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                report = self.watch.next() => match report {
+                    Ok(Report::Messages(messages)) => {
+                        for message in messages {
+                            let inputs = self.watch.take(&message, &self.core);
+                            if inputs.iter().any(|i| matches!(i, Input::Link { .. })) {
+                                self.look_soon(LOOK_AGAIN);
+                            }
+                            self.inputs(inputs).await;
+                        }
+                    }
+                    Ok(Report::Overrun) => self.look_soon(LOOK_AGAIN),
+                    Err(error) => {
+                        tracing::warn!(%error, "the kernel's reports have ended and are asked for again");
+                        self.reopen().await;
+                    }
+                },
+                Some(result) = self.results.recv() => {
+                    self.inputs(vec![result]).await;
+                    for _ in 0..BATCH {
+                        match self.results.try_recv() {
+                            Ok(result) => self.inputs(vec![result]).await,
+                            Err(_) => break,
+                        }
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => return,
+                },
+                () = sleep => self.core.handle_timeout(clock::now()),
+            }
+        }
+    }
+
+    fn look_soon(&mut self, after: Duration) {
+        let at = (self.looked_at + after).max(clock::now() + Duration::from_millis(50));
+        self.look_at = Some(self.look_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    async fn reopen(&mut self) {
+        tokio::time::sleep(RETRY).await;
+        match KernelWatch::open() {
+            Ok(watch) => {
+                self.watch = watch;
+                self.look_soon(Duration::ZERO);
+            }
+            Err(error) => tracing::warn!(%error, "no netlink socket"),
+        }
+    }
+
+    async fn look_if_due(&mut self) {
+        let now = clock::now();
+        if self.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.look_at = None;
+        self.looked_at = now;
+        let looked = self.watch.look(&self.core).await;
+        let adopted = if self.ready { Ok(Vec::new()) } else { self.watch.ours().await };
+        match (looked, adopted) {
+            (Ok(inputs), Ok(ours)) => {
+                self.inputs(inputs).await;
+                if !self.ready {
+                    let adopt: Vec<_> =
+                        ours.into_iter().filter_map(|(route, dev)| self.adopt(&route, dev)).collect();
+                    self.inputs(adopt).await;
+                    self.ready = true;
+                    self.inputs(vec![Input::Ready]).await;
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "the kernel's routing cannot be read and is asked again");
+                if error.is_fatal() {
+                    self.reopen().await;
+                } else {
+                    self.look_soon(RETRY);
+                }
+            }
+        }
+    }
+
+    /// The configured route that a route of an earlier run is.
+    fn adopt(&self, present: &message::Present, device: Option<String>) -> Option<Input> {
+        let v6 = present.prefix.addr().is_ipv6();
+        let fits = |route: &&Route| {
+            let metric = route.metric.unwrap_or_else(|| route.distance.into());
+            let next = match &route.next {
+                NextHop::Tunnel(_) => device.is_some() && device == self.svti,
+                NextHop::Device(name) => device.as_ref() == Some(name) && present.via.is_none(),
+                NextHop::Via { hop, .. } => present.via == Some(*hop),
+                NextHop::Discard => present.discards,
+            };
+            next && message::kernel_metric(v6, metric) == present.metric
+        };
+        let route = self.routes.get(&present.prefix)?.iter().find(fits)?;
+        let metric = route.metric.unwrap_or_else(|| route.distance.into());
+        Some(Input::Adopt { prefix: route.prefix, next: route.next.clone(), device, metric })
+    }
+
+    async fn inputs(&mut self, inputs: Vec<Input>) {
+        for input in inputs {
+            self.core.handle_input(clock::now(), input);
+            self.drain().await;
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Traffic { tunnel, last } => self.inputs(vec![Input::Traffic { tunnel, last }]).await,
+            Command::Refused { prefix, wanted, reason } => {
+                let candidates = self.routes.get(&prefix).into_iter().flatten();
+                let next = candidates.map(|r| &r.next).find(|next| match (next, &wanted.target) {
+                    (NextHop::Device(a), Target::Device(b)) => a == b,
+                    (NextHop::Via { hop: a, .. }, Target::Via { hop: b, .. }) => a == b,
+                    (NextHop::Discard, Target::Discard) => true,
+                    _ => false,
+                });
+                if let Some(next) = next.cloned() {
+                    let route = KernelRoute { next, device: None, metric: wanted.metric };
+                    self.inputs(vec![Input::Refused { prefix, route, reason }]).await;
+                }
+            }
+            Command::Show { list, kernel, reply } => {
+                let now = clock::now();
+                let answer = match list {
+                    List::Operations => Reply::Sla(view::operations(&self.core.operation_views(), now)),
+                    List::Objects => Reply::Track(view::objects(&self.core.object_views(now), now)),
+                    List::Routes => Reply::Routes(view::routes(&self.core.route_views(), &kernel, now)),
+                };
+                // The client may have gone.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// Does everything that the core wants.
+    async fn drain(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Probe { operation, probe } => {
+                    if let Some(outcome) = self.probes.send(operation, probe) {
+                        let ended = Input::ProbeEnded { operation, probe, outcome };
+                        self.core.handle_input(clock::now(), ended);
+                    }
+                }
+                Output::Bfd { operation, bytes } => self.probes.send_bfd(operation, &bytes),
+                Output::Route(change) => {
+                    let wanted = change.to.as_ref().and_then(|to| self.wanted(to));
+                    self.sink.route(change.prefix, wanted);
+                }
+                // The loop takes changes at once, or has ended.
+                Output::QueryTraffic { tunnel } => {
+                    let _ = self.changes.send(Change::QueryTraffic(tunnel)).await;
+                }
+                Output::Event(event) => {
+                    let _ = self.changes.send(Change::Event(event)).await;
+                }
+            }
+        }
+    }
+
+    /// In router mode tunnels are no routes of the kernel.
+    fn wanted(&self, route: &KernelRoute) -> Option<Wanted> {
+        let target = match &route.next {
+            NextHop::Tunnel(_) => self.svti.as_ref().map(|_| Target::Svti)?,
+            NextHop::Device(name) => Target::Device(name.clone()),
+            NextHop::Via { hop, .. } => Target::Via { hop: *hop, device: route.device.clone()? },
+            NextHop::Discard => Target::Discard,
+        };
+        Some(Wanted { target, metric: route.metric })
+    }
+}

@@ -1,0 +1,232 @@
+//! What the core must know of the kernel: devices, and routes that are not ours. Reports come on a socket of their own; a lost
+//! one is noticed (ENOBUFS) and answered with a complete look.
+
+use crate::net::netlink::kernel::enlarge;
+use crate::net::netlink::{DISCARD_PROTOCOL, Kernel, KernelError, ROUTE_PROTOCOL, message};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType,
+};
+use rtnetlink::packet_core::{NLM_F_REPLACE, NetlinkMessage, NetlinkPayload};
+use rtnetlink::sys::protocols::NETLINK_ROUTE;
+use rtnetlink::sys::{AsyncSocket, SocketAddr, TokioSocket};
+use sipsec_net::IpPrefix;
+use sipsec_track::view::ForeignView;
+use sipsec_track::{Core, Input};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+
+const RECV_BUFFER: usize = 8 << 20;
+const REPORT_MAX: usize = 32 * 1024;
+/// RTMGRP_LINK, _IPV4_ROUTE, _IPV6_ROUTE.
+const GROUPS: u32 = 0x1 | 0x40 | 0x400;
+
+/// What a batch of reports says.
+#[derive(Debug)]
+pub enum Report {
+    Messages(Vec<NetlinkMessage<RouteNetlinkMessage>>),
+    /// Some were lost.
+    Overrun,
+}
+
+pub struct KernelWatch {
+    kernel: Kernel,
+    socket: TokioSocket,
+    buffer: Vec<u8>,
+    devices: BTreeMap<u32, (String, bool)>,
+    /// Those of interest.
+    routes: BTreeMap<IpPrefix, BTreeSet<ForeignView>>,
+}
+
+impl std::fmt::Debug for KernelWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KernelWatch").field("devices", &self.devices).finish_non_exhaustive()
+    }
+}
+
+impl KernelWatch {
+    /// # Errors
+    /// If the kernel gives no netlink socket.
+    pub fn open() -> io::Result<Self> {
+        let kernel = Kernel::open_alone()?;
+        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+        enlarge(socket.socket_ref(), RECV_BUFFER);
+        socket.socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
+        Ok(Self {
+            kernel,
+            socket,
+            buffer: Vec::with_capacity(REPORT_MAX),
+            devices: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        })
+    }
+
+    /// Everything, as inputs that bring the core up to date.
+    pub async fn look(&mut self, core: &Core) -> Result<Vec<Input>, KernelError> {
+        let before_devices = std::mem::take(&mut self.devices);
+        let mut inputs = Vec::new();
+        for link in self.kernel.links().await? {
+            inputs.extend(self.link(&link, false));
+        }
+        let here = |name: &String| self.devices.values().any(|(n, _)| n == name);
+        for (_, (device, _)) in before_devices.into_iter().filter(|(_, (name, _))| !here(name)) {
+            inputs.push(Input::Link { device, up: false });
+        }
+        for device in core.devices().filter(|name| !here(&(*name).to_owned())) {
+            inputs.push(Input::Link { device: device.to_owned(), up: false });
+        }
+        let before: BTreeSet<IpPrefix> = std::mem::take(&mut self.routes).into_keys().collect();
+        let mut touched = before;
+        for v6 in [false, true] {
+            for route in self.kernel.all_routes(v6).await? {
+                touched.extend(self.route(&route, true, false, core));
+            }
+        }
+        inputs.extend(touched.into_iter().map(|prefix| self.foreign(prefix)));
+        Ok(inputs)
+    }
+
+    /// Our routes of an earlier run, with the names of their devices.
+    pub async fn ours(&self) -> Result<Vec<(message::Present, Option<String>)>, KernelError> {
+        let routes = message::ours(&self.kernel, ROUTE_PROTOCOL).await?;
+        let name = |r: &message::Present| {
+            r.device.and_then(|index| self.devices.get(&index)).map(|(n, _)| n.clone())
+        };
+        Ok(routes.iter().filter_map(message::read).map(|route| (route.clone(), name(&route))).collect())
+    }
+
+    /// Waits for reports. May be cancelled at any time.
+    pub async fn next(&mut self) -> io::Result<Report> {
+        self.buffer.clear();
+        match std::future::poll_fn(|cx| self.socket.poll_recv(cx, &mut self.buffer)).await {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Report::Overrun),
+            Err(error) => return Err(error),
+        }
+        let (mut messages, mut rest) = (Vec::new(), &self.buffer[..]);
+        while let Some(len) = rest.first_chunk().map(|len| u32::from_ne_bytes(*len) as usize) {
+            let Some(one) = rest.get(..len).filter(|_| len >= 16) else { break };
+            // What this library cannot read is no device and no route that is of interest.
+            if let Ok(message) = NetlinkMessage::deserialize(one) {
+                messages.push(message);
+            }
+            rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Ok(Report::Messages(messages))
+    }
+
+    /// The inputs that a report makes.
+    pub fn take(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>, core: &Core) -> Vec<Input> {
+        let NetlinkPayload::InnerMessage(inner) = &message.payload else { return Vec::new() };
+        let replaces = message.header.flags & NLM_F_REPLACE != 0;
+        match inner {
+            RouteNetlinkMessage::NewLink(link) => self.link(link, false),
+            RouteNetlinkMessage::DelLink(link) => self.link(link, true),
+            RouteNetlinkMessage::NewRoute(route) => {
+                self.route(route, true, replaces, core).map(|p| self.foreign(p)).into_iter().collect()
+            }
+            RouteNetlinkMessage::DelRoute(route) => {
+                self.route(route, false, false, core).map(|p| self.foreign(p)).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn link(&mut self, link: &LinkMessage, gone: bool) -> Vec<Input> {
+        let name = link.attributes.iter().find_map(|a| match a {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        });
+        let Some(device) = name else { return Vec::new() };
+        let flags = link.header.flags;
+        let up = !gone && flags.contains(LinkFlags::Up | LinkFlags::Running);
+        let mut inputs = Vec::new();
+        if gone || !flags.contains(LinkFlags::Up) {
+            // The kernel removes the routes of IPv4 by a device that is set down without a report.
+            let by = |r: &ForeignView| r.device.as_deref() == Some(device.as_str());
+            let touched: Vec<_> =
+                self.routes.iter().filter(|(_, list)| list.iter().any(by)).map(|(p, _)| *p).collect();
+            for prefix in touched {
+                if let Some(list) = self.routes.get_mut(&prefix) {
+                    list.retain(|r| !by(r));
+                }
+                inputs.push(self.foreign(prefix));
+            }
+        }
+        let before = if gone {
+            self.devices.remove(&link.header.index)
+        } else {
+            self.devices.insert(link.header.index, (device.clone(), up))
+        };
+        match before {
+            Some((name, was)) if name == device && was == up => return inputs,
+            // It was renamed.
+            Some((name, true)) if name != device => inputs.push(Input::Link { device: name, up: false }),
+            _ => {}
+        }
+        inputs.push(Input::Link { device, up });
+        inputs
+    }
+
+    /// Takes a route over, if it is of interest. Returns its prefix.
+    fn route(&mut self, route: &RouteMessage, there: bool, replaces: bool, core: &Core) -> Option<IpPrefix> {
+        let protocol = u8::from(route.header.protocol);
+        if route.header.table != RouteHeader::RT_TABLE_MAIN
+            || route.header.kind != RouteType::Unicast
+            || [ROUTE_PROTOCOL, DISCARD_PROTOCOL].contains(&protocol)
+        {
+            return None;
+        }
+        let read = message::read(route).filter(|r| core.concerns(r.prefix))?;
+        let list = self.routes.entry(read.prefix).or_default();
+        if replaces {
+            list.retain(|r| r.metric != read.metric);
+        }
+        let name = |index: u32| self.devices.get(&index).map(|(name, _)| name.clone());
+        let one = |via: Option<IpAddr>, device: Option<u32>| ForeignView {
+            protocol,
+            metric: read.metric,
+            via,
+            device: device.and_then(name),
+        };
+        let hops: Vec<&RouteNextHop> = route
+            .attributes
+            .iter()
+            .filter_map(|a| match a {
+                RouteAttribute::MultiPath(hops) => Some(hops),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let mut views = vec![one(read.via, read.device)];
+        if !hops.is_empty() {
+            views = hops.iter().map(|hop| one(gateway(hop), Some(hop.interface_index))).collect();
+        }
+        for view in views {
+            if there {
+                list.insert(view);
+            } else {
+                list.remove(&view);
+            }
+        }
+        Some(read.prefix)
+    }
+
+    fn foreign(&mut self, prefix: IpPrefix) -> Input {
+        let routes: Vec<_> = self.routes.get(&prefix).into_iter().flatten().cloned().collect();
+        if routes.is_empty() {
+            self.routes.remove(&prefix);
+        }
+        Input::Foreign { prefix, routes }
+    }
+}
+
+fn gateway(hop: &RouteNextHop) -> Option<IpAddr> {
+    hop.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Gateway(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    })
+}

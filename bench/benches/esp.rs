@@ -136,7 +136,7 @@ impl Alone {
             .expect("looked for before")
             .new_key(cipher, &[7; 32][..key_len])
             .expect("the cipher's key length");
-        let sealed = size + esp::pad_len(size) + esp::TRAILER_LEN;
+        let sealed = size + esp::Layout::AEAD.pad_len(size) + esp::TRAILER_LEN;
         Self { key, batch: vec![vec![0; sealed + ICV_LEN]; BATCH], sequence: 0 }
     }
 

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::machine::secret;
 use crate::pki::credential::{self, Flaw};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError};
-use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Lifetime, Ppk};
+use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Identity, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, SecretBytes, TelNumber};
 use sipsec_profile::model::secret::psk_octets;
@@ -20,6 +20,7 @@ use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConf
 use sipsec_sip::Target;
 use sipsec_sip::digest::Credentials;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const USER_AGENT: &str = concat!("sipsec/", env!("CARGO_PKG_VERSION"));
@@ -82,6 +83,7 @@ fn ike(section: &IkeSection) -> Result<IkeConfig, SetupError> {
         ike_lifetime: Lifetime::of(section.lifetime.ike, 0),
         child_lifetime: Lifetime::of(section.lifetime.child, section.lifetime.child_kb * 1024),
         force_encap: section.force_encap,
+        replay_window: section.replay_window,
         dpd: Dpd { mode, interval: section.dpd },
         nat_keepalive: section.nat_keepalive,
         fragment_bytes_max: section.fragmentation.then_some(usize::from(section.fragment_bytes)),
@@ -168,7 +170,14 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
             model::PeerKind::Generic => PeerKind::Generic,
             model::PeerKind::Cisco => PeerKind::Cisco,
         };
-        Ok(KeyEntry { number, credential, ppk: ppk.transpose()?, peer })
+        Ok(KeyEntry {
+            number,
+            credential,
+            ppk: ppk.transpose()?,
+            peer,
+            local_id: entry.identity.as_ref().map(identity),
+            remote_id: entry.peer_identity.as_ref().map(identity),
+        })
     };
     profile.ike.keyring.iter().map(entry).collect()
 }
@@ -191,6 +200,16 @@ fn tunnels(profile: &Profile) -> Vec<TunnelConfig> {
     }
     let routes = |t: &TunnelEntry| by_tunnel.get(&t.name).cloned().unwrap_or_default();
     profile.tunnels.iter().map(|t| tunnel(profile, t, routes(t))).collect()
+}
+
+fn identity(written: &model::IkeIdentity) -> Identity {
+    match written {
+        model::IkeIdentity::KeyId(id) => Identity::KeyId(id.clone().into_bytes()),
+        model::IkeIdentity::Fqdn(name) => Identity::Fqdn(name.clone()),
+        model::IkeIdentity::Email(name) => Identity::Rfc822(name.clone()),
+        model::IkeIdentity::Address(IpAddr::V4(ip)) => Identity::Ipv4(*ip),
+        model::IkeIdentity::Address(IpAddr::V6(ip)) => Identity::Ipv6(*ip),
+    }
 }
 
 fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> TunnelConfig {

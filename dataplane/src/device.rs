@@ -30,7 +30,7 @@ pub struct Pair {
 
 #[must_use]
 pub fn default_mtu(outside_mtu: u32) -> u32 {
-    (esp::inner_mtu(outside_mtu as usize, false) as u32).max(u32::from(ipv6::MTU_MIN))
+    (esp::Layout::AEAD.inner_mtu(outside_mtu as usize, false) as u32).max(u32::from(ipv6::MTU_MIN))
 }
 
 /// Makes the pair, or takes over the one that an earlier run left.

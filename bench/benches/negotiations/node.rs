@@ -111,6 +111,8 @@ fn config(side: usize, setup: &Setup) -> Config {
             credential: Credential::Psk(SecretBox::new(b"a key for everybody").expect("fits")),
             ppk: None,
             peer: PeerKind::Generic,
+            local_id: None,
+            remote_id: None,
         }],
         ike: IkeConfig {
             proposals: setup.proposal.clone().map_or_else(IkeProposal::defaults, |p| vec![p]),
@@ -118,6 +120,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             ike_lifetime: sipsec_ike::Lifetime::IKE,
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
+            replay_window: 1024,
             dpd: sipsec_ike::Dpd::default(),
             nat_keepalive: None,
             fragment_bytes_max: Some(1200),

@@ -77,6 +77,10 @@ impl IdentityPolicy {
         match self {
             Self::Any => true,
             Self::Number(n) => id.as_number().is_some_and(|got| got == *n),
+            // RFC 4343 §3: names of hosts have no case.
+            Self::Exactly(Identity::Fqdn(want)) => {
+                matches!(id, Identity::Fqdn(got) if got.eq_ignore_ascii_case(want))
+            }
             Self::Exactly(want) => want == id,
         }
     }

@@ -8,7 +8,7 @@ use crate::exchange::SaKeys;
 use crate::output::{ChildSaKeys, Event};
 use core::fmt;
 use core::net::IpAddr;
-use sipsec_net::dp::EspCipher;
+use sipsec_net::dp::{EspCipher, EspHmac};
 
 /// Which table of a Wireshark profile a line belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +54,7 @@ pub(crate) fn ike(ctx: &mut Ctx, sa: &SaKeys) {
     };
     let integ = match sa.suite.integ {
         None => "NONE [RFC4306]",
+        Some(Integ::HmacSha1_96) => "HMAC_SHA1_96 [RFC2404]",
         Some(Integ::HmacSha256_128) => "HMAC_SHA2_256_128 [RFC4868]",
         Some(Integ::HmacSha384_192) => "HMAC_SHA2_384_192 [RFC4868]",
         Some(Integ::HmacSha512_256) => "HMAC_SHA2_512_256 [RFC4868]",
@@ -81,11 +82,26 @@ pub(crate) fn esp(ctx: &mut Ctx, inbound: &ChildSaKeys, outbound: &ChildSaKeys) 
         let encr = match keys.cipher {
             EspCipher::Aes128Gcm16 | EspCipher::Aes256Gcm16 => "AES-GCM with 16 octet ICV [RFC4106]",
             EspCipher::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
+            // tshark has no implicit IV.
+            EspCipher::Aes128Gcm16Iiv | EspCipher::Aes256Gcm16Iiv | EspCipher::ChaCha20Poly1305Iiv => return,
+            _ => "AES-CBC [RFC3602]",
         };
+        let integ = match keys.cipher.hmac() {
+            None => "NULL",
+            Some(EspHmac::Sha1) => "HMAC-SHA-1-96 [RFC2404]",
+            Some(EspHmac::Sha256) => "HMAC-SHA-256-128 [RFC4868]",
+            Some(EspHmac::Sha384) => "HMAC-SHA-384-192 [RFC4868]",
+            Some(EspHmac::Sha512) => "HMAC-SHA-512-256 [RFC4868]",
+        };
+        // An AEAD's key is its whole key material.
+        let encr_len =
+            if keys.cipher.is_aead() { keys.keymat.len() } else { keys.cipher.encryption_key_len() };
+        let (encr_key, integ_key) = keys.keymat.expose().split_at(encr_len);
+        let integ_key = if integ_key.is_empty() { String::new() } else { format!("0x{}", hex(integ_key)) };
         let line = format!(
-            "\"{family}\",\"{from}\",\"{to}\",\"0x{:08x}\",\"{encr}\",\"0x{}\",\"NULL\",\"\"",
+            "\"{family}\",\"{from}\",\"{to}\",\"0x{:08x}\",\"{encr}\",\"0x{}\",\"{integ}\",\"{integ_key}\"",
             keys.spi.get(),
-            hex(keys.keymat.expose()),
+            hex(encr_key),
         );
         ctx.event(Event::KeyLog(KeyLogEntry { table: KeyLogTable::EspSa, line }));
     }

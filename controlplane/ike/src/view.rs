@@ -39,6 +39,18 @@ pub struct SaView {
     pub counters: Counters,
 }
 
+impl SaView {
+    /// The algorithms in use that are for old peers alone, each once.
+    #[must_use]
+    pub fn weak(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.suite.iter().flat_map(IkeSuite::weak).collect();
+        names.extend(self.children.iter().flat_map(|c| c.suite.weak()));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StateName {
     Idle,

@@ -422,7 +422,18 @@ fn algorithms_are_carried_over_or_named() {
             Severity::Error,
             "IKEv2 proposal of the name Q",
         ),
-        ("esp-gcm 256", "esp-aes 256 esp-sha256-hmac", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "esp-3des esp-sha-hmac", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "esp-aes 192 esp-sha256-hmac", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "esp-aes 256", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "esp-gcm 256 esp-sha256-hmac", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "esp-aes esp-md5-hmac", Severity::Error, "esp-gcm"),
+        ("esp-gcm 256", "esp-aes esp-sha-hmac", Severity::Warning, "peer: cisco"),
+        (
+            " encryption aes-gcm-256\n prf sha384\n group 20\n",
+            " encryption aes-cbc-128\n integrity sha1\n group 5 2\n",
+            Severity::Warning,
+            "peer: cisco",
+        ),
         ("esp-gcm 256", "ah-sha-hmac", Severity::Error, "esp-gcm"),
         ("set transform-set T", "set transform-set U", Severity::Error, "transform set of the name U"),
         (" set transform-set T\n", "", Severity::Note, "default"),
@@ -433,6 +444,25 @@ fn algorithms_are_carried_over_or_named() {
     ] {
         let found = with(from, to);
         assert!(says(&found, severity, words), "{to}: {}", found.report.text());
+    }
+    for (set, words) in [
+        ("esp-aes 256 esp-sha256-hmac", "esp_proposals: [aes256-sha256]"),
+        ("esp-sha512-hmac esp-aes", "esp_proposals: [aes128-sha512]"),
+        ("esp-aes 128 esp-sha384-hmac", "esp_proposals: [aes128-sha384]"),
+    ] {
+        let found = with("esp-gcm 256", set);
+        assert!(profile(&found).contains(words), "{words} in {}", profile(&found));
+        assert!(!profile(&found).contains("peer: cisco"), "{set}");
+    }
+    for (from, to) in [
+        ("esp-gcm 256", "esp-sha-hmac esp-aes 256"),
+        (
+            " encryption aes-gcm-256\n prf sha384\n group 20\n",
+            " encryption aes-cbc-256\n integrity sha1 sha256\n group 2\n",
+        ),
+    ] {
+        let found = with(from, to);
+        assert!(profile(&found).contains("      peer: cisco\n"), "{}", profile(&found));
     }
     let more = with(
         " nat force-encap\n",

@@ -2,7 +2,7 @@
 
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
-use sipsec_ike::{CertificateAuth, Dpd, Lifetime, Ppk};
+use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
 use sipsec_net::dp::TunnelSpec;
 use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
 use std::net::IpAddr;
@@ -51,6 +51,10 @@ pub struct KeyEntry {
     pub credential: Credential,
     pub ppk: Option<Ppk>,
     pub peer: PeerKind,
+    /// Instead of our number, or of our certificate's subject.
+    pub local_id: Option<Identity>,
+    /// Instead of the peer's number, or of anything that comes with a certificate.
+    pub remote_id: Option<Identity>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +69,8 @@ pub enum Credential {
 pub enum PeerKind {
     #[default]
     Generic,
-    /// Knows SHA-1 fingerprints alone, and may put the hash of a pre-shared key into `a=fingerprint`.
+    /// Knows SHA-1 fingerprints alone, and may put the hash of a pre-shared key into `a=fingerprint`. May have no better
+    /// algorithms than a router with IOS by default: AES-CBC with HMAC-SHA1-96, groups 5 and 2.
     Cisco,
 }
 
@@ -77,6 +82,8 @@ pub struct IkeConfig {
     pub ike_lifetime: Lifetime,
     pub child_lifetime: Lifetime,
     pub force_encap: bool,
+    /// Of inbound SAs, in packets: 64 to 65,536, a power of two.
+    pub replay_window: u32,
     pub dpd: Dpd,
     /// See [`sipsec_ike::EndpointConfig::nat_keepalive`].
     pub nat_keepalive: Option<Duration>,

@@ -1,9 +1,11 @@
 //! From a trigger to an answered call.
 
+use crate::config::PeerKind;
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::{Evidence, SessionFailure};
 use crate::output::{EventKind, Output};
 use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
+use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::{Endpoint, EndpointConfig, Role};
 use sipsec_net::dp::{Op, PacketSummary, Selector};
 use sipsec_net::{Instant, IpPrefix};
@@ -223,6 +225,11 @@ impl Core {
         config.ppk.clone_from(&key.ppk);
         config.ike_proposals.clone_from(&self.config.ike.proposals);
         config.esp_proposals.clone_from(&self.config.ike.esp_proposals);
+        if key.peer == PeerKind::Cisco {
+            // Last: what is better comes first.
+            config.ike_proposals.push(IkeProposal::cisco());
+            config.esp_proposals.push(EspProposal::cisco());
+        }
         config.ike_lifetime = self.config.ike.ike_lifetime;
         config.child_lifetime = self.config.ike.child_lifetime;
         config.force_encap = self.config.ike.force_encap;

@@ -13,9 +13,6 @@ use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
 use sipsec_sip::sdp::Role;
 use std::time::Duration;
 
-/// RFC 4303 §3.4.3 asks for at least 32; links of this kind reorder little, cores may reorder more.
-const REPLAY_WINDOW: u32 = 1024;
-
 /// The responder's SAs are there before the initiator's, by the time that its IKE_AUTH response and the initiator's
 /// dataplane take. What waited at the responder waits that much longer; it would find no SA.
 const RESPONDER_HOLD: Duration = Duration::from_millis(50);
@@ -203,8 +200,9 @@ impl Core {
         let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa(), began: None };
         // Room for all that is added later: a vector that grows would move the operations.
         let mut ops = Vec::with_capacity(OPS_MAX);
-        ops.extend(add(sas.inbound, tunnel, port, Direction::In, inbound));
-        ops.extend(add(sas.outbound, tunnel, port, Direction::Out, outbound));
+        let window = self.config.ike.replay_window;
+        ops.extend(add(sas.inbound, tunnel, port, (Direction::In, window), inbound));
+        ops.extend(add(sas.outbound, tunnel, port, (Direction::Out, window), outbound));
         (ops, sas)
     }
 
@@ -230,6 +228,7 @@ impl Core {
                 }
                 let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
                 let (initiator, silence) = (n.leg.caller, self.config.ike.silence_min());
+                let weak = n.endpoint.view().weak();
                 let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, silence);
                 if up.media.role == Role::Passive {
                     up.release = Some((now + RESPONDER_HOLD, Some(first.1.outbound)));
@@ -243,6 +242,9 @@ impl Core {
                 t.phase(now, "session-up");
                 self.braked.insert(i);
                 self.event(Some(i), EventKind::SaInstalled);
+                if !weak.is_empty() {
+                    self.event(Some(i), EventKind::WeakAlgorithms { names: weak.join(", ") });
+                }
                 self.event(Some(i), EventKind::SessionUp { initiator });
             }
             State::Up(mut u) => {
@@ -286,7 +288,7 @@ fn add(
     sa: SaId,
     tunnel: TunnelId,
     media_port: MediaPort,
-    direction: Direction,
+    (direction, replay_window): (Direction, u32),
     keys: ChildSaKeys,
 ) -> impl Iterator<Item = Op> {
     let blocks: Vec<_> = Selectors::blocks(&keys.selectors.local, &keys.selectors.remote).collect();
@@ -300,7 +302,7 @@ fn add(
         cipher: keys.cipher,
         keymat: keys.keymat,
         esn: keys.esn,
-        replay_window: REPLAY_WINDOW,
+        replay_window,
         selectors: blocks.next().unwrap_or(NO_SELECTORS),
         soft_bytes_max: keys.soft_bytes_max,
         hard_bytes_max: keys.hard_bytes_max,

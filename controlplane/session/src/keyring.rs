@@ -74,13 +74,14 @@ impl KeyEntry {
         local: TelNumber,
         remote: TelNumber,
     ) -> Result<(Identity, IdentityPolicy), SessionFailure> {
-        match &self.credential {
-            Credential::Psk(_) => Ok((Identity::number(&local), IdentityPolicy::Number(remote))),
+        let (own, theirs) = match &self.credential {
+            Credential::Psk(_) => (Identity::number(&local), IdentityPolicy::Number(remote)),
             Credential::Certificate(auth) => {
-                let subject = auth.subject().map_err(SessionFailure::OwnCertificate)?;
-                Ok((subject, IdentityPolicy::Any))
+                (auth.subject().map_err(SessionFailure::OwnCertificate)?, IdentityPolicy::Any)
             }
-        }
+        };
+        let theirs = self.remote_id.clone().map_or(theirs, IdentityPolicy::Exactly);
+        Ok((self.local_id.clone().unwrap_or(own), theirs))
     }
 }
 

@@ -8,6 +8,8 @@ mod ends;
 mod handover;
 #[path = "sessions/money.rs"]
 mod money;
+#[path = "sessions/peers.rs"]
+mod peers;
 #[path = "sessions/reasons.rs"]
 mod reasons;
 #[path = "sessions/selectors.rs"]

@@ -7,7 +7,7 @@ use sipsec_profile::Profile;
 use sipsec_profile::ios::conversion::{self, Conversion};
 use sipsec_profile::ios::{Secret, names, show};
 use sipsec_profile::model::{
-    CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Lifetimes, Proof,
+    CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Lifetimes, PeerKind, Proof,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -52,6 +52,7 @@ fn converted(profile: &Profile) -> Conversion {
         certificates: ike.certificates.iter().map(certificate).collect(),
         proposals: canonical(&ike.proposals, IkeProposal::defaults),
         esp_proposals: canonical(&ike.esp_proposals, EspProposal::defaults),
+        old_peers: ike.keyring.iter().any(|entry| entry.peer == PeerKind::Cisco),
         ike_s: (life.ike != default.ike).then(|| seconds(life.ike)),
         child_s: (life.child != default.child).then(|| seconds(life.child)),
         child_kb: (life.child_kb != default.child_kb)

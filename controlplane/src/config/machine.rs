@@ -116,7 +116,8 @@ impl Surroundings for Machine {
                     (parsed(ours, EspProposal::defaults)?, parsed(theirs, EspProposal::defaults)?);
                 // The groups count when the SA is renewed, so they must agree, too.
                 Some(any_pair(&ours, &theirs, |a, b| {
-                    shared(&a.ciphers, &b.ciphers)
+                    shared(&a.encr, &b.encr)
+                        && (a.integ.is_empty() && b.integ.is_empty() || shared(&a.integ, &b.integ))
                         && shared(&a.esn, &b.esn)
                         && (a.groups.is_empty() && b.groups.is_empty() || shared(&a.groups, &b.groups))
                 }))

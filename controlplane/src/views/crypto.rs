@@ -6,7 +6,7 @@ use sipsec_ike::view::{ChildView, SaView, StateName};
 use sipsec_ike::{AuthMethod, FingerprintBasis};
 use sipsec_net::Instant;
 use sipsec_net::dp::{Selector, TunnelActivity};
-use sipsec_profile::model::limits::ESP_OVERHEAD_V4;
+use sipsec_profile::model::limits::WAN_MTU;
 use sipsec_session::CryptoView;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -47,7 +47,10 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
         lifetime_s: sa.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
         spi_initiator: format!("0x{:016x}", sa.spi_i),
         spi_responder: format!("0x{:016x}", sa.spi_r),
-        algorithms: sa.suite.map(|suite| format!("{suite}{}", if sa.ppk { " with a PPK" } else { "" })),
+        algorithms: sa.suite.map(|suite| {
+            let ppk = if sa.ppk { " with a PPK" } else { "" };
+            format!("{suite}{ppk}{}", weak(suite.weak()))
+        }),
         local_id: sa.local_id.to_string(),
         authentication: sa.auth.map(|method| match method {
             AuthMethod::Psk => "psk".to_owned(),
@@ -70,7 +73,8 @@ fn flow(child: &ChildView, began: Option<&TunnelActivity>, a: &TunnelActivity, n
         let (packets, bytes) = carried(a);
         let before = began.map_or((packets, bytes), carried);
         // As the dataplane counts: the packets of ESP, which are larger than those inside.
-        let overhead = packets.saturating_sub(before.0) * u64::from(ESP_OVERHEAD_V4);
+        let per_packet = WAN_MTU - child.suite.cipher.layout().inner_mtu(WAN_MTU, false);
+        let overhead = packets.saturating_sub(before.0) * per_packet as u64;
         let esp = bytes.saturating_sub(before.1) + overhead;
         SaHalf {
             spi: spi.to_string(),
@@ -86,8 +90,14 @@ fn flow(child: &ChildView, began: Option<&TunnelActivity>, a: &TunnelActivity, n
         active_sas: 2,
         inbound: half(child.spi_in, |a| (a.packets_in, a.bytes_in), a.drops_in),
         outbound: half(child.spi_out, |a| (a.packets_out, a.bytes_out), a.drops_out),
-        algorithm: child.suite.to_string(),
+        algorithm: format!("{}{}", child.suite, weak(child.suite.weak())),
     }
+}
+
+/// ` (weak: sha1, modp1536)`, or nothing.
+fn weak(names: impl Iterator<Item = &'static str>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { String::new() } else { format!(" (weak: {})", names.join(", ")) }
 }
 
 fn selectors(list: &[Selector]) -> String {

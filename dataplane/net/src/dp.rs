@@ -1,6 +1,7 @@
 //! Commands to the dataplane and events from it, as domain types. `sipsec-abi` defines their bytes on the shared ring; only
 //! the two shells translate.
 
+use crate::esp::Layout;
 use crate::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use core::net::{IpAddr, SocketAddr};
 
@@ -12,8 +13,8 @@ pub const SELECTORS_PER_BLOCK: usize = 4;
 pub const SELECTORS_MAX: usize = 64;
 /// Most blocks of one SA: the one of its `SaAdd` and those of its `SaSelectors`.
 pub const SELECTOR_BLOCKS_MAX: usize = SELECTORS_MAX / SELECTORS_PER_BLOCK;
-/// Longest AEAD key with its 4-byte salt (RFC 4106 §8.1: KEYMAT = key ‖ salt).
-pub const KEYMAT_MAX: usize = 36;
+/// Longest key material: that of AES-CBC with 256 bits and of HMAC-SHA2-512.
+pub const KEYMAT_MAX: usize = 32 + 64;
 
 /// One change. A transaction is a list of these, validated whole and applied at a batch boundary or not at all. A change
 /// that needs more than [`OPS_MAX`] operations is several transactions, of which each but the last says that more follow;
@@ -113,21 +114,149 @@ pub enum Direction {
     Out,
 }
 
-/// Only AEAD ciphers reach the dataplane.
+/// Encryption and integrity of an ESP SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EspCipher {
     Aes128Gcm16,
     Aes256Gcm16,
     ChaCha20Poly1305,
+    /// With the sequence number as IV (RFC 8750).
+    Aes128Gcm16Iiv,
+    Aes256Gcm16Iiv,
+    ChaCha20Poly1305Iiv,
+    /// RFC 3602 with RFC 2404.
+    Aes128CbcSha1,
+    Aes256CbcSha1,
+    /// RFC 3602 with RFC 4868.
+    Aes128CbcSha256,
+    Aes256CbcSha256,
+    Aes128CbcSha384,
+    Aes256CbcSha384,
+    Aes128CbcSha512,
+    Aes256CbcSha512,
+}
+
+/// The hash of an HMAC that protects ESP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EspHmac {
+    Sha1,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl EspHmac {
+    /// RFC 2404 §3, RFC 4868 §2.1.1.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// Bytes that are left of the HMAC: RFC 2404 §2, RFC 4868 §2.3.
+    #[must_use]
+    pub const fn icv_len(self) -> usize {
+        match self {
+            Self::Sha1 => 12,
+            other => other.key_len() / 2,
+        }
+    }
 }
 
 impl EspCipher {
-    /// Key and salt (RFC 4106 §8.1, RFC 7634 §2).
+    pub const ALL: [Self; 14] = [
+        Self::Aes128Gcm16,
+        Self::Aes256Gcm16,
+        Self::ChaCha20Poly1305,
+        Self::Aes128Gcm16Iiv,
+        Self::Aes256Gcm16Iiv,
+        Self::ChaCha20Poly1305Iiv,
+        Self::Aes128CbcSha1,
+        Self::Aes256CbcSha1,
+        Self::Aes128CbcSha256,
+        Self::Aes256CbcSha256,
+        Self::Aes128CbcSha384,
+        Self::Aes256CbcSha384,
+        Self::Aes128CbcSha512,
+        Self::Aes256CbcSha512,
+    ];
+
+    /// The cipher whose IV is in the packet: engines do not know where an IV comes from.
+    #[must_use]
+    pub const fn with_explicit_iv(self) -> Self {
+        match self {
+            Self::Aes128Gcm16Iiv => Self::Aes128Gcm16,
+            Self::Aes256Gcm16Iiv => Self::Aes256Gcm16,
+            Self::ChaCha20Poly1305Iiv => Self::ChaCha20Poly1305,
+            other => other,
+        }
+    }
+
+    /// The HMAC beside AES-CBC; an AEAD has none.
+    #[must_use]
+    pub const fn hmac(self) -> Option<EspHmac> {
+        match self {
+            Self::Aes128CbcSha1 | Self::Aes256CbcSha1 => Some(EspHmac::Sha1),
+            Self::Aes128CbcSha256 | Self::Aes256CbcSha256 => Some(EspHmac::Sha256),
+            Self::Aes128CbcSha384 | Self::Aes256CbcSha384 => Some(EspHmac::Sha384),
+            Self::Aes128CbcSha512 | Self::Aes256CbcSha512 => Some(EspHmac::Sha512),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_aead(self) -> bool {
+        self.hmac().is_none()
+    }
+
+    /// Length of the key that encrypts.
+    #[must_use]
+    pub const fn encryption_key_len(self) -> usize {
+        match self {
+            Self::Aes128Gcm16
+            | Self::Aes128Gcm16Iiv
+            | Self::Aes128CbcSha1
+            | Self::Aes128CbcSha256
+            | Self::Aes128CbcSha384
+            | Self::Aes128CbcSha512 => 16,
+            _ => 32,
+        }
+    }
+
+    /// The salt of an AEAD's nonce, which is the end of its key material (RFC 4106 §8.1, RFC 7634 §2).
+    #[must_use]
+    pub const fn salt_len(self) -> usize {
+        if self.is_aead() { 4 } else { 0 }
+    }
+
+    /// Length of the keys: of encryption, then of integrity (RFC 7296 §2.17).
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        let integrity = match self.hmac() {
+            Some(hmac) => hmac.key_len(),
+            None => 0,
+        };
+        self.encryption_key_len() + integrity
+    }
+
+    /// Keys and salt.
     #[must_use]
     pub const fn keymat_len(self) -> usize {
-        match self {
-            Self::Aes128Gcm16 => 20,
-            Self::Aes256Gcm16 | Self::ChaCha20Poly1305 => 36,
+        self.key_len() + self.salt_len()
+    }
+
+    #[must_use]
+    pub const fn layout(self) -> Layout {
+        match (self.hmac(), self) {
+            (Some(hmac), _) => Layout::aes_cbc(hmac.icv_len() as u8),
+            (None, Self::Aes128Gcm16Iiv | Self::Aes256Gcm16Iiv | Self::ChaCha20Poly1305Iiv) => {
+                Layout::AEAD_IMPLICIT_IV
+            }
+            (None, _) => Layout::AEAD,
         }
     }
 }
@@ -142,7 +271,7 @@ pub struct SaSpec {
     /// The media port whose binding carries this SA.
     pub media_port: MediaPort,
     pub cipher: EspCipher,
-    /// Key ‖ salt. Boxed, because a specification is moved through several queues.
+    /// Keys ‖ salt. Boxed, because a specification is moved through several queues.
     pub keymat: SecretBox<KEYMAT_MAX>,
     pub esn: bool,
     /// Inbound: window in packets, 64..=65536, a power of two (RFC 4303 §3.4.3).

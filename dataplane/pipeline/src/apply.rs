@@ -157,10 +157,10 @@ impl<P: Packet> Pipeline<P> {
     fn sa_add(&mut self, spec: &SaSpec, key: Box<dyn AeadKey>) {
         let (tunnel, media) = (self.tunnels.find(spec.tunnel), self.media.find(spec.media_port));
         if let (Some(tunnel), Some(media)) = (tunnel, media) {
-            self.sad.insert(spec, tunnel, media, key);
-            if let Some(m) = self.media.get_mut(media) {
-                m.sas.push(spec.sa);
-            }
+            let Some(m) = self.media.get_mut(media) else { return };
+            m.sas.push(spec.sa);
+            let inner_max = m.inner_max(&self.config.outside, spec.cipher.layout());
+            self.sad.insert(spec, tunnel, media, inner_max, key);
         }
     }
 
@@ -180,12 +180,12 @@ impl<P: Packet> Pipeline<P> {
     /// What waited goes to the shaper of the tunnel's call, ahead of anything newer. Without a call it goes on waiting.
     fn replay_trigger(&mut self, now: Instant, tunnel: TunnelId) {
         let Some(t) = self.tunnels.find(tunnel).and_then(|i| self.tunnels.get_mut(i)) else { return };
-        let media = t.outbound.and_then(|sa| self.sad.outbound(sa)).map(|sa| sa.common.media);
-        let Some(media) = media else { return };
+        let sa = t.outbound.and_then(|sa| self.sad.outbound(sa)).map(|sa| &sa.common);
+        let Some((media, layout)) = sa.map(|sa| (sa.media, sa.layout)) else { return };
         let Some(m) = self.media.get_mut(media) else { return };
         while let Some(w) = t.trigger.packets.pop(&mut self.waiting) {
             self.trigger_packets -= 1;
-            let cost = m.outer.outer_len(w.info.len.into()) as u16;
+            let cost = m.outer.outer_ip_len(layout.packet_len(w.info.len.into())) as u16;
             let moved = Waiting { since: now, cost, ..w };
             // The place just given back is free, so there is room.
             if m.queues.push_replay(&mut self.waiting, moved).is_ok() {

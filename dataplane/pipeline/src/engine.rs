@@ -1,17 +1,21 @@
-//! The AEAD behind one trait; the engines are the dataplane process's.
+//! The ciphers behind one trait; the engines are the dataplane process's.
 //!
-//! An engine sees ESP's layout: the text and, directly behind it, the ICV (RFC 4303 §2). It works in place, and on runs of
-//! packets that share a key, so that a wide engine needs no change of the stages around it.
+//! An engine sees ESP's layout: the text and, directly behind it, the ICV (RFC 4303 §2). AES-CBC also sees the IV in front
+//! of the text: it makes the IV, and its ICV covers it. An engine works in place, and on runs of packets that share a key, so
+//! that a wide engine needs no change of the stages around it.
 
 use sipsec_net::dp::EspCipher;
-pub use sipsec_net::esp::ICV_LEN;
+use sipsec_net::esp::Layout;
 
 pub const NONCE_LEN: usize = 12;
+/// The ICV of the AEADs.
+pub const ICV_LEN: usize = Layout::AEAD.icv_len();
 
 /// Makes keys. Each engine passes known answers before the pipeline gets it.
 pub trait AeadEngine: Send {
     fn name(&self) -> &str;
-    /// `key` without the salt: 16 or 32 bytes.
+    /// `key` without the salt: [`EspCipher::key_len`] bytes. An implicit IV is no matter of the engine: it is asked for
+    /// [`EspCipher::with_explicit_iv`].
     fn new_key(&self, cipher: EspCipher, key: &[u8]) -> Result<Box<dyn AeadKey>, AeadError>;
     /// Whether dropping a key of this cipher overwrites all that was derived from it.
     fn wipes_keys(&self, cipher: EspCipher) -> bool;
@@ -19,7 +23,8 @@ pub trait AeadEngine: Send {
 
 /// One key. The nonces are the caller's: in the pipeline [`crate::SealSeq`] keeps them apart.
 ///
-/// `data` is the text followed by [`ICV_LEN`] bytes of ICV; shorter data is an error.
+/// `data` is the text followed by the ICV; shorter data is an error. `aad` is that of RFC 4106 §5. For AES-CBC `data` begins
+/// with the IV, which sealing makes from the nonce and opening reads; the ICV is that of RFC 4303 §2.8.
 pub trait AeadKey: Send {
     /// Encrypts the text and writes the ICV behind it.
     fn seal_in_place(&mut self, nonce: &Nonce, aad: &[u8], data: &mut [u8]) -> Result<(), AeadError>;

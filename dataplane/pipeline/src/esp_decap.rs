@@ -9,7 +9,7 @@ use crate::replay::{CandidateSeq, ReplayError};
 use crate::sad::{InboundSa, Sad};
 use arrayvec::ArrayVec;
 use sipsec_net::DropReason;
-use sipsec_net::esp::{self, ESP_HEADER_LEN, EspHeader, ICV_LEN, IV_LEN, TRAILER_LEN};
+use sipsec_net::esp::{self, EspHeader, TRAILER_LEN};
 
 /// Proof that a packet's integrity check held. Only opening makes one.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ impl IcvVerified {
     }
 }
 
-const FRONT: usize = ESP_HEADER_LEN + IV_LEN;
+/// SPI, sequence number and the IV of an AEAD.
+const FRONT: usize = esp::Layout::AEAD.front_len();
 
 /// A packet of a known SA that waits for the engine.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Checked {
 /// A packet whose integrity check held: plaintext and trailer follow the IV.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    /// Where they begin.
+    at: usize,
     /// Bytes of both.
     len: usize,
 }
@@ -55,9 +58,10 @@ fn look<P: Packet>(packet: &P, sa: &InboundSa) -> Result<CandidateSeq, DropReaso
         return Err(DropReason::SaHardExpired);
     }
     let header = EspHeader::parse(packet.data()).ok_or(DropReason::EspMalformed)?;
-    // RFC 4303 §2.4: ciphertext, pad length and next header end on a 4-byte boundary.
-    match packet.len().checked_sub(FRONT + ICV_LEN) {
-        Some(text) if text >= TRAILER_LEN && text.is_multiple_of(4) => {}
+    // RFC 4303 §2.4: ciphertext, pad length and next header end on a 4-byte boundary, or on one of the cipher's blocks.
+    let layout = sa.common.layout;
+    match packet.len().checked_sub(layout.front_len() + layout.icv_len()) {
+        Some(text) if text >= TRAILER_LEN && text.is_multiple_of(layout.block_len()) => {}
         _ => return Err(DropReason::EspMalformed),
     }
     // RFC 4303 §3.4.3: before the (expensive) integrity check.
@@ -87,13 +91,17 @@ pub(crate) fn accept<P: Packet>(
     let opened = checked.opened.take().filter(|_| checked.candidate.as_ref() == Some(&candidate));
     let proof = opened.ok_or(DropReason::IcvFailed)?;
     sa.window.commit(candidate, proof).map_err(drop_reason)?;
-    Ok(Opened { len: packet.len() - FRONT - ICV_LEN })
+    let layout = sa.common.layout;
+    Ok(Opened { at: layout.front_len(), len: packet.len() - layout.front_len() - layout.icv_len() })
 }
 
 /// To the inner packet with its padding gone.
 #[inline]
-pub(crate) fn unpack<P: Packet>(packet: &mut P, Opened { len: sealed }: Opened) -> Result<(), DropReason> {
-    let text = packet.data().get(FRONT..FRONT + sealed).ok_or(DropReason::EspMalformed)?;
+pub(crate) fn unpack<P: Packet>(
+    packet: &mut P,
+    Opened { at, len: sealed }: Opened,
+) -> Result<(), DropReason> {
+    let text = packet.data().get(at..at + sealed).ok_or(DropReason::EspMalformed)?;
     let next_header = text[sealed - 1];
     let pad = usize::from(text[sealed - 2]);
     let inner = (sealed - TRAILER_LEN).checked_sub(pad).ok_or(DropReason::EspMalformed)?;
@@ -107,7 +115,7 @@ pub(crate) fn unpack<P: Packet>(packet: &mut P, Opened { len: sealed }: Opened) 
         (esp::NEXT_IPV4, 4) | (esp::NEXT_IPV6, 6) => {}
         _ => return Err(DropReason::InnerNotIp),
     }
-    if packet.pull_front(FRONT) {
+    if packet.pull_front(at) {
         packet.truncate(inner);
     }
     Ok(())
@@ -154,10 +162,12 @@ impl<P: Packet> OpenBatch<P> {
         let words = u128::from_be_bytes(front);
         let sequence = candidate.as_ref().map_or(0, CandidateSeq::get);
         sa.pending_top = sa.pending_top.max(sequence);
+        // RFC 8750 §4: an implicit IV is the sequence number, whose high-order half is not in the packet.
+        let iv = if sa.common.layout.iv_len() == 0 { sequence } else { words as u64 };
         let Some(place) = self.places.stay() else { return };
         // Made where it stays: what was just written piece by piece is slow to move.
         self.checked.push(Checked {
-            nonce: sa.common.salt.nonce(words as u64),
+            nonce: sa.common.salt.nonce(iv),
             aad: Aad::new((words >> 96) as u32, sequence, sa.common.esn),
             sa: index,
             place: place as u16,
@@ -200,9 +210,10 @@ impl<P: Packet> OpenBatch<P> {
 fn run<P: Packet>(sa: &mut InboundSa, places: &mut Places<P>, checked: &mut [Checked]) {
     let mut jobs: ArrayVec<Job<'_>, BATCH_MAX> = ArrayVec::new();
     let mut pick = places.pick(checked.first().map_or(0, |c| c.place.into()));
+    let engine_at = sa.common.layout.engine_at();
     for c in checked.iter().filter(|c| c.candidate.is_some()) {
         let Some(packet) = pick.next(c.place.into()) else { return };
-        jobs.push(Job::new(&c.nonce, c.aad.as_slice(), &mut packet.data_mut()[FRONT..]));
+        jobs.push(Job::new(&c.nonce, c.aad.as_slice(), &mut packet.data_mut()[engine_at..]));
     }
     sa.common.key.open_batch(&mut jobs);
     let held: ArrayVec<bool, BATCH_MAX> = jobs.iter().map(Job::is_done).collect();

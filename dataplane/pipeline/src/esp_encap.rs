@@ -1,5 +1,4 @@
-//! Sealing: ESP tunnel mode with an AEAD (RFC 4303, RFC 4106) in UDP (RFC 3948) between the addresses of SDP, in three
-//! steps: [`prepare`] takes the sequence number and writes everything in clear, [`SealBatch::seal`] has the engine seal the
+//! Sealing: ESP tunnel mode (RFC 4303, RFC 4106, RFC 3602) in UDP (RFC 3948) between the addresses of SDP, in three steps: [`prepare`] takes the sequence number and writes everything in clear, [`SealBatch::seal`] has the engine seal the
 //! packets of a batch one key after the other, and what comes out is [`Sealed`], which nothing else makes.
 
 use crate::batch::{BATCH_MAX, KeysAhead, Places};
@@ -13,9 +12,7 @@ use crate::sad::{OutboundSa, SaCommon, Sad};
 use arrayvec::ArrayVec;
 use sipsec_net::DropReason;
 use sipsec_net::dp::OuterDscp;
-use sipsec_net::esp::{self, ESP_HEADER_LEN, ICV_LEN, IV_LEN, TRAILER_LEN};
-
-const OVERHEAD_FRONT: usize = ESP_HEADER_LEN + IV_LEN;
+use sipsec_net::esp::{self, ESP_HEADER_LEN, Layout, TRAILER_LEN};
 
 /// A whole Ethernet frame whose payload is sealed.
 #[derive(Debug)]
@@ -57,9 +54,9 @@ pub(crate) struct Prepared {
 #[derive(Debug)]
 pub(crate) struct Numbered(u64);
 
-/// RFC 4303 §2.4: padding 1, 2, 3, then its length; the next header follows. One word for each length, so that one store
-/// writes it: what it writes too much is where the ICV will be.
-const TRAILERS: [[u8; 8]; esp::ALIGN] =
+/// RFC 4303 §2.4: padding 1, 2, 3, then its length; the next header follows. One word for each length of an AEAD's, so that
+/// one store writes it: what it writes too much is where the ICV will be.
+const TRAILERS: [[u8; 8]; Layout::AEAD.block_len()] =
     [[0, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], [1, 2, 2, 0, 0, 0, 0, 0], [1, 2, 3, 3, 0, 0, 0, 0]];
 
 /// Makes the inner packet a frame whose payload is only left to be sealed. Errors before a sequence number was taken leave
@@ -84,27 +81,40 @@ pub(crate) fn prepare<P: Packet>(
     if !outer.has_next_hop() {
         return Err(DropReason::NoNextHop);
     }
-    let inner_len = packet.len();
-    let pad = esp::pad_len(inner_len);
-    if !packet.push_back(pad + TRAILER_LEN + ICV_LEN) || !packet.push_front(OVERHEAD_FRONT + outer.len()) {
+    let (inner_len, layout) = (packet.len(), common.layout);
+    let pad = layout.pad_len(inner_len);
+    if !packet.push_back(pad + TRAILER_LEN + layout.icv_len())
+        || !packet.push_front(layout.front_len() + outer.len())
+    {
         return Err(DropReason::SealFailed);
     }
     let sequence = match sa.sequence.next() {
-        // RFC 4106 §3.1: the IV must be unique under a key; the 64-bit sequence number is.
+        // RFC 4106 §3.1: the IV must be unique under a key; the 64-bit sequence number is. AES-CBC's is made from it.
         Ok(sequence) => sequence.consume(),
         Err(_) => return Err(DropReason::SequenceExhausted),
     };
 
     let (head, payload) = packet.data_mut().split_at_mut(outer.len());
     let payload_len = payload.len();
-    let (front, text) = payload.split_first_chunk_mut::<OVERHEAD_FRONT>().ok_or(DropReason::SealFailed)?;
     // RFC 4303 §2: SPI, low-order sequence number; RFC 4106 §3.1: IV.
     let words = u128::from(common.spi.get()) << 96 | u128::from(sequence as u32) << 64 | u128::from(sequence);
-    *front = words.to_be_bytes();
-    let trailer =
-        text.get_mut(inner_len..).and_then(<[u8]>::first_chunk_mut).ok_or(DropReason::SealFailed)?;
-    *trailer = TRAILERS[pad];
-    trailer[pad + 1] = if info.is_v6() { esp::NEXT_IPV6 } else { esp::NEXT_IPV4 };
+    let next_header = if info.is_v6() { esp::NEXT_IPV6 } else { esp::NEXT_IPV4 };
+    if layout == Layout::AEAD {
+        let (front, text) = payload.split_first_chunk_mut().ok_or(DropReason::SealFailed)?;
+        *front = words.to_be_bytes();
+        let trailer =
+            text.get_mut(inner_len..).and_then(<[u8]>::first_chunk_mut).ok_or(DropReason::SealFailed)?;
+        *trailer = TRAILERS[pad];
+        trailer[pad + 1] = next_header;
+    } else {
+        // The IV of AES-CBC is the engine's to make.
+        let front = payload.first_chunk_mut::<ESP_HEADER_LEN>().ok_or(DropReason::SealFailed)?;
+        *front = ((words >> 64) as u64).to_be_bytes();
+        let trailer = payload.get_mut(layout.front_len() + inner_len..).ok_or(DropReason::SealFailed)?;
+        let trailer = trailer.get_mut(..pad + TRAILER_LEN).ok_or(DropReason::SealFailed)?;
+        trailer.iter_mut().zip(1..).for_each(|(byte, n)| *byte = n);
+        trailer[pad..].copy_from_slice(&[pad as u8, next_header]);
+    }
 
     // RFC 2983: pipe model unless the binding copies.
     let dscp = match outer.dscp() {
@@ -212,9 +222,10 @@ fn run_len(prepared: &[Prepared]) -> usize {
 fn run<P: Packet>(sa: &mut OutboundSa, places: &mut Places<P>, prepared: &mut [Prepared]) {
     let mut jobs: ArrayVec<Job<'_>, BATCH_MAX> = ArrayVec::new();
     let mut pick = places.pick(prepared.first().map_or(0, |p| p.place.into()));
+    let engine_at = sa.common.layout.engine_at();
     for p in &*prepared {
         let Some(packet) = pick.next(p.place.into()) else { return };
-        let data = &mut packet.data_mut()[usize::from(p.esp_at) + OVERHEAD_FRONT..];
+        let data = &mut packet.data_mut()[usize::from(p.esp_at) + engine_at..];
         jobs.push(Job::new(&p.nonce, p.aad.as_slice(), data));
     }
     sa.common.key.seal_batch(&mut jobs);

@@ -13,8 +13,10 @@ impl<P: Packet> Pipeline<P> {
         for tunnel in self.tunnels.iter_mut() {
             tunnel.inner_mtu = inner_mtu(&outside, &tunnel.spec);
         }
-        for media in self.media.iter_mut() {
-            media.fit(&outside);
+        for sa in self.sad.iter_outbound_mut() {
+            if let Some(media) = self.media.get(sa.common.media) {
+                sa.common.inner_max = media.inner_max(&outside, sa.common.layout);
+            }
         }
     }
 }

@@ -29,6 +29,6 @@ pub trait Packet {
 }
 
 /// Outer IPv6, UDP, ESP header and IV.
-pub const HEADROOM_MIN: usize = 40 + 8 + 8 + 8;
+pub const HEADROOM_MIN: usize = 40 + 8 + 8 + 16;
 /// Padding, pad length, next header and ICV.
-pub const TAILROOM_MIN: usize = 3 + 2 + 16;
+pub const TAILROOM_MIN: usize = 15 + 2 + 32;

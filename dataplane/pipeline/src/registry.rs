@@ -9,7 +9,8 @@ pub(crate) use validate::inner_mtu;
 use crate::config::{Config, Limits, OutsidePort};
 use crate::engine::{AeadEngine, AeadKey};
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, RejectReason, SaSpec, TunnelSpec};
-use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp, ipv6};
+use sipsec_net::esp::Layout;
+use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, ipv6};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of each `SaAdd`, in order: making one is the only thing that can fail late, so it is done early.
@@ -45,6 +46,7 @@ struct SaEntry {
     direction: Direction,
     media_port: MediaPort,
     spi: Spi,
+    layout: Layout,
 }
 
 /// See the head of this file. Every operation costs as much as there is of what it names, and a look-up.
@@ -164,18 +166,19 @@ impl Registry {
     }
 
     fn sa_add(&mut self, spec: &SaSpec) {
-        let SaSpec { sa, tunnel, direction, media_port, spi, .. } = *spec;
+        let SaSpec { sa, tunnel, direction, media_port, spi, cipher, .. } = *spec;
+        let layout = cipher.layout();
         if direction == Direction::In {
             self.spis.insert((media_port, spi), sa);
         }
-        self.sas.insert(sa, SaEntry { tunnel, direction, media_port, spi });
+        self.sas.insert(sa, SaEntry { tunnel, direction, media_port, spi, layout });
         if let Some(entry) = self.media.get_mut(&media_port) {
             entry.sas.insert(sa);
         }
     }
 
     fn sa_remove(&mut self, sa: SaId) {
-        let Some(SaEntry { tunnel, direction, media_port, spi }) = self.sas.remove(&sa) else { return };
+        let Some(SaEntry { tunnel, direction, media_port, spi, .. }) = self.sas.remove(&sa) else { return };
         if direction == Direction::In {
             self.spis.remove(&(media_port, spi));
         }
@@ -195,7 +198,7 @@ impl Registry {
         for m in self.media.values() {
             event(Event::SnapshotMedia(m.binding));
         }
-        for (&sa, &SaEntry { tunnel, direction, media_port, spi }) in &self.sas {
+        for (&sa, &SaEntry { tunnel, direction, media_port, spi, .. }) in &self.sas {
             event(Event::SnapshotSa { sa, tunnel, direction, spi, media_port });
         }
     }
@@ -209,12 +212,13 @@ impl Registry {
     #[must_use]
     pub fn too_small_for_v6(&self, tunnel: TunnelId) -> Option<u16> {
         let t = self.tunnels.get(&tunnel)?;
-        let call = t.outbound.and_then(|sa| self.media.get(&self.sas.get(&sa)?.media_port));
-        let over = |m: &MediaEntry| {
-            esp::inner_mtu(self.outside.mtu.into(), m.binding.outside_local.is_ipv6()) as u16
+        let sa = t.outbound.and_then(|sa| self.sas.get(&sa));
+        let call = sa.and_then(|sa| Some((self.media.get(&sa.media_port)?, sa.layout)));
+        let over = |(m, layout): (&MediaEntry, Layout)| {
+            layout.inner_mtu(self.outside.mtu.into(), m.binding.outside_local.is_ipv6()) as u16
         };
         let inner = inner_mtu(&self.outside, &t.spec);
-        let mtu = call.map_or(inner, |m| inner.min(over(m)));
+        let mtu = call.map_or(inner, |call| inner.min(over(call)));
         (mtu < ipv6::MTU_MIN && t.routes.iter().any(|p| p.addr().is_ipv6())).then_some(mtu)
     }
 }

@@ -9,10 +9,11 @@ use crate::slab::{Map, Slab, map};
 use crate::sys::LINE;
 use core::mem::offset_of;
 use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec, Selectors};
+use sipsec_net::esp::Layout;
 use sipsec_net::{MediaPort, SaId, Spi};
 use zeroize::Zeroize;
 
-pub(crate) const SALT_LEN: usize = 4;
+const SALT_LEN: usize = 4;
 
 /// What both directions have, in the order of use: what packets do not need is at the end.
 #[repr(C)]
@@ -24,12 +25,15 @@ pub(crate) struct SaCommon {
     pub media: u32,
     pub tunnel: u32,
     pub media_port: MediaPort,
+    /// Largest inner packet that fits the WAN; an outbound SA's.
+    pub inner_max: u16,
     pub esn: bool,
+    pub layout: Layout,
     pub selectors: SaSelectors,
     pub id: SaId,
 }
 
-/// RFC 4106 §4: the last four bytes of KEYMAT.
+/// RFC 4106 §4: the last four bytes of KEYMAT. Zero for AES-CBC, which has none.
 #[derive(Clone, Zeroize)]
 #[zeroize(drop)]
 pub(crate) struct Salt([u8; SALT_LEN]);
@@ -147,17 +151,28 @@ impl Sad {
         Self { inbound: Slab::new(max), outbound: Slab::new(max), by_id: map(max), by_spi: map(max) }
     }
 
-    /// `spec` has been validated and `key` made from it.
-    pub(crate) fn insert(&mut self, spec: &SaSpec, tunnel: u32, media: u32, key: Box<dyn AeadKey>) {
-        let keymat = spec.keymat.expose();
-        let salt = *keymat.last_chunk().expect("the key material's length was validated");
+    /// `spec` has been validated and `key` made from it. `inner_max` is an outbound SA's.
+    pub(crate) fn insert(
+        &mut self,
+        spec: &SaSpec,
+        tunnel: u32,
+        media: u32,
+        inner_max: u16,
+        key: Box<dyn AeadKey>,
+    ) {
+        let mut salt = [0; SALT_LEN];
+        if let (SALT_LEN, Some(end)) = (spec.cipher.salt_len(), spec.keymat.expose().last_chunk()) {
+            salt = *end;
+        }
         let common = SaCommon {
             id: spec.sa,
             tunnel,
             media,
             media_port: spec.media_port,
             spi: spec.spi,
+            inner_max,
             esn: spec.esn,
+            layout: spec.cipher.layout(),
             selectors: SaSelectors::new(spec.selectors),
             key,
             salt: Salt(salt),
@@ -264,6 +279,10 @@ impl Sad {
 
     pub(crate) fn outbound_mut(&mut self, index: u32) -> Option<&mut OutboundSa> {
         self.outbound.get_mut(index)
+    }
+
+    pub(crate) fn iter_outbound_mut(&mut self) -> impl Iterator<Item = &mut OutboundSa> {
+        self.outbound.iter_mut()
     }
 
     /// All SAs, with their places.

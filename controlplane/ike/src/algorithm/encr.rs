@@ -1,7 +1,5 @@
 //! Encryption of IKE messages (transform type 1).
 
-use sipsec_net::dp::EspCipher;
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Encr {
     Aes128Gcm16,
@@ -82,26 +80,6 @@ impl Encr {
             Self::ChaCha20Poly1305 => "chacha20poly1305",
             Self::Aes128Cbc => "aes128",
             Self::Aes256Cbc => "aes256",
-        }
-    }
-
-    /// The same cipher for ESP; only combined modes reach the dataplane.
-    #[must_use]
-    pub const fn esp(self) -> Option<EspCipher> {
-        match self {
-            Self::Aes128Gcm16 => Some(EspCipher::Aes128Gcm16),
-            Self::Aes256Gcm16 => Some(EspCipher::Aes256Gcm16),
-            Self::ChaCha20Poly1305 => Some(EspCipher::ChaCha20Poly1305),
-            Self::Aes128Cbc | Self::Aes256Cbc => None,
-        }
-    }
-
-    #[must_use]
-    pub const fn from_esp(cipher: EspCipher) -> Self {
-        match cipher {
-            EspCipher::Aes128Gcm16 => Self::Aes128Gcm16,
-            EspCipher::Aes256Gcm16 => Self::Aes256Gcm16,
-            EspCipher::ChaCha20Poly1305 => Self::ChaCha20Poly1305,
         }
     }
 }

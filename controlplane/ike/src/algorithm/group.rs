@@ -8,6 +8,9 @@ pub enum DhGroup {
     Ecp256,
     Ecp384,
     Ecp521,
+    /// RFC 2409 §6.2, RFC 3526 §2; for old peers alone.
+    Modp1024,
+    Modp1536,
     /// RFC 3526.
     Modp2048,
     Modp3072,
@@ -30,12 +33,17 @@ impl DhGroup {
         Self::Modp4096,
     ];
 
+    /// For a peer that is known to have nothing better (RFC 8247 §2.4: SHOULD NOT).
+    pub const LEGACY: [Self; 2] = [Self::Modp1536, Self::Modp1024];
+
     /// Those of an additional key exchange (RFC 9370 §2.2.1), which must be sent where messages can be fragmented.
     pub const ADDITIONAL: [Self; 3] = [Self::MlKem768, Self::MlKem1024, Self::MlKem512];
 
     #[must_use]
     pub const fn transform_id(self) -> u16 {
         match self {
+            Self::Modp1024 => 2,
+            Self::Modp1536 => 5,
             Self::Modp2048 => 14,
             Self::Modp3072 => 15,
             Self::Modp4096 => 16,
@@ -63,6 +71,8 @@ impl DhGroup {
             Self::Ecp256 => 64,
             Self::Ecp384 => 96,
             Self::Ecp521 => 132,
+            Self::Modp1024 => 128,
+            Self::Modp1536 => 192,
             Self::Modp2048 => 256,
             Self::Modp3072 => 384,
             Self::Modp4096 => 512,
@@ -90,6 +100,8 @@ impl DhGroup {
             Self::X25519 | Self::Ecp256 => 32,
             Self::Ecp384 => 48,
             Self::Ecp521 => 66,
+            Self::Modp1024 => 28,
+            Self::Modp1536 => 32,
             Self::Modp2048 => 40,
             Self::Modp3072 => 48,
             Self::Modp4096 => 56,
@@ -104,6 +116,8 @@ impl DhGroup {
             Self::Ecp256 => "ecp256",
             Self::Ecp384 => "ecp384",
             Self::Ecp521 => "ecp521",
+            Self::Modp1024 => "modp1024",
+            Self::Modp1536 => "modp1536",
             Self::Modp2048 => "modp2048",
             Self::Modp3072 => "modp3072",
             Self::Modp4096 => "modp4096",

@@ -2,6 +2,8 @@
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Prf {
+    /// RFC 2104; for old peers alone.
+    HmacSha1,
     HmacSha256,
     HmacSha384,
     HmacSha512,
@@ -9,10 +11,13 @@ pub enum Prf {
 
 impl Prf {
     pub const ALL: [Self; 3] = [Self::HmacSha256, Self::HmacSha384, Self::HmacSha512];
+    /// For a peer that is known to have nothing better (RFC 8247 §2.2: MUST-).
+    pub const LEGACY: [Self; 1] = [Self::HmacSha1];
 
     #[must_use]
     pub const fn transform_id(self) -> u16 {
         match self {
+            Self::HmacSha1 => 2,
             Self::HmacSha256 => 5,
             Self::HmacSha384 => 6,
             Self::HmacSha512 => 7,
@@ -28,6 +33,7 @@ impl Prf {
     #[must_use]
     pub const fn output_len(self) -> usize {
         match self {
+            Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
             Self::HmacSha512 => 64,
@@ -37,6 +43,7 @@ impl Prf {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::HmacSha1 => "prfsha1",
             Self::HmacSha256 => "prfsha256",
             Self::HmacSha384 => "prfsha384",
             Self::HmacSha512 => "prfsha512",

@@ -1,9 +1,8 @@
-//! What we offer and accept, and what was agreed.
+//! What we offer and accept for IKE, and what was agreed; the words of proposals.
 
-use super::{DhGroup, Encr, Integ, Prf};
+use super::{DhGroup, Encr, EspEncr, Integ, Prf};
 use core::fmt;
 use core::str::FromStr;
-use sipsec_net::dp::EspCipher;
 
 /// One proposal for an IKE SA: any combination of one of each list. Combined-mode ciphers and others never share a
 /// proposal (RFC 5282 §8: no integrity transform beside a combined mode).
@@ -18,16 +17,6 @@ pub struct IkeProposal {
     pub ke1: Vec<Option<DhGroup>>,
 }
 
-/// One proposal for a CHILD_SA.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EspProposal {
-    pub ciphers: Vec<EspCipher>,
-    /// Perfect forward secrecy of rekeys; empty for none. (The first CHILD_SA takes its keys from the IKE SA's exchange.)
-    pub groups: Vec<DhGroup>,
-    /// Extended sequence numbers, in order of preference; never empty.
-    pub esn: Vec<bool>,
-}
-
 /// An agreed IKE suite.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IkeSuite {
@@ -39,12 +28,14 @@ pub struct IkeSuite {
     pub ke1: Option<DhGroup>,
 }
 
-/// An agreed ESP suite.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EspSuite {
-    pub cipher: EspCipher,
-    pub group: Option<DhGroup>,
-    pub esn: bool,
+impl IkeSuite {
+    /// Those of its algorithms that are for old peers alone.
+    pub fn weak(&self) -> impl Iterator<Item = &'static str> {
+        let integ = self.integ.filter(|i| Integ::LEGACY.contains(i)).map(Integ::name);
+        let prf = Prf::LEGACY.contains(&self.prf).then_some(self.prf.name());
+        let group = DhGroup::LEGACY.contains(&self.group).then_some(self.group.name());
+        [integ, prf, group].into_iter().flatten()
+    }
 }
 
 /// Why a proposal string is refused.
@@ -59,7 +50,9 @@ pub enum ProposalError {
     NoIntegrity,
     /// RFC 5282 §8: combined modes and separate integrity do not mix.
     MixedModes,
-    /// ESP takes combined modes only, and its additional key exchange is the IKE SA's.
+    /// An algorithm for old peers alone.
+    Legacy(&'static str),
+    /// ESP has no pseudo-random function, and its additional key exchange is the IKE SA's.
     NotForEsp(&'static str),
     /// A word of ESP in a proposal of IKE.
     NotForIke(&'static str),
@@ -70,7 +63,6 @@ impl ProposalError {
     #[must_use]
     pub fn cure(&self) -> String {
         let names = |words: &mut dyn Iterator<Item = &'static str>| words.collect::<Vec<_>>().join(", ");
-        let aead = || names(&mut Encr::ALL.iter().filter(|e| e.is_aead()).map(|e| e.name()));
         match self {
             Self::UnknownKeyword(_) => format!("known words: {}", names(&mut words())),
             Self::Repeated(_) => "write each word once, in the order of preference".to_owned(),
@@ -83,7 +75,13 @@ impl ProposalError {
                                  integrity algorithm, one of the other ciphers with it"
                     .to_owned()
             }
-            Self::NotForEsp(_) => format!("ESP takes {}, and groups for forward secrecy", aead()),
+            Self::Legacy(_) => {
+                "a peer that has nothing better needs `peer: cisco` in its keyring entry".to_owned()
+            }
+            Self::NotForEsp(_) => {
+                let ciphers = names(&mut EspEncr::ALL.iter().map(|e| e.name()));
+                format!("ESP takes {ciphers}, integrity algorithms, and groups for forward secrecy")
+            }
             Self::NotForIke(_) => "write it in a proposal for ESP".to_owned(),
         }
     }
@@ -99,6 +97,7 @@ impl fmt::Display for ProposalError {
             Self::NoGroup => f.write_str("there is no key exchange group"),
             Self::NoIntegrity => f.write_str("the cipher needs an integrity algorithm"),
             Self::MixedModes => f.write_str("combined modes do not mix with ciphers that need integrity"),
+            Self::Legacy(word) => write!(f, "`{word}` is too weak"),
             Self::NotForEsp(word) => write!(f, "`{word}` is not for ESP"),
             Self::NotForIke(word) => write!(f, "`{word}` is not for IKE"),
         }
@@ -107,15 +106,15 @@ impl fmt::Display for ProposalError {
 
 impl std::error::Error for ProposalError {}
 
-const ESN: &str = "esn";
-const NO_ESN: &str = "noesn";
+pub(super) const ESN: &str = "esn";
+pub(super) const NO_ESN: &str = "noesn";
 /// Another name for x25519, which strongSwan shows.
 const CURVE25519: &str = "curve25519";
 /// Additional key exchange 1 is optional.
 const KE1_NONE: &str = "ke1_none";
 
 /// The word of an additional key exchange.
-const fn ke1_name(group: Option<DhGroup>) -> &'static str {
+pub(super) const fn ke1_name(group: Option<DhGroup>) -> &'static str {
     match group {
         Some(DhGroup::MlKem512) => "ke1_mlkem512",
         Some(DhGroup::MlKem768) => "ke1_mlkem768",
@@ -129,9 +128,16 @@ fn ke1() -> impl Iterator<Item = Option<DhGroup>> {
     DhGroup::ADDITIONAL.into_iter().map(Some).chain([None])
 }
 
+/// The words of [`IkeProposal::cisco`] and [`super::EspProposal::cisco`] that no profile may write.
+fn legacy() -> impl Iterator<Item = &'static str> {
+    let integ = Integ::LEGACY.into_iter().map(Integ::name);
+    let prf = Prf::LEGACY.into_iter().map(Prf::name);
+    integ.chain(prf).chain(DhGroup::LEGACY.into_iter().map(DhGroup::name))
+}
+
 /// Every word of proposals.
 pub fn words() -> impl Iterator<Item = &'static str> {
-    let encr = Encr::ALL.into_iter().map(Encr::name);
+    let encr = EspEncr::ALL.into_iter().map(EspEncr::name);
     let integ = Integ::ALL.into_iter().map(Integ::name);
     let prf = Prf::ALL.into_iter().map(Prf::name);
     let groups = DhGroup::ALL.into_iter().map(DhGroup::name);
@@ -167,28 +173,37 @@ impl IkeProposal {
             },
         ]
     }
-}
 
-impl EspProposal {
+    /// What routers offer whose IKEv2 proposal is their own default, with IOS 15 (groups 5 and 2, SHA-1 among others) and with
+    /// IOS XE (groups 19, 14, 21 and 5). In addition to others, for a peer that is known to have nothing better (RFC 8247
+    /// §2.2, §2.4: MUST- and SHOULD NOT).
     #[must_use]
-    pub fn defaults() -> Vec<Self> {
-        vec![Self {
-            ciphers: vec![EspCipher::Aes256Gcm16, EspCipher::Aes128Gcm16],
-            groups: vec![],
-            // RFC 4303 §2.2.1: extended numbers for those that want them; no call lasts 2³² packets.
-            esn: vec![false, true],
-        }]
+    pub fn cisco() -> Self {
+        Self {
+            encr: vec![Encr::Aes256Cbc, Encr::Aes128Cbc],
+            integ: [&Integ::ALL[..], &Integ::LEGACY].concat(),
+            prf: [&Prf::ALL[..], &Prf::LEGACY].concat(),
+            groups: vec![
+                DhGroup::Ecp256,
+                DhGroup::Modp2048,
+                DhGroup::Ecp384,
+                DhGroup::Ecp521,
+                DhGroup::Modp1536,
+                DhGroup::Modp1024,
+            ],
+            ke1: vec![],
+        }
     }
 }
 
 #[derive(Default)]
-struct Words {
-    encr: Vec<Encr>,
-    integ: Vec<Integ>,
-    prf: Vec<Prf>,
-    groups: Vec<DhGroup>,
-    ke1: Vec<Option<DhGroup>>,
-    esn: Vec<bool>,
+pub(super) struct Words {
+    pub encr: Vec<EspEncr>,
+    pub integ: Vec<Integ>,
+    pub prf: Vec<Prf>,
+    pub groups: Vec<DhGroup>,
+    pub ke1: Vec<Option<DhGroup>>,
+    pub esn: Vec<bool>,
 }
 
 /// Whether it was not there yet.
@@ -199,10 +214,10 @@ fn add<T: PartialEq>(list: &mut Vec<T>, item: T) -> bool {
 }
 
 impl Words {
-    fn parse(s: &str) -> Result<Self, ProposalError> {
+    pub fn parse(s: &str) -> Result<Self, ProposalError> {
         let mut out = Self::default();
         for word in s.split('-').map(str::trim) {
-            let new = if let Some(e) = Encr::ALL.into_iter().find(|e| e.name() == word) {
+            let new = if let Some(e) = EspEncr::ALL.into_iter().find(|e| e.name() == word) {
                 add(&mut out.encr, e)
             } else if let Some(p) = Prf::ALL.into_iter().find(|p| p.name() == word) {
                 add(&mut out.prf, p)
@@ -216,6 +231,8 @@ impl Words {
                 add(&mut out.groups, DhGroup::X25519)
             } else if word == ESN || word == NO_ESN {
                 add(&mut out.esn, word == ESN)
+            } else if let Some(weak) = legacy().find(|w| *w == word) {
+                return Err(ProposalError::Legacy(weak));
             } else {
                 return Err(ProposalError::UnknownKeyword(word.to_owned()));
             };
@@ -224,6 +241,18 @@ impl Words {
             }
         }
         if out.encr.is_empty() { Err(ProposalError::NoCipher) } else { Ok(out) }
+    }
+
+    /// Combined modes have no integrity algorithm, the other ciphers need one.
+    pub fn check_modes(&self) -> Result<(), ProposalError> {
+        let aead = self.encr.iter().filter(|e| e.is_aead()).count();
+        if aead != 0 && (aead != self.encr.len() || !self.integ.is_empty()) {
+            Err(ProposalError::MixedModes)
+        } else if aead == 0 && self.integ.is_empty() {
+            Err(ProposalError::NoIntegrity)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -237,15 +266,15 @@ impl FromStr for IkeProposal {
         if let Some(extra) = w.esn.first() {
             return Err(ProposalError::NotForIke(if *extra { ESN } else { NO_ESN }));
         }
-        let aead = w.encr.iter().filter(|e| e.is_aead()).count();
-        if aead != 0 && (aead != w.encr.len() || !w.integ.is_empty()) {
-            return Err(ProposalError::MixedModes);
-        }
-        if aead == 0 && w.integ.is_empty() {
-            return Err(ProposalError::NoIntegrity);
-        }
+        w.check_modes()?;
+        let encr: Vec<Encr> = w
+            .encr
+            .iter()
+            .map(|e| e.ike().ok_or(ProposalError::NotForIke(e.name())))
+            .collect::<Result<_, _>>()?;
         if w.prf.is_empty() {
             w.prf.extend(w.integ.iter().map(|i| match i {
+                Integ::HmacSha1_96 => Prf::HmacSha1,
                 Integ::HmacSha256_128 => Prf::HmacSha256,
                 Integ::HmacSha384_192 => Prf::HmacSha384,
                 Integ::HmacSha512_256 => Prf::HmacSha512,
@@ -257,32 +286,11 @@ impl FromStr for IkeProposal {
         if w.groups.is_empty() {
             return Err(ProposalError::NoGroup);
         }
-        Ok(Self { encr: w.encr, integ: w.integ, prf: w.prf, groups: w.groups, ke1: w.ke1 })
+        Ok(Self { encr, integ: w.integ, prf: w.prf, groups: w.groups, ke1: w.ke1 })
     }
 }
 
-impl FromStr for EspProposal {
-    type Err = ProposalError;
-
-    /// `aes256gcm16`, `aes128gcm16-ecp256-esn`.
-    fn from_str(s: &str) -> Result<Self, ProposalError> {
-        let w = Words::parse(s)?;
-        let ke1 = || w.ke1.first().map(|k| ke1_name(*k));
-        let other = w.integ.first().map(|i| i.name()).or(w.prf.first().map(|p| p.name())).or_else(ke1);
-        if let Some(word) = other {
-            return Err(ProposalError::NotForEsp(word));
-        }
-        let ciphers = w
-            .encr
-            .iter()
-            .map(|e| e.esp().ok_or(ProposalError::NotForEsp(e.name())))
-            .collect::<Result<_, _>>()?;
-        let esn = if w.esn.is_empty() { vec![false] } else { w.esn };
-        Ok(Self { ciphers, groups: w.groups, esn })
-    }
-}
-
-fn join<'a>(f: &mut fmt::Formatter<'_>, words: impl Iterator<Item = &'a str>) -> fmt::Result {
+pub(super) fn join<'a>(f: &mut fmt::Formatter<'_>, words: impl Iterator<Item = &'a str>) -> fmt::Result {
     for (i, w) in words.enumerate() {
         write!(f, "{}{w}", if i == 0 { "" } else { "-" })?;
     }
@@ -299,29 +307,10 @@ impl fmt::Display for IkeProposal {
     }
 }
 
-impl fmt::Display for EspProposal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.ciphers.iter().map(|c| Encr::from_esp(*c).name());
-        let words = words.chain(self.groups.iter().map(|g| g.name()));
-        join(f, words.chain(self.esn.iter().map(|e| if *e { ESN } else { NO_ESN })))
-    }
-}
-
 impl fmt::Display for IkeSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = [Some(self.encr.name()), self.integ.map(Integ::name), Some(self.prf.name())];
         let ke1 = self.ke1.map(|k| ke1_name(Some(k)));
         join(f, words.into_iter().flatten().chain([self.group.name()]).chain(ke1))
-    }
-}
-
-impl fmt::Display for EspSuite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = [
-            Some(Encr::from_esp(self.cipher).name()),
-            self.group.map(DhGroup::name),
-            self.esn.then_some(ESN),
-        ];
-        join(f, words.into_iter().flatten())
     }
 }

@@ -86,7 +86,9 @@ impl Job {
 
 fn public(group: DhGroup, private: &Secret) -> Result<Vec<u8>, DhError> {
     match group {
-        DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::public(group, private),
+        DhGroup::Modp1024 | DhGroup::Modp1536 | DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => {
+            modp::public(group, private)
+        }
         DhGroup::MlKem512 | DhGroup::MlKem768 | DhGroup::MlKem1024 => kem::public(group, private),
         _ => ecdh::public(group, private),
     }
@@ -97,7 +99,9 @@ fn agree(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<Secret, DhErro
         return Err(DhError::PeerValue);
     }
     match group {
-        DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => modp::agree(group, private, peer),
+        DhGroup::Modp1024 | DhGroup::Modp1536 | DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => {
+            modp::agree(group, private, peer)
+        }
         DhGroup::MlKem512 | DhGroup::MlKem768 | DhGroup::MlKem1024 => kem::agree(group, private, peer),
         _ => ecdh::agree(group, private, peer),
     }

@@ -1,10 +1,27 @@
-//! The MODP groups of RFC 3526, in constant time.
+//! The MODP groups of RFC 2409 and RFC 3526, in constant time.
 
 use super::{DhError, Secret};
 use crate::algorithm::DhGroup;
 use crypto_bigint::modular::{ConstMontyForm, ConstMontyParams};
-use crypto_bigint::{Encoding, U512, U2048, U3072, U4096, Uint, const_monty_params};
+use crypto_bigint::{Encoding, U512, U1024, U1536, U2048, U3072, U4096, Uint, const_monty_params};
 
+const_monty_params!(
+    P1024,
+    U1024,
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD\
+     EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED\
+     EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF",
+    "RFC 2409 §6.2: 2^1024 - 2^960 - 1 + 2^64 * ([2^894 pi] + 129093)"
+);
+const_monty_params!(
+    P1536,
+    U1536,
+    "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD\
+     EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED\
+     EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F\
+     83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA237327FFFFFFFFFFFFFFFF",
+    "RFC 3526 §2: 2^1536 - 2^1472 - 1 + 2^64 * ([2^1406 pi] + 741804)"
+);
 const_monty_params!(
     P2048,
     U2048,
@@ -79,6 +96,8 @@ where
     }
 }
 
+impl Field<{ U1024::LIMBS }> for P1024 {}
+impl Field<{ U1536::LIMBS }> for P1536 {}
 impl Field<{ U2048::LIMBS }> for P2048 {}
 impl Field<{ U3072::LIMBS }> for P3072 {}
 impl Field<{ U4096::LIMBS }> for P4096 {}
@@ -87,6 +106,8 @@ pub(super) fn public(group: DhGroup, private: &Secret) -> Result<Vec<u8>, DhErro
     match group {
         DhGroup::Modp4096 => P4096::public(private),
         DhGroup::Modp3072 => P3072::public(private),
+        DhGroup::Modp1536 => P1536::public(private),
+        DhGroup::Modp1024 => P1024::public(private),
         _ => P2048::public(private),
     }
 }
@@ -95,6 +116,8 @@ pub(super) fn agree(group: DhGroup, private: &Secret, peer: &[u8]) -> Result<Sec
     match group {
         DhGroup::Modp4096 => P4096::agree(private, peer),
         DhGroup::Modp3072 => P3072::agree(private, peer),
+        DhGroup::Modp1536 => P1536::agree(private, peer),
+        DhGroup::Modp1024 => P1024::agree(private, peer),
         _ => P2048::agree(private, peer),
     }
 }

@@ -1,8 +1,9 @@
-//! prf and prf+ (RFC 7296 §2.13), with HMAC-SHA2 (RFC 4868).
+//! prf and prf+ (RFC 7296 §2.13), with HMAC (RFC 4868, RFC 2104).
 
 use crate::algorithm::{Integ, Prf};
 use crate::secret::Secret;
 use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
 fn hmac<D>(key: &[u8], parts: &[&[u8]]) -> Vec<u8>
@@ -19,6 +20,7 @@ where
 
 pub(crate) fn prf(prf: Prf, key: &[u8], parts: &[&[u8]]) -> Secret {
     Secret::new(match prf {
+        Prf::HmacSha1 => hmac::<Sha1>(key, parts),
         Prf::HmacSha256 => hmac::<Sha256>(key, parts),
         Prf::HmacSha384 => hmac::<Sha384>(key, parts),
         Prf::HmacSha512 => hmac::<Sha512>(key, parts),
@@ -48,6 +50,7 @@ pub(crate) fn prf_plus(alg: Prf, key: &[u8], seed: &[&[u8]], len: usize) -> Secr
 /// The checksum of an integrity algorithm, truncated (RFC 4868 §2.3).
 pub(crate) fn checksum(integ: Integ, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     let mut out = match integ {
+        Integ::HmacSha1_96 => hmac::<Sha1>(key, parts),
         Integ::HmacSha256_128 => hmac::<Sha256>(key, parts),
         Integ::HmacSha384_192 => hmac::<Sha384>(key, parts),
         Integ::HmacSha512_256 => hmac::<Sha512>(key, parts),

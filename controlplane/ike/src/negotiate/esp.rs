@@ -1,7 +1,7 @@
 //! ESP suites.
 
 use super::{NONE, additional_kinds, can_omit, has, integ_is_none, only_kinds};
-use crate::algorithm::{DhGroup, Encr, EspProposal, EspSuite};
+use crate::algorithm::{DhGroup, EspEncr, EspProposal, EspSuite, esp_integ};
 use crate::wire::notify::PROTOCOL_ESP;
 use crate::wire::sa::{
     Proposal, TYPE_ADDKE1, TYPE_ADDKE7, TYPE_ENCR, TYPE_ESN, TYPE_INTEG, TYPE_KE, Transform,
@@ -22,7 +22,8 @@ pub(crate) fn offer(ours: &[EspProposal], spi: Spi, phase: Phase) -> Vec<Proposa
         .zip(1..=u8::MAX)
         .map(|(p, number)| {
             let mut transforms = Vec::new();
-            transforms.extend(p.ciphers.iter().map(|c| encr_transform(Encr::from_esp(*c))));
+            transforms.extend(p.encr.iter().map(|e| encr_transform(*e)));
+            transforms.extend(p.integ.iter().map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
             if phase != Phase::Auth {
                 transforms.extend(p.groups.iter().map(|g| Transform::new(TYPE_KE, g.transform_id())));
             }
@@ -35,16 +36,19 @@ pub(crate) fn offer(ours: &[EspProposal], spi: Spi, phase: Phase) -> Vec<Proposa
 /// What a rekey prefers: the algorithms of the old one (RFC 7296 §2.8: SHOULD NOT differ), then the others of the profile.
 pub(crate) fn keeping(ours: &[EspProposal], old: &EspSuite) -> Vec<EspProposal> {
     let mut out = ours.to_vec();
+    let (encr, integ) = (EspEncr::of(old.cipher), esp_integ(old.cipher));
     for p in &mut out {
-        p.ciphers.sort_by_key(|c| *c != old.cipher);
+        p.encr.sort_by_key(|e| *e != encr);
+        p.integ.sort_by_key(|i| Some(*i) != integ);
         p.esn.sort_by_key(|e| *e != old.esn);
         p.groups.sort_by_key(|g| Some(*g) != old.group);
     }
-    out.sort_by_key(|p| !(p.ciphers.contains(&old.cipher) && p.esn.contains(&old.esn)));
+    let has_integ = |p: &EspProposal| integ.is_none_or(|i| p.integ.contains(&i));
+    out.sort_by_key(|p| !(p.encr.contains(&encr) && has_integ(p) && p.esn.contains(&old.esn)));
     out
 }
 
-fn encr_transform(encr: Encr) -> Transform {
+fn encr_transform(encr: EspEncr) -> Transform {
     Transform { key_bits: encr.key_bits(), ..Transform::new(TYPE_ENCR, encr.transform_id()) }
 }
 
@@ -61,7 +65,9 @@ impl Chosen {
     /// As the single proposal of an answer: one transform of each type (RFC 7296 §3.3), also where that is NONE.
     pub fn answer(&self, spi: Spi) -> Proposal {
         let suite = &self.suite;
-        let mut transforms = vec![encr_transform(Encr::from_esp(suite.cipher))];
+        let mut transforms = vec![encr_transform(EspEncr::of(suite.cipher))];
+        let integ = esp_integ(suite.cipher);
+        transforms.extend(integ.map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
         transforms.extend(suite.group.map(|g| Transform::new(TYPE_KE, g.transform_id())));
         transforms.push(Transform::new(TYPE_ESN, u16::from(suite.esn)));
         transforms.extend(self.left_out.iter().map(|kind| Transform::new(*kind, NONE)));
@@ -79,7 +85,6 @@ pub(crate) fn choose(theirs: &[Proposal], ours: &[EspProposal], phase: Phase) ->
             .filter(|p| {
                 p.protocol == PROTOCOL_ESP
                     && only_kinds(p, &kinds)
-                    && integ_is_none(p)
                     && additional_kinds(p).all(|kind| can_omit(p, kind))
             })
             .find_map(|p| {
@@ -94,10 +99,17 @@ pub(crate) fn choose(theirs: &[Proposal], ours: &[EspProposal], phase: Phase) ->
 }
 
 fn match_one(p: &Proposal, our: &EspProposal, phase: Phase) -> Option<EspSuite> {
-    let cipher = *our.ciphers.iter().find(|c| {
-        let t = encr_transform(Encr::from_esp(**c));
-        has(p, TYPE_ENCR, t.id, t.key_bits)
-    })?;
+    let encr = *our.encr.iter().find(|e| has(p, TYPE_ENCR, e.transform_id(), e.key_bits()))?;
+    // RFC 7296 §3.3.3: a combined mode has no integrity transform, or one of NONE.
+    let integ = if encr.is_aead() {
+        if !integ_is_none(p) {
+            return None;
+        }
+        None
+    } else {
+        Some(*our.integ.iter().find(|i| has(p, TYPE_INTEG, i.transform_id(), None))?)
+    };
+    let cipher = encr.with(integ)?;
     let esn = *our.esn.iter().find(|e| has(p, TYPE_ESN, u16::from(**e), None))?;
     let group = match phase {
         Phase::Auth => None,
@@ -109,10 +121,10 @@ fn match_one(p: &Proposal, our: &EspProposal, phase: Phase) -> Option<EspSuite> 
 /// The inner `None` is no group at all. A peer that wants forward secrecy gets it even if our profile does not ask.
 fn match_group(p: &Proposal, our: &EspProposal, sent_group: Option<u16>) -> Option<Option<DhGroup>> {
     let without = !p.has_kind(TYPE_KE) || has(p, TYPE_KE, 0, None);
-    let wanted = if our.groups.is_empty() { DhGroup::ALL.as_slice() } else { &our.groups };
+    let mut wanted = our.acceptable_groups();
     let acceptable = |g: &&DhGroup| has(p, TYPE_KE, g.transform_id(), None);
-    let sent = wanted.iter().filter(|g| Some(g.transform_id()) == sent_group).find(acceptable);
-    match sent.or_else(|| wanted.iter().find(acceptable)) {
+    let sent = wanted.clone().filter(|g| Some(g.transform_id()) == sent_group).find(acceptable);
+    match sent.or_else(|| wanted.find(acceptable)) {
         Some(_) if our.groups.is_empty() && without && sent.is_none() => Some(None),
         Some(g) => Some(Some(*g)),
         None if without && our.groups.is_empty() => Some(None),
@@ -123,8 +135,8 @@ fn match_group(p: &Proposal, our: &EspProposal, sent_group: Option<u16>) -> Opti
 /// The answer to our offer: one proposal, one transform of each type, all of them ours.
 pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) -> Option<Chosen> {
     let [p] = answer else { return None };
-    if p.of_kind(TYPE_ENCR).count() != 1 || p.of_kind(TYPE_ESN).count() != 1 || p.of_kind(TYPE_KE).count() > 1
-    {
+    let count = |kind| p.of_kind(kind).count();
+    if count(TYPE_ENCR) != 1 || count(TYPE_ESN) != 1 || count(TYPE_KE) > 1 || count(TYPE_INTEG) > 1 {
         return None;
     }
     let our = ours.get(usize::from(p.number).checked_sub(1)?)?;
@@ -141,6 +153,7 @@ pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::algorithm::Integ;
     use sipsec_net::dp::EspCipher;
 
     #[test]
@@ -163,6 +176,73 @@ mod tests {
         assert_eq!(first(TYPE_ENCR), Some((20, Some(128))));
         assert_eq!((first(TYPE_KE), first(TYPE_ESN)), (Some((19, None)), Some((1, None))));
         assert_eq!(offered.len(), ours.len(), "and the rest is there too");
+    }
+
+    /// Both MUST be acceptable (RFC 8221 §5, §6), each with the other's kind in an offer of its own.
+    #[test]
+    fn a_cipher_that_needs_integrity_is_agreed_with_it() {
+        let spi = Spi::new(0x1234_5678).expect("valid");
+        let cases = [
+            ("aes128-sha256", EspCipher::Aes128CbcSha256),
+            ("aes256-sha384", EspCipher::Aes256CbcSha384),
+            ("aes256-aes128-sha512-sha256-noesn-esn", EspCipher::Aes256CbcSha512),
+            ("aes256gcm16iiv-esn", EspCipher::Aes256Gcm16Iiv),
+            ("aes128gcm16iiv", EspCipher::Aes128Gcm16Iiv),
+            ("chacha20poly1305iiv", EspCipher::ChaCha20Poly1305Iiv),
+        ];
+        for (text, cipher) in cases {
+            let ours: Vec<EspProposal> = vec![text.parse().expect("valid")];
+            let offered = offer(&ours, spi, Phase::Auth);
+            let chosen = choose(&offered, &ours, Phase::Auth).expect("our own offer");
+            assert_eq!(chosen.suite.cipher, cipher, "{text}");
+            let mut answer = chosen.answer(spi);
+            assert_eq!(
+                accept(&[answer.clone()], &ours, Phase::Auth).expect("of the offer").suite,
+                chosen.suite
+            );
+            // An integrity algorithm that is not ours, beside the cipher that is.
+            answer.transforms.retain(|t| t.kind != TYPE_INTEG);
+            answer.transforms.push(Transform::new(TYPE_INTEG, 1));
+            assert!(accept(&[answer], &ours, Phase::Auth).is_none(), "{text}");
+        }
+        let with_none = Transform::new(TYPE_INTEG, NONE);
+        for (text, taken) in [("aes256gcm16", true), ("aes256-sha256", false)] {
+            let ours: Vec<EspProposal> = vec![text.parse().expect("valid")];
+            let mut offered = offer(&ours, spi, Phase::Auth);
+            offered[0].transforms.retain(|t| t.kind != TYPE_INTEG);
+            offered[0].transforms.push(with_none);
+            assert_eq!(choose(&offered, &ours, Phase::Auth).is_some(), taken, "{text}");
+        }
+    }
+
+    /// SHA-1 and the groups 5 and 2 are for a peer of that kind alone, as what we offer and as what we accept.
+    #[test]
+    fn what_old_routers_have_is_taken_from_them_alone() {
+        let spi = Spi::new(0x1234_5678).expect("valid");
+        let theirs = EspProposal {
+            encr: vec![EspEncr::Aes128Cbc],
+            integ: vec![Integ::HmacSha1_96],
+            groups: vec![DhGroup::Modp1536],
+            esn: vec![false],
+        };
+        for phase in [Phase::Auth, Phase::Rekey { sent_group: Some(5) }] {
+            let offered = offer(std::slice::from_ref(&theirs), spi, phase);
+            assert!(choose(&offered, &EspProposal::defaults(), phase).is_none());
+            let mut ours = EspProposal::defaults();
+            ours.push(EspProposal::cisco());
+            let suite = choose(&offered, &ours, phase).expect("for them").suite;
+            assert_eq!(suite.cipher, EspCipher::Aes128CbcSha1);
+            let weak: Vec<_> = suite.weak().collect();
+            let group = if phase == Phase::Auth { &["sha1"][..] } else { &["sha1", "modp1536"] };
+            assert_eq!(weak, group);
+        }
+        let strong = offer(&EspProposal::defaults(), spi, Phase::Auth);
+        let ours = [EspProposal::defaults(), vec![EspProposal::cisco()]].concat();
+        let suite = choose(&strong, &ours, Phase::Auth).expect("ours").suite;
+        assert_eq!((suite.cipher, suite.weak().count()), (EspCipher::Aes256Gcm16, 0));
+        assert!(
+            offer(&EspProposal::defaults(), spi, Phase::Auth).iter().all(|p| !has(p, TYPE_INTEG, 2, None))
+        );
     }
 
     /// RFC 9370 §2.2.1: an additional key exchange is left out if NONE is offered for it, and the answer says so.

@@ -2,7 +2,6 @@
 
 use super::key_gen::{Attempt, RESTARTS_MAX};
 use super::{Agreeing, KeyGen, State, missing};
-use crate::algorithm::DhGroup;
 use crate::auth;
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party, Unanswered, Violation};
@@ -209,10 +208,9 @@ impl InitSent {
 
     fn with_group(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, wanted: u16) -> State {
         let ours = self.attempt.group;
-        let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));
         // RFC 7296 §2.7: only a group that was in our offer; one already tried would go round in circles.
-        let group =
-            DhGroup::from_transform(wanted).filter(offered).filter(|g| !self.attempt.tried.contains(g));
+        let mut offered = ctx.config.ike_proposals.iter().flat_map(|p| &p.groups).copied();
+        let group = offered.find(|g| g.transform_id() == wanted).filter(|g| !self.attempt.tried.contains(g));
         let Some(group) = group else {
             return self.hinted(ctx, IkeError::GroupRefused { ours, wanted });
         };

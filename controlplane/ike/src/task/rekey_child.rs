@@ -323,9 +323,8 @@ impl Established {
             }
             NotifyType::INVALID_KE_PAYLOAD if task.groups_tried < GROUPS_TRIED_MAX => {
                 let wanted = <[u8; 2]>::try_from(data).ok().map(u16::from_be_bytes);
-                let group = wanted
-                    .and_then(DhGroup::from_transform)
-                    .filter(|g| task.offer.iter().any(|p| p.groups.contains(g)));
+                let mut offered = task.offer.iter().flat_map(|p| &p.groups).copied();
+                let group = offered.find(|g| Some(g.transform_id()) == wanted);
                 match group {
                     Some(g) => {
                         self.generate_child(ctx, now, task, Some(g));

@@ -181,8 +181,8 @@ impl Established {
         if let Some(n) = m.error() {
             if n.kind == NotifyType::INVALID_KE_PAYLOAD && task.groups_tried < GROUPS_TRIED_MAX {
                 let wanted = <[u8; 2]>::try_from(n.data).ok().map(u16::from_be_bytes);
-                let offered = |g: &DhGroup| ctx.config.ike_proposals.iter().any(|p| p.groups.contains(g));
-                if let Some(g) = wanted.and_then(DhGroup::from_transform).filter(offered) {
+                let mut offered = ctx.config.ike_proposals.iter().flat_map(|p| &p.groups).copied();
+                if let Some(g) = offered.find(|g| Some(g.transform_id()) == wanted) {
                     self.generate_ike(ctx, task, g);
                     return Ok(());
                 }

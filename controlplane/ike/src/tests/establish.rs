@@ -1,6 +1,6 @@
 //! From nothing to a CHILD_SA.
 
-use crate::algorithm::{DhGroup, EspProposal, IkeProposal};
+use crate::algorithm::{DhGroup, EspEncr, EspProposal, IkeProposal, Integ, Prf};
 use crate::testing::{Fate, Gateway, Install, LATENCY, Net, Packet, Side, config};
 use crate::{Event, FingerprintBasis};
 use core::time::Duration;
@@ -37,9 +37,16 @@ fn every_suite_of_the_table_comes_up() {
         "aes256-sha512-modp3072",
         "aes128-sha256-prfsha512-modp4096",
     ];
-    for (suite, esp) in
-        suites.into_iter().zip(["aes128gcm16", "aes256gcm16", "chacha20poly1305"].iter().cycle())
-    {
+    let esp = [
+        "aes128gcm16",
+        "aes256-sha256",
+        "chacha20poly1305",
+        "aes256gcm16iiv-esn",
+        "aes128-sha384",
+        "aes256gcm16",
+        "aes256-sha512-esn",
+    ];
+    for (suite, esp) in suites.into_iter().zip(esp) {
         let (mut a, mut b) = (config(Side::A), config(Side::B));
         for c in [&mut a, &mut b] {
             c.ike_proposals = ike(suite);
@@ -53,6 +60,45 @@ fn every_suite_of_the_table_comes_up() {
             let b = net.b().endpoint.view();
             (b.spi_i, b.spi_r)
         });
+    }
+}
+
+/// What an IOS router offers by itself (RFC 8247 and RFC 8221 warn of it) is agreed with a peer that is known to be one, in
+/// both roles and with both groups, and with no other.
+#[test]
+fn an_old_router_is_met_only_where_it_is_expected() {
+    let router = |c: &mut crate::EndpointConfig, group| {
+        let mut proposal = IkeProposal::cisco();
+        proposal.groups = vec![group];
+        proposal.integ.retain(|i| *i == Integ::HmacSha1_96);
+        proposal.prf.retain(|p| *p == Prf::HmacSha1);
+        c.ike_proposals = vec![proposal];
+        let mut esp = EspProposal::cisco();
+        esp.integ.retain(|i| *i == Integ::HmacSha1_96);
+        esp.encr.retain(|e| *e == EspEncr::Aes128Cbc);
+        c.esp_proposals = vec![esp];
+    };
+    for group in DhGroup::LEGACY {
+        for side in [Side::A, Side::B] {
+            let (mut a, mut b) = (config(Side::A), config(Side::B));
+            router(if side == Side::A { &mut a } else { &mut b }, group);
+            let refused = (a.clone(), b.clone());
+            let ours = if side == Side::A { &mut b } else { &mut a };
+            ours.ike_proposals.push(IkeProposal::cisco());
+            ours.esp_proposals.push(EspProposal::cisco());
+            let net = Net::established(a, b);
+            assert_mirrored(&net);
+            for gateway in [net.a(), net.b()] {
+                let view = gateway.endpoint.view();
+                let suite = view.suite.expect("agreed").to_string();
+                assert_eq!(suite, format!("aes256-sha1-prfsha1-{}", group.name()));
+                assert_eq!(view.children[0].suite.to_string(), "aes128-sha1");
+                assert_eq!(view.weak(), [group.name(), "prfsha1", "sha1"]);
+            }
+            let mut net = Net::new(refused.0, refused.1);
+            net.run(Duration::from_secs(30));
+            assert!(net.a().bound.is_none() && net.b().bound.is_none());
+        }
     }
 }
 

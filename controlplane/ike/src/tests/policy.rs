@@ -1,7 +1,8 @@
 //! The table of algorithms against the requirement tables of RFC 8247 (IKE) and RFC 8221 (ESP), row by row.
 
 use crate::algorithm::{
-    DhGroup, Encr, EspProposal, HashAlg, IkeProposal, Integ, Prf, ProposalError, Scheme, SignatureHash, words,
+    DhGroup, Encr, EspEncr, EspProposal, HashAlg, IkeProposal, Integ, Prf, ProposalError, Scheme,
+    SignatureHash, esp_integ, words,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,14 +103,49 @@ fn ike_has_what_rfc_8247_wants_and_nothing_it_warns_of() {
 }
 
 #[test]
-fn esp_has_what_rfc_8221_wants_of_combined_modes() {
+fn esp_has_what_rfc_8221_wants() {
     for (id, bits, level) in ESP_ENCR {
-        let present = Encr::from_transform(id, bits).and_then(Encr::esp).is_some();
-        // RFC 8221 §5, MUST in the table and not here: ENCR_NULL does not encrypt, and AES-CBC would be a
-        // second, slower packet path for peers that lack the other MUST, AES-GCM.
-        let on_purpose = matches!((id, level), (11 | 12, Must));
+        let present = EspEncr::ALL.iter().any(|e| (e.transform_id(), e.key_bits()) == (id, bits));
+        // RFC 8221 §5, MUST in the table and not here: ENCR_NULL does not encrypt.
+        let on_purpose = matches!((id, level), (11, Must));
         judge(&format!("ESP {id}/{bits:?}"), if on_purpose { MustMinus } else { level }, present);
     }
+    // RFC 8221 §6: what is the IKE table's for integrity is ESP's.
+    for encr in [EspEncr::Aes128Cbc, EspEncr::Aes256Cbc] {
+        for integ in Integ::ALL.into_iter().chain(Integ::LEGACY) {
+            let cipher = encr.with(Some(integ)).expect("a suite");
+            assert_eq!((EspEncr::of(cipher), esp_integ(cipher)), (encr, Some(integ)));
+            assert_eq!(cipher.key_len(), cipher.encryption_key_len() + integ.key_len());
+            assert_eq!(cipher.layout().icv_len(), integ.icv_len());
+        }
+    }
+    for encr in EspEncr::ALL.into_iter().filter(|e| e.is_aead()) {
+        let cipher = encr.with(None).expect("a suite");
+        assert_eq!((EspEncr::of(cipher), esp_integ(cipher)), (encr, None));
+        assert_eq!(encr.with(Some(Integ::HmacSha256_128)), None);
+    }
+    assert_eq!(EspEncr::Aes128Cbc.with(None), None);
+    // RFC 8750 §6.
+    let iiv = [EspEncr::Aes128Gcm16Iiv, EspEncr::Aes256Gcm16Iiv, EspEncr::ChaCha20Poly1305Iiv];
+    assert_eq!(iiv.map(|e| (e.transform_id(), e.key_bits())), [(30, Some(128)), (30, Some(256)), (31, None)]);
+}
+
+/// RFC 8247 §2.2 to §2.4: MUST- and SHOULD NOT; in the suite for old routers, and nowhere else.
+#[test]
+fn the_legacy_suite_stands_alone() {
+    let cisco = IkeProposal::cisco();
+    let mut ids: Vec<_> = cisco.groups.iter().map(|g| g.transform_id()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [2, 5, 14, 19, 20, 21]);
+    assert!(Integ::LEGACY.iter().all(|i| cisco.integ.contains(i) && i.transform_id() == 2));
+    assert!(Prf::LEGACY.iter().all(|p| cisco.prf.contains(p) && p.transform_id() == 2));
+    assert!(cisco.encr.iter().all(|e| !e.is_aead()));
+    for p in IkeProposal::defaults() {
+        assert!(DhGroup::LEGACY.iter().all(|g| !p.groups.contains(g)));
+        assert!(Integ::LEGACY.iter().all(|i| !p.integ.contains(i)));
+        assert!(Prf::LEGACY.iter().all(|x| !p.prf.contains(x)));
+    }
+    assert!(EspProposal::defaults().iter().all(|p| Integ::LEGACY.iter().all(|i| !p.integ.contains(i))));
 }
 
 /// RFC 8247 §2.4 and what a peer may have instead: the whole range that this product promises.
@@ -148,8 +184,12 @@ fn everything_of_the_table_is_offered_and_can_be_written() {
 fn a_proposal_that_makes_no_sense_says_why() {
     let ike = |s: &str| s.parse::<IkeProposal>().expect_err(s);
     let esp = |s: &str| s.parse::<EspProposal>().expect_err(s);
-    assert_eq!(ike("aes256gcm16-prfsha1-ecp256"), ProposalError::UnknownKeyword("prfsha1".into()));
-    assert_eq!(ike("aes256gcm16-prfsha256-modp1024"), ProposalError::UnknownKeyword("modp1024".into()));
+    assert_eq!(ike("aes256gcm16-prfsha1-ecp256"), ProposalError::Legacy("prfsha1"));
+    assert_eq!(ike("aes256gcm16-prfsha256-modp1024"), ProposalError::Legacy("modp1024"));
+    assert_eq!(esp("aes128-sha1"), ProposalError::Legacy("sha1"));
+    assert!(ProposalError::Legacy("sha1").cure().contains("peer: cisco"));
+    assert_eq!(ike("3des-sha256-modp2048"), ProposalError::UnknownKeyword("3des".into()));
+    assert_eq!(ike("aes256gcm16iiv-prfsha256-ecp256"), ProposalError::NotForIke("aes256gcm16iiv"));
     assert_eq!(ike("prfsha256-ecp256"), ProposalError::NoCipher);
     assert_eq!(ike("aes256gcm16-ecp256"), ProposalError::NoPrf);
     assert_eq!(ike("aes256gcm16-prfsha256"), ProposalError::NoGroup);
@@ -160,7 +200,9 @@ fn a_proposal_that_makes_no_sense_says_why() {
         ProposalError::Repeated("curve25519".into())
     );
     assert_eq!(ike("aes256gcm16-prfsha256-ecp256-esn"), ProposalError::NotForIke("esn"));
-    assert_eq!(esp("aes256-sha256"), ProposalError::NotForEsp("sha256"));
-    assert_eq!(esp("aes256"), ProposalError::NotForEsp("aes256"));
+    assert_eq!(esp("aes256-prfsha256"), ProposalError::NotForEsp("prfsha256"));
+    assert_eq!(esp("aes256"), ProposalError::NoIntegrity);
+    assert_eq!(esp("aes256gcm16-sha256"), ProposalError::MixedModes);
+    assert_eq!(esp("aes256gcm16-aes256-sha256"), ProposalError::MixedModes);
     assert!(words().all(|w| ProposalError::UnknownKeyword(String::new()).cure().contains(w)));
 }

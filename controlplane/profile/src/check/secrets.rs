@@ -3,7 +3,7 @@
 use super::strength::estimated_bits;
 use crate::diagnose::{Problem, Sink};
 use crate::model::secret::{PASSWORD, PPK, PSK, SecretKeys, psk_octets};
-use crate::model::{PpkEntry, Profile, Proof, Secret, SecretError, SecretSource};
+use crate::model::{PeerKind, PpkEntry, Profile, Proof, Secret, SecretError, SecretSource};
 use crate::read::{KeyPath, counted};
 use crate::surroundings::Surroundings;
 
@@ -26,6 +26,16 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     }
     for (i, entry) in profile.ike.keyring.iter().enumerate() {
         let at = KeyPath::dotted("ike.keyring").index(i);
+        if entry.peer == PeerKind::Cisco {
+            let message =
+                format!("AES-CBC with SHA-1 and the groups 5 and 2 are accepted from {}", entry.owner);
+            let problem = Problem::warning("ike::weak-algorithms", &at.key("peer"), message);
+            sink.push(
+                problem
+                    .label("weak (RFC 8247, RFC 8221)")
+                    .hint("remove it as soon as the peer has SHA-2 and one of the groups 14, 19, 20 and 21"),
+            );
+        }
         if let Some(ppk) = &entry.ppk {
             check_ppk(ppk, &path(&at, PPK, &ppk.key), sink, around);
         }

@@ -17,6 +17,8 @@ pub struct Conversion {
     /// Empty: what the gateway offers by itself.
     pub proposals: Vec<String>,
     pub esp_proposals: Vec<String>,
+    /// The peers have nothing better than AES-CBC with SHA-1, or the groups 5 and 2.
+    pub old_peers: bool,
     pub ike_s: Option<u32>,
     pub child_s: Option<u32>,
     pub child_kb: Option<u32>,

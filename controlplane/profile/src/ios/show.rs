@@ -200,17 +200,24 @@ impl Text {
         let mut sets = Vec::new();
         let mut pfs = None;
         for proposal in list {
-            for word in proposal.split('-') {
-                let set = match word {
-                    "aes256gcm16" => "esp-gcm 256",
-                    "aes128gcm16" => "esp-gcm",
-                    other => {
-                        pfs = pfs.or(group(other));
-                        continue;
+            let words: Vec<&str> = proposal.split('-').collect();
+            pfs = pfs.or_else(|| words.iter().find_map(|w| group(w)));
+            for word in &words {
+                let set: Vec<String> = match *word {
+                    "aes256gcm16" => vec!["esp-gcm 256".to_owned()],
+                    "aes128gcm16" => vec!["esp-gcm".to_owned()],
+                    "aes256" => {
+                        words.iter().filter_map(|w| hmac(w)).map(|h| format!("esp-aes 256 {h}")).collect()
                     }
+                    "aes128" => {
+                        words.iter().filter_map(|w| hmac(w)).map(|h| format!("esp-aes {h}")).collect()
+                    }
+                    _ => continue,
                 };
-                if !sets.contains(&set) {
-                    sets.push(set);
+                for set in set {
+                    if !sets.contains(&set) {
+                        sets.push(set);
+                    }
                 }
             }
         }
@@ -291,6 +298,16 @@ fn integrity(word: &str) -> Option<&'static str> {
         "sha256" => "sha256",
         "sha384" => "sha384",
         "sha512" => "sha512",
+        _ => return None,
+    })
+}
+
+/// Of a transform set.
+fn hmac(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "sha256" => "esp-sha256-hmac",
+        "sha384" => "esp-sha384-hmac",
+        "sha512" => "esp-sha512-hmac",
         _ => return None,
     })
 }

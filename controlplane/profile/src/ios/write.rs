@@ -140,6 +140,9 @@ impl Writer {
         }
         for entry in &conversion.keyring {
             self.key(entry);
+            if conversion.old_peers {
+                self.line("      peer: cisco");
+            }
         }
         if !conversion.certificates.is_empty() {
             self.line("  certificates:");

@@ -1,5 +1,6 @@
 //! `ike:`
 
+use super::identity::IkeIdentity;
 use super::limits;
 use super::secret::{PPK, PSK, SecretSource};
 use super::serial;
@@ -21,6 +22,8 @@ pub struct IkeSection {
     #[serde(rename = "dpd_s", serialize_with = "serial::seconds")]
     pub dpd: Duration,
     pub dpd_mode: DpdMode,
+    /// Of inbound SAs, in packets: a power of two (RFC 4303 §3.4.3).
+    pub replay_window: u32,
     /// Behind a NAT, a keepalive is sent after this much silence (RFC 3948 §4); `None` for never.
     #[serde(rename = "nat_keepalive_s", serialize_with = "serial::seconds_or_zero")]
     pub nat_keepalive: Option<Duration>,
@@ -55,6 +58,7 @@ impl IkeSection {
             force_encap: true,
             dpd: Duration::from_secs(limits::DPD_S),
             dpd_mode: DpdMode::default(),
+            replay_window: limits::REPLAY_WINDOW,
             nat_keepalive: Some(Duration::from_secs(limits::NAT_KEEPALIVE_S)),
             fragmentation: true,
             fragment_bytes: limits::FRAGMENT_BYTES,
@@ -81,7 +85,7 @@ words! {
     /// Deviations of a peer that are accepted.
     pub enum PeerKind {
         Generic = "generic", "a peer that follows the RFCs";
-        Cisco = "cisco", "a router that announces SHA-1 fingerprints only, and may announce a hash of the pre-shared key";
+        Cisco = "cisco", "a router that announces SHA-1 fingerprints only, may announce a hash of the pre-shared key, and may have no better algorithms than AES-CBC with SHA-1 and the groups 5 and 2";
     }
 }
 
@@ -129,13 +133,17 @@ pub struct KeyringEntry {
     pub proof: Proof,
     pub ppk: Option<PpkEntry>,
     pub peer: PeerKind,
+    /// What we say we are; `None` for the number of our line, or for the subject of our certificate.
+    pub identity: Option<IkeIdentity>,
+    /// What the peer must say it is; `None` for its number, or, with a certificate, for anything.
+    pub peer_identity: Option<IkeIdentity>,
 }
 
 impl KeyringEntry {
     /// Without a PPK, for a generic peer.
     #[must_use]
     pub fn new(owner: KeyOwner, proof: Proof) -> Self {
-        Self { owner, proof, ppk: None, peer: PeerKind::Generic }
+        Self { owner, proof, ppk: None, peer: PeerKind::Generic, identity: None, peer_identity: None }
     }
 }
 
@@ -171,6 +179,11 @@ impl Serialize for KeyringEntry {
             map.serialize_entry("ppk_required", &ppk.required)?;
         }
         map.serialize_entry("peer", &self.peer)?;
+        for (key, identity) in [("identity", &self.identity), ("peer_identity", &self.peer_identity)] {
+            if let Some(identity) = identity {
+                map.serialize_entry(key, &identity.to_string())?;
+            }
+        }
         map.end()
     }
 }

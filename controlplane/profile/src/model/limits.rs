@@ -43,7 +43,7 @@ pub const WAN_MTU: usize = 1500;
 /// ESP in UDP with AES-GCM-16 over IPv4: 20 IP, 8 UDP, 8 ESP header, 8 IV, 2 trailer, 16 ICV.
 pub const ESP_OVERHEAD_V4: u16 = WAN_MTU as u16 - INNER_MTU_DEFAULT;
 /// Largest inner packet that fits an Ethernet WAN.
-pub const INNER_MTU_DEFAULT: u16 = esp::inner_mtu(WAN_MTU, false) as u16;
+pub const INNER_MTU_DEFAULT: u16 = esp::Layout::AEAD.inner_mtu(WAN_MTU, false) as u16;
 /// RFC 791: every host takes 576 bytes.
 pub const INNER_MTU_MIN: u16 = 576;
 pub const BANDWIDTH_KBPS_MAX: u32 = 10_000_000;
@@ -69,6 +69,10 @@ pub const MEDIA_PORT_MIN: u16 = 1024;
 pub const DPD_S: u64 = 10;
 /// RFC 3948 §4: "a default value of 20 seconds".
 pub const NAT_KEEPALIVE_S: u64 = 20;
+/// RFC 4303 §3.4.3: 64 packets are the default, 32 the least. A burst at 100 Mbit/s that is reordered needs more.
+pub const REPLAY_WINDOW: u32 = 1024;
+pub const REPLAY_WINDOW_MIN: u32 = 64;
+pub const REPLAY_WINDOW_MAX: u32 = 65_536;
 pub const FRAGMENT_BYTES: u16 = 1200;
 pub const NEGOTIATION_DEADLINE_S: u64 = 15;
 pub const IKE_LIFETIME_S: u64 = 14_400;

@@ -4,6 +4,7 @@
 //! serialises with the keys of the file. Inline secrets serialise as asterisks, unless the writer is told otherwise.
 
 pub mod dataplane;
+pub mod identity;
 pub mod ike;
 pub mod limits;
 pub mod media;
@@ -21,6 +22,7 @@ mod words;
 pub use dataplane::{
     BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
 };
+pub use identity::IkeIdentity;
 pub use ike::{
     CertificateEntry, CrlPolicy, DpdMode, IkeSection, KeyOwner, KeyringEntry, Lifetimes, MapField, MapOp,
     MapRule, PeerKind, PpkEntry, Proof, TrustPolicy,

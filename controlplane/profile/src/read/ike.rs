@@ -5,9 +5,11 @@ use super::text::{number, path};
 use super::values::Node;
 use super::{certificates, proposals, secrets};
 use crate::diagnose::Problem;
-use crate::model::limits::{CHILD_LIFETIME_KB_MIN, PPK_ID_MAX};
+use crate::model::limits::{
+    CHILD_LIFETIME_KB_MIN, PPK_ID_MAX, REPLAY_WINDOW, REPLAY_WINDOW_MAX, REPLAY_WINDOW_MIN,
+};
 use crate::model::secret::{PPK, PSK};
-use crate::model::{IkeSection, KeyOwner, KeyringEntry, Lifetimes, PpkEntry, Proof};
+use crate::model::{IkeIdentity, IkeSection, KeyOwner, KeyringEntry, Lifetimes, PpkEntry, Proof};
 use crate::surroundings::{ProposalFor, Surroundings};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
     let force_encap = table.flag("force_encap");
     let dpd = table.seconds("dpd_s");
     let dpd_mode = table.word("dpd_mode");
+    let replay_window = table.value("replay_window", REPLAY_WINDOW, window);
     let nat_keepalive = table.seconds("nat_keepalive_s");
     let (fragmentation, fragment_bytes) = (table.flag("fragmentation"), table.int("fragment_bytes"));
     let fragments = fragments_agree(&table, fragmentation);
@@ -37,6 +40,7 @@ pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
         force_encap: force_encap?,
         dpd: dpd?,
         dpd_mode: dpd_mode?,
+        replay_window: replay_window?,
         nat_keepalive: nat_keepalive.map(|idle| (!idle.is_zero()).then_some(idle))?,
         fragmentation: fragmentation?,
         fragment_bytes: fragment_bytes?,
@@ -56,6 +60,18 @@ fn fragments_agree(table: &Table<'_>, fragmentation: Option<bool>) -> Option<()>
     let message = format!("`{}` has no meaning without fragmentation", item.path);
     let problem = Problem::error("ike::fragmentation", &item.path, message).at_key();
     table.report(problem.hint("remove it, or remove `fragmentation: false`"));
+    None
+}
+
+fn window(item: &Item<'_>) -> Option<u32> {
+    let packets: u32 = item.int()?;
+    if packets.is_power_of_two() && (REPLAY_WINDOW_MIN..=REPLAY_WINDOW_MAX).contains(&packets) {
+        return Some(packets);
+    }
+    let next = packets.clamp(REPLAY_WINDOW_MIN, REPLAY_WINDOW_MAX).next_power_of_two();
+    let message = format!("`{}` is {packets}, which is no power of two", item.path);
+    let problem = Problem::error("config::range", &item.path, message);
+    item.report(problem.label("between two windows").hint(format!("write {next}")));
     None
 }
 
@@ -102,6 +118,8 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyringEntry>> {
         let proof = proof(&table);
         let ppk = ppk(&table);
         let peer = table.word("peer");
+        let own = table.value("identity", None, |i| identity(i).map(Some));
+        let theirs = table.value("peer_identity", None, |i| identity(i).map(Some));
         table.finish();
         let (Some(owner), Some(at)) = (owner, number_item) else { continue };
         if let Some(first) = seen.insert(owner, at.path.to_string()) {
@@ -111,11 +129,23 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyringEntry>> {
             );
             continue;
         }
-        if let (Some(proof), Some(ppk), Some(peer)) = (proof, ppk, peer) {
-            out.push(KeyringEntry { owner, proof, ppk, peer });
+        if let (Some(proof), Some(ppk), Some(peer), Some(identity), Some(peer_identity)) =
+            (proof, ppk, peer, own, theirs)
+        {
+            out.push(KeyringEntry { owner, proof, ppk, peer, identity, peer_identity });
         }
     }
     (out.len() == wanted).then_some(out)
+}
+
+fn identity(item: &Item<'_>) -> Option<IkeIdentity> {
+    let text = item.text()?;
+    let read = text.parse().ok();
+    if read.is_none() {
+        let hint = "write `key-id TEXT`, `fqdn NAME`, `email USER@NAME` or `address IP`";
+        item.bad_value(text, "an identity of IKE", hint);
+    }
+    read
 }
 
 /// A pre-shared key or the name of a certificate.

@@ -315,7 +315,7 @@ impl<'a> Table<'a> {
 /// Keys of a private group whose values are no secrets, and are shown if they are wrong.
 fn is_public(key: &Key) -> bool {
     matches!(key.kind, Kind::Word(_) | Kind::Flag)
-        || matches!(key.kind, Kind::Text(Text::Number | Text::NumberOrAny | Text::PpkId))
+        || matches!(key.kind, Kind::Text(Text::Number | Text::NumberOrAny | Text::PpkId | Text::Identity))
 }
 
 /// Every entry of a list, or `None` if one of them has an error.

@@ -46,6 +46,14 @@ pub const IKE: Group = Group {
             .unit("bytes")
             .ios("crypto ikev2 fragmentation mtu BYTES"),
         key(
+            "replay_window",
+            int(64, 65_536),
+            Default("1024"),
+            "How many packets behind the newest one an inbound SA still accepts: a power of two (RFC 4303 §3.4.3).",
+        )
+        .unit("packets")
+        .ios("crypto ipsec security-association replay window-size PACKETS"),
+        key(
             "negotiation_deadline_s",
             int(1, 300),
             Default("15"),
@@ -68,8 +76,8 @@ pub const IKE: Group = Group {
         key(
             "esp_proposals",
             Kind::List(&Kind::Text(Text::Proposal)),
-            Optional("AES-GCM-16 with 256 or 128 bits"),
-            "Proposals for ESP in order of preference, 1 to 8: `aes256gcm16`, `aes128gcm16-ecp256-esn`.",
+            Optional("AES-GCM-16, then AES-CBC with HMAC-SHA2, each with 256 or 128 bits"),
+            "Proposals for ESP in order of preference, 1 to 8: `aes256gcm16`, `aes128gcm16-ecp256-esn`, `aes256-sha256`, `aes256gcm16iiv` (RFC 8750: 8 bytes less in each packet).",
         )
         .ios("crypto ipsec transform-set NAME …"),
         key("lifetime", Kind::Group(&LIFETIME), Optional("the defaults of its keys"), "How long SAs live. Each is renewed at nine tenths of it or a little earlier."),
@@ -166,6 +174,20 @@ pub const KEYRING_ENTRY: Group = Group {
             "A variable of the gateway's environment that holds the PPK.",
         ),
         key("ppk_required", Kind::Flag, Default("false"), "Without the PPK there is no session."),
+        key(
+            "identity",
+            Kind::Text(Text::Identity),
+            Optional("`key-id` with the number of our line; the subject of our certificate"),
+            "What this gateway says it is in IKE: `key-id TEXT`, `fqdn NAME`, `email USER@NAME` or `address IP`.",
+        )
+        .ios("identity local fqdn NAME"),
+        key(
+            "peer_identity",
+            Kind::Text(Text::Identity),
+            Optional("`key-id` with `number`; anything with a certificate"),
+            "What the peer must say it is in IKE, in the same forms. It is in addition to the proof.",
+        )
+        .ios("match identity remote address ADDRESS"),
         key(
             "peer",
             Kind::Word(PeerKind::TABLE),

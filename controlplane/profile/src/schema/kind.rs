@@ -71,6 +71,8 @@ pub enum Text {
     TunnelName,
     CertificateName,
     PpkId,
+    /// `KIND NAME`: an identity of IKE.
+    Identity,
     UserName,
     Device,
     Path,
@@ -112,6 +114,7 @@ impl Text {
     pub const fn name(self) -> &'static str {
         match self {
             Self::GatewayName | Self::TunnelName | Self::CertificateName | Self::PpkId => "name",
+            Self::Identity => "KIND NAME",
             Self::UserName => "user name",
             Self::Device => "network device",
             Self::Path => "path",
@@ -140,6 +143,7 @@ impl Text {
             Self::GatewayName => "^[A-Za-z0-9_-]{1,64}$",
             Self::TunnelName => "^[A-Za-z0-9_./-]{1,32}$",
             Self::PpkId => "^[A-Za-z0-9+/=_.@:-]{1,64}$",
+            Self::Identity => "^(key-id|fqdn|email|address)\\s+.+$",
             Self::Device => "^[^/:\\s]{1,15}$",
             Self::Ports | Self::Range => "^[0-9]{1,5}-[0-9]{1,5}$",
             Self::Number => "^\\+?[0-9().\\s-]+$",

@@ -55,6 +55,10 @@ pub enum EventKind {
     ReauthenticationFailed {
         error: IkeError,
     },
+    /// The session uses algorithms that are for old peers alone.
+    WeakAlgorithms {
+        names: String,
+    },
     SaInstalled,
     SessionUp {
         initiator: bool,
@@ -157,6 +161,7 @@ impl EventKind {
             Self::IkeStarted { .. } => "ike-started",
             Self::IkeAuthenticated { .. } => "ike-authenticated",
             Self::ReauthenticationFailed { .. } => "ike-reauthentication-failed",
+            Self::WeakAlgorithms { .. } => "weak-algorithms",
             Self::SaInstalled => "sa-installed",
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
@@ -189,6 +194,7 @@ impl EventKind {
         matches!(
             self,
             Self::Failed { .. }
+                | Self::WeakAlgorithms { .. }
                 | Self::ReauthenticationFailed { .. }
                 | Self::ByeOwed { .. }
                 | Self::ByeUnanswered { .. }

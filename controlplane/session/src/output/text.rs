@@ -62,6 +62,9 @@ impl fmt::Display for EventKind {
             Self::ReauthenticationFailed { error } => {
                 write!(f, "IKE was not authenticated anew: {error}; the SA in use goes on")
             }
+            Self::WeakAlgorithms { names } => {
+                write!(f, "weak algorithms are in use, as `peer: cisco` allows: {names}")
+            }
             Self::SaInstalled => f.write_str("SAs installed"),
             Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
             Self::Rekeyed => f.write_str("SAs replaced"),

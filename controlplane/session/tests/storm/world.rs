@@ -125,6 +125,8 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             credential: Credential::Psk(SecretBox::new(b"a key for all ends").expect("fits")),
             ppk: None,
             peer: PeerKind::Generic,
+            local_id: None,
+            remote_id: None,
         }],
         ike: IkeConfig {
             proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
@@ -132,6 +134,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             ike_lifetime: sipsec_ike::Lifetime::IKE,
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
+            replay_window: 1024,
             dpd: sipsec_ike::Dpd::default(),
             nat_keepalive: None,
             fragment_bytes_max: Some(1200),

@@ -5,6 +5,8 @@ pub mod carrier;
 pub use carrier::CARRIER;
 use carrier::Carrier;
 use sipsec_ike::CertificateAuth;
+use sipsec_ike::Identity;
+use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
@@ -37,6 +39,10 @@ pub struct Setup {
     /// Instead of the key.
     pub certificate: Option<Arc<CertificateAuth>>,
     pub peer: PeerKind,
+    pub local_id: Option<Identity>,
+    pub remote_id: Option<Identity>,
+    /// Has what IOS has by default, and nothing else.
+    pub is_old_router: bool,
     pub remote: &'static str,
     pub key_for: &'static str,
     pub kbps: u32,
@@ -54,6 +60,9 @@ impl Setup {
             psk_fingerprint: true,
             certificate: None,
             peer: PeerKind::Generic,
+            local_id: None,
+            remote_id: None,
+            is_old_router: false,
             remote: NUMBERS[1 - side],
             key_for: NUMBERS[1 - side],
             kbps: [1000, 64][side],
@@ -76,7 +85,15 @@ pub fn keyring(s: &Setup) -> Vec<KeyEntry> {
         },
         ppk: None,
         peer: s.peer,
+        local_id: s.local_id.clone(),
+        remote_id: s.remote_id.clone(),
     }]
+}
+
+fn old_esp() -> EspProposal {
+    let mut old = EspProposal::cisco();
+    old.integ.retain(|i| *i == sipsec_ike::algorithm::Integ::HmacSha1_96);
+    old
 }
 
 fn config(side: usize, s: &Setup) -> Config {
@@ -115,11 +132,12 @@ fn config(side: usize, s: &Setup) -> Config {
         }],
         keyring: keyring(s),
         ike: IkeConfig {
-            proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
-            esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),
+            proposals: if s.is_old_router { vec![IkeProposal::cisco()] } else { IkeProposal::defaults() },
+            esp_proposals: if s.is_old_router { vec![old_esp()] } else { EspProposal::defaults() },
             ike_lifetime: sipsec_ike::Lifetime::IKE,
             child_lifetime: sipsec_ike::Lifetime::CHILD,
             force_encap: true,
+            replay_window: 1024,
             dpd: sipsec_ike::Dpd { interval: s.dpd, ..sipsec_ike::Dpd::default() },
             nat_keepalive: None,
             fragment_bytes_max: Some(1200),

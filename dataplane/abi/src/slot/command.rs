@@ -120,6 +120,11 @@ const _: () =
 codes!(encode_direction, decode_direction, DIRECTIONS, "direction", Direction, u8 { In = 1, Out = 2, });
 codes!(encode_cipher, decode_cipher, CIPHERS, "cipher", EspCipher, u8 {
     Aes128Gcm16 = 1, Aes256Gcm16 = 2, ChaCha20Poly1305 = 3,
+    Aes128Gcm16Iiv = 4, Aes256Gcm16Iiv = 5, ChaCha20Poly1305Iiv = 6,
+    Aes128CbcSha1 = 7, Aes256CbcSha1 = 8,
+    Aes128CbcSha256 = 9, Aes256CbcSha256 = 10,
+    Aes128CbcSha384 = 11, Aes256CbcSha384 = 12,
+    Aes128CbcSha512 = 13, Aes256CbcSha512 = 14,
 });
 
 /// A slot's bytes on this side, word-aligned for the copy. Its owner wipes it when it has held a key.

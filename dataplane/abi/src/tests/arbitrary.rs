@@ -70,11 +70,7 @@ fn spi() -> impl Strategy<Value = Spi> {
 }
 
 fn sa() -> impl Strategy<Value = SaSpec> {
-    let cipher = prop_oneof![
-        Just(EspCipher::Aes128Gcm16),
-        Just(EspCipher::Aes256Gcm16),
-        Just(EspCipher::ChaCha20Poly1305)
-    ];
+    let cipher = proptest::sample::select(&EspCipher::ALL[..]);
     let keymat = proptest::collection::vec(any::<u8>(), 0..=KEYMAT_MAX);
     let ids = (any::<u32>(), any::<u32>(), direction(), spi(), any::<u16>());
     let limits = (any::<bool>(), any::<u32>(), any::<u64>(), any::<u64>());

@@ -99,22 +99,23 @@ impl<P: Packet> Pipeline<P> {
                 out.transmit_outside(OutsideFrame::Ike(w.packet));
                 continue;
             }
-            let (tunnel, inner_max) = (m.tunnel, m.inner_max);
+            let tunnel = m.tunnel;
             self.replay_packets -= u32::from(m.queues.replay_len() > 0);
             let Some(w) = m.queues.pop(&mut self.waiting) else { return };
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);
-            let carrier = sa.and_then(|sa| Some(self.sad.outbound(sa)?.common.media));
+            let carrier =
+                sa.and_then(|sa| self.sad.outbound(sa)).map(|sa| (sa.common.media, sa.common.inner_max));
             let sent = match carrier {
-                Some(on) if on == media && w.info.len <= inner_max => {
+                Some((on, inner_max)) if on == media && w.info.len <= inner_max => {
                     self.make_room(sealing, out);
                     sealing.places.add(w.packet);
                     let sent = self.release_packet(now, &w.info, tunnel, sealing, out);
                     drop(sealing.places.leave());
                     sent
                 }
-                // The tunnel has moved to another call since, or the packet came before the call's outer addresses were
-                // known and does not fit between them.
+                // The tunnel has moved to another call since, or the packet came before the call's addresses and cipher were
+                // known and does not fit.
                 Some(_) => self.forward_packet(now, w.packet, tunnel, w.origin, sealing, out),
                 None => Err(self.drop_out(tunnel, DropReason::TriggerFlushed)),
             };

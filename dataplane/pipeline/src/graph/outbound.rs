@@ -13,7 +13,7 @@ use crate::stage_profiler::Stage;
 use crate::tunnel::Tunnel;
 use crate::{mss, pmtu, trigger};
 use sipsec_net::icmp::IcmpError;
-use sipsec_net::{DropReason, Instant, TunnelId, esp};
+use sipsec_net::{DropReason, Instant, TunnelId};
 
 impl<P: Packet> Pipeline<P> {
     /// The packet worked on, an IP packet, into a tunnel. It stays prepared, or is taken out to wait or to be cut, or
@@ -31,7 +31,7 @@ impl<P: Packet> Pipeline<P> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let (clamp, tunnel_mtu) = (t.spec.mss_clamp, t.inner_mtu);
         let bound = bind(t, tunnel, &mut self.sad, &mut self.media);
-        let mtu = bound.as_ref().map_or(tunnel_mtu, |b| tunnel_mtu.min(b.media.inner_max));
+        let mtu = bound.as_ref().map_or(tunnel_mtu, |b| tunnel_mtu.min(b.sa.common.inner_max));
         if clamp
             && mss::concerns(info)
             && let Some(packet) = sealing.places.current()
@@ -98,12 +98,11 @@ impl<P: Packet> Pipeline<P> {
         Ok(())
     }
 
-    /// Largest packet through the tunnel as it is now: an outer IPv6 packet leaves less room.
+    /// Largest packet through the tunnel as it is now: an outer IPv6 packet leaves less room, and so does AES-CBC.
     pub(crate) fn effective_mtu(&self, tunnel: u32) -> Option<u16> {
         let t = self.tunnels.get(tunnel)?;
         let outbound = t.outbound.and_then(|i| self.sad.outbound(i));
-        let media = outbound.and_then(|sa| self.media.get(sa.common.media));
-        Some(media.map_or(t.inner_mtu, |m| t.inner_mtu.min(m.inner_max)))
+        Some(outbound.map_or(t.inner_mtu, |sa| t.inner_mtu.min(sa.common.inner_max)))
     }
 
     /// The packet worked on fits: to where it waits or is sealed.
@@ -142,8 +141,9 @@ impl<P: Packet> Pipeline<P> {
         let Some(sa) = t.outbound else {
             return self.wait_for_sa(now, info, tunnel, origin, sealing, out);
         };
-        let media = self.sad.outbound(sa).map(|sa| sa.common.media).ok_or(DropReason::TunnelUnknown)?;
-        self.wait_for_rate(now, info, tunnel, media, origin, sealing)
+        let sa = self.sad.outbound(sa).map(|sa| &sa.common).ok_or(DropReason::TunnelUnknown)?;
+        let (media, bytes) = (sa.media, sa.layout.packet_len(info.len.into()));
+        self.wait_for_rate(now, info, bytes, (tunnel, media), origin, sealing)
     }
 
     /// The same for a packet from elsewhere than the inside port.
@@ -193,19 +193,19 @@ impl<P: Packet> Pipeline<P> {
         queued.map_err(|reason| self.drop_out(tunnel, reason))
     }
 
-    /// The packet worked on is not yet due at its media port's rate.
+    /// The packet worked on, which becomes ESP of so many bytes, is not yet due at its media port's rate.
     fn wait_for_rate(
         &mut self,
         now: Instant,
         info: &Info,
-        tunnel: u32,
-        media: u32,
+        bytes: usize,
+        (tunnel, media): (u32, u32),
         origin: Option<TunnelId>,
         sealing: &mut SealBatch<P>,
     ) -> Result<(), DropReason> {
         let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
         let packet = sealing.places.leave().ok_or(DropReason::ShaperQueueFull)?;
-        let cost = m.outer.outer_len(info.len.into()) as u16;
+        let cost = m.outer.outer_ip_len(bytes) as u16;
         let waiting = Waiting { packet, info: *info, since: now, origin, cost };
         let dropped = m.queues.push(&mut self.waiting, self.config.limits.reserved_packets(), waiting);
         self.activate(media);
@@ -322,13 +322,13 @@ impl Bound<'_> {
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let Bound { carrier, sa, media } = self;
-        if info.len > media.inner_max {
+        if info.len > sa.common.inner_max {
             // What is too large is cut, or its sender told, before it comes here.
             return Err(DropReason::TooBigDf);
         }
         let packet = sealing.places.current().ok_or(DropReason::SealFailed)?;
         let numbered = esp_encap::prepare(packet, info, sa, media, ids, dont_fragment);
-        let bytes = esp::packet_len(info.len.into());
+        let bytes = sa.common.layout.packet_len(info.len.into());
         let lifetime = &mut sa.common.lifetime;
         let expired = match &numbered {
             Ok(_) => lifetime.count(bytes),

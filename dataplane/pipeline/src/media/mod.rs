@@ -17,7 +17,8 @@ use crate::slab::Slab;
 use crate::sys::LINE;
 use core::mem::offset_of;
 use sipsec_net::dp::MediaBinding;
-use sipsec_net::{Instant, MediaPort, SaId, esp};
+use sipsec_net::esp::Layout;
+use sipsec_net::{Instant, MediaPort, SaId};
 
 /// One live call's port, in the order of use: a packet out needs what stands before `binding`, a packet in that and the
 /// addresses of `binding`. With thousands of calls each cache line comes from far away.
@@ -26,8 +27,6 @@ use sipsec_net::{Instant, MediaPort, SaId, esp};
 pub(crate) struct Media {
     pub shaper: Shaper,
     pub outer: OuterHeader,
-    /// Largest inner packet that fits the WAN.
-    pub inner_max: u16,
     /// Place of the SA whose packet came last.
     pub inbound_hint: u32,
     pub tunnel: u32,
@@ -45,14 +44,10 @@ const LINES_IN: usize = 3;
 
 const _: () = assert!(offset_of!(Media, binding) <= LINES_OUT * LINE);
 
-fn inner_max(port: &OutsidePort, binding: &MediaBinding) -> u16 {
-    esp::inner_mtu(port.mtu.into(), binding.outside_local.is_ipv6()) as u16
-}
-
 impl Media {
-    /// The WAN's MTU has changed.
-    pub(crate) fn fit(&mut self, port: &OutsidePort) {
-        self.inner_max = inner_max(port, &self.binding);
+    /// Largest inner packet that fits the WAN in an SA of this layout.
+    pub(crate) const fn inner_max(&self, port: &OutsidePort, layout: Layout) -> u16 {
+        layout.inner_mtu(port.mtu as usize, self.binding.outside_local.is_ipv6()) as u16
     }
 }
 
@@ -79,7 +74,6 @@ impl MediaTable {
             outer,
             shaper: Shaper::new(binding.rate),
             queues,
-            inner_max: inner_max(port, &binding),
             sas: Vec::new(),
             wrong_source_at: None,
             punts: PuntPolice::default(),
@@ -121,10 +115,6 @@ impl MediaTable {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {
         self.slab.iter()
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Media> {
-        self.slab.iter_mut()
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -5,7 +5,6 @@ use core::net::IpAddr;
 use sipsec_net::MacAddr;
 use sipsec_net::checksum;
 use sipsec_net::dp::{MediaBinding, OuterDscp};
-use sipsec_net::esp;
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::{self, Ipv6Header};
@@ -193,11 +192,7 @@ impl OuterHeader {
         head[self.len() - 2..].copy_from_slice(&check.to_be_bytes());
     }
 
-    /// Length of the outer IP packet around an inner one: what `b=AS` counts (RFC 8866 §5.8).
-    pub(crate) const fn outer_len(&self, inner: usize) -> usize {
-        self.outer_ip_len(esp::packet_len(inner))
-    }
-
+    /// Length of the outer IP packet: what `b=AS` counts (RFC 8866 §5.8).
     pub(crate) const fn outer_ip_len(&self, udp_payload: usize) -> usize {
         self.len() - eth::HEADER_LEN + udp_payload
     }

@@ -4,7 +4,6 @@ use super::{Keys, Registry};
 use crate::config::OutsidePort;
 use crate::engine::{AeadEngine, AeadError};
 use crate::replay::ReplayWindow;
-use crate::sad::SALT_LEN;
 use sipsec_net::dp::{
     Direction, MediaBinding, OPS_MAX, Op, RejectReason, SELECTOR_BLOCKS_MAX, SaSpec, TunnelSpec,
 };
@@ -29,10 +28,10 @@ pub(super) fn validate(
     Ok(keys)
 }
 
-/// The tunnel's MTU as far as the WAN carries it: a profile need not know that its WAN is PPPoE or a mobile network. Over
-/// IPv4; over IPv6 a call lowers it further.
+/// The tunnel's MTU as far as the WAN carries it: a profile need not know that its WAN is PPPoE or a mobile network. With an
+/// AEAD over IPv4; an SA of AES-CBC, or over IPv6, lowers it further.
 pub(crate) fn inner_mtu(outside: &OutsidePort, spec: &TunnelSpec) -> u16 {
-    spec.inner_mtu.min(esp::inner_mtu(outside.mtu.into(), false) as u16)
+    spec.inner_mtu.min(esp::Layout::AEAD.inner_mtu(outside.mtu.into(), false) as u16)
 }
 
 /// The tables as the operations before this one leave them.
@@ -143,8 +142,8 @@ impl View<'_> {
         });
         let added = self.before.iter().filter(|op| matches!(op, Op::SaAdd(_))).count();
         room(sas.len(), limits.sas_max, added, removed.count())?;
-        let key = &spec.keymat.expose()[..spec.keymat.len() - SALT_LEN];
-        let key = engine.new_key(spec.cipher, key).map_err(|e| match e {
+        let (key, cipher) = (&spec.keymat.expose()[..spec.cipher.key_len()], spec.cipher.with_explicit_iv());
+        let key = engine.new_key(cipher, key).map_err(|e| match e {
             AeadError::KeyLength => RejectReason::BadKeyLength,
             _ => RejectReason::UnsupportedCipher,
         })?;

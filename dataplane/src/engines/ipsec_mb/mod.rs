@@ -33,6 +33,7 @@ impl AeadEngine for IpsecMbEngine {
             EspCipher::ChaCha20Poly1305 => {
                 Box::new(Chacha(ChachaKey::new(self.0, key.try_into().map_err(wrong)?)))
             }
+            _ => return Err(AeadError::UnsupportedCipher),
         })
     }
 

@@ -62,7 +62,7 @@ def pi(bits):
 
 
 def modp():
-    for number, bits, c, length in ((14, 2048, 124476, 40), (15, 3072, 1690314, 48), (16, 4096, 240904, 56)):
+    for number, bits, c, length in ((2, 1024, 129093, 28), (5, 1536, 741804, 32), (14, 2048, 124476, 40), (15, 3072, 1690314, 48), (16, 4096, 240904, 56)):
         p = 2**bits - 2 ** (bits - 64) - 1 + 2**64 * (pi(bits - 130) + c)
         i, r = (hashlib.shake_256(b"%d %c" % (number, side)).digest(length) for side in b"ir")
         ni, nr = int.from_bytes(i, "big"), int.from_bytes(r, "big")

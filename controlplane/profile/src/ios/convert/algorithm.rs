@@ -85,7 +85,7 @@ impl<'a> Work<'a> {
                 &heads,
                 "no IKEv2 proposal is given: by default, IOS 15 offers the groups 5 and 2 alone, none of which is accepted here; \
                  IOS XE offers 19, 14, 21 and 5",
-                "a peer that stays a router of IOS 15 needs a proposal with group 14, 19, 20 or 21",
+                "while the peer stays a router of IOS 15, give it a proposal with group 14, 19, 20 or 21, or write `peer: cisco` in its keyring entry",
             );
         }
     }
@@ -138,6 +138,17 @@ impl<'a> Work<'a> {
             }
         }
         let words: Vec<&str> = dropped.iter().map(|(w, _)| w.as_str()).collect();
+        if made.is_empty() && is_legacy(proposal) {
+            self.out.old_peers = true;
+            let message = format!(
+                "the proposal {name} has {}, which is weak (RFC 8247): `peer: cisco` is written in each keyring entry, for which \
+                 AES-CBC with SHA-1 and the groups 5 and 2 are offered last",
+                said_words(proposal).join(", ")
+            );
+            let hint = "remove `peer: cisco` when the peers have SHA-2 and one of the groups 14, 19, 20, 21";
+            self.report.warn(&proposal.lines, message, hint);
+            return;
+        }
         if made.is_empty() {
             let missing = match (encryption.is_empty(), groups.is_empty(), dropped.is_empty()) {
                 (true, ..) => "no encryption is left",
@@ -179,6 +190,7 @@ impl<'a> Work<'a> {
         let fragment = self.used.is_empty();
         let mut list: Vec<String> = Vec::new();
         let mut defaults: Vec<At> = Vec::new();
+        let mut old: Vec<At> = Vec::new();
         let mut named: HashSet<&str> = HashSet::new();
         let mut refused: HashSet<&str> = HashSet::new();
         let profiles: Vec<&IpsecProfile> =
@@ -204,8 +216,13 @@ impl<'a> Work<'a> {
                     continue;
                 };
                 match cipher(&set.transforms) {
-                    Some(cipher) if used => list.push(format!("{cipher}{}", suffix(group))),
-                    Some(_) => {}
+                    Some(Esp::Suite(suite)) if used => list.push(format!("{suite}{}", suffix(group))),
+                    Some(Esp::Suite(_)) => {}
+                    Some(Esp::Legacy) => {
+                        if used {
+                            old.extend(set.lines.iter().copied().chain([said.at]));
+                        }
+                    }
                     None => {
                         let lines: Vec<At> = if refused.insert(&set.name) {
                             set.lines.iter().copied().chain([said.at]).collect()
@@ -213,11 +230,15 @@ impl<'a> Work<'a> {
                             vec![said.at]
                         };
                         let message = format!(
-                            "the transform set {} has {}, and ESP is offered with AEADs alone",
+                            "the transform set {} has {}, which ESP is not offered with",
                             set.name,
                             set.transforms.join(" ")
                         );
-                        self.report.error(&lines, message, "write esp-gcm 256 or esp-gcm at both ends");
+                        self.report.error(
+                            &lines,
+                            message,
+                            "write esp-gcm 256, esp-gcm, or esp-aes 256 esp-sha256-hmac at both ends",
+                        );
                     }
                 }
             }
@@ -233,7 +254,17 @@ impl<'a> Work<'a> {
             self.report.note(
                 &defaults,
                 "an IPsec profile has no transform set: the router's default is AES-CBC with SHA-1, which is not offered here",
-                "a peer that stays a router needs `crypto ipsec transform-set` with esp-gcm, and `set transform-set`",
+                "while the peer stays a router, give it `crypto ipsec transform-set` with esp-gcm and `set transform-set`, or write `peer: cisco` in its keyring entry",
+            );
+        }
+        if !old.is_empty() {
+            old.sort_unstable();
+            old.dedup();
+            self.out.old_peers = true;
+            self.report.warn(
+                &old,
+                "a transform set has AES with SHA-1, which is weak: `peer: cisco` is written in each keyring entry, for which it is offered last",
+                "remove `peer: cisco` when the peers have esp-gcm, or esp-aes 256 esp-sha256-hmac",
             );
         }
         list.dedup();
@@ -337,6 +368,19 @@ fn said_words(proposal: &IkeProposal) -> Vec<String> {
     words
 }
 
+/// Whether a peer of kind `cisco` is offered one of each of its lists.
+fn is_legacy(proposal: &IkeProposal) -> bool {
+    let has = |field: &Option<Said<Vec<String>>>, known: &[&str]| {
+        field.as_ref().is_some_and(|said| said.value.iter().any(|word| known.contains(&word.as_str())))
+    };
+    const HASHES: &[&str] = &["sha1", "sha256", "sha384", "sha512"];
+    has(&proposal.encryption, &["aes-cbc-128", "aes-cbc-256"])
+        && has(&proposal.integrity, HASHES)
+        && (proposal.prf.is_none() || has(&proposal.prf, HASHES))
+        && has(&proposal.group, &["2", "5", "14", "19", "20", "21"])
+        && proposal.pqc.as_ref().is_none_or(|said| said.value.optional)
+}
+
 fn suffix(group: Option<&'static str>) -> String {
     group.map(|g| format!("-{g}")).unwrap_or_default()
 }
@@ -382,11 +426,44 @@ fn group(word: &str) -> Option<&'static str> {
     })
 }
 
-/// The cipher of a transform set that is an AEAD.
-fn cipher(transforms: &[String]) -> Option<&'static str> {
-    match transforms.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["esp-gcm"] | ["esp-gcm", "128"] => Some("aes128gcm16"),
-        ["esp-gcm", "256"] => Some("aes256gcm16"),
-        _ => None,
+/// A transform set.
+#[derive(Debug, PartialEq, Eq)]
+enum Esp {
+    Suite(String),
+    /// AES with SHA-1.
+    Legacy,
+}
+
+/// The transforms may stand in any order.
+fn cipher(transforms: &[String]) -> Option<Esp> {
+    let words: Vec<&str> = transforms.iter().map(String::as_str).collect();
+    let (mut encryption, mut integrity) = (None, None);
+    let mut rest = &words[..];
+    while let [word, tail @ ..] = rest {
+        let bits = tail.first().copied().filter(|w| w.bytes().all(|b| b.is_ascii_digit()));
+        rest = &tail[usize::from(bits.is_some())..];
+        let slot = if word.ends_with("-hmac") { &mut integrity } else { &mut encryption };
+        if slot.replace((*word, bits)).is_some() {
+            return None;
+        }
     }
+    let aes = match encryption? {
+        ("esp-gcm", None | Some("128")) if integrity.is_none() => {
+            return Some(Esp::Suite("aes128gcm16".to_owned()));
+        }
+        ("esp-gcm", Some("256")) if integrity.is_none() => {
+            return Some(Esp::Suite("aes256gcm16".to_owned()));
+        }
+        ("esp-aes", None | Some("128")) => "aes128",
+        ("esp-aes", Some("256")) => "aes256",
+        _ => return None,
+    };
+    let hash = match integrity? {
+        ("esp-sha256-hmac", None) => "sha256",
+        ("esp-sha384-hmac", None) => "sha384",
+        ("esp-sha512-hmac", None) => "sha512",
+        ("esp-sha-hmac", None) => return Some(Esp::Legacy),
+        _ => return None,
+    };
+    Some(Esp::Suite(format!("{aes}-{hash}")))
 }

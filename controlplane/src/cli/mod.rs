@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod explain;
 mod gateway;
 pub mod import;
 pub mod pki;
@@ -13,7 +14,7 @@ pub mod text;
 use crate::api::client::{self, Client, ClientError};
 use crate::api::model::{self, Answer};
 use crate::config;
-use args::{Args, Clear, ClearArgs, Command, Show};
+use args::{Args, Clear, ClearArgs, Command, Explain, Show};
 use clap::CommandFactory;
 use gateway::socket;
 use screen::{Screen, Wall};
@@ -64,6 +65,9 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
 ",
             sipsec_profile::schema::json_schema()
         ))?,
+        Command::Explain(Explain::Mtu { tunnel, wan_mtu }) => {
+            print(&explain::mtu(args.profile.as_deref(), tunnel, *wan_mtu, args.json)?)?;
+        }
         Command::Import(import) => return import::run(import, args.json),
         Command::Health => return health(args),
         Command::Show(Show::RunningConfig { words }) => {

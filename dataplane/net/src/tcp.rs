@@ -3,7 +3,7 @@
 use crate::checksum;
 
 pub const PROTOCOL: u8 = 6;
-const HEADER_LEN: usize = 20;
+pub const HEADER_LEN: usize = 20;
 const FLAGS_AT: usize = 13;
 const SYN: u8 = 2;
 const CHECKSUM_AT: usize = 16;

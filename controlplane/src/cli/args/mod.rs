@@ -49,6 +49,23 @@ pub struct Args {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// The largest packet through a tunnel: what the WAN, IP, UDP, ESP and each suite take, and how long it is on the line
+    #[command(after_help = "\
+Examples:
+  sipsec --profile branch.yaml explain mtu Tunnel1
+  sipsec --profile branch.yaml explain mtu Tunnel1 --wan-mtu 1454")]
+    Mtu {
+        /// The name of a tunnel in the profile
+        #[arg(value_name = "TUNNEL")]
+        tunnel: String,
+        /// The MTU of the WAN; without it that of the device, if it is on this machine
+        #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
+        wan_mtu: Option<u16>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show the state
     #[command(
@@ -61,6 +78,17 @@ Examples:
   sipsec show control"
     )]
     Show(Show),
+    /// Show how a value of the gateway comes about
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec --profile branch.yaml explain mtu Tunnel1
+  sipsec --profile branch.yaml explain mtu Tunnel1 --wan-mtu 1454
+  sipsec --profile branch.yaml --json explain mtu Tunnel1"
+    )]
+    Explain(Explain),
     /// Hang up calls
     #[command(
         subcommand,

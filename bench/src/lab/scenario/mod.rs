@@ -18,6 +18,7 @@ mod quantum;
 mod router;
 mod strongswan;
 mod strongswan_certificates;
+mod strongswan_suites;
 mod support;
 
 use super::carrier::Knobs;
@@ -99,6 +100,7 @@ pub const SCENARIOS: &[Scenario] = &[
     strongswan::INITIATOR,
     strongswan::RESPONDER,
     strongswan::LOSS,
+    strongswan_suites::SUITES,
     nat::NAT,
     strongswan_certificates::CERTIFICATES,
 ];

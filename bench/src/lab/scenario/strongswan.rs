@@ -8,6 +8,7 @@ use crate::lab::netns::{Namespace, run};
 use crate::lab::peer::charon::{self, Auth, Connection};
 use crate::lab::peer::{Capture, Charon, Scratch, StandIn, capture};
 use crate::lab::probe::{Receiver, Sender};
+use crate::lab::profile::Profile;
 use crate::lab::topology::{
     BRANCH_LAN_HOST, BRANCH_PREFIX, BRANCH_WAN, CENTRE_LAN_HOST, CENTRE_PREFIX, HEADEND_WAN, Options,
     TO_HEADEND,
@@ -64,7 +65,7 @@ pub(super) const REKEY_S: [u32; 2] = [3, 7];
 /// With a key exchange of its own for each CHILD_SA.
 pub(super) const ESP_PFS: &str = "aes256gcm16-ecp256";
 /// Numbered packets over several rekeys: 10 s of them, or 24 s.
-const PACKETS: u32 = 2000;
+pub(super) const PACKETS: u32 = 2000;
 const PACKETS_LOSS: u32 = 4800;
 const GAP: Duration = Duration::from_millis(5);
 const IPERF_SECONDS: &str = "2";
@@ -102,6 +103,17 @@ pub(super) fn start(
     role: Role,
     ike: &str,
 ) -> Result<Lab, LabError> {
+    let esp = format!("  esp_proposals: [{}]\n{ike}", role.esp());
+    start_with(context, tag, keys, &esp, Ok)
+}
+
+pub(super) fn start_with(
+    context: &Context,
+    tag: &str,
+    keys: &Scratch,
+    ike: &str,
+    change: impl FnOnce(Profile) -> Result<Profile, LabError>,
+) -> Result<Lab, LabError> {
     let options = Options { tag: tag.into(), ..Options::default() };
     let program = context.places.standin();
     let mut world = World::with(context.places.clone(), options, |topology| {
@@ -110,16 +122,10 @@ pub(super) fn start(
     })?;
     let profile = world
         .profile("branch")?
-        .with(
-            "ike:\n",
-            &format!(
-                "ike:\n  esp_proposals: [{}]\n  lab_key_log: {}\n{ike}",
-                role.esp(),
-                keys.path().display()
-            ),
-        )?
+        .with("ike:\n", &format!("ike:\n  lab_key_log: {}\n{ike}", keys.path().display()))?
         .with("idle_s: 5", "idle_s: 60")?
         .with("bandwidth_kbps: 1000", &format!("bandwidth_kbps: {KBPS}"))?;
+    let profile = change(profile)?;
     world.start_branch(&profile)?;
     world.wait_registered(&[BRANCH_NUMBER])?;
     Ok(world)

@@ -248,8 +248,7 @@ impl Task {
         }
         let mut states = States::new();
         for (prefix, wanted) in wanted {
-            let state = self.set(prefix, wanted.as_ref()).await?;
-            states.insert(prefix, state);
+            states.extend(self.set(prefix, wanted.as_ref()).await?.map(|state| (prefix, state)));
         }
         for (prefix, error) in undiscarded {
             let state = states.entry(prefix).or_insert_with(|| Ok(String::new()));
@@ -271,20 +270,32 @@ impl Task {
         }
         let mut states = self.routes.clone();
         for (prefix, wanted) in changes {
-            let state = self.set(prefix, wanted.as_ref()).await?;
-            states.insert(prefix, state);
+            states.remove(&prefix);
+            states.extend(self.set(prefix, wanted.as_ref()).await?.map(|state| (prefix, state)));
         }
         self.tell_routes(states).await
     }
 
+    /// The state of a route that is wanted.
     async fn set(
         &mut self,
         prefix: IpPrefix,
         wanted: Option<&Wanted>,
+    ) -> Result<Option<Result<String, String>>, TaskError> {
+        match wanted {
+            Some(wanted) => self.set_route(prefix, wanted).await.map(Some),
+            None => {
+                self.installed.apply(&self.kernel, prefix, None, None).await?.ok();
+                Ok(None)
+            }
+        }
+    }
+
+    async fn set_route(
+        &mut self,
+        prefix: IpPrefix,
+        wanted: &Wanted,
     ) -> Result<Result<String, String>, TaskError> {
-        let Some(wanted) = wanted else {
-            return Ok(self.installed.apply(&self.kernel, prefix, None, None).await?);
-        };
         let device = match &wanted.target {
             Target::Svti => self.setup.watch.svti.clone(),
             Target::Device(device) | Target::Via { device, .. } => Some(device.clone()),

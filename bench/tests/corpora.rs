@@ -34,6 +34,8 @@ targets! {
     sip_datagram => sipsec_sip::fuzz::datagram,
     sip_dialog => sipsec_sip::fuzz::dialog,
     sdp => sipsec_sip::fuzz::sdp,
+    dhcp_v4 => sipsec_dhcp::fuzz::dhcp_v4,
+    dhcp_v6 => sipsec_dhcp::fuzz::dhcp_v6,
     pipeline => sipsec_pipeline::testing::fuzz,
     abi_slot => sipsec_abi::fuzz::slot,
 }

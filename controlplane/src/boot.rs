@@ -162,7 +162,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     }
     tracing::info!(gateway = profile.gateway, version = crate::version::line(), "started");
     Ok(Runtime {
-        sip: SipSocket::new(&profile.sip.interface, profile.sip.port),
+        sip: SipSocket::new(&profile.sip.interface, profile.sip.port, profile.carrier().sip_dscp),
         link: Link::new(&profile.dataplane_socket()),
         core,
         netlink,
@@ -189,9 +189,10 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
 }
 
 /// What DHCP is asked for on the WAN, if anything.
-fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
+pub(crate) fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
     let wan = &profile.wan;
-    let vendor_class = || (wan.vendor_class == VendorClass::Ntt).then_some(dhcp::VendorClass::Ntt);
+    let class = profile.carrier().vendor_class;
+    let vendor_class = || (class == VendorClass::Ntt).then_some(dhcp::VendorClass::Ntt);
     let v4 = (wan.ipv4 != WanIpv4::System).then(|| dhcp::V4 {
         address: wan.ipv4 == WanIpv4::Dhcp,
         vendor_class: vendor_class(),

@@ -9,16 +9,18 @@ use crate::config::machine::secret;
 use crate::pki::credential::{self, Flaw};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError};
 use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Identity, Lifetime, Ppk};
-use sipsec_net::dp::TunnelSpec;
+use sipsec_net::dp::{OuterDscp, TunnelSpec};
 use sipsec_net::{IpPrefix, SecretBytes, TelNumber};
+use sipsec_profile::model::carrier::{self, Carrier, MediaDscp, PeerPort};
 use sipsec_profile::model::secret::psk_octets;
 use sipsec_profile::model::{
-    self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SipLine, TunnelEntry,
+    self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SipLine, TunnelEntry, Word,
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 use sipsec_sip::Target;
 use sipsec_sip::digest::Credentials;
+use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub enum SetupError {
 /// # Errors
 /// If a secret cannot be read any more.
 pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
+    let carrier = profile.carrier();
     let expires_s = u32::try_from(profile.sip.expires.as_secs()).unwrap_or(u32::MAX); // the profile's bound is far below
     Ok(Config {
         sip: sipsec_sip::Config {
@@ -53,10 +56,11 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             domain: profile.sip.domain.given().cloned().unwrap_or_default(),
             lines: lines(profile)?,
             expires_s,
-            session_expires_s: profile.sip.session_expires_s,
+            session_expires_s: carrier.session_expires_s,
             requests_per_s: profile.sip.requests_per_s,
-            rport: profile.sip.rport,
-            user_agent: Some(USER_AGENT.to_owned()),
+            rport: carrier.rport,
+            user_agent: carrier.user_agent.then(|| USER_AGENT.to_owned()),
+            dialect: dialect(&carrier),
         },
         sip_port: profile.sip.port,
         tunnels: tunnels(profile),
@@ -66,9 +70,52 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             port_first: profile.media.port_first,
             port_last: profile.media.port_last,
             tunnel_source: profile.media.tunnel_source,
+            even_ports: carrier.even_ports,
+            learn_peer_port: carrier.peer_port == PeerPort::LearnOnce,
+            dscp: match carrier.media_dscp {
+                MediaDscp::Copy => OuterDscp::CopyInner,
+                MediaDscp::Fixed(dscp) => OuterDscp::Fixed(dscp),
+            },
         },
         back_off: BackOff { unconfirmed: profile.sip.bye_wait, ..BackOff::default() },
     })
+}
+
+/// The carrier's values as the user agent has them.
+fn dialect(carrier: &Carrier) -> Dialect {
+    let tags = |tags: &[carrier::OptionTag]| {
+        let named = tags.iter().filter(|t| **t != carrier::OptionTag::None).map(|t| t.word());
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let caller = |source: &carrier::CallerSource| match source {
+        carrier::CallerSource::Asserted => CallerSource::Asserted,
+        carrier::CallerSource::Preferred => CallerSource::Preferred,
+        carrier::CallerSource::From => CallerSource::From,
+    };
+    let called = |source: &carrier::CalledSource| match source {
+        carrier::CalledSource::CalledParty => CalledSource::CalledParty,
+        carrier::CalledSource::RequestUri => CalledSource::RequestUri,
+        carrier::CalledSource::To => CalledSource::To,
+    };
+    Dialect {
+        contact_user: match &carrier.contact_user {
+            carrier::ContactUser::Number => ContactUser::Number,
+            carrier::ContactUser::Absent => ContactUser::Absent,
+            carrier::ContactUser::Random => ContactUser::Random,
+            carrier::ContactUser::Token(token) => ContactUser::Token(token.clone()),
+        },
+        allow: carrier.allow.iter().map(|m| m.word()).collect::<Vec<_>>().join(", "),
+        register_supported: tags(&carrier.register_supported),
+        invite_supported: tags(&carrier.invite_supported),
+        identity: match carrier.identity {
+            carrier::Identity::Preferred => sipsec_sip::Identity::Preferred,
+            carrier::Identity::From => sipsec_sip::Identity::From,
+            carrier::Identity::Withheld => sipsec_sip::Identity::Withheld,
+        },
+        caller_from: carrier.caller_from.iter().map(caller).collect(),
+        called_from: carrier.called_from.iter().map(called).collect(),
+        assumed_bandwidth: carrier.assumed,
+    }
 }
 
 fn ike(section: &IkeSection) -> Result<IkeConfig, SetupError> {

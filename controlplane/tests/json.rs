@@ -74,6 +74,8 @@ async fn answer(mut requests: mpsc::Receiver<Request>) {
             Query::Call(call_id) => {
                 Reply::Call(model::CallMessages { call_id, ..model::CallMessages::default() })
             }
+            Query::Dial(name) if name == "Tunnel1" => Reply::Dialled,
+            Query::Dial(_) => Reply::NotNow("the line is not registered"),
             Query::Clear(_) => Reply::Cleared(model::Cleared { sessions: 2, ..model::Cleared::default() }),
         };
         let _ = request.reply.send(reply);
@@ -125,6 +127,13 @@ async fn every_command_answers_in_one_envelope() {
         let (value, reason) = (&control["sip"]["value"], &control["sip"]["reason"]);
         assert_eq!((value, reason), (&Value::Null, &"wan0 has no IPv4 address".into()));
         assert_eq!(ask(&socket, "clear vpn-sip session")["sessions"], 2);
+        let client = api::client::Client::new(&socket);
+        let dial = |interface: &str| {
+            client.send_text("POST", "/v1/call", &model::Dial { interface: interface.into() })
+        };
+        assert!(dial("Tunnel1").is_ok());
+        let refused = dial("Tunnel2").expect_err("it cannot be placed").to_string();
+        assert!(refused.contains("not registered"), "{refused}");
         assert_eq!(ask(&socket, "log debug")["filter"], "debug");
         assert_eq!(ask(&socket, "log sipsec::sip=debug --for 10m")["for_s"], 600);
         assert_eq!(ask(&socket, "log")["filter"], "info,sipsec::sip=debug");

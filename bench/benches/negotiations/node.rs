@@ -103,6 +103,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             requests_per_s: sipsec_sip::REQUESTS_PER_S,
             rport: true,
             user_agent: None,
+            dialect: sipsec_sip::Dialect::default(),
         },
         sip_port: 5060,
         tunnels: (0..setup.tunnels).map(tunnel).collect(),
@@ -132,6 +133,9 @@ fn config(side: usize, setup: &Setup) -> Config {
             port_first: 20_000,
             port_last: 59_999,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
+            even_ports: false,
+            learn_peer_port: false,
+            dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: BackOff::default(),
     }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use sipsec_bench::lab::carrier::{Algorithm, Knobs};
+use sipsec_bench::lab::carrier::{Algorithm, Kind, Knobs};
 use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
 use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
@@ -31,6 +31,9 @@ enum Command {
         /// Leave logs and profiles.
         #[arg(long)]
         keep: bool,
+        /// The kind of access line: generic, ntt-direct or ntt-hgw.
+        #[arg(long, default_value = "generic", value_parser = kind)]
+        carrier: Kind,
     },
     /// End-to-end tests, all or those named.
     Test {
@@ -86,6 +89,10 @@ enum Command {
     Check,
 }
 
+fn kind(word: &str) -> Result<Kind, String> {
+    Kind::of_word(word).ok_or_else(|| "one of generic, ntt-direct, ntt-hgw".to_owned())
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let programs = args.programs.unwrap_or_else(|| args.root.join("target/release"));
@@ -102,10 +109,13 @@ fn main() -> ExitCode {
 
 fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
     match command {
-        Command::Demo { keep } => {
+        Command::Demo { keep, carrier } => {
             needs::check(Some(&places.programs))?;
+            if carrier != Kind::Generic {
+                needs::tool("dnsmasq", "dnsmasq-base")?;
+            }
             interrupt::listen()?;
-            demo::demo(places, keep)?;
+            demo::demo(places, keep, carrier)?;
         }
         Command::Test { list: true, .. } => {
             for scenario in SCENARIOS {

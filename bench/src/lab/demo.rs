@@ -1,6 +1,6 @@
 //! One ping opens a tunnel by telephone number; this shows it.
 
-use super::carrier::Knobs;
+use super::carrier::{Kind, Knobs};
 use super::clock;
 use super::error::LabError;
 use super::gateway::Gateway;
@@ -32,10 +32,17 @@ const SHOWS: [(bool, &[&str]); 5] = [
 const SHOWS_OF_TRAFFIC: [(bool, &[&str]); 2] =
     [(true, &["show", "crypto", "session", "detail"]), (true, &["show", "dataplane"])];
 
-pub fn demo(places: Places, keep: bool) -> Result<(), LabError> {
+pub fn demo(places: Places, keep: bool, line: Kind) -> Result<(), LabError> {
     let color = std::io::stdout().is_terminal();
-    title(color, "network namespaces, carrier and gateways");
-    let mut world = World::up(places, Options::default(), Knobs::default())?;
+    let what = match line {
+        Kind::Generic => String::new(),
+        line => format!(
+            " of {}: addresses, routes, SIP server and domain by DHCP, media through a relay",
+            line.word()
+        ),
+    };
+    title(color, &format!("network namespaces, carrier and gateways{what}"));
+    let mut world = World::up(places, Options { line, ..Options::default() }, Knobs::default())?;
     let result = show(&mut world, color);
     let failed = result.as_ref().is_err_and(|e| !matches!(e, LabError::Interrupted));
     if failed {
@@ -70,6 +77,11 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
         Ok([BRANCH_NUMBER, HEADEND_NUMBER].iter().all(|n| registered.iter().any(|r| r == n)))
     })?;
 
+    if let Some(dhcp) = &world.dhcp {
+        title(color, "what the lines' DHCP server has said");
+        exchange(&dhcp.log());
+        commands(world, &[(true, &["show", "vpn-sip", "sip", "dhcp"])], color)?;
+    }
     title(color, &format!("one ping from {BRANCH_LAN_HOST} to {CENTRE_LAN_HOST}; there is no tunnel yet"));
     screen.ladder = Ladder::new(clock::now(), color);
     say!("{}", screen.ladder.heading());
@@ -115,6 +127,15 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     let settled = Instant::now() + Duration::from_millis(300);
     screen.until("the end of the call", Duration::from_secs(2), || Ok(Instant::now() >= settled))?;
 
+    if let Some(relay) = world.carrier.relayed() {
+        let count =
+            |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        say!(
+            "    the relay has passed {} packets and dropped {} above the negotiated rate",
+            count(&relay.packets),
+            count(&relay.policed)
+        );
+    }
     title(color, "the carrier's bill");
     say!("{}", world.carrier.bill_text().trim_end());
     let order = std::sync::atomic::Ordering::Relaxed;
@@ -126,6 +147,21 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
         world.tally.clear_text.load(order)
     );
     Ok(())
+}
+
+/// The exchanges in dnsmasq's log, with the options that make a line of it.
+fn exchange(log: &str) {
+    for line in log.lines() {
+        let text = line.split_once("dnsmasq-dhcp[").map_or(line, |(_, rest)| rest);
+        let text = text.split_once("]: ").map_or(text, |(_, text)| text);
+        let shown = ["DHCPDISCOVER", "DHCPOFFER", "DHCPREQUEST", "DHCPACK", "sent size"];
+        let options =
+            ["router", "classless-static-route", "sip-server", "vi-encap", "option:125", "option:120"];
+        let option = text.contains("sent size");
+        if shown.iter().any(|w| text.contains(w)) && (!option || options.iter().any(|w| text.contains(w))) {
+            say!("    {}", text.chars().take(100).collect::<String>());
+        }
+    }
 }
 
 /// Runs the commands, at the branch or at the head-end, as an operator would.

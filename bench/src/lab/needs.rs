@@ -42,6 +42,15 @@ pub fn check(programs: Option<&Programs>) -> Result<(), LabError> {
     if missing.is_empty() { Ok(()) } else { Err(LabError::Missing(missing)) }
 }
 
+/// One program that not every use of the lab needs.
+pub fn tool(tool: &str, package: &str) -> Result<(), LabError> {
+    if in_path(tool) {
+        return Ok(());
+    }
+    let cure = format!("apt-get install {package}, or `deploy/lab setup`");
+    Err(LabError::Missing(vec![Missing { what: format!("the program {tool}"), cure }]))
+}
+
 /// Whether a program is where the shell finds it; a path is taken as it is.
 #[must_use]
 pub fn in_path(tool: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Profiles of the gateways: those of `deploy/profiles`, with the words replaced that a test wants otherwise.
 
+use super::carrier::Kind;
 use super::error::LabError;
 use super::netns::DIR;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,16 @@ impl Profile {
         };
         self.text.replace_range(place, by);
         Ok(self)
+    }
+
+    /// On a line whose address, routes, SIP server and domain come by DHCP, and which asks for no credentials.
+    pub fn on_line(self, line: Kind) -> Result<Self, LabError> {
+        let auth = |line: &&str| line.trim_start().starts_with("auth:");
+        let auth = self.text.lines().find(auth).unwrap_or_default().to_owned();
+        self.with("\nsip:\n", &format!("\nwan: {{ ipv4: dhcp }}\n\nsip:\n  carrier: {}\n", line.word()))?
+            .with("registrar: 198.51.100.1:5060", "registrar: dhcp")?
+            .with("domain: carrier.example", "domain: dhcp")?
+            .with(&format!("{auth}\n"), "")
     }
 
     /// Another text for the same gateway.

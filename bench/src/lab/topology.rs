@@ -8,6 +8,7 @@
 //! The carrier routes between the two access lines and knows nothing of 10.0.0.0/8: what arrives there came through a
 //! tunnel.
 
+use super::carrier::Kind;
 use super::error::LabError;
 use super::netns::{End, Ledger, Namespace, Offload, PREFIX, link};
 
@@ -19,6 +20,9 @@ pub const CARRIER_BRANCH_SIDE: &str = "198.51.100.1";
 pub const CARRIER_HEADEND_SIDE: &str = "203.0.113.1";
 pub const BRANCH_PREFIX: &str = "10.1.0.0/16";
 pub const CENTRE_PREFIX: &str = "10.2.0.0/16";
+/// The carrier's media relay, behind both lines.
+pub const RELAY: &str = "192.0.2.10";
+pub const RELAY_PREFIX: &str = "192.0.2.0/24";
 /// Devices of a gateway; the profiles name them.
 pub const WAN: &str = "wan0";
 pub const LAN: &str = "lan0";
@@ -37,6 +41,8 @@ pub struct Options {
     pub router_mode: bool,
     /// No capture on the carrier's lines: it would take time from the measured processes.
     pub unobserved: bool,
+    /// What the access lines are like. NTT's give addresses by DHCP and have a media relay.
+    pub line: Kind,
 }
 
 #[derive(Debug)]
@@ -70,14 +76,16 @@ impl Topology {
         let Self { branch_lan, branch, carrier, headend, centre_lan, .. } = &topology;
         link(end(branch_lan, "eth0", "10.1.0.2/24"), end(branch, LAN, "10.1.0.1/24"), MTU, lan)?;
         link(end(centre_lan, "eth0", "10.2.0.2/24"), end(headend, LAN, "10.2.0.1/24"), MTU, lan)?;
+        let dhcp = options.line != Kind::Generic;
+        let wan = |address| if dhcp { "" } else { address };
         link(
-            end(branch, WAN, "198.51.100.6/24"),
+            end(branch, WAN, wan("198.51.100.6/24")),
             end(carrier, TO_BRANCH, "198.51.100.1/24"),
             MTU,
             Offload::Off,
         )?;
         link(
-            end(headend, WAN, "203.0.113.9/24"),
+            end(headend, WAN, wan("203.0.113.9/24")),
             end(carrier, TO_HEADEND, "203.0.113.1/24"),
             MTU,
             Offload::Off,
@@ -88,7 +96,12 @@ impl Topology {
             (branch, CARRIER_BRANCH_SIDE),
             (headend, CARRIER_HEADEND_SIDE),
         ] {
-            namespace.ip(&["route", "add", "default", "via", gateway])?;
+            if !dhcp || [branch_lan.name(), centre_lan.name()].contains(&namespace.name()) {
+                namespace.ip(&["route", "add", "default", "via", gateway])?;
+            }
+        }
+        if dhcp {
+            carrier.ip(&["addr", "add", &format!("{RELAY}/32"), "dev", "lo"])?;
         }
         for router in [branch, headend, carrier] {
             router.sysctl("ipv4/ip_forward", "1")?;

@@ -1,14 +1,17 @@
 //! Network, carrier and gateways together.
 
-use super::carrier::{Account, Config, Knobs, Server};
+use super::carrier::relay::{Plan, Relay};
+use super::carrier::{Account, Config, Kind, Knobs, Server};
 use super::error::LabError;
 use super::gateway::{Gateway, Programs};
 use super::interrupt::wait_for;
 use super::ladder::Event;
 use super::observe::{Observer, Sinks, SipTap, Tally};
+use super::peer::Dnsmasq;
+use super::peer::dnsmasq::Pool;
 use super::profile::Profile;
 use super::topology::{
-    BRANCH_PREFIX, BRANCH_WAN, CARRIER_BRANCH_SIDE, CENTRE_PREFIX, HEADEND_WAN, Options, TO_BRANCH,
+    BRANCH_PREFIX, BRANCH_WAN, CARRIER_BRANCH_SIDE, CENTRE_PREFIX, HEADEND_WAN, Options, RELAY, TO_BRANCH,
     TO_HEADEND, Topology,
 };
 use std::collections::HashSet;
@@ -22,6 +25,8 @@ pub const BRANCH_NUMBER: &str = "0388881001";
 pub const HEADEND_NUMBER: &str = "0388882001";
 pub const DOMAIN: &str = "carrier.example";
 const SIP_PORT: u16 = 5060;
+const RELAY_PORT: u16 = 30_000;
+const RELAY_CALLS: u16 = 4;
 /// Numbers, which are their user names too, and passwords; the profiles have the same.
 pub const SUBSCRIBERS: [(&str, &str); 2] =
     [(BRANCH_NUMBER, "lab-only-branch-81f4c2"), (HEADEND_NUMBER, "lab-only-headend-5d20b7")];
@@ -95,12 +100,20 @@ pub struct World<C: Exchange = Server> {
     pub tap: Arc<Mutex<SipTap>>,
     _observers: Vec<Observer>,
     sightings: Mutex<Option<Receiver<super::observe::Sighting>>>,
+    /// The lines' DHCP server.
+    pub dhcp: Option<Dnsmasq>,
     pub topology: Topology,
 }
 
 impl World {
     pub fn up(places: Places, options: Options, knobs: Knobs) -> Result<Self, LabError> {
-        Self::with(places, options, |topology| {
+        let line = options.line;
+        let knobs = match line {
+            Kind::Generic => knobs,
+            kind => Knobs { authenticate_register: false, rules: kind.rules(), ..knobs },
+        };
+        let tag = options.tag.clone();
+        let mut world = Self::with(places, options, |topology| {
             let address = carrier_address();
             let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
             let account = |(number, password): (&str, &str)| Account {
@@ -109,9 +122,28 @@ impl World {
                 password: password.into(),
             };
             let accounts = SUBSCRIBERS.map(account).to_vec();
-            let config = Config { address, domain: DOMAIN.into(), accounts, knobs };
-            Server::start(socket, config).map_err(LabError::io("carrier"))
-        })
+            let plan = Plan {
+                address: RELAY.parse().expect("a constant address"),
+                first_port: RELAY_PORT,
+                calls_max: RELAY_CALLS,
+                other_source: true,
+            };
+            let relay = (line != Kind::Generic).then_some(plan);
+            let sockets = relay.map(|plan| topology.carrier.run(|| Relay::bind(plan))).transpose()?;
+            let config = Config { address, domain: DOMAIN.into(), accounts, relay, knobs };
+            Server::start(socket, sockets, config).map_err(LabError::io("carrier"))
+        })?;
+        if line != Kind::Generic {
+            world.dhcp = Some(Dnsmasq::start(&world.topology.carrier, &tag, Pool::FIRST)?);
+        }
+        Ok(world)
+    }
+
+    /// The line's server gives other addresses from now on.
+    pub fn renumber(&mut self, pool: Pool) -> Result<(), LabError> {
+        self.dhcp = None;
+        self.dhcp = Some(Dnsmasq::start(&self.topology.carrier, &self.options.tag, pool)?);
+        Ok(())
     }
 
     /// Until no answered call is left.
@@ -167,12 +199,18 @@ impl<C: Exchange> World<C> {
             tap,
             _observers: observers,
             sightings: Mutex::new(Some(rx)),
+            dhcp: None,
             topology,
         })
     }
 
+    /// The gateway's profile, for the world's kind of line.
     pub fn profile(&self, gateway: &'static str) -> Result<Profile, LabError> {
-        Profile::load(&self.places.profiles, gateway, &self.options.tag)
+        let profile = Profile::load(&self.places.profiles, gateway, &self.options.tag)?;
+        match self.options.line {
+            Kind::Generic => Ok(profile),
+            line => profile.on_line(line),
+        }
     }
 
     pub fn start_branch(&mut self, profile: &Profile) -> Result<(), LabError> {

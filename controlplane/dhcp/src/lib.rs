@@ -8,6 +8,8 @@
 //! concatenated before they are read (RFC 3396 §7), and a list of options that ends early must not look complete.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod labels;
 pub mod sip_data;
 mod tlv;

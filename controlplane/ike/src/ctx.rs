@@ -19,6 +19,8 @@ pub(crate) struct Ctx {
     pub counters: Counters,
     /// The last proof that the peer lives (RFC 7296 §2.4): a message that passed its ICV, or ESP.
     pub last_heard: Instant,
+    /// See [`crate::Endpoint::proofs`].
+    pub proofs: u64,
     /// Of IKE, keepalives included, or ESP: what keeps the mapping of a NAT in front of us (RFC 3948 §4).
     pub last_sent: Instant,
     /// The time of the input that is being handled.
@@ -49,6 +51,7 @@ impl Ctx {
             entropy,
             counters: Counters::default(),
             last_heard: Instant::ZERO,
+            proofs: 0,
             last_sent: Instant::ZERO,
             now: Instant::ZERO,
             outputs: VecDeque::new(),

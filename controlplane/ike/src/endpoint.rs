@@ -201,6 +201,14 @@ impl Endpoint {
         [self.state.deadline(&self.ctx), self.further_deadline()].into_iter().flatten().min()
     }
 
+    /// Messages so far that only the peer of the open exchange can have sent: those whose integrity check held, and answers
+    /// to an IKE_SA_INIT that repeat its SPI, which nobody off the path knows. If it rises while a datagram is handled, the
+    /// datagram's source is a source of the peer.
+    #[must_use]
+    pub const fn proofs(&self) -> u64 {
+        self.ctx.proofs
+    }
+
     #[must_use]
     pub fn view(&self) -> SaView {
         SaView::of(&self.ctx, &self.state)

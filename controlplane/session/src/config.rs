@@ -3,7 +3,7 @@
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
 use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
-use sipsec_net::dp::TunnelSpec;
+use sipsec_net::dp::{OuterDscp, TunnelSpec};
 use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -110,6 +110,12 @@ pub struct MediaConfig {
     pub port_last: u16,
     /// What IKE and ESP believe to be their address; the PAT joins it to the WAN's.
     pub tunnel_source: IpAddr,
+    /// The peer may send from another port than SDP's: the first that proves itself.
+    pub learn_peer_port: bool,
+    /// Even ports alone.
+    pub even_ports: bool,
+    /// Of the packets outside.
+    pub dscp: OuterDscp,
 }
 
 /// When the next call may be placed after one that failed, or whose end is not confirmed.

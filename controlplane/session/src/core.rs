@@ -63,6 +63,7 @@ pub struct Core {
     pub(crate) leaving: usize,
     /// BYEs that were refused, not answered in time or could not be sent.
     pub(crate) byes_owed: u64,
+    pub(crate) peer_ports_learnt: u64,
     /// Tunnels whose brake may have to be written.
     pub(crate) braked: BTreeSet<usize>,
     pub(crate) ports: MediaPorts,
@@ -129,7 +130,7 @@ impl Core {
     pub fn new(config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
         let ua = UserAgent::new(config.sip.clone(), entropy());
         let tunnels = Tunnels::new(config.tunnels.iter().cloned().map(Tunnel::new).collect());
-        let ports = MediaPorts::new(config.media.port_first, config.media.port_last);
+        let ports = MediaPorts::new(config.media.port_first, config.media.port_last, config.media.even_ports);
         let mut own = entropy();
         Self {
             ua,
@@ -137,6 +138,7 @@ impl Core {
             calls: BTreeMap::new(),
             leaving: 0,
             byes_owed: 0,
+            peer_ports_learnt: 0,
             braked: BTreeSet::new(),
             ports,
             wan: None,
@@ -173,7 +175,9 @@ impl Core {
         match input {
             Input::Sip { flow, bytes } => self.ua.handle_message(now, &flow, &bytes),
             Input::SipFlowClosed(flow) => self.ua.handle_flow_closed(now, flow),
-            Input::IkeDatagram { media_port, from: _, bytes } => self.ike_datagram(now, media_port, &bytes),
+            Input::IkeDatagram { media_port, from, bytes } => {
+                self.ike_datagram(now, media_port, from, &bytes)
+            }
             Input::Dataplane(event) => self.dataplane_event(now, event),
             Input::DataplaneUp => self.dataplane_up(now),
             Input::DataplaneDown => self.dataplane_down(now),
@@ -294,7 +298,7 @@ impl Core {
                             remote_number.is_none_or(|n| n == config.remote_number)
                         }
                         Admin::ClearTunnel(id) => id == config.id(),
-                        Admin::Shutdown => false,
+                        Admin::Call(_) | Admin::Shutdown => false,
                     };
                     if wanted {
                         // The operator has judged what went wrong before.
@@ -306,6 +310,7 @@ impl Core {
                 }
                 self.release_triggers(now);
             }
+            Admin::Call(tunnel) => self.call_by_command(now, tunnel),
             Admin::Shutdown => {
                 if self.shutdown.is_none() {
                     let until = now + self.shutdown_max(now);

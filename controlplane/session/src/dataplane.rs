@@ -55,6 +55,11 @@ impl Core {
                     n.evidence.expected_source = Some(n.media.remote);
                 }
             }
+            Event::PeerPortProven { media_port, port } => {
+                if let Some(i) = self.tunnels.with_port(media_port) {
+                    self.peer_port_proven(i, port);
+                }
+            }
             // RFC 7296 §2.8: the peer sends on this SA.
             Event::SaFirstInbound { sa } => {
                 if let Some((i, child)) = self.child_of(sa) {

@@ -8,10 +8,10 @@ use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::{Endpoint, EndpointConfig, Role};
 use sipsec_net::dp::{Op, PacketSummary, Selector};
-use sipsec_net::{Instant, IpPrefix};
+use sipsec_net::{Instant, IpPrefix, Kbps, TelNumber, TunnelId};
 use sipsec_sip::sdp::{self, IkeMedia, IkeSetup, SessionDescription};
 use sipsec_sip::{CallId, ReliableAnswer};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A call that only rings is given up after this long. The peer is a gateway, which answers within milliseconds or never. Longer than timer B (RFC 3261 §17.1.1.2: 32 s), which has a reason of its own.
@@ -26,6 +26,15 @@ fn selectors(routes: &[IpPrefix]) -> Vec<Selector> {
         .into_iter()
         .filter_map(|(on, s)| on.then_some(s))
         .collect()
+}
+
+/// A call that is not placed.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    pub tunnel: String,
+    pub line: TelNumber,
+    pub bandwidth: Kbps,
+    pub description: SessionDescription,
 }
 
 impl Core {
@@ -60,6 +69,39 @@ impl Core {
         if let Err(failure) = self.dial(now, i) {
             self.failed(now, i, failure);
         }
+    }
+
+    /// An operator calls, without a packet.
+    pub(crate) fn call_by_command(&mut self, now: Instant, tunnel: TunnelId) {
+        let Some(i) = self.tunnels.with_id(tunnel) else { return };
+        if !self.tunnels[i].ready() || self.may_dial(i).is_err() {
+            return;
+        }
+        self.tunnels[i].phases.clear();
+        self.tunnels[i].phase(now, "command");
+        if let Err(failure) = self.dial(now, i) {
+            self.failed(now, i, failure);
+        }
+    }
+
+    /// What an INVITE to this number would offer from this address, if it left now. Nothing is placed, and no port is
+    /// taken.
+    ///
+    /// # Errors
+    /// If no tunnel has the number, or the call would fail before it is placed.
+    pub fn rehearse_offer(&mut self, remote: TelNumber, wan: IpAddr) -> Result<Rehearsal, SessionFailure> {
+        let no_tunnel = SessionFailure::Dial(sipsec_sip::DialError::UnknownLine(remote));
+        let i = self.tunnels.iter().position(|t| t.config.remote_number == remote).ok_or(no_tunnel)?;
+        let port = self.ports.take(Instant::ZERO).ok_or(SessionFailure::NoMediaPort)?;
+        self.ports.untake(port);
+        let media = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active)?;
+        let config = &self.tunnels[i].config;
+        Ok(Rehearsal {
+            tunnel: config.name.clone(),
+            line: config.local_number,
+            bandwidth: config.bandwidth,
+            description: SessionDescription::new(u64::from(self.entropy.u32()), media),
+        })
     }
 
     pub(crate) fn release_triggers(&mut self, now: Instant) {

@@ -8,9 +8,10 @@ use crate::output::{EventKind, Output};
 use crate::state::{ChildSas, Proofs, State, Up};
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
-use sipsec_net::dp::{Direction, OPS_MAX, Op, SELECTORS_PER_BLOCK, SaSpec, Selectors};
+use sipsec_net::dp::{Direction, OPS_MAX, Op, PeerSource, SELECTORS_PER_BLOCK, SaSpec, Selectors};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
 use sipsec_sip::sdp::Role;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The responder's SAs are there before the initiator's, by the time that its IKE_AUTH response and the initiator's
@@ -18,12 +19,23 @@ use std::time::Duration;
 const RESPONDER_HOLD: Duration = Duration::from_millis(50);
 
 impl Core {
-    pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, bytes: &[u8]) {
+    pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, from: SocketAddr, bytes: &[u8]) {
         let Some(i) = self.tunnels.with_port(port) else { return };
         if let State::Negotiating(n) = &mut self.tunnels[i].state {
             n.evidence.hears(bytes);
         }
-        if self.stir(i, |e| e.handle_datagram(now, bytes)) {
+        let mut fits = false;
+        let handled = self.stir(i, |e| {
+            let before = e.proofs();
+            e.handle_datagram(now, bytes);
+            fits = e.proofs() > before;
+        });
+        if fits && self.learns(i) {
+            let source = PeerSource::Port(from.port());
+            self.transact(vec![Op::PeerSource { media_port: port, source }], Pending::Cleanup);
+            self.peer_port_proven(i, from.port());
+        }
+        if handled {
             return;
         }
         if let Some(mut lingering) = self.take_lingering(i) {
@@ -32,6 +44,23 @@ impl Core {
             }
             lingering.endpoint.handle_datagram(now, bytes);
             self.keep_lingering(now, i, lingering);
+        }
+    }
+
+    /// Whether the peer's source port is still open.
+    fn learns(&self, i: usize) -> bool {
+        let media = self.tunnels[i].state.media();
+        self.config.media.learn_peer_port && media.is_some_and(|m| m.asked && m.peer_port.is_none())
+    }
+
+    /// The first packet that proved itself came from this port.
+    pub(crate) fn peer_port_proven(&mut self, i: usize, port: u16) {
+        let Some(media) = self.tunnels[i].state.media_mut().filter(|m| m.peer_port.is_none()) else { return };
+        media.peer_port = Some(port);
+        if port != media.remote.port() {
+            let sdp = media.remote;
+            self.peer_ports_learnt += 1;
+            self.event(Some(i), EventKind::PeerPortLearnt { sdp, port });
         }
     }
 

@@ -81,6 +81,8 @@ pub enum Admin {
     Clear { remote_number: Option<TelNumber> },
     /// Hangs up the session of one tunnel.
     ClearTunnel(TunnelId),
+    /// Calls for this tunnel without a packet, if a call can be placed now.
+    Call(TunnelId),
     /// Hangs everything up, unregisters, then says `ShutdownComplete`.
     Shutdown,
 }

@@ -35,6 +35,7 @@ pub mod view;
 
 pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 pub use core::Core;
+pub use dial::Rehearsal;
 pub use failure::SessionFailure;
 pub use input::{Admin, ComputeKey, Input};
 pub use ledger::{CallSummary, Carried, EndReason, Origin};

@@ -3,7 +3,7 @@
 use crate::core::{Core, Pending};
 use crate::output::EventKind;
 use crate::state::{Dialing, Opening, Stage, State};
-use sipsec_net::dp::{MediaBinding, Op, OuterDscp};
+use sipsec_net::dp::{MediaBinding, Op, PeerSource};
 use sipsec_net::{Instant, MacAddr, MediaPort};
 use sipsec_sip::sdp;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ const IKE_PORT: u16 = 4500;
 impl Core {
     pub(crate) fn next_hop(&mut self, port: MediaPort, mac: MacAddr) {
         let Some(i) = self.tunnels.with_port(port) else { return };
-        let tunnel_source = self.config.media.tunnel_source;
+        let (tunnel_source, outer_dscp) = (self.config.media.tunnel_source, self.config.media.dscp);
         let t = &mut self.tunnels[i];
         let id = t.config.id();
         if let State::Negotiating(n) = &mut t.state {
@@ -36,9 +36,13 @@ impl Core {
             remote: media.remote,
             rate: media.rate,
             next_hop: mac,
-            outer_dscp: OuterDscp::CopyInner,
+            outer_dscp,
         };
-        self.transact(vec![Op::MediaOpen(binding)], Pending::MediaOpen { tunnel: i, port });
+        let mut ops = vec![Op::MediaOpen(binding)];
+        if self.config.media.learn_peer_port {
+            ops.push(Op::PeerSource { media_port: port, source: PeerSource::Unproven });
+        }
+        self.transact(ops, Pending::MediaOpen { tunnel: i, port });
     }
 
     /// The port is open: IKE starts, or the call that we received is answered.

@@ -15,12 +15,10 @@ pub struct MediaPorts {
 }
 
 impl MediaPorts {
-    pub fn new(first: u16, last: u16) -> Self {
-        Self {
-            free: (first..=last).map(MediaPort).collect(),
-            resting: VecDeque::new(),
-            used: BTreeSet::new(),
-        }
+    /// With `even_only`, odd ports are left out: some carriers refuse them.
+    pub fn new(first: u16, last: u16, even_only: bool) -> Self {
+        let usable = (first..=last).filter(|port| !even_only || port % 2 == 0);
+        Self { free: usable.map(MediaPort).collect(), resting: VecDeque::new(), used: BTreeSet::new() }
     }
 
     /// A port that no call has, and had not lately.
@@ -56,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_port_rests_before_it_is_used_again() {
-        let mut ports = MediaPorts::new(50_000, 50_001);
+        let mut ports = MediaPorts::new(50_000, 50_001, false);
         let now = Instant::from_nanos(1);
         let a = ports.take(now).expect("free");
         let b = ports.take(now).expect("free");
@@ -67,5 +65,12 @@ mod tests {
         assert_eq!(ports.take(now), None);
         assert_eq!(ports.take(now + QUARANTINE), Some(a));
         assert_eq!(ports.take(now + QUARANTINE), None);
+    }
+
+    #[test]
+    fn odd_ports_are_left_out_on_demand() {
+        let mut ports = MediaPorts::new(50_001, 50_005, true);
+        let taken: Vec<_> = std::iter::from_fn(|| ports.take(Instant::from_nanos(1))).collect();
+        assert_eq!(taken, [MediaPort(50_002), MediaPort(50_004)]);
     }
 }

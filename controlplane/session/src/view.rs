@@ -23,6 +23,8 @@ pub struct SessionView {
     pub remote_number: TelNumber,
     pub local_number: TelNumber,
     pub remote: Option<SocketAddr>,
+    /// The source port of the peer's packets, if it was learnt and is not that of `remote`.
+    pub peer_port: Option<u16>,
     pub local_ip: Option<IpAddr>,
     pub local_port: u16,
     pub sip_call: Option<u64>,
@@ -164,6 +166,7 @@ impl Core {
                     remote_number: t.config.remote_number,
                     local_number: t.config.local_number,
                     remote: media.map(|m| m.remote),
+                    peer_port: media.and_then(|m| m.peer_port.filter(|port| *port != m.remote.port())),
                     local_ip: self.wan,
                     local_port: leg.map_or(0, |l| l.media_port.0),
                     sip_call: t.state.call_id().map(|c| c.0),
@@ -224,6 +227,12 @@ impl Core {
     #[must_use]
     pub const fn byes_owed(&self) -> u64 {
         self.byes_owed
+    }
+
+    /// Calls so far whose peer sent from another port than that of SDP.
+    #[must_use]
+    pub const fn peer_ports_learnt(&self) -> u64 {
+        self.peer_ports_learnt
     }
 
     #[must_use]

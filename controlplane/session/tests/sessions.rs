@@ -16,6 +16,7 @@ mod reasons;
 mod selectors;
 mod support;
 
+use sipsec_net::dp::PeerSource;
 use sipsec_net::{MediaPort, TelNumber};
 use sipsec_session::{Admin, Input};
 use std::time::Duration;
@@ -231,6 +232,75 @@ fn ike_from_elsewhere_is_the_reason_that_is_shown() {
     assert_eq!(w.failure(1), Some("wrong-source"));
     let reason = w.session(1).last_failure.expect("a reason").failure.to_string();
     assert!(reason.contains("packets came from 198.51.100.6:"), "{reason}");
+}
+
+#[test]
+fn an_operator_calls_without_a_packet_and_hangs_up() {
+    let mut w = World::default();
+    let call = || Input::Admin(Admin::Call(support::TUNNEL));
+    w.tell(0, call());
+    // While there is a call the command is none.
+    w.tell(0, call());
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+    let invites = w.carrier.seen.iter().filter(|s| s.starts_with("INVITE")).count();
+    assert_eq!(invites, 1, "{:?}", w.carrier.seen);
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    w.advance(SECOND);
+    w.assert_no_call();
+}
+
+#[test]
+fn what_an_invite_would_offer_is_told_and_nothing_is_placed() {
+    let mut w = World::default();
+    let wan = "198.51.100.6".parse().expect("an address");
+    let offer = w.gateways[0].core.rehearse_offer(number(NUMBERS[1]), wan).expect("a tunnel");
+    let text = offer.description.to_string();
+    assert!(text.contains("c=IN IP4 198.51.100.6\r\n") && text.contains("b=AS:1000\r\n"), "{text}");
+    assert!(w.gateways[0].core.rehearse_offer(number("0311112222"), wan).is_err());
+    w.assert_no_call();
+    assert_eq!(w.status(), ["READY_TO_CONNECT"; 2]);
+}
+
+/// A relay that sends from another port than it listens to. Both sides learn it from IKE, once, and go on sending to the
+/// port of SDP.
+#[test]
+fn the_port_of_a_relay_is_learnt_from_ike_that_fits_the_exchange() {
+    let mut setups = [Setup::of(0), Setup::of(1)];
+    setups.iter_mut().for_each(|s| s.learn_peer_port = true);
+    let mut w = World::new(setups);
+    w.move_source = true;
+    w.packet(0);
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+    for side in 0..2 {
+        let session = w.session(side);
+        let sdp = session.remote.expect("a call").port();
+        assert_eq!(session.peer_port, Some(sdp ^ 1));
+        assert_eq!(w.gateways[side].core.peer_ports_learnt(), 1);
+        let learnt = w.gateways[side].events.iter().filter(|e| e.contains("peer-port-learnt")).count();
+        assert_eq!(learnt, 1, "{:?}", w.gateways[side].events);
+        let port = MediaPort(session.local_port);
+        assert_eq!(w.gateways[side].dp.sources.get(&port), Some(&PeerSource::Port(sdp ^ 1)));
+    }
+    // What fits no exchange teaches nothing.
+    let mut setups = [Setup::of(0), Setup::of(1)];
+    setups.iter_mut().for_each(|s| s.learn_peer_port = true);
+    let mut w = World::new(setups);
+    w.mute_ike = [true, true];
+    w.packet(0);
+    w.advance(SECOND);
+    assert_eq!(w.session(0).status, "NEGOTIATING_IKE");
+    for side in 0..2 {
+        let port = MediaPort(w.session(side).local_port);
+        let mut from = w.session(side).remote.expect("a call");
+        from.set_port(7);
+        for bytes in [vec![0; 64], vec![0xff; 28], Vec::new()] {
+            w.tell(side, Input::IkeDatagram { media_port: port, from, bytes });
+        }
+        assert_eq!(w.session(side).peer_port, None);
+        assert_eq!(w.gateways[side].dp.sources.get(&port), Some(&PeerSource::Unproven));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Configuration and bounds of the user agent.
 
+use crate::dialect::Dialect;
 use crate::digest::Credentials;
 use crate::target::Target;
 use sipsec_net::TelNumber;
@@ -62,7 +63,7 @@ pub struct Config {
     pub domain: String,
     pub lines: Vec<Line>,
     pub expires_s: u32,
-    /// The session interval to ask for (RFC 4028): [`MIN_SE_S`] or more.
+    /// The session interval to ask for (RFC 4028): [`MIN_SE_S`] or more, or 0 to ask for none.
     pub session_expires_s: u32,
     /// New BYEs a second, and as many REGISTERs and session refreshes together; after a pause a few leave at once. Answers
     /// to challenges, CANCEL, ACK and responses are not counted. From 1.
@@ -70,6 +71,7 @@ pub struct Config {
     /// RFC 3581 `rport` in Via; some carriers must not see it.
     pub rport: bool,
     pub user_agent: Option<String>,
+    pub dialect: Dialect,
 }
 
 impl Config {

@@ -6,6 +6,7 @@ mod auth;
 pub mod call;
 mod calls;
 pub mod config;
+pub mod dialect;
 mod dialog;
 pub mod digest;
 mod ending;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use call::{Call, CallId};
 pub use config::{Config, Line, MIN_SE_S, REQUESTS_PER_S, SESSION_EXPIRES_S};
+pub use dialect::{CalledSource, CallerSource, ContactUser, Dialect, Identity};
 pub use notice::{Notice, NoticeKind};
 pub use output::{
     CallFailure, Caller, Event, LostWhy, Output, RegistrationState, RegistrationView, ReliableAnswer,

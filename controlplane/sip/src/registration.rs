@@ -217,9 +217,10 @@ impl Registration {
             .header("CSeq", format_args!("{} REGISTER", self.cseq))
             .header("Contact", contact)
             .header("Expires", if self.removing { 0 } else { self.asked_s(config) })
-            .header("Allow", crate::message::ALLOW)
-            // RFC 3327 §5.1; a registrar of this service refuses calls to those who do not say so.
-            .header("Supported", "path");
+            .header("Allow", &config.dialect.allow);
+        if !config.dialect.register_supported.is_empty() {
+            w.header("Supported", &config.dialect.register_supported);
+        }
         if let Some(ua) = &config.user_agent {
             w.header("User-Agent", ua);
         }
@@ -238,9 +239,9 @@ impl Registration {
         &mut self,
         now: Instant,
         m: &Message,
-        (config, line): (&Config, &Line),
+        (config, contact_user): (&Config, &str),
     ) -> Result<u32, String> {
-        let expires = match granted(m, self.contact, line.number, self.asked_s(config)) {
+        let expires = match granted(m, self.contact, contact_user, self.asked_s(config)) {
             Granted::For(expires) => expires.min(EXPIRES_MAX_S),
             Granted::Not(why) => return Err(why),
         };
@@ -303,12 +304,14 @@ enum Granted {
 /// RFC 3261 §10.2.4: the 2xx lists every binding. Ours is the one with our address, and its own `expires` wins. A 2xx
 /// without any binding, or with one that cannot be read, is taken to have made ours; one that lists others alone, or ours
 /// with 0 s, has not.
-fn granted(m: &Message, local: Option<SocketAddr>, number: TelNumber, asked_s: u32) -> Granted {
+fn granted(m: &Message, local: Option<SocketAddr>, user: &str, asked_s: u32) -> Granted {
     let contacts: Vec<_> = m.all("Contact").map(NameAddr::read).collect();
     let readable = || contacts.iter().flatten();
     let here = || readable().filter(|c| local.is_some() && host_addr(c.uri) == local);
     // Another user part at our address may be left from an earlier profile.
-    let named = here().find(|c| user_of(c.uri).is_some_and(|u| u.parse() == Ok(number)));
+    let number = user.parse::<TelNumber>();
+    let is_ours = |u: String| u == user || number.as_ref().is_ok_and(|n| u.parse().as_ref() == Ok(n));
+    let named = here().find(|c| user_of(c.uri).is_some_and(is_ours));
     let ours = named.or_else(|| here().next());
     if ours.is_none() && !contacts.is_empty() && readable().count() == contacts.len() {
         let listed: Vec<_> = readable().map(|c| printable(c.uri, URI_CHARS_MAX)).take(URIS_SHOWN).collect();

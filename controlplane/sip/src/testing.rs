@@ -65,6 +65,7 @@ pub fn config(i: usize) -> Config {
         requests_per_s: crate::config::REQUESTS_PER_S,
         rport: true,
         user_agent: Some("sipsec".into()),
+        dialect: crate::Dialect::default(),
     }
 }
 

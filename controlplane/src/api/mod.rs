@@ -19,6 +19,7 @@
 //! | `GET /v1/call?call_id=ID` | [`model::CallMessages`]; the beginning of a Call-ID is enough |
 //! | `GET /v1/events[?interface=NAME][&since_s=N]` | [`model::EventLine`], one a line, without end; as server-sent events if so accepted |
 //! | `POST /v1/clear` | [`model::Clear`] → [`model::Cleared`] |
+//! | `POST /v1/call` | [`model::Dial`] → nothing; the call is being placed. 409 says why none can be placed now |
 //! | `GET /v1/log-filter` | [`model::LogFilter`] |
 //! | `PUT /v1/log-filter` | [`model::LogFilter`] → the same |
 //!

@@ -29,6 +29,8 @@ pub enum Query {
     Track,
     Routes,
     Clear(Target),
+    /// Call for the tunnel of this name.
+    Dial(String),
     Summary,
     PastEvents(PastEvents),
     /// Calls that have ended, of one tunnel or all, back to so many seconds ago.
@@ -107,6 +109,10 @@ pub enum Reply {
     Track(Vec<TrackObject>),
     Routes(Vec<PrefixRoutes>),
     Cleared(Cleared),
+    /// The call is being placed.
+    Dialled,
+    /// Why none can be placed now.
+    NotNow(&'static str),
     Summary(Summary),
     PastEvents(Vec<Arc<EventLine>>),
     History(Vec<Arc<Call>>),

@@ -1,7 +1,7 @@
 //! The control plane's side of the API.
 
 use super::asked::{Body as JsonBody, NoWords, Words};
-use super::model::{Answer, Clear, EventLine, LogFilter, Refusal};
+use super::model::{Answer, Clear, Dial, EventLine, LogFilter, Refusal};
 use super::query::{Page, Query, Reply, Request, Target};
 use super::stream::event_stream;
 use crate::logging::LogControl;
@@ -153,6 +153,7 @@ pub async fn serve(
                 }),
             )
             .route("/v1/clear", post(clear))
+            .route("/v1/call", post(dial))
             .route("/v1/log-filter", put(log_filter).get(show_log_filter))
             .method_not_allowed_fallback(|| async {
                 refuse(StatusCode::METHOD_NOT_ALLOWED, "this resource does not have this method")
@@ -269,6 +270,8 @@ impl Shared {
                 Reply::Track(data) => self.answer(data),
                 Reply::Routes(data) => self.answer(data),
                 Reply::Cleared(data) => self.answer(data),
+                Reply::Dialled => self.answer(()),
+                Reply::NotNow(why) => refuse(StatusCode::CONFLICT, why),
                 Reply::Summary(data) => self.answer(data),
                 Reply::PastEvents(data) => self.answer(data.iter().map(|line| &**line).collect::<Vec<_>>()),
                 Reply::History(data) => self.answer(data.iter().map(|call| &**call).collect::<Vec<_>>()),
@@ -334,6 +337,15 @@ async fn clear(
     };
     tracing::info!(uid = peer.uid, %target, "sessions are cleared by command");
     shared.ask(Query::Clear(target)).await
+}
+
+async fn dial(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    JsonBody(body): JsonBody<Dial>,
+) -> Response {
+    tracing::info!(uid = peer.uid, interface = body.interface, "a call is placed by command");
+    shared.ask(Query::Dial(body.interface)).await
 }
 
 /// Which sessions two optional names mean; `None` without either.

@@ -6,7 +6,8 @@ use super::{CliError, envelope, print};
 use crate::config::machine::Machine;
 use crate::config::{self, Style};
 use sipsec_profile::check::pair::{self, Comparison};
-use sipsec_profile::{Examined, schema};
+use sipsec_profile::model::Word;
+use sipsec_profile::{Examined, Profile, schema};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +38,9 @@ pub fn run(args: &Args, files: &[PathBuf], key: Option<&str>) -> Result<ExitCode
         let style = Style { color: screen.colour, unicode: screen.utf8, width: screen.width_or_default() };
         for one in &examined {
             print(&one.findings.render(style))?;
+            if let Some(profile) = &one.profile {
+                print(&screen.fit(&carrier(profile)))?;
+            }
         }
         if let Some(compared) = &compared {
             print(&screen.fit(&format!("\n{compared}")))?;
@@ -53,10 +57,28 @@ fn json(examined: &[Examined], compared: Option<&Comparison>) -> String {
         "findings": examined.iter().flat_map(|e| &e.findings.list).collect::<Vec<_>>(),
         "more": sum(|f| f.more),
     });
+    let carriers = examined.iter().filter_map(|e| e.profile.as_ref()).map(|profile| {
+        let rows = profile.carrier().rows().into_iter().map(|(key, value)| (key.to_owned(), value.into()));
+        let mut values: serde_json::Map<_, serde_json::Value> = rows.collect();
+        values.insert("sip.carrier".to_owned(), profile.sip.carrier.word().into());
+        values
+    });
+    data["carriers"] = serde_json::json!(carriers.collect::<Vec<_>>());
     if let Some(compared) = compared {
         data["pair"] = serde_json::json!(compared);
     }
     envelope(&data)
+}
+
+/// The values of the carrier in force; those of the profile's own keys are marked.
+fn carrier(profile: &Profile) -> String {
+    let mut out = format!("\ncarrier: {}\n", profile.sip.carrier.word());
+    let defaults = profile.sip.carrier.values().rows();
+    for ((key, value), (_, default)) in profile.carrier().rows().into_iter().zip(defaults) {
+        let own = if value == default { "" } else { "  (own)" };
+        out.push_str(&format!("  {key:<24} {value}{own}\n"));
+    }
+    out
 }
 
 fn explain(key: &str) -> Result<ExitCode, CliError> {

@@ -1,11 +1,13 @@
 //! The command line `sipsec`: asks the control plane and prints. IOS's way of shortening words works (`sh vpn ses d`).
 
 pub mod args;
+mod call;
 mod check;
 mod explain;
 mod gateway;
 pub mod import;
 pub mod pki;
+mod rehearse;
 pub mod running;
 pub mod screen;
 mod show;
@@ -60,6 +62,9 @@ pub fn main(args: &Args) -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, CliError> {
     match &args.command {
         Command::Check { files, explain } => return check::run(args, files, explain.as_deref()),
+        Command::Call { number, dry_run: true, .. } => return rehearse::dry_run(args, *number),
+        Command::Call { number, command, .. } => return call::run(args, *number, command),
+        Command::Register { .. } => return rehearse::register_once(args),
         Command::Schema => print(&format!(
             "{:#}
 ",

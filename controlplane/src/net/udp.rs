@@ -40,6 +40,7 @@ pub struct SipCounters {
 pub struct SipSocket {
     device: String,
     port: u16,
+    dscp: u8,
     state: State,
     buffer: Vec<u8>,
     /// The last warning, and when it was logged.
@@ -66,11 +67,12 @@ enum State {
 
 impl SipSocket {
     #[must_use]
-    pub fn new(device: &str, port: u16) -> Self {
+    pub fn new(device: &str, port: u16, dscp: u8) -> Self {
         let buffer = vec![0; DATAGRAM_MAX];
         Self {
             device: device.to_owned(),
             port,
+            dscp,
             state: State::NoAddress,
             buffer,
             warned: None,
@@ -91,7 +93,7 @@ impl SipSocket {
         // The former socket must be gone before its port can be taken again.
         self.state = State::NoAddress;
         let local = SocketAddr::new(ip, self.port);
-        self.state = match bind(local, &self.device) {
+        self.state = match bind(local, &self.device, self.dscp) {
             Ok((socket, sender)) => {
                 tracing::info!(%local, device = self.device, "SIP socket is open");
                 self.warned = None;
@@ -167,7 +169,7 @@ impl SipSocket {
     }
 }
 
-fn bind(local: SocketAddr, device: &str) -> io::Result<(UdpSocket, std::net::UdpSocket)> {
+fn bind(local: SocketAddr, device: &str, dscp: u8) -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -175,6 +177,13 @@ fn bind(local: SocketAddr, device: &str) -> io::Result<(UdpSocket, std::net::Udp
     socket.bind_device(Some(device.as_bytes()))?;
     // A smaller buffer than asked for is no reason to be without SIP.
     let _ = socket.set_recv_buffer_size(RECV_BUFFER);
+    // RFC 2474 §3: the DSCP is the upper six bits of the octet.
+    let class = u32::from(dscp) << 2;
+    if local.is_ipv4() {
+        socket.set_tos_v4(class)?
+    } else {
+        socket.set_tclass_v6(class)?
+    };
     socket.bind(&SockAddr::from(local))?;
     let socket = std::net::UdpSocket::from(socket);
     let sender = socket.try_clone()?;
@@ -200,14 +209,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_comes_and_goes_with_the_address_and_says_why() {
-        let mut a = SipSocket::new("lo", 0);
+        let mut a = SipSocket::new("lo", 0, 46);
         assert!(a.local().is_err());
         a.set_address(Some("127.0.0.1".parse().expect("address")));
         let bound = match &a.state {
             State::Open { socket, .. } => socket.local_addr().expect("bound"),
             other => panic!("not open: {other:?}"),
         };
-        let mut b = SipSocket::new("lo", bound.port());
+        let mut b = SipSocket::new("lo", bound.port(), 0);
         b.set_address(Some(bound.ip()));
         assert!(b.local().is_err_and(|why| why.contains("another program")));
 

@@ -55,6 +55,7 @@ impl Runtime {
             ("sip_oversize", stats.oversize),
             ("sip_byes_unanswered", stats.byes_unanswered),
             ("sip_byes_owed", self.core.byes_owed()),
+            ("peer_ports_learnt", self.core.peer_ports_learnt()),
             ("calls_unconfirmed", calls_unconfirmed.len() as u64),
             ("sip_received", sip.received),
             ("sip_sent", sip.sent),

@@ -56,6 +56,7 @@ impl Runtime {
             Query::Dataplane => Reply::Dataplane(Box::new(self.link.view())),
             Query::Control => Reply::Control(Box::new(self.control())),
             Query::Clear(target) => self.clear(target),
+            Query::Dial(interface) => self.dial(interface),
             Query::Summary => Reply::Summary(self.summary()),
             Query::PastEvents(wanted) => Reply::PastEvents(self.events.past(&wanted)),
             Query::History { interface, since_s } => {
@@ -65,6 +66,22 @@ impl Runtime {
         };
         // The client may have gone.
         let _ = request.reply.send(reply);
+    }
+
+    fn dial(&mut self, interface: String) -> Reply {
+        let target = Target::Interface(interface);
+        let views = self.core.sessions(clock::now());
+        let Some(view) = views.iter().find(|v| target.covers(&v.interface, v.remote_number)) else {
+            return Reply::NoSuch(target);
+        };
+        if view.status != "READY_TO_CONNECT" {
+            return Reply::NotNow("the tunnel has a call, or one is ending");
+        }
+        if let Some(why) = view.waits_for {
+            return Reply::NotNow(why);
+        }
+        self.input(Input::Admin(Admin::Call(view.tunnel)));
+        Reply::Dialled
     }
 
     fn clear(&mut self, target: Target) -> Reply {

@@ -34,6 +34,7 @@ impl Runtime {
             remote_number: v.remote_number.to_string(),
             local_number: v.local_number.to_string(),
             remote: v.remote,
+            peer_port: v.peer_port,
             local_ip: v.local_ip,
             local_port: v.local_port,
             crypto_handle: HANDLE | v.tunnel.0,

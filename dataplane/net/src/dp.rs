@@ -40,6 +40,11 @@ pub enum Op {
         media_port: MediaPort,
         mac: MacAddr,
     },
+    /// From which ports of the peer's address a media port takes packets, besides that of SDP.
+    PeerSource {
+        media_port: MediaPort,
+        source: PeerSource,
+    },
     SaAdd(SaSpec),
     /// Further selectors of an SA, which is added earlier in the same transaction. The SA then admits what matches a local
     /// selector of any of its blocks and a remote one of any of its blocks.
@@ -100,6 +105,17 @@ impl MediaBinding {
     pub const fn media_port(&self) -> MediaPort {
         MediaPort(self.outside_local.port())
     }
+}
+
+/// A carrier's media relay may send from another port than the one where it listens. What we send goes to the port of SDP
+/// all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerSource {
+    /// From every port, until a packet proves itself: ESP whose ICV holds, or an IKE message of which the control plane
+    /// says so. It decides, once.
+    Unproven,
+    /// From this port as well, and from no other.
+    Port(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -364,6 +380,12 @@ pub enum Event {
     WrongSource {
         media_port: MediaPort,
         from: SocketAddr,
+    },
+    /// ESP whose ICV held came from this port while [`PeerSource::Unproven`]: the port is the peer's for the rest of the
+    /// call. Reported once for each binding, and not for one that the control plane has decided.
+    PeerPortProven {
+        media_port: MediaPort,
+        port: u16,
     },
     /// A soft or hard limit of an SA was reached.
     SaExpire {

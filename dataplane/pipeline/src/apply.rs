@@ -56,6 +56,12 @@ impl<P: Packet> Pipeline<P> {
                     m.outer.set_next_hop(*mac);
                 }
             }
+            Op::PeerSource { media_port, source } => {
+                let media = self.media.find(*media_port);
+                if let Some(m) = media.and_then(|i| self.media.get_mut(i)) {
+                    m.source = Some(*source);
+                }
+            }
             Op::SaAdd(spec) => {
                 let key = keys.next().expect("validation made a key for every SA");
                 self.sa_add(spec, key);

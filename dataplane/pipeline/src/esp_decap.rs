@@ -37,6 +37,8 @@ pub(crate) struct Checked {
     len: u16,
     /// TOS or traffic class of the outer header.
     pub outer_class: u8,
+    /// Its source port, if its ICV decides about that.
+    pub from: Option<u16>,
     /// Without one the engine has nothing to do: the packet is known to end.
     candidate: Option<CandidateSeq>,
     opened: Option<IcvVerified>,
@@ -154,7 +156,7 @@ impl<P: Packet> OpenBatch<P> {
     /// The packet that is worked on, ESP from the SPI on, is checked and waits for the engine. The SA's window is not
     /// moved.
     #[inline]
-    pub(crate) fn check(&mut self, index: u32, sa: &mut InboundSa, outer_class: u8) {
+    pub(crate) fn check(&mut self, index: u32, sa: &mut InboundSa, outer_class: u8, from: Option<u16>) {
         let Some(packet) = self.places.current() else { return };
         let candidate = look(packet, sa).ok();
         let len = packet.len() as u16;
@@ -173,6 +175,7 @@ impl<P: Packet> OpenBatch<P> {
             place: place as u16,
             len,
             outer_class,
+            from,
             candidate,
             opened: None,
         });

@@ -40,7 +40,7 @@ use crate::timers::Timers;
 use crate::tunnel::Tunnels;
 use core::net::IpAddr;
 use core::time::Duration;
-use sipsec_net::dp::Event;
+use sipsec_net::dp::{Event, PeerSource};
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::udp_encap::{self, UdpEncap};
@@ -289,7 +289,7 @@ impl<P: Packet> Pipeline<P> {
             return Err(DropReason::MediaPortClosed);
         }
         // Only the peer named in SDP gets as far as a parser.
-        if outer.source != m.binding.remote.ip() || outer.source_port != m.binding.remote.port() {
+        if outer.source != m.binding.remote.ip() || !m.admits(outer.source_port) {
             let quiet = |at: Instant| now.saturating_duration_since(at) < WRONG_SOURCE_EVERY;
             if !m.wrong_source_at.is_some_and(quiet) {
                 m.wrong_source_at = Some(now);
@@ -297,6 +297,7 @@ impl<P: Packet> Pipeline<P> {
             }
             return Err(DropReason::WrongSource);
         }
+        let unproven = m.source == Some(PeerSource::Unproven);
         if !packet.pull_front(outer.payload) {
             return Err(DropReason::MalformedFrame);
         }
@@ -311,7 +312,10 @@ impl<P: Packet> Pipeline<P> {
             // RFC 3948 §2.3, §4: neither data nor a sign of life.
             UdpEncap::Keepalive => Err(DropReason::Keepalive),
             UdpEncap::Malformed => Err(DropReason::MalformedEncap),
-            UdpEncap::Esp(_) => self.check(now, port, media, outer.class, opening, out),
+            UdpEncap::Esp(_) => {
+                let from = unproven.then_some(outer.source_port);
+                self.check(now, port, media, outer.class, from, opening, out)
+            }
         }
     }
 

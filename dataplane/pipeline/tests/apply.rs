@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, RejectReason, SaSpec, TunnelSpec,
+    Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, PeerSource, RejectReason, SaSpec,
+    TunnelSpec,
 };
 use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
 use sipsec_pipeline::testing::{Controlled, Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
@@ -151,7 +152,7 @@ impl Model {
                 self.tunnels.insert(t.0, None);
             }
             Op::ReplayTrigger(t) | Op::FlushTrigger(t) => known(self, t)?,
-            Op::NextHop { media_port, .. } => {
+            Op::NextHop { media_port, .. } | Op::PeerSource { media_port, .. } => {
                 self.media.get(&media_port.0).map(|_| ()).ok_or(R::UnknownMediaPort)?;
             }
         }
@@ -206,7 +207,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => t.clone().prop_map(|t| Op::TunnelUnbind(TunnelId(t))),
         1 => t.clone().prop_map(|t| Op::ReplayTrigger(TunnelId(t))),
         1 => t.prop_map(|t| Op::FlushTrigger(TunnelId(t))),
-        1 => port.prop_map(|p| Op::NextHop { media_port: MediaPort(p), mac: MacAddr([2; 6]) }),
+        1 => port.clone().prop_map(|p| Op::NextHop { media_port: MediaPort(p), mac: MacAddr([2; 6]) }),
+        1 => (port, any::<u16>()).prop_map(|(p, source)| Op::PeerSource {
+            media_port: MediaPort(p),
+            source: if source == 0 { PeerSource::Unproven } else { PeerSource::Port(source) },
+        }),
     ]
 }
 

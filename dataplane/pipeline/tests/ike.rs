@@ -1,6 +1,6 @@
 //! IKE through the dataplane: the marker, the programmed translation, and who may speak.
 
-use sipsec_net::dp::{EspCipher, Event, Op};
+use sipsec_net::dp::{EspCipher, Event, Op, PeerSource};
 use sipsec_net::{DropReason, Instant, Kbps, MacAddr};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, VecPacket};
 use sipsec_pipeline::{InsideMode, Packet, PuntRefused};
@@ -93,6 +93,41 @@ fn nobody_but_the_peer_of_sdp_is_heard_and_a_flood_is_one_report_a_second() {
     assert!(b.out.punted.is_empty());
     b.wan(NOW, VecPacket::new(&good));
     assert_eq!(b.out.punted.len(), 1);
+}
+
+/// The peer's port is open until something proves itself; its address never is.
+#[test]
+fn a_relays_port_is_taken_until_one_is_proven_and_then_that_one_alone() {
+    let (mut a, mut b) = called();
+    let port = Side::B.media_port();
+    b.apply(&[Op::PeerSource { media_port: port, source: PeerSource::Unproven }]);
+    send(&mut a, &[5; 40]);
+    let good = a.out.outside.pop().expect("sent").data().to_vec();
+    let from_port = |low: u8| {
+        let mut frame = good.clone();
+        frame[35] = low;
+        VecPacket::new(&frame)
+    };
+    let mut elsewhere = good.clone();
+    sipsec_net::ipv4::set_byte(&mut elsewhere[14..], 15, 99);
+    b.wan(NOW, from_port(1));
+    b.wan(NOW, from_port(2));
+    b.wan(NOW, VecPacket::new(&elsewhere));
+    assert_eq!((b.out.punted.len(), drops(&b, DropReason::WrongSource)), (2, 1));
+    let ports: Vec<_> = b.out.punted.iter().map(|(_, from, _)| from.port() & 0xff).collect();
+    assert_eq!(ports, [1, 2], "the control plane sees where it came from");
+    // It has heard what fits.
+    let chosen = b.out.punted[1].1.port();
+    b.apply(&[Op::PeerSource { media_port: port, source: PeerSource::Port(chosen) }]);
+    for frame in [from_port(1), from_port(2), VecPacket::new(&good)] {
+        b.wan(NOW, frame);
+    }
+    assert_eq!((b.out.punted.len(), drops(&b, DropReason::WrongSource)), (4, 2), "SDP's own port stays open");
+    // The next call's port is strict again.
+    b.apply(&[Op::MediaClose(port)]);
+    b.apply(&[Op::MediaOpen(Gateway::binding(Side::B, Kbps(1000)))]);
+    b.wan(NOW, from_port(2));
+    assert_eq!(drops(&b, DropReason::WrongSource), 3);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, RejectReason, SELECTOR_BLOCKS_MAX,
+    Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, PeerSource, RejectReason, SELECTOR_BLOCKS_MAX,
     SELECTORS_MAX, Selector, Selectors,
 };
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SaId, Spi};
@@ -23,6 +23,34 @@ fn drops(g: &Gateway, reason: DropReason) -> u64 {
 
 fn all_drops(g: &Gateway) -> u64 {
     g.pipeline.drops().iter().sum()
+}
+
+/// While the peer's port is open, ESP whose ICV holds decides it, once; what is forged or replayed does not.
+#[test]
+fn esp_with_a_good_icv_proves_the_port_that_it_came_from() {
+    let (mut a, mut b) = Gateway::pair(InsideMode::Host, FAST, &keys());
+    let media_port = Side::B.media_port();
+    b.apply(&[Op::PeerSource { media_port, source: PeerSource::Unproven }]);
+    let mut sealed = |port: u8| {
+        a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
+        let mut frame = a.out.outside.pop().expect("sealed");
+        frame.data_mut()[35] = port;
+        frame
+    };
+    let mut forged = sealed(9);
+    *forged.data_mut().last_mut().expect("not empty") ^= 1;
+    b.wan(NOW, forged);
+    assert_eq!((drops(&b, DropReason::IcvFailed), &b.out.events[..]), (1, &[][..]));
+    let (first, second, third) = (sealed(1), sealed(2), sealed(1));
+    let port = 0xc300 | 1;
+    for frame in [first.clone(), second, third, first] {
+        b.wan(NOW, frame);
+    }
+    assert_eq!(b.out.inside.len(), 2);
+    assert_eq!((drops(&b, DropReason::WrongSource), drops(&b, DropReason::ReplayDuplicate)), (1, 1));
+    let proven =
+        b.out.events.iter().filter(|e| matches!(e, Event::PeerPortProven { .. })).collect::<Vec<_>>();
+    assert_eq!(proven, [&Event::PeerPortProven { media_port, port }]);
 }
 
 /// RFC 7296 §2.8: what does not pass the integrity check says nothing about the peer; the first packet that does is reported,

@@ -217,7 +217,7 @@ fn yen(deciyen: u64) -> String {
 }
 
 /// RFC 8866 §5.8: the smallest b=AS wherever it stands.
-fn bandwidth(sdp: &[u8]) -> Option<u32> {
+pub(super) fn bandwidth(sdp: &[u8]) -> Option<u32> {
     std::str::from_utf8(sdp)
         .ok()?
         .lines()

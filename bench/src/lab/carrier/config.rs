@@ -1,6 +1,8 @@
 //! Who the carrier serves, and how it misbehaves on demand.
 
 use super::digest::Algorithm;
+use super::line::Rules;
+use super::relay::Plan;
 use super::rewrite::Rewrite;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ pub struct Config {
     pub address: SocketAddr,
     pub domain: String,
     pub accounts: Vec<Account>,
+    /// Where media pass; without one the subscribers see each other.
+    pub relay: Option<Plan>,
     pub knobs: Knobs,
 }
 
@@ -60,6 +64,9 @@ pub struct Knobs {
     /// Requests inside a dialog that do not carry our Record-Route as Route are refused, as session border
     /// controllers do: a BYE that forgets it leaves a call that is charged.
     pub require_route: bool,
+    /// What the line takes.
+    pub rules: Rules,
+    pub faults: Faults,
     /// By called number.
     pub numbers: BTreeMap<String, NumberKnobs>,
 }
@@ -74,9 +81,36 @@ impl Default for Knobs {
             expires_min_s: 60,
             expires_max_s: 3600,
             require_route: true,
+            rules: Rules::default(),
+            faults: Faults::default(),
             numbers: BTreeMap::new(),
         }
     }
+}
+
+/// What goes wrong in the network. Each number counts down to none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// 2xx to INVITE that are lost on their way to the caller.
+    pub lost_200: u32,
+    /// A CANCEL is held until the called side has answered, and comes too late.
+    pub late_cancel: bool,
+    /// A 2xx of a second called side, which does not exist, follows the first.
+    pub forked_200: u32,
+    /// INVITEs that are answered 503 with this many seconds of `Retry-After`.
+    pub storm: u32,
+    pub storm_retry_after_s: u32,
+    /// REGISTERs that are answered 503.
+    pub register_storm: u32,
+    /// BYEs that are lost.
+    pub lost_bye: u32,
+}
+
+/// Takes one, if there is one left.
+pub(super) fn take(left: &mut u32) -> bool {
+    let had = *left > 0;
+    *left -= u32::from(had);
+    had
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::config::{Config, Knobs, T64};
 use super::digest::Authenticator;
 use super::location::Location;
 use super::message::{Message, ParseError, param, response_address};
+use super::relay::{Relayed, Slots};
 use super::trace::Hop;
 use super::transaction::Transactions;
 use sha2::{Digest as _, Sha256};
@@ -14,8 +15,14 @@ use std::net::SocketAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    Transmit { to: SocketAddr, bytes: Vec<u8> },
+    Transmit {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     Trace(Hop),
+    /// A call is answered and its media may pass.
+    Relay(Relayed),
+    RelayEnd(u16),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +36,12 @@ pub struct Stats {
     pub unroutable: u64,
     pub transactions_refused: u64,
     pub retransmitted: u64,
+    /// Requests that a rule of the line has lost or refused.
+    pub lost_by_rule: u64,
+    pub refused_by_rule: u64,
+    /// Second called sides that were acknowledged, and hung up.
+    pub forks_acknowledged: u64,
+    pub forks_ended: u64,
 }
 
 /// Registrar, proxy and biller on one address.
@@ -40,6 +53,7 @@ pub struct Carrier {
     pub(super) biller: Biller,
     pub(super) transactions: Transactions,
     pub(super) stats: Stats,
+    pub(super) relayed: Slots,
     outputs: VecDeque<Output>,
     /// When the current message came, for the trace.
     now: Instant,
@@ -64,6 +78,7 @@ impl Carrier {
             biller: Biller::default(),
             transactions: Transactions::default(),
             stats: Stats::default(),
+            relayed: Slots::default(),
             outputs: VecDeque::new(),
             now: Instant::ZERO,
             config,
@@ -132,6 +147,10 @@ impl Carrier {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.transactions.next_deadline()
+    }
+
+    pub(super) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
     }
 
     pub(super) fn transmit(&mut self, to: SocketAddr, message: &Message) {

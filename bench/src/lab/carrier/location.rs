@@ -10,6 +10,8 @@ pub struct Binding {
     pub contact: String,
     /// Where the REGISTER came from.
     pub source: SocketAddr,
+    /// Its REGISTER said `Supported: path`.
+    pub path: bool,
     pub expires_at: Instant,
 }
 
@@ -36,6 +38,12 @@ impl Location {
     #[must_use]
     pub fn find(&self, now: Instant, number: &str) -> Option<&Binding> {
         self.bindings.get(number).filter(|b| b.expires_at > now)
+    }
+
+    /// Whether the number is registered with this contact, by a REGISTER that said `Supported: path`.
+    #[must_use]
+    pub fn is_terminal(&self, number: &str, contact: &str) -> bool {
+        self.bindings.get(number).is_some_and(|b| b.path && b.contact == contact)
     }
 
     /// Numbers registered from this address, in order.

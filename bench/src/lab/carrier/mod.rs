@@ -7,10 +7,14 @@ pub mod biller;
 pub mod config;
 pub mod core;
 pub mod digest;
+#[cfg(test)]
+mod fault_tests;
+pub mod line;
 pub mod location;
 pub mod message;
 mod proxy;
 mod registrar;
+pub mod relay;
 pub mod rewrite;
 pub mod server;
 pub mod tariff;
@@ -19,8 +23,9 @@ mod tests;
 pub mod trace;
 mod transaction;
 
-pub use config::{Account, Config, Knobs, NumberKnobs, Reject};
+pub use config::{Account, Config, Faults, Knobs, NumberKnobs, Reject};
 pub use digest::Algorithm;
+pub use line::{Kind, Rules};
 pub use rewrite::Rewrite;
 pub use server::Server;
 pub use trace::Hop;

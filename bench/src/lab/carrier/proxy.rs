@@ -1,6 +1,8 @@
 //! Where a message goes (RFC 3261 §16).
 
+use super::config::take;
 use super::core::{Carrier, digest};
+use super::line::Verdict;
 use super::message::{Message, Start, address_of, param, response_address, uri_of, user_of};
 use super::rewrite;
 use super::transaction::upstream_key;
@@ -8,6 +10,8 @@ use sipsec_net::Instant;
 use std::net::SocketAddr;
 
 const MAX_FORWARDS: u32 = 70;
+/// Ends the To tag of the second called side of a forked call.
+pub(super) const FORK: &str = "-fork";
 
 impl Carrier {
     pub(super) fn request(&mut self, now: Instant, from: SocketAddr, mut request: Message) {
@@ -64,6 +68,13 @@ impl Carrier {
 
     /// A call begins.
     fn invite(&mut self, now: Instant, from: SocketAddr, request: Message, uri: &str) {
+        match self.judge(from, &request) {
+            Verdict::Lost => return,
+            Verdict::Refused(status, reason, headers) => {
+                return self.reply(&request, status, reason, &headers);
+            }
+            Verdict::Pass => {}
+        }
         let Some(caller) = self.caller(now, from, &request) else { return };
         let Some(dialled) = user_of(uri) else {
             return self.reply(&request, 404, "Not Found", &[]);
@@ -82,7 +93,12 @@ impl Carrier {
         let knobs = self.config.knobs.numbers.get(&called).cloned().unwrap_or_default();
         let known = self.config.accounts.iter().any(|a| a.number == called);
         let binding = self.location.find(now, &called).cloned();
+        let storm = take(&mut self.config.knobs.faults.storm);
         let refusal = match (&knobs.reject, known, &binding) {
+            _ if storm => {
+                let pause = self.config.knobs.faults.storm_retry_after_s;
+                Some((503, "Service Unavailable".to_owned(), Some(pause)))
+            }
             (Some(reject), _, _) => Some((reject.status, reject.reason.clone(), reject.retry_after_s)),
             (None, false, _) => Some((404, "Not Found".to_owned(), None)),
             (None, true, None) => Some((480, "Temporarily Unavailable".to_owned(), None)),
@@ -106,6 +122,16 @@ impl Carrier {
             forwarded.set("P-Asserted-Identity", format!("<sip:{asserted}@{domain}>"));
         }
         forwarded.set("P-Called-Party-ID", format!("<sip:{called}@{domain}>"));
+        let call_id = request.header("Call-ID").unwrap_or_default().to_owned();
+        if refusal.is_none() {
+            match self.relay_offer(&call_id, &forwarded.body) {
+                Some(body) => forwarded.body = body,
+                None => {
+                    self.stats.transactions_refused += 1;
+                    return self.reply(&request, 503, "Service Unavailable", &[]);
+                }
+            }
+        }
         forwarded.body = rewrite::apply(&knobs.offer, &forwarded.body);
         self.push_via(&mut forwarded, &branch);
         let mut routes = vec![self.record_route()];
@@ -175,6 +201,22 @@ impl Carrier {
             }
             return;
         }
+        let tag = request.header("To").and_then(|to| param(to, "tag")).unwrap_or_default();
+        if tag.ends_with(FORK) {
+            // The second called side is here alone.
+            match method {
+                "ACK" => self.stats.forks_acknowledged += 1,
+                "BYE" => {
+                    self.stats.forks_ended += 1;
+                    self.reply(&request, 200, "OK", &[]);
+                }
+                _ => self.reply(&request, 481, "Call/Transaction Does Not Exist", &[]),
+            }
+            return;
+        }
+        if method == "BYE" && take(&mut self.config.knobs.faults.lost_bye) {
+            return;
+        }
         if !drop_our_route(self, &mut request) && self.config.knobs.require_route {
             self.stats.route_missing += 1;
             if method != "ACK" {
@@ -194,6 +236,7 @@ impl Carrier {
         if method == "BYE" {
             let tag = request.header("From").and_then(|f| param(f, "tag")).unwrap_or_default().to_owned();
             self.biller.bye(now, &request, &tag);
+            self.relay_end(&call_id);
         }
         strip_identity(&mut request);
         let branch = format!("z9hG4bK{}", digest(&[&upstream_key(&request), "stateless"]));

@@ -1,7 +1,9 @@
 //! REGISTER (RFC 3261 §10.3).
 
+use super::config::take;
 use super::core::Carrier;
 use super::digest::Refusal;
+use super::line::Verdict;
 use super::location::Binding;
 use super::message::{Message, param, uri_of, user_of};
 use sipsec_net::Instant;
@@ -10,6 +12,16 @@ use std::time::Duration;
 
 impl Carrier {
     pub(super) fn register(&mut self, now: Instant, from: SocketAddr, request: &Message) {
+        match self.judge(from, request) {
+            Verdict::Lost => return,
+            Verdict::Refused(status, reason, headers) => {
+                return self.reply(request, status, reason, &headers);
+            }
+            Verdict::Pass => {}
+        }
+        if take(&mut self.config.knobs.faults.register_storm) {
+            return self.reply(request, 503, "Service Unavailable", &[]);
+        }
         let Some(number) = request.header("To").and_then(|to| user_of(uri_of(to))) else {
             return self.reply(request, 400, "No number in To", &[]);
         };
@@ -26,6 +38,8 @@ impl Carrier {
             }
         }
 
+        let tags = request.all("Supported").flat_map(|v| v.split(','));
+        let supports_path = tags.map(str::trim).any(|tag| tag.eq_ignore_ascii_case("path"));
         let contacts = request.list("Contact");
         let header_expires = request.header("Expires").map(str::parse::<u32>);
         if let Some(Err(_)) = header_expires {
@@ -57,6 +71,7 @@ impl Carrier {
                     let binding = Binding {
                         contact: uri_of(contact).to_owned(),
                         source: from,
+                        path: supports_path,
                         expires_at: now + Duration::from_secs(granted.into()),
                     };
                     if !self.location.register(&number, binding) {
@@ -73,6 +88,9 @@ impl Carrier {
         }
         // RFC 3455 §4.1, as the NGN tells a terminal the numbers it may use.
         headers.push(("P-Associated-URI", format!("<sip:{number}@{}>", self.config.domain)));
+        if self.config.knobs.rules.service_route {
+            headers.push(("Service-Route", self.record_route()));
+        }
         self.reply(request, 200, "OK", &headers);
     }
 

@@ -3,6 +3,7 @@
 use super::config::{Config, Knobs};
 use super::core::{Carrier, Output, Stats};
 use super::message::MESSAGE_MAX;
+use super::relay::{Relay, RelayStats};
 use super::trace::Hop;
 use crate::lab::clock;
 use serde_json::Value;
@@ -24,6 +25,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// A running carrier. Dropping it stops the thread.
 pub struct Server {
     carrier: Arc<Mutex<Carrier>>,
+    relayed: Option<Arc<RelayStats>>,
     stop: Arc<AtomicBool>,
     trace: Mutex<Option<Receiver<Hop>>>,
     trace_lost: Arc<AtomicU64>,
@@ -46,23 +48,25 @@ impl Entropy for Kernel {
 }
 
 impl Server {
-    /// Serves on `socket`, which is bound to `config.address`.
-    pub fn start(socket: UdpSocket, config: Config) -> std::io::Result<Self> {
+    /// Serves on `socket`, which is bound to `config.address`, with the sockets of the relay that `config` names.
+    pub fn start(socket: UdpSocket, relay: Option<Relay>, config: Config) -> std::io::Result<Self> {
         socket.set_read_timeout(Some(TICK))?;
         let carrier =
             Arc::new(Mutex::new(Carrier::new(config, Box::new(Kernel(File::open("/dev/urandom")?)))));
         let stop = Arc::new(AtomicBool::new(false));
         let trace_lost = Arc::new(AtomicU64::new(0));
         let (tx, rx) = sync_channel(TRACE_MAX);
+        let relayed = relay.as_ref().map(Relay::stats);
         let worker = Worker {
             socket,
+            relay,
             carrier: Arc::clone(&carrier),
             stop: Arc::clone(&stop),
             trace: tx,
             trace_lost: Arc::clone(&trace_lost),
         };
         let thread = std::thread::Builder::new().name("carrier".into()).spawn(move || worker.run())?;
-        Ok(Self { carrier, stop, trace: Mutex::new(Some(rx)), trace_lost, thread: Some(thread) })
+        Ok(Self { carrier, relayed, stop, trace: Mutex::new(Some(rx)), trace_lost, thread: Some(thread) })
     }
 
     /// Every message from now on; can be taken once.
@@ -90,6 +94,11 @@ impl Server {
 
     pub fn stats(&self) -> Stats {
         *self.lock().stats()
+    }
+
+    /// Counters of the media relay, if there is one.
+    pub fn relayed(&self) -> Option<&RelayStats> {
+        self.relayed.as_deref()
     }
 
     /// Calls answered and not hung up.
@@ -126,6 +135,7 @@ impl Drop for Server {
 
 struct Worker {
     socket: UdpSocket,
+    relay: Option<Relay>,
     carrier: Arc<Mutex<Carrier>>,
     stop: Arc<AtomicBool>,
     trace: SyncSender<Hop>,
@@ -133,7 +143,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(self) {
+    fn run(mut self) {
         let mut buf = [0; MESSAGE_MAX + 1];
         while !self.stop.load(Ordering::Relaxed) {
             let received = self.socket.recv_from(&mut buf);
@@ -158,6 +168,17 @@ impl Worker {
                 match output {
                     // A datagram that cannot be sent is a lost datagram.
                     Output::Transmit { to, bytes } => drop(self.socket.send_to(&bytes, to)),
+                    // A relay that does not start shows as a call without media.
+                    Output::Relay(call) => {
+                        if let Some(relay) = &mut self.relay {
+                            let _ = relay.start(call);
+                        }
+                    }
+                    Output::RelayEnd(slot) => {
+                        if let Some(relay) = &mut self.relay {
+                            relay.end(slot);
+                        }
+                    }
                     Output::Trace(hop) => {
                         if self.trace.try_send(hop).is_err() {
                             self.trace_lost.fetch_add(1, Ordering::Relaxed);

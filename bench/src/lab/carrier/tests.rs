@@ -36,6 +36,7 @@ impl Lab {
             address: addr("198.51.100.1:5060"),
             domain: "carrier.example".into(),
             accounts: vec![account(CALLER), account(CALLED)],
+            relay: None,
             knobs: Knobs { authenticate_register: false, ..knobs },
         };
         let mut lab = Self {

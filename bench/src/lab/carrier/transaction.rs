@@ -1,8 +1,9 @@
 //! The INVITE transactions of a stateful proxy (RFC 3261 §16, §17 and RFC 6026): what survives loss on either side.
 
-use super::config::{T1, T2, T4, T64, TIMER_C, TRANSACTIONS_MAX};
+use super::config::{T1, T2, T4, T64, TIMER_C, TRANSACTIONS_MAX, take};
 use super::core::Carrier;
 use super::message::{Message, param, response_address};
+use super::proxy::FORK;
 use super::rewrite::{self, Rewrite};
 use sipsec_net::Instant;
 use std::collections::HashMap;
@@ -123,6 +124,15 @@ impl Invite {
     }
 }
 
+/// The 2xx of a second called side.
+fn forked(response: &Message) -> Message {
+    let mut fork = response.clone();
+    let to = response.header("To").unwrap_or_default().to_owned();
+    let tag = param(&to, "tag").unwrap_or_default().to_owned();
+    fork.set("To", to.replace(&tag, &format!("{tag}{FORK}")));
+    fork
+}
+
 impl Carrier {
     /// Sends the INVITE on, now or when its knob lets it go.
     pub(super) fn start_invite(&mut self, now: Instant, branch: String, mut invite: Invite, hold: Duration) {
@@ -199,7 +209,8 @@ impl Carrier {
         };
         let branch = branch.to_owned();
         let held = matches!(invite.state, State::Held);
-        let ringing = matches!(invite.state, State::Proceeding) && invite.cancel.is_none();
+        let late = self.config.knobs.faults.late_cancel;
+        let ringing = matches!(invite.state, State::Proceeding) && invite.cancel.is_none() && !late;
         if !held && matches!(invite.state, State::Calling | State::Proceeding) && invite.cancel.is_none() {
             // RFC 3261 §9.1: not before a provisional response.
             invite.cancel = Some(false);
@@ -232,6 +243,7 @@ impl Carrier {
 
     pub(super) fn finish(&mut self, now: Instant, branch: &str, response: Message) {
         self.biller.final_response(now, &response);
+        self.relay_end(response.header("Call-ID").unwrap_or_default());
         if let Some(to) = response_address(response.header("Via").unwrap_or_default()) {
             self.transmit(to, &response);
         }
@@ -245,6 +257,7 @@ impl Carrier {
     /// A response to an INVITE that we sent on; `response` has our Via off already.
     pub(super) fn invite_response(&mut self, now: Instant, branch: &str, mut response: Message) {
         let linger = self.linger(now);
+        let late = self.config.knobs.faults.late_cancel;
         let Some(invite) = self.transactions.by_branch(branch) else { return };
         let upstream = response_address(response.header("Via").unwrap_or_default());
         match response.status().unwrap_or_default() {
@@ -252,7 +265,7 @@ impl Carrier {
                 if !matches!(invite.state, State::Calling | State::Proceeding) {
                     return;
                 }
-                let cancel_now = invite.cancel == Some(false);
+                let cancel_now = invite.cancel == Some(false) && !late;
                 if invite.cancel != Some(true) {
                     invite.state = State::Proceeding;
                     invite.resend = None;
@@ -269,14 +282,32 @@ impl Carrier {
                 }
             }
             200..=299 => {
+                if take(&mut self.config.knobs.faults.lost_200) {
+                    self.stats.retransmitted += 1;
+                    return;
+                }
                 // Also after CANCEL: the caller has to see it, ACK it and hang up. Also again: it retransmits until ACK.
                 invite.state = State::Done;
                 invite.resend = None;
                 invite.deadline = linger;
                 self.biller.final_response(now, &response);
-                response.body = rewrite::apply(&invite.answer, &response.body);
+                let (late_cancel, target) = (invite.cancel == Some(false), invite.target);
+                let (rewrites, cancel) = (invite.answer.clone(), invite.cancel_message());
+                if late_cancel {
+                    invite.cancel = Some(true);
+                }
+                let call_id = response.header("Call-ID").unwrap_or_default().to_owned();
+                response.body = self.relay_answer(&call_id, &response.body);
+                response.body = rewrite::apply(&rewrites, &response.body);
                 if let Some(to) = upstream {
                     self.transmit(to, &response);
+                    if take(&mut self.config.knobs.faults.forked_200) {
+                        let fork = forked(&response);
+                        self.transmit(to, &fork);
+                    }
+                }
+                if late_cancel {
+                    self.transmit(target, &cancel);
                 }
             }
             _ => {

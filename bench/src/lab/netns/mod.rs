@@ -105,7 +105,7 @@ impl Drop for Namespace {
 pub struct End<'a> {
     pub namespace: &'a Namespace,
     pub device: &'a str,
-    /// With its prefix length.
+    /// With its prefix length; empty for none.
     pub address: &'a str,
 }
 
@@ -118,7 +118,9 @@ pub fn link(a: End<'_>, b: End<'_>, mtu: u16, offload: Offload) -> Result<(), La
         nb, "mtu", &mtu,
     ])?;
     for end in [a, b] {
-        end.namespace.ip(&["addr", "add", end.address, "dev", end.device])?;
+        if !end.address.is_empty() {
+            end.namespace.ip(&["addr", "add", end.address, "dev", end.device])?;
+        }
         if offload == Offload::Off {
             let mut ethtool = end.namespace.command("ethtool");
             run(ethtool.args(["-K", end.device, "tx", "off"]))?;

@@ -2,11 +2,13 @@
 
 pub mod capture;
 pub mod charon;
+pub mod dnsmasq;
 pub mod kamailio;
 pub mod standin;
 
 pub use capture::Capture;
 pub use charon::Charon;
+pub use dnsmasq::Dnsmasq;
 pub use kamailio::Kamailio;
 pub use standin::StandIn;
 

@@ -11,6 +11,7 @@ mod faults_support;
 mod imported;
 mod inner_ipv6;
 mod kamailio;
+mod line;
 mod nat;
 mod network;
 mod pki;
@@ -96,6 +97,9 @@ pub const SCENARIOS: &[Scenario] = &[
     faults_start::RESTARTS,
     faults_start::PROFILE_TEXTS,
     faults_start::IN_THE_WAY,
+    line::NTT_DIRECT,
+    line::NTT_HGW,
+    line::RENUMBERED,
     kamailio::KAMAILIO,
     strongswan::INITIATOR,
     strongswan::RESPONDER,

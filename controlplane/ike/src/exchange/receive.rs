@@ -94,6 +94,7 @@ impl IkeSa {
             return None;
         };
         ctx.last_heard = ctx.last_heard.max(now);
+        ctx.proofs += 1;
         let head = before.first_chunk().filter(|_| before.len() == HEAD_LEN + skip).copied();
         let (first, head, plaintext) = match fields {
             None => (raw.next, head, plaintext),

@@ -147,6 +147,7 @@ impl InitSent {
         match self.accept(ctx, header, &m) {
             Ok(agreed) => {
                 ctx.counters.responses_in += 1;
+                ctx.proofs += 1;
                 let Self { attempt, request, .. } = *self;
                 Agreeing::begin(ctx, agreed, attempt, request, bytes.to_vec())
             }
@@ -203,6 +204,7 @@ impl InitSent {
         self.attempt.restarts += 1;
         self.attempt.cookie = Some(cookie);
         ctx.counters.responses_in += 1;
+        ctx.proofs += 1;
         Self::send(ctx, now, self.attempt, self.public)
     }
 
@@ -216,6 +218,7 @@ impl InitSent {
         };
         self.attempt.restarts += 1;
         ctx.counters.responses_in += 1;
+        ctx.proofs += 1;
         KeyGen::with_group(ctx, now, self.attempt, group)
     }
 }

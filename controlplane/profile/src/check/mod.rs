@@ -1,5 +1,6 @@
 //! Checks that need the whole profile: references, collisions between sections, weak secrets, and what will cost money.
 
+mod carrier;
 mod certificates;
 mod machine;
 mod numbers;
@@ -31,6 +32,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     secrets::check(profile, sink, around);
     certificates::check(profile, sink, around);
     media(profile, sink);
+    carrier::check(profile, sink);
     tables(profile, sink);
     tunnels::check(profile, sink);
     track::check(profile, sink);
@@ -58,7 +60,9 @@ fn media(profile: &Profile, sink: &Sink) {
         sink.push(Problem::error("media::sip-port", &path, message).hint("choose a range without it"));
     }
     // A port rests after a call until late ESP of the former peer has died out, so one each is too few.
-    let (ports, tunnels) = (usize::from(last - first) + 1, profile.tunnels.len());
+    let ports = usize::from(last - first) + 1;
+    let ports = if profile.carrier().even_ports { (ports + usize::from(first % 2 == 0)) / 2 } else { ports };
+    let tunnels = profile.tunnels.len();
     if ports < 2 * tunnels {
         let message = format!("{ports} media ports are few for {tunnels} tunnels");
         let hint = format!("a port rests after each call: use at least {}", 2 * tunnels);

@@ -20,7 +20,7 @@ pub fn check(profile: &Profile, sink: &Sink) {
     }
     if profile.sip.domain == Learnt::Dhcp
         && profile.wan.uses_dhcp()
-        && profile.wan.vendor_class == VendorClass::None
+        && profile.carrier().vendor_class == VendorClass::None
     {
         let message = "the SIP domain comes by DHCP, but the client sends no vendor class";
         let problem = Problem::warning("wan::vendor-class", &KeyPath::dotted("sip.domain"), message);

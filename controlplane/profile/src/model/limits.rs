@@ -54,7 +54,6 @@ pub const SIP_PORT: u16 = 5060;
 pub const REGISTER_EXPIRES_S: u64 = 3600;
 /// RFC 4028 §5: the smallest session interval.
 pub const SESSION_EXPIRES_MIN_S: u32 = 90;
-pub const SESSION_EXPIRES_S: u32 = 300;
 /// A session that is refreshed less than once a day is as good as one without a timer.
 pub const SESSION_EXPIRES_MAX_S: u32 = 86_400;
 /// Longer than a BYE without an answer is repeated (RFC 3261 §17.1.2.2: 32 s), and than a refused one is sent three times

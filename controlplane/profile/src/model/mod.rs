@@ -3,6 +3,7 @@
 //! The reader and the importers produce a [`Profile`]; the writer turns it into YAML again ([`crate::write`]). Every type
 //! serialises with the keys of the file. Inline secrets serialise as asterisks, unless the writer is told otherwise.
 
+pub mod carrier;
 pub mod dataplane;
 pub mod identity;
 pub mod ike;
@@ -19,6 +20,7 @@ pub mod tunnel;
 pub mod wan;
 mod words;
 
+pub use carrier::{Carrier, CarrierKind};
 pub use dataplane::{
     BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
 };

@@ -1,5 +1,6 @@
 //! The whole of it.
 
+use super::carrier::Carrier;
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
     DataplaneSection, FailbackSection, IkeSection, MediaSection, Operation, RouteTo, SipSection, StaticRoute,
@@ -122,6 +123,12 @@ impl Profile {
     #[must_use]
     pub fn dhcp_store(&self) -> PathBuf {
         self.state_dir.join("dhcp.json")
+    }
+
+    /// What the access line expects: the carrier's values, with the profile's own in their places.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        Carrier::new(self.sip.carrier, &self.sip.own, &self.media.own, self.wan.vendor_class)
     }
 
     /// Whether SIP and media use IPv6.

@@ -1,5 +1,6 @@
 //! `sip:`
 
+use super::carrier::{CarrierKind, SipOverrides};
 use super::limits;
 use super::secret::{PASSWORD, SecretSource};
 use super::serial;
@@ -53,6 +54,10 @@ pub struct SipSection {
     /// The device whose address SIP and media use; it may come and go.
     pub interface: String,
     pub port: u16,
+    /// What the access line expects, unless a key of its own says otherwise.
+    pub carrier: CarrierKind,
+    #[serde(flatten)]
+    pub own: SipOverrides,
     /// Registrar and outbound proxy.
     #[serde(serialize_with = "serial::text")]
     pub registrar: Learnt<SocketAddr>,
@@ -60,10 +65,6 @@ pub struct SipSection {
     pub domain: Learnt<String>,
     #[serde(rename = "expires_s", serialize_with = "serial::seconds")]
     pub expires: Duration,
-    /// RFC 4028: the session interval to ask for, in seconds.
-    pub session_expires_s: u32,
-    /// RFC 3581: ask for answers to the source port. Some carriers must not see it.
-    pub rport: bool,
     /// After a hang-up that nothing has confirmed, the tunnel places no call for this long.
     #[serde(rename = "bye_wait_s", serialize_with = "serial::seconds")]
     pub bye_wait: Duration,
@@ -80,11 +81,11 @@ impl SipSection {
         Self {
             interface: interface.to_owned(),
             port: limits::SIP_PORT,
+            carrier: CarrierKind::Generic,
+            own: SipOverrides::default(),
             registrar: Learnt::Given(registrar),
             domain: Learnt::Given(domain.to_owned()),
             expires: Duration::from_secs(limits::REGISTER_EXPIRES_S),
-            session_expires_s: limits::SESSION_EXPIRES_S,
-            rport: true,
             bye_wait: Duration::from_secs(limits::BYE_WAIT_S),
             requests_per_s: limits::REQUESTS_PER_S,
             tariff: Tariff::default(),

@@ -35,7 +35,9 @@ words! {
 pub struct WanSection {
     pub ipv4: WanIpv4,
     pub ipv6: WanIpv6,
-    pub vendor_class: VendorClass,
+    /// `None`: as the carrier says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor_class: Option<VendorClass>,
 }
 
 impl WanSection {

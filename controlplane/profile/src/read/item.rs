@@ -254,6 +254,16 @@ impl<'a> Table<'a> {
         self.optional(name).map_or(Some(None), |item| item.int().map(Some))
     }
 
+    /// A key that may be absent, as `read` takes it. The inner `None` is absence; the outer one an error.
+    #[must_use]
+    pub fn absent_or<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(&Item<'a>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        self.optional(name).map_or(Some(None), |item| read(&item).map(Some))
+    }
+
     #[must_use]
     pub fn seconds(&self, name: &'static str) -> Option<Duration> {
         self.int(name).map(Duration::from_secs)

@@ -1,5 +1,6 @@
 //! `media:`
 
+use super::carrier;
 use super::item::Item;
 use super::text::is_host;
 use crate::diagnose::{Problem, shown_raw};
@@ -12,9 +13,10 @@ pub fn read(item: &Item<'_>) -> Option<MediaSection> {
     let default = MediaSection::default();
     let ports = table.value("ports", (default.port_first, default.port_last), ports);
     let source = table.value("tunnel_source", default.tunnel_source, source);
+    let own = carrier::media(&table);
     table.finish();
     let (port_first, port_last) = ports?;
-    Some(MediaSection { port_first, port_last, tunnel_source: source? })
+    Some(MediaSection { port_first, port_last, tunnel_source: source?, own: own? })
 }
 
 fn source(item: &Item<'_>) -> Option<IpAddr> {

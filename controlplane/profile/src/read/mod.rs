@@ -1,5 +1,6 @@
 //! From text to the model: the tree with its places, then typed values by the schema, one file per section.
 
+mod carrier;
 mod certificates;
 mod dataplane;
 mod document;

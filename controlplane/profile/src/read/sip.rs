@@ -1,5 +1,6 @@
 //! `sip:`
 
+use super::carrier;
 use super::item::{Item, Table};
 use super::secrets;
 use super::text::{device, is_host, is_host_name, number};
@@ -18,8 +19,8 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
     let registrar = table.required("registrar").and_then(|i| learnt(&i, address));
     let domain = table.required("domain").and_then(|i| learnt(&i, domain));
     let expires = table.seconds("expires_s");
-    let session_expires_s = table.int("session_expires_s");
-    let rport = table.flag("rport");
+    let carrier = table.word("carrier");
+    let own = carrier::sip(&table);
     let bye_wait = table.seconds("bye_wait_s");
     let requests_per_s = table.int("requests_per_s");
     let tariff = table.word("tariff");
@@ -31,8 +32,8 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
         registrar: registrar?,
         domain: domain?,
         expires: expires?,
-        session_expires_s: session_expires_s?,
-        rport: rport?,
+        carrier: carrier?,
+        own: own?,
         bye_wait: bye_wait?,
         requests_per_s: requests_per_s?,
         tariff: tariff?,

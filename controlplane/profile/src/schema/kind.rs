@@ -104,6 +104,10 @@ pub enum Text {
     Label,
     /// The path of a URL.
     UrlPath,
+    /// `number`, `random`, `none`, or a word.
+    ContactUser,
+    /// 0 to 63, or `copy`.
+    MediaDscp,
     /// Never shown.
     Secret,
 }
@@ -132,6 +136,8 @@ impl Text {
             Self::Variable => "environment variable",
             Self::Label => "text",
             Self::UrlPath => "path of a URL",
+            Self::ContactUser => "`number`, `random`, `none` or a word",
+            Self::MediaDscp => "0 to 63 or `copy`",
             Self::Secret => "secret",
         }
     }
@@ -151,6 +157,7 @@ impl Text {
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
             Self::Mac => "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
             Self::UrlPath => "^/\\S*$",
+            Self::ContactUser => "^[A-Za-z0-9_.!~*'()-]{1,32}$",
             Self::MapRule => "^(subject|issuer|alt-name) (eq|ne|co|nc) .+$",
             _ => return None,
         })

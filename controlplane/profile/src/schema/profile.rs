@@ -2,6 +2,7 @@
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
 use super::{dataplane, ike, sip, track, tunnels, wan};
+use crate::model::carrier::PeerPort;
 use crate::model::limits::LOG_DEFAULT;
 use Presence::{Default, Optional, Required};
 
@@ -87,5 +88,30 @@ const MEDIA: Group = Group {
             "The address that IKE and ESP believe to be theirs. Port translation joins it to the WAN's address, so nothing else may use it.",
         )
         .ios("tunnel source Loopback11"),
+        key(
+            "even_ports",
+            Kind::Flag,
+            Optional(sip::OF_CARRIER),
+            "Use even ports of `ports` alone.",
+        ),
+        key(
+            "peer_port",
+            Kind::Word(PeerPort::TABLE),
+            Optional(sip::OF_CARRIER),
+            "Whose packets a media port takes. A learnt port is the peer's for the rest of the call; what we send goes to the port of SDP all the same.",
+        ),
+        key(
+            "dscp",
+            Kind::Text(Text::MediaDscp),
+            Optional(sip::OF_CARRIER),
+            "DSCP of the packets outside, IKE included: 0 to 63, or `copy` for that of the packet inside.",
+        ),
+        key(
+            "assumed_kbps",
+            int(0, 10_000_000),
+            Optional(sip::OF_CARRIER),
+            "The bandwidth of an SDP without `b=AS`; 0 refuses such a call.",
+        )
+        .unit("kbit/s"),
     ],
 };

@@ -1,6 +1,8 @@
 //! The configuration reference, and what `sipsec check --explain` prints.
 
 use super::{Key, Kind, PROFILE, Presence, find};
+use crate::model::Word;
+use crate::model::carrier::{CarrierKind, SEEN};
 use std::fmt::Write;
 
 /// The reference in Markdown. `deploy/CONFIGURATION.md` is this text.
@@ -23,7 +25,25 @@ pub fn reference() -> String {
         more.reverse();
         stack.extend(more);
     }
+    carriers(&mut out);
     out
+}
+
+/// The values of each kind of carrier, and where they were observed.
+fn carriers(out: &mut String) {
+    let kinds = CarrierKind::WORDS.iter().map(|(kind, word, _)| (*word, kind.values().rows()));
+    let kinds: Vec<_> = kinds.collect();
+    out.push_str(
+        "\n## Values of `sip.carrier`\n\nThe keys whose default is \"as `sip.carrier` says\". No specification of NTT's \
+         interface is published; the last column says where a value was seen, and what is not known. `media.assumed_kbps: 0` \
+         refuses an SDP without `b=AS`.\n\n",
+    );
+    let head: Vec<_> = kinds.iter().map(|(word, _)| code(word)).collect();
+    let _ = writeln!(out, "| key | {} | seen |\n|---|{}---|", head.join(" | "), "---|".repeat(head.len()));
+    for (at, (key, seen)) in SEEN.iter().enumerate() {
+        let values: Vec<_> = kinds.iter().map(|(_, rows)| rows[at].1.clone()).collect();
+        let _ = writeln!(out, "| {} | {} | {seen} |", code(key), values.join(" | "));
+    }
 }
 
 /// The keys that are groups, with their paths.

@@ -2,7 +2,11 @@
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
 use crate::model::Tariff;
+use crate::model::carrier::{CalledSource, CallerSource, CarrierKind, Identity, Method, OptionTag};
 use Presence::{Default, Optional, Required};
+
+/// What the absence of a key means whose value the carrier has.
+pub(super) const OF_CARRIER: &str = "as `sip.carrier` says";
 
 pub const SIP: Group = Group {
     about: "The SIP user agent.",
@@ -25,8 +29,19 @@ pub const SIP: Group = Group {
         key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain, or `dhcp` for the one that the line's vendor options name."),
         key("expires_s", int(10, 604_800), Default("3600"), "How long a registration lasts (RFC 3261 §10.2.1.1); it is renewed before.")
             .unit("s"),
-        key("session_expires_s", int(90, 86_400), Default("300"), "The session interval to ask for (RFC 4028).").unit("s"),
-        key("rport", Kind::Flag, Default("true"), "Ask for answers to the source port (RFC 3581). Some carriers must not see it."),
+        key("carrier", Kind::Word(CarrierKind::TABLE), Default("generic"), "What the access line expects: the values of the keys whose default is that of the carrier. `sipsec check` prints those in force; the table at the end of the configuration reference has them all."),
+        key("session_expires_s", int(0, 86_400), Optional(OF_CARRIER), "The session interval to ask for (RFC 4028): 90 s or more, or 0 to ask for none.").unit("s"),
+        key("rport", Kind::Flag, Optional(OF_CARRIER), "Ask for answers to the source port (RFC 3581). Some carriers must not see it."),
+        key("contact_user", Kind::Text(Text::ContactUser), Optional(OF_CARRIER), "The user part of Contact: the line's `number`, `none`, a word of your own, or `random` for 12 hexadecimal digits of each line, drawn at start."),
+        key("allow", Kind::List(&Kind::Word(Method::TABLE)), Optional(OF_CARRIER), "The methods of `Allow`, in this order. INVITE, ACK, CANCEL and BYE must be among them."),
+        key("register_supported", Kind::List(&Kind::Word(OptionTag::TABLE)), Optional(OF_CARRIER), "The option tags of `Supported` in REGISTER."),
+        key("invite_supported", Kind::List(&Kind::Word(OptionTag::TABLE)), Optional(OF_CARRIER), "The option tags of `Supported` in INVITE."),
+        key("identity", Kind::Word(Identity::TABLE), Optional(OF_CARRIER), "What an INVITE says of its caller. P-Asserted-Identity is never sent: it is the proxy's (RFC 3325)."),
+        key("caller_from", Kind::List(&Kind::Word(CallerSource::TABLE)), Optional(OF_CARRIER), "Where the caller of an incoming call is read; the first that is there decides."),
+        key("called_from", Kind::List(&Kind::Word(CalledSource::TABLE)), Optional(OF_CARRIER), "Where the called line is read; the first that names a line decides."),
+        key("user_agent", Kind::Flag, Optional(OF_CARRIER), "Send `User-Agent` with this program's name and version."),
+        key("dscp", int(0, 63), Optional(OF_CARRIER), "DSCP of SIP messages."),
+        key("bandwidths_kbps", Kind::List(&Kind::Int { min: 1, max: 10_000_000 }), Optional(OF_CARRIER), "The bandwidths that the carrier sets up; a tunnel with another one is an error.").unit("kbit/s"),
         key(
             "bye_wait_s",
             int(0, 3600),

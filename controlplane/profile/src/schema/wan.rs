@@ -2,7 +2,7 @@
 
 use super::kind::{Group, Kind, Presence, key};
 use crate::model::wan::{VendorClass, WanIpv4, WanIpv6};
-use Presence::Default;
+use Presence::{Default, Optional};
 
 pub const WAN: Group = Group {
     about: "How `sip.interface` gets its address, and how the line's SIP data are learnt.",
@@ -24,7 +24,7 @@ pub const WAN: Group = Group {
         key(
             "vendor_class",
             Kind::Word(VendorClass::TABLE),
-            Default("none"),
+            Optional(super::sip::OF_CARRIER),
             "What the DHCP clients send as vendor class (option 124, RFC 3925; option 16 in DHCPv6).",
         )
         .ios("ip dhcp client request vendor-identifying-specific"),

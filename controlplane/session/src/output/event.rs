@@ -64,6 +64,11 @@ pub enum EventKind {
         initiator: bool,
     },
     Rekeyed,
+    /// The peer's packets come from another port than the one in SDP, which `media.peer_port: learn-once` admits.
+    PeerPortLearnt {
+        sdp: SocketAddr,
+        port: u16,
+    },
     Idle {
         after: Duration,
     },
@@ -165,6 +170,7 @@ impl EventKind {
             Self::SaInstalled => "sa-installed",
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
+            Self::PeerPortLearnt { .. } => "peer-port-learnt",
             Self::Idle { .. } => "idle",
             Self::CallGivenUp => "call-given-up",
             Self::ByeSent => "bye-sent",

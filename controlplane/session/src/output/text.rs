@@ -68,6 +68,9 @@ impl fmt::Display for EventKind {
             Self::SaInstalled => f.write_str("SAs installed"),
             Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
             Self::Rekeyed => f.write_str("SAs replaced"),
+            Self::PeerPortLearnt { sdp, port } => {
+                write!(f, "the peer sends from port {port}, its SDP says {sdp}")
+            }
             Self::Idle { after } => write!(f, "no data for {} s", after.as_secs()),
             Self::CallGivenUp => f.write_str("giving up the call"),
             Self::ByeSent => f.write_str("hanging up"),

@@ -37,6 +37,8 @@ pub struct Media {
     pub rate: Kbps,
     pub role: Role,
     pub announced: Announced,
+    /// The port from which the first packet came that proved itself; `None` before, and where only SDP's port is taken.
+    pub peer_port: Option<u16>,
     pub next_hop: Option<MacAddr>,
     /// A MediaOpen is under way or done.
     pub asked: bool,
@@ -52,6 +54,7 @@ impl Media {
             rate: n.rate,
             role: n.role,
             announced: Announced { certificate: n.fingerprints.clone(), psk: n.psk_fingerprints.clone() },
+            peer_port: None,
             next_hop: None,
             asked: false,
             open: false,

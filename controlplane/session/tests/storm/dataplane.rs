@@ -90,6 +90,9 @@ impl Tables {
             Op::NextHop { media_port, mac } => {
                 self.media.get_mut(media_port).ok_or(RejectReason::UnknownMediaPort)?.next_hop = *mac;
             }
+            Op::PeerSource { media_port, .. } => {
+                self.media.get(media_port).ok_or(RejectReason::UnknownMediaPort)?;
+            }
             Op::SaAdd(spec) => {
                 tunnel(&spec.tunnel)?;
                 if self.media.get(&spec.media_port).is_none_or(|b| b.tunnel != spec.tunnel) {

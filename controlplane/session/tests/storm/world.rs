@@ -98,6 +98,7 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             requests_per_s: sipsec_sip::REQUESTS_PER_S,
             rport: true,
             user_agent: None,
+            dialect: sipsec_sip::Dialect::default(),
         },
         sip_port: 5060,
         tunnels: vec![TunnelConfig {
@@ -146,6 +147,9 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             port_first: 50_000,
             port_last: 50_099,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
+            even_ports: false,
+            learn_peer_port: false,
+            dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: BackOff::default(),
     };

@@ -7,7 +7,9 @@ use carrier::Carrier;
 use sipsec_ike::CertificateAuth;
 use sipsec_ike::Identity;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
-use sipsec_net::dp::{Direction, Event, MediaBinding, Op, PacketSummary, TunnelActivity, TunnelSpec};
+use sipsec_net::dp::{
+    Direction, Event, MediaBinding, Op, PacketSummary, PeerSource, TunnelActivity, TunnelSpec,
+};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
@@ -51,6 +53,7 @@ pub struct Setup {
     pub one_way: Option<Duration>,
     pub routes: &'static [&'static str],
     pub back_off: BackOff,
+    pub learn_peer_port: bool,
 }
 
 impl Setup {
@@ -72,6 +75,7 @@ impl Setup {
             one_way: None,
             routes: &["10.0.0.0/8"],
             back_off: BackOff::default(),
+            learn_peer_port: false,
         }
     }
 }
@@ -108,6 +112,7 @@ fn config(side: usize, s: &Setup) -> Config {
             requests_per_s: sipsec_sip::REQUESTS_PER_S,
             rport: true,
             user_agent: None,
+            dialect: sipsec_sip::Dialect::default(),
         },
         sip_port: 5060,
         tunnels: vec![TunnelConfig {
@@ -149,6 +154,9 @@ fn config(side: usize, s: &Setup) -> Config {
             port_first: 50_000,
             port_last: 50_099,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
+            even_ports: false,
+            learn_peer_port: s.learn_peer_port,
+            dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: s.back_off,
     }
@@ -165,6 +173,7 @@ pub struct FakeDataplane {
     pub replayed: usize,
     pub flushed: usize,
     pub activity: TunnelActivity,
+    pub sources: BTreeMap<MediaPort, PeerSource>,
     /// Answers MediaOpen with a rejection.
     pub refuse_media: bool,
 }
@@ -354,7 +363,13 @@ impl World {
         if self.move_source {
             source.set_port(source.port() ^ 1);
         }
-        if theirs.remote != source || binding.remote != theirs.outside_local {
+        let admitted = match self.gateways[to].dp.sources.get(&peer_port) {
+            Some(PeerSource::Unproven) => true,
+            Some(PeerSource::Port(port)) => *port == source.port(),
+            None => false,
+        };
+        let admitted = theirs.remote.ip() == source.ip() && (theirs.remote == source || admitted);
+        if !admitted || binding.remote != theirs.outside_local {
             self.tell(to, Input::Dataplane(Event::WrongSource { media_port: peer_port, from: source }));
         } else {
             self.tell(to, Input::IkeDatagram { media_port: peer_port, from: source, bytes });
@@ -482,6 +497,7 @@ impl FakeDataplane {
                     assert!(self.media.insert(b.media_port(), *b).is_none(), "opened twice");
                 }
                 Op::MediaClose(port) => {
+                    self.sources.remove(port);
                     assert!(self.media.remove(port).is_some(), "closed what was not open");
                 }
                 Op::SaAdd(s) => {
@@ -510,6 +526,7 @@ impl FakeDataplane {
                     self.acquire_out = false;
                 }
                 Op::RouteAdd { .. } | Op::RouteRemove { .. } | Op::NextHop { .. } => {}
+                Op::PeerSource { media_port, source } => drop(self.sources.insert(*media_port, *source)),
             }
         }
         Ok(())

@@ -86,6 +86,7 @@ impl Carrier {
             requests_per_s: crate::config::REQUESTS_PER_S,
             rport: true,
             user_agent: None,
+            dialect: crate::Dialect::default(),
         };
         let mut new = Self {
             ua: UserAgent::new(config, Box::new(TestEntropy::new(1))),

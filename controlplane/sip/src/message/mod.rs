@@ -16,7 +16,7 @@ pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, params_of
 pub use octets::decode;
 pub use phrase::reason_phrase;
 pub use quoted::{printable, quote, unquote};
-pub use write::{ALLOW, Writer};
+pub use write::Writer;
 
 /// Characters of a reason phrase that are shown.
 const PHRASE_CHARS_MAX: usize = 64;

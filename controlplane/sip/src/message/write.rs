@@ -3,9 +3,6 @@
 use super::octets;
 use std::fmt::{Display, Write as _};
 
-/// The methods that we take. Carriers of this service refuse gateways that do not name all of these.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
-
 #[derive(Debug, Clone)]
 pub struct Writer {
     start: String,

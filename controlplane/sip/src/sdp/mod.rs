@@ -92,6 +92,13 @@ impl SessionDescription {
         self
     }
 
+    /// The peer's, with this bandwidth if it names none: `b=AS` is a rule of the carrier, not of RFC 6193.
+    #[must_use]
+    pub(crate) fn assuming(mut self, bandwidth: Option<Kbps>) -> Self {
+        self.ike.bandwidth = self.ike.bandwidth.or(bandwidth);
+        self
+    }
+
     /// RFC 3264 §6: the answer to an offer of ours, which has the IKE media alone, has that one alone.
     pub(crate) fn of_answer(body: Body<'_>) -> Result<Self, SdpError> {
         let body = match body {

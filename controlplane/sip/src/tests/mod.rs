@@ -1,5 +1,6 @@
 mod auth;
 mod calls;
+mod dialect;
 mod flood;
 mod golden;
 mod in_dialog;

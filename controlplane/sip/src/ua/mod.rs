@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use receive::of_invite;
-pub use respond::{SUPPORTED, SUPPORTS};
+pub use respond::SUPPORTED;
 pub use send::client_key;
 
 /// Counters of messages that were not acted upon, and of faults.
@@ -65,6 +65,8 @@ pub struct UserAgent {
     pub(crate) flows: Flows,
     pub(crate) out: VecDeque<Output>,
     pub(crate) registrations: Vec<Registration>,
+    /// User part of each line's Contact.
+    pub(crate) contact_users: Vec<String>,
     pub(crate) calls: Calls,
     pub(crate) clients: BTreeMap<Arc<str>, ClientTransaction>,
     pub(crate) servers: BTreeMap<Arc<str>, ServerTransaction>,
@@ -93,6 +95,8 @@ impl UserAgent {
         let mut tag_key = [0; 16];
         entropy.fill(&mut tag_key);
         let (registrars, proxies) = (Targets::new(&config.registrars), Targets::new(&config.proxies));
+        let user = &config.dialect.contact_user;
+        let contact_users = config.lines.iter().map(|l| user.of(l.number, &mut *entropy)).collect();
         let registrations = config.lines.iter().map(|_| Registration::new(&mut *entropy)).collect();
         Self {
             config,
@@ -104,6 +108,7 @@ impl UserAgent {
             flows: Flows::default(),
             out: VecDeque::new(),
             registrations,
+            contact_users,
             calls: Calls::default(),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),

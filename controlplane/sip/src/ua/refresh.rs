@@ -74,13 +74,15 @@ impl UserAgent {
         // §7.4: UPDATE without an offer if the peer knows it, else a re-INVITE that offers the same again.
         let (method, body) = if update { ("UPDATE", None) } else { ("INVITE", body.as_deref()) };
         // RFC 3262 §4 would have every reliable provisional response of a re-INVITE acknowledged: none is asked for.
-        let supported = if update { super::SUPPORTS } else { "timer" };
+        let dialect = &self.config.dialect;
+        let supported = if update { dialect.invite_supported.clone() } else { "timer".to_owned() };
+        let allow = dialect.allow.clone();
         let headers = |w: &mut Writer| {
-            w.header("Contact", contact)
-                .header("Allow", crate::message::ALLOW)
-                .header("Supported", supported)
-                .header("Session-Expires", format_args!("{interval};refresher=uac"))
-                .header("Min-SE", min);
+            w.header("Contact", contact).header("Allow", allow);
+            if !supported.is_empty() {
+                w.header("Supported", supported);
+            }
+            w.header("Session-Expires", format_args!("{interval};refresher=uac")).header("Min-SE", min);
         };
         self.send_in_dialog(now, id, method, Owner::Refresh(id), headers, body);
     }

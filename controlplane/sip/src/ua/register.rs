@@ -197,7 +197,7 @@ impl UserAgent {
         if r.take_removing() {
             return self.registration_state(line, RegistrationState::Unregistered);
         }
-        let known = (&self.config, &self.config.lines[line]);
+        let known = (&self.config, self.contact_users[line].as_str());
         let expires = match r.granted(now, m, known) {
             Ok(expires) => expires,
             Err(why) => {

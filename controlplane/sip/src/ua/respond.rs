@@ -1,7 +1,7 @@
 //! Answering requests.
 
 use super::UserAgent;
-use crate::message::{ALLOW, Message, Writer};
+use crate::message::{Message, Writer};
 use crate::transport::Flow;
 use crate::transport::via::marked;
 use sha2::{Digest, Sha256};
@@ -12,9 +12,6 @@ use std::sync::Arc;
 
 /// RFC 3261 §20.37: the extensions that a peer may require of us.
 pub const SUPPORTED: [&str; 2] = ["timer", "100rel"];
-
-/// The same in our own requests.
-pub const SUPPORTS: &str = "100rel, timer";
 
 impl UserAgent {
     /// Answers a request in its server transaction.
@@ -61,9 +58,10 @@ impl UserAgent {
     }
 
     pub(crate) fn refuse(&mut self, now: Instant, key: &Arc<str>, m: &Message, status: u16) {
+        let allow = matches!(status, 405 | 501).then(|| self.config.dialect.allow.clone());
         self.respond(now, key, m, status, None, None, |w| {
-            if matches!(status, 405 | 501) {
-                w.header("Allow", ALLOW);
+            if let Some(allow) = allow {
+                w.header("Allow", allow);
             }
         });
     }
@@ -74,7 +72,7 @@ impl UserAgent {
         let tag = self.stateless_tag(m);
         let mut w = response_to(m, status, &tag, from.remote);
         if status == 501 {
-            w.header("Allow", ALLOW);
+            w.header("Allow", &self.config.dialect.allow);
         }
         w.header("Warning", crate::reason::warning(why));
         let bytes = w.finish(None);

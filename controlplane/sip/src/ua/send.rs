@@ -87,9 +87,9 @@ impl UserAgent {
 
     pub(crate) fn contact(&self, line: Option<usize>, flow: &Flow) -> String {
         let (local, transport) = (flow.local, flow.transport.uri_param());
-        match line.and_then(|l| self.config.lines.get(l)) {
-            Some(line) => format!("<sip:{}@{local}{transport}>", line.number),
-            None => format!("<sip:{local}{transport}>"),
+        match line.and_then(|l| self.contact_users.get(l)) {
+            Some(user) if !user.is_empty() => format!("<sip:{user}@{local}{transport}>"),
+            _ => format!("<sip:{local}{transport}>"),
         }
     }
 

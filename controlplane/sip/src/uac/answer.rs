@@ -60,6 +60,7 @@ impl UserAgent {
 
     fn invite_answered(&mut self, now: Instant, id: CallId, m: &Message) {
         let asked = self.config.session_expires_s;
+        let assumed = self.config.dialect.assumed_bandwidth;
         let Some(call) = self.calls.get_mut(id) else { return };
         let hang_up = !matches!(call.phase, Phase::Inviting { cancel: Cancel::No, .. });
         let mut dialog = call.dialog.confirmed(m);
@@ -75,8 +76,10 @@ impl UserAgent {
             }
         }
         call.dialog = dialog;
-        call.timer = Some(SessionTimer::of_answer(now, m, asked));
-        let answer = answer.map_err(CallFailure::BadAnswer);
+        // Without a timer of ours, and none of theirs, the session has none.
+        let timed = asked > 0 || m.header("Session-Expires").is_some();
+        call.timer = timed.then(|| SessionTimer::of_answer(now, m, asked));
+        let answer = answer.map(|a| a.assuming(assumed)).map_err(CallFailure::BadAnswer);
         call.phase = Phase::PersistAnswer { answer, hang_up, until: now + PERSIST_MAX };
         self.persist(id);
     }

@@ -3,12 +3,13 @@
 use crate::auth::AuthError;
 use crate::call::CallId;
 use crate::config::{INTERVAL_MAX_S, MAX_FORWARDS, RAISES_MAX, REQUEST_MAX};
+use crate::dialect::Identity;
 use crate::digest::Request;
-use crate::message::{ALLOW, Message, Writer};
+use crate::message::{Message, Writer};
 use crate::output::CallFailure;
 use crate::state::{Cancel, Phase};
 use crate::transaction::Owner;
-use crate::ua::{SUPPORTS, UserAgent};
+use crate::ua::UserAgent;
 use sipsec_net::Instant;
 
 impl UserAgent {
@@ -38,16 +39,23 @@ impl UserAgent {
                 .header("To", &d.remote)
                 .header("Call-ID", &d.call_id)
                 .header("CSeq", format_args!("{} INVITE", outgoing.cseq))
-                .header("Contact", &contact)
-                // RFC 3325 §9.2: what we prefer; what is asserted is the proxy's to say.
-                .header("P-Preferred-Identity", identity);
+                .header("Contact", &contact);
+            // RFC 3325 §9.2: what we prefer; what is asserted is the proxy's to say.
+            if config.dialect.identity == Identity::Preferred {
+                w.header("P-Preferred-Identity", identity);
+            }
             for (name, value) in &credentials {
                 w.header(name, value);
             }
-            w.header("Allow", ALLOW).header("Supported", SUPPORTS);
-            // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
-            w.header("Session-Expires", config.session_expires_s.max(outgoing.min_se_s))
-                .header("Min-SE", outgoing.min_se_s);
+            w.header("Allow", &config.dialect.allow);
+            if !config.dialect.invite_supported.is_empty() {
+                w.header("Supported", &config.dialect.invite_supported);
+            }
+            if config.session_expires_s > 0 {
+                // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
+                w.header("Session-Expires", config.session_expires_s.max(outgoing.min_se_s))
+                    .header("Min-SE", outgoing.min_se_s);
+            }
             if optional {
                 w.header("Accept", "application/sdp");
                 if let Some(ua) = &config.user_agent {

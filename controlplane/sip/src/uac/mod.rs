@@ -9,6 +9,7 @@ mod prack;
 use crate::auth::Auth;
 use crate::call::{Call, CallId};
 use crate::config::MIN_SE_S;
+use crate::dialect::Identity;
 use crate::dialog::Dialog;
 use crate::output::{CallFailure, Output};
 use crate::sdp::{Media, SessionDescription};
@@ -47,9 +48,13 @@ impl UserAgent {
         let (call_id, tag) = (format!("{}{}", self.token(), self.token()), self.token());
         let branch = self.branch();
         let domain = &self.config.domain;
+        let caller = match self.config.dialect.identity {
+            Identity::Preferred | Identity::From => format!("<sip:{line}@{domain}>"),
+            Identity::Withheld => "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(),
+        };
         let dialog = Dialog {
             call_id,
-            local: format!("<sip:{line}@{domain}>;tag={tag}"),
+            local: format!("{caller};tag={tag}"),
             local_tag: tag,
             remote: format!("<sip:{to}@{domain}>"),
             remote_tag: None,

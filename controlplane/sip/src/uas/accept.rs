@@ -2,7 +2,7 @@
 
 use crate::call::{Call, CallId};
 use crate::config::{T1, T2, T64};
-use crate::message::{ALLOW, Message};
+use crate::message::Message;
 use crate::output::{Event, LostWhy};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
@@ -56,6 +56,7 @@ impl UserAgent {
     pub(crate) fn answer_invite(&mut self, now: Instant, id: CallId, status: u16) {
         let asked = self.calls.get(id).and_then(|c| Some((c.line, self.flow_of(&c.incoming()?.key)?)));
         let contact = asked.map(|(line, flow)| self.contact(line, &flow));
+        let allow = self.config.dialect.allow.clone();
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(incoming) = c.incoming() else { return };
         let (key, request) = (incoming.key.clone(), incoming.request.clone());
@@ -65,7 +66,7 @@ impl UserAgent {
         let reason = c.reason.clone().filter(|_| status >= 300);
         let response = self.respond(now, &key, &request, status, Some(&tag), body.as_deref(), |w| {
             if let (101..300, Some(contact)) = (status, contact) {
-                w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
+                w.header("Contact", contact).header("Allow", allow).header("Supported", "timer");
             }
             if let Some(timer) = timer {
                 timer.write_answer(w, &request);

@@ -3,7 +3,7 @@
 use super::refused_content;
 use crate::call::CallId;
 use crate::dialog::Dialog;
-use crate::message::{ALLOW, Body, Message};
+use crate::message::{Body, Message};
 use crate::output::{Event, LostWhy};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
@@ -168,6 +168,7 @@ impl UserAgent {
         if let Some((status, headers)) = refused_content(m) {
             return self.refuse_content(now, key, m, status, headers);
         }
+        let assumed = self.config.dialect.assumed_bandwidth;
         let Some(c) = self.calls.get_mut(id) else { return };
         let mut media = c.media.clone();
         let Some(early) = c.outgoing_mut().and_then(|o| o.early.get_mut(at)) else { return };
@@ -175,9 +176,10 @@ impl UserAgent {
         if with_offer {
             let answer = SessionDescription::of_answer(Body::Sdp(&early.body));
             let Ok(answer) = answer else { return self.refuse(now, key, m, 491) };
-            media.accepted(&answer);
+            media.accepted(&answer.assuming(assumed));
             let ours = media.body();
-            let again = SessionDescription::parse(&m.body).and_then(|offer| media.answer(&offer));
+            let offer = SessionDescription::parse(&m.body);
+            let again = offer.and_then(|offer| media.answer(&offer.assuming(assumed)));
             match again.map(|media| media.body()) {
                 Ok(same) if same == ours => body = same,
                 _ => return self.refuse(now, key, m, 488),
@@ -193,9 +195,9 @@ impl UserAgent {
         let (Some(c), Some(flow)) = (self.calls.get(id), self.flow_of(key)) else {
             return self.refuse(now, key, m, 500);
         };
-        let contact = self.contact(c.line, &flow);
+        let (contact, allow) = (self.contact(c.line, &flow), self.config.dialect.allow.clone());
         self.respond(now, key, m, 200, None, body, |w| {
-            w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
+            w.header("Contact", contact).header("Allow", &allow).header("Supported", "timer");
         });
     }
 
@@ -210,7 +212,9 @@ impl UserAgent {
         let media = if offers {
             c.media.clone()
         } else {
-            match SessionDescription::parse(&m.body).and_then(|offer| c.media.answer(&offer)) {
+            let offer = SessionDescription::parse(&m.body);
+            let assumed = self.config.dialect.assumed_bandwidth;
+            match offer.and_then(|offer| c.media.answer(&offer.assuming(assumed))) {
                 Ok(answer) => answer,
                 Err(e) => {
                     self.respond(now, key, m, e.status(), None, None, |w| {
@@ -222,8 +226,9 @@ impl UserAgent {
         };
         let (contact, body) = (self.contact(c.line, &flow), if sdp { media.body() } else { None });
         let timer = SessionTimer::of_request(now, m).map(|t| t.after(c.timer.as_ref()));
+        let allow = self.config.dialect.allow.clone();
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
-            w.header("Contact", contact).header("Allow", ALLOW).header("Supported", "timer");
+            w.header("Contact", contact).header("Allow", &allow).header("Supported", "timer");
             if let Some(timer) = &timer {
                 timer.write_answer(w, m);
             }
@@ -244,7 +249,8 @@ impl UserAgent {
             return true;
         };
         let Body::Sdp(body) = m.description() else { return true };
-        if SessionDescription::parse(body).and_then(|a| c.media.confirm(&a)).is_ok() {
+        let assumed = self.config.dialect.assumed_bandwidth;
+        if SessionDescription::parse(body).and_then(|a| c.media.confirm(&a.assuming(assumed))).is_ok() {
             return true;
         }
         self.explain(id, Reason::new(488, "the SDP moved, changed or refused the VPN"));

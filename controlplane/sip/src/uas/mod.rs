@@ -7,6 +7,7 @@ mod options;
 
 use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX, RETRY_AFTER_OVERLOAD_S};
+use crate::dialect::CalledSource;
 use crate::dialog::Dialog;
 use crate::message::{Message, NameAddr, is_sdp, uri_param, user_of};
 use crate::notice::NoticeKind;
@@ -62,7 +63,8 @@ impl UserAgent {
                 });
                 if let Some((line, error)) = bad_offer {
                     let line = self.config.lines[line].number;
-                    self.event(Event::Refused { line, caller: caller::of(m), error });
+                    let caller = caller::of(m, &self.config.dialect.caller_from);
+                    self.event(Event::Refused { line, caller, error });
                 }
                 return;
             }
@@ -107,7 +109,8 @@ impl UserAgent {
         }
         let number = self.config.lines[line].number;
         let call = crate::call::Call::new(id);
-        self.event(Event::Incoming { call, line: number, caller: caller::of(m), offer });
+        let caller = caller::of(m, &self.config.dialect.caller_from);
+        self.event(Event::Incoming { call, line: number, caller, offer });
     }
 
     /// The server through which requests inside a call that came over this flow go: the one that it came from.
@@ -149,18 +152,27 @@ impl UserAgent {
             return Err(with(status, headers));
         }
         match SessionDescription::parse(&m.body) {
-            Ok(offer) => Ok((line, offer)),
+            Ok(offer) => Ok((line, offer.assuming(self.config.dialect.assumed_bandwidth))),
             Err(e) => Err(Refusal(e.status(), vec![("Warning", e.warning())], Some((line, e)))),
         }
     }
 
-    /// The called line: P-Called-Party-ID where the carrier says it, else the Request-URI, else To.
+    /// The called line, from the first part of the request that names one of ours.
     fn called_line(&self, m: &Message) -> Option<usize> {
         let uri_of = |name| m.header(name).and_then(NameAddr::parse).map(|n| n.uri);
-        [uri_of("P-Called-Party-ID"), Some(m.uri()), uri_of("To")]
-            .into_iter()
-            .flatten()
-            .find_map(|uri| self.config.line_of(number_of(uri)?))
+        let line_of = |uri| self.config.line_of(number_of(uri)?);
+        self.config.dialect.called_from.iter().find_map(|source| match source {
+            CalledSource::CalledParty => line_of(uri_of("P-Called-Party-ID")?),
+            CalledSource::RequestUri => line_of(m.uri()).or_else(|| self.line_at_contact(m.uri())),
+            CalledSource::To => line_of(uri_of("To")?),
+        })
+    }
+
+    /// RFC 3261 §16.5: the Request-URI is the Contact of one line, and of that one alone.
+    fn line_at_contact(&self, uri: &str) -> Option<usize> {
+        let user = user_of(uri).unwrap_or_default();
+        let mut lines = self.contact_users.iter().enumerate().filter(|(_, known)| **known == user);
+        lines.next().map(|(line, _)| line).filter(|_| lines.next().is_none())
     }
 }
 

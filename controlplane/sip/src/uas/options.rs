@@ -1,6 +1,6 @@
 //! OPTIONS (RFC 3261 §11).
 
-use crate::message::{ALLOW, Message, user_of};
+use crate::message::{Message, user_of};
 use crate::ua::{SUPPORTED, UserAgent};
 use sipsec_net::Instant;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ impl UserAgent {
         if m.to_tag().is_none() && (self.stopping || unknown) {
             return self.refuse(now, key, m, if self.stopping { 503 } else { 404 });
         }
+        let allow = self.config.dialect.allow.clone();
         self.respond(now, key, m, 200, None, None, |w| {
-            w.header("Allow", ALLOW)
+            w.header("Allow", allow)
                 .header("Supported", SUPPORTED.join(", "))
                 .header("Accept", "application/sdp");
         });

@@ -15,6 +15,13 @@ pub struct Clear {
     pub all: bool,
 }
 
+/// Body of `POST /v1/call`: the tunnel to call for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dial {
+    pub interface: String,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleared {
     /// Calls that are hung up.

@@ -9,7 +9,7 @@ mod session;
 
 pub use call::{Call, CallMessage, CallMessages, Cost, EventLine};
 pub use carrier::{DhcpFamily, DhcpView, Registration};
-pub use command::{Clear, Cleared, LogFilter};
+pub use command::{Clear, Cleared, Dial, LogFilter};
 pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf, Translation};
 pub use process::{Control, Dataplane, Port, Stage};
 pub use session::{Failure, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};

@@ -32,6 +32,9 @@ pub struct Session {
     pub remote_number: String,
     pub local_number: String,
     pub remote: Option<SocketAddr>,
+    /// The port from which the peer's packets come, if it was learnt and is not that of `remote`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_port: Option<u16>,
     /// Port 0 while no call holds one; no address while the WAN has none.
     pub local_ip: Option<IpAddr>,
     pub local_port: u16,

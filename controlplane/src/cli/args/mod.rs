@@ -7,6 +7,7 @@ pub use session::{ClearArgs, SessionArgs, Style};
 use super::import::Import;
 use super::pki::Pki;
 use clap::{Parser, Subcommand};
+use sipsec_net::TelNumber;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,21 @@ Exit codes:
   1  of `check`: errors were found; of `health`: a warning
   2  the command failed, or its words are wrong; of `health`: critical
   3  of `health`: unknown";
+
+const CALL: &str = "\
+Examples:
+  sipsec call 0388882001 -- scp backup.tar 10.2.0.2:
+  sipsec --profile branch.yaml call 0388882001 --dry-run
+  sipsec call 0388882001 -- ping -c 3 10.2.0.2
+
+Exit codes, besides those of the command:
+  2    no gateway runs, or the words are wrong
+  70   no call can be placed now: not registered, a pause, no key
+  71   the carrier or the peer refused the call
+  72   no answer
+  73   answered, but the session did not come up
+  74   the session ended before the command
+  127  the command cannot be run";
 
 /// VPN gateway that opens IPsec tunnels by telephone number.
 #[derive(Debug, Parser)]
@@ -130,6 +146,32 @@ Examples:
         /// Print what a key means, its bounds and its default
         #[arg(long, value_name = "KEY", conflicts_with = "files")]
         explain: Option<String>,
+    },
+    /// Call a number and run a command while the call is up, or only show what would leave
+    #[command(after_help = CALL)]
+    Call {
+        /// The remote number of a tunnel
+        #[arg(value_parser = number)]
+        number: TelNumber,
+        /// Send nothing: print targets, INVITE and SDP as they would leave. Needs --profile and no gateway
+        #[arg(long, conflicts_with = "command")]
+        dry_run: bool,
+        /// The command and its arguments, after `--`; the call is hung up when it ends
+        #[arg(last = true, required_unless_present = "dry_run")]
+        command: Vec<String>,
+    },
+    /// Register every line once, print each step, and remove the bindings. Needs --profile, and the gateway stopped
+    #[command(after_help = "\
+Examples:
+  sipsec --profile /etc/sipsec/branch.yaml register --once
+  sipsec -g branch register --once
+  sipsec --profile branch.yaml register --once && systemctl start sipsec-controlplane@branch
+
+Exit codes: 0 every line registers; 1 one does not; 2 it could not be tried.")]
+    Register {
+        /// There is no other way: a gateway that runs registers by itself
+        #[arg(long, required = true)]
+        once: bool,
     },
     /// Print the JSON schema of profiles, for editors
     #[command(after_help = "\
@@ -374,6 +416,10 @@ fn prefix_of(word: &'static str) -> impl Fn(&str) -> Result<String, String> + Cl
     }
 }
 
+fn number(text: &str) -> Result<TelNumber, String> {
+    text.parse().map_err(|_| format!("\"{text}\" is not a telephone number"))
+}
+
 /// `90s`, `10m`, `12h`, `7d`, or seconds.
 fn period(text: &str) -> Result<Duration, String> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
@@ -440,13 +486,21 @@ mod tests {
             "pki self-signed branch --key-type rsa-3072 --days 30 --force",
             "pki fing x.crt --json",
             "completions bash",
+            "call 0388882001 --dry-run",
+            "call 0388882001 -- ping -c 1 10.2.0.2",
+            "register --once",
         ] {
             let words = std::iter::once("sipsec").chain(line.split(' '));
             assert!(Args::try_parse_from(words).is_ok(), "{line}");
         }
-        for line in
-            ["show crypto session brief", "log --for 10m", "log debug --for 10x", "monitor --since 0s"]
-        {
+        for line in [
+            "show crypto session brief",
+            "call 0388882001",
+            "register",
+            "log --for 10m",
+            "log debug --for 10x",
+            "monitor --since 0s",
+        ] {
             let words = std::iter::once("sipsec").chain(line.split(' '));
             assert!(Args::try_parse_from(words).is_err(), "{line}");
         }

@@ -30,6 +30,9 @@ fn one(out: &mut String, s: &Session, detail: bool) -> std::fmt::Result {
     writeln!(out, "   Remote number : {}", s.remote_number)?;
     writeln!(out, "   Local number  : {}", s.local_number)?;
     writeln!(out, "   Remote address:port: {remote}")?;
+    if let Some(port) = s.peer_port {
+        writeln!(out, "   Remote source port: {port} (learnt)")?;
+    }
     writeln!(out, "   Local address:port : {local}")?;
     if !detail {
         return Ok(());
@@ -100,6 +103,7 @@ mod tests {
             remote_number: "0388881001".into(),
             local_number: "0388882001".into(),
             remote: Some("10.6.6.49:50002".parse().expect("address")),
+            peer_port: None,
             local_ip: Some("10.6.6.50".parse().expect("address")),
             local_port: 50001,
             crypto_handle: 0x8000_017D,

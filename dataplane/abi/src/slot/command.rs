@@ -3,7 +3,7 @@
 use super::{COMMAND_SLOT_LEN, SlotError, codes, wire};
 use crate::layout::shared;
 use core::mem::size_of;
-use sipsec_net::dp::{Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
+use sipsec_net::dp::{self, Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
 use sipsec_net::{MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -26,6 +26,7 @@ pub(crate) mod kind {
     pub const REPLAY_TRIGGER: u16 = 27;
     pub const FLUSH_TRIGGER: u16 = 28;
     pub const SA_SELECTORS: u16 = 29;
+    pub const PEER_SOURCE: u16 = 30;
 }
 
 shared! {
@@ -66,6 +67,13 @@ shared! {
     pub(crate) struct NextHop {
         pub media_port: U16,
         pub mac: [u8; 6],
+    }
+
+    pub(crate) struct PeerSource {
+        pub media_port: U16,
+        /// 0: any, until one is proven.
+        pub port: U16,
+        pub zero: U32,
     }
 
     pub(crate) struct SaAdd {
@@ -207,6 +215,15 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
             *view_mut(body) = NextHop { media_port: media_port.0.into(), mac: mac.0 };
             kind::NEXT_HOP
         }
+        Op::PeerSource { media_port, source } => {
+            let port = match source {
+                dp::PeerSource::Unproven => 0,
+                dp::PeerSource::Port(port) => *port,
+            };
+            let (media_port, port) = (media_port.0.into(), port.into());
+            *view_mut(body) = PeerSource { media_port, port, zero: U32::ZERO };
+            kind::PEER_SOURCE
+        }
         Op::SaAdd(spec) => {
             encode_sa(view_mut(body), spec);
             kind::SA_ADD
@@ -318,6 +335,17 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
         kind::NEXT_HOP => {
             let raw: &NextHop = view(body)?;
             Op::NextHop { media_port: MediaPort(raw.media_port.get()), mac: MacAddr(raw.mac) }
+        }
+        kind::PEER_SOURCE => {
+            let raw: &PeerSource = view(body)?;
+            if raw.zero != 0 {
+                return Err(SlotError::ReservedNotZero);
+            }
+            let source = match raw.port.get() {
+                0 => dp::PeerSource::Unproven,
+                port => dp::PeerSource::Port(port),
+            };
+            Op::PeerSource { media_port: MediaPort(raw.media_port.get()), source }
         }
         kind::SA_ADD => Op::SaAdd(decode_sa(view(body)?)?),
         kind::SA_SELECTORS => {

@@ -20,6 +20,7 @@ pub(crate) mod kind {
     pub const SNAPSHOT_SA: u16 = 8;
     pub const SNAPSHOT_END: u16 = 9;
     pub const SA_FIRST_INBOUND: u16 = 10;
+    pub const PEER_PORT_PROVEN: u16 = 11;
 }
 
 shared! {
@@ -51,6 +52,12 @@ shared! {
         pub from: wire::SockAddr,
         pub media_port: U16,
         pub zero: [u8; 6],
+    }
+
+    pub(crate) struct PeerPortProven {
+        pub media_port: U16,
+        pub port: U16,
+        pub zero: U32,
     }
 
     pub(crate) struct SaExpire {
@@ -131,6 +138,10 @@ pub(crate) fn encode(slot: &mut SlotBytes, event: &Event) {
             let body = WrongSource { from: (*from).into(), media_port: media_port.0.into(), zero: [0; 6] };
             put(slot, kind::WRONG_SOURCE, body);
         }
+        Event::PeerPortProven { media_port, port } => {
+            let (media_port, port) = (media_port.0.into(), (*port).into());
+            put(slot, kind::PEER_PORT_PROVEN, PeerPortProven { media_port, port, zero: U32::ZERO });
+        }
         Event::SaExpire { sa, cause, hard } => {
             let (cause, hard) = (encode_cause(*cause), (*hard).into());
             put(slot, kind::SA_EXPIRE, SaExpire { sa: sa.0.into(), cause, hard, zero: U16::ZERO });
@@ -202,6 +213,11 @@ pub(crate) fn decode(slot: &SlotBytes) -> Result<Event, SlotError> {
             let raw: &WrongSource = view(body)?;
             wire::zero(&raw.zero)?;
             Event::WrongSource { media_port: MediaPort(raw.media_port.get()), from: raw.from.try_into()? }
+        }
+        kind::PEER_PORT_PROVEN => {
+            let raw: &PeerPortProven = view(body)?;
+            wire::zero(raw.zero.as_bytes())?;
+            Event::PeerPortProven { media_port: MediaPort(raw.media_port.get()), port: raw.port.get() }
         }
         kind::SA_EXPIRE => {
             let raw: &SaExpire = view(body)?;

@@ -4,7 +4,7 @@ use proptest::option;
 use proptest::prelude::*;
 use sipsec_net::dp::{
     Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp, PacketSummary,
-    RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
+    PeerSource, RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
 };
 use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -120,6 +120,10 @@ pub fn op() -> impl Strategy<Value = Op> {
         any::<u16>().prop_map(|port| Op::MediaClose(MediaPort(port))),
         any::<(u16, [u8; 6])>()
             .prop_map(|(port, mac)| Op::NextHop { media_port: MediaPort(port), mac: MacAddr(mac) }),
+        any::<(u16, u16)>().prop_map(|(port, source)| Op::PeerSource {
+            media_port: MediaPort(port),
+            source: if source == 0 { PeerSource::Unproven } else { PeerSource::Port(source) },
+        }),
         sa().prop_map(Op::SaAdd),
         (any::<u32>(), selector_side(), selector_side()).prop_map(|(sa, local, remote)| Op::SaSelectors {
             sa: SaId(sa),
@@ -164,6 +168,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         }),
         (tunnel(), summary()).prop_map(|(tunnel, first)| Event::Acquire { tunnel, first }),
         (port(), socket_addr()).prop_map(|(media_port, from)| Event::WrongSource { media_port, from }),
+        (port(), any::<u16>()).prop_map(|(media_port, port)| Event::PeerPortProven { media_port, port }),
         (any::<u32>(), cause, any::<bool>()).prop_map(|(sa, cause, hard)| Event::SaExpire {
             sa: SaId(sa),
             cause,

@@ -8,8 +8,8 @@ use crate::layout::{FINGERPRINT, NUMBERS, STRUCTURES};
 use crate::slot::{COMMAND_SLOT_LEN, EVENT_SLOT_LEN, command, event, punt};
 use crate::text::Text;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, ExpireCause, MediaBinding, Op, OuterDscp, PacketSummary, RejectReason,
-    SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
+    Direction, EspCipher, Event, ExpireCause, MediaBinding, Op, OuterDscp, PacketSummary, PeerSource,
+    RejectReason, SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
 };
 use sipsec_net::{
     DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId,
@@ -117,7 +117,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 14] {
+fn ops() -> [Op; 15] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -170,10 +170,11 @@ fn ops() -> [Op; 14] {
             sa: SaId(0x5566_7788),
             more: Selectors { local: [None; 4], remote: [Some(v6), Some(Selector::ANY_V6), None, None] },
         },
+        Op::PeerSource { media_port: MediaPort(50_001), source: PeerSource::Port(61_000) },
     ]
 }
 
-fn events() -> [Event; 10] {
+fn events() -> [Event; 11] {
     let tunnel = TunnelId(0x1122_3344);
     let (sa, media_port) = (SaId(0x5566_7788), MediaPort(50_001));
     let first = PacketSummary {
@@ -201,6 +202,7 @@ fn events() -> [Event; 10] {
             media_port,
         },
         Event::SnapshotEnd,
+        Event::PeerPortProven { media_port, port: 61_000 },
     ]
 }
 

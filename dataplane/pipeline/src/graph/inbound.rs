@@ -29,14 +29,17 @@ enum Way {
 }
 
 impl<P: Packet> Pipeline<P> {
-    /// The packet worked on is ESP, from the SPI on. It stays checked, or leaves with an error.
+    /// The packet worked on is ESP, from the SPI on. It stays checked, or leaves with an error. `from` is its source port if
+    /// its ICV decides about that.
     #[inline]
+    #[expect(clippy::too_many_arguments, reason = "what is known of a packet and its batch")]
     pub(super) fn check(
         &mut self,
         now: Instant,
         port: MediaPort,
         media: u32,
         outer_class: u8,
+        from: Option<u16>,
         opening: &mut OpenBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
@@ -50,7 +53,7 @@ impl<P: Packet> Pipeline<P> {
             self.open_all(now, opening, out);
         }
         let sa = self.sad.inbound_at(index).ok_or(DropReason::UnknownSpi)?;
-        opening.check(index, sa, outer_class);
+        opening.check(index, sa, outer_class, from);
         self.stages.passed(Stage::Check);
         Ok(())
     }
@@ -99,9 +102,12 @@ impl<P: Packet> Pipeline<P> {
         out: &mut impl Sink<P>,
     ) -> Result<(Way, u32), DropReason> {
         let sa = self.sad.inbound_at(checked.sa).ok_or(DropReason::UnknownSpi)?;
-        let (tunnel, bytes) = (sa.common.tunnel, packet.len());
+        let (tunnel, media, bytes) = (sa.common.tunnel, sa.common.media, packet.len());
+        let (from, media_port) = (checked.from.take(), sa.common.media_port);
         let mut info = Info::default();
-        let inner = esp_decap::accept(packet, checked, sa).and_then(|opened| {
+        let opened = esp_decap::accept(packet, checked, sa);
+        let icv_held = opened.is_ok();
+        let inner = opened.and_then(|opened| {
             // RFC 7296 §2.8: a valid packet on a new SA is the second sign, besides DELETE, that the peer uses it.
             if !sa.used {
                 sa.used = true;
@@ -117,6 +123,11 @@ impl<P: Packet> Pipeline<P> {
             let allowed = sa.common.selectors.allow_in(&info);
             if allowed { Ok(()) } else { Err(DropReason::SelectorMismatchIn) }
         });
+        if let (Some(port), true) = (from, icv_held)
+            && self.media.get_mut(media).is_some_and(|m| m.prove(port))
+        {
+            out.event(Event::PeerPortProven { media_port, port });
+        }
         let delivered =
             inner.and_then(|()| self.deliver(now, packet, &mut info, tunnel, checked.outer_class));
         delivered.map(|way| (way, tunnel)).map_err(|reason| self.drop_in(tunnel, reason))

@@ -16,7 +16,7 @@ use crate::shaper::{Queues, Shaper};
 use crate::slab::Slab;
 use crate::sys::LINE;
 use core::mem::offset_of;
-use sipsec_net::dp::MediaBinding;
+use sipsec_net::dp::{MediaBinding, PeerSource};
 use sipsec_net::esp::Layout;
 use sipsec_net::{Instant, MediaPort, SaId};
 
@@ -32,6 +32,8 @@ pub(crate) struct Media {
     pub tunnel: u32,
     pub queues: Queues,
     pub binding: MediaBinding,
+    /// Ports of the peer besides that of SDP; `None` for none.
+    pub source: Option<PeerSource>,
     /// The SAs that it carries: four at most (a rekey).
     pub sas: Vec<SaId>,
     /// When a wrong source was last reported.
@@ -45,6 +47,26 @@ const LINES_IN: usize = 3;
 const _: () = assert!(offset_of!(Media, binding) <= LINES_OUT * LINE);
 
 impl Media {
+    /// Whether packets from this port of the peer's address are taken.
+    #[inline]
+    pub(crate) fn admits(&self, port: u16) -> bool {
+        port == self.binding.remote.port()
+            || match self.source {
+                None => false,
+                Some(PeerSource::Unproven) => true,
+                Some(PeerSource::Port(known)) => known == port,
+            }
+    }
+
+    /// ESP whose ICV held came from this port. `true` if that decides.
+    pub(crate) fn prove(&mut self, port: u16) -> bool {
+        let decides = self.source == Some(PeerSource::Unproven);
+        if decides {
+            self.source = Some(PeerSource::Port(port));
+        }
+        decides
+    }
+
     /// Largest inner packet that fits the WAN in an SA of this layout.
     pub(crate) const fn inner_max(&self, port: &OutsidePort, layout: Layout) -> u16 {
         layout.inner_mtu(port.mtu as usize, self.binding.outside_local.is_ipv6()) as u16
@@ -70,6 +92,7 @@ impl MediaTable {
         let outer = OuterHeader::new(port, &binding);
         let media = Media {
             binding,
+            source: None,
             tunnel,
             outer,
             shaper: Shaper::new(binding.rate),

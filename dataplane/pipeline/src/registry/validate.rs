@@ -61,7 +61,9 @@ impl View<'_> {
             }
             Op::RouteRemove { prefix } => self.route(*prefix).map(drop).ok_or(RejectReason::UnknownRoute),
             Op::MediaOpen(binding) => self.media_open(binding),
-            Op::MediaClose(port) | Op::NextHop { media_port: port, .. } => {
+            Op::MediaClose(port)
+            | Op::NextHop { media_port: port, .. }
+            | Op::PeerSource { media_port: port, .. } => {
                 self.media(*port).map(drop).ok_or(RejectReason::UnknownMediaPort)
             }
             Op::SaAdd(spec) => self.sa_add(spec, engine, keys),

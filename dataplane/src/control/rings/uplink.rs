@@ -97,9 +97,10 @@ impl Uplink {
     const fn room(&self, event: &Event) -> usize {
         match event {
             Event::WrongSource { .. } => self.backlog_max / 2,
-            Event::Acquire { .. } | Event::SaExpire { .. } | Event::SaFirstInbound { .. } => {
-                self.backlog_max - self.answer_max
-            }
+            Event::Acquire { .. }
+            | Event::SaExpire { .. }
+            | Event::SaFirstInbound { .. }
+            | Event::PeerPortProven { .. } => self.backlog_max - self.answer_max,
             Event::Applied(_)
             | Event::Rejected { .. }
             | Event::SnapshotTunnel { .. }

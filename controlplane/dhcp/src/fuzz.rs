@@ -1,0 +1,169 @@
+//! Entry points of the fuzzers, which the tests of `bench` replay: a client in an exchange with a server that sends
+//! anything. The bounded property tests of this crate run the same bodies.
+
+use crate::{v4, v6};
+use sipsec_net::Instant;
+use sipsec_net::entropy::TestEntropy;
+use std::time::Duration;
+
+/// Steps of one exchange.
+const STEPS_MAX: usize = 64;
+const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// Fixed part of a DHCPv4 message with its cookie (RFC 2131 §2, §3).
+const V4_HEADER: usize = 240;
+
+/// One step of an exchange with a server that has no manners.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Bytes(Vec<u8>),
+    /// The last message of the client, made a reply of this kind with these options behind it.
+    Reply(u8, Vec<u8>),
+    /// Milliseconds.
+    Wait(u32),
+    LinkDown,
+    Start,
+    Release,
+    Conflict,
+}
+
+/// Reads steps: a byte that chooses, then two of a length or a time, then as many bytes as that says and as are left.
+fn steps(mut bytes: &[u8]) -> Vec<Step> {
+    let mut out = Vec::new();
+    while let [choice, rest @ ..] = bytes
+        && out.len() < STEPS_MAX
+    {
+        let (number, rest) = match rest {
+            [high, low, rest @ ..] => (u16::from_be_bytes([*high, *low]), rest),
+            _ => (0, rest),
+        };
+        let (taken, left) = rest.split_at(usize::from(number).min(rest.len()));
+        bytes = rest;
+        out.push(match choice % 8 {
+            0 => {
+                bytes = left;
+                Step::Bytes(taken.to_vec())
+            }
+            1 | 2 => {
+                bytes = left;
+                Step::Reply(choice >> 3, taken.to_vec())
+            }
+            3 => Step::Wait(u32::from(number) * 16),
+            4 => Step::LinkDown,
+            5 => Step::Start,
+            6 => Step::Release,
+            _ => Step::Conflict,
+        });
+    }
+    out
+}
+
+/// A DHCPv4 client and any server.
+pub fn dhcp_v4(bytes: &[u8]) {
+    exchange_v4(steps(bytes));
+}
+
+/// A DHCPv6 client and any server.
+pub fn dhcp_v6(bytes: &[u8]) {
+    exchange_v6(steps(bytes));
+}
+
+/// No panic, a bounded number of outputs for each step, and a timer whenever the client is not idle.
+pub fn exchange_v4(steps: impl IntoIterator<Item = Step>) {
+    let mut entropy = TestEntropy::new(1);
+    let mut client = v4::Client::new(v4::Config {
+        mac: HARDWARE,
+        wanted: v4::Wanted::Address,
+        client_id: None,
+        vendor_class: Some(v4::VendorClass::ntt(HARDWARE)),
+        host_name: None,
+        last: None,
+    });
+    let mut now = Instant::from_nanos(1);
+    client.start(now, &mut entropy);
+    let mut last = Vec::new();
+    for step in steps {
+        match step {
+            Step::Bytes(bytes) => client.handle_message(now, &bytes, &mut entropy),
+            Step::Reply(kind, tail) => {
+                let mut bytes: Vec<u8> = last.clone();
+                if bytes.len() >= V4_HEADER {
+                    bytes[0] = 2;
+                    bytes[16..20].copy_from_slice(&[192, 0, 2, 7]);
+                    bytes.truncate(V4_HEADER);
+                    bytes.extend_from_slice(&[53, 1, kind, 54, 4, 192, 0, 2, 1, 51, 4, 0, 0, 1, 0]);
+                    bytes.extend_from_slice(&tail);
+                }
+                client.handle_message(now, &bytes, &mut entropy);
+            }
+            Step::Wait(ms) => {
+                now = now + Duration::from_millis(u64::from(ms));
+                if client.poll_timeout().is_some_and(|at| at <= now) {
+                    client.handle_timeout(now, &mut entropy);
+                }
+            }
+            Step::LinkDown => client.link_down(),
+            Step::Start => client.start(now, &mut entropy),
+            Step::Release => client.release(now),
+            Step::Conflict => client.handle_conflict(now, [192, 0, 2, 7].into()),
+        }
+        let mut outputs = 0;
+        while let Some(output) = client.poll_output() {
+            outputs += 1;
+            if let v4::Output::Send { payload, .. } = output {
+                last = payload;
+            }
+        }
+        assert!(outputs <= 3, "{outputs} outputs");
+        assert!(client.phase() == v4::Phase::Stopped || client.poll_timeout().is_some(), "no timer");
+    }
+}
+
+/// The same over IPv6.
+pub fn exchange_v6(steps: impl IntoIterator<Item = Step>) {
+    let mut entropy = TestEntropy::new(1);
+    let duid = v6::Duid::link_layer(HARDWARE);
+    let mut client = v6::Client::new(v6::Config {
+        duid: duid.clone(),
+        iaid: 7,
+        wanted: v6::Wanted::Lease { address: true, prefix: true },
+        vendor_class: None,
+    });
+    let mut now = Instant::from_nanos(1);
+    client.start(now, &mut entropy);
+    let mut last = vec![0; 4];
+    for step in steps {
+        match step {
+            Step::Bytes(bytes) => client.handle_message(now, &bytes, &mut entropy),
+            Step::Reply(kind, tail) => {
+                let mut bytes = vec![if kind % 2 == 0 { 2 } else { 7 }, last[1], last[2], last[3]];
+                bytes.extend_from_slice(&[0, 1, 0, duid.as_bytes().len() as u8]);
+                bytes.extend_from_slice(duid.as_bytes());
+                bytes.extend_from_slice(&[0, 2, 0, 3, 0, 3, kind]);
+                bytes.extend_from_slice(&tail);
+                client.handle_message(now, &bytes, &mut entropy);
+            }
+            Step::Wait(ms) => {
+                now = now + Duration::from_millis(u64::from(ms));
+                if client.poll_timeout().is_some_and(|at| at <= now) {
+                    client.handle_timeout(now, &mut entropy);
+                }
+            }
+            Step::LinkDown => client.link_down(),
+            Step::Start => client.start(now, &mut entropy),
+            Step::Release => client.release(now, &mut entropy),
+            Step::Conflict => {
+                let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+                client.handle_conflict(now, address, &mut entropy);
+            }
+        }
+        let mut outputs = 0;
+        while let Some(output) = client.poll_output() {
+            outputs += 1;
+            if let v6::Output::Send { payload } = output {
+                last = payload;
+            }
+        }
+        assert!(outputs <= 3, "{outputs} outputs");
+        assert!(client.phase() == v6::Phase::Stopped || client.poll_timeout().is_some(), "no timer");
+    }
+}

@@ -1,0 +1,278 @@
+//! What would leave this gateway, and whether the registrar takes it: without a running gateway and without a call.
+
+use super::args::Args;
+use super::text::counted;
+use super::{CliError, print};
+use crate::boot::dhcp_config;
+use crate::clock;
+use crate::config::{self, Profile};
+use crate::entropy::KernelEntropy;
+use crate::net::dhcp::{Dhcp, Learnt};
+use crate::net::udp::{SipEvent, SipSocket};
+use crate::setup;
+use sipsec_net::TelNumber;
+use sipsec_session::Core;
+use sipsec_sip::{Event, Locals, Output, RegistrationState, Target, UserAgent};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// RFC 3261 §18.1.1: a larger INVITE would have to go over TCP.
+const INVITE_MAX: usize = 1300;
+/// DHCP with its conflict probes (RFC 5227).
+const DHCP_MAX: Duration = Duration::from_secs(40);
+/// A REGISTER, its challenge and its removal, each of which may take 64·T1.
+const REGISTER_MAX: Duration = Duration::from_secs(100);
+
+/// The profile that is meant; a rehearsal has nothing else to go by.
+pub fn profile(args: &Args) -> Result<Profile, CliError> {
+    let named = args.gateway.as_ref().map(|name| Path::new("/etc/sipsec").join(format!("{name}.yaml")));
+    let path = args.profile.clone().or(named).ok_or_else(|| {
+        CliError::Words(
+            "name the profile with --profile FILE, or -g NAME for /etc/sipsec/NAME.yaml".to_owned(),
+        )
+    })?;
+    Ok(config::load(&path)?.profile)
+}
+
+/// The address from which packets to `to` leave by this device. Nothing is sent.
+fn source(device: &str, to: SocketAddr) -> Result<IpAddr, CliError> {
+    let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let found = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).and_then(|socket| {
+        socket.bind_device(Some(device.as_bytes()))?;
+        socket.connect(&SockAddr::from(to))?;
+        socket.local_addr()
+    });
+    let address = found.ok().and_then(|addr| addr.as_socket()).map(|addr| addr.ip());
+    address
+        .filter(|ip| !ip.is_unspecified())
+        .ok_or_else(|| CliError::Words(format!("{device} has no address from which {to} can be reached")))
+}
+
+/// `call NUMBER --dry-run`
+pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
+    let profile = profile(args)?;
+    let words = |error: String| CliError::Words(error);
+    let server = match Learnt::default().server(&profile) {
+        Ok(server) => server,
+        // A gateway that runs knows what the line has said.
+        Err(why) => learnt(args).map_err(|_| {
+            words(format!("{why}; the dry run asks the running gateway for it, and there is none"))
+        })?,
+    };
+    let (registrar, domain) = server;
+    let ip = source(&profile.sip.interface, registrar)?;
+    let mut config = setup::core_config(&profile).map_err(|e| words(e.to_string()))?;
+    config.sip.registrars = vec![Target::udp(registrar)];
+    config.sip.domain.clone_from(&domain);
+    let local = SocketAddr::new(ip, profile.sip.port);
+    let mut ua = UserAgent::new(config.sip.clone(), Box::new(KernelEntropy::new()));
+    let mut core = Core::new(config, || Box::new(KernelEntropy::new()));
+    let offer = core.rehearse_offer(number, ip).map_err(|e| words(format!("{number}: {e}")))?;
+    let now = clock::now();
+    ua.set_locals(now, Locals::of(Some(local)));
+    let call = ua.dial(now, offer.line, number, &offer.description);
+    let call = call.map_err(|e| words(e.to_string()))?;
+    let mut sent = None;
+    while let Some(output) = ua.poll_output() {
+        match output {
+            Output::Persist { call, .. } => ua.persisted(now, call),
+            Output::Transmit { flow, bytes } if bytes.starts_with(b"INVITE ") => {
+                sent = Some((flow.remote, bytes));
+            }
+            _ => {}
+        }
+    }
+    // Nothing has left, so nothing is owed.
+    call.ended();
+    let Some((to, bytes)) = sent else { return Err(words("no INVITE would leave".to_owned())) };
+    let mut out = format!(
+        "nothing is sent; tags, branch and Call-ID are drawn anew for each call\n\n\
+         tunnel     {}: {} calls {number}, {}\n\
+         registrar  {registrar} over UDP, domain {domain}\n\
+         from       {local} on {}, DSCP {}\n\
+         media      port {} of {}-{}\n\
+         INVITE     {} bytes to {to}; at most {INVITE_MAX} go over UDP\n",
+        offer.tunnel,
+        offer.line,
+        offer.bandwidth,
+        profile.sip.interface,
+        profile.carrier().sip_dscp,
+        offer.description.ike.addr.port(),
+        profile.media.port_first,
+        profile.media.port_last,
+        bytes.len(),
+    );
+    if bytes.len() > INVITE_MAX {
+        out += "warning: the INVITE is longer; take out fingerprints or tags\n";
+    }
+    out += &format!("\n{}", String::from_utf8_lossy(&bytes).replace('\r', ""));
+    print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a running gateway has learnt by DHCP.
+fn learnt(args: &Args) -> Result<(SocketAddr, String), CliError> {
+    let client = crate::api::client::Client::new(&super::gateway::socket(args)?);
+    let view: crate::api::model::DhcpView = client.get("/v1/dhcp")?;
+    let families = [view.ipv4, view.ipv6];
+    let family = families.into_iter().flatten().find(|f| !f.sip_servers.is_empty());
+    let found = family.and_then(|f| {
+        let server = f.sip_servers.iter().find_map(|s| s.split_once(':')?.1.parse::<IpAddr>().ok())?;
+        Some((SocketAddr::new(server, sipsec_profile::model::limits::SIP_PORT), f.sip_domain?))
+    });
+    found.ok_or_else(|| CliError::Words("DHCP has named no SIP server".to_owned()))
+}
+
+/// `register --once`
+pub fn register_once(args: &Args) -> Result<ExitCode, CliError> {
+    let profile = profile(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut learnt = Learnt::default();
+        let mut dhcp = match dhcp_config(&profile) {
+            None => None,
+            Some(config) => {
+                let mut dhcp = Dhcp::start(config)?;
+                lease(&profile, &mut dhcp, &mut learnt).await?;
+                Some(dhcp)
+            }
+        };
+        let result = tokio::time::timeout(REGISTER_MAX, registered(&profile, &learnt)).await;
+        if let Some(dhcp) = &mut dhcp {
+            dhcp.release().await;
+            print("DHCP: released\n")?;
+        }
+        result.unwrap_or_else(|_| Err(CliError::Words("the registrar did not answer in time".to_owned())))
+    })
+}
+
+async fn lease(profile: &Profile, dhcp: &mut Dhcp, learnt: &mut Learnt) -> Result<(), CliError> {
+    print(&format!("DHCP: asking on {}\n", profile.sip.interface))?;
+    let mut why = "no server has answered".to_owned();
+    let asked = async {
+        loop {
+            learnt.take(dhcp.next().await);
+            match learnt.server(profile) {
+                Ok(server) => return server,
+                Err(reason) => why = reason,
+            }
+        }
+    };
+    match tokio::time::timeout(DHCP_MAX, asked).await {
+        Ok((registrar, domain)) => print(&format!("DHCP: SIP server {registrar}, domain {domain}\n")),
+        Err(_) => Err(CliError::Words(format!("DHCP: {why}"))),
+    }
+}
+
+/// Registers every line, says what came of it, and removes what was made.
+async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliError> {
+    let (registrar, domain) = learnt.server(profile).map_err(CliError::Words)?;
+    let ip = source(&profile.sip.interface, registrar)?;
+    let mut socket = SipSocket::new(&profile.sip.interface, profile.sip.port, profile.carrier().sip_dscp);
+    socket.set_address(Some(ip));
+    let local = socket.local().map_err(|why| CliError::Words(format!("{why}; does the gateway run?")))?;
+    let mut config = setup::core_config(profile).map_err(|e| CliError::Words(e.to_string()))?.sip;
+    config.registrars = vec![Target::udp(registrar)];
+    config.domain = domain;
+    let lines = config.lines.len();
+    print(&format!("registering {} at {registrar} from {local}\n", counted(lines as u64, "line")))?;
+    let mut ua = UserAgent::new(config, Box::new(KernelEntropy::new()));
+    ua.set_locals(clock::now(), Locals::of(Some(local)));
+    let mut outcome: BTreeMap<TelNumber, Result<(), String>> = BTreeMap::new();
+    let mut leaving = false;
+    loop {
+        while let Some(output) = ua.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => {
+                    print(&format!("-> {}\n", first_line(&bytes)))?;
+                    socket.send(flow.remote, &bytes);
+                }
+                Output::Event(Event::Registration { line, state }) => {
+                    let ended = match state {
+                        RegistrationState::Registered => Ok(()),
+                        RegistrationState::Failed { reason } => Err(reason),
+                        _ => continue,
+                    };
+                    outcome.entry(line).or_insert(ended);
+                }
+                _ => {}
+            }
+        }
+        if !leaving && outcome.len() == lines {
+            for view in ua.registrations() {
+                let expires = view.expires_at.map(|at| at.saturating_duration_since(clock::now()));
+                let word = match (&outcome[&view.line], expires) {
+                    (Ok(()), Some(expires)) => format!("registered for {} s", expires.as_secs()),
+                    (Ok(()), None) => "registered".to_owned(),
+                    (Err(why), _) => format!("not registered: {why}"),
+                };
+                print(&format!("{}: {word}\n", view.line))?;
+            }
+            leaving = true;
+            ua.unregister_all(clock::now());
+            continue;
+        }
+        if leaving && ua.unregistered() {
+            break;
+        }
+        let timeout = async {
+            match ua.poll_timeout() {
+                Some(at) => tokio::time::sleep_until(clock::wake_at(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = socket.next() => if let SipEvent::Datagram { flow, bytes } = event {
+                if ua.trusts(flow.remote) {
+                    print(&said(&bytes))?;
+                }
+                ua.handle_message(clock::now(), &flow, &bytes);
+            },
+            () = timeout => ua.handle_timeout(clock::now()),
+        }
+    }
+    let all = outcome.values().all(Result::is_ok);
+    print(if all { "removed again; every line registers\n" } else { "removed again\n" })?;
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The first line of a message, and what a registrar's 200 grants.
+fn said(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = format!("<- {}\n", first_line(bytes));
+    let shown =
+        ["contact", "expires", "service-route", "p-associated-uri", "warning", "retry-after", "min-expires"];
+    for line in text.lines().skip(1).take_while(|l| !l.is_empty()) {
+        let name = line.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if shown.contains(&name.as_str()) {
+            let line: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+            out += &format!("   {line}\n");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_shown_with_what_it_grants_and_nothing_that_authenticates() {
+        let answer = b"SIP/2.0 200 OK\r\nVia: x\r\nContact: <sip:a@192.0.2.1>;expires=60\r\nService-Route: <sip:p;lr>\r\n\
+            P-Associated-URI: <sip:0388881001@c>\r\nAuthentication-Info: nextnonce=\"secret\"\r\n\r\nContact: no\r\n";
+        let text = said(answer);
+        assert!(text.starts_with("<- SIP/2.0 200 OK\n   Contact: <sip:a@192.0.2.1>;expires=60\n"), "{text}");
+        assert!(text.contains("Service-Route") && text.contains("P-Associated-URI"), "{text}");
+        assert!(!text.contains("secret") && !text.contains("Contact: no"), "{text}");
+        assert_eq!(first_line(b"REGISTER sip:c SIP/2.0\r\nA: b"), "REGISTER sip:c SIP/2.0");
+    }
+}

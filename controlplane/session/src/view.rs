@@ -49,7 +49,7 @@ pub struct TunnelStatus<'a> {
     pub status: &'static str,
     /// A call is being placed, received or is up.
     pub in_call: bool,
-    /// A call has failed since the start or the last success.
+    /// The last call failed. An operator's clear, and a call that lasts or ends as it should, ends this.
     pub failed: bool,
     /// No call can be placed now.
     pub waits: bool,
@@ -127,7 +127,7 @@ impl Core {
             remote_number: t.config.remote_number,
             status: t.state.word(),
             in_call: t.state.leg().is_some(),
-            failed: t.last_failure.is_some(),
+            failed: t.last_failure.is_some() && t.brake.failures() > 0,
             waits: t.ready() && self.may_dial(i).is_err(),
             backs_off: t.brake.retry_at().is_some_and(|at| at > now),
         })

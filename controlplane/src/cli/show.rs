@@ -138,7 +138,8 @@ fn sessions(client: &Client, wanted: &SessionArgs, json: bool) -> Result<String,
     }
     let (gateway, mut list): (_, Vec<Session>) = crate::api::client::decode_with_gateway(&answer)?;
     if wanted.failed {
-        list.retain(|s| s.role.is_none() && s.last_failure.is_some());
+        // A failure before a call that succeeded is history.
+        list.retain(|s| s.role.is_none() && s.last_failure.as_ref().is_some_and(|f| f.count > 0));
     }
     Ok(match wanted.style {
         _ if json => format!("{}\n", serde_json::json!(Answer::new(gateway.as_deref(), list))),

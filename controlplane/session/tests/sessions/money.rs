@@ -432,3 +432,16 @@ fn a_tunnel_that_is_never_answered_is_called_anew_once_and_then_after_pauses() {
     }
     assert_eq!((w.carrier.calls_answered, w.status()[0]), (calls, "SESSION_UP"));
 }
+
+#[test]
+fn a_tunnel_counts_as_failed_until_an_operator_clears_it() {
+    let mut w = World::default();
+    let failed = |w: &World| w.gateways[0].core.statuses(w.now).any(|t| t.failed);
+    w.mute_ike = [true; 2];
+    w.packet(0);
+    w.advance(SECOND * 20);
+    assert_eq!((failed(&w), w.failure(0)), (true, Some("negotiation-deadline")));
+    w.tell(0, clear());
+    w.run();
+    assert_eq!((failed(&w), w.failure(0)), (false, Some("negotiation-deadline")), "it is still told");
+}

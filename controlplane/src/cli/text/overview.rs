@@ -43,7 +43,7 @@ fn row(s: &Session) -> [String; 6] {
     let role = s.role.map(|r| format!(" ({})", r.letter())).unwrap_or_default();
     // A failed tunnel is the one that is looked for.
     let status = match (&s.last_failure, s.role) {
-        (Some(failure), None) => format!("failed: {}", failure.code),
+        (Some(failure), None) if failure.count > 0 => format!("failed: {}", failure.code),
         _ => format!("{}{role}", s.status),
     };
     let rate = s.rates.filter(|_| s.role.is_some());

@@ -6,7 +6,9 @@ use sipsec_bench::lab::carrier::{Algorithm, Kind, Knobs};
 use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
 use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
-use sipsec_bench::lab::{LabError, compare, demo, interrupt, measure, needs, netns};
+use sipsec_bench::lab::{
+    LabError, compare, demo, demo_failover, interrupt, measure, measure_failover, needs, netns,
+};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +36,9 @@ enum Command {
         /// The kind of access line: generic, ntt-direct or ntt-hgw.
         #[arg(long, default_value = "generic", value_parser = kind)]
         carrier: Kind,
+        /// The primary is cut instead: the tunnel takes over, and hands back.
+        #[arg(long, conflicts_with = "carrier")]
+        failover: bool,
     },
     /// End-to-end tests, all or those named.
     Test {
@@ -46,6 +51,14 @@ enum Command {
     MeasureTrigger {
         #[arg(long, default_value_t = 100)]
         calls: u32,
+    },
+    /// How long traffic stands still when the primary is cut: its distribution, packets lost, and a picture.
+    MeasureFailover {
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        cuts: u32,
+        /// The picture.
+        #[arg(long, default_value = "failover.svg")]
+        svg: PathBuf,
     },
     /// iperf3 through both gateways at a rate that only the machine limits, and beside it through two strongSwans.
     MeasureThroughput {
@@ -109,7 +122,12 @@ fn main() -> ExitCode {
 
 fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
     match command {
-        Command::Demo { keep, carrier } => {
+        Command::Demo { failover: true, keep, .. } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            demo_failover::demo(places, keep)?;
+        }
+        Command::Demo { keep, carrier, failover: false } => {
             needs::check(Some(&places.programs))?;
             if carrier != Kind::Generic {
                 needs::tool("dnsmasq", "dnsmasq-base")?;
@@ -135,6 +153,11 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
             needs::check(Some(&places.programs))?;
             interrupt::listen()?;
             measure::trigger(places, calls)?;
+        }
+        Command::MeasureFailover { cuts, svg } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            measure_failover::failover(places, cuts, &svg)?;
         }
         Command::MeasureThroughput { seconds, rounds } => {
             needs::check(Some(&places.programs))?;

@@ -165,7 +165,7 @@ fn exchange(log: &str) {
 }
 
 /// Runs the commands, at the branch or at the head-end, as an operator would.
-fn commands(world: &World, list: &[(bool, &[&str])], color: bool) -> Result<(), LabError> {
+pub(super) fn commands(world: &World, list: &[(bool, &[&str])], color: bool) -> Result<(), LabError> {
     for (at_branch, args) in list {
         let gateway = if *at_branch { &world.branch } else { &world.headend };
         let Some(gateway) = gateway else { continue };
@@ -275,7 +275,7 @@ pub fn logs<C: Exchange>(world: &World<C>) -> String {
     out
 }
 
-fn title(color: bool, text: &str) {
+pub(super) fn title(color: bool, text: &str) {
     if color {
         say!("\n\x1b[1;36m▌ {text}\x1b[0m");
     } else {

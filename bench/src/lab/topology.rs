@@ -11,6 +11,7 @@
 use super::carrier::Kind;
 use super::error::LabError;
 use super::netns::{End, Ledger, Namespace, Offload, PREFIX, link};
+use super::primary::Primary;
 
 pub const BRANCH_LAN_HOST: &str = "10.1.0.2";
 pub const CENTRE_LAN_HOST: &str = "10.2.0.2";
@@ -43,6 +44,16 @@ pub struct Options {
     pub unobserved: bool,
     /// What the access lines are like. NTT's give addresses by DHCP and have a media relay.
     pub line: Kind,
+    /// A primary path beside the carrier.
+    pub primary: bool,
+}
+
+impl Options {
+    /// Whether the kernel has the tunnels' routes as soon as a gateway runs: without a primary, in host mode.
+    #[must_use]
+    pub const fn backups_only(&self) -> bool {
+        !self.router_mode && !self.primary
+    }
 }
 
 #[derive(Debug)]
@@ -52,6 +63,7 @@ pub struct Topology {
     pub carrier: Namespace,
     pub headend: Namespace,
     pub centre_lan: Namespace,
+    pub primary: Option<Primary>,
     // Last: the list is forgotten only when all on it are gone.
     _ledger: Ledger,
 }
@@ -63,12 +75,14 @@ impl Topology {
             let tag = if options.tag.is_empty() { String::new() } else { format!("{}-", options.tag) };
             Namespace::create(format!("{PREFIX}{tag}{role}"), &mut ledger)
         };
-        let topology = Self {
+        let router = if options.primary { Some(make("primary")?) } else { None };
+        let mut topology = Self {
             branch_lan: make("branch-lan")?,
             branch: make("branch")?,
             carrier: make("carrier")?,
             headend: make("headend")?,
             centre_lan: make("centre-lan")?,
+            primary: None,
             _ledger: ledger,
         };
         let lan = if options.router_mode { Offload::Off } else { Offload::On };
@@ -106,6 +120,17 @@ impl Topology {
         for router in [branch, headend, carrier] {
             router.sysctl("ipv4/ip_forward", "1")?;
         }
+        if let Some(router) = router {
+            topology.primary = Some(Primary::up(router, &topology.branch, &topology.headend, MTU)?);
+        }
         Ok(topology)
+    }
+
+    /// The primary path of a lab that has one.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn primary(&self) -> Result<&Primary, LabError> {
+        self.primary.as_ref().ok_or_else(|| LabError::failed("this lab has no primary path", String::new()))
     }
 }

@@ -215,7 +215,7 @@ impl<C: Exchange> World<C> {
 
     pub fn start_branch(&mut self, profile: &Profile) -> Result<(), LabError> {
         self.fresh_dir(profile)?;
-        let route = (!self.options.router_mode).then_some(CENTRE_PREFIX);
+        let route = self.options.backups_only().then_some(CENTRE_PREFIX);
         let gateway = Gateway::start(&self.topology.branch, &self.places.programs, profile, route)?;
         self.branch = Some(gateway);
         Ok(())
@@ -223,7 +223,7 @@ impl<C: Exchange> World<C> {
 
     pub fn start_headend(&mut self, profile: &Profile) -> Result<(), LabError> {
         self.fresh_dir(profile)?;
-        let route = (!self.options.router_mode).then_some(BRANCH_PREFIX);
+        let route = self.options.backups_only().then_some(BRANCH_PREFIX);
         let gateway = Gateway::start(&self.topology.headend, &self.places.programs, profile, route)?;
         self.headend = Some(gateway);
         Ok(())

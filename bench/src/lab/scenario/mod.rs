@@ -4,6 +4,7 @@ mod bad_input;
 mod call;
 mod certificates;
 mod crash;
+mod failover;
 mod faults;
 mod faults_money;
 mod faults_start;
@@ -100,6 +101,12 @@ pub const SCENARIOS: &[Scenario] = &[
     line::NTT_DIRECT,
     line::NTT_HGW,
     line::RENUMBERED,
+    failover::FAILOVER,
+    failover::LOSSY,
+    failover::ONE_WAY,
+    failover::FLAP,
+    failover::CRASH,
+    failover::DEVICE,
     kamailio::KAMAILIO,
     strongswan::INITIATOR,
     strongswan::RESPONDER,

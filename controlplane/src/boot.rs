@@ -1,6 +1,9 @@
 //! From a profile to a running gateway.
 
 use crate::api::{self, ApiError};
+use crate::change::Changer;
+use crate::change::resume::Resumed;
+use crate::change::run::Changes;
 use crate::clock;
 use crate::compute::{self, Compute};
 use crate::config::{self, LoadError};
@@ -24,6 +27,7 @@ use sipsec_profile::model::{InsideDevice, RouteTo, StaticRoute};
 use sipsec_session::{Core, Input};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
@@ -76,8 +80,9 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
         .build()
         .map_err(system("cannot start the runtime"))?;
     runtime.block_on(async {
-        discard_first(&loaded.profile).await;
-        let mut gateway = start(loaded.profile, log).await?;
+        let resumed = Resumed::new(loaded.profile);
+        discard_first(&resumed.profile).await;
+        let mut gateway = start_with(resumed, log).await?;
         gateway.set_profile_path(path);
         // The first use of the random generator and of signatures costs 0.1 s on each thread: not during the first call.
         compute::warm_up();
@@ -128,6 +133,11 @@ pub fn install_discard_routes(path: &Path) -> Result<(), BootError> {
 /// # Errors
 /// As [`run`].
 pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime, BootError> {
+    start_with(Resumed::new(profile), log).await
+}
+
+async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, BootError> {
+    let profile = resumed.profile.clone();
     let signals =
         Signals::new().map_err(|error| BootError::System { what: "cannot handle signals", error })?;
     // The journal first: it is locked, and so tells for certain whether another control plane of this gateway runs.
@@ -135,6 +145,8 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     for warning in &found.warnings {
         tracing::warn!("{warning}");
     }
+    // Now that no other control plane of this gateway can run.
+    resumed.begin();
     let listener = api::listen(&profile.control_socket()).await?;
     let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
     // Calls of an earlier run come first: they cost money.
@@ -150,11 +162,17 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
     let netlink = Netlink::start(watch(&profile));
     let policy = track::Setup { config: setup::track_config(&profile), svti: svti(&profile) };
     let track = Track::start(policy, netlink.routes())?;
+    let (change_sender, change_requests) = mpsc::channel(REQUESTS);
+    let changer = Changer::new(change_sender, resumed.history);
+    let mut changes = Changes::new(change_requests, changer.clone(), &profile);
+    if let Some((left, back)) = resumed.unconfirmed {
+        changes.wait(left, back);
+    }
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
     tokio::spawn({
         let (gateway, events, log) = (profile.gateway.clone(), watchers.clone(), log.clone());
-        async move { api::serve(listener, &gateway, request_sender, events, log).await }
+        async move { api::serve(listener, &gateway, request_sender, changer, events, log).await }
     });
     let mut events = Events::new(watchers, &profile);
     if let Err(error) = events.keep_history(&profile.state_dir) {
@@ -172,6 +190,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         journal,
         compute: Compute::new(),
         requests,
+        changes,
         events,
         log,
         rates: RateMeter::default(),
@@ -184,7 +203,7 @@ pub async fn start(profile: config::Profile, log: LogControl) -> Result<Runtime,
         profile_path: None,
         state: Running::Yes,
         netlink_failed: false,
-        profile,
+        profile: Arc::new(profile),
     })
 }
 
@@ -212,14 +231,14 @@ pub(crate) fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
 }
 
 /// The kernel's end of the sVTI. In router mode the dataplane steers by prefix, and the kernel has no part in it.
-fn svti(profile: &config::Profile) -> Option<String> {
+pub(crate) fn svti(profile: &config::Profile) -> Option<String> {
     match &profile.dataplane.inside {
         InsideDevice::Host { device, .. } => Some(device.clone()),
         InsideDevice::Router { .. } => None,
     }
 }
 
-fn watch(profile: &config::Profile) -> Watch {
+pub(crate) fn watch(profile: &config::Profile) -> Watch {
     let into_tunnel = |r: &StaticRoute| matches!(r.to, RouteTo::Tunnel { .. });
     Watch {
         wan: profile.sip.interface.clone(),

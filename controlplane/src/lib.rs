@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod boot;
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod compute;
@@ -18,7 +19,6 @@ pub mod logging;
 pub mod net;
 pub mod pki;
 mod rates;
-mod reload;
 pub mod runtime;
 pub mod setup;
 pub mod signals;

@@ -2,6 +2,7 @@
 //! nothing else. The whole flow is [`Runtime::turn`].
 
 use crate::api::Request;
+use crate::change::run::Changes;
 use crate::clock;
 use crate::compute::{Compute, Urgency};
 use crate::config::Profile;
@@ -16,7 +17,6 @@ use crate::net::netlink::{Change, Netlink};
 use crate::net::track::{self, Track};
 use crate::net::udp::{SipEvent, SipSocket};
 use crate::rates::RateMeter;
-use crate::reload::{self, Reload};
 use crate::signals::{SignalAction, Signals};
 use crate::supervise::Supervisor;
 use sipsec_ike::compute::Outcome;
@@ -27,6 +27,7 @@ use sipsec_sip::Target;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -47,7 +48,7 @@ const CLOCK_STEP_S: u64 = 2;
 /// Everything the loop owns.
 #[derive(Debug)]
 pub struct Runtime {
-    pub(crate) profile: Profile,
+    pub(crate) profile: Arc<Profile>,
     /// Where it was read.
     pub(crate) profile_path: Option<PathBuf>,
     pub(crate) core: Core,
@@ -62,6 +63,7 @@ pub struct Runtime {
     pub(crate) journal: Journal,
     pub(crate) compute: Compute<Input>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) changes: Changes,
     pub(crate) events: Events,
     pub(crate) log: LogControl,
     pub(crate) rates: RateMeter,
@@ -89,7 +91,7 @@ pub(crate) enum Running {
 impl Runtime {
     /// Where a reload reads the profile again.
     pub(crate) fn set_profile_path(&mut self, path: &Path) {
-        self.profile_path = Some(path.to_owned());
+        self.profile_path = Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     }
 
     /// Runs until the gateway is shut down.
@@ -150,6 +152,7 @@ impl Runtime {
             change = self.track.next() => self.policy(change),
             change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
             Some(request) = self.requests.recv() => self.answer(request),
+            Some(request) = self.changes.requests.recv() => self.change_request(request),
             () = timeout => self.core.handle_timeout(clock::now()),
             _ = beat.tick() => self.beat(),
         }
@@ -178,32 +181,12 @@ impl Runtime {
         }
     }
 
-    /// Keys, certificates and revocation lists are read again, for the calls to come.
-    fn reload(&mut self) {
-        match reload::reload(&self.profile, self.profile_path.as_deref()) {
-            Ok(Reload { keyring, ignored, profile }) => {
-                tracing::info!(
-                    "keys, certificates and revocation lists are read anew; live calls keep theirs"
-                );
-                if !ignored.is_empty() {
-                    let ignored = ignored.join(", ");
-                    tracing::warn!(
-                        ignored,
-                        "the profile differs in what a reload does not take: restart needed"
-                    );
-                }
-                self.profile = profile;
-                self.input(Input::Keyring(keyring));
-            }
-            Err(error) => tracing::error!(%error, "not reloaded; what was read before stays in use"),
-        }
-    }
-
     fn beat(&mut self) {
         let now = clock::now();
         self.check_clock(now);
         self.link.beat(now);
         self.watch_netlink();
+        self.check_confirmation(now);
         if self.rates.is_due(now) {
             self.rates.sample(now, &self.link.activities());
         }
@@ -383,6 +366,7 @@ impl Runtime {
                     let activity = activity.and_then(|tunnel| self.link.activity(tunnel));
                     self.events.publish(clock::now(), &event, activity);
                 }
+                Output::Reconfigured(result) => self.reconfigured(result),
                 Output::ShutdownComplete => self.state = Running::Done,
             }
         }

@@ -108,7 +108,12 @@ async fn every_command_answers_in_one_envelope() {
     let (requests, receiver) = mpsc::channel(8);
     let (events, _) = broadcast::channel(8);
     tokio::spawn(answer(receiver));
-    tokio::spawn(async move { api::serve(listener, "branch", requests, events, LogControl::none()).await });
+    let (changes, _) = mpsc::channel(1);
+    let history = sipsec_controlplane::change::history::History::read(std::path::Path::new("/nowhere"));
+    let changer = sipsec_controlplane::change::Changer::new(changes, history);
+    tokio::spawn(async move {
+        api::serve(listener, "branch", requests, changer, events, LogControl::none()).await;
+    });
     let asked = tokio::task::spawn_blocking(move || {
         let list = |words: &str| ask(&socket, words).as_array().map(Vec::len).expect(words);
         // The loop answers in pages, the command with all of them.

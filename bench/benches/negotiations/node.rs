@@ -244,7 +244,10 @@ impl Node {
                     }
                     _ => {}
                 },
-                Output::KeyLog(_) | Output::PersistBrake { .. } | Output::ShutdownComplete => {}
+                Output::KeyLog(_)
+                | Output::PersistBrake { .. }
+                | Output::Reconfigured(_)
+                | Output::ShutdownComplete => {}
             }
         }
     }

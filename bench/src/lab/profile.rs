@@ -59,6 +59,11 @@ impl Profile {
             .with(&format!("{auth}\n"), "")
     }
 
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Another text for the same gateway.
     #[must_use]
     pub fn with_text(mut self, text: String) -> Self {

@@ -9,6 +9,7 @@
 //! it panic, and none takes more than bounded memory and time ([`read`] names the bounds).
 #![forbid(unsafe_code)]
 
+pub mod change;
 pub mod check;
 pub mod diagnose;
 pub mod ios;

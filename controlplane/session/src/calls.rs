@@ -311,7 +311,7 @@ impl Core {
     /// A registrar that had forgotten the line refused its calls; now it knows the line again, so that the first refusal
     /// brakes no further. A second one in a row has another cause.
     fn registered(&mut self, line: sipsec_net::TelNumber) {
-        for i in 0..self.tunnels.len() {
+        for i in self.tunnels.indices() {
             let t = &self.tunnels[i];
             let refused = t.last_failure.as_ref().is_some_and(|(_, f)| f.registration_may_help());
             if t.config.local_number == line && refused && t.brake.failures() == 1 {

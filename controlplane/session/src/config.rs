@@ -21,7 +21,7 @@ pub struct Config {
     pub back_off: BackOff,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelConfig {
     pub name: String,
     pub spec: TunnelSpec,

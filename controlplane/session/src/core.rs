@@ -1,5 +1,6 @@
 //! The core: inputs, timers, and everything that follows from them.
 
+use crate::change::Change;
 use crate::config::Config;
 use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
@@ -27,6 +28,10 @@ const HANG_UP_MAX: Duration = Duration::from_secs(34);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pending {
     Configure,
+    /// A part of a change of the profile.
+    Change,
+    /// What takes such a part back.
+    Undo,
     MediaOpen {
         tunnel: usize,
         port: MediaPort,
@@ -80,6 +85,8 @@ pub struct Core {
     /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
     pub(crate) carrier_quiet_until: Option<Instant>,
     pub(crate) journal: Journal,
+    /// A change of the profile that the dataplane has not answered.
+    pub(crate) change: Option<Box<Change>>,
     /// Everything is being hung up.
     shutdown: Option<Shutdown>,
 }
@@ -127,9 +134,9 @@ impl Drop for Core {
 impl Core {
     /// `entropy` gives a new independent source for each call of it.
     #[must_use]
-    pub fn new(config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
+    pub fn new(mut config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
         let ua = UserAgent::new(config.sip.clone(), entropy());
-        let tunnels = Tunnels::new(config.tunnels.iter().cloned().map(Tunnel::new).collect());
+        let tunnels = Tunnels::new(std::mem::take(&mut config.tunnels).into_iter().map(Tunnel::new));
         let ports = MediaPorts::new(config.media.port_first, config.media.port_last, config.media.even_ports);
         let mut own = entropy();
         Self {
@@ -152,6 +159,7 @@ impl Core {
             stirred: BTreeSet::new(),
             carrier_quiet_until: None,
             journal: Journal::default(),
+            change: None,
             shutdown: None,
             entropy: own,
             config,
@@ -202,7 +210,7 @@ impl Core {
             }
             Input::Recovered(records) => self.recovered(now, records),
             Input::RecoveredBrakes(brakes) => self.recovered_brakes(now, brakes),
-            Input::Keyring(keyring) => self.config.keyring = keyring,
+            Input::Reconfigure(new) => self.reconfigure(now, *new),
             Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
             Input::WanAddress(addr) => self.wan_address(now, addr),
             Input::SipServers { registrars, proxies, domain } => {
@@ -242,6 +250,7 @@ impl Core {
             }
         }
         self.check_shutdown(now);
+        self.remove_left();
         self.save_brakes(now);
         self.tunnels.settle();
     }
@@ -260,7 +269,7 @@ impl Core {
             // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP named the old address.
             let failure =
                 if addr.is_some() { SessionFailure::AddressChanged } else { SessionFailure::AddressLost };
-            for i in 0..self.tunnels.len() {
+            for i in self.tunnels.indices() {
                 if self.tunnels[i].state.leg().is_some() {
                     self.fail(now, i, failure.clone());
                 }
@@ -291,7 +300,7 @@ impl Core {
     fn admin(&mut self, now: Instant, admin: Admin) {
         match admin {
             Admin::Clear { .. } | Admin::ClearTunnel(_) => {
-                for i in 0..self.tunnels.len() {
+                for i in self.tunnels.indices() {
                     let config = &self.tunnels[i].config;
                     let wanted = match admin {
                         Admin::Clear { remote_number } => {
@@ -316,7 +325,7 @@ impl Core {
                     let until = now + self.shutdown_max(now);
                     self.shutdown = Some(Shutdown { since: now, until, complete: false });
                     // Calls first: they cost money.
-                    for i in 0..self.tunnels.len() {
+                    for i in self.tunnels.indices() {
                         self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
                     }
                     self.ua.unregister_all(now);

@@ -1,5 +1,6 @@
 //! Events of the dataplane, and its configuration.
 
+use crate::change::ReconfigureError;
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
@@ -25,7 +26,8 @@ impl Core {
         self.dataplane = Dataplane::Absent;
         self.pending.clear();
         self.event(None, EventKind::DataplaneLost);
-        for i in 0..self.tunnels.len() {
+        self.change_failed(ReconfigureError::DataplaneLost);
+        for i in self.tunnels.indices() {
             self.tunnels[i].configured = false;
             if self.tunnels[i].state.leg().is_some() {
                 self.fail(now, i, SessionFailure::DataplaneGone);
@@ -42,11 +44,10 @@ impl Core {
         match event {
             Event::Applied(txn) => self.applied(now, txn),
             Event::Rejected { txn, op, reason } => self.rejected(now, txn, op, reason),
-            Event::Acquire { tunnel, first } => {
-                if let Some(i) = self.tunnels.with_id(tunnel) {
-                    self.trigger(now, i, first);
-                }
-            }
+            Event::Acquire { tunnel, first } => match self.tunnels.with_id(tunnel) {
+                Some(i) => self.trigger(now, i, first),
+                None => self.early_trigger(now, tunnel, first),
+            },
             Event::WrongSource { media_port, from } => {
                 if let Some(i) = self.tunnels.with_port(media_port)
                     && let State::Negotiating(n) = &mut self.tunnels[i].state
@@ -96,7 +97,11 @@ impl Core {
         let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
         self.raise_sa(sa_max);
         let mut groups = Vec::with_capacity(self.tunnels.len());
-        for t in self.tunnels.iter_mut() {
+        for i in self.tunnels.indices() {
+            if self.tunnels.is_leaving(i) {
+                continue;
+            }
+            let t = &mut self.tunnels[i];
             // The dataplane asks again, after its snapshot, for what still waits.
             t.trigger = None;
             let tunnel = t.config.id();
@@ -126,8 +131,8 @@ impl Core {
                     *left -= 1;
                     if *left == 0 {
                         self.dataplane = Dataplane::Ready;
-                        for t in self.tunnels.iter_mut() {
-                            t.configured = true;
+                        for i in self.tunnels.indices() {
+                            self.tunnels[i].configured = !self.tunnels.is_leaving(i);
                         }
                         let tunnels = self.tunnels.len();
                         self.event(None, EventKind::Configured { tunnels });
@@ -136,6 +141,7 @@ impl Core {
                     }
                 }
             }
+            Pending::Change => self.part_applied(now),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 self.media_opened(now, tunnel)
             }
@@ -154,6 +160,7 @@ impl Core {
             | Pending::Install { .. }
             | Pending::Replace { .. }
             | Pending::Bind { .. }
+            | Pending::Undo
             | Pending::Cleanup => {}
         }
     }
@@ -165,6 +172,8 @@ impl Core {
                 self.dataplane = Dataplane::Refused;
                 self.event(None, EventKind::ConfigureRejected { op, reason });
             }
+            Pending::Change => self.part_rejected(op, reason),
+            Pending::Undo => self.event(None, EventKind::ConfigureRejected { op, reason }),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 if let Some(media) = self.tunnels[tunnel].state.media_mut() {
                     media.asked = false; // there is nothing to close
@@ -172,8 +181,9 @@ impl Core {
                 self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
             }
             Pending::MediaOpen { tunnel, port } => {
-                // Its session has ended meanwhile.
-                if let State::Draining(d) = &mut self.tunnels[tunnel].state
+                // Its session has ended meanwhile, perhaps with its tunnel.
+                if self.tunnels.get(tunnel).is_some()
+                    && let State::Draining(d) = &mut self.tunnels[tunnel].state
                     && let Some(media) = d.media.take_if(|m| m.port == port)
                 {
                     self.ports.give(now, port);
@@ -204,7 +214,7 @@ impl Core {
 
     /// The session that is up with an SA, and the CHILD_SA that it is a half of.
     fn child_of(&self, sa: SaId) -> Option<(usize, ChildId)> {
-        self.tunnels.iter().enumerate().find_map(|(i, t)| {
+        self.tunnels.enumerated().find_map(|(i, t)| {
             let State::Up(u) = &t.state else { return None };
             let its = u.children.iter().find(|(_, sas)| sas.inbound == sa || sas.outbound == sa);
             its.map(|(child, _)| (i, *child))
@@ -213,7 +223,7 @@ impl Core {
 
     /// The call that a transaction was for is still the tunnel's.
     fn is_live(&self, tunnel: usize, port: MediaPort) -> bool {
-        self.tunnels[tunnel].state.leg().is_some_and(|l| l.media_port == port)
+        self.tunnels.get(tunnel).and_then(|t| t.state.leg()).is_some_and(|l| l.media_port == port)
     }
 
     pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
@@ -233,7 +243,7 @@ impl Core {
 
 /// Cuts one change into transactions. A tunnel that fits one transaction is taken away and put back in one, so that its
 /// packets are not dropped in between; a larger one begins a transaction of its own.
-fn batches(groups: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
+pub(crate) fn batches(groups: Vec<Vec<Op>>) -> Vec<Vec<Op>> {
     let mut batches: Vec<Vec<Op>> = Vec::new();
     for mut group in groups {
         match batches.last_mut() {

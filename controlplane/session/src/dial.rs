@@ -105,7 +105,7 @@ impl Core {
     }
 
     pub(crate) fn release_triggers(&mut self, now: Instant) {
-        for i in 0..self.tunnels.len() {
+        for i in self.tunnels.indices() {
             self.release_trigger(now, i);
         }
     }
@@ -121,6 +121,8 @@ impl Core {
     pub(crate) fn may_dial(&self, i: usize) -> Result<(), &'static str> {
         if self.stopping() {
             Err("the gateway is shutting down")
+        } else if self.is_withdrawn(i) {
+            Err("the profile has this tunnel no more")
         } else if matches!(self.dataplane, Dataplane::Refused) {
             Err("the dataplane refused the configuration: see the log")
         } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {

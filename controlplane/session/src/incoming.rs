@@ -44,6 +44,9 @@ impl Core {
         let Some(i) = tunnel else {
             return refuse(self, call, 403, NO_TUNNEL);
         };
+        if self.is_withdrawn(i) {
+            return refuse(self, call, 403, NO_TUNNEL);
+        }
         if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             return refuse(self, call, 480, "the gateway is not ready");
         }

@@ -1,6 +1,6 @@
 //! The inputs of the core.
 
-use crate::config::KeyEntry;
+use crate::change::Reconfiguration;
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_net::dp::{Event, TunnelActivity};
 use sipsec_net::{MacAddr, MediaPort, TelNumber, TunnelId};
@@ -46,8 +46,8 @@ pub enum Input {
     Recovered(Vec<(u64, Vec<u8>)>),
     /// What [`crate::Output::PersistBrake`] wrote in an earlier run. After [`Self::WallClock`], before [`Self::Recovered`].
     RecoveredBrakes(Vec<(String, Vec<u8>)>),
-    /// Keys and certificates for the calls to come; those under way keep theirs.
-    Keyring(Vec<KeyEntry>),
+    /// Another profile, answered by [`crate::Output::Reconfigured`]. One that comes before the answer is refused.
+    Reconfigure(Box<Reconfiguration>),
     /// Seconds since 1970, for the dates of certificates: at start, and whenever the system's clock was set.
     WallClock {
         unix_time_s: u64,

@@ -11,6 +11,7 @@
 
 mod brake;
 mod calls;
+mod change;
 pub mod config;
 mod core;
 mod dataplane;
@@ -33,6 +34,7 @@ mod tunnel;
 mod tunnels;
 pub mod view;
 
+pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
 pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 pub use core::Core;
 pub use dial::Rehearsal;

@@ -4,8 +4,8 @@ use crate::brake::Brake;
 use crate::config::TunnelConfig;
 use crate::failure::SessionFailure;
 use crate::state::State;
-use sipsec_net::Instant;
 use sipsec_net::dp::PacketSummary;
+use sipsec_net::{Instant, TunnelId};
 use sipsec_sip::CallId;
 
 /// Steps of one call kept for `show … detail`.
@@ -47,6 +47,10 @@ impl Tunnel {
             held_until: None,
             doubt: None,
         }
+    }
+
+    pub const fn id(&self) -> TunnelId {
+        self.config.id()
     }
 
     pub fn phase(&mut self, now: Instant, name: &'static str) {

@@ -4,17 +4,19 @@ use crate::config::TunnelConfig;
 use crate::tunnel::Tunnel;
 use sipsec_net::{Instant, MediaPort, TelNumber, TunnelId};
 use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
 use std::ops::{Index, IndexMut};
 
-/// Mutable access to a tunnel marks it as touched: its next timer and its media port may change, and [`Self::settle`] reads
-/// both again.
-#[derive(Debug)]
+/// A tunnel has its place until it is removed; the place is then used again. Mutable access to a tunnel marks it as touched:
+/// its next timer and its media port may change, and [`Self::settle`] reads both again.
+#[derive(Debug, Default)]
 pub struct Tunnels {
-    all: Vec<Tunnel>,
+    places: Vec<Option<Tunnel>>,
+    free: Vec<usize>,
     by_id: HashMap<TunnelId, usize>,
     /// Ours and the peer's.
     by_numbers: HashMap<(TelNumber, TelNumber), usize>,
+    /// Those that a change has removed, and that still have something to end.
+    leaving: BTreeSet<usize>,
     touched: BTreeSet<usize>,
     /// As of the last [`Self::settle`].
     noted: Vec<Noted>,
@@ -28,53 +30,127 @@ struct Noted {
     port: Option<MediaPort>,
 }
 
-fn index<K: Eq + Hash>(all: &[Tunnel], key: impl Fn(&TunnelConfig) -> K) -> HashMap<K, usize> {
-    all.iter().enumerate().map(|(i, t)| (key(&t.config), i)).collect()
-}
-
 impl Tunnels {
-    pub fn new(all: Vec<Tunnel>) -> Self {
-        Self {
-            by_id: index(&all, |t| t.id()),
-            by_numbers: index(&all, |t| (t.local_number, t.remote_number)),
-            touched: BTreeSet::new(),
-            noted: vec![Noted::default(); all.len()],
-            by_time: BTreeSet::new(),
-            by_port: HashMap::new(),
-            all,
+    pub fn new(all: impl IntoIterator<Item = Tunnel>) -> Self {
+        let mut tunnels = Self::default();
+        for tunnel in all {
+            tunnels.insert(tunnel);
         }
+        tunnels
     }
 
+    /// How many there are.
     pub const fn len(&self) -> usize {
-        self.all.len()
+        self.places.len() - self.free.len()
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, Tunnel> {
-        self.all.iter()
+    /// Every place is below this.
+    pub const fn places(&self) -> usize {
+        self.places.len()
     }
 
-    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Tunnel> {
-        self.touched.extend(0..self.all.len());
-        self.all.iter_mut()
+    pub fn iter(&self) -> impl Iterator<Item = &Tunnel> {
+        self.places.iter().flatten()
+    }
+
+    pub fn enumerated(&self) -> impl Iterator<Item = (usize, &Tunnel)> {
+        self.places.iter().enumerate().filter_map(|(i, t)| Some((i, t.as_ref()?)))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tunnel> {
+        self.touched.extend(0..self.places.len());
+        self.places.iter_mut().flatten()
+    }
+
+    /// The places that are taken.
+    pub fn indices(&self) -> Vec<usize> {
+        self.enumerated().map(|(i, _)| i).collect()
+    }
+
+    pub fn get(&self, i: usize) -> Option<&Tunnel> {
+        self.places.get(i)?.as_ref()
     }
 
     pub fn with_id(&self, id: TunnelId) -> Option<usize> {
         self.by_id.get(&id).copied()
     }
 
+    /// One that is not leaving.
     pub fn with_numbers(&self, local: TelNumber, remote: TelNumber) -> Option<usize> {
         self.by_numbers.get(&(local, remote)).copied()
     }
 
     pub fn with_port(&self, port: MediaPort) -> Option<usize> {
-        let has = |i: &usize| self.all[*i].state.media_port() == Some(port);
+        let has = |i: &usize| self.get(*i).is_some_and(|t| t.state.media_port() == Some(port));
         self.by_port.get(&port).copied().filter(has).or_else(|| self.touched.iter().copied().find(has))
     }
+
+    // ---- changes ----
+
+    /// Its place.
+    pub fn insert(&mut self, tunnel: Tunnel) -> usize {
+        let (id, numbers) = (tunnel.id(), numbers(&tunnel.config));
+        let i = self.free.pop().unwrap_or(self.places.len());
+        if i == self.places.len() {
+            self.places.push(None);
+            self.noted.push(Noted::default());
+        }
+        self.places[i] = Some(tunnel);
+        self.by_id.insert(id, i);
+        self.by_numbers.insert(numbers, i);
+        self.touched.insert(i);
+        i
+    }
+
+    /// Gives a tunnel other values. It keeps its id, and is not leaving any more.
+    pub fn set_config(&mut self, i: usize, config: TunnelConfig) {
+        self.unname(i);
+        self.leaving.remove(&i);
+        self.by_numbers.insert(numbers(&config), i);
+        self[i].config = config;
+    }
+
+    /// The tunnel is removed as soon as it has nothing left to end. Its numbers are free for another.
+    pub fn leave(&mut self, i: usize) {
+        self.unname(i);
+        self.leaving.insert(i);
+    }
+
+    pub fn is_leaving(&self, i: usize) -> bool {
+        self.leaving.contains(&i)
+    }
+
+    pub fn leaving(&self) -> impl Iterator<Item = usize> + '_ {
+        self.leaving.iter().copied()
+    }
+
+    pub fn remove(&mut self, i: usize) {
+        self.unname(i);
+        self.leaving.remove(&i);
+        if let Some(tunnel) = self.places.get_mut(i).and_then(Option::take) {
+            self.by_id.remove(&tunnel.id());
+            self.free.push(i);
+            self.touched.insert(i);
+        }
+    }
+
+    /// Another tunnel may have its numbers already.
+    fn unname(&mut self, i: usize) {
+        if let Some(numbers) = self.get(i).map(|t| numbers(&t.config))
+            && self.by_numbers.get(&numbers) == Some(&i)
+        {
+            self.by_numbers.remove(&numbers);
+        }
+    }
+
+    // ---- timers ----
 
     /// After everything that may have changed a tunnel.
     pub fn settle(&mut self) {
         while let Some(i) = self.touched.pop_first() {
-            let new = Noted { due: self.all[i].due(), port: self.all[i].state.media_port() };
+            let new = self
+                .get(i)
+                .map_or_else(Noted::default, |t| Noted { due: t.due(), port: t.state.media_port() });
             let old = std::mem::replace(&mut self.noted[i], new);
             if old.due != new.due {
                 if let Some(at) = old.due {
@@ -95,7 +171,7 @@ impl Tunnels {
     /// The earliest timer of all tunnels, as of the last [`Self::settle`].
     pub fn next_due(&self) -> Option<Instant> {
         let next = self.by_time.first().map(|(at, _)| *at);
-        debug_assert_eq!(next, self.all.iter().filter_map(Tunnel::due).min(), "every change is looked at");
+        debug_assert_eq!(next, self.iter().filter_map(Tunnel::due).min(), "every change is looked at");
         next
     }
 
@@ -105,17 +181,21 @@ impl Tunnels {
     }
 }
 
+const fn numbers(config: &TunnelConfig) -> (TelNumber, TelNumber) {
+    (config.local_number, config.remote_number)
+}
+
 impl Index<usize> for Tunnels {
     type Output = Tunnel;
 
     fn index(&self, i: usize) -> &Tunnel {
-        &self.all[i]
+        self.places[i].as_ref().expect("an index is kept only as long as its tunnel")
     }
 }
 
 impl IndexMut<usize> for Tunnels {
     fn index_mut(&mut self, i: usize) -> &mut Tunnel {
         self.touched.insert(i);
-        &mut self.all[i]
+        self.places[i].as_mut().expect("an index is kept only as long as its tunnel")
     }
 }

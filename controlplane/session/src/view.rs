@@ -20,6 +20,8 @@ pub struct SessionView {
     pub caller: Option<bool>,
     /// Since the session is up, or since the call was answered.
     pub uptime: Option<Duration>,
+    /// Since the answer: what the carrier charges.
+    pub charged_for: Option<Duration>,
     pub remote_number: TelNumber,
     pub local_number: TelNumber,
     pub remote: Option<SocketAddr>,
@@ -116,12 +118,12 @@ pub struct Translation {
 impl Core {
     #[must_use]
     pub fn sessions(&self, now: Instant) -> Vec<SessionView> {
-        self.sessions_in(now, 0..self.tunnels.len())
+        self.sessions_in(now, 0..self.tunnels.places())
     }
 
     /// All tunnels, in the order of the profile.
     pub fn statuses(&self, now: Instant) -> impl Iterator<Item = TunnelStatus<'_>> + '_ {
-        self.tunnels.iter().enumerate().map(move |(i, t)| TunnelStatus {
+        self.tunnels.enumerated().map(move |(i, t)| TunnelStatus {
             tunnel: t.config.id(),
             interface: &t.config.name,
             remote_number: t.config.remote_number,
@@ -133,10 +135,10 @@ impl Core {
         })
     }
 
-    /// How many sessions there are: one for each tunnel.
+    /// The places of the list of sessions. One that a removed tunnel has left is empty.
     #[must_use]
-    pub const fn session_count(&self) -> usize {
-        self.tunnels.len()
+    pub const fn session_places(&self) -> usize {
+        self.tunnels.places()
     }
 
     /// Those at these places of the list, as far as it reaches.
@@ -147,9 +149,9 @@ impl Core {
         for (tunnel, view) in self.unconfirmed(now, |tunnel| tunnel.is_some_and(|i| places.contains(&i))) {
             unconfirmed.entry(tunnel.unwrap_or_default()).or_default().push(view);
         }
-        (places.start..places.end.min(self.tunnels.len()))
-            .map(|i| {
-                let t = &self.tunnels[i];
+        (places.start..places.end.min(self.tunnels.places()))
+            .filter_map(|i| Some((i, self.tunnels.get(i)?)))
+            .map(|(i, t)| {
                 let leg = t.state.leg();
                 let media = t.state.media();
                 let up = match &t.state {
@@ -163,6 +165,7 @@ impl Core {
                     status: t.state.word(),
                     caller: leg.map(|l| l.caller),
                     uptime: up.map(|u| u.since).or_else(|| leg.and_then(|l| l.answered_at)).map(since),
+                    charged_for: leg.and_then(|l| l.answered_at).map(since),
                     remote_number: t.config.remote_number,
                     local_number: t.config.local_number,
                     remote: media.map(|m| m.remote),
@@ -237,7 +240,7 @@ impl Core {
 
     #[must_use]
     pub fn crypto_sessions(&self, now: Instant) -> Vec<CryptoView> {
-        self.crypto_sessions_in(now, 0..self.tunnels.len())
+        self.crypto_sessions_in(now, 0..self.tunnels.places())
     }
 
     pub fn registrations(&self) -> impl Iterator<Item = sipsec_sip::RegistrationView> + '_ {
@@ -248,10 +251,8 @@ impl Core {
     #[must_use]
     pub fn crypto_sessions_in(&self, now: Instant, places: Range<usize>) -> Vec<CryptoView> {
         let inside_local = SocketAddr::new(self.config.media.tunnel_source, 4500);
-        self.tunnels
-            .iter()
-            .take(places.end)
-            .skip(places.start)
+        (places.start..places.end.min(self.tunnels.places()))
+            .filter_map(|i| self.tunnels.get(i))
             .map(|t| CryptoView {
                 tunnel: t.config.id(),
                 interface: t.config.name.clone(),

@@ -2,6 +2,8 @@
 
 #[path = "sessions/certificates.rs"]
 mod certificates;
+#[path = "sessions/changes.rs"]
+mod changes;
 #[path = "sessions/ends.rs"]
 mod ends;
 #[path = "sessions/handover.rs"]

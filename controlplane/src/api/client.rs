@@ -24,7 +24,7 @@ pub enum ClientError {
     NotRunning(PathBuf),
     #[error("not permitted to talk to the control plane on {}: be root, or the user or a member of the group that owns it", .0.display())]
     NotPermitted(PathBuf),
-    #[error("the control plane does not answer within {} s; its log may say why", TIMEOUT.as_secs())]
+    #[error("the control plane does not answer in time; its log may say why")]
     Timeout,
     #[error("the control plane closed the connection without an answer; its log may say why")]
     Closed,
@@ -57,12 +57,20 @@ impl From<io::Error> for ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    timeout: Duration,
 }
 
 impl Client {
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), timeout: TIMEOUT }
+    }
+
+    /// For questions that take longer.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// The JSON text of an answer.
@@ -134,8 +142,8 @@ impl Client {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted(self.socket.clone()),
             _ => ClientError::Io(e),
         })?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))?;
         let content = body.map_or(String::new(), |b| {
             format!("Content-Type: application/json\r\nContent-Length: {}\r\n", b.len())
         });

@@ -20,16 +20,24 @@
 //! | `GET /v1/events[?interface=NAME][&since_s=N]` | [`model::EventLine`], one a line, without end; as server-sent events if so accepted |
 //! | `POST /v1/clear` | [`model::Clear`] → [`model::Cleared`] |
 //! | `POST /v1/call` | [`model::Dial`] → nothing; the call is being placed. 409 says why none can be placed now |
+//! | `POST /v1/profile/diff` | [`change::NewProfile`] → [`change::Difference`] |
+//! | `POST /v1/profile/apply` | [`change::Apply`] → [`change::Applied`] |
+//! | `POST /v1/profile/confirm` | [`change::Nothing`] → [`change::Confirmed`] |
+//! | `POST /v1/profile/rollback` | [`change::Rollback`] → [`change::Applied`] |
+//! | `POST /v1/profile/saved` | [`change::Nothing`] → [`change::Confirmed`] |
+//! | `GET /v1/profile/history` | list of [`change::Version`], the latest first |
 //! | `GET /v1/log-filter` | [`model::LogFilter`] |
 //! | `PUT /v1/log-filter` | [`model::LogFilter`] → the same |
 //!
 //! Unknown names in bodies and queries are refused with 400 or 422, and nothing is done.
 
 mod asked;
+pub mod change;
 pub mod client;
 pub mod interfaces;
 pub mod model;
 pub mod policy;
+mod profile;
 mod query;
 mod server;
 mod stream;

@@ -2,8 +2,10 @@
 
 use super::asked::{Body as JsonBody, NoWords, Words};
 use super::model::{Answer, Clear, Dial, EventLine, LogFilter, Refusal};
+use super::profile;
 use super::query::{Page, Query, Reply, Request, Target};
 use super::stream::event_stream;
+use crate::change::Changer;
 use crate::logging::LogControl;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, State};
@@ -41,12 +43,19 @@ pub(super) struct Shared {
     requests: mpsc::Sender<Request>,
     pub(super) events: broadcast::Sender<Arc<EventLine>>,
     log: LogControl,
+    pub(super) changer: Changer,
 }
 
 /// The client.
 #[derive(Clone, Copy, Debug)]
-struct Peer {
+pub(super) struct Peer {
     uid: Option<u32>,
+}
+
+impl Peer {
+    pub(super) const fn uid(self) -> Option<u32> {
+        self.uid
+    }
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
@@ -82,10 +91,11 @@ pub async fn serve(
     listener: UnixListener,
     gateway: &str,
     requests: mpsc::Sender<Request>,
+    changer: Changer,
     events: broadcast::Sender<Arc<EventLine>>,
     log: LogControl,
 ) {
-    let shared = Shared { gateway: gateway.into(), requests, events, log };
+    let shared = Shared { gateway: gateway.into(), requests, events, log, changer };
     let app =
         Router::new()
             .route("/v1/sessions", get(sessions))
@@ -155,6 +165,7 @@ pub async fn serve(
             .route("/v1/clear", post(clear))
             .route("/v1/call", post(dial))
             .route("/v1/log-filter", put(log_filter).get(show_log_filter))
+            .merge(profile::routes())
             .method_not_allowed_fallback(|| async {
                 refuse(StatusCode::METHOD_NOT_ALLOWED, "this resource does not have this method")
             })
@@ -175,7 +186,7 @@ fn no_such(target: &Target) -> Response {
 }
 
 impl Shared {
-    fn answer<T: Serialize>(&self, data: T) -> Response {
+    pub(super) fn answer<T: Serialize>(&self, data: T) -> Response {
         Json(Answer::new(Some(&self.gateway), data)).into_response()
     }
 

@@ -77,7 +77,11 @@ async fn client_and_server_understand_each_other() {
     tokio::spawn(answer(receiver));
     tokio::spawn({
         let events = events.clone();
-        async move { serve(listener, "branch", requests, events, LogControl::none()).await }
+        async move {
+            let (changes, _) = mpsc::channel(1);
+            let changer = Changer::new(changes, crate::change::history::History::read(Path::new("/nowhere")));
+            serve(listener, "branch", requests, changer, events, LogControl::none()).await;
+        }
     });
     assert!(matches!(listen(&path).await, Err(ApiError::AlreadyRunning(_))));
     assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, MODE);

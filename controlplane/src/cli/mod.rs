@@ -1,5 +1,6 @@
 //! The command line `sipsec`: asks the control plane and prints. IOS's way of shortening words works (`sh vpn ses d`).
 
+mod apply;
 pub mod args;
 mod call;
 mod check;
@@ -65,6 +66,10 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
         Command::Call { number, dry_run: true, .. } => return rehearse::dry_run(args, *number),
         Command::Call { number, command, .. } => return call::run(args, *number, command),
         Command::Register { .. } => return rehearse::register_once(args),
+        Command::Diff { file } => apply::diff(args, file)?,
+        Command::Apply(wanted) => apply::apply(args, wanted)?,
+        Command::Confirm => apply::confirm(args)?,
+        Command::Rollback { number, author } => apply::rollback(args, *number, author.as_deref())?,
         Command::Schema => print(&format!(
             "{:#}
 ",

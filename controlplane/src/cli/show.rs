@@ -1,6 +1,6 @@
 //! `show`
 
-use super::args::{Args, Crypto, Ip, SessionArgs, Show, Sip, Sla, Style, VpnSip};
+use super::args::{Args, Configuration, Crypto, Ip, SessionArgs, Show, Sip, Sla, Style, VpnSip};
 use super::screen::{Screen, Wall};
 use super::{CliError, answered, envelope, escaped, socket, text};
 use crate::api::client::Client;
@@ -79,6 +79,10 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
         Show::Track { words } => track(client, words, json),
         Show::Dataplane => ask(client, "/v1/dataplane", json, text::dataplane),
         Show::Control => ask(client, "/v1/control", json, text::control),
+        Show::Configuration(Configuration::History { utc }) => {
+            let wall = Wall::new(*utc);
+            ask(client, "/v1/profile/history", json, |list: &Vec<_>| text::versions(list, &wall))
+        }
         Show::RunningConfig { words } => super::running::run(None, words, json),
         Show::Version => ask(client, "/v1/control", json, |c: &Control| c.version.clone() + "\n"),
     }

@@ -25,6 +25,8 @@ pub struct Machine {
     pub profile_mode: Option<u32>,
     /// The directory of the profile, to which paths of CSV files are relative.
     pub base: PathBuf,
+    /// The profile is for a process that may read files which this one may not.
+    pub is_remote: bool,
 }
 
 /// The secret at its source.
@@ -49,7 +51,10 @@ pub fn secret(source: &SecretSource) -> Result<Secret, SecretError> {
 
 impl Surroundings for Machine {
     fn secret(&self, source: &SecretSource) -> Option<Result<Secret, SecretError>> {
-        Some(secret(source))
+        match source {
+            SecretSource::Inline(_) => Some(secret(source)),
+            _ => (!self.is_remote).then(|| secret(source)),
+        }
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
@@ -67,6 +72,9 @@ impl Surroundings for Machine {
     }
 
     fn certificate(&self, certificate: &CertificateEntry) -> Vec<CertificateFlaw> {
+        if self.is_remote {
+            return Vec::new();
+        }
         let flaw = |(place, flaw): (Place, credential::Flaw)| CertificateFlaw {
             place: match place {
                 Place::Certificate => CertificatePlace::Certificate,

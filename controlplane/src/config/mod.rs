@@ -35,8 +35,40 @@ pub struct Loaded {
 /// If the file cannot be read or has errors.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let (bytes, mode) = read(path)?;
-    let machine = Machine { profile_mode: Some(mode), base: directory(path) };
-    let examined = sipsec_profile::examine(&path.display().to_string(), &bytes, &machine);
+    let machine = Machine { profile_mode: Some(mode), base: directory(path), ..Machine::default() };
+    whole(sipsec_profile::examine(&path.display().to_string(), &bytes, &machine))
+}
+
+/// A profile from elsewhere than a file, checked against this machine.
+///
+/// # Errors
+/// If it has errors.
+pub fn parse(name: &str, text: &str) -> Result<Loaded, LoadError> {
+    let machine = Machine { base: PathBuf::from("/"), ..Machine::default() };
+    whole(sipsec_profile::examine(name, text.as_bytes(), &machine))
+}
+
+/// A profile that a running gateway shall take: the gateway itself looks for secrets and certificates, which the user need
+/// not be able to read.
+///
+/// # Errors
+/// If the file cannot be read or has errors.
+pub fn load_for_gateway(path: &Path) -> Result<Loaded, LoadError> {
+    let (bytes, mode) = read(path)?;
+    let machine = Machine { profile_mode: Some(mode), base: directory(path), is_remote: true };
+    whole(sipsec_profile::examine(&path.display().to_string(), &bytes, &machine))
+}
+
+/// The same of bytes that shall stand at `path`.
+///
+/// # Errors
+/// If they have errors.
+pub fn parse_for_gateway(path: &Path, bytes: &[u8]) -> Result<Loaded, LoadError> {
+    let machine = Machine { profile_mode: None, base: directory(path), is_remote: true };
+    whole(sipsec_profile::examine(&path.display().to_string(), bytes, &machine))
+}
+
+fn whole(examined: sipsec_profile::Examined) -> Result<Loaded, LoadError> {
     match examined.profile {
         Some(profile) if examined.findings.errors() == 0 => {
             Ok(Loaded { profile, findings: examined.findings })
@@ -62,7 +94,11 @@ pub fn inspect(path: &Path) -> Result<sipsec_profile::Examined, LoadError> {
         let (bytes, mode) = read(path)?;
         (path.display().to_string(), bytes, Some(mode))
     };
-    Ok(sipsec_profile::examine(&name, &bytes, &Machine { profile_mode, base: directory(path) }))
+    Ok(sipsec_profile::examine(
+        &name,
+        &bytes,
+        &Machine { profile_mode, base: directory(path), ..Machine::default() },
+    ))
 }
 
 fn directory(path: &Path) -> PathBuf {

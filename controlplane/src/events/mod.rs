@@ -76,6 +76,11 @@ impl Events {
         }
     }
 
+    /// Another profile is in force.
+    pub fn set_profile(&mut self, profile: &Profile) {
+        self.numbers = profile.tunnels.iter().map(|t| (t.id, t.remote_number)).collect();
+    }
+
     /// A SIP message that went, or came from the carrier: to the log, and to the call that it belongs to.
     pub fn sip(&mut self, now: Instant, way: Direction, peer: SocketAddr, bytes: &[u8]) {
         if messages::sip_is_logged() {

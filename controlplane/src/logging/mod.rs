@@ -47,7 +47,7 @@ pub struct LogControl {
 
 #[derive(Debug)]
 struct State {
-    /// Of the start.
+    /// Of the profile.
     base: Filter,
     current: Filter,
     /// When `base` is in force again.
@@ -102,6 +102,22 @@ impl LogControl {
                 control.revert(change);
             });
         }
+        Ok(())
+    }
+
+    /// The profile has another filter. One that an operator has put in force for a time stays until then.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn set_default(&self, filter: &str) -> Result<(), String> {
+        let filter = self::filter(filter)?;
+        if self.lock().until.is_none() {
+            self.apply(&filter)?;
+            let mut state = self.lock();
+            state.current = filter.clone();
+            state.change += 1;
+        }
+        self.lock().base = filter;
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Runtime {
                 let (now, activities) = (clock::now(), self.link.activities());
                 let views = self.core.crypto_sessions_in(now, page.places());
                 let list = views.iter().map(|v| crypto::crypto(v, now, &activities)).collect();
-                Reply::CryptoSessions(list, page.next(self.core.session_count()))
+                Reply::CryptoSessions(list, page.next(self.core.session_places()))
             }
             Query::NatTranslations => {
                 let views = self.core.nat_translations();

@@ -20,7 +20,7 @@ impl Runtime {
         let mut views = self.core.sessions_in(now, page.places());
         views.retain(|v| target.covers(&v.interface, v.remote_number));
         let list = views.iter().map(|v| self.session(v, now, &activities)).collect();
-        Reply::Sessions(list, page.next(self.core.session_count()))
+        Reply::Sessions(list, page.next(self.core.session_places()))
     }
 
     fn session(&self, v: &SessionView, now: Instant, activities: &Activities) -> Session {

@@ -54,7 +54,7 @@ macro_rules! shared {
 pub(crate) use shared;
 
 /// Raised when the meaning of the bytes changes without their layout (which the fingerprint sees by itself).
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 /// First word of the segment and of every handshake message.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"sipsecDP");
 

@@ -22,6 +22,8 @@ pub const KEYMAT_MAX: usize = 32 + 64;
 #[derive(Clone, Debug)]
 pub enum Op {
     TunnelAdd(TunnelSpec),
+    /// Gives a tunnel other values. Its routes, SAs, media port, counters and waiting packets stay.
+    TunnelSet(TunnelSpec),
     /// Takes the tunnel's routes, SAs and media port with it.
     TunnelRemove(TunnelId),
     RouteAdd {

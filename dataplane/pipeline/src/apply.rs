@@ -8,7 +8,7 @@ use crate::registry::{Validated, inner_mtu};
 use crate::sad::SaRef;
 use crate::shaper::Queues;
 use crate::trigger::{self, Kept, Trigger};
-use sipsec_net::dp::{MediaBinding, Op, SaSpec};
+use sipsec_net::dp::{MediaBinding, Op, SaSpec, TunnelSpec};
 use sipsec_net::{DropReason, Instant, MediaPort, SaId, TunnelId};
 
 impl<P: Packet> Pipeline<P> {
@@ -40,6 +40,7 @@ impl<P: Packet> Pipeline<P> {
                     self.hello_tunnels.push(index);
                 }
             }
+            Op::TunnelSet(spec) => self.tunnel_set(spec),
             Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
             Op::RouteAdd { prefix, tunnel } => {
                 if let Some(index) = self.tunnels.find(*tunnel) {
@@ -84,6 +85,19 @@ impl<P: Packet> Pipeline<P> {
             Op::ReplayTrigger(tunnel) => self.replay_trigger(now, *tunnel),
             Op::FlushTrigger(tunnel) => self.flush_trigger(*tunnel),
         }
+    }
+
+    fn tunnel_set(&mut self, spec: &TunnelSpec) {
+        let inner_mtu = inner_mtu(&self.config.outside, spec);
+        let Some(index) = self.tunnels.find(spec.tunnel) else { return };
+        let Some(t) = self.tunnels.get_mut(index) else { return };
+        (t.spec, t.inner_mtu) = (*spec, inner_mtu);
+        self.hello_tunnels.retain(|i| *i != index);
+        if spec.routing_hellos {
+            self.hello_tunnels.push(index);
+        }
+        // The oldest packet that waits may be too old now.
+        self.watch_trigger(index);
     }
 
     fn tunnel_remove(&mut self, tunnel: TunnelId) {

@@ -104,6 +104,11 @@ impl Registry {
                 };
                 self.tunnels.insert(spec.tunnel, entry);
             }
+            Op::TunnelSet(spec) => {
+                if let Some(entry) = self.tunnels.get_mut(&spec.tunnel) {
+                    entry.spec = *spec;
+                }
+            }
             Op::TunnelRemove(tunnel) => {
                 let Some(entry) = self.tunnels.remove(tunnel) else { return };
                 entry.media_ports.into_iter().for_each(|port| self.media_close(port));

@@ -87,6 +87,7 @@ impl Model {
                 room(self.tunnels.len(), LIMITS.tunnels_max)?;
                 self.tunnels.insert(t.tunnel.0, None);
             }
+            Op::TunnelSet(t) => known(self, &t.tunnel)?,
             Op::TunnelRemove(t) => {
                 known(self, t)?;
                 self.tunnels.remove(&t.0);
@@ -196,6 +197,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => t.clone().prop_map(tunnel),
         1 => t.clone().prop_map(|t| Op::TunnelRemove(TunnelId(t))),
+        1 => t.clone().prop_map(|t| Op::TunnelSet(TunnelSpec { tunnel: TunnelId(t), ..Gateway::tunnel() })),
         2 => (prefix.clone(), t.clone()).prop_map(|(prefix, t)| Op::RouteAdd { prefix, tunnel: TunnelId(t) }),
         1 => prefix.prop_map(|prefix| Op::RouteRemove { prefix }),
         3 => (t.clone(), port.clone()).prop_map(|(t, p)| Op::MediaOpen(binding(t, p))),
@@ -339,4 +341,34 @@ fn values_that_cannot_be_are_refused_by_name() {
     let many = vec![Op::ReplayTrigger(TunnelId(1)); OPS_MAX + 1];
     assert_eq!(p.apply(Instant::ZERO, &many), Err((OPS_MAX as u16, RejectReason::Malformed)));
     assert_eq!(snapshot(&p), before);
+}
+
+/// A profile is changed while a call is up.
+#[test]
+fn other_values_leave_sas_routes_and_the_media_port_alone() {
+    let mut p = pipeline();
+    let route = Op::RouteAdd { prefix: "10.0.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
+    let up = [
+        tunnel(1),
+        route,
+        Op::MediaOpen(binding(1, 50_000)),
+        Op::SaAdd(sa(1, 1, 50_000, Direction::In, 1)),
+        Op::SaAdd(sa(2, 1, 50_000, Direction::Out, 2)),
+        Op::TunnelBind { tunnel: TunnelId(1), outbound: SaId(2) },
+    ];
+    p.apply(Instant::ZERO, &up).expect("there is room");
+    let before = (snapshot(&p), p.live().routes);
+    let set = |tunnel, inner_mtu| {
+        let tunnel = TunnelId(tunnel);
+        Op::TunnelSet(TunnelSpec { tunnel, inner_mtu, check_source: false, ..Gateway::tunnel() })
+    };
+    p.apply(Instant::ZERO, &[set(1, 1300)]).expect("it is there");
+    assert_eq!((snapshot(&p), p.live().routes), before);
+    assert_eq!(p.apply(Instant::ZERO, &[set(1, 575)]), Err((0, RejectReason::BadMtu)));
+    assert_eq!(p.apply(Instant::ZERO, &[set(1, 1400), set(2, 1400)]), Err((1, RejectReason::UnknownTunnel)));
+    assert_eq!(
+        p.apply(Instant::ZERO, &[tunnel(2), set(2, 1400)]),
+        Ok(()),
+        "what the transaction adds is there"
+    );
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod call;
 mod certificates;
+mod change;
 mod crash;
 mod failover;
 mod faults;
@@ -83,6 +84,7 @@ pub const SCENARIOS: &[Scenario] = &[
     bad_input::WRONG_PSK,
     certificates::CERTIFICATES,
     imported::IMPORTED,
+    change::CHANGE,
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,

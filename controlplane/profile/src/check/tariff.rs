@@ -44,6 +44,12 @@ pub fn charge(rate: Kbps, lasted: Duration) -> Charge {
     Charge { units, unit_s, yen_tenths: units.saturating_mul(tenths) }
 }
 
+/// The unit that is charged whole, in seconds.
+#[must_use]
+pub const fn unit_s(rate: Kbps) -> u64 {
+    if rate.0 <= 1000 { 30 } else { 180 }
+}
+
 /// The bandwidth that costs as much as `rate`; `None` above the last step.
 #[must_use]
 pub fn step(rate: Kbps) -> Option<Kbps> {

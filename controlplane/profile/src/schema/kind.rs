@@ -28,10 +28,38 @@ pub struct Key {
     pub unit: &'static str,
     /// The words of IOS that say the same; empty if there are none.
     pub ios: &'static str,
+    /// When a change of it counts.
+    pub takes: Takes,
     /// The release that brought it.
     pub since: &'static str,
     /// One or two sentences.
     pub about: &'static str,
+}
+
+/// When a change of a value counts, if it is applied to a running gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Takes {
+    /// At once, also for calls that are up.
+    Now,
+    /// For the calls to come. Those that are up keep what they began with.
+    NextCall,
+    /// At once. Calls that it concerns are hung up: the two ends have agreed on the old value.
+    HangsUp,
+    /// After a restart of the process.
+    Restart,
+}
+
+impl Takes {
+    /// In the reference.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::NextCall => "next call",
+            Self::HangsUp => "hangs up",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// Whether a key must be there.
@@ -211,12 +239,27 @@ impl Kind {
 }
 
 pub(super) const fn key(name: &'static str, kind: Kind, presence: Presence, about: &'static str) -> Key {
-    Key { name, kind, presence, unit: "", ios: "", since: "0.1", about }
+    Key { name, kind, presence, unit: "", ios: "", takes: Takes::Restart, since: "0.1", about }
 }
 
 impl Key {
     pub(super) const fn unit(mut self, unit: &'static str) -> Self {
         self.unit = unit;
+        self
+    }
+
+    pub(super) const fn now(mut self) -> Self {
+        self.takes = Takes::Now;
+        self
+    }
+
+    pub(super) const fn next_call(mut self) -> Self {
+        self.takes = Takes::NextCall;
+        self
+    }
+
+    pub(super) const fn hangs_up(mut self) -> Self {
+        self.takes = Takes::HangsUp;
         self
     }
 

@@ -13,7 +13,7 @@ mod tunnels;
 mod wan;
 
 pub use json::json_schema;
-pub use kind::{Group, Key, Kind, Presence, Text};
+pub use kind::{Group, Key, Kind, Presence, Takes, Text};
 pub use profile::PROFILE;
 pub use reference::{explain, reference, similar};
 pub use track::{ROUTE, SLA, TRACK};

@@ -35,7 +35,7 @@ pub const PROFILE: Group = Group {
             Kind::Text(Text::LogFilter),
             Default(LOG_DEFAULT),
             "What is logged: a level, or a filter such as `info,sipsec::sip=debug,sipsec::ike=debug`. `sipsec log` changes it at run time.",
-        ),
+        ).now(),
         key("wan", Kind::Group(&wan::WAN), Optional("the system configures the WAN"), "How the WAN gets its address."),
         key("sip", Kind::Group(&sip::SIP), Required("{ interface: wan0, registrar: … }"), "The SIP user agent: registrar and lines.")
             .ios("vpn-sip"),
@@ -55,7 +55,7 @@ pub const PROFILE: Group = Group {
             Required("[{ name: Tunnel1, … }]"),
             "The tunnels, at most 16384. Each is one pair of telephone numbers.",
         )
-        .ios("interface TunnelN"),
+        .ios("interface TunnelN").now(),
         key("sla", Kind::List(&Kind::Group(&track::SLA)), Optional("none"), "Operations: probes that measure whether a path is usable.")
             .ios("ip sla N"),
         key("track", Kind::List(&Kind::Group(&track::TRACK)), Optional("none"), "Track objects: what withdraws a route.").ios("track N …"),

@@ -13,7 +13,10 @@ pub fn reference() -> String {
          A gateway has one profile: a YAML file in UTF-8. This file is generated from the schema that the reader uses \
          (`UPDATE_GOLDEN=1 cargo test -p sipsec-profile --test reference`); do not edit it by hand.\n\n\
          `sipsec check FILE` reports every problem of a profile, `sipsec check --explain KEY` prints one entry of this \
-         reference, and `sipsec schema` prints a JSON schema for editors. *Required* keys have no default.\n",
+         reference, and `sipsec schema` prints a JSON schema for editors. *Required* keys have no default.\n\n\
+         `sipsec apply FILE` and SIGHUP change a running gateway. The column *change* says when another value counts: \
+         `now`, also for calls that are up; at the `next call`, while calls that are up keep the old value; `hangs up`: \
+         now, and calls that it concerns are hung up; or after a `restart`. A list changes entry by entry.\n",
     );
     section(&mut out, "", PROFILE.about, PROFILE.keys);
     let mut stack: Vec<(String, &'static Key)> = below("", PROFILE.keys);
@@ -58,14 +61,15 @@ fn below(path: &str, keys: &'static [Key]) -> Vec<(String, &'static Key)> {
 fn section(out: &mut String, path: &str, about: &str, keys: &[Key]) {
     let title = if path.is_empty() { "Top level".to_owned() } else { format!("`{path}`") };
     let _ = write!(out, "\n## {title}\n\n{about}\n\n");
-    let _ = writeln!(out, "| key | type | bounds | default | since | IOS | meaning |");
-    let _ = writeln!(out, "|---|---|---|---|---|---|---|");
+    let _ = writeln!(out, "| key | type | bounds | default | change | since | IOS | meaning |");
+    let _ = writeln!(out, "|---|---|---|---|---|---|---|---|");
     for key in keys {
         let cells = [
             code(key.name),
             kind(key),
             bounds(key),
             default(key),
+            takes(key),
             key.since.to_owned(),
             ios(key),
             meaning(key),
@@ -102,6 +106,13 @@ fn default(key: &Key) -> String {
     }
 }
 
+fn takes(key: &Key) -> String {
+    match key.kind {
+        Kind::Group(_) => String::new(),
+        _ => key.takes.word().to_owned(),
+    }
+}
+
 fn ios(key: &Key) -> String {
     if key.ios.is_empty() { String::new() } else { code(key.ios) }
 }
@@ -132,6 +143,7 @@ pub fn explain(path: &str) -> Option<String> {
         Presence::Default(value) => line("default", value.to_owned()),
         Presence::Optional(absent) => line("if absent", absent.to_owned()),
     }
+    line("change", takes(key));
     line("since", key.since.to_owned());
     line("IOS", key.ios.to_owned());
     if let Kind::Word(words) = key.kind {

@@ -28,7 +28,8 @@ pub const SIP: Group = Group {
         ),
         key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain, or `dhcp` for the one that the line's vendor options name."),
         key("expires_s", int(10, 604_800), Default("3600"), "How long a registration lasts (RFC 3261 §10.2.1.1); it is renewed before.")
-            .unit("s"),
+            .unit("s")
+            .now(),
         key("carrier", Kind::Word(CarrierKind::TABLE), Default("generic"), "What the access line expects: the values of the keys whose default is that of the carrier. `sipsec check` prints those in force; the table at the end of the configuration reference has them all."),
         key("session_expires_s", int(0, 86_400), Optional(OF_CARRIER), "The session interval to ask for (RFC 4028): 90 s or more, or 0 to ask for none.").unit("s"),
         key("rport", Kind::Flag, Optional(OF_CARRIER), "Ask for answers to the source port (RFC 3581). Some carriers must not see it."),
@@ -48,7 +49,7 @@ pub const SIP: Group = Group {
             Default("60"),
             "After a hang-up that nothing has confirmed, the tunnel places no call for this long: the carrier may still charge for the old one.",
         )
-        .unit("s"),
+        .unit("s").now(),
         key(
             "requests_per_s",
             int(1, 10_000),
@@ -68,7 +69,7 @@ pub const SIP: Group = Group {
             Required("[{ number: \"0388881001\" }]"),
             "The telephone numbers of this gateway, at least one.",
         )
-        .ios("vpn-sip local-number NUMBER"),
+        .ios("vpn-sip local-number NUMBER").now(),
     ],
 };
 
@@ -83,7 +84,8 @@ const LINE: Group = Group {
             Required("\"0388881001\""),
             "The number. Hyphens and +81 are understood.",
         )
-        .ios("vpn-sip local-number NUMBER"),
+        .ios("vpn-sip local-number NUMBER")
+        .now(),
         key(
             "auth",
             Kind::Group(&AUTH),
@@ -102,24 +104,28 @@ const AUTH: Group = Group {
             Kind::Text(Text::UserName),
             Required("\"…\""),
             "The user name that the carrier gave.",
-        ),
+        )
+        .now(),
         key(
             "password",
             Kind::Text(Text::Secret),
             Optional("see `password_file`"),
             "The password, inline: 1 to 256 bytes.",
-        ),
+        )
+        .now(),
         key(
             "password_file",
             Kind::Text(Text::Path),
             Optional("see `password`"),
             "A file whose first and only line is the password. Give it mode 0600.",
-        ),
+        )
+        .now(),
         key(
             "password_env",
             Kind::Text(Text::Variable),
             Optional("see `password`"),
             "A variable of the gateway's environment that holds the password.",
-        ),
+        )
+        .now(),
     ],
 };

@@ -121,16 +121,18 @@ pub const TUNNEL_ROUTE: Group = Group {
     about: "One route of a tunnel, where the prefix alone does not say enough.",
     private: false,
     keys: &[
-        key("prefix", Kind::Text(Text::Prefix), Required("10.2.0.0/16"), "The destination."),
+        key("prefix", Kind::Text(Text::Prefix), Required("10.2.0.0/16"), "The destination.").now(),
         key(
             "distance",
             int(1, 255),
             Optional("1"),
             "Administrative distance: a backup's is larger than the primary's.",
         )
-        .ios("ip route … DISTANCE"),
+        .ios("ip route … DISTANCE")
+        .now(),
         key("track", ID, Optional("always a candidate"), "The route is a candidate while this track is up.")
-            .ios("ip route … track N"),
+            .ios("ip route … track N")
+            .now(),
     ],
 };
 

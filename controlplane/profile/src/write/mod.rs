@@ -33,7 +33,7 @@ pub fn yaml(profile: &Profile, secrets: Secrets) -> Result<String, String> {
 }
 
 /// Puts every inline secret in the place of its asterisks.
-fn reveal(profile: &Profile, tree: &mut Tree) {
+pub(crate) fn reveal(profile: &Profile, tree: &mut Tree) {
     for (i, line) in profile.sip.lines.iter().enumerate() {
         if let Some(auth) = &line.auth {
             put(&mut tree["sip"]["lines"][i]["auth"], PASSWORD, &auth.password);

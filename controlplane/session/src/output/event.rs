@@ -1,5 +1,6 @@
 //! What the core reports: events with stable names.
 
+use crate::change::Reconfigured;
 use crate::failure::SessionFailure;
 use crate::ledger::CallSummary;
 use sipsec_ike::{FingerprintBasis, IkeError};
@@ -108,6 +109,8 @@ pub enum EventKind {
     Configured {
         tunnels: usize,
     },
+    /// Another profile is in force.
+    Reconfigured(Reconfigured),
     ConfigureRejected {
         op: u16,
         reason: RejectReason,
@@ -182,6 +185,7 @@ impl EventKind {
             Self::Registration { .. } => "registration",
             Self::Configured { .. } => "configured",
             Self::ConfigureRejected { .. } => "configure-rejected",
+            Self::Reconfigured(_) => "reconfigured",
             Self::DataplaneLost => "dataplane-lost",
             Self::Recovered { .. } => "recovered",
             Self::RecoveredCall { .. } => "recovered-call",

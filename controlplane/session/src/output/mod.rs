@@ -5,6 +5,7 @@ mod text;
 
 pub use event::{EventKind, SessionEvent};
 
+use crate::change::{ReconfigureError, Reconfigured};
 use crate::input::ComputeKey;
 use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
@@ -60,6 +61,8 @@ pub enum Output {
         media_port: MediaPort,
         remote: IpAddr,
     },
+    /// What became of [`crate::Input::Reconfigure`].
+    Reconfigured(Result<Reconfigured, ReconfigureError>),
     Event(SessionEvent),
     /// Keys in clear; only with `lab_key_log`.
     KeyLog(KeyLogEntry),

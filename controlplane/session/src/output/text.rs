@@ -124,6 +124,7 @@ impl fmt::Display for EventKind {
             Self::ConfigureRejected { op, reason } => {
                 write!(f, "the dataplane refused the configuration at operation {op}: {reason:?}")
             }
+            Self::Reconfigured(done) => write!(f, "another profile is in force: {done}"),
             Self::DataplaneLost => f.write_str("the dataplane is gone: all calls are hung up"),
             Self::Recovered { calls } => {
                 write!(f, "hanging up {} of an earlier run", counted(*calls, "call"))

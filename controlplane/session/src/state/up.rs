@@ -97,6 +97,11 @@ impl Up {
         }
     }
 
+    /// Another bound of the call, counted from its answer.
+    pub fn set_call_max(&mut self, call_max: Option<Duration>) {
+        self.ends_at = call_max.map(|max| self.leg.answered_at.unwrap_or(self.since) + max);
+    }
+
     #[must_use]
     pub fn due(&self) -> Instant {
         let release_at = self.release.map(|(at, _)| at);

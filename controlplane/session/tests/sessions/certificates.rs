@@ -279,7 +279,7 @@ fn a_certificate_is_renewed_under_a_live_call() {
         sa.fingerprint.expect("matched")
     };
     let before = fingerprint(&w);
-    w.tell(0, Input::Keyring(keyring(&renewed)));
+    w.reconfigure(0, |new| new.keyring = keyring(&renewed));
     w.packet(0);
     w.advance(SECOND);
     assert_eq!(w.status(), ["SESSION_UP"; 2]);

@@ -57,6 +57,7 @@ impl Tables {
                     return Err(RejectReason::DuplicateTunnel);
                 }
             }
+            Op::TunnelSet(spec) => tunnel(&spec.tunnel)?,
             Op::TunnelRemove(t) => {
                 tunnel(t)?;
                 let ports: Vec<_> =

@@ -16,17 +16,54 @@ const CALM: Duration = Duration::from_secs(1200);
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    Packets { side: usize, count: u8 },
-    Crash { side: usize },
-    DataplaneDies { side: usize, gone_ms: u64 },
-    LinkCut { side: usize, gone_ms: u64 },
-    AddressLost { side: usize, gone_ms: u64 },
-    Loss { percent: u32, for_ms: u64 },
-    CarrierBusy { for_ms: u64 },
-    JournalFails { side: usize, times: u32 },
-    DataplaneRefuses { side: usize, times: u32 },
-    SoftLimit { side: usize },
-    Cleared { side: usize },
+    Packets {
+        side: usize,
+        count: u8,
+    },
+    Crash {
+        side: usize,
+    },
+    DataplaneDies {
+        side: usize,
+        gone_ms: u64,
+    },
+    LinkCut {
+        side: usize,
+        gone_ms: u64,
+    },
+    AddressLost {
+        side: usize,
+        gone_ms: u64,
+    },
+    Loss {
+        percent: u32,
+        for_ms: u64,
+    },
+    CarrierBusy {
+        for_ms: u64,
+    },
+    JournalFails {
+        side: usize,
+        times: u32,
+    },
+    DataplaneRefuses {
+        side: usize,
+        times: u32,
+    },
+    SoftLimit {
+        side: usize,
+    },
+    Cleared {
+        side: usize,
+    },
+    /// A profile without the tunnel, and the whole one again.
+    TunnelGone {
+        side: usize,
+        gone_ms: u64,
+    },
+    Bounced {
+        side: usize,
+    },
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -44,6 +81,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => (side(), 1u32..3).prop_map(|(side, times)| Fault::DataplaneRefuses { side, times }),
         1 => side().prop_map(|side| Fault::SoftLimit { side }),
         1 => side().prop_map(|side| Fault::Cleared { side }),
+        2 => (side(), short()).prop_map(|(side, gone_ms)| Fault::TunnelGone { side, gone_ms }),
+        1 => side().prop_map(|side| Fault::Bounced { side }),
     ]
 }
 
@@ -72,6 +111,14 @@ fn apply(w: &mut World, fault: Fault, seed: u64) {
         Fault::JournalFails { side, times } => w.gateways[side].journal_fails = times,
         Fault::DataplaneRefuses { side, times } => w.gateways[side].dp.refuse = times,
         Fault::SoftLimit { side } => w.soft_limit(side),
+        Fault::TunnelGone { side, gone_ms } => {
+            w.apply_profile(side, |new| new.tunnels.clear());
+            w.at(ms(gone_ms), Happening::Profile { side });
+        }
+        Fault::Bounced { side } => w.apply_profile(side, |new| {
+            new.tunnels[0].bandwidth = sipsec_net::Kbps(512);
+            new.bounced.insert(world::TUNNEL);
+        }),
         Fault::Cleared { side } => w.tell(side, Input::Admin(Admin::Clear { remote_number: None })),
     }
 }

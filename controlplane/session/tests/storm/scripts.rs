@@ -350,3 +350,21 @@ fn after_a_cut_the_next_call_comes_soon() {
         assert_eq!(w.live_calls().len(), 1, "{}", w.history());
     }
 }
+
+#[test]
+fn a_tunnel_that_is_removed_and_comes_back_calls_again() {
+    for gone_ms in [0, 1, 5, 100, 5000] {
+        for up_first in [false, true] {
+            let mut w = if up_first { up() } else { World::new(1) };
+            w.apply_profile(0, |new| new.tunnels.clear());
+            w.at(ms(gone_ms), Happening::Profile { side: 0 });
+            w.advance(10 * SECOND);
+            let before = w.delivered();
+            w.at(Duration::ZERO, Happening::Packet { side: 0 });
+            w.advance(3 * SECOND);
+            assert_eq!(status(&w), ["SESSION_UP"; 2], "{gone_ms} ms\n{}", w.history());
+            assert_eq!(w.delivered(), before + 1, "{gone_ms} ms\n{}", w.history());
+            assert_eq!(w.live_calls().len(), 1, "{gone_ms} ms\n{}", w.history());
+        }
+    }
+}

@@ -8,9 +8,9 @@ use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    SessionView, TunnelConfig,
+    Reconfiguration, SessionView, TunnelConfig,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -42,18 +42,60 @@ pub struct Gateway {
 }
 
 pub enum Happening {
-    ToCarrier { from: SocketAddr, bytes: Vec<u8> },
-    ToGateway { to: SocketAddr, bytes: Vec<u8> },
-    Ike { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    ToCarrier {
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    ToGateway {
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Ike {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     Esp(Esp),
-    Tell { side: usize, life: u32, input: Input },
-    DataplaneSays { side: usize, life: u32, dp_life: u32, event: Event },
-    Transact { side: usize, life: u32, dp_life: u32, id: TxnId, ops: Vec<Op> },
-    Written { side: usize, life: u32, key: u64, record: Option<Vec<u8>> },
-    Packet { side: usize },
-    DataplaneStarts { side: usize },
-    LinkUp { side: usize },
-    Address { side: usize },
+    Tell {
+        side: usize,
+        life: u32,
+        input: Input,
+    },
+    DataplaneSays {
+        side: usize,
+        life: u32,
+        dp_life: u32,
+        event: Event,
+    },
+    Transact {
+        side: usize,
+        life: u32,
+        dp_life: u32,
+        id: TxnId,
+        ops: Vec<Op>,
+    },
+    Written {
+        side: usize,
+        life: u32,
+        key: u64,
+        record: Option<Vec<u8>>,
+    },
+    Packet {
+        side: usize,
+    },
+    DataplaneStarts {
+        side: usize,
+    },
+    LinkUp {
+        side: usize,
+    },
+    Address {
+        side: usize,
+    },
+    /// The whole profile is applied, until it is taken.
+    Profile {
+        side: usize,
+    },
     LossEnds,
     CarrierWell,
 }
@@ -86,8 +128,8 @@ fn carrier() -> SocketAddr {
     CARRIER.parse().expect("an address")
 }
 
-fn new_core(side: usize, life: u32, seed: u64) -> Core {
-    let config = Config {
+fn config(side: usize) -> Config {
+    Config {
         sip: sipsec_sip::Config {
             registrars: vec![sipsec_sip::Target::udp(carrier())],
             proxies: Vec::new(),
@@ -152,9 +194,12 @@ fn new_core(side: usize, life: u32, seed: u64) -> Core {
             dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: BackOff::default(),
-    };
+    }
+}
+
+fn new_core(side: usize, life: u32, seed: u64) -> Core {
     let mut seed = seed ^ ((side as u64 + 1) << 32) ^ (u64::from(life) << 40);
-    Core::new(config, move || -> Box<dyn Entropy> {
+    Core::new(config(side), move || -> Box<dyn Entropy> {
         seed += 1;
         Box::new(TestEntropy::new(seed))
     })
@@ -238,6 +283,15 @@ impl World {
         self.at(gone, Happening::DataplaneStarts { side });
     }
 
+    /// Another profile is applied.
+    pub fn apply_profile(&mut self, side: usize, change: impl FnOnce(&mut Reconfiguration)) {
+        let Config { tunnels, keyring, ike, back_off, sip, .. } = config(side);
+        let bounced = BTreeSet::new();
+        let mut new = Reconfiguration { tunnels, keyring, ike, back_off, sip, bounced };
+        change(&mut new);
+        self.tell(side, Input::Reconfigure(Box::new(new)));
+    }
+
     pub fn cut(&mut self, side: usize, gone: Duration) {
         self.note(format!("{side}'s link is cut for {gone:?}"));
         self.gateways[side].link = false;
@@ -283,7 +337,8 @@ impl World {
     }
 
     pub fn session(&self, side: usize) -> SessionView {
-        self.gateways[side].core.sessions(self.now).remove(0)
+        let sessions = self.gateways[side].core.sessions(self.now);
+        sessions.into_iter().next().unwrap_or_else(|| panic!("no tunnel\n{}", self.history()))
     }
 
     pub fn live_calls(&self) -> Vec<(&String, &Bill)> {
@@ -337,7 +392,8 @@ impl World {
     fn check(&self) {
         for side in 0..2 {
             let tables = &self.gateways[side].dp.tables;
-            if self.session(side).status == "SESSION_UP" && self.gateways[side].dp_alive {
+            let sessions = self.gateways[side].core.sessions(self.now);
+            if sessions.iter().any(|s| s.status == "SESSION_UP") && self.gateways[side].dp_alive {
                 let has = |d| tables.sas.values().any(|s| s.direction == d);
                 assert!(has(Direction::In) && has(Direction::Out), "{side} has no SAs\n{}", self.history());
             }
@@ -443,6 +499,7 @@ impl World {
             }
             Happening::LinkUp { side } => self.gateways[side].link = true,
             Happening::Address { side } => self.address(side),
+            Happening::Profile { side } => self.apply_profile(side, |_| {}),
             Happening::LossEnds => self.loss_percent = 0,
             Happening::CarrierWell => self.carrier.knobs.reject = None,
         }
@@ -558,6 +615,12 @@ impl World {
                 Output::ResolveNextHop { media_port, .. } => {
                     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
                     self.at(Duration::from_millis(3), soon(Input::NextHop { media_port, mac }));
+                }
+                Output::Reconfigured(result) => {
+                    self.note(format!("{side} change: {result:?}"));
+                    if result.is_err() {
+                        self.at(Duration::from_secs(1), Happening::Profile { side });
+                    }
                 }
                 Output::Event(e) => self.note(format!("{side} * {} {}", e.kind.name(), e.kind)),
                 Output::KeyLog(_) => unreachable!("no key log was asked for"),

@@ -16,7 +16,7 @@ use sipsec_net::{
 };
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    SessionView, TunnelConfig,
+    Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -163,12 +163,16 @@ fn config(side: usize, s: &Setup) -> Config {
 }
 
 /// A dataplane that does what it is told and remembers it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct FakeDataplane {
     pub media: BTreeMap<MediaPort, MediaBinding>,
     pub sas: BTreeMap<SaId, Direction>,
     pub bound: Option<SaId>,
     pub configured: bool,
+    pub tunnels: BTreeMap<TunnelId, TunnelSpec>,
+    pub routes: BTreeMap<IpPrefix, TunnelId>,
+    /// Tunnels beyond these are refused.
+    pub tunnels_max: Option<usize>,
     pub acquire_out: bool,
     pub replayed: usize,
     pub flushed: usize,
@@ -186,6 +190,8 @@ pub struct Gateway {
     pub events: Vec<String>,
     /// The same with their texts.
     pub log: Vec<String>,
+    /// What became of changes of the profile.
+    pub changes: Vec<Result<Reconfigured, ReconfigureError>>,
     setup: Setup,
     life: u64,
 }
@@ -228,6 +234,7 @@ impl World {
             brakes: BTreeMap::new(),
             events: Vec::new(),
             log: Vec::new(),
+            changes: Vec::new(),
             setup: setups[side].clone(),
             life: 0,
         };
@@ -270,6 +277,33 @@ impl World {
         g.core = new_core(side, g.life, &g.setup);
         self.wires.retain(|w| !matches!(w, Wire::Tell { to, .. } if *to == side));
         self.boot(side);
+    }
+
+    /// The profile of one side is changed under its calls; what became of it.
+    pub fn reconfigure(
+        &mut self,
+        side: usize,
+        change: impl FnOnce(&mut Reconfiguration),
+    ) -> Option<Result<Reconfigured, ReconfigureError>> {
+        self.ask_for(side, change);
+        self.run();
+        self.gateways[side].changes.pop()
+    }
+
+    /// The same, before anything has answered.
+    pub fn ask_for(&mut self, side: usize, change: impl FnOnce(&mut Reconfiguration)) {
+        let config = config(side, &self.gateways[side].setup);
+        let mut new = Reconfiguration {
+            tunnels: config.tunnels,
+            keyring: config.keyring,
+            ike: config.ike,
+            back_off: config.back_off,
+            sip: config.sip,
+            bounced: std::collections::BTreeSet::new(),
+        };
+        change(&mut new);
+        self.gateways[side].changes.clear();
+        self.tell(side, Input::Reconfigure(Box::new(new)));
     }
 
     pub fn tell(&mut self, side: usize, input: Input) {
@@ -396,7 +430,11 @@ impl World {
                 }
                 Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
                 Output::Dataplane(t) => {
+                    let before = self.gateways[side].dp.clone();
                     let answer = self.gateways[side].dp.apply(&t.ops);
+                    if answer.is_err() {
+                        self.gateways[side].dp = before;
+                    }
                     let event = match answer {
                         Ok(()) => Event::Applied(t.id),
                         Err((op, reason)) => Event::Rejected { txn: t.id, op, reason },
@@ -448,6 +486,7 @@ impl World {
                     g.events.push(e.kind.name().to_owned());
                     g.log.push(format!("{} {}", e.kind.name(), e.kind));
                 }
+                Output::Reconfigured(result) => self.gateways[side].changes.push(result),
                 Output::KeyLog(_) => panic!("no key log was asked for"),
                 Output::ShutdownComplete => self.gateways[side].events.push("shutdown-complete".into()),
             }
@@ -483,13 +522,37 @@ impl World {
 }
 
 impl FakeDataplane {
+    fn remove(&mut self, tunnel: TunnelId) {
+        assert!(self.tunnels.remove(&tunnel).is_some(), "removed what was not there");
+        self.routes.retain(|_, owner| *owner != tunnel);
+        if tunnel == TUNNEL {
+            let (tunnels, routes) = (std::mem::take(&mut self.tunnels), std::mem::take(&mut self.routes));
+            let (activity, tunnels_max) = (self.activity, self.tunnels_max);
+            *self = Self { activity, tunnels, routes, tunnels_max, ..Self::default() };
+        }
+    }
+
     fn apply(&mut self, ops: &[Op]) -> Result<(), (u16, sipsec_net::dp::RejectReason)> {
         for (index, op) in (0u16..).zip(ops) {
             match op {
-                Op::TunnelAdd(_) => {
-                    assert!(!std::mem::replace(&mut self.configured, true), "tunnel added twice");
+                Op::TunnelAdd(_) if self.tunnels_max.is_some_and(|max| self.tunnels.len() >= max) => {
+                    return Err((index, sipsec_net::dp::RejectReason::TableFull));
                 }
-                Op::TunnelRemove(_) => *self = Self { activity: self.activity, ..Self::default() },
+                Op::TunnelAdd(spec) => {
+                    self.configured = true;
+                    assert!(self.tunnels.insert(spec.tunnel, *spec).is_none(), "tunnel added twice");
+                }
+                Op::TunnelSet(spec) => {
+                    assert!(self.tunnels.insert(spec.tunnel, *spec).is_some(), "values of no tunnel");
+                }
+                Op::TunnelRemove(t) => self.remove(*t),
+                Op::RouteAdd { prefix, tunnel } => {
+                    assert!(self.tunnels.contains_key(tunnel), "a route of no tunnel");
+                    self.routes.insert(*prefix, *tunnel);
+                }
+                Op::RouteRemove { prefix } => {
+                    assert!(self.routes.remove(prefix).is_some(), "no such route");
+                }
                 Op::MediaOpen(_) if self.refuse_media => {
                     return Err((index, sipsec_net::dp::RejectReason::TableFull));
                 }
@@ -525,7 +588,7 @@ impl FakeDataplane {
                     self.flushed += 1;
                     self.acquire_out = false;
                 }
-                Op::RouteAdd { .. } | Op::RouteRemove { .. } | Op::NextHop { .. } => {}
+                Op::NextHop { .. } => {}
                 Op::PeerSource { media_port, source } => drop(self.sources.insert(*media_port, *source)),
             }
         }

@@ -252,3 +252,45 @@ fn an_interval_is_not_raised_for_ever() {
         Some("Failed { reason: \"423 Interval Too Brief\" }")
     );
 }
+
+/// Another profile under registrations and calls: nothing of them begins anew.
+#[test]
+fn lines_are_added_and_passwords_changed_while_it_works() {
+    let mut w = World::empty(3);
+    w.set_addr(A, true);
+    w.run_for(S);
+    let (now, mut new) = (w.now, config(A));
+    new.lines.push(config(B).lines.remove(0));
+    new.expires_s = 600;
+    w.nodes[A].ua.set_values(now, &new);
+    w.drain(A);
+    w.run_for(S);
+    assert!(w.nodes[A].ua.is_registered(number(A)) && w.nodes[A].ua.is_registered(number(B)));
+    assert_eq!(w.count(A, "REGISTER"), 4, "the first line does not register again");
+    assert_eq!(field(w.last(A, "REGISTER"), "Expires"), "600");
+    // The same once more is no change.
+    let now = w.now;
+    w.nodes[A].ua.set_values(now, &new);
+    w.drain(A);
+    w.run_for(S);
+    assert_eq!((w.count(A, "REGISTER"), w.nodes[A].ua.registrations().count()), (4, 2));
+}
+
+#[test]
+fn the_right_password_registers_at_once() {
+    let mut w = World::empty(3);
+    let right = config(A);
+    let wrong = sipsec_net::SecretBytes::new(b"not this one").expect("short");
+    let mut bad = config(A);
+    bad.lines[0].auth.as_mut().expect("credentials").password = wrong;
+    let now = w.now;
+    w.nodes[A].ua.set_values(now, &bad);
+    w.set_addr(A, true);
+    w.run_for(S);
+    assert!(!w.nodes[A].ua.is_registered(number(A)), "{:?}", w.nodes[A].log);
+    let now = w.now;
+    w.nodes[A].ua.set_values(now, &right);
+    w.drain(A);
+    w.run_for(S);
+    assert!(w.nodes[A].ua.is_registered(number(A)), "{:?}", w.nodes[A].log);
+}

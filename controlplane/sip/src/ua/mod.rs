@@ -5,6 +5,7 @@ mod refresh;
 mod register;
 mod respond;
 mod send;
+mod values;
 
 use crate::calls::Calls;
 use crate::config::Config;

@@ -135,7 +135,7 @@ impl UserAgent {
         true
     }
 
-    fn forget_register(&mut self, line: usize) {
+    pub(super) fn forget_register(&mut self, line: usize) {
         if let Some(key) = self.registrations[line].forget() {
             self.clients.remove(&key);
             self.rearm_client(&key);
@@ -148,7 +148,7 @@ impl UserAgent {
         self.register_in_turn(now, line);
     }
 
-    fn register_in_turn(&mut self, now: Instant, line: usize) {
+    pub(super) fn register_in_turn(&mut self, now: Instant, line: usize) {
         if !self.registrations[line].take_turn() && self.registrar(now).is_some() {
             let turn = self.pace_others.take(now);
             if turn > now {
@@ -236,7 +236,7 @@ impl UserAgent {
         }
     }
 
-    fn registration_state(&mut self, line: usize, state: RegistrationState) {
+    pub(super) fn registration_state(&mut self, line: usize, state: RegistrationState) {
         if self.registrations[line].set_state(state.clone()) {
             let line = self.config.lines[line].number;
             self.event(Event::Registration { line, state });

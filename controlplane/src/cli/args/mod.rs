@@ -173,6 +173,48 @@ Exit codes: 0 every line registers; 1 one does not; 2 it could not be tried.")]
         #[arg(long, required = true)]
         once: bool,
     },
+    /// Show what a profile would change in the running gateway, and which calls it would hang up
+    #[command(after_help = "\
+Examples:
+  sipsec diff /etc/sipsec/branch.yaml
+  sipsec -g branch diff new.yaml
+  sipsec diff new.yaml --json | jq .data.calls")]
+    Diff {
+        /// The profile
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Bring a profile into force, without touching the calls that it does not concern
+    #[command(after_help = "\
+Examples:
+  sipsec apply new.yaml
+  sipsec apply new.yaml --confirm 300
+  sipsec apply new.yaml --save
+
+It is all or nothing: what the gateway or its dataplane refuses changes nothing. The file that the gateway was started
+with stays as it is, unless --save writes the profile over it.")]
+    Apply(ApplyArgs),
+    /// Keep a change that was applied with --confirm
+    #[command(after_help = "\
+Examples:
+  sipsec confirm
+  sipsec -g branch confirm
+  sipsec confirm --json")]
+    Confirm,
+    /// Bring an earlier profile into force again
+    #[command(after_help = "\
+Examples:
+  sipsec rollback
+  sipsec rollback 12
+  sipsec show configuration history")]
+    Rollback {
+        /// Its number in the history; the one before without it
+        #[arg(value_name = "NUMBER")]
+        number: Option<u64>,
+        /// For the history, instead of the name of the user
+        #[arg(long, value_name = "NAME")]
+        author: Option<String>,
+    },
     /// Print the JSON schema of profiles, for editors
     #[command(after_help = "\
 Examples:
@@ -231,6 +273,25 @@ Examples:
     Man { directory: PathBuf },
 }
 
+#[derive(Debug, clap::Args)]
+pub struct ApplyArgs {
+    /// The profile
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The profile before comes back after so many seconds, unless `sipsec confirm` comes first
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..=86_400))]
+    pub confirm: Option<u64>,
+    /// For the history, instead of the name of the user
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
+    /// Without what needs a restart, instead of refusing it
+    #[arg(long)]
+    pub partial: bool,
+    /// Write the profile over the file that the gateway was started with, too
+    #[arg(long, conflicts_with = "confirm")]
+    pub save: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Show {
     /// Sessions, history and registrations
@@ -272,6 +333,9 @@ Examples:
     Dataplane,
     /// The control plane itself: WAN address, sockets, kernel routes
     Control,
+    /// Profiles that were applied: number, time, author, summary
+    #[command(subcommand, infer_subcommands = true)]
+    Configuration(Configuration),
     /// The profile of --profile in the words of IOS, without keys: [interface NAME]
     RunningConfig {
         /// interface NAME
@@ -327,6 +391,16 @@ Examples:
     /// The registrar
     #[command(subcommand, infer_subcommands = true)]
     Sip(Sip),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Configuration {
+    /// The latest first; `sipsec rollback NUMBER` brings one back
+    History {
+        /// Times in UTC instead of local time
+        #[arg(long)]
+        utc: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -482,6 +556,13 @@ mod tests {
             "clear vpn-sip session Tunnel1 --yes",
             "monitor --json --tunnel Tunnel1 --since 10m",
             "log",
+            "diff new.yaml --json",
+            "apply new.yaml --confirm 300 --author ada",
+            "-g branch apply new.yaml --partial --save",
+            "confirm",
+            "rollback",
+            "rollback 12",
+            "sh conf hist",
             "log debug --for 10m",
             "pki self-signed branch --key-type rsa-3072 --days 30 --force",
             "pki fing x.crt --json",
@@ -497,6 +578,8 @@ mod tests {
             "show crypto session brief",
             "call 0388882001",
             "register",
+            "apply new.yaml --confirm 5",
+            "apply new.yaml --confirm 60 --save",
             "log --for 10m",
             "log debug --for 10x",
             "monitor --since 0s",

@@ -1,6 +1,7 @@
 //! The shows as text, in the words and the layout of the IOS commands that they replace.
 
 mod calls;
+mod change;
 mod crypto;
 mod csv;
 mod dataplane;
@@ -19,6 +20,7 @@ mod track;
 use crate::api::model::Unconfirmed;
 
 pub use calls::{history, ladder, messages};
+pub use change::{applied, preview, versions};
 pub use crypto::crypto_sessions;
 pub use csv::history_csv;
 pub use dataplane::{control, dataplane};

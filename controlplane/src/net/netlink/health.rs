@@ -5,7 +5,7 @@ use super::wanted::{Table, Wanted as WantedRoute};
 use sipsec_net::{IpPrefix, MediaPort};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -20,6 +20,9 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 pub struct Shared {
     wanted: Mutex<Wanted>,
     routes: Mutex<Table>,
+    /// Of another profile than that of the start: prefixes with a route into a tunnel, and with one elsewhere.
+    prefixes: Mutex<Option<Prefixes>>,
+    prefixes_changed: AtomicBool,
     state: Mutex<State>,
     pub changed: Notify,
     started: Instant,
@@ -77,6 +80,8 @@ impl Health {
     }
 }
 
+pub type Prefixes = (BTreeSet<IpPrefix>, BTreeSet<IpPrefix>);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No critical section here can panic half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,12 +92,31 @@ impl Shared {
         Self {
             wanted: Mutex::default(),
             routes: Mutex::default(),
+            prefixes: Mutex::default(),
+            prefixes_changed: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Notify::new(),
             started: Instant::now(),
             beat_ms: AtomicU64::new(0),
             counters: Counters::default(),
         }
+    }
+
+    /// Another profile has other prefixes.
+    pub fn set_prefixes(&self, prefixes: Prefixes) {
+        *lock(&self.prefixes) = Some(prefixes);
+        self.prefixes_changed.store(true, Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// Those that were set, also for a task that starts anew.
+    pub fn prefixes(&self) -> Option<Prefixes> {
+        lock(&self.prefixes).clone()
+    }
+
+    /// Those that were set since the last call.
+    pub fn take_prefixes(&self) -> Option<Prefixes> {
+        self.prefixes_changed.swap(false, Relaxed).then(|| self.prefixes()).flatten()
     }
 
     pub fn want(&self, media_port: MediaPort, remote: Option<IpAddr>) {

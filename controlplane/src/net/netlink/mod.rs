@@ -106,6 +106,11 @@ impl Netlink {
         self.shared.want(media_port, None);
     }
 
+    /// Another profile has other prefixes with routes: into a tunnel, and elsewhere.
+    pub fn set_prefixes(&self, tunnels: BTreeSet<IpPrefix>, elsewhere: BTreeSet<IpPrefix>) {
+        self.shared.set_prefixes((tunnels, elsewhere));
+    }
+
     /// Where route policy puts its routes.
     #[must_use]
     pub fn routes(&self) -> RouteSink {

@@ -54,7 +54,10 @@ pub struct Setup {
 }
 
 /// Runs until a socket fails or the loop has ended.
-pub async fn run(setup: Setup) -> Result<(), TaskError> {
+pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
+    if let Some((tunnels, elsewhere)) = setup.shared.prefixes() {
+        (setup.watch.tunnels, setup.watch.elsewhere) = (tunnels, elsewhere);
+    }
     let kernel = Kernel::open(setup.shared.clone())?;
     let reports = Reports::open()?;
     setup.shared.start_over();
@@ -116,6 +119,10 @@ impl Task {
             for (media_port, remote) in self.setup.shared.take_changes() {
                 self.neighbours.set(media_port, remote);
                 self.new_targets |= remote.is_some();
+            }
+            if let Some((tunnels, elsewhere)) = self.setup.shared.take_prefixes() {
+                (self.setup.watch.tunnels, self.setup.watch.elsewhere) = (tunnels, elsewhere);
+                self.dirty.routes = true;
             }
             self.change_routes().await?;
             self.poll().await?;

@@ -27,6 +27,7 @@ pub(crate) mod kind {
     pub const FLUSH_TRIGGER: u16 = 28;
     pub const SA_SELECTORS: u16 = 29;
     pub const PEER_SOURCE: u16 = 30;
+    pub const TUNNEL_SET: u16 = 31;
 }
 
 shared! {
@@ -46,6 +47,7 @@ shared! {
         pub zero: [u8; 7],
     }
 
+    /// `TunnelAdd` and `TunnelSet`.
     pub(crate) struct TunnelAdd {
         pub tunnel: U32,
         pub trigger_bytes_max: U32,
@@ -178,18 +180,12 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
     let mut id = |id: u32| *view_mut(body) = Id { id: id.into(), zero: U32::ZERO };
     match op {
         Op::TunnelAdd(spec) => {
-            *view_mut(body) = TunnelAdd {
-                tunnel: spec.tunnel.0.into(),
-                trigger_bytes_max: spec.trigger_bytes_max.into(),
-                trigger_age_ms_max: spec.trigger_age_ms_max.into(),
-                trigger_packets_max: spec.trigger_packets_max.into(),
-                inner_mtu: spec.inner_mtu.into(),
-                mss_clamp: spec.mss_clamp.into(),
-                check_source: spec.check_source.into(),
-                routing_hellos: spec.routing_hellos.into(),
-                zero: [0; 5],
-            };
+            *view_mut(body) = tunnel(spec);
             kind::TUNNEL_ADD
+        }
+        Op::TunnelSet(spec) => {
+            *view_mut(body) = tunnel(spec);
+            kind::TUNNEL_SET
         }
         Op::TunnelRemove(tunnel) => {
             id(tunnel.0);
@@ -256,6 +252,20 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
     }
 }
 
+fn tunnel(spec: &TunnelSpec) -> TunnelAdd {
+    TunnelAdd {
+        tunnel: spec.tunnel.0.into(),
+        trigger_bytes_max: spec.trigger_bytes_max.into(),
+        trigger_age_ms_max: spec.trigger_age_ms_max.into(),
+        trigger_packets_max: spec.trigger_packets_max.into(),
+        inner_mtu: spec.inner_mtu.into(),
+        mss_clamp: spec.mss_clamp.into(),
+        check_source: spec.check_source.into(),
+        routing_hellos: spec.routing_hellos.into(),
+        zero: [0; 5],
+    }
+}
+
 /// Field by field in place: a structure built on the stack would leave a copy of the key there.
 fn encode_sa(raw: &mut SaAdd, spec: &SaSpec) {
     let key = spec.keymat.expose();
@@ -300,20 +310,8 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
         if raw.zero == 0 { Ok(raw.id.get()) } else { Err(SlotError::ReservedNotZero) }
     };
     Ok(match kind {
-        kind::TUNNEL_ADD => {
-            let raw: &TunnelAdd = view(body)?;
-            wire::zero(&raw.zero)?;
-            Op::TunnelAdd(TunnelSpec {
-                tunnel: TunnelId(raw.tunnel.get()),
-                inner_mtu: raw.inner_mtu.get(),
-                mss_clamp: wire::boolean("MSS clamp", raw.mss_clamp)?,
-                check_source: wire::boolean("source check", raw.check_source)?,
-                routing_hellos: wire::boolean("routing hellos", raw.routing_hellos)?,
-                trigger_packets_max: raw.trigger_packets_max.get(),
-                trigger_bytes_max: raw.trigger_bytes_max.get(),
-                trigger_age_ms_max: raw.trigger_age_ms_max.get(),
-            })
-        }
+        kind::TUNNEL_ADD => Op::TunnelAdd(decode_tunnel(view(body)?)?),
+        kind::TUNNEL_SET => Op::TunnelSet(decode_tunnel(view(body)?)?),
         kind::TUNNEL_REMOVE => Op::TunnelRemove(TunnelId(id()?)),
         kind::ROUTE_ADD => {
             let raw: &Route = view(body)?;
@@ -365,6 +363,20 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
         kind::REPLAY_TRIGGER => Op::ReplayTrigger(TunnelId(id()?)),
         kind::FLUSH_TRIGGER => Op::FlushTrigger(TunnelId(id()?)),
         other => return Err(SlotError::UnknownKind(other)),
+    })
+}
+
+fn decode_tunnel(raw: &TunnelAdd) -> Result<TunnelSpec, SlotError> {
+    wire::zero(&raw.zero)?;
+    Ok(TunnelSpec {
+        tunnel: TunnelId(raw.tunnel.get()),
+        inner_mtu: raw.inner_mtu.get(),
+        mss_clamp: wire::boolean("MSS clamp", raw.mss_clamp)?,
+        check_source: wire::boolean("source check", raw.check_source)?,
+        routing_hellos: wire::boolean("routing hellos", raw.routing_hellos)?,
+        trigger_packets_max: raw.trigger_packets_max.get(),
+        trigger_bytes_max: raw.trigger_bytes_max.get(),
+        trigger_age_ms_max: raw.trigger_age_ms_max.get(),
     })
 }
 

@@ -113,6 +113,7 @@ pub fn op() -> impl Strategy<Value = Op> {
     let tunnel = || any::<u32>().prop_map(TunnelId);
     prop_oneof![
         tunnel_spec().prop_map(Op::TunnelAdd),
+        tunnel_spec().prop_map(Op::TunnelSet),
         tunnel().prop_map(Op::TunnelRemove),
         (prefix(), tunnel()).prop_map(|(prefix, tunnel)| Op::RouteAdd { prefix, tunnel }),
         prefix().prop_map(|prefix| Op::RouteRemove { prefix }),

@@ -117,7 +117,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 15] {
+fn ops() -> [Op; 16] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -166,6 +166,16 @@ fn ops() -> [Op; 15] {
         Op::TunnelUnbind(tunnel),
         Op::ReplayTrigger(tunnel),
         Op::FlushTrigger(tunnel),
+        Op::TunnelSet(TunnelSpec {
+            tunnel,
+            inner_mtu: 1400,
+            mss_clamp: true,
+            check_source: false,
+            routing_hellos: true,
+            trigger_packets_max: 32,
+            trigger_bytes_max: 65_536,
+            trigger_age_ms_max: 5000,
+        }),
         Op::SaSelectors {
             sa: SaId(0x5566_7788),
             more: Selectors { local: [None; 4], remote: [Some(v6), Some(Selector::ANY_V6), None, None] },

@@ -52,6 +52,10 @@ impl View<'_> {
     fn check(&self, op: &Op, engine: &dyn AeadEngine, keys: &mut Keys) -> Result<(), RejectReason> {
         match op {
             Op::TunnelAdd(spec) => self.tunnel_add(spec),
+            Op::TunnelSet(spec) => {
+                self.need_tunnel(spec.tunnel)?;
+                self.need_mtu(spec)
+            }
             Op::TunnelRemove(t) | Op::TunnelUnbind(t) | Op::ReplayTrigger(t) | Op::FlushTrigger(t) => {
                 self.need_tunnel(*t)
             }
@@ -87,9 +91,7 @@ impl View<'_> {
         if self.has_tunnel(spec.tunnel) {
             return Err(RejectReason::DuplicateTunnel);
         }
-        if inner_mtu(&self.registry.outside, spec) < INNER_MTU_MIN {
-            return Err(RejectReason::BadMtu);
-        }
+        self.need_mtu(spec)?;
         let Registry { tunnels, limits, .. } = self.registry;
         let added = |op: &Op| matches!(op, Op::TunnelAdd(_));
         let removed = |op: &Op| matches!(op, Op::TunnelRemove(_));
@@ -197,6 +199,13 @@ impl View<'_> {
         let (added, removed) = (touched.iter().filter(live).count(), touched.iter().filter(counted).count());
         let gone: usize = gone.iter().filter_map(|t| tunnels.get(t)).map(|t| t.routes.len()).sum();
         room(routes.len() - gone, limits.routes_max, added, removed)
+    }
+
+    fn need_mtu(&self, spec: &TunnelSpec) -> Result<(), RejectReason> {
+        if inner_mtu(&self.registry.outside, spec) < INNER_MTU_MIN {
+            return Err(RejectReason::BadMtu);
+        }
+        Ok(())
     }
 
     fn need_tunnel(&self, tunnel: TunnelId) -> Result<(), RejectReason> {

@@ -1,0 +1,195 @@
+//! What changes from one profile to another: key by key, when each change counts, and which tunnels lose their call.
+
+mod compare;
+
+use crate::model::{KeyOwner, Profile, Proof, TunnelEntry};
+use crate::schema::Takes;
+use compare::{Compare, Scope};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// `tunnels[Tunnel1].idle_s`: entries of lists by their names.
+    pub path: String,
+    /// `None` if it was not there. Secrets are hidden.
+    pub before: Option<String>,
+    pub after: Option<String>,
+    pub takes: Takes,
+}
+
+/// From the profile in force to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    pub changes: Vec<Change>,
+    /// Places of tunnels that are in both profiles: in the old one, and in the new one.
+    pub kept: Vec<(usize, usize)>,
+    /// Places in the new profile.
+    pub added: Vec<usize>,
+    /// Places in the old profile.
+    pub removed: Vec<usize>,
+    /// Places in the old profile of tunnels whose call cannot go on, with the reasons.
+    pub bounced: BTreeMap<usize, Vec<String>>,
+}
+
+impl Diff {
+    /// What only a restart brings into force.
+    pub fn restart(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|c| c.takes == Takes::Restart)
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Tunnels that are in both and differ.
+    #[must_use]
+    pub fn changed(&self) -> usize {
+        let of_tunnel = |c: &&Change| c.path.starts_with("tunnels[") && c.path.contains("].");
+        let mut names: Vec<_> =
+            self.changes.iter().filter(of_tunnel).map(|c| c.path.split(']').next()).collect();
+        names.dedup();
+        names.len()
+    }
+
+    /// In one line, for the history.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut parts = Vec::new();
+        let mut count = |n: usize, what: &str| {
+            if n > 0 {
+                parts.push(format!("{n} tunnel{} {what}", if n == 1 { "" } else { "s" }));
+            }
+        };
+        count(self.added.len(), "added");
+        count(self.removed.len(), "removed");
+        count(self.changed(), "changed");
+        let mut sections: Vec<_> = self
+            .changes
+            .iter()
+            .filter_map(|c| c.path.split(['.', '[']).next())
+            .filter(|section| *section != "tunnels")
+            .collect();
+        sections.dedup();
+        parts.extend(sections.into_iter().map(str::to_owned));
+        if parts.is_empty() { "no difference".to_owned() } else { parts.join(", ") }
+    }
+}
+
+/// How tunnels of two profiles belong together: by name, and a renamed one by its numbers.
+struct Pairs {
+    kept: Vec<(usize, usize)>,
+    added: Vec<usize>,
+    removed: Vec<usize>,
+}
+
+impl Pairs {
+    fn of(old: &[TunnelEntry], new: &[TunnelEntry]) -> Self {
+        let by_name: HashMap<_, _> = old.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+        let mut of_new: Vec<Option<usize>> =
+            new.iter().map(|t| by_name.get(t.name.as_str()).copied()).collect();
+        let mut free: Vec<bool> = vec![true; old.len()];
+        of_new.iter().flatten().for_each(|i| free[*i] = false);
+        let numbers = |t: &TunnelEntry| (t.local_number, t.remote_number);
+        let by_numbers: HashMap<_, _> =
+            old.iter().enumerate().filter(|(i, _)| free[*i]).map(|(i, t)| (numbers(t), i)).collect();
+        for (j, tunnel) in new.iter().enumerate() {
+            if of_new[j].is_none()
+                && let Some(&i) = by_numbers.get(&numbers(tunnel))
+                && std::mem::take(&mut free[i])
+            {
+                of_new[j] = Some(i);
+            }
+        }
+        Self {
+            kept: of_new.iter().enumerate().filter_map(|(j, i)| Some(((*i)?, j))).collect(),
+            added: (0..new.len()).filter(|j| of_new[*j].is_none()).collect(),
+            removed: (0..old.len()).filter(|i| free[*i]).collect(),
+        }
+    }
+}
+
+#[must_use]
+pub fn diff(old: &Profile, new: &Profile) -> Diff {
+    let Pairs { kept, added, removed } = Pairs::of(&old.tunnels, &new.tunnels);
+    let mut compare = Compare::default();
+    compare.profiles(old, new, (&kept, &added, &removed));
+    let mut diff = Diff { changes: compare.changes, kept, added, removed, bounced: BTreeMap::new() };
+    for i in diff.removed.clone() {
+        diff.bounced.entry(i).or_default().push("the tunnel is removed".to_owned());
+    }
+    for (scope, reason) in compare.hangs_up {
+        for (i, j) in &diff.kept {
+            if concerns(&scope, new, &new.tunnels[*j]) {
+                diff.bounced.entry(*i).or_default().push(reason.clone());
+            }
+        }
+    }
+    for (i, j) in &diff.kept {
+        let families = |t: &TunnelEntry| {
+            let v6 = t.prefixes().any(|r| r.addr().is_ipv6());
+            (!v6 || t.prefixes().any(|r| r.addr().is_ipv4()), v6)
+        };
+        let (before, after) = (families(&old.tunnels[*i]), families(&new.tunnels[*j]));
+        // The SA's traffic selectors are of address families, and were agreed on when the call began.
+        for (had, has, name) in [(before.0, after.0, "IPv4"), (before.1, after.1, "IPv6")] {
+            if has && !had {
+                diff.bounced.entry(*i).or_default().push(format!("routes: {name} is new"));
+            }
+        }
+    }
+    diff
+}
+
+/// Whether a tunnel of the new profile is one that a change of this scope is about.
+fn concerns(scope: &Scope, profile: &Profile, tunnel: &TunnelEntry) -> bool {
+    let entry = |owner| profile.ike.keyring.iter().find(|k| k.owner == owner);
+    let own = entry(KeyOwner::Number(tunnel.remote_number)).or_else(|| entry(KeyOwner::Any));
+    match scope {
+        Scope::All => true,
+        Scope::Tunnel(name) => tunnel.name == *name,
+        Scope::Key(owner) => own.is_some_and(|k| k.owner.to_string() == *owner),
+        Scope::Certificate(name) => {
+            own.is_some_and(|k| matches!(&k.proof, Proof::Certificate(used) if used == name))
+        }
+    }
+}
+
+/// The new profile as far as it can be brought into force without a restart.
+#[must_use]
+pub fn without_restart(old: &Profile, new: &Profile) -> Profile {
+    let mut out = new.clone();
+    out.gateway.clone_from(&old.gateway);
+    out.runtime_dir.clone_from(&old.runtime_dir);
+    out.state_dir.clone_from(&old.state_dir);
+    (out.wan, out.media) = (old.wan, old.media);
+    out.dataplane.clone_from(&old.dataplane);
+    out.sla.clone_from(&old.sla);
+    out.track.clone_from(&old.track);
+    out.routes.clone_from(&old.routes);
+    out.failback.clone_from(&old.failback);
+    out.sip = old.sip.clone();
+    out.sip.expires = new.sip.expires;
+    out.sip.bye_wait = new.sip.bye_wait;
+    out.sip.lines.clone_from(&new.sip.lines);
+    let gone = |line: &&crate::model::SipLine| new.sip.lines.iter().all(|l| l.number != line.number);
+    out.sip.lines.extend(old.sip.lines.iter().filter(gone).cloned());
+    out
+}
+
+impl Serialize for Change {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut out = serializer.serialize_struct("Change", 4)?;
+        out.serialize_field("path", &self.path)?;
+        out.serialize_field("before", &self.before)?;
+        out.serialize_field("after", &self.after)?;
+        out.serialize_field("takes", self.takes.word())?;
+        out.end()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+use super::*;
+use crate::Nothing;
+use crate::schema::{self, Kind};
+
+const FULL: &str = include_str!("../../tests/profiles/full.yaml");
+
+fn read(text: &str) -> Profile {
+    let examined = crate::examine("x.yaml", text.as_bytes(), &Nothing);
+    assert_eq!(examined.findings.errors(), 0, "{}", examined.findings.render(crate::Style::PLAIN));
+    examined.profile.expect("read")
+}
+
+const BASE: &str = "version: 1\ngateway: g\n\
+    sip: { interface: wan0, registrar: 198.51.100.1:5060, domain: carrier.example, lines: [{ number: '0388881001' }] }\n\
+    ike:\n  keyring:\n  - { number: '0388882001', psk: 'a key of one peer, long enough' }\n  - { number: any, certificate: own }\n\
+    \x20 certificates: [{ name: own, certificate: /a.crt, key: /a.key, trust: { self_signed: true } }]\n\
+    tunnels:\n\
+    - { name: Tunnel1, local_number: '0388881001', remote_number: '0388882001', bandwidth_kbps: 512, routes: [10.1.0.0/16] }\n\
+    - { name: Tunnel2, local_number: '0388881001', remote_number: '0388882002', bandwidth_kbps: 512, routes: [10.2.0.0/16] }\n\
+    dataplane: { outside: { device: wan0 }, inside: { mode: host, device: svti0 } }\n";
+
+/// The differences after one piece of text is another.
+fn after(find: &str, replace: &str) -> Diff {
+    assert!(BASE.contains(find), "{find}");
+    diff(&read(BASE), &read(&BASE.replace(find, replace)))
+}
+
+fn shown(diff: &Diff) -> Vec<String> {
+    let value = |v: &Option<String>| v.clone().unwrap_or_else(|| "-".to_owned());
+    let one =
+        |c: &Change| format!("{} {} > {}: {}", c.path, value(&c.before), value(&c.after), c.takes.word());
+    diff.changes.iter().map(one).collect()
+}
+
+fn bounced(diff: &Diff) -> Vec<(usize, String)> {
+    diff.bounced.iter().map(|(i, reasons)| (*i, reasons.join("; "))).collect()
+}
+
+#[test]
+fn the_same_profile_has_no_difference() {
+    for text in [BASE, FULL] {
+        let d = diff(&read(text), &read(text));
+        assert!(d.is_empty() && d.bounced.is_empty() && d.summary() == "no difference", "{d:?}");
+    }
+}
+
+#[test]
+fn a_timer_is_changed_under_the_call_and_a_number_is_not() {
+    let d = after("'0388882002', bandwidth_kbps: 512", "'0388882002', bandwidth_kbps: 512, idle_s: 60");
+    assert_eq!(shown(&d), ["tunnels[Tunnel2].idle_s 120 > 60: now"]);
+    assert!(d.bounced.is_empty());
+    let d = after(
+        "remote_number: '0388882002', bandwidth_kbps: 512",
+        "remote_number: '0388882009', bandwidth_kbps: 64",
+    );
+    assert_eq!(bounced(&d), [(1, "remote_number changes; bandwidth_kbps changes".to_owned())]);
+    assert_eq!(d.summary(), "1 tunnel changed");
+}
+
+#[test]
+fn a_key_of_ike_concerns_the_tunnels_that_use_it() {
+    let d = after("a key of one peer, long enough", "another key of one peer, long enough");
+    assert_eq!(shown(&d), ["ike.keyring[0388882001].psk ******** > ********: next call"]);
+    assert!(d.bounced.is_empty());
+    let d = after("certificate: /a.crt", "certificate: /b.crt");
+    assert_eq!(bounced(&d), [(1, "ike.certificates[own].certificate changes".to_owned())]);
+    let d = after("psk: 'a key of one peer, long enough'", "certificate: own");
+    assert_eq!(bounced(&d), [(0, "ike.keyring[0388882001].certificate changes".to_owned())]);
+    let d = after("ike:\n", "ike:\n  proposals: [aes256gcm16-prfsha384-ecp384]\n");
+    assert_eq!(bounced(&d).len(), 2);
+    assert_eq!(d.summary(), "ike");
+}
+
+#[test]
+fn tunnels_come_go_and_are_renamed() {
+    let line = "- { name: Tunnel2, local_number: '0388881001', remote_number: '0388882002', bandwidth_kbps: 512, routes: [10.2.0.0/16] }\n";
+    let third =
+        line.replace("Tunnel2", "Tunnel3").replace("0388882002", "0388882003").replace("10.2", "10.3");
+    let d = after(line, &format!("{third}{line}"));
+    assert_eq!((d.added.clone(), d.kept.clone()), (vec![1], vec![(0, 0), (1, 2)]));
+    assert_eq!(shown(&d), ["tunnels[Tunnel3] - > 0388881001 to 0388882003, 512 kbps: now"]);
+    assert!(d.bounced.is_empty());
+    let d = after(line, "");
+    assert_eq!((d.removed.clone(), bounced(&d)), (vec![1], vec![(1, "the tunnel is removed".to_owned())]));
+    let d = after("name: Tunnel2", "name: Osaka");
+    assert_eq!(shown(&d), ["tunnels[Tunnel2].name Tunnel2 > Osaka: now"]);
+    assert!(d.added.is_empty() && d.removed.is_empty() && d.bounced.is_empty(), "it keeps its call");
+}
+
+#[test]
+fn routes_of_a_new_address_family_need_other_selectors() {
+    assert!(after("[10.2.0.0/16]", "[10.2.0.0/16, 10.9.0.0/16]").bounced.is_empty());
+    let d = after("[10.2.0.0/16]", "[10.2.0.0/16, '2001:db8::/32']");
+    assert_eq!(bounced(&d), [(1, "routes: IPv6 is new".to_owned())]);
+    assert!(after("[10.2.0.0/16]", "[]").bounced.is_empty());
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_can_be_left_out() {
+    let (old, new) = (read(BASE), read(FULL));
+    let d = diff(&old, &new);
+    let named: Vec<_> = d.restart().map(|c| c.path.as_str()).collect();
+    assert!(named.contains(&"gateway") && named.contains(&"sip.registrar"), "{named:?}");
+    let partial = without_restart(&old, &new);
+    let left: Vec<_> = diff(&old, &partial).restart().map(|c| c.path.clone()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(diff(&partial, &new).changes.iter().filter(|c| c.takes != Takes::Restart).count(), 0);
+}
+
+/// A line can be added, and not removed.
+#[test]
+fn a_removed_line_needs_a_restart() {
+    let lines = "lines: [{ number: '0388881001' }]";
+    let two = "lines: [{ number: '0388881001' }, { number: '0388881002' }]";
+    let d = after(lines, two);
+    assert_eq!(shown(&d), ["sip.lines[0388881002] - > there: now"]);
+    let back = diff(&read(&BASE.replace(lines, two)), &read(BASE));
+    assert_eq!(shown(&back), ["sip.lines[0388881002] there > -: restart"]);
+}
+
+/// What the schema says of a key is what becomes of it: no key that needs a restart is taken by `without_restart`.
+#[test]
+fn no_value_that_may_change_depends_on_one_that_may_not() {
+    const SECTIONS: [&str; 11] = [
+        "gateway",
+        "runtime_dir",
+        "state_dir",
+        "version",
+        "wan",
+        "media",
+        "dataplane",
+        "sla",
+        "track",
+        "routes",
+        "failback",
+    ];
+    let taken = |path: &str| {
+        !SECTIONS
+            .iter()
+            .any(|s| path == *s || path.starts_with(&format!("{s}.")) || path.starts_with(&format!("{s}[]")))
+            && (!path.starts_with("sip.")
+                || ["sip.expires_s", "sip.bye_wait_s"].contains(&path)
+                || path.starts_with("sip.lines"))
+    };
+    for (path, key) in schema::all() {
+        // `for` is worked out before anything is compared.
+        if matches!(key.kind, Kind::Group(_)) || path.contains(".for") {
+            continue;
+        }
+        assert_eq!(key.takes != Takes::Restart, taken(&path), "{path}");
+    }
+}

@@ -1,0 +1,262 @@
+//! What a change of the profile asks of the dataplane, and what takes it back.
+
+use crate::config::TunnelConfig;
+use sipsec_net::dp::{OPS_MAX, Op, TunnelSpec};
+use sipsec_net::{IpPrefix, TunnelId};
+use std::collections::{BTreeMap, HashSet};
+
+/// A tunnel that the dataplane has.
+#[derive(Clone, Debug)]
+pub struct Present {
+    pub spec: TunnelSpec,
+    pub routes: Vec<IpPrefix>,
+    /// It has a call: its SAs and its media port are taken away by the end of the call, and the tunnel after them.
+    pub busy: bool,
+}
+
+/// One transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    pub ops: Vec<Op>,
+    /// The tunnel of each operation.
+    pub tunnels: Vec<TunnelId>,
+    /// Takes the part back, in this order.
+    pub undo: Vec<Op>,
+}
+
+/// The dataplane's tables, as the operations so far leave them.
+struct Tables {
+    owners: BTreeMap<IpPrefix, TunnelId>,
+    specs: BTreeMap<TunnelId, TunnelSpec>,
+}
+
+/// One operation and its inverse.
+type Step = (TunnelId, Op, Vec<Op>);
+
+impl Tables {
+    fn add(&mut self, spec: TunnelSpec) -> Step {
+        self.specs.insert(spec.tunnel, spec);
+        (spec.tunnel, Op::TunnelAdd(spec), vec![Op::TunnelRemove(spec.tunnel)])
+    }
+
+    fn set(&mut self, spec: TunnelSpec) -> Option<Step> {
+        let before = self.specs.insert(spec.tunnel, spec).filter(|before| *before != spec)?;
+        Some((spec.tunnel, Op::TunnelSet(spec), vec![Op::TunnelSet(before)]))
+    }
+
+    fn route(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
+        let undo = match self.owners.insert(prefix, tunnel) {
+            Some(before) if before == tunnel => return None,
+            Some(before) => Op::RouteAdd { prefix, tunnel: before },
+            None => Op::RouteRemove { prefix },
+        };
+        Some((tunnel, Op::RouteAdd { prefix, tunnel }, vec![undo]))
+    }
+
+    fn unroute(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
+        (self.owners.get(&prefix) == Some(&tunnel)).then(|| {
+            self.owners.remove(&prefix);
+            (tunnel, Op::RouteRemove { prefix }, vec![Op::RouteAdd { prefix, tunnel }])
+        })
+    }
+
+    /// With the routes that it has.
+    fn remove(&mut self, tunnel: TunnelId, routes: &[IpPrefix]) -> Option<Step> {
+        let spec = self.specs.remove(&tunnel)?;
+        let mut undo = vec![Op::TunnelAdd(spec)];
+        for &prefix in routes {
+            if self.owners.get(&prefix) == Some(&tunnel) {
+                self.owners.remove(&prefix);
+                undo.push(Op::RouteAdd { prefix, tunnel });
+            }
+        }
+        Some((tunnel, Op::TunnelRemove(tunnel), undo))
+    }
+}
+
+/// From the tunnels that the dataplane has to those that it shall have. Removals that free room come first; a prefix that
+/// moves gets its new owner before the old one goes, so that it is never without one.
+pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig]) -> Vec<Part> {
+    let owner = |(id, p): (&TunnelId, &Present)| p.routes.iter().map(|r| (*r, *id)).collect::<Vec<_>>();
+    let mut tables = Tables {
+        owners: present.iter().flat_map(owner).collect(),
+        specs: present.iter().map(|(id, p)| (*id, p.spec)).collect(),
+    };
+    let stays: HashSet<TunnelId> = wanted.iter().map(TunnelConfig::id).collect();
+    let claimed: HashSet<IpPrefix> = wanted.iter().flat_map(|t| t.routes.iter().copied()).collect();
+    let gone: Vec<_> = present.iter().filter(|(id, _)| !stays.contains(id)).collect();
+    let (early, late): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|(_, p)| !p.busy && !p.routes.iter().any(|r| claimed.contains(r)));
+    let mut steps: Vec<Step> = Vec::new();
+    for (id, p) in early {
+        steps.extend(tables.remove(*id, &p.routes));
+    }
+    for tunnel in wanted {
+        match present.contains_key(&tunnel.id()) {
+            true => steps.extend(tables.set(tunnel.spec)),
+            false => steps.push(tables.add(tunnel.spec)),
+        }
+    }
+    for tunnel in wanted {
+        steps.extend(tunnel.routes.iter().filter_map(|prefix| tables.route(*prefix, tunnel.id())));
+    }
+    for tunnel in wanted {
+        let before = present.get(&tunnel.id()).map_or(&[][..], |p| &p.routes);
+        let dropped = before.iter().filter(|prefix| !tunnel.routes.contains(prefix));
+        steps.extend(dropped.filter_map(|prefix| tables.unroute(*prefix, tunnel.id())));
+    }
+    for (id, p) in late {
+        if p.busy {
+            steps.extend(p.routes.iter().filter_map(|prefix| tables.unroute(*prefix, *id)));
+        } else {
+            steps.extend(tables.remove(*id, &p.routes));
+        }
+    }
+    parts(steps)
+}
+
+fn parts(steps: Vec<Step>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for chunk in steps.chunks(OPS_MAX) {
+        let mut part = Part::default();
+        for (tunnel, op, _) in chunk {
+            part.tunnels.push(*tunnel);
+            part.ops.push(op.clone());
+        }
+        part.undo = chunk.iter().rev().flat_map(|(_, _, undo)| undo.iter().cloned()).collect();
+        parts.push(part);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sipsec_net::Kbps;
+    use std::time::Duration;
+
+    fn tunnel(id: u32, routes: &[&str]) -> TunnelConfig {
+        TunnelConfig {
+            name: format!("Tunnel{id}"),
+            spec: TunnelSpec {
+                tunnel: TunnelId(id),
+                inner_mtu: 1400,
+                mss_clamp: true,
+                check_source: true,
+                routing_hellos: false,
+                trigger_packets_max: 64,
+                trigger_bytes_max: 65_536,
+                trigger_age_ms_max: 5000,
+            },
+            local_number: "0388881001".parse().expect("a number"),
+            remote_number: format!("03888820{id:02}").parse().expect("a number"),
+            bandwidth: Kbps(64),
+            idle: Duration::from_secs(120),
+            call_max: None,
+            one_way: None,
+            routes: routes.iter().map(|r| r.parse().expect("a prefix")).collect(),
+        }
+    }
+
+    fn present(tunnels: &[TunnelConfig], busy: &[u32]) -> BTreeMap<TunnelId, Present> {
+        let one = |t: &TunnelConfig| {
+            let busy = busy.contains(&t.id().0);
+            (t.id(), Present { spec: t.spec, routes: t.routes.clone(), busy })
+        };
+        tunnels.iter().map(one).collect()
+    }
+
+    /// The tables of a dataplane.
+    type State = (BTreeMap<TunnelId, TunnelSpec>, BTreeMap<IpPrefix, TunnelId>);
+
+    fn state(tunnels: &BTreeMap<TunnelId, Present>) -> State {
+        let routes = tunnels.iter().flat_map(|(id, p)| p.routes.iter().map(|r| (*r, *id)));
+        (tunnels.iter().map(|(id, p)| (*id, p.spec)).collect(), routes.collect())
+    }
+
+    fn obey(state: &mut State, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::TunnelAdd(spec) => assert!(state.0.insert(spec.tunnel, *spec).is_none(), "{op:?}"),
+                Op::TunnelSet(spec) => assert!(state.0.insert(spec.tunnel, *spec).is_some(), "{op:?}"),
+                Op::TunnelRemove(id) => {
+                    assert!(state.0.remove(id).is_some(), "{op:?}");
+                    state.1.retain(|_, owner| owner != id);
+                }
+                Op::RouteAdd { prefix, tunnel } => {
+                    assert!(state.0.contains_key(tunnel), "{op:?}");
+                    state.1.insert(*prefix, *tunnel);
+                }
+                Op::RouteRemove { prefix } => assert!(state.1.remove(prefix).is_some(), "{op:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// What the change does, and that each prefix of it can be taken back from every part on.
+    fn check(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig]) -> State {
+        let before = state(present);
+        let parts = plan(present, wanted);
+        for done in 0..=parts.len() {
+            let mut now = before.clone();
+            parts[..done].iter().for_each(|part| obey(&mut now, &part.ops));
+            parts[..done].iter().rev().for_each(|part| obey(&mut now, &part.undo));
+            assert_eq!(now, before, "after {done} parts");
+        }
+        let mut after = before;
+        parts.iter().for_each(|part| obey(&mut after, &part.ops));
+        assert!(parts.iter().all(|p| p.ops.len() <= OPS_MAX && p.ops.len() == p.tunnels.len()));
+        after
+    }
+
+    #[test]
+    fn what_stays_the_same_asks_for_nothing() {
+        let all = [tunnel(1, &["10.1.0.0/16"]), tunnel(2, &["10.2.0.0/16"])];
+        assert!(plan(&present(&all, &[]), &all).is_empty());
+    }
+
+    #[test]
+    fn a_prefix_that_moves_always_has_an_owner() {
+        let (a, b) = (tunnel(1, &["10.1.0.0/16"]), tunnel(2, &["10.1.0.0/16", "10.2.0.0/16"]));
+        let parts = plan(&present(std::slice::from_ref(&a), &[]), std::slice::from_ref(&b));
+        let names: Vec<_> = parts[0]
+            .ops
+            .iter()
+            .map(|op| format!("{op:?}").split(['(', ' ']).next().expect("a name").to_owned())
+            .collect();
+        assert_eq!(names, ["TunnelAdd", "RouteAdd", "RouteAdd", "TunnelRemove"]);
+        let after = check(&present(&[a], &[]), std::slice::from_ref(&b));
+        assert_eq!(after, state(&present(&[b], &[])));
+    }
+
+    #[test]
+    fn a_tunnel_with_a_call_stays_until_its_end_without_routes() {
+        let (a, b) = (tunnel(1, &["10.1.0.0/16", "10.3.0.0/16"]), tunnel(2, &["10.3.0.0/16"]));
+        let after = check(&present(&[a, b.clone()], &[1]), std::slice::from_ref(&b));
+        assert!(after.0.contains_key(&TunnelId(1)) && after.1.values().all(|owner| *owner == TunnelId(2)));
+    }
+
+    #[test]
+    fn changes_of_every_size_can_be_taken_back_from_every_part_on() {
+        let prefix = |n: u32| format!("10.{}.{}.0/24", n / 256, n % 256);
+        let many = |ids: std::ops::Range<u32>, shift: u32| -> Vec<TunnelConfig> {
+            let one = |id| {
+                let mut t = tunnel(id, &[&prefix(id + shift), &prefix(1000 + id)]);
+                t.spec.inner_mtu = 1400 - (id + shift) as u16 % 7;
+                t
+            };
+            ids.map(one).collect()
+        };
+        for (before, after) in
+            [(0..0, 1..200), (1..200, 0..0), (1..200, 100..300), (1..200, 1..200), (1..100, 50..60)]
+        {
+            for shift in [0, 1, 60] {
+                let (old, new) = (many(before.clone(), 0), many(after.clone(), shift));
+                let busy: Vec<u32> = before.clone().step_by(3).collect();
+                let idle = check(&present(&old, &[]), &new);
+                assert_eq!(idle, state(&present(&new, &[])), "{before:?} {after:?} {shift}");
+                check(&present(&old, &busy), &new);
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The loop's part: what is in force, the swap, and the time that a change has to be confirmed in.
+
+use super::{Call, Change, Changer, Request, Source, State, Wish};
+use crate::boot;
+use crate::clock;
+use crate::config::Profile;
+use crate::net::track::{self, Track};
+use crate::runtime::Runtime;
+use crate::setup;
+use sipsec_net::Instant;
+use sipsec_session::{Input, ReconfigureError, Reconfigured};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Pause before a change is taken back again that could not be taken back.
+const BACK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Changes, as far as the loop has to do with them.
+#[derive(Debug)]
+pub struct Changes {
+    pub requests: mpsc::Receiver<Request>,
+    pub changer: Changer,
+    /// What the core is asked to bring into force.
+    applying: Option<Applying>,
+    unconfirmed: Option<Unconfirmed>,
+    last_id: u32,
+}
+
+#[derive(Debug)]
+struct Applying {
+    profile: Arc<Profile>,
+    confirm: Option<(Duration, Arc<Profile>)>,
+    reply: oneshot::Sender<Result<Reconfigured, ReconfigureError>>,
+}
+
+#[derive(Debug)]
+struct Unconfirmed {
+    until: Instant,
+    back: Arc<Profile>,
+}
+
+impl Changes {
+    #[must_use]
+    pub fn new(requests: mpsc::Receiver<Request>, changer: Changer, profile: &Profile) -> Self {
+        let last_id = profile.tunnels.iter().map(|t| t.id.0).max().unwrap_or(0);
+        Self { requests, changer, applying: None, unconfirmed: None, last_id }
+    }
+
+    /// A change of an earlier run still waits.
+    pub fn wait(&mut self, left: Duration, back: Arc<Profile>) {
+        self.unconfirmed = Some(Unconfirmed { until: clock::now() + left, back });
+    }
+}
+
+impl Runtime {
+    pub(crate) fn change_request(&mut self, request: Request) {
+        match request {
+            Request::State(reply) => {
+                // The one who asked may have gone.
+                let _ = reply.send(self.change_state());
+            }
+            Request::Apply(change, reply) => {
+                let Change { profile, core, confirm } = *change;
+                self.changes.applying = Some(Applying { profile, confirm, reply });
+                self.input(Input::Reconfigure(Box::new(core)));
+            }
+            Request::Confirm => self.changes.unconfirmed = None,
+        }
+    }
+
+    fn change_state(&self) -> State {
+        let now = clock::now();
+        let call = |v: sipsec_session::SessionView| {
+            v.caller?;
+            let rate = v.bandwidth_negotiated.unwrap_or(v.bandwidth_configured);
+            Some((v.interface, Call { rate, charged: v.charged_for }))
+        };
+        State {
+            profile: Arc::clone(&self.profile),
+            calls: self.core.sessions(now).into_iter().filter_map(call).collect(),
+            last_id: self.changes.last_id,
+            start_file: self.profile_path.clone(),
+        }
+    }
+
+    /// The core has taken another profile, or has not.
+    pub(crate) fn reconfigured(&mut self, result: Result<Reconfigured, ReconfigureError>) {
+        let Some(Applying { profile, confirm, reply }) = self.changes.applying.take() else { return };
+        if result.is_ok() {
+            let highest = profile.tunnels.iter().map(|t| t.id.0).max().unwrap_or(0);
+            self.changes.last_id = self.changes.last_id.max(highest);
+            self.changes.unconfirmed =
+                confirm.map(|(left, back)| Unconfirmed { until: clock::now() + left, back });
+            if self.profile.log != profile.log
+                && let Err(error) = self.log.set_default(&profile.log)
+            {
+                tracing::error!(error, "the log filter stays as it was");
+            }
+            let before = std::mem::replace(&mut self.profile, profile);
+            self.events.set_profile(&self.profile);
+            self.set_routes(&before);
+        }
+        let _ = reply.send(result);
+    }
+
+    /// Gives the routes of the new profile to route policy and the kernel. With track objects they are the same: see
+    /// [`super::ChangeError::Routes`].
+    fn set_routes(&mut self, before: &Profile) {
+        if self.profile.static_routes().eq(before.static_routes()) {
+            return;
+        }
+        let watch = boot::watch(&self.profile);
+        let known = |prefix: &sipsec_net::IpPrefix| {
+            watch.tunnels.contains(prefix) || watch.elsewhere.contains(prefix)
+        };
+        for route in before.static_routes().filter(|r| !known(&r.prefix)) {
+            self.netlink.routes().route(route.prefix, None);
+        }
+        self.netlink.set_prefixes(watch.tunnels, watch.elsewhere);
+        let setup =
+            track::Setup { config: setup::track_config(&self.profile), svti: boot::svti(&self.profile) };
+        match Track::start(setup, self.netlink.routes()) {
+            Ok(track) => self.track = track,
+            Err(error) => tracing::error!(%error, "the routes of the profile before stay"),
+        }
+    }
+
+    /// Takes a change back that was not confirmed in time.
+    pub(crate) fn check_confirmation(&mut self, now: Instant) {
+        let Some(unconfirmed) = self.changes.unconfirmed.as_mut().filter(|u| u.until <= now) else { return };
+        unconfirmed.until = now + BACK_AGAIN;
+        let wish = Wish {
+            source: Source::Back(Arc::clone(&unconfirmed.back)),
+            author: "not confirmed".to_owned(),
+            partial: false,
+            confirm: None,
+        };
+        tracing::warn!("the change was not confirmed in time: the profile before it comes back");
+        let changer = self.changes.changer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = changer.apply(wish).await {
+                tracing::error!(%error, "the profile before cannot come back now; it is tried again");
+            }
+        });
+    }
+
+    /// SIGHUP: the start file is read again and applied; what needs a restart is left out, and named.
+    pub(crate) fn reload(&mut self) {
+        let Some(path) = self.profile_path.clone() else { return };
+        let changer = self.changes.changer.clone();
+        tokio::spawn(async move {
+            let source = Source::StartFile(path);
+            let wish = Wish { source, author: "SIGHUP".to_owned(), partial: true, confirm: None };
+            match changer.apply(wish).await {
+                Ok(applied) => {
+                    tracing::info!(
+                        "keys, certificates and revocation lists are read anew; live calls keep theirs"
+                    );
+                    let left_out: Vec<_> = applied.left_out.iter().map(|c| c.path.as_str()).collect();
+                    if !left_out.is_empty() {
+                        let ignored = left_out.join(", ");
+                        tracing::warn!(
+                            ignored,
+                            "the profile differs in what a reload does not take: restart needed"
+                        );
+                    }
+                    if let Err(error) = changer.saved().await {
+                        tracing::warn!(%error, "not recorded");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "not reloaded; what was read before stays in use"),
+            }
+        });
+    }
+}

@@ -33,6 +33,8 @@ targets! {
     ike_endpoint => sipsec_ike::fuzz::endpoint,
     sip_datagram => sipsec_sip::fuzz::datagram,
     sip_dialog => sipsec_sip::fuzz::dialog,
+    sip_framing => sipsec_sip::fuzz::framing,
+    sip_locate => sipsec_sip::fuzz::locate,
     sdp => sipsec_sip::fuzz::sdp,
     dhcp_v4 => sipsec_dhcp::fuzz::dhcp_v4,
     dhcp_v6 => sipsec_dhcp::fuzz::dhcp_v6,

@@ -15,8 +15,10 @@ use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{self, Netlink, Watch};
+use crate::net::resolve::{Resolve, Wanted};
+use crate::net::sip::SipTransports;
 use crate::net::track::{self, StartError, Track};
-use crate::net::udp::SipSocket;
+use crate::net::wan::Wan;
 use crate::rates::RateMeter;
 use crate::runtime::{Running, Runtime};
 use crate::setup::{self, SetupError};
@@ -148,6 +150,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     // Now that no other control plane of this gateway can run.
     resumed.begin();
     let listener = api::listen(&profile.control_socket()).await?;
+    let transports = setup::transports(&profile)?;
     let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
     // Calls of an earlier run come first: they cost money.
     core.handle_input(clock::now(), Input::WallClock { unix_time_s: clock::unix_time_s() });
@@ -168,6 +171,8 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     if let Some((left, back)) = resumed.unconfirmed {
         changes.wait(left, back);
     }
+    let registrars = Learnt::default().registrars(&profile).unwrap_or_default();
+    let resolve = Resolve::start(Wanted::new(&profile, registrars, Vec::new()));
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
     tokio::spawn({
@@ -180,7 +185,9 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     }
     tracing::info!(gateway = profile.gateway, version = crate::version::line(), "started");
     Ok(Runtime {
-        sip: SipSocket::new(&profile.sip.interface, profile.sip.port, profile.carrier().sip_dscp),
+        sip: SipTransports::new(transports),
+        resolve,
+        found: Err("the carrier's names have not been looked up yet".to_owned()),
         link: Link::new(&profile.dataplane_socket()),
         core,
         netlink,
@@ -196,7 +203,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         rates: RateMeter::default(),
         signals,
         supervisor: Supervisor::from_env(),
-        wan: Err(format!("{} has not been looked at yet", profile.sip.interface)),
+        wan: Wan::new(&profile.sip.interface, profile.sip_families()),
         routes: BTreeMap::new(),
         started: clock::now(),
         booted_at_s: 0,
@@ -242,7 +249,7 @@ pub(crate) fn watch(profile: &config::Profile) -> Watch {
     let into_tunnel = |r: &StaticRoute| matches!(r.to, RouteTo::Tunnel { .. });
     Watch {
         wan: profile.sip.interface.clone(),
-        v6: profile.sip_is_v6(),
+        families: profile.sip_families(),
         svti: svti(profile),
         tunnels: profile.static_routes().filter(into_tunnel).map(|r| r.prefix).collect(),
         elsewhere: profile.static_routes().filter(|r| !into_tunnel(r)).map(|r| r.prefix).collect(),

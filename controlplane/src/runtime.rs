@@ -14,8 +14,10 @@ use crate::keylog;
 use crate::logging::LogControl;
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{Change, Netlink};
+use crate::net::resolve::{Found, Resolve, Wanted};
+use crate::net::sip::{SipEvent, SipTransports};
 use crate::net::track::{self, Track};
-use crate::net::udp::{SipEvent, SipSocket};
+use crate::net::wan::Wan;
 use crate::rates::RateMeter;
 use crate::signals::{SignalAction, Signals};
 use crate::supervise::Supervisor;
@@ -23,9 +25,7 @@ use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
 use sipsec_session::{Admin, Core, Input, Output, Transaction};
-use sipsec_sip::Target;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,10 @@ pub struct Runtime {
     /// Where it was read.
     pub(crate) profile_path: Option<PathBuf>,
     pub(crate) core: Core,
-    pub(crate) sip: SipSocket,
+    pub(crate) sip: SipTransports,
+    pub(crate) resolve: Resolve,
+    /// The carrier's servers, or why none is known.
+    pub(crate) found: Result<Found, String>,
     pub(crate) link: Link,
     pub(crate) netlink: Netlink,
     /// Operations, track objects and routes.
@@ -69,7 +72,7 @@ pub struct Runtime {
     pub(crate) rates: RateMeter,
     pub(crate) signals: Signals,
     pub(crate) supervisor: Supervisor,
-    pub(crate) wan: Result<IpAddr, String>,
+    pub(crate) wan: Wan,
     pub(crate) routes: BTreeMap<String, String>,
     pub(crate) started: Instant,
     /// In seconds since 1970, as far as the core knows.
@@ -137,17 +140,32 @@ impl Runtime {
             },
             event = self.link.next(), if room => self.dataplane(event),
             event = self.sip.next(), if room => match event {
-                SipEvent::Datagram { flow, bytes } => {
+                SipEvent::Message { flow, bytes } => {
                     // A flood from elsewhere must fill neither log nor memory; it is counted.
                     if self.core.sip_trusts(flow.remote) {
                         self.events.sip(clock::now(), Direction::In, flow.remote, &bytes);
                     }
                     self.input(Input::Sip { flow, bytes });
                 }
-                SipEvent::Opened(_) => self.wan_address(),
+                SipEvent::Opened => self.wan_address(),
+                SipEvent::Connects { local, from, stream } => {
+                    if self.core.sip_trusts(from) {
+                        self.sip.admit(local, from, stream);
+                    } else {
+                        self.sip.refuse();
+                    }
+                }
+                SipEvent::Closed { flow, reason } => self.input(Input::SipFlowClosed { flow: flow.id, reason }),
             },
             input = self.compute.next() => self.input(input),
             written = self.journal.next() => self.written(written),
+            found = self.resolve.next() => {
+                if let Err(reason) = &found {
+                    tracing::warn!(reason, "the carrier's servers are not known");
+                }
+                self.found = found;
+                self.servers();
+            }
             change = self.netlink.next() => self.kernel(change),
             change = self.track.next() => self.policy(change),
             change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
@@ -274,15 +292,16 @@ impl Runtime {
     fn kernel(&mut self, change: Change) {
         match change {
             // A netlink task that was restarted tells again what it finds.
-            Change::Wan(wan) if wan == self.wan => {}
-            Change::Wan(wan) => {
-                match &wan {
-                    Ok(ip) => tracing::info!(%ip, "WAN address"),
-                    Err(reason) => tracing::warn!(reason, "the WAN has no address"),
+            Change::Wan { v6, address } => {
+                if self.wan.set(v6, address.clone()) {
+                    match address {
+                        Ok(ip) => tracing::info!(%ip, "WAN address"),
+                        Err(reason) => tracing::warn!(reason, "the WAN has no address"),
+                    }
+                    self.sip.set_addresses(self.wan.addresses());
+                    self.wan_address();
+                    self.resolve.again();
                 }
-                self.sip.set_address(wan.as_ref().ok().copied());
-                self.wan = wan;
-                self.wan_address();
             }
             Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
             Change::Routes(routes) => self.routes = routes,
@@ -302,23 +321,38 @@ impl Runtime {
         }
     }
 
-    /// Tells the core of the WAN's address. One on which SIP cannot be spoken, or without a registrar, is none.
+    /// Tells the core of the WAN's addresses. One on which SIP cannot be spoken is none.
     fn wan_address(&mut self) {
-        let known = self.learnt.server(&self.profile).is_ok();
-        let usable = self.sip.local().ok().map(|local| local.ip()).filter(|_| known);
+        let usable = self.sip.usable(self.wan.addresses());
         self.input(Input::WanAddress(usable));
     }
 
     fn dhcp(&mut self, change: dhcp::Change) {
         self.learnt.take(change);
-        match self.learnt.server(&self.profile) {
-            Ok((registrar, domain)) => {
-                let registrars = vec![Target::udp(registrar)];
-                self.input(Input::SipServers { registrars, proxies: Vec::new(), domain });
-            }
-            Err(reason) => tracing::warn!(reason, "no calls yet"),
+        let registrars = self.learnt.registrars(&self.profile);
+        let domain = self.learnt.domain(&self.profile);
+        for reason in [registrars.as_ref().err(), domain.as_ref().err()].into_iter().flatten() {
+            tracing::warn!(reason, "no calls yet");
         }
-        self.wan_address();
+        let wanted = Wanted::new(&self.profile, registrars.unwrap_or_default(), self.learnt.dns());
+        self.resolve.want(wanted);
+        self.servers();
+    }
+
+    /// Tells the core of the carrier's servers, once they and the domain are known.
+    fn servers(&mut self) {
+        if let (Ok(found), Ok(domain)) = (&self.found, self.learnt.domain(&self.profile)) {
+            let (registrars, proxies) = (found.registrars.clone(), found.proxies.clone());
+            self.input(Input::SipServers { registrars, proxies, domain });
+        }
+    }
+
+    /// Why this gateway cannot reach its carrier, if so.
+    pub(crate) fn carrier_trouble(&self) -> Option<String> {
+        let names = self.learnt.registrars(&self.profile).err();
+        let unknown = || self.learnt.domain(&self.profile).err().or_else(|| self.found.clone().err());
+        let wan = self.wan.first().err().or_else(|| self.sip.local().err());
+        wan.or(names).or_else(unknown)
     }
 
     pub(crate) fn input(&mut self, input: Input) {
@@ -331,10 +365,9 @@ impl Runtime {
             match output {
                 Output::SipTransmit { flow, bytes } => {
                     self.events.sip(clock::now(), Direction::Out, flow.remote, &bytes);
-                    self.sip.send(flow.remote, &bytes);
+                    self.sip.send(&flow, bytes);
                 }
-                // The targets of this gateway have no other transport than UDP.
-                Output::SipOpen { flow, .. } => self.input(Input::SipFlowClosed(flow.id)),
+                Output::SipOpen { flow, name } => self.sip.open(flow, name),
                 Output::IkeTransmit { media_port, bytes } => {
                     messages::ike(Direction::Out, media_port, &bytes);
                     self.link.send_ike(media_port, &bytes);

@@ -6,6 +6,8 @@ pub use track::track_config;
 
 use crate::clock;
 use crate::config::machine::secret;
+use crate::net::resolve::{self, Wanted};
+use crate::net::sip::tls::{Files, Tls, TlsError};
 use crate::pki::credential::{self, Flaw};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError};
 use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Identity, Lifetime, Ppk};
@@ -18,7 +20,6 @@ use sipsec_profile::model::{
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
-use sipsec_sip::Target;
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub enum SetupError {
     Certificate { name: String, flaw: Flaw },
     #[error("there is no certificate {0}")]
     NoCertificate(String),
+    #[error("TLS of SIP: {0}")]
+    Tls(#[from] TlsError),
     #[error("the proposal {text}: {error}")]
     Proposal { text: String, error: ProposalError },
 }
@@ -47,17 +50,22 @@ pub enum SetupError {
 /// If a secret cannot be read any more.
 pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
     let carrier = profile.carrier();
+    // What DHCP or a name server has to name comes later.
+    let domain_known = profile.sip.domain.given().is_some();
+    let registrars = profile.sip.registrar.given().filter(|_| domain_known).cloned().unwrap_or_default();
+    let known = resolve::literal(&Wanted::new(profile, registrars, Vec::new()));
     let expires_s = u32::try_from(profile.sip.expires.as_secs()).unwrap_or(u32::MAX); // the profile's bound is far below
     Ok(Config {
         sip: sipsec_sip::Config {
-            // Until DHCP has named them, the core is told of no WAN address and sends nothing.
-            registrars: profile.sip.registrar.given().map(|addr| Target::udp(*addr)).into_iter().collect(),
-            proxies: Vec::new(),
+            registrars: known.registrars,
+            proxies: known.proxies,
             domain: profile.sip.domain.given().cloned().unwrap_or_default(),
             lines: lines(profile)?,
             expires_s,
             session_expires_s: carrier.session_expires_s,
             requests_per_s: profile.sip.requests_per_s,
+            prove: profile.sip.options,
+            redirects_max: profile.sip.redirects,
             rport: carrier.rport,
             user_agent: carrier.user_agent.then(|| USER_AGENT.to_owned()),
             dialect: dialect(&carrier),
@@ -116,6 +124,29 @@ fn dialect(carrier: &Carrier) -> Dialect {
         called_from: carrier.called_from.iter().map(called).collect(),
         assumed_bandwidth: carrier.assumed,
     }
+}
+
+/// How SIP is spoken.
+///
+/// # Errors
+/// If a file of TLS cannot be used.
+pub fn transports(profile: &Profile) -> Result<crate::net::sip::Setup, SetupError> {
+    let sip = &profile.sip;
+    let own = sip.tls.certificate.as_deref().zip(sip.tls.key.as_deref());
+    let domain = sip.domain.given().map_or("", String::as_str);
+    let tls = match &sip.tls.ca {
+        Some(ca) => Some(Tls::load(Files { ca, own }, sip.tls.server_name.as_deref(), domain)?),
+        None => None,
+    };
+    Ok(crate::net::sip::Setup {
+        device: sip.interface.clone(),
+        port: sip.port,
+        dscp: profile.carrier().sip_dscp,
+        families: profile.sip_families(),
+        transport: resolve::transport(sip.transport),
+        tls,
+        keepalive: sip.keepalive,
+    })
 }
 
 fn ike(section: &IkeSection) -> Result<IkeConfig, SetupError> {
@@ -211,7 +242,7 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
         let ppk = entry.ppk.as_ref().map(|ppk| {
             let key = secret(&ppk.key).and_then(|written| psk_octets(&written));
             let key = key.map_err(|error| SetupError::Ppk { id: ppk.id.clone(), error })?;
-            Ok(Ppk { id: ppk.id.clone().into_bytes(), key, required: ppk.required })
+            Ok::<_, SetupError>(Ppk { id: ppk.id.clone().into_bytes(), key, required: ppk.required })
         });
         let peer = match entry.peer {
             model::PeerKind::Generic => PeerKind::Generic,

@@ -35,7 +35,7 @@ fn in_namespace(test: impl AsyncFnOnce()) {
 
 async fn wan(netlink: &mut Netlink) -> Result<std::net::IpAddr, String> {
     loop {
-        if let Change::Wan(wan) = netlink.next().await {
+        if let Change::Wan { address: wan, .. } = netlink.next().await {
             return wan;
         }
     }
@@ -62,7 +62,7 @@ type Routes<'a> = [(&'a str, Option<u32>)];
 fn watch(routes: &Routes<'_>) -> Watch {
     Watch {
         wan: "wan0".into(),
-        v6: false,
+        families: (true, false),
         svti: Some("svti0".into()),
         tunnels: routes.iter().map(|(prefix, _)| prefix.parse().expect("a prefix")).collect(),
         elsewhere: BTreeSet::new(),

@@ -80,7 +80,7 @@ impl Gateway {
         let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
         let watch = Watch {
             wan: "wan0".into(),
-            v6: false,
+            families: (true, false),
             svti: Some("svti0".into()),
             tunnels: config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
             elsewhere: config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),

@@ -101,6 +101,8 @@ fn config(side: usize, setup: &Setup) -> Config {
             expires_s: 3600,
             session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             requests_per_s: sipsec_sip::REQUESTS_PER_S,
+            prove: None,
+            redirects_max: 0,
             rport: true,
             user_agent: None,
             dialect: sipsec_sip::Dialect::default(),
@@ -148,8 +150,11 @@ impl Node {
             seed += 1;
             Box::new(TestEntropy::new(seed))
         });
-        let soon =
-            vec![Input::Recovered(Vec::new()), Input::DataplaneUp, Input::WanAddress(Some(wan(side).ip()))];
+        let soon = vec![
+            Input::Recovered(Vec::new()),
+            Input::DataplaneUp,
+            Input::WanAddress(sipsec_session::WanAddresses::of(Some(wan(side).ip()))),
+        ];
         Self {
             core,
             compute: Compute::new(),

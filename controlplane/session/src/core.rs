@@ -1,5 +1,6 @@
 //! The core: inputs, timers, and everything that follows from them.
 
+use crate::addresses::WanAddresses;
 use crate::change::Change;
 use crate::config::Config;
 use crate::failure::SessionFailure;
@@ -72,7 +73,7 @@ pub struct Core {
     /// Tunnels whose brake may have to be written.
     pub(crate) braked: BTreeSet<usize>,
     pub(crate) ports: MediaPorts,
-    pub(crate) wan: Option<IpAddr>,
+    pub(crate) wan: WanAddresses,
     /// Seconds since 1970, at that instant; 0 if it is not known.
     wall_clock: (Instant, u64),
     pub(crate) dataplane: Dataplane,
@@ -148,7 +149,7 @@ impl Core {
             peer_ports_learnt: 0,
             braked: BTreeSet::new(),
             ports,
-            wan: None,
+            wan: WanAddresses::default(),
             wall_clock: (Instant::ZERO, 0),
             dataplane: Dataplane::Absent,
             pending: HashMap::new(),
@@ -182,7 +183,7 @@ impl Core {
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Sip { flow, bytes } => self.ua.handle_message(now, &flow, &bytes),
-            Input::SipFlowClosed(flow) => self.ua.handle_flow_closed(now, flow),
+            Input::SipFlowClosed { flow, reason } => self.ua.handle_flow_closed(now, flow, &reason),
             Input::IkeDatagram { media_port, from, bytes } => {
                 self.ike_datagram(now, media_port, from, &bytes)
             }
@@ -257,26 +258,31 @@ impl Core {
 
     // ---- addresses ----
 
-    fn wan_address(&mut self, now: Instant, addr: Option<IpAddr>) {
-        if self.wan == addr {
+    fn wan_address(&mut self, now: Instant, wan: WanAddresses) {
+        if self.wan == wan {
             return;
         }
-        let had = std::mem::replace(&mut self.wan, addr);
-        // First, so that BYEs leave from the new address.
-        let local = addr.map(|ip| SocketAddr::new(ip, self.config.sip_port));
-        self.ua.set_locals(now, Locals::of(local));
-        if had.is_some() {
-            // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP named the old address.
-            let failure =
-                if addr.is_some() { SessionFailure::AddressChanged } else { SessionFailure::AddressLost };
-            for i in self.tunnels.indices() {
-                if self.tunnels[i].state.leg().is_some() {
-                    self.fail(now, i, failure.clone());
-                }
+        let had = std::mem::replace(&mut self.wan, wan);
+        // First, so that what is hung up is hung up from where we are now.
+        let local = |ip: Option<IpAddr>| ip.map(|ip| SocketAddr::new(ip, self.config.sip_port));
+        let locals = Locals { v4: local(wan.v4), v6: local(wan.v6) };
+        self.ua.set_locals(now, locals);
+        for i in self.tunnels.indices() {
+            let Some(leg) = self.tunnels[i].state.leg() else { continue };
+            // The addresses of ours that the call names: in SDP, and in SIP as the peer's requests need it.
+            let media = self.tunnels[i].state.local_ip();
+            let sip = self.ua.server_of(leg.call.id()).and_then(|server| had.towards(server));
+            let lost = |ip: Option<IpAddr>| ip.is_some_and(|ip| !wan.has(ip));
+            if lost(media) || lost(sip) {
+                // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP named the old address.
+                let replaced = media.or(sip).is_some_and(|ip| wan.towards(ip).is_some());
+                let failure =
+                    if replaced { SessionFailure::AddressChanged } else { SessionFailure::AddressLost };
+                self.fail(now, i, failure);
             }
         }
         self.hang_up_recovered(now);
-        if addr.is_some() {
+        if wan.any().is_some() {
             self.release_triggers(now);
         }
     }

@@ -127,8 +127,10 @@ impl Core {
             Err("the dataplane refused the configuration: see the log")
         } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             Err("the dataplane is not ready")
-        } else if self.wan.is_none() {
+        } else if self.wan.any().is_none() {
             Err("the WAN interface has no address")
+        } else if let Some(why) = self.ua.unreachable() {
+            Err(why)
         } else if !self.ua.is_registered(self.tunnels[i].config.local_number) {
             Err("the line is not registered")
         } else if self.carrier_quiet_until.is_some() {
@@ -146,7 +148,8 @@ impl Core {
 
     fn dial(&mut self, now: Instant, i: usize) -> Result<(), SessionFailure> {
         let (line, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
-        let wan = self.wan.ok_or(SessionFailure::Dial(sipsec_sip::DialError::NoAddress))?;
+        // SDP names the address from which the call is made.
+        let wan = self.call_ip(now, i).ok_or(SessionFailure::Dial(sipsec_sip::DialError::NoAddress))?;
         self.key_for(remote)?;
         let port = self.ports.take(now).ok_or(SessionFailure::NoMediaPort)?;
         let placed = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active).and_then(|media| {
@@ -169,6 +172,11 @@ impl Core {
         self.tunnels[i].phase(now, "invite");
         self.event(Some(i), EventKind::InviteSent { remote });
         Ok(())
+    }
+
+    /// Our address for a call of a tunnel that would be placed now.
+    pub(crate) fn call_ip(&self, now: Instant, i: usize) -> Option<IpAddr> {
+        self.ua.local_for_call(now, self.tunnels[i].config.local_number).map(|local| local.ip())
     }
 
     /// Our side of SDP.
@@ -203,7 +211,7 @@ impl Core {
         };
         self.tunnels[i].phase(now, "answered");
         self.note_answer(now, call);
-        let local = self.wan.map(|ip| SocketAddr::new(ip, leg.media_port.0));
+        let local = Some(offer.ike.addr).filter(|addr| self.wan.has(addr.ip()));
         let media = match local {
             Some(local) => Media::of_answer(local, &offer, answer).map_err(SessionFailure::Sdp),
             None => Err(SessionFailure::AddressLost),

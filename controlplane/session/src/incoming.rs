@@ -147,7 +147,9 @@ impl Core {
         i: usize,
         offer: &SessionDescription,
     ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
-        let wan = self.wan.ok_or((SessionFailure::AddressLost, 480))?;
+        let theirs = offer.ike.addr.ip();
+        let family = || (SessionFailure::Sdp(SdpError::AddressFamily), SdpError::AddressFamily.status());
+        let wan = self.wan.towards(theirs).ok_or_else(family)?;
         let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
         self.open_answer(now, i, offer, SocketAddr::new(wan, port.0))
             .map(|opening| (opening, port))

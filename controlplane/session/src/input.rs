@@ -1,11 +1,12 @@
 //! The inputs of the core.
 
+use crate::addresses::WanAddresses;
 use crate::change::Reconfiguration;
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_net::dp::{Event, TunnelActivity};
 use sipsec_net::{MacAddr, MediaPort, TelNumber, TunnelId};
 use sipsec_sip::{Flow, FlowId, Target};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 #[derive(Debug)]
 pub enum Input {
@@ -15,7 +16,10 @@ pub enum Input {
         bytes: Vec<u8>,
     },
     /// A connection of SIP was closed, or could not be opened.
-    SipFlowClosed(FlowId),
+    SipFlowClosed {
+        flow: FlowId,
+        reason: String,
+    },
     /// An IKE message without its marker, from the peer that SDP named (the dataplane checks it).
     IkeDatagram {
         media_port: MediaPort,
@@ -52,7 +56,8 @@ pub enum Input {
     WallClock {
         unix_time_s: u64,
     },
-    WanAddress(Option<IpAddr>),
+    /// The WAN's addresses that SIP and media can use.
+    WanAddress(WanAddresses),
     /// The carrier's servers in the order in which they are tried, and its domain, as DHCP or a name server has them now.
     SipServers {
         registrars: Vec<Target>,

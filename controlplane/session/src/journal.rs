@@ -119,10 +119,13 @@ impl Core {
     /// Hangs up what an earlier run left. No tunnel and no line of it places a call before that has ended, or before it
     /// has taken too long.
     pub(crate) fn hang_up_recovered(&mut self, now: Instant) {
-        if self.wan.is_none() || self.journal.waiting.is_empty() {
+        // From an address of the family in which the call was made.
+        let wan = self.wan;
+        let reachable = |(_, r): &mut (u64, CallRecord)| wan.towards(r.dialog.server()).is_some();
+        let waiting: Vec<_> = self.journal.waiting.extract_if(.., reachable).collect();
+        if waiting.is_empty() {
             return;
         }
-        let waiting = std::mem::take(&mut self.journal.waiting);
         self.event(None, EventKind::Recovered { calls: waiting.len() });
         let until = now + self.config.back_off.unconfirmed.max(RECOVERY_WAIT_MIN);
         let mut crashed: BTreeMap<usize, Option<Duration>> = BTreeMap::new();

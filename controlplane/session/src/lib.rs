@@ -9,6 +9,7 @@
 //! From the answer on a deadline runs; every end of a session hangs up.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod brake;
 mod calls;
 mod change;
@@ -34,6 +35,7 @@ mod tunnel;
 mod tunnels;
 pub mod view;
 
+pub use addresses::WanAddresses;
 pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
 pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 pub use core::Core;

@@ -170,7 +170,7 @@ impl Core {
                     local_number: t.config.local_number,
                     remote: media.map(|m| m.remote),
                     peer_port: media.and_then(|m| m.peer_port.filter(|port| *port != m.remote.port())),
-                    local_ip: self.wan,
+                    local_ip: t.state.local_ip().or_else(|| self.call_ip(now, i)),
                     local_port: leg.map_or(0, |l| l.media_port.0),
                     sip_call: t.state.call_id().map(|c| c.0),
                     bandwidth_configured: t.config.bandwidth,

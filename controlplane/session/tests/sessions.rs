@@ -399,7 +399,7 @@ fn a_new_dataplane_ends_what_the_last_one_had() {
 #[test]
 fn a_changed_address_hangs_up_and_registers_anew() {
     let mut w = up();
-    w.tell(1, Input::WanAddress(None));
+    w.tell(1, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
     w.advance(SECOND);
     assert_eq!(w.session(1).status, "READY_TO_CONNECT");
     assert_eq!(w.session(1).waits_for, Some("the WAN interface has no address"));
@@ -414,12 +414,15 @@ fn an_address_that_comes_back_brings_the_bye_and_the_next_call() {
     // Nothing of the end gets through, and the other end finds out nothing.
     w.mute_ike = [true; 2];
     w.carrier.knobs.swallow = vec!["BYE"];
-    w.tell(1, Input::WanAddress(None));
+    w.tell(1, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
     w.advance(3 * SECOND);
     assert_eq!(w.carrier.billed.len(), 1);
     w.mute_ike = [false; 2];
     w.carrier.knobs.swallow.clear();
-    w.tell(1, Input::WanAddress(Some("203.0.113.9".parse().expect("an address"))));
+    w.tell(
+        1,
+        Input::WanAddress(sipsec_session::WanAddresses::of(Some("203.0.113.9".parse().expect("an address")))),
+    );
     w.advance(5 * SECOND);
     w.assert_no_call();
     // No fault of the peer's: no back-off.

@@ -24,7 +24,7 @@ pub const SERVER_TRANSACTIONS_IN_DIALOG: usize = CALLS_MAX;
 pub const RETRY_AFTER_OVERLOAD_S: u32 = 60;
 /// RFC 3261 §8.1.1.6.
 pub const MAX_FORWARDS: u8 = 70;
-/// RFC 3261 §18.1.1: larger requests would have to go over TCP, which carriers of this service do not offer.
+/// RFC 3261 §18.1.1: larger requests go over TCP, which many carriers of this service do not offer.
 pub const REQUEST_MAX: usize = 1300;
 /// An INVITE that only rings is given up after this long.
 pub const RING_MAX: Duration = Duration::from_secs(180);
@@ -50,6 +50,12 @@ pub const MIN_SE_S: u32 = 90;
 /// RFC 4028 §4: the recommended interval.
 pub const SESSION_EXPIRES_S: u32 = 1800;
 
+/// A server that says nothing is left for another after this long: a quarter of timers B and F, which is four
+/// repetitions over UDP.
+pub const FAIL_OVER: Duration = Duration::from_secs(8);
+/// TCP is not tried for large requests where it was refused, for this long.
+pub const NO_TCP: Duration = Duration::from_secs(3600);
+
 /// [`Config::requests_per_s`] of a carrier that names no limit.
 pub const REQUESTS_PER_S: u32 = 100;
 
@@ -68,6 +74,10 @@ pub struct Config {
     /// New BYEs a second, and as many REGISTERs and session refreshes together; after a pause a few leave at once. Answers
     /// to challenges, CANCEL, ACK and responses are not counted. From 1.
     pub requests_per_s: u32,
+    /// An OPTIONS for each registered line this often; `None` for none.
+    pub prove: Option<Duration>,
+    /// Redirections of one call that are followed (RFC 3261 §8.1.3.4), to the same number alone.
+    pub redirects_max: u32,
     /// RFC 3581 `rport` in Via; some carriers must not see it.
     pub rport: bool,
     pub user_agent: Option<String>,

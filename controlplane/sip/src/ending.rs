@@ -11,6 +11,7 @@ use crate::target::Target;
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Pause before the next BYE after one that nobody answered; doubled each time, up to the second.
@@ -77,7 +78,7 @@ impl UserAgent {
         self.bye(now, id);
     }
 
-    fn bye(&mut self, now: Instant, id: CallId) {
+    pub(crate) fn bye(&mut self, now: Instant, id: CallId) {
         let reason = self.calls.get(id).and_then(|c| c.reason.clone());
         let more = |w: &mut Writer| {
             if let Some(reason) = &reason {
@@ -158,6 +159,12 @@ impl UserAgent {
     #[must_use]
     pub fn call_id(&self, id: CallId) -> Option<&str> {
         self.calls.get(id).map(|c| c.dialog.call_id.as_str())
+    }
+
+    /// The server through which the requests of a call go.
+    #[must_use]
+    pub fn server_of(&self, id: CallId) -> Option<IpAddr> {
+        self.calls.get(id).map(|c| c.dialog.target.addr.ip())
     }
 
     /// The INVITE ended without a dialog.

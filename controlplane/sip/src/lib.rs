@@ -12,6 +12,7 @@ pub mod digest;
 mod ending;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
+pub mod locate;
 mod message;
 pub mod notice;
 pub mod output;

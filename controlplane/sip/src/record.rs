@@ -4,7 +4,7 @@ use crate::message::NameAddr;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
 use sipsec_net::TelNumber;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use thiserror::Error;
 
 /// Version of the encoding. [`UDP_ALONE`] is read as well; any other is refused.
@@ -90,6 +90,12 @@ impl DialogRecord {
     #[must_use]
     pub const fn answered(&self) -> bool {
         self.answered
+    }
+
+    /// The server through which the call was made.
+    #[must_use]
+    pub const fn server(&self) -> IpAddr {
+        self.target.addr.ip()
     }
 
     /// Our number.

@@ -34,6 +34,8 @@ impl UserAgent {
                 early: Vec::new(),
                 min_se_s: crate::config::MIN_SE_S,
                 raises: 0,
+                redirects: 0,
+                plain: false,
                 acks_again: 0,
                 second_bye: SecondBye::No,
             })

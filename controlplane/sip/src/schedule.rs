@@ -12,6 +12,7 @@ pub enum Due {
     Server(Arc<str>),
     Call(CallId),
     Registration(usize),
+    Prove(usize),
 }
 
 #[derive(Debug, Default)]

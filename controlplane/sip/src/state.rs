@@ -60,6 +60,10 @@ pub struct Outgoing {
     pub min_se_s: u32,
     /// How often a 422 has raised it.
     pub raises: u32,
+    /// Redirections that were followed.
+    pub redirects: u32,
+    /// An extension that the network does not take was left out (420).
+    pub plain: bool,
     /// ACKs of the 2xx that were sent again.
     pub acks_again: u32,
     pub second_bye: SecondBye,
@@ -99,6 +103,8 @@ pub struct Incoming {
 pub struct Answering {
     pub response: Vec<u8>,
     pub flow: Flow,
+    /// The port of the request's Via.
+    pub sent_by_port: u16,
     pub cseq: u32,
     /// It has the offer, and its ACK the answer.
     pub offers: bool,

@@ -98,14 +98,21 @@ impl Targets {
         up.or_else(|| all.next()).map(|e| &e.target)
     }
 
-    /// Whether another target could be tried now instead of this one.
-    pub fn has_other(&self, now: Instant, failed: &Target, usable: impl Fn(&Target) -> bool) -> bool {
-        self.pick(now, |t| t != failed && usable(t)).is_some()
+    /// The first that is usable and not down; none if all are down.
+    pub fn up(&self, now: Instant, usable: impl Fn(&Target) -> bool) -> Option<&Target> {
+        let up = |e: &&Entry| usable(&e.target) && e.down_until.is_none_or(|at| at <= now);
+        self.entries.iter().find(up).map(|e| &e.target)
     }
 
     /// The target did not answer, or refused to serve: its turn comes after the others'.
-    pub fn failed(&mut self, now: Instant, target: &Target, retry_after: Option<Duration>) {
-        for e in self.entries.iter_mut().filter(|e| e.target == *target) {
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        (transport, addr): (Transport, SocketAddr),
+        retry_after: Option<Duration>,
+    ) {
+        let same = |e: &&mut Entry| (e.target.transport, e.target.addr) == (transport, addr);
+        for e in self.entries.iter_mut().filter(same) {
             let pause = (DOWN_FIRST * 2u32.pow(e.failures.min(8))).min(DOWN_MAX);
             e.failures += 1;
             e.down_until = Some(now + pause.max(retry_after.unwrap_or_default().min(DOWN_MAX)));
@@ -113,8 +120,9 @@ impl Targets {
     }
 
     /// The target answered.
-    pub fn answered(&mut self, target: &Target) {
-        for e in self.entries.iter_mut().filter(|e| e.target == *target) {
+    pub fn answered(&mut self, (transport, addr): (Transport, SocketAddr)) {
+        let same = |e: &&mut Entry| (e.target.transport, e.target.addr) == (transport, addr);
+        for e in self.entries.iter_mut().filter(same) {
             (e.failures, e.down_until) = (0, None);
         }
     }
@@ -130,6 +138,10 @@ mod tests {
         Target::udp(SocketAddr::new([192, 0, 2, n].into(), 5060))
     }
 
+    fn at(n: u8) -> (Transport, SocketAddr) {
+        (Transport::Udp, target(n).addr)
+    }
+
     fn picked(targets: &Targets, now: Instant) -> Option<Target> {
         targets.pick(now, |_| true).cloned()
     }
@@ -140,16 +152,17 @@ mod tests {
         let now = Instant::ZERO + S;
         assert_eq!(t.iter().count(), 2, "none twice");
         assert_eq!(picked(&t, now), Some(target(1)));
-        t.failed(now, &target(1), None);
+        t.failed(now, at(1), None);
         assert_eq!(picked(&t, now), Some(target(2)));
-        t.failed(now, &target(2), None);
+        t.failed(now, at(2), None);
         assert_eq!(picked(&t, now), Some(target(1)), "all are down: in order");
         assert_eq!(picked(&t, now + DOWN_FIRST), Some(target(1)), "back to the preferred one");
-        t.failed(now + DOWN_FIRST, &target(1), None);
+        t.failed(now + DOWN_FIRST, at(1), None);
         assert_eq!(picked(&t, now + DOWN_FIRST * 2), Some(target(2)), "twice as long");
-        t.answered(&target(1));
+        t.answered(at(1));
         assert_eq!(picked(&t, now + DOWN_FIRST * 2), Some(target(1)));
-        assert!(!t.has_other(now, &target(1), |t| *t == target(1)));
+        assert_eq!(t.up(now, |_| true), Some(&target(1)));
+        assert_eq!(t.up(now, |t| *t == target(2)), None, "it is down");
         assert_eq!(t.pick(now, |t| t.addr.is_ipv6()), None);
     }
 
@@ -157,10 +170,10 @@ mod tests {
     fn a_new_list_keeps_what_is_known_and_has_a_bound() {
         let mut t = Targets::new(&[target(1), target(2)]);
         let now = Instant::ZERO + S;
-        t.failed(now, &target(1), Some(S * 60));
+        t.failed(now, at(1), Some(S * 60));
         assert!(!t.set(&[target(1), target(2)]));
         assert!(t.set(&[target(3), target(1)]));
-        t.failed(now, &target(3), None);
+        t.failed(now, at(3), None);
         assert_eq!(picked(&t, now + DOWN_FIRST), Some(target(3)), "the other waits as long as it asked for");
         let many: Vec<_> = (0..=255).map(target).collect();
         t.set(&many);

@@ -86,7 +86,7 @@ struct Derivation {
 
 impl Derivation {
     fn of(profile: &Profile, tunnel: &TunnelEntry, wan_mtu: usize, wan_mtu_source: String) -> Self {
-        let outer_v6 = profile.sip_is_v6();
+        let outer_v6 = profile.calls_may_be_v6();
         let ciphers = offered(profile, tunnel);
         // A proposal always has a cipher; AES-GCM is the default's first.
         let first = ciphers.first().copied().unwrap_or(EspCipher::Aes256Gcm16);

@@ -8,10 +8,12 @@ use crate::clock;
 use crate::config::{self, Profile};
 use crate::entropy::KernelEntropy;
 use crate::net::dhcp::{Dhcp, Learnt};
-use crate::net::udp::{SipEvent, SipSocket};
+use crate::net::resolve::{self, Found, Wanted};
+use crate::net::sip::{SipEvent, SipTransports};
 use crate::setup;
 use sipsec_net::TelNumber;
-use sipsec_session::Core;
+use sipsec_profile::model::{Host, Server};
+use sipsec_session::{Core, WanAddresses};
 use sipsec_sip::{Event, Locals, Output, RegistrationState, Target, UserAgent};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::BTreeMap;
@@ -56,24 +58,33 @@ fn source(device: &str, to: SocketAddr) -> Result<IpAddr, CliError> {
 pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
     let profile = profile(args)?;
     let words = |error: String| CliError::Words(error);
-    let server = match Learnt::default().server(&profile) {
-        Ok(server) => server,
+    let line = Learnt::default();
+    let known = line.registrars(&profile).and_then(|r| Ok((r, line.domain(&profile)?)));
+    let (registrars, domain) = match known {
+        Ok(known) => known,
         // A gateway that runs knows what the line has said.
         Err(why) => learnt(args).map_err(|_| {
             words(format!("{why}; the dry run asks the running gateway for it, and there is none"))
         })?,
     };
-    let (registrar, domain) = server;
-    let ip = source(&profile.sip.interface, registrar)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found =
+        runtime.block_on(resolve::once(&Wanted::new(&profile, registrars, Vec::new()))).map_err(words)?;
+    let wan = addresses(&profile.sip.interface, &found)?;
+    let registrar = targets(&found.registrars);
     let mut config = setup::core_config(&profile).map_err(|e| words(e.to_string()))?;
-    config.sip.registrars = vec![Target::udp(registrar)];
+    let calls = if found.proxies.is_empty() { &found.registrars } else { &found.proxies };
+    let ip = calls.iter().find_map(|t| wan.towards(t.addr.ip()));
+    let ip = ip.ok_or_else(|| words("no server for calls can be reached".to_owned()))?;
+    (config.sip.registrars, config.sip.proxies) = (found.registrars, found.proxies);
     config.sip.domain.clone_from(&domain);
     let local = SocketAddr::new(ip, profile.sip.port);
+    let locals = locals(wan, profile.sip.port);
     let mut ua = UserAgent::new(config.sip.clone(), Box::new(KernelEntropy::new()));
     let mut core = Core::new(config, || Box::new(KernelEntropy::new()));
     let offer = core.rehearse_offer(number, ip).map_err(|e| words(format!("{number}: {e}")))?;
     let now = clock::now();
-    ua.set_locals(now, Locals::of(Some(local)));
+    ua.set_locals(now, locals);
     let call = ua.dial(now, offer.line, number, &offer.description);
     let call = call.map_err(|e| words(e.to_string()))?;
     let mut sent = None;
@@ -81,7 +92,7 @@ pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
         match output {
             Output::Persist { call, .. } => ua.persisted(now, call),
             Output::Transmit { flow, bytes } if bytes.starts_with(b"INVITE ") => {
-                sent = Some((flow.remote, bytes));
+                sent = Some((flow, bytes));
             }
             _ => {}
         }
@@ -92,10 +103,10 @@ pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
     let mut out = format!(
         "nothing is sent; tags, branch and Call-ID are drawn anew for each call\n\n\
          tunnel     {}: {} calls {number}, {}\n\
-         registrar  {registrar} over UDP, domain {domain}\n\
+         registrar  {registrar}, domain {domain}\n\
          from       {local} on {}, DSCP {}\n\
          media      port {} of {}-{}\n\
-         INVITE     {} bytes to {to}; at most {INVITE_MAX} go over UDP\n",
+         INVITE     {} bytes to {} over {}; at most {INVITE_MAX} go over UDP\n",
         offer.tunnel,
         offer.line,
         offer.bandwidth,
@@ -105,6 +116,8 @@ pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
         profile.media.port_first,
         profile.media.port_last,
         bytes.len(),
+        to.remote,
+        to.transport.via(),
     );
     if bytes.len() > INVITE_MAX {
         out += "warning: the INVITE is longer; take out fingerprints or tags\n";
@@ -114,15 +127,48 @@ pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The addresses from which the servers are reached, one of each IP version.
+fn addresses(device: &str, found: &Found) -> Result<WanAddresses, CliError> {
+    let mut wan = WanAddresses::default();
+    let mut failed = None;
+    for target in found.registrars.iter().chain(&found.proxies) {
+        if wan.towards(target.addr.ip()).is_some() {
+            continue;
+        }
+        match source(device, target.addr) {
+            Ok(ip) if ip.is_ipv4() => wan.v4 = Some(ip),
+            Ok(ip) => wan.v6 = Some(ip),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if wan.any().is_none() => Err(error),
+        _ => Ok(wan),
+    }
+}
+
+fn locals(wan: WanAddresses, port: u16) -> Locals {
+    let local = |ip: Option<IpAddr>| ip.map(|ip| SocketAddr::new(ip, port));
+    Locals { v4: local(wan.v4), v6: local(wan.v6) }
+}
+
+fn targets(list: &[Target]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// What a running gateway has learnt by DHCP.
-fn learnt(args: &Args) -> Result<(SocketAddr, String), CliError> {
+fn learnt(args: &Args) -> Result<(Vec<Server>, String), CliError> {
     let client = crate::api::client::Client::new(&super::gateway::socket(args)?);
     let view: crate::api::model::DhcpView = client.get("/v1/dhcp")?;
     let families = [view.ipv4, view.ipv6];
     let family = families.into_iter().flatten().find(|f| !f.sip_servers.is_empty());
     let found = family.and_then(|f| {
-        let server = f.sip_servers.iter().find_map(|s| s.split_once(':')?.1.parse::<IpAddr>().ok())?;
-        Some((SocketAddr::new(server, sipsec_profile::model::limits::SIP_PORT), f.sip_domain?))
+        let host = |s: &String| match s.split_once(':')? {
+            ("dns", name) => Some(Host::Name(name.trim_end_matches('.').to_owned())),
+            (_, address) => address.parse().ok().map(Host::Address),
+        };
+        let servers = f.sip_servers.iter().filter_map(host).map(|host| Server { host, port: None });
+        Some((servers.collect(), f.sip_domain?))
     });
     found.ok_or_else(|| CliError::Words("DHCP has named no SIP server".to_owned()))
 }
@@ -156,32 +202,44 @@ async fn lease(profile: &Profile, dhcp: &mut Dhcp, learnt: &mut Learnt) -> Resul
     let asked = async {
         loop {
             learnt.take(dhcp.next().await);
-            match learnt.server(profile) {
+            match learnt.registrars(profile).and_then(|r| Ok((r, learnt.domain(profile)?))) {
                 Ok(server) => return server,
                 Err(reason) => why = reason,
             }
         }
     };
     match tokio::time::timeout(DHCP_MAX, asked).await {
-        Ok((registrar, domain)) => print(&format!("DHCP: SIP server {registrar}, domain {domain}\n")),
+        Ok((registrars, domain)) => {
+            let shown: Vec<_> = registrars.iter().map(ToString::to_string).collect();
+            print(&format!("DHCP: SIP server {}, domain {domain}\n", shown.join(", ")))
+        }
         Err(_) => Err(CliError::Words(format!("DHCP: {why}"))),
     }
 }
 
 /// Registers every line, says what came of it, and removes what was made.
 async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliError> {
-    let (registrar, domain) = learnt.server(profile).map_err(CliError::Words)?;
-    let ip = source(&profile.sip.interface, registrar)?;
-    let mut socket = SipSocket::new(&profile.sip.interface, profile.sip.port, profile.carrier().sip_dscp);
-    socket.set_address(Some(ip));
-    let local = socket.local().map_err(|why| CliError::Words(format!("{why}; does the gateway run?")))?;
+    let registrars = learnt.registrars(profile).map_err(CliError::Words)?;
+    let domain = learnt.domain(profile).map_err(CliError::Words)?;
+    let found =
+        resolve::once(&Wanted::new(profile, registrars, learnt.dns())).await.map_err(CliError::Words)?;
+    let wan = addresses(&profile.sip.interface, &found)?;
+    let setup = setup::transports(profile).map_err(|e| CliError::Words(e.to_string()))?;
+    let mut sip = SipTransports::new(setup);
+    sip.set_addresses(wan);
+    let usable = sip.usable(wan);
+    if usable.any().is_none() {
+        let why = sip.local().err().unwrap_or_else(|| "no socket can be opened".to_owned());
+        return Err(CliError::Words(format!("{why}; does the gateway run?")));
+    }
     let mut config = setup::core_config(profile).map_err(|e| CliError::Words(e.to_string()))?.sip;
-    config.registrars = vec![Target::udp(registrar)];
+    let registrar = targets(&found.registrars);
+    (config.registrars, config.proxies) = (found.registrars, found.proxies);
     config.domain = domain;
     let lines = config.lines.len();
-    print(&format!("registering {} at {registrar} from {local}\n", counted(lines as u64, "line")))?;
+    print(&format!("registering {} at {registrar}\n", counted(lines as u64, "line")))?;
     let mut ua = UserAgent::new(config, Box::new(KernelEntropy::new()));
-    ua.set_locals(clock::now(), Locals::of(Some(local)));
+    ua.set_locals(clock::now(), locals(usable, profile.sip.port));
     let mut outcome: BTreeMap<TelNumber, Result<(), String>> = BTreeMap::new();
     let mut leaving = false;
     loop {
@@ -189,8 +247,9 @@ async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliE
             match output {
                 Output::Transmit { flow, bytes } => {
                     print(&format!("-> {}\n", first_line(&bytes)))?;
-                    socket.send(flow.remote, &bytes);
+                    sip.send(&flow, bytes);
                 }
+                Output::Open { flow, name } => sip.open(flow, name),
                 Output::Event(Event::Registration { line, state }) => {
                     let ended = match state {
                         RegistrationState::Registered => Ok(()),
@@ -226,11 +285,15 @@ async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliE
             }
         };
         tokio::select! {
-            event = socket.next() => if let SipEvent::Datagram { flow, bytes } = event {
-                if ua.trusts(flow.remote) {
-                    print(&said(&bytes))?;
+            event = sip.next() => match event {
+                SipEvent::Message { flow, bytes } => {
+                    if ua.trusts(flow.remote) {
+                        print(&said(&bytes))?;
+                    }
+                    ua.handle_message(clock::now(), &flow, &bytes);
                 }
-                ua.handle_message(clock::now(), &flow, &bytes);
+                SipEvent::Closed { flow, reason } => ua.handle_flow_closed(clock::now(), flow.id, &reason),
+                SipEvent::Opened | SipEvent::Connects { .. } => {}
             },
             () = timeout => ua.handle_timeout(clock::now()),
         }

@@ -2,5 +2,7 @@
 
 pub mod dhcp;
 pub mod netlink;
+pub mod resolve;
+pub mod sip;
 pub mod track;
-pub mod udp;
+pub mod wan;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 impl Runtime {
     pub(super) fn registrations(&self) -> Vec<Registration> {
         let now = clock::now();
-        let no_address = self.wan.as_ref().err().cloned().or_else(|| self.sip.local().err());
+        let no_address = self.carrier_trouble().or_else(|| self.wan.missing());
         let view = |v: sipsec_sip::RegistrationView| {
             let registered = v.state == RegistrationState::Registered;
             let reason = match v.state {
@@ -30,7 +30,7 @@ impl Runtime {
                 contact: v.contact,
                 domain: v.domain,
                 expires_s: v.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
-                transport: "UDP".to_owned(),
+                transport: v.server.map_or_else(|| "-".to_owned(), |s| s.transport.via().to_owned()),
                 call_id: v.call_id,
                 reason,
             }
@@ -40,7 +40,7 @@ impl Runtime {
 
     pub(super) fn control(&self) -> Control {
         let (sip, journal, compute, link) =
-            (self.sip.counters, self.journal.counters, self.compute.counters, self.link.counters);
+            (self.sip.counters(), self.journal.counters, self.compute.counters, self.link.counters);
         let (stats, kernel) = (self.core.sip_stats(), self.netlink.health());
         let calls_unconfirmed = self.core.unconfirmed_calls(clock::now());
         let counters: BTreeMap<&str, u64> = BTreeMap::from([
@@ -61,6 +61,10 @@ impl Runtime {
             ("sip_sent", sip.sent),
             ("sip_send_failed", sip.send_failed),
             ("sip_receive_failed", sip.receive_failed),
+            ("sip_connections_opened", sip.opened),
+            ("sip_connections_accepted", sip.accepted),
+            ("sip_connections_refused", sip.refused),
+            ("sip_connections_ended", sip.failed),
             ("journal_written", journal.written),
             ("journal_failed", journal.failed),
             ("journal_overflowed", journal.overflowed),
@@ -81,7 +85,7 @@ impl Runtime {
         Control {
             version: crate::version::line().to_owned(),
             uptime_s: clock::now().saturating_duration_since(self.started).as_secs(),
-            wan: self.wan.clone().into(),
+            wan: self.wan.first().into(),
             sip: self.sip.local().into(),
             dataplane: self.link.status().into(),
             kernel: kernel.failure.map_or(Ok("followed".to_owned()), Err).into(),

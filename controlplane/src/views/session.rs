@@ -88,12 +88,7 @@ impl Runtime {
 
     /// What this gateway lacks to place any call.
     pub(super) fn missing(&self) -> Option<String> {
-        self.wan
-            .as_ref()
-            .err()
-            .cloned()
-            .or_else(|| self.sip.local().err())
-            .or_else(|| self.link.status().err())
+        self.carrier_trouble().or_else(|| self.link.status().err())
     }
 }
 

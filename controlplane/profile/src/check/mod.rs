@@ -7,6 +7,7 @@ mod numbers;
 pub mod pair;
 mod routes;
 mod secrets;
+mod sip;
 pub mod strength;
 pub mod tariff;
 mod track;
@@ -69,6 +70,7 @@ fn media(profile: &Profile, sink: &Sink) {
         sink.push(Problem::warning("media::few-ports", &path, message).hint(hint));
     }
     source(profile, sink);
+    sip::check(profile, sink);
     wan::check(profile, sink);
 }
 
@@ -77,8 +79,8 @@ fn source(profile: &Profile, sink: &Sink) {
     const HINT: &str = "write an address that nothing else uses and no tunnel routes, as in 10.255.0.1";
     let source = profile.media.tunnel_source;
     let path = KeyPath::dotted("media.tunnel_source");
-    if profile.sip.registrar.given().is_some_and(|registrar| source == registrar.ip()) {
-        let message = format!("the tunnel source {source} is the registrar's address");
+    if profile.sip.literal_servers().any(|server| source == server) {
+        let message = format!("the tunnel source {source} is the address of a SIP server");
         sink.push(Problem::error("media::tunnel-source", &path, message).hint(HINT));
     }
     // A default route covers every address; nothing could be done about it.

@@ -112,8 +112,9 @@ fn idle(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
 }
 
 fn loops(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
-    let Some(registrar) = profile.sip.registrar.given().map(std::net::SocketAddr::ip) else { return };
-    for (i, route) in tunnel.prefixes().enumerate().filter(|(_, r)| r.contains(registrar)) {
+    for (i, route) in tunnel.prefixes().enumerate() {
+        let mut servers = profile.sip.literal_servers();
+        let Some(registrar) = servers.find(|server| route.contains(*server)) else { continue };
         let message = format!("the route {route} of {} also covers the registrar {registrar}", tunnel.name);
         let hint = format!(
             "SIP must not enter the tunnel that it opens: make sure that a longer route to {registrar} goes by {}",

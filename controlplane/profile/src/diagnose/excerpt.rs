@@ -63,6 +63,11 @@ impl Marks<'_> {
                     self.value(item, place, kind, private);
                 }
             }
+            (Node::List(items), Below::List(places), Kind::Several(text)) => {
+                for (item, place) in items.iter().zip(places) {
+                    self.value(item, place, text.alone(), private);
+                }
+            }
             (_, Below::Leaf, kind) => self.mark(spans.span, is_public(node, kind, private)),
             // A list where the schema has none, or the reverse.
             _ => self.nothing_of(spans),
@@ -102,7 +107,7 @@ impl Marks<'_> {
 
 fn is_public(node: &Node, kind: &Kind, private: bool) -> bool {
     match (node, kind) {
-        (Node::Str(value), Kind::Text(text) | Kind::Either(text, _)) => match text {
+        (Node::Str(value), Kind::Text(text) | Kind::Several(text) | Kind::Either(text, _)) => match text {
             // A secret may stand by mistake where its place belongs.
             Text::Path if private => value.contains('/'),
             Text::Variable => {
@@ -110,7 +115,7 @@ fn is_public(node: &Node, kind: &Kind, private: bool) -> bool {
             }
             _ => text.may_show(value),
         },
-        (Node::Int(_), Kind::Text(text) | Kind::Either(text, _)) => text.may_show("0"),
+        (Node::Int(_), Kind::Text(text) | Kind::Several(text) | Kind::Either(text, _)) => text.may_show("0"),
         (Node::Null, _) => true,
         (_, Kind::Text(Text::Secret)) => false,
         // A value where a group belongs may be one of the group's, without its key.

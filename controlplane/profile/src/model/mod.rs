@@ -33,7 +33,9 @@ pub use media::MediaSection;
 pub use profile::{Head, Profile, control_socket, dataplane_socket};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use sip::{Learnt, LineAuth, SipLine, SipSection, Tariff};
+pub use sip::{
+    Family, Host, Learnt, LineAuth, Server, SipLine, SipSection, SipTransport, Tariff, TlsSection,
+};
 pub use sla::{Operation, Probe, ProbeType, Start, Times};
 pub use track::{Damping, Of, TrackEntry, Watch, Weight};
 pub use tunnel::{TriggerQueue, TunnelEntry};

@@ -8,7 +8,6 @@ use super::{
 };
 use serde::Serialize;
 use sipsec_net::TunnelId;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A gateway's profile.
@@ -131,10 +130,16 @@ impl Profile {
         Carrier::new(self.sip.carrier, &self.sip.own, &self.media.own, self.wan.vendor_class)
     }
 
-    /// Whether SIP and media use IPv6.
+    /// Whether SIP and media need IPv4, and whether they need IPv6.
     #[must_use]
-    pub fn sip_is_v6(&self) -> bool {
-        self.sip.registrar.given().map_or(self.wan.sip_by_v6(), SocketAddr::is_ipv6)
+    pub fn sip_families(&self) -> (bool, bool) {
+        self.sip.families(self.wan.sip_by_v6())
+    }
+
+    /// Whether media may use IPv6, whose header is the longer one.
+    #[must_use]
+    pub fn calls_may_be_v6(&self) -> bool {
+        self.sip.call_families(self.wan.sip_by_v6()).1
     }
 
     /// The largest inner packet of a tunnel: its own `mtu`, or the most that the path carries.

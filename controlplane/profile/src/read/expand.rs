@@ -210,6 +210,11 @@ impl List<'_> {
                 let fill = |(item, spans): (&Node, &Spans)| self.filled(item, kind, row, spans, at);
                 Node::List(items.iter().zip(places).map(fill).collect::<Option<_>>()?)
             }
+            (Node::List(items), Kind::Several(text)) => {
+                let Below::List(places) = &spans.below else { return Some(node.clone()) };
+                let fill = |(item, spans): (&Node, &Spans)| self.filled(item, text.alone(), row, spans, at);
+                Node::List(items.iter().zip(places).map(fill).collect::<Option<_>>()?)
+            }
             (Node::Str(text), kind) => {
                 let filled = match Template::new(text).and_then(|template| template.fill(row)) {
                     Ok(filled) => filled,

@@ -73,6 +73,18 @@ impl<'a> Item<'a> {
         Some(nodes.iter().enumerate().map(item).collect())
     }
 
+    /// One value, or a list of such.
+    #[must_use]
+    pub fn several(&self) -> Option<Vec<Item<'a>>> {
+        let Kind::Several(text) = self.kind else { return None };
+        let kind = text.alone();
+        let item = |path, node| Item { node, path, kind, private: self.private, sink: self.sink };
+        Some(match self.node {
+            Node::List(nodes) => nodes.iter().enumerate().map(|(i, n)| item(self.path.index(i), n)).collect(),
+            node => vec![item(self.path.clone(), node)],
+        })
+    }
+
     #[must_use]
     pub fn text(&self) -> Option<&'a str> {
         match self.node {

@@ -3,20 +3,32 @@
 use super::carrier;
 use super::item::{Item, Table};
 use super::secrets;
-use super::text::{device, is_host, is_host_name, number};
+use super::text::{device, is_host, is_host_name, number, path};
+use super::values::Node;
 use crate::diagnose::Problem;
-use crate::model::limits::SIP_PORT;
 use crate::model::secret::PASSWORD;
-use crate::model::{Learnt, LineAuth, SipLine, SipSection};
+use crate::model::{Host, Learnt, LineAuth, Server, SipLine, SipSection, TlsSection};
 use sipsec_net::TelNumber;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+
+/// Servers of one role, and name servers.
+const SERVERS_MAX: usize = 8;
+const NAME_SERVERS_MAX: usize = 3;
 
 pub fn read(item: &Item<'_>) -> Option<SipSection> {
     let table = item.table()?;
     let interface = table.required("interface").and_then(|i| device(&i, 0));
     let port = table.int("port");
-    let registrar = table.required("registrar").and_then(|i| learnt(&i, address));
+    let transport = table.word("transport");
+    let registrar = table.required("registrar").and_then(|i| learnt(&i, servers));
+    let outbound_proxy = table.value("outbound_proxy", Vec::new(), servers);
+    let (registration_family, call_family) = (table.word("registration_family"), table.word("call_family"));
+    let tls = table.value("tls", TlsSection::default(), tls);
+    let dns = table.value("dns", Vec::new(), dns);
+    let keepalive = table.seconds("keepalive_s");
+    let options = table.seconds("options_s");
+    let redirects = table.int("redirects");
     let domain = table.required("domain").and_then(|i| learnt(&i, domain));
     let expires = table.seconds("expires_s");
     let carrier = table.word("carrier");
@@ -29,7 +41,16 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
     Some(SipSection {
         interface: interface?,
         port: port?,
+        transport: transport?,
         registrar: registrar?,
+        outbound_proxy: outbound_proxy?,
+        registration_family: registration_family?,
+        call_family: call_family?,
+        tls: tls?,
+        dns: dns?,
+        keepalive: keepalive.map(|s| Some(s).filter(|s| !s.is_zero()))?,
+        options: options.map(|s| Some(s).filter(|s| !s.is_zero()))?,
+        redirects: redirects?,
         domain: domain?,
         expires: expires?,
         carrier: carrier?,
@@ -43,30 +64,103 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
 
 /// The word `dhcp`, or a value.
 fn learnt<T>(item: &Item<'_>, read: impl FnOnce(&Item<'_>) -> Option<T>) -> Option<Learnt<T>> {
-    if item.text()?.trim() == Learnt::<T>::WORD {
+    if matches!(item.node, Node::Str(word) if word.trim() == Learnt::<T>::WORD) {
         return Some(Learnt::Dhcp);
     }
     read(item).map(Learnt::Given)
 }
 
-/// `ADDRESS[:PORT]`
-fn address(item: &Item<'_>) -> Option<SocketAddr> {
+/// `HOST[:PORT]`, or a list of such.
+fn servers(item: &Item<'_>) -> Option<Vec<Server>> {
+    let mut out: Vec<Server> = Vec::new();
+    let items = item.several()?;
+    if items.is_empty() || items.len() > SERVERS_MAX {
+        let problem = Problem::error(
+            "sip::servers",
+            &item.path,
+            format!("`{}` has {} entries", item.path, items.len()),
+        );
+        item.report(problem.hint(format!("write 1 to {SERVERS_MAX} servers")));
+        return None;
+    }
+    for item in &items {
+        let server = server(item)?;
+        if out.contains(&server) {
+            item.report(
+                Problem::error("sip::servers", &item.path, format!("{server} appears twice"))
+                    .hint("remove one"),
+            );
+            return None;
+        }
+        out.push(server);
+    }
+    Some(out)
+}
+
+fn server(item: &Item<'_>) -> Option<Server> {
     let text = item.text()?.trim();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
-    let parsed = text.parse().ok().or_else(|| Some(SocketAddr::new(bare.parse::<IpAddr>().ok()?, SIP_PORT)));
-    match parsed {
-        None => item.bad_value(
-            text,
-            "an address",
-            "write ADDRESS:PORT, as in 198.51.100.1:5060; names are not resolved, so write the server's address",
-        ),
-        Some(a) if a.port() == 0 => item.bad_value(text, "a reachable address", "a port is 1 to 65535"),
-        Some(a) if !is_host(a.ip()) => {
-            item.bad_value(text, "the address of a server", "write the registrar's own address");
+    let literal = text.parse::<SocketAddr>().map(|a| (a.ip(), Some(a.port())));
+    let literal = literal.or_else(|_| bare.parse::<IpAddr>().map(|ip| (ip, None)));
+    if let Ok((ip, port)) = literal {
+        if port == Some(0) {
+            item.bad_value(text, "a reachable address", "a port is 1 to 65535");
+        } else if !is_host(ip) {
+            item.bad_value(text, "the address of a server", "write the server's own address");
+        } else {
+            return Some(Server { host: Host::Address(ip), port });
         }
-        Some(a) => return Some(a),
+        return None;
     }
-    None
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, port.parse().ok().filter(|p: &u16| *p > 0).map(Some)),
+        None => (text, Some(None)),
+    };
+    let name = name.trim_end_matches('.');
+    let digits = |l: &str| l.bytes().all(|b| b.is_ascii_digit());
+    // RFC 1123 §2.1: the last label is no number, or a mistyped address would be a name.
+    let is_name = name.len() <= 253 && is_host_name(name) && !name.rsplit('.').next().is_some_and(digits);
+    match port {
+        Some(port) if is_name => Some(Server { host: Host::Name(name.to_owned()), port }),
+        _ => {
+            item.bad_value(
+                text,
+                "an address or a name",
+                "write ADDRESS:PORT or NAME, as in 198.51.100.1:5060 or sip.carrier.example",
+            );
+            None
+        }
+    }
+}
+
+fn dns(item: &Item<'_>) -> Option<Vec<IpAddr>> {
+    let items = item.several()?;
+    if items.is_empty() || items.len() > NAME_SERVERS_MAX {
+        let problem =
+            Problem::error("sip::dns", &item.path, format!("`{}` has {} entries", item.path, items.len()));
+        item.report(problem.hint(format!("write 1 to {NAME_SERVERS_MAX} addresses")));
+        return None;
+    }
+    items
+        .iter()
+        .map(|i| i.parse("an IP address", "write the address of a name server, as in 198.51.100.53"))
+        .collect()
+}
+
+fn tls(item: &Item<'_>) -> Option<TlsSection> {
+    let table = item.table()?;
+    let ca = table.required("ca").and_then(|i| path(&i));
+    let certificate = table.value("certificate", None, |i| path(i).map(Some));
+    let key = table.value("key", None, |i| path(i).map(Some));
+    let server_name = table.value("server_name", None, |i| domain(i).map(Some));
+    table.finish();
+    let (certificate, key) = (certificate?, key?);
+    if certificate.is_some() != key.is_some() {
+        let problem = Problem::error("sip::tls", &item.path, "`certificate` and `key` belong together");
+        item.report(problem.hint("write both, or none"));
+        return None;
+    }
+    Some(TlsSection { ca: Some(ca?), certificate, key, server_name: server_name? })
 }
 
 fn domain(item: &Item<'_>) -> Option<String> {

@@ -95,6 +95,10 @@ fn kind(kind_of: &Kind) -> Value {
         }
         Kind::List(of) => json!({ "type": "array", "items": kind(of) }),
         Kind::Group(below) => group(below),
+        Kind::Several(text) => {
+            let one = kind(&Kind::Text(*text));
+            json!({ "oneOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+        }
         Kind::Either(text, below) => json!({ "oneOf": [kind(&Kind::Text(*text)), group(below)] }),
     }
 }

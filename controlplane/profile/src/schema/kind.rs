@@ -86,6 +86,8 @@ pub enum Kind {
     Word(&'static [(&'static str, &'static str)]),
     List(&'static Kind),
     Group(&'static Group),
+    /// One text, or a list of such.
+    Several(Text),
     /// One text, or a group that says more.
     Either(Text, &'static Group),
 }
@@ -108,6 +110,8 @@ pub enum Text {
     Domain,
     /// `ADDRESS[:PORT]`
     SocketAddress,
+    /// `HOST[:PORT]`: an address or a name.
+    Server,
     /// The address of a host.
     Address,
     /// `FIRST-LAST`
@@ -153,6 +157,7 @@ impl Text {
             Self::LogFilter => "log filter",
             Self::Domain => "domain name",
             Self::SocketAddress => "ADDRESS[:PORT]",
+            Self::Server => "HOST[:PORT]",
             Self::Address => "IP address",
             Self::Ports | Self::Range => "FIRST-LAST",
             Self::Number => "telephone number",
@@ -167,6 +172,15 @@ impl Text {
             Self::ContactUser => "`number`, `random`, `none` or a word",
             Self::MediaDscp => "0 to 63 or `copy`",
             Self::Secret => "secret",
+        }
+    }
+
+    /// The kind of one entry of [`Kind::Several`].
+    #[must_use]
+    pub const fn alone(self) -> &'static Kind {
+        match self {
+            Self::Address => &Kind::Text(Self::Address),
+            _ => &Kind::Text(Self::Server),
         }
     }
 
@@ -233,6 +247,7 @@ impl Kind {
             }
             Self::List(kind) => format!("list of: {}", kind.name()),
             Self::Group(_) => "group of keys".to_owned(),
+            Self::Several(text) => format!("{}, or a list of such", text.name()),
             Self::Either(text, _) => format!("{}, or group of keys", text.name()),
         }
     }

@@ -1,8 +1,8 @@
 //! `sip:`
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
-use crate::model::Tariff;
 use crate::model::carrier::{CalledSource, CallerSource, CarrierKind, Identity, Method, OptionTag};
+use crate::model::{Family, SipTransport, Tariff};
 use Presence::{Default, Optional, Required};
 
 /// What the absence of a key means whose value the carrier has.
@@ -19,13 +19,51 @@ pub const SIP: Group = Group {
             "The device whose address SIP and media use. It must be the dataplane's outside device.",
         )
         .ios("vpn-sip local-number NUMBER address ipv4 INTERFACE"),
-        key("port", int(1, 65_535), Default("5060"), "Local UDP port of SIP."),
+        key("port", int(1, 65_535), Default("5060"), "Local port of SIP, of every transport."),
+        key(
+            "transport",
+            Kind::Word(SipTransport::TABLE),
+            Default("udp"),
+            "The transport of SIP (RFC 3261 §18). Where NAPTR records name transports, this one is taken.",
+        ),
         key(
             "registrar",
-            Kind::Text(Text::SocketAddress),
+            Kind::Several(Text::Server),
             Required("198.51.100.1:5060"),
-            "Address of the registrar, which is the outbound proxy too, or `dhcp` for the first SIP server that DHCP names. Names are not resolved. Without a port, 5060.",
+            "The registrar: ADDRESS[:PORT] or NAME[:PORT], a list of such in the order in which they are tried, or `dhcp` for the SIP servers that DHCP names. A name without a port is looked up by NAPTR and SRV first (RFC 3263); an address without one has port 5060, with TLS 5061.",
         ),
+        key(
+            "outbound_proxy",
+            Kind::Several(Text::Server),
+            Optional("the registrar takes everything"),
+            "The server that takes everything but REGISTER, in the same forms.",
+        ),
+        key(
+            "registration_family",
+            Kind::Word(Family::TABLE),
+            Default("auto"),
+            "The IP version of REGISTER.",
+        ),
+        key(
+            "call_family",
+            Kind::Word(Family::TABLE),
+            Default("auto"),
+            "The IP version of calls: of INVITE and what follows, and of media in the SDP of calls that are placed. A call that comes is answered in the IP version of its offer.",
+        ),
+        key("tls", Kind::Group(&TLS), Optional("needed with `transport: tls`"), "Certificates of TLS."),
+        key(
+            "dns",
+            Kind::Several(Text::Address),
+            Optional("the name servers of DHCP, else of /etc/resolv.conf"),
+            "Name servers for the carrier's names, at most 3.",
+        ),
+        key(
+            "keepalive_s",
+            int(0, 3600),
+            Default("0"),
+            "Over TCP and TLS, an empty line is sent this often, and a connection without an answer is opened anew (RFC 5626 §4.4.1). 0 sends none.",
+        )
+        .unit("s"),
         key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain, or `dhcp` for the one that the line's vendor options name."),
         key("expires_s", int(10, 604_800), Default("3600"), "How long a registration lasts (RFC 3261 §10.2.1.1); it is renewed before.")
             .unit("s")
@@ -43,6 +81,19 @@ pub const SIP: Group = Group {
         key("user_agent", Kind::Flag, Optional(OF_CARRIER), "Send `User-Agent` with this program's name and version."),
         key("dscp", int(0, 63), Optional(OF_CARRIER), "DSCP of SIP messages."),
         key("bandwidths_kbps", Kind::List(&Kind::Int { min: 1, max: 10_000_000 }), Optional(OF_CARRIER), "The bandwidths that the carrier sets up; a tunnel with another one is an error.").unit("kbit/s"),
+        key(
+            "options_s",
+            int(0, 3600),
+            Default("0"),
+            "Each registered line asks its server this often whether it is there (OPTIONS, RFC 3261 §11); if not, the line registers again, with the next server if there is one. 0 never asks.",
+        )
+        .unit("s"),
+        key(
+            "redirects",
+            int(0, 5),
+            Default("0"),
+            "Redirections (3xx) of one call that are followed, to the same telephone number alone. With 0 a redirection ends the call.",
+        ),
         key(
             "bye_wait_s",
             int(0, 3600),
@@ -70,6 +121,37 @@ pub const SIP: Group = Group {
             "The telephone numbers of this gateway, at least one.",
         )
         .ios("vpn-sip local-number NUMBER").now(),
+    ],
+};
+
+const TLS: Group = Group {
+    about: "TLS of SIP (RFC 5922). All files are PEM, as `sipsec pki` writes them.",
+    private: false,
+    keys: &[
+        key(
+            "ca",
+            Kind::Text(Text::Path),
+            Required("/etc/sipsec/carrier-ca.pem"),
+            "Certificates of the authorities that may issue the server's certificate. Those of the system are not used.",
+        ),
+        key(
+            "certificate",
+            Kind::Text(Text::Path),
+            Optional("none is shown, and the server cannot open connections to this gateway"),
+            "Our certificate, followed by those of its issuers.",
+        ),
+        key(
+            "key",
+            Kind::Text(Text::Path),
+            Optional("see `certificate`"),
+            "The private key of `certificate`.",
+        ),
+        key(
+            "server_name",
+            Kind::Text(Text::Domain),
+            Optional("the name in `registrar` or `outbound_proxy`, or else `sip.domain`"),
+            "The name that the server's certificate must have.",
+        ),
     ],
 };
 

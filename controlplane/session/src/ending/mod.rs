@@ -83,7 +83,7 @@ impl Core {
         let Some(leg) = self.tunnels[i].state.leg() else { return };
         if leg.answered_at.is_none() {
             self.event(Some(i), EventKind::CallGivenUp);
-        } else if bye == Bye::Now && self.wan.is_some() {
+        } else if bye == Bye::Now && self.wan.any().is_some() {
             self.event(Some(i), EventKind::ByeSent);
         }
         self.end(now, i, cause, reason, bye);

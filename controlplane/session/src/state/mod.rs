@@ -13,6 +13,7 @@ pub use up::{ChildSas, Proofs, Up};
 
 use sipsec_net::{Instant, MediaPort};
 use sipsec_sip::{Call, CallId};
+use std::net::IpAddr;
 
 #[derive(Debug)]
 pub enum State {
@@ -96,6 +97,18 @@ impl State {
             Self::Negotiating(n) => Some(&n.media),
             Self::Up(u) => Some(&u.media),
             Self::Ready | Self::Draining(_) => None,
+        }
+    }
+
+    /// Our address in the SDP of the call.
+    #[must_use]
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Dialing(d) => Some(match &d.stage {
+                Stage::Inviting { offer } => offer.ike.addr.ip(),
+                Stage::Opening(o) => o.media.local.ip(),
+            }),
+            other => other.media().map(|m| m.local.ip()),
         }
     }
 

@@ -129,7 +129,7 @@ fn without_an_address_the_bye_is_owed_from_the_first_moment() {
     w.advance(9 * SECOND);
     w.mute_ike = [true; 2];
     w.carrier.knobs.swallow = vec!["BYE"];
-    w.tell(0, Input::WanAddress(None));
+    w.tell(0, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
     w.advance(30 * SECOND);
     assert!(logged(&w, 0, "bye-sent").is_empty());
     let told = logged(&w, 0, "bye-owed");
@@ -141,7 +141,10 @@ fn without_an_address_the_bye_is_owed_from_the_first_moment() {
     );
     assert!(logged(&w, 0, "call-ended").is_empty());
     w.carrier.knobs.swallow.clear();
-    w.tell(0, Input::WanAddress(Some(WANS[0].parse().expect("an address"))));
+    w.tell(
+        0,
+        Input::WanAddress(sipsec_session::WanAddresses::of(Some(WANS[0].parse().expect("an address")))),
+    );
     w.advance(SECOND);
     let ended = logged(&w, 0, "call-ended");
     assert!(ended.len() == 1 && ended[0].starts_with("call ended after 40.0 s: the WAN lost"), "{ended:?}");
@@ -293,8 +296,11 @@ fn faults_of_ours_that_come_again_are_braked() {
         w.tell(0, Input::DataplaneUp);
     };
     let address = |w: &mut World| {
-        w.tell(0, Input::WanAddress(None));
-        w.tell(0, Input::WanAddress(Some(WANS[0].parse().expect("an address"))));
+        w.tell(0, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
+        w.tell(
+            0,
+            Input::WanAddress(sipsec_session::WanAddresses::of(Some(WANS[0].parse().expect("an address")))),
+        );
     };
     let crash = |w: &mut World| w.crash(0);
     let faults: [Fault<'_>; 3] =

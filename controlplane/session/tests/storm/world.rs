@@ -138,6 +138,8 @@ fn config(side: usize) -> Config {
             expires_s: 3600,
             session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             requests_per_s: sipsec_sip::REQUESTS_PER_S,
+            prove: None,
+            redirects_max: 0,
             rport: true,
             user_agent: None,
             dialect: sipsec_sip::Dialect::default(),
@@ -269,7 +271,7 @@ impl World {
         g.core = new_core(side, g.life, seed);
         self.boot(side);
         let wan = self.gateways[side].wan;
-        self.tell(side, Input::WanAddress(wan));
+        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(wan)));
     }
 
     pub fn restart_dataplane(&mut self, side: usize, gone: Duration) {
@@ -301,7 +303,7 @@ impl World {
     pub fn lose_address(&mut self, side: usize, gone: Duration) {
         self.note(format!("{side} has no address for {gone:?}"));
         self.gateways[side].wan = None;
-        self.tell(side, Input::WanAddress(None));
+        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
         self.at(gone, Happening::Address { side });
     }
 
@@ -310,7 +312,7 @@ impl World {
         g.addresses = g.addresses % 200 + 1;
         let wan = IpAddr::V4(Ipv4Addr::new(203, 0, 113 + side as u8, g.addresses));
         g.wan = Some(wan);
-        self.tell(side, Input::WanAddress(Some(wan)));
+        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(Some(wan))));
     }
 
     pub fn soft_limit(&mut self, side: usize) {

@@ -110,6 +110,8 @@ fn config(side: usize, s: &Setup) -> Config {
             expires_s: 3600,
             session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
             requests_per_s: sipsec_sip::REQUESTS_PER_S,
+            prove: None,
+            redirects_max: 0,
             rport: true,
             user_agent: None,
             dialect: sipsec_sip::Dialect::default(),
@@ -266,7 +268,7 @@ impl World {
         self.tell(side, Input::Recovered(records));
         self.tell(side, Input::DataplaneUp);
         let wan: IpAddr = WANS[side].parse().expect("an address");
-        self.tell(side, Input::WanAddress(Some(wan)));
+        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(Some(wan))));
         self.run();
     }
 

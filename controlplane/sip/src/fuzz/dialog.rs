@@ -84,6 +84,8 @@ impl Carrier {
             expires_s: 3600,
             session_expires_s: crate::config::SESSION_EXPIRES_S,
             requests_per_s: crate::config::REQUESTS_PER_S,
+            prove: None,
+            redirects_max: 0,
             rport: true,
             user_agent: None,
             dialect: crate::Dialect::default(),

@@ -1,8 +1,10 @@
 //! Entry points of the fuzzers, which the tests of `bench` replay: any bytes, and the properties that hold for all of them.
 
 mod dialog;
+mod wire;
 
 pub use dialog::dialog;
+pub use wire::{framing, locate};
 
 use crate::message::{Message, NameAddr, Via, host_addr};
 use crate::sdp::{SessionDescription, negotiate_answering, negotiate_offered};

@@ -16,6 +16,7 @@ pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, params_of
 pub use octets::decode;
 pub use phrase::reason_phrase;
 pub use quoted::{printable, quote, unquote};
+use std::time::Duration;
 pub use write::Writer;
 
 /// Characters of a reason phrase that are shown.
@@ -134,6 +135,12 @@ impl Message {
     }
 
     /// A header field that is a number of seconds, with what may follow it (Retry-After, Session-Expires, Min-SE).
+    /// RFC 3261 §20.33.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let s = self.header("Retry-After").and_then(seconds)?;
+        Some(Duration::from_secs(s.into()))
+    }
+
     pub fn seconds(&self, name: &str) -> Option<u32> {
         seconds(self.header(name)?)
     }

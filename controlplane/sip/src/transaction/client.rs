@@ -11,6 +11,8 @@ use sipsec_net::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     Register(usize),
+    /// Proves that the server of a line is there.
+    Options(usize),
     Invite(CallId),
     Cancel(CallId),
     Prack(CallId),
@@ -33,6 +35,12 @@ pub struct ClientTransaction {
     pub flow: Flow,
     /// The ACK of a non-2xx final response, for each repetition of it.
     pub ack: Option<Vec<u8>>,
+    /// The request as it goes by UDP, of one that went by TCP for its size (RFC 3261 §18.1.1).
+    pub by_udp: Option<(Flow, Vec<u8>)>,
+    /// It was sent again because a connection that had worked was closed.
+    pub resent: bool,
+    /// The end of the whole wait, while another server would be tried earlier.
+    whole: Option<Instant>,
     /// Final responses that came after the first.
     again: u32,
     state: State,
@@ -45,7 +53,19 @@ impl ClientTransaction {
             "INVITE" => State::Invite(client_invite::State::Calling),
             _ => State::Other(client_non_invite::State::Trying),
         };
-        Self { method, owner, bytes, flow, ack: None, again: 0, state, timers: Timers::default() }
+        Self {
+            method,
+            owner,
+            bytes,
+            flow,
+            ack: None,
+            by_udp: None,
+            resent: false,
+            whole: None,
+            again: 0,
+            state,
+            timers: Timers::default(),
+        }
     }
 
     /// Stretches the retransmission intervals of a non-INVITE request by up to an eighth, as its branch has it, so that
@@ -60,6 +80,22 @@ impl ClientTransaction {
 
     pub fn start(&mut self, now: Instant) -> Effects {
         self.step(now, client_invite::Input::Start, client_non_invite::Input::Start)
+    }
+
+    /// Another server is there: a silent one is not waited for as long as timers B and F have it.
+    pub fn hurry(&mut self, until: Instant) {
+        self.whole = self.timers.end_by(until);
+    }
+
+    /// From the beginning, by another way.
+    pub fn restart(&mut self, now: Instant, flow: Flow, bytes: Vec<u8>) -> Effects {
+        self.state = match self.state {
+            State::Invite(_) => State::Invite(client_invite::State::Calling),
+            State::Other(_) => State::Other(client_non_invite::State::Trying),
+        };
+        (self.flow, self.bytes, self.whole) = (flow, bytes, None);
+        self.timers = Timers::default();
+        self.start(now)
     }
 
     /// An INVITE that an earlier process sent and that is cancelled now: nothing is sent, the answer is awaited.
@@ -80,6 +116,10 @@ impl ClientTransaction {
             ..200 => client_non_invite::Input::Provisional,
             _ => client_non_invite::Input::Final,
         };
+        // Whoever says that it works on the request has the whole time.
+        if let (..200, State::Other(_), Some(whole)) = (status, self.state, self.whole.take()) {
+            self.timers.end_at(whole);
+        }
         if status >= 200 && !self.pending() {
             self.again = self.again.saturating_add(1);
         }

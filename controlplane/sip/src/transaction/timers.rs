@@ -58,6 +58,17 @@ impl Timers {
         }
     }
 
+    /// Ends the state by then, if it would last longer. Gives the end that it had.
+    pub fn end_by(&mut self, until: Instant) -> Option<Instant> {
+        let end = self.end.filter(|end| *end > until)?;
+        self.end = Some(until);
+        Some(end)
+    }
+
+    pub fn end_at(&mut self, at: Instant) {
+        self.end = Some(at);
+    }
+
     pub fn run(&mut self, now: Instant, todo: &[Do]) -> Effects {
         let mut effects = Effects::default();
         for action in todo {

@@ -54,9 +54,9 @@ impl Flows {
         }
     }
 
-    /// Forgets it. `true` if messages had come over it.
-    pub fn close(&mut self, id: FlowId) -> bool {
-        self.open.remove(&id).is_some_and(|o| o.proved)
+    /// Forgets it, and gives it with whether messages had come over it.
+    pub fn close(&mut self, id: FlowId) -> Option<(Flow, bool)> {
+        self.open.remove(&id).map(|o| (o.flow, o.proved))
     }
 
     /// Forgets those from addresses that are not ours any more.
@@ -83,7 +83,8 @@ mod tests {
         let (tls, opens) = flows.towards(Transport::Tls, local, remote).expect("room");
         assert!(opens && tls.id != first.id);
         flows.proved(first.id);
-        assert!(flows.close(first.id) && !flows.close(first.id) && !flows.close(tls.id));
+        assert_eq!(flows.close(first.id), Some((first, true)));
+        assert_eq!((flows.close(first.id), flows.close(tls.id)), (None, Some((tls, false))));
         let (again, opens) = flows.towards(Transport::Tcp, local, remote).expect("room");
         assert!(opens && again.id != first.id, "numbers are not used twice");
         assert_eq!(flows.retain(|l| l != local), [again.id]);

@@ -1,5 +1,7 @@
 //! The user agent: all lines of a gateway with their registrations and calls.
 
+mod fail_over;
+mod prove;
 mod receive;
 mod refresh;
 mod register;
@@ -19,7 +21,7 @@ use crate::transaction::{ClientTransaction, Owner, ServerTransaction};
 use crate::transport::{Flows, Locals};
 use sipsec_net::{Entropy, Instant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ pub struct Stats {
     pub forked: u64,
     /// Requests of more than 1300 bytes (RFC 3261 §18.1.1).
     pub oversize: u64,
+    /// Requests that went to another server, because one did not answer or answered 503.
+    pub failed_over: u64,
     /// BYEs that were refused, not answered or could not be sent, each of which is sent again.
     pub byes_owed: u64,
     /// Calls whose BYE was refused or not answered, as often as it was sent.
@@ -64,6 +68,8 @@ pub struct UserAgent {
     /// What comes from these addresses is read: the servers of now, and those through which live calls were made.
     pub(crate) trusted: BTreeSet<IpAddr>,
     pub(crate) flows: Flows,
+    /// Where TCP was refused, until when it is not tried again.
+    pub(crate) no_tcp: BTreeMap<SocketAddr, Instant>,
     pub(crate) out: VecDeque<Output>,
     pub(crate) registrations: Vec<Registration>,
     /// User part of each line's Contact.
@@ -107,6 +113,7 @@ impl UserAgent {
             registrars,
             proxies,
             flows: Flows::default(),
+            no_tcp: BTreeMap::new(),
             out: VecDeque::new(),
             registrations,
             contact_users,
@@ -138,6 +145,7 @@ impl UserAgent {
                 Due::Client(key) => self.client_due(now, &key),
                 Due::Server(key) => self.server_due(now, &key),
                 Due::Registration(line) => self.register_due(now, line),
+                Due::Prove(line) => self.prove_due(now, line),
                 Due::Call(id) => self.call_due(now, id),
             }
             self.settle();
@@ -152,15 +160,18 @@ impl UserAgent {
                 self.out.push_back(Output::Transmit { flow, bytes });
             }
             if effects.timeout {
-                let owner = t.owner;
+                let (owner, flow) = (t.owner, t.flow);
                 self.clients.remove(key);
-                return self.timed_out(now, owner);
+                if !self.fail_over(now, owner, &flow, None) {
+                    self.timed_out(now, owner);
+                }
+                return;
             }
         }
         self.rearm_client(key);
     }
 
-    fn timed_out(&mut self, now: Instant, owner: Owner) {
+    pub(crate) fn timed_out(&mut self, now: Instant, owner: Owner) {
         match owner {
             Owner::Register(line) => {
                 self.register_failed(now, line, "no answer from the registrar".into(), None);
@@ -168,6 +179,7 @@ impl UserAgent {
             Owner::Invite(call) => self.invite_timeout(now, call),
             Owner::Refresh(call) => self.refresh_failed(now, call),
             Owner::Bye(call) => self.bye_unanswered(now, call, None, None),
+            Owner::Options(line) => self.prove_failed(now, line),
             // The INVITE's own transaction ends the wait (RFC 3261 §9.1, RFC 3262 §4).
             Owner::Cancel(_) | Owner::Prack(_) => {}
         }

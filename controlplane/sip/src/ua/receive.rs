@@ -9,8 +9,8 @@ use crate::message::{Message, Start, Via, Writer, decode, host_addr};
 use crate::notice::NoticeKind;
 use crate::reason::warning;
 use crate::transaction::{Owner, ServerTransaction};
-use crate::transport::via::{reply, reply_without_connection, sent_by_port};
-use crate::transport::{Flow, FlowId};
+use crate::transport::Flow;
+use crate::transport::via::{reply, sent_by_port};
 use sipsec_net::Instant;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,15 +55,6 @@ impl UserAgent {
         self.trusted.contains(&from.ip())
     }
 
-    /// A connection was closed, or could not be opened.
-    pub fn handle_flow_closed(&mut self, _now: Instant, id: FlowId) {
-        self.flows.close(id);
-        // RFC 3261 §18.2.2: responses find their way without the connection of their request.
-        for t in self.servers.values_mut().filter(|t| t.flow.id == id) {
-            t.flow = reply_without_connection(&t.flow, t.sent_by_port);
-        }
-    }
-
     fn response(&mut self, now: Instant, m: &Message) {
         let (Some(status), Some((_, method)), Some(via)) = (m.status(), m.cseq(), m.via()) else { return };
         // RFC 3261 §8.1.3.3: a response with more than one Via is not for us; §18.1.2: nor is one with another sent-by.
@@ -94,14 +85,25 @@ impl UserAgent {
         }
         self.stats.acks_withheld += u64::from(effects.withheld);
         self.rearm_client(&key);
+        if status == 503 && effects.pass && self.fail_over(now, owner, &flow, m.retry_after()) {
+            return;
+        }
+        self.server_answered(&flow);
         if effects.pass {
             match owner {
                 Owner::Register(line) if status >= 200 => self.register_response(now, line, m, status),
+                // Any other answer shows that the server is there.
+                Owner::Options(line) if status == 503 => self.prove_failed(now, line),
+                Owner::Options(line) if status >= 200 => self.prove_later(now, line),
                 Owner::Invite(call) => self.invite_response(now, call, m, status),
                 Owner::Refresh(call) => self.refresh_response(now, call, m, status),
                 Owner::Bye(call) if status >= 200 => self.bye_response(now, call, m, status),
                 Owner::Prack(call) if status >= 300 => self.prack_refused(now, call, m, status),
-                Owner::Register(_) | Owner::Bye(_) | Owner::Cancel(_) | Owner::Prack(_) => {}
+                Owner::Register(_)
+                | Owner::Options(_)
+                | Owner::Bye(_)
+                | Owner::Cancel(_)
+                | Owner::Prack(_) => {}
             }
         }
     }

@@ -47,7 +47,7 @@ impl UserAgent {
         }
     }
 
-    fn refresh(&mut self, now: Instant, id: CallId, first: bool) {
+    pub(super) fn refresh(&mut self, now: Instant, id: CallId, first: bool) {
         let inviting = self.refreshing(id, Some("INVITE"));
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(timer) = &mut c.timer else { return };

@@ -123,7 +123,7 @@ impl UserAgent {
         }
     }
 
-    fn renew(&mut self, now: Instant, line: usize) -> bool {
+    pub(super) fn renew(&mut self, now: Instant, line: usize) -> bool {
         let r = &self.registrations[line];
         let sent = r.transaction().and_then(|key| self.clients.get(key));
         let under_way = r.waits_for_turn() || sent.is_some_and(ClientTransaction::pending);
@@ -141,6 +141,7 @@ impl UserAgent {
             self.rearm_client(&key);
         }
         self.schedule.set(Due::Registration(line), None);
+        self.schedule.set(Due::Prove(line), None);
     }
 
     pub(super) fn register_due(&mut self, now: Instant, line: usize) {
@@ -160,7 +161,7 @@ impl UserAgent {
         self.register(now, line);
     }
 
-    fn register(&mut self, now: Instant, line: usize) {
+    pub(super) fn register(&mut self, now: Instant, line: usize) {
         let branch = self.branch();
         let Some(target) = self.registrar(now) else { return };
         let Some(flow) = self.flow_to(&target) else { return };
@@ -209,6 +210,7 @@ impl UserAgent {
         let jitter = self.entropy.below(expires * 50 + 1);
         let half = Duration::from_millis(u64::from(expires) * 500 - u64::from(jitter)).max(REFRESH_MIN);
         self.schedule.set(Due::Registration(line), Some(now + half));
+        self.prove_later(now, line);
         self.registration_state(line, RegistrationState::Registered);
     }
 

@@ -33,7 +33,12 @@ impl UserAgent {
         Some(Flow::udp(local, target.addr))
     }
 
-    fn connection(&mut self, transport: Transport, local: SocketAddr, remote: SocketAddr) -> Option<Flow> {
+    pub(super) fn connection(
+        &mut self,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<Flow> {
         let (flow, opens) = self.flows.towards(transport, local, remote)?;
         if opens {
             let mut known = self.registrars.iter().chain(self.proxies.iter());
@@ -107,9 +112,17 @@ impl UserAgent {
             self.stats.oversize += 1;
             self.notice(now, NoticeKind::Oversize, || format!("{method} of {} bytes", bytes.len()));
         }
+        let (flow, bytes, by_udp) = match bytes.len() {
+            ..=REQUEST_MAX => (flow, bytes, None),
+            _ => self.by_size(now, flow, bytes),
+        };
+        let patience = self.patience(now, owner, &flow);
         let mut t = ClientTransaction::new(method, owner, bytes.clone(), flow);
+        t.by_udp = by_udp;
         t.spread(branch);
-        if t.start(now).send {
+        let effects = t.start(now);
+        t.hurry(now + patience);
+        if effects.send {
             self.transmit(flow, bytes);
         }
         self.remember(branch, method, t)

@@ -49,7 +49,9 @@ impl UserAgent {
             401 | 407 => self.challenged(now, id, m),
             422 => self.interval_too_small(now, id, m),
             487 if *cancel != Cancel::No => self.fail(now, id, CallFailure::Cancelled),
-            // Redirections too: the network must not choose another charged destination.
+            300..=399 if self.redirected(now, id, m) => {}
+            420 if self.without_extensions(now, id) => {}
+            // The network must not choose another charged destination.
             _ => {
                 let retry_after_s = m.header("Retry-After").and_then(seconds);
                 self.renew_registration(now, id, status);

@@ -5,11 +5,12 @@ use crate::call::CallId;
 use crate::config::{INTERVAL_MAX_S, MAX_FORWARDS, RAISES_MAX, REQUEST_MAX};
 use crate::dialect::Identity;
 use crate::digest::Request;
-use crate::message::{Message, Writer};
+use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri};
 use crate::output::CallFailure;
 use crate::state::{Cancel, Phase};
 use crate::transaction::Owner;
 use crate::ua::UserAgent;
+use crate::uas::number_of;
 use sipsec_net::Instant;
 
 impl UserAgent {
@@ -48,10 +49,10 @@ impl UserAgent {
                 w.header(name, value);
             }
             w.header("Allow", &config.dialect.allow);
-            if !config.dialect.invite_supported.is_empty() {
+            if !outgoing.plain && !config.dialect.invite_supported.is_empty() {
                 w.header("Supported", &config.dialect.invite_supported);
             }
-            if config.session_expires_s > 0 {
+            if !outgoing.plain && config.session_expires_s > 0 {
                 // RFC 4028 §7.1: no less than Min-SE; the refresher is left to the other side.
                 w.header("Session-Expires", config.session_expires_s.max(outgoing.min_se_s))
                     .header("Min-SE", outgoing.min_se_s);
@@ -102,6 +103,45 @@ impl UserAgent {
         } else {
             self.fail(now, id, CallFailure::refused(422, m, None));
         }
+    }
+
+    /// RFC 3261 §8.1.3.4: the same call by another URI, as often as the profile allows it. The number stays: another one has
+    /// a tariff of its own. The request goes through our proxy (§8.1.2), or to one of our servers that the URI names.
+    pub(super) fn redirected(&mut self, now: Instant, id: CallId, m: &Message) -> bool {
+        let max = self.config.redirects_max;
+        let Some(call) = self.calls.get(id) else { return false };
+        let Some(outgoing) = call.outgoing().filter(|o| o.redirects < max) else { return false };
+        let redirects = outgoing.redirects + 1;
+        let number = number_of(&call.dialog.remote_target);
+        let now_at = &call.dialog.remote_target;
+        let contacts = m.all("Contact").filter_map(NameAddr::read).map(|c| c.uri);
+        let mut usable = contacts.filter(|uri| {
+            is_sip_uri(uri) && number.is_some() && number_of(uri) == number && *uri != now_at.as_str()
+        });
+        let Some(uri) = usable.next().map(str::to_owned) else { return false };
+        let all = if self.proxies.is_empty() { &self.registrars } else { &self.proxies };
+        let named =
+            host_addr(&uri).and_then(|a| all.iter().find(|t| t.addr == a && self.reaches(t)).cloned());
+        let Some(call) = self.calls.get_mut(id) else { return false };
+        call.dialog.remote_target = uri;
+        if let Some(target) = named {
+            call.dialog.target = target;
+        }
+        if let Some(outgoing) = call.outgoing_mut() {
+            outgoing.redirects = redirects;
+        }
+        self.invite_again(now, id);
+        true
+    }
+
+    /// RFC 3261 §8.1.3.5: once more without the extensions that were offered.
+    pub(super) fn without_extensions(&mut self, now: Instant, id: CallId) -> bool {
+        let outgoing = self.calls.get_mut(id).and_then(|c| c.outgoing_mut());
+        let first = outgoing.is_some_and(|o| !std::mem::replace(&mut o.plain, true));
+        if first {
+            self.invite_again(now, id);
+        }
+        first
     }
 
     /// Once more, with CSeq one higher and another branch. If the call was given up meanwhile, it ends here: nothing of

@@ -120,6 +120,8 @@ impl UserAgent {
             early: Vec::new(),
             min_se_s: outgoing.min_se_s,
             raises: 0,
+            redirects: 0,
+            plain: false,
             acks_again: 0,
             second_bye,
         };

@@ -16,6 +16,7 @@ use crate::sdp::{Media, SessionDescription};
 use crate::state::{CallState, Cancel, Outgoing, Phase, SecondBye, Side};
 use crate::ua::UserAgent;
 use sipsec_net::{Instant, TelNumber};
+use std::net::SocketAddr;
 use thiserror::Error;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -75,6 +76,8 @@ impl UserAgent {
             early: Vec::new(),
             min_se_s: MIN_SE_S,
             raises: 0,
+            redirects: 0,
+            plain: false,
             acks_again: 0,
             second_bye: SecondBye::No,
         };
@@ -96,6 +99,26 @@ impl UserAgent {
         self.persist(id);
         self.settle();
         Ok(Call::new(id))
+    }
+
+    /// Our address as a call of this line would name it now; SDP must have the same.
+    #[must_use]
+    pub fn local_for_call(&self, now: Instant, line: TelNumber) -> Option<SocketAddr> {
+        let target = self.proxy(now, self.config.line_of(line)?)?;
+        self.locals.towards(target.addr)
+    }
+
+    /// Why no call can leave now, if so.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<&'static str> {
+        let all = if self.proxies.is_empty() { &self.registrars } else { &self.proxies };
+        if all.iter().any(|t| self.reaches(t)) {
+            None
+        } else if all.is_empty() {
+            Some("the address of the carrier's server is not known")
+        } else {
+            Some("the WAN interface has no address of the carrier's IP version")
+        }
     }
 
     /// The caller wrote the latest record of this call durably.

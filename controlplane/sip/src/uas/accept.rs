@@ -95,11 +95,14 @@ impl UserAgent {
         response: Vec<u8>,
         offers: bool,
     ) {
-        let Some(flow) = self.flow_of(key) else { return };
+        let Some((flow, sent_by_port)) = self.servers.get(key).map(|t| (t.flow, t.sent_by_port)) else {
+            return;
+        };
         if let Some(c) = self.calls.get_mut(id) {
             c.answering = Some(Answering {
                 response,
                 flow,
+                sent_by_port,
                 cseq: request.cseq_number(),
                 offers,
                 again_at: now + T1,

@@ -177,7 +177,7 @@ impl UserAgent {
 }
 
 /// The number in a SIP or tel URI. RFC 3966 §5.1.5: a local number is one of the global prefix in its phone-context.
-pub(super) fn number_of(uri: &str) -> Option<TelNumber> {
+pub(crate) fn number_of(uri: &str) -> Option<TelNumber> {
     let user = user_of(uri)?;
     let local = uri.get(..4).is_some_and(|s| s.eq_ignore_ascii_case("tel:")) && !user.starts_with('+');
     let context = uri_param(uri, "phone-context").filter(|c| local && c.starts_with('+'));

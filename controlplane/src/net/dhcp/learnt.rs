@@ -5,9 +5,9 @@ use crate::api::model::{DhcpFamily, DhcpView};
 use sipsec_dhcp::{SipData, v4, v6};
 use sipsec_net::Instant;
 use sipsec_profile::Profile;
-use sipsec_profile::model::limits::SIP_PORT;
 use sipsec_profile::model::wan::{WanIpv4, WanIpv6};
-use std::net::{IpAddr, SocketAddr};
+use sipsec_profile::model::{Host, Server};
+use std::net::IpAddr;
 
 /// The newest word of each family.
 #[derive(Clone, Debug, Default)]
@@ -41,33 +41,44 @@ impl Learnt {
         DhcpView { interface: profile.sip.interface.clone(), ipv4, ipv6 }
     }
 
-    /// The registrar and the domain: those of the profile, or of DHCP where the profile says so.
+    /// The registrars: those of the profile, or of DHCP where the profile says so.
     ///
     /// # Errors
     /// What is still missing, and why.
-    pub fn server(&self, profile: &Profile) -> Result<(SocketAddr, String), String> {
-        let sip = || self.sip(profile.wan.sip_by_v6());
-        let registrar = match profile.sip.registrar.given() {
-            Some(registrar) => *registrar,
-            None => {
-                let servers = &sip()?.servers;
-                let address = servers.addresses.first().ok_or_else(|| match servers.names.first() {
-                    Some(name) => format!(
-                        "DHCP names the SIP server {name} and no address: names are not resolved, so write `sip.registrar`"
-                    ),
-                    None => "DHCP names no SIP server: write `sip.registrar`".to_owned(),
-                })?;
-                SocketAddr::new(*address, SIP_PORT)
-            }
-        };
-        let domain = match profile.sip.domain.given() {
-            Some(domain) => domain.clone(),
-            None => sip()?.vendor.sip_domain.clone().ok_or_else(|| {
+    pub fn registrars(&self, profile: &Profile) -> Result<Vec<Server>, String> {
+        if let Some(servers) = profile.sip.registrar.given() {
+            return Ok(servers.clone());
+        }
+        let servers = &self.sip(profile.wan.sip_by_v6())?.servers;
+        let addresses = servers.addresses.iter().map(|ip| Host::Address(*ip));
+        let names = servers.names.iter().map(|name| Host::Name(name.trim_end_matches('.').to_owned()));
+        let all: Vec<_> = addresses.chain(names).map(|host| Server { host, port: None }).collect();
+        if all.is_empty() {
+            return Err("DHCP names no SIP server: write `sip.registrar`".to_owned());
+        }
+        Ok(all)
+    }
+
+    /// The domain: that of the profile, or of DHCP where the profile says so.
+    ///
+    /// # Errors
+    /// What is still missing, and why.
+    pub fn domain(&self, profile: &Profile) -> Result<String, String> {
+        match profile.sip.domain.given() {
+            Some(domain) => Ok(domain.clone()),
+            None => self.sip(profile.wan.sip_by_v6())?.vendor.sip_domain.clone().ok_or_else(|| {
                 "DHCP names no SIP domain: write `sip.domain`, or `wan.vendor_class: ntt` if the line wants it"
                     .to_owned()
-            })?,
-        };
-        Ok((registrar, domain))
+            }),
+        }
+    }
+
+    /// Name servers of both families.
+    #[must_use]
+    pub fn dns(&self) -> Vec<IpAddr> {
+        let v4 = self.v4.iter().flatten().flat_map(|lease| lease.dns.iter().map(|ip| IpAddr::from(*ip)));
+        let v6 = self.v6.iter().flatten().flat_map(|lease| lease.dns.iter().map(|ip| IpAddr::from(*ip)));
+        v4.chain(v6).collect()
     }
 
     fn sip(&self, by_v6: bool) -> Result<&SipData, String> {

@@ -38,8 +38,8 @@ const QUEUE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Watch {
     pub wan: String,
-    /// The family that SIP uses.
-    pub v6: bool,
+    /// The families that SIP uses: IPv4, IPv6.
+    pub families: (bool, bool),
     /// The kernel's end of the sVTI; none in router mode.
     pub svti: Option<String>,
     /// Prefixes with a route into a tunnel: each has a discarding route as well.
@@ -50,8 +50,11 @@ pub struct Watch {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The WAN's address, or why it has none.
-    Wan(Result<IpAddr, String>),
+    /// The WAN's address of one family, or why it has none.
+    Wan {
+        v6: bool,
+        address: Result<IpAddr, String>,
+    },
     NextHop {
         media_port: MediaPort,
         mac: MacAddr,

@@ -74,7 +74,7 @@ pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
         dirty: Dirty::ALL,
         verify: false,
         new_targets: false,
-        address: None,
+        addresses: [None, None],
         installed: Installed::default(),
         routes: BTreeMap::new(),
         pace: Paces {
@@ -104,7 +104,7 @@ struct Task {
     verify: bool,
     new_targets: bool,
     /// What the loop knows.
-    address: Option<Result<IpAddr, String>>,
+    addresses: [Option<Result<IpAddr, String>>; 2],
     installed: Installed,
     routes: States,
     pace: Paces,
@@ -211,7 +211,7 @@ impl Task {
     }
 
     async fn poll_wan(&mut self) -> Result<(), TaskError> {
-        let Watch { wan: name, v6, .. } = &self.setup.watch;
+        let Watch { wan: name, families, .. } = &self.setup.watch;
         let link = self.kernel.link(name).await?;
         let index = link.as_ref().map(|l| l.header.index);
         if self.devices.wan.1 != index {
@@ -220,11 +220,18 @@ impl Task {
             // What was reported under the former filter is not complete.
             (self.dirty.hops, self.dirty.entries) = (true, true);
         }
-        let current = self.address.as_ref().and_then(|a| a.as_ref().ok()).copied();
-        let address = wan::address(&self.kernel, name, link.as_ref(), *v6, current).await?;
-        if self.address.as_ref() != Some(&address) {
-            self.address = Some(address.clone());
-            self.setup.changes.send(Change::Wan(address)).await?;
+        for (i, used) in [families.0, families.1].into_iter().enumerate() {
+            if !used {
+                continue;
+            }
+            let v6 = i == 1;
+            let known = &mut self.addresses[i];
+            let current = known.as_ref().and_then(|a| a.as_ref().ok()).copied();
+            let address = wan::address(&self.kernel, name, link.as_ref(), v6, current).await?;
+            if known.as_ref() != Some(&address) {
+                *known = Some(address.clone());
+                self.setup.changes.send(Change::Wan { v6, address }).await?;
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! The SIP socket. It exists while the WAN has an address, and moves with it.
+//! The socket for datagrams. It exists while the WAN has an address, and moves with it.
 
+use super::{SipEvent, explain};
 use sipsec_sip::Flow;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
@@ -16,19 +17,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The same reason is logged this often.
 const REPEAT: Duration = Duration::from_secs(300);
 
-/// What happened on the socket.
-#[derive(Debug)]
-pub enum SipEvent {
-    Datagram {
-        flow: Flow,
-        bytes: Vec<u8>,
-    },
-    /// It is open from now on (after a failure).
-    Opened(SocketAddr),
-}
-
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SipCounters {
+pub struct UdpCounters {
     pub received: u64,
     pub sent: u64,
     /// The kernel had no room, or no route: SIP retransmits.
@@ -45,7 +35,7 @@ pub struct SipSocket {
     buffer: Vec<u8>,
     /// The last warning, and when it was logged.
     warned: Option<(String, Instant)>,
-    pub counters: SipCounters,
+    pub counters: UdpCounters,
 }
 
 #[derive(Debug)]
@@ -76,7 +66,7 @@ impl SipSocket {
             state: State::NoAddress,
             buffer,
             warned: None,
-            counters: SipCounters::default(),
+            counters: UdpCounters::default(),
         }
     }
 
@@ -132,15 +122,15 @@ impl SipSocket {
                     let ip = *ip;
                     sleep_until(*retry_at).await;
                     self.open(ip);
-                    if let Ok(local) = self.local() {
-                        return SipEvent::Opened(local);
+                    if self.local().is_ok() {
+                        return SipEvent::Opened;
                     }
                 }
                 State::Open { socket, local, .. } => match socket.recv_from(&mut self.buffer).await {
                     Ok((len, from)) => {
                         self.counters.received += 1;
                         let flow = Flow::udp(*local, from);
-                        return SipEvent::Datagram { flow, bytes: self.buffer[..len].to_vec() };
+                        return SipEvent::Message { flow, bytes: self.buffer[..len].to_vec() };
                     }
                     // An ICMP error about something sent earlier; the transaction's timer decides.
                     Err(error) => {
@@ -190,19 +180,6 @@ fn bind(local: SocketAddr, device: &str, dscp: u8) -> io::Result<(UdpSocket, std
     Ok((UdpSocket::from_std(socket)?, sender))
 }
 
-fn explain(error: &io::Error, local: SocketAddr) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("{local} is used by another program: stop it, or give sip.port another value")
-        }
-        io::ErrorKind::AddrNotAvailable => format!("{} is not an address of this machine", local.ip()),
-        io::ErrorKind::PermissionDenied => {
-            "not permitted to bind to the device: run as root, or with CAP_NET_RAW".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,7 +199,7 @@ mod tests {
 
         let peer = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
         peer.send_to(b"hello", bound).await.expect("sent");
-        let SipEvent::Datagram { flow, bytes } = a.next().await else { panic!("a datagram") };
+        let SipEvent::Message { flow, bytes } = a.next().await else { panic!("a datagram") };
         let from = flow.remote;
         assert_eq!((from, &*bytes), (peer.local_addr().expect("bound"), b"hello".as_slice()));
         a.send(from, b"answer");
@@ -233,7 +210,7 @@ mod tests {
         a.send(from, b"lost");
         assert_eq!((a.counters.sent, a.counters.send_failed), (1, 1));
         // The port is free: the one that waited gets it.
-        let SipEvent::Opened(local) = b.next().await else { panic!("opened") };
-        assert_eq!(local, bound);
+        let SipEvent::Opened = b.next().await else { panic!("opened") };
+        assert_eq!(b.local(), Ok(bound));
     }
 }

@@ -2,6 +2,7 @@
 //! them. One at a time is worked on; what a stage adds (fragments, errors) is worked on at once and has its place behind.
 
 use crate::packet::Packet;
+use arrayvec::ArrayVec;
 
 /// Packets sealed or opened together. Engines gain little beyond 16, and the headers of so many stay in the first cache.
 pub(crate) const BATCH_MAX: usize = 64;
@@ -15,11 +16,22 @@ pub(crate) struct Places<P> {
     arrived: usize,
     /// The place that is worked on.
     current: Option<usize>,
+    /// What was found out about the packet in each place before the first was worked on.
+    routes: ArrayVec<Route, BATCH_MAX>,
+}
+
+/// What is known of the way of a packet that has not been parsed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Nothing.
+    Unknown,
+    /// The FIB's answer for its destination.
+    Found(Option<u32>),
 }
 
 impl<P> Default for Places<P> {
     fn default() -> Self {
-        Self { packets: Vec::new(), arrived: 0, current: None }
+        Self { packets: Vec::new(), arrived: 0, current: None, routes: ArrayVec::new() }
     }
 }
 
@@ -31,6 +43,7 @@ impl<P: Packet> Places<P> {
     /// Takes as many packets as come in together; how many there were.
     pub(crate) fn arrive(&mut self, packets: &mut impl Iterator<Item = P>) -> usize {
         self.packets.clear();
+        self.routes.clear();
         self.packets.extend(packets.by_ref().take(BATCH_MAX).map(Some));
         self.arrived = self.packets.len();
         self.arrived
@@ -39,6 +52,21 @@ impl<P: Packet> Places<P> {
     /// The packets of the batch, as they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &P> {
         self.packets.iter().flatten()
+    }
+
+    /// What is known of the way of each packet, in the order of [`Self::iter`].
+    #[inline]
+    pub(crate) fn set_routes(&mut self, routes: ArrayVec<Route, BATCH_MAX>) {
+        self.routes = routes;
+    }
+
+    /// The FIB's answer for the destination of the packet that is worked on, if it was asked before.
+    #[inline]
+    pub(crate) fn route(&self) -> Option<Option<u32>> {
+        match self.routes.get(self.current?)? {
+            Route::Unknown => None,
+            Route::Found(tunnel) => Some(*tunnel),
+        }
     }
 
     /// The packet that is worked on is this one of those that arrived.

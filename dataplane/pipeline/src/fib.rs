@@ -15,25 +15,43 @@ pub(crate) struct Fib {
 }
 
 #[derive(Debug)]
-struct Family<A> {
-    routes: Map<(A, u8), u32>,
+struct Family<A: Address> {
+    routes: Map<A::Key, u32>,
     /// How many routes of each length there are.
     counts: [u32; 129],
     /// Lengths in use, longest first.
     lengths: Vec<u8>,
 }
 
-trait Address: Copy + Eq + core::hash::Hash {
+trait Address: Copy {
+    /// A prefix, as the table has it.
+    type Key: Copy + Eq + core::hash::Hash + core::fmt::Debug;
+    fn key(self, len: u8) -> Self::Key;
     fn masked(self, len: u8) -> Self;
 }
 
 impl Address for u32 {
+    /// One word, so that hashing is one round.
+    type Key = u64;
+
+    #[inline]
+    fn key(self, len: u8) -> u64 {
+        u64::from(self) << 8 | u64::from(len)
+    }
+
+    #[inline]
     fn masked(self, len: u8) -> Self {
         self & Self::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
     }
 }
 
 impl Address for u128 {
+    type Key = (u128, u8);
+
+    fn key(self, len: u8) -> (u128, u8) {
+        (self, len)
+    }
+
     fn masked(self, len: u8) -> Self {
         self & Self::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0)
     }
@@ -46,12 +64,12 @@ impl<A: Address> Family<A> {
 
     fn lookup(&self, addr: A, len_min: u8) -> Option<u32> {
         let mut lengths = self.lengths.iter().take_while(|&&len| len >= len_min);
-        lengths.find_map(|&len| self.routes.get(&(addr.masked(len), len)).copied())
+        lengths.find_map(|&len| self.routes.get(&addr.masked(len).key(len)).copied())
     }
 
     /// The value that was there.
     fn insert(&mut self, addr: A, len: u8, value: u32) -> Option<u32> {
-        let before = self.routes.insert((addr, len), value);
+        let before = self.routes.insert(addr.key(len), value);
         if before.is_none() {
             self.counts[usize::from(len)] += 1;
             if self.counts[usize::from(len)] == 1 {
@@ -63,7 +81,7 @@ impl<A: Address> Family<A> {
     }
 
     fn remove(&mut self, addr: A, len: u8) -> Option<u32> {
-        let before = self.routes.remove(&(addr, len))?;
+        let before = self.routes.remove(&addr.key(len))?;
         self.counts[usize::from(len)] -= 1;
         if self.counts[usize::from(len)] == 0 {
             self.lengths.retain(|&l| l != len);
@@ -105,8 +123,8 @@ impl Fib {
     #[cfg(test)]
     pub(crate) fn get(&self, prefix: IpPrefix) -> Option<u32> {
         match prefix.addr() {
-            IpAddr::V4(a) => self.v4.routes.get(&(a.to_bits(), prefix.prefix_len())).copied(),
-            IpAddr::V6(a) => self.v6.routes.get(&(a.to_bits(), prefix.prefix_len())).copied(),
+            IpAddr::V4(a) => self.v4.routes.get(&a.to_bits().key(prefix.prefix_len())).copied(),
+            IpAddr::V6(a) => self.v6.routes.get(&a.to_bits().key(prefix.prefix_len())).copied(),
         }
     }
 

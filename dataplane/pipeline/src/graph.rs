@@ -182,7 +182,7 @@ impl<P: Packet> Pipeline<P> {
                 break;
             }
             self.stages.batch();
-            self.look_ahead_inside(&sealing.places);
+            self.look_ahead_inside(&mut sealing.places);
             for place in 0..arrived {
                 self.stages.begin();
                 sealing.places.work_on(place);
@@ -202,6 +202,7 @@ impl<P: Packet> Pipeline<P> {
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
+        let known_route = sealing.places.route();
         let packet = sealing.places.current().ok_or(DropReason::MalformedFrame)?;
         let (header, at) = EthHeader::parse_untagged(packet.data()).ok_or(DropReason::MalformedFrame)?;
         // In promiscuous mode a LAN device shows us what is for others; and what the link sent to all is not forwarded (RFC
@@ -232,7 +233,9 @@ impl<P: Packet> Pipeline<P> {
             }
             return Err(DropReason::TtlExpired);
         }
-        let tunnel = self.route(&info.destination).ok_or(DropReason::NoRoute)?;
+        // Where it was looked up before, that was for the same address: both headers have it in one place.
+        let tunnel = known_route.unwrap_or_else(|| self.route(&info.destination));
+        let tunnel = tunnel.ok_or(DropReason::NoRoute)?;
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }

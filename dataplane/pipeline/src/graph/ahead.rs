@@ -2,7 +2,7 @@
 //! it lies in no cache. Headers are peeked at, not parsed; a wrong guess costs time alone.
 
 use super::Pipeline;
-use crate::batch::{BATCH_MAX, Places};
+use crate::batch::{BATCH_MAX, Places, Route};
 use crate::packet::Packet;
 use arrayvec::ArrayVec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,20 +18,23 @@ const V6_UDP_PORT_AT: usize = eth::HEADER_LEN + 40 + 2;
 impl<P: Packet> Pipeline<P> {
     /// Tunnel, SA and media port of each packet, one after the other for all.
     #[inline]
-    pub(super) fn look_ahead_inside(&mut self, places: &Places<P>) {
-        let mut last = None;
+    pub(super) fn look_ahead_inside(&mut self, places: &mut Places<P>) {
+        let (mut last, mut route) = (None, Route::Unknown);
         let mut tunnels: ArrayVec<u32, BATCH_MAX> = ArrayVec::new();
+        let mut routes: ArrayVec<Route, BATCH_MAX> = ArrayVec::new();
         for packet in places.iter() {
             let address = destination(packet.data());
-            if address == last {
-                continue;
+            if address != last {
+                last = address;
+                route = address.map_or(Route::Unknown, |a| Route::Found(self.route(&a)));
+                if let Route::Found(Some(tunnel)) = route {
+                    self.tunnels.prefetch_out(tunnel);
+                    tunnels.push(tunnel);
+                }
             }
-            last = address;
-            if let Some(tunnel) = address.and_then(|a| self.route(&a)) {
-                self.tunnels.prefetch_out(tunnel);
-                tunnels.push(tunnel);
-            }
+            routes.push(route);
         }
+        places.set_routes(routes);
         // One flow alone is in the cache after its first packet.
         if tunnels.len() > 1 {
             self.look_ahead_outbound(&tunnels);

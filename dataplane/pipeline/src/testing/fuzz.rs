@@ -84,8 +84,15 @@ fn step(a: &mut Gateway, b: &mut Twins, now: &mut Instant, what: u8, body: &[u8]
         // The LAN: a frame, a packet.
         2 => b.both(|g| g.pipeline.from_inside(*now, VecPacket::new(body), &mut g.out)),
         3 => {
-            b.one.lan(*now, body);
-            b.batch.lan_batch(*now, &[body.to_vec()]);
+            // In pieces: first what is one packet, then several that meet in a batch, whole and cut.
+            let (count, rest) = body.split_first().map_or((0, body), |(n, rest)| (usize::from(*n % 9), rest));
+            let mut packets = vec![rest.to_vec()];
+            packets.extend(rest.chunks(8).take(count).map(inner_of_b));
+            if let Some(last) = packets.last_mut().filter(|_| count > 4) {
+                last.truncate(rest.len() % 40);
+            }
+            packets.iter().for_each(|packet| b.one.lan(*now, packet));
+            b.batch.lan_batch(*now, &packets);
         }
         // What the peer seals, with one byte changed, and cut; each twice, in one batch.
         4 | 5 => {
@@ -148,7 +155,16 @@ fn ethernet(ip: &[u8]) -> VecPacket {
 }
 
 fn inner(body: &[u8]) -> Vec<u8> {
-    let (source, destination) = (Side::A.host().into(), Side::B.host().into());
+    between(Side::A, body)
+}
+
+/// From the receiver's LAN to the sender's.
+fn inner_of_b(body: &[u8]) -> Vec<u8> {
+    between(Side::B, body)
+}
+
+fn between(from: Side, body: &[u8]) -> Vec<u8> {
+    let (source, destination) = (from.host().into(), from.other().host().into());
     let mut packet = Inner::udp(source, destination, 0);
     packet.class = body.first().copied().unwrap_or_default();
     packet.payload.extend_from_slice(body);

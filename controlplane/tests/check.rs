@@ -88,6 +88,20 @@ fn the_readme_shows_the_profile_that_it_installs() {
     assert!(others.is_empty(), "{others:?}");
 }
 
+/// All that the others lack on another machine is their files and processors.
+#[test]
+fn the_profiles_for_a_kind_of_machine_are_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/profiles");
+    for name in ["headend.yaml", "headend-x86.yaml", "lab-veth.yaml"] {
+        let text = std::fs::read_to_string(root.join(name)).expect("the example");
+        let (profile, findings) = config::examine(name, &text);
+        assert!(profile.is_some(), "{name}");
+        let codes = ["secret::unreadable", "dataplane::core"];
+        let others: Vec<_> = findings.list.iter().filter(|f| !codes.contains(&f.code)).collect();
+        assert!(others.is_empty(), "{name}: {others:?}");
+    }
+}
+
 #[test]
 fn text_that_is_no_yaml_shows_where_and_no_secret() {
     let (_, findings) = check("syntax");

@@ -17,7 +17,7 @@ use std::time::Duration;
 const SIZES: [usize; 3] = [64, 512, 1420];
 /// Far above what a core seals, so that the shaper never waits.
 const RATE: Kbps = Kbps(4_000_000);
-/// A batch is sealed untimed before it is opened, and the reverse: sequence numbers are used once.
+/// A batch is sealed untimed before it is opened: sequence numbers are used once.
 const BATCH: usize = 256;
 /// Packets that the worker takes from a port at once.
 const TURN: usize = 64;
@@ -92,19 +92,24 @@ impl Bench {
         std::mem::take(&mut self.b.out.inside)
     }
 
-    /// One batch; gives the time that the measured half took.
+    /// One batch; gives the time that the measured half took. Numbers are never used twice, so sealing needs no opening.
     fn round(&mut self, measure_open: bool) -> Duration {
         let batch = self.load();
         let start = std::time::Instant::now();
         let sealed = self.seal(batch);
         let seal = start.elapsed();
         assert_eq!(sealed.len(), BATCH, "every packet is sealed");
+        if !measure_open {
+            // A gateway has its core's caches for itself: what the other one would bring into them is not its cost.
+            self.free = sealed;
+            return seal;
+        }
         let start = std::time::Instant::now();
         let opened = self.open(sealed);
         let open = start.elapsed();
         assert_eq!(opened.len(), BATCH, "every packet is opened");
         self.free = opened;
-        if measure_open { open } else { seal }
+        open
     }
 }
 

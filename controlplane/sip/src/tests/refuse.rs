@@ -193,8 +193,9 @@ fn a_call_that_comes_twice_is_taken_once() {
     assert_eq!(w.nodes[A].log.len(), 1);
 }
 
-/// RFC 3261 §8.1.3.4–5: redirections are not followed, because the network must not choose a charged number; and there is
-/// no other body, scheme or extension that a second INVITE could do without. Each ends the call, once, with its status.
+/// RFC 3261 §8.1.3.4–5: redirections are not followed unless the profile allows it, because the network must not choose a
+/// charged number; and there is no other body or scheme, and no extension that was not offered, that a second INVITE could do
+/// without. Each ends the call, once, with its status.
 #[test]
 fn refusals_that_another_invite_would_not_change() {
     for (status, more, after) in [
@@ -205,7 +206,7 @@ fn refusals_that_another_invite_would_not_change() {
         (413, "Retry-After: 10", "Some(10)"),
         (415, "Accept: audio/basic", "None"),
         (416, "X: y", "None"),
-        (420, "Unsupported: timer", "None"),
+        (420, "Unsupported: path", "None"),
         (423, "Min-Expires: 60", "None"),
         (480, "Retry-After: 30 (in a while)", "Some(30)"),
         (488, "Warning: 370 proxy \"bandwidth\"", "None"),

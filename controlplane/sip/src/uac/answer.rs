@@ -50,7 +50,7 @@ impl UserAgent {
             422 => self.interval_too_small(now, id, m),
             487 if *cancel != Cancel::No => self.fail(now, id, CallFailure::Cancelled),
             300..=399 if self.redirected(now, id, m) => {}
-            420 if self.without_extensions(now, id) => {}
+            420 if self.without_extensions(now, id, m) => {}
             // The network must not choose another charged destination.
             _ => {
                 let retry_after_s = m.header("Retry-After").and_then(seconds);

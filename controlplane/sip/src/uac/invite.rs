@@ -134,8 +134,12 @@ impl UserAgent {
         true
     }
 
-    /// RFC 3261 §8.1.3.5: once more without the extensions that were offered.
-    pub(super) fn without_extensions(&mut self, now: Instant, id: CallId) -> bool {
+    /// RFC 3261 §8.1.3.5: once more without the extensions that were offered, if the refusal names one of them.
+    pub(super) fn without_extensions(&mut self, now: Instant, id: CallId, m: &Message) -> bool {
+        let mut offered = self.config.dialect.invite_supported.split(',').map(str::trim);
+        if !offered.any(|tag| !tag.is_empty() && m.lists("Unsupported", tag)) {
+            return false;
+        }
         let outgoing = self.calls.get_mut(id).and_then(|c| c.outgoing_mut());
         let first = outgoing.is_some_and(|o| !std::mem::replace(&mut o.plain, true));
         if first {

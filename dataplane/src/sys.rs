@@ -94,7 +94,7 @@ pub fn populate_memory() -> io::Result<()> {
 
 /// Says that these pages may be large ones. Their contents stay.
 pub fn prefer_huge_pages(range: std::ops::Range<usize>) -> io::Result<()> {
-    // SAFETY: this advice changes no byte, whoever owns the pages, and addresses without a mapping are refused.
+    // SAFETY: this advice changes no byte of the pages, and addresses without a mapping are refused.
     let rc = unsafe {
         libc::madvise(std::ptr::without_provenance_mut(range.start), range.len(), libc::MADV_HUGEPAGE)
     };

@@ -202,7 +202,7 @@ impl Endpoint {
     }
 
     /// Messages so far that only the peer of the open exchange can have sent: those whose integrity check held, and answers
-    /// to an IKE_SA_INIT that repeat its SPI, which nobody off the path knows. If it rises while a datagram is handled, the
+    /// to an IKE_SA_INIT that repeat its SPI, which only hosts on the path know. If it rises while a datagram is handled, the
     /// datagram's source is a source of the peer.
     #[must_use]
     pub const fn proofs(&self) -> u64 {

@@ -259,7 +259,7 @@ fn a_probe_that_would_follow_the_traffic_onto_the_backup_is_named() {
     assert_eq!(findings(&text), Vec::<String>::new());
     let free = text.replace(", device: wan1 }]\ntrack", " }]\ntrack");
     only(&free, &["sla::device sla[0].target", "Tunnel1", "add `device: wan1`"]);
-    // A router on the link is reached whatever the routes say.
+    // A router on the link is reached independent of the routes.
     assert_eq!(findings(&free.replace("10.9.9.9", "192.0.2.1")), Vec::<String>::new());
 }
 

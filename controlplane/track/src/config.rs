@@ -30,7 +30,7 @@ pub struct Operation {
     pub probe: Probe,
     /// The address from which the probe is sent; the kernel's choice without one.
     pub source: Option<IpAddr>,
-    /// The device by which the probe leaves, whatever the routes say.
+    /// The device by which the probe leaves, independent of the routes.
     pub device: Option<String>,
     /// From the start of one probe to the start of the next. Not used by BFD.
     pub frequency: Duration,

@@ -111,7 +111,7 @@ impl Activities {
     }
 }
 
-/// The activity of one tunnel, to be written. When it is dropped the place is nobody's.
+/// The activity of one tunnel, to be written. When it is dropped the place is free.
 #[derive(Debug)]
 pub(crate) struct Activity {
     cells: Arc<[Cell]>,

@@ -115,7 +115,7 @@ fn ntt_hgw(context: &Context) -> Result<(), LabError> {
 
 fn renumbered(context: &Context) -> Result<(), LabError> {
     let mut world = line(context, "renum", Kind::NttDirect)?;
-    // The first address of the branch's line is somebody else's.
+    // Another host has the first address of the branch's line.
     world.topology.carrier.ip(&["addr", "add", "198.51.100.6/32", "dev", "lo"])?;
     world.start_gateways()?;
     let log = world.dhcp.as_ref().map(crate::lab::peer::Dnsmasq::log).unwrap_or_default();

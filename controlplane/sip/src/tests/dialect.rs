@@ -130,7 +130,7 @@ fn header_fields_are_those_of_the_dialect_and_the_identity_is_never_asserted() {
     assert!(!invite.contains("Identity"), "{invite}");
 }
 
-/// RFC 3261 §10.2.4: the binding with our own user part is ours, whatever that is.
+/// RFC 3261 §10.2.4: the binding with our own user part is ours, for each kind of user part.
 #[test]
 fn a_binding_of_a_random_contact_is_found_among_others() {
     let mut g = Gateway::new(Dialect { contact_user: ContactUser::Random, ..Dialect::default() }, 300);

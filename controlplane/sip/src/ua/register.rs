@@ -68,7 +68,7 @@ impl UserAgent {
         self.trusted = of_calls.chain(self.registrars.ips()).chain(self.proxies.ips()).collect();
         for line in 0..self.registrations.len() {
             let kept = self.registrations[line].target().is_some_and(|t| self.registrars.contains(t));
-            // Another server knows no binding of ours, whatever this one granted.
+            // Another server knows no binding of ours, even if this one granted some.
             if other_domain || !kept {
                 self.register_anew(now, line);
             }

@@ -81,7 +81,7 @@ impl Probes {
                 // The core's own timeout has ended it.
                 Err(_) => return,
             };
-            // Without the task nobody is interested.
+            // Without the task the report has no reader.
             let _ = results.send(Input::ProbeEnded { operation, probe, outcome }).await;
         });
         None

@@ -169,7 +169,7 @@ proptest! {
                 }
             }
         }
-        // When nothing changes any more, the least distance wins, whatever it had to wait for.
+        // When nothing changes any more, the least distance wins, also after a wait.
         bench.busy.clear();
         bench.answers = (1..4).map(|id| (id, Ok(ms(3)))).collect();
         bench.run(Duration::from_secs(2 * 3600));

@@ -113,8 +113,11 @@ impl Core {
     /// What waits is dropped (and counted), and the next packet asks again.
     pub(crate) fn flush_trigger(&mut self, i: usize) {
         self.tunnels[i].trigger = None;
-        let tunnel = self.tunnels[i].config.id();
-        self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
+        // A tunnel that a change has taken out of the dataplane has no queue there.
+        if self.tunnels[i].configured {
+            let tunnel = self.tunnels[i].config.id();
+            self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
+        }
     }
 
     /// Why no call can be placed now.

@@ -96,8 +96,11 @@ const fn refused(reason: RejectReason) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Change {
     new: Reconfiguration,
-    /// Tunnels that the new profile does not have: they begin no call any more.
-    withdrawn: BTreeSet<usize>,
+    /// Tunnels that the new profile does not have: they begin no call any more. With each, whether it had a call when the
+    /// parts were planned: then the dataplane keeps the tunnel, without its routes, until the call has ended.
+    withdrawn: BTreeMap<usize, bool>,
+    /// Tunnels that were leaving and that the new profile has again: the dataplane keeps them until the change is decided.
+    returning: BTreeSet<usize>,
     waiting: VecDeque<Part>,
     /// The tunnels of the operations that are with the dataplane.
     asked: Vec<TunnelId>,
@@ -131,10 +134,11 @@ impl Core {
             self.out.push_back(Output::Reconfigured(Err(error)));
             return;
         }
-        let gone = |(i, t): (usize, &Tunnel)| (!stays.contains(&t.id())).then_some(i);
+        let gone = |(i, t): (usize, &Tunnel)| (!stays.contains(&t.id())).then(|| (i, !t.ready()));
         self.change = Some(Box::new(Change {
             new,
             withdrawn: self.tunnels.enumerated().filter_map(gone).collect(),
+            returning: self.tunnels.leaving().filter(|i| stays.contains(&self.tunnels[*i].id())).collect(),
             waiting: parts,
             asked: Vec::new(),
             undo: Vec::new(),
@@ -156,7 +160,7 @@ impl Core {
 
     /// The tunnel begins no call: the profile has it no more, or will not in a moment.
     pub(crate) fn is_withdrawn(&self, i: usize) -> bool {
-        self.tunnels.is_leaving(i) || self.change.as_ref().is_some_and(|c| c.withdrawn.contains(&i))
+        self.tunnels.is_leaving(i) || self.change.as_ref().is_some_and(|c| c.withdrawn.contains_key(&i))
     }
 
     /// A packet asks for a call of a tunnel that a change is about to bring.
@@ -212,10 +216,10 @@ impl Core {
         self.config.back_off = new.back_off;
         self.ua.set_values(now, &new.sip);
         let mut done = Reconfigured::default();
-        for i in withdrawn {
+        for (i, kept) in withdrawn {
             if !self.tunnels.is_leaving(i) {
                 done.removed += 1;
-                done.hung_up += self.withdraw(now, i);
+                done.hung_up += self.withdraw(now, i, kept);
             }
         }
         for config in new.tunnels {
@@ -248,12 +252,10 @@ impl Core {
         self.release_triggers(now);
     }
 
-    /// The number of calls hung up.
-    fn withdraw(&mut self, now: Instant, i: usize) -> usize {
+    /// The number of calls hung up. `kept` says that the dataplane still has the tunnel: its call may have ended since.
+    fn withdraw(&mut self, now: Instant, i: usize, kept: bool) -> usize {
         let t = &mut self.tunnels[i];
-        // The plan has removed the tunnel from the dataplane, or its routes if it had a call.
-        let busy = !t.ready();
-        (t.configured, t.trigger) = (t.configured && busy, None);
+        (t.configured, t.trigger) = (t.configured && kept, None);
         t.config.routes.clear();
         let calls = usize::from(t.state.leg().is_some());
         self.tunnels.leave(i);
@@ -286,7 +288,9 @@ impl Core {
 
     /// Removes the tunnels that have nothing left to end.
     pub(crate) fn remove_left(&mut self) {
-        let left: Vec<usize> = self.tunnels.leaving().filter(|i| self.tunnels[*i].ready()).collect();
+        let returns = |i: &usize| self.change.as_ref().is_some_and(|c| c.returning.contains(i));
+        let left: Vec<usize> =
+            self.tunnels.leaving().filter(|i| self.tunnels[*i].ready() && !returns(i)).collect();
         for i in left {
             if std::mem::take(&mut self.tunnels[i].configured) {
                 let tunnel = self.tunnels[i].id();

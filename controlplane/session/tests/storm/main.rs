@@ -167,3 +167,32 @@ proptest! {
         at_rest(&mut w)?;
     }
 }
+
+/// Both ends take the tunnel out of their profile while the call between them is being set up.
+#[test]
+fn a_tunnel_that_both_ends_remove_while_they_call_comes_back() -> Result<(), TestCaseError> {
+    const SEED: u64 = 5_961_047_598_605_445_941;
+    let mut w = World::new(SEED);
+    for (n, late_ms, fault) in [
+        (1, 0, Fault::Packets { side: 0, count: 1 }),
+        (2, 2, Fault::TunnelGone { side: 1, gone_ms: 19 }),
+        (3, 39, Fault::TunnelGone { side: 0, gone_ms: 0 }),
+    ] {
+        w.advance(Duration::from_millis(late_ms));
+        apply(&mut w, fault, SEED ^ n);
+    }
+    w.advance(CALM);
+    at_rest(&mut w)
+}
+
+/// A call is answered while the tunnel is away, and comes back with it.
+#[test]
+fn a_tunnel_that_comes_back_while_its_call_ends_is_whole() -> Result<(), TestCaseError> {
+    let mut w = World::new(0);
+    w.advance(Duration::from_millis(0));
+    apply(&mut w, Fault::Packets { side: 0, count: 1 }, 1);
+    w.advance(Duration::from_millis(54));
+    apply(&mut w, Fault::TunnelGone { side: 0, gone_ms: 201 }, 2);
+    w.advance(CALM);
+    at_rest(&mut w)
+}

@@ -22,6 +22,8 @@ impl UserAgent {
 
     fn add_line(&mut self, now: Instant, line: Line) {
         let added = self.config.lines.len();
+        let contact_user = self.config.dialect.contact_user.of(line.number, &mut *self.entropy);
+        self.contact_users.push(contact_user);
         self.config.lines.push(line);
         self.registrations.push(Registration::new(&mut *self.entropy));
         if self.registrar(now).is_some() && !self.stopping {

@@ -161,25 +161,60 @@ impl Journal {
     }
 }
 
-/// The record of a call as the release before wrote it: what SIP needs, which is the last field of a record of this one.
+/// The record of a call as an early release wrote it: what SIP needs alone, with the server's address and no transport.
 pub fn record_before(record: &[u8]) -> Vec<u8> {
-    let mut at = 1; // the version
-    for _ in 0..2 {
-        at += 1 + usize::from(record[at]); // a telephone number: shorter than 128 bytes
+    /// Of records that hold the transport.
+    const EARLY_VERSION: u8 = 2;
+    let mut outer = Postcard { bytes: record, at: 1 }; // behind the version
+    outer.skip(2); // telephone numbers
+    outer.varint(); // when it began
+    let len = outer.varint();
+    // The last field is the record of SIP.
+    let sip = &record[outer.at..outer.at + len];
+    let mut inner = Postcard { bytes: sip, at: 1 };
+    inner.skip(3); // Call-ID, From, To
+    inner.at += 1; // whether it was answered
+    inner.varint(); // CSeq
+    let routes = inner.varint();
+    inner.skip(routes + 1); // and the remote target
+    let target = inner.at;
+    inner.varint(); // transport
+    let address = inner.at;
+    let octets = if inner.varint() == 0 { 4 } else { 16 };
+    inner.at += octets;
+    inner.varint(); // port
+    let end = inner.at;
+    if inner.varint() == 1 {
+        inner.skip(1); // the server's name
     }
-    let varint = |at: &mut usize| {
+    [&[EARLY_VERSION], &sip[1..target], &sip[address..end], &sip[inner.at..]].concat()
+}
+
+/// A walk over bytes that postcard wrote.
+struct Postcard<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Postcard<'_> {
+    fn varint(&mut self) -> usize {
         let (mut value, mut shift) = (0usize, 0);
         loop {
-            let byte = record[*at];
-            *at += 1;
+            let byte = self.bytes[self.at];
+            self.at += 1;
             value |= usize::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
                 return value;
             }
         }
-    };
-    varint(&mut at); // when it began
-    let len = varint(&mut at);
-    record[at..at + len].to_vec()
+    }
+
+    /// Passes over `n` strings.
+    fn skip(&mut self, n: usize) {
+        for _ in 0..n {
+            let len = self.varint();
+            self.at += len;
+        }
+    }
 }

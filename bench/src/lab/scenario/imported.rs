@@ -80,7 +80,9 @@ fn calls(
     let mut world = context.world(tag, Knobs::default())?;
     let pki = Pki::new(context, tag)?;
     for end in ENDS {
-        let profile = import(context, &world, &pki, &end, &configuration(&end))?;
+        // A probe of an inner address would count as clear text here: there is no primary line.
+        let text = configuration(&end).replace("10.11.11.1", "192.0.2.1");
+        let profile = import(context, &world, &pki, &end, &text)?;
         pki.check(&profile)?;
         match end.gateway {
             "branch" => world.start_branch(&profile)?,
@@ -112,7 +114,13 @@ fn import(
     pki.write(&format!("{}.txt", end.gateway), text)?;
     let output = pki.path(&format!("{}.yaml", end.gateway));
     let mut command = Command::new(&context.places.programs.cli);
-    command.args(["import", "ios", &pki.path(&format!("{}.txt", end.gateway)), "--ifmap", "Gi8=wan0"]);
+    command.args([
+        "import",
+        "ios",
+        &pki.path(&format!("{}.txt", end.gateway)),
+        "--ifmap",
+        "Gi8=wan0,Tunnel0=lan0",
+    ]);
     let done = command
         .args(["--name", end.gateway, "-o", &output])
         .output()

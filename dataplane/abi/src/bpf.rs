@@ -70,7 +70,8 @@ impl MediaPortKey {
 /// Value of `MEDIA_PORTS` and of the prefix maps: whose it is (a tunnel's number).
 pub type Owner = u32;
 
-/// Owner of a prefix that belongs to the host although a tunnel's prefix covers it: the kernel. Tunnels are numbered from 1.
+/// Owner of a prefix that belongs to the host although a tunnel's prefix covers it: the kernel. Tunnels are numbered
+/// from 1.
 pub const OWNER_KERNEL: Owner = 0;
 
 /// Data of an LPM key as the kernel compares it: network byte order from the most significant bit.

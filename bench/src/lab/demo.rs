@@ -42,8 +42,17 @@ pub fn demo(places: Places, keep: bool, line: Kind) -> Result<(), LabError> {
         ),
     };
     title(color, &format!("network namespaces, carrier and gateways{what}"));
-    let mut world = World::up(places, Options { line, ..Options::default() }, Knobs::default())?;
-    let result = show(&mut world, color);
+    let world = World::up(places, Options { line, ..Options::default() }, Knobs::default())?;
+    finish(world, keep, |world| show(world, color))
+}
+
+/// Shows, takes everything down, and says what is left for reading: the logs if `keep` says so or something failed.
+pub(super) fn finish(
+    mut world: World,
+    keep: bool,
+    show: impl FnOnce(&mut World) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    let result = show(&mut world);
     let failed = result.as_ref().is_err_and(|e| !matches!(e, LabError::Interrupted));
     if failed {
         say!("{}", logs(&world));

@@ -1,7 +1,7 @@
 //! The primary is cut; this shows how the tunnel takes over and hands back.
 
 use super::clock;
-use super::demo::{commands, logs, title};
+use super::demo::{commands, finish, logs, title};
 use super::error::LabError;
 use super::failover::{wait_primary, world};
 use super::interrupt::check;
@@ -24,19 +24,7 @@ const SHOWS_OF_CALL: [(bool, &[&str]); 2] =
 pub fn demo(places: Places, keep: bool) -> Result<(), LabError> {
     let color = std::io::stdout().is_terminal();
     title(color, "network namespaces, carrier, gateways, and a primary path beside the carrier");
-    let mut world = world(places, "", FAILBACK, 3)?;
-    let result = show(&mut world, color);
-    let failed = result.as_ref().is_err_and(|e| !matches!(e, LabError::Interrupted));
-    if failed {
-        say!("{}", logs(&world));
-    }
-    let kept = if keep || failed { world.keep_logs() } else { Vec::new() };
-    drop(world);
-    for dir in &kept {
-        say!("kept for reading: {}", dir.display());
-    }
-    say!("the namespaces, the devices and the processes are gone");
-    result
+    finish(world(places, "", FAILBACK, 3)?, keep, |world| show(world, color))
 }
 
 fn show(world: &mut World, color: bool) -> Result<(), LabError> {

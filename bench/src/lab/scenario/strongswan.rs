@@ -156,11 +156,7 @@ fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
     match role {
         Role::Initiator => pings(world, &world.topology.branch_lan, CENTRE_LAN_HOST, "10", "0.05")?,
         Role::Responder => {
-            world.carrier.tell(&format!("call {BRANCH_NUMBER}"))?;
-            let answered = world.carrier.wait("answered")?;
-            let port = media_port(answered["sdp"].as_str().unwrap_or_default());
-            let port =
-                port.ok_or_else(|| LabError::failed("no media in the answer", answered.to_string()))?;
+            let port = call_branch(world)?;
             charon.load(&connection(port, role))?;
             charon.initiate()?;
             let branch = world.branch.as_ref().expect("started");
@@ -334,6 +330,14 @@ fn iperf(world: &Lab) -> Result<(), LabError> {
         &udp,
     )?;
     ensure_in(world, bits > 0.0, "iperf3 carries datagrams", || format!("{bits} bit/s"))
+}
+
+/// The carrier calls the branch; gives the media port of its answer.
+pub fn call_branch(world: &mut Lab) -> Result<u16, LabError> {
+    world.carrier.tell(&format!("call {BRANCH_NUMBER}"))?;
+    let answered = world.carrier.wait("answered")?;
+    let port = media_port(answered["sdp"].as_str().unwrap_or_default());
+    port.ok_or_else(|| LabError::failed("no media in the answer", answered.to_string()))
 }
 
 pub fn media_port(sdp: &str) -> Option<u16> {

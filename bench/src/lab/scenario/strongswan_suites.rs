@@ -1,6 +1,6 @@
 //! strongSwan with suites other than AES-GCM: what an IOS router has by default, and AES-CBC with SHA-2.
 
-use super::strongswan::{Lab, PACKETS, PORT, Role, TOOLS, connection, media_port, start_with, under_rekeys};
+use super::strongswan::{Lab, PACKETS, PORT, Role, TOOLS, call_branch, connection, start_with, under_rekeys};
 use super::support::{
     Shown, ask, ensure, no_clear_text, ping_unanswered, pings, session, wait_shown, wait_status,
 };
@@ -9,7 +9,7 @@ use crate::lab::error::LabError;
 use crate::lab::peer::charon::Connection;
 use crate::lab::peer::{Capture, Charon, Scratch};
 use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, TO_HEADEND};
-use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER};
+use crate::lab::world::HEADEND_NUMBER;
 use std::time::Duration;
 
 const REASON_LIMIT: Duration = Duration::from_secs(30);
@@ -93,21 +93,18 @@ fn with_suite(context: &Context, suite: &Suite) -> Result<(), LabError> {
 }
 
 fn suite_call(world: &mut Lab, charon: &Charon, suite: &Suite) -> Result<u16, LabError> {
-    let branch = world.branch.as_ref().expect("started");
     match suite.role {
         Role::Initiator => pings(world, &world.topology.branch_lan, CENTRE_LAN_HOST, "10", "0.05")?,
         Role::Responder => {
-            world.carrier.tell(&format!("call {BRANCH_NUMBER}"))?;
-            let answered = world.carrier.wait("answered")?;
-            let port = media_port(answered["sdp"].as_str().unwrap_or_default());
-            let port =
-                port.ok_or_else(|| LabError::failed("no media in the answer", answered.to_string()))?;
+            let port = call_branch(world)?;
             charon.load(&suite_connection(suite, port))?;
             charon.initiate()?;
+            let branch = world.branch.as_ref().expect("started");
             wait_status(world, branch, HEADEND_NUMBER, "SESSION_UP")?;
             pings(world, &world.topology.centre_lan, BRANCH_LAN_HOST, "10", "0.05")?;
         }
     }
+    let branch = world.branch.as_ref().expect("started");
     let state = session(branch, HEADEND_NUMBER)?;
     let port = state["local_port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or_default();
     let crypto = ask(branch, &["show", "crypto", "session", "detail"])?[0].take();

@@ -7,7 +7,7 @@ use sipsec_net::{IpPrefix, Kbps, TunnelId};
 use sipsec_session::{Input, ReconfigureError, Reconfigured, TunnelConfig};
 use std::time::Duration;
 
-/// Another branch, which nobody calls.
+/// Another branch, which gets no call.
 fn branch(like: &TunnelConfig, n: u32) -> TunnelConfig {
     let mut t = like.clone();
     t.name = format!("Branch{n}");

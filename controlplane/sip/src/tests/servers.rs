@@ -396,7 +396,7 @@ fn a_line_is_proved_by_options_and_moves_when_its_server_is_silent() {
     b.locals(Some("198.51.100.11:5060"), None);
     let register = b.out().remove(0);
     b.answer(&register, "200", "");
-    // Whatever it answers, it is there.
+    // Any answer shows that the server is there.
     for status in ["200", "405", "404"] {
         let sent = wait(&mut b, 10 * S);
         let options = sent.first().expect("asked");

@@ -116,7 +116,7 @@ impl ClientTransaction {
             ..200 => client_non_invite::Input::Provisional,
             _ => client_non_invite::Input::Final,
         };
-        // Whoever says that it works on the request has the whole time.
+        // A server that has sent a provisional response gets the whole time.
         if let (..200, State::Other(_), Some(whole)) = (status, self.state, self.whole.take()) {
             self.timers.end_at(whole);
         }

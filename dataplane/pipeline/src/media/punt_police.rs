@@ -4,7 +4,7 @@ use core::time::Duration;
 use sipsec_net::Instant;
 
 /// IKE messages of one peer that the control plane gets at once: a whole exchange in fragments (RFC 7383), several times
-/// over. Whoever takes the peer's address can make no more of it.
+/// over. A sender with the peer's forged address gets no more.
 const PUNT_BURST: u32 = 64;
 /// And from then on.
 const PUNTS_PER_SECOND_MAX: u32 = 64;

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use sipsec_bench::lab::carrier::{Algorithm, Kind, Knobs};
-use sipsec_bench::lab::scenario::{self, Context, SCENARIOS};
+use sipsec_bench::lab::scenario::{self, Context, SCENARIOS, Selection};
 use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
 use sipsec_bench::lab::{
@@ -40,9 +40,12 @@ enum Command {
         #[arg(long, conflicts_with = "carrier")]
         failover: bool,
     },
-    /// End-to-end tests, all or those named.
+    /// End-to-end tests: those of every change, or those named.
     Test {
         names: Vec<String>,
+        /// Those that are too slow for every change.
+        #[arg(long, conflicts_with = "names")]
+        nightly: bool,
         /// Only list them.
         #[arg(long)]
         list: bool,
@@ -137,13 +140,19 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
         }
         Command::Test { list: true, .. } => {
             for scenario in SCENARIOS {
-                println!("{:<24} {}", scenario.name, scenario.about);
+                let when = if scenario.nightly { "nightly" } else { "" };
+                println!("{:<24} {when:<8} {}", scenario.name, scenario.about);
             }
         }
-        Command::Test { names, .. } => {
+        Command::Test { names, nightly, .. } => {
             needs::check(None)?;
             interrupt::listen()?;
-            let failures = scenario::run(&Context { places }, &names)?;
+            let selection = match (nightly, names.as_slice()) {
+                (true, _) => Selection::Nightly,
+                (false, []) => Selection::EveryChange,
+                (false, names) => Selection::Named(names),
+            };
+            let failures = scenario::run(&Context { places }, selection)?;
             if failures > 0 {
                 eprintln!("{failures} of the end-to-end tests failed");
                 return Ok(ExitCode::FAILURE);

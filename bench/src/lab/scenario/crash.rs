@@ -28,6 +28,7 @@ pub const DATAPLANE: Scenario = Scenario {
 pub const POWER_CUT: Scenario = Scenario {
     about: "a gateway that vanishes is noticed by the other, which hangs up",
     run: power_cut,
+    nightly: true,
     ..Scenario::new("power-cut")
 };
 

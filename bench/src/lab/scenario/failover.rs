@@ -26,6 +26,7 @@ pub const LOSSY: Scenario = Scenario {
     about: "the same with a primary that loses 95 of 100 packets",
     run: |context| failover(context, "folo", Path::Lossy(95)),
     tools: NFT,
+    nightly: true,
     ..Scenario::new("failover-lossy")
 };
 
@@ -33,6 +34,7 @@ pub const ONE_WAY: Scenario = Scenario {
     about: "the same with a primary that carries one direction alone",
     run: |context| failover(context, "foow", Path::OneWay),
     tools: NFT,
+    nightly: true,
     ..Scenario::new("failover-one-way")
 };
 

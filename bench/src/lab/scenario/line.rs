@@ -38,6 +38,7 @@ pub const RENUMBERED: Scenario = Scenario {
     about: "an address conflict, then another address in the middle of a call: no call is left, and the next one works",
     tools: DNSMASQ,
     run: renumbered,
+    nightly: true,
     ..Scenario::new("line-renumbered")
 };
 

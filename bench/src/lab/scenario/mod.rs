@@ -53,12 +53,14 @@ pub struct Scenario {
     pub gateways: bool,
     /// Foreign programs and their packages; without them it is skipped.
     pub tools: &'static [(&'static str, &'static str)],
+    /// Runs with `--nightly` or by its name: it repeats for longer what a faster scenario proves.
+    pub nightly: bool,
     pub run: fn(&Context) -> Result<(), LabError>,
 }
 
 impl Scenario {
     const fn new(name: &'static str) -> Self {
-        Self { name, about: "", gateways: true, tools: &[], run: |_| Ok(()) }
+        Self { name, about: "", gateways: true, tools: &[], nightly: false, run: |_| Ok(()) }
     }
 }
 
@@ -118,14 +120,35 @@ pub const SCENARIOS: &[Scenario] = &[
     strongswan_certificates::CERTIFICATES,
 ];
 
-/// Runs those whose name is given, or all. Gives the number of failures.
-pub fn run(context: &Context, names: &[String]) -> Result<usize, LabError> {
+/// Which scenarios run.
+#[derive(Clone, Copy, Debug)]
+pub enum Selection<'a> {
+    /// Those of every change.
+    EveryChange,
+    /// Those that are too slow for every change.
+    Nightly,
+    Named(&'a [String]),
+}
+
+impl Selection<'_> {
+    fn takes(self, scenario: &Scenario) -> bool {
+        match self {
+            Self::EveryChange => !scenario.nightly,
+            Self::Nightly => scenario.nightly,
+            Self::Named(names) => names.iter().any(|n| n == scenario.name),
+        }
+    }
+}
+
+/// Runs the selected scenarios. Gives the number of failures.
+pub fn run(context: &Context, selection: Selection<'_>) -> Result<usize, LabError> {
+    let names = if let Selection::Named(names) = selection { names } else { &[] };
     if let Some(unknown) = names.iter().find(|n| SCENARIOS.iter().all(|s| s.name != **n)) {
         let known: Vec<_> = SCENARIOS.iter().map(|s| s.name).collect();
         return Err(LabError::failed(format!("there is no test {unknown}"), known.join("\n")));
     }
     let mut failures = 0;
-    for scenario in SCENARIOS.iter().filter(|s| names.is_empty() || names.iter().any(|n| n == s.name)) {
+    for scenario in SCENARIOS.iter().filter(|s| selection.takes(s)) {
         super::interrupt::check()?;
         needs::check(scenario.gateways.then_some(&context.places.programs))?;
         let absent: Vec<_> = scenario.tools.iter().filter(|(tool, _)| !needs::in_path(tool)).collect();

@@ -38,6 +38,7 @@ pub const LOSS: Scenario = Scenario {
     about: "strongSwan rekeys every 3 s and 7 s over a line that loses 5 % each way: the session lives on",
     tools: &[TOOLS[0], TOOLS[1], ("nft", "nftables")],
     run: loss,
+    nightly: true,
     ..Scenario::new("strongswan-loss")
 };
 

@@ -103,6 +103,22 @@ drop_reasons! {
     IkeNoBinding = "ike-no-binding",
     /// RFC 3948 §2.3 keepalive: counted, then discarded.
     Keepalive = "keepalive",
+    /// Translation: the packet is too short for its protocol, or an ICMP error quotes too little of one.
+    NatMalformed = "nat-malformed",
+    /// Translation: neither TCP, UDP nor ICMP, so there is no port to share an address by.
+    NatProtocol = "nat-protocol",
+    /// Translation: to a global address, but there is no translation; or an ICMP error about a packet that was none's.
+    NatNoTranslation = "nat-no-translation",
+    /// RFC 4787 §5: the translation takes no packets from this sender.
+    NatFiltered = "nat-filtered",
+    /// Translation: a later fragment whose first one did not come before it.
+    NatFragment = "nat-fragment",
+    /// RFC 6888 REQ-4: the host has as many translations as it may have.
+    NatHostLimit = "nat-host-limit",
+    /// No port of the pool is left for the host.
+    NatPortsExhausted = "nat-ports-exhausted",
+    /// The translation table is full.
+    NatTableFull = "nat-table-full",
     /// The next hop's layer-2 address is not known.
     NoNextHop = "no-next-hop",
     /// The device took no more frames.

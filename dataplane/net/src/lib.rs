@@ -19,6 +19,7 @@ pub mod id;
 pub mod instant;
 pub mod ipv4;
 pub mod ipv6;
+pub mod nat;
 pub mod number;
 pub mod prefix;
 pub mod secret;

@@ -8,7 +8,8 @@ use std::process::Command;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("sipsec-net", &[]),
     ("sipsec-abi", &["sipsec-net"]),
-    ("sipsec-pipeline", &["sipsec-net"]),
+    ("sipsec-nat", &["sipsec-net"]),
+    ("sipsec-pipeline", &["sipsec-net", "sipsec-nat"]),
     ("sipsec-xsk", &["sipsec-net", "sipsec-pipeline"]),
     ("sipsec-ebpf", &["sipsec-net", "sipsec-abi"]),
     (
@@ -40,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "sipsec-net",
             "sipsec-abi",
+            "sipsec-nat",
             "sipsec-pipeline",
             "sipsec-xsk",
             "sipsec-ebpf",
@@ -61,6 +63,7 @@ const SHELL_ONLY: &[&str] =
     &["tokio", "libc", "aya", "rustix", "socket2", "rtnetlink", "axum", "redb", "xsk-rs"];
 const CORES: &[&str] = &[
     "sipsec-net",
+    "sipsec-nat",
     "sipsec-pipeline",
     "sipsec-ike",
     "sipsec-sip",

@@ -233,6 +233,20 @@ impl Net {
         self.with(side, |e, now| e.start(now));
     }
 
+    /// How many are being computed for one side.
+    pub fn jobs(&self, side: Side) -> usize {
+        self.gateways[side.index()].jobs.len()
+    }
+
+    /// What is being computed is done now.
+    pub fn finish_jobs(&mut self) {
+        for side in [Side::A, Side::B] {
+            for (_, id, job) in core::mem::take(&mut self.gateways[side.index()].jobs) {
+                self.with(side, |e, now| e.handle_compute(now, id, job.run()));
+            }
+        }
+    }
+
     /// What is being computed for one side comes to no end.
     pub fn fail_jobs(&mut self, side: Side) {
         for (_, id, _) in core::mem::take(&mut self.gateways[side.index()].jobs) {

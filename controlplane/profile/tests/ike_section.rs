@@ -61,3 +61,15 @@ fn an_entry_for_an_old_router_is_warned_of() {
     assert_eq!(codes(&read), [("ike::weak-algorithms", "ike.keyring[0].peer")]);
     assert!(read.findings.list[0].message.contains("0388882001"));
 }
+
+/// RFC 7296 §1.2: the first SA of ESP has the keys of the IKE SA.
+#[test]
+fn ml_kem_for_esp_alone_is_warned_of() {
+    let esp = "  esp_proposals: [aes256gcm16-x25519-ke1_mlkem768]\n";
+    let ike = "  proposals: [aes256gcm16-prfsha384-x25519-ke1_mlkem768]\n";
+    let read = with(esp, "");
+    assert!(read.profile.is_some());
+    assert_eq!(codes(&read), [("ike::hybrid-esp-only", "ike.esp_proposals")]);
+    assert!(codes(&with(&format!("{ike}{esp}"), "")).is_empty());
+    assert!(codes(&with("  esp_proposals: [aes256gcm16-x25519-ke1_none]\n", "")).is_empty());
+}

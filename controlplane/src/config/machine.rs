@@ -122,12 +122,13 @@ impl Surroundings for Machine {
             ProposalFor::Esp => {
                 let (ours, theirs) =
                     (parsed(ours, EspProposal::defaults)?, parsed(theirs, EspProposal::defaults)?);
-                // The groups count when the SA is renewed, so they must agree, too.
+                // The key exchanges count when the SA is renewed, so they must agree, too.
                 Some(any_pair(&ours, &theirs, |a, b| {
                     shared(&a.encr, &b.encr)
                         && (a.integ.is_empty() && b.integ.is_empty() || shared(&a.integ, &b.integ))
                         && shared(&a.esn, &b.esn)
                         && (a.groups.is_empty() && b.groups.is_empty() || shared(&a.groups, &b.groups))
+                        && (shared(&a.ke1, &b.ke1) || optional(&a.ke1) && optional(&b.ke1))
                 }))
             }
         }
@@ -193,6 +194,11 @@ mod tests {
         assert_eq!(agree(ike, &["aes256gcm16-prfsha384-ecp384"], &["aes256-sha256-ecp384"]), Some(false));
         assert_eq!(agree(esp, &["aes256gcm16"], &["aes128gcm16", "aes256gcm16-esn-noesn"]), Some(true));
         assert_eq!(agree(esp, &["aes256gcm16"], &["aes256gcm16-ecp256"]), Some(false));
+        let hybrid = ["aes256gcm16-ecp256-ke1_mlkem768", "aes256gcm16-ecp256-ke1_mlkem768-ke1_none"];
+        for (ours, want) in [(hybrid[0], false), (hybrid[1], true)] {
+            assert_eq!(agree(esp, &[ours], &["aes256gcm16-ecp256"]), Some(want), "{ours}");
+            assert_eq!(agree(esp, &[ours], &hybrid), Some(true), "{ours}");
+        }
     }
 
     #[test]

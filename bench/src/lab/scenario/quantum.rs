@@ -18,6 +18,7 @@ pub const QUANTUM: Scenario = Scenario {
 };
 
 const SUITE: &str = "aes256gcm16-prfsha384-x25519-ke1_mlkem768";
+const ESP: &str = "aes256gcm16-x25519-ke1_mlkem768";
 const PPK: &str = "0x3f1c9a7e05b2d846c17f9e03a8d5642b0c7e91f3d24a68b57e0d93c1f6a2b845";
 const CHILD_KB: u64 = 2560;
 const PINGS: &str = "2200";
@@ -25,7 +26,7 @@ const PINGS: &str = "2200";
 fn quantum(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("pq", Knobs::default())?;
     let ike = format!(
-        "ike:\n  proposals: [{SUITE}]\n  esp_proposals: [aes256gcm16-x25519]\n  lifetime: {{ child_kb: {CHILD_KB} }}\n"
+        "ike:\n  proposals: [{SUITE}]\n  esp_proposals: [{ESP}]\n  lifetime: {{ child_kb: {CHILD_KB} }}\n"
     );
     let keys = format!("ppk_id: lab, ppk: \"{PPK}\", ppk_required: true, psk:");
     let profile = |gateway| {
@@ -62,6 +63,8 @@ fn quantum(context: &Context) -> Result<(), LabError> {
         Ok((flow["outbound"]["spi"] != first["outbound"]["spi"]).then_some(()))
     });
     renewed.map_err(|e| LabError::failed(e.to_string(), format!("{first:#} {flow:#}")))?;
+    let algorithm = shown(branch)?["flows"][0]["algorithm"].take();
+    ensure(algorithm == ESP, "both key exchanges are shown", || algorithm.to_string())?;
     ensure(world.carrier.calls() == 1, "one call", || world.carrier.bill_text())?;
     no_clear_text(&world)?;
     world.check()

@@ -145,6 +145,8 @@ pub struct EspProposal {
     pub integ: Vec<Integ>,
     /// Perfect forward secrecy of rekeys; empty for none. (The first CHILD_SA takes its keys from the IKE SA's exchange.)
     pub groups: Vec<DhGroup>,
+    /// Additional key exchange of rekeys (RFC 9370), as in [`super::IkeProposal`]; not without `groups`.
+    pub ke1: Vec<Option<DhGroup>>,
     /// Extended sequence numbers, in order of preference; never empty.
     pub esn: Vec<bool>,
 }
@@ -154,6 +156,8 @@ pub struct EspProposal {
 pub struct EspSuite {
     pub cipher: EspCipher,
     pub group: Option<DhGroup>,
+    /// The additional key exchange (RFC 9370); not without `group`.
+    pub ke1: Option<DhGroup>,
     pub esn: bool,
 }
 
@@ -176,6 +180,7 @@ impl EspProposal {
                 encr: vec![EspEncr::Aes256Gcm16, EspEncr::Aes128Gcm16],
                 integ: vec![],
                 groups: vec![],
+                ke1: vec![],
                 esn: esn.clone(),
             },
             // RFC 8221 §5, §6: MUST.
@@ -183,6 +188,7 @@ impl EspProposal {
                 encr: vec![EspEncr::Aes256Cbc, EspEncr::Aes128Cbc],
                 integ: Integ::ALL.to_vec(),
                 groups: vec![],
+                ke1: vec![],
                 esn,
             },
         ]
@@ -196,6 +202,7 @@ impl EspProposal {
             encr: vec![EspEncr::Aes256Cbc, EspEncr::Aes128Cbc],
             integ: [&Integ::ALL[..], &Integ::LEGACY].concat(),
             groups: vec![],
+            ke1: vec![],
             esn: vec![false],
         }
     }
@@ -218,16 +225,18 @@ impl EspProposal {
 impl FromStr for EspProposal {
     type Err = ProposalError;
 
-    /// `aes256gcm16`, `aes128gcm16-ecp256-esn`, `aes256-sha256`.
+    /// `aes256gcm16`, `aes128gcm16-ecp256-esn`, `aes256-sha256`, `aes256gcm16-x25519-ke1_mlkem768`.
     fn from_str(s: &str) -> Result<Self, ProposalError> {
         let w = Words::parse(s)?;
-        let ke1 = || w.ke1.first().map(|k| ke1_name(*k));
-        if let Some(word) = w.prf.first().map(|p| p.name()).or_else(ke1) {
-            return Err(ProposalError::NotForEsp(word));
+        if let Some(prf) = w.prf.first() {
+            return Err(ProposalError::NotForEsp(prf.name()));
         }
         w.check_modes()?;
+        if w.groups.is_empty() && !w.ke1.is_empty() {
+            return Err(ProposalError::NoGroup);
+        }
         let esn = if w.esn.is_empty() { vec![false] } else { w.esn };
-        Ok(Self { encr: w.encr, integ: w.integ, groups: w.groups, esn })
+        Ok(Self { encr: w.encr, integ: w.integ, groups: w.groups, ke1: w.ke1, esn })
     }
 }
 
@@ -236,6 +245,7 @@ impl fmt::Display for EspProposal {
         let words = self.encr.iter().map(|e| e.name());
         let words = words.chain(self.integ.iter().map(|i| i.name()));
         let words = words.chain(self.groups.iter().map(|g| g.name()));
+        let words = words.chain(self.ke1.iter().map(|k| ke1_name(*k)));
         join(f, words.chain(self.esn.iter().map(|e| if *e { ESN } else { NO_ESN })))
     }
 }
@@ -246,6 +256,7 @@ impl fmt::Display for EspSuite {
             Some(EspEncr::of(self.cipher).name()),
             esp_integ(self.cipher).map(Integ::name),
             self.group.map(DhGroup::name),
+            self.ke1.map(|k| ke1_name(Some(k))),
             self.esn.then_some(ESN),
         ];
         join(f, words.into_iter().flatten())

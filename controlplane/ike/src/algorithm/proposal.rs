@@ -52,7 +52,7 @@ pub enum ProposalError {
     MixedModes,
     /// An algorithm for old peers alone.
     Legacy(&'static str),
-    /// ESP has no pseudo-random function, and its additional key exchange is the IKE SA's.
+    /// ESP has no pseudo-random function.
     NotForEsp(&'static str),
     /// A word of ESP in a proposal of IKE.
     NotForIke(&'static str),
@@ -80,7 +80,7 @@ impl ProposalError {
             }
             Self::NotForEsp(_) => {
                 let ciphers = names(&mut EspEncr::ALL.iter().map(|e| e.name()));
-                format!("ESP takes {ciphers}, integrity algorithms, and groups for forward secrecy")
+                format!("ESP takes {ciphers}, integrity algorithms, and key exchanges for forward secrecy")
             }
             Self::NotForIke(_) => "write it in a proposal for ESP".to_owned(),
         }

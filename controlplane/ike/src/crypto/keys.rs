@@ -77,18 +77,19 @@ pub(crate) struct ChildKeys {
 
 impl ChildKeys {
     /// RFC 7296 §2.17: KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr); the SA from the exchange's initiator to its
-    /// responder takes its keys first.
+    /// responder takes its keys first. RFC 9370 §2.2.4: with an additional key exchange, … Ni | Nr | SK(1).
     pub fn derive(
         alg: Prf,
         sk_d: &Secret,
-        shared: Option<&Secret>,
+        (shared, additional): (Option<&Secret>, Option<&Secret>),
         nonces: (&[u8], &[u8]),
         cipher: EspCipher,
     ) -> Self {
         let one = cipher.keymat_len();
-        let mut seed: Vec<&[u8]> = Vec::with_capacity(3);
+        let mut seed: Vec<&[u8]> = Vec::with_capacity(4);
         seed.extend(shared.map(Secret::expose));
         seed.extend([nonces.0, nonces.1]);
+        seed.extend(additional.map(Secret::expose));
         let keymat = prf_plus(alg, sk_d.expose(), &seed, 2 * one);
         let (first, second) = keymat.expose().split_at(one);
         let boxed = |bytes| SecretBox::new(bytes).expect("KEYMAT_MAX is the longest of all ciphers");

@@ -155,6 +155,8 @@ impl Gateway {
         if let State::Established(s) = &self.endpoint.state {
             assert!(s.slots.len() <= crate::task::rekey_ike::SLOTS_MAX + 2, "IKE SAs are bounded");
             assert!(s.children.len() <= crate::task::CHILDREN_MAX + 2, "CHILD_SAs are bounded");
+            let awaited = s.answer_children.iter().filter(|a| a.awaited_until().is_some()).count();
+            assert!(awaited <= 1, "series that wait for the peer are bounded");
             assert!(s.queue.len() <= TODO_MAX, "what waits to be done is bounded");
             assert!(s.held.len() <= s.slots.len(), "one held response for each IKE SA");
             let standing = self.endpoint.poll_timeout();

@@ -18,16 +18,17 @@ use sipsec_net::dp::Selector;
 use sipsec_net::entropy::TestEntropy;
 
 /// Notifications with a meaning to us, and some without.
-const NOTIFIES: [u16; 24] = [
+const NOTIFIES: [u16; 26] = [
     1, 7, 9, 11, 14, 17, 24, 34, 35, 38, 43, 44, 16384, 16388, 16390, 16393, 16394, 16407, 16430, 16431,
-    16435, 16436, 16437, 16438,
+    16435, 16436, 16437, 16438, 47, 16441,
 ];
-const EXCHANGES: [Exchange; 5] = [
+const EXCHANGES: [Exchange; 6] = [
     Exchange::IKE_SA_INIT,
     Exchange::IKE_AUTH,
     Exchange::CREATE_CHILD_SA,
     Exchange::INFORMATIONAL,
     Exchange::IKE_INTERMEDIATE,
+    Exchange::IKE_FOLLOWUP_KE,
 ];
 
 /// The ciphers of one IKE SA: of its initiator and of its responder.
@@ -163,8 +164,9 @@ impl Seen {
                 chain.delete_esp(&spis);
             }
             5 | 6 => {
-                let ours: Vec<EspProposal> =
-                    vec!["aes256gcm16-aes128gcm16-x25519-ecp256".parse().expect("a proposal")];
+                let word =
+                    u.choose(&["aes256gcm16-aes128gcm16-x25519-ecp256", "aes256gcm16-x25519-ke1_mlkem768"])?;
+                let ours: Vec<EspProposal> = vec![word.parse().expect("a proposal")];
                 let spi = Spi::new(u.arbitrary()?).unwrap_or(Spi::new(256).expect("not reserved"));
                 let phase =
                     if u.arbitrary()? { esp::Phase::Auth } else { esp::Phase::Rekey { sent_group: None } };
@@ -182,7 +184,8 @@ impl Seen {
                 chain.nonce(&[byte; 32]);
             }
             9 => {
-                let (group, len) = *u.choose(&[(31, 32), (19, 64), (14, 256), (31, 31), (0, 0)])?;
+                let (group, len) =
+                    *u.choose(&[(31, 32), (19, 64), (14, 256), (31, 31), (0, 0), (36, 1184), (36, 1088)])?;
                 chain.ke(group, &vec![9; len]);
             }
             10 => {

@@ -35,7 +35,8 @@ pub(super) fn config(i: usize, choice: u8) -> EndpointConfig {
     let (ike, esp) = match choice & 18 {
         0 => ("aes256gcm16-prfsha256-x25519", "aes256gcm16-x25519"),
         2 => ("aes128-sha256-ecp256-x25519", "aes128gcm16-ecp256-x25519-esn-noesn"),
-        _ => ("aes256gcm16-prfsha256-x25519-ke1_mlkem768", "aes256gcm16"),
+        16 => ("aes256gcm16-prfsha256-x25519-ke1_mlkem768", "aes256gcm16"),
+        _ => ("aes256gcm16-prfsha256-x25519-ke1_mlkem768", "aes256gcm16-x25519-ke1_mlkem768-ke1_none"),
     };
     c.ike_proposals = vec![ike.parse::<IkeProposal>().expect("a proposal")];
     c.esp_proposals = vec![esp.parse::<EspProposal>().expect("a proposal")];

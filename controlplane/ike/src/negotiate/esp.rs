@@ -1,6 +1,6 @@
 //! ESP suites.
 
-use super::{NONE, additional_kinds, can_omit, has, integ_is_none, only_kinds};
+use super::{NONE, has, integ_is_none, ke1_transforms, left_out, match_ke1, only_kinds};
 use crate::algorithm::{DhGroup, EspEncr, EspProposal, EspSuite, esp_integ};
 use crate::wire::notify::PROTOCOL_ESP;
 use crate::wire::sa::{
@@ -26,6 +26,7 @@ pub(crate) fn offer(ours: &[EspProposal], spi: Spi, phase: Phase) -> Vec<Proposa
             transforms.extend(p.integ.iter().map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
             if phase != Phase::Auth {
                 transforms.extend(p.groups.iter().map(|g| Transform::new(TYPE_KE, g.transform_id())));
+                transforms.extend(ke1_transforms(&p.ke1));
             }
             transforms.extend(p.esn.iter().map(|e| Transform::new(TYPE_ESN, u16::from(*e))));
             Proposal { number, protocol: PROTOCOL_ESP, spi: spi.get().to_be_bytes().to_vec(), transforms }
@@ -42,6 +43,8 @@ pub(crate) fn keeping(ours: &[EspProposal], old: &EspSuite) -> Vec<EspProposal> 
         p.integ.sort_by_key(|i| Some(*i) != integ);
         p.esn.sort_by_key(|e| *e != old.esn);
         p.groups.sort_by_key(|g| Some(*g) != old.group);
+        // The first one had none, as IKE_AUTH has no place for it: then the profile's order holds.
+        p.ke1.sort_by_key(|k| old.ke1.is_some() && *k != old.ke1);
     }
     let has_integ = |p: &EspProposal| integ.is_none_or(|i| p.integ.contains(&i));
     out.sort_by_key(|p| !(p.encr.contains(&encr) && has_integ(p) && p.esn.contains(&old.esn)));
@@ -57,7 +60,7 @@ pub(crate) struct Chosen {
     pub number: u8,
     pub suite: EspSuite,
     pub peer_spi: Spi,
-    /// Additional key exchanges that were offered; none of them is done.
+    /// Additional key exchanges that were offered and are not done.
     left_out: Vec<u8>,
 }
 
@@ -70,6 +73,7 @@ impl Chosen {
         transforms.extend(integ.map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
         transforms.extend(suite.group.map(|g| Transform::new(TYPE_KE, g.transform_id())));
         transforms.push(Transform::new(TYPE_ESN, u16::from(suite.esn)));
+        transforms.extend(suite.ke1.map(|k| Transform::new(TYPE_ADDKE1, k.transform_id())));
         transforms.extend(self.left_out.iter().map(|kind| Transform::new(*kind, NONE)));
         let spi = spi.get().to_be_bytes().to_vec();
         Proposal { number: self.number, protocol: PROTOCOL_ESP, spi, transforms }
@@ -80,21 +84,11 @@ pub(crate) fn choose(theirs: &[Proposal], ours: &[EspProposal], phase: Phase) ->
     let kinds: Vec<u8> =
         [TYPE_ENCR, TYPE_INTEG, TYPE_KE, TYPE_ESN].into_iter().chain(TYPE_ADDKE1..=TYPE_ADDKE7).collect();
     ours.iter().find_map(|our| {
-        theirs
-            .iter()
-            .filter(|p| {
-                p.protocol == PROTOCOL_ESP
-                    && only_kinds(p, &kinds)
-                    && additional_kinds(p).all(|kind| can_omit(p, kind))
-            })
-            .find_map(|p| {
-                Some(Chosen {
-                    number: p.number,
-                    suite: match_one(p, our, phase)?,
-                    peer_spi: Spi::new(p.esp_spi()?)?,
-                    left_out: additional_kinds(p).collect(),
-                })
-            })
+        theirs.iter().filter(|p| p.protocol == PROTOCOL_ESP && only_kinds(p, &kinds)).find_map(|p| {
+            let suite = match_one(p, our, phase)?;
+            let left_out = left_out(p, suite.ke1);
+            Some(Chosen { number: p.number, suite, peer_spi: Spi::new(p.esp_spi()?)?, left_out })
+        })
     })
 }
 
@@ -115,7 +109,10 @@ fn match_one(p: &Proposal, our: &EspProposal, phase: Phase) -> Option<EspSuite> 
         Phase::Auth => None,
         Phase::Rekey { sent_group } => match_group(p, our, sent_group)?,
     };
-    Some(EspSuite { cipher, group, esn })
+    // RFC 9370 §2.2.4: in addition to the key exchange of CREATE_CHILD_SA. IKE_AUTH has neither.
+    let ours = if phase == Phase::Auth { &[][..] } else { &our.ke1 };
+    let ke1 = match_ke1(p, ours, group.is_some())?;
+    Some(EspSuite { cipher, group, ke1, esn })
 }
 
 /// The inner `None` is no group at all. A peer that wants forward secrecy gets it even if our profile does not ask.
@@ -136,7 +133,8 @@ fn match_group(p: &Proposal, our: &EspProposal, sent_group: Option<u16>) -> Opti
 pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) -> Option<Chosen> {
     let [p] = answer else { return None };
     let count = |kind| p.of_kind(kind).count();
-    if count(TYPE_ENCR) != 1 || count(TYPE_ESN) != 1 || count(TYPE_KE) > 1 || count(TYPE_INTEG) > 1 {
+    let at_most_one = [TYPE_KE, TYPE_INTEG, TYPE_ADDKE1].into_iter().all(|kind| count(kind) <= 1);
+    if count(TYPE_ENCR) != 1 || count(TYPE_ESN) != 1 || !at_most_one {
         return None;
     }
     let our = ours.get(usize::from(p.number).checked_sub(1)?)?;
@@ -144,8 +142,8 @@ pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) ->
     // A group that we did not offer must not creep in.
     match chosen.suite.group {
         Some(g) if !our.groups.contains(&g) => None,
-        // Nor a type.
-        _ if !chosen.left_out.is_empty() => None,
+        // Nor a type. Of ours NONE may be said.
+        _ if chosen.left_out.iter().any(|kind| *kind != TYPE_ADDKE1 || our.ke1.is_empty()) => None,
         _ => Some(chosen),
     }
 }
@@ -162,7 +160,8 @@ mod tests {
             ["aes256gcm16-x25519", "chacha20poly1305-aes128gcm16-x25519-ecp256-noesn-esn"]
                 .map(|p| p.parse().expect("valid"))
                 .to_vec();
-        let old = EspSuite { cipher: EspCipher::Aes128Gcm16, group: Some(DhGroup::Ecp256), esn: true };
+        let group = Some(DhGroup::Ecp256);
+        let old = EspSuite { cipher: EspCipher::Aes128Gcm16, group, ke1: None, esn: true };
         let spi = Spi::new(0x1234_5678).expect("valid");
         let phase = Phase::Rekey { sent_group: Some(DhGroup::Ecp256.transform_id()) };
         let kept = keeping(&ours, &old);
@@ -223,6 +222,7 @@ mod tests {
             encr: vec![EspEncr::Aes128Cbc],
             integ: vec![Integ::HmacSha1_96],
             groups: vec![DhGroup::Modp1536],
+            ke1: vec![],
             esn: vec![false],
         };
         for phase in [Phase::Auth, Phase::Rekey { sent_group: Some(5) }] {
@@ -262,5 +262,63 @@ mod tests {
             assert!(answer.of_kind(kind).map(|t| t.id).eq([NONE]), "{answer:?}");
         }
         assert!(accept(&[answer], &ours, phase).is_none(), "we have not offered any");
+    }
+
+    /// RFC 9370 §2.2.1: agreed as in IKE_SA_INIT, where CREATE_CHILD_SA has a key exchange of its own.
+    #[test]
+    fn an_additional_key_exchange_is_agreed_in_rekeys_alone() {
+        const MUST: &str = "aes256gcm16-x25519-ke1_mlkem768";
+        const MAY: &str = "aes256gcm16-x25519-ke1_mlkem1024-ke1_mlkem768-ke1_none";
+        const OTHER: &str = "aes256gcm16-x25519-ke1_mlkem512";
+        const NEVER: &str = "aes256gcm16-x25519";
+        let spi = Spi::new(0x1234_5678).expect("valid");
+        let rekey = Phase::Rekey { sent_group: Some(31) };
+        let some = Some(Some(DhGroup::MlKem768));
+        for (theirs, ours, want) in [
+            (MUST, MUST, some),
+            (MAY, MUST, some),
+            (MUST, MAY, some),
+            (MAY, MAY, Some(Some(DhGroup::MlKem1024))),
+            (MAY, NEVER, Some(None)),
+            (NEVER, MAY, Some(None)),
+            (MUST, NEVER, None),
+            (NEVER, MUST, None),
+            (MUST, OTHER, None),
+            (OTHER, MAY, None),
+        ] {
+            let parse = |text: &str| -> Vec<EspProposal> { vec![text.parse().expect("valid")] };
+            let (theirs, ours) = (parse(theirs), parse(ours));
+            let offered = offer(&theirs, spi, rekey);
+            let chosen = choose(&offered, &ours, rekey);
+            assert_eq!(chosen.as_ref().map(|c| c.suite.ke1), want, "{theirs:?} {ours:?}");
+            if let Some(chosen) = chosen {
+                let answer = chosen.answer(spi);
+                let accepted = accept(core::slice::from_ref(&answer), &theirs, rekey).expect("of our offer");
+                assert_eq!(accepted.suite, chosen.suite);
+                // A second one of the kind is no choice.
+                let mut twice = answer;
+                twice.transforms.extend(
+                    [DhGroup::MlKem768, DhGroup::MlKem1024]
+                        .map(|g| Transform::new(TYPE_ADDKE1, g.transform_id())),
+                );
+                assert!(accept(&[twice], &theirs, rekey).is_none());
+            }
+            let first =
+                choose(&offer(&theirs, spi, Phase::Auth), &ours, Phase::Auth).expect("the cipher suits");
+            assert_eq!((first.suite.group, first.suite.ke1), (None, None));
+            assert!(first.left_out.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_rekey_keeps_the_additional_key_exchange() {
+        let ours: Vec<EspProposal> =
+            vec!["aes256gcm16-x25519-ke1_none-ke1_mlkem768-ke1_mlkem1024".parse().expect("valid")];
+        let cipher = EspCipher::Aes256Gcm16;
+        let old =
+            EspSuite { cipher, group: Some(DhGroup::X25519), ke1: Some(DhGroup::MlKem1024), esn: false };
+        assert_eq!(keeping(&ours, &old)[0].ke1[0], old.ke1);
+        // The first one had none, and says nothing.
+        assert_eq!(keeping(&ours, &EspSuite { ke1: None, group: None, ..old })[0].ke1, ours[0].ke1);
     }
 }

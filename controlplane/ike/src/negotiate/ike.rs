@@ -1,6 +1,6 @@
 //! IKE suites.
 
-use super::{NONE, additional_kinds, can_omit, has, integ_is_none, only_kinds};
+use super::{NONE, has, integ_is_none, ke1_transforms, left_out, match_ke1, only_kinds};
 use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
 use crate::wire::notify::PROTOCOL_IKE;
 use crate::wire::sa::{
@@ -20,8 +20,7 @@ pub(crate) fn offer(ours: &[IkeProposal], spi: &[u8]) -> Vec<Proposal> {
             transforms.extend(p.prf.iter().map(|x| Transform::new(TYPE_PRF, x.transform_id())));
             transforms.extend(p.integ.iter().map(|x| Transform::new(TYPE_INTEG, x.transform_id())));
             transforms.extend(p.groups.iter().map(|x| Transform::new(TYPE_KE, x.transform_id())));
-            let id = |x: &Option<DhGroup>| x.map_or(NONE, DhGroup::transform_id);
-            transforms.extend(p.ke1.iter().map(|x| Transform::new(TYPE_ADDKE1, id(x))));
+            transforms.extend(ke1_transforms(&p.ke1));
             Proposal { number, protocol: PROTOCOL_IKE, spi: spi.to_vec(), transforms }
         })
         .collect()
@@ -67,8 +66,7 @@ pub(crate) fn choose(
     ours.iter().find_map(|our| {
         theirs.iter().filter(|p| p.protocol == PROTOCOL_IKE && only_kinds(p, &kinds)).find_map(|p| {
             let suite = match_one(p, our, sent_group, additional)?;
-            let left_out =
-                additional_kinds(p).filter(|kind| *kind != TYPE_ADDKE1 || suite.ke1.is_none()).collect();
+            let left_out = left_out(p, suite.ke1);
             Some(Chosen { suite, number: p.number, spi: p.ike_spi().filter(|s| *s != 0), left_out })
         })
     })
@@ -91,14 +89,7 @@ fn match_one(p: &Proposal, our: &IkeProposal, sent_group: u16, additional: bool)
         .iter()
         .find(|g| g.transform_id() == sent_group && acceptable(g))
         .or_else(|| our.groups.iter().find(acceptable))?;
-    if !(TYPE_ADDKE1 + 1..=TYPE_ADDKE7).all(|kind| can_omit(p, kind)) {
-        return None;
-    }
-    let wanted = if our.ke1.is_empty() { &[None] } else { &our.ke1[..] };
-    let ke1 = *wanted.iter().find(|k| match k {
-        Some(k) => additional && has(p, TYPE_ADDKE1, k.transform_id(), None),
-        None => can_omit(p, TYPE_ADDKE1),
-    })?;
+    let ke1 = match_ke1(p, &our.ke1, additional)?;
     Some(IkeSuite { encr, integ, prf, group, ke1 })
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod esp;
 pub(crate) mod ike;
 pub(crate) mod ts;
 
+use crate::algorithm::DhGroup;
 use crate::wire::sa::{Proposal, TYPE_ADDKE1, TYPE_ADDKE7, Transform};
 
 /// RFC 9370 §2.2.1: the Transform ID that makes an additional key exchange optional.
@@ -17,6 +18,27 @@ fn can_omit(p: &Proposal, kind: u8) -> bool {
 /// The additional key exchanges of an offer; its answer names each, also where that is NONE (RFC 7296 §3.3).
 fn additional_kinds(p: &Proposal) -> impl Iterator<Item = u8> {
     (TYPE_ADDKE1..=TYPE_ADDKE7).filter(|kind| p.has_kind(*kind))
+}
+
+/// Which additional key exchange is done of those offered; the inner `None` is none. `possible`: one can be done.
+fn match_ke1(p: &Proposal, ours: &[Option<DhGroup>], possible: bool) -> Option<Option<DhGroup>> {
+    let wanted = if ours.is_empty() { &[None] } else { ours };
+    let suits = |k: &&Option<DhGroup>| match k {
+        Some(k) => possible && has(p, TYPE_ADDKE1, k.transform_id(), None),
+        None => can_omit(p, TYPE_ADDKE1),
+    };
+    let others_omitted = (TYPE_ADDKE1 + 1..=TYPE_ADDKE7).all(|kind| can_omit(p, kind));
+    wanted.iter().find(suits).filter(|_| others_omitted).copied()
+}
+
+/// In the order of preference.
+fn ke1_transforms(ke1: &[Option<DhGroup>]) -> impl Iterator<Item = Transform> {
+    ke1.iter().map(|k| Transform::new(TYPE_ADDKE1, k.map_or(NONE, DhGroup::transform_id)))
+}
+
+/// The additional key exchanges of an offer that are not done.
+fn left_out(p: &Proposal, ke1: Option<DhGroup>) -> Vec<u8> {
+    additional_kinds(p).filter(|kind| *kind != TYPE_ADDKE1 || ke1.is_none()).collect()
 }
 
 /// RFC 7296 §3.3.6: a proposal with a transform type that we do not know is passed over as a whole.

@@ -153,7 +153,7 @@ pub(super) fn answer(
             id,
             prf: sa.suite.prf,
             sk_d: &sa.sk_d,
-            shared: None,
+            shared: (None, None),
             ni: &init.ni,
             nr: &init.nr,
             exchange_initiator: false,

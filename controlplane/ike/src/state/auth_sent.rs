@@ -255,7 +255,7 @@ fn child(
             id,
             prf: sa.suite.prf,
             sk_d: &sa.sk_d,
-            shared: None,
+            shared: (None, None),
             ni: &init.ni,
             nr: &init.nr,
             exchange_initiator: true,

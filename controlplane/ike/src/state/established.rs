@@ -334,7 +334,8 @@ impl Established {
             // RFC 7296 §2.21: an error in a response is not answered; the state is cleaned up with a DELETE.
             Err(e) => return Err(End::Failed { error: e.into(), keep: None }),
         };
-        let makes = matches!(task, Task::RekeyChild(_) | Task::RekeyIke(_) | Task::FollowupKe);
+        let makes =
+            matches!(task, Task::RekeyChild(_) | Task::RekeyIke(_) | Task::FollowupIke | Task::FollowupChild);
         if makes && m.error().is_some_and(|n| n.kind == NotifyType::INVALID_SYNTAX) {
             // RFC 7296 §2.21.3: the peer found our request malformed, so the SA is gone there.
             let error = IkeError::PeerNotify { notify: NotifyType::INVALID_SYNTAX.0 };
@@ -346,7 +347,8 @@ impl Established {
             Task::DeleteIke => self.keep_slots(|s| s.sa.local_spi() != slot),
             Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),
             Task::RekeyIke(t) => return self.on_rekey_ike_answer(ctx, now, *t, &m),
-            Task::FollowupKe => return self.on_followup_answer(ctx, now, &m),
+            Task::FollowupIke => return self.on_followup_ike_answer(ctx, now, &m),
+            Task::FollowupChild => return self.on_followup_child_answer(ctx, now, &m),
         }
         Ok(())
     }
@@ -382,6 +384,7 @@ impl Established {
             && self.gen_child.is_none()
             && self.gen_ike.is_none()
             && self.agree_ike.is_none()
+            && !self.is_following_up_child()
             && self.answer_ikes.is_empty()
             && let Some(todo) = self.queue.pop_front()
         {

@@ -1,6 +1,8 @@
 //! The peer makes or rekeys a CHILD_SA (RFC 7296 §1.3.1, §1.3.3).
 
 use super::child::{Child, Ingredients, Made, Stage};
+use super::followup::AWAITED_FOR;
+use super::followup_child::{Second, link};
 use super::rekey_child::RekeyChild;
 use super::{Task, lower};
 use crate::algorithm::Prf;
@@ -14,20 +16,22 @@ use crate::secret::Secret;
 use crate::state::established::End;
 use crate::state::{Established, missing};
 use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType};
-use sipsec_net::Instant;
 use sipsec_net::dp::Selector;
+use sipsec_net::{Instant, Spi};
 
 /// Most CHILD_SAs at once: one, around a rekey four, and some that linger.
 pub(crate) const CHILDREN_MAX: usize = 16;
 
-/// A request that waits for its key exchange.
+/// A request that waits for a key exchange.
 pub(crate) struct AnswerChild {
-    job: JobId,
-    slot: u64,
-    id: u32,
+    pub(super) job: JobId,
+    pub(super) slot: u64,
+    pub(super) id: u32,
     pub old: Option<ChildId>,
-    child: ChildId,
-    chosen: Chosen,
+    pub(super) child: ChildId,
+    pub(super) chosen: Chosen,
+    /// CREATE_CHILD_SA is answered, and IKE_FOLLOWUP_KE is not (RFC 9370 §2.2.4).
+    pub(crate) second: Option<Second>,
     ni: Vec<u8>,
     nr: Vec<u8>,
     local: Vec<Selector>,
@@ -37,6 +41,34 @@ pub(crate) struct AnswerChild {
     more_possible: bool,
     prf: Prf,
     sk_d: Secret,
+}
+
+impl AnswerChild {
+    /// What decides between crossing rekeys (RFC 7296 §2.8.1).
+    pub(super) fn lowest(&self) -> Vec<u8> {
+        lower(&self.ni, &self.nr)
+    }
+
+    /// The peer has its answer and has to go on by then.
+    pub fn awaited_until(&self) -> Option<Instant> {
+        self.second.as_ref().and_then(|second| second.awaited_until)
+    }
+
+    /// Our part of the agreement, with our SPI and public value.
+    fn answer(&self, spi_in: Spi, public: Option<&[u8]>) -> Chain {
+        let mut chain = Chain::new();
+        chain.sa(&[self.chosen.answer(spi_in)]);
+        chain.nonce(&self.nr);
+        if let (Some(public), Some(group)) = (public, self.chosen.suite.group) {
+            chain.ke(group.transform_id(), public);
+        }
+        chain.ts(PayloadType::TSI, &self.remote);
+        chain.ts(PayloadType::TSR, &self.local);
+        if self.more_possible {
+            chain.notify(NotifyType::ADDITIONAL_TS_POSSIBLE, &[]);
+        }
+        chain
+    }
 }
 
 impl Established {
@@ -55,6 +87,8 @@ impl Established {
         if self.children.len() >= CHILDREN_MAX {
             return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
         }
+        // The peer begins anew. So at most one of its requests waits for IKE_FOLLOWUP_KE.
+        self.forget_awaited_children(|_| true);
         let phase = Phase::Rekey { sent_group: m.ke.as_ref().map(|k| k.group) };
         let Some(chosen) = esp::choose(proposals, &self.esp_proposals(ctx, old), phase) else {
             return self.refuse(ctx, slot, incoming, NotifyType::NO_PROPOSAL_CHOSEN, &[]);
@@ -77,6 +111,7 @@ impl Established {
             old,
             child,
             chosen,
+            second: None,
             ni: ni.to_vec(),
             nr,
             local,
@@ -97,10 +132,12 @@ impl Established {
             },
         };
         if let Some(old) = old {
-            self.note_rival(ctx, old, child, lower(ni, &waiting.nr));
+            self.note_rival(ctx, old, child, waiting.lowest());
         }
         let Some((group, ke)) = ke else {
-            self.answer_child_with(ctx, now, &waiting, None);
+            let spi_in = ctx.esp_spi();
+            let chain = waiting.answer(spi_in, None);
+            self.make_answered(ctx, now, &waiting, (spi_in, Exchange::CREATE_CHILD_SA, chain), (None, None));
             return Ok(());
         };
         let private = ctx.secret(group.private_len());
@@ -117,30 +154,58 @@ impl Established {
         job: JobId,
         outcome: Outcome,
     ) -> Result<Result<(), End>, Outcome> {
-        let Some(i) = self.answer_children.iter().position(|a| a.job == job) else { return Err(outcome) };
-        let waiting = self.answer_children.swap_remove(i);
+        let computing = |a: &AnswerChild| a.job == job && a.awaited_until().is_none();
+        let Some(i) = self.answer_children.iter().position(computing) else { return Err(outcome) };
+        let mut waiting = self.answer_children.swap_remove(i);
         if self.slot(waiting.slot).is_none() {
             // Its IKE SA is gone, and with it the way to answer.
             self.forget_rival(waiting.child);
             return Ok(Ok(()));
         }
-        if let Outcome::DhResponded { public, shared } = outcome {
-            self.answer_child_with(ctx, now, &waiting, Some((public, shared)));
-            return Ok(Ok(()));
+        let suite = waiting.chosen.suite;
+        let (exchange, group) = match waiting.second {
+            Some(_) => (Exchange::IKE_FOLLOWUP_KE, suite.ke1),
+            None => (Exchange::CREATE_CHILD_SA, suite.group),
+        };
+        let Outcome::DhResponded { public, shared } = outcome else {
+            self.forget_rival(waiting.child);
+            let at = (waiting.slot, exchange, waiting.id);
+            return Ok(self.not_computed(ctx, at, group, &outcome));
+        };
+        match (waiting.second.take(), suite.ke1) {
+            (Some(Second { spi_in, first, .. }), Some(group)) => {
+                let mut chain = Chain::new();
+                chain.ke(group.transform_id(), &public);
+                let secrets = (Some(&first), Some(&shared));
+                self.make_answered(ctx, now, &waiting, (spi_in, exchange, chain), secrets);
+            }
+            (_, None) => {
+                let spi_in = ctx.esp_spi();
+                let chain = waiting.answer(spi_in, Some(&public));
+                self.make_answered(ctx, now, &waiting, (spi_in, exchange, chain), (Some(&shared), None));
+            }
+            (None, Some(_)) => {
+                let spi_in = ctx.esp_spi();
+                let mut chain = waiting.answer(spi_in, Some(&public));
+                chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &link(spi_in));
+                self.reply(ctx, waiting.slot, exchange, waiting.id, chain);
+                let awaited_until = Some(now + AWAITED_FOR);
+                waiting.second = Some(Second { spi_in, first: shared, awaited_until });
+                self.await_followup_child(waiting);
+            }
         }
-        self.forget_rival(waiting.child);
-        let at = (waiting.slot, Exchange::CREATE_CHILD_SA, waiting.id);
-        Ok(self.not_computed(ctx, at, waiting.chosen.suite.group, &outcome))
+        Ok(Ok(()))
     }
 
-    fn answer_child_with(
+    /// The CHILD_SA, and the last answer to the peer as soon as the dataplane has it.
+    fn make_answered(
         &mut self,
         ctx: &mut Ctx,
         now: Instant,
         w: &AnswerChild,
-        dh: Option<(Vec<u8>, Secret)>,
+        (spi_in, exchange, chain): (Spi, Exchange, Chain),
+        shared: (Option<&Secret>, Option<&Secret>),
     ) {
-        let spi_in = ctx.esp_spi();
         let Made { mut child, inbound, outbound } = Child::make(
             ctx,
             now,
@@ -148,7 +213,7 @@ impl Established {
                 id: w.child,
                 prf: w.prf,
                 sk_d: &w.sk_d,
-                shared: dh.as_ref().map(|d| &d.1),
+                shared,
                 ni: &w.ni,
                 nr: &w.nr,
                 exchange_initiator: false,
@@ -158,17 +223,6 @@ impl Established {
                 selectors: w.selectors.clone(),
             },
         );
-        let mut chain = Chain::new();
-        chain.sa(&[w.chosen.answer(spi_in)]);
-        chain.nonce(&w.nr);
-        if let (Some((public, _)), Some(group)) = (&dh, w.chosen.suite.group) {
-            chain.ke(group.transform_id(), public);
-        }
-        chain.ts(PayloadType::TSI, &w.remote);
-        chain.ts(PayloadType::TSR, &w.local);
-        if w.more_possible {
-            chain.notify(NotifyType::ADDITIONAL_TS_POSSIBLE, &[]);
-        }
         let id = w.child;
         // It may have gone while the key exchange was computed; then this one is simply new.
         let old = w.old.filter(|old| self.child(*old).is_some());
@@ -181,7 +235,7 @@ impl Established {
             None => ctx.event(Event::ChildSaUp { child: id, inbound, outbound }),
         }
         self.children.push(child);
-        self.hold(w.slot, Exchange::CREATE_CHILD_SA, w.id, chain, id);
+        self.hold(w.slot, exchange, w.id, chain, id);
     }
 
     /// RFC 7296 §2.8.1: both sides rekey `old`; which of the new ones is redundant is known when our answer comes.
@@ -196,7 +250,7 @@ impl Established {
     }
 
     /// The peer gets none.
-    fn forget_rival(&mut self, rival: ChildId) {
+    pub(super) fn forget_rival(&mut self, rival: ChildId) {
         let its = |t: &RekeyChild| t.rival.as_ref().is_some_and(|(id, _)| *id == rival);
         if let Some(ours) = self.own_child_rekey(its) {
             ours.rival = None;

@@ -62,7 +62,8 @@ pub(crate) struct Ingredients<'a> {
     pub id: ChildId,
     pub prf: Prf,
     pub sk_d: &'a Secret,
-    pub shared: Option<&'a Secret>,
+    /// Of its own key exchange, if there was one, and of an additional one (RFC 9370 §2.2.4).
+    pub shared: (Option<&'a Secret>, Option<&'a Secret>),
     pub ni: &'a [u8],
     pub nr: &'a [u8],
     /// We began the exchange (not: the IKE SA).

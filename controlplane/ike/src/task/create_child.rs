@@ -34,7 +34,7 @@ impl Established {
         if for_ike {
             // RFC 7296 §2.25.1: not while a CHILD_SA is being made or closed by us.
             if self.child_work_outstanding()
-                || self.is_following_up()
+                || self.is_following_up_ike()
                 || self.slots.len() >= rekey_ike::SLOTS_MAX
             {
                 return self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[]);
@@ -49,6 +49,10 @@ impl Established {
         };
         let old = rekey.esp_spi().and_then(|spi| self.children.iter().find(|c| c.spi_out.get() == spi));
         match old.map(|c| (c.id, c.stage)) {
+            // RFC 9370 §2.2.4: the peer has answered ours, and knows.
+            Some((id, _)) if self.is_following_up(id) => {
+                self.refuse(ctx, slot, incoming, NotifyType::TEMPORARY_FAILURE, &[])
+            }
             Some((id, Stage::Live | Stage::Standby { .. } | Stage::Binding | Stage::Superseded { .. })) => {
                 self.answer_child(ctx, now, slot, incoming, m, Some(id))
             }

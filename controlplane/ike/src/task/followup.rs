@@ -1,4 +1,5 @@
-//! The additional key exchange in a rekey of the IKE SA: IKE_FOLLOWUP_KE, on the old IKE SA (RFC 9370 §2.2.4).
+//! The additional key exchange in a rekey: IKE_FOLLOWUP_KE (RFC 9370 §2.2.4). Of a CHILD_SA, see `followup_child.rs`; of the
+//! IKE SA, on the old one, here.
 
 use super::rekey_ike::{AgreeIke, unusable};
 use super::{AnswerIke, Task};
@@ -15,7 +16,7 @@ use core::time::Duration;
 use sipsec_net::Instant;
 
 /// A peer that has our answer to CREATE_CHILD_SA goes on by then, or not at all. Longer than its retransmissions.
-const AWAITED_FOR: Duration = Duration::from_secs(20);
+pub(super) const AWAITED_FOR: Duration = Duration::from_secs(20);
 /// What links the exchanges is the responder's to choose; a peer's is copied if it is not longer than this.
 const LINK_LEN_MAX: usize = 256;
 
@@ -61,11 +62,27 @@ impl Followup {
         self.private = Some(private.clone());
         ctx.compute(Job::DhGenerate { group: self.group, private })
     }
+
+    /// The request, with our public value.
+    pub fn ask(&mut self, public: &[u8]) -> Chain {
+        self.asked = true;
+        let mut chain = Chain::new();
+        chain.ke(self.group.transform_id(), public);
+        chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &self.link);
+        chain
+    }
+
+    /// What the answer to it gives to compute, if it is one.
+    pub fn agree(&self, ctx: &mut Ctx, m: &Message<'_>) -> Option<JobId> {
+        let (group, private) = (self.group, self.private.clone()?);
+        let ke = m.ke.as_ref().filter(|k| k.group == group.transform_id())?;
+        Some(ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() }))
+    }
 }
 
 impl Established {
     /// Our rekey is past its CREATE_CHILD_SA, which the peer has answered: it knows, and waits.
-    pub(super) fn is_following_up(&self) -> bool {
+    pub(super) fn is_following_up_ike(&self) -> bool {
         self.agree_ike.as_ref().is_some_and(|a| a.followup.is_some())
     }
 
@@ -90,17 +107,14 @@ impl Established {
         }
     }
 
-    pub(super) fn ask_followup(&mut self, ctx: &mut Ctx, now: Instant, public: &[u8]) {
+    pub(super) fn ask_followup_ike(&mut self, ctx: &mut Ctx, now: Instant, public: &[u8]) {
         let Some(AgreeIke { followup: Some(followup), .. }) = &mut self.agree_ike else { return };
-        followup.asked = true;
-        let mut chain = Chain::new();
-        chain.ke(followup.group.transform_id(), public);
-        chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &followup.link);
+        let chain = followup.ask(public);
         // Nothing else is asked while a rekey is under way, so the window is free.
-        self.current_mut().sa.request(ctx, now, Exchange::IKE_FOLLOWUP_KE, chain, Task::FollowupKe);
+        self.current_mut().sa.request(ctx, now, Exchange::IKE_FOLLOWUP_KE, chain, Task::FollowupIke);
     }
 
-    pub(crate) fn on_followup_answer(
+    pub(crate) fn on_followup_ike_answer(
         &mut self,
         ctx: &mut Ctx,
         now: Instant,
@@ -110,11 +124,9 @@ impl Established {
             return self.agreement_failed(ctx, now, Some(n.kind));
         }
         if let Some(a) = &mut self.agree_ike
-            && let Some(Followup { group, private: Some(private), .. }) = &a.followup
-            && let Some(ke) = m.ke.as_ref().filter(|k| k.group == group.transform_id())
+            && let Some(job) = a.followup.as_ref().and_then(|f| f.agree(ctx, m))
         {
-            let (group, private) = (*group, private.clone());
-            a.job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
+            a.job = job;
             return Ok(());
         }
         unusable(missing("KE"))
@@ -148,6 +160,9 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         let given = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|n| n.data);
+        if self.awaited_child(slot, given).is_some() {
+            return self.answer_followup_child(ctx, slot, incoming, m);
+        }
         let awaited = self
             .answer_ikes
             .iter_mut()
@@ -168,6 +183,7 @@ impl Established {
 
     /// The peer does not go on.
     pub(super) fn poll_followups(&mut self, ctx: &mut Ctx, now: Instant) {
+        self.forget_awaited_children(|a| a.awaited_until().is_some_and(|until| until <= now));
         let before = self.answer_ikes.len();
         self.answer_ikes.retain(|a| a.awaited_until.is_none_or(|until| now < until));
         if self.answer_ikes.len() < before {

@@ -31,12 +31,13 @@ impl Established {
     }
 
     /// RFC 7296 §2.8.1: which SA of a crossing rekey stays is decided by the nonces, not by its use. So not while our own
-    /// rekey of `replaced` is undecided, nor after it has won.
+    /// rekey of `replaced` is undecided, nor after it has won. If `replaced` went without a successor, this one is it.
     fn may_take_over(&self, replaced: ChildId) -> bool {
         let carries = |stage| {
             matches!(stage, Stage::Live | Stage::Binding | Stage::Standby { .. } | Stage::Superseded { .. })
         };
-        !self.is_rekeying_child(replaced) && self.child(replaced).is_some_and(|c| carries(c.stage))
+        let left = self.child(replaced).is_some_and(|c| carries(c.stage)) || self.sending_child().is_none();
+        left && !self.is_rekeying_child(replaced)
     }
 
     /// When the guard of a successor passes, or the time of a superseded one.
@@ -50,8 +51,11 @@ impl Established {
     }
 
     pub(crate) fn poll_handover(&mut self, ctx: &mut Ctx, now: Instant) {
+        let alone = self.sending_child().is_none();
         let ready = self.children.iter().rfind(|c| match c.stage {
-            Stage::Standby { replaces, guard } => (c.used || guard <= now) && self.may_take_over(replaces),
+            Stage::Standby { replaces, guard } => {
+                (c.used || guard <= now || alone) && self.may_take_over(replaces)
+            }
             _ => false,
         });
         if let Some(next) = ready.map(|c| c.id) {

@@ -1,5 +1,6 @@
 //! Time: retransmissions, soft and hard limits, leftovers (RFC 7296 §2.8).
 
+use super::AnswerChild;
 use super::child::Stage;
 use crate::ctx::Ctx;
 use crate::error::{CloseCause, IkeError};
@@ -28,6 +29,7 @@ impl Established {
         let asked = [self.dpd_due(ctx), self.keepalive_due(ctx), self.guard_due()];
         let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until];
         let awaited = self.answer_ikes.iter().map(|a| a.awaited_until);
+        let awaited = awaited.chain(self.answer_children.iter().map(AnswerChild::awaited_until));
         slots.chain(children).chain(own).chain(asked).chain(awaited).flatten().min()
     }
 

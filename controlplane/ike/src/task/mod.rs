@@ -10,6 +10,7 @@ mod create_child;
 mod delete;
 mod dpd;
 mod followup;
+mod followup_child;
 pub(crate) mod handover;
 mod install;
 mod lifetime;
@@ -39,8 +40,9 @@ pub(crate) enum Task {
     DeleteIke,
     RekeyChild(Box<RekeyChild>),
     RekeyIke(Box<RekeyIke>),
-    /// IKE_FOLLOWUP_KE of our rekey of the IKE SA.
-    FollowupKe,
+    /// IKE_FOLLOWUP_KE of our rekey of the IKE SA, and of a CHILD_SA.
+    FollowupIke,
+    FollowupChild,
 }
 
 /// What waits for the window of 1.

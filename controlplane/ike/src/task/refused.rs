@@ -13,11 +13,15 @@ pub(crate) const RETRY_JITTER_PERCENT: u32 = 50;
 /// Each further refusal doubles the wait, this many times at most.
 const DOUBLINGS_MAX: u32 = 4;
 
+/// RFC 9370 §2.2.4: a peer that forgets "several" rekeys in the middle ends the IKE SA.
+const FORGOTTEN_MAX: u32 = 4;
+
 /// Refusals in a row.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Refused {
     doublings: u32,
     temporary_since: Option<Instant>,
+    forgotten: u32,
 }
 
 impl Refused {
@@ -25,7 +29,7 @@ impl Refused {
     /// busy is asked as soon as it may be done.
     ///
     /// # Errors
-    /// If it has been busy for too long.
+    /// If it has been busy for too long, or forgets each rekey that it has begun.
     pub fn note(
         &mut self,
         ctx: &mut Ctx,
@@ -33,6 +37,10 @@ impl Refused {
         kind: Option<NotifyType>,
         wait: Duration,
     ) -> Result<Instant, IkeError> {
+        self.forgotten = if kind == Some(NotifyType::STATE_NOT_FOUND) { self.forgotten + 1 } else { 0 };
+        if self.forgotten >= FORGOTTEN_MAX {
+            return Err(IkeError::PeerNotify { notify: NotifyType::STATE_NOT_FOUND.0 });
+        }
         let wait = if kind == Some(NotifyType::TEMPORARY_FAILURE) {
             let since = *self.temporary_since.get_or_insert(now);
             if now > since + STUCK_AFTER {

@@ -1,6 +1,7 @@
 //! We rekey a CHILD_SA (RFC 7296 §1.3.3, §2.8).
 
 use super::child::{Child, Ingredients, Made, Stage};
+use super::followup::Followup;
 use super::refused::RETRY_JITTER_PERCENT;
 use super::{Dh, Task, Todo, lower};
 use crate::algorithm::{DhGroup, EspProposal, Prf};
@@ -53,9 +54,19 @@ pub(crate) struct GenChild {
 
 /// The answer came and its shared secret is being computed.
 pub(crate) struct AgreeChild {
-    job: JobId,
+    pub(super) job: JobId,
     pub task: RekeyChild,
     rest: Answered,
+    /// SK(0), while the additional key exchange is not over.
+    shared: Option<Secret>,
+    pub(super) followup: Option<Followup>,
+}
+
+impl AgreeChild {
+    /// What decides between crossing rekeys (RFC 7296 §2.8.1).
+    pub(super) fn lowest(&self) -> Vec<u8> {
+        lower(&self.task.ni, &self.rest.nr)
+    }
 }
 
 struct Answered {
@@ -197,12 +208,20 @@ impl Established {
         let Some(rest) = answered.filter(|a| !a.nr.is_empty()) else {
             return self.rekey_child_unusable(ctx, now, &task);
         };
-        match (rest.chosen.suite.group, task.dh.as_ref(), m.ke.as_ref()) {
-            (None, _, _) => self.finish_rekey_child(ctx, now, task, rest, None),
+        let suite = rest.chosen.suite;
+        let followup = suite.ke1.and_then(|group| Followup::of(group, m));
+        if followup.is_some() != suite.ke1.is_some() {
+            return self.rekey_child_unusable(ctx, now, &task);
+        }
+        if self.is_child_decided_against(&task, &lower(&task.ni, &rest.nr), followup.is_some()) {
+            return Ok(());
+        }
+        match (suite.group, task.dh.as_ref(), m.ke.as_ref()) {
+            (None, _, _) => self.finish_rekey_child(ctx, now, task, rest, (None, None)),
             (Some(group), Some(dh), Some(ke)) if dh.group == group && ke.group == group.transform_id() => {
                 let private = dh.private.clone();
                 let job = ctx.compute(Job::DhAgree { group, private, peer_public: ke.public.to_vec() });
-                self.agree_child = Some(AgreeChild { job, task, rest });
+                self.agree_child = Some(AgreeChild { job, task, rest, shared: None, followup });
             }
             _ => return self.rekey_child_unusable(ctx, now, &task),
         }
@@ -231,16 +250,29 @@ impl Established {
                 _ => self.rekey_child_failed(ctx, now, &g.task, None),
             });
         }
-        if let Some(a) = self.agree_child.take_if(|a| a.job == job) {
-            return Ok(match outcome {
-                Outcome::DhAgreed { shared } => {
-                    self.finish_rekey_child(ctx, now, a.task, a.rest, Some(&shared));
-                    Ok(())
-                }
-                _ => self.rekey_child_unusable(ctx, now, &a.task),
-            });
+        let Some(mut a) = self.agree_child.take_if(|a| a.job == job) else { return Err(outcome) };
+        let (first, asked) = (a.shared.take(), a.followup.as_ref().is_some_and(Followup::is_asked));
+        match (outcome, first, &mut a.followup) {
+            (Outcome::DhAgreed { shared }, None, None) => {
+                self.finish_rekey_child(ctx, now, a.task, a.rest, (Some(&shared), None));
+            }
+            (Outcome::DhAgreed { shared }, Some(first), Some(_)) if asked => {
+                self.finish_rekey_child(ctx, now, a.task, a.rest, (Some(&first), Some(&shared)));
+            }
+            (Outcome::DhAgreed { shared }, None, Some(followup)) => {
+                a.job = followup.generate(ctx);
+                self.agree_child = Some(AgreeChild { shared: Some(shared), ..a });
+            }
+            (Outcome::DhGenerated { public }, first, Some(followup)) => {
+                let chain = followup.ask(&public);
+                self.agree_child = Some(AgreeChild { shared: first, ..a });
+                self.ask_followup_child(ctx, now, chain);
+            }
+            // The peer waits for IKE_FOLLOWUP_KE, and has nothing yet.
+            (_, _, Some(_)) if !asked => return Ok(self.rekey_child_failed(ctx, now, &a.task, None)),
+            _ => return Ok(self.rekey_child_unusable(ctx, now, &a.task)),
         }
-        Err(outcome)
+        Ok(Ok(()))
     }
 
     fn finish_rekey_child(
@@ -249,7 +281,7 @@ impl Established {
         now: Instant,
         task: RekeyChild,
         rest: Answered,
-        shared: Option<&Secret>,
+        shared: (Option<&Secret>, Option<&Secret>),
     ) {
         let RekeyChild { old, spi_in, ni, rival, .. } = task;
         let ours = lower(&ni, &rest.nr);
@@ -295,7 +327,7 @@ impl Established {
         }
     }
 
-    fn on_rekey_child_refused(
+    pub(super) fn on_rekey_child_refused(
         &mut self,
         ctx: &mut Ctx,
         now: Instant,
@@ -354,7 +386,12 @@ impl Established {
     }
 
     /// The peer has answered, and has an SA that we cannot have.
-    fn rekey_child_unusable(&mut self, ctx: &mut Ctx, now: Instant, task: &RekeyChild) -> Result<(), End> {
+    pub(super) fn rekey_child_unusable(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        task: &RekeyChild,
+    ) -> Result<(), End> {
         self.enqueue(Todo::DeleteOffered(task.spi_in));
         self.rekey_child_failed(ctx, now, task, None)
     }

@@ -154,7 +154,7 @@ impl Established {
                 a.shared = Some(shared);
                 a.job = followup.generate(ctx);
             }
-            (Outcome::DhGenerated { public }, Some(_)) => self.ask_followup(ctx, now, &public),
+            (Outcome::DhGenerated { public }, Some(_)) => self.ask_followup_ike(ctx, now, &public),
             // The peer waits for IKE_FOLLOWUP_KE, and has nothing yet.
             (_, Some(followup)) if !followup.is_asked() => return Ok(self.agreement_failed(ctx, now, None)),
             _ => return Ok(unusable(IkeError::BadKeyExchange { group: a.task.dh.group })),
@@ -263,6 +263,8 @@ impl Established {
         self.expires_at = now + lifetime.hard;
         self.refused = Refused::default();
         self.queue.retain(|t| *t != Todo::RekeyIke);
+        // What the peer had begun on the old one ends with it (RFC 7296 §2.25.2).
+        self.forget_awaited_children(|_| true);
     }
 
     pub(crate) fn delete_slot(&mut self, ctx: &mut Ctx, now: Instant, spi: u64) {
@@ -280,7 +282,7 @@ impl Established {
         self.gen_ike = None;
         self.agree_ike = None;
         self.queue.retain(|t| *t != Todo::RekeyIke);
-        if matches!(self.current().sa.task(), Some(Task::RekeyIke(_) | Task::FollowupKe)) {
+        if matches!(self.current().sa.task(), Some(Task::RekeyIke(_) | Task::FollowupIke)) {
             let _ = self.current_mut().sa.abandon_request();
         }
     }

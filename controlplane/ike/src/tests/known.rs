@@ -141,10 +141,11 @@ fn derivations() {
         let swapped = Seed { spi_i: spi_r, spi_r: spi_i, ..seed };
         check(&IkeKeys::rekeyed(&suite, (suite.prf, &keys.d), &again, &swapped), "rekeyed_");
 
-        let child = ChildKeys::derive(suite.prf, &keys.d, None, (&ni, &nr), EspCipher::Aes256Gcm16);
+        let child = ChildKeys::derive(suite.prf, &keys.d, (None, None), (&ni, &nr), EspCipher::Aes256Gcm16);
         let both = [child.initiator_to_responder.expose(), child.responder_to_initiator.expose()].concat();
         assert_eq!(both, s.bytes("child"));
-        let child = ChildKeys::derive(suite.prf, &keys.d, Some(&again), (&ni, &nr), EspCipher::Aes128Gcm16);
+        let child =
+            ChildKeys::derive(suite.prf, &keys.d, (Some(&again), None), (&ni, &nr), EspCipher::Aes128Gcm16);
         let both = [child.initiator_to_responder.expose(), child.responder_to_initiator.expose()].concat();
         assert_eq!(both, s.bytes("child_pfs"));
 
@@ -245,7 +246,7 @@ fn strongswan_derives_the_same() {
         let shared = (!shared.is_empty()).then(|| Secret::new(shared));
         let d = Secret::new(s.bytes("d"));
         let cipher = esp.encr[0].with(esp.integ.first().copied()).expect("a suite");
-        let keys = ChildKeys::derive(s.suite().prf, &d, shared.as_ref(), (&ni, &nr), cipher);
+        let keys = ChildKeys::derive(s.suite().prf, &d, (shared.as_ref(), None), (&ni, &nr), cipher);
         assert_eq!(keys.initiator_to_responder.expose(), s.bytes("initiator"));
         assert_eq!(keys.responder_to_initiator.expose(), s.bytes("responder"));
     }

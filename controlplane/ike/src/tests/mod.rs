@@ -6,6 +6,7 @@ mod decode;
 mod ending;
 mod establish;
 mod followup;
+mod followup_child;
 mod front;
 mod golden;
 mod handover;

@@ -202,6 +202,7 @@ fn a_proposal_that_makes_no_sense_says_why() {
     assert_eq!(ike("aes256gcm16-prfsha256-ecp256-esn"), ProposalError::NotForIke("esn"));
     assert_eq!(esp("aes256-prfsha256"), ProposalError::NotForEsp("prfsha256"));
     assert_eq!(esp("aes256"), ProposalError::NoIntegrity);
+    assert_eq!(esp("aes256gcm16-ke1_mlkem768"), ProposalError::NoGroup);
     assert_eq!(esp("aes256gcm16-sha256"), ProposalError::MixedModes);
     assert_eq!(esp("aes256gcm16-aes256-sha256"), ProposalError::MixedModes);
     assert!(words().all(|w| ProposalError::UnknownKeyword(String::new()).cure().contains(w)));

@@ -34,6 +34,9 @@ pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
     let lab_key_log = table.value("lab_key_log", None, |i| key_log(i).map(Some));
     table.finish();
     fragments?;
+    if let (Some(ike), Some(esp)) = (&proposals, &esp_proposals) {
+        hybrid_from_the_start(&table, ike, esp);
+    }
     Some(IkeSection {
         keyring: keyring?,
         certificates: certificates?,
@@ -61,6 +64,21 @@ fn fragments_agree(table: &Table<'_>, fragmentation: Option<bool>) -> Option<()>
     let problem = Problem::error("ike::fragmentation", &item.path, message).at_key();
     table.report(problem.hint("remove it, or remove `fragmentation: false`"));
     None
+}
+
+/// The first SA of ESP takes its keys from the IKE SA (RFC 7296 §1.2), so an additional key exchange of ESP alone protects
+/// what is sent after the first renewal.
+fn hybrid_from_the_start(table: &Table<'_>, ike: &[String], esp: &[String]) {
+    const ADDITIONAL: &str = "-ke1_mlkem";
+    let has = |proposals: &[String]| proposals.iter().any(|p| p.contains(ADDITIONAL));
+    let Some(item) = table.optional("esp_proposals").filter(|_| has(esp) && !has(ike)) else { return };
+    let message = format!("`{}` has ML-KEM and `ike.proposals` has not", item.path);
+    let problem = Problem::warning("ike::hybrid-esp-only", &item.path, message).at_key();
+    table.report(
+        problem
+            .label("the first SA of a call is without it")
+            .hint("add the same `ke1_mlkem…` word to `ike.proposals`"),
+    );
 }
 
 fn window(item: &Item<'_>) -> Option<u32> {

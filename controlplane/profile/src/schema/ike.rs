@@ -77,7 +77,7 @@ pub const IKE: Group = Group {
             "esp_proposals",
             Kind::List(&Kind::Text(Text::Proposal)),
             Optional("AES-GCM-16, then AES-CBC with HMAC-SHA2, each with 256 or 128 bits"),
-            "Proposals for ESP in order of preference, 1 to 8: `aes256gcm16`, `aes128gcm16-ecp256-esn`, `aes256-sha256`, `aes256gcm16iiv` (RFC 8750: 8 bytes less in each packet).",
+            "Proposals for ESP in order of preference, 1 to 8: `aes256gcm16`, `aes128gcm16-ecp256-esn`, `aes256-sha256`, `aes256gcm16iiv` (RFC 8750: 8 bytes less in each packet). A group is for forward secrecy: each renewal does a key exchange of its own; with `-ke1_mlkem768` behind it ML-KEM in addition (RFC 9370), `-ke1_none` makes that optional.",
         )
         .ios("crypto ipsec transform-set NAME …").hangs_up(),
         key("lifetime", Kind::Group(&LIFETIME), Optional("the defaults of its keys"), "How long SAs live. Each is renewed at nine tenths of it or a little earlier."),

@@ -58,6 +58,16 @@ const EVERY_NONCE: [Lowest; 4] = [
     Lowest { side: B, turn: 1 },
 ];
 
+/// The key exchanges of a rekey of the CHILD_SA.
+#[derive(Clone, Copy, Debug)]
+enum Secrecy {
+    None,
+    Group,
+    /// With IKE_FOLLOWUP_KE (RFC 9370 §2.2.4); for both sides, or for A alone.
+    Hybrid,
+    HybridOfA,
+}
+
 const fn is_delete(act: &Act) -> bool {
     matches!(act, DeleteChild(_))
 }
@@ -66,7 +76,7 @@ const fn is_delete(act: &Act) -> bool {
 struct Scenario {
     acts: &'static [Act],
     grain: Grain,
-    pfs: bool,
+    secrecy: Secrecy,
     lowest: Lowest,
 }
 
@@ -98,11 +108,11 @@ fn walk(scenario: Scenario) -> usize {
     seen.len()
 }
 
-fn walk_all(sets: &'static [&'static [Act]], grain: Grain, pfs: bool, nonces: &[Lowest]) {
+fn walk_all(sets: &'static [&'static [Act]], grain: Grain, secrecy: Secrecy, nonces: &[Lowest]) {
     let mut states = 0;
     for acts in sets {
         for lowest in nonces {
-            states += walk(Scenario { acts, grain, pfs, lowest: *lowest });
+            states += walk(Scenario { acts, grain, secrecy, lowest: *lowest });
         }
     }
     assert!(states > 10 * sets.len(), "{states} states are hardly any");
@@ -110,8 +120,33 @@ fn walk_all(sets: &'static [&'static [Act]], grain: Grain, pfs: bool, nonces: &[
 
 #[test]
 fn crossing_rekeys_of_the_child() {
-    walk_all(&[&[RekeyChild(A), RekeyChild(B)]], INSTALLS, false, &EVERY_NONCE);
-    walk_all(&[&[RekeyChild(A), RekeyChild(B)]], FINE, true, &EVERY_NONCE);
+    walk_all(&[&[RekeyChild(A), RekeyChild(B)]], INSTALLS, Secrecy::None, &EVERY_NONCE);
+    walk_all(&[&[RekeyChild(A), RekeyChild(B)]], FINE, Secrecy::Group, &EVERY_NONCE);
+}
+
+/// RFC 9370 §2.2.4: the one that made the lowest nonce does not go on, so that there is nothing to delete.
+#[test]
+fn crossing_rekeys_of_the_child_with_a_further_exchange() {
+    for secrecy in [Secrecy::Hybrid, Secrecy::HybridOfA] {
+        walk_all(&[&[RekeyChild(A), RekeyChild(B)]], FINE, secrecy, &EVERY_NONCE);
+    }
+}
+
+#[test]
+fn a_further_exchange_crosses_everything_else() {
+    const SETS: &[&[Act]] = &[
+        &[RekeyChild(A), RekeyIke(B)],
+        &[RekeyChild(A), RekeyIke(A)],
+        &[DeleteChild(B), RekeyChild(A)],
+        &[DeleteChild(A), RekeyChild(B)],
+        &[Close(A), RekeyChild(A)],
+        &[Close(A), RekeyChild(B)],
+        &[Expire(A), RekeyChild(A)],
+        &[Expire(A), RekeyChild(B)],
+    ];
+    walk_all(SETS, FINE, Secrecy::Hybrid, &EVERY_NONCE[..1]);
+    const THREE: &[&[Act]] = &[&[RekeyChild(A), RekeyChild(B), RekeyIke(B)]];
+    walk_all(THREE, COARSE, Secrecy::Hybrid, &EVERY_NONCE[..1]);
 }
 
 /// RFC 7296 §2.8.1: of two SAs made at once, the one with the lowest of the four nonces goes.
@@ -119,7 +154,7 @@ fn crossing_rekeys_of_the_child() {
 fn the_lowest_nonce_loses() {
     for lowest in EVERY_NONCE {
         let acts = &[RekeyChild(A), RekeyChild(B)];
-        let mut world = World::new(Scenario { acts, grain: COARSE, pfs: false, lowest });
+        let mut world = World::new(Scenario { acts, grain: COARSE, secrecy: Secrecy::None, lowest });
         for request in [A, B] {
             world.begin(request as usize);
         }
@@ -138,15 +173,15 @@ fn the_lowest_nonce_loses() {
 
 #[test]
 fn crossing_rekeys_of_the_ike_sa() {
-    walk_all(&[&[RekeyIke(A), RekeyIke(B)]], FINE, false, &EVERY_NONCE);
+    walk_all(&[&[RekeyIke(A), RekeyIke(B)]], FINE, Secrecy::None, &EVERY_NONCE);
 }
 
 #[test]
 fn rekeys_of_the_child_and_of_the_ike_sa_cross() {
     const SETS: &[&[Act]] =
         &[&[RekeyChild(A), RekeyIke(B)], &[RekeyChild(B), RekeyIke(A)], &[RekeyChild(A), RekeyIke(A)]];
-    walk_all(SETS, FINE, false, &EVERY_NONCE[..1]);
-    walk_all(SETS, COARSE, true, &EVERY_NONCE[..1]);
+    walk_all(SETS, FINE, Secrecy::None, &EVERY_NONCE[..1]);
+    walk_all(SETS, COARSE, Secrecy::Group, &EVERY_NONCE[..1]);
 }
 
 #[test]
@@ -158,7 +193,7 @@ fn three_rekeys_cross() {
         &[RekeyIke(A), RekeyIke(B), RekeyChild(B)],
     ];
     // Either side loses.
-    walk_all(SETS, COARSE, false, &EVERY_NONCE[..2]);
+    walk_all(SETS, COARSE, Secrecy::None, &EVERY_NONCE[..2]);
 }
 
 #[test]
@@ -170,7 +205,7 @@ fn deletes_cross_rekeys() {
         &[DeleteChild(A), DeleteChild(B)],
         &[DeleteChild(B), RekeyChild(A)],
     ];
-    walk_all(SETS, INSTALLS, false, &EVERY_NONCE[..1]);
+    walk_all(SETS, INSTALLS, Secrecy::None, &EVERY_NONCE[..1]);
 }
 
 #[test]
@@ -186,7 +221,7 @@ fn ends_cross_rekeys() {
         &[Expire(A), RekeyChild(B)],
         &[Expire(A), RekeyIke(B)],
     ];
-    walk_all(SETS, FINE, false, &EVERY_NONCE[..1]);
+    walk_all(SETS, FINE, Secrecy::None, &EVERY_NONCE[..1]);
 }
 
 #[test]
@@ -197,5 +232,5 @@ fn an_end_among_crossing_rekeys() {
         &[Close(B), RekeyIke(A), RekeyChild(B)],
         &[Close(A), RekeyIke(A), RekeyChild(B)],
     ];
-    walk_all(SETS, COARSE, false, &EVERY_NONCE[..1]);
+    walk_all(SETS, COARSE, Secrecy::None, &EVERY_NONCE[..1]);
 }

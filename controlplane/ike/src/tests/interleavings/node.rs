@@ -1,6 +1,6 @@
 //! One side: an endpoint, what is being computed for it, and its dataplane.
 
-use super::Scenario;
+use super::{Scenario, Secrecy};
 use crate::Endpoint;
 use crate::compute::{Job, JobId, Outcome};
 use crate::ctx::NONCE_LEN;
@@ -76,8 +76,15 @@ impl Node {
     pub fn new(side: Side, scenario: Scenario) -> Self {
         let mut c = config(side);
         c.ike_proposals = vec!["aes256gcm16-prfsha256-ecp384".parse().expect("a proposal")];
-        let esp = if scenario.pfs { "aes256gcm16-ecp384" } else { "aes256gcm16" };
+        let esp = match (scenario.secrecy, side) {
+            (Secrecy::None, _) => "aes256gcm16",
+            (Secrecy::Group, _) => "aes256gcm16-ecp384",
+            (Secrecy::HybridOfA, Side::B) => "aes256gcm16-ecp384-ke1_none-ke1_mlkem768",
+            (Secrecy::Hybrid | Secrecy::HybridOfA, _) => "aes256gcm16-ecp384-ke1_mlkem768-ke1_none",
+        };
         c.esp_proposals = vec![esp.parse().expect("a proposal")];
+        // One choice for each message.
+        c.fragment_bytes_max = None;
         let low = (scenario.lowest.side == side).then_some(scenario.lowest.turn);
         let rest = TestEntropy::new(side as u64 + 1);
         Self {

@@ -106,6 +106,7 @@ fn dialect(carrier: &Carrier) -> Dialect {
         carrier::CalledSource::To => CalledSource::To,
     };
     Dialect {
+        delayed_offers: carrier.delayed_offers,
         contact_user: match &carrier.contact_user {
             carrier::ContactUser::Number => ContactUser::Number,
             carrier::ContactUser::Absent => ContactUser::Absent,

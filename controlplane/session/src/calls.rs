@@ -35,7 +35,9 @@ impl Core {
                 self.event(None, EventKind::Registration { line, state });
                 self.release_triggers(now);
             }
-            Event::Incoming { call, line, caller, offer } => self.incoming(now, call, line, caller, &offer),
+            Event::Incoming { call, line, caller, offer } => {
+                self.incoming(now, call, line, caller, offer.as_ref());
+            }
             Event::Refused { line, caller, error } => self.refused_offer(now, line, caller, error),
             Event::Provisional { call, status } => {
                 if let Some(i) = self.tunnel_of_leg(call) {

@@ -168,7 +168,7 @@ impl Core {
             }
         };
         self.open_ledger(now, call.id(), i, true);
-        let leg = Leg { call, caller: true, media_port: port, answered_at: None };
+        let leg = Leg { call, caller: true, media_port: port, answered_at: None, acknowledged: false };
         let stage = Stage::Inviting { offer };
         let give_up_at = now + RING_MAX;
         self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
@@ -205,7 +205,8 @@ impl Core {
         let (leg, offer) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
             State::Dialing(d) => match *d {
                 Dialing { mut leg, stage: Stage::Inviting { offer }, .. } if leg.call.id() == call => {
-                    leg.answered_at = Some(now);
+                    leg.answered_at.get_or_insert(now);
+                    leg.acknowledged = !leg.caller;
                     (leg, offer)
                 }
                 other => return self.set_state(i, State::Dialing(Box::new(other))),

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The dataplane and the neighbour table get this long to open the media port, while the caller hears ringing.
 const OPEN_MAX: Duration = Duration::from_secs(5);
 
+/// How long the ACK of our 200 may take (RFC 3261 §13.3.1.4: 32 s), and some more.
+const ANSWER_MAX: Duration = Duration::from_secs(40);
+
 impl Core {
     pub(crate) fn incoming(
         &mut self,
@@ -21,7 +24,7 @@ impl Core {
         call: Call,
         line: TelNumber,
         caller: Caller,
-        offer: &SessionDescription,
+        offer: Option<&SessionDescription>,
     ) {
         let shown = shown(caller);
         let tunnel = match caller {
@@ -57,7 +60,52 @@ impl Core {
         if !self.tunnels[i].ready() && !self.yields_to(now, i) {
             return refuse(self, call, 486, "the tunnel has a call already");
         }
-        self.take_call(now, i, call, offer);
+        match offer {
+            Some(offer) => self.take_call(now, i, call, offer),
+            None => self.offer_back(now, i, call),
+        }
+    }
+
+    /// A call without an offer: our 200 has one, and its ACK the answer, which goes on as if we had called.
+    fn offer_back(&mut self, now: Instant, i: usize, call: Call) {
+        let t = &mut self.tunnels[i];
+        t.phases.clear();
+        t.phase(now, "incoming");
+        match self.prepare_offer(now, i) {
+            Ok((offer, media_port)) => {
+                self.open_ledger(now, call.id(), i, false);
+                self.ua.ring(now, &call);
+                self.ua.accept(now, &call, &offer);
+                let leg = Leg { call, caller: false, media_port, answered_at: None, acknowledged: false };
+                let stage = Stage::Inviting { offer };
+                // SIP itself gives up a 200 without an ACK, a little before.
+                let give_up_at = now + ANSWER_MAX;
+                self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
+            }
+            Err((failure, status)) => self.decline(now, i, call, failure, status),
+        }
+    }
+
+    fn prepare_offer(
+        &mut self,
+        now: Instant,
+        i: usize,
+    ) -> Result<(SessionDescription, MediaPort), (SessionFailure, u16)> {
+        let wan = self.call_ip(now, i).ok_or((SessionFailure::AddressLost, 480))?;
+        let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
+        match self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Actpass) {
+            Ok(media) => Ok((SessionDescription::new(u64::from(self.entropy.u32()), media), port)),
+            Err(failure) => {
+                self.ports.untake(port);
+                Err((failure, 403))
+            }
+        }
+    }
+
+    fn decline(&mut self, now: Instant, i: usize, call: Call, failure: SessionFailure, status: u16) {
+        let call_id = self.ua.call_id(call.id()).map(str::to_owned);
+        self.ua.reject_because(now, call, status, &failure.told());
+        self.refused(now, i, call_id, failure, status);
     }
 
     /// Both sides called at once. The call of the smaller number survives, decided alike on both sides; the other is
@@ -94,18 +142,15 @@ impl Core {
             Ok((opening, port)) => {
                 self.open_ledger(now, call.id(), i, false);
                 self.ua.ring(now, &call);
-                let leg = Leg { call, caller: false, media_port: port, answered_at: None };
+                let leg =
+                    Leg { call, caller: false, media_port: port, answered_at: None, acknowledged: false };
                 let remote = opening.media.remote.ip();
                 let stage = Stage::Opening(Box::new(opening));
                 let give_up_at = now + OPEN_MAX;
                 self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
                 self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
             }
-            Err((failure, status)) => {
-                let call_id = self.ua.call_id(call.id()).map(str::to_owned);
-                self.ua.reject_because(now, call, status, &failure.told());
-                self.refused(now, i, call_id, failure, status);
-            }
+            Err((failure, status)) => self.decline(now, i, call, failure, status),
         }
     }
 

@@ -52,7 +52,8 @@ impl Core {
                 n.media.open = true;
                 n.evidence.port_open = true;
                 n.evidence.next_hop_known = true;
-                let may_start = n.leg.caller || n.media.role == sdp::Role::Passive;
+                let peer_knows = n.leg.caller || n.leg.acknowledged;
+                let may_start = peer_knows || n.media.role == sdp::Role::Passive;
                 self.set_state(i, State::Negotiating(n));
                 if may_start {
                     self.start_ike(now, i);
@@ -73,7 +74,16 @@ impl Core {
 
     /// Our 200 is out: from here on the call is paid.
     pub(crate) fn accepted(&mut self, now: Instant, i: usize) {
-        let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
+        let n = match &mut self.tunnels[i].state {
+            State::Negotiating(n) => n,
+            // Our offer: what was agreed on is told with the answer.
+            State::Dialing(d) => {
+                d.leg.answered_at = Some(now);
+                let call = d.leg.call.id();
+                return self.note_answer(now, call);
+            }
+            _ => return,
+        };
         n.leg.answered_at = Some(now);
         let call = n.leg.call.id();
         let answered = EventKind::Answered { remote: n.media.remote, rate: n.media.rate };
@@ -85,10 +95,9 @@ impl Core {
     /// The ACK for our 200: if we are the active side, the caller has our address now and its port is open.
     pub(crate) fn confirmed(&mut self, now: Instant, i: usize) {
         self.tunnels[i].phase(now, "ack");
-        if let State::Negotiating(n) = &self.tunnels[i].state
-            && !n.leg.caller
-            && n.media.role == sdp::Role::Active
-        {
+        let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
+        n.leg.acknowledged = true;
+        if !n.leg.caller && n.media.role == sdp::Role::Active {
             self.start_ike(now, i);
         }
     }

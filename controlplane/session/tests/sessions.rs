@@ -4,6 +4,8 @@
 mod certificates;
 #[path = "sessions/changes.rs"]
 mod changes;
+#[path = "sessions/delayed.rs"]
+mod delayed;
 #[path = "sessions/ends.rs"]
 mod ends;
 #[path = "sessions/handover.rs"]

@@ -22,6 +22,8 @@ pub struct Dialect {
     pub caller_from: Vec<CallerSource>,
     /// Where the called line is read, in this order.
     pub called_from: Vec<CalledSource>,
+    /// INVITEs without an offer are answered with ours, and their ACK has the answer (RFC 3264 §5); otherwise they are refused.
+    pub delayed_offers: bool,
     /// The bandwidth of an SDP without `b=AS`; `None` refuses it.
     pub assumed_bandwidth: Option<Kbps>,
 }
@@ -36,6 +38,7 @@ impl Default for Dialect {
             identity: Identity::Preferred,
             caller_from: vec![CallerSource::Asserted],
             called_from: vec![CalledSource::CalledParty, CalledSource::RequestUri, CalledSource::To],
+            delayed_offers: false,
             assumed_bandwidth: None,
         }
     }

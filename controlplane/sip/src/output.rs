@@ -43,7 +43,8 @@ pub enum Event {
         call: Call,
         line: TelNumber,
         caller: Caller,
-        offer: SessionDescription,
+        /// `None` where the INVITE has no offer: what accepts the call is one, and `Answered` follows with the ACK.
+        offer: Option<SessionDescription>,
     },
     /// A call whose offer cannot be used was refused with `error.status()`.
     Refused {
@@ -56,6 +57,7 @@ pub enum Event {
         call: CallId,
         status: u16,
     },
+    /// Their answer to our offer.
     Answered {
         call: CallId,
         answer: ReliableAnswer,
@@ -121,7 +123,8 @@ pub enum LostWhy {
     Undecided,
 }
 
-/// The SDP of a 2xx: the only one that may start IKE (RFC 6193 §3 (2)). Made by this crate alone.
+/// The SDP of a 2xx, or of the ACK of one with an offer: the only one that may start IKE (RFC 6193 §3 (2)). Made by this crate
+/// alone.
 #[derive(Debug, Clone)]
 pub struct ReliableAnswer(pub(crate) SessionDescription);
 

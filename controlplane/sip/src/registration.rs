@@ -22,6 +22,16 @@ const EXPIRES_MAX_S: u32 = 7 * 24 * 3600;
 const URIS_SHOWN: usize = 2;
 const URI_CHARS_MAX: usize = 64;
 
+/// Whether a line registers anew ahead of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It is not registered: its own retries go on.
+    No,
+    Now,
+    /// It did so a moment ago.
+    Later(Instant),
+}
+
 #[derive(Debug)]
 pub struct Registration {
     /// §10.2: one Call-ID for all registrations of a line, CSeq rising.
@@ -151,13 +161,22 @@ impl Registration {
     }
 
     /// Doubts the binding, at most once in [`RENEW_MIN`].
-    pub fn renew(&mut self, now: Instant) -> bool {
-        if !self.is_registered() || self.renewed_at.is_some_and(|at| now < at + RENEW_MIN) {
-            return false;
+    pub fn renew(&mut self, now: Instant) -> Renewal {
+        let renewal = self.renewal(now);
+        if renewal == Renewal::Now {
+            (self.renewed_at, self.doubted) = (Some(now), true);
+            self.begin();
         }
-        (self.renewed_at, self.doubted) = (Some(now), true);
-        self.begin();
-        true
+        renewal
+    }
+
+    /// Whether [`Self::renew`] would.
+    pub fn renewal(&self, now: Instant) -> Renewal {
+        if !self.is_registered() {
+            return Renewal::No;
+        }
+        let soonest = self.renewed_at.map(|at| at + RENEW_MIN).filter(|at| now < *at);
+        soonest.map_or(Renewal::Now, Renewal::Later)
     }
 
     /// The registrar said that there is no binding of ours.
@@ -202,7 +221,7 @@ impl Registration {
         config: &Config,
         line: &Line,
         via: &str,
-        contact: &str,
+        contacts: &[String],
         entropy: &mut dyn Entropy,
     ) -> Vec<u8> {
         self.cseq += 1;
@@ -215,7 +234,7 @@ impl Registration {
             .header("To", &aor)
             .header("Call-ID", &self.call_id)
             .header("CSeq", format_args!("{} REGISTER", self.cseq))
-            .header("Contact", contact)
+            .headers("Contact", contacts.iter().map(String::as_str))
             .header("Expires", if self.removing { 0 } else { self.asked_s(config) })
             .header("Allow", &config.dialect.allow);
         if !config.dialect.register_supported.is_empty() {

@@ -32,6 +32,13 @@ impl Schedule {
         }
     }
 
+    /// Sets it to an earlier time, or leaves it.
+    pub fn advance(&mut self, due: Due, at: Instant) {
+        if self.at.get(&due).is_none_or(|known| at < *known) {
+            self.set(due, Some(at));
+        }
+    }
+
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }

@@ -96,6 +96,8 @@ pub struct Incoming {
     /// Its server transaction.
     pub key: Arc<str>,
     pub request: Message,
+    /// It had no offer: our 200 has it.
+    pub delayed: bool,
 }
 
 /// RFC 3261 §13.3.1.4: the user agent, not the transaction, repeats its 2xx.

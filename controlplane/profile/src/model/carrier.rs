@@ -148,6 +148,8 @@ pub struct SipOverrides {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub called_from: Vec<CalledSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub delayed_offers: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dscp: Option<u8>,
@@ -178,6 +180,8 @@ pub struct Carrier {
     pub identity: Identity,
     pub caller_from: Vec<CallerSource>,
     pub called_from: Vec<CalledSource>,
+    /// An INVITE without an offer is answered with one.
+    pub delayed_offers: bool,
     pub user_agent: bool,
     /// The session interval to ask for (RFC 4028); 0 for none.
     pub session_expires_s: u32,
@@ -211,6 +215,7 @@ impl CarrierKind {
             identity: Identity::Preferred,
             caller_from: vec![CallerSource::Asserted],
             called_from: vec![CalledSource::CalledParty, CalledSource::RequestUri, CalledSource::To],
+            delayed_offers: false,
             user_agent: true,
             session_expires_s: 300,
             sip_dscp: 0,
@@ -283,6 +288,7 @@ impl Carrier {
             identity: sip.identity.unwrap_or(v.identity),
             caller_from: list(&sip.caller_from, v.caller_from),
             called_from: list(&sip.called_from, v.called_from),
+            delayed_offers: sip.delayed_offers.unwrap_or(v.delayed_offers),
             user_agent: sip.user_agent.unwrap_or(v.user_agent),
             session_expires_s: sip.session_expires_s.unwrap_or(v.session_expires_s),
             sip_dscp: sip.dscp.unwrap_or(v.sip_dscp),
@@ -315,6 +321,7 @@ impl Carrier {
             ("sip.identity", self.identity.word().to_owned()),
             ("sip.caller_from", words(&self.caller_from)),
             ("sip.called_from", words(&self.called_from)),
+            ("sip.delayed_offers", self.delayed_offers.to_string()),
             ("sip.user_agent", self.user_agent.to_string()),
             ("sip.session_expires_s", self.session_expires_s.to_string()),
             ("sip.dscp", self.sip_dscp.to_string()),
@@ -330,7 +337,7 @@ impl Carrier {
 
 /// Where the values of the two NTT kinds were observed, and what is not known. `ngntun` and `ftth-sip` are public programs
 /// that ran on such lines; no specification of the interface is published.
-pub const SEEN: [(&str, &str); 17] = [
+pub const SEEN: [(&str, &str); 18] = [
     ("sip.rport", "`ftth-sip` on the ONU must not send it; `ngntun` sends it to the home gateway"),
     (
         "sip.contact_user",
@@ -348,6 +355,10 @@ pub const SEEN: [(&str, &str); 17] = [
         "P-Asserted-Identity on calls from the carrier (`ftth-sip`); behind the home gateway unknown; Cisco and Yamaha: assumed",
     ),
     ("sip.called_from", "P-Called-Party-ID decides, To stands in for it (`ftth-sip`)"),
+    (
+        "sip.delayed_offers",
+        "calls without an offer were not observed; whether the carrier passes them on is unknown",
+    ),
     ("sip.user_agent", "optional; Yamaha sends none by default"),
     (
         "sip.session_expires_s",

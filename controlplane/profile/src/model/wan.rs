@@ -16,7 +16,7 @@ words! {
     /// The same for IPv6.
     pub enum WanIpv6 {
         System = "system", "the system configures the address; DHCPv6 is not used";
-        Prefix = "prefix", "a delegated prefix, an address inside it and SIP data by DHCPv6";
+        Prefix = "prefix", "a delegated prefix and SIP data by DHCPv6; SIP and media use an address inside the prefix, and none without it";
         Address = "address", "address and SIP data by DHCPv6";
         Options = "options", "the system configures the address; SIP data by Information-request";
     }

@@ -16,6 +16,7 @@ pub fn sip(table: &Table<'_>) -> Option<SipOverrides> {
     let identity = table.absent_or("identity", Item::word);
     let caller_from = table.list("caller_from", Item::word);
     let called_from = table.list("called_from", Item::word);
+    let delayed_offers = table.absent_or("delayed_offers", Item::flag);
     let user_agent = table.absent_or("user_agent", Item::flag);
     let dscp = table.int_or_absent("dscp");
     let bandwidths_kbps = table.list("bandwidths_kbps", Item::int);
@@ -29,6 +30,7 @@ pub fn sip(table: &Table<'_>) -> Option<SipOverrides> {
         identity: identity?,
         caller_from: caller_from?,
         called_from: called_from?,
+        delayed_offers: delayed_offers?,
         user_agent: user_agent?,
         dscp: dscp?,
         bandwidths_kbps: bandwidths_kbps?,

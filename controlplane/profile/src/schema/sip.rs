@@ -30,7 +30,7 @@ pub const SIP: Group = Group {
             "registrar",
             Kind::Several(Text::Server),
             Required("198.51.100.1:5060"),
-            "The registrar: ADDRESS[:PORT] or NAME[:PORT], a list of such in the order in which they are tried, or `dhcp` for the SIP servers that DHCP names. A name without a port is looked up by NAPTR and SRV first (RFC 3263); an address without one has port 5060, with TLS 5061.",
+            "The registrar: ADDRESS[:PORT] or NAME[:PORT], a list of such in the order in which they are tried, or `dhcp` for the SIP servers that DHCP names; with different families of registrations and calls, those of DHCPv4 and DHCPv6. A name without a port is looked up by NAPTR and SRV first (RFC 3263); an address without one has port 5060, with TLS 5061.",
         ),
         key(
             "outbound_proxy",
@@ -78,6 +78,7 @@ pub const SIP: Group = Group {
         key("identity", Kind::Word(Identity::TABLE), Optional(OF_CARRIER), "What an INVITE says of its caller. P-Asserted-Identity is never sent: it is the proxy's (RFC 3325)."),
         key("caller_from", Kind::List(&Kind::Word(CallerSource::TABLE)), Optional(OF_CARRIER), "Where the caller of an incoming call is read; the first that is there decides."),
         key("called_from", Kind::List(&Kind::Word(CalledSource::TABLE)), Optional(OF_CARRIER), "Where the called line is read; the first that names a line decides."),
+        key("delayed_offers", Kind::Flag, Optional(OF_CARRIER), "Answer an INVITE without an offer with an offer of this gateway's, to which the ACK has the answer (RFC 3264 section 5). Such a call is charged before it is known whether both sides agree; without this key it is refused with 488."),
         key("user_agent", Kind::Flag, Optional(OF_CARRIER), "Send `User-Agent` with this program's name and version."),
         key("dscp", int(0, 63), Optional(OF_CARRIER), "DSCP of SIP messages."),
         key("bandwidths_kbps", Kind::List(&Kind::Int { min: 1, max: 10_000_000 }), Optional(OF_CARRIER), "The bandwidths that the carrier sets up; a tunnel with another one is an error.").unit("kbit/s"),

@@ -33,6 +33,8 @@ pub struct Leg {
     pub media_port: MediaPort,
     /// From here on it costs money.
     pub answered_at: Option<Instant>,
+    /// The ACK for our 200 has come: the caller knows our address.
+    pub acknowledged: bool,
 }
 
 impl State {

@@ -14,6 +14,8 @@ pub struct Carrier {
     pub calls_answered: usize,
     /// Every SDP as it came.
     pub bodies: Vec<String>,
+    /// Offers that were taken, by Call-ID.
+    offers: BTreeMap<String, String>,
 }
 
 #[derive(Default, Clone)]
@@ -29,6 +31,9 @@ pub struct Knobs {
     /// Swallows what starts with one of these.
     pub swallow: Vec<&'static str>,
     pub no_identity: bool,
+    /// Passes INVITEs on without their offer, as call control by a third party does (RFC 3725 §4.4): the called side's offer is
+    /// the caller's answer, and the caller's offer the answer in the ACK, with this `a=ike-setup`.
+    pub takes_offers: Option<&'static str>,
 }
 
 pub const CARRIER: &str = "198.51.100.1:5060";
@@ -121,7 +126,19 @@ impl Carrier {
                 out += &format!("{line}\r\n");
             }
         }
-        vec![(to, self.with_body(out, body))]
+        let mut body = body.to_owned();
+        if let Some(setup) = self.knobs.takes_offers {
+            match method {
+                "INVITE" => drop(self.offers.insert(call_id, std::mem::take(&mut body))),
+                "ACK" => {
+                    let offer = self.offers.remove(&call_id).unwrap_or_default();
+                    body = offer.replace("ike-setup:active", &format!("ike-setup:{setup}"));
+                    out += "Content-Type: application/sdp\r\n";
+                }
+                _ => {}
+            }
+        }
+        vec![(to, self.with_body(out, &body))]
     }
 
     fn with_body(&mut self, mut head: String, body: &str) -> Vec<u8> {
@@ -169,7 +186,12 @@ impl Carrier {
                 self.calls_answered += 1;
             }
         }
-        to.map(|to| (to, self.with_body(out, body))).into_iter().collect()
+        // An offer that leaves the part open, made an answer to the caller's, which is active.
+        let body = match self.knobs.takes_offers {
+            Some(_) => body.replace("ike-setup:actpass", "ike-setup:passive"),
+            None => body.to_owned(),
+        };
+        to.map(|to| (to, self.with_body(out, &body))).into_iter().collect()
     }
 }
 

@@ -54,6 +54,7 @@ pub struct Setup {
     pub routes: &'static [&'static str],
     pub back_off: BackOff,
     pub learn_peer_port: bool,
+    pub delayed_offers: bool,
 }
 
 impl Setup {
@@ -76,6 +77,7 @@ impl Setup {
             routes: &["10.0.0.0/8"],
             back_off: BackOff::default(),
             learn_peer_port: false,
+            delayed_offers: false,
         }
     }
 }
@@ -114,7 +116,10 @@ fn config(side: usize, s: &Setup) -> Config {
             redirects_max: 0,
             rport: true,
             user_agent: None,
-            dialect: sipsec_sip::Dialect::default(),
+            dialect: sipsec_sip::Dialect {
+                delayed_offers: s.delayed_offers,
+                ..sipsec_sip::Dialect::default()
+            },
         },
         sip_port: 5060,
         tunnels: vec![TunnelConfig {

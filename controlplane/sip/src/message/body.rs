@@ -35,6 +35,15 @@ impl Message {
         !self.body.is_empty() && self.header("Content-Type").is_some_and(is_sdp)
     }
 
+    /// RFC 3261 §20.1: whether the other side takes SDP; without the header field it does.
+    pub fn accepts_sdp(&self) -> bool {
+        let mut types = self.all("Accept").flat_map(|v| v.split(',')).map(str::trim).peekable();
+        let sdp = |t: &str| {
+            is_sdp(t) || matches!(t.split(';').next().map(str::trim), Some("*/*" | "application/*"))
+        };
+        types.peek().is_none() || types.any(sdp)
+    }
+
     /// RFC 3261 §20.12: an encoding other than identity.
     pub fn is_encoded(&self) -> bool {
         self.header("Content-Encoding").is_some_and(|v| !v.eq_ignore_ascii_case("identity"))

@@ -9,7 +9,7 @@ mod phrase;
 mod quoted;
 mod write;
 
-pub use body::{Body, is_sdp};
+pub use body::Body;
 pub use check::is_sip_uri;
 pub use frame::Malformed;
 pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, params_of, uri_param, user_of};

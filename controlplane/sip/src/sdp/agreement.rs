@@ -38,6 +38,22 @@ impl Media {
         }
     }
 
+    /// Leaves out of our offer what the other side can do without: all fingerprints but those of the strongest hash
+    /// function, which are the ones that it checks (RFC 8122 §5.1). `false` if there is nothing to leave out.
+    pub fn shorten(&mut self) -> bool {
+        let Self::Ours(ours) = self else { return false };
+        let fingerprints = preferred(&ours.ike.fingerprints);
+        let psk_fingerprints = preferred(&ours.ike.psk_fingerprints);
+        let before = ours.ike.fingerprints.len() + ours.ike.psk_fingerprints.len();
+        if fingerprints.len() + psk_fingerprints.len() == before {
+            return false;
+        }
+        (ours.ike.fingerprints, ours.ike.psk_fingerprints) = (fingerprints, psk_fingerprints);
+        // RFC 3264 §8: another body has another version.
+        ours.version += 1;
+        true
+    }
+
     /// We accept their offer.
     pub fn accept(&mut self, ours: &SessionDescription) {
         let agreed = match self {

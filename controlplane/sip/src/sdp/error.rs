@@ -9,6 +9,8 @@ pub enum SdpError {
     Syntax,
     #[error("the message has no SDP")]
     NoBody,
+    #[error("the INVITE has no offer, and this gateway makes none for it")]
+    DelayedOffer,
     #[error("the body is not application/sdp")]
     NotSdp,
     #[error("the SDP has no media `application … udp {FMT_UDPENCAP}`")]
@@ -62,6 +64,9 @@ impl SdpError {
             Self::MissingBandwidth | Self::BadBandwidth => "have the peer send b=AS:<kbps> in its SDP",
             Self::Refused | Self::NoIkeMedia | Self::NoBody => {
                 "the peer does not offer a VPN under this number: check the number and its vpn-sip configuration"
+            }
+            Self::DelayedOffer => {
+                "have the peer's carrier send offers in its INVITEs, or write `sip.delayed_offers: true`"
             }
             Self::NotSdp => "have the peer send its SDP as application/sdp, without an encoding",
             Self::AddressFamily => "give both ends IPv4, or both IPv6, on their WAN interfaces",

@@ -39,7 +39,8 @@ impl Gateway {
                 Output::Transmit { bytes, .. } => self.sent.push(String::from_utf8(bytes).expect("text")),
                 Output::Persist { call, record: Some(_) } => self.ua.persisted(self.now, call),
                 Output::Event(Event::Incoming { call, line, caller, offer }) => {
-                    self.heard.push(format!("{line} {caller:?} {:?}", offer.ike.bandwidth));
+                    let bandwidth = offer.and_then(|offer| offer.ike.bandwidth);
+                    self.heard.push(format!("{line} {caller:?} {bandwidth:?}"));
                     self.ua.reject(self.now, call, 486);
                 }
                 _ => {}

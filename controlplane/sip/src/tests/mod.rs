@@ -2,6 +2,7 @@ mod auth;
 mod calls;
 mod dialect;
 mod flood;
+mod forms;
 mod golden;
 mod in_dialog;
 mod mutate;

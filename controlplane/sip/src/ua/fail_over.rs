@@ -93,7 +93,7 @@ impl UserAgent {
         for line in 0..self.registrations.len() {
             let of_flow = |t: &Target| (t.transport, t.addr) == (flow.transport, flow.remote);
             if self.registrations[line].target().is_some_and(of_flow) {
-                self.renew(now, line);
+                self.renew_lost(now, line);
             }
         }
     }

@@ -5,10 +5,11 @@ use crate::call::CallId;
 use crate::message::{Message, seconds};
 use crate::output::{Event, RegistrationState};
 use crate::reason::Reason;
+use crate::registration::Renewal;
 use crate::schedule::Due;
 use crate::target::Target;
 use crate::transaction::{ClientTransaction, Owner};
-use crate::transport::Locals;
+use crate::transport::{Flow, Locals};
 use sipsec_net::{Instant, TelNumber};
 use std::time::Duration;
 
@@ -30,10 +31,17 @@ impl UserAgent {
         self.leave_from_here(now, &moved);
         self.pace_others.reset();
         let next = self.registrar(now);
+        let calls_moved = self.proxies.iter().any(|t| moved(t) && locals.towards(t.addr).is_some());
         for line in 0..self.registrations.len() {
             let was = self.registrations[line].target();
             // A line without a registrar waits for an address of the right family.
             if was.is_some_and(|was| !moved(was) && next.is_some()) {
+                // The binding stays, and the Contact for calls is another one.
+                if calls_moved && !self.stopping && !self.registrations[line].is_removing() {
+                    self.forget_register(line);
+                    self.registrations[line].begin();
+                    self.register_in_turn(now, line);
+                }
                 continue;
             }
             self.register_anew(now, line);
@@ -127,12 +135,26 @@ impl UserAgent {
         let r = &self.registrations[line];
         let sent = r.transaction().and_then(|key| self.clients.get(key));
         let under_way = r.waits_for_turn() || sent.is_some_and(ClientTransaction::pending);
-        if self.stopping || under_way || !self.registrations[line].renew(now) {
+        if self.stopping || under_way {
             return false;
         }
-        self.forget_register(line);
-        self.register_in_turn(now, line);
-        true
+        match self.registrations[line].renew(now) {
+            Renewal::No | Renewal::Later(_) => false,
+            Renewal::Now => {
+                self.forget_register(line);
+                self.register_in_turn(now, line);
+                true
+            }
+        }
+    }
+
+    /// The same for a binding that is gone for sure: if the last time was a moment ago, the line registers as soon as it may.
+    pub(super) fn renew_lost(&mut self, now: Instant, line: usize) {
+        if !self.renew(now, line)
+            && let Renewal::Later(at) = self.registrations[line].renewal(now)
+        {
+            self.schedule.advance(Due::Registration(line), at);
+        }
     }
 
     pub(super) fn forget_register(&mut self, line: usize) {
@@ -165,14 +187,32 @@ impl UserAgent {
         let branch = self.branch();
         let Some(target) = self.registrar(now) else { return };
         let Some(flow) = self.flow_to(&target) else { return };
-        let (via, contact) = (self.via(&flow, &branch), self.contact(Some(line), &flow));
+        let via = self.via(&flow, &branch);
+        let contacts: Vec<_> = [Some(flow), self.flow_of_calls(now, line)]
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter(|(i, of)| *i == 0 || of.local != flow.local)
+            .map(|(_, of)| self.contact(Some(line), &of))
+            .collect();
         let Self { config, entropy, registrations, .. } = self;
-        let bytes = registrations[line].write(config, &config.lines[line], &via, &contact, &mut **entropy);
+        let bytes = registrations[line].write(config, &config.lines[line], &via, &contacts, &mut **entropy);
         let key = self.start(now, &branch, "REGISTER", Owner::Register(line), bytes, flow);
         self.registrations[line].sent(key, target, flow.local);
         if !self.registrations[line].is_registered() {
             self.registration_state(line, RegistrationState::Registering);
         }
+    }
+
+    /// The way on which calls come to a line, where that is not the registration's: a carrier that takes REGISTER over one IP
+    /// version and calls over the other sends calls to a Contact of the other.
+    fn flow_of_calls(&self, now: Instant, line: usize) -> Option<Flow> {
+        if self.proxies.is_empty() {
+            return None;
+        }
+        let target = self.proxy(now, line)?;
+        let local = self.locals.towards(target.addr)?;
+        Some(Flow { transport: target.transport, ..Flow::udp(local, target.addr) })
     }
 
     pub(super) fn register_response(&mut self, now: Instant, line: usize, m: &Message, status: u16) {

@@ -50,12 +50,12 @@ impl UserAgent {
             422 => self.interval_too_small(now, id, m),
             487 if *cancel != Cancel::No => self.fail(now, id, CallFailure::Cancelled),
             300..=399 if self.redirected(now, id, m) => {}
-            420 if self.without_extensions(now, id, m) => {}
+            413..=420 if self.in_another_form(now, id, m, status) => {}
             // The network must not choose another charged destination.
             _ => {
                 let retry_after_s = m.header("Retry-After").and_then(seconds);
                 self.renew_registration(now, id, status);
-                self.fail(now, id, CallFailure::refused(status, m, retry_after_s));
+                self.fail(now, id, Self::refused_form(m, status, retry_after_s));
             }
         }
     }

@@ -65,7 +65,7 @@ impl UserAgent {
             }
             w.finish(body.as_deref())
         };
-        let mut bytes = write(true);
+        let mut bytes = write(!outgoing.plain);
         if bytes.len() > REQUEST_MAX {
             bytes = write(false);
         }
@@ -134,23 +134,9 @@ impl UserAgent {
         true
     }
 
-    /// RFC 3261 §8.1.3.5: once more without the extensions that were offered, if the refusal names one of them.
-    pub(super) fn without_extensions(&mut self, now: Instant, id: CallId, m: &Message) -> bool {
-        let mut offered = self.config.dialect.invite_supported.split(',').map(str::trim);
-        if !offered.any(|tag| !tag.is_empty() && m.lists("Unsupported", tag)) {
-            return false;
-        }
-        let outgoing = self.calls.get_mut(id).and_then(|c| c.outgoing_mut());
-        let first = outgoing.is_some_and(|o| !std::mem::replace(&mut o.plain, true));
-        if first {
-            self.invite_again(now, id);
-        }
-        first
-    }
-
     /// Once more, with CSeq one higher and another branch. If the call was given up meanwhile, it ends here: nothing of
     /// it is outstanding.
-    fn invite_again(&mut self, now: Instant, id: CallId) {
+    pub(super) fn invite_again(&mut self, now: Instant, id: CallId) {
         let branch = self.branch();
         let Some(dest) = self.calls.get(id).map(|c| c.dialog.dest()) else { return };
         let Some(flow) = self.flow_to(&dest) else { return self.fail(now, id, CallFailure::NoAddress) };

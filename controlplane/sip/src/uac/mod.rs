@@ -5,6 +5,7 @@ mod cancel;
 mod invite;
 mod late;
 mod prack;
+mod refused;
 
 use crate::auth::Auth;
 use crate::call::{Call, CallId};

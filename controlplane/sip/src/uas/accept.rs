@@ -3,7 +3,7 @@
 use crate::call::{Call, CallId};
 use crate::config::{T1, T2, T64};
 use crate::message::Message;
-use crate::output::{Event, LostWhy};
+use crate::output::{CallFailure, Event, LostWhy, ReliableAnswer};
 use crate::reason::Reason;
 use crate::sdp::SessionDescription;
 use crate::session_timer::SessionTimer;
@@ -23,7 +23,7 @@ impl UserAgent {
         self.settle();
     }
 
-    /// Accepts: the 200 leaves once the record is durable.
+    /// Accepts, with the answer to its offer or, if it has none, with an offer: the 200 leaves once the record is durable.
     pub fn accept(&mut self, _now: Instant, call: &Call, answer: &SessionDescription) {
         let id = call.id();
         if let Some(c) = self.calls.get_mut(id).filter(|c| matches!(c.phase, Phase::Offered { .. })) {
@@ -64,6 +64,7 @@ impl UserAgent {
         let timer = body.is_some().then(|| SessionTimer::of_request(now, &request)).flatten();
         c.timer.clone_from(&timer);
         let reason = c.reason.clone().filter(|_| status >= 300);
+        let delayed = c.incoming().is_some_and(|i| i.delayed);
         let response = self.respond(now, &key, &request, status, Some(&tag), body.as_deref(), |w| {
             if let (101..300, Some(contact)) = (status, contact) {
                 w.header("Contact", contact).header("Allow", allow).header("Supported", "timer");
@@ -76,7 +77,7 @@ impl UserAgent {
             }
         });
         if status == 200 {
-            self.expect_ack(now, id, &key, &request, response, false);
+            self.expect_ack(now, id, &key, &request, response, delayed);
         }
     }
 
@@ -153,15 +154,36 @@ impl UserAgent {
         let Some(id) = self.dialog_of(m) else { return };
         let Some(c) = self.calls.get_mut(id) else { return };
         let Some(answered) = c.answering.take_if(|a| a.cseq == m.cseq_number()) else { return };
-        if answered.offers {
-            // RFC 3261 §13.2.1: the answer to the offer of our 200.
-            self.unchanged(now, id, m);
-        } else if let Phase::Accepted { hang_up } = c.phase {
+        if let Phase::Accepted { hang_up } = c.phase {
             c.phase = Phase::Established;
             if hang_up {
                 self.send_bye(now, id);
+            } else if answered.offers {
+                self.answered_by_ack(now, id, m);
             } else {
                 self.event(Event::Confirmed { call: id });
+            }
+        } else if answered.offers {
+            // RFC 3261 §13.2.1: the answer to the offer of our 200.
+            self.unchanged(now, id, m);
+        }
+    }
+
+    /// RFC 3261 §13.2.1: the ACK of a call whose INVITE had no offer has the answer to ours. It cannot be refused any more: one
+    /// that cannot be used ends the call.
+    fn answered_by_ack(&mut self, now: Instant, id: CallId, m: &Message) {
+        let assumed = self.config.dialect.assumed_bandwidth;
+        match SessionDescription::of_answer(m.description()).map(|answer| answer.assuming(assumed)) {
+            Ok(answer) => {
+                if let Some(c) = self.calls.get_mut(id) {
+                    c.media.accepted(&answer);
+                }
+                self.event(Event::Answered { call: id, answer: ReliableAnswer(answer) });
+            }
+            Err(error) => {
+                self.explain(id, Reason::new(error.status(), &error.to_string()));
+                self.event(Event::Failed { call: id, failure: CallFailure::BadAnswer(error) });
+                self.send_bye(now, id);
             }
         }
     }

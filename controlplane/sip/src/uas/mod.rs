@@ -9,7 +9,7 @@ use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX, RETRY_AFTER_OVERLOAD_S};
 use crate::dialect::CalledSource;
 use crate::dialog::Dialog;
-use crate::message::{Message, NameAddr, is_sdp, uri_param, user_of};
+use crate::message::{Message, NameAddr, uri_param, user_of};
 use crate::notice::NoticeKind;
 use crate::output::Event;
 use crate::reason::warning;
@@ -35,10 +35,7 @@ pub(super) fn refused_content(m: &Message) -> Option<(u16, Vec<(&'static str, St
     if !m.body.is_empty() && !m.has_sdp() {
         return Some((415, vec![("Accept", "application/sdp".into())]));
     }
-    let mut accepts = m.all("Accept").flat_map(|v| v.split(',')).peekable();
-    let sdp =
-        |a: &str| is_sdp(a) || matches!(a.split(';').next().map(str::trim), Some("*/*" | "application/*"));
-    if accepts.peek().is_some() && !accepts.any(sdp) {
+    if !m.accepts_sdp() {
         return Some((406, vec![("Warning", warning("the answer would be application/sdp"))]));
     }
     // Only a sender that knows of session timers can raise its own.
@@ -93,8 +90,8 @@ impl UserAgent {
             line: Some(line),
             dialog,
             phase: Phase::Offered { until: now + wait },
-            side: Side::Callee(Box::new(Incoming { key: key.clone(), request })),
-            media: Media::Offered(offer.clone()),
+            side: Side::Callee(Box::new(Incoming { key: key.clone(), request, delayed: offer.is_none() })),
+            media: offer.clone().map_or(Media::None, Media::Offered),
             auth: Auth::default(),
             answering: None,
             timer: None,
@@ -122,7 +119,7 @@ impl UserAgent {
     }
 
     /// RFC 3261 §8.2, in its order.
-    fn offered(&mut self, m: &Message) -> Result<(usize, SessionDescription), Refusal> {
+    fn offered(&mut self, m: &Message) -> Result<(usize, Option<SessionDescription>), Refusal> {
         let with = |status, headers| Refusal(status, headers, None);
         let plain = |status, why: &str| with(status, vec![("Warning", warning(why))]);
         let Some(line) = self.called_line(m) else {
@@ -151,8 +148,15 @@ impl UserAgent {
         if let Some((status, headers)) = refused_content(m) {
             return Err(with(status, headers));
         }
-        match SessionDescription::parse(&m.body) {
-            Ok(offer) => Ok((line, offer.assuming(self.config.dialect.assumed_bandwidth))),
+        if m.body.is_empty() && self.config.dialect.delayed_offers {
+            return Ok((line, None));
+        }
+        let offer = match m.body.is_empty() {
+            true => Err(SdpError::DelayedOffer),
+            false => SessionDescription::parse(&m.body),
+        };
+        match offer {
+            Ok(offer) => Ok((line, Some(offer.assuming(self.config.dialect.assumed_bandwidth)))),
             Err(e) => Err(Refusal(e.status(), vec![("Warning", e.warning())], Some((line, e)))),
         }
     }

@@ -163,6 +163,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         None => None,
     };
     let netlink = Netlink::start(watch(&profile));
+    netlink.set_inside(Learnt::default().delegated(&profile));
     let policy = track::Setup { config: setup::track_config(&profile), svti: svti(&profile) };
     let track = Track::start(policy, netlink.routes())?;
     let (change_sender, change_requests) = mpsc::channel(REQUESTS);

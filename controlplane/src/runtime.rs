@@ -329,6 +329,7 @@ impl Runtime {
 
     fn dhcp(&mut self, change: dhcp::Change) {
         self.learnt.take(change);
+        self.netlink.set_inside(self.learnt.delegated(&self.profile));
         let registrars = self.learnt.registrars(&self.profile);
         let domain = self.learnt.domain(&self.profile);
         for reason in [registrars.as_ref().err(), domain.as_ref().err()].into_iter().flatten() {
@@ -350,7 +351,13 @@ impl Runtime {
     /// Why this gateway cannot reach its carrier, if so.
     pub(crate) fn carrier_trouble(&self) -> Option<String> {
         let names = self.learnt.registrars(&self.profile).err();
-        let unknown = || self.learnt.domain(&self.profile).err().or_else(|| self.found.clone().err());
+        let unknown = || {
+            let found = self.found.clone().err();
+            // No server of an IP version may be known because there is no address of it.
+            let found =
+                found.map(|why| self.wan.missing().map_or(why.clone(), |gone| format!("{gone}; {why}")));
+            self.learnt.domain(&self.profile).err().or(found)
+        };
         let wan = self.wan.first().err().or_else(|| self.sip.local().err());
         wan.or(names).or_else(unknown)
     }

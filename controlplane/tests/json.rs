@@ -17,7 +17,9 @@ fn line(number: &str, registered: bool) -> model::Registration {
         domain: "carrier.example".into(),
         expires_s: None,
         transport: "UDP".into(),
+        server: "198.51.100.1:5060".parse().ok(),
         call_id: "x".into(),
+        failed_over: 0,
         reason: (!registered).then(|| "no answer".into()),
     }
 }

@@ -30,8 +30,10 @@ impl Runtime {
                 contact: v.contact,
                 domain: v.domain,
                 expires_s: v.expires_at.map(|at| at.saturating_duration_since(now).as_secs()),
-                transport: v.server.map_or_else(|| "-".to_owned(), |s| s.transport.via().to_owned()),
+                transport: v.server.as_ref().map_or_else(|| "-".to_owned(), |s| s.transport.via().to_owned()),
+                server: v.server.map(|s| s.addr),
                 call_id: v.call_id,
+                failed_over: self.core.sip_stats().failed_over,
                 reason,
             }
         };
@@ -53,6 +55,7 @@ impl Runtime {
             ("sip_reregistered", stats.reregistered),
             ("sip_forked", stats.forked),
             ("sip_oversize", stats.oversize),
+            ("sip_failed_over", stats.failed_over),
             ("sip_byes_unanswered", stats.byes_unanswered),
             ("sip_byes_owed", self.core.byes_owed()),
             ("peer_ports_learnt", self.core.peer_ports_learnt()),

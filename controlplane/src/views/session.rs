@@ -88,7 +88,7 @@ impl Runtime {
 
     /// What this gateway lacks to place any call.
     pub(super) fn missing(&self) -> Option<String> {
-        self.carrier_trouble().or_else(|| self.link.status().err())
+        self.carrier_trouble().or_else(|| self.link.status().err()).or_else(|| self.wan.missing())
     }
 }
 

@@ -11,7 +11,13 @@ pub struct Registration {
     pub domain: String,
     pub expires_s: Option<u64>,
     pub transport: String,
+    /// Where the last REGISTER went.
+    #[serde(default)]
+    pub server: Option<SocketAddr>,
     pub call_id: String,
+    /// Requests of all lines that went to another server, because one did not answer or answered 503.
+    #[serde(default)]
+    pub failed_over: u64,
     /// Why it is not registered.
     pub reason: Option<String>,
 }

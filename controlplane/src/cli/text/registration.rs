@@ -1,7 +1,10 @@
 //! `show vpn-sip registration-status` and `show vpn-sip sip registrar`
 
+use super::counted;
 use crate::api::model::Registration;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 #[must_use]
 pub fn registration_status(list: &[Registration]) -> String {
@@ -55,7 +58,24 @@ pub fn registrar(list: &[Registration], width: usize) -> String {
     for row in &rows {
         out.push_str(&line(row));
     }
-    out
+    out + &servers(list)
+}
+
+/// The servers in use, each with the number of its lines, and how often one had to stand in for another.
+fn servers(list: &[Registration]) -> String {
+    let mut lines = BTreeMap::<SocketAddr, usize>::new();
+    for server in list.iter().filter_map(|r| r.server) {
+        *lines.entry(server).or_default() += 1;
+    }
+    let mut out = String::new();
+    for (server, n) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{} at {server}", counted(n as u64, "line"));
+    }
+    match list.first().map_or(0, |r| r.failed_over) {
+        0 => out,
+        n => out + &format!("{} went to another server, because one had failed\n", counted(n, "request")),
+    }
 }
 
 #[cfg(test)]
@@ -71,9 +91,22 @@ mod tests {
             domain: "example.com".into(),
             expires_s: Some(2359),
             transport: "UDP".into(),
+            server: None,
             call_id: "3176F988-9EAA11E7-8002AFA0-8EF41435".into(),
+            failed_over: 0,
             reason: None,
         }
+    }
+
+    #[test]
+    fn the_servers_in_use_and_the_fail_overs_follow_the_table() {
+        let at = |server: &str| Registration { server: server.parse().ok(), failed_over: 3, ..registered() };
+        let list = [at("198.51.100.1:5060"), at("[2001:db8::1]:5060"), at("198.51.100.1:5060")];
+        let text = registrar(&list, 80);
+        let tail = "2 lines at 198.51.100.1:5060\n1 line at [2001:db8::1]:5060\n\
+            3 requests went to another server, because one had failed\n";
+        assert!(text.ends_with(tail), "{text}");
+        assert!(!registrar(&[registered()], 80).contains("server"));
     }
 
     #[test]

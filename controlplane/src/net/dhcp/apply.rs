@@ -47,7 +47,7 @@ impl Applied {
     pub async fn v4_address(&mut self, name: &str) -> Result<Option<Ipv4Addr>, KernelError> {
         let asked = self.kernel.link(name).await;
         let link = self.answered(asked)?;
-        let asked = netlink::wan_address(&self.kernel, name, link.as_ref(), false, None).await;
+        let asked = netlink::wan_address(&self.kernel, name, link.as_ref(), false, None, &None).await;
         Ok(match self.answered(asked)? {
             Ok(IpAddr::V4(address)) => Some(address),
             Ok(IpAddr::V6(_)) | Err(_) => None,

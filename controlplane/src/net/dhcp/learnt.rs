@@ -2,8 +2,9 @@
 
 use super::Change;
 use crate::api::model::{DhcpFamily, DhcpView};
-use sipsec_dhcp::{SipData, v4, v6};
-use sipsec_net::Instant;
+use sipsec_dhcp::{SipData, VendorData, v4, v6};
+use sipsec_net::prefix::PrefixError;
+use sipsec_net::{Instant, IpPrefix};
 use sipsec_profile::Profile;
 use sipsec_profile::model::wan::{WanIpv4, WanIpv6};
 use sipsec_profile::model::{Host, Server};
@@ -49,10 +50,14 @@ impl Learnt {
         if let Some(servers) = profile.sip.registrar.given() {
             return Ok(servers.clone());
         }
-        let servers = &self.sip(profile.wan.sip_by_v6())?.servers;
-        let addresses = servers.addresses.iter().map(|ip| Host::Address(*ip));
-        let names = servers.names.iter().map(|name| Host::Name(name.trim_end_matches('.').to_owned()));
-        let all: Vec<_> = addresses.chain(names).map(|host| Server { host, port: None }).collect();
+        let by_v6 = profile.wan.sip_by_v6();
+        let mut all = servers(self.sip(by_v6)?);
+        // A line whose calls are of another IP version names the servers of each by its own DHCP.
+        if profile.sip.call_family != profile.sip.registration_family
+            && let Ok(other) = self.sip(!by_v6)
+        {
+            all.extend(servers(other));
+        }
         if all.is_empty() {
             return Err("DHCP names no SIP server: write `sip.registrar`".to_owned());
         }
@@ -66,10 +71,44 @@ impl Learnt {
     pub fn domain(&self, profile: &Profile) -> Result<String, String> {
         match profile.sip.domain.given() {
             Some(domain) => Ok(domain.clone()),
-            None => self.sip(profile.wan.sip_by_v6())?.vendor.sip_domain.clone().ok_or_else(|| {
+            None => self.vendor(profile, |vendor| vendor.sip_domain.clone())?.ok_or_else(|| {
                 "DHCP names no SIP domain: write `sip.domain`, or `wan.vendor_class: ntt` if the line wants it"
                     .to_owned()
             }),
+        }
+    }
+
+    /// The prefixes inside which the WAN's IPv6 address must be, or why there is none; `None` if any address will do.
+    #[must_use]
+    pub fn delegated(&self, profile: &Profile) -> Option<Result<Vec<IpPrefix>, String>> {
+        if profile.wan.ipv6 != WanIpv6::Prefix {
+            return None;
+        }
+        let lease = match &self.v6 {
+            None => return Some(Err("DHCPv6 has not answered yet".to_owned())),
+            Some(Err(reason)) => return Some(Err(format!("DHCPv6 has delegated no prefix: {reason}"))),
+            Some(Ok(lease)) => lease,
+        };
+        let prefix = |p: &v6::Prefix| match IpPrefix::new(p.prefix.into(), p.len) {
+            Ok(prefix) | Err(PrefixError::HostBits(prefix)) => Some(prefix),
+            Err(_) => None,
+        };
+        let all: Vec<_> = lease.prefixes.iter().filter_map(prefix).collect();
+        Some(if all.is_empty() { Err("DHCPv6 has delegated no prefix".to_owned()) } else { Ok(all) })
+    }
+
+    /// What the line's vendor options say; those of the other IP version stand in.
+    fn vendor<T>(
+        &self,
+        profile: &Profile,
+        value: impl Fn(&VendorData) -> Option<T>,
+    ) -> Result<Option<T>, String> {
+        let by_v6 = profile.wan.sip_by_v6();
+        let first = self.sip(by_v6).map(|sip| value(&sip.vendor));
+        match (first, self.sip(!by_v6)) {
+            (Ok(Some(found)), _) => Ok(Some(found)),
+            (first, Ok(other)) => value(&other.vendor).map_or(first, |found| Ok(Some(found))),
+            (first, Err(_)) => first,
         }
     }
 
@@ -89,6 +128,12 @@ impl Learnt {
             self.v4.as_ref().ok_or_else(waits)?.as_ref().map(|lease| &lease.sip).map_err(Clone::clone)
         }
     }
+}
+
+fn servers(sip: &SipData) -> Vec<Server> {
+    let addresses = sip.servers.addresses.iter().map(|ip| Host::Address(*ip));
+    let names = sip.servers.names.iter().map(|name| Host::Name(name.trim_end_matches('.').to_owned()));
+    addresses.chain(names).map(|host| Server { host, port: None }).collect()
 }
 
 fn family<T>(lease: Result<Box<T>, String>, options: impl FnOnce(&T, &mut DhcpFamily)) -> DhcpFamily {

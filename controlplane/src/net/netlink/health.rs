@@ -1,6 +1,7 @@
 //! What the loop and the netlink task share: which next hops are wanted, and whether the task works.
 
 use super::kernel::KernelError;
+use super::wan::Inside;
 use super::wanted::{Table, Wanted as WantedRoute};
 use sipsec_net::{IpPrefix, MediaPort};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ pub struct Shared {
     /// Of another profile than that of the start: prefixes with a route into a tunnel, and with one elsewhere.
     prefixes: Mutex<Option<Prefixes>>,
     prefixes_changed: AtomicBool,
+    inside: Mutex<(Inside, bool)>,
     state: Mutex<State>,
     pub changed: Notify,
     started: Instant,
@@ -94,6 +96,7 @@ impl Shared {
             routes: Mutex::default(),
             prefixes: Mutex::default(),
             prefixes_changed: AtomicBool::new(false),
+            inside: Mutex::default(),
             state: Mutex::default(),
             changed: Notify::new(),
             started: Instant::now(),
@@ -117,6 +120,26 @@ impl Shared {
     /// Those that were set since the last call.
     pub fn take_prefixes(&self) -> Option<Prefixes> {
         self.prefixes_changed.swap(false, Relaxed).then(|| self.prefixes()).flatten()
+    }
+
+    pub fn set_inside(&self, inside: Inside) {
+        let mut known = lock(&self.inside);
+        if known.0 == inside {
+            return;
+        }
+        *known = (inside, true);
+        drop(known);
+        self.changed.notify_one();
+    }
+
+    /// Where the WAN's IPv6 address must be.
+    pub fn inside(&self) -> Inside {
+        lock(&self.inside).0.clone()
+    }
+
+    /// Whether that has changed since the last call.
+    pub fn take_inside_changed(&self) -> bool {
+        std::mem::take(&mut lock(&self.inside).1)
     }
 
     pub fn want(&self, media_port: MediaPort, remote: Option<IpAddr>) {

@@ -114,6 +114,11 @@ impl Netlink {
         self.shared.set_prefixes((tunnels, elsewhere));
     }
 
+    /// The IPv6 prefixes inside which the WAN's address must be, or why there is none now.
+    pub fn set_inside(&self, inside: Option<Result<Vec<IpPrefix>, String>>) {
+        self.shared.set_inside(inside);
+    }
+
     /// Where route policy puts its routes.
     #[must_use]
     pub fn routes(&self) -> RouteSink {

@@ -124,6 +124,7 @@ impl Task {
                 (self.setup.watch.tunnels, self.setup.watch.elsewhere) = (tunnels, elsewhere);
                 self.dirty.routes = true;
             }
+            self.dirty.wan |= self.setup.shared.take_inside_changed();
             self.change_routes().await?;
             self.poll().await?;
             let now = Instant::now();
@@ -220,6 +221,7 @@ impl Task {
             // What was reported under the former filter is not complete.
             (self.dirty.hops, self.dirty.entries) = (true, true);
         }
+        let inside = self.setup.shared.inside();
         for (i, used) in [families.0, families.1].into_iter().enumerate() {
             if !used {
                 continue;
@@ -227,7 +229,8 @@ impl Task {
             let v6 = i == 1;
             let known = &mut self.addresses[i];
             let current = known.as_ref().and_then(|a| a.as_ref().ok()).copied();
-            let address = wan::address(&self.kernel, name, link.as_ref(), v6, current).await?;
+            let inside = if v6 { &inside } else { &None };
+            let address = wan::address(&self.kernel, name, link.as_ref(), v6, current, inside).await?;
             if known.as_ref() != Some(&address) {
                 *known = Some(address.clone());
                 self.setup.changes.send(Change::Wan { v6, address }).await?;

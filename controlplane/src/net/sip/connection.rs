@@ -29,7 +29,7 @@ const PROBE_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub enum Stream {
-    Opens { device: String, tls: Option<(Tls, Option<String>)> },
+    Opens { device: String, dscp: u8, tls: Option<(Tls, Option<String>)> },
     Accepted(TcpStream, Option<Tls>),
 }
 
@@ -87,8 +87,8 @@ async fn run(
 ) -> io::Result<()> {
     let task = Task { flow, keepalive, events };
     match stream {
-        Stream::Opens { device, tls } => {
-            let tcp = within(CONNECT_MAX, "no connection in time", connect(&flow, &device)).await?;
+        Stream::Opens { device, dscp, tls } => {
+            let tcp = within(CONNECT_MAX, "no connection in time", connect(&flow, &device, dscp)).await?;
             match tls {
                 None => task.carry(tcp, messages).await,
                 Some((tls, name)) => {
@@ -110,8 +110,8 @@ async fn run(
     }
 }
 
-async fn connect(flow: &Flow, device: &str) -> io::Result<TcpStream> {
-    let socket = stream_socket(device, flow.local.ip())?;
+async fn connect(flow: &Flow, device: &str, dscp: u8) -> io::Result<TcpStream> {
+    let socket = stream_socket(device, flow.local.ip(), dscp)?;
     socket.bind(&SocketAddr::new(flow.local.ip(), 0).into())?;
     let stream = TcpSocket::from_std_stream(socket.into()).connect(flow.remote).await?;
     prepare(&stream);

@@ -6,6 +6,7 @@
 //!   open ───────────────────┴─▶ connection tasks ─┘
 //! ```
 
+mod at_address;
 mod connection;
 mod tcp;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 pub mod tls;
 mod udp;
 
+use at_address::Place;
 use connection::{Connection, Stream};
 use sipsec_session::WanAddresses;
 use sipsec_sip::{Flow, FlowId, Transport};
@@ -29,6 +31,7 @@ use udp::SipSocket;
 const QUEUE: usize = 256;
 /// Connections that servers may have opened to us.
 const ACCEPTED_MAX: usize = 32;
+
 /// Why a socket cannot be bound, in words.
 fn explain(error: &std::io::Error, local: SocketAddr) -> String {
     match error.kind() {
@@ -115,16 +118,16 @@ impl SipTransports {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let (sender, events) = mpsc::channel(QUEUE);
+        let place = Place { device: setup.device.clone(), port: setup.port, dscp: setup.dscp };
         let family = |used: bool| {
             used.then(|| Family {
-                udp: (setup.transport != Transport::Tls)
-                    .then(|| SipSocket::new(&setup.device, setup.port, setup.dscp)),
+                udp: (setup.transport != Transport::Tls).then(|| SipSocket::new(place.clone())),
                 // RFC 3261 §18.2.1: who listens on UDP listens on TCP as well. TLS needs a certificate to listen.
                 listener: match setup.transport {
                     Transport::Tls => setup.tls.as_ref().is_some_and(Tls::can_accept),
                     Transport::Udp | Transport::Tcp => true,
                 }
-                .then(|| Listener::new(&setup.device, setup.port)),
+                .then(|| Listener::new(place.clone())),
             })
         };
         let (v4, v6) = (family(setup.families.0), family(setup.families.1));
@@ -247,11 +250,11 @@ impl SipTransports {
     /// Opens a connection; what is sent over it meanwhile waits. `name` is the server's, for its certificate.
     pub fn open(&mut self, flow: Flow, name: Option<String>) {
         self.counters.opened += 1;
-        let device = self.setup.device.clone();
-        let stream = match (&self.setup.tls, flow.transport) {
-            (Some(tls), Transport::Tls) => Stream::Opens { device, tls: Some((tls.clone(), name)) },
-            _ => Stream::Opens { device, tls: None },
+        let tls = match (&self.setup.tls, flow.transport) {
+            (Some(tls), Transport::Tls) => Some((tls.clone(), name)),
+            _ => None,
         };
+        let stream = Stream::Opens { device: self.setup.device.clone(), dscp: self.setup.dscp, tls };
         self.start(flow, stream);
     }
 
@@ -314,10 +317,17 @@ async fn next_of(family: &mut Option<Family>) -> SipEvent {
 }
 
 /// A TCP socket of the WAN's device: what it sends may take no other way.
-fn stream_socket(device: &str, ip: IpAddr) -> std::io::Result<socket2::Socket> {
+fn stream_socket(device: &str, ip: IpAddr, dscp: u8) -> std::io::Result<socket2::Socket> {
     let domain = if ip.is_ipv4() { socket2::Domain::IPV4 } else { socket2::Domain::IPV6 };
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.bind_device(Some(device.as_bytes()))?;
+    set_dscp(&socket, ip, dscp)?;
     Ok(socket)
+}
+
+/// RFC 2474 §3: the DSCP is the upper six bits of the octet.
+fn set_dscp(socket: &socket2::Socket, ip: IpAddr, dscp: u8) -> std::io::Result<()> {
+    let class = u32::from(dscp) << 2;
+    if ip.is_ipv4() { socket.set_tos_v4(class) } else { socket.set_tclass_v6(class) }
 }

@@ -1,105 +1,59 @@
 //! The listener for connections that servers open to us.
 
-use super::{SipEvent, explain, stream_socket};
+use super::at_address::{AtAddress, Place};
+use super::{SipEvent, stream_socket};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep_until};
 
-const RETRY: Duration = Duration::from_secs(1);
 const BACKLOG: i32 = 16;
+/// After a connection that cannot be taken: without descriptors left the loop must not spin.
+const REST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
-pub struct Listener {
-    device: String,
-    port: u16,
-    state: State,
-    warned: bool,
-}
-
-#[derive(Debug)]
-enum State {
-    NoAddress,
-    Failed { ip: IpAddr, reason: String, retry_at: Instant },
-    Open { listener: TcpListener, local: SocketAddr },
-}
+pub struct Listener(AtAddress<TcpListener>);
 
 impl Listener {
-    pub fn new(device: &str, port: u16) -> Self {
-        Self { device: device.to_owned(), port, state: State::NoAddress, warned: false }
+    pub fn new(place: Place) -> Self {
+        Self(AtAddress::new("SIP listener", place, listen))
     }
 
     pub fn set_address(&mut self, ip: Option<IpAddr>) {
-        match (ip, &self.state) {
-            (Some(ip), State::Open { local, .. }) if local.ip() == ip => {}
-            (Some(ip), _) => self.open(ip),
-            (None, _) => self.state = State::NoAddress,
-        }
-    }
-
-    fn open(&mut self, ip: IpAddr) {
-        self.state = State::NoAddress;
-        let local = SocketAddr::new(ip, self.port);
-        self.state = match listen(local, &self.device) {
-            Ok(listener) => {
-                self.warned = false;
-                State::Open { listener, local }
-            }
-            Err(error) => {
-                let reason = explain(&error, local);
-                if !std::mem::replace(&mut self.warned, true) {
-                    tracing::warn!(%local, reason, "SIP cannot listen on TCP");
-                }
-                State::Failed { ip, reason, retry_at: Instant::now() + RETRY }
-            }
-        };
+        self.0.set_address(ip);
     }
 
     pub fn local(&self) -> Result<SocketAddr, String> {
-        match &self.state {
-            State::NoAddress => Err("the WAN has no address".to_owned()),
-            State::Failed { reason, .. } => Err(reason.clone()),
-            State::Open { local, .. } => Ok(*local),
-        }
+        self.0.local()
     }
 
     /// Where it listens, also if the kernel chose the port.
     #[cfg(test)]
     pub fn bound(&self) -> Option<SocketAddr> {
-        match &self.state {
-            State::Open { listener, .. } => listener.local_addr().ok(),
-            _ => None,
-        }
+        self.0.socket().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     pub async fn next(&mut self) -> SipEvent {
         loop {
-            match &self.state {
-                State::NoAddress => std::future::pending::<()>().await,
-                State::Failed { ip, retry_at, .. } => {
-                    let ip = *ip;
-                    sleep_until(*retry_at).await;
-                    self.open(ip);
-                    if self.local().is_ok() {
-                        return SipEvent::Opened;
-                    }
+            if self.0.ready().await {
+                return SipEvent::Opened;
+            }
+            let Some((listener, local)) = self.0.socket() else { continue };
+            match listener.accept().await {
+                Ok((stream, from)) => return SipEvent::Connects { local, from, stream },
+                // The peer was gone again, or there are no descriptors left.
+                Err(error) => {
+                    tracing::debug!(%error, "SIP listener");
+                    tokio::time::sleep(REST).await;
                 }
-                State::Open { listener, local } => match listener.accept().await {
-                    Ok((stream, from)) => return SipEvent::Connects { local: *local, from, stream },
-                    // The peer was gone again, or there are no descriptors left; the latter must not spin.
-                    Err(error) => {
-                        tracing::debug!(%error, "SIP listener");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                },
             }
         }
     }
 }
 
-fn listen(local: SocketAddr, device: &str) -> io::Result<TcpListener> {
-    let socket = stream_socket(device, local.ip())?;
+fn listen(local: SocketAddr, place: &Place) -> io::Result<TcpListener> {
+    // What it accepts is marked as it is.
+    let socket = stream_socket(&place.device, local.ip(), place.dscp)?;
     // Connections of a former process may still be in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.bind(&local.into())?;

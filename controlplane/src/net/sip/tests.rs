@@ -103,6 +103,24 @@ async fn a_server_may_connect_and_is_admitted_or_not() {
     assert_eq!(&got, b"answer");
 }
 
+/// The network's queues see the DSCP of every SIP message: on the connections that we open, and on those that we accept.
+#[tokio::test]
+async fn connections_are_marked_as_datagrams_are() {
+    const EF: u8 = 46;
+    for (ip, v6) in [("127.0.0.1", false), ("::1", true)] {
+        let ip = ip.parse().expect("address");
+        let marked = super::stream_socket("lo", ip, EF).expect("a socket");
+        let class = if v6 { marked.tclass_v6() } else { marked.tos_v4() };
+        assert_eq!(class.expect("set"), u32::from(EF) << 2);
+    }
+    let place = super::Place { device: "lo".into(), port: 0, dscp: EF };
+    let mut listener = super::Listener::new(place);
+    listener.set_address("127.0.0.1".parse().ok());
+    let _peer = tokio::net::TcpStream::connect(listener.bound().expect("bound")).await.expect("connected");
+    let SipEvent::Connects { stream, .. } = listener.next().await else { panic!("connects") };
+    assert_eq!(socket2::SockRef::from(&stream).tos_v4().expect("known"), u32::from(EF) << 2);
+}
+
 /// An authority on disk, and certificates that it issues.
 struct Authority {
     dir: PathBuf,

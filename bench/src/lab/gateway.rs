@@ -3,7 +3,7 @@
 use super::error::LabError;
 use super::interrupt::wait_for;
 use super::netns::{Namespace, run};
-use super::process::{LogReader, Process};
+use super::process::{LogReader, Process, log_tail};
 use super::profile::Profile;
 use super::topology::SVTI;
 use serde_json::Value;
@@ -73,7 +73,10 @@ impl Gateway {
         };
         gateway.start_dataplane(namespace)?;
         gateway.start_controlplane(namespace)?;
-        gateway.wait_ready()?;
+        gateway.wait_ready().map_err(|e| match e {
+            LabError::Interrupted => e,
+            e => LabError::failed(e.to_string(), log_tail(&gateway.log("controlplane"))),
+        })?;
         if let Some(route) = route {
             wait_for(&format!("the {} gateway's route to {route}", gateway.name), READY_LIMIT, || {
                 gateway.check()?;
@@ -164,6 +167,11 @@ impl Gateway {
     pub fn cli(&self, args: &[&str]) -> Result<String, LabError> {
         let mut command = std::process::Command::new(&self.programs.cli);
         run(command.arg("--profile").arg(&self.profile).args(args))
+    }
+
+    #[must_use]
+    pub fn profile(&self) -> &Path {
+        &self.profile
     }
 
     /// How people ask it.

@@ -2,7 +2,8 @@
 
 use super::carrier::Hop;
 use super::observe::{Sight, Sighting};
-use super::topology::{BRANCH_WAN, HEADEND_WAN};
+use super::topology::is_carrier;
+use super::world::line_of;
 use sipsec_net::Instant;
 use std::net::IpAddr;
 
@@ -68,7 +69,7 @@ impl Ladder {
                 (arrow(from, to, &hop.summary, '─'), hop.detail.clone())
             }
             Event::Wire(s) => {
-                let (from, to) = (column((*s.from.ip()).into()), column((*s.to.ip()).into()));
+                let (from, to) = (column(s.from.ip()), column(s.to.ip()));
                 let ports = format!("udp {} → {}", s.from.port(), s.to.port());
                 match &s.sight {
                     Sight::Ike { exchange, response, message_id, fragment } => {
@@ -105,9 +106,9 @@ impl Ladder {
 }
 
 fn column(ip: IpAddr) -> usize {
-    match ip.to_string().as_str() {
-        BRANCH_WAN => 0,
-        HEADEND_WAN => 2,
+    match (is_carrier(ip), line_of(ip)) {
+        (false, Some(0)) => 0,
+        (false, Some(_)) => 2,
         _ => 1,
     }
 }
@@ -147,6 +148,7 @@ fn arrow(from: usize, to: usize, label: &str, stroke: char) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::topology::{BRANCH_WAN, HEADEND_WAN};
     use super::*;
     use std::net::SocketAddr;
     use std::time::Duration;

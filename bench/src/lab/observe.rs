@@ -7,9 +7,9 @@ use super::error::LabError;
 use super::netns::Namespace;
 use super::sys;
 use sipsec_net::udp_encap::{UdpEncap, classify};
-use sipsec_net::{Instant, Spi};
+use sipsec_net::{Instant, IpPrefix, Spi};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -30,14 +30,14 @@ pub enum Sight {
     /// The first packet of an SA.
     EspFirst(Spi),
     /// An inner address on a line that knows only outer ones.
-    ClearText { protocol: u8, destination: Ipv4Addr },
+    ClearText { protocol: u8, destination: IpAddr },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     pub at: Instant,
-    pub from: SocketAddrV4,
-    pub to: SocketAddrV4,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
     pub sight: Sight,
 }
 
@@ -115,18 +115,19 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Reports what arrives at `device` of the carrier from the subscriber `source`, and anything with an inner address.
+    /// Reports what arrives at `device` of the carrier from the subscriber whose prefixes are `source`, over one IP version, and anything with an inner address.
     pub fn start(
         carrier: &Namespace,
         device: &str,
-        source: Ipv4Addr,
+        source: &[IpPrefix],
+        v6: bool,
         sinks: Sinks,
     ) -> Result<Self, LabError> {
-        let socket = carrier.run(|| sys::packet_socket(device))?;
+        let socket = carrier.run(|| sys::packet_socket(device, v6))?;
         rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(TICK))
             .map_err(|e| LabError::Io { what: device.to_owned(), source: e.into() })?;
         let stop = Arc::new(AtomicBool::new(false));
-        let watch = Watch { socket, source, sinks, stop: Arc::clone(&stop) };
+        let watch = Watch { socket, source: source.to_vec(), sinks, stop: Arc::clone(&stop) };
         let thread = std::thread::Builder::new()
             .name(format!("observe-{device}"))
             .spawn(move || watch.run())
@@ -146,7 +147,7 @@ impl Drop for Observer {
 
 struct Watch {
     socket: OwnedFd,
-    source: Ipv4Addr,
+    source: Vec<IpPrefix>,
     sinks: Sinks,
     stop: Arc<AtomicBool>,
 }
@@ -168,26 +169,20 @@ impl Watch {
         }
     }
 
-    fn look(&self, packet: &[u8]) -> Option<(SocketAddrV4, SocketAddrV4, Sight)> {
-        let header_len = usize::from(packet.first()? & 0x0f) * 4;
-        let address = |at: usize| {
-            let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
-            Some(Ipv4Addr::from(octets))
-        };
-        let (source, destination, protocol) = (address(12)?, address(16)?, *packet.get(9)?);
-        let inner = |a: Ipv4Addr| a.octets()[0] == 10;
-        if inner(source) || inner(destination) {
+    fn look(&self, packet: &[u8]) -> Option<(SocketAddr, SocketAddr, Sight)> {
+        let Outer { source, destination, protocol, header_len } = Outer::read(packet)?;
+        if is_inner(source) || is_inner(destination) {
             self.sinks.tally.clear_text.fetch_add(1, Ordering::Relaxed);
             let sight = Sight::ClearText { protocol, destination };
-            return Some((SocketAddrV4::new(source, 0), SocketAddrV4::new(destination, 0), sight));
+            return Some((SocketAddr::new(source, 0), SocketAddr::new(destination, 0), sight));
         }
         // Only what arrives: what leaves this line has arrived at the other.
-        if source != self.source || protocol != UDP {
+        if protocol != UDP || !self.source.iter().any(|p| p.contains(source)) {
             return None;
         }
         let udp = packet.get(header_len..)?;
         let port = |at: usize| Some(u16::from_be_bytes(udp.get(at..at + 2)?.try_into().ok()?));
-        let (from, to) = (SocketAddrV4::new(source, port(0)?), SocketAddrV4::new(destination, port(2)?));
+        let (from, to) = (SocketAddr::new(source, port(0)?), SocketAddr::new(destination, port(2)?));
         // Ethernet pads short frames; the UDP length says where the datagram ends.
         let payload = udp.get(8..usize::from(port(4)?).min(udp.len()))?;
         if from.port() == SIP_PORT || to.port() == SIP_PORT {
@@ -234,5 +229,47 @@ impl Watch {
                 None
             }
         }
+    }
+}
+
+/// The addresses of the LANs.
+fn is_inner(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets()[0] == 10,
+        // RFC 4193 §3.1.
+        IpAddr::V6(v6) => v6.octets()[0] == 0xfd,
+    }
+}
+
+/// The outer header of a packet.
+struct Outer {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    header_len: usize,
+}
+
+impl Outer {
+    fn read(packet: &[u8]) -> Option<Self> {
+        let v4 = |at: usize| {
+            let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+            Some(IpAddr::from(Ipv4Addr::from(octets)))
+        };
+        let v6 = |at: usize| {
+            let octets: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+            Some(IpAddr::from(Ipv6Addr::from(octets)))
+        };
+        let first = *packet.first()?;
+        Some(match first >> 4 {
+            4 => Self {
+                source: v4(12)?,
+                destination: v4(16)?,
+                protocol: *packet.get(9)?,
+                header_len: usize::from(first & 0x0f) * 4,
+            },
+            // Neither SIP nor IKE nor ESP of the gateways has extension headers.
+            6 => Self { source: v6(8)?, destination: v6(24)?, protocol: *packet.get(6)?, header_len: 40 },
+            _ => return None,
+        })
     }
 }

@@ -53,7 +53,15 @@ impl Profile {
     pub fn on_line(self, line: Kind) -> Result<Self, LabError> {
         let auth = |line: &&str| line.trim_start().starts_with("auth:");
         let auth = self.text.lines().find(auth).unwrap_or_default().to_owned();
-        self.with("\nsip:\n", &format!("\nwan: {{ ipv4: dhcp }}\n\nsip:\n  carrier: {}\n", line.word()))?
+        // A home gateway takes REGISTER over IPv4, and calls over IPv6 from the prefix that it delegates.
+        let (wan, families) = match line {
+            Kind::NttHgw => {
+                ("ipv4: dhcp, ipv6: prefix", "  registration_family: ipv4\n  call_family: ipv6\n")
+            }
+            Kind::Generic | Kind::NttDirect => ("ipv4: dhcp", ""),
+        };
+        let head = format!("\nwan: {{ {wan} }}\n\nsip:\n  carrier: {}\n{families}", line.word());
+        self.with("\nsip:\n", &head)?
             .with("registrar: 198.51.100.1:5060", "registrar: dhcp")?
             .with("domain: carrier.example", "domain: dhcp")?
             .with(&format!("{auth}\n"), "")

@@ -20,11 +20,12 @@ pub fn die_with_parent(command: &mut Command) {
 }
 
 /// A socket that sees IPv4 frames arriving at a device of this thread's network namespace.
-pub fn packet_socket(device: &str) -> io::Result<OwnedFd> {
+pub fn packet_socket(device: &str, v6: bool) -> io::Result<OwnedFd> {
     let control =
         rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
     let ifindex = rustix::net::netdevice::name_to_index(&control, device)?;
-    let protocol = (libc::ETH_P_IP as u16).to_be();
+    let protocol = if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
+    let protocol = (protocol as u16).to_be();
     // SAFETY: plain syscall; the result is checked and wrapped at once.
     let raw =
         unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, i32::from(protocol)) };

@@ -1,23 +1,24 @@
 //! Network, carrier and gateways together.
 
 use super::carrier::relay::{Plan, Relay};
-use super::carrier::{Account, Config, Kind, Knobs, Server};
+use super::carrier::{Access, Account, Config, Kind, Knobs, Rules, Server};
 use super::error::LabError;
 use super::gateway::{Gateway, Programs};
 use super::interrupt::wait_for;
 use super::ladder::Event;
 use super::observe::{Observer, Sinks, SipTap, Tally};
-use super::peer::Dnsmasq;
 use super::peer::dnsmasq::Pool;
+use super::peer::{Dnsmasq, Kea};
 use super::profile::Profile;
 use super::topology::{
-    BRANCH_PREFIX, BRANCH_WAN, CARRIER_BRANCH_SIDE, CENTRE_PREFIX, HEADEND_WAN, Options, RELAY, TO_BRANCH,
-    TO_HEADEND, Topology,
+    BRANCH_DELEGATED, BRANCH_PREFIX, CARRIER_BRANCH_SIDE, CARRIER_BRANCH_SIDE6, CENTRE_PREFIX, DELEGATED,
+    HEADEND_DELEGATED, Options, RELAY, RELAY6, TO_BRANCH, TO_HEADEND, Topology,
 };
+use sipsec_net::IpPrefix;
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,11 @@ pub const DOMAIN: &str = "carrier.example";
 const SIP_PORT: u16 = 5060;
 const RELAY_PORT: u16 = 30_000;
 const RELAY_CALLS: u16 = 4;
+/// Whatever comes from these prefixes is that line's.
+const LINES: [(&str, [&str; 3]); 2] = [
+    (BRANCH_NUMBER, ["198.51.100.0/24", "2001:db8:51::/64", BRANCH_DELEGATED]),
+    (HEADEND_NUMBER, ["203.0.113.0/24", "2001:db8:113::/64", HEADEND_DELEGATED]),
+];
 /// Numbers, which are their user names too, and passwords; the profiles have the same.
 pub const SUBSCRIBERS: [(&str, &str); 2] =
     [(BRANCH_NUMBER, "lab-only-branch-81f4c2"), (HEADEND_NUMBER, "lab-only-headend-5d20b7")];
@@ -37,6 +43,22 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(20);
 #[must_use]
 pub fn carrier_address() -> SocketAddr {
     SocketAddr::new(CARRIER_BRANCH_SIDE.parse::<Ipv4Addr>().expect("a constant address").into(), SIP_PORT)
+}
+
+/// The same over IPv6.
+#[must_use]
+pub fn carrier_address6() -> SocketAddr {
+    SocketAddr::new(CARRIER_BRANCH_SIDE6.parse::<Ipv6Addr>().expect("a constant address").into(), SIP_PORT)
+}
+
+fn prefixes(line: usize) -> Vec<IpPrefix> {
+    LINES[line].1.iter().map(|p| p.parse().expect("a constant prefix")).collect()
+}
+
+/// The access line from which an address is: 0 is the branch's.
+#[must_use]
+pub fn line_of(ip: IpAddr) -> Option<usize> {
+    (0..LINES.len()).find(|line| prefixes(*line).iter().any(|p| p.contains(ip)))
 }
 
 /// Where the lab finds what it runs.
@@ -102,20 +124,40 @@ pub struct World<C: Exchange = Server> {
     sightings: Mutex<Option<Receiver<super::observe::Sighting>>>,
     /// The lines' DHCP server.
     pub dhcp: Option<Dnsmasq>,
+    /// The home gateways' DHCPv6 server.
+    pub dhcp6: Option<Kea>,
     pub topology: Topology,
 }
 
 impl World {
     pub fn up(places: Places, options: Options, knobs: Knobs) -> Result<Self, LabError> {
-        let line = options.line;
+        Self::up_at(places, options, knobs, Vec::new())
+    }
+
+    /// The same with a carrier of further IPv4 addresses.
+    pub fn up_at(
+        places: Places,
+        options: Options,
+        knobs: Knobs,
+        more: Vec<SocketAddr>,
+    ) -> Result<Self, LabError> {
+        let (line, ipv6) = (options.line, options.has_ipv6());
         let knobs = match line {
             Kind::Generic => knobs,
-            kind => Knobs { authenticate_register: false, rules: kind.rules(), ..knobs },
+            kind => {
+                // A home gateway takes calls from the prefix alone that it has delegated.
+                let invite_from = (kind == Kind::NttHgw).then(|| DELEGATED.parse().expect("a prefix"));
+                let rules = Rules { invite_from, ..kind.rules() };
+                Knobs { authenticate_register: false, rules, ..knobs }
+            }
         };
         let tag = options.tag.clone();
         let mut world = Self::with(places, options, |topology| {
             let address = carrier_address();
-            let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
+            let others = if ipv6 { vec![carrier_address6()] } else { more };
+            let bound = std::iter::once(address).chain(others.iter().copied());
+            let sockets = bound.map(|a| topology.carrier.run(|| UdpSocket::bind(a)));
+            let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
             let account = |(number, password): (&str, &str)| Account {
                 number: number.into(),
                 username: number.into(),
@@ -124,17 +166,23 @@ impl World {
             let accounts = SUBSCRIBERS.map(account).to_vec();
             let plan = Plan {
                 address: RELAY.parse().expect("a constant address"),
+                address6: ipv6.then(|| RELAY6.parse().expect("a constant address")),
                 first_port: RELAY_PORT,
                 calls_max: RELAY_CALLS,
                 other_source: true,
             };
             let relay = (line != Kind::Generic).then_some(plan);
-            let sockets = relay.map(|plan| topology.carrier.run(|| Relay::bind(plan))).transpose()?;
-            let config = Config { address, domain: DOMAIN.into(), accounts, relay, knobs };
-            Server::start(socket, sockets, config).map_err(LabError::io("carrier"))
+            let media = relay.map(|plan| topology.carrier.run(|| Relay::bind(plan))).transpose()?;
+            let access = |i: usize| Access { number: LINES[i].0.into(), prefixes: prefixes(i) };
+            let lines = vec![access(0), access(1)];
+            let config = Config { address, others, domain: DOMAIN.into(), accounts, lines, relay, knobs };
+            Server::start(sockets, media, config).map_err(LabError::io("carrier"))
         })?;
         if line != Kind::Generic {
             world.dhcp = Some(Dnsmasq::start(&world.topology.carrier, &tag, Pool::FIRST)?);
+        }
+        if line == Kind::NttHgw {
+            world.dhcp6 = Some(Kea::start(&world.topology.carrier, &tag)?);
         }
         Ok(world)
     }
@@ -173,21 +221,23 @@ impl<C: Exchange> World<C> {
         let tap = Arc::new(Mutex::new(SipTap::default()));
         let spis = Arc::new(Mutex::new(HashSet::new()));
         let (tx, rx) = sync_channel(SIGHTINGS_MAX);
-        let observe = |device, source: &str, tx: SyncSender<_>| {
-            let subscriber = source.parse().expect("a constant address");
+        let observe = |device, line: usize, v6: bool| {
             let sinks = Sinks {
                 tally: Arc::clone(&tally),
                 tap: Arc::clone(&tap),
                 spis: Arc::clone(&spis),
-                sightings: tx,
+                sightings: tx.clone(),
             };
-            Observer::start(&topology.carrier, device, subscriber, sinks)
+            Observer::start(&topology.carrier, device, &prefixes(line), v6, sinks)
         };
-        let observers = if options.unobserved {
-            Vec::new()
-        } else {
-            vec![observe(TO_BRANCH, BRANCH_WAN, tx.clone())?, observe(TO_HEADEND, HEADEND_WAN, tx)?]
-        };
+        let mut observers = Vec::new();
+        for (line, device) in [TO_BRANCH, TO_HEADEND].into_iter().enumerate() {
+            for v6 in [false, true] {
+                if !options.unobserved && (!v6 || options.has_ipv6()) {
+                    observers.push(observe(device, line, v6)?);
+                }
+            }
+        }
         Ok(Self {
             options,
             places,
@@ -200,6 +250,7 @@ impl<C: Exchange> World<C> {
             _observers: observers,
             sightings: Mutex::new(Some(rx)),
             dhcp: None,
+            dhcp6: None,
             topology,
         })
     }

@@ -4,6 +4,7 @@ use super::digest::Algorithm;
 use super::line::Rules;
 use super::relay::Plan;
 use super::rewrite::Rewrite;
+use sipsec_net::IpPrefix;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,13 +38,30 @@ impl std::fmt::Debug for Account {
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the carrier listens; also its Record-Route.
+    /// Where the carrier listens; each address is also its Record-Route for the calls that come to it.
     pub address: SocketAddr,
+    /// Further addresses of the same servers: of IPv6, or of a standby.
+    pub others: Vec<SocketAddr>,
     pub domain: String,
     pub accounts: Vec<Account>,
+    pub lines: Vec<Access>,
     /// Where media pass; without one the subscribers see each other.
     pub relay: Option<Plan>,
     pub knobs: Knobs,
+}
+
+/// An access line: what comes from these prefixes is this subscriber's, also from addresses that it has not registered.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub number: String,
+    pub prefixes: Vec<IpPrefix>,
+}
+
+impl Config {
+    /// Every address of the carrier.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        std::iter::once(self.address).chain(self.others.iter().copied())
+    }
 }
 
 /// What a test may change while the carrier runs.
@@ -104,6 +122,8 @@ pub struct Faults {
     pub register_storm: u32,
     /// BYEs that are lost.
     pub lost_bye: u32,
+    /// This address of the carrier is down: what comes to it is lost, and nothing leaves from it.
+    pub down: Option<SocketAddr>,
 }
 
 /// Takes one, if there is one left.

@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     Transmit {
+        /// The carrier's address from which it leaves.
+        from: SocketAddr,
         to: SocketAddr,
         bytes: Vec<u8>,
     },
@@ -55,8 +57,9 @@ pub struct Carrier {
     pub(super) stats: Stats,
     pub(super) relayed: Slots,
     outputs: VecDeque<Output>,
-    /// When the current message came, for the trace.
+    /// When the current message came, for the trace, and to which address.
     now: Instant,
+    here: SocketAddr,
 }
 
 impl std::fmt::Debug for Carrier {
@@ -81,6 +84,7 @@ impl Carrier {
             relayed: Slots::default(),
             outputs: VecDeque::new(),
             now: Instant::ZERO,
+            here: config.address,
             config,
             entropy,
         }
@@ -112,8 +116,16 @@ impl Carrier {
         &self.stats
     }
 
+    /// A datagram to [`Config::address`].
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
-        self.now = now;
+        self.handle_datagram_at(now, from, self.config.address, bytes);
+    }
+
+    pub fn handle_datagram_at(&mut self, now: Instant, from: SocketAddr, here: SocketAddr, bytes: &[u8]) {
+        if self.config.knobs.faults.down == Some(here) {
+            return;
+        }
+        (self.now, self.here) = (now, here);
         // RFC 5626 §3.5.1 and common practice: CRLF keeps a NAT mapping.
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
@@ -127,7 +139,7 @@ impl Carrier {
                 return;
             }
         };
-        self.outputs.push_back(Output::Trace(Hop::new(now, from, self.config.address, &message)));
+        self.outputs.push_back(Output::Trace(Hop::new(now, from, here, &message)));
         if message.method().is_none() {
             return self.response(now, from, message);
         }
@@ -154,8 +166,17 @@ impl Carrier {
     }
 
     pub(super) fn transmit(&mut self, to: SocketAddr, message: &Message) {
-        self.outputs.push_back(Output::Trace(Hop::new(self.now, self.config.address, to, message)));
-        self.outputs.push_back(Output::Transmit { to, bytes: message.to_bytes() });
+        let from = self.towards(to);
+        self.outputs.push_back(Output::Trace(Hop::new(self.now, from, to, message)));
+        self.outputs.push_back(Output::Transmit { from, to, bytes: message.to_bytes() });
+    }
+
+    /// Our address for what goes there: the one to which the current message came, or else the first that works, of the same
+    /// IP version.
+    pub(super) fn towards(&self, to: SocketAddr) -> SocketAddr {
+        let works = |a: &SocketAddr| a.is_ipv4() == to.is_ipv4() && self.config.knobs.faults.down != Some(*a);
+        let mut all = std::iter::once(self.here).chain(self.config.addresses());
+        all.find(works).unwrap_or(self.config.address)
     }
 
     /// Sends a response of our own, statelessly.
@@ -181,17 +202,18 @@ impl Carrier {
         response
     }
 
-    /// The Via we put on top of a forwarded request.
-    pub(super) fn via(&self, branch: &str) -> String {
-        format!("SIP/2.0/UDP {};branch={branch}", self.config.address)
+    /// The Via we put on top of a request that is forwarded there.
+    pub(super) fn via(&self, branch: &str, to: SocketAddr) -> String {
+        format!("SIP/2.0/UDP {};branch={branch}", self.towards(to))
     }
 
     pub(super) fn record_route(&self) -> String {
-        format!("<sip:{};lr>", self.config.address)
+        format!("<sip:{};lr>", self.here)
     }
 
     pub(super) fn is_us(&self, uri: &str) -> bool {
-        super::message::address_of(uri) == Some(self.config.address) || {
+        let address = super::message::address_of(uri);
+        self.config.addresses().any(|a| Some(a) == address) || {
             let host = uri.rsplit_once('@').map_or_else(|| uri.split_once(':').map_or(uri, |x| x.1), |x| x.1);
             host.split([';', ':']).next() == Some(self.config.domain.as_str())
         }

@@ -59,6 +59,8 @@ impl Line {
             address: "198.51.100.1:5060".parse().expect("an address"),
             domain: "carrier.example".into(),
             accounts: vec![account(CALLER), account(CALLED)],
+            others: Vec::new(),
+            lines: Vec::new(),
             relay,
             knobs: Knobs { authenticate_register: false, rules, faults, ..Knobs::default() },
         };
@@ -76,7 +78,9 @@ impl Line {
         let mut out = Vec::new();
         while let Some(output) = self.carrier.poll_output() {
             match output {
-                Output::Transmit { to, bytes } => out.push((to, Message::parse(&bytes).expect("readable"))),
+                Output::Transmit { to, bytes, .. } => {
+                    out.push((to, Message::parse(&bytes).expect("readable")))
+                }
                 Output::Trace(_) => {}
                 relayed => self.relayed.push(relayed),
             }
@@ -262,7 +266,13 @@ fn a_storm_refuses_as_often_as_told() {
 
 #[test]
 fn the_relay_stands_in_for_both_sides_until_the_call_ends() {
-    let plan = Plan { address: [192, 0, 2, 10].into(), first_port: 30_000, calls_max: 1, other_source: true };
+    let plan = Plan {
+        address: [192, 0, 2, 10].into(),
+        address6: None,
+        first_port: 30_000,
+        calls_max: 1,
+        other_source: true,
+    };
     let mut line = Line::new(Rules::default(), Faults::default(), Some(plan));
     let invite = line.called();
     let offer = String::from_utf8(invite.body.clone()).expect("text");

@@ -1,18 +1,29 @@
 //! Who is registered where.
 
 use super::config::BINDINGS_MAX;
+use super::message::address_of;
 use sipsec_net::Instant;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    pub contact: String,
+    /// One at least.
+    pub contacts: Vec<String>,
     /// Where the REGISTER came from.
     pub source: SocketAddr,
     /// Its REGISTER said `Supported: path`.
     pub path: bool,
     pub expires_at: Instant,
+}
+
+impl Binding {
+    /// The contact for calls of this IP version; the first if there is none.
+    #[must_use]
+    pub fn contact(&self, v4: bool) -> &str {
+        let fits = |c: &&String| address_of(c).is_some_and(|a| a.is_ipv4() == v4);
+        self.contacts.iter().find(fits).or(self.contacts.first()).map_or("", String::as_str)
+    }
 }
 
 /// By telephone number; the newest contact counts.
@@ -43,7 +54,7 @@ impl Location {
     /// Whether the number is registered with this contact, by a REGISTER that said `Supported: path`.
     #[must_use]
     pub fn is_terminal(&self, number: &str, contact: &str) -> bool {
-        self.bindings.get(number).is_some_and(|b| b.path && b.contact == contact)
+        self.bindings.get(number).is_some_and(|b| b.path && b.contacts.iter().any(|c| c == contact))
     }
 
     /// Numbers registered from this address, in order.

@@ -1,7 +1,5 @@
-//! A SIP message as the carrier edits it: a start line and a list of headers in order. rsip reads the syntax; routing needs
-//! the headers it does not touch byte for byte.
+//! A SIP message as the carrier edits it: a start line and a list of headers in order, each as it came.
 
-use rsip::SipMessage;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,27 +36,7 @@ impl Message {
         if bytes.len() > MESSAGE_MAX {
             return Err(ParseError::TooLong);
         }
-        let (start, headers, mut body) = match SipMessage::try_from(bytes).map_err(|_| ParseError::Syntax)? {
-            SipMessage::Request(r) => {
-                let start = Start::Request { method: r.method.to_string(), uri: r.uri.to_string() };
-                (start, r.headers, r.body)
-            }
-            SipMessage::Response(r) => {
-                let status = u16::from(r.status_code.clone());
-                let text = r.status_code.to_string();
-                let reason = text.split_once(' ').map_or("", |(_, reason)| reason).to_owned();
-                (Start::Response { status, reason }, r.headers, r.body)
-            }
-        };
-        let headers: Vec<_> = headers
-            .iter()
-            .filter_map(|h| {
-                let text = h.to_string();
-                let (name, value) = text.split_once(':')?;
-                Some((long_name(name.trim()).to_owned(), value.trim().to_owned()))
-            })
-            .collect();
-        let mut out = Self { start, headers, body: Vec::new() };
+        let mut out = split(bytes).ok_or(ParseError::Syntax)?;
         for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
             if out.header(name).is_none() {
                 return Err(ParseError::Missing(name));
@@ -66,12 +44,11 @@ impl Message {
         }
         if let Some(length) = out.header("Content-Length") {
             let length: usize = length.parse().map_err(|_| ParseError::Syntax)?;
-            if length > body.len() {
+            if length > out.body.len() {
                 return Err(ParseError::ShortBody);
             }
-            body.truncate(length);
+            out.body.truncate(length);
         }
-        out.body = body;
         Ok(out)
     }
 
@@ -179,6 +156,37 @@ impl Message {
     }
 }
 
+/// Start line, header fields and what follows them (RFC 3261 §7), which is not cut to Content-Length yet.
+fn split(bytes: &[u8]) -> Option<Message> {
+    const END: &[u8] = b"\r\n\r\n";
+    let end = bytes.windows(END.len()).position(|w| w == END)?;
+    let head = std::str::from_utf8(bytes.get(..end)?).ok()?;
+    let mut lines = head.split("\r\n");
+    let words: Vec<_> = lines.next()?.splitn(3, ' ').collect();
+    let start = match words.as_slice() {
+        ["SIP/2.0", status, rest @ ..] => {
+            let status = status.parse().ok().filter(|s| (100..700).contains(s))?;
+            Start::Response { status, reason: rest.concat() }
+        }
+        [method, uri, "SIP/2.0"] if !method.is_empty() && uri.contains(':') => {
+            Start::Request { method: (*method).to_owned(), uri: (*uri).to_owned() }
+        }
+        _ => return None,
+    };
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for line in lines {
+        if line.starts_with([' ', '\t']) {
+            // §7.3.1: a line that goes on.
+            let (_, value) = headers.last_mut()?;
+            *value = format!("{value} {}", line.trim());
+            continue;
+        }
+        let (name, value) = line.split_once(':')?;
+        headers.push((long_name(name.trim()).to_owned(), value.trim().to_owned()));
+    }
+    Some(Message { start, headers, body: bytes.get(end + END.len()..)?.to_vec() })
+}
+
 /// RFC 3261 §7.3.3.
 fn long_name(name: &str) -> &str {
     match name {
@@ -257,13 +265,10 @@ pub fn user_of(uri: &str) -> Option<String> {
 /// Where a URI's host is, if it is an address: this carrier asks no DNS.
 #[must_use]
 pub fn address_of(uri: &str) -> Option<SocketAddr> {
-    let parsed = rsip::Uri::try_from(uri).ok()?;
-    let ip: IpAddr = parsed.host().to_string().trim_matches(['[', ']']).parse().ok()?;
-    let port = match parsed.port() {
-        Some(port) => *port.value(),
-        None => SIP_PORT,
-    };
-    Some(SocketAddr::new(ip, port))
+    let rest = uri.strip_prefix("sip:")?.split([';', '?']).next()?;
+    let host_port = rest.rsplit_once('@').map_or(rest, |(_, host_port)| host_port);
+    let alone = || host_port.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    host_port.parse().ok().or_else(|| Some(SocketAddr::new(alone()?, SIP_PORT)))
 }
 
 /// RFC 3261 §18.2.2 with RFC 3581 §4: where the response to this Via goes.
@@ -299,6 +304,11 @@ mod tests {
         assert_eq!(again.header("Content-Length"), Some("2"));
         let short = text.replace("l: 2", "l: 5");
         assert_eq!(Message::parse(short.as_bytes()), Err(ParseError::ShortBody));
+        let v6 = text
+            .replace("sip:a@192.0.2.1", "sip:a@[2001:db8::1]:5060")
+            .replace("v: ", "Subject: a\r\n b\r\nv: ");
+        let v6 = Message::parse(v6.as_bytes()).expect("parses");
+        assert_eq!((v6.method(), v6.header("Subject")), (Some("BYE"), Some("a b")));
         let no_via = text.replace("v: ", "x: ");
         assert_eq!(Message::parse(no_via.as_bytes()), Err(ParseError::Missing("Via")));
     }
@@ -311,6 +321,10 @@ mod tests {
         assert_eq!(user_of("sip:carrier.example"), None);
         assert_eq!(address_of("sip:a@192.0.2.1:5070;x=y"), Some(([192, 0, 2, 1], 5070).into()));
         assert_eq!(address_of("sip:carrier.example"), None);
+        let v6 = |port| Some(SocketAddr::new("2001:db8::1".parse().expect("an address"), port));
+        assert_eq!(address_of("sip:a@[2001:db8::1]:5070;x=y"), v6(5070));
+        assert_eq!(address_of("sip:[2001:db8::1];lr"), v6(5060));
+        assert_eq!(address_of("sip:192.0.2.1?Subject=x"), Some(([192, 0, 2, 1], 5060).into()));
         assert_eq!(uri_of("\"x\" <sip:a@b;p=1>;tag=2"), "sip:a@b;p=1");
         assert_eq!(param("<sip:a@b;tag=no>;tag=yes", "tag"), Some("yes"));
         assert_eq!(param("sip:a@b;tag=yes", "tag"), Some("yes"));

@@ -23,7 +23,7 @@ mod tests;
 pub mod trace;
 mod transaction;
 
-pub use config::{Account, Config, Faults, Knobs, NumberKnobs, Reject};
+pub use config::{Access, Account, Config, Faults, Knobs, NumberKnobs, Reject};
 pub use digest::Algorithm;
 pub use line::{Kind, Rules};
 pub use rewrite::Rewrite;

@@ -1,6 +1,6 @@
 //! Where a message goes (RFC 3261 §16).
 
-use super::config::take;
+use super::config::{Access, take};
 use super::core::{Carrier, digest};
 use super::line::Verdict;
 use super::message::{Message, Start, address_of, param, response_address, uri_of, user_of};
@@ -111,7 +111,10 @@ impl Carrier {
         forwarded.remove("Proxy-Authorization");
         drop_our_route(self, &mut forwarded);
         let (contact, target) = match &binding {
-            Some(b) => (b.contact.clone(), address_of(&b.contact).unwrap_or(b.source)),
+            Some(b) => {
+                let contact = b.contact(from.is_ipv4());
+                (contact.to_owned(), address_of(contact).unwrap_or(b.source))
+            }
             None => (uri.to_owned(), self.config.address),
         };
         forwarded.start = Start::Request { method: "INVITE".into(), uri: contact };
@@ -133,7 +136,7 @@ impl Carrier {
             }
         }
         forwarded.body = rewrite::apply(&knobs.offer, &forwarded.body);
-        self.push_via(&mut forwarded, &branch);
+        self.push_via(&mut forwarded, &branch, target);
         let mut routes = vec![self.record_route()];
         routes.extend(forwarded.list("Record-Route"));
         forwarded.set_list("Record-Route", routes);
@@ -159,7 +162,12 @@ impl Carrier {
 
     /// The number that the network asserts for the sender, or `None` when the request has been answered.
     fn caller(&mut self, now: Instant, from: SocketAddr, request: &Message) -> Option<String> {
-        let lines = self.location.numbers_at(now, from);
+        let mut lines = self.location.numbers_at(now, from);
+        if lines.is_empty() {
+            let of_line = |a: &&Access| a.prefixes.iter().any(|p| p.contains(from.ip()));
+            let numbers = self.config.lines.iter().filter(of_line).map(|a| a.number.clone());
+            lines = numbers.filter(|n| self.location.find(now, n).is_some()).collect();
+        }
         if lines.is_empty() {
             self.reply(request, 403, "Not registered here", &[]);
             return None;
@@ -225,7 +233,8 @@ impl Carrier {
             return;
         }
         let next = request.list("Route").first().map(|r| uri_of(r).to_owned());
-        let Some(target) = address_of(next.as_deref().unwrap_or(uri)).filter(|t| *t != self.config.address)
+        let Some(target) =
+            address_of(next.as_deref().unwrap_or(uri)).filter(|t| self.config.addresses().all(|a| a != *t))
         else {
             self.stats.unroutable += 1;
             if method != "ACK" {
@@ -240,7 +249,7 @@ impl Carrier {
         }
         strip_identity(&mut request);
         let branch = format!("z9hG4bK{}", digest(&[&upstream_key(&request), "stateless"]));
-        self.push_via(&mut request, &branch);
+        self.push_via(&mut request, &branch, target);
         self.transmit(target, &request);
     }
 
@@ -249,7 +258,7 @@ impl Carrier {
         let mut vias = response.list("Via");
         let top = if vias.is_empty() { String::new() } else { vias.remove(0) };
         let ours = top.split_whitespace().nth(1).and_then(|s| s.split(';').next());
-        if ours != Some(self.config.address.to_string().as_str()) {
+        if self.config.addresses().all(|a| ours != Some(a.to_string().as_str())) {
             self.stats.unroutable += 1;
             return;
         }
@@ -269,8 +278,8 @@ impl Carrier {
         }
     }
 
-    fn push_via(&self, message: &mut Message, branch: &str) {
-        let mut vias = vec![self.via(branch)];
+    fn push_via(&self, message: &mut Message, branch: &str, to: SocketAddr) {
+        let mut vias = vec![self.via(branch, to)];
         vias.extend(message.list("Via"));
         message.set_list("Via", vias);
     }

@@ -69,7 +69,7 @@ impl Carrier {
                 } else {
                     let granted = expires.min(self.config.knobs.expires_max_s);
                     let binding = Binding {
-                        contact: uri_of(contact).to_owned(),
+                        contacts: contacts.iter().map(|c| uri_of(c).to_owned()).collect(),
                         source: from,
                         path: supports_path,
                         expires_at: now + Duration::from_secs(granted.into()),
@@ -84,7 +84,8 @@ impl Carrier {
         let mut headers = Vec::new();
         if let Some(binding) = self.location.find(now, &number) {
             let left = binding.expires_at.saturating_duration_since(now).as_secs();
-            headers.push(("Contact", format!("<{}>;expires={left}", binding.contact)));
+            let contacts = binding.contacts.iter().map(|c| ("Contact", format!("<{c}>;expires={left}")));
+            headers.extend(contacts);
         }
         // RFC 3455 §4.1, as the NGN tells a terminal the numbers it may use.
         headers.push(("P-Associated-URI", format!("<sip:{number}@{}>", self.config.domain)));

@@ -16,13 +16,16 @@ const TO_CALLED: u16 = 4;
 const SEND: u16 = 1;
 /// How soon a thread sees that its call has ended.
 const TICK: Duration = Duration::from_millis(20);
-/// IPv4 and UDP headers, which `b=AS` counts (RFC 8866 §5.8).
-const HEADERS: f64 = 28.0;
+/// IP and UDP headers, which `b=AS` counts (RFC 8866 §5.8).
+const HEADERS_V4: f64 = 28.0;
+const HEADERS_V6: f64 = 48.0;
 
 /// Where the relay is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub address: IpAddr,
+    /// For calls whose offer is of IPv6; without it they get the other one.
+    pub address6: Option<IpAddr>,
     pub first_port: u16,
     /// Calls at a time; more are answered 503.
     pub calls_max: u16,
@@ -31,8 +34,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    const fn port(self, slot: u16, offset: u16) -> SocketAddr {
-        SocketAddr::new(self.address, self.first_port + slot * PORTS_PER_CALL + offset)
+    /// A port for the side whose media address is `side`.
+    fn port(self, slot: u16, offset: u16, side: IpAddr) -> SocketAddr {
+        let address = self.address6.filter(|_| side.is_ipv6()).unwrap_or(self.address);
+        SocketAddr::new(address, self.first_port + slot * PORTS_PER_CALL + offset)
     }
 }
 
@@ -62,8 +67,10 @@ impl Carrier {
             None => (0..plan.calls_max).find(|slot| !taken.contains(slot))?,
         };
         let kbps = super::biller::bandwidth(body).unwrap_or(u32::MAX);
-        self.relayed.by_call.insert(call_id.to_owned(), (slot, media(body), kbps));
-        Some(moved(body, plan.port(slot, TO_CALLED)))
+        let caller = media(body);
+        self.relayed.by_call.insert(call_id.to_owned(), (slot, caller, kbps));
+        let side = caller.map_or(plan.address, |a| a.ip());
+        Some(moved(body, plan.port(slot, TO_CALLED, side)))
     }
 
     /// The same of the answer; the relay begins.
@@ -77,7 +84,7 @@ impl Carrier {
             let kbps = offered.min(super::biller::bandwidth(body).unwrap_or(u32::MAX));
             self.push(Output::Relay(Relayed { slot, caller, called, kbps }));
         }
-        moved(body, plan.port(slot, 0))
+        moved(body, plan.port(slot, 0, caller.map_or(plan.address, |a| a.ip())))
     }
 
     pub(super) fn relay_end(&mut self, call_id: &str) {
@@ -111,9 +118,22 @@ pub struct RelayStats {
 /// The relay's sockets, bound for all calls at the start.
 #[derive(Debug)]
 pub struct Relay {
-    slots: Vec<[Leg; 2]>,
+    slots: Vec<[Legs; 2]>,
     running: HashMap<u16, Running>,
     stats: Arc<RelayStats>,
+}
+
+/// The ports for one side of a call, of each IP version.
+#[derive(Debug)]
+struct Legs {
+    v4: Leg,
+    v6: Option<Leg>,
+}
+
+impl Legs {
+    fn towards(&self, side: SocketAddr) -> &Leg {
+        self.v6.as_ref().filter(|_| side.is_ipv6()).unwrap_or(&self.v4)
+    }
 }
 
 #[derive(Debug)]
@@ -131,16 +151,20 @@ struct Running {
 impl Relay {
     /// Binds every port; to be called in the carrier's namespace.
     pub fn bind(plan: Plan) -> std::io::Result<Self> {
-        let leg = |slot: u16, offset: u16| -> std::io::Result<Leg> {
-            let listen = UdpSocket::bind(plan.port(slot, offset))?;
+        let leg = |slot: u16, offset: u16, side: IpAddr| -> std::io::Result<Leg> {
+            let listen = UdpSocket::bind(plan.port(slot, offset, side))?;
             listen.set_read_timeout(Some(TICK))?;
             let send = match plan.other_source {
-                true => UdpSocket::bind(plan.port(slot, offset + SEND))?,
+                true => UdpSocket::bind(plan.port(slot, offset + SEND, side))?,
                 false => listen.try_clone()?,
             };
             Ok(Leg { listen, send })
         };
-        let slots = (0..plan.calls_max).map(|slot| Ok([leg(slot, 0)?, leg(slot, TO_CALLED)?]));
+        let legs = |slot: u16, offset: u16| -> std::io::Result<Legs> {
+            let v6 = plan.address6.map(|address| leg(slot, offset, address)).transpose()?;
+            Ok(Legs { v4: leg(slot, offset, plan.address)?, v6 })
+        };
+        let slots = (0..plan.calls_max).map(|slot| Ok([legs(slot, 0)?, legs(slot, TO_CALLED)?]));
         let slots = slots.collect::<std::io::Result<_>>()?;
         Ok(Self { slots, running: HashMap::new(), stats: Arc::default() })
     }
@@ -153,6 +177,7 @@ impl Relay {
     pub fn start(&mut self, call: Relayed) -> std::io::Result<()> {
         self.end(call.slot);
         let Some([caller, called]) = self.slots.get(usize::from(call.slot)) else { return Ok(()) };
+        let (caller, called) = (caller.towards(call.caller), called.towards(call.called));
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         for (from, to, source, target) in
@@ -204,7 +229,8 @@ struct Way {
 impl Way {
     fn run(self) {
         let mut buffer = [0; 2048];
-        let mut policer = Policer::new(self.kbps, Instant::now());
+        let headers = if self.target.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
+        let mut policer = Policer::new(self.kbps, headers, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             let Ok((len, from)) = self.listen.recv_from(&mut buffer) else { continue };
             if from.ip() != self.source {
@@ -224,21 +250,22 @@ impl Way {
 #[derive(Debug)]
 struct Policer {
     bytes_per_s: f64,
+    headers: f64,
     tokens: f64,
     at: Instant,
 }
 
 impl Policer {
-    fn new(kbps: u32, now: Instant) -> Self {
+    fn new(kbps: u32, headers: f64, now: Instant) -> Self {
         let bytes_per_s = f64::from(kbps) * 125.0;
-        Self { bytes_per_s, tokens: bytes_per_s, at: now }
+        Self { bytes_per_s, headers, tokens: bytes_per_s, at: now }
     }
 
     fn admits(&mut self, payload: usize, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
         self.tokens = (self.tokens + passed * self.bytes_per_s).min(self.bytes_per_s);
-        let cost = payload as f64 + HEADERS;
+        let cost = payload as f64 + self.headers;
         let fits = cost <= self.tokens;
         if fits {
             self.tokens -= cost;
@@ -254,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_above_the_rate_of_a_second_is_dropped() {
         let start = Instant::now();
-        let mut policer = Policer::new(64, start);
+        let mut policer = Policer::new(64, HEADERS_V4, start);
         let sent = |policer: &mut Policer, at: Instant| (0..100).filter(|_| policer.admits(172, at)).count();
         assert_eq!(sent(&mut policer, start), 40, "8000 bytes with their headers");
         assert_eq!(sent(&mut policer, start + Duration::from_millis(500)), 20);
@@ -263,21 +290,21 @@ mod tests {
 
     #[test]
     fn both_ways_pass_through_from_another_port_and_strangers_do_not() {
-        let plan =
-            Plan { address: [127, 0, 0, 1].into(), first_port: 41_000, calls_max: 1, other_source: true };
+        let address = [127, 0, 0, 1].into();
+        let plan = Plan { address, address6: None, first_port: 41_000, calls_max: 1, other_source: true };
         let mut relay = Relay::bind(plan).expect("bound");
         let [a, b] = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").expect("bound"));
         let (caller, called) = (a.local_addr().expect("bound"), b.local_addr().expect("bound"));
         relay.start(Relayed { slot: 0, caller, called, kbps: 64 }).expect("runs");
         let mut buffer = [0; 16];
-        a.send_to(b"there", plan.port(0, 0)).expect("sent");
+        a.send_to(b"there", plan.port(0, 0, address)).expect("sent");
         let (len, from) = b.recv_from(&mut buffer).expect("relayed");
-        assert_eq!((&buffer[..len], from), (&b"there"[..], plan.port(0, TO_CALLED + SEND)));
-        b.send_to(b"back", plan.port(0, TO_CALLED)).expect("sent");
+        assert_eq!((&buffer[..len], from), (&b"there"[..], plan.port(0, TO_CALLED + SEND, address)));
+        b.send_to(b"back", plan.port(0, TO_CALLED, address)).expect("sent");
         let (len, from) = a.recv_from(&mut buffer).expect("relayed");
-        assert_eq!((&buffer[..len], from), (&b"back"[..], plan.port(0, SEND)));
+        assert_eq!((&buffer[..len], from), (&b"back"[..], plan.port(0, SEND, address)));
         let stranger = UdpSocket::bind("127.0.0.2:0").expect("bound");
-        stranger.send_to(b"x", plan.port(0, 0)).expect("sent");
+        stranger.send_to(b"x", plan.port(0, 0, address)).expect("sent");
         while relay.stats.foreign.load(Ordering::Relaxed) == 0 {
             std::thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! The carrier on a UDP socket, in a thread of its own.
+//! The carrier on its UDP sockets, each in a thread of its own.
 
 use super::config::{Config, Knobs};
 use super::core::{Carrier, Output, Stats};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use sipsec_net::Entropy;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +22,14 @@ pub const TRACE_MAX: usize = 65_536;
 /// How soon the thread sees that it should stop, and a timer set by a knob.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A running carrier. Dropping it stops the thread.
+/// A running carrier. Dropping it stops its threads.
 pub struct Server {
     carrier: Arc<Mutex<Carrier>>,
     relayed: Option<Arc<RelayStats>>,
     stop: Arc<AtomicBool>,
     trace: Mutex<Option<Receiver<Hop>>>,
     trace_lost: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -48,25 +48,33 @@ impl Entropy for Kernel {
 }
 
 impl Server {
-    /// Serves on `socket`, which is bound to `config.address`, with the sockets of the relay that `config` names.
-    pub fn start(socket: UdpSocket, relay: Option<Relay>, config: Config) -> std::io::Result<Self> {
-        socket.set_read_timeout(Some(TICK))?;
+    /// Serves on sockets that are bound to the addresses of `config`, with the sockets of the relay that it names.
+    pub fn start(sockets: Vec<UdpSocket>, relay: Option<Relay>, config: Config) -> std::io::Result<Self> {
+        let addresses: Vec<_> = config.addresses().collect();
         let carrier =
             Arc::new(Mutex::new(Carrier::new(config, Box::new(Kernel(File::open("/dev/urandom")?)))));
         let stop = Arc::new(AtomicBool::new(false));
         let trace_lost = Arc::new(AtomicU64::new(0));
         let (tx, rx) = sync_channel(TRACE_MAX);
         let relayed = relay.as_ref().map(Relay::stats);
-        let worker = Worker {
-            socket,
-            relay,
-            carrier: Arc::clone(&carrier),
-            stop: Arc::clone(&stop),
-            trace: tx,
-            trace_lost: Arc::clone(&trace_lost),
-        };
-        let thread = std::thread::Builder::new().name("carrier".into()).spawn(move || worker.run())?;
-        Ok(Self { carrier, relayed, stop, trace: Mutex::new(Some(rx)), trace_lost, thread: Some(thread) })
+        let relay = Arc::new(Mutex::new(relay));
+        let sockets: Arc<[_]> = addresses.into_iter().zip(sockets).collect();
+        let mut threads = Vec::new();
+        for (here, socket) in sockets.iter() {
+            socket.set_read_timeout(Some(TICK))?;
+            let worker = Worker {
+                here: *here,
+                socket: socket.try_clone()?,
+                sockets: Arc::clone(&sockets),
+                relay: Arc::clone(&relay),
+                carrier: Arc::clone(&carrier),
+                stop: Arc::clone(&stop),
+                trace: tx.clone(),
+                trace_lost: Arc::clone(&trace_lost),
+            };
+            threads.push(std::thread::Builder::new().name("carrier".into()).spawn(move || worker.run())?);
+        }
+        Ok(Self { carrier, relayed, stop, trace: Mutex::new(Some(rx)), trace_lost, threads })
     }
 
     /// Every message from now on; can be taken once.
@@ -127,15 +135,18 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
 struct Worker {
+    here: SocketAddr,
     socket: UdpSocket,
-    relay: Option<Relay>,
+    /// All of them: an answer may leave from another address.
+    sockets: Arc<[(SocketAddr, UdpSocket)]>,
+    relay: Arc<Mutex<Option<Relay>>>,
     carrier: Arc<Mutex<Carrier>>,
     stop: Arc<AtomicBool>,
     trace: SyncSender<Hop>,
@@ -143,13 +154,19 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
+    fn relay(&self) -> MutexGuard<'_, Option<Relay>> {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(self) {
         let mut buf = [0; MESSAGE_MAX + 1];
         while !self.stop.load(Ordering::Relaxed) {
             let received = self.socket.recv_from(&mut buf);
             let mut carrier = self.carrier.lock().unwrap_or_else(PoisonError::into_inner);
             match received {
-                Ok((len, from)) => carrier.handle_datagram(clock::now(), from, &buf[..len]),
+                Ok((len, from)) => {
+                    carrier.handle_datagram_at(clock::now(), from, self.here, &buf[..len]);
+                }
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 // ICMP port unreachable of an earlier datagram.
                 Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}
@@ -167,15 +184,19 @@ impl Worker {
             while let Some(output) = carrier.poll_output() {
                 match output {
                     // A datagram that cannot be sent is a lost datagram.
-                    Output::Transmit { to, bytes } => drop(self.socket.send_to(&bytes, to)),
+                    Output::Transmit { from, to, bytes } => {
+                        if let Some((_, socket)) = self.sockets.iter().find(|(a, _)| *a == from) {
+                            let _ = socket.send_to(&bytes, to);
+                        }
+                    }
                     // A relay that does not start shows as a call without media.
                     Output::Relay(call) => {
-                        if let Some(relay) = &mut self.relay {
+                        if let Some(relay) = &mut *self.relay() {
                             let _ = relay.start(call);
                         }
                     }
                     Output::RelayEnd(slot) => {
-                        if let Some(relay) = &mut self.relay {
+                        if let Some(relay) = &mut *self.relay() {
                             relay.end(slot);
                         }
                     }

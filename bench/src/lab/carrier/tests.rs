@@ -36,6 +36,8 @@ impl Lab {
             address: addr("198.51.100.1:5060"),
             domain: "carrier.example".into(),
             accounts: vec![account(CALLER), account(CALLED)],
+            others: Vec::new(),
+            lines: Vec::new(),
             relay: None,
             knobs: Knobs { authenticate_register: false, ..knobs },
         };
@@ -67,7 +69,7 @@ impl Lab {
     fn drain(&mut self) -> Vec<(SocketAddr, Message)> {
         let mut out = Vec::new();
         while let Some(output) = self.carrier.poll_output() {
-            if let Output::Transmit { to, bytes } = output {
+            if let Output::Transmit { to, bytes, .. } = output {
                 out.push((to, Message::parse(&bytes).expect("the carrier writes messages that can be read")));
             }
         }
@@ -309,7 +311,7 @@ fn knobs_refuse_and_hold_calls() {
 #[test]
 fn registrations_are_challenged_shortened_refused_and_removed() {
     let mut lab = Lab::new(Knobs::default());
-    let number_at = |lab: &Lab| lab.carrier.location().find(lab.now, CALLER).map(|b| b.contact.clone());
+    let number_at = |lab: &Lab| lab.carrier.location().find(lab.now, CALLER).map(|b| b.contacts[0].clone());
     let a = lab.a;
     let brief = lab.send(a, &register(a, CALLER, "c2", "Expires: 5\r\n"));
     assert_eq!((brief[0].1.status(), brief[0].1.header("Min-Expires")), (Some(423), Some("60")));

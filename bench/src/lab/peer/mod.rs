@@ -4,12 +4,14 @@ pub mod capture;
 pub mod charon;
 pub mod dnsmasq;
 pub mod kamailio;
+pub mod kea;
 pub mod standin;
 
 pub use capture::Capture;
 pub use charon::Charon;
 pub use dnsmasq::Dnsmasq;
-pub use kamailio::Kamailio;
+pub use kamailio::{Kamailio, Speaks};
+pub use kea::Kea;
 pub use standin::StandIn;
 
 use super::error::LabError;

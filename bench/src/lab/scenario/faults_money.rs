@@ -59,8 +59,9 @@ fn mass_hang_up(context: &Context) -> Result<(), LabError> {
         let account = |number: String| Account { username: number.clone(), number, password: String::new() };
         let accounts = (0..CALLS).map(many::number).chain([BRANCH_NUMBER.to_owned()]).map(account).collect();
         let knobs = Knobs { authenticate_register: false, ..Knobs::default() };
-        let config = Config { address, domain: DOMAIN.into(), accounts, relay: None, knobs };
-        Server::start(socket, None, config).map_err(LabError::io("carrier"))
+        let (others, lines) = (Vec::new(), Vec::new());
+        let config = Config { address, others, domain: DOMAIN.into(), accounts, lines, relay: None, knobs };
+        Server::start(vec![socket], None, config).map_err(LabError::io("carrier"))
     })?;
     many::start(&mut world, CALLS)?;
     many::call_all(&world, CALLS, UP_LIMIT)?;

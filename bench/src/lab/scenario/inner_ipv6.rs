@@ -4,8 +4,7 @@ use super::support::{ensure_in, no_clear_text, ping_all};
 use super::{Context, Scenario};
 use crate::lab::carrier::Knobs;
 use crate::lab::error::LabError;
-use crate::lab::netns::Namespace;
-use crate::lab::topology::{CENTRE_LAN_HOST, LAN};
+use crate::lab::topology::CENTRE_LAN_HOST;
 use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER};
 
 pub const INNER_IPV6: Scenario = Scenario {
@@ -19,17 +18,7 @@ const CENTRE: &str = "fd02::";
 
 fn inner_ipv6(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("v6", Knobs::default())?;
-    let topology = &world.topology;
-    for (lan, gateway, net) in
-        [(&topology.branch_lan, &topology.branch, BRANCH), (&topology.centre_lan, &topology.headend, CENTRE)]
-    {
-        address(gateway, LAN, &format!("{net}1/64"))?;
-        address(lan, "eth0", &format!("{net}2/64"))?;
-        lan.ip(&["-6", "route", "add", "default", "via", &format!("{net}1")])?;
-        gateway.sysctl("ipv6/conf/all/forwarding", "1")?;
-        // The sVTI is yet to be made. The WAN keeps what it was made with: IPv4 alone.
-        gateway.sysctl("ipv6/conf/default/disable_ipv6", "0")?;
-    }
+    world.topology.inner_ipv6(BRANCH, CENTRE)?;
     let routed = |gateway, v4: &str, net: &str| {
         world.profile(gateway)?.with(&format!("[{v4}]"), &format!("[{v4}, \"{net}/64\"]"))
     };
@@ -44,10 +33,4 @@ fn inner_ipv6(context: &Context) -> Result<(), LabError> {
     ensure_in(&world, world.carrier.calls() == 1, "one call carries both", || world.carrier.bill_text())?;
     no_clear_text(&world)?;
     world.check()
-}
-
-/// Ready at once: without duplicate address detection.
-fn address(namespace: &Namespace, device: &str, address: &str) -> Result<(), LabError> {
-    namespace.sysctl(&format!("ipv6/conf/{device}/disable_ipv6"), "0")?;
-    namespace.ip(&["-6", "addr", "add", address, "dev", device, "nodad"])
 }

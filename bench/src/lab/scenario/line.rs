@@ -1,15 +1,16 @@
 //! Access lines as NTT's are: everything by DHCP, media through a relay, and what such a line refuses.
 
 use super::support::{
-    Shown, answered_calls, ask, both, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered, session,
-    wait_shown, wait_status,
+    Shown, answered_calls, ask, both, ensure, ensure_in, explained, no_clear_text, ping_all, ping_unanswered,
+    session, wait_shown, wait_status,
 };
 use super::{Context, Scenario};
 use crate::lab::carrier::{Kind, Knobs};
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::peer::dnsmasq::Pool;
-use crate::lab::topology::{CENTRE_LAN_HOST, Options, RELAY, TO_BRANCH};
+use crate::lab::peer::kea;
+use crate::lab::topology::{CENTRE_LAN_HOST, Options, RELAY, RELAY6, TO_BRANCH};
 use crate::lab::world::{BRANCH_NUMBER, DOMAIN, HEADEND_NUMBER, World};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,7 @@ const HANG_UP_LIMIT: Duration = Duration::from_secs(40);
 const SHOWN_LIMIT: Duration = Duration::from_secs(25);
 /// DHCP with its conflict probes (RFC 5227), then REGISTER.
 const LEASE_LIMIT: Duration = Duration::from_secs(40);
+const KEA: &[(&str, &str)] = &[("dnsmasq", "dnsmasq-base"), ("kea-dhcp6", "kea-dhcp6-server")];
 const DNSMASQ: &[(&str, &str)] = &[("dnsmasq", "dnsmasq-base")];
 
 pub const NTT_DIRECT: Scenario = Scenario {
@@ -28,8 +30,8 @@ pub const NTT_DIRECT: Scenario = Scenario {
 };
 
 pub const NTT_HGW: Scenario = Scenario {
-    about: "behind the home gateway: the profile's Contact, Allow and Supported are put through, the generic ones are not",
-    tools: DNSMASQ,
+    about: "behind the home gateway: REGISTER over IPv4, call and media over IPv6 from the delegated prefix; 488 for a generic Contact",
+    tools: KEA,
     run: ntt_hgw,
     ..Scenario::new("ntt-hgw")
 };
@@ -40,6 +42,14 @@ pub const RENUMBERED: Scenario = Scenario {
     run: renumbered,
     nightly: true,
     ..Scenario::new("line-renumbered")
+};
+
+pub const PREFIX: Scenario = Scenario {
+    about: "calls from outside of the delegated prefix are lost in silence; a prefix that expired is known before a call",
+    tools: KEA,
+    nightly: true,
+    run: prefix,
+    ..Scenario::new("line-prefix")
 };
 
 fn line(context: &Context, tag: &str, kind: Kind) -> Result<World, LabError> {
@@ -95,8 +105,26 @@ fn ntt_direct(context: &Context) -> Result<(), LabError> {
 
 fn ntt_hgw(context: &Context) -> Result<(), LabError> {
     let mut world = line(context, "hgw", Kind::NttHgw)?;
+    let result = behind_a_home_gateway(&mut world);
+    explained(&world, result)
+}
+
+fn behind_a_home_gateway(world: &mut World) -> Result<(), LabError> {
     world.start_gateways()?;
-    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let (branch, _) = both(world);
+    let dhcp = ask(branch, &["show", "vpn-sip", "sip", "dhcp"])?.to_string();
+    for expected in ["2001:db8:b1:", "ipv6:2001:db8:51::1", "ipv4:198.51.100.1", DOMAIN, BRANCH_NUMBER] {
+        ensure(dhcp.contains(expected), "what DHCP has said", || format!("{expected}: {dhcp}"))?;
+    }
+    ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    for (gateway, remote) in [(both(world).0, HEADEND_NUMBER), (both(world).1, BRANCH_NUMBER)] {
+        let session = session(gateway, remote)?;
+        let at_relay = session["remote"].as_str().is_some_and(|r| r.contains(RELAY6));
+        ensure_in(world, at_relay, "media over IPv6", || format!("{session:#}"))?;
+        let line = ask(gateway, &["show", "vpn-sip", "sip", "registrar"])?[0].take();
+        let v4 = line["server"].as_str().is_some_and(|s| s.starts_with("198.51.100.1:"));
+        ensure(v4, "registration over IPv4", || line.to_string())?;
+    }
     world.wait_hung_up(HANG_UP_LIMIT)?;
     let refused = world.carrier.stats().refused_by_rule;
     ensure(refused == 0, "the call was put through at once", || refused.to_string())?;
@@ -107,10 +135,10 @@ fn ntt_hgw(context: &Context) -> Result<(), LabError> {
         .with("  carrier: ntt-hgw\n", "  carrier: ntt-hgw\n  contact_user: number\n")?;
     world.start_branch(&profile)?;
     world.wait_registered(&[BRANCH_NUMBER])?;
-    ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
-    let (branch, _) = both(&world);
+    ping_unanswered(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let (branch, _) = both(world);
     let shown = Shown { remote: HEADEND_NUMBER, code: "sip-status", words: &["488", "Media type"] };
-    wait_shown(&world, branch, shown, SHOWN_LIMIT)?;
+    wait_shown(world, branch, shown, SHOWN_LIMIT)?;
     ensure(answered_calls(&world.carrier).len() == 1, "one call was charged", || world.carrier.bill_text())
 }
 
@@ -146,6 +174,52 @@ fn renumbered(context: &Context) -> Result<(), LabError> {
     let ended = bill.first().is_some_and(|call| call["byes"].as_u64().is_some_and(|n| n >= 1));
     ensure(bill.len() == 2 && ended, "the first call has ended with a BYE", || world.carrier.bill_text())?;
     no_clear_text(&world)?;
+    world.check()
+}
+
+fn prefix(context: &Context) -> Result<(), LabError> {
+    let mut world = line(context, "prefix", Kind::NttHgw)?;
+    let result = inside_the_prefix(&mut world);
+    explained(&world, result)
+}
+
+fn inside_the_prefix(world: &mut World) -> Result<(), LabError> {
+    world.start_gateways()?;
+    // The interface has an address outside of the prefix as well, as from a router advertisement.
+    ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    let (branch, headend) = both(world);
+    wait_status(world, branch, HEADEND_NUMBER, "READY_TO_CONNECT")?;
+    wait_status(world, headend, BRANCH_NUMBER, "READY_TO_CONNECT")?;
+
+    // The server goes, and the prefix with it.
+    world.dhcp6 = None;
+    let (branch, _) = both(world);
+    let mut why = String::new();
+    wait_for("the end of the prefix", kea::VALID * 3, || {
+        why = session(branch, HEADEND_NUMBER)?["waits_for"].to_string();
+        Ok(why.contains("DHCPv6").then_some(()))
+    })
+    .map_err(|e| LabError::failed(e.to_string(), why.clone()))?;
+    let seen = |world: &World| (world.carrier.stats().lost_by_rule, world.carrier.calls());
+    let before = seen(world);
+    ping_unanswered(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    ensure_in(world, seen(world) == before, "no INVITE without a prefix", || {
+        format!("{before:?} {:?}", seen(world))
+    })?;
+
+    // A gateway that uses the other address: its REGISTER is answered, and its INVITE lost.
+    world.dhcp6 = Some(kea::Kea::start(&world.topology.carrier, "prefix")?);
+    world.branch = None;
+    let outside = world.profile("branch")?.with("ipv6: prefix", "ipv6: options")?;
+    world.start_branch(&outside)?;
+    world.wait_registered(&[BRANCH_NUMBER])?;
+    let before = seen(world);
+    ping_unanswered(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let after = seen(world);
+    ensure_in(world, after.0 > before.0 && after.1 == before.1, "the INVITE is lost", || {
+        format!("{before:?} {after:?}")
+    })?;
     world.check()
 }
 

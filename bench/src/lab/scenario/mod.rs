@@ -2,10 +2,13 @@
 
 mod bad_input;
 mod call;
+mod carrier_faults;
 mod certificates;
 mod change;
+mod commands;
 mod crash;
 mod failover;
+mod families;
 mod faults;
 mod faults_money;
 mod faults_start;
@@ -105,6 +108,11 @@ pub const SCENARIOS: &[Scenario] = &[
     line::NTT_DIRECT,
     line::NTT_HGW,
     line::RENUMBERED,
+    line::PREFIX,
+    commands::COMMANDS,
+    carrier_faults::FAULTS,
+    carrier_faults::STANDBY,
+    families::FAMILIES,
     failover::FAILOVER,
     failover::LOSSY,
     failover::ONE_WAY,
@@ -112,6 +120,7 @@ pub const SCENARIOS: &[Scenario] = &[
     failover::CRASH,
     failover::DEVICE,
     kamailio::KAMAILIO,
+    kamailio::STREAMS,
     strongswan::INITIATOR,
     strongswan::RESPONDER,
     strongswan::LOSS,

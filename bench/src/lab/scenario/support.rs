@@ -8,6 +8,8 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::netns::{Namespace, run};
 use crate::lab::world::{BRANCH_NUMBER, Exchange, HEADEND_NUMBER, World};
 use serde_json::Value;
+use std::io::Read as _;
+use std::process::{Child, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -31,6 +33,14 @@ pub fn ensure_in<C: Exchange>(
     ensure(holds, what, || details() + &logs(world))
 }
 
+/// A failure with the ends of all logs.
+pub fn explained<C: Exchange>(world: &World<C>, result: Result<(), LabError>) -> Result<(), LabError> {
+    result.map_err(|e| match e {
+        LabError::Interrupted => e,
+        e => LabError::failed(e.to_string(), logs(world)),
+    })
+}
+
 /// This many pings, all answered.
 pub fn pings<C: Exchange>(
     world: &World<C>,
@@ -46,6 +56,45 @@ pub fn pings<C: Exchange>(
 
 pub fn ping_all<C: Exchange>(world: &World<C>, from: &Namespace, to: &str) -> Result<(), LabError> {
     pings(world, from, to, "10", "0.05")
+}
+
+/// Pings every 50 ms, beside what the test does.
+#[derive(Debug)]
+pub struct Traffic(Child);
+
+impl Traffic {
+    pub fn start(from: &Namespace, to: &str) -> Result<Self, LabError> {
+        let mut command = from.command("ping");
+        command.args(["-q", "-i", "0.05", to]).stdout(Stdio::piped()).stderr(Stdio::null());
+        Ok(Self(command.spawn().map_err(LabError::io("ping"))?))
+    }
+
+    /// Ends it. Gives how many were not answered; the last one may have been under way.
+    pub fn lost(mut self) -> Result<u64, LabError> {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        }
+        let mut said = String::new();
+        if let Some(mut out) = self.0.stdout.take() {
+            out.read_to_string(&mut said).map_err(LabError::io("ping"))?;
+        }
+        let count = |word: &str| {
+            let before = said.split(word).next()?;
+            before.split([' ', '\n']).rfind(|w| !w.is_empty())?.parse::<u64>().ok()
+        };
+        let (Some(sent), Some(received)) = (count(" packets transmitted"), count(" received")) else {
+            return Err(LabError::failed("ping gives no summary", said));
+        };
+        ensure(received > 0, "pings were answered", || said.clone())?;
+        Ok(sent.saturating_sub(received + 1))
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// One ping that must not be answered.

@@ -1,0 +1,90 @@
+//! Kea as the home gateways' DHCPv6 server: it delegates a prefix to each line, names the SIP server, and tells clients with a
+//! vendor class the line's number and domain.
+
+use super::Scratch;
+use crate::lab::error::LabError;
+use crate::lab::interrupt::wait_for;
+use crate::lab::netns::Namespace;
+use crate::lab::process::Process;
+use crate::lab::topology::{
+    BRANCH_DELEGATED, CARRIER_BRANCH_SIDE6, HEADEND_DELEGATED, TO_BRANCH, TO_HEADEND,
+};
+use crate::lab::world::{BRANCH_NUMBER, DOMAIN, HEADEND_NUMBER};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const READY_LIMIT: Duration = Duration::from_secs(10);
+/// IANA enterprise number of NTT.
+const NTT: &str = "210";
+/// A delegated prefix lives as short as a test can wait for.
+pub const VALID: Duration = Duration::from_secs(12);
+
+#[derive(Debug)]
+pub struct Kea {
+    process: Process,
+    // Last: the program writes into it until it has ended.
+    _scratch: Scratch,
+}
+
+impl Kea {
+    pub fn start(namespace: &Namespace, tag: &str) -> Result<Self, LabError> {
+        let scratch = Scratch::new(&format!("{tag}-kea"))?;
+        let config = scratch.write("kea.json", &config().to_string())?;
+        let mut command = namespace.command("kea-dhcp6");
+        command.arg("-c").arg(config);
+        for directory in ["KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR"] {
+            command.env(directory, scratch.path());
+        }
+        let mut process = Process::spawn("kea-dhcp6", command, scratch.path().join("log"))?;
+        wait_for("kea-dhcp6", READY_LIMIT, || {
+            process.check()?;
+            let log = std::fs::read_to_string(process.log()).unwrap_or_default();
+            Ok(log.contains("DHCP6_STARTED").then_some(()))
+        })?;
+        Ok(Self { process, _scratch: scratch })
+    }
+
+    /// What the server has said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.process.log()).unwrap_or_default()
+    }
+}
+
+fn config() -> Value {
+    let subnet = |id: u32, device: &str, subnet: &str, delegated: &str, number: &str| {
+        let (prefix, len) = delegated.split_once('/').unwrap_or((delegated, "48"));
+        json!({
+            "id": id,
+            "subnet": subnet,
+            "interface": device,
+            "pd-pools": [{ "prefix": prefix, "prefix-len": len.parse::<u8>().unwrap_or(48), "delegated-len": 56 }],
+            "option-data": [{ "space": "vendor-210", "name": "number", "data": number, "always-send": true }],
+        })
+    };
+    json!({ "Dhcp6": {
+        "interfaces-config": { "interfaces": [TO_BRANCH, TO_HEADEND] },
+        "server-id": { "type": "LL", "htype": 1, "identifier": "020000000009", "persist": false },
+        "lease-database": { "type": "memfile", "persist": false },
+        "preferred-lifetime": VALID.as_secs(),
+        "valid-lifetime": VALID.as_secs(),
+        "option-def": [
+            { "space": "vendor-210", "name": "number", "code": 202, "type": "string" },
+            { "space": "vendor-210", "name": "domain", "code": 204, "type": "fqdn" },
+        ],
+        "option-data": [{ "name": "sip-server-addr", "data": CARRIER_BRANCH_SIDE6 }],
+        "client-classes": [{
+            "name": "line",
+            "test": "option[16].exists",
+            "option-data": [
+                { "name": "vendor-opts", "data": NTT, "always-send": true },
+                { "space": "vendor-210", "name": "domain", "data": DOMAIN, "always-send": true },
+            ],
+        }],
+        "subnet6": [
+            subnet(1, TO_BRANCH, "2001:db8:51::/64", BRANCH_DELEGATED, BRANCH_NUMBER),
+            subnet(2, TO_HEADEND, "2001:db8:113::/64", HEADEND_DELEGATED, HEADEND_NUMBER),
+        ],
+        "loggers": [{ "name": "kea-dhcp6", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],
+    } })
+}

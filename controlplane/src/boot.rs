@@ -1,5 +1,6 @@
 //! From a profile to a running gateway.
 
+use crate::adjacency::Adjacencies;
 use crate::api::{self, ApiError};
 use crate::change::Changer;
 use crate::change::resume::Resumed;
@@ -191,6 +192,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         found: Err("the carrier's names have not been looked up yet".to_owned()),
         link: Link::new(&profile.dataplane_socket()),
         core,
+        adjacencies: Adjacencies::new(netlink.routes()),
         netlink,
         track,
         dhcp,
@@ -254,5 +256,6 @@ pub(crate) fn watch(profile: &config::Profile) -> Watch {
         svti: svti(profile),
         tunnels: profile.static_routes().filter(into_tunnel).map(|r| r.prefix).collect(),
         elsewhere: profile.static_routes().filter(|r| !into_tunnel(r)).map(|r| r.prefix).collect(),
+        ledger: Some(profile.state_dir.join("static-routes")),
     }
 }

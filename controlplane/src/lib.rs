@@ -2,6 +2,7 @@
 // `unsafe` stands in files named sys.rs, which expect the lint by name.
 #![deny(unsafe_code)]
 
+mod adjacency;
 pub mod api;
 pub mod boot;
 pub mod change;

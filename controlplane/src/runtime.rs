@@ -1,7 +1,9 @@
 //! The event loop: everything that happens becomes an input of the session core, everything it wants is done, and there is
 //! nothing else. The whole flow is [`Runtime::turn`].
 
+use crate::adjacency::Adjacencies;
 use crate::api::Request;
+use crate::boot;
 use crate::change::run::Changes;
 use crate::clock;
 use crate::compute::{Compute, Urgency};
@@ -24,7 +26,8 @@ use crate::supervise::Supervisor;
 use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
-use sipsec_session::{Admin, Core, Input, Output, Transaction};
+use sipsec_session::{Admin, Chosen, Core, Input, Output, Transaction};
+use sipsec_track::config::NextHop;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +63,7 @@ pub struct Runtime {
     pub(crate) netlink: Netlink,
     /// Operations, track objects and routes.
     pub(crate) track: Track,
+    pub(crate) adjacencies: Adjacencies,
     pub(crate) dhcp: Option<Dhcp>,
     /// What DHCP has said.
     pub(crate) learnt: Learnt,
@@ -167,7 +171,7 @@ impl Runtime {
                 self.servers();
             }
             change = self.netlink.next() => self.kernel(change),
-            change = self.track.next() => self.policy(change),
+            change = self.track.next() => self.policies(change),
             change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
             Some(request) = self.requests.recv() => self.answer(request),
             Some(request) = self.changes.requests.recv() => self.change_request(request),
@@ -305,12 +309,50 @@ impl Runtime {
             }
             Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
             Change::Routes(routes) => self.routes = routes,
+            Change::Installed(prefixes) => {
+                for prefix in prefixes {
+                    self.adjacencies.installed(prefix);
+                }
+                self.adjacencies_decided();
+            }
             Change::Refused { prefix, wanted, reason } => self.track.refused(prefix, wanted, reason),
+        }
+    }
+
+    /// One failed line moves thousands of prefixes: they go to the dataplane together.
+    fn policies(&mut self, change: track::Change) {
+        self.policy(change);
+        for _ in 0..TAKE_MAX {
+            match self.track.try_next() {
+                Some(change) => self.policy(change),
+                None => break,
+            }
+        }
+        self.adjacencies_decided();
+    }
+
+    fn adjacencies_decided(&mut self) {
+        let decided = self.adjacencies.take_decided();
+        if !decided.is_empty() {
+            self.input(Input::Routes(decided));
         }
     }
 
     fn policy(&mut self, change: track::Change) {
         match change {
+            track::Change::Route { prefix, next, wanted } => {
+                let tunnels = &self.profile.tunnels;
+                let id = |name: &str| tunnels.iter().find(|t| t.name == name).map(|t| t.id);
+                if boot::svti(&self.profile).is_some() {
+                    if let Some(NextHop::Tunnel(name)) = next
+                        && let Some(id) = id(&name)
+                    {
+                        self.input(Input::Routes(vec![(prefix, Chosen::Tunnel(id))]));
+                    }
+                } else {
+                    self.adjacencies.decide(prefix, next.as_ref(), wanted, id);
+                }
+            }
             track::Change::Event(event) => self.events.publish_policy(clock::now(), &event),
             track::Change::QueryTraffic(tunnel) => {
                 let id = self.profile.tunnels.iter().find(|t| t.name == tunnel).map(|t| t.id);
@@ -405,6 +447,11 @@ impl Runtime {
                     let activity = event.tunnel.filter(|_| History::counts(&event.kind));
                     let activity = activity.and_then(|tunnel| self.link.activity(tunnel));
                     self.events.publish(clock::now(), &event, activity);
+                }
+                Output::RoutesTaken(prefixes) => {
+                    for prefix in prefixes {
+                        self.adjacencies.taken(prefix);
+                    }
                 }
                 Output::Reconfigured(result) => self.reconfigured(result),
                 Output::ShutdownComplete => self.state = Running::Done,

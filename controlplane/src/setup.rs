@@ -22,7 +22,7 @@ use sipsec_profile::{Profile, Severity};
 use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -86,6 +86,7 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             },
         },
         back_off: BackOff { unconfirmed: profile.sip.bye_wait, ..BackOff::default() },
+        outside: outside(profile),
     })
 }
 
@@ -279,6 +280,22 @@ fn tunnels(profile: &Profile) -> Vec<TunnelConfig> {
     }
     let routes = |t: &TunnelEntry| by_tunnel.get(&t.name).cloned().unwrap_or_default();
     profile.tunnels.iter().map(|t| tunnel(profile, t, routes(t))).collect()
+}
+
+/// Router mode: prefixes of tunnels that have a route with a smaller distance which leads elsewhere.
+fn outside(profile: &Profile) -> BTreeSet<IpPrefix> {
+    if matches!(profile.dataplane.inside, model::InsideDevice::Host { .. }) {
+        return BTreeSet::new();
+    }
+    let mut best: BTreeMap<IpPrefix, (u8, bool)> = BTreeMap::new();
+    for route in profile.static_routes() {
+        let elsewhere = !matches!(route.to, RouteTo::Tunnel { .. });
+        let known = best.entry(route.prefix).or_insert((route.distance, elsewhere));
+        if route.distance < known.0 {
+            *known = (route.distance, elsewhere);
+        }
+    }
+    best.into_iter().filter(|(_, (_, elsewhere))| *elsewhere).map(|(prefix, _)| prefix).collect()
 }
 
 fn identity(written: &model::IkeIdentity) -> Identity {

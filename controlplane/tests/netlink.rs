@@ -66,6 +66,7 @@ fn watch(routes: &Routes<'_>) -> Watch {
         svti: Some("svti0".into()),
         tunnels: routes.iter().map(|(prefix, _)| prefix.parse().expect("a prefix")).collect(),
         elsewhere: BTreeSet::new(),
+        ledger: None,
     }
 }
 

@@ -8,6 +8,7 @@ use sipsec_track::view::State;
 use sipsec_track::{Cause, Event};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
@@ -77,6 +78,10 @@ struct Gateway {
 
 impl Gateway {
     fn start(config: Config) -> Self {
+        Self::start_with(config, None)
+    }
+
+    fn start_with(config: Config, ledger: Option<PathBuf>) -> Self {
         let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
         let watch = Watch {
             wan: "wan0".into(),
@@ -84,10 +89,21 @@ impl Gateway {
             svti: Some("svti0".into()),
             tunnels: config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
             elsewhere: config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),
+            ledger,
         };
         let netlink = Netlink::start(watch);
         let setup = Setup { config, svti: Some("svti0".into()) };
         Self { track: Track::start(setup, netlink.routes()).expect("started"), netlink }
+    }
+
+    /// What the loop does with another profile.
+    fn reconfigure(&self, config: Config) {
+        let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
+        self.netlink.set_prefixes(
+            config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
+            config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),
+        );
+        self.track.reconfigure(config).expect("a good configuration");
     }
 
     /// The next event; what netlink tells meanwhile is handed on, as the loop does.
@@ -384,5 +400,88 @@ fn foreign_routes_are_seen_and_next_hops_follow_them() {
         sh("ip link set wan1 up");
         sh("ip route add 203.0.113.0/24 via 192.0.2.1 proto bgp metric 20");
         gateway.until(OURS, is_primary).await;
+    });
+}
+
+/// A primary with a probe, and the tunnel behind it.
+fn pair(prefix: &str, target: &str) -> Config {
+    let probe = Probe::IcmpEcho { target: ip(target) };
+    Config {
+        operations: vec![operation(1, probe)],
+        objects: vec![reachability(1)],
+        routes: vec![
+            route(prefix, NextHop::Device("wan1".into()), 1, Some(1)),
+            route(prefix, NextHop::Tunnel("Tunnel1".into()), 250, None),
+        ],
+        failback: Failback { hold: Duration::ZERO, good_probes: 0, flows: Flows::Move, calls_per_hour: 0 },
+    }
+}
+
+#[test]
+fn another_configuration_changes_what_differs_and_removes_what_is_gone() {
+    in_namespace(async || {
+        let _far = network();
+        let mut gateway = Gateway::start(pair("10.2.0.0/16", "192.0.2.1"));
+        assert_eq!(gateway.object(1).await.0, State::Up);
+        gateway.until("ip route show 10.2.0.0/16", |text| text.contains("dev wan1 proto 83")).await;
+        // A second primary and another prefix; the probe's state is kept, so nothing fails over meanwhile.
+        let mut more = pair("10.2.0.0/16", "192.0.2.1");
+        more.routes.push(route(
+            "10.3.0.0/16",
+            NextHop::Via { hop: ip("192.0.2.1"), device: None },
+            1,
+            Some(1),
+        ));
+        more.routes.push(route("10.4.0.0/16", NextHop::Discard, 1, None));
+        gateway.reconfigure(more.clone());
+        gateway
+            .until("ip route show proto 83", |text| {
+                text.contains("10.3.0.0/16 via 192.0.2.1 dev wan1") && text.contains("blackhole 10.4.0.0/16")
+            })
+            .await;
+        assert!(sh("ip route show 10.2.0.0/16").contains("dev wan1"));
+        // A target that does not answer: the tunnel, after the new probe's losses.
+        let mut other = pair("10.2.0.0/16", "192.0.2.77");
+        other.routes.push(more.routes[2].clone());
+        gateway.reconfigure(other);
+        assert_eq!(gateway.object(1).await.0, State::Unknown);
+        assert_eq!(gateway.object(1).await.0, State::Down);
+        gateway
+            .until("ip route show proto 83", |text| {
+                text.contains("10.2.0.0/16 via 169.254.83.1 dev svti0")
+                    && !text.contains("10.3")
+                    && !text.contains("10.4")
+            })
+            .await;
+        gateway.reconfigure(Config::default());
+        gateway.until("ip route show proto 83", str::is_empty).await;
+        assert_eq!(sh("ip route show proto 183"), "");
+    });
+}
+
+/// The routes of a process that was killed, whose profile the next one does not have.
+#[test]
+fn a_later_run_with_another_profile_removes_the_static_routes_of_an_earlier_one() {
+    in_namespace(async || {
+        let _far = network();
+        let directory = std::env::temp_dir().join(format!("sipsec-track-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("made");
+        let ledger = directory.join("static-routes");
+        let mut config = pair("10.2.0.0/16", "192.0.2.1");
+        config.routes.push(route("10.4.0.0/16", NextHop::Discard, 1, None));
+        let mut first = Gateway::start_with(config, Some(ledger.clone()));
+        first.until("ip route show proto 83", |text| text.contains("10.2") && text.contains("10.4")).await;
+        drop(first);
+        // One of another gateway on this host.
+        sh("ip route add blackhole 10.9.0.0/16 proto 83");
+        let mut second = Gateway::start_with(pair("10.5.0.0/16", "192.0.2.1"), Some(ledger.clone()));
+        second
+            .until("ip route show proto 83", |text| {
+                text.contains("10.5.0.0/16 dev wan1") && !text.contains("10.2") && !text.contains("10.4")
+            })
+            .await;
+        assert!(sh("ip route show proto 83").contains("10.9.0.0/16"));
+        assert_eq!(std::fs::read_to_string(&ledger).expect("there"), "10.5.0.0/16\n");
+        std::fs::remove_dir_all(directory).expect("removed");
     });
 }

@@ -2,7 +2,7 @@
 //! peer's is counted.
 
 use sipsec_dataplane::engines;
-use sipsec_net::dp::{EspCipher, Op};
+use sipsec_net::dp::{Adjacency, EspCipher, Op};
 use sipsec_net::esp::Layout;
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket};
@@ -47,7 +47,10 @@ fn pair(keys: &Keys, outer_v6: bool) -> [Gateway; 2] {
             binding.outside_local = addr(side).expect("valid");
             binding.remote = addr(side.other()).expect("valid");
         }
-        g.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }, Op::MediaOpen(binding)]);
+        g.apply(&[
+            Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
+            Op::MediaOpen(binding),
+        ]);
         g.apply(&Gateway::session(side, keys));
         g
     })

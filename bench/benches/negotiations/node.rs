@@ -140,6 +140,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: BackOff::default(),
+        outside: std::collections::BTreeSet::new(),
     }
 }
 
@@ -251,6 +252,7 @@ impl Node {
                 },
                 Output::KeyLog(_)
                 | Output::PersistBrake { .. }
+                | Output::RoutesTaken(_)
                 | Output::Reconfigured(_)
                 | Output::ShutdownComplete => {}
             }

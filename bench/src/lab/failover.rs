@@ -4,7 +4,9 @@ use super::carrier::{Knobs, NumberKnobs};
 use super::error::LabError;
 use super::gateway::Gateway;
 use super::interrupt::wait_for;
+use super::netns::{Namespace, run};
 use super::primary::policy;
+use super::profile::Profile;
 use super::topology::Options;
 use super::world::{BRANCH_NUMBER, HEADEND_NUMBER, Places, World};
 use serde_json::Value;
@@ -15,24 +17,50 @@ pub const ANSWER_AFTER: Duration = Duration::from_millis(361);
 /// A gateway sees the end of a failure, holds and returns.
 const RETURN_LIMIT: Duration = Duration::from_secs(15);
 
+/// What a lab with a primary differs in.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    pub tag: &'a str,
+    /// Keys of `failback`.
+    pub failback: &'a str,
+    /// Of the branch's tunnel.
+    pub idle_s: u32,
+    pub router_mode: bool,
+}
+
 /// A network whose carrier answers after [`ANSWER_AFTER`], and both gateways on their primaries.
 pub fn world(places: Places, tag: &str, failback: &str, idle_s: u32) -> Result<World, LabError> {
+    world_with(places, Setup { tag, failback, idle_s, router_mode: false })
+}
+
+pub fn world_with(places: Places, setup: Setup<'_>) -> Result<World, LabError> {
+    let Setup { tag, router_mode, .. } = setup;
     let held = NumberKnobs { delay: ANSWER_AFTER, ..NumberKnobs::default() };
     let numbers = [BRANCH_NUMBER, HEADEND_NUMBER].map(|n| (n.to_owned(), held.clone()));
-    let options = Options { tag: tag.into(), primary: true, ..Options::default() };
+    let options = Options { tag: tag.into(), primary: true, router_mode, ..Options::default() };
     let mut world = World::up(places, options, Knobs { numbers: numbers.into(), ..Knobs::default() })?;
-    start(&mut world, failback, idle_s)?;
+    start(&mut world, setup)?;
     Ok(world)
 }
 
-fn start(world: &mut World, failback: &str, idle_s: u32) -> Result<(), LabError> {
-    let branch = world
-        .profile("branch")?
+/// The profile with the LAN device as inside, and the LAN's only host as its router.
+pub fn router(world: &World, gateway: &'static str, lan: &Namespace) -> Result<Profile, LabError> {
+    let mac = run(lan.command("cat").arg("/sys/class/net/eth0/address"))?;
+    let inside = format!("{{ mode: router, device: lan0, next_hop: \"{}\" }}", mac.trim());
+    world.profile(gateway)?.with("{ mode: host, device: svti0 }", &inside)
+}
+
+fn start(world: &mut World, setup: Setup<'_>) -> Result<(), LabError> {
+    let Setup { failback, idle_s, router_mode, .. } = setup;
+    let profile = |gateway, lan| match router_mode {
+        true => router(world, gateway, lan),
+        false => world.profile(gateway),
+    };
+    let branch = profile("branch", &world.topology.branch_lan)?
         .with("routes: [10.2.0.0/16]", "routes: [{ prefix: 10.2.0.0/16, distance: 250 }]")?
         .with("idle_s: 5", &format!("idle_s: {idle_s}"))?
         .with("dataplane:\n", &(policy(true, failback) + "dataplane:\n"))?;
-    let headend = world
-        .profile("headend")?
+    let headend = profile("headend", &world.topology.centre_lan)?
         .with("routes: [10.1.0.0/16]", "routes: [{ prefix: 10.1.0.0/16, distance: 250 }]")?
         .with("dataplane:\n", &(policy(false, failback) + "dataplane:\n"))?;
     world.start_headend(&headend)?;

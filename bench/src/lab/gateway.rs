@@ -159,6 +159,11 @@ impl Gateway {
     }
 
     #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    #[must_use]
     pub fn log(&self, what: &str) -> PathBuf {
         self.dir.join(format!("{what}.log"))
     }

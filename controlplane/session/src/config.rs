@@ -5,6 +5,7 @@ use sipsec_ike::config::PSK_MAX;
 use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
 use sipsec_net::dp::{OuterDscp, TunnelSpec};
 use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,9 @@ pub struct Config {
     pub ike: IkeConfig,
     pub media: MediaConfig,
     pub back_off: BackOff,
+    /// Router mode: prefixes of tunnels with a better route that leads elsewhere, which is used until route policy says
+    /// otherwise.
+    pub outside: BTreeSet<IpPrefix>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
+use crate::routes::Routes;
 use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnels::Tunnels;
@@ -53,6 +54,8 @@ pub(crate) enum Pending {
         port: MediaPort,
         child: ChildId,
     },
+    /// What route policy has decided.
+    Routes,
     /// Nothing waits for it.
     Cleanup,
 }
@@ -63,6 +66,7 @@ pub struct Core {
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) ua: UserAgent,
     pub(crate) tunnels: Tunnels,
+    pub(crate) routes: Routes,
     /// Calls that may be charged.
     pub(crate) calls: BTreeMap<CallId, Ledger>,
     /// Those of them that are being hung up.
@@ -143,6 +147,7 @@ impl Core {
         Self {
             ua,
             tunnels,
+            routes: Routes::new(&config.outside),
             calls: BTreeMap::new(),
             leaving: 0,
             byes_owed: 0,
@@ -217,6 +222,7 @@ impl Core {
             Input::SipServers { registrars, proxies, domain } => {
                 self.ua.set_servers(now, &registrars, &proxies, &domain);
             }
+            Input::Routes(decided) => self.routes_chosen(decided),
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
             Input::Admin(admin) => self.admin(now, admin),
         }

@@ -25,6 +25,7 @@ impl Core {
         }
         self.dataplane = Dataplane::Absent;
         self.pending.clear();
+        self.routes_unanswered();
         self.event(None, EventKind::DataplaneLost);
         self.change_failed(ReconfigureError::DataplaneLost);
         for i in self.tunnels.indices() {
@@ -96,6 +97,8 @@ impl Core {
         let Dataplane::Snapshot { tunnels, sa_max } = &self.dataplane else { return };
         let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
         self.raise_sa(sa_max);
+        let there = self.tunnels.enumerated().filter(|(i, _)| !self.tunnels.is_leaving(*i));
+        let mut owned = self.routes.owned(there.map(|(_, t)| &t.config));
         let mut groups = Vec::with_capacity(self.tunnels.len());
         for i in self.tunnels.indices() {
             if self.tunnels.is_leaving(i) {
@@ -107,7 +110,9 @@ impl Core {
             let tunnel = t.config.id();
             let mut ops: Vec<Op> = stale.take(&tunnel).map(Op::TunnelRemove).into_iter().collect();
             ops.push(Op::TunnelAdd(t.config.spec));
-            ops.extend(t.config.routes.iter().map(|&prefix| Op::RouteAdd { prefix, tunnel }));
+            let prefixes = owned.remove(&tunnel).unwrap_or_default().into_iter();
+            let adjacency = |prefix| self.routes.adjacency(prefix);
+            ops.extend(prefixes.map(|prefix| Op::RouteAdd { prefix, tunnel, adjacency: adjacency(prefix) }));
             groups.push(ops);
         }
         // Last, so that a prefix that now belongs to another tunnel has changed its owner before.
@@ -162,6 +167,7 @@ impl Core {
             | Pending::Bind { .. }
             | Pending::Undo
             | Pending::Cleanup => {}
+            Pending::Routes => self.routes_answered(),
         }
     }
 
@@ -173,6 +179,10 @@ impl Core {
                 self.event(None, EventKind::ConfigureRejected { op, reason });
             }
             Pending::Change => self.part_rejected(op, reason),
+            Pending::Routes => {
+                self.event(None, EventKind::ConfigureRejected { op, reason });
+                self.routes_answered();
+            }
             Pending::Undo => self.event(None, EventKind::ConfigureRejected { op, reason }),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 if let Some(media) = self.tunnels[tunnel].state.media_mut() {

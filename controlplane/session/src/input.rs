@@ -2,9 +2,10 @@
 
 use crate::addresses::WanAddresses;
 use crate::change::Reconfiguration;
+use crate::routes::Chosen;
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_net::dp::{Event, TunnelActivity};
-use sipsec_net::{MacAddr, MediaPort, TelNumber, TunnelId};
+use sipsec_net::{IpPrefix, MacAddr, MediaPort, TelNumber, TunnelId};
 use sipsec_sip::{Flow, FlowId, Target};
 use std::net::SocketAddr;
 
@@ -65,6 +66,8 @@ pub enum Input {
         proxies: Vec<Target>,
         domain: String,
     },
+    /// What route policy has decided of prefixes; answered by [`crate::Output::RoutesTaken`].
+    Routes(Vec<(IpPrefix, Chosen)>),
     NextHop {
         media_port: MediaPort,
         mac: MacAddr,

@@ -16,6 +16,8 @@ mod money;
 mod peers;
 #[path = "sessions/reasons.rs"]
 mod reasons;
+#[path = "sessions/routes.rs"]
+mod routes;
 #[path = "sessions/selectors.rs"]
 mod selectors;
 mod support;

@@ -94,7 +94,7 @@ fn refused(error: &ChangeError) -> Response {
         ChangeError::NoSuch(_) | ChangeError::NoneBefore => StatusCode::NOT_FOUND,
         ChangeError::Refused { .. }
         | ChangeError::Restart(_)
-        | ChangeError::Routes
+        | ChangeError::Policy(_)
         | ChangeError::Unconfirmed(_)
         | ChangeError::NothingToConfirm => StatusCode::CONFLICT,
         ChangeError::History(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -48,11 +48,8 @@ pub enum ChangeError {
     History(#[from] HistoryError),
     #[error("{}", needs_restart(.0))]
     Restart(Vec<sipsec_profile::change::Change>),
-    #[error(
-        "the routes differ, and the profile has track objects: route policy would forget what its probes have measured. \
-         Nothing was changed; write the profile over the start file and restart the control plane"
-    )]
-    Routes,
+    #[error("route policy: {0}")]
+    Policy(#[from] sipsec_track::ConfigError),
     #[error("change {0} waits to be confirmed: `sipsec confirm` keeps it, `sipsec rollback` takes it back")]
     Unconfirmed(u64),
     #[error("no change waits to be confirmed")]
@@ -378,9 +375,7 @@ impl Prepared {
             config::parse("the rest without what needs a restart", &Zeroizing::new(rest))?;
             found = diff(&state.profile, &new);
         }
-        if !new.track.is_empty() && !new.static_routes().eq(state.profile.static_routes()) {
-            return Err(ChangeError::Routes);
-        }
+        setup::track_config(&new).check()?;
         number(&mut new, &found, &state);
         let difference = view::difference(&found, &state, &new);
         let core = reconfiguration(&state.profile, &new, &found)?;
@@ -430,6 +425,7 @@ fn reconfiguration(old: &Profile, new: &Profile, diff: &Diff) -> Result<Reconfig
         keyring: config.keyring,
         ike: config.ike,
         back_off: config.back_off,
+        outside: config.outside,
         sip: config.sip,
         bounced,
     })

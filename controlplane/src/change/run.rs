@@ -4,7 +4,6 @@ use super::{Call, Change, Changer, Request, Source, State, Wish};
 use crate::boot;
 use crate::clock;
 use crate::config::Profile;
-use crate::net::track::{self, Track};
 use crate::runtime::Runtime;
 use crate::setup;
 use sipsec_net::Instant;
@@ -99,30 +98,19 @@ impl Runtime {
             }
             let before = std::mem::replace(&mut self.profile, profile);
             self.events.set_profile(&self.profile);
-            self.set_routes(&before);
+            self.set_policy(&before);
         }
         let _ = reply.send(result);
     }
 
-    /// Gives the routes of the new profile to route policy and the kernel. With track objects they are the same: see
-    /// [`super::ChangeError::Routes`].
-    fn set_routes(&mut self, before: &Profile) {
-        if self.profile.static_routes().eq(before.static_routes()) {
-            return;
+    /// Gives operations, track objects and routes of the new profile to route policy, and their prefixes to the kernel's task.
+    fn set_policy(&mut self, before: &Profile) {
+        if !self.profile.static_routes().eq(before.static_routes()) {
+            let watch = boot::watch(&self.profile);
+            self.netlink.set_prefixes(watch.tunnels, watch.elsewhere);
         }
-        let watch = boot::watch(&self.profile);
-        let known = |prefix: &sipsec_net::IpPrefix| {
-            watch.tunnels.contains(prefix) || watch.elsewhere.contains(prefix)
-        };
-        for route in before.static_routes().filter(|r| !known(&r.prefix)) {
-            self.netlink.routes().route(route.prefix, None);
-        }
-        self.netlink.set_prefixes(watch.tunnels, watch.elsewhere);
-        let setup =
-            track::Setup { config: setup::track_config(&self.profile), svti: boot::svti(&self.profile) };
-        match Track::start(setup, self.netlink.routes()) {
-            Ok(track) => self.track = track,
-            Err(error) => tracing::error!(%error, "the routes of the profile before stay"),
+        if let Err(error) = self.track.reconfigure(setup::track_config(&self.profile)) {
+            tracing::error!(%error, "route policy stays as it was");
         }
     }
 

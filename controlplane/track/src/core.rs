@@ -2,10 +2,11 @@
 
 use crate::bfd;
 use crate::check::{ConfigError, members, order};
-use crate::config::{Config, Failback, NextHop, Probe, What};
+use crate::config::{Config, Failback, NextHop, Route, What};
 use crate::event::{Cause, Event};
 use crate::object::{Object, combine};
 use crate::operation::{Operation, Outcome, Step};
+use crate::places::{Dependents, Places};
 use crate::rib::calls::Calls;
 use crate::rib::{Entry, KernelRoute, RouteChange, Traffic, World};
 use crate::timer::{Owner, Timers};
@@ -27,7 +28,8 @@ pub enum Input {
     Foreign { prefix: IpPrefix, routes: Vec<ForeignView> },
     /// A route of ours that the kernel has from an earlier run. Only before [`Input::Ready`].
     Adopt { prefix: IpPrefix, next: NextHop, device: Option<String>, metric: u32 },
-    /// Devices, foreign routes and routes of an earlier run have been told. Nothing is routed before.
+    /// Devices, foreign routes and routes of an earlier run have been told. Nothing is routed before. The same after
+    /// [`Core::reconfigure`].
     Ready,
     /// The kernel has refused a route.
     Refused { prefix: IpPrefix, route: KernelRoute, reason: String },
@@ -72,6 +74,8 @@ pub struct Core {
     foreign: BTreeMap<IpPrefix, Vec<ForeignView>>,
     traffic: HashMap<String, Traffic>,
     ready: bool,
+    /// The configuration is another one, and nothing is decided before the shell has told what it is about.
+    held: bool,
     dirty: Dirty,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -86,32 +90,6 @@ impl std::fmt::Debug for Core {
             .field("entries", &self.entries)
             .finish_non_exhaustive()
     }
-}
-
-/// From ids to indices.
-#[derive(Debug, Default)]
-struct Places {
-    operations: HashMap<u32, usize>,
-    objects: HashMap<u32, usize>,
-    prefixes: HashMap<IpPrefix, usize>,
-    neighbours: HashMap<IpAddr, usize>,
-    /// The place of each object in the order of computation.
-    ranks: Vec<usize>,
-}
-
-/// What has to be computed again after a change.
-#[derive(Debug, Default)]
-struct Dependents {
-    of_operation: Vec<Vec<usize>>,
-    of_object: Vec<Vec<usize>>,
-    of_device: HashMap<String, Vec<usize>>,
-    of_prefix: HashMap<IpPrefix, Vec<usize>>,
-    /// Prefixes whose routes follow an object, or leave by a device.
-    routes_of_object: Vec<Vec<usize>>,
-    routes_of_device: HashMap<String, Vec<usize>>,
-    /// Prefixes with a route to a next hop, and the next hops.
-    with_next_hop: Vec<usize>,
-    next_hops: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -131,43 +109,27 @@ impl Core {
         now: Instant,
         mut entropy: Box<dyn Entropy + Sync>,
     ) -> Result<Self, ConfigError> {
-        let order = order(&config)?;
-        let mut places = Places { ranks: vec![0; config.objects.len()], ..Places::default() };
-        for (rank, place) in order.into_iter().enumerate() {
-            places.ranks[place] = rank;
-        }
-        let mut entries: Vec<Entry> = Vec::new();
-        for (place, operation) in config.operations.iter().enumerate() {
-            places.operations.insert(operation.id, place);
-            if let Probe::Bfd { target, .. } = operation.probe {
-                places.neighbours.insert(target, place);
-            }
-        }
-        for (place, object) in config.objects.iter().enumerate() {
-            places.objects.insert(object.id, place);
-        }
-        for route in config.routes {
-            let place = *places.prefixes.entry(route.prefix).or_insert_with(|| {
-                entries.push(Entry::new(route.prefix, now));
-                entries.len() - 1
-            });
-            entries[place].add(route);
-        }
-        let operations =
-            config.operations.into_iter().map(|o| Operation::new(o, now, &mut *entropy)).collect();
-        let objects: Vec<_> = config.objects.into_iter().map(|o| Object::new(o, now)).collect();
+        let places = Places::of(&config, order(&config)?);
+        let Config { operations, objects, routes, failback } = config;
+        let entries: Vec<_> = by_prefix(routes, &places)
+            .into_iter()
+            .map(|(prefix, routes)| Entry::with(prefix, routes, now))
+            .collect();
+        let operations = operations.into_iter().map(|o| Operation::new(o, now, &mut *entropy)).collect();
+        let objects: Vec<_> = objects.into_iter().map(|o| Object::new(o, now)).collect();
         let mut core = Self {
             dependents: Dependents::of(&objects, &entries, &places),
             operations,
             objects,
             entries,
             places,
-            failback: config.failback,
-            calls: Calls::new(config.failback.calls_per_hour),
+            failback,
+            calls: Calls::new(failback.calls_per_hour),
             links: HashMap::new(),
             foreign: BTreeMap::new(),
             traffic: HashMap::new(),
             ready: false,
+            held: false,
             dirty: Dirty::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -182,6 +144,70 @@ impl Core {
         }
         core.settle(now);
         Ok(core)
+    }
+
+    /// Another configuration. What is in both keeps what was measured of it: the states, counters and penalties of operations
+    /// and objects, and the routes that are installed. A route that is in the old one alone is withdrawn. Nothing else is
+    /// decided before the next [`Input::Ready`], which the shell gives after it has told what the new one is about.
+    ///
+    /// # Errors
+    /// If the configuration is wrong. The one before stays.
+    pub fn reconfigure(&mut self, now: Instant, config: Config) -> Result<(), ConfigError> {
+        let places = Places::of(&config, order(&config)?);
+        let Config { operations, objects, routes, failback } = config;
+        self.outputs.extend(
+            self.entries
+                .iter()
+                .filter(|entry| !places.prefixes.contains_key(&entry.prefix()))
+                .filter_map(Entry::withdrawn)
+                .map(Output::Route),
+        );
+        let mut before: HashMap<u32, _> =
+            std::mem::take(&mut self.operations).into_iter().map(|o| (o.config().id, o)).collect();
+        self.operations = operations
+            .into_iter()
+            .map(|config| match before.remove(&config.id) {
+                Some(operation) => operation.reconfigured(config, now, &mut *self.entropy),
+                None => Operation::new(config, now, &mut *self.entropy),
+            })
+            .collect();
+        let mut before: HashMap<u32, _> =
+            std::mem::take(&mut self.objects).into_iter().map(|o| (o.config().id, o)).collect();
+        self.objects = objects
+            .into_iter()
+            .map(|config| match before.remove(&config.id) {
+                Some(object) => object.reconfigured(config, now),
+                None => Object::new(config, now),
+            })
+            .collect();
+        let mut before: HashMap<IpPrefix, _> =
+            std::mem::take(&mut self.entries).into_iter().map(|e| (e.prefix(), e)).collect();
+        self.entries = by_prefix(routes, &places)
+            .into_iter()
+            .map(|(prefix, routes)| match before.remove(&prefix) {
+                Some(entry) => entry.reconfigured(routes),
+                None => Entry::with(prefix, routes, now),
+            })
+            .collect();
+        self.dependents = Dependents::of(&self.objects, &self.entries, &places);
+        self.places = places;
+        self.failback = failback;
+        self.calls.reconfigure(now, failback.calls_per_hour, self.entries.iter().filter_map(Entry::stand_in));
+        let foreign = std::mem::take(&mut self.foreign);
+        self.foreign = foreign.into_iter().filter(|(prefix, _)| self.concerns(*prefix)).collect();
+        let tunnels: BTreeSet<&str> = self.entries.iter().flat_map(Entry::tunnels).collect();
+        self.traffic.retain(|tunnel, _| tunnels.contains(tunnel.as_str()));
+        self.timers = Timers::default();
+        for place in 0..self.operations.len() {
+            self.rearm_operation(place);
+        }
+        for place in 0..self.objects.len() {
+            // What it publishes may be another state with another damping.
+            self.timers.set(Owner::Object(place), Some(now));
+        }
+        self.dirty = Dirty::default();
+        self.held = true;
+        Ok(())
     }
 
     /// Whether changes of foreign routes with this prefix are of interest.
@@ -216,7 +242,7 @@ impl Core {
                 }
             }
             Input::Ready => {
-                self.ready = true;
+                (self.ready, self.held) = (true, false);
                 self.dirty.prefixes.extend(0..self.entries.len());
                 for place in 0..self.objects.len() {
                     self.touch_object(place);
@@ -371,7 +397,7 @@ impl Core {
 
     /// Computes everything that is dirty. It ends because no object depends on itself.
     fn settle(&mut self, now: Instant) {
-        loop {
+        while !self.held {
             if let Some((_, place)) = self.dirty.objects.pop_first() {
                 self.compute(now, place);
             } else if let Some(place) = self.dirty.prefixes.pop_first().filter(|_| self.ready) {
@@ -560,55 +586,17 @@ impl Core {
     }
 }
 
-impl Dependents {
-    fn of(objects: &[Object], entries: &[Entry], places: &Places) -> Self {
-        let mut out = Self {
-            of_operation: vec![Vec::new(); places.operations.len()],
-            of_object: vec![Vec::new(); objects.len()],
-            routes_of_object: vec![Vec::new(); objects.len()],
-            ..Self::default()
-        };
-        for (place, object) in objects.iter().enumerate() {
-            match &object.config().what {
-                What::Reachability { operation } | What::OperationState { operation } => {
-                    if let Some(operation) = places.operations.get(operation) {
-                        out.of_operation[*operation].push(place);
-                    }
-                }
-                What::LineProtocol { device } => out.of_device.entry(device.clone()).or_default().push(place),
-                What::RoutePresent { prefix } => out.of_prefix.entry(*prefix).or_default().push(place),
-                list => {
-                    for member in members(list).filter_map(|m| places.objects.get(&m)) {
-                        out.of_object[*member].push(place);
-                    }
-                }
-            }
+/// The routes of each prefix, in the order of the places.
+fn by_prefix(routes: Vec<Route>, places: &Places) -> Vec<(IpPrefix, Vec<Route>)> {
+    let mut out: Vec<(IpPrefix, Vec<Route>)> = Vec::with_capacity(places.prefixes.len());
+    for route in routes {
+        let place = places.prefixes[&route.prefix];
+        if place == out.len() {
+            out.push((route.prefix, Vec::new()));
         }
-        for (place, entry) in entries.iter().enumerate() {
-            let mut by_next_hop = false;
-            for route in entry.routes() {
-                if let Some(object) = route.track.and_then(|id| places.objects.get(&id))
-                    && out.routes_of_object[*object].last() != Some(&place)
-                {
-                    out.routes_of_object[*object].push(place);
-                }
-                match &route.next {
-                    NextHop::Device(device) => {
-                        out.routes_of_device.entry(device.clone()).or_default().push(place);
-                    }
-                    NextHop::Via { hop, .. } => {
-                        out.next_hops.insert(*hop);
-                        by_next_hop = true;
-                    }
-                    NextHop::Tunnel(_) | NextHop::Discard => {}
-                }
-            }
-            if by_next_hop {
-                out.with_next_hop.push(place);
-            }
-        }
-        out
+        out[place].1.push(route);
     }
+    out
 }
 
 /// The core as the routes see it.

@@ -17,6 +17,7 @@ pub mod damping;
 mod event;
 mod object;
 mod operation;
+mod places;
 mod rib;
 mod timer;
 pub mod view;

@@ -37,6 +37,22 @@ impl Object {
         }
     }
 
+    /// The same object with another configuration. Its state and its penalty stay while it watches the same.
+    pub fn reconfigured(mut self, config: Config, now: Instant) -> Self {
+        if self.config.what != config.what {
+            return Self::new(config, now);
+        }
+        if self.config.damping != config.damping {
+            self.damping = config.damping.map(|damping| Damping::new(damping, now));
+        }
+        if (self.config.delay_up, self.config.delay_down) != (config.delay_up, config.delay_down) {
+            // The next look at what it watches begins a delay of the new length.
+            self.pending = None;
+        }
+        self.config = config;
+        self
+    }
+
     pub const fn config(&self) -> &Config {
         &self.config
     }

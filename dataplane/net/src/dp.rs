@@ -26,9 +26,11 @@ pub enum Op {
     TunnelSet(TunnelSpec),
     /// Takes the tunnel's routes, SAs and media port with it.
     TunnelRemove(TunnelId),
+    /// Adds a route of this tunnel, or replaces that with its prefix.
     RouteAdd {
         prefix: IpPrefix,
         tunnel: TunnelId,
+        adjacency: Adjacency,
     },
     RouteRemove {
         prefix: IpPrefix,
@@ -83,6 +85,18 @@ pub struct TunnelSpec {
     pub trigger_packets_max: u16,
     pub trigger_bytes_max: u32,
     pub trigger_age_ms_max: u32,
+}
+
+/// What becomes of packets to a tunnel's prefix. The tunnel may always send from it: a peer that has failed over before us has
+/// a feasible way back (RFC 3704 §2.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Adjacency {
+    /// They go into the tunnel.
+    #[default]
+    Tunnel,
+    /// Router mode: the host's own routing has a better route, so they are not taken off the LAN.
+    Outside,
+    Discard,
 }
 
 /// The network half of one call. The inside is what IKE and ESP believe (loopback:4500, as IOS has it); the outside is

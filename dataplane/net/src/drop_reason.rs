@@ -41,6 +41,10 @@ drop_reasons! {
     TtlExpired = "ttl-expired",
     /// No tunnel prefix covers the destination.
     NoRoute = "no-route",
+    /// A better route than the tunnel's leads outside: the packet was taken off the LAN just before, and the tunnel has no SA.
+    RoutedOutside = "routed-outside",
+    /// The route of its destination discards.
+    RouteDiscards = "route-discards",
     /// The FIB named a tunnel that is gone (a broken invariant, counted so that it is seen).
     TunnelUnknown = "tunnel-unknown",
     /// Multicast, broadcast or martian address into a tunnel.

@@ -42,9 +42,9 @@ impl<P: Packet> Pipeline<P> {
             }
             Op::TunnelSet(spec) => self.tunnel_set(spec),
             Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
-            Op::RouteAdd { prefix, tunnel } => {
+            Op::RouteAdd { prefix, tunnel, adjacency } => {
                 if let Some(index) = self.tunnels.find(*tunnel) {
-                    self.fib.insert(*prefix, index);
+                    self.fib.insert(*prefix, index, *adjacency);
                 }
             }
             Op::RouteRemove { prefix } => self.fib.remove(*prefix),
@@ -130,7 +130,8 @@ impl<P: Packet> Pipeline<P> {
     /// And gets it back, unless it is another tunnel under the same number, or has gone for good.
     fn put_waiting(&mut self, tunnel: TunnelId, mut waiting: Trigger) {
         let index = self.tunnels.find(tunnel);
-        let routed = |w: &Waiting<P>| index.is_some() && self.fib.lookup(w.info.destination, 0) == index;
+        let routed =
+            |w: &Waiting<P>| index.is_some() && self.fib.lookup(w.info.destination, 0).tunnel() == index;
         let flushed = waiting.packets.retain(&mut self.waiting, routed);
         self.trigger_packets -= flushed;
         self.drops[DropReason::TriggerFlushed.index()] += u64::from(flushed);

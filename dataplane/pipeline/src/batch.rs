@@ -1,6 +1,7 @@
 //! The places of a batch: packets that came in together stay where they are until the last stage, so that no stage moves
 //! them. One at a time is worked on; what a stage adds (fragments, errors) is worked on at once and has its place behind.
 
+use crate::fib::Answer;
 use crate::packet::Packet;
 use arrayvec::ArrayVec;
 
@@ -26,7 +27,7 @@ pub(crate) enum Route {
     /// Nothing.
     Unknown,
     /// The FIB's answer for its destination.
-    Found(Option<u32>),
+    Found(Answer),
 }
 
 impl<P> Default for Places<P> {
@@ -62,10 +63,10 @@ impl<P: Packet> Places<P> {
 
     /// The FIB's answer for the destination of the packet that is worked on, if it was asked before.
     #[inline]
-    pub(crate) fn route(&self) -> Option<Option<u32>> {
+    pub(crate) fn route(&self) -> Option<Answer> {
         match self.routes.get(self.current?)? {
             Route::Unknown => None,
-            Route::Found(tunnel) => Some(*tunnel),
+            Route::Found(answer) => Some(*answer),
         }
     }
 

@@ -1,9 +1,48 @@
-//! Longest-prefix match from inner destinations to tunnels: one hash table per family, asked once per prefix length in use,
+//! Longest-prefix match from inner destinations to adjacencies of tunnels: one hash table per family, asked once per prefix length in use,
 //! longest first. Tunnels are reached by a handful of lengths, so that is one to three probes.
 
 use crate::slab::{Map, Set, map};
 use core::net::IpAddr;
 use sipsec_net::IpPrefix;
+use sipsec_net::dp::Adjacency;
+
+/// Where packets to an address go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Tunnel(u32),
+    /// The host has a better route than this tunnel's.
+    Outside(u32),
+    /// Nowhere; the prefix is this tunnel's.
+    Discard(u32),
+    /// To the host, or by a route that is none of ours.
+    Local,
+}
+
+impl Answer {
+    const fn new(tunnel: u32, adjacency: Adjacency) -> Self {
+        match adjacency {
+            Adjacency::Tunnel => Self::Tunnel(tunnel),
+            Adjacency::Outside => Self::Outside(tunnel),
+            Adjacency::Discard => Self::Discard(tunnel),
+        }
+    }
+
+    /// The tunnel whose prefix covers the address, even if packets do not go there.
+    pub(crate) const fn owner(self) -> Option<u32> {
+        match self {
+            Self::Tunnel(tunnel) | Self::Outside(tunnel) | Self::Discard(tunnel) => Some(tunnel),
+            Self::Local => None,
+        }
+    }
+
+    /// The tunnel that packets go into.
+    pub(crate) const fn tunnel(self) -> Option<u32> {
+        match self {
+            Self::Tunnel(tunnel) => Some(tunnel),
+            Self::Outside(_) | Self::Discard(_) | Self::Local => None,
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Fib {
@@ -16,7 +55,7 @@ pub(crate) struct Fib {
 
 #[derive(Debug)]
 struct Family<A: Address> {
-    routes: Map<A::Key, u32>,
+    routes: Map<A::Key, Answer>,
     /// How many routes of each length there are.
     counts: [u32; 129],
     /// Lengths in use, longest first.
@@ -62,13 +101,13 @@ impl<A: Address> Family<A> {
         Self { routes: map(max), counts: [0; 129], lengths: Vec::with_capacity(129) }
     }
 
-    fn lookup(&self, addr: A, len_min: u8) -> Option<u32> {
+    fn lookup(&self, addr: A, len_min: u8) -> Option<Answer> {
         let mut lengths = self.lengths.iter().take_while(|&&len| len >= len_min);
         lengths.find_map(|&len| self.routes.get(&addr.masked(len).key(len)).copied())
     }
 
     /// The value that was there.
-    fn insert(&mut self, addr: A, len: u8, value: u32) -> Option<u32> {
+    fn insert(&mut self, addr: A, len: u8, value: Answer) -> Option<Answer> {
         let before = self.routes.insert(addr.key(len), value);
         if before.is_none() {
             self.counts[usize::from(len)] += 1;
@@ -80,7 +119,7 @@ impl<A: Address> Family<A> {
         before
     }
 
-    fn remove(&mut self, addr: A, len: u8) -> Option<u32> {
+    fn remove(&mut self, addr: A, len: u8) -> Option<Answer> {
         let before = self.routes.remove(&addr.key(len))?;
         self.counts[usize::from(len)] -= 1;
         if self.counts[usize::from(len)] == 0 {
@@ -95,12 +134,13 @@ impl Fib {
         Self { v4: Family::new(max), v6: Family::new(max), of: map(max), generation: 0 }
     }
 
-    /// The tunnel of the longest prefix, of those that have `len_min` bits at least.
-    pub(crate) fn lookup(&self, addr: IpAddr, len_min: u8) -> Option<u32> {
-        match addr {
+    /// The answer of the longest prefix, of those that have `len_min` bits at least.
+    pub(crate) fn lookup(&self, addr: IpAddr, len_min: u8) -> Answer {
+        let found = match addr {
             IpAddr::V4(a) => self.v4.lookup(a.to_bits(), len_min),
             IpAddr::V6(a) => self.v6.lookup(a.to_bits(), len_min),
-        }
+        };
+        found.unwrap_or(Answer::Local)
     }
 
     /// Another after each change.
@@ -121,7 +161,7 @@ impl Fib {
 
     /// The route with exactly this prefix.
     #[cfg(test)]
-    pub(crate) fn get(&self, prefix: IpPrefix) -> Option<u32> {
+    pub(crate) fn get(&self, prefix: IpPrefix) -> Option<Answer> {
         match prefix.addr() {
             IpAddr::V4(a) => self.v4.routes.get(&a.to_bits().key(prefix.prefix_len())).copied(),
             IpAddr::V6(a) => self.v6.routes.get(&a.to_bits().key(prefix.prefix_len())).copied(),
@@ -129,11 +169,12 @@ impl Fib {
     }
 
     /// Adds or replaces. The number of routes was validated.
-    pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32) {
+    pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32, adjacency: Adjacency) {
         self.changed();
+        let answer = Answer::new(tunnel, adjacency);
         let before = match prefix.addr() {
-            IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), tunnel),
-            IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), tunnel),
+            IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), answer),
+            IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), answer),
         };
         self.forget(before, prefix);
         self.of.entry(tunnel).or_default().insert(prefix);
@@ -144,8 +185,7 @@ impl Fib {
         self.forget(before, prefix);
     }
 
-    /// The tunnel that had it.
-    fn take(&mut self, prefix: IpPrefix) -> Option<u32> {
+    fn take(&mut self, prefix: IpPrefix) -> Option<Answer> {
         self.changed();
         match prefix.addr() {
             IpAddr::V4(a) => self.v4.remove(a.to_bits(), prefix.prefix_len()),
@@ -153,8 +193,8 @@ impl Fib {
         }
     }
 
-    fn forget(&mut self, tunnel: Option<u32>, prefix: IpPrefix) {
-        if let Some(routes) = tunnel.and_then(|t| self.of.get_mut(&t)) {
+    fn forget(&mut self, before: Option<Answer>, prefix: IpPrefix) {
+        if let Some(routes) = before.and_then(Answer::owner).and_then(|t| self.of.get_mut(&t)) {
             routes.remove(&prefix);
         }
     }
@@ -192,16 +232,17 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_scan_of_all_routes(
-            steps in prop::collection::vec((prefix(), 0u32..4, 0u8..8), 1..80),
+            steps in prop::collection::vec((prefix(), 0u32..4, 0u8..8, 0u8..3), 1..80),
             asked in prop::collection::vec(prefix(), 1..40),
         ) {
             let mut fib = Fib::new(100);
-            let mut all: Vec<(IpPrefix, u32)> = Vec::new();
-            for (prefix, tunnel, what) in steps {
+            let mut all: Vec<(IpPrefix, Answer)> = Vec::new();
+            for (prefix, tunnel, what, adjacency) in steps {
+                let adjacency = [Adjacency::Tunnel, Adjacency::Outside, Adjacency::Discard][usize::from(adjacency)];
                 match what {
                     0 => {
                         fib.remove_tunnel(tunnel);
-                        all.retain(|(_, t)| *t != tunnel);
+                        all.retain(|(_, a)| a.owner() != Some(tunnel));
                     }
                     1 | 2 => {
                         fib.remove(prefix);
@@ -209,20 +250,20 @@ mod tests {
                     }
                     _ => {
                         all.retain(|(p, _)| *p != prefix);
-                        all.push((prefix, tunnel));
-                        fib.insert(prefix, tunnel);
+                        all.push((prefix, Answer::new(tunnel, adjacency)));
+                        fib.insert(prefix, tunnel, adjacency);
                     }
                 }
                 prop_assert_eq!(fib.len() as usize, all.len());
                 for t in 0..4 {
-                    prop_assert_eq!(fib.len_of(t) as usize, all.iter().filter(|(_, r)| *r == t).count());
+                    prop_assert_eq!(fib.len_of(t) as usize, all.iter().filter(|(_, a)| a.owner() == Some(t)).count());
                 }
-                prop_assert_eq!(fib.get(prefix), all.iter().find(|(p, _)| *p == prefix).map(|(_, t)| *t));
+                prop_assert_eq!(fib.get(prefix), all.iter().find(|(p, _)| *p == prefix).map(|(_, a)| *a));
                 for ask in &asked {
                     for len_min in [0, ask.prefix_len()] {
                         let fits = |p: &IpPrefix| p.contains(ask.addr()) && p.prefix_len() >= len_min;
                         let best = all.iter().filter(|(p, _)| fits(p)).max_by_key(|(p, _)| p.prefix_len());
-                        prop_assert_eq!(fib.lookup(ask.addr(), len_min), best.map(|(_, t)| *t));
+                        prop_assert_eq!(fib.lookup(ask.addr(), len_min), best.map_or(Answer::Local, |(_, a)| *a));
                     }
                 }
             }

@@ -24,7 +24,7 @@ use crate::activity::Activities;
 use crate::config::{Config, InsideMode, InsidePort, Local};
 use crate::esp_decap::OpenBatch;
 use crate::esp_encap::SealBatch;
-use crate::fib::Fib;
+use crate::fib::{Answer, Fib};
 use crate::icmp_error::IcmpLimit;
 use crate::media::IkeFrame;
 use crate::media::Outer;
@@ -148,18 +148,18 @@ impl<P: Packet> Pipeline<P> {
 
     /// Longest-prefix match; a local prefix wins unless a tunnel route is at least as long.
     #[inline]
-    fn route(&mut self, address: &IpAddr) -> Option<u32> {
+    fn route(&mut self, address: &IpAddr) -> Answer {
         match self.routes.get(self.fib.generation(), address) {
-            Some(tunnel) => tunnel,
+            Some(answer) => answer,
             None => self.route_anew(*address),
         }
     }
 
-    fn route_anew(&mut self, address: IpAddr) -> Option<u32> {
+    fn route_anew(&mut self, address: IpAddr) -> Answer {
         let own = self.local.prefixes.iter().filter(|p| p.contains(address));
-        let tunnel = self.fib.lookup(address, own.map(IpPrefix::prefix_len).max().unwrap_or(0));
-        self.routes.put(self.fib.generation(), address, tunnel);
-        tunnel
+        let answer = self.fib.lookup(address, own.map(IpPrefix::prefix_len).max().unwrap_or(0));
+        self.routes.put(self.fib.generation(), address, answer);
+        answer
     }
 
     /// A frame came in by the inside port.
@@ -234,12 +234,28 @@ impl<P: Packet> Pipeline<P> {
             return Err(DropReason::TtlExpired);
         }
         // Where it was looked up before, that was for the same address: both headers have it in one place.
-        let tunnel = known_route.unwrap_or_else(|| self.route(&info.destination));
-        let tunnel = tunnel.ok_or(DropReason::NoRoute)?;
+        let answer = known_route.unwrap_or_else(|| self.route(&info.destination));
+        let tunnel = self.tunnel_of(answer)?;
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }
         self.forward(now, &info, tunnel, None, sealing, out)
+    }
+
+    /// The tunnel for a packet that XDP, or the kernel, has handed to us.
+    #[inline]
+    fn tunnel_of(&self, answer: Answer) -> Result<u32, DropReason> {
+        match answer {
+            Answer::Tunnel(tunnel) => Ok(tunnel),
+            // It came before the kernel's tables had changed. A tunnel that is up carries it, so that it is not lost; one that
+            // is not is not called for it.
+            Answer::Outside(tunnel) => {
+                let is_up = self.tunnels.get(tunnel).is_some_and(|t| t.outbound.is_some());
+                if is_up { Ok(tunnel) } else { Err(DropReason::RoutedOutside) }
+            }
+            Answer::Discard(_) => Err(DropReason::RouteDiscards),
+            Answer::Local => Err(DropReason::NoRoute),
+        }
     }
 
     /// A frame came in by the outside port.

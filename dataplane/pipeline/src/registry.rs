@@ -116,7 +116,7 @@ impl Registry {
                     self.routes.remove(prefix);
                 }
             }
-            Op::RouteAdd { prefix, tunnel } => {
+            Op::RouteAdd { prefix, tunnel, .. } => {
                 if let Some(entry) = self.tunnels.get_mut(tunnel) {
                     entry.routes.insert(*prefix);
                     let before = self.routes.insert(*prefix, *tunnel).filter(|before| before != tunnel);

@@ -1,23 +1,24 @@
 //! The last answers of the FIB, one for each of some buckets: packets come in flows.
 
+use crate::fib::Answer;
 use core::net::{IpAddr, Ipv4Addr};
 
 /// 8 KiB: it is to stay in the first cache.
 const BUCKETS: usize = 256;
 
-pub(crate) struct RouteCache(Box<[Answer; BUCKETS]>);
+pub(crate) struct RouteCache(Box<[Known; BUCKETS]>);
 
 #[derive(Clone, Copy)]
-struct Answer {
+struct Known {
     address: IpAddr,
-    tunnel: Option<u32>,
+    answer: Answer,
     /// Of the FIB that gave it.
     generation: Option<u64>,
 }
 
 impl Default for RouteCache {
     fn default() -> Self {
-        let none = Answer { address: Ipv4Addr::UNSPECIFIED.into(), tunnel: None, generation: None };
+        let none = Known { address: Ipv4Addr::UNSPECIFIED.into(), answer: Answer::Local, generation: None };
         Self(Box::new([none; BUCKETS]))
     }
 }
@@ -25,13 +26,13 @@ impl Default for RouteCache {
 impl RouteCache {
     /// What the FIB of this generation has said about the address, if that is still known.
     #[inline]
-    pub(crate) fn get(&self, generation: u64, address: &IpAddr) -> Option<Option<u32>> {
-        let answer = &self.0[bucket(address)];
-        (answer.generation == Some(generation) && answer.address == *address).then_some(answer.tunnel)
+    pub(crate) fn get(&self, generation: u64, address: &IpAddr) -> Option<Answer> {
+        let known = &self.0[bucket(address)];
+        (known.generation == Some(generation) && known.address == *address).then_some(known.answer)
     }
 
-    pub(crate) fn put(&mut self, generation: u64, address: IpAddr, tunnel: Option<u32>) {
-        self.0[bucket(&address)] = Answer { address, tunnel, generation: Some(generation) };
+    pub(crate) fn put(&mut self, generation: u64, address: IpAddr, answer: Answer) {
+        self.0[bucket(&address)] = Known { address, answer, generation: Some(generation) };
     }
 }
 
@@ -55,12 +56,15 @@ mod tests {
         let address = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
         assert_eq!(cache.get(0, &address(0)), None, "nothing was asked yet");
         for n in 0..1000 {
-            cache.put(7, address(n), Some(n));
-            assert_eq!((cache.get(7, &address(n)), cache.get(8, &address(n))), (Some(Some(n)), None));
+            cache.put(7, address(n), Answer::Tunnel(n));
+            assert_eq!(
+                (cache.get(7, &address(n)), cache.get(8, &address(n))),
+                (Some(Answer::Tunnel(n)), None)
+            );
         }
         let known = (0..1000).filter_map(|n| Some((n, cache.get(7, &address(n))?))).collect::<Vec<_>>();
-        assert!(known.iter().all(|(n, tunnel)| *tunnel == Some(*n)) && known.len() <= BUCKETS);
-        cache.put(7, "2001:db8::1".parse().expect("valid"), None);
-        assert_eq!(cache.get(7, &"2001:db8::1".parse().expect("valid")), Some(None));
+        assert!(known.iter().all(|(n, answer)| *answer == Answer::Tunnel(*n)) && known.len() <= BUCKETS);
+        cache.put(7, "2001:db8::1".parse().expect("valid"), Answer::Local);
+        assert_eq!(cache.get(7, &"2001:db8::1".parse().expect("valid")), Some(Answer::Local));
     }
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, PeerSource, RejectReason, SaSpec,
-    TunnelSpec,
+    Adjacency, Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, PeerSource, RejectReason,
+    SaSpec, TunnelSpec,
 };
 use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
 use sipsec_pipeline::testing::{Controlled, Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
@@ -95,7 +95,7 @@ impl Model {
                 self.media.retain(|_, m| *m != t.0);
                 self.sas.retain(|_, s| s.0 != t.0);
             }
-            Op::RouteAdd { prefix, tunnel } => {
+            Op::RouteAdd { prefix, tunnel, .. } => {
                 known(self, tunnel)?;
                 if !self.routes.contains_key(prefix) {
                     room(self.routes.len(), LIMITS.routes_max)?;
@@ -198,7 +198,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => t.clone().prop_map(tunnel),
         1 => t.clone().prop_map(|t| Op::TunnelRemove(TunnelId(t))),
         1 => t.clone().prop_map(|t| Op::TunnelSet(TunnelSpec { tunnel: TunnelId(t), ..Gateway::tunnel() })),
-        2 => (prefix.clone(), t.clone()).prop_map(|(prefix, t)| Op::RouteAdd { prefix, tunnel: TunnelId(t) }),
+        2 => (prefix.clone(), t.clone()).prop_map(|(prefix, t)| Op::RouteAdd { prefix, tunnel: TunnelId(t), adjacency: Adjacency::Tunnel }),
         1 => prefix.prop_map(|prefix| Op::RouteRemove { prefix }),
         3 => (t.clone(), port.clone()).prop_map(|(t, p)| Op::MediaOpen(binding(t, p))),
         1 => port.clone().prop_map(|p| Op::MediaClose(MediaPort(p))),
@@ -266,6 +266,7 @@ fn a_full_table_can_be_put_back_in_one_transaction() {
     let route = |n: u8, t: u32| Op::RouteAdd {
         prefix: IpPrefix::new([10, n, 0, 0].into(), 16).expect("valid"),
         tunnel: TunnelId(t),
+        adjacency: Adjacency::Tunnel,
     };
     let add = [tunnel(1), route(0, 1), route(1, 1), tunnel(2), route(2, 2), route(3, 2)];
     p.apply(Instant::ZERO, &add).expect("all there is room for");
@@ -286,7 +287,8 @@ fn a_tunnels_mtu_is_what_the_wan_carries() {
         let mut p = Controlled::new(config, Box::new(TestEngine));
         let spec = TunnelSpec { inner_mtu: 1500, ..Gateway::tunnel() };
         let prefix = Side::B.lan();
-        let ops = [Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: spec.tunnel }];
+        let ops =
+            [Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: spec.tunnel, adjacency: Adjacency::Tunnel }];
         p.apply(Instant::ZERO, &ops).expect("clamped");
         let mut big = Inner::udp(Side::A.host().into(), Side::B.host().into(), 1472);
         big.dont_fragment = true;
@@ -347,7 +349,11 @@ fn values_that_cannot_be_are_refused_by_name() {
 #[test]
 fn other_values_leave_sas_routes_and_the_media_port_alone() {
     let mut p = pipeline();
-    let route = Op::RouteAdd { prefix: "10.0.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
+    let route = Op::RouteAdd {
+        prefix: "10.0.0.0/16".parse().expect("valid"),
+        tunnel: TunnelId(1),
+        adjacency: Adjacency::Tunnel,
+    };
     let up = [
         tunnel(1),
         route,

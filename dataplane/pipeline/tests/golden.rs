@@ -1,7 +1,7 @@
 //! Frames made by others (tests/golden/generate.py: OpenSSL's AES-GCM, headers by hand; opened by tshark with a good ICV)
 //! against ours, byte for byte.
 
-use sipsec_net::dp::{Direction, EspCipher, Op, OuterDscp};
+use sipsec_net::dp::{Adjacency, Direction, EspCipher, Op, OuterDscp};
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SecretBox};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, VecPacket};
 use sipsec_pipeline::{InsideMode, Packet};
@@ -39,7 +39,7 @@ fn what_we_seal_is_what_others_would() {
         let mut sa = Gateway::sa(Side::A, Direction::Out, &keys);
         sa.keymat = SecretBox::new(&hex(case["keymat"])).expect("fits");
         a.apply(&[
-            Op::RouteAdd { prefix: v6, tunnel: Gateway::TUNNEL },
+            Op::RouteAdd { prefix: v6, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
             Op::MediaOpen(binding),
             Op::SaAdd(sa),
             Op::TunnelBind { tunnel: Gateway::TUNNEL, outbound: Gateway::SA_OUT },

@@ -1,6 +1,6 @@
 //! Hellos of routing protocols pass a tunnel that has the option and is up; they open none and keep none open.
 
-use sipsec_net::dp::{EspCipher, Event, Op, TunnelSpec};
+use sipsec_net::dp::{Adjacency, EspCipher, Event, Op, TunnelSpec};
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
@@ -15,7 +15,7 @@ fn gateway(side: Side, mode: InsideMode, routing_hellos: bool) -> Gateway {
     g.apply(&[
         Op::TunnelRemove(Gateway::TUNNEL),
         Op::TunnelAdd(TunnelSpec { routing_hellos, ..Gateway::tunnel() }),
-        Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL },
+        Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
     ]);
     g
 }
@@ -143,7 +143,7 @@ fn with_several_tunnels_a_route_decides() {
     a.lan(NOW, &ospf);
     assert_eq!((a.out.outside.len(), drops(&a, DropReason::NotUnicast)), (0, 1));
     let prefix: IpPrefix = "224.0.0.5/32".parse().expect("valid");
-    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
     a.lan(NOW, &ospf);
     assert_eq!(a.out.outside.len(), 1);
     a.apply(&[Op::RouteRemove { prefix }, Op::TunnelRemove(next)]);

@@ -1,7 +1,7 @@
 //! Inner packets with headers that few hosts send: nothing of them is changed that must not be, and none is lost over a header
 //! that this node need not understand.
 
-use sipsec_net::dp::{Direction, EspCipher, Op, Selector};
+use sipsec_net::dp::{Adjacency, Direction, EspCipher, Op, Selector};
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
@@ -21,7 +21,7 @@ fn pair() -> (Gateway, Gateway) {
     let (mut a, mut b) = Gateway::pair(InsideMode::Host, FAST, &keys());
     let prefix: IpPrefix = "2001:db8::/32".parse().expect("valid");
     for g in [&mut a, &mut b] {
-        g.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+        g.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
     }
     (a, b)
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, PeerSource, RejectReason, SELECTOR_BLOCKS_MAX,
-    SELECTORS_MAX, Selector, Selectors,
+    Adjacency, Direction, EspCipher, Event, ExpireCause, Op, OuterDscp, PeerSource, RejectReason,
+    SELECTOR_BLOCKS_MAX, SELECTORS_MAX, Selector, Selectors,
 };
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, SaId, Spi};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
@@ -92,7 +92,7 @@ fn the_first_valid_packet_of_an_inbound_sa_is_reported_once() {
 
 fn route_v6(g: &mut Gateway) {
     let prefix: IpPrefix = "2001:db8::/32".parse().expect("valid");
-    g.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    g.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! What a router owes to packets that do not fit or have run out of hops, in both forms of the inside port.
 
 use proptest::prelude::*;
-use sipsec_net::dp::{Direction, EspCipher, Event, MediaBinding, Op, TunnelSpec};
+use sipsec_net::dp::{Adjacency, Direction, EspCipher, Event, MediaBinding, Op, TunnelSpec};
 use sipsec_net::ipv4::{self, Ipv4Header};
 use sipsec_net::ipv6::Ipv6Header;
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, MacAddr, SaId, TunnelId, checksum};
@@ -58,7 +58,7 @@ fn too_big_with_df_is_told_to_the_sender_with_the_mtu_that_fits() {
 fn ipv6_is_told_too_and_never_cut() {
     let (mut a, _) = pair(InsideMode::Host);
     let prefix: IpPrefix = "2001:db8::/32".parse().expect("valid");
-    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
     let addr = |s: &str| s.parse::<IpAddr>().expect("valid");
     let original = Inner::udp(addr("2001:db8:1::9"), addr("2001:db8:2::9"), 1439 - 48).to_bytes();
     a.lan(NOW, &original);
@@ -91,7 +91,7 @@ fn a_tunnel_that_the_wan_makes_too_small_for_ipv6_is_named() {
         a.apply(&[Op::MediaOpen(binding)]);
         a.apply(&Gateway::session(Side::A, &Keys::new(EspCipher::Aes128Gcm16, false)));
         assert_eq!(a.pipeline.registry().too_small_for_v6(Gateway::TUNNEL), None, "carries no IPv6");
-        a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+        a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
         assert_eq!(a.pipeline.registry().too_small_for_v6(Gateway::TUNNEL), expected, "{mtu}");
     }
 }
@@ -106,7 +106,11 @@ fn the_df_bit_outside_is_what_the_profile_says_and_ike_goes_without() {
         let mut config = Gateway::config(Side::A, InsideMode::Host);
         config.outside.dont_fragment = treatment;
         let mut a = Gateway::with_config(Side::A, config);
-        a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V6, tunnel: Gateway::TUNNEL }]);
+        a.apply(&[Op::RouteAdd {
+            prefix: IpPrefix::ANY_V6,
+            tunnel: Gateway::TUNNEL,
+            adjacency: Adjacency::Tunnel,
+        }]);
         a.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
         let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), 100);
         a.lan(NOW, &inner.to_bytes());
@@ -173,7 +177,7 @@ proptest! {
         a.apply(&[
             Op::TunnelRemove(Gateway::TUNNEL),
             Op::TunnelAdd(tunnel),
-            Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL },
+            Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
         ]);
         a.call(FAST, &keys);
         let mut original = ipv4_udp(Side::A.host(), Side::B.host(), len);
@@ -238,7 +242,11 @@ fn tcp_is_made_to_fit_in_both_directions_unless_told_not_to() {
             g.apply(&[
                 Op::TunnelRemove(Gateway::TUNNEL),
                 Op::TunnelAdd(TunnelSpec { mss_clamp, ..Gateway::tunnel() }),
-                Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL },
+                Op::RouteAdd {
+                    prefix: side.other().lan(),
+                    tunnel: Gateway::TUNNEL,
+                    adjacency: Adjacency::Tunnel,
+                },
             ]);
             g.call(FAST, &keys);
             g
@@ -265,7 +273,11 @@ fn a_call_between_ipv6_addresses_leaves_less_room_in_both_directions() {
             g.apply(&[
                 Op::TunnelRemove(Gateway::TUNNEL),
                 Op::TunnelAdd(tunnel),
-                Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL },
+                Op::RouteAdd {
+                    prefix: side.other().lan(),
+                    tunnel: Gateway::TUNNEL,
+                    adjacency: Adjacency::Tunnel,
+                },
                 Op::MediaOpen(MediaBinding { outside_local, remote, ..Gateway::binding(side, FAST) }),
             ]);
             g.apply(&Gateway::session(side, &keys));
@@ -316,9 +328,9 @@ fn a_hub_passes_packets_from_tunnel_to_tunnel() {
     let prefix: IpPrefix = "10.3.0.0/16".parse().expect("valid");
     hub.apply(&[
         Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
-        Op::RouteAdd { prefix, tunnel: next },
+        Op::RouteAdd { prefix, tunnel: next, adjacency: Adjacency::Tunnel },
     ]);
-    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
     a.lan(NOW, &ipv4_udp(Side::A.host(), Ipv4Addr::new(10, 3, 0, 1), 100));
     a.carry_to(NOW, &mut hub);
     assert!(hub.out.inside.is_empty());
@@ -353,17 +365,33 @@ fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
     for mode in [InsideMode::Host, InsideMode::Router] {
         for (check_source, through) in [(true, 2), (false, 8)] {
             let (mut a, mut b) = pair(mode);
-            a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V6, tunnel: Gateway::TUNNEL }]);
+            a.apply(&[Op::RouteAdd {
+                prefix: IpPrefix::ANY_V6,
+                tunnel: Gateway::TUNNEL,
+                adjacency: Adjacency::Tunnel,
+            }]);
             let next = TunnelId(9);
             b.apply(&[
                 Op::TunnelRemove(Gateway::TUNNEL),
                 Op::TunnelAdd(TunnelSpec { check_source, ..Gateway::tunnel() }),
                 Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
-                Op::RouteAdd { prefix: prefix("10.1.0.0/16"), tunnel: Gateway::TUNNEL },
-                Op::RouteAdd { prefix: prefix("2001:db8:1::/48"), tunnel: Gateway::TUNNEL },
-                Op::RouteAdd { prefix: prefix("10.1.7.0/24"), tunnel: next },
-                Op::RouteAdd { prefix: prefix("10.3.0.0/16"), tunnel: next },
-                Op::RouteAdd { prefix: prefix("2001:db8:3::/48"), tunnel: next },
+                Op::RouteAdd {
+                    prefix: prefix("10.1.0.0/16"),
+                    tunnel: Gateway::TUNNEL,
+                    adjacency: Adjacency::Tunnel,
+                },
+                Op::RouteAdd {
+                    prefix: prefix("2001:db8:1::/48"),
+                    tunnel: Gateway::TUNNEL,
+                    adjacency: Adjacency::Tunnel,
+                },
+                Op::RouteAdd { prefix: prefix("10.1.7.0/24"), tunnel: next, adjacency: Adjacency::Tunnel },
+                Op::RouteAdd { prefix: prefix("10.3.0.0/16"), tunnel: next, adjacency: Adjacency::Tunnel },
+                Op::RouteAdd {
+                    prefix: prefix("2001:db8:3::/48"),
+                    tunnel: next,
+                    adjacency: Adjacency::Tunnel,
+                },
             ]);
             b.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
             // Router mode: of the head-end itself, whatever tunnel covers it.
@@ -371,7 +399,11 @@ fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
                 let prefixes = vec![prefix("10.1.8.0/24")];
                 b.pipeline.set_local(Local { prefixes, ..Local::default() });
             } else {
-                b.apply(&[Op::RouteAdd { prefix: prefix("10.1.8.0/24"), tunnel: next }]);
+                b.apply(&[Op::RouteAdd {
+                    prefix: prefix("10.1.8.0/24"),
+                    tunnel: next,
+                    adjacency: Adjacency::Tunnel,
+                }]);
             }
             let (to_v4, to_v6) = (addr("10.2.0.9"), addr("2001:db8:2::9"));
             for (source, destination) in [
@@ -410,7 +442,7 @@ fn a_source_that_was_behind_the_tunnel_is_so_only_while_the_routes_say_so() {
         b.out.inside.drain(..).count() == 1
     };
     assert!(arrives(&mut b) && arrives(&mut b));
-    b.apply(&[Op::RouteAdd { prefix, tunnel: next }]);
+    b.apply(&[Op::RouteAdd { prefix, tunnel: next, adjacency: Adjacency::Tunnel }]);
     assert!(!arrives(&mut b));
     b.apply(&[Op::RouteRemove { prefix }]);
     assert!(arrives(&mut b));
@@ -435,12 +467,12 @@ fn hub_of_two_calls() -> (Gateway, Gateway) {
     (sa.tunnel, sa.sa, sa.media_port) = (next, SaId(9), binding.media_port());
     hub.apply(&[
         Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
-        Op::RouteAdd { prefix, tunnel: next },
+        Op::RouteAdd { prefix, tunnel: next, adjacency: Adjacency::Tunnel },
         Op::MediaOpen(binding),
         Op::SaAdd(sa),
         Op::TunnelBind { tunnel: next, outbound: SaId(9) },
     ]);
-    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
     (a, hub)
 }
 
@@ -479,7 +511,11 @@ fn two_calls_to_one_relay_share_no_identification() {
 #[test]
 fn what_is_not_between_two_hosts_stays_out_of_tunnels() {
     let (mut a, _) = pair(InsideMode::Host);
-    a.apply(&[Op::RouteAdd { prefix: IpPrefix::ANY_V4, tunnel: Gateway::TUNNEL }]);
+    a.apply(&[Op::RouteAdd {
+        prefix: IpPrefix::ANY_V4,
+        tunnel: Gateway::TUNNEL,
+        adjacency: Adjacency::Tunnel,
+    }]);
     for (from, to) in [
         ([10, 1, 0, 9], [224, 0, 0, 5]),
         ([10, 1, 0, 9], [255, 255, 255, 255]),
@@ -499,7 +535,7 @@ fn covering() -> (Gateway, Gateway) {
         let ten: IpPrefix = "10.0.0.0/8".parse().expect("valid");
         g.apply(&[
             Op::RouteRemove { prefix: g.side.other().lan() },
-            Op::RouteAdd { prefix: ten, tunnel: Gateway::TUNNEL },
+            Op::RouteAdd { prefix: ten, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
         ]);
     }
     (a, b)
@@ -527,9 +563,9 @@ fn the_hosts_own_prefixes_are_no_tunnels() {
     let next = TunnelId(9);
     hub.apply(&[
         Op::TunnelAdd(TunnelSpec { tunnel: next, ..Gateway::tunnel() }),
-        Op::RouteAdd { prefix: prefix("10.0.0.0/12"), tunnel: next },
-        Op::RouteAdd { prefix: prefix("10.2.9.0/24"), tunnel: next },
-        Op::RouteAdd { prefix: Side::A.lan(), tunnel: Gateway::TUNNEL },
+        Op::RouteAdd { prefix: prefix("10.0.0.0/12"), tunnel: next, adjacency: Adjacency::Tunnel },
+        Op::RouteAdd { prefix: prefix("10.2.9.0/24"), tunnel: next, adjacency: Adjacency::Tunnel },
+        Op::RouteAdd { prefix: Side::A.lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
     ]);
     a.lan(NOW, &ipv4_udp(Side::A.host(), Side::B.host(), 100));
     a.carry_to(NOW, &mut hub);
@@ -555,9 +591,9 @@ fn a_hub_tells_the_sender_behind_the_tunnel_what_is_too_big_for_the_next() {
     let prefix: IpPrefix = "10.3.0.0/16".parse().expect("valid");
     hub.apply(&[
         Op::TunnelAdd(TunnelSpec { tunnel: next, inner_mtu: 1000, ..Gateway::tunnel() }),
-        Op::RouteAdd { prefix, tunnel: next },
+        Op::RouteAdd { prefix, tunnel: next, adjacency: Adjacency::Tunnel },
     ]);
-    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }]);
+    a.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
     let mut inner = Inner::udp(Side::A.host().into(), [10, 3, 0, 1].into(), 1100);
     inner.dont_fragment = true;
     a.lan(NOW, &inner.to_bytes());
@@ -621,4 +657,51 @@ fn the_mtu_of_the_wan_may_change_during_a_call() {
 fn a_pipeline_can_be_sent() {
     fn is_send<T: Send>() {}
     is_send::<Pipeline<VecPacket>>();
+}
+
+fn set(g: &mut Gateway, side: Side, adjacency: Adjacency) {
+    g.apply(&[Op::RouteAdd { prefix: side.lan(), tunnel: Gateway::TUNNEL, adjacency }]);
+}
+
+fn to_b() -> Vec<u8> {
+    Inner::udp(Side::A.host().into(), Side::B.host().into(), 100).to_bytes()
+}
+
+/// What was taken off the LAN just before its prefix was left to the kernel is carried by a tunnel that is up, and places no
+/// call for one that is not.
+#[test]
+fn a_prefix_that_is_left_to_the_kernel_calls_nobody_and_loses_nothing_of_a_live_tunnel() {
+    let (mut a, mut b) = pair(InsideMode::Router);
+    set(&mut a, Side::B, Adjacency::Outside);
+    a.lan(NOW, &to_b());
+    let frame = a.out.outside.pop().expect("the tunnel is up");
+    // The other end has failed over the other way round: our source is feasible all the same.
+    set(&mut b, Side::A, Adjacency::Outside);
+    b.wan(NOW, frame);
+    assert_eq!((b.out.inside.len(), drops(&b, DropReason::SourceNotRouted)), (1, 0));
+    a.apply(&[Op::TunnelUnbind(Gateway::TUNNEL)]);
+    a.out.events.clear();
+    a.lan(NOW, &to_b());
+    assert_eq!((a.out.outside.len(), a.out.events.len(), drops(&a, DropReason::RoutedOutside)), (0, 0, 1));
+    set(&mut a, Side::B, Adjacency::Tunnel);
+    a.lan(NOW, &to_b());
+    assert!(matches!(a.out.events[..], [Event::Acquire { .. }]), "{:?}", a.out.events);
+}
+
+#[test]
+fn a_discarding_route_ends_a_packet_from_both_sides() {
+    let (mut a, mut b) = pair(InsideMode::Router);
+    set(&mut a, Side::B, Adjacency::Discard);
+    a.lan(NOW, &to_b());
+    assert_eq!((a.out.outside.len(), drops(&a, DropReason::RouteDiscards)), (0, 1));
+    set(&mut a, Side::B, Adjacency::Tunnel);
+    // From the tunnel to a prefix behind it that discards.
+    let prefix = "10.9.0.0/16".parse().expect("valid");
+    b.apply(&[Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Discard }]);
+    let wide = "10.0.0.0/8".parse().expect("valid");
+    a.apply(&[Op::RouteAdd { prefix: wide, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }]);
+    a.lan(NOW, &Inner::udp(Side::A.host().into(), Ipv4Addr::new(10, 9, 0, 1).into(), 10).to_bytes());
+    let frame = a.out.outside.pop().expect("sealed");
+    b.wan(NOW, frame);
+    assert_eq!((b.out.inside.len(), drops(&b, DropReason::RouteDiscards)), (0, 1));
 }

@@ -1,6 +1,6 @@
 //! A packet opens a call: what waits, how long, in which order it leaves and how fast.
 
-use sipsec_net::dp::{EspCipher, Event, MediaBinding, Op, TunnelActivity, TunnelSpec};
+use sipsec_net::dp::{Adjacency, EspCipher, Event, MediaBinding, Op, TunnelActivity, TunnelSpec};
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
@@ -187,7 +187,7 @@ fn dead_tunnels(a: &mut Gateway, n: u8) {
         let tunnel = TunnelId(100 + u32::from(i));
         let prefix = IpPrefix::new([10, 100 + i, 0, 0].into(), 16).expect("valid");
         let spec = TunnelSpec { tunnel, ..Gateway::tunnel() };
-        a.apply(&[Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel }]);
+        a.apply(&[Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel, adjacency: Adjacency::Tunnel }]);
     }
 }
 
@@ -267,7 +267,7 @@ fn what_waits_stays_while_a_new_control_plane_puts_the_tunnel_back() {
     a.apply(&[
         Op::TunnelRemove(Gateway::TUNNEL),
         Op::TunnelAdd(Gateway::tunnel()),
-        Op::RouteAdd { prefix: narrower, tunnel: Gateway::TUNNEL },
+        Op::RouteAdd { prefix: narrower, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
     ]);
     // What the tunnel no longer leads to is gone: the number may be another peer's now.
     assert_eq!((a.pipeline.live().trigger_waiting, drops(&a, DropReason::TriggerFlushed)), (1, 1));

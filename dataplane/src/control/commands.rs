@@ -155,6 +155,7 @@ mod tests {
     use crate::control::steering::tests::Recorder;
     use crate::control::worker_link::worker_link;
     use crate::engines;
+    use sipsec_net::dp::Adjacency;
     use sipsec_pipeline::InsideMode;
     use sipsec_pipeline::testing::{Gateway, Side};
 
@@ -168,8 +169,11 @@ mod tests {
         let prefix = "2001:db8:2::/48".parse().expect("valid");
         for (op, told) in [
             (Op::TunnelAdd(Gateway::tunnel()), false),
-            (Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL }, false),
-            (Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL }, true),
+            (
+                Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
+                false,
+            ),
+            (Op::RouteAdd { prefix, tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel }, true),
         ] {
             let validated = commands.validate(std::slice::from_ref(&op)).expect("valid");
             commands.begin(vec![op], false, validated).expect("nothing refuses");
@@ -187,7 +191,7 @@ mod tests {
         let mut commands = Commands::new(&config, engine, Recorder::refusing("add 10.2"), control);
         let ops = [
             Op::TunnelAdd(Gateway::tunnel()),
-            Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL },
+            Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
         ];
         for _ in 0..2 {
             // The second time as the first: the tunnel is not there yet.

@@ -5,7 +5,7 @@
 
 use crate::netlink::Netlink;
 use sipsec_ebpf::{Steering, SteeringError};
-use sipsec_net::dp::Op;
+use sipsec_net::dp::{Adjacency, Op};
 use sipsec_net::{IpPrefix, MediaPort, TunnelId};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,7 +15,13 @@ use std::net::SocketAddr;
 pub trait Steer {
     fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError>;
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError>;
-    fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError>;
+    /// Adds the prefix, or changes what becomes of its packets.
+    fn prefix_add(
+        &mut self,
+        prefix: IpPrefix,
+        tunnel: TunnelId,
+        adjacency: Adjacency,
+    ) -> Result<(), SteerError>;
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError>;
     /// What is the host's own, whatever tunnel's prefix covers it.
     fn local(&mut self, prefixes: &[IpPrefix]);
@@ -43,7 +49,7 @@ pub struct SteerOp {
 enum What {
     MediaOpen { local: SocketAddr, tunnel: TunnelId },
     MediaClose(MediaPort),
-    RouteAdd { prefix: IpPrefix, tunnel: TunnelId },
+    RouteAdd { prefix: IpPrefix, owner: Owner },
     RouteRemove { prefix: IpPrefix },
     TunnelRemove(TunnelId),
 }
@@ -56,7 +62,9 @@ impl SteerOp {
             let what = match op {
                 Op::MediaOpen(b) => What::MediaOpen { local: b.outside_local, tunnel: b.tunnel },
                 Op::MediaClose(port) => What::MediaClose(*port),
-                Op::RouteAdd { prefix, tunnel } => What::RouteAdd { prefix: *prefix, tunnel: *tunnel },
+                Op::RouteAdd { prefix, tunnel, adjacency } => {
+                    What::RouteAdd { prefix: *prefix, owner: (*tunnel, *adjacency) }
+                }
                 Op::RouteRemove { prefix } => What::RouteRemove { prefix: *prefix },
                 Op::TunnelRemove(tunnel) => What::TunnelRemove(*tunnel),
                 _ => return None,
@@ -129,12 +137,22 @@ impl Steer for KernelSteer {
         Ok(self.steering.media_port_close(port)?)
     }
 
-    fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
+    fn prefix_add(
+        &mut self,
+        prefix: IpPrefix,
+        tunnel: TunnelId,
+        adjacency: Adjacency,
+    ) -> Result<(), SteerError> {
         let Some(Router { netlink, lan, ours, left, .. }) = &mut self.router else { return Ok(()) };
         let route = |error| SteerError::Route { prefix, error };
         netlink.blackhole_add(prefix, *lan).map_err(route)?;
         left.remove(&prefix);
-        if let Err(refused) = self.steering.prefix_add(prefix, tunnel) {
+        let steered = match adjacency {
+            Adjacency::Tunnel => self.steering.prefix_add(prefix, tunnel),
+            // The kernel has a better route than the discarding one; or that, for what is to be discarded.
+            Adjacency::Outside | Adjacency::Discard => self.steering.prefix_pass(prefix),
+        };
+        if let Err(refused) = steered {
             if !ours.contains(&prefix) {
                 netlink.blackhole_delete(prefix, *lan).map_err(route)?;
             }
@@ -178,19 +196,21 @@ impl Steer for KernelSteer {
 #[derive(Debug, Default)]
 pub struct Steered {
     media: HashMap<MediaPort, Media>,
-    prefixes: HashMap<IpPrefix, TunnelId>,
+    prefixes: HashMap<IpPrefix, Owner>,
     /// Prefixes that a change has taken from a tunnel while more of its transactions follow: still steered, though the
     /// pipeline has no route for them, so that they are not sent out in clear before the change is complete.
     awaited: HashSet<IpPrefix>,
 }
 
 type Media = (SocketAddr, TunnelId);
+/// Of a prefix: the tunnel that has it, and what becomes of its packets.
+type Owner = (TunnelId, Adjacency);
 
 /// What one transaction changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     media: Vec<Change<MediaPort, Media>>,
-    prefixes: Vec<Change<IpPrefix, TunnelId>>,
+    prefixes: Vec<Change<IpPrefix, Owner>>,
     awaited: HashSet<IpPrefix>,
 }
 
@@ -208,7 +228,7 @@ struct Change<K, V> {
 enum Step {
     Close(Media),
     Open(Media),
-    Prefix { prefix: IpPrefix, before: Option<TunnelId>, after: Option<TunnelId> },
+    Prefix { prefix: IpPrefix, before: Option<Owner>, after: Option<Owner> },
 }
 
 impl Step {
@@ -216,7 +236,9 @@ impl Step {
         match self {
             Self::Close((local, _)) => kernel.media_close(MediaPort(local.port())),
             Self::Open((local, tunnel)) => kernel.media_open(local, tunnel),
-            Self::Prefix { prefix, after: Some(tunnel), .. } => kernel.prefix_add(prefix, tunnel),
+            Self::Prefix { prefix, after: Some((tunnel, adjacency)), .. } => {
+                kernel.prefix_add(prefix, tunnel, adjacency)
+            }
             Self::Prefix { prefix, after: None, .. } => kernel.prefix_remove(prefix),
         }
     }
@@ -248,13 +270,13 @@ impl Steered {
                     set(&mut plan.media, &self.media, index, port, Some((local, tunnel)));
                 }
                 What::MediaClose(port) => set(&mut plan.media, &self.media, index, port, None),
-                What::RouteAdd { prefix, tunnel } => {
-                    set(&mut plan.prefixes, &self.prefixes, index, prefix, Some(tunnel));
+                What::RouteAdd { prefix, owner } => {
+                    set(&mut plan.prefixes, &self.prefixes, index, prefix, Some(owner));
                 }
                 What::RouteRemove { prefix } => set(&mut plan.prefixes, &self.prefixes, index, prefix, None),
                 What::TunnelRemove(tunnel) => {
                     remove_all(&mut plan.media, &self.media, index, |(_, t)| *t == tunnel);
-                    remove_all(&mut plan.prefixes, &self.prefixes, index, |t| *t == tunnel);
+                    remove_all(&mut plan.prefixes, &self.prefixes, index, |(t, _)| *t == tunnel);
                 }
             }
         }

@@ -3,7 +3,7 @@ use super::steering::tests::Recorder;
 use super::worker_link::{WorkerEnd, worker_link};
 use super::*;
 use crate::engines;
-use sipsec_net::dp::{Event, Op};
+use sipsec_net::dp::{Adjacency, Event, Op};
 use sipsec_net::{MediaPort, TxnId};
 use sipsec_pipeline::InsideMode;
 use sipsec_pipeline::testing::{Gateway, Side};
@@ -27,7 +27,10 @@ fn control() -> (Control<Recorder>, WorkerEnd, Mailbox<FromControl>) {
 }
 
 fn ops() -> Vec<Op> {
-    vec![Op::TunnelAdd(Gateway::tunnel()), Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL }]
+    vec![
+        Op::TunnelAdd(Gateway::tunnel()),
+        Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },
+    ]
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::worker_link::{ControlEnd, Report, worker_link};
 use crate::engines;
-use sipsec_net::dp::{Direction, EspCipher, Event, Op};
+use sipsec_net::dp::{Adjacency, Direction, EspCipher, Event, Op};
 use sipsec_net::{DropReason, Kbps};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, ipv4_udp};
 use sipsec_pipeline::{AeadEngine, InsideMode, Registry};
@@ -39,7 +39,11 @@ impl Station {
         let worker = Worker::new(Pipeline::new(config), io, &profile::Worker::default());
         let registry = Registry::new(&config);
         let mut station = Self { side, worker, control, registry, engine, pool, lan_in, lan_out };
-        let route = Op::RouteAdd { prefix: side.other().lan(), tunnel: Gateway::TUNNEL };
+        let route = Op::RouteAdd {
+            prefix: side.other().lan(),
+            tunnel: Gateway::TUNNEL,
+            adjacency: Adjacency::Tunnel,
+        };
         station.apply(&[Op::TunnelAdd(Gateway::tunnel()), route]);
         station
     }

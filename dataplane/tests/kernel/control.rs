@@ -5,7 +5,7 @@ use crate::topology::Side;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::ControlSide;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, MediaBinding, Op, OuterDscp, SaSpec, Selectors, TunnelSpec,
+    Adjacency, Direction, EspCipher, Event, MediaBinding, Op, OuterDscp, SaSpec, Selectors, TunnelSpec,
 };
 use sipsec_net::{Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::collections::VecDeque;
@@ -138,7 +138,7 @@ pub fn tunnel(side: Side) -> Vec<Op> {
         trigger_age_ms_max: 30_000,
     };
     let prefix = side.other().lan_prefix().parse().expect("a prefix");
-    vec![Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: TUNNEL }]
+    vec![Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: TUNNEL, adjacency: Adjacency::Tunnel }]
 }
 
 pub fn media_open(side: Side) -> Op {

@@ -6,7 +6,7 @@ use crate::support::{PATIENCE_S, Tap, destination, inside, is_root, sh};
 use crate::topology::{Side, Topology};
 use sipsec_abi::{Count, Port};
 use sipsec_net::DropReason;
-use sipsec_net::dp::{Event, Op, RejectReason};
+use sipsec_net::dp::{Adjacency, Event, Op, RejectReason};
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -297,7 +297,7 @@ fn router_mode_takes_tunnel_prefixes_off_the_lan_and_fails_closed() {
     assert_no_loss(ping(&topology, Side::B, 20, "0.01"));
     // The LAN's other traffic is the kernel's as before, whatever the tunnel's prefixes cover.
     let ten = "10.0.0.0/8".parse().expect("valid");
-    a.control.apply(&[Op::RouteAdd { prefix: ten, tunnel: TUNNEL }]);
+    a.control.apply(&[Op::RouteAdd { prefix: ten, tunnel: TUNNEL, adjacency: Adjacency::Tunnel }]);
     sh(&format!("ip netns exec {} ping -q -c 1 -W {PATIENCE_S} 10.1.0.1", topology.host(Side::A)));
 
     a.dataplane.kill();

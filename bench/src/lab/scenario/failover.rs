@@ -1,10 +1,11 @@
 //! The primary fails: the tunnel takes over, and hands back.
 
-use super::support::{both, calls, ensure, ensure_in, no_clear_text, ping_all};
+use super::support::{ask, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered};
 use super::{Context, Scenario};
 use crate::lab::error::LabError;
-use crate::lab::failover::{on_primary, wait_primary, world};
+use crate::lab::failover::{Setup, on_primary, wait_primary, world, world_with};
 use crate::lab::interrupt::wait_for;
+use crate::lab::netns::run;
 use crate::lab::primary::{PRIMARY_WAN, Path};
 use crate::lab::probe::{Receiver, Sender};
 use crate::lab::topology::CENTRE_LAN_HOST;
@@ -20,6 +21,13 @@ pub const FAILOVER: Scenario = Scenario {
     run: |context| failover(context, "fo", Path::Cut),
     tools: NFT,
     ..Scenario::new("failover")
+};
+
+pub const ROUTER: Scenario = Scenario {
+    about: "the same in router mode: the primary's packets pass, the map of prefixes follows the routes, no packet is lost on return",
+    run: router,
+    tools: NFT,
+    ..Scenario::new("failover-router")
 };
 
 pub const LOSSY: Scenario = Scenario {
@@ -59,16 +67,16 @@ pub const DEVICE: Scenario = Scenario {
     ..Scenario::new("failover-device")
 };
 
-/// Numbered packets from before a failure until the tunnel carries them.
-fn through(world: &mut World, path: Path) -> Result<(), LabError> {
-    const PACKETS: u32 = 200;
+const GAP: Duration = Duration::from_millis(10);
+
+/// The numbers of the packets that arrive from branch to centre while the path becomes another.
+fn numbered(world: &World, packets: u32, path: Path) -> Result<Vec<u32>, LabError> {
     const BEFORE: u32 = 20;
-    const GAP: Duration = Duration::from_millis(10);
     let receiver = Receiver::new(&world.topology.centre_lan)?;
     let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
     let arrived = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| receiver.take(0, PACKETS, GAP * PACKETS + Duration::from_secs(2)));
-        for number in 0..PACKETS {
+        let reader = scope.spawn(|| receiver.take(0, packets, GAP * packets + Duration::from_secs(1)));
+        for number in 0..packets {
             if number == BEFORE {
                 world.topology.primary()?.set(path)?;
             }
@@ -77,22 +85,72 @@ fn through(world: &mut World, path: Path) -> Result<(), LabError> {
         }
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
-    let last = arrived.iter().map(|(probe, _)| probe.number).max();
-    ensure_in(world, last == Some(PACKETS - 1), "the last packet arrives by the tunnel", || {
+    Ok(arrived.into_iter().map(|(probe, _)| probe.number).collect())
+}
+
+/// From before a failure until the tunnel carries the packets.
+fn through(world: &mut World, path: Path) -> Result<(), LabError> {
+    const PACKETS: u32 = 200;
+    let arrived = numbered(world, PACKETS, path)?;
+    let last = arrived.iter().max();
+    ensure_in(world, last == Some(&(PACKETS - 1)), "the last packet arrives by the tunnel", || {
         format!("{} of {PACKETS} arrived, the last is {last:?}", arrived.len())
     })?;
     wait_primary(world, false)
 }
 
+/// The primary is good again: no packet is lost while traffic returns to it.
+fn back(world: &mut World) -> Result<(), LabError> {
+    // More than the hold-down and its probes.
+    const PACKETS: u32 = 250;
+    let arrived = numbered(world, PACKETS, Path::Good)?;
+    let lost: Vec<_> = (0..PACKETS).filter(|n| !arrived.contains(n)).collect();
+    ensure_in(world, lost.is_empty(), "no packet is lost on return", || format!("lost: {lost:?}"))?;
+    wait_primary(world, true)
+}
+
+/// An operation and a route change, and what the probes have measured stays.
+fn changed(world: &World) -> Result<(), LabError> {
+    let branch = world.branch.as_ref().expect("started");
+    let probes = || -> Result<u64, LabError> {
+        Ok(ask(branch, &["show", "ip", "sla", "statistics"])?[0]["statistics"]["sent"].as_u64().unwrap_or(0))
+    };
+    let start = branch.dir().join("profile.yaml");
+    let fail = || LabError::io(start.display().to_string());
+    let text = std::fs::read_to_string(&start).map_err(fail())?;
+    let more = text.replace("down_count: 2", "down_count: 3").replace(
+        "failback:",
+        "  - { prefix: 10.77.0.0/16, via: 172.20.0.1, device: wan1, track: 1 }\nfailback:",
+    );
+    let before = probes()?;
+    for (name, text, present) in [("more.yaml", &more, true), ("same.yaml", &text, false)] {
+        let path = branch.dir().join(name);
+        std::fs::write(&path, text).map_err(fail())?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .map_err(fail())?;
+        let applied = ask(branch, &["apply", &path.display().to_string()])?;
+        ensure(applied["hung_up"] == 0, "applied", || format!("{applied:#}"))?;
+        wait_for("the route that changed", HANG_UP_LIMIT, || {
+            let routes = run(world.topology.branch.command("ip").args(["route", "show", "10.77.0.0/16"]))?;
+            Ok((routes.contains("wan1 proto 83") == present).then_some(()))
+        })?;
+        ensure(on_primary(branch)? == Some(true), "traffic stays on the primary", String::new)?;
+    }
+    let after = probes()?;
+    ensure(after > before, "the operation's counters go on", || format!("{before} {after}"))
+}
+
 fn failover(context: &Context, tag: &str, path: Path) -> Result<(), LabError> {
     let mut world = world(context.places.clone(), tag, FAILBACK, 1)?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    if path == Path::Cut {
+        changed(&world)?;
+    }
     ensure_in(&world, world.carrier.calls() == 0, "the primary needs no call", || world.carrier.bill_text())?;
     through(&mut world, path)?;
     let track = both(&world).0.cli(&["show", "track"])?;
     ensure(track.contains("Reachability is Down"), "show track tells it", || track.clone())?;
-    world.topology.primary()?.set(Path::Good)?;
-    wait_primary(&mut world, true)?;
+    back(&mut world)?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     world.wait_hung_up(HANG_UP_LIMIT)?;
     let bill = calls(&world.carrier);
@@ -102,6 +160,35 @@ fn failover(context: &Context, tag: &str, path: Path) -> Result<(), LabError> {
     // What the primary carried is in clear on the primary alone.
     no_clear_text(&world)?;
     world.check()
+}
+
+fn router(context: &Context) -> Result<(), LabError> {
+    let setup = Setup { tag: "foro", failback: FAILBACK, idle_s: 1, router_mode: true };
+    let mut world = world_with(context.places.clone(), setup)?;
+    let route =
+        |world: &World| run(world.topology.branch.command("ip").args(["route", "show", "10.2.0.0/16"]));
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    ensure_in(&world, world.carrier.calls() == 0, "the primary needs no call", || world.carrier.bill_text())?;
+    let text = route(&world)?;
+    ensure(text.contains("dev wan1 proto 83") && text.contains("blackhole"), "the primary's route", || text)?;
+    through(&mut world, Path::Cut)?;
+    let text = route(&world)?;
+    ensure(!text.contains("wan1") && text.contains("blackhole"), "only the discarding route", || text)?;
+    back(&mut world)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    ensure_in(&world, calls(&world.carrier).len() == 1, "one call", || world.carrier.bill_text())?;
+    // Without the dataplane the primary still works, and a failed primary leaks nothing.
+    let gateway = world.branch.as_mut().expect("started");
+    gateway.dataplane().map(crate::lab::process::Process::kill);
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    world.topology.primary()?.set(Path::Cut)?;
+    let branch = world.branch.as_ref().expect("started");
+    wait_for("the branch to leave the primary", HANG_UP_LIMIT, || {
+        Ok((on_primary(branch)? == Some(false)).then_some(()))
+    })?;
+    ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    no_clear_text(&world)
 }
 
 fn flap(context: &Context) -> Result<(), LabError> {

@@ -114,6 +114,7 @@ pub const SCENARIOS: &[Scenario] = &[
     carrier_faults::STANDBY,
     families::FAMILIES,
     failover::FAILOVER,
+    failover::ROUTER,
     failover::LOSSY,
     failover::ONE_WAY,
     failover::FLAP,

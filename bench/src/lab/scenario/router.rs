@@ -4,8 +4,8 @@ use super::support::{both, calls, ensure, ensure_in, no_clear_text, ping_all, pi
 use super::{Context, Scenario};
 use crate::lab::carrier::Knobs;
 use crate::lab::error::LabError;
-use crate::lab::netns::{Namespace, run};
-use crate::lab::profile::Profile;
+use crate::lab::failover::router;
+use crate::lab::netns::run;
 use crate::lab::topology::{BRANCH_LAN_HOST, CARRIER_BRANCH_SIDE, CENTRE_LAN_HOST, Options};
 use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use std::time::Duration;
@@ -15,13 +15,6 @@ pub const FIRST_PACKET: Scenario = Scenario {
     run: first_packet,
     ..Scenario::new("router-mode")
 };
-
-/// The profile with the LAN device as inside, and the LAN's only host as its router.
-fn router(world: &World, gateway: &'static str, lan: &Namespace) -> Result<Profile, LabError> {
-    let mac = run(lan.command("cat").arg("/sys/class/net/eth0/address"))?;
-    let inside = format!("{{ mode: router, device: lan0, next_hop: \"{}\" }}", mac.trim());
-    world.profile(gateway)?.with("{ mode: host, device: svti0 }", &inside)
-}
 
 fn first_packet(context: &Context) -> Result<(), LabError> {
     let options = Options { tag: "router".into(), router_mode: true, ..Options::default() };

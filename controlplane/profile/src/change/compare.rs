@@ -125,12 +125,18 @@ fn reason(path: &str, scope: &Scope) -> String {
     format!("{key} changes")
 }
 
-/// Each with what names it, or its place.
+/// Each with what names it, or its place. Of several with one name, all but the first have their number as well.
 fn entries<'a>(group: &Group, list: Option<&'a Tree>) -> Vec<(String, &'a Tree)> {
-    let identity = ["name", "number", "id"].into_iter().find(|name| group.key(name).is_some());
+    let identity = ["prefix", "id", "number", "name"].into_iter().find(|name| group.key(name).is_some());
     let Some(Tree::Sequence(items)) = list else { return Vec::new() };
+    let mut seen: HashMap<String, usize> = HashMap::new();
     let named = |(i, item): (usize, &'a Tree)| {
-        let name = identity.and_then(|key| item.get(key)).map_or_else(|| i.to_string(), text);
+        let mut name = identity.and_then(|key| item.get(key)).map_or_else(|| i.to_string(), text);
+        let count = seen.entry(name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            name = format!("{name} #{count}");
+        }
         (name, item)
     };
     items.iter().enumerate().map(named).collect()

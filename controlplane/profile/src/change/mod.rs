@@ -166,10 +166,6 @@ pub fn without_restart(old: &Profile, new: &Profile) -> Profile {
     out.state_dir.clone_from(&old.state_dir);
     (out.wan, out.media) = (old.wan, old.media);
     out.dataplane.clone_from(&old.dataplane);
-    out.sla.clone_from(&old.sla);
-    out.track.clone_from(&old.track);
-    out.routes.clone_from(&old.routes);
-    out.failback.clone_from(&old.failback);
     out.sip = old.sip.clone();
     out.sip.expires = new.sip.expires;
     out.sip.bye_wait = new.sip.bye_wait;

@@ -57,11 +57,13 @@ pub const PROFILE: Group = Group {
         )
         .ios("interface TunnelN").now(),
         key("sla", Kind::List(&Kind::Group(&track::SLA)), Optional("none"), "Operations: probes that measure whether a path is usable.")
-            .ios("ip sla N"),
-        key("track", Kind::List(&Kind::Group(&track::TRACK)), Optional("none"), "Track objects: what withdraws a route.").ios("track N …"),
+            .ios("ip sla N")
+            .now(),
+        key("track", Kind::List(&Kind::Group(&track::TRACK)), Optional("none"), "Track objects: what withdraws a route.").ios("track N …").now(),
         key("routes", Kind::List(&Kind::Group(&track::ROUTE)), Optional("none"), "Static routes beside those of the tunnels: primaries that a track withdraws, and floating ones.")
-            .ios("ip route …"),
-        key("failback", Kind::Group(&track::FAILBACK), Optional("the defaults of its keys"), "How traffic returns to a primary."),
+            .ios("ip route …")
+            .now(),
+        key("failback", Kind::Group(&track::FAILBACK), Optional("the defaults of its keys"), "How traffic returns to a primary.").now(),
         key(
             "dataplane",
             Kind::Group(&dataplane::DATAPLANE),

@@ -20,7 +20,7 @@ use crate::tunnel::Tunnel;
 use plan::{Part, Present, plan};
 use sipsec_ike::CloseCause;
 use sipsec_net::dp::{Op, PacketSummary, RejectReason};
-use sipsec_net::{Instant, TunnelId};
+use sipsec_net::{Instant, IpPrefix, TunnelId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
@@ -34,6 +34,8 @@ pub struct Reconfiguration {
     pub back_off: BackOff,
     /// Of it, what [`sipsec_sip::UserAgent::set_values`] takes.
     pub sip: sipsec_sip::Config,
+    /// See [`crate::Config::outside`].
+    pub outside: BTreeSet<IpPrefix>,
     /// Tunnels that stay and whose call cannot go on with the new values.
     pub bounced: BTreeSet<TunnelId>,
 }
@@ -113,7 +115,12 @@ pub(crate) struct Change {
 impl Core {
     pub(crate) fn reconfigure(&mut self, now: Instant, new: Reconfiguration) {
         let stays: BTreeSet<TunnelId> = new.tunnels.iter().map(TunnelConfig::id).collect();
-        let mut parts: VecDeque<Part> = plan(&self.present(), &new.tunnels).into();
+        if self.change.is_none() {
+            let known: BTreeSet<IpPrefix> = self.prefixes().collect();
+            let prefixes = new.tunnels.iter().flat_map(|t| &t.routes).copied();
+            self.routes.begin(prefixes.filter(|p| !known.contains(p)), &new.outside);
+        }
+        let mut parts: VecDeque<Part> = plan(&self.present(), &new.tunnels, &self.routes).into();
         let error = if self.change.is_some() {
             Some(ReconfigureError::Busy)
         } else if self.stopping() {
@@ -151,11 +158,18 @@ impl Core {
     fn present(&self) -> BTreeMap<TunnelId, Present> {
         let ready = self.dataplane == Dataplane::Ready;
         let there = |i: usize, t: &Tunnel| if ready { t.configured } else { !self.tunnels.is_leaving(i) };
-        let one = |t: &Tunnel| {
-            let (spec, routes) = (t.config.spec, t.config.routes.clone());
-            (t.id(), Present { spec, routes, busy: !t.ready() })
+        let all: Vec<_> = self.tunnels.enumerated().filter(|(i, t)| there(*i, t)).map(|(_, t)| t).collect();
+        let mut owned = self.routes.owned(all.iter().map(|t| &t.config));
+        let mut one = |t: &Tunnel| {
+            let routes = owned.remove(&t.id()).unwrap_or_default();
+            (t.id(), Present { spec: t.config.spec, routes, busy: !t.ready() })
         };
-        self.tunnels.enumerated().filter(|(i, t)| there(*i, t)).map(|(_, t)| one(t)).collect()
+        all.into_iter().map(&mut one).collect()
+    }
+
+    /// Of all tunnels.
+    fn prefixes(&self) -> impl Iterator<Item = IpPrefix> {
+        self.tunnels.enumerated().flat_map(|(_, t)| t.config.routes.iter().copied())
     }
 
     /// The tunnel begins no call: the profile has it no more, or will not in a moment.
@@ -193,6 +207,7 @@ impl Core {
         for ops in batches(change.undo.into_iter().rev().collect()) {
             self.transact(ops, Pending::Undo);
         }
+        self.send_deferred_routes();
         self.out.push_back(Output::Reconfigured(Err(error)));
     }
 
@@ -238,6 +253,9 @@ impl Core {
                 }
             }
         }
+        let known: BTreeSet<IpPrefix> = self.prefixes().collect();
+        self.routes.keep(|prefix| known.contains(prefix));
+        self.send_deferred_routes();
         for (tunnel, (at, first)) in early {
             if let Some(i) = self.tunnels.with_id(tunnel) {
                 self.trigger(at, i, first);

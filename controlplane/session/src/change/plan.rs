@@ -1,6 +1,7 @@
 //! What a change of the profile asks of the dataplane, and what takes it back.
 
 use crate::config::TunnelConfig;
+use crate::routes::Routes;
 use sipsec_net::dp::{OPS_MAX, Op, TunnelSpec};
 use sipsec_net::{IpPrefix, TunnelId};
 use std::collections::{BTreeMap, HashSet};
@@ -14,6 +15,18 @@ pub struct Present {
     pub busy: bool,
 }
 
+/// A tunnel that it shall have.
+struct Wanted {
+    spec: TunnelSpec,
+    routes: Vec<IpPrefix>,
+}
+
+impl Wanted {
+    const fn id(&self) -> TunnelId {
+        self.spec.tunnel
+    }
+}
+
 /// One transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
@@ -25,7 +38,8 @@ pub struct Part {
 }
 
 /// The dataplane's tables, as the operations so far leave them.
-struct Tables {
+struct Tables<'a> {
+    routes: &'a Routes,
     owners: BTreeMap<IpPrefix, TunnelId>,
     specs: BTreeMap<TunnelId, TunnelSpec>,
 }
@@ -33,7 +47,11 @@ struct Tables {
 /// One operation and its inverse.
 type Step = (TunnelId, Op, Vec<Op>);
 
-impl Tables {
+impl Tables<'_> {
+    fn route_op(&self, prefix: IpPrefix, tunnel: TunnelId) -> Op {
+        Op::RouteAdd { prefix, tunnel, adjacency: self.routes.adjacency(prefix) }
+    }
+
     fn add(&mut self, spec: TunnelSpec) -> Step {
         self.specs.insert(spec.tunnel, spec);
         (spec.tunnel, Op::TunnelAdd(spec), vec![Op::TunnelRemove(spec.tunnel)])
@@ -47,16 +65,16 @@ impl Tables {
     fn route(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
         let undo = match self.owners.insert(prefix, tunnel) {
             Some(before) if before == tunnel => return None,
-            Some(before) => Op::RouteAdd { prefix, tunnel: before },
+            Some(before) => self.route_op(prefix, before),
             None => Op::RouteRemove { prefix },
         };
-        Some((tunnel, Op::RouteAdd { prefix, tunnel }, vec![undo]))
+        Some((tunnel, self.route_op(prefix, tunnel), vec![undo]))
     }
 
     fn unroute(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
         (self.owners.get(&prefix) == Some(&tunnel)).then(|| {
             self.owners.remove(&prefix);
-            (tunnel, Op::RouteRemove { prefix }, vec![Op::RouteAdd { prefix, tunnel }])
+            (tunnel, Op::RouteRemove { prefix }, vec![self.route_op(prefix, tunnel)])
         })
     }
 
@@ -67,7 +85,7 @@ impl Tables {
         for &prefix in routes {
             if self.owners.get(&prefix) == Some(&tunnel) {
                 self.owners.remove(&prefix);
-                undo.push(Op::RouteAdd { prefix, tunnel });
+                undo.push(self.route_op(prefix, tunnel));
             }
         }
         Some((tunnel, Op::TunnelRemove(tunnel), undo))
@@ -76,13 +94,19 @@ impl Tables {
 
 /// From the tunnels that the dataplane has to those that it shall have. Removals that free room come first; a prefix that
 /// moves gets its new owner before the old one goes, so that it is never without one.
-pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig]) -> Vec<Part> {
+pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], routes: &Routes) -> Vec<Part> {
+    let mut owned = routes.owned(wanted.iter());
+    let wanted: Vec<Wanted> = wanted
+        .iter()
+        .map(|t| Wanted { spec: t.spec, routes: owned.remove(&t.id()).unwrap_or_default() })
+        .collect();
     let owner = |(id, p): (&TunnelId, &Present)| p.routes.iter().map(|r| (*r, *id)).collect::<Vec<_>>();
     let mut tables = Tables {
+        routes,
         owners: present.iter().flat_map(owner).collect(),
         specs: present.iter().map(|(id, p)| (*id, p.spec)).collect(),
     };
-    let stays: HashSet<TunnelId> = wanted.iter().map(TunnelConfig::id).collect();
+    let stays: HashSet<TunnelId> = wanted.iter().map(Wanted::id).collect();
     let claimed: HashSet<IpPrefix> = wanted.iter().flat_map(|t| t.routes.iter().copied()).collect();
     let gone: Vec<_> = present.iter().filter(|(id, _)| !stays.contains(id)).collect();
     let (early, late): (Vec<_>, Vec<_>) =
@@ -91,16 +115,16 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig]) -> V
     for (id, p) in early {
         steps.extend(tables.remove(*id, &p.routes));
     }
-    for tunnel in wanted {
+    for tunnel in &wanted {
         match present.contains_key(&tunnel.id()) {
             true => steps.extend(tables.set(tunnel.spec)),
             false => steps.push(tables.add(tunnel.spec)),
         }
     }
-    for tunnel in wanted {
+    for tunnel in &wanted {
         steps.extend(tunnel.routes.iter().filter_map(|prefix| tables.route(*prefix, tunnel.id())));
     }
-    for tunnel in wanted {
+    for tunnel in &wanted {
         let before = present.get(&tunnel.id()).map_or(&[][..], |p| &p.routes);
         let dropped = before.iter().filter(|prefix| !tunnel.routes.contains(prefix));
         steps.extend(dropped.filter_map(|prefix| tables.unroute(*prefix, tunnel.id())));
@@ -183,7 +207,7 @@ mod tests {
                     assert!(state.0.remove(id).is_some(), "{op:?}");
                     state.1.retain(|_, owner| owner != id);
                 }
-                Op::RouteAdd { prefix, tunnel } => {
+                Op::RouteAdd { prefix, tunnel, .. } => {
                     assert!(state.0.contains_key(tunnel), "{op:?}");
                     state.1.insert(*prefix, *tunnel);
                 }
@@ -196,7 +220,7 @@ mod tests {
     /// What the change does, and that each prefix of it can be taken back from every part on.
     fn check(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig]) -> State {
         let before = state(present);
-        let parts = plan(present, wanted);
+        let parts = plan(present, wanted, &Routes::default());
         for done in 0..=parts.len() {
             let mut now = before.clone();
             parts[..done].iter().for_each(|part| obey(&mut now, &part.ops));
@@ -212,13 +236,14 @@ mod tests {
     #[test]
     fn what_stays_the_same_asks_for_nothing() {
         let all = [tunnel(1, &["10.1.0.0/16"]), tunnel(2, &["10.2.0.0/16"])];
-        assert!(plan(&present(&all, &[]), &all).is_empty());
+        assert!(plan(&present(&all, &[]), &all, &Routes::default()).is_empty());
     }
 
     #[test]
     fn a_prefix_that_moves_always_has_an_owner() {
         let (a, b) = (tunnel(1, &["10.1.0.0/16"]), tunnel(2, &["10.1.0.0/16", "10.2.0.0/16"]));
-        let parts = plan(&present(std::slice::from_ref(&a), &[]), std::slice::from_ref(&b));
+        let parts =
+            plan(&present(std::slice::from_ref(&a), &[]), std::slice::from_ref(&b), &Routes::default());
         let names: Vec<_> = parts[0]
             .ops
             .iter()

@@ -10,7 +10,7 @@ use crate::input::ComputeKey;
 use sipsec_ike::compute::Job;
 use sipsec_ike::keylog::KeyLogEntry;
 use sipsec_net::dp::Op;
-use sipsec_net::{MediaPort, TunnelId, TxnId};
+use sipsec_net::{IpPrefix, MediaPort, TunnelId, TxnId};
 use sipsec_sip::Flow;
 use std::net::IpAddr;
 
@@ -61,6 +61,8 @@ pub enum Output {
         media_port: MediaPort,
         remote: IpAddr,
     },
+    /// The dataplane does what [`crate::Input::Routes`] says of these, or is not there; it may be that of a later decision.
+    RoutesTaken(Vec<IpPrefix>),
     /// What became of [`crate::Input::Reconfigure`].
     Reconfigured(Result<Reconfigured, ReconfigureError>),
     Event(SessionEvent),

@@ -196,6 +196,7 @@ fn config(side: usize) -> Config {
             dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: BackOff::default(),
+        outside: BTreeSet::new(),
     }
 }
 
@@ -287,9 +288,9 @@ impl World {
 
     /// Another profile is applied.
     pub fn apply_profile(&mut self, side: usize, change: impl FnOnce(&mut Reconfiguration)) {
-        let Config { tunnels, keyring, ike, back_off, sip, .. } = config(side);
+        let Config { tunnels, keyring, ike, back_off, sip, outside, .. } = config(side);
         let bounced = BTreeSet::new();
-        let mut new = Reconfiguration { tunnels, keyring, ike, back_off, sip, bounced };
+        let mut new = Reconfiguration { tunnels, keyring, ike, back_off, sip, bounced, outside };
         change(&mut new);
         self.tell(side, Input::Reconfigure(Box::new(new)));
     }
@@ -618,6 +619,7 @@ impl World {
                     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
                     self.at(Duration::from_millis(3), soon(Input::NextHop { media_port, mac }));
                 }
+                Output::RoutesTaken(_) => {}
                 Output::Reconfigured(result) => {
                     self.note(format!("{side} change: {result:?}"));
                     if result.is_err() {

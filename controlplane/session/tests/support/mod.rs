@@ -8,7 +8,7 @@ use sipsec_ike::CertificateAuth;
 use sipsec_ike::Identity;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_net::dp::{
-    Direction, Event, MediaBinding, Op, PacketSummary, PeerSource, TunnelActivity, TunnelSpec,
+    Adjacency, Direction, Event, MediaBinding, Op, PacketSummary, PeerSource, TunnelActivity, TunnelSpec,
 };
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{
@@ -52,6 +52,7 @@ pub struct Setup {
     pub dpd: Duration,
     pub one_way: Option<Duration>,
     pub routes: &'static [&'static str],
+    pub outside: &'static [&'static str],
     pub back_off: BackOff,
     pub learn_peer_port: bool,
     pub delayed_offers: bool,
@@ -75,6 +76,7 @@ impl Setup {
             dpd: Duration::from_secs(10),
             one_way: None,
             routes: &["10.0.0.0/8"],
+            outside: &[],
             back_off: BackOff::default(),
             learn_peer_port: false,
             delayed_offers: false,
@@ -166,6 +168,7 @@ fn config(side: usize, s: &Setup) -> Config {
             dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
         back_off: s.back_off,
+        outside: s.outside.iter().map(|r| r.parse().expect("a prefix")).collect(),
     }
 }
 
@@ -177,7 +180,7 @@ pub struct FakeDataplane {
     pub bound: Option<SaId>,
     pub configured: bool,
     pub tunnels: BTreeMap<TunnelId, TunnelSpec>,
-    pub routes: BTreeMap<IpPrefix, TunnelId>,
+    pub routes: BTreeMap<IpPrefix, (TunnelId, Adjacency)>,
     /// Tunnels beyond these are refused.
     pub tunnels_max: Option<usize>,
     pub acquire_out: bool,
@@ -199,6 +202,8 @@ pub struct Gateway {
     pub log: Vec<String>,
     /// What became of changes of the profile.
     pub changes: Vec<Result<Reconfigured, ReconfigureError>>,
+    /// Of [`Output::RoutesTaken`].
+    pub routes_taken: Vec<IpPrefix>,
     setup: Setup,
     life: u64,
 }
@@ -242,6 +247,7 @@ impl World {
             events: Vec::new(),
             log: Vec::new(),
             changes: Vec::new(),
+            routes_taken: Vec::new(),
             setup: setups[side].clone(),
             life: 0,
         };
@@ -305,6 +311,7 @@ impl World {
             keyring: config.keyring,
             ike: config.ike,
             back_off: config.back_off,
+            outside: config.outside,
             sip: config.sip,
             bounced: std::collections::BTreeSet::new(),
         };
@@ -493,6 +500,7 @@ impl World {
                     g.events.push(e.kind.name().to_owned());
                     g.log.push(format!("{} {}", e.kind.name(), e.kind));
                 }
+                Output::RoutesTaken(prefixes) => self.gateways[side].routes_taken.extend(prefixes),
                 Output::Reconfigured(result) => self.gateways[side].changes.push(result),
                 Output::KeyLog(_) => panic!("no key log was asked for"),
                 Output::ShutdownComplete => self.gateways[side].events.push("shutdown-complete".into()),
@@ -531,7 +539,7 @@ impl World {
 impl FakeDataplane {
     fn remove(&mut self, tunnel: TunnelId) {
         assert!(self.tunnels.remove(&tunnel).is_some(), "removed what was not there");
-        self.routes.retain(|_, owner| *owner != tunnel);
+        self.routes.retain(|_, (owner, _)| *owner != tunnel);
         if tunnel == TUNNEL {
             let (tunnels, routes) = (std::mem::take(&mut self.tunnels), std::mem::take(&mut self.routes));
             let (activity, tunnels_max) = (self.activity, self.tunnels_max);
@@ -553,9 +561,9 @@ impl FakeDataplane {
                     assert!(self.tunnels.insert(spec.tunnel, *spec).is_some(), "values of no tunnel");
                 }
                 Op::TunnelRemove(t) => self.remove(*t),
-                Op::RouteAdd { prefix, tunnel } => {
+                Op::RouteAdd { prefix, tunnel, adjacency } => {
                     assert!(self.tunnels.contains_key(tunnel), "a route of no tunnel");
-                    self.routes.insert(*prefix, *tunnel);
+                    self.routes.insert(*prefix, (*tunnel, *adjacency));
                 }
                 Op::RouteRemove { prefix } => {
                     assert!(self.routes.remove(prefix).is_some(), "no such route");

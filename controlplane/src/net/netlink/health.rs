@@ -105,8 +105,9 @@ impl Shared {
         }
     }
 
-    /// Another profile has other prefixes.
+    /// Another profile has other prefixes. Of the others route policy has said that they have no route, or says it soon.
     pub fn set_prefixes(&self, prefixes: Prefixes) {
+        lock(&self.routes).forget_absent(|prefix| prefixes.0.contains(prefix) || prefixes.1.contains(prefix));
         *lock(&self.prefixes) = Some(prefixes);
         self.prefixes_changed.store(true, Relaxed);
         self.changed.notify_one();

@@ -5,6 +5,7 @@
 
 mod health;
 pub(crate) mod kernel;
+mod ledger;
 pub(crate) mod message;
 mod neighbour;
 mod pace;
@@ -26,6 +27,7 @@ use sipsec_net::{IpPrefix, MacAddr, MediaPort};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use task::Setup;
 use tokio::sync::mpsc;
@@ -46,6 +48,8 @@ pub struct Watch {
     pub tunnels: BTreeSet<IpPrefix>,
     /// Prefixes with a route of ours that is not into a tunnel.
     pub elsewhere: BTreeSet<IpPrefix>,
+    /// The file that has `elsewhere` for the next run, which may have another profile: what it no longer has is removed then.
+    pub ledger: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub enum Change {
     },
     /// State of each kernel route, for the show.
     Routes(BTreeMap<String, String>),
+    /// Router mode: the kernel has these routes now, which it was given since the last time.
+    Installed(Vec<IpPrefix>),
     /// The kernel has refused a route that is not into the sVTI.
     Refused {
         prefix: IpPrefix,
@@ -77,6 +83,17 @@ impl RouteSink {
     /// From now on this is the only route of ours with this prefix; none withdraws it.
     pub fn route(&self, prefix: IpPrefix, wanted: Option<Wanted>) {
         self.0.route(prefix, wanted);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn alone() -> Self {
+        Self(Arc::new(Shared::new()))
+    }
+
+    /// What was last said of this prefix.
+    #[cfg(test)]
+    pub(crate) fn wanted(&self, prefix: IpPrefix) -> Option<Option<Wanted>> {
+        self.0.all_routes().remove(&prefix)
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::health::Shared;
 use super::kernel::{Kernel, KernelError};
+use super::ledger::Ledger;
 use super::neighbour::{self, Neighbours, Stale};
 use super::pace::Pace;
 use super::reports::{Devices, Dirty, Reports};
@@ -58,6 +59,8 @@ pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
     if let Some((tunnels, elsewhere)) = setup.shared.prefixes() {
         (setup.watch.tunnels, setup.watch.elsewhere) = (tunnels, elsewhere);
     }
+    let mut ledger = Ledger::read(setup.watch.ledger.as_deref());
+    ledger.add(&setup.watch.elsewhere);
     let kernel = Kernel::open(setup.shared.clone())?;
     let reports = Reports::open()?;
     setup.shared.start_over();
@@ -76,6 +79,8 @@ pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
         new_targets: false,
         addresses: [None, None],
         installed: Installed::default(),
+        ledger,
+        first: true,
         routes: BTreeMap::new(),
         pace: Paces {
             wan: Pace::new(Duration::from_millis(5)),
@@ -106,6 +111,9 @@ struct Task {
     /// What the loop knows.
     addresses: [Option<Result<IpAddr, String>>; 2],
     installed: Installed,
+    ledger: Ledger,
+    /// No complete poll of routes yet: what an earlier task has told is not known.
+    first: bool,
     routes: States,
     pace: Paces,
 }
@@ -121,6 +129,7 @@ impl Task {
                 self.new_targets |= remote.is_some();
             }
             if let Some((tunnels, elsewhere)) = self.setup.shared.take_prefixes() {
+                self.ledger.add(&elsewhere);
                 (self.setup.watch.tunnels, self.setup.watch.elsewhere) = (tunnels, elsewhere);
                 self.dirty.routes = true;
             }
@@ -251,8 +260,10 @@ impl Task {
                 *known = svti;
             }
         }
-        self.installed = Installed::read(&self.kernel, Ours { svti, elsewhere: &watch.elsewhere }).await?;
-        self.setup.shared.take_routes();
+        let ours = Ours { svti, elsewhere: self.ledger.prefixes() };
+        self.installed = Installed::read(&self.kernel, ours).await?;
+        let changed: BTreeSet<IpPrefix> =
+            self.setup.shared.take_routes().into_iter().map(|(prefix, _)| prefix).collect();
         let wanted = self.setup.shared.all_routes();
         // What an earlier profile has left.
         let stale: BTreeSet<IpPrefix> = self
@@ -261,12 +272,18 @@ impl Task {
             .filter(|p| !watch.tunnels.contains(p) && !watch.elsewhere.contains(p))
             .collect();
         for prefix in stale {
+            tracing::info!(%prefix, "a route of an earlier profile is removed");
             self.installed.apply(&self.kernel, prefix, None, None).await?.ok();
         }
+        self.ledger.only(&watch.elsewhere);
         let mut states = States::new();
-        for (prefix, wanted) in wanted {
+        // What route policy has not yet withdrawn of an earlier profile is no longer this gateway's.
+        let known = |prefix: &IpPrefix| watch.tunnels.contains(prefix) || watch.elsewhere.contains(prefix);
+        for (prefix, wanted) in wanted.into_iter().filter(|(prefix, _)| known(prefix)) {
             states.extend(self.set(prefix, wanted.as_ref()).await?.map(|state| (prefix, state)));
         }
+        let all = std::mem::take(&mut self.first);
+        self.tell_installed(&states, |prefix| all || changed.contains(prefix)).await?;
         for (prefix, error) in undiscarded {
             let state = states.entry(prefix).or_insert_with(|| Ok(String::new()));
             let (Ok(text) | Err(text)) = &*state;
@@ -286,10 +303,13 @@ impl Task {
             return Ok(());
         }
         let mut states = self.routes.clone();
+        let mut changed = BTreeSet::new();
         for (prefix, wanted) in changes {
+            changed.insert(prefix);
             states.remove(&prefix);
             states.extend(self.set(prefix, wanted.as_ref()).await?.map(|state| (prefix, state)));
         }
+        self.tell_installed(&states, |prefix| changed.contains(prefix)).await?;
         self.tell_routes(states).await
     }
 
@@ -344,6 +364,23 @@ impl Task {
             }
             state => Ok(state),
         }
+    }
+
+    /// In router mode the dataplane leaves a prefix to the kernel once the kernel has its route.
+    async fn tell_installed(
+        &self,
+        states: &States,
+        news: impl Fn(&IpPrefix) -> bool,
+    ) -> Result<(), TaskError> {
+        if self.setup.watch.svti.is_some() {
+            return Ok(());
+        }
+        let there = states.iter().filter(|(prefix, state)| state.is_ok() && news(prefix));
+        let installed: Vec<IpPrefix> = there.map(|(prefix, _)| *prefix).collect();
+        if !installed.is_empty() {
+            self.setup.changes.send(Change::Installed(installed)).await?;
+        }
+        Ok(())
     }
 
     async fn tell_routes(&mut self, states: States) -> Result<(), TaskError> {

@@ -43,6 +43,12 @@ impl Table {
         changed.into_iter().map(|p| (p, self.routes.get(&p).cloned().flatten())).collect()
     }
 
+    /// Prefixes without a route that this says no of need not be remembered.
+    pub fn forget_absent(&mut self, keep: impl Fn(&IpPrefix) -> bool) {
+        let changed = &self.changed;
+        self.routes.retain(|prefix, wanted| wanted.is_some() || keep(prefix) || changed.contains(prefix));
+    }
+
     /// A task that starts compares everything; there is no single change.
     pub fn all(&mut self) -> BTreeMap<IpPrefix, Option<Wanted>> {
         self.routes.clone()

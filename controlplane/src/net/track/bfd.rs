@@ -28,24 +28,36 @@ const DATAGRAM_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Bfd {
     senders: HashMap<u32, Socket>,
-    _readers: JoinSet<()>,
+    /// Of the families in use, once they were.
+    listening: [bool; 2],
+    readers: JoinSet<()>,
+    results: mpsc::Sender<Input>,
 }
 
 impl Bfd {
-    /// Listens for the families in use.
-    pub fn new(families: &[bool], results: &mpsc::Sender<Input>) -> Self {
-        let mut readers = JoinSet::new();
-        for v6 in families {
-            match listen(*v6) {
-                Ok(socket) => {
-                    readers.spawn(read(socket, results.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, v6, "no BFD: UDP port {PORT} is not available; sessions stay down");
-                }
+    pub fn new(results: mpsc::Sender<Input>) -> Self {
+        Self { senders: HashMap::new(), listening: [false; 2], readers: JoinSet::new(), results }
+    }
+
+    /// Takes packets of this family from now on.
+    pub fn listen(&mut self, v6: bool) {
+        if self.listening[usize::from(v6)] {
+            return;
+        }
+        match listen(v6) {
+            Ok(socket) => {
+                self.listening[usize::from(v6)] = true;
+                self.readers.spawn(read(socket, self.results.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, v6, "no BFD: UDP port {PORT} is not available; sessions stay down");
             }
         }
-        Self { senders: HashMap::new(), _readers: readers }
+    }
+
+    /// Closes the sockets of sessions that this says no of.
+    pub fn keep(&mut self, keep: impl Fn(&u32) -> bool) {
+        self.senders.retain(|operation, _| keep(operation));
     }
 
     pub fn send(

@@ -22,8 +22,10 @@ mod watch;
 use super::netlink::{RouteSink, Wanted};
 use crate::api::Reply;
 use sipsec_net::{Instant, IpPrefix};
+use sipsec_track::config::NextHop;
 use sipsec_track::{Config, ConfigError, Event};
 use std::collections::BTreeMap;
+use tokio::sync::watch::{Sender as Latest, channel as latest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -51,6 +53,13 @@ pub enum Change {
     Event(Event),
     /// When did this tunnel last carry a packet?
     QueryTraffic(String),
+    /// What was decided of a prefix that the dataplane has to do with; in router mode of every one, whose kernel route is
+    /// then the loop's to change.
+    Route {
+        prefix: IpPrefix,
+        next: Option<NextHop>,
+        wanted: Option<Wanted>,
+    },
 }
 
 /// A list that is asked for.
@@ -72,6 +81,8 @@ enum Command {
 #[derive(Debug)]
 pub struct Track {
     commands: mpsc::Sender<Command>,
+    /// The latest one counts: none can be lost.
+    config: Latest<Config>,
     changes: mpsc::Receiver<Change>,
     _task: JoinSet<()>,
 }
@@ -84,10 +95,12 @@ impl Track {
     pub fn start(setup: Setup, routes: RouteSink) -> Result<Self, StartError> {
         let (commands, commanded) = mpsc::channel(QUEUE);
         let (sender, changes) = mpsc::channel(QUEUE);
-        let task = task::Task::new(setup, routes, commanded, sender)?;
+        let (config, configured) = latest(setup.config.clone());
+        let ends = task::Ends { commands: commanded, config: configured, changes: sender };
+        let task = task::Task::new(setup, routes, ends)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());
-        Ok(Self { commands, changes, _task: tasks })
+        Ok(Self { commands, config, changes, _task: tasks })
     }
 
     /// The next change. May be cancelled at any time.
@@ -96,6 +109,25 @@ impl Track {
             Some(change) => change,
             None => std::future::pending().await,
         }
+    }
+
+    /// Another configuration; what is in both keeps what is known of it.
+    ///
+    /// # Errors
+    /// If it is wrong. Nothing changes then.
+    pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
+        config.check()?;
+        self.config.send_if_modified(|current| {
+            let is_new = *current != config;
+            *current = config;
+            is_new
+        });
+        Ok(())
+    }
+
+    /// A change that is there already.
+    pub fn try_next(&mut self) -> Option<Change> {
+        self.changes.try_recv().ok()
     }
 
     /// The answer to [`Change::QueryTraffic`].

@@ -44,20 +44,28 @@ fn target(probe: &Probe) -> IpAddr {
 
 impl Probes {
     pub fn new(operations: &[Operation], results: mpsc::Sender<Input>) -> Self {
+        let mut probes = Self {
+            operations: HashMap::new(),
+            bfd: Bfd::new(results.clone()),
+            icmp: Icmp::new(results.clone()),
+            running: JoinSet::new(),
+            results,
+        };
+        probes.reconfigure(operations);
+        probes
+    }
+
+    /// Other operations. Probes under way end as they would have; the core knows which of them still count.
+    pub fn reconfigure(&mut self, operations: &[Operation]) {
         let planned = |o: &Operation| {
             let exit = Exit { v6: target(&o.probe).is_ipv6(), source: o.source, device: o.device.clone() };
             (o.id, Planned { probe: o.probe.clone(), exit, timeout: o.timeout })
         };
-        let operations: HashMap<_, _> = operations.iter().map(planned).collect();
-        let bfd =
-            |v6: bool| operations.values().any(|p| matches!(p.probe, Probe::Bfd { .. }) && p.exit.v6 == v6);
-        let families: Vec<bool> = [false, true].into_iter().filter(|v6| bfd(*v6)).collect();
-        Self {
-            bfd: Bfd::new(&families, &results),
-            icmp: Icmp::new(results.clone()),
-            operations,
-            running: JoinSet::new(),
-            results,
+        let before = std::mem::replace(&mut self.operations, operations.iter().map(planned).collect());
+        let now = &self.operations;
+        self.bfd.keep(|id| before.get(id).map(|p| &p.exit) == now.get(id).map(|p| &p.exit));
+        for planned in self.operations.values().filter(|p| matches!(p.probe, Probe::Bfd { .. })) {
+            self.bfd.listen(planned.exit.v6);
         }
     }
 

@@ -10,10 +10,10 @@ use crate::entropy::KernelEntropy;
 use crate::net::netlink::{RouteSink, Target, Wanted, message};
 use sipsec_net::{Instant, IpPrefix};
 use sipsec_track::config::{NextHop, Route};
-use sipsec_track::{Core, Input, KernelRoute, Output};
+use sipsec_track::{Config, Core, Input, KernelRoute, Output, RouteChange};
 use std::collections::HashMap;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 /// Results of probes that may wait.
@@ -25,6 +25,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After a failure of netlink.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The ends of the loop's channels.
+#[derive(Debug)]
+pub struct Ends {
+    pub commands: mpsc::Receiver<Command>,
+    pub config: watch::Receiver<Config>,
+    pub changes: mpsc::Sender<Change>,
+}
+
 #[derive(Debug)]
 pub struct Task {
     core: Core,
@@ -33,26 +41,35 @@ pub struct Task {
     probes: Probes,
     watch: KernelWatch,
     sink: RouteSink,
-    commands: mpsc::Receiver<Command>,
+    ends: Ends,
     results: mpsc::Receiver<Input>,
-    changes: mpsc::Sender<Change>,
-    ready: bool,
+    stage: Stage,
     look_at: Option<Instant>,
     looked_at: Instant,
 }
 
+/// What the core waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Devices, and all routes, with those of an earlier run.
+    Start,
+    /// Those that its new configuration is about.
+    Changed,
+    Ready,
+}
+
+fn by_prefix(config: &Config) -> HashMap<IpPrefix, Vec<Route>> {
+    let mut routes: HashMap<IpPrefix, Vec<Route>> = HashMap::new();
+    for route in &config.routes {
+        routes.entry(route.prefix).or_default().push(route.clone());
+    }
+    routes
+}
+
 impl Task {
-    pub fn new(
-        setup: Setup,
-        sink: RouteSink,
-        commands: mpsc::Receiver<Command>,
-        changes: mpsc::Sender<Change>,
-    ) -> Result<Self, StartError> {
+    pub fn new(setup: Setup, sink: RouteSink, ends: Ends) -> Result<Self, StartError> {
         let (sender, results) = mpsc::channel(RESULTS);
-        let mut routes: HashMap<IpPrefix, Vec<Route>> = HashMap::new();
-        for route in &setup.config.routes {
-            routes.entry(route.prefix).or_default().push(route.clone());
-        }
+        let routes = by_prefix(&setup.config);
         let now = clock::now();
         Ok(Self {
             probes: Probes::new(&setup.config.operations, sender),
@@ -61,10 +78,9 @@ impl Task {
             routes,
             watch: KernelWatch::open()?,
             sink,
-            commands,
+            ends,
             results,
-            changes,
-            ready: false,
+            stage: Stage::Start,
             look_at: Some(now),
             looked_at: now,
         })
@@ -72,7 +88,7 @@ impl Task {
 
     /// Runs until the loop has ended.
     pub async fn run(mut self) {
-        while !self.changes.is_closed() {
+        while !self.ends.changes.is_closed() {
             self.look_if_due().await;
             self.drain().await;
             let timeout = self.core.poll_timeout().into_iter().chain(self.look_at).min();
@@ -108,13 +124,30 @@ impl Task {
                         }
                     }
                 }
-                command = self.commands.recv() => match command {
+                Ok(()) = self.ends.config.changed() => self.reconfigure(),
+                command = self.ends.commands.recv() => match command {
                     Some(command) => self.command(command).await,
                     None => return,
                 },
                 () = sleep => self.core.handle_timeout(clock::now()),
             }
         }
+    }
+
+    fn reconfigure(&mut self) {
+        let config = self.ends.config.borrow_and_update().clone();
+        let (operations, routes) = (config.operations.clone(), by_prefix(&config));
+        if let Err(error) = self.core.reconfigure(clock::now(), config) {
+            // It was checked before it was sent.
+            tracing::error!(%error, "route policy stays as it was");
+            return;
+        }
+        self.probes.reconfigure(&operations);
+        self.routes = routes;
+        if self.stage == Stage::Ready {
+            self.stage = Stage::Changed;
+        }
+        self.look_at = Some(clock::now());
     }
 
     fn look_soon(&mut self, after: Duration) {
@@ -141,15 +174,16 @@ impl Task {
         self.look_at = None;
         self.looked_at = now;
         let looked = self.watch.look(&self.core).await;
-        let adopted = if self.ready { Ok(Vec::new()) } else { self.watch.ours().await };
+        let starts = self.stage == Stage::Start;
+        let adopted = if starts { self.watch.ours().await } else { Ok(Vec::new()) };
         match (looked, adopted) {
             (Ok(inputs), Ok(ours)) => {
                 self.inputs(inputs).await;
-                if !self.ready {
-                    let adopt: Vec<_> =
-                        ours.into_iter().filter_map(|(route, dev)| self.adopt(&route, dev)).collect();
-                    self.inputs(adopt).await;
-                    self.ready = true;
+                let adopt: Vec<_> =
+                    ours.into_iter().filter_map(|(route, dev)| self.adopt(&route, dev)).collect();
+                self.inputs(adopt).await;
+                if self.stage != Stage::Ready {
+                    self.stage = Stage::Ready;
                     self.inputs(vec![Input::Ready]).await;
                 }
             }
@@ -229,18 +263,30 @@ impl Task {
                     }
                 }
                 Output::Bfd { operation, bytes } => self.probes.send_bfd(operation, &bytes),
-                Output::Route(change) => {
-                    let wanted = change.to.as_ref().and_then(|to| self.wanted(to));
-                    self.sink.route(change.prefix, wanted);
-                }
+                Output::Route(change) => self.route(change).await,
                 // The loop takes changes at once, or has ended.
                 Output::QueryTraffic { tunnel } => {
-                    let _ = self.changes.send(Change::QueryTraffic(tunnel)).await;
+                    let _ = self.ends.changes.send(Change::QueryTraffic(tunnel)).await;
                 }
                 Output::Event(event) => {
-                    let _ = self.changes.send(Change::Event(event)).await;
+                    let _ = self.ends.changes.send(Change::Event(event)).await;
                 }
             }
+        }
+    }
+
+    async fn route(&self, RouteChange { prefix, to, .. }: RouteChange) {
+        let wanted = to.as_ref().and_then(|to| self.wanted(to));
+        let next = to.map(|to| to.next);
+        let is_host = self.svti.is_some();
+        if is_host {
+            self.sink.route(prefix, wanted.clone());
+        }
+        // The kernel sends all tunnels' packets into one device; which tunnel takes them is the dataplane's to know.
+        let tunnels = self.routes.get(&prefix).into_iter().flatten();
+        let several = tunnels.filter(|r| matches!(r.next, NextHop::Tunnel(_))).count() > 1;
+        if !is_host || several && matches!(next, Some(NextHop::Tunnel(_))) {
+            let _ = self.ends.changes.send(Change::Route { prefix, next, wanted }).await;
         }
     }
 

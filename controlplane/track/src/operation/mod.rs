@@ -97,6 +97,18 @@ impl Operation {
         operation
     }
 
+    /// The same operation with another configuration. What was measured counts on as long as the path is the same.
+    pub fn reconfigured(mut self, config: Config, now: Instant, entropy: &mut dyn Entropy) -> Self {
+        let path = |c: &Config| (c.probe.clone(), c.source, c.device.clone(), c.start, c.lifetime);
+        if path(&self.config) != path(&config) {
+            // Answers to what the former one has sent are not for this one.
+            return Self { next_probe: self.next_probe, ..Self::new(config, now, entropy) };
+        }
+        self.next_at = self.next_at.map(|at| at.min(now + config.frequency));
+        self.config = config;
+        self
+    }
+
     fn start(&mut self, now: Instant, entropy: &mut dyn Entropy) {
         self.activity = Activity::Active;
         self.ends_at = self.config.lifetime.map(|life| now + life);

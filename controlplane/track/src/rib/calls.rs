@@ -25,6 +25,21 @@ impl Calls {
         Self { tunnels: HashMap::new(), per_hour: usize::try_from(per_hour).unwrap_or(usize::MAX) }
     }
 
+    /// Another limit, and other prefixes: the tunnel that stands in for each of them. No traffic has moved by that.
+    pub fn reconfigure(&mut self, now: Instant, per_hour: u32, stand_ins: impl Iterator<Item = String>) {
+        self.per_hour = usize::try_from(per_hour).unwrap_or(usize::MAX);
+        self.tunnels.values_mut().for_each(|used| used.prefixes = 0);
+        for tunnel in stand_ins {
+            self.tunnels.entry(tunnel).or_default().prefixes += 1;
+        }
+        let counts = |used: &Use| used.moves.back().is_some_and(|last| *last + HOUR > now);
+        self.tunnels.retain(|_, used| used.prefixes > 0 || counts(used));
+        for used in self.tunnels.values_mut() {
+            let superfluous = used.moves.len().saturating_sub(self.per_hour);
+            used.moves.drain(..superfluous);
+        }
+    }
+
     /// A prefix has moved to the tunnel.
     pub fn enter(&mut self, tunnel: &str, now: Instant) {
         let used = self.tunnels.entry(tunnel.to_owned()).or_default();

@@ -64,6 +64,8 @@ pub(crate) struct Entry {
     candidates: Vec<Candidate>,
     foreign: Vec<ForeignView>,
     installed: Option<(usize, KernelRoute)>,
+    /// Installed, and no longer a candidate.
+    leftover: Option<KernelRoute>,
     since: Instant,
     changes: u64,
     drain_since: Option<Instant>,
@@ -106,6 +108,7 @@ impl Entry {
             candidates: Vec::new(),
             foreign: Vec::new(),
             installed: None,
+            leftover: None,
             since: now,
             changes: 0,
             drain_since: None,
@@ -113,10 +116,56 @@ impl Entry {
         }
     }
 
-    pub fn add(&mut self, route: Route) {
-        let place = self.candidates.partition_point(|c| c.route.distance <= route.distance);
-        let why_not = WhyNot::Distance { better: 0 };
-        self.candidates.insert(place, Candidate { route, usable_since: None, refused: None, why_not });
+    pub fn with(prefix: IpPrefix, mut routes: Vec<Route>, now: Instant) -> Self {
+        routes.sort_by_key(|r| r.distance);
+        let candidate = |route| Candidate {
+            route,
+            usable_since: None,
+            refused: None,
+            why_not: WhyNot::Distance { better: 0 },
+        };
+        Self { candidates: routes.into_iter().map(candidate).collect(), ..Self::new(prefix, now) }
+    }
+
+    /// The same prefix with other candidates. Those that stay keep what is known of them, and what is installed stays so until
+    /// the next decision.
+    pub fn reconfigured(self, routes: Vec<Route>) -> Self {
+        let mut out = Self::with(self.prefix, routes, self.since);
+        for candidate in &mut out.candidates {
+            let same = |c: &&Candidate| {
+                (&c.route.next, c.route.track) == (&candidate.route.next, candidate.route.track)
+            };
+            if let Some(known) = self.candidates.iter().find(same) {
+                (candidate.usable_since, candidate.refused) = (known.usable_since, known.refused.clone());
+            }
+        }
+        if let Some(route) = self.installed.map(|(_, route)| route).or(self.leftover) {
+            let fits = |c: &Candidate| c.route.next == route.next && metric_of(&c.route) == route.metric;
+            match out.candidates.iter().position(fits) {
+                Some(place) => (out.installed, out.drain_since) = (Some((place, route)), self.drain_since),
+                None => out.leftover = Some(route),
+            }
+        }
+        Self { foreign: self.foreign, changes: self.changes, ..out }
+    }
+
+    /// What becomes of the kernel's route when the prefix is no longer configured.
+    pub fn withdrawn(&self) -> Option<RouteChange> {
+        let installed = self.installed.as_ref().map(|(_, route)| route);
+        let from = installed.or(self.leftover.as_ref()).cloned()?;
+        Some(RouteChange { prefix: self.prefix, from: Some(from), to: None })
+    }
+
+    /// The tunnel that stands in for a better route now.
+    pub fn stand_in(&self) -> Option<String> {
+        self.installed.as_ref().and_then(|(place, _)| self.stands_in(*place))
+    }
+
+    pub fn tunnels(&self) -> impl Iterator<Item = &str> {
+        self.candidates.iter().filter_map(|c| match &c.route.next {
+            NextHop::Tunnel(name) => Some(name.as_str()),
+            NextHop::Via { .. } | NextHop::Device(_) | NextHop::Discard => None,
+        })
     }
 
     pub const fn prefix(&self) -> IpPrefix {
@@ -323,11 +372,12 @@ impl Entry {
             };
             (place, KernelRoute { next: route.next.clone(), device, metric: metric_of(route) })
         });
-        if wanted == self.installed {
+        if wanted == self.installed && self.leftover.is_none() {
             return;
         }
         let from = std::mem::replace(&mut self.installed, wanted);
         let (was, is) = (from.as_ref().map(|(p, _)| *p), chosen);
+        let from = from.map(|(_, route)| route).or(self.leftover.take());
         if was != is {
             (self.since, self.changes) = (now, self.changes + 1);
             decision.because = was.map(|place| self.candidates[place].why_not.clone());
@@ -335,7 +385,7 @@ impl Entry {
             decision.enters = is.and_then(|place| self.stands_in(place));
         }
         let to = self.installed.as_ref().map(|(_, route)| route.clone());
-        decision.change = Some(RouteChange { prefix: self.prefix, from: from.map(|(_, route)| route), to });
+        decision.change = Some(RouteChange { prefix: self.prefix, from, to });
     }
 
     pub fn view(&self) -> RouteView {

@@ -3,6 +3,7 @@
 mod configuration;
 mod failover;
 mod properties;
+mod reconfigure;
 
 use crate::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, What};
 use crate::view::{ForeignView, ReturnCode, RouteView, State, WhyNot};
@@ -160,6 +161,13 @@ impl Bench {
 
     fn view(&self, to: &str) -> RouteView {
         self.core.route_views().into_iter().find(|v| v.prefix == prefix(to)).expect("a route")
+    }
+
+    /// Another configuration, with devices and foreign routes as they are.
+    fn reconfigure(&mut self, config: Config) {
+        self.core.reconfigure(self.now, config).expect("a good configuration");
+        self.drain();
+        self.input(Input::Ready);
     }
 
     fn names(&self) -> Vec<&'static str> {

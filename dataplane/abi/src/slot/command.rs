@@ -3,7 +3,7 @@
 use super::{COMMAND_SLOT_LEN, SlotError, codes, wire};
 use crate::layout::shared;
 use core::mem::size_of;
-use sipsec_net::dp::{self, Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
+use sipsec_net::dp::{self, Adjacency, Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
 use sipsec_net::{MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -60,10 +60,12 @@ shared! {
         pub zero: [u8; 5],
     }
 
-    /// `RouteAdd`; in `RouteRemove` the tunnel is zero.
+    /// `RouteAdd`; in `RouteRemove` all but the prefix is zero.
     pub(crate) struct Route {
         pub prefix: wire::Prefix,
         pub tunnel: U32,
+        pub adjacency: u8,
+        pub zero: [u8; 3],
     }
 
     pub(crate) struct NextHop {
@@ -191,12 +193,19 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
             id(tunnel.0);
             kind::TUNNEL_REMOVE
         }
-        Op::RouteAdd { prefix, tunnel } => {
-            *view_mut(body) = Route { prefix: (*prefix).into(), tunnel: tunnel.0.into() };
+        Op::RouteAdd { prefix, tunnel, adjacency } => {
+            let adjacency = match adjacency {
+                Adjacency::Tunnel => 0,
+                Adjacency::Outside => 1,
+                Adjacency::Discard => 2,
+            };
+            *view_mut(body) =
+                Route { prefix: (*prefix).into(), tunnel: tunnel.0.into(), adjacency, zero: [0; 3] };
             kind::ROUTE_ADD
         }
         Op::RouteRemove { prefix } => {
-            *view_mut(body) = Route { prefix: (*prefix).into(), tunnel: U32::ZERO };
+            *view_mut(body) =
+                Route { prefix: (*prefix).into(), tunnel: U32::ZERO, adjacency: 0, zero: [0; 3] };
             kind::ROUTE_REMOVE
         }
         Op::MediaOpen(binding) => {
@@ -315,11 +324,18 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
         kind::TUNNEL_REMOVE => Op::TunnelRemove(TunnelId(id()?)),
         kind::ROUTE_ADD => {
             let raw: &Route = view(body)?;
-            Op::RouteAdd { prefix: raw.prefix.try_into()?, tunnel: TunnelId(raw.tunnel.get()) }
+            wire::zero(&raw.zero)?;
+            let adjacency = match raw.adjacency {
+                0 => Adjacency::Tunnel,
+                1 => Adjacency::Outside,
+                2 => Adjacency::Discard,
+                value => return Err(SlotError::BadCode { field: "adjacency", value: value.into() }),
+            };
+            Op::RouteAdd { prefix: raw.prefix.try_into()?, tunnel: TunnelId(raw.tunnel.get()), adjacency }
         }
         kind::ROUTE_REMOVE => {
             let raw: &Route = view(body)?;
-            if raw.tunnel != 0 {
+            if raw.tunnel != 0 || raw.adjacency != 0 {
                 return Err(SlotError::ReservedNotZero);
             }
             Op::RouteRemove { prefix: raw.prefix.try_into()? }

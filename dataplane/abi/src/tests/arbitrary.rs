@@ -3,8 +3,8 @@
 use proptest::option;
 use proptest::prelude::*;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp, PacketSummary,
-    PeerSource, RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
+    Adjacency, Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp,
+    PacketSummary, PeerSource, RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
 };
 use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -22,6 +22,8 @@ pub fn socket_addr() -> impl Strategy<Value = SocketAddr> {
         IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, scope_id).into(),
     })
 }
+
+const ADJACENCIES: [Adjacency; 3] = [Adjacency::Tunnel, Adjacency::Outside, Adjacency::Discard];
 
 fn prefix() -> impl Strategy<Value = IpPrefix> {
     (addr(), 0..=128u8).prop_map(|(addr, len)| {
@@ -115,7 +117,8 @@ pub fn op() -> impl Strategy<Value = Op> {
         tunnel_spec().prop_map(Op::TunnelAdd),
         tunnel_spec().prop_map(Op::TunnelSet),
         tunnel().prop_map(Op::TunnelRemove),
-        (prefix(), tunnel()).prop_map(|(prefix, tunnel)| Op::RouteAdd { prefix, tunnel }),
+        (prefix(), tunnel(), prop::sample::select(ADJACENCIES.to_vec()))
+            .prop_map(|(prefix, tunnel, adjacency)| Op::RouteAdd { prefix, tunnel, adjacency }),
         prefix().prop_map(|prefix| Op::RouteRemove { prefix }),
         media().prop_map(Op::MediaOpen),
         any::<u16>().prop_map(|port| Op::MediaClose(MediaPort(port))),

@@ -8,8 +8,8 @@ use crate::layout::{FINGERPRINT, NUMBERS, STRUCTURES};
 use crate::slot::{COMMAND_SLOT_LEN, EVENT_SLOT_LEN, command, event, punt};
 use crate::text::Text;
 use sipsec_net::dp::{
-    Direction, EspCipher, Event, ExpireCause, MediaBinding, Op, OuterDscp, PacketSummary, PeerSource,
-    RejectReason, SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
+    Adjacency, Direction, EspCipher, Event, ExpireCause, MediaBinding, Op, OuterDscp, PacketSummary,
+    PeerSource, RejectReason, SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
 };
 use sipsec_net::{
     DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId,
@@ -139,7 +139,7 @@ fn ops() -> [Op; 16] {
             trigger_age_ms_max: 5000,
         }),
         Op::TunnelRemove(tunnel),
-        Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel },
+        Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel, adjacency: Adjacency::Outside },
         Op::RouteRemove { prefix: "2001:db8::/32".parse::<IpPrefix>().expect("valid") },
         Op::MediaOpen(binding()),
         Op::MediaClose(MediaPort(50_001)),

@@ -27,7 +27,9 @@ impl<P: Packet> Pipeline<P> {
             if address != last {
                 last = address;
                 route = address.map_or(Route::Unknown, |a| Route::Found(self.route(&a)));
-                if let Route::Found(Some(tunnel)) = route {
+                if let Route::Found(answer) = route
+                    && let Some(tunnel) = answer.tunnel()
+                {
                     self.tunnels.prefetch_out(tunnel);
                     tunnels.push(tunnel);
                 }

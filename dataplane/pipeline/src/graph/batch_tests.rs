@@ -4,7 +4,7 @@ use super::*;
 use crate::sad::SaRef;
 use crate::testing::{Gateway, Inner, Keys, Side, VecPacket};
 use proptest::prelude::*;
-use sipsec_net::dp::{Direction, EspCipher, Op};
+use sipsec_net::dp::{Adjacency, Direction, EspCipher, Op};
 use sipsec_net::{IpPrefix, Kbps, SaId, Spi, TunnelId, checksum};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
@@ -107,7 +107,11 @@ fn gateway(side: Side, mode: InsideMode, rate: Kbps, esn: bool, limits: [u64; 2]
     g.out.frames = vec![VecPacket::new(&[]); 400];
     let v6 = |n: u8| -> IpPrefix { format!("2001:db8:{n}::/48").parse().expect("valid") };
     g.apply(&[
-        Op::RouteAdd { prefix: v6(side.other().host().octets()[1]), tunnel: Gateway::TUNNEL },
+        Op::RouteAdd {
+            prefix: v6(side.other().host().octets()[1]),
+            tunnel: Gateway::TUNNEL,
+            adjacency: Adjacency::Tunnel,
+        },
         Op::MediaOpen(Gateway::binding(side, rate)),
     ]);
     let mut session = Gateway::session(side, &keys);
@@ -129,8 +133,12 @@ fn gateway(side: Side, mode: InsideMode, rate: Kbps, esn: bool, limits: [u64; 2]
     sa.spi = Spi::new(0x300).expect("not reserved");
     g.apply(&[
         Op::TunnelAdd(tunnel),
-        Op::RouteAdd { prefix: "10.3.0.0/16".parse().expect("valid"), tunnel: NEXT },
-        Op::RouteAdd { prefix: v6(3), tunnel: NEXT },
+        Op::RouteAdd {
+            prefix: "10.3.0.0/16".parse().expect("valid"),
+            tunnel: NEXT,
+            adjacency: Adjacency::Tunnel,
+        },
+        Op::RouteAdd { prefix: v6(3), tunnel: NEXT, adjacency: Adjacency::Tunnel },
         Op::MediaOpen(binding),
         Op::SaAdd(sa),
         Op::TunnelBind { tunnel: NEXT, outbound: SaId(20) },
@@ -152,7 +160,11 @@ fn frames(sender: &mut Gateway, list: &[Frame]) -> Vec<VecPacket> {
                 inner.len = inner.len.min(1300);
                 let ip = inner.bytes(Side::A);
                 let everything: IpPrefix = "10.0.0.0/8".parse().expect("valid");
-                sender.apply(&[Op::RouteAdd { prefix: everything, tunnel: Gateway::TUNNEL }]);
+                sender.apply(&[Op::RouteAdd {
+                    prefix: everything,
+                    tunnel: Gateway::TUNNEL,
+                    adjacency: Adjacency::Tunnel,
+                }]);
                 sender.lan(NOW, &ip);
                 let fresh = std::mem::take(&mut sender.out.outside);
                 sealed.extend(fresh.iter().filter(|f| f.data()[37] == Side::B.media().port() as u8).cloned());

@@ -14,7 +14,7 @@ impl<P: Packet> Pipeline<P> {
         if self.config.inside.mode == InsideMode::Router || !info.is_link_scope() {
             return Err(DropReason::NotUnicast);
         }
-        let route = self.route(&info.destination);
+        let route = self.route(&info.destination).tunnel();
         let tunnel = match (route, &self.hello_tunnels[..]) {
             (Some(tunnel), _) | (None, &[tunnel]) => tunnel,
             (None, _) => return Err(DropReason::NotUnicast),

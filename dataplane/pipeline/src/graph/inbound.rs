@@ -6,6 +6,7 @@ use crate::batch::BATCH_MAX;
 use crate::config::InsideMode;
 use crate::esp_decap::{Checked, OpenBatch};
 use crate::esp_encap::SealBatch;
+use crate::fib::Answer;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::Sink;
@@ -141,7 +142,8 @@ impl<P: Packet> Pipeline<P> {
         reason
     }
 
-    /// Strict reverse-path check (RFC 3704 §2.2): a decrypted packet whose source is not in the tunnel's routes is dropped.
+    /// Reverse-path check: a decrypted packet whose source is not in the tunnel's routes is dropped. A route counts even while
+    /// a better one is used (RFC 3704 §2.3, feasible path): the two ends need not fail over at the same time.
     /// RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that say
     /// which networks are this peer's.
     #[inline]
@@ -152,7 +154,7 @@ impl<P: Packet> Pipeline<P> {
         if !t.spec.check_source || is_known {
             return Ok(());
         }
-        if self.route_anew(*source) != Some(tunnel) {
+        if self.route_anew(*source).owner() != Some(tunnel) {
             return Err(DropReason::SourceNotRouted);
         }
         if let Some(t) = self.tunnels.get_mut(tunnel) {
@@ -201,8 +203,10 @@ impl<P: Packet> Pipeline<P> {
             decrement_ttl(packet.data_mut(), info);
             // From tunnel to tunnel (a hub between branches), because no other way leads there; never back into the tunnel
             // that it came from, even if its prefixes cover the destination.
-            if let Some(next) = self.route(&info.destination).filter(|next| *next != tunnel) {
-                return Ok(Way::Tunnel(next));
+            match self.route(&info.destination) {
+                Answer::Tunnel(next) if next != tunnel => return Ok(Way::Tunnel(next)),
+                Answer::Discard(_) => return Err(DropReason::RouteDiscards),
+                Answer::Tunnel(_) | Answer::Outside(_) | Answer::Local => {}
             }
         }
         self.frame_inside(packet, info.is_v6())?;

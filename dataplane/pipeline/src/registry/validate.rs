@@ -59,7 +59,7 @@ impl View<'_> {
             Op::TunnelRemove(t) | Op::TunnelUnbind(t) | Op::ReplayTrigger(t) | Op::FlushTrigger(t) => {
                 self.need_tunnel(*t)
             }
-            Op::RouteAdd { prefix, tunnel } => {
+            Op::RouteAdd { prefix, tunnel, .. } => {
                 self.need_tunnel(*tunnel)?;
                 if self.route(*prefix).is_some() { Ok(()) } else { self.need_route_room() }
             }
@@ -223,7 +223,7 @@ impl View<'_> {
     fn route(&self, prefix: IpPrefix) -> Option<TunnelId> {
         let now = self.registry.routes.get(&prefix).copied();
         self.before.iter().fold(now, |route, op| match op {
-            Op::RouteAdd { prefix: p, tunnel } if *p == prefix => Some(*tunnel),
+            Op::RouteAdd { prefix: p, tunnel, .. } if *p == prefix => Some(*tunnel),
             Op::RouteRemove { prefix: p } if *p == prefix => None,
             Op::TunnelRemove(t) if route == Some(*t) => None,
             _ => route,

@@ -5,7 +5,7 @@ use crate::config::{Config, DontFragment, InsideMode, InsidePort, Limits, Outsid
 use crate::engine::AeadEngine;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sipsec_net::dp::{
-    Direction, EspCipher, MediaBinding, Op, OuterDscp, SaSpec, Selector, Selectors, TunnelSpec,
+    Adjacency, Direction, EspCipher, MediaBinding, Op, OuterDscp, SaSpec, Selector, Selectors, TunnelSpec,
 };
 use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
 
@@ -136,7 +136,7 @@ impl Gateway {
         let mut g = Self { side, pipeline: Controlled::new(config, engine), out: VecSink::with_frames(64) };
         g.apply(&[
             Op::TunnelAdd(Self::tunnel()),
-            Op::RouteAdd { prefix: side.other().lan(), tunnel: Self::TUNNEL },
+            Op::RouteAdd { prefix: side.other().lan(), tunnel: Self::TUNNEL, adjacency: Adjacency::Tunnel },
         ]);
         g
     }
@@ -171,7 +171,7 @@ impl Gateway {
             let prefix = IpPrefix::new(side.other().host_of(n).into(), 32).expect("a host");
             g.apply(&[
                 Op::TunnelAdd(tunnel),
-                Op::RouteAdd { prefix, tunnel: tunnel.tunnel },
+                Op::RouteAdd { prefix, tunnel: tunnel.tunnel, adjacency: Adjacency::Tunnel },
                 Op::MediaOpen(binding),
                 Op::SaAdd(sa(Direction::In, 2 * id)),
                 Op::SaAdd(sa(Direction::Out, 2 * id + 1)),

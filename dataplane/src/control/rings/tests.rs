@@ -1,6 +1,6 @@
 use super::*;
 use sipsec_abi::{ControlSide, Listener};
-use sipsec_net::dp::{Event, ExpireCause, Op, RejectReason, TunnelSpec};
+use sipsec_net::dp::{Adjacency, Event, ExpireCause, Op, RejectReason, TunnelSpec};
 use sipsec_net::{MediaPort, SaId, TunnelId, TxnId};
 use sipsec_pipeline::{Limits, PuntRefused};
 use std::net::SocketAddr;
@@ -269,7 +269,11 @@ fn a_transaction_is_answered_when_the_worker_has_applied_it_and_ike_does_not_wai
     let (_listener, mut control, link, _connection) = connect("later");
     let (mut up, mut down, mut target) = (uplink(), Downlink::default(), Accepts::default());
     link.attach(&mut up, &mut down);
-    let route = Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel: TunnelId(1) };
+    let route = Op::RouteAdd {
+        prefix: "10.2.0.0/16".parse().expect("valid"),
+        tunnel: TunnelId(1),
+        adjacency: Adjacency::Tunnel,
+    };
     control.push(TxnId(1), &[add(1), route.clone()]).expect("room");
     control.push_part(TxnId(2), &[add(2)], true).expect("room");
     let to = "192.0.2.1:5000".parse().expect("valid");

@@ -1,5 +1,5 @@
 use super::*;
-use sipsec_net::dp::{MediaBinding, OPS_MAX, OuterDscp};
+use sipsec_net::dp::{Adjacency, MediaBinding, OPS_MAX, OuterDscp};
 use sipsec_net::{Kbps, MacAddr};
 
 /// Keeps what it is told; refuses one media port or prefix.
@@ -30,8 +30,16 @@ impl Steer for Recorder {
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError> {
         self.call(format!("close {}", port.0))
     }
-    fn prefix_add(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Result<(), SteerError> {
-        self.call(format!("add {prefix} {}", tunnel.0))
+    fn prefix_add(
+        &mut self,
+        prefix: IpPrefix,
+        tunnel: TunnelId,
+        adjacency: Adjacency,
+    ) -> Result<(), SteerError> {
+        match adjacency {
+            Adjacency::Tunnel => self.call(format!("add {prefix} {}", tunnel.0)),
+            Adjacency::Outside | Adjacency::Discard => self.call(format!("pass {prefix} {}", tunnel.0)),
+        }
     }
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError> {
         self.call(format!("remove {prefix}"))
@@ -55,7 +63,11 @@ pub(crate) fn media(port: u16, tunnel: u32) -> Op {
 }
 
 pub(crate) fn route(prefix: &str, tunnel: u32) -> Op {
-    Op::RouteAdd { prefix: prefix.parse().expect("valid"), tunnel: TunnelId(tunnel) }
+    Op::RouteAdd {
+        prefix: prefix.parse().expect("valid"),
+        tunnel: TunnelId(tunnel),
+        adjacency: Adjacency::Tunnel,
+    }
 }
 
 fn run(steered: &mut Steered, kernel: &mut Recorder, ops: &[Op]) -> Vec<String> {
@@ -159,4 +171,26 @@ fn a_prefix_that_changes_its_tunnel_in_two_transactions_stays_steered() {
     ];
     assert_eq!(run_part(&mut s, &mut k, &away, true), Vec::<String>::new());
     assert_eq!(run(&mut s, &mut k, &[route("10.1.0.0/16", 2)]), ["add 10.1.0.0/16 2", "remove 10.2.0.0/16"]);
+}
+
+#[test]
+fn a_prefix_changes_between_tunnel_and_kernel_in_one_step_and_back_if_it_is_refused() {
+    let with = |adjacency| Op::RouteAdd {
+        prefix: "10.2.0.0/16".parse().expect("valid"),
+        tunnel: TunnelId(1),
+        adjacency,
+    };
+    let mut steered = Steered::default();
+    let mut kernel = Recorder::refusing("open 7");
+    let mut run = |ops: &[Op]| {
+        let plan = steered.plan(&SteerOp::of(ops), false);
+        let result = steered.change(plan, &mut kernel);
+        (result, std::mem::take(&mut kernel.calls))
+    };
+    assert_eq!(run(&[with(Adjacency::Outside)]), (Ok(()), vec!["pass 10.2.0.0/16 1".to_owned()]));
+    assert_eq!(run(&[with(Adjacency::Outside)]), (Ok(()), vec![]), "it is so already");
+    assert_eq!(run(&[with(Adjacency::Tunnel)]), (Ok(()), vec!["add 10.2.0.0/16 1".to_owned()]));
+    let there_and_back = run(&[with(Adjacency::Discard), route("10.3.0.0/16", 1), media(7, 1)]);
+    assert_eq!(there_and_back, (Err(2), vec![]), "calls come before prefixes");
+    assert_eq!(run(&[with(Adjacency::Tunnel)]), (Ok(()), vec![]), "nothing has changed");
 }

@@ -1,0 +1,143 @@
+//! What route policy has decided of the tunnels' prefixes, and the dataplane that follows it.
+//!
+//! ```text
+//!  Input::Routes ─> chosen ─┬─ a change of the profile is under way: after it
+//!                           └─> RouteAdd … ─> dataplane ─ Applied ─> Output::RoutesTaken
+//! ```
+//! Without a decision packets go into the tunnel that has the prefix.
+
+use crate::config::TunnelConfig;
+use crate::core::{Core, Dataplane, Pending};
+use crate::output::Output;
+use sipsec_net::dp::{Adjacency, OPS_MAX, Op};
+use sipsec_net::{IpPrefix, TunnelId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// What is to become of packets to a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// They go into this tunnel.
+    Tunnel(TunnelId),
+    /// Router mode: the host forwards them by a better route.
+    Outside,
+    Discard,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    chosen: BTreeMap<IpPrefix, Chosen>,
+    /// Decided while a change of the profile was under way.
+    deferred: BTreeSet<IpPrefix>,
+    /// With the dataplane, in the order in which it answers.
+    asked: VecDeque<Vec<IpPrefix>>,
+}
+
+impl Routes {
+    pub fn new(outside: &BTreeSet<IpPrefix>) -> Self {
+        let chosen = outside.iter().map(|prefix| (*prefix, Chosen::Outside)).collect();
+        Self { chosen, ..Self::default() }
+    }
+
+    pub fn adjacency(&self, prefix: IpPrefix) -> Adjacency {
+        match self.chosen.get(&prefix) {
+            None | Some(Chosen::Tunnel(_)) => Adjacency::Tunnel,
+            Some(Chosen::Outside) => Adjacency::Outside,
+            Some(Chosen::Discard) => Adjacency::Discard,
+        }
+    }
+
+    /// The tunnels with the prefixes that the dataplane is to know as theirs: that of the profile, or the chosen one.
+    pub fn owned<'a>(
+        &self,
+        tunnels: impl Iterator<Item = &'a TunnelConfig>,
+    ) -> BTreeMap<TunnelId, Vec<IpPrefix>> {
+        let configured: Vec<_> = tunnels.map(|t| (t.id(), &t.routes)).collect();
+        let mut owned: BTreeMap<TunnelId, Vec<IpPrefix>> =
+            configured.iter().map(|(id, _)| (*id, Vec::new())).collect();
+        for (id, prefixes) in configured {
+            for prefix in prefixes {
+                let chosen = match self.chosen.get(prefix) {
+                    Some(Chosen::Tunnel(chosen)) if owned.contains_key(chosen) => *chosen,
+                    _ => id,
+                };
+                owned.entry(chosen).or_default().push(*prefix);
+            }
+        }
+        owned
+    }
+
+    /// Prefixes that a new profile brings: `outside` are those that have a better route than a tunnel's.
+    pub fn begin(&mut self, prefixes: impl Iterator<Item = IpPrefix>, outside: &BTreeSet<IpPrefix>) {
+        for prefix in prefixes.filter(|p| outside.contains(p)) {
+            self.chosen.entry(prefix).or_insert(Chosen::Outside);
+        }
+    }
+
+    /// All other prefixes are no tunnel's any more.
+    pub fn keep(&mut self, keep: impl Fn(&IpPrefix) -> bool) {
+        self.chosen.retain(|prefix, _| keep(prefix));
+    }
+}
+
+impl Core {
+    pub(crate) fn routes_chosen(&mut self, decided: Vec<(IpPrefix, Chosen)>) {
+        let prefixes: Vec<IpPrefix> = decided.iter().map(|(prefix, _)| *prefix).collect();
+        self.routes.chosen.extend(decided);
+        if self.change.is_some() {
+            self.routes.deferred.extend(prefixes);
+        } else {
+            self.send_routes(prefixes);
+        }
+    }
+
+    /// The change of the profile is over.
+    pub(crate) fn send_deferred_routes(&mut self) {
+        let deferred = std::mem::take(&mut self.routes.deferred);
+        if !deferred.is_empty() {
+            self.send_routes(deferred.into_iter().collect());
+        }
+    }
+
+    fn send_routes(&mut self, prefixes: Vec<IpPrefix>) {
+        // What is configured later is configured with what was chosen.
+        if !matches!(self.dataplane, Dataplane::Ready | Dataplane::Configuring(_)) {
+            self.out.push_back(Output::RoutesTaken(prefixes));
+            return;
+        }
+        let wanted: BTreeSet<IpPrefix> = prefixes.iter().copied().collect();
+        let there = self.tunnels.enumerated().filter(|(i, _)| !self.tunnels.is_leaving(*i));
+        let owned = self.routes.owned(there.map(|(_, t)| &t.config));
+        let owners: HashMap<IpPrefix, TunnelId> = owned
+            .into_iter()
+            .flat_map(|(id, list)| list.into_iter().map(move |prefix| (prefix, id)))
+            .filter(|(prefix, _)| wanted.contains(prefix))
+            .collect();
+        let (known, unknown): (Vec<_>, Vec<_>) = prefixes.into_iter().partition(|p| owners.contains_key(p));
+        if !unknown.is_empty() {
+            self.out.push_back(Output::RoutesTaken(unknown));
+        }
+        for part in known.chunks(OPS_MAX) {
+            let op = |prefix: &IpPrefix| Op::RouteAdd {
+                prefix: *prefix,
+                tunnel: owners[prefix],
+                adjacency: self.routes.adjacency(*prefix),
+            };
+            let ops = part.iter().map(op).collect();
+            self.routes.asked.push_back(part.to_vec());
+            self.transact(ops, Pending::Routes);
+        }
+    }
+
+    /// The dataplane has answered, or is gone: either way there is nothing to wait for.
+    pub(crate) fn routes_answered(&mut self) {
+        if let Some(prefixes) = self.routes.asked.pop_front() {
+            self.out.push_back(Output::RoutesTaken(prefixes));
+        }
+    }
+
+    pub(crate) fn routes_unanswered(&mut self) {
+        while !self.routes.asked.is_empty() {
+            self.routes_answered();
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The dataplane's routes follow what route policy decides.
+
+use crate::support::{FakeDataplane, Setup, TUNNEL, World};
+use crate::{SECOND, up};
+use sipsec_net::dp::Adjacency;
+use sipsec_net::{IpPrefix, TunnelId};
+use sipsec_session::{Chosen, Input};
+
+fn prefix(text: &str) -> IpPrefix {
+    text.parse().expect("a prefix")
+}
+
+fn route(w: &World, text: &str) -> Option<(TunnelId, Adjacency)> {
+    w.gateways[0].dp.routes.get(&prefix(text)).copied()
+}
+
+fn choose(w: &mut World, text: &str, chosen: Chosen) {
+    w.tell(0, Input::Routes(vec![(prefix(text), chosen)]));
+    w.run();
+}
+
+#[test]
+fn a_prefix_moves_with_each_decision_and_the_call_stays() {
+    let mut w = up();
+    let (to, call) =
+        (w.gateways[0].dp.routes.keys().next().expect("a route").to_string(), w.session(0).sip_call);
+    for (chosen, adjacency) in [
+        (Chosen::Outside, Adjacency::Outside),
+        (Chosen::Discard, Adjacency::Discard),
+        (Chosen::Tunnel(TUNNEL), Adjacency::Tunnel),
+        (Chosen::Outside, Adjacency::Outside),
+    ] {
+        w.gateways[0].routes_taken.clear();
+        choose(&mut w, &to, chosen);
+        assert_eq!(route(&w, &to), Some((TUNNEL, adjacency)));
+        assert_eq!(w.gateways[0].routes_taken, [prefix(&to)]);
+    }
+    assert_eq!(w.session(0).sip_call, call);
+    // A prefix of no tunnel is nothing to the dataplane, and is answered all the same.
+    choose(&mut w, "10.99.0.0/16", Chosen::Outside);
+    assert_eq!(
+        (route(&w, "10.99.0.0/16"), w.gateways[0].routes_taken.last()),
+        (None, Some(&prefix("10.99.0.0/16")))
+    );
+    // A tunnel that is not there, as one of an earlier profile: the profile's has the prefix.
+    choose(&mut w, &to, Chosen::Tunnel(TunnelId(999)));
+    assert_eq!(route(&w, &to), Some((TUNNEL, Adjacency::Tunnel)));
+}
+
+#[test]
+fn a_primary_is_used_from_the_start_and_by_the_next_dataplane() {
+    let to = "10.0.0.0/8";
+    let setup = Setup { outside: &["10.0.0.0/8"], ..Setup::of(0) };
+    let mut w = World::new([setup, Setup::of(1)]);
+    w.advance(SECOND);
+    assert_eq!(route(&w, to), Some((TUNNEL, Adjacency::Outside)));
+    choose(&mut w, to, Chosen::Tunnel(TUNNEL));
+    w.tell(0, Input::DataplaneDown);
+    w.gateways[0].routes_taken.clear();
+    choose(&mut w, to, Chosen::Outside);
+    assert_eq!(w.gateways[0].routes_taken, [prefix(to)], "without a dataplane there is nothing to wait for");
+    choose(&mut w, to, Chosen::Discard);
+    w.gateways[0].dp = FakeDataplane::default();
+    w.tell(0, Input::DataplaneUp);
+    w.advance(SECOND);
+    assert_eq!(route(&w, to), Some((TUNNEL, Adjacency::Discard)));
+}
+
+#[test]
+fn a_decision_during_a_change_of_the_profile_counts_after_it() {
+    let mut w = up();
+    let to = w.gateways[0].dp.routes.keys().next().expect("a route").to_string();
+    w.ask_for(0, |new| {
+        new.tunnels[0].routes.push(prefix("172.16.5.0/24"));
+        new.outside.insert(prefix("172.16.5.0/24"));
+    });
+    w.tell(0, Input::Routes(vec![(prefix(&to), Chosen::Outside)]));
+    w.run();
+    assert_eq!(route(&w, &to), Some((TUNNEL, Adjacency::Outside)));
+    assert_eq!(route(&w, "172.16.5.0/24"), Some((TUNNEL, Adjacency::Outside)), "it comes with its primary");
+    assert!(w.gateways[0].routes_taken.contains(&prefix(&to)));
+    // What is gone is forgotten: it begins anew when it comes back.
+    w.reconfigure(0, |new| new.tunnels[0].routes.retain(|r| *r != prefix("172.16.5.0/24")));
+    assert_eq!(route(&w, "172.16.5.0/24"), None);
+    w.reconfigure(0, |new| new.tunnels[0].routes.push(prefix("172.16.5.0/24")));
+    assert_eq!(route(&w, "172.16.5.0/24"), Some((TUNNEL, Adjacency::Tunnel)));
+}

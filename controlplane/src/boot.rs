@@ -63,13 +63,13 @@ pub enum BootError {
 pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootError> {
     // Before the first secret is read.
     let protected = [harden::forbid_core_dumps(), harden::lock_memory()];
-    let loaded = config::load(path)?;
+    let loaded = config::load_to_run(path)?;
     let log = LogControl::start(log.unwrap_or(&loaded.profile.log), format).map_err(BootError::Log)?;
     for error in protected.into_iter().filter_map(Result::err) {
         tracing::warn!("{error}");
     }
     for finding in &loaded.findings.list {
-        let at = format!("{}:{}", finding.line, finding.column);
+        let at = format!("{}:{}:{}", finding.file, finding.line, finding.column);
         tracing::warn!(at, path = finding.path, cure = finding.hint, "{}", finding.message);
     }
     let system = |what| move |error| BootError::System { what, error };

@@ -5,7 +5,7 @@ mod track;
 pub use track::track_config;
 
 use crate::clock;
-use crate::config::machine::secret;
+use crate::config::secret::secret;
 use crate::net::resolve::{self, Wanted};
 use crate::net::sip::tls::{Files, Tls, TlsError};
 use crate::pki::credential::{self, Flaw};
@@ -205,7 +205,7 @@ fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
 /// The certificates by name; each is shared by all calls that use it.
 fn certificates(profile: &Profile) -> Result<BTreeMap<&str, Arc<CertificateAuth>>, SetupError> {
     let load = |certificate: &'_ CertificateEntry| {
-        let loaded = credential::load(certificate, clock::unix_time_s());
+        let loaded = credential::load(certificate, clock::unix_time_s(), true);
         let flaw = loaded.flaws.into_iter().map(|(_, f)| f).find(|f| f.severity() == Severity::Error);
         loaded.auth.map(Arc::new).ok_or_else(|| {
             let name = certificate.name.clone();

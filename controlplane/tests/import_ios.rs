@@ -34,8 +34,11 @@ impl Drop for Directory {
 }
 
 fn import(name: &str, more: &[&str]) -> Output {
-    let path = case(name).display().to_string();
-    sipsec(&[&["import", "ios", &path, "--ifmap", "Gi8=wan0"], more].concat())
+    import_file(&case(name).display().to_string(), more)
+}
+
+fn import_file(path: &str, more: &[&str]) -> Output {
+    sipsec(&[&["import", "ios", path, "--ifmap", "Gi8=wan0"], more].concat())
 }
 
 #[test]
@@ -54,8 +57,13 @@ fn the_exit_status_tells_the_outcome() {
 fn the_profile_is_refused_until_it_is_filled_in() {
     let directory = Directory::new("fill");
     let (profile, page) = (directory.file("branch.yaml"), directory.file("page.html"));
-    let done = import("01-branch-psk.txt", &["-o", &profile, "--html", &page]);
-    assert_eq!(done.status.code(), Some(3), "{}", String::from_utf8_lossy(&done.stderr));
+    let router = directory.file("router.txt");
+    let text = std::fs::read_to_string(case("01-branch-psk.txt")).expect("the case");
+    // A router that does not learn the registrar by DHCP.
+    let lines = text.lines().filter(|l| !l.contains("ip dhcp client request"));
+    std::fs::write(&router, lines.collect::<Vec<_>>().join("\n")).expect("written");
+    let done = import_file(&router, &["-o", &profile, "--html", &page]);
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let shown = [done.stdout, done.stderr, std::fs::read(&page).expect("the page")].concat();
     assert!(!String::from_utf8_lossy(&shown).contains(KEY));
     let key = directory.file("br-kita-01-psk-0388882001");
@@ -81,6 +89,14 @@ fn the_profile_is_refused_until_it_is_filled_in() {
         .replace("<the carrier's SIP domain>", "carrier.example");
     std::fs::write(&profile, filled).expect("written");
     let check = sipsec(&["check", &profile]);
+    assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
+
+    // The router itself learns it, and so does the gateway.
+    let learnt = directory.file("learnt.yaml");
+    assert_eq!(import("01-branch-psk.txt", &["-o", &learnt, "--force"]).status.code(), Some(3));
+    let text = std::fs::read_to_string(&learnt).expect("the profile");
+    assert!(text.contains("registrar: dhcp") && text.contains("wan:\n  ipv4: dhcp\n"), "{text}");
+    let check = sipsec(&["check", &learnt]);
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
 
     let shown = sipsec(&["--profile", &profile, "sh", "run", "int", "tunnel", "1"]);

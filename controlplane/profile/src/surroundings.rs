@@ -3,7 +3,7 @@
 use crate::diagnose::Severity;
 use crate::model::{CertificateEntry, Secret, SecretError, SecretSource};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Answers for the reader. Each method has the answer of a machine about which nothing is known.
 pub trait Surroundings {
@@ -11,7 +11,7 @@ pub trait Surroundings {
     fn secret(&self, source: &SecretSource) -> Option<Result<Secret, SecretError>> {
         match source {
             SecretSource::Inline(secret) => Some(Ok(Secret::clone(secret))),
-            SecretSource::File(_) | SecretSource::Env(_) => None,
+            _ => None,
         }
     }
 
@@ -20,6 +20,15 @@ pub trait Surroundings {
     /// # Errors
     /// Why it cannot be read.
     fn read(&self, _path: &Path) -> Result<Vec<u8>, String> {
+        Err("files are not read here".to_owned())
+    }
+
+    /// The files that `include:` names, each by its one absolute path, in the order of their names. `*`, `?` and `[…]` stand
+    /// for parts of names. The pattern is relative to the directory of `beside`, or to that of the profile.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn files(&self, _pattern: &Path, _beside: Option<&Path>) -> Result<Vec<PathBuf>, String> {
         Err("files are not read here".to_owned())
     }
 

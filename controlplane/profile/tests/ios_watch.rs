@@ -1,5 +1,8 @@
 //! `ip sla`, `track` and tracked routes in every spelling of IOS, and back.
 
+#[path = "ios/flow.rs"]
+mod flow;
+
 use sipsec_profile::ios::report::{Severity, Verdict};
 use sipsec_profile::ios::{self, Import, Options, Source, show, write};
 use sipsec_profile::{Nothing, Profile, examine};
@@ -77,13 +80,17 @@ fn profile(more: &str) -> Profile {
     examined.profile.expect("a profile")
 }
 
-/// Lists of the profile in YAML, without the rest.
+/// Lists of the profile, one entry a line, without the rest.
 fn policy(more: &str) -> String {
-    let import = import(more);
-    let text = written(&import);
-    let from = text.find("\nsla:").or_else(|| text.find("\ntrack:")).or_else(|| text.find("\nroutes:"));
-    let to = text.find("\ndataplane:").expect("a dataplane");
-    from.map(|from| text[from + 1..to].to_owned()).unwrap_or_default()
+    let whole: serde_yaml::Value = serde_yaml::from_str(&written(&import(more))).expect("YAML");
+    let mut out = String::new();
+    for key in ["sla", "track", "routes"] {
+        if let Some(list) = whole[key].as_sequence() {
+            out += &format!("{key}:\n");
+            out.extend(list.iter().map(|entry| format!("  - {}\n", flow::flow(entry))));
+        }
+    }
+    out.trim_end().to_owned()
 }
 
 /// Something is said at a line that holds `at`.
@@ -106,10 +113,10 @@ fn the_chapter_s_primary_comes_over_whole() {
         policy(&format!("{PRIMARY}{SLA}{TRACK}")),
         "sla:\n  - { id: 1, type: icmp-echo, target: 10.11.11.1, frequency_ms: 2000, timeout_ms: 500, threshold_ms: 500, up_count: 1, down_count: 1 }\n\
          track:\n  - { id: 1, sla: 1 }\n\
-         routes:\n  - { prefix: \"0.0.0.0/0\", via: 192.0.2.1, track: 1 }"
+         routes:\n  - { prefix: 0.0.0.0/0, via: 192.0.2.1, track: 1 }"
     );
-    let whole = written(&import(&format!("{PRIMARY}{SLA}{TRACK}")));
-    assert!(whole.contains("metric: 254\n    routes: [\"0.0.0.0/0\"]\n"), "{whole}");
+    let whole = flow::of_text(&written(&import(&format!("{PRIMARY}{SLA}{TRACK}"))));
+    assert!(whole.contains("routes: [0.0.0.0/0], metric: 254"), "{whole}");
     said(&format!("{PRIMARY}{SLA}{TRACK}"), "192.0.2.1 track", Severity::Note, "track 1");
 }
 
@@ -197,8 +204,8 @@ fn every_kind_of_track_comes_over() {
     for (lines, expected) in [
         ("track 2 interface GigabitEthernet0 line-protocol\n", "{ id: 2, device: wan1 }"),
         ("track 2 interface gi0 ip routing\n", "{ id: 2, device: wan1 }"),
-        ("track 2 ip route 10.9.0.0 255.255.0.0 reachability\n", "{ id: 2, route: \"10.9.0.0/16\" }"),
-        ("track 2 ip route 10.9.0.0/16 reachability\n", "{ id: 2, route: \"10.9.0.0/16\" }"),
+        ("track 2 ip route 10.9.0.0 255.255.0.0 reachability\n", "{ id: 2, route: 10.9.0.0/16 }"),
+        ("track 2 ip route 10.9.0.0/16 reachability\n", "{ id: 2, route: 10.9.0.0/16 }"),
         (
             "track 3 list boolean or\n object 1\n object 2\ntrack 2 interface gi0 line\n",
             "{ id: 3, or: [1, 2] }",
@@ -254,8 +261,10 @@ fn routes_that_a_track_decides_about_are_the_gateway_s() {
     ));
     assert!(out.contains("via: 192.0.2.9, distance: 200 }") && !out.contains("172.16"), "{out}");
     // The tunnel's own route may hang on a track, too.
-    let whole = written(&import(&format!("ip route 10.0.0.0 255.0.0.0 Tunnel1 250 track 1\n{SLA}{TRACK}")));
-    assert!(whole.contains("{ prefix: \"10.0.0.0/8\", track: 1 }"), "{whole}");
+    let whole = flow::of_text(&written(&import(&format!(
+        "ip route 10.0.0.0 255.0.0.0 Tunnel1 250 track 1\n{SLA}{TRACK}"
+    ))));
+    assert!(whole.contains("{ prefix: 10.0.0.0/8, track: 1 }"), "{whole}");
     // Bits of the host, with the corrected prefix.
     said(
         &format!("ip route 10.1.0.0 255.0.0.0 192.0.2.1 track 1\n{SLA}{TRACK}"),

@@ -15,6 +15,9 @@ impl Surroundings for Machine {
         Some(match source {
             SecretSource::Inline(secret) => Ok(Secret::clone(secret)),
             SecretSource::Env(name) => Err(SecretError::Env(name.clone())),
+            SecretSource::Command(_) | SecretSource::Credential(_) => {
+                Err(SecretError::Credential("there is none".to_owned()))
+            }
             SecretSource::File(path) => {
                 Err(SecretError::File { path: path.clone(), reason: "there is no such file".to_owned() })
             }

@@ -37,6 +37,13 @@ pub struct Rollback {
     pub author: String,
 }
 
+/// `GET /v1/profile`: what is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningProfile {
+    /// As YAML, complete; secrets are asterisks.
+    pub profile: String,
+}
+
 /// `POST /v1/profile/confirm`, `POST /v1/profile/saved`
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +58,9 @@ pub struct Difference {
     pub tunnels_changed: u64,
     /// Calls that are up and are hung up by it.
     pub calls: Vec<LostCall>,
+    /// Why `apply` refuses it, if the profile in force has `compat: cisco`.
+    #[serde(default)]
+    pub locked: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +72,9 @@ pub struct KeyChange {
     pub after: Option<String>,
     /// `now`, `next call`, `hangs up`, `restart`.
     pub takes: String,
+    /// What has to be restarted: `the control plane` or `both processes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<String>,
 }
 
 /// A call that does not survive the change.
@@ -73,9 +86,9 @@ pub struct LostCall {
     pub kbps: u32,
     /// Since the answer; none if it is not answered and so not charged.
     pub charged_s: Option<u64>,
-    /// What is left of the unit that is paid for.
+    /// What is left of the unit that is paid for; none if the profile has no tariff.
     pub paid_left_s: Option<u64>,
-    /// What the next call costs at least, in yen.
+    /// What the next call costs at least, in yen; 0 if the profile has no tariff.
     pub again_yen: u64,
 }
 

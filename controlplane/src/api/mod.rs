@@ -20,6 +20,7 @@
 //! | `GET /v1/events[?interface=NAME][&since_s=N]` | [`model::EventLine`], one a line, without end; as server-sent events if so accepted |
 //! | `POST /v1/clear` | [`model::Clear`] → [`model::Cleared`] |
 //! | `POST /v1/call` | [`model::Dial`] → nothing; the call is being placed. 409 says why none can be placed now |
+//! | `GET /v1/profile` | [`change::RunningProfile`] |
 //! | `POST /v1/profile/diff` | [`change::NewProfile`] → [`change::Difference`] |
 //! | `POST /v1/profile/apply` | [`change::Apply`] → [`change::Applied`] |
 //! | `POST /v1/profile/confirm` | [`change::Nothing`] → [`change::Confirmed`] |

@@ -1,7 +1,7 @@
 //! `/v1/profile/…`
 
 use super::asked::{Body, NoWords, Words};
-use super::change::{Apply, Confirmed, NewProfile, Nothing, Rollback};
+use super::change::{Apply, Confirmed, NewProfile, Nothing, Rollback, RunningProfile};
 use super::server::{Peer, Shared, refuse};
 use crate::change::{ChangeError, Source, Wish};
 use axum::Router;
@@ -18,6 +18,7 @@ const BODY_BYTES_MAX: usize = 2 * FILE_BYTES_MAX as usize + 4096;
 
 pub fn routes() -> Router<Shared> {
     Router::new()
+        .route("/v1/profile", get(running))
         .route("/v1/profile/diff", post(diff))
         .route("/v1/profile/apply", post(apply))
         .route("/v1/profile/confirm", post(confirm))
@@ -82,6 +83,13 @@ async fn saved(State(shared): State<Shared>, Body(Nothing {}): Body<Nothing>) ->
     }
 }
 
+async fn running(State(shared): State<Shared>, _: Words<NoWords>) -> Response {
+    match shared.changer.running().await {
+        Ok(profile) => shared.answer(RunningProfile { profile }),
+        Err(error) => refused(&error),
+    }
+}
+
 async fn history(State(shared): State<Shared>, _: Words<NoWords>) -> Response {
     shared.answer(shared.changer.versions().await)
 }
@@ -95,6 +103,7 @@ fn refused(error: &ChangeError) -> Response {
         ChangeError::Refused { .. }
         | ChangeError::Restart(_)
         | ChangeError::Policy(_)
+        | ChangeError::Locked(_)
         | ChangeError::Unconfirmed(_)
         | ChangeError::NothingToConfirm => StatusCode::CONFLICT,
         ChangeError::History(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -19,7 +19,7 @@ use crate::config::{self, LoadError, Profile};
 use crate::setup::{self, SetupError};
 use history::{History, HistoryError, Record};
 use sipsec_net::{Kbps, TunnelId};
-use sipsec_profile::change::{Diff, diff, without_restart};
+use sipsec_profile::change::{Diff, diff, locked, without_restart};
 use sipsec_profile::write::{self, Secrets};
 use sipsec_session::{Reconfiguration, ReconfigureError, Reconfigured};
 use std::collections::{BTreeSet, HashMap};
@@ -50,6 +50,8 @@ pub enum ChangeError {
     Restart(Vec<sipsec_profile::change::Change>),
     #[error("route policy: {0}")]
     Policy(#[from] sipsec_track::ConfigError),
+    #[error("{}", refused_by_ios(.0))]
+    Locked(Vec<String>),
     #[error("change {0} waits to be confirmed: `sipsec confirm` keeps it, `sipsec rollback` takes it back")]
     Unconfirmed(u64),
     #[error("no change waits to be confirmed")]
@@ -70,13 +72,22 @@ pub enum ChangeError {
 }
 
 fn needs_restart(changes: &[sipsec_profile::change::Change]) -> String {
-    let mut out = String::from("these keys need a restart of the gateway, so nothing was changed:\n");
+    let mut out = String::from("these keys need a restart, so nothing was changed:\n");
     for change in changes {
         let value = |v: &Option<String>| v.clone().unwrap_or_else(|| "absent".to_owned());
+        let (path, process) = (&change.path, view::restarts(&change.path));
         out +=
-            &format!("  {}: {} now, {} wanted\n", change.path, value(&change.before), value(&change.after));
+            &format!("  {path}: {} now, {} wanted: {process}\n", value(&change.before), value(&change.after));
     }
-    out + "`--partial` applies the rest; or write the profile over the start file and restart both processes"
+    out + "`--partial` applies the rest; or write the profile over the start file and restart what is named"
+}
+
+fn refused_by_ios(reasons: &[String]) -> String {
+    let mut out = String::from("the profile in force has `compat: cisco`, so nothing was changed:\n");
+    for reason in reasons {
+        out += &format!("  {reason}\n");
+    }
+    out + "or apply a profile without `compat: cisco` first"
 }
 
 /// What the loop is asked.
@@ -265,6 +276,15 @@ impl Changer {
         Ok(history.current())
     }
 
+    /// What is in force, as YAML without secrets.
+    ///
+    /// # Errors
+    /// If the control plane ends.
+    pub async fn running(&self) -> Result<String, ChangeError> {
+        let state = self.state().await?;
+        blocking(move || Ok(write::yaml(&state.profile, Secrets::Hidden).unwrap_or_default())).await
+    }
+
     pub async fn versions(&self) -> Vec<Version> {
         let history = self.history.lock().await;
         view::versions(&history, clock::unix_time_s())
@@ -358,12 +378,16 @@ impl Prepared {
                 (loaded.profile, Some(loaded.findings), earlier.is_none().then_some(file), earlier)
             }
             Found::File(path) => {
-                let loaded = config::load(&path)?;
+                let loaded = config::load_to_run(&path)?;
                 (loaded.profile, Some(loaded.findings), Some(path.display().to_string()), None)
             }
             Found::Back(profile, earlier) => (Profile::clone(&profile), None, None, earlier),
         };
         let mut found = diff(&state.profile, &new);
+        let locked = locked(&state.profile, &found);
+        if !locked.is_empty() && earlier.is_none() {
+            return Err(ChangeError::Locked(locked));
+        }
         let left_out: Vec<_> = found.restart().cloned().collect();
         if !left_out.is_empty() {
             if !partial {
@@ -417,9 +441,9 @@ fn number(new: &mut Profile, diff: &Diff, state: &State) {
 
 fn reconfiguration(old: &Profile, new: &Profile, diff: &Diff) -> Result<Reconfiguration, SetupError> {
     let config = setup::core_config(new)?;
-    let stays = |i: &usize| diff.kept.iter().any(|(kept, _)| kept == i);
+    let kept: BTreeSet<usize> = diff.kept.iter().map(|(i, _)| *i).collect();
     let bounced: BTreeSet<TunnelId> =
-        diff.bounced.keys().filter(|i| stays(i)).map(|i| old.tunnels[*i].id).collect();
+        diff.bounced.keys().filter(|i| kept.contains(i)).map(|i| old.tunnels[*i].id).collect();
     Ok(Reconfiguration {
         tunnels: config.tunnels,
         keyring: config.keyring,

@@ -4,8 +4,18 @@ use super::history::History;
 use super::{Call, State};
 use crate::api::change::{Difference, KeyChange, LostCall, Version};
 use crate::config::Profile;
-use sipsec_profile::change::{Change, Diff};
+use sipsec_profile::change::{Change, Diff, locked};
 use sipsec_profile::check::tariff;
+use sipsec_profile::model::Tariff;
+use sipsec_profile::schema::Takes;
+
+/// What has to be restarted for a key.
+pub fn restarts(path: &str) -> &'static str {
+    match path.split(['.', '[']).next() {
+        Some("dataplane" | "gateway" | "runtime_dir") => "both processes",
+        _ => "the control plane",
+    }
+}
 
 pub fn key_change(change: &Change) -> KeyChange {
     KeyChange {
@@ -13,12 +23,14 @@ pub fn key_change(change: &Change) -> KeyChange {
         before: change.before.clone(),
         after: change.after.clone(),
         takes: change.takes.word().to_owned(),
+        restarts: (change.takes == Takes::Restart).then(|| restarts(&change.path).to_owned()),
     }
 }
 
 pub fn difference(diff: &Diff, state: &State, new: &Profile) -> Difference {
     let old = &state.profile;
     let kept: std::collections::HashMap<usize, usize> = diff.kept.iter().copied().collect();
+    let charges = new.sip.tariff == Tariff::DataConnect;
     let lost = |(i, reasons): (&usize, &Vec<String>)| {
         let tunnel = &old.tunnels[*i];
         let call = state.calls.get(&tunnel.name)?;
@@ -30,11 +42,12 @@ pub fn difference(diff: &Diff, state: &State, new: &Profile) -> Difference {
             reasons: reasons.clone(),
             kbps: call.rate.0,
             charged_s: call.charged.map(|d| d.as_secs()),
-            paid_left_s: paid_left(*call),
-            again_yen: next.map_or(0, |rate| tariff::yen(rate, 1)),
+            paid_left_s: paid_left(*call).filter(|_| charges),
+            again_yen: next.filter(|_| charges).map_or(0, |rate| tariff::yen(rate, 1)),
         })
     };
     Difference {
+        locked: locked(old, diff),
         changes: diff.changes.iter().map(key_change).collect(),
         tunnels_added: diff.added.len() as u64,
         tunnels_removed: diff.removed.len() as u64,
@@ -71,6 +84,18 @@ mod tests {
     use super::*;
     use sipsec_net::Kbps;
     use std::time::Duration;
+
+    #[test]
+    fn the_process_that_reads_a_key_is_named() {
+        for (path, process) in [
+            ("dataplane.frames", "both processes"),
+            ("gateway", "both processes"),
+            ("sip.registrar", "the control plane"),
+            ("track[1].delay_up_ms", "the control plane"),
+        ] {
+            assert_eq!(restarts(path), process, "{path}");
+        }
+    }
 
     #[test]
     fn what_is_left_of_a_paid_unit_is_known() {

@@ -80,8 +80,8 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
         }
         Command::Import(import) => return import::run(import, args.json),
         Command::Health => return health(args),
-        Command::Show(Show::RunningConfig { words }) => {
-            print(&running::run(args.profile.as_deref(), words, args.json)?)?;
+        Command::Show(Show::RunningConfig { words, yaml }) if args.profile.is_some() => {
+            print(&running::of_file(args.profile.as_deref(), words, *yaml, args.json)?)?;
         }
         Command::Show(Show::Version) => print(&show::version(args)?)?,
         Command::Show(show) => {

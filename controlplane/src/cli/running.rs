@@ -1,43 +1,106 @@
 //! `sipsec show running-config`: a profile in the words of IOS, as far as it has words for it. Keys are hidden.
 
 use super::{CliError, envelope};
+use crate::api::change::RunningProfile;
+use crate::api::client::Client;
+use crate::api::interfaces::Interface;
 use crate::config;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
-use sipsec_profile::Profile;
 use sipsec_profile::ios::conversion::{self, Conversion};
 use sipsec_profile::ios::{Secret, names, show};
+use sipsec_profile::model::limits::REPLAY_WINDOW;
+use sipsec_profile::model::wan::WanIpv4;
 use sipsec_profile::model::{
-    CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Lifetimes, PeerKind, Proof,
+    CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Learnt, Lifetimes, PeerKind, Proof,
 };
+use sipsec_profile::write::{self, Secrets};
+use sipsec_profile::{Nothing, Profile};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
 /// The interface of the router that the WAN's device is shown as.
 const WAN: &str = "GigabitEthernet0";
-const USAGE: &str = "usage: sipsec --profile FILE show running-config [interface NAME]";
+const USAGE: &str = "usage: sipsec [--profile FILE] show running-config [--yaml] [interface NAME]";
+
+/// What is shown: all of it, or one interface.
+enum Part {
+    All,
+    Interface(String),
+}
+
+impl Part {
+    fn parse(words: &[String]) -> Result<Self, CliError> {
+        match words {
+            [] => Ok(Self::All),
+            [word, name @ ..] if "interface".starts_with(word.as_str()) && !name.is_empty() => {
+                let name = name.concat();
+                Ok(Self::Interface(names::canonical(&name).unwrap_or(name)))
+            }
+            _ => Err(CliError::Words(USAGE.to_owned())),
+        }
+    }
+}
 
 /// # Errors
 /// If the profile cannot be read, has errors, or has no such interface.
-pub fn run(profile: Option<&Path>, words: &[String], json: bool) -> Result<String, CliError> {
-    let path = profile.ok_or_else(|| CliError::Words(format!("name the profile\n{USAGE}")))?;
+pub fn of_file(profile: Option<&Path>, words: &[String], yaml: bool, json: bool) -> Result<String, CliError> {
+    let path = profile.ok_or_else(|| CliError::Words(USAGE.to_owned()))?;
     let loaded = config::load(path)?;
-    let conversion = converted(&loaded.profile);
-    let text = match words {
-        [] => format!(
-            "! {} is shown as {WAN}\n{}",
-            loaded.profile.sip.interface,
-            show::running_config(&conversion)
-        ),
-        [word, name @ ..] if "interface".starts_with(word.as_str()) && !name.is_empty() => {
-            let name = name.concat();
-            let name = names::canonical(&name).unwrap_or(name);
-            let shown = show::interface(&conversion, &name);
-            shown.ok_or_else(|| CliError::Words(format!("the profile has no tunnel {name}\n{USAGE}")))?
-        }
-        _ => return Err(CliError::Words(USAGE.to_owned())),
+    shown(&loaded.profile, "", &Part::parse(words)?, yaml, json)
+}
+
+/// Of the profile in force.
+///
+/// # Errors
+/// As [`of_file`].
+pub fn of_gateway(client: &Client, words: &[String], yaml: bool, json: bool) -> Result<String, CliError> {
+    let part = Part::parse(words)?;
+    let running: RunningProfile = client.get("/v1/profile")?;
+    let examined = sipsec_profile::examine("the profile in force", running.profile.as_bytes(), &Nothing);
+    // Keys are hidden in it, so it may look too weak.
+    let profile = examined.profile.ok_or(config::LoadError::Findings(examined.findings))?;
+    // A kernel that does not answer hides nothing of the profile.
+    let others = client.get::<Vec<Interface>>("/v1/interfaces").unwrap_or_default();
+    let other = |i: &Interface| {
+        i.kernel_tunnel
+            .as_ref()
+            .map(|kind| format!("interface {}\n ! not configured for vpn-sip ({kind})\n!\n", i.name))
     };
-    if json { Ok(envelope(&serde_json::json!({ "running_config": text }))) } else { Ok(text) }
+    let others: String = others.iter().filter_map(other).collect();
+    shown(&profile, &others, &part, yaml, json)
+}
+
+fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -> Result<String, CliError> {
+    let text = match (part, yaml) {
+        (Part::All, true) => write::yaml(profile, Secrets::Hidden).map_err(CliError::Words)?,
+        (Part::Interface(name), true) => {
+            let mut one = profile.clone();
+            one.tunnels.retain(|t| t.name.eq_ignore_ascii_case(name));
+            if one.tunnels.is_empty() {
+                return Err(no_tunnel(name));
+            }
+            write::tunnels_yaml(&one).map_err(CliError::Words)?
+        }
+        (Part::All, false) => {
+            let whole = show::running_config(&converted(profile));
+            let text =
+                whole.strip_suffix("end\n").map_or(whole.clone(), |text| format!("{text}{others}end\n"));
+            format!("! {} is shown as {WAN}\n{text}", profile.sip.interface)
+        }
+        (Part::Interface(name), false) => {
+            show::interface(&converted(profile), name).ok_or_else(|| no_tunnel(name))?
+        }
+    };
+    Ok(match (json, yaml) {
+        (true, true) => envelope(&serde_json::json!({ "profile": text })),
+        (true, false) => envelope(&serde_json::json!({ "running_config": text })),
+        _ => text,
+    })
+}
+
+fn no_tunnel(name: &str) -> CliError {
+    CliError::Words(format!("the profile has no tunnel {name}\n{USAGE}"))
 }
 
 fn converted(profile: &Profile) -> Conversion {
@@ -47,6 +110,7 @@ fn converted(profile: &Profile) -> Conversion {
     Conversion {
         gateway: Some(profile.gateway.clone()),
         wan: Some((WAN.to_owned(), None)),
+        sip_by_dhcp: profile.sip.registrar == Learnt::Dhcp && profile.wan.ipv4 == WanIpv4::Dhcp,
         lines: profile.sip.lines.iter().map(|l| l.number.to_string()).collect(),
         keyring: ike.keyring.iter().map(key).collect(),
         certificates: ike.certificates.iter().map(certificate).collect(),
@@ -63,6 +127,7 @@ fn converted(profile: &Profile) -> Conversion {
             DpdMode::Off => None,
         },
         nat_keepalive_s: ike.nat_keepalive.map(seconds),
+        replay_window: (ike.replay_window != REPLAY_WINDOW).then_some(ike.replay_window),
         fragment_bytes: ike.fragmentation.then(|| ike.fragment_bytes.into()),
         tunnel_source: match profile.media.tunnel_source {
             IpAddr::V4(ip) => Some(ip),
@@ -118,6 +183,8 @@ fn key(entry: &KeyringEntry) -> conversion::KeyEntry {
             key: Secret::new(""),
             required: ppk.required,
         }),
+        identity: entry.identity.clone(),
+        peer_identity: entry.peer_identity.clone(),
     }
 }
 

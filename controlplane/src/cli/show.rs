@@ -4,6 +4,7 @@ use super::args::{Args, Configuration, Crypto, Ip, SessionArgs, Show, Sip, Sla, 
 use super::screen::{Screen, Wall};
 use super::{CliError, answered, envelope, escaped, socket, text};
 use crate::api::client::Client;
+use crate::api::interfaces::Interface;
 use crate::api::model::{Answer, Control, Session};
 use crate::api::policy::{PrefixRoutes, SlaOperation, TrackObject};
 use crate::version;
@@ -83,7 +84,7 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
             let wall = Wall::new(*utc);
             ask(client, "/v1/profile/history", json, |list: &Vec<_>| text::versions(list, &wall))
         }
-        Show::RunningConfig { words } => super::running::run(None, words, json),
+        Show::RunningConfig { words, yaml } => super::running::of_gateway(client, words, *yaml, json),
         Show::Version => ask(client, "/v1/control", json, |c: &Control| c.version.clone() + "\n"),
     }
 }
@@ -151,8 +152,20 @@ fn sessions(client: &Client, wanted: &SessionArgs, json: bool) -> Result<String,
         Style::Brief => text::brief(&list),
         // Without the reason there is nothing to see.
         _ if wanted.failed => text::sessions(&list, true),
-        style => text::sessions(&list, style == Style::Detail),
+        style => text::sessions(&list, style == Style::Detail) + &others(client, wanted),
     })
+}
+
+/// Tunnels of the kernel, which have no vpn-sip; of none that was asked for.
+fn others(client: &Client, wanted: &SessionArgs) -> String {
+    if !wanted.query().is_empty() {
+        return String::new();
+    }
+    // A kernel that does not answer hides no session.
+    client
+        .get::<Vec<Interface>>("/v1/interfaces")
+        .map(|list| text::without_vpn_sip(&list))
+        .unwrap_or_default()
 }
 
 /// Of this command, and of the gateway if one runs.

@@ -1,22 +1,19 @@
 //! What this machine and the protocol crates know, for the reader of profiles.
 
+use super::includes;
+use super::secret::secret;
 use crate::clock;
 use crate::logging;
 use crate::pki::credential::{self, Place};
 use crate::pki::files::{self, reason};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError, words};
 use sipsec_profile::Surroundings;
-use sipsec_profile::model::limits::{FILE_BYTES_MAX, SECRET_MAX};
-use sipsec_profile::model::secret::{bounded, from_file};
+use sipsec_profile::model::limits::FILE_BYTES_MAX;
 use sipsec_profile::model::{CertificateEntry, Secret, SecretError, SecretSource};
 use sipsec_profile::surroundings::{CertificateFlaw, CertificatePlace, ProposalFlaw, ProposalFor};
 use std::net::{IpAddr, UdpSocket};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-/// A secret with the end of its line.
-const SECRET_FILE_BYTES_MAX: u64 = SECRET_MAX as u64 + 2;
 
 /// This machine.
 #[derive(Clone, Debug, Default)]
@@ -27,40 +24,35 @@ pub struct Machine {
     pub base: PathBuf,
     /// The profile is for a process that may read files which this one may not.
     pub is_remote: bool,
-}
-
-/// The secret at its source.
-///
-/// # Errors
-/// If there is none that can be used.
-pub fn secret(source: &SecretSource) -> Result<Secret, SecretError> {
-    match source {
-        SecretSource::Inline(secret) => Ok(Secret::clone(secret)),
-        SecretSource::File(path) => {
-            let fail = |e: std::io::Error| SecretError::File { path: path.clone(), reason: reason(&e) };
-            let file = files::open(path).map_err(fail)?;
-            let bytes = files::bounded(file, SECRET_FILE_BYTES_MAX).map_err(fail)?;
-            from_file(&bytes.ok_or(SecretError::TooLong)?)
-        }
-        SecretSource::Env(name) => {
-            let value = std::env::var_os(name).ok_or_else(|| SecretError::Env(name.clone()))?;
-            bounded(value.as_bytes())
-        }
-    }
+    /// This process is the gateway: it has the credentials, and it runs the programs that write secrets. No other does,
+    /// because a profile that is only looked at must run nothing.
+    pub is_gateway: bool,
+    /// The text stands in no file and so includes none.
+    pub is_complete: bool,
 }
 
 impl Surroundings for Machine {
     fn secret(&self, source: &SecretSource) -> Option<Result<Secret, SecretError>> {
-        match source {
-            SecretSource::Inline(_) => Some(secret(source)),
-            _ => (!self.is_remote).then(|| secret(source)),
-        }
+        let here = match source {
+            SecretSource::Inline(_) => true,
+            SecretSource::File(_) | SecretSource::Env(_) => !self.is_remote,
+            SecretSource::Command(_) | SecretSource::Credential(_) => self.is_gateway,
+        };
+        here.then(|| secret(source))
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         let file = files::open(&self.base.join(path)).map_err(|e| reason(&e))?;
         let bytes = files::bounded(file, FILE_BYTES_MAX).map_err(|e| reason(&e))?;
         bytes.map(|bytes| bytes.to_vec()).ok_or_else(|| format!("it is larger than {FILE_BYTES_MAX} bytes"))
+    }
+
+    fn files(&self, pattern: &Path, beside: Option<&Path>) -> Result<Vec<PathBuf>, String> {
+        if self.is_complete {
+            return Err("a profile that is sent to a gateway has no includes: `sipsec apply` resolves them"
+                .to_owned());
+        }
+        includes::files(&beside.and_then(Path::parent).unwrap_or(&self.base).join(pattern))
     }
 
     fn mode(&self, path: &Path) -> Option<u32> {
@@ -87,7 +79,11 @@ impl Surroundings for Machine {
             message: flaw.to_string(),
             hint: flaw.cure(),
         };
-        credential::load(certificate, clock::unix_time_s()).flaws.into_iter().map(flaw).collect()
+        credential::load(certificate, clock::unix_time_s(), self.is_gateway)
+            .flaws
+            .into_iter()
+            .map(flaw)
+            .collect()
     }
 
     fn proposal(&self, purpose: ProposalFor, text: &str) -> Result<(), ProposalFlaw> {

@@ -1,6 +1,9 @@
 //! Reading a profile: this module opens the files; [`sipsec_profile`] says what they mean.
 
+mod command;
+mod includes;
 pub mod machine;
+pub mod secret;
 
 use crate::pki::files;
 use machine::Machine;
@@ -31,20 +34,36 @@ pub struct Loaded {
     pub findings: Findings,
 }
 
+/// The profile of another process, or one to look at: no program runs.
+///
 /// # Errors
 /// If the file cannot be read or has errors.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    load_as(path, false)
+}
+
+/// The profile that this process shall obey.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_run(path: &Path) -> Result<Loaded, LoadError> {
+    load_as(path, true)
+}
+
+fn load_as(path: &Path, is_gateway: bool) -> Result<Loaded, LoadError> {
     let (bytes, mode) = read(path)?;
-    let machine = Machine { profile_mode: Some(mode), base: directory(path), ..Machine::default() };
+    let machine =
+        Machine { profile_mode: Some(mode), base: directory(path), is_gateway, ..Machine::default() };
     whole(sipsec_profile::examine(&path.display().to_string(), &bytes, &machine))
 }
 
-/// A profile from elsewhere than a file, checked against this machine.
+/// A profile from elsewhere than a file, which this process shall obey.
 ///
 /// # Errors
 /// If it has errors.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, LoadError> {
-    let machine = Machine { base: PathBuf::from("/"), ..Machine::default() };
+    let machine =
+        Machine { base: PathBuf::from("/"), is_complete: true, is_gateway: true, ..Machine::default() };
     whole(sipsec_profile::examine(name, text.as_bytes(), &machine))
 }
 
@@ -55,7 +74,8 @@ pub fn parse(name: &str, text: &str) -> Result<Loaded, LoadError> {
 /// If the file cannot be read or has errors.
 pub fn load_for_gateway(path: &Path) -> Result<Loaded, LoadError> {
     let (bytes, mode) = read(path)?;
-    let machine = Machine { profile_mode: Some(mode), base: directory(path), is_remote: true };
+    let machine =
+        Machine { profile_mode: Some(mode), base: directory(path), is_remote: true, ..Machine::default() };
     whole(sipsec_profile::examine(&path.display().to_string(), &bytes, &machine))
 }
 
@@ -64,7 +84,8 @@ pub fn load_for_gateway(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// If they have errors.
 pub fn parse_for_gateway(path: &Path, bytes: &[u8]) -> Result<Loaded, LoadError> {
-    let machine = Machine { profile_mode: None, base: directory(path), is_remote: true };
+    let machine =
+        Machine { profile_mode: None, base: directory(path), is_remote: true, ..Machine::default() };
     whole(sipsec_profile::examine(&path.display().to_string(), bytes, &machine))
 }
 

@@ -1,15 +1,18 @@
 //! A certificate of the profile, loaded and judged: what `sipsec check` says of it and what the gateway uses.
 
 use super::files::{self, FileError};
+use crate::config::secret;
 use sipsec_ike::config::{MapField, MapOp, Revocation};
 use sipsec_ike::{CertError, CertificateAuth, CertificateFacts, SigningKey};
 use sipsec_profile::Severity;
-use sipsec_profile::model::{self, CertificateEntry, TrustPolicy};
+use sipsec_profile::model::{self, CertificateEntry, SecretError, SecretSource, TrustPolicy};
 use std::path::PathBuf;
 
 /// A certificate that ends sooner deserves a remark.
 const RENEW_DAYS: i64 = 30;
 const DAY_S: i64 = 86_400;
+/// Longest private key that a program, a credential or a variable may hold: RSA of 8192 bits has 6.5 kB in PEM.
+const KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// Which key of the profile a flaw is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +109,12 @@ pub struct Loaded {
     pub flaws: Vec<(Place, Flaw)>,
 }
 
+/// `is_gateway`: the key is read wherever it stands. Otherwise one that a program writes, or systemd hands to the gateway,
+/// is left alone; there is no certificate then.
 #[must_use]
-pub fn load(certificate: &CertificateEntry, unix_time_s: u64) -> Loaded {
-    let mut loader = Loader { now: i64::try_from(unix_time_s).unwrap_or(i64::MAX), flaws: Vec::new() };
+pub fn load(certificate: &CertificateEntry, unix_time_s: u64, is_gateway: bool) -> Loaded {
+    let mut loader =
+        Loader { now: i64::try_from(unix_time_s).unwrap_or(i64::MAX), is_gateway, flaws: Vec::new() };
     let chain = loader.chain(certificate);
     let key = loader.key(certificate, chain.as_ref());
     let trust = loader.trust(&certificate.trust);
@@ -140,6 +146,7 @@ fn map(rules: &[model::MapRule]) -> sipsec_ike::CertificateMap {
 
 struct Loader {
     now: i64,
+    is_gateway: bool,
     flaws: Vec<(Place, Flaw)>,
 }
 
@@ -193,10 +200,25 @@ impl Loader {
     }
 
     fn key(&mut self, certificate: &CertificateEntry, chain: Option<&Vec<Vec<u8>>>) -> Option<SigningKey> {
-        let path = &certificate.key;
+        let source = &certificate.key;
+        let path = secret::shown(source);
         let own = chain.and_then(|c| c.first());
         let facts = own.and_then(|der| CertificateFacts::of(der).ok());
-        let mut key = match files::private_key(path) {
+        let found = match source {
+            SecretSource::File(path) => files::private_key(path),
+            SecretSource::Command(_) | SecretSource::Credential(_) if !self.is_gateway => return None,
+            _ => match secret::bytes(source, KEY_BYTES_MAX) {
+                Ok(text) => files::private_key_in(&text, &path, |der| SigningKey::from_pkcs8(der).ok()),
+                Err(error) => {
+                    let reason = match error {
+                        SecretError::Command { reason, .. } | SecretError::Credential(reason) => reason,
+                        error => error.to_string(),
+                    };
+                    Err(FileError::Source { path: path.clone(), reason })
+                }
+            },
+        };
+        let mut key = match found {
             // Said of the certificate already.
             Err(FileError::UnsupportedKey { .. }) if facts.as_ref().is_some_and(|f| f.key_is_weak) => {
                 return None;
@@ -207,7 +229,7 @@ impl Loader {
         if let (Some(der), Some(facts)) = (own, facts)
             && key.belongs_to(der) == Ok(false)
         {
-            let flaw = Flaw::KeyMismatch { path: path.clone(), subject: facts.subject };
+            let flaw = Flaw::KeyMismatch { path, subject: facts.subject };
             self.flaw(Place::Key, flaw);
         }
         Some(key)

@@ -18,6 +18,9 @@ pub const CERTIFICATES_MAX: usize = 64;
 pub enum FileError {
     #[error("{} cannot be read: {reason}", path.display())]
     Read { path: PathBuf, reason: String },
+    /// Of a key that stands in no file.
+    #[error("the private key of {} cannot be read: {reason}", path.display())]
+    Source { path: PathBuf, reason: String },
     #[error("{} is larger than {FILE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
     #[error("{} has no {what} in PEM", path.display())]
@@ -48,6 +51,9 @@ impl FileError {
             Self::Read { .. } => {
                 "write the path of a readable file (relative to where the gateway starts, better absolute)"
                     .to_owned()
+            }
+            Self::Source { .. } => {
+                "see that the gateway is started with it; `sipsec check` does not run programs".to_owned()
             }
             Self::TooLarge { .. } | Self::TooMany { .. } => "write the path of the right file".to_owned(),
             Self::Nothing { .. } | Self::Syntax { .. } => {
@@ -162,14 +168,25 @@ pub fn private_key(path: &Path) -> Result<SigningKey, FileError> {
 /// # Errors
 /// As [`private_key`].
 pub fn with_private_key<T>(path: &Path, f: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, FileError> {
-    let here = || path.to_owned();
     let file = open(path).map_err(cannot_read(path))?;
     let mode = file.metadata().map_err(cannot_read(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(FileError::Exposed { path: here(), mode });
+        return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
-    let text = contents(file, path)?;
-    let all = pem::parse_many(text.as_slice()).map_err(|_| FileError::Syntax { path: here() })?;
+    private_key_in(&contents(file, path)?, path, f)
+}
+
+/// The same of a key that was read already, `path` being its name in messages.
+///
+/// # Errors
+/// If it is no key that can be used.
+pub fn private_key_in<T>(
+    text: &[u8],
+    path: &Path,
+    f: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<T, FileError> {
+    let here = || path.to_owned();
+    let all = pem::parse_many(text).map_err(|_| FileError::Syntax { path: here() })?;
     // EC keys may have their parameters in a section before them.
     let found = all.into_iter().find(|p| p.tag().ends_with("PRIVATE KEY"));
     let found = found.ok_or_else(|| FileError::Nothing { path: here(), what: "private key" })?;

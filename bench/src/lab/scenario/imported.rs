@@ -136,11 +136,17 @@ fn import(
         (end.own, if end.gateway == "branch" { "lab-only-branch-81f4c2" } else { "lab-only-headend-5d20b7" });
     let directory = lab.dir().display().to_string();
     let filled = written
-        .replace("\"<the carrier's registrar as ADDRESS:PORT>\"", "198.51.100.1:5060")
-        .replace("\"<the carrier's SIP domain>\"", "carrier.example")
+        // The router with pre-shared keys learns them by DHCP, which this carrier does not have.
+        .replace("wan:\n  ipv4: dhcp\n", "")
+        .replace("registrar: dhcp", "registrar: 198.51.100.1:5060")
+        .replace("domain: dhcp", "domain: carrier.example")
+        .replace("<the carrier's registrar as ADDRESS:PORT>", "198.51.100.1:5060")
+        .replace("<the carrier's SIP domain>", "carrier.example")
         .replace(
-            "# auth: { username: …, password_file: … }   if the carrier gave any",
-            &format!("auth: {{ username: \"{number}\", password: \"{password}\" }}"),
+            &format!("  - number: '{number}'\n"),
+            &format!(
+                "  - number: '{number}'\n    auth: {{ username: \"{number}\", password: \"{password}\" }}\n"
+            ),
         )
         .replace(
             &format!("\ngateway: {}\n", end.gateway),

@@ -156,7 +156,14 @@ fn text(tree: &Tree) -> String {
 }
 
 fn value(kind: &Kind, tree: &Tree) -> String {
-    if matches!(kind, Kind::Text(Text::Secret)) { HIDDEN.to_owned() } else { shown_raw(&text(tree)) }
+    match (kind, tree) {
+        (Kind::Text(Text::Secret), _) => HIDDEN.to_owned(),
+        // An argument may be a secret.
+        (Kind::Several(Text::Command), Tree::Sequence(words)) => {
+            shown_raw(&format!("{} …", words.first().map(text).unwrap_or_default()))
+        }
+        _ => shown_raw(&text(tree)),
+    }
 }
 
 fn tunnel(tree: &Tree) -> String {

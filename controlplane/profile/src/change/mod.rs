@@ -1,10 +1,12 @@
 //! What changes from one profile to another: key by key, when each change counts, and which tunnels lose their call.
 
 mod compare;
+mod locked;
 
 use crate::model::{KeyOwner, Profile, Proof, TunnelEntry};
 use crate::schema::Takes;
 use compare::{Compare, Scope};
+pub use locked::locked;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -120,11 +122,10 @@ pub fn diff(old: &Profile, new: &Profile) -> Diff {
     for i in diff.removed.clone() {
         diff.bounced.entry(i).or_default().push("the tunnel is removed".to_owned());
     }
+    let concerned = Concerned::new(new, &diff.kept);
     for (scope, reason) in compare.hangs_up {
-        for (i, j) in &diff.kept {
-            if concerns(&scope, new, &new.tunnels[*j]) {
-                diff.bounced.entry(*i).or_default().push(reason.clone());
-            }
+        for i in concerned.by(&scope) {
+            diff.bounced.entry(*i).or_default().push(reason.clone());
         }
     }
     for (i, j) in &diff.kept {
@@ -143,17 +144,44 @@ pub fn diff(old: &Profile, new: &Profile) -> Diff {
     diff
 }
 
-/// Whether a tunnel of the new profile is one that a change of this scope is about.
-fn concerns(scope: &Scope, profile: &Profile, tunnel: &TunnelEntry) -> bool {
-    let entry = |owner| profile.ike.keyring.iter().find(|k| k.owner == owner);
-    let own = entry(KeyOwner::Number(tunnel.remote_number)).or_else(|| entry(KeyOwner::Any));
-    match scope {
-        Scope::All => true,
-        Scope::Tunnel(name) => tunnel.name == *name,
-        Scope::Key(owner) => own.is_some_and(|k| k.owner.to_string() == *owner),
-        Scope::Certificate(name) => {
-            own.is_some_and(|k| matches!(&k.proof, Proof::Certificate(used) if used == name))
+/// Which tunnels a change is about: places in the old profile, found by what the new profile says of them.
+struct Concerned<'a> {
+    all: Vec<usize>,
+    by_name: HashMap<&'a str, Vec<usize>>,
+    by_key: HashMap<String, Vec<usize>>,
+    by_certificate: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Concerned<'a> {
+    fn new(profile: &'a Profile, kept: &[(usize, usize)]) -> Self {
+        let keyring: HashMap<KeyOwner, _> = profile.ike.keyring.iter().map(|k| (k.owner, k)).collect();
+        let mut out = Self {
+            all: kept.iter().map(|(i, _)| *i).collect(),
+            by_name: HashMap::new(),
+            by_key: HashMap::new(),
+            by_certificate: HashMap::new(),
+        };
+        for &(i, j) in kept {
+            let tunnel = &profile.tunnels[j];
+            out.by_name.entry(&tunnel.name).or_default().push(i);
+            let own = keyring.get(&KeyOwner::Number(tunnel.remote_number));
+            let Some(entry) = own.or_else(|| keyring.get(&KeyOwner::Any)) else { continue };
+            out.by_key.entry(entry.owner.to_string()).or_default().push(i);
+            if let Proof::Certificate(name) = &entry.proof {
+                out.by_certificate.entry(name).or_default().push(i);
+            }
         }
+        out
+    }
+
+    fn by(&self, scope: &Scope) -> &[usize] {
+        let found = match scope {
+            Scope::All => Some(&self.all),
+            Scope::Tunnel(name) => self.by_name.get(name.as_str()),
+            Scope::Key(owner) => self.by_key.get(owner),
+            Scope::Certificate(name) => self.by_certificate.get(name.as_str()),
+        };
+        found.map_or(&[], Vec::as_slice)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Names without a certificate, certificates without a use, and flaws of their files.
 
 use crate::diagnose::{Problem, Sink, nearest};
+use crate::model::secret::PRIVATE_KEY;
 use crate::model::{Profile, Proof};
 use crate::read::KeyPath;
 use crate::surroundings::{CertificatePlace, Surroundings};
@@ -34,7 +35,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
         for flaw in around.certificate(certificate) {
             let path = match flaw.place {
                 CertificatePlace::Certificate => at.key("certificate"),
-                CertificatePlace::Key => at.key("key"),
+                CertificatePlace::Key => at.key(PRIVATE_KEY.of(&certificate.key)),
                 CertificatePlace::Ca(n) => at.key("trust").key("ca").index(n),
                 CertificatePlace::Crl(n) => at.key("trust").key("crl").key("files").index(n),
             };

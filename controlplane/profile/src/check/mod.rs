@@ -2,6 +2,7 @@
 
 mod carrier;
 mod certificates;
+mod compat;
 mod machine;
 mod numbers;
 pub mod pair;
@@ -38,6 +39,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     tunnels::check(profile, sink);
     track::check(profile, sink);
     routes::check(profile, sink);
+    compat::check(profile, sink);
     machine::check(profile, sink, around);
 }
 

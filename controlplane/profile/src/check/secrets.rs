@@ -4,7 +4,7 @@ use super::strength::estimated_bits;
 use crate::diagnose::{Problem, Sink};
 use crate::model::secret::{PASSWORD, PPK, PSK, SecretKeys, psk_octets};
 use crate::model::{PeerKind, PpkEntry, Profile, Proof, Secret, SecretError, SecretSource};
-use crate::read::{KeyPath, counted};
+use crate::read::KeyPath;
 use crate::surroundings::Surroundings;
 
 /// Below, a hash of the key in clear-text SIP can be tried out offline.
@@ -20,9 +20,8 @@ const STRONG: &str = "write 32 random bytes: `openssl rand -hex 32`, prefixed wi
 const OTHERS: u32 = 0o077;
 
 pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
-    let all = all(profile);
-    for (path, source) in &all {
-        exposed(source, path, sink, around);
+    for (path, source) in all(profile) {
+        exposed(source, &path, sink, around);
     }
     for (i, entry) in profile.ike.keyring.iter().enumerate() {
         let at = KeyPath::dotted("ike.keyring").index(i);
@@ -48,17 +47,6 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
             let at = KeyPath::dotted("sip.lines").index(i).key("auth");
             load(&auth.password, &path(&at, PASSWORD, &auth.password), sink, around);
         }
-    }
-    let inline: Vec<_> = all.iter().filter(|(_, s)| matches!(s, SecretSource::Inline(_))).collect();
-    if let (Some((path, _)), Some(mode)) = (inline.first(), around.profile_mode())
-        && mode & OTHERS != 0
-    {
-        let secrets = counted(inline.len(), "secret");
-        let message = format!("the profile has {secrets} in it and can be read by others (mode {mode:04o})");
-        let problem = Problem::warning("secret::permissions", path, message);
-        sink.push(
-            problem.label("a secret").hint("chmod 600 the profile, or move each secret to a file of its own"),
-        );
     }
 }
 
@@ -138,6 +126,12 @@ fn load(source: &SecretSource, path: &KeyPath, sink: &Sink, around: &dyn Surroun
                 }
                 SecretSource::Env(_) => "set the variable where the gateway is started",
                 SecretSource::Inline(_) => "write another secret",
+                SecretSource::Command(_) => {
+                    "the program must write the secret to its standard output and end with status 0"
+                }
+                SecretSource::Credential(_) => {
+                    "add `LoadCredential=NAME:PATH` to the unit of the control plane"
+                }
             };
             let reason = match &error {
                 // A secret may stand by mistake where the path of its file belongs.

@@ -9,17 +9,23 @@ use crate::read::{Below, Document, Node, Span, Spans};
 use crate::schema::{Group, Kind, PROFILE, Text};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The wanted lines (counted from 1) of the text, blanked.
-pub fn lines(text: &str, document: &Document, wanted: &BTreeSet<usize>) -> BTreeMap<usize, Vec<char>> {
+/// A line of a file: the number of the file (0 is the profile), and that of the line, counted from 1.
+pub type LineOf = (u16, usize);
+
+/// The wanted lines of the profile and the files that it includes, blanked.
+pub fn lines(texts: &[&str], document: &Document, wanted: &BTreeSet<LineOf>) -> BTreeMap<LineOf, Vec<char>> {
     let mut marks = Marks { wanted, ranges: BTreeMap::new(), hidden: BTreeSet::new() };
     marks.value(&document.root, &document.spans, &Kind::Group(&PROFILE), false);
-    let last = wanted.last().copied().unwrap_or_default();
     let mut out = BTreeMap::new();
-    for (number, line) in (1..=last).zip(text.lines()) {
-        if wanted.contains(&number) {
-            let ranges = marks.ranges.get_mut(&number).map_or(&mut [][..], Vec::as_mut_slice);
-            ranges.sort_unstable_by_key(|range| range.start);
-            out.insert(number, blanked(line, ranges, marks.hidden.contains(&number)));
+    for (file, text) in (0u16..).zip(texts) {
+        let Some((_, last)) = wanted.range((file, 0)..=(file, usize::MAX)).next_back() else { continue };
+        for at in (1..=*last).zip(text.lines()).map(|(number, line)| ((file, number), line)) {
+            let (at, line) = at;
+            if wanted.contains(&at) {
+                let ranges = marks.ranges.get_mut(&at).map_or(&mut [][..], Vec::as_mut_slice);
+                ranges.sort_unstable_by_key(|range| range.start);
+                out.insert(at, blanked(line, ranges, marks.hidden.contains(&at)));
+            }
         }
     }
     out
@@ -33,23 +39,23 @@ struct Range {
 }
 
 struct Marks<'a> {
-    wanted: &'a BTreeSet<usize>,
-    ranges: BTreeMap<usize, Vec<Range>>,
+    wanted: &'a BTreeSet<LineOf>,
+    ranges: BTreeMap<LineOf, Vec<Range>>,
     /// Lines within or after the first line of a text of several lines.
-    hidden: BTreeSet<usize>,
+    hidden: BTreeSet<LineOf>,
 }
 
 impl Marks<'_> {
     fn mark(&mut self, span: Span, public: bool) {
-        let place = span.place();
+        let (file, place) = (span.file(), span.place());
         if span.end_line() > place.line {
             // `wanted` has few lines, so this is cheap for texts of many.
-            self.hidden.extend(self.wanted.range(place.line..=span.end_line()));
+            self.hidden.extend(self.wanted.range((file, place.line)..=(file, span.end_line())));
         }
-        if self.wanted.contains(&place.line) && !span.is_empty() {
+        if self.wanted.contains(&(file, place.line)) && !span.is_empty() {
             let start = place.column - 1;
             let range = Range { start, end: start + span.len(), public };
-            self.ranges.entry(place.line).or_default().push(range);
+            self.ranges.entry((file, place.line)).or_default().push(range);
         }
     }
 
@@ -64,8 +70,11 @@ impl Marks<'_> {
                 }
             }
             (Node::List(items), Below::List(places), Kind::Several(text)) => {
-                for (item, place) in items.iter().zip(places) {
-                    self.value(item, place, text.alone(), private);
+                // An argument of a command may be a secret.
+                let shown = if *text == Text::Command { 1 } else { items.len() };
+                for (i, (item, place)) in items.iter().zip(places).enumerate() {
+                    let kind = if i < shown { text.alone() } else { &Kind::Text(Text::Secret) };
+                    self.value(item, place, kind, private);
                 }
             }
             (_, Below::Leaf, kind) => self.mark(spans.span, is_public(node, kind, private)),
@@ -78,7 +87,7 @@ impl Marks<'_> {
         for ((name, node), (key, spans)) in entries.iter().zip(places) {
             let Some(known) = group.key(name) else {
                 // Comparing words takes time, and few lines are shown.
-                if self.wanted.contains(&key.place().line) {
+                if self.wanted.contains(&(key.file(), key.place().line)) {
                     let looks_like_a_key = shown_key(name) == *name && !private;
                     let misspelt = nearest(name, group.keys.iter().map(|k| k.name)).is_some();
                     self.mark(*key, looks_like_a_key || misspelt);
@@ -166,8 +175,8 @@ mod tests {
     /// The whole text as messages would show it.
     fn shown(text: &str) -> String {
         let document = crate::read::parse_document(text).expect("YAML");
-        let wanted = (1..=text.lines().count()).collect();
-        let lines = lines(text, &document, &wanted);
+        let wanted = (1..=text.lines().count()).map(|line| (0, line)).collect();
+        let lines = lines(&[text], &document, &wanted);
         lines.into_values().map(String::from_iter).collect::<Vec<_>>().join("\n")
     }
 
@@ -190,6 +199,8 @@ mod tests {
             "ike:\n  keyring: hunter2\n  peer: cisco",
             "ike:\n  keyring:\n  - { pks: hunter2, peer: cisco }",
             "ike:\n  keyring:\n  - { psk_file: hunter2, ppk_env: hunter2, peer: cisco }",
+            "ike:\n  keyring:\n  - { psk_command: hunter2, ppk_credential: hunter2, peer: cisco }",
+            "ike:\n  keyring:\n  - { psk_command: [/bin/echo, hunter2, /hunter2], peer: cisco }",
             "sip: { lines: [{ auth: hunter2, number: 1 }] }\n# cisco",
             "sip:\n  lines:\n  - auth: { username: cisco, geheim: hunter2 }",
             "pasword: hunter2\nike: { keyring: [{ peer: cisco }] }",

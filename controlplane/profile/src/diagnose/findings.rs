@@ -1,9 +1,9 @@
 //! Problems with their places, as `sipsec check` prints them.
 
-use super::excerpt;
-use super::problem::{Place, Problem, Problems, Severity};
+use super::excerpt::{self, LineOf};
+use super::problem::{Problem, Problems, Severity};
 use super::shown::cut;
-use crate::read::Document;
+use crate::read::{Document, Source, Span};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,6 +31,9 @@ pub struct Finding {
     /// Characters to underline.
     #[serde(skip)]
     pub(super) len: usize,
+    /// Which of the files.
+    #[serde(skip)]
+    pub(super) number: u16,
 }
 
 /// All problems of one profile in the order of the file.
@@ -38,7 +41,7 @@ pub struct Finding {
 pub struct Findings {
     pub(super) file: String,
     /// The lines that are shown, with everything blanked that may be a secret.
-    pub(super) lines: BTreeMap<usize, Vec<char>>,
+    pub(super) lines: BTreeMap<LineOf, Vec<char>>,
     pub list: Vec<Finding>,
     /// Beyond [`PROBLEMS_MAX`]: those that matter least.
     pub more: usize,
@@ -49,32 +52,53 @@ pub struct Findings {
 impl Findings {
     #[must_use]
     pub fn new(file: &str, text: &str, document: &Document, problems: Problems) -> Self {
+        Self::with_sources(file, text, &[], document, problems)
+    }
+
+    /// The same, with the files that the profile includes.
+    #[must_use]
+    pub fn with_sources(
+        file: &str,
+        text: &str,
+        sources: &[Source],
+        document: &Document,
+        problems: Problems,
+    ) -> Self {
         let mut out = Self::placed(file, problems, |problem| {
             let (path, of) =
                 problem.at.as_ref().map_or((&problem.path, problem.of), |(path, of)| (path, *of));
-            let span = document.locate(path, of);
-            (span.place(), span.len())
+            document.locate(path, of)
         });
-        let wanted: BTreeSet<usize> =
-            out.list.iter().flat_map(|f| f.line.saturating_sub(1)..=f.line + 1).collect();
-        out.lines = excerpt::lines(text, document, &wanted);
+        let around = |f: &Finding| {
+            let file = f.number;
+            (f.line.saturating_sub(1)..=f.line + 1).map(move |line| (file, line))
+        };
+        let wanted: BTreeSet<LineOf> = out.list.iter().flat_map(around).collect();
+        let texts: Vec<&str> = std::iter::once(text).chain(sources.iter().map(|s| s.text.as_str())).collect();
+        out.lines = excerpt::lines(&texts, document, &wanted);
+        for finding in &mut out.list {
+            if let Some(source) = usize::from(finding.number).checked_sub(1).and_then(|i| sources.get(i)) {
+                finding.file.clone_from(&source.name);
+            }
+        }
         out
     }
 
     /// Without lines of the text: it could not be read, so nothing in it is known to be public.
     #[must_use]
     pub fn without_source(file: &str, problems: Problems) -> Self {
-        Self::placed(file, problems, |_| (Place::START, 1))
+        Self::placed(file, problems, |_| Span::START)
     }
 
-    fn placed(file: &str, problems: Problems, find: impl Fn(&Problem) -> (Place, usize)) -> Self {
+    fn placed(file: &str, problems: Problems, find: impl Fn(&Problem) -> Span) -> Self {
         let Problems { mut list, errors, warnings } = problems;
         list.sort_by_key(|p| p.severity);
         list.truncate(PROBLEMS_MAX);
         let mut list: Vec<Finding> = list
             .into_iter()
             .map(|p| {
-                let (place, len) = p.place.map_or_else(|| find(&p), |place| (place, 1));
+                let span = p.span.unwrap_or_else(|| find(&p));
+                let place = span.place();
                 Finding {
                     severity: p.severity,
                     code: p.code,
@@ -85,11 +109,12 @@ impl Findings {
                     message: cut(&p.message, TEXT_MAX),
                     hint: cut(&p.hint, TEXT_MAX),
                     label: cut(&p.label, LABEL_MAX),
-                    len,
+                    len: span.len(),
+                    number: span.file(),
                 }
             })
             .collect();
-        list.sort_by_key(|f| (f.line, f.column));
+        list.sort_by_key(|f| (f.number, f.line, f.column));
         let more = (errors + warnings).saturating_sub(list.len());
         Self { file: file.to_owned(), lines: BTreeMap::new(), list, more, errors, warnings }
     }
@@ -102,7 +127,7 @@ impl Findings {
         }
         let mut one =
             Self::placed(&self.file, Problems { list: vec![problem], ..Problems::default() }, |_| {
-                (Place::START, 1)
+                Span::START
             });
         self.list.append(&mut one.list);
     }

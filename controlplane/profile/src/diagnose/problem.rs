@@ -1,6 +1,6 @@
 //! One problem, and the place where problems are collected.
 
-use crate::read::{KeyPath, Of, Step};
+use crate::read::{KeyPath, Of, Span, Step};
 use serde::Serialize;
 use std::cell::RefCell;
 
@@ -41,8 +41,8 @@ pub struct Problem {
     pub label: String,
     /// What to do.
     pub hint: String,
-    /// Known already where there is no path: bad syntax.
-    pub place: Option<Place>,
+    /// Known already where the path does not lead to it: bad syntax, templates, included files.
+    pub span: Option<Span>,
 }
 
 impl Problem {
@@ -56,12 +56,18 @@ impl Problem {
             message: message.into(),
             label: String::new(),
             hint: String::new(),
-            place: None,
+            span: None,
         }
     }
 
     pub fn warning(code: &'static str, path: &KeyPath, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, path, message) }
+    }
+
+    #[must_use]
+    pub fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
     }
 
     #[must_use]

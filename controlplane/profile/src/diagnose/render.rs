@@ -102,10 +102,12 @@ impl Findings {
             let lead = if i == 0 { sign } else { symbols.bar };
             let _ = writeln!(out, "  {} {line}", style.painted(lead, color));
         }
-        let shown: Vec<_> = self.lines.range(finding.line.saturating_sub(1)..=finding.line + 1).collect();
+        let (file, line) = (finding.number, finding.line);
+        let around = (file, line.saturating_sub(1))..=(file, line + 1);
+        let shown: Vec<_> = self.lines.range(around).map(|((_, number), text)| (number, text)).collect();
         let margin = shown.last().map_or(finding.line, |(n, _)| **n).to_string().len();
         let blank = " ".repeat(margin + 1);
-        let place = format!("{}:{}:{}", self.file, finding.line, finding.column);
+        let place = format!("{}:{}:{}", finding.file, finding.line, finding.column);
         let _ = writeln!(out, " {blank}{}{place}]", symbols.corner);
         for (number, line) in shown {
             let window = Window::of(line, finding, style.columns() - margin - 5, symbols.more);

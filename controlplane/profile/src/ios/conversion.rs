@@ -1,7 +1,7 @@
 //! A configuration in the words of a profile.
 
 use super::document::Secret;
-use crate::model::{Operation, StaticRoute, TrackEntry, TunnelRoute};
+use crate::model::{IkeIdentity, Operation, StaticRoute, TrackEntry, TunnelRoute};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -12,6 +12,8 @@ pub struct Conversion {
     /// The interface of the line: its name on the router, and the device that it maps to.
     pub wan: Option<(String, Option<String>)>,
     pub lines: Vec<String>,
+    /// The interface of the line learns the registrar and the domain by DHCP, with its address.
+    pub sip_by_dhcp: bool,
     pub keyring: Vec<KeyEntry>,
     pub certificates: Vec<Certificate>,
     /// Empty: what the gateway offers by itself.
@@ -25,6 +27,8 @@ pub struct Conversion {
     pub dpd: Option<(&'static str, u32)>,
     pub nat_keepalive_s: Option<u32>,
     pub fragment_bytes: Option<u32>,
+    /// In packets, as the profile takes it.
+    pub replay_window: Option<u32>,
     pub tunnel_source: Option<Ipv4Addr>,
     pub tunnels: Vec<Tunnel>,
     /// Interfaces of the router, and the devices that take their places.
@@ -57,6 +61,10 @@ pub struct KeyEntry {
     pub number: Option<String>,
     pub proof: Proof,
     pub ppk: Option<Ppk>,
+    /// What the router says it is, where that is not the number of its line.
+    pub identity: Option<IkeIdentity>,
+    /// What the peer must say it is, where that is not its number.
+    pub peer_identity: Option<IkeIdentity>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

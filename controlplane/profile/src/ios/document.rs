@@ -283,6 +283,7 @@ block! {
         lifetime_kb: Option<Said<u32>>,
         transforms: Vec<Said<String>>,
         pfs: Option<Said<String>>,
+        replay_window: Option<Said<u32>>,
         ike_profile: Option<Said<String>>,
     }
 }
@@ -501,6 +502,8 @@ pub struct Document {
     pub lifetime_s: Option<Said<u32>>,
     pub lifetime_kb: Option<Said<u32>>,
     pub df: Option<Said<&'static str>>,
+    /// In packets.
+    pub replay_window: Option<Said<u32>>,
     pub sip_features: Vec<At>,
     pub acls: Named<Opaque>,
     pub route_maps: Named<Opaque>,

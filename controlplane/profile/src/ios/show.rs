@@ -2,6 +2,7 @@
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
 use super::show_watch;
+use std::collections::HashSet;
 
 const NAME: &str = "sipsec";
 const HIDDEN: &str = "<hidden>";
@@ -25,12 +26,20 @@ pub fn running_config(conversion: &Conversion) -> String {
     if let Some(df) = conversion.dont_fragment {
         out.line(&format!("crypto ipsec df-bit {df}\n!"));
     }
+    if let Some(packets) = conversion.replay_window {
+        out.line(&format!("crypto ipsec security-association replay window-size {packets}\n!"));
+    }
     if let Some(source) = conversion.tunnel_source {
         out.line(&format!("interface {LOOPBACK}\n ip address {source} 255.255.255.255\n ip nat inside\n!"));
     }
     conversion.tunnels.iter().for_each(|t| out.tunnel(t, conversion));
     if let Some((wan, _)) = &conversion.wan {
-        out.line(&format!("interface {wan}\n ip address dhcp\n ip nat outside\n!"));
+        out.line(&format!("interface {wan}\n ip address dhcp"));
+        if conversion.sip_by_dhcp {
+            out.line(" ip dhcp client request sip-server-address");
+            out.line(" ip dhcp client request vendor-identifying-specific");
+        }
+        out.line(" ip nat outside\n!");
     }
     conversion.sla.iter().for_each(|o| show_watch::operation(conversion, o, &mut out.0));
     conversion.track.iter().for_each(|t| show_watch::track(conversion, t, &mut out.0));
@@ -147,27 +156,29 @@ impl Text {
         self.line("!");
     }
 
-    /// One profile for keys, one for each certificate.
+    /// One profile for keys, one for each certificate, and one for each entry with identities of its own.
     fn ike_profiles(&mut self, conversion: &Conversion) {
-        let mut names: Vec<Option<&str>> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for entry in &conversion.keyring {
+            let profile = ike_profile(entry);
+            if !seen.insert(profile.clone()) {
+                continue;
+            }
             let name = match &entry.proof {
                 Proof::Psk(_) => None,
                 Proof::Certificate(name) => Some(name.as_str()),
             };
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        for name in names {
-            self.line(&format!("crypto ikev2 profile {}", name.unwrap_or(NAME)));
+            self.line(&format!("crypto ikev2 profile {profile}"));
             let certificate = name.and_then(|n| conversion.certificates.iter().find(|c| c.name == n));
-            match certificate.filter(|c| !c.maps.is_empty()) {
-                Some(certificate) => self.line(&format!(" match certificate {}", certificate.name)),
-                None => self.line(" match identity remote any"),
+            match (certificate.filter(|c| !c.maps.is_empty()), &entry.peer_identity) {
+                (_, Some(identity)) => self.line(&format!(" match identity remote {identity}")),
+                (Some(certificate), None) => self.line(&format!(" match certificate {}", certificate.name)),
+                (None, None) => self.line(" match identity remote any"),
             }
-            if let Some(line) = conversion.lines.first() {
-                self.line(&format!(" identity local key-id {line}"));
+            match (&entry.identity, conversion.lines.first()) {
+                (Some(identity), _) => self.line(&format!(" identity local {identity}")),
+                (None, Some(line)) => self.line(&format!(" identity local key-id {line}")),
+                (None, None) => {}
             }
             match name {
                 None => self.line(&format!(
@@ -263,10 +274,8 @@ impl Text {
             self.line(&format!(" tunnel source {LOOPBACK}"));
         }
         let entry = conversion.keyring.iter().find(|k| k.number.as_deref() == Some(&tunnel.remote));
-        let ike = match entry.map(|e| &e.proof) {
-            Some(Proof::Certificate(name)) => name.as_str(),
-            _ => NAME,
-        };
+        let any = || conversion.keyring.iter().find(|k| k.number.is_none());
+        let ike = entry.or_else(any).map_or_else(|| NAME.to_owned(), ike_profile);
         self.line(" tunnel mode ipsec ipv4\n tunnel destination dynamic");
         self.line(&format!(
             " tunnel protection ipsec profile {} ikev2-profile {ike}",
@@ -277,6 +286,18 @@ impl Text {
             tunnel.local, tunnel.remote, tunnel.kbps
         ));
     }
+}
+
+/// The name of the profile of a keyring's entry.
+fn ike_profile(entry: &KeyEntry) -> String {
+    let base = match &entry.proof {
+        Proof::Psk(_) => NAME,
+        Proof::Certificate(name) => name,
+    };
+    if entry.identity.is_none() && entry.peer_identity.is_none() {
+        return base.to_owned();
+    }
+    format!("{base}-{}", entry.number.as_deref().unwrap_or("any"))
 }
 
 fn ipsec_profile(idle: Option<u32>) -> String {

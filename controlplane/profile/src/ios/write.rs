@@ -1,11 +1,24 @@
-//! Writes a conversion as a profile, with its keys inline or in files of their own.
+//! Writes a conversion as a profile, with its keys inline or in files of their own. The profile is built from the model and
+//! written by [`crate::write`]; what the router does not tell stands in it as a text that no key takes.
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
 use super::document::Secret;
-use crate::model::TunnelRoute;
-use crate::schema::{self, Group};
-use std::fmt::Write;
+use crate::model::limits::{
+    FRAGMENT_BYTES, NAT_KEEPALIVE_S, REPLAY_WINDOW, ROUTES_PER_TUNNEL, TUNNELS_DEFAULT,
+};
+use crate::model::secret::bounded;
+use crate::model::wan::WanIpv4;
+use crate::model::{
+    self, CertificateEntry, CrlPolicy, DataplaneSection, DontFragment, DpdMode, IkeSection, KeyOwner,
+    KeyringEntry, Learnt, Lifetimes, MapField, MapOp, MapRule, PeerKind, PpkEntry, Profile, SecretSource,
+    SipLine, SipSection, TrustPolicy, TunnelEntry, Word,
+};
+use crate::read::Tree;
+use crate::write::{self, Secrets};
+use sipsec_net::{Kbps, TelNumber};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Where keys go.
@@ -37,254 +50,243 @@ pub struct Written {
 pub const REGISTRAR: &str = "<the carrier's registrar as ADDRESS:PORT>";
 pub const DOMAIN: &str = "<the carrier's SIP domain>";
 pub const GATEWAY: &str = "<a name for the gateway>";
+const LINE: &str = "<the number of the line>";
 const PKI: &str = "/etc/sipsec/pki";
 
 /// Writes the profile. `gateway` overrides the router's hostname.
 #[must_use]
 pub fn profile(conversion: &Conversion, gateway: Option<&str>, keys: &Keys, remark: &str) -> Written {
-    let mut writer = Writer {
-        text: Zeroizing::new(String::with_capacity(4096)),
-        keys: keys.clone(),
-        files: Vec::new(),
-        gateway: gateway.or(conversion.gateway.as_deref()).unwrap_or(GATEWAY).to_owned(),
+    let name = gateway.or(conversion.gateway.as_deref());
+    let mut files = KeyFiles { keys, gateway: name.unwrap_or("gateway"), files: Vec::new() };
+    let profile = model(conversion, name.unwrap_or_default(), &mut files);
+    let secrets = if matches!(keys, Keys::Hidden) { Secrets::Hidden } else { Secrets::Written };
+    let unknown = |tree: &mut Tree| {
+        said(conversion, tree);
+        stand_ins(conversion, name, tree);
     };
+    let mut text = Zeroizing::new(String::new());
     for line in remark.lines() {
-        writer.line(&format!("# {line}"));
+        text.push_str(&format!("# {line}\n"));
     }
-    writer.head(conversion);
-    writer.ike(conversion);
-    if let Some(source) = conversion.tunnel_source {
-        writer.line(&format!("media:\n  tunnel_source: {source}"));
+    if !conversion.lines.is_empty() {
+        text.push_str(
+            "# If the carrier gave a user name: `auth: { username: …, password_file: … }` in `sip.lines`.\n",
+        );
     }
-    writer.tunnels(&conversion.tunnels);
-    writer.entries("sla", &conversion.sla, &schema::SLA);
-    writer.entries("track", &conversion.track, &schema::TRACK);
-    writer.entries("routes", &conversion.routes, &schema::ROUTE);
-    writer.dataplane(conversion);
-    Written { profile: writer.text, keys: writer.files }
+    // A tree of a profile can always be written.
+    text.push_str(&Zeroizing::new(write::yaml_with(&profile, secrets, unknown).unwrap_or_default()));
+    Written { profile: text, keys: files.files }
 }
 
-struct Writer {
-    text: Zeroizing<String>,
-    keys: Keys,
+/// Takes keys, and says where they are found.
+struct KeyFiles<'a> {
+    keys: &'a Keys,
+    gateway: &'a str,
     files: Vec<KeyFile>,
-    gateway: String,
 }
 
-/// A double-quoted scalar: JSON's escapes are YAML's (YAML 1.2 §5.7).
-fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
-}
-
-/// A word as it is, anything else quoted.
-fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    let word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
-    let special = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    if word && !special.contains(&text.to_ascii_lowercase().as_str()) {
-        text.to_owned()
-    } else {
-        quoted(text)
-    }
-}
-
-impl Writer {
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line);
-        self.text.push('\n');
-    }
-
-    fn head(&mut self, conversion: &Conversion) {
-        self.line("version: 1");
-        let gateway = scalar(&self.gateway);
-        self.line(&format!("gateway: {gateway}"));
-        self.line("sip:");
-        self.line(&format!("  interface: {}", scalar(&device(conversion))));
-        self.line(&format!("  registrar: {}", quoted(REGISTRAR)));
-        self.line(&format!("  domain: {}", quoted(DOMAIN)));
-        self.line("  lines:");
-        for number in &conversion.lines {
-            self.line(&format!("    - number: {}", quoted(number)));
-            self.line("      # auth: { username: …, password_file: … }   if the carrier gave any");
-        }
-        if conversion.lines.is_empty() {
-            self.line("    - number: \"<the number of the line>\"");
-        }
-    }
-
-    fn ike(&mut self, conversion: &Conversion) {
-        self.line("ike:");
-        self.list("proposals", &conversion.proposals);
-        self.list("esp_proposals", &conversion.esp_proposals);
-        let lifetimes =
-            [("ike_s", conversion.ike_s), ("child_s", conversion.child_s), ("child_kb", conversion.child_kb)];
-        let lifetimes: Vec<String> =
-            lifetimes.iter().filter_map(|(k, v)| v.map(|v| format!("{k}: {v}"))).collect();
-        if !lifetimes.is_empty() {
-            self.line(&format!("  lifetime: {{ {} }}", lifetimes.join(", ")));
-        }
-        if let Some((mode, seconds)) = conversion.dpd {
-            self.line(&format!("  dpd_mode: {mode}"));
-            self.line(&format!("  dpd_s: {seconds}"));
-        }
-        if let Some(seconds) = conversion.nat_keepalive_s {
-            self.line(&format!("  nat_keepalive_s: {seconds}"));
-        }
-        if let Some(bytes) = conversion.fragment_bytes {
-            self.line(&format!("  fragment_bytes: {bytes}"));
-        }
-        if conversion.keyring.is_empty() {
-            self.line("  keyring: []");
-        } else {
-            self.line("  keyring:");
-        }
-        for entry in &conversion.keyring {
-            self.key(entry);
-            if conversion.old_peers {
-                self.line("      peer: cisco");
-            }
-        }
-        if !conversion.certificates.is_empty() {
-            self.line("  certificates:");
-        }
-        for certificate in &conversion.certificates {
-            self.certificate(certificate);
-        }
-    }
-
-    fn list(&mut self, key: &str, list: &[String]) {
-        if !list.is_empty() {
-            self.line(&format!("  {key}: [{}]", list.join(", ")));
-        }
-    }
-
-    fn key(&mut self, entry: &KeyEntry) {
-        let owner = entry.number.as_deref().unwrap_or("any");
-        self.line(&format!("    - number: {}", quoted(owner)));
-        match &entry.proof {
-            Proof::Psk(key) => self.secret("psk", owner, key),
-            Proof::Certificate(name) => self.line(&format!("      certificate: {}", scalar(name))),
-        }
-        if let Some(ppk) = &entry.ppk {
-            self.line(&format!("      ppk_id: {}", quoted(&ppk.id)));
-            self.secret("ppk", owner, &ppk.key);
-            if ppk.required {
-                self.line("      ppk_required: true");
-            }
-        }
-    }
-
-    fn secret(&mut self, key: &str, owner: &str, secret: &Secret) {
-        let line = match &self.keys {
-            Keys::Inline => {
-                let text = Zeroizing::new(quoted(secret.expose()));
-                Zeroizing::new(format!("      {key}: {}", *text))
-            }
-            Keys::Hidden => Zeroizing::new(format!("      {key}: <hidden>")),
-            Keys::Files(directory) => {
-                let gateway = if self.gateway == GATEWAY { "gateway" } else { &self.gateway };
-                let path = directory.join(format!("{gateway}-{key}-{owner}"));
-                let text = Zeroizing::new(format!("{}\n", secret.expose()));
-                let line =
-                    Zeroizing::new(format!("      {key}_file: {}", quoted(&path.display().to_string())));
-                self.files.push(KeyFile { path, text });
-                line
-            }
+impl KeyFiles<'_> {
+    fn source(&mut self, key: &str, owner: &str, secret: &Secret) -> SecretSource {
+        let Keys::Files(directory) = self.keys else {
+            // A key that the importer has taken fits; one that is hidden is not there.
+            let text = if secret.expose().is_empty() { model::secret::HIDDEN } else { secret.expose() };
+            return bounded(text.as_bytes())
+                .map_or_else(|_| SecretSource::File(PathBuf::new()), SecretSource::Inline);
         };
-        self.line(&line);
+        let path = directory.join(format!("{}-{key}-{owner}", self.gateway));
+        let text = Zeroizing::new(format!("{}\n", secret.expose()));
+        self.files.push(KeyFile { path: path.clone(), text });
+        SecretSource::File(path)
     }
+}
 
-    fn certificate(&mut self, certificate: &Certificate) {
-        let file = |kind: &str| quoted(&path(&certificate.name, kind).display().to_string());
-        self.line(&format!("    - name: {}", scalar(&certificate.name)));
-        self.line(&format!("      certificate: {}", file("crt")));
-        self.line(&format!("      key: {}", file("key")));
-        if certificate.self_signed {
-            self.line("      trust: { self_signed: true }");
-            return;
+/// The numbers of a conversion were read as such.
+fn number(text: &str) -> Option<TelNumber> {
+    text.parse().ok()
+}
+
+fn model(conversion: &Conversion, gateway: &str, keys: &mut KeyFiles<'_>) -> Profile {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let line = |text: &String| Some(SipLine { number: number(text)?, auth: None });
+    let lines = conversion.lines.iter().filter_map(line).collect();
+    let mut sip = SipSection::new("", nowhere, "", lines);
+    let mut wan = model::WanSection::default();
+    if conversion.sip_by_dhcp {
+        (sip.registrar, sip.domain, wan.ipv4) = (Learnt::Dhcp, Learnt::Dhcp, WanIpv4::Dhcp);
+    }
+    let mut dataplane = DataplaneSection::host("", "svti0");
+    dataplane.outside.dont_fragment =
+        conversion.dont_fragment.and_then(DontFragment::from_word).unwrap_or_default();
+    let routes: usize = conversion.tunnels.iter().map(|t| t.routes.len()).sum();
+    let needed = conversion.tunnels.len().max(routes.div_ceil(ROUTES_PER_TUNNEL));
+    dataplane.tunnels_max = u32::try_from(needed).unwrap_or(u32::MAX).max(TUNNELS_DEFAULT);
+    let tunnels = conversion.tunnels.iter().filter_map(tunnel).collect();
+    let mut profile = Profile::new(gateway, sip, ike(conversion, keys), tunnels, dataplane);
+    profile.wan = wan;
+    if let Some(source) = conversion.tunnel_source {
+        profile.media.tunnel_source = source.into();
+    }
+    profile.sla.clone_from(&conversion.sla);
+    profile.track.clone_from(&conversion.track);
+    profile.routes.clone_from(&conversion.routes);
+    profile
+}
+
+fn ike(conversion: &Conversion, keys: &mut KeyFiles<'_>) -> IkeSection {
+    let seconds = |s: u32| Duration::from_secs(s.into());
+    let peer = if conversion.old_peers { PeerKind::Cisco } else { PeerKind::Generic };
+    let keyring = conversion.keyring.iter().filter_map(|entry| keyring_entry(entry, peer, keys)).collect();
+    let mut ike = IkeSection::new(keyring);
+    ike.certificates = conversion.certificates.iter().map(certificate).collect();
+    ike.proposals.clone_from(&conversion.proposals);
+    ike.esp_proposals.clone_from(&conversion.esp_proposals);
+    let default = Lifetimes::default();
+    ike.lifetime = Lifetimes {
+        ike: conversion.ike_s.map_or(default.ike, seconds),
+        child: conversion.child_s.map_or(default.child, seconds),
+        child_kb: conversion.child_kb.map_or(default.child_kb, u64::from),
+    };
+    if let Some((mode, interval)) = conversion.dpd {
+        ike.dpd_mode = DpdMode::from_word(mode).unwrap_or_default();
+        ike.dpd = seconds(interval);
+    }
+    let keepalive = conversion.nat_keepalive_s.map_or(NAT_KEEPALIVE_S, u64::from);
+    ike.nat_keepalive = (keepalive > 0).then(|| Duration::from_secs(keepalive));
+    ike.fragment_bytes =
+        conversion.fragment_bytes.and_then(|b| u16::try_from(b).ok()).unwrap_or(FRAGMENT_BYTES);
+    ike.replay_window = conversion.replay_window.unwrap_or(REPLAY_WINDOW);
+    ike
+}
+
+fn keyring_entry(entry: &KeyEntry, peer: PeerKind, keys: &mut KeyFiles<'_>) -> Option<KeyringEntry> {
+    let owner = entry.number.as_deref().unwrap_or("any");
+    Some(KeyringEntry {
+        owner: match entry.number.as_deref() {
+            Some(text) => KeyOwner::Number(number(text)?),
+            None => KeyOwner::Any,
+        },
+        proof: match &entry.proof {
+            Proof::Psk(key) => model::Proof::Psk(keys.source("psk", owner, key)),
+            Proof::Certificate(name) => model::Proof::Certificate(name.clone()),
+        },
+        ppk: entry.ppk.as_ref().map(|ppk| PpkEntry {
+            id: ppk.id.clone(),
+            key: keys.source("ppk", owner, &ppk.key),
+            required: ppk.required,
+        }),
+        peer,
+        identity: entry.identity.clone(),
+        peer_identity: entry.peer_identity.clone(),
+    })
+}
+
+fn certificate(certificate: &Certificate) -> CertificateEntry {
+    let file = |kind: &str| path(&certificate.name, kind);
+    let trust = if certificate.self_signed {
+        TrustPolicy { self_signed: true, ..TrustPolicy::default() }
+    } else {
+        TrustPolicy {
+            ca: vec![path(&format!("{}-ca", certificate.name), "crt")],
+            crl: certificate
+                .crl
+                .map(|fail| CrlPolicy { files: vec![file("crl")], fail_closed: fail == "closed" }),
+            maps: certificate
+                .maps
+                .iter()
+                .map(|rules| rules.iter().filter_map(|r| rule(r)).collect())
+                .collect(),
+            ..TrustPolicy::default()
         }
-        self.line("      trust:");
-        let ca = quoted(&path(&format!("{}-ca", certificate.name), "crt").display().to_string());
-        self.line(&format!("        ca: [{ca}]"));
-        if let Some(fail) = certificate.crl {
-            self.line(&format!("        crl: {{ files: [{}], fail: {fail} }}", file("crl")));
-        }
-        if !certificate.maps.is_empty() {
-            self.line("        maps:");
-        }
-        for rules in &certificate.maps {
-            let rules: Vec<String> = rules.iter().map(|r| quoted(r)).collect();
-            self.line(&format!("          - [{}]", rules.join(", ")));
+    };
+    CertificateEntry {
+        name: certificate.name.clone(),
+        chain: file("crt"),
+        key: SecretSource::File(file("key")),
+        rsa_pss: true,
+        trust,
+    }
+}
+
+/// `FIELD OP VALUE`, as the conversion has it.
+fn rule(text: &str) -> Option<MapRule> {
+    let mut words = text.splitn(3, ' ');
+    Some(MapRule {
+        field: MapField::from_word(words.next()?)?,
+        op: MapOp::from_word(words.next()?)?,
+        value: words.next()?.to_owned(),
+    })
+}
+
+fn tunnel(tunnel: &Tunnel) -> Option<TunnelEntry> {
+    let (local, remote) = (number(&tunnel.local)?, number(&tunnel.remote)?);
+    let mut out = TunnelEntry::new(&tunnel.name, local, remote, Kbps(tunnel.kbps));
+    if let Some(seconds) = tunnel.idle_s {
+        out.idle = Duration::from_secs(seconds.into());
+    }
+    out.mtu = tunnel.mtu.and_then(|mtu| u16::try_from(mtu).ok());
+    out.routes.clone_from(&tunnel.routes);
+    out.metric = tunnel.metric;
+    Some(out)
+}
+
+/// What the router's configuration says stays in the profile, even where the gateway would do so by itself.
+fn said(conversion: &Conversion, tree: &mut Tree) {
+    let number = |n: u32| Tree::Number(n.into());
+    let ike = &mut tree["ike"];
+    if let Some((mode, seconds)) = conversion.dpd {
+        ike["dpd_s"] = number(seconds);
+        ike["dpd_mode"] = Tree::String(mode.to_owned());
+    }
+    let lifetimes =
+        [("ike_s", conversion.ike_s), ("child_s", conversion.child_s), ("child_kb", conversion.child_kb)];
+    for (key, value) in lifetimes {
+        if let Some(value) = value {
+            ike["lifetime"][key] = number(value);
         }
     }
-
-    fn tunnels(&mut self, tunnels: &[Tunnel]) {
-        self.line(if tunnels.is_empty() { "tunnels: []" } else { "tunnels:" });
-        for tunnel in tunnels {
-            let mut text = format!(
-                "  - name: {}\n    local_number: {}\n    remote_number: {}\n    bandwidth_kbps: {}\n",
-                scalar(&tunnel.name),
-                quoted(&tunnel.local),
-                quoted(&tunnel.remote),
-                tunnel.kbps
-            );
-            let optional = [("idle_s", tunnel.idle_s), ("mtu", tunnel.mtu), ("metric", tunnel.metric)];
-            for (key, value) in optional.iter().filter_map(|(k, v)| v.map(|v| (k, v))) {
-                // Writing to a String cannot fail.
-                let _ = writeln!(text, "    {key}: {value}");
-            }
-            let routes: Vec<String> = tunnel.routes.iter().map(route).collect();
-            let _ = write!(text, "    routes: [{}]", routes.join(", "));
-            self.line(&text);
+    let others = [
+        ("nat_keepalive_s", conversion.nat_keepalive_s),
+        ("fragment_bytes", conversion.fragment_bytes),
+        ("replay_window", conversion.replay_window),
+    ];
+    for (key, value) in others {
+        if let Some(value) = value {
+            ike[key] = number(value);
         }
     }
-
-    /// A list of the profile's own types, one line for each entry.
-    fn entries<T: serde::Serialize>(&mut self, key: &str, list: &[T], group: &Group) {
-        if !list.is_empty() {
-            self.line(&format!("{key}:"));
-        }
-        for entry in list {
-            let entry = crate::write::flow(entry, group);
-            self.line(&format!("  - {entry}"));
-        }
+    if let Some(source) = conversion.tunnel_source {
+        tree["media"]["tunnel_source"] = Tree::String(source.to_string());
     }
-
-    fn dataplane(&mut self, conversion: &Conversion) {
-        self.line("dataplane:");
-        let df = conversion.dont_fragment.map(|d| format!(", dont_fragment: {d}")).unwrap_or_default();
-        self.line(&format!("  outside: {{ device: {}{df} }}", scalar(&device(conversion))));
-        self.line("  inside: { mode: host, device: svti0 }");
-        let tunnels = conversion.tunnels.len();
-        let routes: usize = conversion.tunnels.iter().map(|t| t.routes.len()).sum();
-        let needed = tunnels.max(routes.div_ceil(ROUTES_PER_TUNNEL));
-        if needed > TUNNELS_DEFAULT {
-            self.line(&format!("  tunnels_max: {needed}"));
+    if let Some(df) = conversion.dont_fragment {
+        tree["dataplane"]["outside"]["dont_fragment"] = Tree::String(df.to_owned());
+    }
+    for (i, tunnel) in conversion.tunnels.iter().enumerate() {
+        if let Some(seconds) = tunnel.idle_s {
+            tree["tunnels"][i]["idle_s"] = number(seconds);
         }
     }
 }
 
-/// What the dataplane has room for unless told otherwise, and routes for each of its tunnels.
-const TUNNELS_DEFAULT: usize = 1024;
-const ROUTES_PER_TUNNEL: usize = 4;
-
-fn route(route: &TunnelRoute) -> String {
-    let prefix = quoted(&route.prefix.to_string());
-    let mut more = String::new();
-    if let Some(distance) = route.distance {
-        more += &format!(", distance: {distance}");
-    }
-    if let Some(track) = route.track {
-        more += &format!(", track: {track}");
-    }
-    if more.is_empty() { prefix } else { format!("{{ prefix: {prefix}{more} }}") }
-}
-
-fn device(conversion: &Conversion) -> String {
-    match &conversion.wan {
+/// Puts texts where the profile has what the router does not tell.
+fn stand_ins(conversion: &Conversion, gateway: Option<&str>, tree: &mut Tree) {
+    let text = |text: &str| Tree::String(text.to_owned());
+    tree["gateway"] = text(gateway.unwrap_or(GATEWAY));
+    let device = match &conversion.wan {
         Some((_, Some(device))) => device.clone(),
         Some((name, None)) => format!("<the device of {name}>"),
         None => "<the device of the carrier's line>".to_owned(),
+    };
+    tree["dataplane"]["outside"]["device"] = text(&device);
+    let sip = &mut tree["sip"];
+    sip["interface"] = text(&device);
+    if !conversion.sip_by_dhcp {
+        sip["registrar"] = text(REGISTRAR);
+        sip["domain"] = text(DOMAIN);
+    }
+    if conversion.lines.is_empty() {
+        let mut line = crate::read::TreeMap::new();
+        line.insert(text("number"), text(LINE));
+        sip["lines"] = Tree::Sequence(vec![Tree::Mapping(line)]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::identity::IkeIdentity;
 use super::limits;
-use super::secret::{PPK, PSK, SecretSource};
+use super::secret::{PPK, PRIVATE_KEY, PSK, SecretSource};
 use super::serial;
 use super::words::words;
 use serde::ser::SerializeMap;
@@ -189,17 +189,28 @@ impl Serialize for KeyringEntry {
 }
 
 /// A certificate of this gateway, its key, and whose certificates are believed in return.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct CertificateEntry {
     pub name: String,
     /// PEM: ours first, then the intermediates of its path.
-    #[serde(rename = "certificate")]
     pub chain: PathBuf,
     /// PEM, PKCS #8.
-    pub key: PathBuf,
+    pub key: SecretSource,
     /// An RSA key signs with PSS, not with PKCS #1 v1.5.
     pub rsa_pss: bool,
     pub trust: TrustPolicy,
+}
+
+impl Serialize for CertificateEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("name", &self.name)?;
+        map.serialize_entry("certificate", &self.chain)?;
+        self.key.write(PRIVATE_KEY, &mut map)?;
+        map.serialize_entry("rsa_pss", &self.rsa_pss)?;
+        map.serialize_entry("trust", &self.trust)?;
+        map.end()
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

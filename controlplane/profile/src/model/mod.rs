@@ -4,6 +4,7 @@
 //! serialises with the keys of the file. Inline secrets serialise as asterisks, unless the writer is told otherwise.
 
 pub mod carrier;
+mod compat;
 pub mod dataplane;
 pub mod identity;
 pub mod ike;
@@ -21,6 +22,7 @@ pub mod wan;
 mod words;
 
 pub use carrier::{Carrier, CarrierKind};
+pub use compat::Compat;
 pub use dataplane::{
     BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
 };

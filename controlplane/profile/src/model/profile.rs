@@ -3,8 +3,8 @@
 use super::carrier::Carrier;
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
-    DataplaneSection, FailbackSection, IkeSection, MediaSection, Operation, RouteTo, SipSection, StaticRoute,
-    TrackEntry, TunnelEntry, WanSection,
+    Compat, DataplaneSection, FailbackSection, IkeSection, MediaSection, Operation, RouteTo, SipSection,
+    StaticRoute, TrackEntry, TunnelEntry, WanSection,
 };
 use serde::Serialize;
 use sipsec_net::TunnelId;
@@ -22,6 +22,7 @@ pub struct Profile {
     pub state_dir: PathBuf,
     /// Filter of the log (`tracing` syntax), changeable at run time.
     pub log: String,
+    pub compat: Compat,
     pub wan: WanSection,
     pub sip: SipSection,
     pub ike: IkeSection,
@@ -58,6 +59,7 @@ impl Profile {
             runtime_dir: Path::new(RUNTIME_ROOT).join(gateway),
             state_dir: Path::new(STATE_ROOT).join(gateway),
             log: super::limits::LOG_DEFAULT.to_owned(),
+            compat: Compat::default(),
             wan: WanSection::default(),
             sip,
             ike,

@@ -15,34 +15,67 @@ pub enum SecretSource {
     File(PathBuf),
     /// The name of a variable of the gateway's environment.
     Env(String),
+    /// A program that writes the secret: its absolute path, then its arguments. No shell reads them.
+    Command(Vec<String>),
+    /// The name of a credential that systemd hands to the gateway.
+    Credential(String),
 }
 
-/// The three keys of a secret: inline, file, environment.
+/// The keys of a secret, one for each source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecretKeys {
-    pub inline: &'static str,
+    /// None for what is too long for a profile.
+    pub inline: Option<&'static str>,
     pub file: &'static str,
     pub env: &'static str,
+    pub command: &'static str,
+    pub credential: &'static str,
 }
 
-pub const PSK: SecretKeys = SecretKeys { inline: "psk", file: "psk_file", env: "psk_env" };
-pub const PPK: SecretKeys = SecretKeys { inline: "ppk", file: "ppk_file", env: "ppk_env" };
-pub const PASSWORD: SecretKeys =
-    SecretKeys { inline: "password", file: "password_file", env: "password_env" };
+pub const PSK: SecretKeys = SecretKeys {
+    inline: Some("psk"),
+    file: "psk_file",
+    env: "psk_env",
+    command: "psk_command",
+    credential: "psk_credential",
+};
+pub const PPK: SecretKeys = SecretKeys {
+    inline: Some("ppk"),
+    file: "ppk_file",
+    env: "ppk_env",
+    command: "ppk_command",
+    credential: "ppk_credential",
+};
+pub const PASSWORD: SecretKeys = SecretKeys {
+    inline: Some("password"),
+    file: "password_file",
+    env: "password_env",
+    command: "password_command",
+    credential: "password_credential",
+};
+/// The private key of a certificate.
+pub const PRIVATE_KEY: SecretKeys = SecretKeys {
+    inline: None,
+    file: "key",
+    env: "key_env",
+    command: "key_command",
+    credential: "key_credential",
+};
 
 impl SecretKeys {
-    #[must_use]
-    pub const fn all(self) -> [&'static str; 3] {
-        [self.inline, self.file, self.env]
+    pub fn all(self) -> impl Iterator<Item = &'static str> {
+        self.inline.into_iter().chain([self.file, self.env, self.command, self.credential])
     }
 
     /// The key under which a source is written.
     #[must_use]
-    pub const fn of(self, source: &SecretSource) -> &'static str {
+    pub fn of(self, source: &SecretSource) -> &'static str {
         match source {
-            SecretSource::Inline(_) => self.inline,
+            SecretSource::Inline(_) => self.inline.unwrap_or(self.file),
             SecretSource::File(_) => self.file,
             SecretSource::Env(_) => self.env,
+            SecretSource::Command(_) => self.command,
+            SecretSource::Credential(_) => self.credential,
         }
     }
 }
@@ -53,6 +86,11 @@ pub enum SecretError {
     File { path: PathBuf, reason: String },
     #[error("the environment has no variable {0}")]
     Env(String),
+    #[error("{}: {reason}", program.display())]
+    Command { program: PathBuf, reason: String },
+    /// Without its name: a secret may stand there by mistake.
+    #[error("the credential: {0}")]
+    Credential(String),
     #[error("it is empty")]
     Empty,
     #[error("it is longer than {SECRET_MAX} bytes")]
@@ -74,7 +112,7 @@ impl SecretSource {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::Inline(_) | Self::Env(_) => None,
+            _ => None,
         }
     }
 
@@ -87,7 +125,17 @@ impl SecretSource {
         match self {
             Self::Inline(_) => map.serialize_entry(key, HIDDEN),
             Self::File(path) => map.serialize_entry(key, path),
-            Self::Env(name) => map.serialize_entry(key, name),
+            Self::Env(name) | Self::Credential(name) => map.serialize_entry(key, name),
+            Self::Command(words) => match words.as_slice() {
+                [program] => map.serialize_entry(key, program),
+                // An argument may be a secret.
+                [program, arguments @ ..] => {
+                    let hidden = arguments.iter().map(|_| HIDDEN);
+                    let words: Vec<_> = std::iter::once(program.as_str()).chain(hidden).collect();
+                    map.serialize_entry(key, &words)
+                }
+                [] => Ok(()),
+            },
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `ike.certificates:`
 
 use super::item::{Item, Table, all};
+use super::secrets;
 use super::text::path;
 use crate::diagnose::Problem;
+use crate::model::secret::PRIVATE_KEY;
 use crate::model::{CertificateEntry, CrlPolicy, MapField, MapOp, MapRule, TrustPolicy, Word};
 use std::collections::HashMap;
 
@@ -16,7 +18,7 @@ fn certificate(item: &Item<'_>, seen: &mut HashMap<String, String>) -> Option<Ce
     let name_item = table.required("name");
     let name = name_item.as_ref().and_then(|i| i.text().map(str::to_owned));
     let chain = table.required("certificate").and_then(|i| path(&i));
-    let key = table.required("key").and_then(|i| path(&i));
+    let key = secrets::one(&table, PRIVATE_KEY);
     let rsa_pss = table.flag("rsa_pss");
     let trust = table.required("trust").and_then(|i| i.table().and_then(|t| trust(&t)));
     table.finish();

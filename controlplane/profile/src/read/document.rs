@@ -35,10 +35,12 @@ pub struct Span {
     /// On its first line.
     len: u32,
     end_line: u32,
+    /// 0 for the profile itself, then the files that it takes in.
+    file: u16,
 }
 
 impl Span {
-    pub const START: Self = Self { line: 1, column: 1, len: 1, end_line: 1 };
+    pub const START: Self = Self { line: 1, column: 1, len: 1, end_line: 1, file: 0 };
 
     /// The last line of it.
     #[must_use]
@@ -51,6 +53,20 @@ impl Span {
         Place { line: self.line as usize, column: self.column as usize }
     }
 
+    /// One character of a file.
+    #[must_use]
+    pub fn at(place: Place, file: u16) -> Self {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let line = number(place.line);
+        Self { line, column: number(place.column), len: 1, end_line: line, file }
+    }
+
+    /// Which of the files.
+    #[must_use]
+    pub const fn file(self) -> u16 {
+        self.file
+    }
+
     #[must_use]
     pub const fn len(self) -> usize {
         self.len as usize
@@ -61,7 +77,7 @@ impl Span {
         self.len == 0
     }
 
-    fn of(marks: &Marks, collection: bool) -> Self {
+    fn of(marks: &Marks, collection: bool, file: u16) -> Self {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let len = if collection || marks.end.line() != marks.start.line() {
             usize::from(collection)
@@ -73,6 +89,7 @@ impl Span {
             column: number(marks.start.col() + 1),
             len: number(len),
             end_line: number(if collection { marks.start.line() } else { marks.end.line() }.max(1)),
+            file,
         }
     }
 }
@@ -98,6 +115,8 @@ pub enum Below {
 pub struct Document {
     pub root: Node,
     pub spans: Spans,
+    /// Keys and values in it.
+    pub nodes: usize,
 }
 
 /// The place of a key, or of its value.
@@ -145,9 +164,17 @@ impl Document {
 /// # Errors
 /// If the text is not one YAML document within the bounds.
 pub fn parse(text: &str) -> Result<Document, SyntaxError> {
-    let spans = Walk::new(text).run()?;
+    parse_file(text, 0)
+}
+
+/// The same for a file that a profile takes in.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_file(text: &str, file: u16) -> Result<Document, SyntaxError> {
+    let (spans, nodes) = Walk::new(text, file).run()?;
     let root = values::read(text)?;
-    Ok(Document { root, spans })
+    Ok(Document { root, spans, nodes })
 }
 
 /// A group or list whose end has not come.
@@ -165,6 +192,7 @@ struct Open {
 
 struct Walk<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    file: u16,
     open: Vec<Open>,
     root: Option<Spans>,
     nodes: usize,
@@ -180,9 +208,10 @@ fn fail<T>(span: Span, message: impl Into<String>, hint: impl Into<String>) -> R
 }
 
 impl<'a> Walk<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, file: u16) -> Self {
         Self {
             parser: Parser::new_from_str(text),
+            file,
             open: Vec::new(),
             root: None,
             nodes: 0,
@@ -192,23 +221,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run(mut self) -> Result<Spans, SyntaxError> {
+    fn run(mut self) -> Result<(Spans, usize), SyntaxError> {
         while let Some(event) = self.parser.next_event() {
             let (event, marks) = event.map_err(|error| scan_error(&error))?;
             self.event(event, &marks)?;
         }
-        Ok(self.root.unwrap_or(Spans { span: Span::START, below: Below::Leaf }))
+        let start = Span { file: self.file, ..Span::START };
+        Ok((self.root.unwrap_or(Spans { span: start, below: Below::Leaf }), self.nodes))
     }
 
     fn event(&mut self, event: Event<'_>, marks: &Marks) -> Result<(), SyntaxError> {
         match event {
             Event::DocumentStart(_) if self.root.is_some() => fail(
-                Span::of(marks, true),
+                Span::of(marks, true, self.file),
                 "the file has more than one YAML document",
                 "remove the lines `---` within it: a profile is one document",
             ),
             Event::Scalar(text, _, anchor, tag) => {
-                let span = Span::of(marks, false);
+                let span = Span::of(marks, false, self.file);
                 self.count(span, text.len())?;
                 if text.len() > SCALAR_BYTES_MAX {
                     return fail(
@@ -230,7 +260,7 @@ impl<'a> Walk<'a> {
                 Ok(())
             }
             Event::Alias(anchor) => {
-                let span = Span::of(marks, false);
+                let span = Span::of(marks, false, self.file);
                 self.count(span, 0)?;
                 let weight = self.anchors.get(&anchor).copied().unwrap_or_default();
                 if self.open.iter().any(|open| open.anchor == anchor) {
@@ -281,7 +311,7 @@ impl<'a> Walk<'a> {
         tag: Option<&saphyr_parser::Tag>,
         below: Below,
     ) -> Result<(), SyntaxError> {
-        let span = Span::of(marks, true);
+        let span = Span::of(marks, true, self.file);
         self.count(span, 0)?;
         refuse_tag(tag, span)?;
         if self.expects_key() {

@@ -140,9 +140,7 @@ impl List<'_> {
     }
 
     fn fail<T>(&self, span: Span, at: &KeyPath, message: String, hint: &str) -> Option<T> {
-        let mut problem = Problem::error("config::template", at, message).hint(hint);
-        problem.place = Some(span.place());
-        self.sink.push(problem);
+        self.sink.push(Problem::error("config::template", at, message).hint(hint).span(span));
         None
     }
 

@@ -169,7 +169,7 @@ fn identity(item: &Item<'_>) -> Option<IkeIdentity> {
 /// A pre-shared key or the name of a certificate.
 fn proof(table: &Table<'_>) -> Option<Proof> {
     let Some(named) = table.optional("certificate") else { return secrets::one(table, PSK).map(Proof::Psk) };
-    if let Some(psk) = PSK.all().into_iter().find_map(|key| table.optional(key)) {
+    if let Some(psk) = PSK.all().find_map(|key| table.optional(key)) {
         let message = format!("`{}` has a pre-shared key and a certificate", table.path);
         let problem = Problem::error("ike::two-proofs", &psk.path, message).at_key();
         table.report(problem.label("the other one").hint("keep the one that the peer uses, too"));
@@ -184,7 +184,7 @@ const PPK_ID_PUNCTUATION: &str = "+/=-_.@:";
 /// The outer `None` is an error; the inner one, that there is none.
 fn ppk(table: &Table<'_>) -> Option<Option<PpkEntry>> {
     let required = table.flag("ppk_required");
-    let written = PPK.all().into_iter().any(|key| table.optional(key).is_some());
+    let written = PPK.all().any(|key| table.optional(key).is_some());
     let Some(id) = table.optional("ppk_id") else {
         if written || required == Some(true) {
             let message = format!("`{}` has a PPK without a name", table.path);

@@ -6,7 +6,9 @@ mod dataplane;
 mod document;
 mod encoding;
 mod expand;
+mod exposed;
 mod ike;
+mod include;
 mod item;
 mod looks;
 mod media;
@@ -26,6 +28,7 @@ mod wan;
 pub use document::{
     ALIASED_MAX, Below, DEPTH_MAX, Document, NODES_MAX, Of, SCALAR_BYTES_MAX, Span, Spans, SyntaxError,
 };
+pub use include::{FILES_MAX, INCLUDE_DEPTH_MAX, Source};
 pub use item::{Item, Table, counted};
 pub use path::{KeyPath, Step};
 pub use text::{is_host, is_host_name};
@@ -66,11 +69,19 @@ pub fn examine(file: &str, bytes: &[u8], around: &dyn Surroundings) -> Examined 
             };
         }
     };
+    exposed::check((&document.root, &document.spans), "the profile", around.profile_mode(), &sink);
+    let (sources, included) = include::include(file, &mut document, &sink, around);
+    if !included {
+        // What is missing would only be reported again.
+        let findings = Findings::with_sources(file, text, &sources, &document, sink.into_problems());
+        return Examined { profile: None, findings };
+    }
     let expanded = expand::expand(&mut document, &sink, around);
     let profile = Item::root(&document.root, &ROOT, &sink)
         .table()
         .and_then(|table| whole(&table, &sink, around).filter(|_| expanded.is_some()));
-    Examined { profile, findings: Findings::new(file, text, &document, sink.into_problems()) }
+    let findings = Findings::with_sources(file, text, &sources, &document, sink.into_problems());
+    Examined { profile, findings }
 }
 
 /// The parts that the dataplane obeys. Mistakes in other sections are the control plane's to report.
@@ -122,14 +133,13 @@ pub fn control_socket_of(file: &str, bytes: &[u8]) -> Result<PathBuf, Findings> 
 
 fn document<'a>(bytes: &'a [u8], sink: &Sink) -> Result<(Document, &'a str), ()> {
     let text = encoding::decode(bytes).map_err(|error| {
-        let mut problem = Problem::error("config::encoding", &KeyPath::default(), error.message);
-        problem.place = Some(error.place);
-        sink.push(problem.hint(error.hint));
+        let problem = Problem::error("config::encoding", &KeyPath::default(), error.message);
+        sink.push(problem.hint(error.hint).span(Span::at(error.place, 0)));
     })?;
     let syntax = |error: SyntaxError| {
-        let mut problem = Problem::error("config::syntax", &KeyPath::default(), error.message);
-        problem.place = Some(error.place);
-        sink.push(problem.hint(looks::hint(text).map_or(error.hint, str::to_owned)));
+        let problem = Problem::error("config::syntax", &KeyPath::default(), error.message);
+        let hint = looks::hint(text).map_or(error.hint, str::to_owned);
+        sink.push(problem.hint(hint).span(Span::at(error.place, 0)));
     };
     let document = document::parse(text).map_err(syntax)?;
     if !matches!(document.root, Node::Map(_))
@@ -148,6 +158,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let runtime_dir = runtime_dir(root, gateway.as_deref());
     let state_dir = directory(root, "state_dir", STATE_ROOT, gateway.as_deref());
     let log = root.value("log", crate::model::limits::LOG_DEFAULT.to_owned(), |i| log_filter(i, around));
+    let compat = root.word("compat");
     let wan = root.value("wan", crate::model::WanSection::default(), wan::read);
     let sip = root.required("sip").and_then(|i| sip::read(&i));
     let ike = root.required("ike").and_then(|i| ike::read(&i, around));
@@ -169,6 +180,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         runtime_dir: runtime_dir?,
         state_dir: state_dir?,
         log: log?,
+        compat: compat?,
         wan: wan?,
         sip: sip?,
         ike: ike?,

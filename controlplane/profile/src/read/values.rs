@@ -97,6 +97,11 @@ impl<'de> Visitor<'de> for Whole {
         Ok(Node::Null)
     }
 
+    /// A document without a value: of comments alone.
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
     fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
         Ok(Node::Bool(value))
     }

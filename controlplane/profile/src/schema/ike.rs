@@ -115,7 +115,7 @@ const LIFETIME: Group = Group {
 };
 
 pub const KEYRING_ENTRY: Group = Group {
-    about: "The proof of one peer. One of `psk`, `psk_file`, `psk_env` and `certificate` is needed.",
+    about: "The proof of one peer. One of `psk`, `psk_file`, `psk_env`, `psk_command`, `psk_credential` and `certificate` is needed.",
     private: true,
     keys: &[
         super::tunnels::FOR,
@@ -147,6 +147,20 @@ pub const KEYRING_ENTRY: Group = Group {
             Kind::Text(Text::Variable),
             Optional("see `psk`"),
             "A variable of the gateway's environment that holds the key.",
+        )
+        .next_call(),
+        key(
+            "psk_command",
+            Kind::Several(Text::Command),
+            Optional("see `psk`"),
+            "A program that writes the key to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start and at each change of the profile; `sipsec check` does not.",
+        )
+        .next_call(),
+        key(
+            "psk_credential",
+            Kind::Text(Text::Credential),
+            Optional("see `psk`"),
+            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the key.",
         )
         .next_call(),
         key(
@@ -185,6 +199,20 @@ pub const KEYRING_ENTRY: Group = Group {
             "A variable of the gateway's environment that holds the PPK.",
         )
         .next_call(),
+        key(
+            "ppk_command",
+            Kind::Several(Text::Command),
+            Optional("see `ppk`"),
+            "A program that writes the PPK to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start and at each change of the profile; `sipsec check` does not.",
+        )
+        .next_call(),
+        key(
+            "ppk_credential",
+            Kind::Text(Text::Credential),
+            Optional("see `ppk`"),
+            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the PPK.",
+        )
+        .next_call(),
         key("ppk_required", Kind::Flag, Default("false"), "Without the PPK there is no session.").next_call(),
         key(
             "identity",
@@ -213,7 +241,7 @@ pub const KEYRING_ENTRY: Group = Group {
 };
 
 const CERTIFICATE: Group = Group {
-    about: "A certificate of this gateway, its key, and the certificates that it accepts in return.",
+    about: "A certificate of this gateway, its key, and the certificates that it accepts in return. One of `key`, `key_env`, `key_command` and `key_credential` is needed.",
     private: false,
     keys: &[
         key(
@@ -234,8 +262,29 @@ const CERTIFICATE: Group = Group {
         key(
             "key",
             Kind::Text(Text::Path),
-            Required("/etc/sipsec/pki/gateway.key"),
+            Optional("see `key_command` and `key_credential`"),
             "PEM file with the private key in PKCS #8, mode 0600.",
+        )
+        .hangs_up(),
+        key(
+            "key_env",
+            Kind::Text(Text::Variable),
+            Optional("see `key`"),
+            "A variable of the gateway's environment that holds the private key as PEM.",
+        )
+        .hangs_up(),
+        key(
+            "key_command",
+            Kind::Several(Text::Command),
+            Optional("see `key`"),
+            "A program that writes the private key as PEM to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start and at each change of the profile; `sipsec check` does not.",
+        )
+        .hangs_up(),
+        key(
+            "key_credential",
+            Kind::Text(Text::Credential),
+            Optional("see `key`"),
+            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the private key as PEM.",
         )
         .hangs_up(),
         key("rsa_pss", Kind::Flag, Default("true"), "An RSA key signs with PSS; false for PKCS #1 v1.5.")

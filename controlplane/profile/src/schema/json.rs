@@ -1,6 +1,7 @@
 //! The schema as JSON Schema (draft 2020-12), for editors.
 
 use super::{Group, Key, Kind, PROFILE, Presence, Text};
+use crate::model::secret::{PASSWORD, PRIVATE_KEY, PSK};
 use serde_json::{Map, Value, json};
 
 /// The whole schema.
@@ -40,10 +41,9 @@ fn group(group: &Group) -> Value {
 
 /// Keys of which exactly one must be there.
 fn one_of(group: &Group) -> Vec<&'static str> {
-    const PROOFS: [&str; 4] = ["psk", "psk_file", "psk_env", "certificate"];
-    const PASSWORDS: [&str; 3] = ["password", "password_file", "password_env"];
-    let all = |names: &[&'static str]| names.iter().all(|n| group.key(n).is_some()).then(|| names.to_vec());
-    all(&PROOFS).or_else(|| all(&PASSWORDS)).unwrap_or_default()
+    let sets: [Vec<_>; 3] =
+        [PSK.all().chain(["certificate"]).collect(), PASSWORD.all().collect(), PRIVATE_KEY.all().collect()];
+    sets.into_iter().find(|names| names.iter().all(|n| group.key(n).is_some())).unwrap_or_default()
 }
 
 fn key(key: &Key) -> Value {

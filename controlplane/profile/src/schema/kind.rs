@@ -132,6 +132,10 @@ pub enum Text {
     MapRule,
     /// The name of a variable of the environment.
     Variable,
+    /// The absolute path of a program, or an argument of it. No argument is shown: it may be a secret.
+    Command,
+    /// The name of a credential of systemd. Not shown: a secret may stand there by mistake.
+    Credential,
     /// Up to 64 characters for people.
     Label,
     /// The path of a URL.
@@ -167,6 +171,8 @@ impl Text {
             Self::Proposal => "proposal",
             Self::MapRule => "FIELD OP VALUE",
             Self::Variable => "environment variable",
+            Self::Command => "program",
+            Self::Credential => "credential",
             Self::Label => "text",
             Self::UrlPath => "path of a URL",
             Self::ContactUser => "`number`, `random`, `none` or a word",
@@ -180,6 +186,7 @@ impl Text {
     pub const fn alone(self) -> &'static Kind {
         match self {
             Self::Address => &Kind::Text(Self::Address),
+            Self::Command => &Kind::Text(Self::Command),
             _ => &Kind::Text(Self::Server),
         }
     }
@@ -197,6 +204,7 @@ impl Text {
             Self::Number => "^\\+?[0-9().\\s-]+$",
             Self::NumberOrAny => "^(any|\\+?[0-9().\\s-]+)$",
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
+            Self::Credential => "^[!-.0-9;-~]{1,255}$",
             Self::Mac => "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
             Self::UrlPath => "^/\\S*$",
             Self::ContactUser => "^[A-Za-z0-9_.!~*'()-]{1,32}$",
@@ -210,7 +218,8 @@ impl Text {
     #[must_use]
     pub fn may_show(self, value: &str) -> bool {
         match self {
-            Self::Secret => false,
+            Self::Secret | Self::Credential => false,
+            Self::Command => value.starts_with('/') && !value.contains(char::is_whitespace),
             Self::Number | Self::NumberOrAny => {
                 value == "any" || value.chars().all(|c| c.is_ascii_digit() || "+-.() ".contains(c))
             }
@@ -247,6 +256,7 @@ impl Kind {
             }
             Self::List(kind) => format!("list of: {}", kind.name()),
             Self::Group(_) => "group of keys".to_owned(),
+            Self::Several(Text::Command) => "program, or list of a program and its arguments".to_owned(),
             Self::Several(text) => format!("{}, or a list of such", text.name()),
             Self::Either(text, _) => format!("{}, or group of keys", text.name()),
         }

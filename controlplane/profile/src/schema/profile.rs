@@ -2,6 +2,7 @@
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
 use super::{dataplane, ike, sip, track, tunnels, wan};
+use crate::model::Compat;
 use crate::model::carrier::PeerPort;
 use crate::model::limits::LOG_DEFAULT;
 use Presence::{Default, Optional, Required};
@@ -18,6 +19,13 @@ pub const PROFILE: Group = Group {
             "The gateway's name: 1 to 64 letters, digits, `-` and `_`. It names the gateway's directories and log lines.",
         )
         .ios("hostname NAME"),
+        key(
+            "include",
+            Kind::List(&Kind::Text(Text::Path)),
+            Optional("no other file"),
+            "Files with more keys of the profile, absolute or relative to the file that names them; `*`, `?` and `[…]` stand for parts of names, and each pattern must match a file. Lists are put behind those of the profile, groups are merged, and no value may stand in two files. Files may include files, 8 deep, 16384 in all, 16 MiB together. The dataplane reads the profile alone, so `version`, `gateway`, `runtime_dir`, `state_dir` and `dataplane` stand there. Relative paths under other keys mean what they mean in the profile.",
+        )
+        .now(),
         key(
             "runtime_dir",
             Kind::Text(Text::Path),
@@ -36,6 +44,13 @@ pub const PROFILE: Group = Group {
             Default(LOG_DEFAULT),
             "What is logged: a level, or a filter such as `info,sipsec::sip=debug,sipsec::ike=debug`. `sipsec log` changes it at run time.",
         ).now(),
+        key(
+            "compat",
+            Kind::Word(Compat::TABLE),
+            Default("none"),
+            "Whose rules the profile keeps besides those of the gateway. Without `cisco`, what a router does not take is a warning for tunnels whose peer is `cisco`.",
+        )
+        .now(),
         key("wan", Kind::Group(&wan::WAN), Optional("the system configures the WAN"), "How the WAN gets its address."),
         key("sip", Kind::Group(&sip::SIP), Required("{ interface: wan0, registrar: … }"), "The SIP user agent: registrar and lines.")
             .ios("vpn-sip"),

@@ -179,7 +179,7 @@ const LINE: Group = Group {
 };
 
 const AUTH: Group = Group {
-    about: "Digest authentication of a line. One of `password`, `password_file` and `password_env` is needed.",
+    about: "Digest authentication of a line. One of `password`, `password_file`, `password_env`, `password_command` and `password_credential` is needed.",
     private: true,
     keys: &[
         key(
@@ -208,6 +208,20 @@ const AUTH: Group = Group {
             Kind::Text(Text::Variable),
             Optional("see `password`"),
             "A variable of the gateway's environment that holds the password.",
+        )
+        .now(),
+        key(
+            "password_command",
+            Kind::Several(Text::Command),
+            Optional("see `password`"),
+            "A program that writes the password to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start and at each change of the profile; `sipsec check` does not.",
+        )
+        .now(),
+        key(
+            "password_credential",
+            Kind::Text(Text::Credential),
+            Optional("see `password`"),
+            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the password.",
         )
         .now(),
     ],

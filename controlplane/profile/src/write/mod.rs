@@ -1,8 +1,8 @@
 //! A profile as YAML again. Values that equal their defaults are left out.
 
-use crate::model::secret::{PASSWORD, PPK, PSK, SecretKeys, SecretSource};
+use crate::model::secret::{PASSWORD, PPK, PRIVATE_KEY, PSK, SecretKeys, SecretSource};
 use crate::model::{Profile, Proof};
-use crate::read::{Tree, write_yaml};
+use crate::read::{Tree, TreeMap, write_yaml};
 use crate::schema::{Group, Kind, PROFILE, Presence};
 
 /// What is written in place of inline secrets.
@@ -23,16 +23,38 @@ pub fn tree(profile: &Profile) -> Tree {
 /// # Errors
 /// If the library cannot write it; a profile always can be written.
 pub fn yaml(profile: &Profile, secrets: Secrets) -> Result<String, String> {
+    yaml_with(profile, secrets, |_| {})
+}
+
+/// The same of a tree that is changed before it is written, values that equal their defaults being left out already.
+pub(crate) fn yaml_with(
+    profile: &Profile,
+    secrets: Secrets,
+    change: impl FnOnce(&mut Tree),
+) -> Result<String, String> {
     let mut tree = tree(profile);
     if secrets == Secrets::Written {
         reveal(profile, &mut tree);
     }
     directories(profile, &mut tree);
     prune(&mut tree, &PROFILE);
+    change(&mut tree);
     write_yaml(&tree)
 }
 
-/// Puts every inline secret in the place of its asterisks.
+/// The tunnels of a profile alone, under their key.
+///
+/// # Errors
+/// As [`yaml`].
+pub fn tunnels_yaml(profile: &Profile) -> Result<String, String> {
+    let mut tree = tree(profile);
+    prune(&mut tree, &PROFILE);
+    let mut out = TreeMap::new();
+    out.insert(Tree::String("tunnels".to_owned()), std::mem::take(&mut tree["tunnels"]));
+    write_yaml(&Tree::Mapping(out))
+}
+
+/// Puts every secret and every argument of a command in the place of its asterisks.
 pub(crate) fn reveal(profile: &Profile, tree: &mut Tree) {
     for (i, line) in profile.sip.lines.iter().enumerate() {
         if let Some(auth) = &line.auth {
@@ -48,11 +70,20 @@ pub(crate) fn reveal(profile: &Profile, tree: &mut Tree) {
             put(at, PPK, &ppk.key);
         }
     }
+    for (i, certificate) in profile.ike.certificates.iter().enumerate() {
+        put(&mut tree["ike"]["certificates"][i], PRIVATE_KEY, &certificate.key);
+    }
 }
 
 fn put(at: &mut Tree, keys: SecretKeys, source: &SecretSource) {
-    if let SecretSource::Inline(secret) = source {
-        at[keys.inline] = Tree::String(String::from_utf8_lossy(secret.expose()).into_owned());
+    match source {
+        SecretSource::Inline(secret) => {
+            at[keys.of(source)] = Tree::String(String::from_utf8_lossy(secret.expose()).into_owned());
+        }
+        SecretSource::Command(words) if words.len() > 1 => {
+            at[keys.of(source)] = Tree::Sequence(words.iter().cloned().map(Tree::String).collect());
+        }
+        _ => {}
     }
 }
 
@@ -67,37 +98,6 @@ fn directories(profile: &Profile, tree: &mut Tree) {
             map.shift_remove(key);
         }
     }
-}
-
-/// One entry of a list in flow style (YAML 1.2 §7.4), without what its absence stands for.
-#[must_use]
-pub fn flow(entry: &impl serde::Serialize, group: &Group) -> String {
-    let mut tree = crate::read::tree(entry).unwrap_or_default();
-    prune(&mut tree, group);
-    in_flow(&tree)
-}
-
-/// Scalars in JSON's form, which is YAML's, too; keys are plain words.
-fn in_flow(tree: &Tree) -> String {
-    match tree {
-        Tree::Mapping(map) => {
-            let entries =
-                map.iter().map(|(k, v)| format!("{}: {}", k.as_str().unwrap_or_default(), in_flow(v)));
-            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
-        }
-        Tree::Sequence(list) => format!("[{}]", list.iter().map(in_flow).collect::<Vec<_>>().join(", ")),
-        Tree::String(text) if is_word(text) => text.clone(),
-        scalar => serde_json::to_string(scalar).unwrap_or_default(),
-    }
-}
-
-/// Whether a text is itself without quotes: it begins as no number, and has no sign of YAML.
-fn is_word(text: &str) -> bool {
-    const SPECIAL: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    let address = text.parse::<std::net::Ipv4Addr>().is_ok();
-    let word = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
-    address || (word && !SPECIAL.contains(&text.to_ascii_lowercase().as_str()))
 }
 
 /// Removes every value that its absence stands for.

@@ -445,3 +445,13 @@ fn an_odd_bye_and_an_odd_ack_are_obeyed() {
     }
     assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Answered"));
 }
+
+/// RFC 3261 §8.1.1.4: a Call-ID is compared as it is; a host in it that is not the sender's means nothing.
+#[test]
+fn the_host_of_a_call_id_means_nothing() {
+    let bye = "BYE sip:0388881001@192.30.18.22:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 172.30.18.22:5060;branch=z9hG4bK1\r\n\
+               From: <sip:0388882001@c.example>;tag=1\r\nTo: <sip:0388881001@c.example>;tag=2\r\n\
+               Call-ID: 2E0C8FB3@122.50.18.22\r\nCSeq: 102 BYE\r\nContent-Length: 0\r\n\r\n";
+    let message = crate::message::Message::parse(bye.as_bytes()).expect("a request");
+    assert_eq!(message.call_id(), "2E0C8FB3@122.50.18.22");
+}

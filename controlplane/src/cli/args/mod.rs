@@ -336,8 +336,11 @@ Examples:
     /// Profiles that were applied: number, time, author, summary
     #[command(subcommand, infer_subcommands = true)]
     Configuration(Configuration),
-    /// The profile of --profile in the words of IOS, without keys: [interface NAME]
+    /// The profile in force, or that of --profile, in the words of IOS and without keys: [interface NAME]
     RunningConfig {
+        /// YAML, complete and with every key of the profile, instead of the words of IOS
+        #[arg(long)]
+        yaml: bool,
         /// interface NAME
         words: Vec<String>,
     },

@@ -57,7 +57,8 @@ pub fn calls(list: &[LostCall], done: bool) -> String {
             (Some(s), Some(left)) => {
                 format!("answered {s} s ago at {} kbps, {left} s are paid and not used", call.kbps)
             }
-            _ => "not answered, so it costs nothing".to_owned(),
+            (Some(s), None) => format!("answered {s} s ago at {} kbps", call.kbps),
+            (None, _) => "not answered, so it costs nothing".to_owned(),
         };
         let again = match call.again_yen {
             0 => String::new(),
@@ -80,12 +81,24 @@ pub fn preview(diff: &Difference) -> String {
         return out;
     }
     out.push_str(&calls(&diff.calls, false));
-    let restart = diff.changes.iter().filter(|c| c.takes == "restart").count() as u64;
-    if restart > 0 {
+    if !diff.locked.is_empty() {
+        let _ = writeln!(out, "\n`compat: cisco` is in force, so `sipsec apply` refuses this:");
+        for reason in &diff.locked {
+            let _ = writeln!(out, "  {reason}");
+        }
+    }
+    let restart: Vec<_> = diff.changes.iter().filter(|c| c.takes == "restart").collect();
+    if let Some(first) = restart.first() {
+        let both = restart.iter().find(|c| c.restarts.as_deref() == Some("both processes"));
+        let process = both.unwrap_or(first).restarts.as_deref().unwrap_or("the control plane");
+        let needs = if restart.len() == 1 {
+            "1 key needs".to_owned()
+        } else {
+            format!("{} keys need", restart.len())
+        };
         let _ = writeln!(
             out,
-            "\n{} a restart: `sipsec apply` refuses; with --partial it takes the rest.",
-            if restart == 1 { "1 key needs".to_owned() } else { format!("{restart} keys need") }
+            "\n{needs} a restart of {process}: `sipsec apply` refuses; with --partial it takes the rest."
         );
     }
     out
@@ -98,7 +111,8 @@ pub fn applied(applied: &Applied) -> String {
     if !applied.left_out.is_empty() {
         let _ = writeln!(out, "\nLeft out, because it needs a restart:");
         for change in &applied.left_out {
-            let _ = writeln!(out, "  {}", change.path);
+            let process = change.restarts.as_deref().unwrap_or("the control plane");
+            let _ = writeln!(out, "  {}: {process}", change.path);
         }
     }
     for warning in &applied.warnings {
@@ -164,6 +178,7 @@ mod tests {
             before: owned(before),
             after: owned(after),
             takes: takes.to_owned(),
+            restarts: (takes == "restart").then(|| "the control plane".to_owned()),
         }
     }
 
@@ -188,6 +203,7 @@ mod tests {
                 paid_left_s: Some(29),
                 again_yen: 2,
             }],
+            locked: Vec::new(),
         }
     }
 

@@ -25,6 +25,22 @@ fn line([name, address, ok, method, status, protocol]: [&str; 6]) -> String {
     line.trim_end().to_owned() + "\n"
 }
 
+/// Tunnels of the kernel, as `show vpn-sip session` names them; empty if there is none.
+#[must_use]
+pub fn without_vpn_sip(list: &[Interface]) -> String {
+    let mut out = String::new();
+    for interface in list {
+        if let Some(kind) = &interface.kernel_tunnel {
+            let _ = write!(
+                out,
+                "\nInterface: {}\n   Session status: not configured for vpn-sip ({kind})\n",
+                interface.name
+            );
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::golden;
@@ -39,6 +55,7 @@ mod tests {
             admin_up: up.0,
             line_up: up.1,
             tunnel: false,
+            kernel_tunnel: None,
         };
         let list = [
             device("lo", &["127.0.0.1/8"], "manual", (true, true)),
@@ -50,5 +67,17 @@ mod tests {
         let text = interfaces(&list);
         assert!(text.lines().all(|l| l.len() <= 80), "{text}");
         golden("ip-interface-brief.txt", &text);
+    }
+
+    #[test]
+    fn a_tunnel_without_vpn_sip_is_named_as_such() {
+        let gre = Interface {
+            name: "Tunnel9".to_owned(),
+            kernel_tunnel: Some("gre".to_owned()),
+            ..Interface::default()
+        };
+        let lo = Interface { name: "lo".to_owned(), ..Interface::default() };
+        let text = without_vpn_sip(&[lo, gre]);
+        assert_eq!(text, "\nInterface: Tunnel9\n   Session status: not configured for vpn-sip (gre)\n");
     }
 }

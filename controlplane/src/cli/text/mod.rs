@@ -26,7 +26,7 @@ pub use csv::history_csv;
 pub use dataplane::{control, dataplane};
 pub use dhcp::dhcp;
 pub use event::event;
-pub use interface::interfaces;
+pub use interface::{interfaces, without_vpn_sip};
 pub use nat::translations;
 pub use overview::{Level, brief, cleared, counted, health, summary};
 pub use registration::{registrar, registration_status};

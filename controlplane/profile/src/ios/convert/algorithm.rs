@@ -288,6 +288,15 @@ impl<'a> Work<'a> {
         self.out.child_kb = self
             .smallest("the lifetime of IPsec SAs in kilobytes", kilobytes.collect())
             .map(|kb| if kb == 0 { 0 } else { kb.max(KB_MIN) });
+        let windows = used.iter().filter_map(|p| p.replay_window.as_ref()).chain(&doc.replay_window);
+        let windows: Vec<_> = windows.collect();
+        self.out.replay_window = windows.iter().map(|said| said.value).max();
+        if windows.iter().any(|said| Some(said.value) != self.out.replay_window) {
+            let lines: Vec<At> = windows.iter().map(|said| said.at).collect();
+            let message =
+                "replay windows differ, and the gateway has one for all tunnels; the largest was taken";
+            self.report.note(&lines, message, "nothing to do: a larger window loses fewer packets");
+        }
         self.out.dont_fragment = doc.df.as_ref().map(|d| d.value);
         self.settings();
     }

@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::keys::method;
+use super::reference::peer_identity;
 use crate::ios::conversion::{Certificate, KeyEntry, Proof};
 use crate::ios::document::{Auth, Block, IkeProfile, Revocation, Trustpoint};
 use crate::ios::report::Class;
@@ -52,10 +53,13 @@ impl<'a> Work<'a> {
         for used in &self.used {
             let Some(name) = used.ike.and_then(|p| by_profile.get(p.name.as_str())) else { continue };
             if seen.insert(used.vpn_sip.remote.clone()) {
+                let profile = used.ike;
                 self.out.keyring.push(KeyEntry {
                     number: Some(used.vpn_sip.remote.clone()),
                     proof: Proof::Certificate(name.clone()),
                     ppk: None,
+                    identity: profile.and_then(|p| self.own_identity(p, &used.vpn_sip.local)),
+                    peer_identity: profile.and_then(peer_identity),
                 });
             }
         }

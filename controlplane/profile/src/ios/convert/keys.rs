@@ -1,6 +1,7 @@
 //! Which key serves which tunnel.
 
 use super::Work;
+use super::reference::peer_identity;
 use crate::ios::conversion::{KeyEntry, Ppk, Proof};
 use crate::ios::document::{Auth, Direction, IkeProfile, KeyFault, KeyLine, Keyring, Peer, PpkLine, Secret};
 use crate::ios::report::At;
@@ -71,7 +72,13 @@ impl<'a> Work<'a> {
                 missing.push((used.at, remote.as_str(), ring.map(|r| &r.order)));
                 continue;
             };
-            let entry = KeyEntry { number: Some(remote.clone()), proof: Proof::Psk(key), ppk };
+            let entry = KeyEntry {
+                number: Some(remote.clone()),
+                proof: Proof::Psk(key),
+                ppk,
+                identity: self.own_identity(profile, &used.vpn_sip.local),
+                peer_identity: peer_identity(profile),
+            };
             match taken.get(remote) {
                 Some((other, at)) if *other != entry => {
                     let lines = [*at, used.at];
@@ -104,9 +111,12 @@ impl<'a> Work<'a> {
             self.report.error(&[at], format!("there is no key for {remote}: {found}"), hint);
         }
         // One wildcard for all tunnels without an entry is the wildcard of the profile.
+        let plain = |number: &String| {
+            taken.get(number).is_none_or(|(e, _)| e.identity.is_none() && e.peer_identity.is_none())
+        };
         let one = wildcards
             .first()
-            .filter(|(_, first)| wildcards.iter().all(|(_, k)| k == first))
+            .filter(|(_, first)| wildcards.iter().all(|(n, k)| k == first && plain(n)))
             .map(|(_, k)| k.clone());
         let wild: HashSet<String> = wildcards.into_iter().map(|(n, _)| n).collect();
         for number in order {
@@ -122,7 +132,13 @@ impl<'a> Work<'a> {
             None
         };
         if let Some(key) = one.or(spare) {
-            self.out.keyring.push(KeyEntry { number: None, proof: Proof::Psk(key), ppk: None });
+            self.out.keyring.push(KeyEntry {
+                number: None,
+                proof: Proof::Psk(key),
+                ppk: None,
+                identity: None,
+                peer_identity: None,
+            });
         }
         self.used = tunnels;
     }
@@ -150,6 +166,8 @@ impl<'a> Work<'a> {
                     number: Some(number.clone()),
                     proof: Proof::Psk(key.clone()),
                     ppk,
+                    identity: None,
+                    peer_identity: None,
                 });
                 if !called.is_empty() && !left_out.contains(number.as_str()) {
                     let lines: Vec<At> = entry.peer.key_ids.iter().map(|k| k.at).collect();

@@ -3,6 +3,7 @@
 use super::Work;
 use crate::ios::document::{Auth, Block, Identity, IkeProfile};
 use crate::ios::report::Class;
+use crate::model::IkeIdentity;
 use std::collections::HashSet;
 
 impl Work<'_> {
@@ -94,11 +95,12 @@ impl Work<'_> {
             for said in &profile.match_other {
                 let message =
                     format!("peers are found by number, not by `match identity remote {}`", said.value);
-                self.report.warn(
-                    &[said.at],
-                    message,
-                    "nothing is lost if the peers are called by their numbers",
-                );
+                let hint = if peer_identity(profile).is_some() {
+                    "its entry of the keyring has it as `peer_identity`, which is checked besides"
+                } else {
+                    "nothing is lost if the peers are called by their numbers"
+                };
+                self.report.warn(&[said.at], message, hint);
             }
             self.authentications(profile);
             self.identity(profile, &lines);
@@ -155,13 +157,33 @@ impl Work<'_> {
                         "the profile {} presents itself as {id}, and its line is {}",
                         profile.name, own[0]
                     );
-                    self.report.warn(&[said.at], message, "the gateway presents the number of its line");
+                    let hint = "so does the gateway: its entries of the keyring have `identity`; remove it if the number of the line is meant";
+                    self.report.warn(&[said.at], message, hint);
                 }
             }
             Identity::Other(text) => {
                 let message = format!("the profile {} presents itself by {text}", profile.name);
-                self.report.warn(&[said.at], message, "the gateway presents the number of its line");
+                let hint = match text.parse::<IkeIdentity>() {
+                    Ok(_) => "so does the gateway: its entries of the keyring have `identity`",
+                    Err(_) => {
+                        "the gateway presents the number of its line, or the subject of its certificate"
+                    }
+                };
+                self.report.warn(&[said.at], message, hint);
             }
+        }
+    }
+
+    /// What the router says it is, if that is not the number of the tunnel's line, which the gateway says by itself.
+    pub(super) fn own_identity(&self, profile: &IkeProfile, line: &str) -> Option<IkeIdentity> {
+        match &profile.identity.as_ref()?.value {
+            Identity::KeyId(id) => {
+                let number = id.parse::<sipsec_net::TelNumber>();
+                let own = |text: &str| number.as_ref().is_ok_and(|n| n.as_str() == text);
+                let same = own(line) || self.doc.lines.iter().any(|l| own(&l.value.number));
+                (!same).then(|| IkeIdentity::KeyId(id.clone()))
+            }
+            Identity::Other(text) => text.parse().ok(),
         }
     }
 
@@ -200,6 +222,14 @@ impl<'a> Work<'a> {
     pub(super) fn tunnels_of(&self, profile: &IkeProfile) -> impl Iterator<Item = &super::Used<'a>> {
         self.by_ike.get(profile.name.as_str()).into_iter().flatten().map(|i| &self.used[*i])
     }
+}
+
+/// The one identity by which a profile takes peers, if it is not their number. That of a whole domain is none.
+pub(super) fn peer_identity(profile: &IkeProfile) -> Option<IkeIdentity> {
+    let [one] = profile.match_other.as_slice() else { return None };
+    let alone = !profile.match_any && profile.match_numbers.is_empty();
+    let text = one.value.strip_suffix(" 255.255.255.255").unwrap_or(&one.value);
+    text.parse().ok().filter(|_| alone)
 }
 
 #[derive(Default)]

@@ -8,6 +8,7 @@ use crate::ios::report::At;
 impl Work<'_> {
     pub(super) fn wan(&mut self, options: &Options) {
         let doc = self.doc;
+        self.sip_by_dhcp();
         self.dhcp();
         let wanted = !self.used.is_empty() || !doc.lines.is_empty();
         for line in &doc.lines {
@@ -118,15 +119,30 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the interface of the line has its address by DHCP and asks for the registrar, too.
+    fn sip_by_dhcp(&mut self) {
+        let line = self.doc.lines.first().and_then(|line| self.doc.interfaces.get(&line.value.interface));
+        self.out.sip_by_dhcp = line.is_some_and(|interface| {
+            let dhcp = interface.address.as_ref().is_some_and(|a| a.value == Address::Dynamic);
+            dhcp && interface.shutdown.is_none() && !interface.dhcp_requests.is_empty()
+        });
+    }
+
     /// Interfaces that learn the registrar by DHCP.
     fn dhcp(&mut self) {
         let doc = self.doc;
         for interface in doc.interfaces.iter().filter(|i| !i.dhcp_requests.is_empty()) {
+            let of_line = doc.lines.first().is_some_and(|line| line.value.interface == interface.name);
+            let (does, hint) = if self.out.sip_by_dhcp && of_line {
+                let hint = "the gateway asks for the address, too (`wan.ipv4: dhcp`): no other DHCP client may run on the device";
+                ("so does the gateway", hint)
+            } else {
+                ("the profile names them", "ask the carrier, or look on the router: `show vpn-sip sip dhcp`")
+            };
             let message = format!(
-                "{} learns the registrar and its domain by DHCP (options 120 and 125); the profile names them",
+                "{} learns the registrar and its domain by DHCP (options 120 and 125); {does}",
                 interface.name
             );
-            let hint = "ask the carrier, or look on the router: `show vpn-sip sip dhcp`";
             self.report.warn(&interface.dhcp_requests, message, hint);
             if interface.address.as_ref().is_none_or(|a| a.value == Address::None) {
                 let lines: Vec<At> = interface
@@ -178,8 +194,16 @@ impl Work<'_> {
     /// What the configuration cannot know.
     fn ask(&mut self, options: &Options) {
         let report = &mut self.report;
-        report.ask("sip.registrar", "the address of the carrier's registrar: ADDRESS:PORT");
-        report.ask("sip.domain", "the SIP domain of the carrier");
+        if self.out.sip_by_dhcp {
+            report.ask("sip.registrar", "learnt by DHCP, as on the router; the address of the carrier's registrar if DHCP does not give it");
+            report.ask(
+                "sip.domain",
+                "learnt by DHCP, as on the router; the SIP domain of the carrier if DHCP does not give it",
+            );
+        } else {
+            report.ask("sip.registrar", "the address of the carrier's registrar: ADDRESS:PORT");
+            report.ask("sip.domain", "the SIP domain of the carrier");
+        }
         report.ask("sip.lines.auth", "user name and password of the line, if the carrier gave any (many know the access line by itself)");
         match &self.out.wan {
             Some((name, None)) => {

@@ -33,7 +33,7 @@ pub const GLOBAL: &[(&str, Command)] = &[
     ("crypto ipsec transform-set", Command::TransformSet),
     ("crypto ipsec security-association idle-time", Command::IpsecIdle),
     ("crypto ipsec security-association lifetime", Command::IpsecLifetime),
-    ("crypto ipsec security-association replay", ignore(System, DEFAULT)),
+    ("crypto ipsec security-association replay", Command::IpsecReplay),
     ("crypto ipsec security-association", ignore(System, DEFAULT)),
     ("crypto ipsec df-bit", Command::IpsecDf),
     ("crypto ipsec fragmentation", ignore(System, DEFAULT)),
@@ -155,7 +155,7 @@ pub const IKE_POLICY: &[(&str, Command)] = &[
 pub const IPSEC_PROFILE: &[(&str, Command)] = &[
     ("set security-association idle-time", Command::SetIdle),
     ("set security-association lifetime", Command::SetLifetime),
-    ("set security-association replay", ignore(System, DEFAULT)),
+    ("set security-association replay", Command::SetReplay),
     ("set security-association dfbit", Command::IpsecDf),
     ("set security-association dscp", ignore(System, DEFAULT)),
     ("set security-association ecn", ignore(System, DEFAULT)),

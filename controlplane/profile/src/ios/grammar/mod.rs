@@ -107,6 +107,7 @@ pub enum Command {
     IpsecIdle,
     IpsecLifetime,
     IpsecDf,
+    IpsecReplay,
     Trustpoint,
     CertificateMap,
     CertificateChain,
@@ -145,6 +146,7 @@ pub enum Command {
     // ipsec
     SetIdle,
     SetLifetime,
+    SetReplay,
     SetTransform,
     SetPfs,
     SetIkeProfile,

@@ -88,7 +88,12 @@ impl Trie {
                         ([(used, command), (less, _), ..], _) if used > less => {
                             return Found::Command { command: *command, used: *used };
                         }
-                        (_, Some((command, used))) => return Found::Command { command, used },
+                        // What is ignored in any case need not be told apart.
+                        (all, Some((command, used)))
+                            if all.iter().all(|(_, c)| matches!(c, Command::Ignore { .. })) =>
+                        {
+                            return Found::Command { command, used };
+                        }
                         _ => return Found::Ambiguous { word: i, of: of.iter().map(|(w, _)| *w).collect() },
                     }
                 }

@@ -4,6 +4,7 @@ use super::ike::no_or;
 use super::{Did, ROUTER, Reader, wrong};
 use crate::ios::document::{Pqc, Said};
 use crate::ios::grammar::{Command, Mode};
+use crate::ios::report::Class;
 use crate::ios::words::Words;
 
 /// IOS: 60 to 86400 s.
@@ -46,6 +47,13 @@ impl Reader {
                 self.doc.df = Some(Said::new(df, at));
                 Did::Converted
             }
+            Command::IpsecReplay => match window(&mut rest, negated) {
+                Ok(packets) => {
+                    self.doc.replay_window = packets.map(|packets| Said::new(packets, at));
+                    Did::Converted
+                }
+                Err(did) => did,
+            },
             Command::Encryption | Command::Integrity | Command::Prf | Command::Group | Command::Pqc => {
                 self.proposal(command, rest, negated)
             }
@@ -159,6 +167,10 @@ impl Reader {
                     None => return wrong("the lifetime is no number", LIFETIME),
                 }
             }
+            Command::SetReplay => match window(&mut rest, negated) {
+                Ok(packets) => profile.replay_window = packets.map(|packets| Said::new(packets, at)),
+                Err(did) => return did,
+            },
             Command::SetTransform => {
                 profile.transforms.clear();
                 if !negated {
@@ -180,6 +192,28 @@ impl Reader {
 
 const IDLE: &str = "write 60 to 86400 seconds";
 const LIFETIME: &str = "write seconds NUMBER, kilobytes NUMBER, kilobytes disable or days NUMBER";
+
+/// IOS: 64, 128, 256, 512 or 1024 packets.
+const WINDOW: std::ops::RangeInclusive<u32> = 64..=1024;
+
+/// `window-size PACKETS`, or `disable`; none of it with `no`.
+fn window(rest: &mut Words<'_>, negated: bool) -> Result<Option<u32>, Did> {
+    if negated {
+        return Ok(None);
+    }
+    match rest.keyword(&["window-size", "disable"]) {
+        Some("disable") => {
+            Err(Did::Ignored(Class::System, "the gateway always checks replays (RFC 4303 §3.4.3)"))
+        }
+        Some(_) => {
+            let packets = rest.number::<u32>().filter(|n| WINDOW.contains(n) && n.is_power_of_two());
+            packets.map(Some).ok_or_else(|| {
+                wrong("the replay window is no number that IOS takes", "write 64, 128, 256, 512 or 1024")
+            })
+        }
+        None => Err(wrong("the replay window is missing", "write `window-size PACKETS`")),
+    }
+}
 
 enum Life {
     Seconds(u32),

@@ -67,7 +67,7 @@ impl Reader {
             negated = true;
             words.remove(0);
         }
-        let global_first = typed == Some("config") || (typed.is_none() && !indented && !self.flat);
+        let global_first = typed == Some("config") || (typed.is_none() && !indented && !self.is_flat());
         let mut best: Option<(usize, Vec<&'static str>, bool)> = None;
         // Of a block that is not read, an indented line is never a command of another mode.
         let closed = matches!(self.mode, Mode::Other(..)) && typed.is_none();
@@ -96,7 +96,12 @@ impl Reader {
                     let did = self.apply(mode, command, &words, used, text, negated, lines, i);
                     match did {
                         Applied::No => {}
-                        Applied::Yes(taken) => return taken,
+                        Applied::Yes(taken) => {
+                            if !indented && typed.is_none() {
+                                self.flat_block = mode != Mode::Global;
+                            }
+                            return taken;
+                        }
                     }
                 }
                 Found::Ambiguous { word, of } => better(&mut best, word, of, true),
@@ -124,6 +129,11 @@ impl Reader {
     }
 
     /// The modes in which a command is looked for.
+    /// Whether an unindented line belongs to the block that is open rather than to global configuration.
+    const fn is_flat(&self) -> bool {
+        self.flat || self.flat_block
+    }
+
     pub(super) fn modes(&self, global_first: bool) -> Vec<Mode> {
         let mut modes = vec![self.mode];
         while let Some(above) = modes.last().and_then(|m| m.above()) {

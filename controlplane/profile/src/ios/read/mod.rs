@@ -68,6 +68,8 @@ pub struct Reader {
     open: Open,
     at: At,
     context: Context,
+    /// Commands of the block that is open are not indented, whatever those of other blocks are.
+    flat_block: bool,
     /// Commands of blocks are not indented in this file.
     flat: bool,
     version: bool,
@@ -86,6 +88,7 @@ impl Reader {
             at: At { file: 0, line: 0 },
             context: Context::Configuration,
             flat: false,
+            flat_block: false,
             version: false,
             after_remark: false,
             lookalikes: std::collections::BTreeMap::new(),
@@ -102,6 +105,7 @@ impl Reader {
             lines.iter().filter(|l| !l.plain.trim_start().is_empty() && !noise::is_remark(&l.plain));
         let (indented, all) = commands.fold((0, 0), |(i, n), l| (i + usize::from(l.indented()), n + 1));
         self.flat = indented * 10 < all;
+        self.flat_block = false;
         let refused = refused_lines(lines);
         let mut i = 0;
         while i < lines.len() {

@@ -278,8 +278,10 @@ impl Reader {
             | C::IpsecIdle
             | C::IpsecLifetime
             | C::IpsecDf
+            | C::IpsecReplay
             | C::SetIdle
             | C::SetLifetime
+            | C::SetReplay
             | C::SetTransform
             | C::SetPfs
             | C::SetIkeProfile

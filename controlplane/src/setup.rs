@@ -19,7 +19,9 @@ use sipsec_profile::model::{
     self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SipLine, TunnelEntry, Word,
 };
 use sipsec_profile::{Profile, Severity};
-use sipsec_session::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
+use sipsec_session::{
+    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
+};
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
 use std::collections::{BTreeMap, BTreeSet};
@@ -327,6 +329,10 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> Tun
         idle: tunnel.idle,
         call_max: tunnel.call_max,
         one_way: tunnel.one_way,
+        filters: TunnelFilters {
+            trigger: profile.filter_rules(tunnel.trigger_filter.as_deref()),
+            idle: profile.filter_rules(tunnel.idle_filter.as_deref()),
+        },
         routes,
     }
 }

@@ -89,6 +89,7 @@ fn config(side: usize, setup: &Setup) -> Config {
         idle: PATIENCE * 10,
         call_max: None,
         one_way: None,
+        filters: sipsec_session::TunnelFilters::default(),
         routes: vec![IpPrefix::new(IpAddr::from([10, 0, (i >> 8) as u8, i as u8]), 32).expect("a host")],
     };
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();

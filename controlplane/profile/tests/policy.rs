@@ -273,3 +273,67 @@ fn ten_thousand_operations_and_tracks_are_one_template_each() {
     assert_eq!((p.sla.len(), p.track.len()), (10_000, 10_001));
     assert_eq!(p.sla[9_999].target.to_string(), "10.39.16.9");
 }
+
+fn filter(rules: &str) -> String {
+    format!("{}filters: [{{ name: f, rules: [{rules}] }}]\n", tunnel("10.2.0.0/16"))
+}
+
+#[test]
+fn filters_are_named_by_tunnels_and_have_rules_in_order() {
+    let with = |key: &str| {
+        tunnel("10.2.0.0/16").replace("bandwidth_kbps: 1000,", &format!("bandwidth_kbps: 1000, {key},"))
+    };
+    let text = with("trigger_filter: f, idle_filter: routing")
+        + "filters: [{ name: f, rules: [{ action: deny, protocol: OSPF }, { action: permit, protocol: tcp, destination_ports: 80-443, dscp: 46 }] }]\n";
+    let p = profile(&text);
+    let rules = p.filter_rules(p.tunnels[0].trigger_filter.as_deref());
+    assert_eq!(
+        (rules.len(), rules[0].permit, rules[0].protocol, rules[1].dscp),
+        (2, false, Some(89), Some(46))
+    );
+    assert_eq!((rules[1].destination_ports.first, rules[1].destination_ports.last), (80, 443));
+    assert!(
+        p.filter_rules(p.tunnels[0].idle_filter.as_deref()).len() > 10 && p.filter_rules(None).is_empty()
+    );
+    only(
+        &with("trigger_filter: routng"),
+        &["filters::unknown tunnels[0].trigger_filter", "did you mean `routing`?"],
+    );
+    only(&with("idle_filter: g"), &["filters::unknown tunnels[0].idle_filter", "add it to `filters`"]);
+}
+
+#[test]
+fn a_filter_that_cannot_work_is_refused_with_its_place() {
+    only(&filter(""), &["filters::rules filters[0].rules: the filter has 0 rules", "1 to 16"]);
+    only(&filter(&vec!["{ action: permit, protocol: tcp }"; 17].join(", ")), &["has 17 rules"]);
+    only(&filter("{ protocol: tcp }"), &["config::missing filters[0].rules[0].action"]);
+    only(&filter("{ action: permit, destination_ports: 80 }"), &["filters::ports", "protocol: tcp"]);
+    only(
+        &filter("{ action: permit, protocol: ospf, source_ports: 80 }"),
+        &["filters::ports filters[0].rules[0].source_ports"],
+    );
+    only(
+        &filter("{ action: permit, protocol: tcp, source_ports: 443-80 }"),
+        &["which is not a port, or FIRST-LAST"],
+    );
+    only(&filter("{ action: permit, protocol: ospff }"), &["did you mean `ospf`?"]);
+    only(&filter("{ action: permit, dscp: 64 }"), &["config::range", "0 to 63"]);
+    only(&filter("{ action: permit, source: 10.0.0.1/8 }"), &["filters::host-bits"]);
+    only(
+        &filter("{ action: permit, source: 10.0.0.0/8, destination: '2001:db8::/32' }"),
+        &["filters::family"],
+    );
+    only(&filter("{ action: deny }"), &["filters::denies-all", "permits nothing"]);
+    only(
+        &filter("{ action: permit }, { action: deny, protocol: tcp }"),
+        &["filters::unreachable filters[0].rules[0]"],
+    );
+    let two =
+        "filters: [{ name: f, rules: [{ action: permit }] }, { name: f, rules: [{ action: permit }] }]\n";
+    only(&format!("{}{two}", tunnel("10.2.0.0/16")), &["filters::duplicate filters[1].name"]);
+    let taken = two.replacen("name: f", "name: routing", 1);
+    only(
+        &format!("{}{taken}", tunnel("10.2.0.0/16")),
+        &["filters::duplicate filters[0].name", "every profile has"],
+    );
+}

@@ -3,7 +3,8 @@
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::config::PSK_MAX;
 use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
-use sipsec_net::dp::{OuterDscp, TunnelSpec};
+use sipsec_net::dp::{Op, OuterDscp, TunnelSpec};
+use sipsec_net::filter::{FilterRule, FilterUse};
 use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -39,6 +40,37 @@ pub struct TunnelConfig {
     /// If packets leave for this long and none comes, the call is placed anew; `None`: not watched.
     pub one_way: Option<Duration>,
     pub routes: Vec<IpPrefix>,
+    pub filters: TunnelFilters,
+}
+
+/// The rules of a tunnel's filters; without rules there is no filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TunnelFilters {
+    pub trigger: Vec<FilterRule>,
+    pub idle: Vec<FilterRule>,
+}
+
+impl TunnelFilters {
+    #[must_use]
+    pub fn rules(&self, used: FilterUse) -> &[FilterRule] {
+        match used {
+            FilterUse::Trigger => &self.trigger,
+            FilterUse::Idle => &self.idle,
+        }
+    }
+
+    /// What gives them to a tunnel without filters.
+    pub(crate) fn ops(&self, tunnel: TunnelId) -> impl Iterator<Item = Op> + '_ {
+        FilterUse::ALL.into_iter().flat_map(move |used| {
+            self.rules(used).iter().map(move |&rule| Op::FilterAdd { tunnel, used, rule })
+        })
+    }
+
+    /// What gives them to a tunnel that has other ones.
+    pub(crate) fn replace(&self, tunnel: TunnelId) -> Vec<Op> {
+        let clear = FilterUse::ALL.map(|used| Op::FilterClear { tunnel, used });
+        clear.into_iter().chain(self.ops(tunnel)).collect()
+    }
 }
 
 impl TunnelConfig {

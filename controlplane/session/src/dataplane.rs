@@ -110,6 +110,7 @@ impl Core {
             let tunnel = t.config.id();
             let mut ops: Vec<Op> = stale.take(&tunnel).map(Op::TunnelRemove).into_iter().collect();
             ops.push(Op::TunnelAdd(t.config.spec));
+            ops.extend(t.config.filters.ops(tunnel));
             let prefixes = owned.remove(&tunnel).unwrap_or_default().into_iter();
             let adjacency = |prefix| self.routes.adjacency(prefix);
             ops.extend(prefixes.map(|prefix| Op::RouteAdd { prefix, tunnel, adjacency: adjacency(prefix) }));

@@ -38,7 +38,9 @@ pub mod view;
 
 pub use addresses::WanAddresses;
 pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
-pub use config::{BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig};
+pub use config::{
+    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
+};
 pub use core::Core;
 pub use dial::Rehearsal;
 pub use failure::SessionFailure;

@@ -118,6 +118,7 @@ pub const NUMBERS: &[&[Number]] = &[
     ],
     segment::NUMBERS,
     slot::NUMBERS,
+    slot::command::FILTER_USES,
     slot::command::DIRECTIONS,
     slot::command::CIPHERS,
     slot::event::CAUSES,

@@ -2,6 +2,7 @@
 //! the two shells translate.
 
 use crate::esp::Layout;
+use crate::filter::{FilterRule, FilterUse};
 use crate::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use core::net::{IpAddr, SocketAddr};
 
@@ -34,6 +35,18 @@ pub enum Op {
     },
     RouteRemove {
         prefix: IpPrefix,
+    },
+    /// One rule more at the end of a tunnel's filter, at most [`crate::filter::FILTER_RULES_MAX`]. A tunnel without rules
+    /// has no filter.
+    FilterAdd {
+        tunnel: TunnelId,
+        used: FilterUse,
+        rule: FilterRule,
+    },
+    /// The tunnel has no filter of this use any more.
+    FilterClear {
+        tunnel: TunnelId,
+        used: FilterUse,
     },
     /// Opens a media port for one call: steering, PAT, IKE punt and shaper.
     MediaOpen(MediaBinding),

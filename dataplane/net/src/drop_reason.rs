@@ -41,6 +41,8 @@ drop_reasons! {
     TtlExpired = "ttl-expired",
     /// No tunnel prefix covers the destination.
     NoRoute = "no-route",
+    /// The tunnel has no SA, and its trigger filter says that the packet is not worth a call.
+    TriggerFiltered = "trigger-filtered",
     /// A better route than the tunnel's leads outside: the packet was taken off the LAN just before, and the tunnel has no SA.
     RoutedOutside = "routed-outside",
     /// The route of its destination discards.

@@ -13,6 +13,7 @@ pub mod drop_reason;
 pub mod entropy;
 pub mod esp;
 pub mod eth;
+pub mod filter;
 pub mod fingerprint;
 pub mod icmp;
 pub mod id;

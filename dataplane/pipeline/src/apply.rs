@@ -48,6 +48,16 @@ impl<P: Packet> Pipeline<P> {
                 }
             }
             Op::RouteRemove { prefix } => self.fib.remove(*prefix),
+            Op::FilterAdd { tunnel, used, rule } => {
+                if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
+                    t.filters.add(*used, *rule);
+                }
+            }
+            Op::FilterClear { tunnel, used } => {
+                if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
+                    t.filters.clear(*used);
+                }
+            }
             Op::MediaOpen(binding) => self.media_open(*binding),
             Op::MediaClose(port) => self.media_close(*port),
             Op::NextHop { media_port, mac } => {

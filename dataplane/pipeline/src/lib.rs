@@ -58,6 +58,7 @@ pub mod testing;
 mod timers;
 mod trigger;
 mod tunnel;
+mod tunnel_filter;
 
 pub use activity::Activities;
 pub use config::{Config, DontFragment, InsideMode, InsidePort, Limits, Local, OutsidePort};

@@ -10,6 +10,7 @@ use crate::config::{Config, Limits, OutsidePort};
 use crate::engine::{AeadEngine, AeadKey};
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, RejectReason, SaSpec, TunnelSpec};
 use sipsec_net::esp::Layout;
+use sipsec_net::filter::FilterUse;
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, ipv6};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,8 @@ struct TunnelEntry {
     outbound: Option<SaId>,
     routes: BTreeSet<IpPrefix>,
     media_ports: BTreeSet<MediaPort>,
+    /// How many rules its filters have.
+    filters: BTreeMap<FilterUse, usize>,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,7 @@ impl Registry {
                     outbound: None,
                     routes: BTreeSet::new(),
                     media_ports: BTreeSet::new(),
+                    filters: BTreeMap::new(),
                 };
                 self.tunnels.insert(spec.tunnel, entry);
             }
@@ -152,6 +156,16 @@ impl Registry {
             Op::TunnelUnbind(tunnel) => {
                 if let Some(entry) = self.tunnels.get_mut(tunnel) {
                     entry.outbound = None;
+                }
+            }
+            Op::FilterAdd { tunnel, used, .. } => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    *entry.filters.entry(*used).or_default() += 1;
+                }
+            }
+            Op::FilterClear { tunnel, used } => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    entry.filters.remove(used);
                 }
             }
             Op::SaSelectors { .. } | Op::ReplayTrigger(_) | Op::FlushTrigger(_) => {}

@@ -4,6 +4,7 @@ use crate::activity::{Activities, Activity};
 use crate::slab::{Map, Slab, map};
 use crate::sys::LINE;
 use crate::trigger::Trigger;
+use crate::tunnel_filter::TunnelFilters;
 use core::mem::offset_of;
 use core::net::IpAddr;
 use sipsec_net::dp::TunnelSpec;
@@ -15,6 +16,7 @@ use sipsec_net::{MediaPort, TunnelId};
 #[repr(C, align(64))]
 pub(crate) struct Tunnel {
     pub activity: Activity,
+    pub filters: TunnelFilters,
     /// Place of the SA that seals, if there is one.
     pub outbound: Option<u32>,
     /// Of `spec`, or what the WAN carries if that is less.
@@ -50,6 +52,7 @@ impl Tunnels {
     pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) -> u32 {
         let make = |place| Tunnel {
             activity: self.activities.begin(place, spec.tunnel),
+            filters: TunnelFilters::default(),
             outbound: None,
             inner_mtu,
             spec,

@@ -153,6 +153,7 @@ impl Model {
                 self.tunnels.insert(t.0, None);
             }
             Op::ReplayTrigger(t) | Op::FlushTrigger(t) => known(self, t)?,
+            Op::FilterAdd { tunnel, .. } | Op::FilterClear { tunnel, .. } => known(self, tunnel)?,
             Op::NextHop { media_port, .. } | Op::PeerSource { media_port, .. } => {
                 self.media.get(&media_port.0).map(|_| ()).ok_or(R::UnknownMediaPort)?;
             }

@@ -1,6 +1,7 @@
 //! A packet opens a call: what waits, how long, in which order it leaves and how fast.
 
 use sipsec_net::dp::{Adjacency, EspCipher, Event, MediaBinding, Op, TunnelActivity, TunnelSpec};
+use sipsec_net::filter::{FILTER_RULES_MAX, FilterRule, FilterUse, Span};
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
@@ -299,4 +300,89 @@ fn what_waited_and_is_too_large_for_the_call_is_cut_or_its_sender_told() {
     assert_eq!((drops(&a, DropReason::TooBigDf), a.out.inside.len()), (1, 1));
     assert_eq!(a.out.inside[0].data()[34..36], [3, 4]);
     assert_eq!(a.out.inside[0].data()[40..42], u16::to_be_bytes(1418));
+}
+
+fn add(used: FilterUse, rule: FilterRule) -> Op {
+    Op::FilterAdd { tunnel: Gateway::TUNNEL, used, rule }
+}
+
+/// What a filter of UDP port 9 and of packets of 1000 bytes and more denies, and what it permits.
+fn small_but_not_discard() -> [FilterRule; 3] {
+    let deny = FilterRule { permit: false, ..FilterRule::ANY };
+    let span = |first, last| Span { first, last };
+    [
+        FilterRule { protocol: Some(17), destination_ports: span(9, 9), ..deny },
+        FilterRule { length: span(1000, u16::MAX), ..deny },
+        FilterRule::ANY,
+    ]
+}
+
+fn udp(port: u16, len: usize) -> Vec<u8> {
+    let mut inner = Inner::udp(Side::A.host().into(), Side::B.host().into(), len - 28).to_bytes();
+    inner[22..24].copy_from_slice(&port.to_be_bytes());
+    inner
+}
+
+#[test]
+fn what_the_filter_denies_places_no_call_and_passes_a_tunnel_that_is_up() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    a.apply(&small_but_not_discard().map(|rule| add(FilterUse::Trigger, rule)));
+    for denied in [udp(9, 100), udp(7, 1200)] {
+        a.lan(START, &denied);
+    }
+    assert_eq!((acquires(&mut a), drops(&a, DropReason::TriggerFiltered)), (0, 2));
+    assert_eq!((activity(&a).trigger_queued, activity(&a).drops_out), (0, 2));
+    a.lan(START, &udp(7, 100));
+    assert_eq!((acquires(&mut a), activity(&a).trigger_queued), (1, 1));
+    // While the call is being made, too.
+    a.lan(START, &udp(9, 100));
+    assert_eq!((activity(&a).trigger_queued, drops(&a, DropReason::TriggerFiltered)), (1, 3));
+    a.call(Kbps(10_000_000), &keys());
+    a.lan(START + Duration::from_secs(1), &udp(9, 100));
+    assert_eq!(run(&mut a, START + Duration::from_secs(9)).len() + a.out.outside.len(), 2, "both leave");
+    a.apply(&[
+        Op::TunnelUnbind(Gateway::TUNNEL),
+        Op::FilterClear { tunnel: Gateway::TUNNEL, used: FilterUse::Trigger },
+    ]);
+    a.lan(START + Duration::from_secs(10), &udp(9, 100));
+    assert_eq!(acquires(&mut a), 1, "without a filter every packet is worth a call");
+}
+
+#[test]
+fn what_the_idle_filter_denies_is_counted_and_is_no_sign_of_use_in_either_direction() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    let mut b = Gateway::new(Side::B, InsideMode::Host);
+    for g in [&mut a, &mut b] {
+        g.call(Kbps(10_000_000), &keys());
+    }
+    // Of the other end's packets, the port is that of their source as this end sees it.
+    let mut rule = small_but_not_discard()[0];
+    a.apply(&[add(FilterUse::Idle, rule), add(FilterUse::Idle, FilterRule::ANY)]);
+    (rule.source_ports, rule.destination_ports) = (rule.destination_ports, rule.source_ports);
+    b.apply(&[add(FilterUse::Idle, rule), add(FilterUse::Idle, FilterRule::ANY)]);
+    let second = |n: u64| START + Duration::from_secs(n);
+    let mut pass = |at: Instant, packet: &[u8]| {
+        a.lan(at, packet);
+        let frame = a.out.outside.pop().expect("sealed");
+        b.wan(at, frame);
+        (activity(&a), activity(&b))
+    };
+    let (out, into) = pass(second(1), &udp(7, 100));
+    assert_eq!((out.last_out, into.last_in), (second(1), second(1)));
+    let (out, into) = pass(second(2), &udp(9, 100));
+    assert_eq!((out.last_out, into.last_in), (second(1), second(1)), "as it was");
+    assert_eq!((out.packets_out, into.packets_in), (2, 2));
+}
+
+#[test]
+fn a_filter_has_a_bound() {
+    let mut a = Gateway::new(Side::A, InsideMode::Host);
+    let rules = vec![add(FilterUse::Idle, FilterRule::ANY); FILTER_RULES_MAX];
+    a.apply(&rules);
+    let refused = a.pipeline.apply(START, &rules[..1]);
+    assert_eq!(refused, Err((0, sipsec_net::dp::RejectReason::TableFull)));
+    let clear = Op::FilterClear { tunnel: Gateway::TUNNEL, used: FilterUse::Idle };
+    a.apply(&[vec![clear], rules].concat());
+    let other = Op::FilterClear { tunnel: TunnelId(99), used: FilterUse::Idle };
+    assert_eq!(a.pipeline.apply(START, &[other]), Err((0, sipsec_net::dp::RejectReason::UnknownTunnel)));
 }

@@ -8,7 +8,7 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::netns::run;
 use crate::lab::primary::{PRIMARY_WAN, Path};
 use crate::lab::probe::{Receiver, Sender};
-use crate::lab::topology::CENTRE_LAN_HOST;
+use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
 use crate::lab::world::World;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,23 @@ pub const ONE_WAY: Scenario = Scenario {
     tools: NFT,
     nightly: true,
     ..Scenario::new("failover-one-way")
+};
+
+pub const SLOW: Scenario = Scenario {
+    about: "the same with a primary so slow that probes come too late",
+    // Below what the probes of both ends need.
+    run: |context| failover(context, "fosl", Path::Slow(4_000)),
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-slow")
+};
+
+pub const BOTH: Scenario = Scenario {
+    about: "both ends fail over at the same instant with traffic from both: one call is left, and carries both directions",
+    run: both_ends,
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-both")
 };
 
 pub const FLAP: Scenario = Scenario {
@@ -189,6 +206,44 @@ fn router(context: &Context) -> Result<(), LabError> {
     })?;
     ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     no_clear_text(&world)
+}
+
+fn both_ends(context: &Context) -> Result<(), LabError> {
+    const PACKETS: u32 = 250;
+    let mut world = world(context.places.clone(), "fobo", FAILBACK, 3)?;
+    let (branch, centre) = (&world.topology.branch_lan, &world.topology.centre_lan);
+    let ends = [
+        (Sender::new(branch, CENTRE_LAN_HOST)?, Receiver::new(centre)?),
+        (Sender::new(centre, BRANCH_LAN_HOST)?, Receiver::new(branch)?),
+    ];
+    let last = std::thread::scope(|scope| {
+        let take = |receiver: &Receiver| receiver.take(0, PACKETS, GAP * PACKETS + Duration::from_secs(1));
+        let readers = ends.each_ref().map(|(_, receiver)| scope.spawn(move || take(receiver)));
+        for number in 0..PACKETS {
+            if number == 20 {
+                world.topology.primary()?.set(Path::Cut)?;
+            }
+            for (sender, _) in &ends {
+                sender.send(0, number)?;
+            }
+            std::thread::sleep(GAP);
+        }
+        let mut last = Vec::new();
+        for reader in readers {
+            let arrived = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            last.push(arrived.iter().map(|(probe, _)| probe.number).max());
+        }
+        Ok::<_, LabError>(last)
+    })?;
+    ensure_in(&world, last == [Some(PACKETS - 1); 2], "the last packets arrive at both ends", || {
+        format!("{last:?}")
+    })?;
+    ensure_in(&world, world.carrier.calls_up() == 1, "one call is up", || world.carrier.bill_text())?;
+    wait_primary(&mut world, false)?;
+    back(&mut world)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    no_clear_text(&world)?;
+    world.check()
 }
 
 fn flap(context: &Context) -> Result<(), LabError> {

@@ -117,6 +117,8 @@ pub const SCENARIOS: &[Scenario] = &[
     failover::ROUTER,
     failover::LOSSY,
     failover::ONE_WAY,
+    failover::SLOW,
+    failover::BOTH,
     failover::FLAP,
     failover::CRASH,
     failover::DEVICE,

@@ -3,6 +3,7 @@
 mod carrier;
 mod certificates;
 mod compat;
+mod filters;
 mod machine;
 mod numbers;
 pub mod pair;
@@ -37,6 +38,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     carrier::check(profile, sink);
     tables(profile, sink);
     tunnels::check(profile, sink);
+    filters::check(profile, sink);
     track::check(profile, sink);
     routes::check(profile, sink);
     compat::check(profile, sink);

@@ -6,6 +6,7 @@
 pub mod carrier;
 mod compat;
 pub mod dataplane;
+pub mod filter;
 pub mod identity;
 pub mod ike;
 pub mod limits;
@@ -26,6 +27,7 @@ pub use compat::Compat;
 pub use dataplane::{
     BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
 };
+pub use filter::{FilterEntry, FilterLine};
 pub use identity::IkeIdentity;
 pub use ike::{
     CertificateEntry, CrlPolicy, DpdMode, IkeSection, KeyOwner, KeyringEntry, Lifetimes, MapField, MapOp,

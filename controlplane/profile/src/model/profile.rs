@@ -1,13 +1,15 @@
 //! The whole of it.
 
 use super::carrier::Carrier;
+use super::filter::{self, ROUTING};
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
-    Compat, DataplaneSection, FailbackSection, IkeSection, MediaSection, Operation, RouteTo, SipSection,
-    StaticRoute, TrackEntry, TunnelEntry, WanSection,
+    Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, Operation,
+    RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
 };
 use serde::Serialize;
 use sipsec_net::TunnelId;
+use sipsec_net::filter::FilterRule;
 use std::path::{Path, PathBuf};
 
 /// A gateway's profile.
@@ -27,6 +29,7 @@ pub struct Profile {
     pub sip: SipSection,
     pub ike: IkeSection,
     pub media: MediaSection,
+    pub filters: Vec<FilterEntry>,
     pub tunnels: Vec<TunnelEntry>,
     pub sla: Vec<Operation>,
     pub track: Vec<TrackEntry>,
@@ -64,6 +67,7 @@ impl Profile {
             sip,
             ike,
             media: MediaSection::default(),
+            filters: Vec::new(),
             tunnels,
             sla: Vec::new(),
             track: Vec::new(),
@@ -94,6 +98,19 @@ impl Profile {
             })
         });
         self.routes.iter().cloned().chain(own)
+    }
+
+    /// The rules of a filter of this profile, or of the one that every profile has; none without a name.
+    #[must_use]
+    pub fn filter_rules(&self, name: Option<&str>) -> Vec<FilterRule> {
+        match name {
+            None => Vec::new(),
+            Some(ROUTING) => filter::routing(),
+            Some(name) => {
+                let entry = self.filters.iter().find(|f| f.name == name);
+                entry.map(|f| f.rules.iter().map(FilterLine::rule).collect()).unwrap_or_default()
+            }
+        }
     }
 
     #[must_use]

@@ -47,6 +47,12 @@ pub struct TunnelEntry {
     )]
     pub one_way: Option<Duration>,
     pub trigger: TriggerQueue,
+    /// Which packets place a call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger_filter: Option<String>,
+    /// Which packets count against the idle timer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_filter: Option<String>,
 }
 
 impl TunnelEntry {
@@ -80,6 +86,8 @@ impl TunnelEntry {
             routing_hellos: false,
             one_way: None,
             trigger: TriggerQueue::default(),
+            trigger_filter: None,
+            idle_filter: None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod document;
 mod encoding;
 mod expand;
 mod exposed;
+mod filters;
 mod ike;
 mod include;
 mod item;
@@ -163,6 +164,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let sip = root.required("sip").and_then(|i| sip::read(&i));
     let ike = root.required("ike").and_then(|i| ike::read(&i, around));
     let media = root.value("media", crate::model::MediaSection::default(), media::read);
+    let filters = root.value("filters", Vec::new(), filters::read);
     let defaults = root.value("defaults", (), tunnels::defaults);
     let tunnels = root.required("tunnels").filter(|_| defaults.is_some()).and_then(|i| tunnels::read(&i));
     let sla = root.value("sla", Vec::new(), sla::read);
@@ -185,6 +187,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         sip: sip?,
         ike: ike?,
         media: media?,
+        filters: filters?,
         tunnels: tunnels?,
         sla: sla?,
         track: track?,

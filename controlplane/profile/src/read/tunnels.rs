@@ -38,10 +38,14 @@ pub fn defaults(item: &Item<'_>) -> Option<()> {
         .map(|key| table.int_or_absent::<u64>(key).is_some());
     let check_source = table.flag("check_source");
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
+    let filters = FILTERS.map(|key| table.absent_or(key, tunnel_name).is_some());
     table.finish();
     let _ = (local?, check_source?, trigger?);
+    let ints = [&ints[..], &filters].concat();
     ints.iter().all(|ok| *ok).then_some(())
 }
+
+const FILTERS: [&str; 2] = ["trigger_filter", "idle_filter"];
 
 /// What two tunnels must not share, and the path of its owner.
 #[derive(Default)]
@@ -79,6 +83,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let routing_hellos = table.flag("routing_hellos");
     let one_way = table.int_or_absent("one_way_s").map(|s| s.map(Duration::from_secs));
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
+    let [trigger_filter, idle_filter] = FILTERS.map(|key| table.absent_or(key, tunnel_name));
     table.finish();
     let (local_number, remote_number) = (local?, remote?);
     let distinct = remote_item.is_some_and(|at| {
@@ -106,6 +111,8 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         routing_hellos: routing_hellos?,
         one_way: one_way?,
         trigger: trigger?,
+        trigger_filter: trigger_filter?,
+        idle_filter: idle_filter?,
     };
     distinct.then_some(built)
 }

@@ -144,6 +144,10 @@ pub enum Text {
     ContactUser,
     /// 0 to 63, or `copy`.
     MediaDscp,
+    /// A name or a number of a protocol of IP.
+    IpProtocol,
+    /// `N` or `FIRST-LAST`
+    Numbers,
     /// Never shown.
     Secret,
 }
@@ -177,6 +181,8 @@ impl Text {
             Self::UrlPath => "path of a URL",
             Self::ContactUser => "`number`, `random`, `none` or a word",
             Self::MediaDscp => "0 to 63 or `copy`",
+            Self::IpProtocol => "name or number of a protocol",
+            Self::Numbers => "N or FIRST-LAST",
             Self::Secret => "secret",
         }
     }
@@ -201,6 +207,8 @@ impl Text {
             Self::Identity => "^(key-id|fqdn|email|address)\\s+.+$",
             Self::Device => "^[^/:\\s]{1,15}$",
             Self::Ports | Self::Range => "^[0-9]{1,5}-[0-9]{1,5}$",
+            Self::Numbers => "^[0-9]{1,5}(-[0-9]{1,5})?$",
+            Self::IpProtocol => "^[a-z0-9-]{1,16}$",
             Self::Number => "^\\+?[0-9().\\s-]+$",
             Self::NumberOrAny => "^(any|\\+?[0-9().\\s-]+)$",
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",

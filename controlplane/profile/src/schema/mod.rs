@@ -2,6 +2,7 @@
 //! it, and the JSON schema, `check --explain` and the configuration reference are printed from it.
 
 mod dataplane;
+mod filters;
 mod ike;
 mod json;
 mod kind;

@@ -1,7 +1,7 @@
 //! The top level.
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
-use super::{dataplane, ike, sip, track, tunnels, wan};
+use super::{dataplane, filters, ike, sip, track, tunnels, wan};
 use crate::model::Compat;
 use crate::model::carrier::PeerPort;
 use crate::model::limits::LOG_DEFAULT;
@@ -64,6 +64,8 @@ pub const PROFILE: Group = Group {
             "Values for the keys that a tunnel does not have.",
         )
         ,
+        key("filters", Kind::List(&Kind::Group(&filters::FILTER)), Optional("only `routing`"), "Filters: which packets place a call, and which keep it up.")
+            .now(),
         key(
             "tunnels",
             Kind::List(&Kind::Group(&tunnels::TUNNEL)),

@@ -64,6 +64,12 @@ pub const TUNNEL: Group = Group {
         )
         .unit("s").now(),
         key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
+        key("trigger_filter", Kind::Text(Text::TunnelName), Optional("every packet"), "A filter of `filters`, or `routing`: packets that it denies place no call. While the tunnel has no SA they are dropped and counted as `trigger-filtered`; one that is up carries them.")
+            .ios("dialer-list N protocol ip list ACL")
+            .now(),
+        key("idle_filter", Kind::Text(Text::TunnelName), Optional("every packet"), "A filter of `filters`, or `routing`: packets that it denies do not count against `idle_s`, in either direction.")
+            .ios("dialer-list N protocol ip list ACL")
+            .now(),
     ],
 };
 
@@ -150,6 +156,20 @@ pub const DEFAULTS: Group = Group {
             Optional("the defaults of its keys"),
             "The packets that wait while the call is set up.",
         ),
+        key(
+            "trigger_filter",
+            Kind::Text(Text::TunnelName),
+            Optional("every packet"),
+            "Packets that this filter denies place no call.",
+        )
+        .now(),
+        key(
+            "idle_filter",
+            Kind::Text(Text::TunnelName),
+            Optional("every packet"),
+            "Packets that this filter denies do not count against `idle_s`.",
+        )
+        .now(),
     ],
 };
 

@@ -162,7 +162,8 @@ impl Core {
         let mut owned = self.routes.owned(all.iter().map(|t| &t.config));
         let mut one = |t: &Tunnel| {
             let routes = owned.remove(&t.id()).unwrap_or_default();
-            (t.id(), Present { spec: t.config.spec, routes, busy: !t.ready() })
+            let (spec, filters) = (t.config.spec, t.config.filters.clone());
+            (t.id(), Present { spec, routes, filters, busy: !t.ready() })
         };
         all.into_iter().map(&mut one).collect()
     }

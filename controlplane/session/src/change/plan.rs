@@ -1,6 +1,6 @@
 //! What a change of the profile asks of the dataplane, and what takes it back.
 
-use crate::config::TunnelConfig;
+use crate::config::{TunnelConfig, TunnelFilters};
 use crate::routes::Routes;
 use sipsec_net::dp::{OPS_MAX, Op, TunnelSpec};
 use sipsec_net::{IpPrefix, TunnelId};
@@ -11,17 +11,19 @@ use std::collections::{BTreeMap, HashSet};
 pub struct Present {
     pub spec: TunnelSpec,
     pub routes: Vec<IpPrefix>,
+    pub filters: TunnelFilters,
     /// It has a call: its SAs and its media port are taken away by the end of the call, and the tunnel after them.
     pub busy: bool,
 }
 
 /// A tunnel that it shall have.
-struct Wanted {
+struct Wanted<'a> {
     spec: TunnelSpec,
     routes: Vec<IpPrefix>,
+    filters: &'a TunnelFilters,
 }
 
-impl Wanted {
+impl Wanted<'_> {
     const fn id(&self) -> TunnelId {
         self.spec.tunnel
     }
@@ -42,24 +44,34 @@ struct Tables<'a> {
     routes: &'a Routes,
     owners: BTreeMap<IpPrefix, TunnelId>,
     specs: BTreeMap<TunnelId, TunnelSpec>,
+    filters: BTreeMap<TunnelId, TunnelFilters>,
 }
 
-/// One operation and its inverse.
-type Step = (TunnelId, Op, Vec<Op>);
+/// Operations of one transaction, and their inverse.
+type Step = (TunnelId, Vec<Op>, Vec<Op>);
 
 impl Tables<'_> {
     fn route_op(&self, prefix: IpPrefix, tunnel: TunnelId) -> Op {
         Op::RouteAdd { prefix, tunnel, adjacency: self.routes.adjacency(prefix) }
     }
 
-    fn add(&mut self, spec: TunnelSpec) -> Step {
-        self.specs.insert(spec.tunnel, spec);
-        (spec.tunnel, Op::TunnelAdd(spec), vec![Op::TunnelRemove(spec.tunnel)])
+    fn add(&mut self, tunnel: &Wanted<'_>) -> Step {
+        let (id, spec) = (tunnel.id(), tunnel.spec);
+        self.specs.insert(id, spec);
+        self.filters.insert(id, tunnel.filters.clone());
+        let ops = std::iter::once(Op::TunnelAdd(spec)).chain(tunnel.filters.ops(id)).collect();
+        (id, ops, vec![Op::TunnelRemove(id)])
+    }
+
+    fn filter(&mut self, tunnel: &Wanted<'_>) -> Option<Step> {
+        let id = tunnel.id();
+        let before = self.filters.insert(id, tunnel.filters.clone()).unwrap_or_default();
+        (before != *tunnel.filters).then(|| (id, tunnel.filters.replace(id), before.replace(id)))
     }
 
     fn set(&mut self, spec: TunnelSpec) -> Option<Step> {
         let before = self.specs.insert(spec.tunnel, spec).filter(|before| *before != spec)?;
-        Some((spec.tunnel, Op::TunnelSet(spec), vec![Op::TunnelSet(before)]))
+        Some((spec.tunnel, vec![Op::TunnelSet(spec)], vec![Op::TunnelSet(before)]))
     }
 
     fn route(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
@@ -68,13 +80,13 @@ impl Tables<'_> {
             Some(before) => self.route_op(prefix, before),
             None => Op::RouteRemove { prefix },
         };
-        Some((tunnel, self.route_op(prefix, tunnel), vec![undo]))
+        Some((tunnel, vec![self.route_op(prefix, tunnel)], vec![undo]))
     }
 
     fn unroute(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
         (self.owners.get(&prefix) == Some(&tunnel)).then(|| {
             self.owners.remove(&prefix);
-            (tunnel, Op::RouteRemove { prefix }, vec![self.route_op(prefix, tunnel)])
+            (tunnel, vec![Op::RouteRemove { prefix }], vec![self.route_op(prefix, tunnel)])
         })
     }
 
@@ -82,13 +94,14 @@ impl Tables<'_> {
     fn remove(&mut self, tunnel: TunnelId, routes: &[IpPrefix]) -> Option<Step> {
         let spec = self.specs.remove(&tunnel)?;
         let mut undo = vec![Op::TunnelAdd(spec)];
+        undo.extend(self.filters.remove(&tunnel).unwrap_or_default().ops(tunnel));
         for &prefix in routes {
             if self.owners.get(&prefix) == Some(&tunnel) {
                 self.owners.remove(&prefix);
                 undo.push(self.route_op(prefix, tunnel));
             }
         }
-        Some((tunnel, Op::TunnelRemove(tunnel), undo))
+        Some((tunnel, vec![Op::TunnelRemove(tunnel)], undo))
     }
 }
 
@@ -98,13 +111,18 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
     let mut owned = routes.owned(wanted.iter());
     let wanted: Vec<Wanted> = wanted
         .iter()
-        .map(|t| Wanted { spec: t.spec, routes: owned.remove(&t.id()).unwrap_or_default() })
+        .map(|t| Wanted {
+            spec: t.spec,
+            routes: owned.remove(&t.id()).unwrap_or_default(),
+            filters: &t.filters,
+        })
         .collect();
     let owner = |(id, p): (&TunnelId, &Present)| p.routes.iter().map(|r| (*r, *id)).collect::<Vec<_>>();
     let mut tables = Tables {
         routes,
         owners: present.iter().flat_map(owner).collect(),
         specs: present.iter().map(|(id, p)| (*id, p.spec)).collect(),
+        filters: present.iter().map(|(id, p)| (*id, p.filters.clone())).collect(),
     };
     let stays: HashSet<TunnelId> = wanted.iter().map(Wanted::id).collect();
     let claimed: HashSet<IpPrefix> = wanted.iter().flat_map(|t| t.routes.iter().copied()).collect();
@@ -117,8 +135,11 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
     }
     for tunnel in &wanted {
         match present.contains_key(&tunnel.id()) {
-            true => steps.extend(tables.set(tunnel.spec)),
-            false => steps.push(tables.add(tunnel.spec)),
+            true => {
+                steps.extend(tables.set(tunnel.spec));
+                steps.extend(tables.filter(tunnel));
+            }
+            false => steps.push(tables.add(tunnel)),
         }
     }
     for tunnel in &wanted {
@@ -141,15 +162,24 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
 
 fn parts(steps: Vec<Step>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    for chunk in steps.chunks(OPS_MAX) {
-        let mut part = Part::default();
-        for (tunnel, op, _) in chunk {
-            part.tunnels.push(*tunnel);
-            part.ops.push(op.clone());
+    // The inverse of each step of the last part.
+    let mut undone: Vec<Vec<Op>> = Vec::new();
+    let end = |parts: &mut Vec<Part>, undone: &mut Vec<Vec<Op>>| {
+        if let Some(part) = parts.last_mut() {
+            part.undo = undone.drain(..).rev().flatten().collect();
         }
-        part.undo = chunk.iter().rev().flat_map(|(_, _, undo)| undo.iter().cloned()).collect();
-        parts.push(part);
+    };
+    for (tunnel, ops, undo) in steps {
+        if parts.last().is_none_or(|part| part.ops.len() + ops.len() > OPS_MAX) {
+            end(&mut parts, &mut undone);
+            parts.push(Part::default());
+        }
+        let Some(part) = parts.last_mut() else { continue };
+        part.tunnels.extend(std::iter::repeat_n(tunnel, ops.len()));
+        part.ops.extend(ops);
+        undone.push(undo);
     }
+    end(&mut parts, &mut undone);
     parts
 }
 
@@ -179,13 +209,14 @@ mod tests {
             call_max: None,
             one_way: None,
             routes: routes.iter().map(|r| r.parse().expect("a prefix")).collect(),
+            filters: TunnelFilters::default(),
         }
     }
 
     fn present(tunnels: &[TunnelConfig], busy: &[u32]) -> BTreeMap<TunnelId, Present> {
         let one = |t: &TunnelConfig| {
             let busy = busy.contains(&t.id().0);
-            (t.id(), Present { spec: t.spec, routes: t.routes.clone(), busy })
+            (t.id(), Present { spec: t.spec, routes: t.routes.clone(), filters: t.filters.clone(), busy })
         };
         tunnels.iter().map(one).collect()
     }
@@ -283,5 +314,29 @@ mod tests {
                 check(&present(&old, &busy), &new);
             }
         }
+    }
+
+    /// A filter is never half there: each change of it is in one transaction, and so is what takes it back.
+    #[test]
+    fn filters_change_in_one_piece() {
+        use sipsec_net::filter::{FILTER_RULES_MAX, FilterRule};
+        let with = |n: usize| TunnelFilters {
+            trigger: vec![FilterRule::ANY; n],
+            idle: vec![FilterRule { permit: false, ..FilterRule::ANY }; n],
+        };
+        let many = |n: usize| -> Vec<TunnelConfig> {
+            (1..20).map(|id| TunnelConfig { filters: with(n), ..tunnel(id, &[]) }).collect()
+        };
+        let ops = |parts: &[Part]| -> Vec<usize> { parts.iter().map(|p| p.ops.len()).collect() };
+        let there = |list: &[TunnelConfig]| present(list, &[]);
+        assert!(plan(&there(&many(3)), &many(3), &Routes::default()).is_empty());
+        let changed = plan(&there(&many(3)), &many(FILTER_RULES_MAX), &Routes::default());
+        assert_eq!(ops(&changed), [2 + 2 * FILTER_RULES_MAX; 19], "two of them do not fit one transaction");
+        assert!(changed.iter().all(|p| p.undo.len() == 2 + 2 * 3 && p.tunnels.len() == p.ops.len()));
+        let removed = plan(&there(&many(2)), &many(0), &Routes::default());
+        assert_eq!(ops(&removed), [38]);
+        assert_eq!(removed[0].undo.len(), 19 * (2 + 4));
+        let added = plan(&BTreeMap::new(), &many(1), &Routes::default());
+        assert_eq!(ops(&added), [57]);
     }
 }

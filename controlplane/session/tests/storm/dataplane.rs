@@ -88,6 +88,7 @@ impl Tables {
                 }
                 self.close(*port);
             }
+            Op::FilterAdd { tunnel: t, .. } | Op::FilterClear { tunnel: t, .. } => tunnel(t)?,
             Op::NextHop { media_port, mac } => {
                 self.media.get_mut(media_port).ok_or(RejectReason::UnknownMediaPort)?.next_hop = *mac;
             }

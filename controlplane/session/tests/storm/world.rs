@@ -163,6 +163,7 @@ fn config(side: usize) -> Config {
             idle: IDLE,
             call_max: Some(Duration::from_secs(300)),
             one_way: None,
+            filters: sipsec_session::TunnelFilters::default(),
             routes: vec!["10.0.0.0/8".parse().expect("a prefix")],
         }],
         keyring: vec![KeyEntry {

@@ -142,6 +142,7 @@ fn config(side: usize, s: &Setup) -> Config {
             idle: s.idle,
             call_max: None,
             one_way: s.one_way,
+            filters: sipsec_session::TunnelFilters::default(),
             routes: s.routes.iter().map(|r| r.parse::<IpPrefix>().expect("a prefix")).collect(),
         }],
         keyring: keyring(s),
@@ -561,6 +562,9 @@ impl FakeDataplane {
                     assert!(self.tunnels.insert(spec.tunnel, *spec).is_some(), "values of no tunnel");
                 }
                 Op::TunnelRemove(t) => self.remove(*t),
+                Op::FilterAdd { tunnel, .. } | Op::FilterClear { tunnel, .. } => {
+                    assert!(self.tunnels.contains_key(tunnel), "a filter of no tunnel");
+                }
                 Op::RouteAdd { prefix, tunnel, adjacency } => {
                     assert!(self.tunnels.contains_key(tunnel), "a route of no tunnel");
                     self.routes.insert(*prefix, (*tunnel, *adjacency));

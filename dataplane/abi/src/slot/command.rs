@@ -4,9 +4,10 @@ use super::{COMMAND_SLOT_LEN, SlotError, codes, wire};
 use crate::layout::shared;
 use core::mem::size_of;
 use sipsec_net::dp::{self, Adjacency, Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
-use sipsec_net::{MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
+use sipsec_net::filter::{FilterRule, FilterUse, Span};
+use sipsec_net::{IpPrefix, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 pub(crate) mod kind {
     pub const BEGIN: u16 = 1;
@@ -28,6 +29,8 @@ pub(crate) mod kind {
     pub const SA_SELECTORS: u16 = 29;
     pub const PEER_SOURCE: u16 = 30;
     pub const TUNNEL_SET: u16 = 31;
+    pub const FILTER_ADD: u16 = 32;
+    pub const FILTER_CLEAR: u16 = 33;
 }
 
 shared! {
@@ -66,6 +69,24 @@ shared! {
         pub tunnel: U32,
         pub adjacency: u8,
         pub zero: [u8; 3],
+    }
+
+    /// `FilterAdd`; in `FilterClear` what follows `used` is zero. What a rule does not compare is zero, and its flag, too.
+    pub(crate) struct Filter {
+        pub tunnel: U32,
+        pub used: u8,
+        pub permit: u8,
+        pub has_protocol: u8,
+        pub protocol: u8,
+        pub has_dscp: u8,
+        pub dscp: u8,
+        pub has_source: u8,
+        pub has_destination: u8,
+        pub source: wire::Prefix,
+        pub destination: wire::Prefix,
+        pub source_ports: [U16; 2],
+        pub destination_ports: [U16; 2],
+        pub length: [U16; 2],
     }
 
     pub(crate) struct NextHop {
@@ -129,6 +150,7 @@ const _: () =
 const _: () =
     assert!(HEAD_LEN + size_of::<wire::Media>() <= COMMAND_SLOT_LEN, "the largest operation fits its slot");
 
+codes!(encode_filter_use, decode_filter_use, FILTER_USES, "filter", FilterUse, u8 { Trigger = 1, Idle = 2, });
 codes!(encode_direction, decode_direction, DIRECTIONS, "direction", Direction, u8 { In = 1, Out = 2, });
 codes!(encode_cipher, decode_cipher, CIPHERS, "cipher", EspCipher, u8 {
     Aes128Gcm16 = 1, Aes256Gcm16 = 2, ChaCha20Poly1305 = 3,
@@ -208,6 +230,15 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
                 Route { prefix: (*prefix).into(), tunnel: U32::ZERO, adjacency: 0, zero: [0; 3] };
             kind::ROUTE_REMOVE
         }
+        Op::FilterAdd { tunnel, used, rule } => {
+            *view_mut(body) = filter(*tunnel, *used, rule);
+            kind::FILTER_ADD
+        }
+        Op::FilterClear { tunnel, used } => {
+            *view_mut(body) =
+                Filter { tunnel: tunnel.0.into(), used: encode_filter_use(*used), ..FromZeros::new_zeroed() };
+            kind::FILTER_CLEAR
+        }
         Op::MediaOpen(binding) => {
             *view_mut(body) = wire::Media::from(binding);
             kind::MEDIA_OPEN
@@ -275,6 +306,54 @@ fn tunnel(spec: &TunnelSpec) -> TunnelAdd {
     }
 }
 
+fn filter(tunnel: TunnelId, used: FilterUse, rule: &FilterRule) -> Filter {
+    let span = |span: Span| [span.first.into(), span.last.into()];
+    let prefix = |prefix: Option<IpPrefix>| prefix.map_or_else(FromZeros::new_zeroed, Into::into);
+    Filter {
+        tunnel: tunnel.0.into(),
+        used: encode_filter_use(used),
+        permit: rule.permit.into(),
+        has_protocol: rule.protocol.is_some().into(),
+        protocol: rule.protocol.unwrap_or(0),
+        has_dscp: rule.dscp.is_some().into(),
+        dscp: rule.dscp.unwrap_or(0),
+        has_source: rule.source.is_some().into(),
+        has_destination: rule.destination.is_some().into(),
+        source: prefix(rule.source),
+        destination: prefix(rule.destination),
+        source_ports: span(rule.source_ports),
+        destination_ports: span(rule.destination_ports),
+        length: span(rule.length),
+    }
+}
+
+fn decode_filter(raw: &Filter) -> Result<FilterRule, SlotError> {
+    let number = |has, value: u8| match wire::boolean("comparison", has)? {
+        true => Ok(Some(value)),
+        false if value == 0 => Ok(None),
+        false => Err(SlotError::ReservedNotZero),
+    };
+    let prefix = |has, prefix: &wire::Prefix| match wire::boolean("comparison", has)? {
+        true => Ok(Some(IpPrefix::try_from(*prefix)?)),
+        false => wire::zero(prefix.as_bytes()).map(|()| None),
+    };
+    let span = |[first, last]: [U16; 2]| Span { first: first.get(), last: last.get() };
+    let dscp = number(raw.has_dscp, raw.dscp)?;
+    if let Some(dscp) = dscp.filter(|dscp| *dscp > 63) {
+        return Err(SlotError::BadDscp(dscp));
+    }
+    Ok(FilterRule {
+        permit: wire::boolean("permit", raw.permit)?,
+        protocol: number(raw.has_protocol, raw.protocol)?,
+        source: prefix(raw.has_source, &raw.source)?,
+        destination: prefix(raw.has_destination, &raw.destination)?,
+        source_ports: span(raw.source_ports),
+        destination_ports: span(raw.destination_ports),
+        dscp,
+        length: span(raw.length),
+    })
+}
+
 /// Field by field in place: a structure built on the stack would leave a copy of the key there.
 fn encode_sa(raw: &mut SaAdd, spec: &SaSpec) {
     let key = spec.keymat.expose();
@@ -339,6 +418,16 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
                 return Err(SlotError::ReservedNotZero);
             }
             Op::RouteRemove { prefix: raw.prefix.try_into()? }
+        }
+        kind::FILTER_ADD => {
+            let raw: &Filter = view(body)?;
+            let rule = decode_filter(raw)?;
+            Op::FilterAdd { tunnel: TunnelId(raw.tunnel.get()), used: decode_filter_use(raw.used)?, rule }
+        }
+        kind::FILTER_CLEAR => {
+            let raw: &Filter = view(body)?;
+            wire::zero(&raw.as_bytes()[core::mem::offset_of!(Filter, permit)..])?;
+            Op::FilterClear { tunnel: TunnelId(raw.tunnel.get()), used: decode_filter_use(raw.used)? }
         }
         kind::MEDIA_OPEN => Op::MediaOpen((*view::<wire::Media>(body)?).try_into()?),
         kind::MEDIA_CLOSE => {

@@ -6,6 +6,7 @@ use sipsec_net::dp::{
     Adjacency, Direction, EspCipher, Event, ExpireCause, KEYMAT_MAX, MediaBinding, Op, OuterDscp,
     PacketSummary, PeerSource, RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
 };
+use sipsec_net::filter::{FilterRule, FilterUse, Span};
 use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -21,6 +22,30 @@ pub fn socket_addr() -> impl Strategy<Value = SocketAddr> {
         IpAddr::V4(_) => SocketAddr::new(addr, port),
         IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, scope_id).into(),
     })
+}
+
+fn filter_use() -> impl Strategy<Value = FilterUse> {
+    prop::sample::select(FilterUse::ALL.to_vec())
+}
+
+fn filter_rule() -> impl Strategy<Value = FilterRule> {
+    let span = || any::<(u16, u16)>().prop_map(|(first, last)| Span { first, last });
+    let addresses = (prop::option::of(prefix()), prop::option::of(prefix()));
+    let numbers = (any::<bool>(), any::<Option<u8>>(), prop::option::of(0..64u8));
+    (addresses, numbers, span(), span(), span()).prop_map(
+        |((source, destination), (permit, protocol, dscp), source_ports, destination_ports, length)| {
+            FilterRule {
+                permit,
+                protocol,
+                source,
+                destination,
+                source_ports,
+                destination_ports,
+                dscp,
+                length,
+            }
+        },
+    )
 }
 
 const ADJACENCIES: [Adjacency; 3] = [Adjacency::Tunnel, Adjacency::Outside, Adjacency::Discard];
@@ -120,6 +145,12 @@ pub fn op() -> impl Strategy<Value = Op> {
         (prefix(), tunnel(), prop::sample::select(ADJACENCIES.to_vec()))
             .prop_map(|(prefix, tunnel, adjacency)| Op::RouteAdd { prefix, tunnel, adjacency }),
         prefix().prop_map(|prefix| Op::RouteRemove { prefix }),
+        (tunnel(), filter_use(), filter_rule()).prop_map(|(tunnel, used, rule)| Op::FilterAdd {
+            tunnel,
+            used,
+            rule
+        }),
+        (tunnel(), filter_use()).prop_map(|(tunnel, used)| Op::FilterClear { tunnel, used }),
         media().prop_map(Op::MediaOpen),
         any::<u16>().prop_map(|port| Op::MediaClose(MediaPort(port))),
         any::<(u16, [u8; 6])>()

@@ -11,6 +11,7 @@ use sipsec_net::dp::{
     Adjacency, Direction, EspCipher, Event, ExpireCause, MediaBinding, Op, OuterDscp, PacketSummary,
     PeerSource, RejectReason, SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
 };
+use sipsec_net::filter::{FilterRule, FilterUse, Span};
 use sipsec_net::{
     DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId,
 };
@@ -117,7 +118,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 16] {
+fn ops() -> [Op; 18] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -140,6 +141,19 @@ fn ops() -> [Op; 16] {
         }),
         Op::TunnelRemove(tunnel),
         Op::RouteAdd { prefix: "10.2.0.0/16".parse().expect("valid"), tunnel, adjacency: Adjacency::Outside },
+        Op::FilterAdd {
+            tunnel,
+            used: FilterUse::Idle,
+            rule: FilterRule {
+                permit: true,
+                protocol: Some(17),
+                source: Some("10.1.0.0/16".parse().expect("valid")),
+                dscp: Some(46),
+                destination_ports: Span { first: 520, last: 521 },
+                ..FilterRule::ANY
+            },
+        },
+        Op::FilterClear { tunnel, used: FilterUse::Trigger },
         Op::RouteRemove { prefix: "2001:db8::/32".parse::<IpPrefix>().expect("valid") },
         Op::MediaOpen(binding()),
         Op::MediaClose(MediaPort(50_001)),

@@ -189,7 +189,7 @@ impl<P: Packet> Pipeline<P> {
             info.class = class;
         }
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        t.activity.received(info.len, (!info.hello).then_some(now));
+        t.activity.received(info.len, t.filters.counts_in(info).then_some(now));
         if t.spec.mss_clamp
             && mss::concerns(info)
             && let Some(mtu) = self.effective_mtu(tunnel)

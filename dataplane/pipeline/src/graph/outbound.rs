@@ -179,6 +179,9 @@ impl<P: Packet> Pipeline<P> {
         if info.hello {
             return Err(self.drop_out(tunnel, DropReason::HelloWithoutSa));
         }
+        if !t.filters.triggers(info) {
+            return Err(self.drop_out(tunnel, DropReason::TriggerFiltered));
+        }
         let packet = sealing.places.leave().ok_or(DropReason::TriggerQueueFull)?;
         let limits = &self.config.limits;
         let has_room = self.trigger_packets + self.replay_packets < limits.trigger_packets_max()
@@ -252,7 +255,7 @@ impl<P: Packet> Pipeline<P> {
             return Err(self.drop_out(tunnel, reason));
         }
         if let Some(t) = self.tunnels.get(tunnel) {
-            t.activity.sent(info.len, (!info.hello).then_some(now));
+            t.activity.sent(info.len, t.filters.counts_out(info).then_some(now));
         }
         self.stages.passed(Stage::Prepare);
         Ok(())

@@ -7,6 +7,7 @@ use crate::replay::ReplayWindow;
 use sipsec_net::dp::{
     Direction, MediaBinding, OPS_MAX, Op, RejectReason, SELECTOR_BLOCKS_MAX, SaSpec, TunnelSpec,
 };
+use sipsec_net::filter::{FILTER_RULES_MAX, FilterUse};
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp};
 
 /// RFC 791 §3.2: every host takes 576 bytes; below that fragments become more than [`crate::pmtu`] cuts.
@@ -64,6 +65,15 @@ impl View<'_> {
                 if self.route(*prefix).is_some() { Ok(()) } else { self.need_route_room() }
             }
             Op::RouteRemove { prefix } => self.route(*prefix).map(drop).ok_or(RejectReason::UnknownRoute),
+            Op::FilterAdd { tunnel, used, .. } => {
+                self.need_tunnel(*tunnel)?;
+                if self.rules(*tunnel, *used) < FILTER_RULES_MAX {
+                    Ok(())
+                } else {
+                    Err(RejectReason::TableFull)
+                }
+            }
+            Op::FilterClear { tunnel, .. } => self.need_tunnel(*tunnel),
             Op::MediaOpen(binding) => self.media_open(binding),
             Op::MediaClose(port)
             | Op::NextHop { media_port: port, .. }
@@ -217,6 +227,17 @@ impl View<'_> {
             Op::TunnelAdd(spec) if spec.tunnel == tunnel => true,
             Op::TunnelRemove(t) if *t == tunnel => false,
             _ => has,
+        })
+    }
+
+    /// Of a tunnel's filter.
+    fn rules(&self, tunnel: TunnelId, used: FilterUse) -> usize {
+        let now = self.registry.tunnels.get(&tunnel).and_then(|t| t.filters.get(&used)).copied().unwrap_or(0);
+        self.before.iter().fold(now, |count, op| match op {
+            Op::FilterAdd { tunnel: t, used: u, .. } if (*t, *u) == (tunnel, used) => count + 1,
+            Op::FilterClear { tunnel: t, used: u } if (*t, *u) == (tunnel, used) => 0,
+            Op::TunnelRemove(t) if *t == tunnel => 0,
+            _ => count,
         })
     }
 

@@ -8,6 +8,7 @@ use crate::change::run::Changes;
 use crate::clock;
 use crate::compute::{self, Compute};
 use crate::config::{self, LoadError};
+use crate::crash_secret;
 use crate::dataplane::Link;
 use crate::entropy::KernelEntropy;
 use crate::events::Events;
@@ -152,7 +153,9 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     resumed.begin();
     let listener = api::listen(&profile.control_socket()).await?;
     let transports = setup::transports(&profile)?;
-    let mut core = Core::new(setup::core_config(&profile)?, || Box::new(KernelEntropy::new()));
+    let mut config = setup::core_config(&profile)?;
+    config.ike.crash_detection = crash_secret::load(&profile);
+    let mut core = Core::new(config, || Box::new(KernelEntropy::new()));
     // Calls of an earlier run come first: they cost money.
     core.handle_input(clock::now(), Input::WallClock { unix_time_s: clock::unix_time_s() });
     core.handle_input(clock::now(), Input::RecoveredBrakes(found.brakes));

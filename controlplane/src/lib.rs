@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod compute;
 pub mod config;
+mod crash_secret;
 pub mod dataplane;
 pub mod entropy;
 pub mod events;

@@ -171,6 +171,8 @@ fn ike(section: &IkeSection) -> Result<IkeConfig, SetupError> {
         fragment_bytes_max: section.fragmentation.then_some(usize::from(section.fragment_bytes)),
         negotiation_deadline: section.negotiation_deadline,
         psk_fingerprint: section.psk_fingerprint,
+        // Given by those that run: a rehearsal writes nothing.
+        crash_detection: None,
         lab_key_log: section.lab_key_log.is_some(),
     })
 }

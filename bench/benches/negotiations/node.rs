@@ -130,6 +130,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             fragment_bytes_max: Some(1200),
             negotiation_deadline: PATIENCE,
             psk_fingerprint: true,
+            crash_detection: None,
             lab_key_log: false,
         },
         media: MediaConfig {

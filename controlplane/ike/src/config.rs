@@ -2,6 +2,7 @@
 
 use crate::algorithm::{EspProposal, IkeProposal};
 pub use crate::auth::{CertificateMap, MapField, MapOp, MapRule, SigningKey, UnsupportedKey};
+use crate::crash::CrashSecret;
 use crate::identity::Identity;
 pub use crate::identity::IdentityPolicy;
 use core::net::{IpAddr, SocketAddr};
@@ -59,6 +60,8 @@ pub struct EndpointConfig {
     pub linger: Duration,
     /// Seconds since 1970, for the dates of certificates; a call is short enough for one reading.
     pub unix_time_s: u64,
+    /// Tokens for the IKE SAs are given and taken (RFC 6290), made of this; `None` for neither.
+    pub crash_detection: Option<CrashSecret>,
     /// Emits [`crate::Event::KeyLog`]: every key of this endpoint in clear. For captures in a lab, never elsewhere.
     pub lab_key_log: bool,
 }
@@ -105,6 +108,7 @@ impl EndpointConfig {
             half_open_age_max: Duration::from_secs(15),
             linger: Duration::from_secs(3),
             unix_time_s: 0,
+            crash_detection: None,
             lab_key_log: false,
         }
     }

@@ -26,6 +26,9 @@ pub struct Endpoint {
     pub(crate) leftover: Ended,
     /// Unprotected answers to other major versions.
     version_answers: Budget,
+    /// Tokens of RFC 6290: those sent in clear, and those of the peer that are compared.
+    pub(crate) token_answers: Budget,
+    pub(crate) token_checks: Budget,
 }
 
 impl Endpoint {
@@ -38,6 +41,8 @@ impl Endpoint {
             further_budget: Budget::full(Instant::ZERO),
             leftover: Ended::default(),
             version_answers: Budget::full(Instant::ZERO),
+            token_answers: Budget::full(Instant::ZERO),
+            token_checks: Budget::full(Instant::ZERO),
         }
     }
 
@@ -80,7 +85,7 @@ impl Endpoint {
                 return self.answer_version(now, major, &header);
             }
         };
-        if !self.further_message(now, &header, bytes) {
+        if !self.crash_message(now, &header, bytes) && !self.further_message(now, &header, bytes) {
             self.step(now, |state, ctx| state.on_message(ctx, now, &header, bytes));
         }
     }

@@ -53,6 +53,8 @@ pub enum IkeError {
     PeerNotify { notify: u16 },
     /// No answer to a request.
     NoResponse(Unanswered),
+    /// The peer has lost the IKE SA, and has proven it (RFC 6290).
+    PeerRestarted,
     /// The peer speaks another major version of IKE.
     PeerVersion { major: u8 },
     /// The peer asks for cookies or groups without end.
@@ -253,6 +255,9 @@ impl fmt::Display for IkeError {
                 write!(f, "the peer reported {} ({notify})", NotifyType(*notify).error_name())
             }
             Self::NoResponse(unanswered) => write!(f, "{unanswered}"),
+            Self::PeerRestarted => {
+                f.write_str("the peer has restarted: it does not know the IKE SA any more")
+            }
             Self::PeerVersion { major } => write!(f, "the peer speaks IKE version {major}, we speak 2"),
             Self::TooManyRestarts { restarts } => write!(f, "IKE_SA_INIT restarted {restarts} times"),
             Self::BadKeyExchange { group } => write!(f, "the peer's {} value is invalid", group.name()),

@@ -22,6 +22,7 @@ pub mod output;
 pub mod view;
 
 mod auth;
+mod crash;
 mod crypto;
 mod ctx;
 mod endpoint;
@@ -49,6 +50,7 @@ pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,
     IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, Retransmit, Revocation, Role, SigningKey, Trust,
 };
+pub use crash::{CRASH_SECRET_LEN, CrashSecret, answer_unknown};
 pub use endpoint::Endpoint;
 pub use error::{CertError, CloseCause, IkeError, Party, Unanswered};
 pub use identity::Identity;

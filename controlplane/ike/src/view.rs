@@ -98,7 +98,7 @@ pub struct ChildView {
 }
 
 /// Every message that comes ends in exactly one of `requests_in`, `responses_in`, `fragments_in`, `duplicates_in`,
-/// `cookies_sent` or a `dropped_…`.
+/// `cookies_sent`, `crash_tokens_in`, `crash_tokens_bad` or a `dropped_…`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub requests_out: u64,
@@ -136,6 +136,10 @@ pub struct Counters {
     pub reauthentications: u64,
     pub rekey_collisions: u64,
     pub dpd_sent: u64,
+    /// Tokens of RFC 6290 in clear: ours, for IKE SAs that we do not know; the peer's that proved a loss, and others.
+    pub crash_tokens_out: u64,
+    pub crash_tokens_in: u64,
+    pub crash_tokens_bad: u64,
     pub nat_keepalives_out: u64,
 }
 

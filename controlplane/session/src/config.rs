@@ -129,6 +129,8 @@ pub struct IkeConfig {
     pub negotiation_deadline: Duration,
     /// RFC 6193 §8.2: announce a hash of the key in SDP and insist on the peer's.
     pub psk_fingerprint: bool,
+    /// See [`sipsec_ike::EndpointConfig::crash_detection`].
+    pub crash_detection: Option<sipsec_ike::CrashSecret>,
     /// Every key goes to [`crate::Output::KeyLog`]. For a lab, never elsewhere.
     pub lab_key_log: bool,
 }

@@ -296,6 +296,7 @@ impl Core {
         config.ts_remote = selectors(&self.tunnels[i].config.routes);
         config.ts_local.clone_from(&config.ts_remote);
         config.traffic = self.tunnels[i].trigger.map(|(_, first)| (first.source, first.destination));
+        config.crash_detection.clone_from(&self.config.ike.crash_detection);
         config.lab_key_log = self.config.ike.lab_key_log;
         let entropy = self.new_entropy();
         let endpoint = Endpoint::new(config, entropy);

@@ -16,6 +16,7 @@ mod view;
 use crate::api::change::{Applied, Difference, Version};
 use crate::clock;
 use crate::config::{self, LoadError, Profile};
+use crate::crash_secret;
 use crate::setup::{self, SetupError};
 use history::{History, HistoryError, Record};
 use sipsec_net::{Kbps, TunnelId};
@@ -440,7 +441,8 @@ fn number(new: &mut Profile, diff: &Diff, state: &State) {
 }
 
 fn reconfiguration(old: &Profile, new: &Profile, diff: &Diff) -> Result<Reconfiguration, SetupError> {
-    let config = setup::core_config(new)?;
+    let mut config = setup::core_config(new)?;
+    config.ike.crash_detection = crash_secret::load(new);
     let kept: BTreeSet<usize> = diff.kept.iter().map(|(i, _)| *i).collect();
     let bounced: BTreeSet<TunnelId> =
         diff.bounced.keys().filter(|i| kept.contains(i)).map(|i| old.tunnels[*i].id).collect();

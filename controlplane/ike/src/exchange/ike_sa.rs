@@ -6,6 +6,7 @@ use super::octets::{GENERIC_HEADER_LEN, HEAD_LEN, octets};
 use super::reassembly::Reassembly;
 use crate::algorithm::IkeSuite;
 use crate::auth::ProvenSa;
+use crate::crash::PeerTokens;
 use crate::crypto::cipher::Cipher;
 use crate::crypto::keys::IkeKeys;
 use crate::crypto::ppk::PpkKeys;
@@ -63,6 +64,8 @@ pub(crate) struct IkeSa {
     pub sk_d: Secret,
     pub sk_pi: Secret,
     pub sk_pr: Secret,
+    /// What the peer shows if it loses this SA (RFC 6290).
+    pub peer_tokens: PeerTokens,
     cipher_out: Cipher,
     pub(super) cipher_in: Cipher,
     next_request: u32,
@@ -104,6 +107,7 @@ impl IkeSa {
             sk_d: keys.d,
             sk_pi: keys.pi,
             sk_pr: keys.pr,
+            peer_tokens: PeerTokens::default(),
             cipher_out,
             cipher_in,
             next_request: 0,
@@ -185,6 +189,11 @@ impl IkeSa {
 
     pub const fn is(&self, header: &Header) -> bool {
         self.spi_i == header.spi_i && self.spi_r == header.spi_r && self.initiator != header.from_initiator
+    }
+
+    /// In whichever direction a message with them goes.
+    pub fn has_spis(&self, spis: (u64, u64)) -> bool {
+        spis == (self.spi_i, self.spi_r)
     }
 
     /// What a proof made in its IKE_AUTH is bound to.

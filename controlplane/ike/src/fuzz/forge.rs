@@ -18,9 +18,9 @@ use sipsec_net::dp::Selector;
 use sipsec_net::entropy::TestEntropy;
 
 /// Notifications with a meaning to us, and some without.
-const NOTIFIES: [u16; 26] = [
+const NOTIFIES: [u16; 28] = [
     1, 7, 9, 11, 14, 17, 24, 34, 35, 38, 43, 44, 16384, 16388, 16390, 16393, 16394, 16407, 16430, 16431,
-    16435, 16436, 16437, 16438, 47, 16441,
+    16435, 16436, 16437, 16438, 47, 16441, 4, 16419,
 ];
 const EXCHANGES: [Exchange; 6] = [
     Exchange::IKE_SA_INIT,

@@ -97,7 +97,7 @@ pub(super) fn sign(ctx: &mut Ctx, sa: &IkeSa, init: &Init, peer: Peer) -> Result
 pub(super) fn answer(
     ctx: &mut Ctx,
     now: Instant,
-    sa: &IkeSa,
+    sa: &mut IkeSa,
     init: &Init,
     incoming: &Incoming,
     auth: (u8, Vec<u8>),
@@ -111,6 +111,8 @@ pub(super) fn answer(
     if init.ppk == PpkStage::Used {
         chain.notify(NotifyType::PPK_IDENTITY, &[]);
     }
+    ctx.give_token(&mut chain, sa.spi_i, sa.spi_r);
+    sa.peer_tokens.note(ctx, &m);
 
     let (Some(proposals), Some(tsi), Some(tsr)) = (&m.sa, &m.tsi, &m.tsr) else {
         return Err(Refusal::notify(missing("SA, TSi or TSr"), NotifyType::INVALID_SYNTAX, &[]));

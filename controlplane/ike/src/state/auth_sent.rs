@@ -44,6 +44,7 @@ impl AuthSent {
             // RFC 8784 §3: the method is that of the AUTH payload.
             chain.notify(NotifyType::NO_PPK_AUTH, &data);
         }
+        ctx.give_token(&mut chain, sa.spi_i, sa.spi_r);
         chain.sa(&esp::offer(&ctx.config.esp_proposals, spi_in, Phase::Auth));
         chain.ts(PayloadType::TSI, &ctx.config.ts_local);
         chain.ts(PayloadType::TSR, &ctx.config.ts_remote);
@@ -163,7 +164,7 @@ pub(crate) fn introduce(config: &EndpointConfig, first: bool) -> Chain {
 pub(super) fn conclude(
     ctx: &mut Ctx,
     now: Instant,
-    sa: IkeSa,
+    mut sa: IkeSa,
     init: &Init,
     spi_in: Spi,
     m: &Message<'_>,
@@ -171,6 +172,7 @@ pub(super) fn conclude(
 ) -> State {
     match proven {
         Ok(peer) => {
+            sa.peer_tokens.note(ctx, m);
             match child(ctx, now, &sa, init, spi_in, m) {
                 Ok(made) => {
                     let lifetime = m.notify(NotifyType::AUTH_LIFETIME).and_then(|n| auth_lifetime(n.data));

@@ -44,6 +44,10 @@ impl Deserted {
         self.ended.owns(header)
     }
 
+    pub fn has_spis(&self, spis: (u64, u64)) -> bool {
+        self.ended.has_spis(spis)
+    }
+
     pub fn into_ended(self) -> Ended {
         self.ended
     }

@@ -35,6 +35,10 @@ impl Ended {
         self.sas.iter().any(|sa| sa.is(header))
     }
 
+    pub fn has_spis(&self, spis: (u64, u64)) -> bool {
+        self.sas.iter().any(|sa| sa.has_spis(spis))
+    }
+
     /// The IKE SAs, for a successor that goes on answering for them.
     pub fn into_sas(self) -> Vec<IkeSa> {
         self.sas

@@ -83,8 +83,16 @@ pub(crate) struct Held {
 /// Why there is no SA any more. `keep` is the IKE SA on which the last message was answered; without one the peer gets a
 /// DELETE.
 pub(crate) enum End {
-    Closed { cause: CloseCause, keep: Option<u64> },
-    Failed { error: IkeError, keep: Option<u64> },
+    Closed {
+        cause: CloseCause,
+        keep: Option<u64>,
+    },
+    Failed {
+        error: IkeError,
+        keep: Option<u64>,
+    },
+    /// The peer has nothing of it any more, so there is nothing to say to it.
+    Lost,
 }
 
 pub(crate) struct Established {
@@ -255,6 +263,13 @@ impl Established {
         }
     }
 
+    /// RFC 6290 §4.4: a token is taken in any protected exchange.
+    fn note_tokens(&mut self, ctx: &Ctx, slot: u64, m: &Message<'_>) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.sa.peer_tokens.note(ctx, m);
+        }
+    }
+
     pub fn reply(&mut self, ctx: &mut Ctx, slot: u64, exchange: Exchange, id: u32, chain: Chain) {
         if let Some(s) = self.slot_mut(slot) {
             s.sa.respond(ctx, exchange, id, chain);
@@ -302,6 +317,9 @@ impl Established {
             }
             Err(e) => return self.invalid_syntax(ctx, slot, incoming, e.into()),
         };
+        if incoming.exchange == Exchange::INFORMATIONAL {
+            self.note_tokens(ctx, slot, &m);
+        }
         match incoming.exchange {
             Exchange::INFORMATIONAL => self.answer_informational(ctx, now, slot, incoming, &m),
             Exchange::CREATE_CHILD_SA => self.answer_create_child(ctx, now, slot, incoming, &m),
@@ -334,6 +352,9 @@ impl Established {
             // RFC 7296 §2.21: an error in a response is not answered; the state is cleaned up with a DELETE.
             Err(e) => return Err(End::Failed { error: e.into(), keep: None }),
         };
+        if incoming.exchange == Exchange::INFORMATIONAL {
+            self.note_tokens(ctx, slot, &m);
+        }
         let makes =
             matches!(task, Task::RekeyChild(_) | Task::RekeyIke(_) | Task::FollowupIke | Task::FollowupChild);
         if makes && m.error().is_some_and(|n| n.kind == NotifyType::INVALID_SYNTAX) {
@@ -342,7 +363,7 @@ impl Established {
             return Err(End::Failed { error, keep: Some(self.current().sa.local_spi()) });
         }
         match task {
-            Task::Dpd | Task::Auth | Task::KeyExchange => {}
+            Task::Dpd | Task::Token | Task::Auth | Task::KeyExchange => {}
             Task::DeleteChildren(ids) => self.on_deleted(ctx, now, &ids),
             Task::DeleteIke => self.keep_slots(|s| s.sa.local_spi() != slot),
             Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),
@@ -390,6 +411,7 @@ impl Established {
         {
             match todo {
                 Todo::Dpd => self.ask_alive(ctx, now),
+                Todo::Token => self.send_token(ctx, now),
                 Todo::DeleteChild(id) => self.ask_delete(ctx, now, id),
                 Todo::DeleteOffered(spi) => self.ask_delete_offered(ctx, now, spi),
                 Todo::RekeyChild(id) => self.begin_rekey_child(ctx, now, id),
@@ -406,15 +428,19 @@ impl Established {
         State::Established(self)
     }
 
-    fn end(self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
+    fn end(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
         let (last, keep) = match end {
             End::Closed { cause, keep } => (Last::Closed(cause), keep),
             End::Failed { error, keep } => (Last::Failed(error), keep),
+            End::Lost => {
+                self.slots.clear();
+                (Last::Failed(IkeError::PeerRestarted), None)
+            }
         };
         // The life of the call is not the life of one IKE SA: a peer that has none any more may be making another.
         let until = match &last {
             Last::Closed(CloseCause::PeerDeleted) => Some(now + GRACE),
-            Last::Failed(IkeError::NoResponse(_)) => ctx.further_until,
+            Last::Failed(IkeError::NoResponse(_) | IkeError::PeerRestarted) => ctx.further_until,
             _ => None,
         };
         let Some(until) = until else {

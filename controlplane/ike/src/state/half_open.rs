@@ -251,7 +251,7 @@ impl HalfOpen {
         step: Result<Proof, Box<Refusal>>,
     ) -> Next {
         let Self { heard_at, spi_i, request, stage } = self;
-        let Stage::Open { sa, init, additional, .. } = stage else {
+        let Stage::Open { mut sa, init, additional, .. } = stage else {
             unreachable!("only an open one has an IKE_AUTH request");
         };
         let (peer, auth) = match step {
@@ -270,7 +270,7 @@ impl HalfOpen {
                 return Next::State(refuse(ctx, now, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal));
             }
         };
-        Next::State(match answer(ctx, now, &sa, &init, &incoming, auth) {
+        Next::State(match answer(ctx, now, &mut sa, &init, &incoming, auth) {
             Ok((made, begin)) => Established::with_child(ctx, now, *sa, peer, &init, made, begin),
             Err(refusal) => refuse(ctx, now, *sa, (Exchange::IKE_AUTH, incoming.id), *refusal),
         })

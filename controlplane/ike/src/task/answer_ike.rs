@@ -168,6 +168,7 @@ impl Established {
         let keys =
             IkeKeys::rekeyed_with(&suite, (old.suite.prf, &old.sk_d), &first, additional.as_ref(), &seed);
         let sa = IkeSa::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator: false, fragmentation });
+        ctx.give_token(&mut chain, spi_i, spi_r);
         self.reply(ctx, slot, exchange, id, chain);
         let generation = self.generation;
         self.slots.push(Slot { sa, standing: Standing::Candidate, generation });

@@ -126,6 +126,7 @@ impl Established {
         if let Some(a) = &mut self.agree_ike
             && let Some(job) = a.followup.as_ref().and_then(|f| f.agree(ctx, m))
         {
+            a.tokens.note(ctx, m);
             a.job = job;
             return Ok(());
         }

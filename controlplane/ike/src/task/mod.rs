@@ -14,6 +14,7 @@ mod followup_child;
 pub(crate) mod handover;
 mod install;
 mod lifetime;
+mod lost;
 pub(crate) mod reauth;
 pub(crate) mod refused;
 pub(crate) mod rekey_child;
@@ -36,6 +37,8 @@ pub(crate) enum Task {
     /// IKE_INTERMEDIATE.
     KeyExchange,
     Dpd,
+    /// INFORMATIONAL with our token of RFC 6290.
+    Token,
     DeleteChildren(Vec<ChildId>),
     DeleteIke,
     RekeyChild(Box<RekeyChild>),
@@ -49,6 +52,7 @@ pub(crate) enum Task {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Todo {
     Dpd,
+    Token,
     DeleteChild(ChildId),
     /// What the peer has made of an offer of ours with this SPI, and we cannot use.
     DeleteOffered(Spi),

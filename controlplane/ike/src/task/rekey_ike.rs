@@ -6,6 +6,7 @@ use super::rekey_child::GROUPS_TRIED_MAX;
 use super::{Dh, Task, Todo, lower};
 use crate::algorithm::{DhGroup, IkeProposal, IkeSuite};
 use crate::compute::{Job, JobId, Outcome};
+use crate::crash::PeerTokens;
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Violation};
@@ -48,6 +49,8 @@ pub(crate) struct AgreeIke {
     spi_r: u64,
     pub(super) shared: Option<Secret>,
     pub(super) followup: Option<Followup>,
+    /// For the new IKE SA.
+    pub(super) tokens: PeerTokens,
 }
 
 impl AgreeIke {
@@ -211,12 +214,14 @@ impl Established {
         }
         let private = task.dh.private.clone();
         let job = ctx.compute(Job::DhAgree { group: suite.group, private, peer_public });
-        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r, shared: None, followup });
+        let mut tokens = PeerTokens::default();
+        tokens.note(ctx, m);
+        self.agree_ike = Some(AgreeIke { job, task, suite, nr, spi_r, shared: None, followup, tokens });
         Ok(())
     }
 
     fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke) {
-        let AgreeIke { task, suite, nr, spi_r, shared, followup, .. } = a;
+        let AgreeIke { task, suite, nr, spi_r, shared, followup, tokens, .. } = a;
         let Some(shared) = shared else { return };
         let additional = followup.and_then(|f| f.shared);
         let old = &self.current().sa;
@@ -225,8 +230,9 @@ impl Established {
         let seed = Seed { ni: &task.ni, nr: &nr, spi_i: task.spi, spi_r };
         let keys =
             IkeKeys::rekeyed_with(&suite, (old.suite.prf, &old.sk_d), &shared, additional.as_ref(), &seed);
-        let sa =
+        let mut sa =
             IkeSa::new(ctx, SaKeys { suite, keys, spi_i: task.spi, spi_r, initiator: true, fragmentation });
+        sa.peer_tokens = tokens;
         let ours = lower(&task.ni, &nr);
         let candidate = self.candidate();
         let generation = self.generation;
@@ -245,6 +251,7 @@ impl Established {
         // RFC 7296 §2.8: the DELETE of itself MUST be the last request over the old SA.
         self.set_standing(old_spi, Standing::Redundant);
         self.delete_slot(ctx, now, old_spi);
+        self.want_token(ctx);
     }
 
     /// All CHILD_SAs and all that is still to do belong to `next` from now on.

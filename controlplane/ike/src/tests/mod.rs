@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod certificate;
+mod crash;
 mod decode;
 mod ending;
 mod establish;

@@ -8,8 +8,10 @@ pub(crate) struct NotifyType(pub u16);
 
 impl NotifyType {
     pub const UNSUPPORTED_CRITICAL_PAYLOAD: Self = Self(1);
+    pub const INVALID_IKE_SPI: Self = Self(4);
     pub const INVALID_MAJOR_VERSION: Self = Self(5);
     pub const INVALID_SYNTAX: Self = Self(7);
+    pub const INVALID_SPI: Self = Self(11);
     pub const NO_PROPOSAL_CHOSEN: Self = Self(14);
     pub const INVALID_KE_PAYLOAD: Self = Self(17);
     pub const AUTHENTICATION_FAILED: Self = Self(24);
@@ -30,6 +32,8 @@ impl NotifyType {
     pub const REKEY_SA: Self = Self(16393);
     /// RFC 4478 §3.
     pub const AUTH_LIFETIME: Self = Self(16403);
+    /// RFC 6290 §4.1.
+    pub const QCD_TOKEN: Self = Self(16419);
     /// RFC 7427 §4.
     pub const SIGNATURE_HASH_ALGORITHMS: Self = Self(16431);
     /// RFC 7383 §2.3.

@@ -36,6 +36,8 @@ pub struct IkeSection {
     pub negotiation_deadline: Duration,
     /// RFC 6193 §8.2: put a hash of the key into SDP and insist on the peer's.
     pub psk_fingerprint: bool,
+    /// Tokens that tell a peer's loss of its IKE SA at once (RFC 6290).
+    pub crash_detection: bool,
     /// In order of preference; empty for the gateway's own. Each was accepted by
     /// [`crate::Surroundings::proposal`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -64,6 +66,7 @@ impl IkeSection {
             fragment_bytes: limits::FRAGMENT_BYTES,
             negotiation_deadline: Duration::from_secs(limits::NEGOTIATION_DEADLINE_S),
             psk_fingerprint: false,
+            crash_detection: true,
             proposals: Vec::new(),
             esp_proposals: Vec::new(),
             lifetime: Lifetimes::default(),

@@ -137,6 +137,12 @@ impl Profile {
         self.state_dir.join("journal.redb")
     }
 
+    /// What the tokens of [`IkeSection::crash_detection`](super::IkeSection) are made of.
+    #[must_use]
+    pub fn crash_secret(&self) -> PathBuf {
+        self.state_dir.join("crash-detection.key")
+    }
+
     /// Where the DHCP clients keep their DUID and last address.
     #[must_use]
     pub fn dhcp_store(&self) -> PathBuf {

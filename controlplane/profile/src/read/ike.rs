@@ -28,6 +28,7 @@ pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
     let negotiation_deadline = table.seconds("negotiation_deadline_s");
     // Off by default: a hash of a weak key in clear-text SIP can be tried out at leisure by anyone on the path.
     let psk_fingerprint = table.flag("psk_fingerprint");
+    let crash_detection = table.flag("crash_detection");
     let proposals = proposals::read(&table, "proposals", ProposalFor::Ike, around);
     let esp_proposals = proposals::read(&table, "esp_proposals", ProposalFor::Esp, around);
     let lifetime = table.value("lifetime", Lifetimes::default(), lifetimes);
@@ -49,6 +50,7 @@ pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
         fragment_bytes: fragment_bytes?,
         negotiation_deadline: negotiation_deadline?,
         psk_fingerprint: psk_fingerprint?,
+        crash_detection: crash_detection?,
         proposals: proposals?,
         esp_proposals: esp_proposals?,
         lifetime: lifetime?,

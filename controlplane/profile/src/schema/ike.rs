@@ -67,6 +67,12 @@ pub const IKE: Group = Group {
             "Put a hash of the pre-shared key into SDP and insist on the peer's (RFC 6193 §8.2). The key needs 128 bits then: SIP is clear text.",
         ).hangs_up(),
         key(
+            "crash_detection",
+            Kind::Flag,
+            Default("true"),
+            "Give the peer a token for each IKE SA and take its own (RFC 6290): a peer that has lost the SA says so at once, and the call ends without waiting for DPD.",
+        ).next_call(),
+        key(
             "proposals",
             Kind::List(&Kind::Text(Text::Proposal)),
             Optional("the algorithms of RFC 8247"),

@@ -60,6 +60,9 @@ impl SessionFailure {
                 IkeError::PpkMissing | IkeError::PpkUnknown { .. } => {
                     "give both ends the same ppk and ppk_id, or write `ppk_required: false` until both have it"
                 }
+                IkeError::PeerRestarted => {
+                    "the peer's control plane has started anew: see its log; the next packet places a call"
+                }
                 IkeError::NoResponse(unanswered) if unanswered.is_oversize() => {
                     "the message is longer than a packet and the path drops IP fragments: write `fragmentation: true` at both ends"
                 }

@@ -140,6 +140,7 @@ impl SessionFailure {
             Self::Ike(IkeError::CertificateRejected { .. }) => "certificate-rejected",
             Self::Ike(IkeError::PpkMissing | IkeError::PpkUnknown { .. }) => "ppk",
             Self::Ike(IkeError::NoProposalChosen { .. }) => "no-proposal-chosen",
+            Self::Ike(IkeError::PeerRestarted) => "peer-restarted",
             Self::Ike(_) => "ike",
             Self::Deadline { evidence: Evidence { wrong_source: Some(_), .. }, .. } => "wrong-source",
             Self::Deadline { .. } => "negotiation-deadline",

@@ -186,6 +186,7 @@ fn config(side: usize) -> Config {
             fragment_bytes_max: Some(1200),
             negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: true,
+            crash_detection: None,
             lab_key_log: false,
         },
         media: MediaConfig {

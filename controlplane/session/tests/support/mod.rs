@@ -158,6 +158,7 @@ fn config(side: usize, s: &Setup) -> Config {
             fragment_bytes_max: Some(1200),
             negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: s.psk_fingerprint,
+            crash_detection: None,
             lab_key_log: false,
         },
         media: MediaConfig {

@@ -25,5 +25,6 @@ pub mod runtime;
 pub mod setup;
 pub mod signals;
 pub mod supervise;
+pub mod topology;
 pub mod version;
 pub mod views;

@@ -20,6 +20,7 @@ use sipsec_abi::{Facts, Listener, PortFacts, Text};
 use sipsec_ebpf::Port;
 use sipsec_pipeline::{Activities, Local};
 use sipsec_profile::Head;
+use sipsec_profile::model as profile;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -137,6 +138,18 @@ fn listen(profile: &Head) -> Result<Listener, BootError> {
 fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
     let section = &profile.dataplane;
     let bind_mode = Text::new(booted.opened.mode().name());
+    let zero_copy_refused = match (section.bind_mode, booted.opened.refusal()) {
+        (profile::BindMode::Copy, _) => Text::new("dataplane.bind_mode is copy"),
+        (_, Some(refusal)) => Text::new(&refusal.to_string()),
+        (_, None) => Text::EMPTY,
+    };
+    let driver_refused = |port: Port| match (section.xdp_mode, booted.steering.attached(port)) {
+        (profile::XdpMode::Generic, _) => Text::new("dataplane.xdp_mode is generic"),
+        (_, Some(attached)) => {
+            attached.driver_refused.as_deref().map(|e| Text::new(&root(e).to_string())).unwrap_or_default()
+        }
+        (_, None) => Text::EMPTY,
+    };
     let port = |port: Port, index: usize, name: &str, link: &crate::netlink::Link| PortFacts {
         device: Text::new(name),
         xdp_mode: booted.steering.attached(port).map(|a| Text::new(&a.mode.to_string())).unwrap_or_default(),
@@ -145,6 +158,10 @@ fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
         ifindex: link.index,
         mtu: link.mtu,
         queues: booted.opened.fds(index).count() as u32,
+        fill: booted.opened.fill_max(),
+        busy_poll_us: booted.opened.watch(index).map(|sockets| sockets.busy_poll_us()).unwrap_or(0),
+        driver_refused: driver_refused(port),
+        zero_copy_refused,
     };
     let inside = match &booted.inside {
         InsideDevice::Host(pair) => &pair.kernel,
@@ -155,6 +172,11 @@ fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
         engine: Text::new(selection.engine.name()),
         workers: 1,
         frames: section.frames,
+        chunk: booted.opened.chunk_size(),
+        ring: booted.opened.ring_size(),
+        huge_pages: section.huge_pages,
+        need_wakeup: booted.opened.need_wakeup(),
+        pid: std::process::id(),
         ports: [
             port(Port::Outside, OUTSIDE, &section.outside.device, &booted.outside),
             port(Port::Inside, INSIDE, section.inside.device(), inside),
@@ -165,6 +187,11 @@ fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
         *slot = Text::new(stage.name());
     }
     facts
+}
+
+/// The innermost cause: what the kernel has said.
+fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    std::iter::successors(Some(error), |e| e.source()).last().unwrap_or(error)
 }
 
 struct Housekeeping {

@@ -9,6 +9,7 @@
 //! | `GET /v1/crypto-sessions` | list of [`model::CryptoSession`] |
 //! | `GET /v1/nat-translations` | list of [`model::Translation`] |
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |
+//! | `GET /v1/dataplane/topology` | [`model::Topology`] |
 //! | `GET /v1/control` | [`model::Control`] |
 //! | `GET /v1/interfaces` | list of [`interfaces::Interface`] |
 //! | `GET /v1/sla` | list of [`policy::SlaOperation`] |

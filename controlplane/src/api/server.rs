@@ -126,6 +126,10 @@ pub async fn serve(
                 ),
             )
             .route(
+                "/v1/dataplane/topology",
+                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.topology().await }),
+            )
+            .route(
                 "/v1/control",
                 get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Control).await }),
             )
@@ -263,6 +267,30 @@ impl Shared {
             Err(refusal) => return *refusal,
         }
         self.answer(out)
+    }
+
+    async fn topology(&self) -> Response {
+        let dataplane = match self.reply(Query::Dataplane).await {
+            Ok(Reply::Dataplane(dataplane)) => dataplane,
+            Ok(_) => {
+                return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the loop has answered something else");
+            }
+            Err(refusal) => return *refusal,
+        };
+        if !dataplane.connected {
+            let reason = dataplane.reason.as_deref().unwrap_or("unknown");
+            return refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("the dataplane is not connected: {reason}"),
+            );
+        }
+        // A machine with many cores has megabytes in /proc/interrupts.
+        match tokio::task::spawn_blocking(move || crate::topology::of_this_machine(&dataplane)).await {
+            Ok(topology) => self.answer(topology),
+            Err(error) => {
+                refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read the topology: {error}"))
+            }
+        }
     }
 
     async fn ask(&self, query: Query) -> Response {

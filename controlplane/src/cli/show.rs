@@ -78,7 +78,10 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
             ask(client, "/v1/interfaces", json, |list: &Vec<_>| text::interfaces(list))
         }
         Show::Track { words } => track(client, words, json),
-        Show::Dataplane => ask(client, "/v1/dataplane", json, text::dataplane),
+        Show::Dataplane { topology: None } => ask(client, "/v1/dataplane", json, text::dataplane),
+        Show::Dataplane { topology: Some(_) } => {
+            ask(client, "/v1/dataplane/topology", json, |t| text::topology(t, screen.width_or_default()))
+        }
         Show::Control => ask(client, "/v1/control", json, text::control),
         Show::Configuration(Configuration::History { utc }) => {
             let wall = Wall::new(*utc);

@@ -31,6 +31,11 @@ impl Link {
             engine: facts.engine.to_string(),
             workers: facts.workers,
             frames: facts.frames,
+            frame_bytes: facts.chunk,
+            huge_pages: facts.huge_pages,
+            ring: facts.ring,
+            need_wakeup: facts.need_wakeup,
+            pid: facts.pid,
             heartbeat_ms_ago: (beat != Instant::ZERO)
                 .then(|| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
             ports: [(Port::Outside, "outside"), (Port::Inside, "inside")]
@@ -52,6 +57,7 @@ impl Link {
 
 fn port_view(side: &str, facts: &Facts, port: Port, c: PortCounters) -> model::Port {
     let f = &facts.ports[port as usize];
+    let reason = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     model::Port {
         side: side.to_owned(),
         device: f.device.to_string(),
@@ -60,6 +66,10 @@ fn port_view(side: &str, facts: &Facts, port: Port, c: PortCounters) -> model::P
         mac: f.mac.to_string(),
         mtu: f.mtu,
         queues: f.queues,
+        fill: f.fill,
+        busy_poll_us: f.busy_poll_us,
+        driver_refused: reason(f.driver_refused.as_str()),
+        zero_copy_refused: reason(f.zero_copy_refused.as_str()),
         rx_packets: c.rx_packets,
         rx_bytes: c.rx_bytes,
         tx_packets: c.tx_packets,

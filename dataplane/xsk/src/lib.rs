@@ -12,6 +12,7 @@ pub mod memory;
 pub mod open;
 pub mod pool;
 pub mod port;
+mod rings;
 pub mod socket;
 pub mod watch;
 

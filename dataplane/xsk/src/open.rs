@@ -3,11 +3,12 @@
 use crate::desc::DescLayout;
 use crate::error::OpenError;
 use crate::pool::Pool;
-use crate::socket::{Queue, XskPort};
+use crate::rings::Queue;
+use crate::socket::XskPort;
 use crate::watch::SocketWatch;
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
@@ -18,6 +19,8 @@ const BUSY_TRIES_MAX: u32 = 40;
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 /// Descriptors in every ring; a burst of this many packets survives a worker that is not scheduled.
 const RING_SIZE: u32 = 2048;
+/// Of every socket, in each mode.
+const FLAGS: BindFlags = BindFlags::XDP_USE_NEED_WAKEUP;
 /// With fewer chunks to receive into, a single batch would empty a ring.
 const FILL_MIN: u32 = 128;
 
@@ -100,10 +103,27 @@ impl Opened {
         self.chunk_size
     }
 
+    /// Most chunks in the fill ring of one queue.
+    #[must_use]
+    pub const fn fill_max(&self) -> u32 {
+        self.fill_max
+    }
+
+    /// Descriptors of each ring.
+    #[must_use]
+    pub const fn ring_size(&self) -> u32 {
+        RING_SIZE
+    }
+
+    /// Whether the kernel says when it must be woken; a wakeup costs a system call.
+    #[must_use]
+    pub const fn need_wakeup(&self) -> bool {
+        FLAGS.contains(BindFlags::XDP_USE_NEED_WAKEUP)
+    }
+
     /// Socket of each queue of port 0 or 1, for the XSKMAP.
     pub fn fds(&self, port: usize) -> impl Iterator<Item = BorrowedFd<'_>> {
-        // SAFETY: each socket is open for as long as its queues are, which outlive the borrow of `self`.
-        self.ports[port].iter().map(|q| unsafe { BorrowedFd::borrow_raw(q.rx.fd().as_raw_fd()) })
+        self.ports[port].iter().map(Queue::fd)
     }
 
     /// For the counters that the kernel keeps of port 0 or 1.
@@ -157,8 +177,7 @@ fn open_as(config: &Config, specs: &[PortSpec; 2], mode: BindMode) -> Result<Ope
     }
     let umem = umem(config, chunk_size)?;
     // Zero copy is decided by the first socket and inherited by all others (XDP_SHARED_UMEM takes no other flag).
-    let flags = BindFlags::XDP_USE_NEED_WAKEUP
-        | if mode == BindMode::Copy { BindFlags::XDP_COPY } else { BindFlags::XDP_ZEROCOPY };
+    let flags = FLAGS | if mode == BindMode::Copy { BindFlags::XDP_COPY } else { BindFlags::XDP_ZEROCOPY };
     let mut ports = [Vec::new(), Vec::new()];
     for (port, spec) in ports.iter_mut().zip(specs) {
         for queue in 0..spec.queues {

@@ -4,36 +4,28 @@ use crate::desc::DescLayout;
 use crate::frame::Frame;
 use crate::pool::{Pool, RESERVE};
 use crate::port::{BATCH_MAX, Port, PortStats};
+use crate::rings::{Queue, Rings};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
-use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
+use xsk_rs::FrameDesc;
 
 /// In copy mode the kernel sends at most this many packets for one wakeup and answers EAGAIN (TX_BATCH_SIZE).
 const KERNEL_TX_BATCH: usize = 32;
 
-/// The rings of one bound socket, as the UMEM of [`Pool`] has them.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    pub rx: RxQueue,
-    pub tx: TxQueue,
-    pub fill: FillQueue,
-    pub comp: CompQueue,
-}
-
-#[derive(Debug)]
-struct QueueState {
-    rings: Queue,
+struct QueueState<R> {
+    rings: R,
     /// Chunks in the fill ring or on their way back in the receive ring.
     filled: usize,
 }
 
 /// All queues of one device. Frames leave by the first queue: order within a flow is kept, and which queue sends makes
 /// no difference to a single worker.
-pub struct XskPort {
+pub struct RingPort<R> {
     pool: Rc<Pool>,
     layout: DescLayout,
-    queues: Vec<QueueState>,
+    queues: Vec<QueueState<R>>,
     /// The queue to serve first next time.
     turn: usize,
     fill_max: usize,
@@ -46,11 +38,21 @@ pub struct XskPort {
     stats: PortStats,
 }
 
+/// On sockets of the kernel.
+pub type XskPort = RingPort<Queue>;
+
 impl XskPort {
+    /// What to sleep on (readable when a packet came).
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.queues.iter().map(|q| q.rings.fd())
+    }
+}
+
+impl<R: Rings> RingPort<R> {
     pub(crate) fn new(
         pool: Rc<Pool>,
         layout: DescLayout,
-        queues: Vec<Queue>,
+        queues: Vec<R>,
         fill_max: usize,
         in_flight_max: usize,
         ring_size: usize,
@@ -76,14 +78,6 @@ impl XskPort {
         port
     }
 
-    /// What to sleep on (readable when a packet came).
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.queues.iter().map(|q| {
-            // SAFETY: the socket is open for as long as its queues are, which outlive the borrow of `self`.
-            unsafe { BorrowedFd::borrow_raw(q.rings.rx.fd().as_raw_fd()) }
-        })
-    }
-
     /// Puts free chunks into the fill ring of queue `q`, at most a batch; `true` if there may be more to do.
     fn refill(&mut self, q: usize) -> bool {
         let state = &mut self.queues[q];
@@ -98,7 +92,7 @@ impl XskPort {
             return false;
         }
         // SAFETY: the chunks are of this UMEM and, just taken from the free list, have no other owner.
-        let put = unsafe { state.rings.fill.produce(&self.scratch[..n]) };
+        let put = unsafe { state.rings.fill(&self.scratch[..n]) };
         state.filled += put;
         for desc in &self.scratch[put..n] {
             self.pool.give_chunk(self.pool.chunk_of(desc.addr()));
@@ -110,18 +104,18 @@ impl XskPort {
     /// Only drivers with zero copy sleep for want of buffers. A spinning worker makes no other system call, so
     /// the flag is checked even when no packet came. A failed wakeup is repeated at the next call.
     fn wake(&mut self, q: usize) {
-        let Queue { rx, fill, .. } = &mut self.queues[q].rings;
-        if fill.needs_wakeup() {
-            let _ = fill.wakeup(rx.fd_mut(), 0);
+        let rings = &mut self.queues[q].rings;
+        if rings.fill_needs_wakeup() {
+            rings.wake_fill();
         }
     }
 
     /// Takes back what the device has sent.
     fn reclaim(&mut self) {
-        let comp = &mut self.queues[0].rings.comp;
+        let rings = &mut self.queues[0].rings;
         while self.in_flight > 0 {
             // SAFETY: the completion ring belongs to the UMEM of `pool`.
-            let n = unsafe { comp.consume(&mut self.scratch) };
+            let n = unsafe { rings.completed(&mut self.scratch) };
             for desc in &self.scratch[..n] {
                 self.pool.give_chunk(self.pool.chunk_of(desc.addr()));
             }
@@ -136,7 +130,7 @@ impl XskPort {
     fn receive_from(&mut self, q: usize, max: usize, out: &mut Vec<Frame>) -> usize {
         let state = &mut self.queues[q];
         // SAFETY: the receive ring belongs to the UMEM of `pool`.
-        let n = unsafe { state.rings.rx.consume(&mut self.scratch[..max.min(BATCH_MAX)]) };
+        let n = unsafe { state.rings.received(&mut self.scratch[..max.min(BATCH_MAX)]) };
         state.filled = state.filled.saturating_sub(n);
         for desc in &self.scratch[..n] {
             let chunk = self.pool.chunk_of(desc.addr());
@@ -149,20 +143,20 @@ impl XskPort {
 
     /// Descriptors that the kernel will not look at by itself.
     fn unsent(&mut self) -> usize {
-        let tx = &mut self.queues[0].rings.tx;
-        if tx.needs_wakeup() { self.ring_size - tx.nb_free_exact() as usize } else { 0 }
+        let rings = &mut self.queues[0].rings;
+        if rings.send_needs_wakeup() { self.ring_size - rings.send_room() } else { 0 }
     }
 
     fn flush(&mut self) {
         // SAFETY: each descriptor came from `Frame::into_addr`, so the chunk has no owner until it is completed.
-        let sent = unsafe { self.queues[0].rings.tx.produce(&self.queued) };
+        let sent = unsafe { self.queues[0].rings.send(&self.queued) };
         assert_eq!(sent, self.queued.len(), "in_flight_max keeps room in the ring");
         self.stats.sent += sent as u64;
         self.queued.clear();
     }
 }
 
-impl Port for XskPort {
+impl<R: Rings> Port for RingPort<R> {
     fn receive(&mut self, max: usize, out: &mut Vec<Frame>) -> usize {
         let (mut got, queues) = (0, self.queues.len());
         for i in 0..queues {
@@ -212,7 +206,7 @@ impl Port for XskPort {
             if left == 0 {
                 break;
             }
-            self.queues[0].rings.tx.wakeup()?;
+            self.queues[0].rings.wake_send()?;
             self.stats.kicks += 1;
             let before = std::mem::replace(&mut left, self.unsent());
             if left == before {
@@ -229,12 +223,15 @@ impl Port for XskPort {
     }
 }
 
-impl std::fmt::Debug for XskPort {
+impl<R> std::fmt::Debug for RingPort<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("XskPort")
+        f.debug_struct("RingPort")
             .field("queues", &self.queues.len())
             .field("in_flight", &self.in_flight)
             .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,14 @@ impl SocketWatch {
         Self(sockets)
     }
 
+    /// `SO_BUSY_POLL` in microseconds, which the sockets inherit from `net.core.busy_read`; 0 is off.
+    #[must_use]
+    pub fn busy_poll_us(&self) -> u32 {
+        let value =
+            self.0.first().and_then(|s| option::<libc::c_int>(s, libc::SOL_SOCKET, libc::SO_BUSY_POLL).ok());
+        value.and_then(|us| u32::try_from(us).ok()).unwrap_or(0)
+    }
+
     /// Adds what the kernel has dropped. A socket that does not answer adds nothing.
     pub fn add_to(&self, stats: &mut PortStats) {
         for x in self.0.iter().filter_map(|socket| statistics(socket).ok()) {
@@ -39,17 +47,20 @@ impl SocketWatch {
 }
 
 fn statistics(socket: &OwnedFd) -> io::Result<Statistics> {
-    let mut stats = Statistics::default();
-    let mut len = size_of::<Statistics>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes of plain numbers into `stats`.
-    let rc = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_XDP,
-            libc::XDP_STATISTICS,
-            (&raw mut stats).cast(),
-            &raw mut len,
-        )
-    };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(stats) }
+    option(socket, libc::SOL_XDP, libc::XDP_STATISTICS)
 }
+
+/// A socket option that is plain numbers.
+fn option<T: Numbers>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
+    let mut value = T::default();
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `value`, and every bit pattern of a `Numbers` is valid.
+    let rc =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// Integers alone.
+trait Numbers: Default {}
+impl Numbers for Statistics {}
+impl Numbers for libc::c_int {}

@@ -6,6 +6,7 @@ mod command;
 mod crypto;
 mod process;
 mod session;
+mod topology;
 
 pub use call::{Call, CallMessage, CallMessages, Cost, EventLine};
 pub use carrier::{DhcpFamily, DhcpView, Registration};
@@ -13,6 +14,11 @@ pub use command::{Clear, Cleared, Dial, LogFilter};
 pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf, Translation};
 pub use process::{Control, Dataplane, Port, Stage};
 pub use session::{Failure, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
+
+pub use topology::{
+    CoalescingView, DevicePlace, IrqPlace, MachineView, NicRings, QueuePlace, Topology, UmemView, Verdict,
+    WorkerPlace,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -15,6 +15,19 @@ pub struct Dataplane {
     pub engine: String,
     pub workers: u32,
     pub frames: u32,
+    /// Bytes of one frame of the UMEM.
+    #[serde(default)]
+    pub frame_bytes: u32,
+    /// The UMEM is in huge pages.
+    #[serde(default)]
+    pub huge_pages: bool,
+    /// Descriptors of each ring of a socket.
+    #[serde(default)]
+    pub ring: u32,
+    #[serde(default)]
+    pub need_wakeup: bool,
+    #[serde(default)]
+    pub pid: u32,
     pub heartbeat_ms_ago: Option<u64>,
     pub ports: Vec<Port>,
     /// By name; those that never happened are absent.
@@ -34,6 +47,18 @@ pub struct Port {
     pub mac: String,
     pub mtu: u32,
     pub queues: u32,
+    /// Most frames in the fill ring of one queue.
+    #[serde(default)]
+    pub fill: u32,
+    /// `SO_BUSY_POLL` of the sockets in microseconds; 0 is off.
+    #[serde(default)]
+    pub busy_poll_us: u32,
+    /// Why XDP is not in the driver.
+    #[serde(default)]
+    pub driver_refused: Option<String>,
+    /// Why the sockets have no zero copy.
+    #[serde(default)]
+    pub zero_copy_refused: Option<String>,
     pub rx_packets: u64,
     pub rx_bytes: u64,
     pub tx_packets: u64,

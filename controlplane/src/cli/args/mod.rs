@@ -329,8 +329,17 @@ Examples:
         /// brief, the number of a track object, or both
         words: Vec<String>,
     },
-    /// Ports, drops by reason, cycles per stage, counters
-    Dataplane,
+    /// Ports, drops by reason, cycles per stage, counters; or where it runs: [topology]
+    #[command(after_help = "\
+Examples:
+  sipsec show dataplane
+  sipsec show dataplane topology
+  sipsec show dataplane topology --json | jq .data.verdicts")]
+    Dataplane {
+        /// Devices, queues, interrupts, cores and NUMA nodes, with a verdict on each
+        #[arg(value_parser = prefix_of("topology"))]
+        topology: Option<String>,
+    },
     /// The control plane itself: WAN address, sockets, kernel routes
     Control,
     /// Profiles that were applied: number, time, author, summary
@@ -552,6 +561,8 @@ mod tests {
             "sh ip int b",
             "sh vpn ses d",
             "show dataplane --json",
+            "show dataplane topology",
+            "sh data topo --json",
             "show version",
             "-g branch health",
             "--profile x.yaml show crypto session",
@@ -579,6 +590,7 @@ mod tests {
         }
         for line in [
             "show crypto session brief",
+            "show dataplane queues",
             "call 0388882001",
             "register",
             "apply new.yaml --confirm 5",

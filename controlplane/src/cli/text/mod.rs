@@ -15,6 +15,7 @@ mod route;
 mod session;
 mod sla;
 mod table;
+mod topology;
 mod track;
 
 use crate::api::model::Unconfirmed;
@@ -33,6 +34,7 @@ pub use registration::{registrar, registration_status};
 pub use route::routes;
 pub use session::sessions;
 pub use sla::{sla_configuration, sla_statistics};
+pub use topology::topology;
 pub use track::{track, track_brief};
 
 /// `HH:MM:SS`, and days before it when there are some.

@@ -9,6 +9,8 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromZeros, IntoBytes};
 
 const NAME_LEN: usize = 24;
+/// An error text of the kernel with the name of a device.
+const REASON_LEN: usize = 64;
 
 shared! {
     pub(crate) struct RawPort {
@@ -20,7 +22,11 @@ shared! {
         pub ifindex: U32,
         pub mtu: U32,
         pub queues: U32,
+        pub fill: U32,
+        pub busy_poll_us: U32,
         pub zero2: U32,
+        pub driver_refused: [u8; REASON_LEN],
+        pub zero_copy_refused: [u8; REASON_LEN],
     }
 
     pub(crate) struct RawFacts {
@@ -28,6 +34,12 @@ shared! {
         pub engine: [u8; NAME_LEN],
         pub workers: U32,
         pub frames: U32,
+        pub chunk: U32,
+        pub ring: U32,
+        pub huge_pages: U32,
+        pub need_wakeup: U32,
+        pub pid: U32,
+        pub zero: U32,
         pub ports: [RawPort; 2],
         pub stages: [[u8; NAME_LEN]; STAGES_MAX],
     }
@@ -49,6 +61,14 @@ pub struct PortFacts {
     pub ifindex: u32,
     pub mtu: u32,
     pub queues: u32,
+    /// Most chunks in the fill ring of one queue.
+    pub fill: u32,
+    /// `SO_BUSY_POLL` of the sockets in microseconds; 0 is off.
+    pub busy_poll_us: u32,
+    /// Why XDP is not in the driver; empty if it is.
+    pub driver_refused: Text<REASON_LEN>,
+    /// Why the sockets are bound without zero copy; empty if they have it.
+    pub zero_copy_refused: Text<REASON_LEN>,
 }
 
 /// The dataplane as it was set up.
@@ -61,6 +81,16 @@ pub struct Facts {
     pub workers: u32,
     /// Frames of the UMEM.
     pub frames: u32,
+    /// Bytes of one frame of the UMEM.
+    pub chunk: u32,
+    /// Descriptors of each ring: receive, transmit, fill and completion.
+    pub ring: u32,
+    /// The UMEM is in huge pages.
+    pub huge_pages: bool,
+    /// The sockets are bound with `XDP_USE_NEED_WAKEUP`.
+    pub need_wakeup: bool,
+    /// The process, in its own PID namespace.
+    pub pid: u32,
     /// Indexed by [`super::Port`].
     pub ports: [PortFacts; 2],
     /// Names of the pipeline's stages, in the order of [`super::CountersWriter::stage`]; empty ones are none.
@@ -78,13 +108,23 @@ impl Facts {
             ifindex: p.ifindex.into(),
             mtu: p.mtu.into(),
             queues: p.queues.into(),
+            fill: p.fill.into(),
+            busy_poll_us: p.busy_poll_us.into(),
             zero2: U32::ZERO,
+            driver_refused: p.driver_refused.into_bytes(),
+            zero_copy_refused: p.zero_copy_refused.into_bytes(),
         });
         let raw = RawFacts {
             software: self.software.into_bytes(),
             engine: self.engine.into_bytes(),
             workers: self.workers.into(),
             frames: self.frames.into(),
+            chunk: self.chunk.into(),
+            ring: self.ring.into(),
+            huge_pages: u32::from(self.huge_pages).into(),
+            need_wakeup: u32::from(self.need_wakeup).into(),
+            pid: self.pid.into(),
+            zero: U32::ZERO,
             ports,
             stages: self.stages.map(Text::into_bytes),
         };
@@ -101,6 +141,11 @@ impl Facts {
             engine: Text::from_bytes(raw.engine),
             workers: raw.workers.get(),
             frames: raw.frames.get(),
+            chunk: raw.chunk.get(),
+            ring: raw.ring.get(),
+            huge_pages: raw.huge_pages.get() != 0,
+            need_wakeup: raw.need_wakeup.get() != 0,
+            pid: raw.pid.get(),
             ports: raw.ports.map(|p| PortFacts {
                 device: Text::from_bytes(p.device),
                 xdp_mode: Text::from_bytes(p.xdp_mode),
@@ -109,6 +154,10 @@ impl Facts {
                 ifindex: p.ifindex.get(),
                 mtu: p.mtu.get(),
                 queues: p.queues.get(),
+                fill: p.fill.get(),
+                busy_poll_us: p.busy_poll_us.get(),
+                driver_refused: Text::from_bytes(p.driver_refused),
+                zero_copy_refused: Text::from_bytes(p.zero_copy_refused),
             }),
             stages: raw.stages.map(Text::from_bytes),
         }

@@ -256,12 +256,21 @@ fn counters() -> (Vec<u64>, Vec<u64>) {
         ifindex: 5,
         mtu: 1500,
         queues: 1,
+        fill: 512,
+        busy_poll_us: 20,
+        driver_refused: "not supported".into(),
+        zero_copy_refused: "wan0: not supported".into(),
     };
     let mut facts = Facts {
         software: "golden 1".into(),
         engine: "ring".into(),
         workers: 1,
         frames: 4096,
+        chunk: 2048,
+        ring: 2048,
+        huge_pages: true,
+        need_wakeup: true,
+        pid: 4711,
         ports: [port; 2],
         ..Facts::default()
     };

@@ -101,8 +101,21 @@ proptest! {
             ifindex: tunnel,
             mtu: other,
             queues: 1,
+            fill: 1024,
+            busy_poll_us: 20,
+            driver_refused: name.as_str().into(),
+            zero_copy_refused: "veth0: Operation not supported".into(),
         };
-        let mut facts = Facts { engine: name.as_str().into(), ports: [port; 2], ..Facts::default() };
+        let mut facts = Facts {
+            engine: name.as_str().into(),
+            chunk: 2048,
+            ring: 4096,
+            huge_pages: other % 2 == 0,
+            need_wakeup: other % 2 == 1,
+            pid: tunnel,
+            ports: [port; 2],
+            ..Facts::default()
+        };
         facts.stages[0] = "parse".into();
         facts.stages[2] = "seal".into();
         writer.facts(&facts);

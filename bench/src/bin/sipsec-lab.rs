@@ -7,7 +7,7 @@ use sipsec_bench::lab::scenario::{self, Context, SCENARIOS, Selection};
 use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
 use sipsec_bench::lab::{
-    LabError, compare, demo, demo_failover, interrupt, measure, measure_failover, needs, netns,
+    LabError, compare, demo, demo_failover, interrupt, measure, measure_failover, measure_scale, needs, netns,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,10 +50,19 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// Time from the first packet's departure to its arrival, over fresh calls.
+    /// Time from the first packet's departure to its arrival, over fresh calls, and the gateway's own share of it.
     MeasureTrigger {
         #[arg(long, default_value_t = 100)]
         calls: u32,
+    },
+    /// Many calls between two gateways at a rate: set-up, first packets, memory, and what it costs the others when they end.
+    MeasureScale {
+        /// Calls.
+        #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(64..=4096))]
+        tunnels: u32,
+        /// First packets per second.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        rate: u32,
     },
     /// How long traffic stands still when the primary is cut: its distribution, packets lost, and a picture.
     MeasureFailover {
@@ -65,6 +74,9 @@ enum Command {
     },
     /// iperf3 through both gateways at a rate that only the machine limits, and beside it through two strongSwans.
     MeasureThroughput {
+        /// Only the UDP stream at its fixed rate, which says where packets are lost.
+        #[arg(long)]
+        udp: bool,
         /// Of each stream.
         #[arg(long, default_value_t = 5)]
         seconds: u32,
@@ -163,15 +175,20 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
             interrupt::listen()?;
             measure::trigger(places, calls)?;
         }
+        Command::MeasureScale { tunnels, rate } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            measure_scale::scale(places, measure_scale::Plan { tunnels, rate })?;
+        }
         Command::MeasureFailover { cuts, svg } => {
             needs::check(Some(&places.programs))?;
             interrupt::listen()?;
             measure_failover::failover(places, cuts, &svg)?;
         }
-        Command::MeasureThroughput { seconds, rounds } => {
+        Command::MeasureThroughput { udp, seconds, rounds } => {
             needs::check(Some(&places.programs))?;
             interrupt::listen()?;
-            measure::throughput(places, seconds, rounds)?;
+            measure::throughput(places, seconds, rounds, udp)?;
         }
         Command::Compare { rounds, seconds, loss, sizes, out } => {
             needs::check(Some(&places.programs))?;

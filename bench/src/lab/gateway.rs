@@ -179,6 +179,12 @@ impl Gateway {
         &self.profile
     }
 
+    /// Of its API.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("control.sock")
+    }
+
     /// How people ask it.
     #[must_use]
     pub fn cli_words(&self, words: &str) -> String {

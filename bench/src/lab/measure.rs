@@ -1,6 +1,7 @@
 //! Measurements in the lab: how long a first packet takes, and how much goes through. Numbers are printed, never asserted.
 
 use super::carrier::Knobs;
+use super::drops::Drops;
 use super::error::LabError;
 use super::interrupt::check;
 use super::iperf::{self, Datagrams};
@@ -8,12 +9,14 @@ use super::needs;
 use super::peer::Charon;
 use super::peer::charon::{Auth, Connection, TOOLS};
 use super::probe::{Receiver, Sender};
+use super::share::{Share, share};
 use super::topology::{
     BRANCH_PREFIX, BRANCH_WAN, CENTRE_LAN_HOST, CENTRE_PREFIX, HEADEND_WAN, Options, Topology,
 };
 use super::world::{BRANCH_NUMBER, HEADEND_NUMBER, Places, World};
 use hdrhistogram::Histogram;
-use std::net::SocketAddrV4;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 /// Packets of one trigger: the first opens the call, the others come while it is being set up.
@@ -27,7 +30,8 @@ const DATAGRAMS_PER_SECOND: u32 = 20_000;
 /// Microseconds; longer ones are counted as this.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
-/// From the first packet's departure at the branch LAN to its arrival at the centre LAN, over fresh calls.
+/// From the first packet's departure at the branch LAN to its arrival at the centre LAN, over fresh calls; and the branch
+/// gateway's own share of it.
 pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
     let mut world =
         World::up(places, Options { tag: "trig".into(), ..Options::default() }, Knobs::default())?;
@@ -39,8 +43,12 @@ pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
 
     let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
     let receiver = Receiver::new(&world.topology.centre_lan)?;
+    let us = BRANCH_WAN.parse::<Ipv4Addr>().expect("a constant address").into();
 
-    let mut first = Histogram::<u64>::new_with_bounds(1, LATENCY_MAX_US, 3).expect("constant bounds");
+    let events =
+        world.take_events().ok_or_else(|| LabError::failed("the events are taken", String::new()))?;
+    let mut first = latencies();
+    let mut shares = Shares::new();
     let (mut sent, mut arrived, mut reordered) = (0_u64, 0_u64, 0_u64);
     for call in 0..calls {
         check()?;
@@ -57,7 +65,9 @@ pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
         reordered += arrivals.windows(2).filter(|w| w[1].0.number < w[0].0.number).count() as u64;
         if let Some((probe, at)) = arrivals.iter().find(|(p, _)| p.number == 0) {
             let took = at.saturating_duration_since(probe.departed);
-            first.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX_US).max(1));
+            first.saturating_record(micros(took));
+            world.wait_hung_up(HANG_UP_LIMIT)?;
+            shares.take(share(probe.departed, us, &events.drain()));
         }
         world.wait_hung_up(HANG_UP_LIMIT)?;
         // A fresh call is one that nothing of the last one holds back.
@@ -66,22 +76,66 @@ pub fn trigger(places: Places, calls: u32) -> Result<(), LabError> {
         }
         world.check()?;
     }
-    let ms = |us: u64| us as f64 / 1e3;
-    println!(
-        "first packet, {calls} fresh calls: p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
-        ms(first.value_at_quantile(0.5)),
-        ms(first.value_at_quantile(0.9)),
-        ms(first.value_at_quantile(0.99)),
-        ms(first.max())
-    );
+    println!("first packet, {calls} fresh calls: {}", quantiles(&first));
+    shares.print();
     println!("packets: {sent} sent, {} lost, {reordered} out of order", sent - arrived);
     println!("calls: {} placed, {} still up", world.carrier.calls(), world.carrier.calls_up());
     Ok(())
 }
 
+/// The branch gateway's shares of all calls.
+struct Shares {
+    whole: Histogram<u64>,
+    /// By what ended the turn, in the order of a call.
+    turns: BTreeMap<(usize, String), Histogram<u64>>,
+    unseen: u32,
+}
+
+impl Shares {
+    fn new() -> Self {
+        Self { whole: latencies(), turns: BTreeMap::new(), unseen: 0 }
+    }
+
+    fn take(&mut self, share: Option<Share>) {
+        let Some(share) = share else {
+            self.unseen += 1;
+            return;
+        };
+        self.whole.saturating_record(micros(share.whole()));
+        for (place, (what, took)) in share.turns.into_iter().enumerate() {
+            self.turns.entry((place, what)).or_insert_with(latencies).saturating_record(micros(took));
+        }
+    }
+
+    fn print(&self) {
+        println!("our own share (carrier, peer and wires taken out): {}", quantiles(&self.whole));
+        for ((_, what), took) in &self.turns {
+            println!("   until {what:<12} {}", quantiles(took));
+        }
+        if self.unseen > 0 {
+            println!("   calls that the lines did not see whole: {}", self.unseen);
+        }
+    }
+}
+
+/// Of microseconds.
+pub(super) fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("constant bounds")
+}
+
+pub(super) fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(LATENCY_MAX_US).max(1)
+}
+
+pub(super) fn quantiles(of: &Histogram<u64>) -> String {
+    let ms = |us: u64| us as f64 / 1e3;
+    let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| ms(of.value_at_quantile(q)));
+    format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {:.1} ms", ms(of.max()))
+}
+
 /// One TCP stream from LAN to LAN through ours and through strongSwan's, in turn, so that both meet the same machine; then
 /// UDP at a fixed rate. The rate of the call is so high that only the machine limits it.
-pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabError> {
+pub fn throughput(places: Places, seconds: u32, rounds: u32, udp: bool) -> Result<(), LabError> {
     let options = |tag: &str| Options { tag: tag.into(), unobserved: true, ..Options::default() };
     let mut world = World::up(places.clone(), options("tput"), Knobs::default())?;
     let fast = |gateway, world: &World| {
@@ -97,7 +151,8 @@ pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabEr
         println!("strongSwan is not installed (deploy/lab setup): ours alone");
         None
     };
-    for (direction, extra) in [("branch to centre", &[][..]), ("centre to branch", &["-R"][..])] {
+    let directions = [("branch to centre", &[][..]), ("centre to branch", &["-R"][..])];
+    for (direction, extra) in directions.into_iter().filter(|_| !udp) {
         let (mut ours, mut others) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             ours.push(stream(&world.topology, seconds, extra)?);
@@ -113,6 +168,7 @@ pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabEr
         println!("{line}");
     }
     let (mut ours, mut others) = (Vec::new(), Vec::new());
+    let before = Drops::read(&world)?;
     for _ in 0..rounds {
         ours.push(datagrams(&world.topology, seconds)?);
         if let Some(theirs) = &theirs {
@@ -124,6 +180,9 @@ pub fn throughput(places: Places, seconds: u32, rounds: u32) -> Result<(), LabEr
         line += &format!("; strongSwan {}", losses(&others));
     }
     println!("{line}");
+    for (place, count) in Drops::read(&world)?.grown(&before) {
+        println!("   lost: {count:>8}  {place}");
+    }
     world.check()
 }
 

@@ -9,11 +9,13 @@ macro_rules! say {
     }};
 }
 
+pub mod api;
 pub mod carrier;
 pub mod clock;
 pub mod compare;
 pub mod demo;
 pub mod demo_failover;
+pub mod drops;
 pub mod error;
 pub mod failover;
 pub mod gateway;
@@ -22,6 +24,7 @@ pub mod iperf;
 pub mod ladder;
 pub mod measure;
 pub mod measure_failover;
+pub mod measure_scale;
 pub mod needs;
 pub mod netns;
 pub mod observe;
@@ -31,6 +34,7 @@ pub mod probe;
 pub mod process;
 pub mod profile;
 pub mod scenario;
+pub mod share;
 pub mod sys;
 pub mod topology;
 pub mod unit;

@@ -6,7 +6,8 @@ use super::interrupt::check;
 use super::netns::Namespace;
 use sipsec_net::Instant;
 use std::io::ErrorKind;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 const PORT: u16 = 9000;
@@ -55,6 +56,18 @@ impl Sender {
         Ok(Self(socket))
     }
 
+    /// One for each pair of source and destination.
+    pub fn many(namespace: &Namespace, pairs: &[(Ipv4Addr, Ipv4Addr)]) -> Result<Vec<Self>, LabError> {
+        namespace.run(|| {
+            let one = |(from, to): &(Ipv4Addr, Ipv4Addr)| {
+                let socket = UdpSocket::bind((*from, 0))?;
+                socket.connect((*to, PORT))?;
+                Ok(Self(socket))
+            };
+            pairs.iter().map(one).collect()
+        })
+    }
+
     pub fn send(&self, series: u32, number: u32) -> Result<(), LabError> {
         let probe = Probe { series, number, departed: clock::now() };
         self.0.send(&probe.to_bytes()).map(drop).map_err(LabError::io("probe"))
@@ -71,25 +84,47 @@ impl Receiver {
         Ok(Self(socket))
     }
 
-    /// The probes of one series with the times of their arrival, until `count` have come or the time is over.
-    pub fn take(&self, series: u32, count: u32, limit: Duration) -> Result<Vec<(Probe, Instant)>, LabError> {
+    /// Gives every probe with the time of its arrival to `take`, until that says that it is enough, or the time is over.
+    pub fn each(
+        &self,
+        limit: Duration,
+        mut take: impl FnMut(Probe, Instant) -> ControlFlow<()>,
+    ) -> Result<(), LabError> {
         let end = clock::now() + limit;
-        let mut out = Vec::new();
-        let mut bytes = [0; LEN];
-        while out.len() < count as usize && clock::now() < end {
+        while clock::now() < end {
             check()?;
-            match self.0.recv(&mut bytes) {
-                Ok(LEN) => {
-                    let probe = Probe::from_bytes(&bytes);
-                    if probe.series == series {
-                        out.push((probe, clock::now()));
-                    }
-                }
-                Ok(_) => {}
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(e) => return Err(LabError::Io { what: "receiver".into(), source: e }),
+            if let Some((probe, at)) = self.next()?
+                && take(probe, at).is_break()
+            {
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// The next probe, if one comes soon.
+    fn next(&self) -> Result<Option<(Probe, Instant)>, LabError> {
+        let mut bytes = [0; LEN];
+        match self.0.recv(&mut bytes) {
+            Ok(LEN) => Ok(Some((Probe::from_bytes(&bytes), clock::now()))),
+            Ok(_) => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            Err(e) => Err(LabError::Io { what: "receiver".into(), source: e }),
+        }
+    }
+
+    /// The probes of one series with the times of their arrival, until `count` have come or the time is over.
+    pub fn take(&self, series: u32, count: u32, limit: Duration) -> Result<Vec<(Probe, Instant)>, LabError> {
+        let mut out = Vec::new();
+        if count == 0 {
+            return Ok(out);
+        }
+        self.each(limit, |probe, at| {
+            if probe.series == series {
+                out.push((probe, at));
+            }
+            if out.len() < count as usize { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
         Ok(out)
     }
 }

@@ -1,15 +1,16 @@
 //! Calls that succeed.
 
 use super::support::{
-    answered_calls, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered, session,
+    answered_calls, ask, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered, session,
 };
 use super::{Context, Scenario};
 use crate::lab::carrier::{Knobs, NumberKnobs};
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::probe::{Receiver, Sender};
-use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
-use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER};
+use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, SVTI, WAN};
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const HANG_UP_LIMIT: Duration = Duration::from_secs(40);
@@ -49,6 +50,7 @@ fn first_packet(context: &Context) -> Result<(), LabError> {
     world.start_gateways()?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     ensure_in(&world, world.carrier.calls_up() == 1, "exactly one call is up", || world.carrier.bill_text())?;
+    topology_is_told(&world)?;
     world.wait_hung_up(HANG_UP_LIMIT)?;
 
     let bill = calls(&world.carrier);
@@ -70,6 +72,29 @@ fn first_packet(context: &Context) -> Result<(), LabError> {
 }
 
 /// More packets than the queue holds, sent before the INVITE is even answered.
+/// `show dataplane topology` on devices that are made of software.
+fn topology_is_told(world: &World) -> Result<(), LabError> {
+    let branch = both(world).0;
+    let shown = ask(branch, &["show", "dataplane", "topology"])?;
+    let [outside, inside] = ["outside", "inside"].map(|side| {
+        let devices = shown["devices"].as_array().into_iter().flatten();
+        devices.filter(|d| d["side"] == side).collect::<Vec<_>>()
+    });
+    let is_veth = |devices: &[&Value], name: &str| {
+        matches!(devices, [d] if d["device"] == name && d["driver"] == "veth" && d["bus"].is_null()
+            && d["attach"] == "copy-driver" && d["need_wakeup"] == true && d["queues"][0]["irqs"] == json!([])
+            && d["why_not_better"].as_str().is_some_and(|why| why.contains("os error")))
+    };
+    let holds = is_veth(&outside, WAN)
+        && is_veth(&inside, SVTI)
+        && shown["workers"][0]["name"] == "worker-0"
+        && shown["umem"]["frames"] == 4096
+        && shown["verdicts"].as_array().is_some_and(|v| v.iter().all(|v| v["ok"] == v["cure"].is_null()));
+    ensure(holds, "the topology of two veths and one worker", || format!("{shown:#}"))?;
+    let text = branch.cli(&["show", "dataplane", "topology"])?;
+    ensure(text.lines().all(|line| line.chars().count() <= 80), "80 columns", || text.clone())
+}
+
 fn burst(context: &Context) -> Result<(), LabError> {
     /// The bound of the profile's default.
     const QUEUE: u32 = 64;

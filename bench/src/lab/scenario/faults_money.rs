@@ -3,17 +3,15 @@
 use super::faults_support::{Journal, many};
 use super::support::{both, calls, ensure, ensure_in, no_clear_text, ping_all, wait_status};
 use super::{Context, Scenario};
-use crate::lab::carrier::{Account, Config, Knobs, Server};
+use crate::lab::api::post;
+use crate::lab::carrier::Knobs;
 use crate::lab::demo::logs;
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::process::{LogReader, Process};
 use crate::lab::topology::{CENTRE_LAN_HOST, Options};
-use crate::lab::world::{BRANCH_NUMBER, DOMAIN, HEADEND_NUMBER, World, carrier_address};
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use serde_json::Value;
-use std::io::{Read as _, Write as _};
-use std::net::UdpSocket;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 pub const MASS_HANG_UP: Scenario = Scenario {
@@ -53,15 +51,9 @@ fn mass_hang_up(context: &Context) -> Result<(), LabError> {
     let options = Options { tag: "mass".into(), ..Options::default() };
     let mut carrier_socket = None;
     let mut world = World::with(context.places.clone(), options, |topology| {
-        let address = carrier_address();
-        let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
-        carrier_socket = Some(socket.try_clone().map_err(LabError::io("carrier"))?);
-        let account = |number: String| Account { username: number.clone(), number, password: String::new() };
-        let accounts = (0..CALLS).map(many::number).chain([BRANCH_NUMBER.to_owned()]).map(account).collect();
-        let knobs = Knobs { authenticate_register: false, ..Knobs::default() };
-        let (others, lines) = (Vec::new(), Vec::new());
-        let config = Config { address, others, domain: DOMAIN.into(), accounts, lines, relay: None, knobs };
-        Server::start(vec![socket], None, config).map_err(LabError::io("carrier"))
+        let (carrier, socket) = many::carrier(topology, CALLS)?;
+        carrier_socket = Some(socket);
+        Ok(carrier)
     })?;
     many::start(&mut world, CALLS)?;
     many::call_all(&world, CALLS, UP_LIMIT)?;
@@ -182,26 +174,6 @@ fn history_is_kept(world: &mut World) -> Result<(), LabError> {
     let list = super::support::ask(both(world).0, &words)?;
     let same = list.as_array().is_some_and(|l| l.len() == 1) && list[0]["call_id"] == bill["call_id"];
     ensure_in(world, same, "the call in the history after a restart", || format!("{list:#}"))
-}
-
-/// The status and the body of the answer.
-fn post(socket: &std::path::Path, path: &str, body: &str) -> Result<(u16, String), LabError> {
-    let exchange = || -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let len = body.len();
-        let head =
-            format!("POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n");
-        // In one piece: the answer may come before all of it is read.
-        stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(LabError::io("the API"))?;
-    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
-    let status = status.ok_or_else(|| LabError::failed("not an HTTP answer", answer.clone()))?;
-    Ok((status, answer.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()))
 }
 
 fn other_journal(context: &Context) -> Result<(), LabError> {

@@ -9,14 +9,19 @@ use std::path::PathBuf;
 /// Many tunnels between the two gateways, each with a number of its own at the head-end.
 pub mod many {
     use super::{LabError, World, ensure_in};
+    use crate::lab::carrier::{Account, Config, Knobs, Server};
     use crate::lab::interrupt::wait_for;
-    use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER};
+    use crate::lab::profile::Profile;
+    use crate::lab::topology::Topology;
+    use crate::lab::world::{BRANCH_NUMBER, DOMAIN, HEADEND_NUMBER, carrier_address};
     use std::fmt::Write as _;
     use std::net::{Ipv4Addr, UdpSocket};
     use std::time::{Duration, Instant};
 
     /// The prefixes of all of them; what comes out of a tunnel must not take the head-end's default route.
-    const PREFIXES: &str = "10.100.0.0/15";
+    pub const PREFIXES: &str = "10.96.0.0/11";
+    /// Second byte of the branch's networks, from that of the head-end's.
+    const BRANCH_SIDE: u8 = 50;
     /// A packet that found no call, or whose call failed, is sent again after this.
     const AGAIN: Duration = Duration::from_secs(6);
     const ONE: &str = "  - name: Tunnel1\n    local_number: ";
@@ -27,11 +32,30 @@ pub mod many {
 
     fn network(i: usize) -> [u8; 3] {
         let [.., high, low] = i.to_be_bytes();
-        [10, 100 + high, low].map(|b| b)
+        [10, 100 + high, low]
     }
 
-    /// Both gateways with `calls` tunnels and no other, registered.
-    pub fn start(world: &mut World, calls: usize) -> Result<(), LabError> {
+    /// A host behind the head-end that only this tunnel leads to, and one behind the branch.
+    pub fn hosts(i: usize) -> (Ipv4Addr, Ipv4Addr) {
+        let [a, b, c] = network(i);
+        (Ipv4Addr::new(a, b, c, 1), Ipv4Addr::new(a, b + BRANCH_SIDE, c, 1))
+    }
+
+    /// A carrier for all of them that asks for no credentials, and its socket.
+    pub fn carrier(topology: &Topology, calls: usize) -> Result<(Server, UdpSocket), LabError> {
+        let address = carrier_address();
+        let socket = topology.carrier.run(|| UdpSocket::bind(address))?;
+        let own = socket.try_clone().map_err(LabError::io("carrier"))?;
+        let account = |number: String| Account { username: number.clone(), number, password: String::new() };
+        let accounts = (0..calls).map(number).chain([BRANCH_NUMBER.to_owned()]).map(account).collect();
+        let knobs = Knobs { authenticate_register: false, ..Knobs::default() };
+        let (others, lines) = (Vec::new(), Vec::new());
+        let config = Config { address, others, domain: DOMAIN.into(), accounts, lines, relay: None, knobs };
+        Ok((Server::start(vec![socket], None, config).map_err(LabError::io("carrier"))?, own))
+    }
+
+    /// Of branch and head-end, with `calls` tunnels and no other.
+    pub fn profiles(world: &World, calls: usize) -> Result<(Profile, Profile), LabError> {
         let (mut at_branch, mut at_headend, mut lines) = (String::new(), String::new(), String::new());
         for i in 0..calls {
             let (number, [a, b, c]) = (number(i), network(i));
@@ -43,7 +67,7 @@ pub mod many {
                 );
             };
             tunnel(&mut at_branch, BRANCH_NUMBER, &number, format!("{a}.{b}.{c}.0/24"));
-            tunnel(&mut at_headend, &number, BRANCH_NUMBER, format!("{a}.{}.{c}.0/24", b + 50));
+            tunnel(&mut at_headend, &number, BRANCH_NUMBER, format!("{a}.{}.{c}.0/24", b + BRANCH_SIDE));
             let _ = writeln!(lines, "    - {{ number: \"{number}\" }}");
         }
         let branch = world.profile("branch")?;
@@ -52,9 +76,18 @@ pub mod many {
         let headend = world.profile("headend")?;
         let headend = headend.with(&format!("    - number: \"{HEADEND_NUMBER}\"\n"), &lines)?;
         let headend = headend.replacing("      auth: ", "\nike:", "")?;
-        let headend = headend.replacing(ONE, "\ndataplane:", &at_headend)?;
+        Ok((branch, headend.replacing(ONE, "\ndataplane:", &at_headend)?))
+    }
+
+    /// Both gateways with `calls` tunnels and no other, registered.
+    pub fn start(world: &mut World, calls: usize) -> Result<(), LabError> {
+        let (branch, headend) = profiles(world, calls)?;
         world.topology.headend.ip(&["route", "add", "blackhole", PREFIXES])?;
         world.start_unrouted(&branch, &headend)?;
+        wait_registered(world, calls)
+    }
+
+    pub fn wait_registered(world: &mut World, calls: usize) -> Result<(), LabError> {
         let numbers: Vec<String> = (0..calls).map(number).collect();
         let mut wanted: Vec<&str> = numbers.iter().map(String::as_str).collect();
         wanted.push(BRANCH_NUMBER);

@@ -12,7 +12,7 @@ mod families;
 mod faults;
 mod faults_money;
 mod faults_start;
-mod faults_support;
+pub(super) mod faults_support;
 mod imported;
 mod inner_ipv6;
 mod kamailio;
@@ -25,7 +25,7 @@ mod router;
 mod strongswan;
 mod strongswan_certificates;
 mod strongswan_suites;
-mod support;
+pub(super) mod support;
 
 use super::carrier::Knobs;
 use super::error::LabError;

@@ -207,6 +207,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         events,
         log,
         rates: RateMeter::default(),
+        nat: crate::views::NatPages::default(),
         signals,
         supervisor: Supervisor::from_env(),
         wan: Wan::new(&profile.sip.interface, profile.sip_families()),

@@ -23,6 +23,7 @@ use crate::net::wan::Wan;
 use crate::rates::RateMeter;
 use crate::signals::{SignalAction, Signals};
 use crate::supervise::Supervisor;
+use crate::views::NatPages;
 use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
@@ -74,6 +75,8 @@ pub struct Runtime {
     pub(crate) events: Events,
     pub(crate) log: LogControl,
     pub(crate) rates: RateMeter,
+    /// Questions about translations that the dataplane has not answered.
+    pub(crate) nat: NatPages,
     pub(crate) signals: Signals,
     pub(crate) supervisor: Supervisor,
     pub(crate) wan: Wan,
@@ -246,14 +249,21 @@ impl Runtime {
     fn dataplane(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up => self.input(Input::DataplaneUp),
-            LinkEvent::Down => self.input(Input::DataplaneDown),
+            LinkEvent::Down => {
+                self.nat = NatPages::default();
+                self.input(Input::DataplaneDown);
+            }
             LinkEvent::Ready => {
                 for _ in 0..TAKE_MAX {
                     if !self.compute.has_room() {
                         break;
                     }
                     match self.link.take() {
-                        Some(Received::Event(event)) => self.input(Input::Dataplane(event)),
+                        Some(Received::Event(event)) => {
+                            if let Some(event) = self.nat_event(event) {
+                                self.input(Input::Dataplane(event));
+                            }
+                        }
                         Some(Received::Ike { media_port, from, bytes }) => {
                             messages::ike(Direction::In, media_port, &bytes);
                             self.input(Input::IkeDatagram { media_port, from, bytes });

@@ -20,7 +20,7 @@ use sipsec_profile::model::{
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{
-    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
+    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters, TunnelNat,
 };
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
@@ -336,5 +336,9 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> Tun
             idle: profile.filter_rules(tunnel.idle_filter.as_deref()),
         },
         routes,
+        nat: TunnelNat {
+            policy: profile.nat.policy(),
+            rules: tunnel.nat.iter().map(|rule| rule.0).collect(),
+        },
     }
 }

@@ -64,7 +64,17 @@ async fn answer(mut requests: mpsc::Receiver<Request>) {
                 ..model::DhcpView::default()
             })),
             Query::CryptoSessions(_) => Reply::CryptoSessions(Vec::new(), None),
-            Query::NatTranslations => Reply::NatTranslations(Vec::new()),
+            Query::NatTranslations => Reply::NatTranslations(vec![model::Translation {
+                kind: model::TranslationKind::Network,
+                ..model::Translation::default()
+            }]),
+            // The table goes on where the answer says, and only forwards.
+            Query::NatPage(from) => {
+                let statistics = model::NatStatistics { hits: 7, ..model::NatStatistics::default() };
+                let next = [Some(300), Some(600), Some(300)][from as usize / 300];
+                Reply::NatPage(vec![model::Translation::default(); 2], next, statistics)
+            }
+            Query::NatClear(_) => Reply::Done,
             Query::Dataplane => Reply::Dataplane(Box::default()),
             Query::Control => Reply::Control(Box::new(control())),
             Query::Sla => Reply::Sla(vec![api::policy::SlaOperation::default()]),
@@ -121,7 +131,11 @@ async fn every_command_answers_in_one_envelope() {
         // The loop answers in pages, the command with all of them.
         assert_eq!(list("show vpn-sip session detail"), 2);
         assert_eq!(list("show crypto session detail"), 0);
-        assert_eq!(list("show ip nat translations"), 0);
+        assert_eq!(list("show ip nat translations verbose"), 1 + 3 * 2);
+        let statistics = ask(&socket, "show ip nat statistics");
+        assert_eq!((&statistics["hits"], &statistics["statics"]), (&7.into(), &1.into()));
+        assert_eq!(ask(&socket, "clear ip nat translation *"), Value::Null);
+        assert_eq!(ask(&socket, "clear ip nat translation inside 10.1.0.9"), Value::Null);
         assert_eq!(list("show vpn-sip registration-status"), 2);
         assert_eq!(list("show vpn-sip sip registrar"), 1);
         assert_eq!(ask(&socket, "show vpn-sip sip dhcp")["interface"], "wan0");

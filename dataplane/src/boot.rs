@@ -63,11 +63,19 @@ impl Booted {
                 },
             },
             inside: InsidePort { mac, next_hop, mode },
-            limits: sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames),
+            limits: sipsec_pipeline::Limits {
+                nat_sessions_max: section.nat_translations_max,
+                ..sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames)
+            },
             // The standard library's hasher is keyed at random.
-            flow_key: RandomState::new().hash_one(0u8),
+            flow_key: random(),
+            nat_seed: [random(), random(), random()],
         }
     }
+}
+
+fn random() -> u64 {
+    RandomState::new().hash_one(0u8)
 }
 
 /// Forbids what would leak keys. Failing to lock memory is survivable: the system may forbid it on purpose.

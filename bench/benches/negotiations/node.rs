@@ -91,6 +91,7 @@ fn config(side: usize, setup: &Setup) -> Config {
         one_way: None,
         filters: sipsec_session::TunnelFilters::default(),
         routes: vec![IpPrefix::new(IpAddr::from([10, 0, (i >> 8) as u8, i as u8]), 32).expect("a host")],
+        nat: sipsec_session::TunnelNat::default(),
     };
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();
     Config {

@@ -5,6 +5,7 @@ use sipsec_ike::config::PSK_MAX;
 use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
 use sipsec_net::dp::{Op, OuterDscp, TunnelSpec};
 use sipsec_net::filter::{FilterRule, FilterUse};
+use sipsec_net::nat::{NatPolicy, NatRule};
 use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -41,6 +42,7 @@ pub struct TunnelConfig {
     pub one_way: Option<Duration>,
     pub routes: Vec<IpPrefix>,
     pub filters: TunnelFilters,
+    pub nat: TunnelNat,
 }
 
 /// The rules of a tunnel's filters; without rules there is no filter.
@@ -70,6 +72,24 @@ impl TunnelFilters {
     pub(crate) fn replace(&self, tunnel: TunnelId) -> Vec<Op> {
         let clear = FilterUse::ALL.map(|used| Op::FilterClear { tunnel, used });
         clear.into_iter().chain(self.ops(tunnel)).collect()
+    }
+}
+
+/// Translation of the addresses that a tunnel carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TunnelNat {
+    /// The same for every tunnel.
+    pub policy: NatPolicy,
+    pub rules: Vec<NatRule>,
+}
+
+impl TunnelNat {
+    /// What brings it to a tunnel without rules.
+    #[must_use]
+    pub fn ops(&self, tunnel: TunnelId) -> Vec<Op> {
+        let rules = self.rules.iter().map(|rule| Op::NatRule { tunnel, rule: *rule });
+        let policy = (!self.rules.is_empty()).then_some(Op::NatPolicy(self.policy));
+        policy.into_iter().chain(rules).collect()
     }
 }
 

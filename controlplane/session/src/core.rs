@@ -319,7 +319,7 @@ impl Core {
                             remote_number.is_none_or(|n| n == config.remote_number)
                         }
                         Admin::ClearTunnel(id) => id == config.id(),
-                        Admin::Call(_) | Admin::Shutdown => false,
+                        _ => false,
                     };
                     if wanted {
                         // The operator has judged what went wrong before.
@@ -331,6 +331,8 @@ impl Core {
                 }
                 self.release_triggers(now);
             }
+            Admin::NatPage { from } => self.transact(vec![Op::NatPage { from }], Pending::Cleanup),
+            Admin::NatClear(host) => self.transact(vec![Op::NatClear(host)], Pending::Cleanup),
             Admin::Call(tunnel) => self.call_by_command(now, tunnel),
             Admin::Shutdown => {
                 if self.shutdown.is_none() {

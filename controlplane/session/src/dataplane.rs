@@ -89,6 +89,8 @@ impl Core {
             // A media port goes with its tunnel.
             Event::SnapshotMedia(_) => {}
             Event::SnapshotEnd => self.configure(),
+            // For those who asked; the caller has taken them out.
+            Event::NatEntry(_) | Event::NatPage { .. } | Event::NatBlock(_) => {}
         }
     }
 
@@ -114,6 +116,7 @@ impl Core {
             let prefixes = owned.remove(&tunnel).unwrap_or_default().into_iter();
             let adjacency = |prefix| self.routes.adjacency(prefix);
             ops.extend(prefixes.map(|prefix| Op::RouteAdd { prefix, tunnel, adjacency: adjacency(prefix) }));
+            ops.extend(t.config.nat.ops(tunnel));
             groups.push(ops);
         }
         // Last, so that a prefix that now belongs to another tunnel has changed its owner before.

@@ -7,7 +7,7 @@ use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_net::dp::{Event, TunnelActivity};
 use sipsec_net::{IpPrefix, MacAddr, MediaPort, TelNumber, TunnelId};
 use sipsec_sip::{Flow, FlowId, Target};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 #[derive(Debug)]
 pub enum Input {
@@ -89,6 +89,10 @@ pub enum Admin {
     Clear { remote_number: Option<TelNumber> },
     /// Hangs up the session of one tunnel.
     ClearTunnel(TunnelId),
+    /// Asks the dataplane for a page of its translations; the answer is events that the caller takes itself.
+    NatPage { from: u32 },
+    /// Ends the translations of a host, or all.
+    NatClear(Option<Ipv4Addr>),
     /// Calls for this tunnel without a packet, if a call can be placed now.
     Call(TunnelId),
     /// Hangs everything up, unregisters, then says `ShutdownComplete`.

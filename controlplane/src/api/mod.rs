@@ -7,7 +7,8 @@
 //! | `GET /v1/registrations[?registered=true]` | list of [`model::Registration`] |
 //! | `GET /v1/dhcp` | [`model::DhcpView`] |
 //! | `GET /v1/crypto-sessions` | list of [`model::CryptoSession`] |
-//! | `GET /v1/nat-translations` | list of [`model::Translation`] |
+//! | `GET /v1/nat-translations` | list of [`model::Translation`], at most 100,000 |
+//! | `GET /v1/nat-statistics` | [`model::NatStatistics`] |
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |
 //! | `GET /v1/dataplane/topology` | [`model::Topology`] |
 //! | `GET /v1/control` | [`model::Control`] |
@@ -20,6 +21,7 @@
 //! | `GET /v1/call?call_id=ID` | [`model::CallMessages`]; the beginning of a Call-ID is enough |
 //! | `GET /v1/events[?interface=NAME][&since_s=N]` | [`model::EventLine`], one a line, without end; as server-sent events if so accepted |
 //! | `POST /v1/clear` | [`model::Clear`] → [`model::Cleared`] |
+//! | `POST /v1/nat-clear` | [`model::NatClear`] → nothing |
 //! | `POST /v1/call` | [`model::Dial`] → nothing; the call is being placed. 409 says why none can be placed now |
 //! | `GET /v1/profile` | [`change::RunningProfile`] |
 //! | `POST /v1/profile/diff` | [`change::NewProfile`] → [`change::Difference`] |

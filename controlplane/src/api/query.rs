@@ -1,12 +1,13 @@
 //! What the API asks the loop, and what the loop answers.
 
 use super::model::{
-    Call, CallMessages, Cleared, Control, CryptoSession, Dataplane, DhcpView, EventLine, Registration,
-    Session, Summary, Translation,
+    Call, CallMessages, Cleared, Control, CryptoSession, Dataplane, DhcpView, EventLine, NatStatistics,
+    Registration, Session, Summary, Translation,
 };
 use super::policy::{PrefixRoutes, SlaOperation, TrackObject};
 use crate::events::PastEvents;
 use sipsec_net::TelNumber;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -21,7 +22,12 @@ pub enum Query {
     },
     Dhcp,
     CryptoSessions(Page),
+    /// Those of calls and of static rules.
     NatTranslations,
+    /// Those of the dataplane, from a row of its table on.
+    NatPage(u32),
+    /// Of a host, or all.
+    NatClear(Option<Ipv4Addr>),
     Dataplane,
     Control,
     /// Operations, track objects and routes.
@@ -103,6 +109,9 @@ pub enum Reply {
     Dhcp(Box<DhcpView>),
     CryptoSessions(Vec<CryptoSession>, Option<Page>),
     NatTranslations(Vec<Translation>),
+    /// With the row where the next page begins.
+    NatPage(Vec<Translation>, Option<u32>, NatStatistics),
+    Done,
     Dataplane(Box<Dataplane>),
     Control(Box<Control>),
     Sla(Vec<SlaOperation>),

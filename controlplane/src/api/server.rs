@@ -1,7 +1,9 @@
 //! The control plane's side of the API.
 
 use super::asked::{Body as JsonBody, NoWords, Words};
-use super::model::{Answer, Clear, Dial, EventLine, LogFilter, Refusal};
+use super::model::{
+    Answer, Clear, Dial, EventLine, LogFilter, NatClear, NatStatistics, Refusal, Translation, TranslationKind,
+};
 use super::profile;
 use super::query::{Page, Query, Reply, Request, Target};
 use super::stream::event_stream;
@@ -26,6 +28,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Events that a slow reader may be behind; it is told how many it has lost.
 pub const EVENTS_MAX: usize = 4096;
+/// Lines of one answer.
+const TRANSLATIONS_MAX: usize = 100_000;
 /// Owner and group: the same who may stop the service.
 const MODE: u32 = 0o660;
 
@@ -96,85 +100,85 @@ pub async fn serve(
     log: LogControl,
 ) {
     let shared = Shared { gateway: gateway.into(), requests, events, log, changer };
-    let app =
-        Router::new()
-            .route("/v1/sessions", get(sessions))
-            .route(
-                "/v1/registrations",
-                get(|State(s): State<Shared>, Words(p): Words<RegistrationParams>| async move {
-                    s.ask(Query::Registrations { registered: p.registered }).await
-                }),
-            )
-            .route(
-                "/v1/dhcp",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dhcp).await }),
-            )
-            .route(
-                "/v1/crypto-sessions",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.crypto_sessions().await }),
-            )
-            .route(
-                "/v1/nat-translations",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move {
-                    s.ask(Query::NatTranslations).await
-                }),
-            )
-            .route(
-                "/v1/dataplane",
-                get(
-                    |State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dataplane).await },
-                ),
-            )
-            .route(
-                "/v1/dataplane/topology",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.topology().await }),
-            )
-            .route(
-                "/v1/control",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Control).await }),
-            )
-            .route(
-                "/v1/interfaces",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.interfaces().await }),
-            )
-            .route(
-                "/v1/sla",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Sla).await }),
-            )
-            .route(
-                "/v1/track",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Track).await }),
-            )
-            .route(
-                "/v1/routes",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Routes).await }),
-            )
-            .route("/v1/events", get(event_stream))
-            .route(
-                "/v1/summary",
-                get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Summary).await }),
-            )
-            .route(
-                "/v1/history",
-                get(|State(s): State<Shared>, Words(p): Words<PastParams>| async move {
-                    s.ask(Query::History { interface: p.interface, since_s: p.since_s }).await
-                }),
-            )
-            .route(
-                "/v1/call",
-                get(|State(s): State<Shared>, Words(p): Words<CallParams>| async move {
-                    s.ask(Query::Call(p.call_id)).await
-                }),
-            )
-            .route("/v1/clear", post(clear))
-            .route("/v1/call", post(dial))
-            .route("/v1/log-filter", put(log_filter).get(show_log_filter))
-            .merge(profile::routes())
-            .method_not_allowed_fallback(|| async {
-                refuse(StatusCode::METHOD_NOT_ALLOWED, "this resource does not have this method")
-            })
-            .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such resource") })
-            .with_state(shared);
+    let app = Router::new()
+        .route("/v1/sessions", get(sessions))
+        .route(
+            "/v1/registrations",
+            get(|State(s): State<Shared>, Words(p): Words<RegistrationParams>| async move {
+                s.ask(Query::Registrations { registered: p.registered }).await
+            }),
+        )
+        .route(
+            "/v1/dhcp",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dhcp).await }),
+        )
+        .route(
+            "/v1/crypto-sessions",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.crypto_sessions().await }),
+        )
+        .route(
+            "/v1/nat-translations",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.translations().await }),
+        )
+        .route(
+            "/v1/nat-statistics",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.nat_statistics().await }),
+        )
+        .route("/v1/nat-clear", post(nat_clear))
+        .route(
+            "/v1/dataplane",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dataplane).await }),
+        )
+        .route(
+            "/v1/dataplane/topology",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.topology().await }),
+        )
+        .route(
+            "/v1/control",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Control).await }),
+        )
+        .route(
+            "/v1/interfaces",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.interfaces().await }),
+        )
+        .route(
+            "/v1/sla",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Sla).await }),
+        )
+        .route(
+            "/v1/track",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Track).await }),
+        )
+        .route(
+            "/v1/routes",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Routes).await }),
+        )
+        .route("/v1/events", get(event_stream))
+        .route(
+            "/v1/summary",
+            get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Summary).await }),
+        )
+        .route(
+            "/v1/history",
+            get(|State(s): State<Shared>, Words(p): Words<PastParams>| async move {
+                s.ask(Query::History { interface: p.interface, since_s: p.since_s }).await
+            }),
+        )
+        .route(
+            "/v1/call",
+            get(|State(s): State<Shared>, Words(p): Words<CallParams>| async move {
+                s.ask(Query::Call(p.call_id)).await
+            }),
+        )
+        .route("/v1/clear", post(clear))
+        .route("/v1/call", post(dial))
+        .route("/v1/log-filter", put(log_filter).get(show_log_filter))
+        .merge(profile::routes())
+        .method_not_allowed_fallback(|| async {
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "this resource does not have this method")
+        })
+        .fallback(|| async { refuse(StatusCode::NOT_FOUND, "there is no such resource") })
+        .with_state(shared);
     let served = axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the API has ended");
@@ -250,6 +254,58 @@ impl Shared {
         }
     }
 
+    /// Those that are known here.
+    async fn fixed_translations(&self) -> Result<Vec<Translation>, Box<Response>> {
+        Ok(match self.reply(Query::NatTranslations).await? {
+            Reply::NatTranslations(list) => list,
+            _ => Vec::new(),
+        })
+    }
+
+    async fn nat_page(
+        &self,
+        from: u32,
+    ) -> Result<(Vec<Translation>, Option<u32>, NatStatistics), Box<Response>> {
+        Ok(match self.reply(Query::NatPage(from)).await? {
+            Reply::NatPage(list, next, statistics) => (list, next.filter(|next| *next > from), statistics),
+            _ => (Vec::new(), None, NatStatistics::default()),
+        })
+    }
+
+    async fn all_translations(&self) -> Result<Vec<Translation>, Box<Response>> {
+        let mut all = self.fixed_translations().await?;
+        let mut from = Some(0);
+        while let Some(row) = from.filter(|_| all.len() < TRANSLATIONS_MAX) {
+            let (list, next, _) = self.nat_page(row).await?;
+            all.extend(list);
+            from = next;
+        }
+        all.truncate(TRANSLATIONS_MAX);
+        Ok(all)
+    }
+
+    async fn translations(&self) -> Response {
+        match self.all_translations().await {
+            Ok(list) => self.answer(list),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn nat_statistics(&self) -> Response {
+        let asked = async {
+            let fixed = self.fixed_translations().await?;
+            let (_, _, mut statistics) = self.nat_page(0).await?;
+            let calls = fixed.iter().filter(|t| t.kind == TranslationKind::Call).count();
+            statistics.calls = calls as u32;
+            statistics.statics = (fixed.len() - calls) as u32;
+            Ok(statistics)
+        };
+        match asked.await {
+            Ok(statistics) => self.answer(statistics),
+            Err::<_, Box<Response>>(refusal) => *refusal,
+        }
+    }
+
     async fn interfaces(&self) -> Response {
         let list = |reply| match reply {
             Reply::Sessions(part, next) => Some((part, next)),
@@ -302,7 +358,8 @@ impl Shared {
                 Reply::Registrations(data) => self.answer(data),
                 Reply::Dhcp(data) => self.answer(data),
                 Reply::CryptoSessions(data, _) => self.answer(data),
-                Reply::NatTranslations(data) => self.answer(data),
+                Reply::NatTranslations(data) | Reply::NatPage(data, ..) => self.answer(data),
+                Reply::Done => self.answer(()),
                 Reply::Dataplane(data) => self.answer(data),
                 Reply::Control(data) => self.answer(data),
                 Reply::Sla(data) => self.answer(data),
@@ -376,6 +433,19 @@ async fn clear(
     };
     tracing::info!(uid = peer.uid, %target, "sessions are cleared by command");
     shared.ask(Query::Clear(target)).await
+}
+
+async fn nat_clear(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    JsonBody(body): JsonBody<NatClear>,
+) -> Response {
+    if body.inside.is_some() == body.all {
+        let error = "name exactly one of inside and all: true; nothing was cleared";
+        return refuse(StatusCode::BAD_REQUEST, error);
+    }
+    tracing::info!(uid = peer.uid, inside = ?body.inside, "address translations are cleared by command");
+    shared.ask(Query::NatClear(body.inside)).await
 }
 
 async fn dial(

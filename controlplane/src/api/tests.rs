@@ -43,6 +43,14 @@ fn nothing_is_guessed(client: &Client) {
         refused("POST", "/v1/clear", body);
     }
     refused("POST", "/v1/clear?remote_number=0388889999", serde_json::json!({ "all": true }));
+    for body in [
+        serde_json::json!({}),
+        serde_json::json!({ "all": false }),
+        serde_json::json!({ "all": true, "inside": "10.1.0.9" }),
+        serde_json::json!({ "inside": "10.1.0" }),
+    ] {
+        refused("POST", "/v1/nat-clear", body);
+    }
     refused("PUT", "/v1/log-filter", serde_json::json!({ "filter": "info", "fro_s": 5 }));
     refused("PUT", "/v1/log-filter?for_s=5", serde_json::json!({ "filter": "info" }));
     for path in [

@@ -17,7 +17,7 @@ pub mod text;
 use crate::api::client::{self, Client, ClientError};
 use crate::api::model::{self, Answer};
 use crate::config;
-use args::{Args, Clear, ClearArgs, Command, Explain, Show};
+use args::{Args, Clear, ClearArgs, ClearIp, Command, Explain, Show};
 use clap::CommandFactory;
 use gateway::socket;
 use screen::{Screen, Wall};
@@ -92,6 +92,14 @@ fn run(args: &Args) -> Result<ExitCode, CliError> {
             print(&if raw { shown } else { screen.fit(&shown) })?;
         }
         Command::Clear(Clear::VpnSip { words, yes, .. }) => clear(args, words, *yes)?,
+        Command::Clear(Clear::Ip(ClearIp::Nat { address, which, .. })) => {
+            let inside = address.filter(|_| which == "inside");
+            let body = model::NatClear { inside, all: inside.is_none() };
+            let answer = Client::new(&socket(args)?).send_text("POST", "/v1/nat-clear", &body)?;
+            if args.json {
+                print(&(answer + "\n"))?;
+            }
+        }
         Command::Pki(pki) => print(&pki::run(pki, args.json)?)?,
         Command::Monitor { tunnel, since, utc } => monitor(args, tunnel.as_deref(), *since, *utc)?,
         Command::Log { filter, period } => log(args, filter.as_deref(), *period)?,

@@ -47,8 +47,11 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
             let detail = detail.is_some();
             ask(client, "/v1/crypto-sessions", json, |list: &Vec<_>| text::crypto_sessions(list, detail))
         }
-        Show::Ip(Ip::Nat { .. }) => ask(client, "/v1/nat-translations", json, |list: &Vec<_>| {
-            text::translations(list, screen.width())
+        Show::Ip(Ip::Nat { what, .. }) if what == "statistics" => {
+            ask(client, "/v1/nat-statistics", json, text::nat_statistics)
+        }
+        Show::Ip(Ip::Nat { verbose, .. }) => ask(client, "/v1/nat-translations", json, |list: &Vec<_>| {
+            text::translations(list, screen.width(), verbose.is_some())
         }),
         Show::Ip(Ip::Sla(Sla::Statistics { id })) => {
             let id = *id;

@@ -2,9 +2,12 @@
 
 mod control;
 mod crypto;
+mod nat;
 mod session;
 
-use crate::api::model::{Cleared, Translation};
+pub(crate) use nat::NatPages;
+
+use crate::api::model::Cleared;
 use crate::api::{Query, Reply, Request, Target};
 use crate::clock;
 use crate::net::track::List;
@@ -27,9 +30,12 @@ impl Runtime {
         if let Some(list) = list {
             return self.track.show(list, self.routes.clone(), request.reply);
         }
+        if let Query::NatPage(from) = request.query {
+            return self.nat_page(from, request.reply);
+        }
         let reply = match request.query {
             // Route policy's own task has answered.
-            Query::Sla | Query::Track | Query::Routes => return,
+            Query::Sla | Query::Track | Query::Routes | Query::NatPage(_) => return,
             Query::Sessions(target, page) => self.sessions(&target, page),
             Query::Registrations { registered } => {
                 let list = self.registrations().into_iter().filter(|r| r.registered || !registered);
@@ -42,16 +48,10 @@ impl Runtime {
                 let list = views.iter().map(|v| crypto::crypto(v, now, &activities)).collect();
                 Reply::CryptoSessions(list, page.next(self.core.session_places()))
             }
-            Query::NatTranslations => {
-                let views = self.core.nat_translations();
-                let entry = |t: &sipsec_session::Translation| Translation {
-                    protocol: "udp".to_owned(),
-                    inside_global: t.inside_global,
-                    inside_local: t.inside_local,
-                    outside_local: t.outside,
-                    outside_global: t.outside,
-                };
-                Reply::NatTranslations(views.iter().map(entry).collect())
+            Query::NatTranslations => Reply::NatTranslations(self.fixed_translations()),
+            Query::NatClear(host) => {
+                self.input(Input::Admin(Admin::NatClear(host)));
+                Reply::Done
             }
             Query::Dataplane => Reply::Dataplane(Box::new(self.link.view())),
             Query::Control => Reply::Control(Box::new(self.control())),

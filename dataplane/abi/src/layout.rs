@@ -123,6 +123,10 @@ pub const NUMBERS: &[&[Number]] = &[
     slot::command::CIPHERS,
     slot::event::CAUSES,
     slot::event::REASONS,
+    slot::nat::FILTERINGS,
+    slot::nat::PROTOCOLS,
+    slot::nat::SIDES,
+    slot::nat::STATES,
     counters::NUMBERS,
 ];
 

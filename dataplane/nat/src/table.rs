@@ -1,5 +1,5 @@
-//! Hosts, mappings and sessions. A host has blocks of ports. A mapping joins an inside endpoint with a global one, whatever
-//! it sends to (RFC 4787 REQ-1). A session is one remote endpoint of a mapping: it has the state and the timeout, and it is
+//! Hosts, mappings and sessions. A host has blocks of ports. A mapping joins an inside endpoint with a global one for
+//! every remote endpoint (RFC 4787 REQ-1). A session is one remote endpoint of a mapping: it has the state and the timeout, and it is
 //! what a sender must have to be let in. Everything is found by a hash and a short chain, so a packet costs the same with
 //! one session and with a million.
 
@@ -8,12 +8,10 @@ use crate::index::{Index, NONE, Rows};
 use crate::ports::Blocks;
 use crate::wheel::Wheel;
 use core::net::{Ipv4Addr, SocketAddrV4};
-use sipsec_net::nat::{NatProtocol, NatState};
+use sipsec_net::nat::{NAT_PORT_RULES_MAX, NatProtocol, NatState};
 
 /// The rule of mappings that a port rule made.
 pub(crate) const STATIC: u16 = u16::MAX;
-/// Mappings of port rules, besides those that packets make.
-pub(crate) const STATIC_MAX: u32 = 4096;
 
 /// An inside host under one rule.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +75,10 @@ const fn endpoint(a: SocketAddrV4) -> u64 {
 }
 
 impl Table {
-    /// For so many sessions. Nothing is allocated afterwards.
+    /// For so many sessions, and every port rule. Nothing is allocated afterwards.
     pub(crate) fn new(sessions: u32, key: HashKey) -> Self {
-        let mappings = sessions.saturating_add(STATIC_MAX);
+        // Twice: those of rules that are being replaced may still be there.
+        let mappings = sessions.saturating_add(2 * NAT_PORT_RULES_MAX as u32);
         Self {
             key,
             hosts: Rows::new(sessions),

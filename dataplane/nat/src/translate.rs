@@ -135,7 +135,7 @@ impl Nat {
         if let Some(mapping) = self.table.find_local(row, rule, e.protocol, local) {
             return self.meet(mapping, Way::Out, second, data, header, remote);
         }
-        // RFC 5508 §3.1: a reply belongs to a translation, or it answers a question that nobody asked.
+        // RFC 5508 §3.1: a reply opens no translation.
         if e.protocol == NatProtocol::Icmp && header.icmp_kind(data) != Some(IcmpKind::Request) {
             return if is_own { UNTOUCHED } else { Err(DropReason::NatNoTranslation) };
         }
@@ -179,7 +179,7 @@ impl Nat {
             self.table.find_global(row, e.protocol, global).ok_or(DropReason::NatNoTranslation)
         });
         match (found, space.inside_back(header.destination)) {
-            // RFC 5508 §3.1: a question is for the gateway, if for anybody.
+            // RFC 5508 §3.1: a request opens no translation from outside; it is for the gateway.
             (Ok(_), _) if is_own && header.icmp_kind_of(data) == Some(IcmpKind::Request) => UNTOUCHED,
             (Ok(mapping), _) => self.meet(mapping, Way::Back, second, data, header, header.source),
             (Err(_), Some(local)) => Ok(Some(NewEnd::address(local))),

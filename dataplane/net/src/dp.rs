@@ -3,8 +3,9 @@
 
 use crate::esp::Layout;
 use crate::filter::{FilterRule, FilterUse};
+use crate::nat::{NatBlock, NatEntry, NatPolicy, NatRule, NatStatistics};
 use crate::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Most operations in one transaction.
 pub const OPS_MAX: usize = 64;
@@ -80,6 +81,21 @@ pub enum Op {
     ReplayTrigger(TunnelId),
     /// Drops what waited and lets the next packet trigger again.
     FlushTrigger(TunnelId),
+    /// What holds for the translations of all tunnels.
+    NatPolicy(NatPolicy),
+    /// Appends a rule to those of a tunnel. They go with their tunnel.
+    NatRule {
+        tunnel: TunnelId,
+        rule: NatRule,
+    },
+    /// Removes the rules of a tunnel, and its translations.
+    NatRemove(TunnelId),
+    /// Ends the translations of a host, or all of them. Rules stay.
+    NatClear(Option<Ipv4Addr>),
+    /// Asks for a page of the translations from a row on: [`Event::NatEntry`] for each, then [`Event::NatPage`].
+    NatPage {
+        from: u32,
+    },
 }
 
 /// A configured tunnel: exists whether or not it has an SA.
@@ -441,6 +457,17 @@ pub enum Event {
         media_port: MediaPort,
     },
     SnapshotEnd,
+    /// One translation of a page.
+    NatEntry(NatEntry),
+    /// The end of a page.
+    NatPage {
+        from: u32,
+        /// The row where the next one begins, if this is not the last.
+        next: Option<u32>,
+        statistics: NatStatistics,
+    },
+    /// A block of ports has changed hands.
+    NatBlock(NatBlock),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

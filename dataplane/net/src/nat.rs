@@ -8,6 +8,8 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 /// Rules of one tunnel.
 pub const NAT_RULES_MAX: usize = 64;
+/// Port rules of a gateway.
+pub const NAT_PORT_RULES_MAX: usize = 4096;
 /// Addresses of one pool.
 pub const NAT_POOL_MAX: u32 = 256;
 /// Addresses of all pools of a gateway. Each has its own ports, which take 36 KiB.
@@ -118,7 +120,7 @@ fn pool_len(first: Ipv4Addr, last: Ipv4Addr) -> Option<u32> {
 /// RFC 4787 §5: from whom a translation takes packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NatFiltering {
-    /// From everybody.
+    /// From every sender.
     EndpointIndependent,
     /// From addresses to which the inside has sent.
     #[default]

@@ -94,6 +94,19 @@ impl<P: Packet> Pipeline<P> {
             }
             Op::ReplayTrigger(tunnel) => self.replay_trigger(now, *tunnel),
             Op::FlushTrigger(tunnel) => self.flush_trigger(*tunnel),
+            Op::NatPolicy(policy) => self.nat.set_policy(*policy),
+            Op::NatRule { tunnel, rule } => {
+                if let Some(index) = self.tunnels.find(*tunnel) {
+                    self.nat.add_rule(index, *tunnel, rule);
+                }
+            }
+            Op::NatRemove(tunnel) => {
+                if let Some(index) = self.tunnels.find(*tunnel) {
+                    self.nat.clear_rules(index);
+                }
+            }
+            Op::NatClear(host) => self.nat.clear(*host),
+            Op::NatPage { from } => self.nat_page = Some(*from),
         }
     }
 
@@ -116,6 +129,7 @@ impl<P: Packet> Pipeline<P> {
         ports.into_iter().flatten().for_each(|port| self.media_close(port));
         self.fib.remove_tunnel(index);
         self.flush_trigger(tunnel);
+        self.nat.clear_rules(index);
         self.tunnels.remove(tunnel);
         // Its number may be another tunnel's soon.
         self.expiries.cancel(index);

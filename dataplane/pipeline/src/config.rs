@@ -10,6 +10,8 @@ pub struct Config {
     pub limits: Limits,
     /// Random: decides which flows share a queue of the shaper.
     pub flow_key: u64,
+    /// Random: keys the tables of translations and decides which ports hosts get.
+    pub nat_seed: [u64; 3],
 }
 
 /// The WAN.
@@ -76,6 +78,8 @@ pub struct Limits {
     pub shaper_delay_ms_max: u32,
     /// IKE messages that wait for the rate of one media port.
     pub ike_packets_max: u16,
+    /// Translations, each of about 200 bytes.
+    pub nat_sessions_max: u32,
     /// RFC 1812 §4.3.2.8: ICMP errors are limited.
     pub icmp_errors_per_second_max: u32,
 }
@@ -107,6 +111,7 @@ impl Limits {
             shaper_packets_max: 256,
             shaper_delay_ms_max: 250,
             ike_packets_max: 32,
+            nat_sessions_max: 1024,
             icmp_errors_per_second_max: 1000,
         }
     }

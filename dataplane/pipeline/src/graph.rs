@@ -1,10 +1,10 @@
 //! The page: which stage follows which.
 //!
 //! ```text
-//! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► selector ─► prepare ═► seal ═► outside
+//! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► NAT ─► selector ─► prepare ═► seal ═► outside
 //!                                                  └───no────► trigger, Event::Acquire
 //! outside ─► outer ─► media port ─► source ─► IKE: punt
-//!                                             ESP: sad ─► replay check ═► open ═► commit ─► parse ─► selector ─► source
+//!                                             ESP: sad ─► replay check ═► open ═► commit ─► parse ─► selector ─► NAT ─► source
 //!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
 //! ```
 //! `─►` is for one packet, `═►` for all packets of a batch: they wait for each other there, in the order in which they came
@@ -19,6 +19,7 @@ mod hello;
 mod inbound;
 mod inside;
 mod outbound;
+mod translation;
 
 use crate::activity::Activities;
 use crate::config::{Config, InsideMode, InsidePort, Local};
@@ -40,6 +41,7 @@ use crate::timers::Timers;
 use crate::tunnel::Tunnels;
 use core::net::IpAddr;
 use core::time::Duration;
+use sipsec_nat::{Nat, NatLimits};
 use sipsec_net::dp::{Event, PeerSource};
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
@@ -79,6 +81,9 @@ pub struct Pipeline<P> {
     icmp_limit: IcmpLimit,
     stages: Stages,
     routes: RouteCache,
+    pub(crate) nat: Nat,
+    /// The row from which a page of translations was asked for.
+    pub(crate) nat_page: Option<u32>,
     /// Ethernet headers of what leaves by the inside port: of IPv4, of IPv6.
     inside_headers: [[u8; eth::HEADER_LEN]; 2],
     /// Empty between calls; here for their memory.
@@ -122,6 +127,11 @@ impl<P: Packet> Pipeline<P> {
             icmp_limit: IcmpLimit::new(limits.icmp_errors_per_second_max),
             stages: Stages::new(None),
             routes: RouteCache::default(),
+            nat: Nat::new(
+                NatLimits { tunnels_max: limits.tunnels_max, sessions_max: limits.nat_sessions_max },
+                config.nat_seed,
+            ),
+            nat_page: None,
             inside_headers: [eth::IPV4, eth::IPV6].map(|ether_type| {
                 let InsidePort { mac: source, next_hop: destination, .. } = config.inside;
                 EthHeader { destination, source, ether_type }.to_bytes()
@@ -236,6 +246,9 @@ impl<P: Packet> Pipeline<P> {
         // Where it was looked up before, that was for the same address: both headers have it in one place.
         let answer = known_route.unwrap_or_else(|| self.route(&info.destination));
         let tunnel = self.tunnel_of(answer)?;
+        if self.nat.is_hairpin(tunnel, info.destination) {
+            return self.hairpin(now, &info, tunnel, sealing, out);
+        }
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }

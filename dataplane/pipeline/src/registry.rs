@@ -11,6 +11,7 @@ use crate::engine::{AeadEngine, AeadKey};
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, RejectReason, SaSpec, TunnelSpec};
 use sipsec_net::esp::Layout;
 use sipsec_net::filter::FilterUse;
+use sipsec_net::nat::NatRule;
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, ipv6};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,23 @@ struct TunnelEntry {
     media_ports: BTreeSet<MediaPort>,
     /// How many rules its filters have.
     filters: BTreeMap<FilterUse, usize>,
+    nat: NatRules,
+}
+
+/// What a tunnel's rules of translation take of the bounds.
+#[derive(Clone, Copy, Debug, Default)]
+struct NatRules {
+    rules: usize,
+    port_rules: usize,
+    pool_addresses: u32,
+}
+
+impl NatRules {
+    fn add(&mut self, rule: &NatRule) {
+        self.rules += 1;
+        self.port_rules += usize::from(matches!(rule, NatRule::Port { .. }));
+        self.pool_addresses += rule.pool_addresses();
+    }
 }
 
 #[derive(Debug)]
@@ -105,6 +123,7 @@ impl Registry {
                     routes: BTreeSet::new(),
                     media_ports: BTreeSet::new(),
                     filters: BTreeMap::new(),
+                    nat: NatRules::default(),
                 };
                 self.tunnels.insert(spec.tunnel, entry);
             }
@@ -168,7 +187,22 @@ impl Registry {
                     entry.filters.remove(used);
                 }
             }
-            Op::SaSelectors { .. } | Op::ReplayTrigger(_) | Op::FlushTrigger(_) => {}
+            Op::NatRule { tunnel, rule } => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    entry.nat.add(rule);
+                }
+            }
+            Op::NatRemove(tunnel) => {
+                if let Some(entry) = self.tunnels.get_mut(tunnel) {
+                    entry.nat = NatRules::default();
+                }
+            }
+            Op::SaSelectors { .. }
+            | Op::ReplayTrigger(_)
+            | Op::FlushTrigger(_)
+            | Op::NatPolicy(_)
+            | Op::NatClear(_)
+            | Op::NatPage { .. } => {}
         }
     }
 

@@ -154,6 +154,9 @@ impl Model {
             }
             Op::ReplayTrigger(t) | Op::FlushTrigger(t) => known(self, t)?,
             Op::FilterAdd { tunnel, .. } | Op::FilterClear { tunnel, .. } => known(self, tunnel)?,
+            // The generator makes none; `tests/nat.rs` has their own.
+            Op::NatRule { tunnel, .. } | Op::NatRemove(tunnel) => known(self, tunnel)?,
+            Op::NatPolicy(_) | Op::NatClear(_) | Op::NatPage { .. } => {}
             Op::NextHop { media_port, .. } | Op::PeerSource { media_port, .. } => {
                 self.media.get(&media_port.0).map(|_| ()).ok_or(R::UnknownMediaPort)?;
             }

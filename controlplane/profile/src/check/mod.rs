@@ -5,6 +5,7 @@ mod certificates;
 mod compat;
 mod filters;
 mod machine;
+mod nat;
 mod numbers;
 pub mod pair;
 mod routes;
@@ -39,6 +40,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     tables(profile, sink);
     tunnels::check(profile, sink);
     filters::check(profile, sink);
+    nat::check(profile, sink);
     track::check(profile, sink);
     routes::check(profile, sink);
     compat::check(profile, sink);

@@ -19,6 +19,8 @@ pub struct DataplaneSection {
     pub frames: u32,
     /// Tunnels for which tables are sized at start.
     pub tunnels_max: u32,
+    /// Address translations for which tables are sized at start.
+    pub nat_translations_max: u32,
 }
 
 impl DataplaneSection {
@@ -35,6 +37,7 @@ impl DataplaneSection {
             huge_pages: false,
             frames: limits::FRAMES_DEFAULT,
             tunnels_max: limits::TUNNELS_DEFAULT,
+            nat_translations_max: limits::NAT_TRANSLATIONS_DEFAULT,
         }
     }
 

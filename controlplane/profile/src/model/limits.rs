@@ -27,6 +27,9 @@ pub const SPIN_US_MAX: u32 = 1_000_000;
 /// Tunnels of one gateway.
 pub const TUNNELS_MAX: u32 = 16_384;
 pub const TUNNELS_DEFAULT: u32 = 1024;
+/// About 200 bytes each.
+pub const NAT_TRANSLATIONS_MAX: u32 = 1 << 20;
+pub const NAT_TRANSLATIONS_DEFAULT: u32 = 16_384;
 /// Routes of one gateway for each tunnel of `dataplane.tunnels_max`: the dataplane's table has room for so many.
 pub const ROUTES_PER_TUNNEL: usize = 4;
 /// The dataplane keeps an eighth of its frames for packets that wait for an SA.

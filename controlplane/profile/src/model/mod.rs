@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ike;
 pub mod limits;
 pub mod media;
+pub mod nat;
 mod profile;
 pub mod route;
 pub mod secret;
@@ -34,6 +35,7 @@ pub use ike::{
     MapRule, PeerKind, PpkEntry, Proof, TrustPolicy,
 };
 pub use media::MediaSection;
+pub use nat::{NatSection, TunnelNat};
 pub use profile::{Head, Profile, control_socket, dataplane_socket};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};

@@ -4,7 +4,7 @@ use super::carrier::Carrier;
 use super::filter::{self, ROUTING};
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
-    Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, Operation,
+    Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, NatSection, Operation,
     RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
 };
 use serde::Serialize;
@@ -35,6 +35,7 @@ pub struct Profile {
     pub track: Vec<TrackEntry>,
     pub routes: Vec<StaticRoute>,
     pub failback: FailbackSection,
+    pub nat: NatSection,
     pub dataplane: DataplaneSection,
 }
 
@@ -73,6 +74,7 @@ impl Profile {
             track: Vec::new(),
             routes: Vec::new(),
             failback: FailbackSection::default(),
+            nat: NatSection::default(),
             dataplane,
         };
         profile.number_tunnels();

@@ -1,6 +1,7 @@
 //! `tunnels:`
 
 use super::limits;
+use super::nat::TunnelNat;
 use super::route::{DISTANCE_DEFAULT, DISTANCE_LARGEST, TunnelRoute};
 use super::serial;
 use serde::Serialize;
@@ -46,6 +47,9 @@ pub struct TunnelEntry {
         skip_serializing_if = "Option::is_none"
     )]
     pub one_way: Option<Duration>,
+    /// Translation of addresses between the LAN and what the tunnel carries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nat: Vec<TunnelNat>,
     pub trigger: TriggerQueue,
     /// Which packets place a call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +89,7 @@ impl TunnelEntry {
             check_source: true,
             routing_hellos: false,
             one_way: None,
+            nat: Vec::new(),
             trigger: TriggerQueue::default(),
             trigger_filter: None,
             idle_filter: None,

@@ -3,7 +3,7 @@
 use super::item::{Item, Table};
 use super::text::device;
 use crate::diagnose::Problem;
-use crate::model::limits::{FRAMES_MAX, PEER_SUFFIX, TUNNELS_MAX};
+use crate::model::limits::{FRAMES_MAX, NAT_TRANSLATIONS_MAX, PEER_SUFFIX, TUNNELS_MAX};
 use crate::model::{DataplaneSection, InsideDevice, OutsideDevice, Worker};
 use sipsec_net::MacAddr;
 
@@ -19,6 +19,7 @@ pub fn read(item: &Item<'_>) -> Option<(DataplaneSection, bool)> {
     let bind_mode = table.word("bind_mode");
     let huge_pages = table.flag("huge_pages");
     let (frames, tunnels_max) = (table.int("frames"), table.int("tunnels_max"));
+    let nat_translations_max = table.int("nat_translations_max");
     table.finish();
     let (outside, inside) = (outside?, inside?);
     let distinct = outside.device != inside.device();
@@ -33,7 +34,8 @@ pub fn read(item: &Item<'_>) -> Option<(DataplaneSection, bool)> {
         && worker.is_some()
         && [engine.is_some(), xdp_mode.is_some(), bind_mode.is_some(), huge_pages.is_some()] == [true; 4]
         && frames.is_some()
-        && tunnels_max.is_some();
+        && tunnels_max.is_some()
+        && nat_translations_max.is_some();
     let section = DataplaneSection {
         worker: worker.unwrap_or_default(),
         engine: engine.unwrap_or_default(),
@@ -43,6 +45,7 @@ pub fn read(item: &Item<'_>) -> Option<(DataplaneSection, bool)> {
         // The largest contradict no other section.
         frames: frames.unwrap_or(FRAMES_MAX),
         tunnels_max: tunnels_max.unwrap_or(TUNNELS_MAX),
+        nat_translations_max: nat_translations_max.unwrap_or(NAT_TRANSLATIONS_MAX),
         outside,
         inside,
     };

@@ -13,6 +13,7 @@ mod include;
 mod item;
 mod looks;
 mod media;
+mod nat;
 mod path;
 mod prefix;
 mod proposals;
@@ -170,6 +171,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let sla = root.value("sla", Vec::new(), sla::read);
     let track = root.value("track", Vec::new(), track::read);
     let routes = root.value("routes", Vec::new(), prefix::routes);
+    let nat = root.value("nat", crate::model::NatSection::default(), nat::read);
     let failback = root.value("failback", crate::model::FailbackSection::default(), track::failback);
     let dataplane = root.required("dataplane").and_then(|i| dataplane::read(&i));
     root.finish();
@@ -193,6 +195,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         track: track?,
         routes: routes?,
         failback: failback?,
+        nat: nat?,
         dataplane,
     };
     check::check(&profile, sink, around);

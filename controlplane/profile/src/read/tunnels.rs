@@ -82,6 +82,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let check_source = table.flag("check_source");
     let routing_hellos = table.flag("routing_hellos");
     let one_way = table.int_or_absent("one_way_s").map(|s| s.map(Duration::from_secs));
+    let nat = table.list("nat", super::nat::rule);
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
     let [trigger_filter, idle_filter] = FILTERS.map(|key| table.absent_or(key, tunnel_name));
     table.finish();
@@ -110,6 +111,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         check_source: check_source?,
         routing_hellos: routing_hellos?,
         one_way: one_way?,
+        nat: nat?,
         trigger: trigger?,
         trigger_filter: trigger_filter?,
         idle_filter: idle_filter?,

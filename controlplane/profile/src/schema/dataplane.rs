@@ -46,6 +46,14 @@ pub const DATAPLANE: Group = Group {
             "Tunnels for which tables are sized at start. The tables have room for four routes for each.",
         )
         .unit("tunnels"),
+        key(
+            "nat_translations_max",
+            int(0, limits::NAT_TRANSLATIONS_MAX as u64),
+            Default("16384"),
+            "Address translations for which tables are sized at start, of about 200 bytes each.",
+        )
+        .unit("translations")
+        .ios("ip nat translation max-entries N"),
     ],
 };
 

@@ -114,6 +114,10 @@ pub enum Text {
     Server,
     /// The address of a host.
     Address,
+    /// `ADDRESS` or `FIRST-LAST`
+    AddressRange,
+    /// `ADDRESS/LENGTH` or `ADDRESS:PORT`, as the rule wants it.
+    NatEnd,
     /// `FIRST-LAST`
     Ports,
     /// `FIRST-LAST`
@@ -167,6 +171,8 @@ impl Text {
             Self::SocketAddress => "ADDRESS[:PORT]",
             Self::Server => "HOST[:PORT]",
             Self::Address => "IP address",
+            Self::AddressRange => "ADDRESS or FIRST-LAST",
+            Self::NatEnd => "ADDRESS/LENGTH or ADDRESS:PORT",
             Self::Ports | Self::Range => "FIRST-LAST",
             Self::Number => "telephone number",
             Self::NumberOrAny => "telephone number or `any`",

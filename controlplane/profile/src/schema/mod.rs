@@ -6,6 +6,7 @@ mod filters;
 mod ike;
 mod json;
 mod kind;
+mod nat;
 mod profile;
 mod reference;
 mod sip;
@@ -15,6 +16,7 @@ mod wan;
 
 pub use json::json_schema;
 pub use kind::{Group, Key, Kind, Presence, Takes, Text};
+pub use nat::RULE as NAT_RULE;
 pub use profile::PROFILE;
 pub use reference::{explain, reference, similar};
 pub use track::{ROUTE, SLA, TRACK};

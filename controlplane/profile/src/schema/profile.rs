@@ -1,7 +1,7 @@
 //! The top level.
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
-use super::{dataplane, filters, ike, sip, track, tunnels, wan};
+use super::{dataplane, filters, ike, nat, sip, track, tunnels, wan};
 use crate::model::Compat;
 use crate::model::carrier::PeerPort;
 use crate::model::limits::LOG_DEFAULT;
@@ -81,6 +81,7 @@ pub const PROFILE: Group = Group {
             .ios("ip route …")
             .now(),
         key("failback", Kind::Group(&track::FAILBACK), Optional("the defaults of its keys"), "How traffic returns to a primary.").now(),
+        key("nat", Kind::Group(&nat::NAT), Optional("the defaults of its keys"), "What holds for the address translations of every tunnel."),
         key(
             "dataplane",
             Kind::Group(&dataplane::DATAPLANE),

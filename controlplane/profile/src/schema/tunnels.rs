@@ -63,6 +63,8 @@ pub const TUNNEL: Group = Group {
             "The tunnel is up and packets leave, but none arrives for this long: the call ends with the reason `one-way` and is placed anew once, then after a back-off. Write it where every use of the tunnel brings answers.",
         )
         .unit("s").now(),
+        key("nat", Kind::List(&Kind::Group(&super::nat::RULE)), Optional("none"), "Translation of addresses between the LAN and what the tunnel carries, at most 64 rules. A change ends the translations of the tunnel.")
+            .ios("ip nat inside source …").now(),
         key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
         key("trigger_filter", Kind::Text(Text::TunnelName), Optional("every packet"), "A filter of `filters`, or `routing`: packets that it denies place no call. While the tunnel has no SA they are dropped and counted as `trigger-filtered`; one that is up carries them.")
             .ios("dialer-list N protocol ip list ACL")

@@ -163,7 +163,7 @@ impl Core {
         let mut one = |t: &Tunnel| {
             let routes = owned.remove(&t.id()).unwrap_or_default();
             let (spec, filters) = (t.config.spec, t.config.filters.clone());
-            (t.id(), Present { spec, routes, filters, busy: !t.ready() })
+            (t.id(), Present { spec, routes, filters, nat: t.config.nat.clone(), busy: !t.ready() })
         };
         all.into_iter().map(&mut one).collect()
     }

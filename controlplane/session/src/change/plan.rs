@@ -1,6 +1,6 @@
 //! What a change of the profile asks of the dataplane, and what takes it back.
 
-use crate::config::{TunnelConfig, TunnelFilters};
+use crate::config::{TunnelConfig, TunnelFilters, TunnelNat};
 use crate::routes::Routes;
 use sipsec_net::dp::{OPS_MAX, Op, TunnelSpec};
 use sipsec_net::{IpPrefix, TunnelId};
@@ -12,6 +12,7 @@ pub struct Present {
     pub spec: TunnelSpec,
     pub routes: Vec<IpPrefix>,
     pub filters: TunnelFilters,
+    pub nat: TunnelNat,
     /// It has a call: its SAs and its media port are taken away by the end of the call, and the tunnel after them.
     pub busy: bool,
 }
@@ -21,6 +22,7 @@ struct Wanted<'a> {
     spec: TunnelSpec,
     routes: Vec<IpPrefix>,
     filters: &'a TunnelFilters,
+    nat: &'a TunnelNat,
 }
 
 impl Wanted<'_> {
@@ -91,7 +93,7 @@ impl Tables<'_> {
     }
 
     /// With the routes that it has.
-    fn remove(&mut self, tunnel: TunnelId, routes: &[IpPrefix]) -> Option<Step> {
+    fn remove(&mut self, tunnel: TunnelId, Present { routes, nat, .. }: &Present) -> Option<Step> {
         let spec = self.specs.remove(&tunnel)?;
         let mut undo = vec![Op::TunnelAdd(spec)];
         undo.extend(self.filters.remove(&tunnel).unwrap_or_default().ops(tunnel));
@@ -101,8 +103,22 @@ impl Tables<'_> {
                 undo.push(self.route_op(prefix, tunnel));
             }
         }
+        undo.extend(nat.ops(tunnel));
         Some((tunnel, vec![Op::TunnelRemove(tunnel)], undo))
     }
+}
+
+/// Rules are replaced as a whole. What takes them back stands with their removal, which is the last to be taken back.
+fn translate(tunnel: TunnelId, before: &TunnelNat, after: &TunnelNat) -> Vec<Step> {
+    if before.rules == after.rules {
+        let others = before.policy != after.policy && !after.rules.is_empty();
+        let (new, old) = (Op::NatPolicy(after.policy), Op::NatPolicy(before.policy));
+        return others.then(|| (tunnel, vec![new], vec![old])).into_iter().collect();
+    }
+    let undo = [Op::NatRemove(tunnel)].into_iter().chain(before.ops(tunnel)).collect();
+    let remove = (tunnel, vec![Op::NatRemove(tunnel)], undo);
+    let add = after.ops(tunnel).into_iter().map(|op| (tunnel, vec![op], Vec::new()));
+    [remove].into_iter().chain(add).collect()
 }
 
 /// From the tunnels that the dataplane has to those that it shall have. Removals that free room come first; a prefix that
@@ -115,6 +131,7 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
             spec: t.spec,
             routes: owned.remove(&t.id()).unwrap_or_default(),
             filters: &t.filters,
+            nat: &t.nat,
         })
         .collect();
     let owner = |(id, p): (&TunnelId, &Present)| p.routes.iter().map(|r| (*r, *id)).collect::<Vec<_>>();
@@ -131,7 +148,7 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
         gone.into_iter().partition(|(_, p)| !p.busy && !p.routes.iter().any(|r| claimed.contains(r)));
     let mut steps: Vec<Step> = Vec::new();
     for (id, p) in early {
-        steps.extend(tables.remove(*id, &p.routes));
+        steps.extend(tables.remove(*id, p));
     }
     for tunnel in &wanted {
         match present.contains_key(&tunnel.id()) {
@@ -150,11 +167,15 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
         let dropped = before.iter().filter(|prefix| !tunnel.routes.contains(prefix));
         steps.extend(dropped.filter_map(|prefix| tables.unroute(*prefix, tunnel.id())));
     }
+    for tunnel in &wanted {
+        let before = present.get(&tunnel.id()).map_or_else(TunnelNat::default, |p| p.nat.clone());
+        steps.extend(translate(tunnel.id(), &before, tunnel.nat));
+    }
     for (id, p) in late {
         if p.busy {
             steps.extend(p.routes.iter().filter_map(|prefix| tables.unroute(*prefix, *id)));
         } else {
-            steps.extend(tables.remove(*id, &p.routes));
+            steps.extend(tables.remove(*id, p));
         }
     }
     parts(steps)
@@ -187,6 +208,7 @@ fn parts(steps: Vec<Step>) -> Vec<Part> {
 mod tests {
     use super::*;
     use sipsec_net::Kbps;
+    use sipsec_net::nat::NatRule;
     use std::time::Duration;
 
     fn tunnel(id: u32, routes: &[&str]) -> TunnelConfig {
@@ -210,13 +232,14 @@ mod tests {
             one_way: None,
             routes: routes.iter().map(|r| r.parse().expect("a prefix")).collect(),
             filters: TunnelFilters::default(),
+            nat: TunnelNat::default(),
         }
     }
 
     fn present(tunnels: &[TunnelConfig], busy: &[u32]) -> BTreeMap<TunnelId, Present> {
         let one = |t: &TunnelConfig| {
             let busy = busy.contains(&t.id().0);
-            (t.id(), Present { spec: t.spec, routes: t.routes.clone(), filters: t.filters.clone(), busy })
+            (t.id(), Present { spec: t.spec, routes: t.routes.clone(), filters: t.filters.clone(), nat: t.nat.clone(), busy })
         };
         tunnels.iter().map(one).collect()
     }
@@ -283,6 +306,46 @@ mod tests {
         assert_eq!(names, ["TunnelAdd", "RouteAdd", "RouteAdd", "TunnelRemove"]);
         let after = check(&present(&[a], &[]), std::slice::from_ref(&b));
         assert_eq!(after, state(&present(&[b], &[])));
+    }
+
+    #[test]
+    fn rules_of_translation_are_replaced_as_a_whole_and_taken_back() {
+        let exempt = |n: u8| NatRule::Exempt {
+            source: IpPrefix::new([10, n, 0, 0].into(), 16).expect("a prefix"),
+            destination: IpPrefix::ANY_V4,
+        };
+        let with = |rules: Vec<NatRule>| {
+            let mut t = tunnel(1, &[]);
+            t.nat.rules = rules;
+            t
+        };
+        let names = |ops: &[Op]| -> Vec<String> {
+            ops.iter()
+                .map(|op| format!("{op:?}").split(['(', ' ']).next().unwrap_or_default().to_owned())
+                .collect()
+        };
+        let plan_of = |before: &TunnelConfig, after: &TunnelConfig| {
+            let parts = plan(
+                &present(std::slice::from_ref(before), &[]),
+                std::slice::from_ref(after),
+                &Routes::default(),
+            );
+            (
+                parts.iter().flat_map(|p| names(&p.ops)).collect::<Vec<_>>(),
+                parts.iter().flat_map(|p| names(&p.undo)).collect::<Vec<_>>(),
+            )
+        };
+        let (one, two) = (with(vec![exempt(1)]), with(vec![exempt(1), exempt(2)]));
+        let (ops, undo) = plan_of(&one, &two);
+        assert_eq!(ops, ["NatRemove", "NatPolicy", "NatRule", "NatRule"]);
+        assert_eq!(undo, ["NatRemove", "NatPolicy", "NatRule"]);
+        assert_eq!(plan_of(&two, &two).0, Vec::<String>::new());
+        assert_eq!(plan_of(&two, &with(Vec::new())).0, ["NatRemove"]);
+        let mut other = two.clone();
+        other.nat.policy.block_ports = 64;
+        assert_eq!(plan_of(&two, &other).0, ["NatPolicy"]);
+        let parts = plan(&present(std::slice::from_ref(&two), &[]), &[], &Routes::default());
+        assert_eq!(names(&parts[0].undo), ["TunnelAdd", "NatPolicy", "NatRule", "NatRule"]);
     }
 
     #[test]

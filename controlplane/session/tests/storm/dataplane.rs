@@ -69,13 +69,15 @@ impl Tables {
             Op::RouteAdd { tunnel: t, .. }
             | Op::TunnelUnbind(t)
             | Op::ReplayTrigger(t)
-            | Op::FlushTrigger(t) => {
+            | Op::FlushTrigger(t)
+            | Op::NatRule { tunnel: t, .. }
+            | Op::NatRemove(t) => {
                 tunnel(t)?;
                 if let Op::TunnelUnbind(t) = op {
                     self.bound.remove(t);
                 }
             }
-            Op::RouteRemove { .. } => {}
+            Op::RouteRemove { .. } | Op::NatPolicy(_) | Op::NatClear(_) | Op::NatPage { .. } => {}
             Op::MediaOpen(b) => {
                 tunnel(&b.tunnel)?;
                 if self.media.insert(b.media_port(), *b).is_some() {

@@ -165,6 +165,7 @@ fn config(side: usize) -> Config {
             one_way: None,
             filters: sipsec_session::TunnelFilters::default(),
             routes: vec!["10.0.0.0/8".parse().expect("a prefix")],
+            nat: sipsec_session::TunnelNat::default(),
         }],
         keyring: vec![KeyEntry {
             number: None,

@@ -144,6 +144,7 @@ fn config(side: usize, s: &Setup) -> Config {
             one_way: s.one_way,
             filters: sipsec_session::TunnelFilters::default(),
             routes: s.routes.iter().map(|r| r.parse::<IpPrefix>().expect("a prefix")).collect(),
+            nat: sipsec_session::TunnelNat::default(),
         }],
         keyring: keyring(s),
         ike: IkeConfig {
@@ -608,7 +609,10 @@ impl FakeDataplane {
                     self.flushed += 1;
                     self.acquire_out = false;
                 }
-                Op::NextHop { .. } => {}
+                Op::NatRule { tunnel, .. } | Op::NatRemove(tunnel) => {
+                    assert!(self.tunnels.contains_key(tunnel), "rules of no tunnel");
+                }
+                Op::NextHop { .. } | Op::NatPolicy(_) | Op::NatClear(_) | Op::NatPage { .. } => {}
                 Op::PeerSource { media_port, source } => drop(self.sources.insert(*media_port, *source)),
             }
         }

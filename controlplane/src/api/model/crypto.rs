@@ -61,12 +61,3 @@ pub struct SaHalf {
     pub life_kb: Option<u64>,
     pub life_s: Option<u64>,
 }
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Translation {
-    pub protocol: String,
-    pub inside_global: SocketAddr,
-    pub inside_local: SocketAddr,
-    pub outside_local: SocketAddr,
-    pub outside_global: SocketAddr,
-}

@@ -4,6 +4,7 @@ mod call;
 mod carrier;
 mod command;
 mod crypto;
+mod nat;
 mod process;
 mod session;
 mod topology;
@@ -11,7 +12,8 @@ mod topology;
 pub use call::{Call, CallMessage, CallMessages, Cost, EventLine};
 pub use carrier::{DhcpFamily, DhcpView, Registration};
 pub use command::{Clear, Cleared, Dial, LogFilter};
-pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf, Translation};
+pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf};
+pub use nat::{NatClear, NatStatistics, Translation, TranslationKind};
 pub use process::{Control, Dataplane, Port, Stage};
 pub use session::{Failure, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
 

@@ -105,7 +105,7 @@ Examples:
   sipsec --profile branch.yaml --json explain mtu Tunnel1"
     )]
     Explain(Explain),
-    /// Hang up calls
+    /// Hang up calls, or end address translations
     #[command(
         subcommand,
         infer_subcommands = true,
@@ -113,7 +113,7 @@ Examples:
 Examples:
   sipsec clear vpn-sip session Tunnel1
   sipsec clear vpn-sip session remote-number 0388882001
-  sipsec clear vpn-sip session --yes"
+  sipsec clear ip nat translation all"
     )]
     Clear(Clear),
     /// Show events as they happen, until Ctrl-C
@@ -435,10 +435,13 @@ pub enum Crypto {
 
 #[derive(Debug, Subcommand)]
 pub enum Ip {
-    /// Media ports of live calls: translations
+    /// Address translations, media ports of live calls among them: translations [verbose] | statistics
     Nat {
-        #[arg(value_parser = prefix_of("translations"), default_value = "translations")]
+        #[arg(value_parser = one_of(&["translations", "statistics"]), default_value = "translations")]
         what: String,
+        /// With state, age and time left
+        #[arg(value_parser = prefix_of("verbose"))]
+        verbose: Option<String>,
     },
     /// Operations: probes that measure whether a path is usable
     #[command(subcommand, infer_subcommands = true)]
@@ -481,6 +484,24 @@ pub enum Clear {
         #[arg(short, long)]
         yes: bool,
     },
+    /// End address translations: nat translation all | inside ADDRESS
+    #[command(subcommand, infer_subcommands = true)]
+    Ip(ClearIp),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClearIp {
+    /// All, or those of a host of the LAN; calls and static entries stay
+    Nat {
+        #[arg(value_parser = prefix_of("translation"))]
+        what: String,
+        /// `*` (in quotes, or the shell takes it), which `all` stands for, or `inside`
+        #[arg(value_parser = one_of(&["*", "all", "inside"]))]
+        which: String,
+        /// The host
+        #[arg(required_if_eq("which", "inside"))]
+        address: Option<std::net::Ipv4Addr>,
+    },
 }
 
 impl Show {
@@ -499,6 +520,14 @@ fn prefix_of(word: &'static str) -> impl Fn(&str) -> Result<String, String> + Cl
         } else {
             Err(format!("expected `{word}`"))
         }
+    }
+}
+
+/// Accepts one of these words, or its beginning.
+fn one_of(words: &'static [&'static str]) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |given| {
+        let found = words.iter().find(|word| !given.is_empty() && word.starts_with(given));
+        found.map(|word| (*word).to_owned()).ok_or_else(|| format!("expected `{}`", words.join("`, `")))
     }
 }
 
@@ -549,6 +578,12 @@ mod tests {
             "show vpn-sip sip dhcp",
             "show crypto session detail",
             "sh ip nat translations",
+            "show ip nat",
+            "show ip nat translations verbose --json",
+            "sh ip nat stat",
+            "clear ip nat translation *",
+            "clear ip nat translation all",
+            "clear ip nat trans inside 192.168.1.9",
             "show track",
             "show track brief",
             "sh tr 1",
@@ -591,6 +626,8 @@ mod tests {
         for line in [
             "show crypto session brief",
             "show dataplane queues",
+            "clear ip nat translation",
+            "clear ip nat translation inside",
             "call 0388882001",
             "register",
             "apply new.yaml --confirm 5",

@@ -28,7 +28,7 @@ pub use dataplane::{control, dataplane};
 pub use dhcp::dhcp;
 pub use event::event;
 pub use interface::{interfaces, without_vpn_sip};
-pub use nat::translations;
+pub use nat::{nat_statistics, translations};
 pub use overview::{Level, brief, cleared, counted, health, summary};
 pub use registration::{registrar, registration_status};
 pub use route::routes;

@@ -1,6 +1,6 @@
 //! Slots of the command ring: `Begin`, one slot per [`Op`], `Commit`; and `Snapshot` by itself.
 
-use super::{COMMAND_SLOT_LEN, SlotError, codes, wire};
+use super::{COMMAND_SLOT_LEN, SlotError, codes, nat, wire};
 use crate::layout::shared;
 use core::mem::size_of;
 use sipsec_net::dp::{self, Adjacency, Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
@@ -31,6 +31,11 @@ pub(crate) mod kind {
     pub const TUNNEL_SET: u16 = 31;
     pub const FILTER_ADD: u16 = 32;
     pub const FILTER_CLEAR: u16 = 33;
+    pub const NAT_POLICY: u16 = 34;
+    pub const NAT_RULE: u16 = 35;
+    pub const NAT_REMOVE: u16 = 36;
+    pub const NAT_CLEAR: u16 = 37;
+    pub const NAT_PAGE: u16 = 38;
 }
 
 shared! {
@@ -132,7 +137,7 @@ shared! {
         pub sa: U32,
     }
 
-    /// Operations that name a tunnel or an SA and nothing else.
+    /// Operations that have one number, of a tunnel, an SA or a row, and nothing else.
     pub(crate) struct Id {
         pub id: U32,
         pub zero: U32,
@@ -288,6 +293,26 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
         Op::FlushTrigger(tunnel) => {
             id(tunnel.0);
             kind::FLUSH_TRIGGER
+        }
+        Op::NatPolicy(policy) => {
+            *view_mut(body) = nat::Policy::from(policy);
+            kind::NAT_POLICY
+        }
+        Op::NatRule { tunnel, rule } => {
+            *view_mut(body) = nat::Rule::new(*tunnel, rule);
+            kind::NAT_RULE
+        }
+        Op::NatRemove(tunnel) => {
+            id(tunnel.0);
+            kind::NAT_REMOVE
+        }
+        Op::NatClear(host) => {
+            *view_mut(body) = nat::Clear::from(*host);
+            kind::NAT_CLEAR
+        }
+        Op::NatPage { from } => {
+            id(*from);
+            kind::NAT_PAGE
         }
     }
 }
@@ -467,6 +492,14 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
         kind::TUNNEL_UNBIND => Op::TunnelUnbind(TunnelId(id()?)),
         kind::REPLAY_TRIGGER => Op::ReplayTrigger(TunnelId(id()?)),
         kind::FLUSH_TRIGGER => Op::FlushTrigger(TunnelId(id()?)),
+        kind::NAT_POLICY => Op::NatPolicy(view::<nat::Policy>(body)?.try_into()?),
+        kind::NAT_RULE => {
+            let (tunnel, rule) = view::<nat::Rule>(body)?.decode()?;
+            Op::NatRule { tunnel, rule }
+        }
+        kind::NAT_REMOVE => Op::NatRemove(TunnelId(id()?)),
+        kind::NAT_CLEAR => Op::NatClear(view::<nat::Clear>(body)?.decode()?),
+        kind::NAT_PAGE => Op::NatPage { from: id()? },
         other => return Err(SlotError::UnknownKind(other)),
     })
 }

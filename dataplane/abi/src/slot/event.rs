@@ -1,7 +1,7 @@
 //! Slots of the event ring: one [`Event`] each.
 
 use super::command::{decode_direction, encode_direction};
-use super::{EVENT_SLOT_LEN, SlotError, codes, wire};
+use super::{EVENT_SLOT_LEN, SlotError, codes, nat, wire};
 use crate::layout::shared;
 use core::mem::size_of;
 use sipsec_net::dp::{Event, ExpireCause, PacketSummary, RejectReason};
@@ -21,6 +21,9 @@ pub(crate) mod kind {
     pub const SNAPSHOT_END: u16 = 9;
     pub const SA_FIRST_INBOUND: u16 = 10;
     pub const PEER_PORT_PROVEN: u16 = 11;
+    pub const NAT_ENTRY: u16 = 12;
+    pub const NAT_PAGE: u16 = 13;
+    pub const NAT_BLOCK: u16 = 14;
 }
 
 shared! {
@@ -171,6 +174,11 @@ pub(crate) fn encode(slot: &mut SlotBytes, event: &Event) {
             put(slot, kind::SNAPSHOT_SA, body);
         }
         Event::SnapshotEnd => put(slot, kind::SNAPSHOT_END, ()),
+        Event::NatEntry(entry) => put(slot, kind::NAT_ENTRY, nat::Entry::from(entry)),
+        Event::NatPage { from, next, statistics } => {
+            put(slot, kind::NAT_PAGE, nat::Page::new(*from, *next, statistics));
+        }
+        Event::NatBlock(block) => put(slot, kind::NAT_BLOCK, nat::Block::from(block)),
     }
 }
 
@@ -256,6 +264,13 @@ pub(crate) fn decode(slot: &SlotBytes) -> Result<Event, SlotError> {
             wire::zero(body)?;
             Event::SnapshotEnd
         }
+        kind::NAT_ENTRY => Event::NatEntry(view::<nat::Entry>(body)?.try_into()?),
+        kind::NAT_PAGE => {
+            let raw: &nat::Page = view(body)?;
+            let (next, statistics) = raw.decode()?;
+            Event::NatPage { from: raw.from.get(), next, statistics }
+        }
+        kind::NAT_BLOCK => Event::NatBlock(view::<nat::Block>(body)?.try_into()?),
         other => return Err(SlotError::UnknownKind(other)),
     })
 }

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod event;
+pub mod nat;
 pub mod punt;
 mod wire;
 
@@ -100,6 +101,13 @@ pub(crate) const DESCRIPTIONS: &[Description] = &[
     command::TunnelSa::DESCRIPTION,
     command::Id::DESCRIPTION,
     command::Port::DESCRIPTION,
+    nat::Endpoint::DESCRIPTION,
+    nat::Policy::DESCRIPTION,
+    nat::Rule::DESCRIPTION,
+    nat::Clear::DESCRIPTION,
+    nat::Entry::DESCRIPTION,
+    nat::Page::DESCRIPTION,
+    nat::Block::DESCRIPTION,
     event::Head::DESCRIPTION,
     event::Txn::DESCRIPTION,
     event::Acquire::DESCRIPTION,
@@ -133,6 +141,11 @@ pub(crate) const NUMBERS: &[Number] = &[
     Number { name: "command.kind.flush_trigger", value: command::kind::FLUSH_TRIGGER as u64 },
     Number { name: "command.kind.sa_selectors", value: command::kind::SA_SELECTORS as u64 },
     Number { name: "command.kind.peer_source", value: command::kind::PEER_SOURCE as u64 },
+    Number { name: "command.kind.nat_policy", value: command::kind::NAT_POLICY as u64 },
+    Number { name: "command.kind.nat_rule", value: command::kind::NAT_RULE as u64 },
+    Number { name: "command.kind.nat_remove", value: command::kind::NAT_REMOVE as u64 },
+    Number { name: "command.kind.nat_clear", value: command::kind::NAT_CLEAR as u64 },
+    Number { name: "command.kind.nat_page", value: command::kind::NAT_PAGE as u64 },
     Number { name: "event.kind.applied", value: event::kind::APPLIED as u64 },
     Number { name: "event.kind.rejected", value: event::kind::REJECTED as u64 },
     Number { name: "event.kind.acquire", value: event::kind::ACQUIRE as u64 },
@@ -144,4 +157,7 @@ pub(crate) const NUMBERS: &[Number] = &[
     Number { name: "event.kind.snapshot_end", value: event::kind::SNAPSHOT_END as u64 },
     Number { name: "event.kind.sa_first_inbound", value: event::kind::SA_FIRST_INBOUND as u64 },
     Number { name: "event.kind.peer_port_proven", value: event::kind::PEER_PORT_PROVEN as u64 },
+    Number { name: "event.kind.nat_entry", value: event::kind::NAT_ENTRY as u64 },
+    Number { name: "event.kind.nat_page", value: event::kind::NAT_PAGE as u64 },
+    Number { name: "event.kind.nat_block", value: event::kind::NAT_BLOCK as u64 },
 ];

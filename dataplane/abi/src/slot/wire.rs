@@ -116,6 +116,12 @@ impl TryFrom<SockAddr> for SocketAddr {
     }
 }
 
+impl Prefix {
+    /// All zero, which is no prefix.
+    pub(super) const NONE: Self =
+        Self { addr: Addr { bytes: [0; 16], family: NO_ADDRESS }, len: 0, zero: [0; 2] };
+}
+
 impl From<IpPrefix> for Prefix {
     fn from(prefix: IpPrefix) -> Self {
         Self { addr: prefix.addr().into(), len: prefix.prefix_len(), zero: [0; 2] }

@@ -7,8 +7,12 @@ use sipsec_net::dp::{
     PacketSummary, PeerSource, RejectReason, SELECTORS_PER_BLOCK, SaSpec, Selector, Selectors, TunnelSpec,
 };
 use sipsec_net::filter::{FilterRule, FilterUse, Span};
+use sipsec_net::nat::{
+    NatBlock, NatEntry, NatFiltering, NatPolicy, NatProtocol, NatRule, NatSide, NatState, NatStatistics,
+    NatTimeouts,
+};
 use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 pub fn addr() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
@@ -136,6 +140,107 @@ fn tunnel_spec() -> impl Strategy<Value = TunnelSpec> {
     )
 }
 
+fn v4() -> impl Strategy<Value = Ipv4Addr> {
+    any::<u32>().prop_map(Ipv4Addr::from)
+}
+
+fn endpoint() -> impl Strategy<Value = SocketAddrV4> {
+    (v4(), any::<u16>()).prop_map(|(address, port)| SocketAddrV4::new(address, port))
+}
+
+fn nat_protocol() -> impl Strategy<Value = NatProtocol> {
+    proptest::sample::select(&NatProtocol::ALL[..])
+}
+
+/// Whether they can be obeyed is for the dataplane to say.
+fn nat_rule() -> impl Strategy<Value = NatRule> {
+    let side = prop_oneof![Just(NatSide::Inside), Just(NatSide::Outside)];
+    prop_oneof![
+        (side, prefix(), prefix()).prop_map(|(side, local, global)| NatRule::Network { side, local, global }),
+        (nat_protocol(), endpoint(), endpoint()).prop_map(|(protocol, local, global)| NatRule::Port {
+            protocol,
+            local,
+            global
+        }),
+        (prefix(), prefix(), v4(), v4(), any::<bool>()).prop_map(
+            |(source, destination, first, last, own_address)| {
+                NatRule::Overload { source, destination, first, last, own_address }
+            }
+        ),
+        (prefix(), prefix()).prop_map(|(source, destination)| NatRule::Exempt { source, destination }),
+    ]
+}
+
+fn nat_policy() -> impl Strategy<Value = NatPolicy> {
+    let filtering = prop_oneof![
+        Just(NatFiltering::EndpointIndependent),
+        Just(NatFiltering::AddressDependent),
+        Just(NatFiltering::AddressAndPortDependent)
+    ];
+    (filtering, any::<[u32; 6]>(), any::<[u16; 3]>(), any::<u8>()).prop_map(
+        |(
+            filtering,
+            [udp_s, icmp_s, tcp_s, tcp_transitory_s, tcp_syn_s, sessions],
+            [first, last, block],
+            blocks,
+        )| {
+            NatPolicy {
+                filtering,
+                timeouts: NatTimeouts { udp_s, icmp_s, tcp_s, tcp_transitory_s, tcp_syn_s },
+                port_first: first,
+                port_last: last,
+                block_ports: block,
+                blocks_per_host_max: blocks,
+                sessions_per_host_max: sessions,
+            }
+        },
+    )
+}
+
+fn nat_entry() -> impl Strategy<Value = NatEntry> {
+    use NatState::{Closing, Established, FinReceived, FinSent, Open, Reset, SynReceived, SynSent};
+    let states = vec![Open, SynSent, SynReceived, Established, FinSent, FinReceived, Closing, Reset];
+    let ends = [endpoint(), endpoint(), endpoint(), endpoint()];
+    (any::<[u32; 4]>(), nat_protocol(), proptest::sample::select(states), any::<bool>(), ends).prop_map(
+        |([tunnel, age_s, idle_s, left_s], protocol, state, is_static, [a, b, c, d])| NatEntry {
+            tunnel: TunnelId(tunnel),
+            protocol,
+            inside_global: a,
+            inside_local: b,
+            outside_local: c,
+            outside_global: d,
+            state,
+            is_static,
+            age_s,
+            idle_s,
+            left_s,
+        },
+    )
+}
+
+fn nat_statistics() -> impl Strategy<Value = NatStatistics> {
+    any::<([u32; 6], [u64; 5])>().prop_map(
+        |(
+            [sessions, sessions_peak, sessions_max, mappings, hosts, blocks],
+            [hits, created, expired, cleared, log_lost],
+        )| {
+            NatStatistics {
+                sessions,
+                sessions_peak,
+                sessions_max,
+                mappings,
+                hosts,
+                blocks,
+                hits,
+                created,
+                expired,
+                cleared,
+                log_lost,
+            }
+        },
+    )
+}
+
 pub fn op() -> impl Strategy<Value = Op> {
     let tunnel = || any::<u32>().prop_map(TunnelId);
     prop_oneof![
@@ -169,6 +274,11 @@ pub fn op() -> impl Strategy<Value = Op> {
         tunnel().prop_map(Op::TunnelUnbind),
         tunnel().prop_map(Op::ReplayTrigger),
         tunnel().prop_map(Op::FlushTrigger),
+        nat_policy().prop_map(Op::NatPolicy),
+        (tunnel(), nat_rule()).prop_map(|(tunnel, rule)| Op::NatRule { tunnel, rule }),
+        tunnel().prop_map(Op::NatRemove),
+        option::of(v4()).prop_map(Op::NatClear),
+        any::<u32>().prop_map(|from| Op::NatPage { from }),
     ]
 }
 
@@ -219,6 +329,14 @@ pub fn event() -> impl Strategy<Value = Event> {
             }
         ),
         Just(Event::SnapshotEnd),
+        nat_entry().prop_map(Event::NatEntry),
+        (any::<u32>(), option::of(any::<u32>()), nat_statistics())
+            .prop_map(|(from, next, statistics)| Event::NatPage { from, next, statistics }),
+        (tunnel(), v4(), v4(), any::<(u16, u16, bool)>()).prop_map(
+            |(tunnel, host, global, (port_first, port_last, is_allocated))| {
+                Event::NatBlock(NatBlock { tunnel, host, global, port_first, port_last, is_allocated })
+            }
+        ),
     ]
 }
 

@@ -12,6 +12,9 @@ use sipsec_net::dp::{
     PeerSource, RejectReason, SaSpec, Selector, Selectors, TunnelActivity, TunnelSpec,
 };
 use sipsec_net::filter::{FilterRule, FilterUse, Span};
+use sipsec_net::nat::{
+    NatBlock, NatEntry, NatPolicy, NatProtocol, NatRule, NatSide, NatState, NatStatistics,
+};
 use sipsec_net::{
     DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId,
 };
@@ -118,7 +121,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 18] {
+fn ops() -> [Op; 26] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -195,10 +198,47 @@ fn ops() -> [Op; 18] {
             more: Selectors { local: [None; 4], remote: [Some(v6), Some(Selector::ANY_V6), None, None] },
         },
         Op::PeerSource { media_port: MediaPort(50_001), source: PeerSource::Port(61_000) },
+        Op::NatPolicy(NatPolicy::default()),
+        Op::NatRule {
+            tunnel,
+            rule: NatRule::Network {
+                side: NatSide::Outside,
+                local: "10.1.0.0/16".parse().expect("valid"),
+                global: "10.2.0.0/16".parse().expect("valid"),
+            },
+        },
+        Op::NatRule {
+            tunnel,
+            rule: NatRule::Port {
+                protocol: NatProtocol::Tcp,
+                local: "10.1.0.9:80".parse().expect("valid"),
+                global: "192.0.2.1:8080".parse().expect("valid"),
+            },
+        },
+        Op::NatRule {
+            tunnel,
+            rule: NatRule::Overload {
+                source: "10.1.0.0/16".parse().expect("valid"),
+                destination: IpPrefix::ANY_V4,
+                first: "192.0.2.1".parse().expect("valid"),
+                last: "192.0.2.4".parse().expect("valid"),
+                own_address: true,
+            },
+        },
+        Op::NatRule {
+            tunnel,
+            rule: NatRule::Exempt {
+                source: IpPrefix::ANY_V4,
+                destination: "10.3.0.0/16".parse().expect("valid"),
+            },
+        },
+        Op::NatRemove(tunnel),
+        Op::NatClear(Some("10.1.0.9".parse().expect("valid"))),
+        Op::NatPage { from: 0x0102_0304 },
     ]
 }
 
-fn events() -> [Event; 11] {
+fn events() -> [Event; 14] {
     let tunnel = TunnelId(0x1122_3344);
     let (sa, media_port) = (SaId(0x5566_7788), MediaPort(50_001));
     let first = PacketSummary {
@@ -227,6 +267,44 @@ fn events() -> [Event; 11] {
         },
         Event::SnapshotEnd,
         Event::PeerPortProven { media_port, port: 61_000 },
+        Event::NatEntry(NatEntry {
+            tunnel,
+            protocol: NatProtocol::Udp,
+            inside_global: "192.0.2.1:1024".parse().expect("valid"),
+            inside_local: "10.1.0.9:5000".parse().expect("valid"),
+            outside_local: "198.51.100.7:53".parse().expect("valid"),
+            outside_global: "198.51.100.8:53".parse().expect("valid"),
+            state: NatState::Open,
+            is_static: true,
+            age_s: 1,
+            idle_s: 2,
+            left_s: 3,
+        }),
+        Event::NatPage {
+            from: 0x0506_0708,
+            next: Some(0x0102_0304),
+            statistics: NatStatistics {
+                sessions: 1,
+                sessions_peak: 2,
+                sessions_max: 3,
+                mappings: 4,
+                hosts: 5,
+                blocks: 6,
+                hits: 7,
+                created: 8,
+                expired: 9,
+                cleared: 10,
+                log_lost: 11,
+            },
+        },
+        Event::NatBlock(NatBlock {
+            tunnel,
+            host: "10.1.0.9".parse().expect("valid"),
+            global: "192.0.2.1".parse().expect("valid"),
+            port_first: 1024,
+            port_last: 1279,
+            is_allocated: true,
+        }),
     ]
 }
 

@@ -155,7 +155,7 @@ impl World {
                 assert_eq!(sent, Packet { source: global, ..packet.clone() }, "the rest is as it was");
                 if known.is_none() {
                     let others = self.globals.iter().filter(|((p, _), g)| *p == protocol && **g == global);
-                    assert_eq!(others.count(), 0, "nobody else's");
+                    assert_eq!(others.count(), 0, "no other mapping has it");
                     assert!(
                         [ip("192.0.2.1"), ip("192.0.2.2")].contains(global.ip()) && global.port() >= 1024
                     );

@@ -13,7 +13,7 @@ fn port_rule() -> NatRule {
 }
 
 #[test]
-fn a_port_rule_lets_everybody_in_and_its_port_is_nobody_elses() {
+fn a_port_rule_admits_every_sender_and_its_port_is_given_to_no_host() {
     for rules in [[port_rule(), pool()], [pool(), port_rule()]] {
         let mut nat =
             nat_of(&rules, NatPolicy { filtering: NatFiltering::AddressAndPortDependent, ..policy() });
@@ -273,7 +273,7 @@ fn ports_of_a_host_are_bounded_and_of_all_hosts_too() {
 }
 
 #[test]
-fn a_connection_from_outside_that_nobody_answers_ends_after_six_seconds() {
+fn an_unanswered_connection_from_outside_ends_after_six_seconds() {
     let mut nat = nat(&[port_rule(), pool()]);
     let syn = Packet::new(NatProtocol::Tcp, end("198.51.100.7:40000"), end("192.0.2.1:8080"));
     let inside = nat.receive(at(10), &syn).expect("let in");

@@ -86,6 +86,9 @@ impl<P: Packet> Pipeline<P> {
         while let Some(tunnel) = self.expiries.pop_due(now) {
             self.expire_trigger(now, tunnel);
         }
+        if self.nat_deadline() <= now {
+            self.poll_nat(now, out);
+        }
     }
 
     fn release(&mut self, now: Instant, media: u32, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
@@ -136,6 +139,6 @@ impl<P: Packet> Pipeline<P> {
     /// When [`Self::poll`] will have something to do; [`Instant::MAX`] for never.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.releases.next().min(self.expiries.next())
+        self.releases.next().min(self.expiries.next()).min(self.nat_deadline())
     }
 }

@@ -174,6 +174,7 @@ impl<P: Packet> Pipeline<P> {
         outer_class: u8,
     ) -> Result<Way, DropReason> {
         if info.is_forwardable() {
+            self.translate_in(now, packet, info, tunnel)?;
             self.check_source(&info.source, tunnel)?;
         } else {
             self.hello_in(info, tunnel)?;

@@ -1,6 +1,6 @@
 //! From the FIB's answer to the outside port.
 
-use super::Pipeline;
+use super::{Pipeline, translation};
 use crate::config::DontFragment;
 use crate::esp_encap::{self, Carrier, SealBatch};
 use crate::media::{Identifications, Media, MediaTable};
@@ -12,6 +12,7 @@ use crate::sink::{OutsideFrame, Sink};
 use crate::stage_profiler::Stage;
 use crate::tunnel::Tunnel;
 use crate::{mss, pmtu, trigger};
+use sipsec_nat::Nat;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, TunnelId};
 
@@ -44,7 +45,7 @@ impl<P: Packet> Pipeline<P> {
         match bound {
             Some(mut bound) if bound.may_send(now) => {
                 self.stages.passed(Stage::Route);
-                let way = (&mut self.identifications, self.config.outside.dont_fragment);
+                let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
                 let end = bound.prepare(now, info, way, sealing, out);
                 self.prepared(now, info, tunnel, end)
             }
@@ -118,7 +119,7 @@ impl<P: Packet> Pipeline<P> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         match bind(t, tunnel, &mut self.sad, &mut self.media) {
             Some(mut bound) if bound.may_send(now) => {
-                let way = (&mut self.identifications, self.config.outside.dont_fragment);
+                let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
                 let end = bound.prepare(now, info, way, sealing, out);
                 self.prepared(now, info, tunnel, end)
             }
@@ -237,7 +238,7 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let mut bound = bind(t, tunnel, &mut self.sad, &mut self.media).ok_or(DropReason::MediaPortClosed)?;
-        let way = (&mut self.identifications, self.config.outside.dont_fragment);
+        let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
         let end = bound.prepare(now, info, way, sealing, out);
         self.prepared(now, info, tunnel, end)
     }
@@ -320,7 +321,7 @@ impl Bound<'_> {
         &mut self,
         now: Instant,
         info: &Info,
-        (ids, dont_fragment): (&mut Identifications, DontFragment),
+        (ids, dont_fragment, nat): (&mut Identifications, DontFragment, &mut Nat),
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
@@ -330,6 +331,8 @@ impl Bound<'_> {
             return Err(DropReason::TooBigDf);
         }
         let packet = sealing.places.current().ok_or(DropReason::SealFailed)?;
+        let translated = translation::outbound(nat, now, info, carrier.tunnel, packet)?;
+        let info = translated.as_ref().unwrap_or(info);
         let numbered = esp_encap::prepare(packet, info, sa, media, ids, dont_fragment);
         let bytes = sa.common.layout.packet_len(info.len.into());
         let lifetime = &mut sa.common.lifetime;

@@ -1,6 +1,6 @@
 //! Whether a transaction can be applied, seen from each operation with those before it taken for done.
 
-use super::{Keys, Registry};
+use super::{Keys, NatRules, Registry};
 use crate::config::OutsidePort;
 use crate::engine::{AeadEngine, AeadError};
 use crate::replay::ReplayWindow;
@@ -8,6 +8,7 @@ use sipsec_net::dp::{
     Direction, MediaBinding, OPS_MAX, Op, RejectReason, SELECTOR_BLOCKS_MAX, SaSpec, TunnelSpec,
 };
 use sipsec_net::filter::{FILTER_RULES_MAX, FilterUse};
+use sipsec_net::nat::{NAT_POOL_ADDRESSES_MAX, NAT_PORT_RULES_MAX, NAT_RULES_MAX, NatRule};
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp};
 
 /// RFC 791 §3.2: every host takes 576 bytes; below that fragments become more than [`crate::pmtu`] cuts.
@@ -94,7 +95,47 @@ impl View<'_> {
                     Ok(())
                 }
             }
+            Op::NatPolicy(policy) if policy.is_valid() => Ok(()),
+            Op::NatPolicy(_) => Err(RejectReason::Malformed),
+            Op::NatRule { tunnel, rule } => self.nat_rule(*tunnel, rule),
+            Op::NatRemove(tunnel) => self.need_tunnel(*tunnel),
+            Op::NatClear(_) | Op::NatPage { .. } => Ok(()),
         }
+    }
+
+    /// Port rules and pools are counted over all tunnels.
+    fn nat_rule(&self, tunnel: TunnelId, rule: &NatRule) -> Result<(), RejectReason> {
+        self.need_tunnel(tunnel)?;
+        if !rule.is_valid() {
+            return Err(RejectReason::Malformed);
+        }
+        let mut all = NatRules::default();
+        for rules in self.registry.tunnels.values().map(|t| &t.nat) {
+            all.port_rules += rules.port_rules;
+            all.pool_addresses += rules.pool_addresses;
+        }
+        let mut own = self.registry.tunnels.get(&tunnel).map_or(0, |t| t.nat.rules);
+        for op in self.before {
+            match op {
+                Op::NatRule { tunnel: t, rule } => {
+                    all.add(rule);
+                    own += usize::from(*t == tunnel);
+                }
+                Op::NatRemove(t) | Op::TunnelRemove(t) => {
+                    if let Some(gone) = self.registry.tunnels.get(t) {
+                        all.port_rules = all.port_rules.saturating_sub(gone.nat.port_rules);
+                        all.pool_addresses = all.pool_addresses.saturating_sub(gone.nat.pool_addresses);
+                    }
+                    own = if *t == tunnel { 0 } else { own };
+                }
+                _ => {}
+            }
+        }
+        all.add(rule);
+        let fits = own < NAT_RULES_MAX
+            && all.port_rules <= NAT_PORT_RULES_MAX
+            && all.pool_addresses <= NAT_POOL_ADDRESSES_MAX;
+        if fits { Ok(()) } else { Err(RejectReason::TableFull) }
     }
 
     fn tunnel_add(&self, spec: &TunnelSpec) -> Result<(), RejectReason> {

@@ -197,6 +197,7 @@ impl Gateway {
             },
             limits: Limits::for_tunnels(16, 1024),
             flow_key: 0,
+            nat_seed: [1, 2, 3],
         }
     }
 

@@ -100,13 +100,16 @@ impl Uplink {
             Event::Acquire { .. }
             | Event::SaExpire { .. }
             | Event::SaFirstInbound { .. }
-            | Event::PeerPortProven { .. } => self.backlog_max - self.answer_max,
+            | Event::PeerPortProven { .. }
+            | Event::NatEntry(_)
+            | Event::NatBlock(_) => self.backlog_max - self.answer_max,
             Event::Applied(_)
             | Event::Rejected { .. }
             | Event::SnapshotTunnel { .. }
             | Event::SnapshotMedia(_)
             | Event::SnapshotSa { .. }
-            | Event::SnapshotEnd => self.backlog_max,
+            | Event::SnapshotEnd
+            | Event::NatPage { .. } => self.backlog_max,
         }
     }
 

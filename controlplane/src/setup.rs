@@ -20,7 +20,8 @@ use sipsec_profile::model::{
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{
-    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters, TunnelNat,
+    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
+    TunnelNat,
 };
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};

@@ -39,7 +39,8 @@ pub mod view;
 pub use addresses::WanAddresses;
 pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
 pub use config::{
-    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters, TunnelNat,
+    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
+    TunnelNat,
 };
 pub use core::Core;
 pub use dial::Rehearsal;

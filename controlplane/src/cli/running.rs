@@ -145,6 +145,7 @@ fn converted(profile: &Profile) -> Conversion {
                 mtu: t.mtu.filter(|mtu| *mtu != profile.dataplane.inner_mtu_max().0).map(u32::from),
                 routes: t.routes.clone(),
                 metric: t.metric,
+                nat: t.nat.clone(),
             })
             .collect(),
         interfaces: BTreeMap::new(),

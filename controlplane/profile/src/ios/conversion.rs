@@ -1,7 +1,7 @@
 //! A configuration in the words of a profile.
 
 use super::document::Secret;
-use crate::model::{IkeIdentity, Operation, StaticRoute, TrackEntry, TunnelRoute};
+use crate::model::{IkeIdentity, Operation, StaticRoute, TrackEntry, TunnelNat, TunnelRoute};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -99,4 +99,5 @@ pub struct Tunnel {
     pub mtu: Option<u32>,
     pub routes: Vec<TunnelRoute>,
     pub metric: Option<u32>,
+    pub nat: Vec<TunnelNat>,
 }

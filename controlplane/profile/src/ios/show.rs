@@ -1,7 +1,7 @@
 //! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
-use super::show_watch;
+use super::{show_nat, show_watch};
 use std::collections::HashSet;
 
 const NAME: &str = "sipsec";
@@ -45,6 +45,7 @@ pub fn running_config(conversion: &Conversion) -> String {
     conversion.track.iter().for_each(|t| show_watch::track(conversion, t, &mut out.0));
     conversion.routes.iter().for_each(|r| show_watch::route(conversion, r, &mut out.0));
     conversion.tunnels.iter().for_each(|t| show_watch::tunnel_routes(t, &mut out.0));
+    show_nat::translations(conversion, &mut out.0);
     out.line("!\nvpn-sip enable");
     for line in &conversion.lines {
         let wan = conversion.wan.as_ref().map_or("GigabitEthernet0", |(name, _)| name);
@@ -269,6 +270,9 @@ impl Text {
         }
         if let Some(mtu) = tunnel.mtu {
             self.line(&format!(" ip mtu {mtu}"));
+        }
+        if !tunnel.nat.is_empty() {
+            self.line(" ip nat outside");
         }
         if conversion.tunnel_source.is_some() {
             self.line(&format!(" tunnel source {LOOPBACK}"));

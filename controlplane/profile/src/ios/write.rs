@@ -226,6 +226,7 @@ fn tunnel(tunnel: &Tunnel) -> Option<TunnelEntry> {
     out.mtu = tunnel.mtu.and_then(|mtu| u16::try_from(mtu).ok());
     out.routes.clone_from(&tunnel.routes);
     out.metric = tunnel.metric;
+    out.nat.clone_from(&tunnel.nat);
     Some(out)
 }
 

@@ -4,8 +4,8 @@ use super::carrier::Carrier;
 use super::filter::{self, ROUTING};
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
-    Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, NatSection, Operation,
-    RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
+    Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, NatSection,
+    Operation, RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
 };
 use serde::Serialize;
 use sipsec_net::TunnelId;

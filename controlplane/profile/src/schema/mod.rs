@@ -16,7 +16,6 @@ mod wan;
 
 pub use json::json_schema;
 pub use kind::{Group, Key, Kind, Presence, Takes, Text};
-pub use nat::RULE as NAT_RULE;
 pub use profile::PROFILE;
 pub use reference::{explain, reference, similar};
 pub use track::{ROUTE, SLA, TRACK};

@@ -239,7 +239,16 @@ mod tests {
     fn present(tunnels: &[TunnelConfig], busy: &[u32]) -> BTreeMap<TunnelId, Present> {
         let one = |t: &TunnelConfig| {
             let busy = busy.contains(&t.id().0);
-            (t.id(), Present { spec: t.spec, routes: t.routes.clone(), filters: t.filters.clone(), nat: t.nat.clone(), busy })
+            (
+                t.id(),
+                Present {
+                    spec: t.spec,
+                    routes: t.routes.clone(),
+                    filters: t.filters.clone(),
+                    nat: t.nat.clone(),
+                    busy,
+                },
+            )
         };
         tunnels.iter().map(one).collect()
     }

@@ -3,6 +3,7 @@
 mod algorithm;
 mod certificate;
 mod keys;
+mod nat;
 mod reference;
 mod route;
 mod security;
@@ -49,6 +50,8 @@ struct Work<'a> {
     /// Tunnels (of `used`) by their IKEv2 profile, and the IPsec profiles of tunnels.
     by_ike: HashMap<&'a str, Vec<usize>>,
     used_ipsec: HashSet<&'a str>,
+    /// Lines that became rules of translation.
+    translated: HashSet<At>,
 }
 
 /// Converts; the report gets what there is to say.
@@ -65,6 +68,7 @@ pub fn convert(doc: &Document, report: &mut Report, options: &Options) -> Conver
         foreign_ipsec: HashSet::new(),
         by_ike: HashMap::new(),
         used_ipsec: HashSet::new(),
+        translated: HashSet::new(),
     };
     work.whole();
     work.tunnels();
@@ -79,6 +83,7 @@ pub fn convert(doc: &Document, report: &mut Report, options: &Options) -> Conver
     work.operations();
     work.tracks();
     work.routes();
+    work.translation();
     work.security();
     work.vrfs();
     work.out
@@ -309,6 +314,7 @@ impl<'a> Work<'a> {
             mtu: mtu.map(|m| m.value),
             routes: Vec::new(),
             metric: None,
+            nat: Vec::new(),
         }
     }
 

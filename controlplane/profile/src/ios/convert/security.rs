@@ -51,7 +51,8 @@ impl Work<'_> {
                     add(policies.entry(&said.value).or_default(), interface, said.at);
                 }
             }
-            for said in interface.nat.iter().filter(|n| is_tunnel && n.value == "outside") {
+            let lost = |at: &At| is_tunnel && !self.translated.contains(at);
+            for said in interface.nat.iter().filter(|n| n.value == "outside" && lost(&n.at)) {
                 add(&mut nat, interface, said.at);
             }
             for said in &interface.other_security {
@@ -147,7 +148,7 @@ impl Work<'_> {
         let mut lines: Vec<At> = Vec::new();
         let mut into: Vec<&str> = Vec::new();
         let mut seen: HashSet<&str> = HashSet::new();
-        for nat in &doc.nats {
+        for nat in doc.nats.iter().filter(|nat| !self.translated.contains(&nat.at)) {
             let Some(interface) = nat.interface.as_deref() else { continue };
             let is_tunnel = tunnels.contains(interface);
             if wan != Some(interface) && !is_tunnel {

@@ -63,6 +63,7 @@ pub const TABLE: &[(&str, Command)] = &[
     ("ip nat inside source", Command::NatSource),
     ("ip nat outside source", Command::NatSource),
     ("ip nat source", Command::NatSource),
+    ("ip nat pool", Command::NatSource),
     ("ip nat", FIREWALL),
     ("event manager applet", Command::Applet),
     ("event manager", S),

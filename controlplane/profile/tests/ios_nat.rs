@@ -1,0 +1,128 @@
+//! `ip nat` of a tunnel becomes its rules, and comes back in the words of IOS; what cannot be said as exactly stays a warning.
+
+use sipsec_profile::ios::report::Verdict;
+use sipsec_profile::ios::{self, Import, Options, Source, show, write};
+use sipsec_profile::{Nothing, examine};
+
+const BASE: &str = "hostname branch
+crypto ikev2 keyring K
+ peer CENTRE
+  identity key-id 0388882001
+  pre-shared-key Q8-watch-A-key-for-the-test-42-xYz
+crypto ikev2 profile P
+ match identity remote any
+ identity local key-id 0388881001
+ authentication remote pre-share
+ authentication local pre-share
+ keyring local K
+crypto ipsec profile IPS
+ set security-association idle-time 120
+interface Loopback1
+ ip address 10.255.1.1 255.255.255.255
+interface Tunnel1
+ ip address 10.99.0.2 255.255.255.252
+ ip nat outside
+ tunnel source Loopback1
+ tunnel mode ipsec ipv4
+ tunnel destination dynamic
+ tunnel protection ipsec profile IPS ikev2-profile P
+ vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000
+interface GigabitEthernet8
+ ip address dhcp
+ip route 10.2.0.0 255.255.0.0 Tunnel1
+vpn-sip enable
+vpn-sip local-number 0388881001 address ipv4 GigabitEthernet8
+vpn-sip tunnel source Loopback1
+";
+
+fn import(more: &str) -> Import {
+    let interfaces = [("GigabitEthernet8".to_owned(), "wan0".to_owned())].into();
+    let text = format!("{BASE}{more}end\n");
+    ios::import(&[Source { name: "x.txt", bytes: text.as_bytes() }], &Options { interfaces, gateway: None })
+}
+
+/// The rules of the profile.
+fn rules(import: &Import) -> Vec<String> {
+    let text = write::profile(&import.conversion, None, &write::Keys::Inline, "").profile.to_string();
+    let filled =
+        text.replace(write::REGISTRAR, "198.51.100.1:5060").replace(write::DOMAIN, "carrier.example");
+    let examined = examine("x.yaml", filled.as_bytes(), &Nothing);
+    assert_eq!(examined.findings.errors(), 0, "{}", examined.findings.render(sipsec_profile::Style::PLAIN));
+    let profile = examined.profile.expect("a profile");
+    profile.tunnels.iter().flat_map(|t| &t.nat).map(|rule| format!("{:?}", rule.0)).collect()
+}
+
+/// Every line of `more` is converted, and these are the rules.
+fn becomes(more: &str, expected: &[&str]) -> Import {
+    let import = import(more);
+    assert_eq!(rules(&import), expected, "{}", import.report.text());
+    for (line, text) in import.report.files[0].lines.iter().zip(format!("{BASE}{more}").lines()) {
+        if text.contains("nat ") || text.contains("permit") || text.contains("deny") {
+            assert_eq!(line.verdict, Verdict::Converted, "{text}\n{}", import.report.text());
+        }
+    }
+    import
+}
+
+#[test]
+fn overload_by_the_tunnels_address_and_by_a_pool() {
+    becomes(
+        "access-list 10 permit 192.168.1.0 0.0.0.255\nip nat inside source list 10 interface Tunnel1 overload\n",
+        &[
+            "Overload { source: 192.168.1.0/24, destination: 0.0.0.0/0, first: 10.99.0.2, last: 10.99.0.2, own_address: true }",
+        ],
+    );
+    let more = "ip access-list extended LAN
+ remark the tills
+ deny   ip 192.168.1.0 0.0.0.255 10.2.9.0 0.0.0.255
+ permit ip host 192.168.1.9 any
+ip nat pool P 10.99.1.1 10.99.1.4 prefix-length 24
+ip nat inside source list LAN pool P overload
+";
+    let expected = [
+        "Exempt { source: 192.168.1.0/24, destination: 10.2.9.0/24 }",
+        "Overload { source: 192.168.1.9/32, destination: 0.0.0.0/0, first: 10.99.1.1, last: 10.99.1.4, own_address: false }",
+    ];
+    becomes(more, &expected);
+}
+
+#[test]
+fn static_entries_and_back_again() {
+    let more = "ip nat inside source static 192.168.1.8 10.99.2.8
+ip nat inside source static tcp 192.168.1.9 80 10.99.0.2 8080 extendable
+ip nat inside source static network 192.168.3.0 10.99.3.0 /24
+ip nat inside source static network 192.168.4.0 10.99.4.0 255.255.255.0
+";
+    let import = becomes(
+        more,
+        &[
+            "Network { side: Inside, local: 192.168.1.8/32, global: 10.99.2.8/32 }",
+            "Port { protocol: Tcp, local: 192.168.1.9:80, global: 10.99.0.2:8080 }",
+            "Network { side: Inside, local: 192.168.3.0/24, global: 10.99.3.0/24 }",
+            "Network { side: Inside, local: 192.168.4.0/24, global: 10.99.4.0/24 }",
+        ],
+    );
+    let shown = show::running_config(&import.conversion);
+    for line in more.lines().filter(|l| !l.contains("255.255.255.0")) {
+        assert!(shown.lines().any(|l| l == line), "{line}\n{shown}");
+    }
+    assert!(shown.contains("ip nat inside source static network 192.168.4.0 10.99.4.0 /24"), "{shown}");
+    let back = shown.lines().filter(|l| l.starts_with("ip nat")).collect::<Vec<_>>().join("\n");
+    assert_eq!(rules(&self::import(&format!("{back}\n"))), rules(&import), "what is shown means the same");
+}
+
+#[test]
+fn what_has_no_exact_rule_stays_a_warning() {
+    for more in [
+        "ip nat inside source list 10 interface Tunnel1 overload\n", // no such list
+        "access-list 10 permit 192.168.1.0 0.0.255.1\nip nat inside source list 10 interface Tunnel1 overload\n",
+        "access-list 110 permit tcp 192.168.1.0 0.0.0.255 any eq 80\nip nat inside source list 110 interface Tunnel1 overload\n",
+        "access-list 10 permit any\nip nat inside source list 10 interface GigabitEthernet8 overload\n",
+        "ip nat inside source route-map M interface Tunnel1 overload\n",
+        "ip nat outside source static 10.1.1.1 10.2.2.2\n",
+    ] {
+        let import = import(more);
+        assert_eq!(rules(&import), Vec::<String>::new(), "{more}");
+        assert!(import.report.text().contains("ip nat outside"), "{more}\n{}", import.report.text());
+    }
+}

@@ -36,9 +36,9 @@ impl<T> Sender<T> {
         self.0.queue.push(message)
     }
 
-    /// After one or several messages: wakes the receiver if it sleeps.
+    /// After one or several messages: wakes the receiver if it sleeps. One that has taken them all needs no wakeup.
     pub fn ring(&self) {
-        if self.0.flag.must_ring() {
+        if !self.0.queue.is_empty() && self.0.flag.must_ring() {
             // The counter can only be full if the reader has 2^64 wakeups to read: it is awake.
             let _ = rustix::io::write(&self.0.wake, &1u64.to_ne_bytes());
         }
@@ -101,6 +101,8 @@ mod tests {
         assert!(!from.prepare_sleep(), "there is something to do");
         assert_eq!((from.pop(), from.pop(), from.pop()), (Some(1), Some(2), None));
         assert!(from.prepare_sleep());
+        to.ring();
+        assert!(!rings(&from), "nothing was sent");
         to.push(4).expect("room");
         to.ring();
         assert!(rings(&from));

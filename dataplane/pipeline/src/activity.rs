@@ -92,14 +92,14 @@ impl Activities {
     }
 
     /// The place is this tunnel's from now on, which has carried nothing.
-    pub(crate) fn begin(&self, place: u32, tunnel: TunnelId) -> Activity {
+    pub(crate) fn begin(&self, place: u32, number: u32, tunnel: TunnelId) -> Activity {
         if let Some(cell) = self.0.get(place as usize) {
             cell.tunnel.store(0, Ordering::Relaxed);
             core::sync::atomic::fence(Ordering::Release);
             cell.all().iter().for_each(|n| n.store(0, Ordering::Relaxed));
             cell.tunnel.store(MARK | u64::from(tunnel.0), Ordering::Release);
         }
-        Activity { cells: Arc::clone(&self.0), place }
+        Activity { cells: Arc::clone(&self.0), place, number }
     }
 
     /// A packet of the tunnel in this place is counted soon.
@@ -116,6 +116,8 @@ impl Activities {
 pub(crate) struct Activity {
     cells: Arc<[Cell]>,
     place: u32,
+    /// The tunnel's in its table: here, where it costs no room.
+    number: u32,
 }
 
 impl Drop for Activity {
@@ -133,6 +135,11 @@ impl Activity {
     #[inline]
     fn cell(&self) -> &Cell {
         &self.cells[self.place as usize]
+    }
+
+    #[inline]
+    pub(crate) const fn number(&self) -> u32 {
+        self.number
     }
 
     pub(crate) fn read(&self) -> TunnelActivity {
@@ -197,7 +204,7 @@ mod tests {
     #[test]
     fn a_place_is_one_tunnels_and_then_anothers_from_zero() {
         let all = Activities::new(2);
-        let first = all.begin(1, TunnelId(7));
+        let first = all.begin(1, 1, TunnelId(7));
         first.sent(100, Some(Instant::from_nanos(5)));
         first.sent(50, None);
         first.not_sent(50);
@@ -213,7 +220,7 @@ mod tests {
         assert_eq!((all.get(1), all.get(0), all.get(2)), (Some((TunnelId(7), expected)), None, None));
         drop(first);
         assert_eq!(all.get(1), None);
-        let second = all.begin(1, TunnelId(0));
+        let second = all.begin(1, 3, TunnelId(0));
         assert_eq!(all.get(1), Some((TunnelId(0), TunnelActivity::default())));
         second.received(9, Some(Instant::from_nanos(6)));
         assert_eq!(all.get(1).map(|(_, a)| (a.packets_in, a.bytes_in)), Some((1, 9)));

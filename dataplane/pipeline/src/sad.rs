@@ -5,7 +5,7 @@ use crate::engine::{AeadKey, Nonce};
 use crate::replay::ReplayWindow;
 use crate::selector::SaSelectors;
 use crate::seq::SequenceCounter;
-use crate::slab::{Map, Slab, map};
+use crate::slab::{Map, Occupant, Slab, map};
 use crate::sys::LINE;
 use core::mem::offset_of;
 use sipsec_net::dp::{Direction, Event, ExpireCause, SaSpec, Selectors};
@@ -22,6 +22,8 @@ pub(crate) struct SaCommon {
     pub lifetime: Lifetime,
     pub salt: Salt,
     pub spi: Spi,
+    /// Its own in the table of its direction.
+    number: u32,
     pub media: u32,
     pub tunnel: u32,
     pub media_port: MediaPort,
@@ -122,6 +124,20 @@ pub(crate) struct InboundSa {
     pub common: SaCommon,
 }
 
+impl Occupant for OutboundSa {
+    #[inline]
+    fn number(&self) -> u32 {
+        self.common.number
+    }
+}
+
+impl Occupant for InboundSa {
+    #[inline]
+    fn number(&self) -> u32 {
+        self.common.number
+    }
+}
+
 /// Cache lines of either that a packet needs.
 const LINES: usize = 2;
 
@@ -164,8 +180,9 @@ impl Sad {
         if let (SALT_LEN, Some(end)) = (spec.cipher.salt_len(), spec.keymat.expose().last_chunk()) {
             salt = *end;
         }
-        let common = SaCommon {
+        let common = |number| SaCommon {
             id: spec.sa,
+            number,
             tunnel,
             media,
             media_port: spec.media_port,
@@ -180,14 +197,14 @@ impl Sad {
         };
         let reference = match spec.direction {
             Direction::Out => {
-                let sa = OutboundSa { common, sequence: SequenceCounter::new(spec.esn) };
-                SaRef::Out(self.outbound.insert(sa).expect("the number of SAs was validated"))
+                let make = |n| OutboundSa { common: common(n), sequence: SequenceCounter::new(spec.esn) };
+                SaRef::Out(self.outbound.insert(make).expect("the number of SAs was validated"))
             }
             Direction::In => {
                 let window =
                     ReplayWindow::new(spec.replay_window, spec.esn).expect("the window was validated");
-                let sa = InboundSa { common, window, pending_top: 0, used: false };
-                let index = self.inbound.insert(sa).expect("the number of SAs was validated");
+                let make = |n| InboundSa { common: common(n), window, pending_top: 0, used: false };
+                let index = self.inbound.insert(make).expect("the number of SAs was validated");
                 self.by_spi.insert(spi_key(spec.media_port, spec.spi.get()), index);
                 SaRef::In(index)
             }
@@ -206,7 +223,7 @@ impl Sad {
         }
     }
 
-    /// The SA's place, for the tunnel that may be bound to it.
+    /// The SA's number, for the tunnel that may be bound to it.
     pub(crate) fn remove(&mut self, id: SaId) -> Option<SaRef> {
         let reference = self.by_id.remove(&id.0)?;
         match reference {
@@ -231,7 +248,7 @@ impl Sad {
         }
     }
 
-    /// The place of the SA with this SPI. `hint` is looked at first: packets come in flows.
+    /// The number of the SA with this SPI. `hint` is looked at first: packets come in flows.
     pub(crate) fn find_inbound(&self, port: MediaPort, spi: u32, hint: u32) -> Option<u32> {
         let is_it = |sa: &InboundSa| sa.common.spi.get() == spi && sa.common.media_port == port;
         if self.inbound.get(hint).is_some_and(is_it) {
@@ -285,11 +302,11 @@ impl Sad {
         self.outbound.iter_mut()
     }
 
-    /// All SAs, with their places.
+    /// All SAs, with their numbers.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SaRef, &SaCommon)> {
-        let inbound = self.inbound.iter().map(|(i, sa)| (SaRef::In(i), &sa.common));
-        inbound.chain(self.outbound.iter().map(|(i, sa)| (SaRef::Out(i), &sa.common)))
+        let inbound = self.inbound.iter().map(|sa| (SaRef::In(sa.number()), &sa.common));
+        inbound.chain(self.outbound.iter().map(|sa| (SaRef::Out(sa.number()), &sa.common)))
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -27,11 +27,11 @@ impl<P: Packet> Pipeline<P> {
     /// Everything live, as the registry has it.
     #[cfg(any(test, feature = "testing"))]
     pub fn snapshot(&self, event: &mut dyn FnMut(Event)) {
-        for (_, t) in self.tunnels.iter() {
+        for t in self.tunnels.iter() {
             let outbound = t.outbound.and_then(|i| self.sad.outbound(i)).map(|sa| sa.common.id);
             event(Event::SnapshotTunnel { tunnel: t.spec.tunnel, outbound });
         }
-        for (_, m) in self.media.iter() {
+        for m in self.media.iter() {
             event(Event::SnapshotMedia(m.binding));
         }
         for (reference, sa) in self.sad.iter() {
@@ -50,11 +50,11 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
-    /// Asks again for the calls that packets of the tunnels in these places wait for: for a control plane that has just
-    /// connected. The first place after these, if there are more.
-    pub fn reacquire(&self, places: core::ops::Range<u32>, event: &mut dyn FnMut(Event)) -> Option<u32> {
-        let (end, all) = (places.end, self.tunnels.places() as u32);
-        for t in places.filter_map(|place| self.tunnels.get(place)) {
+    /// Asks again for the calls that packets of the tunnels in these positions wait for: for a control plane that has just
+    /// connected. The first position after these, if there are more.
+    pub fn reacquire(&self, positions: core::ops::Range<u32>, event: &mut dyn FnMut(Event)) -> Option<u32> {
+        let (end, all) = (positions.end, self.tunnels.positions() as u32);
+        for t in positions.filter_map(|position| self.tunnels.at(position as usize)) {
             if let (None, Some(first)) = (t.outbound, t.trigger.packets.peek(&self.waiting)) {
                 event(Event::Acquire { tunnel: t.spec.tunnel, first: first.info.summary() });
             }

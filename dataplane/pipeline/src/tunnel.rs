@@ -1,7 +1,7 @@
 //! The configured tunnels: each exists whether or not it has an SA.
 
 use crate::activity::{Activities, Activity};
-use crate::slab::{Map, Slab, map};
+use crate::slab::{Map, Occupant, Slab, map};
 use crate::sys::LINE;
 use crate::trigger::Trigger;
 use crate::tunnel_filter::TunnelFilters;
@@ -17,9 +17,9 @@ use sipsec_net::{MediaPort, TunnelId};
 pub(crate) struct Tunnel {
     pub activity: Activity,
     pub filters: TunnelFilters,
-    /// Place of the SA that seals, if there is one.
+    /// Number of the SA that seals, if there is one.
     pub outbound: Option<u32>,
-    /// Of `spec`, or what the WAN carries if that is less.
+    /// The MTU of `spec`, or what the WAN carries if that is less.
     pub inner_mtu: u16,
     pub spec: TunnelSpec,
     /// A source that the routes of this generation lead to: packets come in flows.
@@ -36,6 +36,13 @@ const LINES_IN: usize = 2;
 const _: () = assert!(offset_of!(Tunnel, known_source) <= LINES_OUT * LINE);
 const _: () = assert!(offset_of!(Tunnel, trigger) <= LINES_IN * LINE);
 
+impl Occupant for Tunnel {
+    #[inline]
+    fn number(&self) -> u32 {
+        self.activity.number()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Tunnels {
     slab: Slab<Tunnel>,
@@ -48,10 +55,11 @@ impl Tunnels {
         Self { slab: Slab::new(max), by_id: map(max), activities }
     }
 
-    /// Validated: new, and there is room. Its place.
+    /// Validated: new, and there is room. Its number.
     pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) -> u32 {
-        let make = |place| Tunnel {
-            activity: self.activities.begin(place, spec.tunnel),
+        let numbering = self.slab.numbering();
+        let make = |number| Tunnel {
+            activity: self.activities.begin(numbering.position(number) as u32, number, spec.tunnel),
             filters: TunnelFilters::default(),
             outbound: None,
             inner_mtu,
@@ -60,7 +68,7 @@ impl Tunnels {
             trigger: Trigger::default(),
             media_ports: Vec::new(),
         };
-        let index = self.slab.insert_with(make).expect("the number of tunnels was validated");
+        let index = self.slab.insert(make).expect("the number of tunnels was validated");
         self.by_id.insert(spec.tunnel.0, index);
         index
     }
@@ -86,18 +94,18 @@ impl Tunnels {
     #[inline]
     pub(crate) fn prefetch_out(&self, index: u32) {
         self.slab.prefetch::<LINES_OUT>(index);
-        self.activities.prefetch(index);
+        self.activities.prefetch(self.slab.numbering().position(index) as u32);
     }
 
     /// A packet of this tunnel is opened soon.
     #[inline]
     pub(crate) fn prefetch_in(&self, index: u32) {
         self.slab.prefetch::<LINES_IN>(index);
-        self.activities.prefetch(index);
+        self.activities.prefetch(self.slab.numbering().position(index) as u32);
     }
 
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Tunnel)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Tunnel> {
         self.slab.iter()
     }
 
@@ -106,16 +114,21 @@ impl Tunnels {
         &self.activities
     }
 
-    /// Places that have ever been used.
-    pub(crate) fn places(&self) -> usize {
-        self.slab.places()
+    /// The tunnel in this position at the moment.
+    pub(crate) fn at(&self, position: usize) -> Option<&Tunnel> {
+        self.slab.at(position)
+    }
+
+    /// Positions that have ever been used.
+    pub(crate) const fn positions(&self) -> usize {
+        self.slab.positions()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tunnel> {
         self.slab.iter_mut()
     }
 
-    pub(crate) fn len(&self) -> u32 {
+    pub(crate) const fn len(&self) -> u32 {
         self.slab.len()
     }
 }

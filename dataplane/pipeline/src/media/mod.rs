@@ -13,7 +13,7 @@ use punt_police::PuntPolice;
 
 use crate::config::OutsidePort;
 use crate::shaper::{Queues, Shaper};
-use crate::slab::Slab;
+use crate::slab::{Occupant, Slab};
 use crate::sys::LINE;
 use core::mem::offset_of;
 use sipsec_net::dp::{MediaBinding, PeerSource};
@@ -27,9 +27,11 @@ use sipsec_net::{Instant, MediaPort, SaId};
 pub(crate) struct Media {
     pub shaper: Shaper,
     pub outer: OuterHeader,
-    /// Place of the SA whose packet came last.
+    /// Number of the SA whose packet came last.
     pub inbound_hint: u32,
     pub tunnel: u32,
+    /// Its own in the table.
+    number: u32,
     pub queues: Queues,
     pub binding: MediaBinding,
     /// Ports of the peer besides that of SDP; `None` for none.
@@ -45,6 +47,13 @@ const LINES_OUT: usize = 2;
 const LINES_IN: usize = 3;
 
 const _: () = assert!(offset_of!(Media, binding) <= LINES_OUT * LINE);
+
+impl Occupant for Media {
+    #[inline]
+    fn number(&self) -> u32 {
+        self.number
+    }
+}
 
 impl Media {
     /// Whether packets from this port of the peer's address are taken.
@@ -76,7 +85,7 @@ impl Media {
 #[derive(Debug)]
 pub(crate) struct MediaTable {
     slab: Slab<Media>,
-    /// Place of each UDP port's entry, [`CLOSED`] if it has none: asked for every packet.
+    /// Number of each UDP port's entry, [`CLOSED`] if it has none: asked for every packet.
     by_port: Box<[u32]>,
 }
 
@@ -90,10 +99,11 @@ impl MediaTable {
     /// Validated: the port is free and there is room.
     pub(crate) fn open(&mut self, port: &OutsidePort, binding: MediaBinding, tunnel: u32, queues: Queues) {
         let outer = OuterHeader::new(port, &binding);
-        let media = Media {
+        let make = |number| Media {
             binding,
             source: None,
             tunnel,
+            number,
             outer,
             shaper: Shaper::new(binding.rate),
             queues,
@@ -102,7 +112,7 @@ impl MediaTable {
             punts: PuntPolice::default(),
             inbound_hint: 0,
         };
-        let index = self.slab.insert(media).expect("the number of media ports was validated");
+        let index = self.slab.insert(make).expect("the number of media ports was validated");
         self.by_port[usize::from(binding.media_port().0)] = index;
     }
 
@@ -136,11 +146,11 @@ impl MediaTable {
     }
 
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Media)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Media> {
         self.slab.iter()
     }
 
-    pub(crate) fn len(&self) -> u32 {
+    pub(crate) const fn len(&self) -> u32 {
         self.slab.len()
     }
 }

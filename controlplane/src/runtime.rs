@@ -24,6 +24,7 @@ use crate::rates::RateMeter;
 use crate::signals::{SignalAction, Signals};
 use crate::supervise::Supervisor;
 use crate::views::NatPages;
+use futures_util::FutureExt;
 use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
 use sipsec_net::dp::Op;
@@ -38,6 +39,8 @@ use tokio::time::sleep_until;
 
 /// Messages taken from the dataplane before the others have their turn.
 const TAKE_MAX: usize = 256;
+/// Answers of one kind taken before anything new.
+const ANSWERS_MAX: usize = 256;
 /// How often this process shows that it is alive.
 const BEAT: Duration = Duration::from_millis(500);
 /// The core ends a shutdown by itself; this much later it is ended without it.
@@ -132,6 +135,7 @@ impl Runtime {
     /// repeat BYEs and end calls that cost money.
     async fn turn(&mut self, beat: &mut tokio::time::Interval) {
         self.drain();
+        self.answers();
         let room = self.compute.has_room();
         let deadline = self.core.poll_timeout();
         let timeout = async {
@@ -180,6 +184,27 @@ impl Runtime {
             Some(request) = self.changes.requests.recv() => self.change_request(request),
             () = timeout => self.core.handle_timeout(clock::now()),
             _ = beat.tick() => self.beat(),
+        }
+    }
+
+    /// Takes the answers for which calls wait: next hops, results of jobs, records on disk. All of them come before the next
+    /// message of the carrier, which may begin a call: with many calls at once, new ones wait in the socket, and not with a
+    /// timer that runs out while their answers are there.
+    fn answers(&mut self) {
+        for _ in 0..ANSWERS_MAX {
+            let Some(change) = self.netlink.next().now_or_never() else { break };
+            self.kernel(change);
+            self.drain();
+        }
+        for _ in 0..ANSWERS_MAX {
+            let Some(written) = self.journal.next().now_or_never() else { break };
+            self.written(written);
+            self.drain();
+        }
+        for _ in 0..ANSWERS_MAX {
+            let Some(input) = self.compute.next().now_or_never() else { break };
+            self.input(input);
+            self.drain();
         }
     }
 
@@ -438,6 +463,11 @@ impl Runtime {
                     // What cannot be read says nothing, above all not that the tunnel is idle.
                     if let Some(activity) = self.link.activity(tunnel) {
                         self.input(Input::Activity { tunnel, activity });
+                    }
+                }
+                Output::CallCounted { tunnel, call_id } => {
+                    if let Some(activity) = self.link.activity(tunnel) {
+                        self.events.counted(tunnel, &call_id, activity);
                     }
                 }
                 Output::Compute { key, established, job } => {

@@ -17,6 +17,7 @@ pub mod steering;
 pub mod worker_link;
 
 use crate::mailbox::Mailbox;
+use crate::privileges;
 use crate::sys;
 use commands::Commands;
 use counters::{Numbers, Publisher};
@@ -86,7 +87,12 @@ impl<K> std::fmt::Debug for ControlSetup<K> {
 
 /// Starts the thread, which owns the kernel's side of steering until it is stopped or the process ends.
 pub fn spawn<K: Steer + Send + 'static>(setup: ControlSetup<K>) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("control".into()).spawn(move || Control::new(setup).run())
+    std::thread::Builder::new().name("control".into()).spawn(move || {
+        if let Err(error) = privileges::keep(privileges::CONTROL) {
+            warn!(%error, "the control thread keeps permissions that it does not need");
+        }
+        Control::new(setup).run();
+    })
 }
 
 struct Control<K> {
@@ -190,7 +196,8 @@ impl<K: Steer> Control<K> {
     }
 
     fn reports(&mut self) -> usize {
-        let Commands { worker, up, .. } = &mut self.commands;
+        let Self { commands, publisher, session, activities, down, .. } = self;
+        let Commands { worker, up, .. } = commands;
         let mut work = 0;
         while work < REPORTS_PER_TURN_MAX
             && let Some(message) = worker.ike_up.pop()
@@ -206,7 +213,12 @@ impl<K: Steer> Control<K> {
             match report {
                 Report::Event(event) => up.report(event),
                 // Its keys are wiped here.
-                Report::Applied(_) => self.down.applied(up),
+                Report::Applied(ops) => {
+                    if let Some(session) = session {
+                        publisher.publish_ended(session, activities, &ops);
+                    }
+                    down.applied(up);
+                }
             }
         }
         work

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub tunnels: u32,
-    /// Of the IKE SA.
+    /// Proposal of the IKE SA.
     pub proposal: Option<IkeProposal>,
 }
 
@@ -220,7 +220,7 @@ impl Node {
                         send(Sent::Ike { to: *to, from, bytes });
                     }
                 }
-                Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
+                Output::NatKeepalive { .. } | Output::SipOpen { .. } | Output::CallCounted { .. } => {}
                 Output::Dataplane(transaction) => {
                     for op in transaction.ops {
                         self.apply(op);

@@ -1,11 +1,11 @@
 //! What SIP says about calls.
 
-use crate::core::Core;
+use crate::core::{Core, Pending};
 use crate::failure::SessionFailure;
 use crate::ledger::{Bye, CallSummary, EndReason, Ledger, Origin};
 use crate::output::{EventKind, Output};
 use crate::state::State;
-use sipsec_net::Instant;
+use sipsec_net::{Instant, TunnelId};
 use sipsec_sip::{CallFailure, CallId, Event, LostWhy};
 use std::time::Duration;
 
@@ -195,9 +195,26 @@ impl Core {
         }
     }
 
-    /// Tells the end of a call once SIP has ended it and its reason is known.
+    /// The dataplane carries nothing of the call any more, or has gone.
+    pub(crate) fn counted(&mut self, now: Instant, tunnel: TunnelId, call: CallId) {
+        let Some(ledger) = self.calls.get_mut(&call) else { return };
+        if std::mem::take(&mut ledger.counting) {
+            self.out.push_back(Output::CallCounted { tunnel, call_id: ledger.call_id.clone() });
+            self.close_ledger(now, call);
+        }
+    }
+
+    /// Calls whose last packets the dataplane does not confirm end with the numbers that are known.
+    pub(crate) fn count_no_longer(&mut self, now: Instant) {
+        let waits: Vec<_> = self.pending.values().filter_map(Pending::counts).collect();
+        for (tunnel, call) in waits {
+            self.counted(now, tunnel, call);
+        }
+    }
+
+    /// Tells the end of a call once SIP has ended it, its reason is known and its packets are counted.
     pub(crate) fn close_ledger(&mut self, now: Instant, call: CallId) {
-        let closed = |l: &Ledger| l.ended.is_some() && !l.reason_open;
+        let closed = |l: &Ledger| l.ended.is_some() && !l.reason_open && !l.counting;
         if !self.calls.get(&call).is_some_and(closed) {
             return;
         }

@@ -138,7 +138,7 @@ pub struct IkeConfig {
     pub ike_lifetime: Lifetime,
     pub child_lifetime: Lifetime,
     pub force_encap: bool,
-    /// Of inbound SAs, in packets: 64 to 65,536, a power of two.
+    /// Window of inbound SAs, in packets: 64 to 65,536, a power of two.
     pub replay_window: u32,
     pub dpd: Dpd,
     /// See [`sipsec_ike::EndpointConfig::nat_keepalive`].
@@ -172,7 +172,7 @@ pub struct MediaConfig {
     pub learn_peer_port: bool,
     /// Even ports alone.
     pub even_ports: bool,
-    /// Of the packets outside.
+    /// DSCP of the outer packets.
     pub dscp: OuterDscp,
 }
 

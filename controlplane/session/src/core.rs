@@ -17,7 +17,7 @@ use sipsec_ike::{ChildId, Endpoint};
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
 use sipsec_sip::{CallId, Locals, UserAgent};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -48,6 +48,11 @@ pub(crate) enum Pending {
         port: MediaPort,
         child: ChildId,
     },
+    /// The SAs of a call that has ended are removed: its counters are final.
+    Counted {
+        tunnel: TunnelId,
+        call: CallId,
+    },
     /// A child that is there already is bound.
     Bind {
         tunnel: usize,
@@ -58,6 +63,16 @@ pub(crate) enum Pending {
     Routes,
     /// Nothing waits for it.
     Cleanup,
+}
+
+impl Pending {
+    /// The call whose packets are counted until the answer comes, and its tunnel.
+    pub(crate) const fn counts(&self) -> Option<(TunnelId, CallId)> {
+        match self {
+            Self::Counted { tunnel, call } => Some((*tunnel, *call)),
+            _ => None,
+        }
+    }
 }
 
 /// All sessions of a gateway.
@@ -81,7 +96,7 @@ pub struct Core {
     /// Seconds since 1970, at that instant; 0 if it is not known.
     wall_clock: (Instant, u64),
     pub(crate) dataplane: Dataplane,
-    pub(crate) pending: HashMap<TxnId, Pending>,
+    pub(crate) pending: BTreeMap<TxnId, Pending>,
     next_txn: u64,
     next_sa: u32,
     pub(crate) out: VecDeque<Output>,
@@ -157,7 +172,7 @@ impl Core {
             wan: WanAddresses::default(),
             wall_clock: (Instant::ZERO, 0),
             dataplane: Dataplane::Absent,
-            pending: HashMap::new(),
+            pending: BTreeMap::new(),
             next_txn: 1,
             // Ids of an earlier run may still be in the dataplane for a moment.
             next_sa: 1 + (own.u32() & 0xffff),
@@ -372,8 +387,10 @@ impl Core {
         let Some(shutdown) = self.shutdown.as_ref().filter(|s| !s.complete) else { return };
         let quiet = self.ua.live_dialogs() == 0
             && self.ua.unregistered()
-            && self.tunnels.iter().all(|t| t.state.media_port().is_none());
+            && self.tunnels.iter().all(|t| t.state.media_port().is_none())
+            && self.calls.values().all(|ledger| !ledger.counting);
         if quiet || self.shutdown_end(shutdown) <= now {
+            self.count_no_longer(now);
             if let Some(shutdown) = &mut self.shutdown {
                 shutdown.complete = true;
             }

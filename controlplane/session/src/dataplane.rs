@@ -24,6 +24,7 @@ impl Core {
             return;
         }
         self.dataplane = Dataplane::Absent;
+        self.count_no_longer(now);
         self.pending.clear();
         self.routes_unanswered();
         self.event(None, EventKind::DataplaneLost);
@@ -151,6 +152,7 @@ impl Core {
                 }
             }
             Pending::Change => self.part_applied(now),
+            Pending::Counted { tunnel, call } => self.counted(now, tunnel, call),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 self.media_opened(now, tunnel)
             }
@@ -187,6 +189,7 @@ impl Core {
                 self.event(None, EventKind::ConfigureRejected { op, reason });
                 self.routes_answered();
             }
+            Pending::Counted { tunnel, call } => self.counted(now, tunnel, call),
             Pending::Undo => self.event(None, EventKind::ConfigureRejected { op, reason }),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 if let Some(media) = self.tunnels[tunnel].state.media_mut() {

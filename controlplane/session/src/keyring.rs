@@ -67,7 +67,7 @@ impl KeyEntry {
         }
     }
 
-    /// Who we say we are, and whom the peer must prove to be. A pre-shared key is found by number; a certificate is
+    /// Our identity, and the identity that the peer must prove. A pre-shared key is found by number; a certificate is
     /// bound to the call by its fingerprint, and is presented under its own name.
     pub(crate) fn identities(
         &self,

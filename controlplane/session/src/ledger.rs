@@ -172,6 +172,8 @@ pub(crate) struct Ledger {
     pub holds: bool,
     /// The session still listens for the reason.
     pub reason_open: bool,
+    /// The dataplane has not confirmed yet that the SAs are removed, so packets may still be counted.
+    pub counting: bool,
     /// SIP is through with it: when, and whether the end was confirmed.
     pub ended: Option<(Instant, bool)>,
 }
@@ -200,6 +202,7 @@ impl Ledger {
             bye: None,
             holds: false,
             reason_open: false,
+            counting: false,
             ended: None,
         }
     }

@@ -386,7 +386,7 @@ fn a_dataplane_that_refuses_or_dies_costs_no_call() {
     assert_eq!(w.status(), ["SESSION_UP"; 2]);
 }
 
-/// The connection was lost and is there again before anybody said that it was lost.
+/// The connection was lost and is there again before its loss was reported.
 #[test]
 fn a_new_dataplane_ends_what_the_last_one_had() {
     let mut w = up();

@@ -124,6 +124,11 @@ impl Events {
         self.keep(line);
     }
 
+    /// What a tunnel has carried is final for one of its calls.
+    pub fn counted(&mut self, tunnel: TunnelId, call_id: &str, activity: TunnelActivity) {
+        self.history.counted(tunnel, call_id, activity);
+    }
+
     /// Logs an event of route policy, and hands it to the watchers. Thousands of track objects may change at once: of each
     /// kind of event the log has some.
     pub fn publish_policy(&mut self, now: Instant, event: &PolicyEvent) {

@@ -4,9 +4,11 @@ use super::cells::WorkerNumbers;
 use super::rings::{DownCounts, Session, UpCounts};
 use sipsec_abi::counters::{STEERING_MAX, TUNNELS_MAX};
 use sipsec_abi::{Count, Port, PortCounters};
-use sipsec_net::Instant;
+use sipsec_net::dp::Op;
+use sipsec_net::{Instant, TunnelId};
 use sipsec_pipeline::Activities;
 use sipsec_xsk::PortStats;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// How old what is published may become.
@@ -17,13 +19,14 @@ const EVERY: Duration = Duration::from_millis(100);
 pub struct Publisher {
     last: Option<Instant>,
     pub ring_faults: u64,
-    /// Slots of the activity table that hold something.
-    published: Box<[bool; TUNNELS_MAX]>,
+    /// Slots of the activity table that hold something, and whose it was.
+    published: Box<[Option<TunnelId>; TUNNELS_MAX]>,
+    slots: HashMap<TunnelId, usize>,
 }
 
 impl Default for Publisher {
     fn default() -> Self {
-        Self { last: None, ring_faults: 0, published: Box::new([false; TUNNELS_MAX]) }
+        Self { last: None, ring_faults: 0, published: Box::new([None; TUNNELS_MAX]), slots: HashMap::new() }
     }
 }
 
@@ -41,7 +44,8 @@ impl Publisher {
     pub fn restart(&mut self) {
         self.last = None;
         // Its page is a fresh one.
-        self.published.fill(false);
+        self.published.fill(None);
+        self.slots.clear();
     }
 
     /// Whether it is time; the next time is counted from now.
@@ -100,12 +104,31 @@ impl Publisher {
             match activities.get(slot) {
                 Some((tunnel, activity)) => {
                     session.counters.activity(slot, tunnel, &activity);
-                    *published = true;
+                    if published.replace(tunnel) != Some(tunnel) {
+                        self.slots.insert(tunnel, slot);
+                    }
                 }
-                None if std::mem::take(published) => {
-                    session.counters.clear_activity(slot);
+                None => {
+                    if let Some(tunnel) = published.take() {
+                        session.counters.clear_activity(slot);
+                        self.slots.remove(&tunnel);
+                    }
                 }
-                None => {}
+            }
+        }
+    }
+
+    /// The same at once for the tunnels that a transaction took their SA from: after its answer, what the control plane reads
+    /// is final for their calls.
+    pub fn publish_ended(&mut self, session: &Session, activities: &Activities, ops: &[Op]) {
+        for op in ops {
+            let Op::TunnelUnbind(tunnel) = op else { continue };
+            let of_tunnel = |slot: &usize| activities.get(*slot).filter(|(found, _)| found == tunnel);
+            let known = self.slots.get(tunnel).copied().filter(|slot| of_tunnel(slot).is_some());
+            // A tunnel that is younger than the last publication.
+            let slot = known.or_else(|| (0..activities.places()).find(|slot| of_tunnel(slot).is_some()));
+            if let Some((slot, (_, activity))) = slot.and_then(|slot| Some((slot, of_tunnel(&slot)?))) {
+                session.counters.activity(slot, *tunnel, &activity);
             }
         }
     }
@@ -127,8 +150,6 @@ const fn port_counters(stats: &PortStats) -> PortCounters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipsec_net::dp::Op;
-    use sipsec_net::{Instant, TunnelId};
     use sipsec_pipeline::InsideMode;
     use sipsec_pipeline::testing::{Gateway, Side};
 
@@ -153,6 +174,31 @@ mod tests {
         gateway.apply(&[Op::TunnelRemove(second)]);
         publisher.publish_activity(&session, &activities);
         assert_eq!(reader.activity(second), None);
+    }
+
+    /// A tunnel that took the slot of another within one interval: the numbers of neither are taken for the other's.
+    #[test]
+    fn the_end_of_a_call_is_published_at_once() {
+        let (_listener, control, link, _connection) = crate::control::rings::tests::connect("ended");
+        let session = link.into_session();
+        let mut reader = control.counters;
+        let mut gateway = Gateway::new(Side::A, InsideMode::Host);
+        let mut publisher = Publisher::default();
+        let activities = gateway.pipeline.activities();
+        let unbind = |tunnel| [Op::TunnelUnbind(tunnel)];
+        publisher.publish_ended(&session, &activities, &unbind(Gateway::TUNNEL));
+        assert!(reader.activity(Gateway::TUNNEL).is_some(), "before the first publication of all");
+        publisher.publish_activity(&session, &activities);
+        let second = TunnelId(900);
+        gateway.apply(&[
+            Op::TunnelRemove(Gateway::TUNNEL),
+            Op::TunnelAdd(sipsec_net::dp::TunnelSpec { tunnel: second, ..Gateway::tunnel() }),
+        ]);
+        publisher.publish_ended(&session, &activities, &unbind(Gateway::TUNNEL));
+        publisher.publish_ended(&session, &activities, &unbind(second));
+        assert!(reader.activity(second).is_some());
+        publisher.publish_activity(&session, &activities);
+        assert_eq!((reader.activity(Gateway::TUNNEL), publisher.slots.len()), (None, 1));
     }
 
     #[test]

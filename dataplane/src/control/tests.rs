@@ -6,7 +6,7 @@ use crate::engines;
 use sipsec_net::dp::{Adjacency, Event, Op};
 use sipsec_net::{MediaPort, TxnId};
 use sipsec_pipeline::InsideMode;
-use sipsec_pipeline::testing::{Gateway, Side};
+use sipsec_pipeline::testing::{Gateway, Side, ipv4_udp};
 use sipsec_profile::model as profile;
 
 fn control() -> (Control<Recorder>, WorkerEnd, Mailbox<FromControl>) {
@@ -54,6 +54,32 @@ fn the_answer_follows_the_workers_commit_and_what_it_reported_before() {
     let tunnel = Event::SnapshotTunnel { tunnel: Gateway::TUNNEL, outbound: None };
     assert_eq!(seen(), [expired, Event::Applied(TxnId(1)), tunnel, Event::SnapshotEnd]);
     assert!(matches!(worker.updates.pop(), Some(Update::Reacquire)), "what waits for a call is told again");
+}
+
+/// What a call has carried is known when its end is answered, however long ago the counters were published.
+#[test]
+fn the_answer_to_the_end_of_a_call_follows_its_last_numbers() {
+    let (mut control, mut worker, _outbox) = control();
+    let mut gateway = Gateway::new(Side::A, InsideMode::Host);
+    control.activities = gateway.pipeline.activities();
+    let (_listener, mut peer, link, _connection) = connect("numbers");
+    control.inbox.send(ToControl::Attach(Box::new(link))).expect("room");
+    assert!(control.mail());
+    control.publish(sys::now());
+    let mut transact = |id, ops: &[Op], meanwhile: &mut dyn FnMut()| {
+        peer.push(TxnId(id), ops).expect("room");
+        while control.turn() > 0 {}
+        meanwhile();
+        let Some(Update::Transaction { ops, .. }) = worker.updates.pop() else { panic!("validated") };
+        worker.applied(ops);
+        while control.turn() > 0 {}
+        assert_eq!(peer.pop().expect("sane"), Some(Event::Applied(TxnId(id))));
+        peer.counters.activity(Gateway::TUNNEL).map(|activity| activity.trigger_queued)
+    };
+    assert_eq!(transact(1, &ops(), &mut || {}), Some(0));
+    let packet = ipv4_udp(Side::A.host(), Side::B.host(), 64);
+    let end = [Op::TunnelUnbind(Gateway::TUNNEL)];
+    assert_eq!(transact(2, &end, &mut || gateway.lan(sys::now(), &packet)), Some(1));
 }
 
 #[test]

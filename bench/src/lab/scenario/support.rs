@@ -55,7 +55,7 @@ pub fn pings<C: Exchange>(
 }
 
 pub fn ping_all<C: Exchange>(world: &World<C>, from: &Namespace, to: &str) -> Result<(), LabError> {
-    pings(world, from, to, "10", "0.05")
+    pings(world, from, to, &PINGS.to_string(), "0.05")
 }
 
 /// Pings every 50 ms, beside what the test does.
@@ -96,6 +96,9 @@ impl Drop for Traffic {
         let _ = self.0.wait();
     }
 }
+
+/// Packets of [`ping_all`], and answers.
+pub const PINGS: u64 = 10;
 
 /// One ping that must not be answered.
 pub fn ping_unanswered<C: Exchange>(world: &World<C>, from: &Namespace, to: &str) -> Result<(), LabError> {

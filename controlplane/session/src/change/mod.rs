@@ -32,7 +32,7 @@ pub struct Reconfiguration {
     pub keyring: Vec<KeyEntry>,
     pub ike: IkeConfig,
     pub back_off: BackOff,
-    /// Of it, what [`sipsec_sip::UserAgent::set_values`] takes.
+    /// The new values; [`sipsec_sip::UserAgent::set_values`] takes those that may change.
     pub sip: sipsec_sip::Config,
     /// See [`crate::Config::outside`].
     pub outside: BTreeSet<IpPrefix>,

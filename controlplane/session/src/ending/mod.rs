@@ -4,14 +4,14 @@ mod back_off;
 mod lingering;
 mod timers;
 
-use crate::core::{Core, Pending};
+use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
 use crate::ledger::{Carried, EndReason};
 use crate::output::EventKind;
 use crate::state::{Draining, LINGER_MAX, Lingering, Stage, State};
 use sipsec_ike::{CloseCause, IkeError};
-use sipsec_net::Instant;
 use sipsec_net::dp::Op;
+use sipsec_net::{Instant, TunnelId};
 use std::time::Duration;
 
 /// How long a peer that deleted IKE may take to say BYE before we do.
@@ -167,7 +167,9 @@ impl Core {
             }
         }
         if !ops.is_empty() {
-            self.transact(ops, Pending::Cleanup);
+            let carried = ops.iter().any(|op| matches!(op, Op::TunnelUnbind(_)));
+            let pending = if carried { self.count_until_removed(tunnel, call) } else { Pending::Cleanup };
+            self.transact(ops, pending);
         }
         self.stirred.remove(&i);
         match bye {
@@ -182,6 +184,17 @@ impl Core {
                 media.hurry();
             }
             self.keep_lingering(now, i, media);
+        }
+    }
+
+    /// The last packets of a call are those before its SAs are removed.
+    fn count_until_removed(&mut self, tunnel: TunnelId, call: sipsec_sip::CallId) -> Pending {
+        match self.calls.get_mut(&call) {
+            Some(ledger) if self.dataplane != Dataplane::Absent => {
+                ledger.counting = true;
+                Pending::Counted { tunnel, call }
+            }
+            _ => Pending::Cleanup,
         }
     }
 

@@ -38,6 +38,11 @@ pub enum Output {
     },
     /// Answered by [`crate::Input::Activity`].
     QueryActivity(TunnelId),
+    /// What the tunnel has carried is final for this call: the call carries nothing any more. Its end follows.
+    CallCounted {
+        tunnel: TunnelId,
+        call_id: String,
+    },
     /// Run off the loop; answered by [`crate::Input::Compute`].
     Compute {
         key: ComputeKey,

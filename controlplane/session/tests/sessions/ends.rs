@@ -50,6 +50,61 @@ fn a_call_that_cannot_be_hung_up_is_told_of() {
     assert_eq!((told(&w), w.gateways[0].core.sip_stats().byes_unanswered), (1, 1));
 }
 
+/// How often an event came, and whether all of them came before any of the others.
+fn before(w: &World, side: usize, first: &str, then: &str) -> (usize, bool) {
+    let events = &w.gateways[side].events;
+    let places = |name: &str| -> Vec<usize> {
+        events.iter().enumerate().filter(|(_, e)| *e == name).map(|(n, _)| n).collect()
+    };
+    let (a, b) = (places(first), places(then));
+    (a.len(), a.last() < b.first())
+}
+
+/// The end of a call is told when the dataplane has confirmed that nothing more is counted, on both sides, also when the
+/// process ends. A dataplane that has gone confirms nothing.
+#[test]
+fn the_end_of_a_call_follows_its_last_numbers() {
+    let mut w = up();
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    w.advance(SECOND);
+    for side in [0, 1] {
+        assert_eq!(
+            before(&w, side, "call-counted", "call-ended"),
+            (1, true),
+            "{:?}",
+            w.gateways[side].events
+        );
+    }
+    let mut w = up();
+    w.tell(1, Input::Admin(Admin::Shutdown));
+    w.advance(SECOND);
+    assert_eq!(before(&w, 1, "call-counted", "call-ended"), (1, true));
+    assert_eq!(before(&w, 1, "call-ended", "shutdown-complete"), (1, true));
+    let mut w = up();
+    w.tell(0, Input::DataplaneDown);
+    w.advance(SECOND);
+    assert_eq!(before(&w, 0, "call-ended", "never").0, 1, "{:?}", w.gateways[0].events);
+    assert_eq!(before(&w, 1, "call-counted", "call-ended"), (1, true));
+}
+
+/// A dataplane that stops to answer keeps no shutdown and hides no call.
+#[test]
+fn a_dataplane_that_does_not_answer_hides_no_call() {
+    let mut w = up();
+    w.gateways[1].dp.silent = true;
+    w.tell(1, Input::Admin(Admin::Shutdown));
+    w.advance(10 * SECOND);
+    assert_eq!(before(&w, 1, "call-ended", "shutdown-complete"), (1, true), "{:?}", w.gateways[1].events);
+    let mut w = up();
+    w.gateways[0].dp.silent = true;
+    w.tell(0, Input::Admin(Admin::Clear { remote_number: None }));
+    w.advance(SECOND);
+    assert_eq!(before(&w, 0, "call-ended", "never").0, 0);
+    w.tell(0, Input::DataplaneDown);
+    w.advance(SECOND);
+    assert_eq!(before(&w, 0, "call-counted", "call-ended"), (1, true));
+}
+
 /// A peer that ends every session as soon as it is up is not called as fast as packets come.
 #[test]
 fn sessions_that_the_peer_ends_at_once_are_damped() {

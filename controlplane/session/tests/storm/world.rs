@@ -586,7 +586,7 @@ impl World {
                         self.at(late, Happening::Ike { from: b.outside_local, to: b.remote, bytes });
                     }
                 }
-                Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
+                Output::NatKeepalive { .. } | Output::SipOpen { .. } | Output::CallCounted { .. } => {}
                 Output::Dataplane(t) => {
                     self.at(RING, Happening::Transact { side, life, dp_life, id: t.id, ops: t.ops });
                 }

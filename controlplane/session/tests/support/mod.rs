@@ -193,6 +193,8 @@ pub struct FakeDataplane {
     pub sources: BTreeMap<MediaPort, PeerSource>,
     /// Answers MediaOpen with a rejection.
     pub refuse_media: bool,
+    /// Answers no transaction.
+    pub silent: bool,
 }
 
 pub struct Gateway {
@@ -446,6 +448,7 @@ impl World {
                     }
                 }
                 Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
+                Output::Dataplane(_) if self.gateways[side].dp.silent => {}
                 Output::Dataplane(t) => {
                     let before = self.gateways[side].dp.clone();
                     let answer = self.gateways[side].dp.apply(&t.ops);
@@ -471,6 +474,7 @@ impl World {
                     self.wires
                         .push_back(Wire::Tell { to: side, input: Input::Activity { tunnel, activity } });
                 }
+                Output::CallCounted { .. } => self.gateways[side].events.push("call-counted".into()),
                 Output::Compute { key, job, .. } => {
                     let outcome = job.run();
                     self.wires.push_back(Wire::Tell { to: side, input: Input::Compute { key, outcome } });

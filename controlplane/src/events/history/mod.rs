@@ -29,8 +29,7 @@ pub struct History {
     file: Option<HistoryFile>,
 }
 
-/// What the tunnel had carried when the call began, and when the next call of the tunnel began before this one's end was
-/// confirmed.
+/// What the tunnel had carried when the call began, and when it carried nothing any more.
 #[derive(Debug)]
 struct Open {
     before: TunnelActivity,
@@ -67,7 +66,7 @@ impl History {
             }
             (EventKind::CallEnded(summary), tunnel, _) => {
                 let interface = event.interface.clone().unwrap_or_default();
-                let open = tunnel.and_then(|t| self.open.remove(&(t, summary.call_id.clone())));
+                let open = self.take_open(tunnel, &summary.call_id);
                 let carried = open.map_or(summary.carried, |o| carried(&o, activity, summary.carried));
                 self.end(call(summary, interface, carried, self.tariff));
             }
@@ -75,9 +74,31 @@ impl History {
         }
     }
 
+    /// The call carries nothing any more. Calls that its tunnel has begun meanwhile have carried nothing yet.
+    pub fn counted(&mut self, tunnel: TunnelId, call_id: &str, now: TunnelActivity) {
+        for (id, open) in self.of_tunnel(tunnel) {
+            if id == call_id {
+                open.after = Some(now);
+            } else if open.after.is_none() {
+                open.before = now;
+            }
+        }
+    }
+
+    fn of_tunnel(&mut self, tunnel: TunnelId) -> impl Iterator<Item = (&str, &mut Open)> {
+        let calls =
+            self.open.range_mut((tunnel, String::new())..).take_while(move |((t, _), _)| *t == tunnel);
+        calls.map(|((_, id), open)| (id.as_str(), open))
+    }
+
+    /// The tunnel may have been removed from the profile since.
+    fn take_open(&mut self, tunnel: Option<TunnelId>, call_id: &str) -> Option<Open> {
+        let tunnel = tunnel.or_else(|| self.open.keys().find(|(_, id)| id == call_id).map(|(t, _)| *t))?;
+        self.open.remove(&(tunnel, call_id.to_owned()))
+    }
+
     fn begin(&mut self, tunnel: TunnelId, call_id: &str, now: TunnelActivity) {
-        let of_tunnel = (tunnel, String::new())..;
-        for (_, open) in self.open.range_mut(of_tunnel).take_while(|((t, _), _)| *t == tunnel) {
+        for (_, open) in self.of_tunnel(tunnel) {
             open.after.get_or_insert(now);
         }
         if self.open.len() < OPEN_MAX {
@@ -216,6 +237,32 @@ mod tests {
         assert_eq!(a.cost, Some(Cost { units: 2, unit_s: 30, yen_tenths: 30 }));
         assert_eq!((a.ended_by.as_deref(), a.confirmed, b.confirmed), (Some("us"), false, true));
         assert!(history.calls(Some("Tunnel2"), 0).is_empty() && history.calls(None, 9_000_001).is_empty());
+        assert!(history.open.is_empty());
+    }
+
+    /// Numbers are read at most 100 ms after they were counted; those of the end of a call are read when it can carry
+    /// nothing more.
+    #[test]
+    fn the_last_packets_of_a_call_are_its_own() {
+        let activity = |bytes| TunnelActivity { bytes_in: bytes, ..TunnelActivity::default() };
+        let mut history = History::new(Tariff::DataConnect);
+        tell(&mut history, "a@host", dials(), 100);
+        // A packet dials anew before the numbers of the first call are final.
+        tell(&mut history, "b@host", dials(), 600);
+        history.counted(TunnelId(1), "a@host", activity(900));
+        history.counted(TunnelId(2), "a@host", activity(7000));
+        tell(&mut history, "a@host", ended("a@host", 8, true), 950);
+        history.counted(TunnelId(1), "b@host", activity(1000));
+        // Its tunnel was removed from the profile meanwhile.
+        let event = SessionEvent {
+            tunnel: None,
+            interface: None,
+            call_id: Some("b@host".to_owned()),
+            kind: ended("b@host", 9, true),
+        };
+        history.event(&event, None);
+        let bytes: Vec<_> = history.calls(None, 0).iter().map(|c| c.bytes_in).collect();
+        assert_eq!(bytes, [100, 800]);
         assert!(history.open.is_empty());
     }
 

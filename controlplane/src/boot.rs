@@ -50,6 +50,8 @@ pub enum BootError {
     #[error("{0}")]
     Journal(#[from] JournalError),
     #[error("{0}")]
+    Owner(#[from] harden::OtherOwner),
+    #[error("{0}")]
     Api(#[from] ApiError),
     #[error("{0}")]
     Track(#[from] StartError),
@@ -63,8 +65,11 @@ pub enum BootError {
 /// If it cannot start. What only comes later (an address, a dataplane, a registrar) is waited for.
 pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootError> {
     // Before the first secret is read.
-    let protected = [harden::forbid_core_dumps(), harden::lock_memory()];
+    let mut protected = vec![harden::forbid_core_dumps(), harden::lock_memory()];
     let loaded = config::load_to_run(path)?;
+    harden::is_own(&loaded.profile.state_dir)?;
+    // Before there are other threads, which would keep theirs.
+    protected.push(harden::keep_needed_capabilities());
     let log = LogControl::start(log.unwrap_or(&loaded.profile.log), format).map_err(BootError::Log)?;
     for error in protected.into_iter().filter_map(Result::err) {
         tracing::warn!("{error}");

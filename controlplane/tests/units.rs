@@ -26,6 +26,28 @@ fn neither_unit_gives_up_and_both_keep_secrets_in_memory() {
 }
 
 #[test]
+fn neither_process_is_root_and_the_control_plane_has_what_it_needs() {
+    let units = ["sipsec-controlplane@.service", "sipsec-dataplane@.service"].map(unit);
+    for unit in &units {
+        // One user: the socket between them admits its own user alone, and they share a runtime directory.
+        assert_eq!((values(unit, "User"), values(unit, "Group")), (vec!["sipsec"], vec!["sipsec"]));
+        assert_eq!(values(unit, "NoNewPrivileges"), ["yes"]);
+        // Without root's other permissions, `+` and `!` would bring them back.
+        let lines = ["ExecStartPre", "ExecStart", "ExecReload"].map(|d| values(unit, d)).concat();
+        assert!(lines.iter().all(|l| !l.starts_with(['+', '!'])), "{lines:?}");
+    }
+    for directive in ["CapabilityBoundingSet", "AmbientCapabilities"] {
+        let mut given: Vec<_> = values(&units[0], directive)[0].split(' ').map(str::to_owned).collect();
+        let mut needed: Vec<_> =
+            sipsec_controlplane::harden::NEEDED.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
+        given.sort();
+        needed.sort();
+        assert_eq!(given, needed, "{directive}");
+    }
+    assert!(unit("sipsec.sysusers.conf").lines().any(|l| l.starts_with("u sipsec ")), "the user is made");
+}
+
+#[test]
 fn the_control_plane_has_time_to_hang_up_and_may_ask_for_more() {
     let unit = unit("sipsec-controlplane@.service");
     let stop: u64 = values(&unit, "TimeoutStopSec")[0].trim_end_matches('s').parse().expect("seconds");

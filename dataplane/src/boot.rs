@@ -5,6 +5,7 @@ use crate::error::BootError;
 use crate::local::LOCAL_MAX;
 use crate::netlink::{Link, Netlink};
 use crate::offloads;
+use crate::privileges;
 use crate::sys;
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
@@ -81,6 +82,7 @@ fn random() -> u64 {
 /// Forbids what would leak keys. Failing to lock memory is survivable: the system may forbid it on purpose.
 pub fn harden() -> Result<(), BootError> {
     sys::forbid_core_dumps().map_err(|error| BootError::Io { what: "cannot forbid core files", error })?;
+    privileges::lift_memory_limit();
     if let Err(error) = sys::lock_memory() {
         warn!(%error, "memory is not locked: keys may reach swap; give the process CAP_IPC_LOCK");
     }

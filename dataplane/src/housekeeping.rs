@@ -13,6 +13,7 @@ use crate::local;
 use crate::mailbox::Mailbox;
 use crate::netlink::{LinkEvents, Netlink};
 use crate::offloads;
+use crate::privileges;
 use crate::worker::{self, FromWorker, WorkerSetup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::handshake::{Connection, HandshakeError};
@@ -56,7 +57,11 @@ fn run_once(profile: &Head) -> Result<(), BootError> {
     let termination =
         crate::sys::termination_fd().map_err(|error| BootError::Io { what: "cannot take signals", error })?;
     boot::harden()?;
+    // In a directory that may be another user's, so with root's permissions if there are any.
     let listener = listen(profile)?;
+    if let Err(error) = privileges::keep(privileges::MAIN) {
+        warn!(%error, "the process keeps permissions that it does not need");
+    }
     let selection = engines::select(profile.dataplane.engine)?;
     for timing in &selection.timings {
         debug!("AEAD engine {timing}");
@@ -375,7 +380,7 @@ impl Housekeeping {
                 self.tell_control(ToControl::OutsideMtu(mtu, Box::new(self.facts)));
             }
             if let Some(local) = local {
-                info!(prefixes = ?local.prefixes, "the host's own, whatever tunnel covers it");
+                info!(prefixes = ?local.prefixes, "the host's own prefixes stay with the kernel");
                 self.tell_control(ToControl::Local(Box::new(local)));
             }
             if terminated {

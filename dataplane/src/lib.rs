@@ -16,5 +16,6 @@ pub mod local;
 pub mod mailbox;
 pub mod netlink;
 mod offloads;
+pub mod privileges;
 pub mod sys;
 pub mod worker;

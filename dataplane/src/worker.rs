@@ -9,6 +9,7 @@ use crate::huge_pages;
 use crate::idle::{self, Idle, SleepOn};
 use crate::io::{Buffer, Io};
 use crate::mailbox::Mailbox;
+use crate::privileges;
 use crate::sys;
 use sipsec_net::Instant;
 use sipsec_pipeline::{Activities, Config, Pipeline, Sink};
@@ -18,7 +19,7 @@ use sipsec_xsk::{Frame, Opened, Port};
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// While a device does not take its packets, how long they wait for the next try.
 const RETRY: Duration = Duration::from_millis(1);
@@ -92,6 +93,9 @@ fn start(setup: WorkerSetup) -> Result<(), BootError> {
         debug!(%error, "memory of tables and queues is not touched in advance");
     }
     report_huge_pages(asked);
+    if let Err(error) = privileges::keep(privileges::WORKER) {
+        warn!(%error, "the worker keeps permissions that it does not need");
+    }
     // Housekeeping reads its mailbox or is gone itself.
     let _ = outbox.send(FromWorker::Ready);
     worker.run()

@@ -1,5 +1,6 @@
 //! A gateway of the lab: its dataplane, its control plane, its command line.
 
+use super::account::Account;
 use super::error::LabError;
 use super::interrupt::wait_for;
 use super::netns::{Namespace, run};
@@ -7,7 +8,6 @@ use super::process::{LogReader, Process, log_tail};
 use super::profile::Profile;
 use super::topology::SVTI;
 use serde_json::Value;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Gateway {
     programs: Programs,
     profile: PathBuf,
     dir: PathBuf,
+    /// `None` for root.
+    account: Option<Account>,
     // The control plane ends first: it hangs up while the dataplane still carries its packets.
     controlplane: Option<Process>,
     dataplane: Option<Process>,
@@ -68,6 +70,7 @@ impl Gateway {
             programs: programs.clone(),
             profile: path,
             dir: profile.dir().to_owned(),
+            account: None,
             controlplane: None,
             dataplane: None,
         };
@@ -132,8 +135,19 @@ impl Gateway {
     }
 
     fn spawn(&self, namespace: &Namespace, what: &str, program: &Path) -> Result<Process, LabError> {
-        let args = [OsStr::new("--profile"), self.profile.as_os_str()];
-        Process::start(&format!("the {} {what}", self.name), namespace, program, &args, self.log(what))
+        let mut command = match &self.account {
+            None => namespace.command(program),
+            Some(account) => account.command(namespace, what, program)?,
+        };
+        command.arg("--profile").arg(&self.profile);
+        Process::spawn(&format!("the {} {what}", self.name), command, self.log(what))
+    }
+
+    /// From their next start on, both processes have the user and the capabilities of this account.
+    pub fn run_as(&mut self, account: Account) -> Result<(), LabError> {
+        run(std::process::Command::new("chown").args(["-R", &account.owner()]).arg(&self.dir))?;
+        self.account = Some(account);
+        Ok(())
     }
 
     /// An error once one of the processes has ended.

@@ -9,6 +9,7 @@ macro_rules! say {
     }};
 }
 
+pub mod account;
 pub mod api;
 pub mod carrier;
 pub mod clock;

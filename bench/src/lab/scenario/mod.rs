@@ -26,6 +26,7 @@ mod strongswan;
 mod strongswan_certificates;
 mod strongswan_suites;
 pub(super) mod support;
+mod unprivileged;
 
 use super::carrier::Knobs;
 use super::error::LabError;
@@ -105,6 +106,7 @@ pub const SCENARIOS: &[Scenario] = &[
     faults_start::RESTARTS,
     faults_start::PROFILE_TEXTS,
     faults_start::IN_THE_WAY,
+    unprivileged::UNPRIVILEGED,
     line::NTT_DIRECT,
     line::NTT_HGW,
     line::RENUMBERED,

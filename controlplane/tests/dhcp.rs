@@ -1,6 +1,7 @@
 //! The DHCP clients against servers by others (dnsmasq, Kea), in network namespaces of this test's own. Needs root.
 
-use rustix::thread::UnshareFlags;
+mod support;
+
 use sipsec_controlplane::net::dhcp::{Change, Config, Dhcp, V4, V6, VendorClass};
 use std::fs;
 use std::io::Write;
@@ -8,18 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-fn run(line: &str) -> (bool, String) {
-    let mut words = line.split_whitespace();
-    let out = Command::new(words.next().expect("a command")).args(words).output().expect(line);
-    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
-}
-
-fn sh(line: &str) -> String {
-    let (ok, out) = run(line);
-    assert!(ok, "{line}: {out}");
-    out
-}
+use support::sh;
 
 /// A server's namespace with the far end of `wan0`, and a directory for its files. Both go with it.
 struct Line {
@@ -91,33 +81,21 @@ impl Drop for Line {
             let _ = server.kill();
             let _ = server.wait();
         }
-        let _ = run(&format!("ip netns del {}", self.namespace));
+        let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Runs in a fresh namespace. Skips itself without root or without the server.
+/// Runs in a fresh namespace. Without the server the test is skipped.
 fn in_namespace(server: &str, test: impl AsyncFnOnce()) {
-    let skip = |why: &str| {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
-    };
-    if !rustix::process::geteuid().is_root() {
-        return skip("network namespaces need root");
-    }
     if !Path::new("/usr/sbin").join(server).exists() {
-        return skip(&format!("{server} is not installed"));
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {server} is not installed");
+        return;
     }
     // One server at a time: their lines have the same addresses and names.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    #[expect(
-        deprecated,
-        reason = "unsafe for shared file tables; a network namespace shares nothing with other threads"
-    )]
-    rustix::thread::unshare(UnshareFlags::NEWNET).expect("a namespace");
-    sh("ip link set lo up");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    support::in_namespace(async || {
         // Servers that do not answer fail the test instead of holding it.
         tokio::time::timeout(Duration::from_secs(180), test()).await.expect("an answer within 180 s");
     });

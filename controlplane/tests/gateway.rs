@@ -1,7 +1,8 @@
 //! A whole control plane: real sockets and a real segment, with this test as its carrier and as its dataplane. Needs root
 //! (two network namespaces).
 
-use rustix::thread::UnshareFlags;
+mod support;
+
 use sipsec_abi::{Command, Listener};
 use sipsec_controlplane::api::client::Client;
 use sipsec_controlplane::api::model;
@@ -10,25 +11,10 @@ use sipsec_controlplane::logging::LogControl;
 use sipsec_controlplane::{boot, config};
 use sipsec_net::TunnelId;
 use sipsec_net::dp::{Event, Op, PacketSummary};
-use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-
-fn sh(line: &str) {
-    let mut words = line.split_whitespace();
-    let out = std::process::Command::new(words.next().expect("a command")).args(words).output().expect(line);
-    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
-}
-
-fn own_namespace() {
-    #[expect(
-        deprecated,
-        reason = "unsafe for shared file tables; a network namespace shares nothing with other threads"
-    )]
-    rustix::thread::unshare(UnshareFlags::NEWNET).expect("a namespace");
-    sh("ip link set lo up");
-}
+use support::{in_namespace, own_namespace, sh};
 
 fn profile(dir: &Path) -> config::Profile {
     let text = format!(
@@ -132,26 +118,19 @@ fn wait_for(seen: &mpsc::Receiver<String>, method: &str) -> String {
 
 #[test]
 fn a_packet_makes_a_call_and_its_failure_is_explained() {
-    if !rustix::process::geteuid().is_root() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: network namespaces need root");
-        return;
-    }
     let dir: PathBuf = std::env::temp_dir().join(format!("sipsec-gateway-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("made");
     let profile = profile(&dir);
 
-    own_namespace();
-    sh("ip link add wan0 type veth peer name peer0");
-    let ((ready_tx, ready), (go, go_rx), (seen_tx, seen)) =
-        (mpsc::channel(), mpsc::channel(), mpsc::channel());
-    std::thread::spawn(move || carrier(&ready_tx, &go_rx, &seen_tx));
-    sh(&format!("ip link set peer0 netns {}", ready.recv().expect("the carrier runs")));
-    go.send(()).expect("the carrier runs");
-
     let (profile_socket, control) = (profile.dataplane_socket(), profile.control_socket());
-    // One thread, so that every socket is of this namespace.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
+    in_namespace(async || {
+        sh("ip link add wan0 type veth peer name peer0");
+        let ((ready_tx, ready), (go, go_rx), (seen_tx, seen)) =
+            (mpsc::channel(), mpsc::channel(), mpsc::channel());
+        std::thread::spawn(move || carrier(&ready_tx, &go_rx, &seen_tx));
+        sh(&format!("ip link set peer0 netns {}", ready.recv().expect("the carrier runs")));
+        go.send(()).expect("the carrier runs");
+
         let gateway = boot::start(profile, LogControl::none()).await.expect("started");
         let gateway = tokio::spawn(gateway.run());
         // Without an address and without a dataplane: it runs, and says what it waits for.

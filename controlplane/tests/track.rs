@@ -1,40 +1,18 @@
 //! Route policy with real probes and a real kernel, in a network namespace of this test's own. Needs root.
 
-use rustix::thread::UnshareFlags;
+mod support;
+
 use sipsec_controlplane::net::netlink::{self, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Watch};
 use sipsec_controlplane::net::track::{Change, Setup, Track};
 use sipsec_track::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, What};
 use sipsec_track::view::State;
 use sipsec_track::{Cause, Event};
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
-
-fn sh(line: &str) -> String {
-    let mut words = line.split_whitespace();
-    let out = Command::new(words.next().expect("a command")).args(words).output().expect(line);
-    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout).into_owned()
-}
-
-/// Runs in a fresh namespace, which ends with the thread.
-fn in_namespace(test: impl AsyncFnOnce()) {
-    if !rustix::process::geteuid().is_root() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: network namespaces need root");
-        return;
-    }
-    #[expect(
-        deprecated,
-        reason = "unsafe for shared file tables; a network namespace shares nothing with other threads"
-    )]
-    rustix::thread::unshare(UnshareFlags::NEWNET).expect("a namespace");
-    sh("ip link set lo up");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(test());
-}
+use support::{in_namespace, sh};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")

@@ -69,8 +69,7 @@ pub fn dhcp_v6(bytes: &[u8]) {
 
 /// No panic, a bounded number of outputs for each step, and a timer whenever the client is not idle.
 pub fn exchange_v4(steps: impl IntoIterator<Item = Step>) {
-    let mut entropy = TestEntropy::new(1);
-    let mut client = v4::Client::new(v4::Config {
+    let client = v4::Client::new(v4::Config {
         mac: HARDWARE,
         wanted: v4::Wanted::Address,
         client_id: None,
@@ -78,92 +77,152 @@ pub fn exchange_v4(steps: impl IntoIterator<Item = Step>) {
         host_name: None,
         last: None,
     });
+    exchange(client, steps);
+}
+
+/// The same over IPv6.
+pub fn exchange_v6(steps: impl IntoIterator<Item = Step>) {
+    let client = v6::Client::new(v6::Config {
+        duid: v6::Duid::link_layer(HARDWARE),
+        iaid: 7,
+        wanted: v6::Wanted::Lease { address: true, prefix: true },
+        vendor_class: None,
+    });
+    exchange(client, steps);
+}
+
+/// What both versions of the client have.
+trait Client {
+    fn start(&mut self, now: Instant, entropy: &mut TestEntropy);
+    fn message(&mut self, now: Instant, bytes: &[u8], entropy: &mut TestEntropy);
+    fn timeout(&mut self, now: Instant, entropy: &mut TestEntropy);
+    fn link_down(&mut self);
+    fn release(&mut self, now: Instant, entropy: &mut TestEntropy);
+    fn conflict(&mut self, now: Instant, entropy: &mut TestEntropy);
+    /// What is sent, for the next output that sends.
+    fn poll(&mut self) -> Option<Option<Vec<u8>>>;
+    fn due(&self) -> Option<Instant>;
+    fn stopped(&self) -> bool;
+    /// A reply of some kind to the client's last message, with these options behind it.
+    fn reply(last: &[u8], kind: u8, tail: &[u8]) -> Vec<u8>;
+}
+
+fn exchange<C: Client>(mut client: C, steps: impl IntoIterator<Item = Step>) {
+    let mut entropy = TestEntropy::new(1);
     let mut now = Instant::from_nanos(1);
     client.start(now, &mut entropy);
     let mut last = Vec::new();
     for step in steps {
         match step {
-            Step::Bytes(bytes) => client.handle_message(now, &bytes, &mut entropy),
-            Step::Reply(kind, tail) => {
-                let mut bytes: Vec<u8> = last.clone();
-                if bytes.len() >= V4_HEADER {
-                    bytes[0] = 2;
-                    bytes[16..20].copy_from_slice(&[192, 0, 2, 7]);
-                    bytes.truncate(V4_HEADER);
-                    bytes.extend_from_slice(&[53, 1, kind, 54, 4, 192, 0, 2, 1, 51, 4, 0, 0, 1, 0]);
-                    bytes.extend_from_slice(&tail);
-                }
-                client.handle_message(now, &bytes, &mut entropy);
-            }
+            Step::Bytes(bytes) => client.message(now, &bytes, &mut entropy),
+            Step::Reply(kind, tail) => client.message(now, &C::reply(&last, kind, &tail), &mut entropy),
             Step::Wait(ms) => {
                 now = now + Duration::from_millis(u64::from(ms));
-                if client.poll_timeout().is_some_and(|at| at <= now) {
-                    client.handle_timeout(now, &mut entropy);
-                }
-            }
-            Step::LinkDown => client.link_down(),
-            Step::Start => client.start(now, &mut entropy),
-            Step::Release => client.release(now),
-            Step::Conflict => client.handle_conflict(now, [192, 0, 2, 7].into()),
-        }
-        let mut outputs = 0;
-        while let Some(output) = client.poll_output() {
-            outputs += 1;
-            if let v4::Output::Send { payload, .. } = output {
-                last = payload;
-            }
-        }
-        assert!(outputs <= 3, "{outputs} outputs");
-        assert!(client.phase() == v4::Phase::Stopped || client.poll_timeout().is_some(), "no timer");
-    }
-}
-
-/// The same over IPv6.
-pub fn exchange_v6(steps: impl IntoIterator<Item = Step>) {
-    let mut entropy = TestEntropy::new(1);
-    let duid = v6::Duid::link_layer(HARDWARE);
-    let mut client = v6::Client::new(v6::Config {
-        duid: duid.clone(),
-        iaid: 7,
-        wanted: v6::Wanted::Lease { address: true, prefix: true },
-        vendor_class: None,
-    });
-    let mut now = Instant::from_nanos(1);
-    client.start(now, &mut entropy);
-    let mut last = vec![0; 4];
-    for step in steps {
-        match step {
-            Step::Bytes(bytes) => client.handle_message(now, &bytes, &mut entropy),
-            Step::Reply(kind, tail) => {
-                let mut bytes = vec![if kind % 2 == 0 { 2 } else { 7 }, last[1], last[2], last[3]];
-                bytes.extend_from_slice(&[0, 1, 0, duid.as_bytes().len() as u8]);
-                bytes.extend_from_slice(duid.as_bytes());
-                bytes.extend_from_slice(&[0, 2, 0, 3, 0, 3, kind]);
-                bytes.extend_from_slice(&tail);
-                client.handle_message(now, &bytes, &mut entropy);
-            }
-            Step::Wait(ms) => {
-                now = now + Duration::from_millis(u64::from(ms));
-                if client.poll_timeout().is_some_and(|at| at <= now) {
-                    client.handle_timeout(now, &mut entropy);
+                if client.due().is_some_and(|at| at <= now) {
+                    client.timeout(now, &mut entropy);
                 }
             }
             Step::LinkDown => client.link_down(),
             Step::Start => client.start(now, &mut entropy),
             Step::Release => client.release(now, &mut entropy),
-            Step::Conflict => {
-                let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
-                client.handle_conflict(now, address, &mut entropy);
-            }
+            Step::Conflict => client.conflict(now, &mut entropy),
         }
         let mut outputs = 0;
-        while let Some(output) = client.poll_output() {
+        while let Some(sent) = client.poll() {
             outputs += 1;
-            if let v6::Output::Send { payload } = output {
-                last = payload;
-            }
+            last = sent.unwrap_or(last);
         }
         assert!(outputs <= 3, "{outputs} outputs");
-        assert!(client.phase() == v6::Phase::Stopped || client.poll_timeout().is_some(), "no timer");
+        assert!(client.stopped() || client.due().is_some(), "no timer");
+    }
+}
+
+impl Client for v4::Client {
+    fn start(&mut self, now: Instant, entropy: &mut TestEntropy) {
+        Self::start(self, now, entropy);
+    }
+    fn message(&mut self, now: Instant, bytes: &[u8], entropy: &mut TestEntropy) {
+        self.handle_message(now, bytes, entropy);
+    }
+    fn timeout(&mut self, now: Instant, entropy: &mut TestEntropy) {
+        self.handle_timeout(now, entropy);
+    }
+    fn link_down(&mut self) {
+        Self::link_down(self);
+    }
+    fn release(&mut self, now: Instant, _: &mut TestEntropy) {
+        Self::release(self, now);
+    }
+    fn conflict(&mut self, now: Instant, _: &mut TestEntropy) {
+        self.handle_conflict(now, [192, 0, 2, 7].into());
+    }
+    fn poll(&mut self) -> Option<Option<Vec<u8>>> {
+        self.poll_output().map(|output| match output {
+            v4::Output::Send { payload, .. } => Some(payload),
+            _ => None,
+        })
+    }
+    fn due(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+    fn stopped(&self) -> bool {
+        self.phase() == v4::Phase::Stopped
+    }
+    fn reply(last: &[u8], kind: u8, tail: &[u8]) -> Vec<u8> {
+        let mut bytes = last.to_vec();
+        if bytes.len() >= V4_HEADER {
+            bytes[0] = 2;
+            bytes[16..20].copy_from_slice(&[192, 0, 2, 7]);
+            bytes.truncate(V4_HEADER);
+            bytes.extend_from_slice(&[53, 1, kind, 54, 4, 192, 0, 2, 1, 51, 4, 0, 0, 1, 0]);
+            bytes.extend_from_slice(tail);
+        }
+        bytes
+    }
+}
+
+impl Client for v6::Client {
+    fn start(&mut self, now: Instant, entropy: &mut TestEntropy) {
+        Self::start(self, now, entropy);
+    }
+    fn message(&mut self, now: Instant, bytes: &[u8], entropy: &mut TestEntropy) {
+        self.handle_message(now, bytes, entropy);
+    }
+    fn timeout(&mut self, now: Instant, entropy: &mut TestEntropy) {
+        self.handle_timeout(now, entropy);
+    }
+    fn link_down(&mut self) {
+        Self::link_down(self);
+    }
+    fn release(&mut self, now: Instant, entropy: &mut TestEntropy) {
+        Self::release(self, now, entropy);
+    }
+    fn conflict(&mut self, now: Instant, entropy: &mut TestEntropy) {
+        let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);
+        self.handle_conflict(now, address, entropy);
+    }
+    fn poll(&mut self) -> Option<Option<Vec<u8>>> {
+        self.poll_output().map(|output| match output {
+            v6::Output::Send { payload } => Some(payload),
+            _ => None,
+        })
+    }
+    fn due(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
+    fn stopped(&self) -> bool {
+        self.phase() == v6::Phase::Stopped
+    }
+    fn reply(last: &[u8], kind: u8, tail: &[u8]) -> Vec<u8> {
+        let duid = v6::Duid::link_layer(HARDWARE);
+        // The transaction id of the client's message (RFC 8415 §8).
+        let id = last.get(1..4).unwrap_or(&[0; 3]);
+        let mut bytes = vec![if kind % 2 == 0 { 2 } else { 7 }];
+        bytes.extend_from_slice(id);
+        bytes.extend_from_slice(&[0, 1, 0, duid.as_bytes().len() as u8]);
+        bytes.extend_from_slice(duid.as_bytes());
+        bytes.extend_from_slice(&[0, 2, 0, 3, 0, 3, kind]);
+        bytes.extend_from_slice(tail);
+        bytes
     }
 }

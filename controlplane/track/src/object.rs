@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(weigh([Up, Up, Down], Down), Down);
         assert_eq!(weigh([Down, Up, Down], Up), Down);
         assert_eq!(weigh([Down, Up, Unknown], Unknown), Unknown);
-        assert_eq!(weigh([Unknown, Up, Up], Unknown), Up, "whatever the first is");
+        assert_eq!(weigh([Unknown, Up, Up], Unknown), Up, "for any value of the first");
         assert_eq!(weigh([Up, Up, Down], Unknown), Down);
         let percent = |states: [State; 3], before| {
             let what = What::Percentage { members: vec![0, 1, 2], up: 60, down: 40 };

@@ -5,7 +5,7 @@ use crate::config::{Config, NextHop, Probe, What};
 use crate::object::Object;
 use crate::rib::Entry;
 use sipsec_net::IpPrefix;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// From ids to indices.
@@ -24,11 +24,11 @@ pub(crate) struct Places {
 pub(crate) struct Dependents {
     pub of_operation: Vec<Vec<usize>>,
     pub of_object: Vec<Vec<usize>>,
-    pub of_device: HashMap<String, Vec<usize>>,
+    pub of_device: BTreeMap<String, Vec<usize>>,
     pub of_prefix: HashMap<IpPrefix, Vec<usize>>,
     /// Prefixes whose routes follow an object, or leave by a device.
     pub routes_of_object: Vec<Vec<usize>>,
-    pub routes_of_device: HashMap<String, Vec<usize>>,
+    pub routes_of_device: BTreeMap<String, Vec<usize>>,
     /// Prefixes with a route to a next hop, and the next hops.
     pub with_next_hop: Vec<usize>,
     pub next_hops: BTreeSet<IpAddr>,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Of an operation and of a track object.
+/// State of an operation or of a track object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Nothing is known yet.
@@ -107,7 +107,7 @@ pub struct Statistics {
     pub rtt_variation: Option<Duration>,
     /// RFC 3550 §6.4.1, of round trips.
     pub jitter: Option<Duration>,
-    /// Of the last 100 probes, in percent.
+    /// Loss among the last 100 probes, in percent.
     pub loss_percent: u8,
     /// Answers that came after the timeout.
     pub late: u64,

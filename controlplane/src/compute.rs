@@ -32,7 +32,7 @@ pub fn warm_up() {
     }
 }
 
-/// Who goes first.
+/// Which jobs run first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// A session that carries traffic rekeys: it waits for no newcomer.

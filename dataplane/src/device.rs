@@ -13,7 +13,7 @@ use sipsec_net::{esp, ipv6};
 use sipsec_profile::model::limits::PEER_SUFFIX;
 use std::io;
 
-/// Of a WAN that cannot be asked.
+/// Assumed for a WAN that is not there.
 pub const ETHERNET_MTU: u32 = 1500;
 
 /// Both ends.

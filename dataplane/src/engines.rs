@@ -42,7 +42,7 @@ impl fmt::Debug for Selection {
 pub struct Timing {
     pub engine: String,
     pub cipher: EspCipher,
-    /// Of [`SIZES`], in order.
+    /// Times for [`SIZES`], in order.
     pub seal: [Duration; SIZES.len()],
 }
 

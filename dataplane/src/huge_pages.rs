@@ -5,7 +5,7 @@ use crate::sys;
 use std::io;
 use std::ops::Range;
 
-/// Of x86-64 and of arm64 with 4 KiB pages.
+/// Size of a huge page on x86-64, and on arm64 with 4 KiB pages.
 const HUGE: usize = 2 << 20;
 
 /// Memory that large pages can hold, and what of it they hold, in bytes.

@@ -37,7 +37,7 @@ pub struct Link {
     pub mac: MacAddr,
     pub up: bool,
     pub veth: bool,
-    /// Of a veth: the index of its other end.
+    /// For a veth, the index of its other end.
     pub peer: Option<u32>,
     /// The XDP program that is attached.
     pub program: Option<u32>,
@@ -280,7 +280,7 @@ fn read_address(message: &RouteNetlinkMessage) -> Option<Address> {
             _ => {}
         }
     }
-    // Of a point-to-point device, the address is the other end's.
+    // The address of a point-to-point device is the other end's.
     let address = address.or(local)?;
     let connected = match IpPrefix::new(address, message.header.prefix_len) {
         Ok(prefix) | Err(PrefixError::HostBits(prefix)) => prefix,
@@ -308,7 +308,7 @@ fn read_blackhole(message: &RouteNetlinkMessage, metric: u32) -> Option<IpPrefix
 }
 
 /// Worse than any route that forwards, better than the default route of a shorter prefix, and another for each gateway
-/// on this host: its LAN device is nobody else's.
+/// on this host: no other gateway has its LAN device.
 const fn last_resort_metric(lan: u32) -> u32 {
     u32::MAX - lan
 }

@@ -39,7 +39,7 @@ struct Args {
     /// Extra attribute lines of our SDP, e.g. `psk-fingerprint:sha-256 …`.
     #[arg(long)]
     attribute: Vec<String>,
-    /// Gives up after this many seconds whatever happens.
+    /// Gives up after this many seconds in any case.
     #[arg(long, default_value_t = 120)]
     seconds_max: u64,
 }

@@ -67,7 +67,7 @@ pub(super) fn finish(
 }
 
 fn show(world: &mut World, color: bool) -> Result<(), LabError> {
-    let events = world.take_events().expect("nobody took them before");
+    let events = world.take_events().expect("not taken before");
     let ladder = Ladder::new(clock::now(), color);
     say!("{}", ladder.heading());
     let mut screen = Screen::new(ladder, events);

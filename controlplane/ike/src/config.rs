@@ -159,7 +159,7 @@ pub struct Trust {
     /// Revocation lists, DER.
     pub crls: Vec<Vec<u8>>,
     pub revocation: Revocation,
-    /// Of a certificate that an authority issued, one must accept it, if there are any.
+    /// If there are any, one of them must accept a certificate that an authority has issued.
     pub maps: Vec<CertificateMap>,
 }
 

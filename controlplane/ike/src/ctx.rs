@@ -21,7 +21,7 @@ pub(crate) struct Ctx {
     pub last_heard: Instant,
     /// See [`crate::Endpoint::proofs`].
     pub proofs: u64,
-    /// Of IKE, keepalives included, or ESP: what keeps the mapping of a NAT in front of us (RFC 3948 §4).
+    /// When IKE (keepalives included) or ESP was last sent: that keeps the mapping of a NAT in front of us (RFC 3948 §4).
     pub last_sent: Instant,
     /// The time of the input that is being handled.
     now: Instant,

@@ -8,7 +8,7 @@ use core::time::Duration;
 use sipsec_net::Fingerprint;
 use sipsec_net::dp::SELECTORS_MAX;
 
-/// Who found the fault.
+/// Which side found the fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Party {
     Us,

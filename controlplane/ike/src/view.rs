@@ -91,7 +91,7 @@ pub struct ChildView {
     pub established_at: Instant,
     pub rekey_at: Instant,
     pub expires_at: Instant,
-    /// Of ESP in each direction; 0 for no limit.
+    /// Limit of ESP bytes in each direction; 0 for none.
     pub hard_bytes_max: u64,
     /// Replaced, waiting for late packets or for the peer's DELETE.
     pub retired: bool,

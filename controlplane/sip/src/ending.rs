@@ -14,7 +14,7 @@ use sipsec_net::Instant;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Pause before the next BYE after one that nobody answered; doubled each time, up to the second.
+/// Pause before the next BYE after one without an answer; doubled each time, up to the second.
 const OWED_FIRST: Duration = Duration::from_secs(5);
 const OWED_MAX: Duration = Duration::from_secs(300);
 
@@ -114,7 +114,7 @@ impl UserAgent {
                 }
                 self.end_call(now, id);
             }
-            // Whoever refused it: nothing says that the call is not charged any more.
+            // Also if a proxy refused it: nothing says that the call is not charged any more.
             _ => {
                 let after = m.header("Retry-After").and_then(seconds).map(|s| Duration::from_secs(s.into()));
                 self.bye_unanswered(now, id, Some(status), after);

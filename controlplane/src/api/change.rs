@@ -31,7 +31,7 @@ pub struct Apply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
-    /// Of the history; the one before without it.
+    /// The number in the history; without it, the profile before.
     #[serde(default)]
     pub number: Option<u64>,
     pub author: String,

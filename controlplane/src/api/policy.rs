@@ -15,9 +15,9 @@ pub struct SlaOperation {
     pub port: Option<u16>,
     /// The name that a DNS operation asks for.
     pub query: Option<String>,
-    /// Of an HTTP operation.
+    /// The path of an HTTP operation.
     pub path: Option<String>,
-    /// Of a series.
+    /// The packets of a series.
     pub packets: Option<u16>,
     pub interval_ms: Option<u64>,
     pub source: Option<String>,
@@ -61,7 +61,7 @@ pub struct SlaStatistics {
     pub rtt_smoothed_us: Option<u64>,
     pub rtt_variation_us: Option<u64>,
     pub jitter_us: Option<u64>,
-    /// Of the last 100 probes.
+    /// Percentage of the last 100 probes.
     pub loss_percent: u8,
     pub late: u64,
 }
@@ -92,7 +92,7 @@ pub struct TrackObject {
     pub operation: Option<u32>,
     pub device: Option<String>,
     pub prefix: Option<String>,
-    /// Of a list object. The weight is 1 for each but in a `weight` list.
+    /// The members of a list object. The weight is 1 for each but in a `weight` list.
     pub members: Vec<TrackMember>,
     /// Thresholds of a `weight` or `percentage` list.
     pub up_at: Option<u32>,
@@ -109,7 +109,7 @@ pub struct TrackObject {
     pub delayed_to: Option<String>,
     pub delayed_for_ms: Option<u64>,
     pub damping: Option<TrackDamping>,
-    /// Of the operation's last probe.
+    /// The result of the operation's last probe.
     pub return_code: Option<String>,
     pub rtt_us: Option<u64>,
     /// Prefixes of routes that follow it, and list objects that it is a member of.

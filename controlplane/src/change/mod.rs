@@ -104,7 +104,7 @@ pub enum Request {
 #[derive(Clone, Debug)]
 pub struct State {
     pub profile: Arc<Profile>,
-    /// Of calls that are up or being made, by the names of their tunnels.
+    /// Calls that are up or being made, by the names of their tunnels.
     pub calls: HashMap<String, Call>,
     /// Ids up to this have been used.
     pub last_id: u32,
@@ -133,7 +133,7 @@ pub enum Source {
     Text { yaml: Zeroizing<String>, file: String },
     /// The start file, as it is now.
     StartFile(PathBuf),
-    /// Of the history; the one before without a number.
+    /// A profile of the history; without a number, the one before.
     Earlier(Option<u64>),
     /// What was in force before a change that was not confirmed.
     Back(Arc<Profile>),
@@ -180,7 +180,7 @@ impl Changer {
     /// If nothing was changed.
     pub async fn apply(&self, wish: Wish) -> Result<Applied, ChangeError> {
         let this = self.clone();
-        // Of its own: what was begun is ended.
+        // A task of its own, so that what was begun is ended.
         tokio::spawn(async move { this.apply_whole(wish).await }).await.map_err(|_| ChangeError::Ended)?
     }
 

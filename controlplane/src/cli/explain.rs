@@ -77,10 +77,10 @@ struct Derivation {
     mtu: usize,
     suites: Vec<Row>,
     rate_kbps: u32,
-    /// Of a full packet, at the configured rate.
+    /// Time of a full packet at the configured rate.
     full_packet_ms: u64,
     outer_bytes: usize,
-    /// Of a tunnel with the smallest MTU.
+    /// Time of a full packet in a tunnel with the smallest MTU.
     smallest_packet_ms: u64,
 }
 

@@ -90,7 +90,7 @@ pub enum PkiCommand {
 
 #[derive(Debug, Args)]
 pub struct SubjectArgs {
-    /// Of a new key; ecdsa-p256 unless given
+    /// Type of a new key; ecdsa-p256 unless given
     #[arg(long, value_enum)]
     pub key_type: Option<KeyType>,
     /// Its subject; NAME unless given

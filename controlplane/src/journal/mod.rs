@@ -52,7 +52,7 @@ pub type Record = (u64, Vec<u8>);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     pub calls: Vec<Record>,
-    /// Of tunnels, by their numbers.
+    /// The brakes of tunnels, by their numbers.
     pub brakes: Vec<(String, Vec<u8>)>,
     /// What an operator must know of calls that this process cannot know.
     pub warnings: Vec<String>,

@@ -47,7 +47,7 @@ pub struct LogControl {
 
 #[derive(Debug)]
 struct State {
-    /// Of the profile.
+    /// The profile's filter.
     base: Filter,
     current: Filter,
     /// When `base` is in force again.

@@ -149,7 +149,7 @@ impl Accepted {
     }
 }
 
-/// Who is connected.
+/// The connected process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
     /// 0 if the process is in a pid namespace that we cannot see.

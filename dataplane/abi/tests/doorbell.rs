@@ -1,5 +1,5 @@
-//! Sleeping and being woken for real, from a plain loop and from tokio. A wake-up that is lost shows as a sleep that nobody
-//! ends; the bound on it is only there so that such a test ends at all.
+//! Sleeping and being woken for real, from a plain loop and from tokio. A wake-up that is lost shows as a sleep without
+//! an end; the bound on it is only there so that such a test ends at all.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::{Command, ControlSide, DataplaneSide, Listener, SendError};

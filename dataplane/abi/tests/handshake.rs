@@ -126,7 +126,7 @@ fn a_reconnect_finds_an_empty_ring_of_a_new_epoch() {
     let mut listener = place.listen();
     let (dataplane, control) = place.handshake(&mut listener, false);
     let (mut dataplane, mut control) = (dataplane.expect("served"), control.expect("connected"));
-    // Fill the old ring; nobody takes anything.
+    // Fill the old ring; it has no reader.
     let mut txn = 1;
     while control.push(TxnId(txn), &[REMOVE]) != Err(SendError::WouldBlock) {
         txn += 1;

@@ -28,7 +28,7 @@ pub struct OutsidePort {
 pub enum DontFragment {
     Clear,
     Set,
-    /// Of an inner IPv4 packet; of IPv6, which has none, it is clear.
+    /// The bit of an inner IPv4 packet; clear for IPv6, which has none.
     Copy,
 }
 
@@ -41,7 +41,7 @@ pub struct InsidePort {
     pub mode: InsideMode,
 }
 
-/// Router mode: what is this host's own, whatever tunnel's prefix covers it.
+/// Router mode: this host's own prefixes and addresses, which no tunnel's prefix takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Local {
     /// The host's addresses and the prefixes of the LAN device.
@@ -85,14 +85,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of [`Self::waiting_packets_max`], what packets without an SA may take, and those that waited for one until they are
-    /// sent: tunnels that nobody answers must not cost live calls their shapers.
+    /// The part of [`Self::waiting_packets_max`] that packets without an SA may take, and those that waited for one until they are
+    /// sent: tunnels without an answer must not take the room of live calls.
     #[must_use]
     pub const fn trigger_packets_max(&self) -> u32 {
         self.waiting_packets_max / 2
     }
 
-    /// Of the same, what is left for calls with little to send when the rest is taken.
+    /// The part that is left for calls with little to send when the rest is taken.
     #[must_use]
     pub const fn reserved_packets(&self) -> u32 {
         self.waiting_packets_max / 8

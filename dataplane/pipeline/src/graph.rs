@@ -54,7 +54,7 @@ const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
 /// One worker's pipeline.
 pub struct Pipeline<P> {
     pub(crate) config: Config,
-    /// Of the WAN at build.
+    /// The WAN's MTU at build.
     pub(crate) outside_mtu_max: u16,
     pub(crate) fib: Fib,
     pub(crate) tunnels: Tunnels,

@@ -143,7 +143,7 @@ impl Info {
         }
     }
 
-    /// Equal for the packets of one flow. Fragments have no ports, so all of one packet share a flow. Without the key nobody can
+    /// Equal for the packets of one flow. Fragments have no ports, so all of one packet share a flow. Without the key no host can
     /// tell which other flow has the same value, so a host cannot choose whose queue it fills.
     pub(crate) fn flow(&self, key: u64) -> u32 {
         let halves = |a: IpAddr| match a {

@@ -86,7 +86,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Of a pipeline that is built with this.
+    /// For a pipeline that is built with the same configuration.
     #[must_use]
     pub const fn new(config: &Config) -> Self {
         Self {

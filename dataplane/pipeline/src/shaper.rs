@@ -19,7 +19,7 @@ const FLOWS: usize = 16;
 const QUANTUM: u32 = 1514;
 /// A call with fewer packets than these may use the reserve of the pool.
 const FEW: u32 = 4;
-/// Whatever the rate, so much may wait, else a single large packet could not.
+/// This much may wait at any rate: at the lowest ones a single large packet would not fit otherwise.
 const QUEUE_BYTES_MIN: u64 = 16_384;
 
 /// When the next packet may go.
@@ -72,7 +72,7 @@ struct Lists {
     flows: [Fifo; FLOWS],
     deficit: [u32; FLOWS],
     turn: usize,
-    /// Of the flows.
+    /// Packets of all flows.
     packets: u32,
     bytes: u64,
     packets_max: u32,

@@ -15,7 +15,7 @@ pub(crate) struct Trigger {
 }
 
 /// Queues the packet if it may wait, `has_room` saying whether anything may at all; whether it does, and the event if
-/// nobody has been asked for a call yet. One is asked for even if this packet is lost: others will follow it.
+/// no call has been asked for yet. One is asked for even if this packet is lost: others will follow it.
 pub(crate) fn push<P>(
     tunnel: &mut Tunnel,
     pool: &mut Pool<P>,

@@ -75,7 +75,7 @@ fn what_others_sealed_we_open_or_refuse_with_the_right_reason() {
             assert_eq!(a.out.inside.pop().expect("delivered").data()[14..], expected, "{case:?}");
             opened += 1;
         }
-        // Nobody can send it twice, unless it was never authentic.
+        // It cannot be replayed, unless it was never authentic.
         a.wan(NOW, VecPacket::new(&frame));
         let again = if case["expect"] == "icv-failed" {
             (DropReason::IcvFailed, 2)

@@ -352,7 +352,7 @@ fn a_router_forwards_what_is_for_itself_or_its_virtual_router_and_leaves_others_
         a.lan_to(NOW, MacAddr(mac), &packet);
     }
     assert_eq!((a.out.outside.len(), drops(&a, DropReason::ForeignMac)), (3, 5));
-    // Nobody but the kernel is at the other end of the sVTI.
+    // The other end of the sVTI is the kernel's alone.
     let (mut a, _) = pair(InsideMode::Host);
     a.lan_to(NOW, next_router, &packet);
     assert_eq!(a.out.outside.len(), 1);
@@ -394,7 +394,7 @@ fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
                 },
             ]);
             b.call(FAST, &Keys::new(EspCipher::Aes128Gcm16, false));
-            // Router mode: of the head-end itself, whatever tunnel covers it.
+            // Router mode: of the head-end itself, although a tunnel covers it.
             if mode == InsideMode::Router {
                 let prefixes = vec![prefix("10.1.8.0/24")];
                 b.pipeline.set_local(Local { prefixes, ..Local::default() });
@@ -409,7 +409,7 @@ fn a_peer_cannot_speak_for_the_network_behind_another_tunnel() {
             for (source, destination) in [
                 ("10.1.0.9", to_v4),
                 ("2001:db8:1::9", to_v6),
-                // Another tunnel's: by itself, within ours, of IPv6; nobody's, of both families; the head-end's own.
+                // Another tunnel's: by itself, within ours, of IPv6; no tunnel's, of both families; the head-end's own.
                 ("10.3.0.9", to_v4),
                 ("10.1.7.9", to_v4),
                 ("2001:db8:3::9", to_v6),

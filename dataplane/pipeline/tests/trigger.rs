@@ -176,7 +176,7 @@ fn overload_leaves_at_the_rate_within_three_per_cent_and_ike_goes_first() {
         assert!((MBIT * 97 / 100..=MBIT).contains(&bytes), "{per_second:?}");
     }
     assert!(asked.is_none() && a.out.ike_frames == 18, "{} sent", a.out.ike_frames);
-    // No longer than one packet's time and two polls, whatever waits.
+    // No longer than one packet's time and two polls, with any queue of data.
     assert!(ike_delay <= Duration::from_millis(8), "{ike_delay:?}");
     assert!(drops(&a, DropReason::ShaperQueueFull) > 10_000);
     assert_eq!(drops(&a, DropReason::ShaperIkeQueueFull), 0);

@@ -23,7 +23,7 @@ pub trait Steer {
         adjacency: Adjacency,
     ) -> Result<(), SteerError>;
     fn prefix_remove(&mut self, prefix: IpPrefix) -> Result<(), SteerError>;
-    /// What is the host's own, whatever tunnel's prefix covers it.
+    /// The host's own prefixes: they stay with the kernel, also inside a tunnel's prefix.
     fn local(&mut self, prefixes: &[IpPrefix]);
     /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].
     fn counters(&self) -> Vec<u64>;

@@ -107,14 +107,14 @@ pub fn best(
 /// Several engines as one.
 pub struct Chosen {
     engines: Vec<Box<dyn AeadEngine>>,
-    /// Of each cipher and size class, in the order of [`CIPHERS`] and [`SIZES`].
+    /// The engine of each cipher and size class, in the order of [`CIPHERS`] and [`SIZES`].
     of: [[usize; SIZES.len()]; CIPHERS.len()],
     name: String,
 }
 
 impl Chosen {
     pub fn new(engines: Vec<Box<dyn AeadEngine>>, of: [[usize; SIZES.len()]; CIPHERS.len()]) -> Self {
-        // Of AES-GCM, which is what most peers agree on; the others' are in the log.
+        // The engines of AES-GCM, on which most peers agree; the others are in the log.
         let mut names: Vec<&str> = Vec::new();
         for (cipher, classes) in CIPHERS.iter().zip(&of) {
             let named = matches!(cipher, EspCipher::Aes128Gcm16 | EspCipher::Aes256Gcm16);

@@ -128,7 +128,7 @@ fn a_call_from_the_first_packet_to_the_last() {
         "{answer:?}"
     );
 
-    // Hung up: the port is the kernel's again, which says so to whoever still sends.
+    // Hung up: the port is the kernel's again, which answers that the port is closed.
     a.control.apply(&[Op::TunnelUnbind(TUNNEL), Op::MediaClose(media_port(Side::A))]);
     let to = media_addr(Side::A);
     let refused = inside(&topology.gateway(Side::B), move || {
@@ -295,7 +295,7 @@ fn router_mode_takes_tunnel_prefixes_off_the_lan_and_fails_closed() {
     establish(&mut a, Side::A);
     assert_no_loss(pings);
     assert_no_loss(ping(&topology, Side::B, 20, "0.01"));
-    // The LAN's other traffic is the kernel's as before, whatever the tunnel's prefixes cover.
+    // The LAN's other traffic is the kernel's as before, also inside the tunnel's prefixes.
     let ten = "10.0.0.0/8".parse().expect("valid");
     a.control.apply(&[Op::RouteAdd { prefix: ten, tunnel: TUNNEL, adjacency: Adjacency::Tunnel }]);
     sh(&format!("ip netns exec {} ping -q -c 1 -W {PATIENCE_S} 10.1.0.1", topology.host(Side::A)));

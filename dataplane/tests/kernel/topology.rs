@@ -80,7 +80,7 @@ impl Topology {
             let mac = side.wan_mac().map(|b| format!("{b:02x}")).join(":");
             sh(&format!("ip -n {gw} link set wan0 address {mac} up"));
             sh(&format!("ip -n {gw} addr add {}/24 dev wan0", side.wan()));
-            // A default route over the WAN: whatever is not kept in the tunnel would leave here.
+            // A default route over the WAN: packets that are not kept in the tunnel would leave here.
             sh(&format!("ip -n {gw} route add default via {}", side.other().wan()));
             sh(&format!("ip netns exec {gw} sysctl -qw net.ipv4.ip_forward=1"));
             sh(&format!("ip -n {gw} link add lan0 type veth peer name eth0 netns {host}"));

@@ -64,7 +64,7 @@ impl Pool {
         for chunk in (0..count).rev() {
             let mut desc = layout.make(chunk as usize * chunk_size as usize, chunk_size as usize);
             // SAFETY: the descriptor describes one whole chunk of this UMEM, and no frame has been handed to the
-            // kernel or to anybody else yet.
+            // kernel or to another owner yet.
             let mut data = unsafe { umem.data_mut(&mut desc) };
             base = data.contents_mut().as_mut_ptr().expose_provenance();
         }

@@ -44,7 +44,7 @@ pub fn outside(ctx: XdpContext) -> u32 {
     redirect(&ctx, &XSKS_OUTSIDE, Counter::OutsideRedirect, Counter::OutsideNoSocket)
 }
 
-/// Host mode: the far end of the sVTI's veth pair. Whatever the kernel routed into the device is ours.
+/// Host mode: the far end of the sVTI's veth pair. Every packet that the kernel routed into the device is ours.
 #[xdp(frags)]
 pub fn inside_all(ctx: XdpContext) -> u32 {
     redirect(&ctx, &XSKS_INSIDE, Counter::InsideRedirect, Counter::InsideNoSocket)

@@ -97,7 +97,7 @@ pub fn send_frame(ifindex: u32, frame: &[u8]) {
     // SAFETY: plain syscall; the result is checked and wrapped at once.
     let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
     assert!(fd >= 0, "AF_PACKET: {}", std::io::Error::last_os_error());
-    // SAFETY: fd was just opened and is owned by nobody else.
+    // SAFETY: fd was just opened and has no other owner.
     let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
     // SAFETY: all-zero is a valid sockaddr_ll.
     let mut to: libc::sockaddr_ll = unsafe { core::mem::zeroed() };

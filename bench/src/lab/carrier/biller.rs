@@ -37,7 +37,7 @@ pub struct CallRecord {
     pub answered_at: Option<Instant>,
     pub ended_at: Option<Instant>,
     pub end: Option<CallEnd>,
-    /// Who said BYE with which CSeq; one entry for each request, however often it was sent.
+    /// The party and the CSeq of each BYE; one entry for each request, however often it was sent.
     pub byes: Vec<(Party, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! Who the carrier serves, and how it misbehaves on demand.
+//! The carrier's subscribers, and its misbehaviour on demand.
 
 use super::digest::Algorithm;
 use super::line::Rules;

@@ -149,7 +149,7 @@ pub(super) fn is_token(contact: &str, number: &str) -> bool {
     user.len() == 12 && user.chars().all(|c| c.is_ascii_hexdigit()) && user != number
 }
 
-/// Of the first media line.
+/// The port of the first media line.
 fn media_port(sdp: &[u8]) -> Option<u16> {
     let line = std::str::from_utf8(sdp).ok()?.lines().find(|l| l.starts_with("m="))?;
     line.split(' ').nth(1)?.parse().ok()

@@ -1,4 +1,4 @@
-//! Who is registered where.
+//! Registrations and their bindings.
 
 use super::config::BINDINGS_MAX;
 use super::message::address_of;

@@ -24,7 +24,7 @@ const HIGHEST: &str = "5000000";
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rounds: u32,
-    /// Of each trial of a search.
+    /// Length of each trial of a search.
     pub seconds: u32,
     /// Tolerated loss in percent.
     pub loss: f64,

@@ -196,7 +196,7 @@ impl Journal {
 
 /// The record of a call as an early release wrote it: what SIP needs alone, with the server's address and no transport.
 pub fn record_before(record: &[u8]) -> Vec<u8> {
-    /// Of records that hold the transport.
+    /// Version of the records that hold the transport.
     const EARLY_VERSION: u8 = 2;
     let mut outer = Postcard { bytes: record, at: 1 }; // behind the version
     outer.skip(2); // telephone numbers

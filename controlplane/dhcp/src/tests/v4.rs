@@ -298,7 +298,7 @@ fn the_last_address_is_asked_for_again() {
     for _ in 0..3 {
         silent.tick();
     }
-    assert_eq!(kind(silent.last()), DISCOVER, "in another network nobody answers");
+    assert_eq!(kind(silent.last()), DISCOVER, "in another network no server answers");
 }
 
 #[test]

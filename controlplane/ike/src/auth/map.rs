@@ -23,7 +23,7 @@ pub enum MapOp {
 pub struct MapRule {
     pub field: MapField,
     pub op: MapOp,
-    /// Of a name: parts as in RFC 4514, with commas and plus signs of a value escaped by a backslash.
+    /// For a name: parts as in RFC 4514, with commas and plus signs of a value escaped by a backslash.
     pub value: String,
 }
 

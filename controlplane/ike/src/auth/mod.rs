@@ -37,7 +37,7 @@ pub use signing_key::{SigningKey, UnsupportedKey};
 use sipsec_net::{Fingerprint, HashFunc};
 use subtle::ConstantTimeEq;
 
-/// Who the peer is, proven.
+/// The proofs of the peer's identity.
 pub(crate) type Peer = (PeerAuthenticated, FingerprintMatched);
 
 /// What one side signs: RFC 7296 §2.15, RealMessage | NonceOfPeer | MACedID.

@@ -136,7 +136,7 @@ impl IkeSa {
 
     /// RFC 7296 §2.1: a request that was answered before gets the same response again. RFC 7383 §2.6.1: of its
     /// fragments only the first one does that. Its ICV is checked, so that only the peer can make us send; it is no sign of
-    /// life, since anybody can repeat it (RFC 7296 §2.4 wants a fresh message).
+    /// life, since any host can repeat it (RFC 7296 §2.4 wants a fresh message).
     fn replay(&mut self, ctx: &mut Ctx, before: &[u8], sealed: &[u8], fields: Option<SkfFields>) {
         let first = fields.is_none_or(|f| f.number == 1);
         let cipher = self.cached_in.as_ref().unwrap_or(&self.cipher_in);

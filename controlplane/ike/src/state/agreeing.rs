@@ -33,7 +33,7 @@ pub(crate) struct Init {
     pub nat: NatView,
     /// What the peer can verify (RFC 7427 §4).
     pub peer_hashes: Vec<u16>,
-    /// Of the IKE_INTERMEDIATE exchange, if there was one.
+    /// IntAuth of the IKE_INTERMEDIATE exchange, if there was one.
     pub int_auth: Vec<u8>,
     pub ppk: PpkStage,
 }

@@ -20,7 +20,7 @@ use sipsec_net::{Instant, Spi};
 pub(crate) struct AuthSent {
     sa: IkeSa,
     init: Init,
-    /// Of the CHILD_SA that comes with IKE_AUTH.
+    /// The inbound SPI of the CHILD_SA that comes with IKE_AUTH.
     spi_in: Spi,
 }
 
@@ -141,7 +141,7 @@ impl AuthSent {
     }
 }
 
-/// Who we are, and who we believe the responder to be.
+/// IDi, and the IDr that we expect.
 /// `first`: this is the first IKE SA of the call.
 pub(crate) fn introduce(config: &EndpointConfig, first: bool) -> Chain {
     let id = id::encode(&config.local_id);

@@ -37,7 +37,7 @@ pub(crate) enum Standing {
     AwaitDelete { until: Instant },
     /// The peer deleted it; repeated requests still get their answer.
     Gone { until: Instant },
-    /// Of an earlier authentication (RFC 7296 §2.8.3). The side that began the new one deletes it; should that be the
+    /// Belongs to an earlier authentication (RFC 7296 §2.8.3). The side that began the new one deletes it; should that be the
     /// peer, we do after `until`.
     Outlived { ours: bool, until: Instant },
 }
@@ -49,7 +49,7 @@ pub(crate) struct Slot {
     pub generation: u32,
 }
 
-/// Who the peer is, for those who ask; the proofs themselves are with our user.
+/// The peer's identity for views; the proofs themselves are with our user.
 pub(crate) struct Who {
     pub id: Identity,
     pub method: AuthMethod,
@@ -447,7 +447,7 @@ impl Established {
             ctx.event(last.event());
             return State::Ended(Box::new(self.leave(ctx, now, keep)));
         };
-        // Of a redundant one the dataplane knows nothing.
+        // The dataplane does not have a redundant one.
         for c in self.children.iter().filter(|c| c.stage != Stage::Redundant) {
             ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::PeerDeleted });
         }

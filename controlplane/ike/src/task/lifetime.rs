@@ -94,7 +94,7 @@ impl Established {
             Stage::Live => false,
             _ => c.expires_at <= now,
         }) {
-            // Of a redundant one the dataplane knows nothing, or nothing any more.
+            // The dataplane does not have a redundant one, or not any more.
             if c.stage != Stage::Redundant {
                 ctx.event(Event::ChildSaDown { child: c.id, cause: ChildDownCause::Replaced });
             }

@@ -192,7 +192,7 @@ fn ke_group(request: &[u8]) -> [u8; 2] {
         .expect("has KE")
 }
 
-/// RFC 7296 §2.21.1: what anybody could have written decides nothing while the true peer can still answer.
+/// RFC 7296 §2.21.1: a message without protection decides nothing while the true peer can still answer.
 #[test]
 fn errors_in_clear_do_not_stop_a_negotiation() {
     let (a, b) = configs();

@@ -79,7 +79,7 @@ fn a_rekey_of_what_a_packet_had_made() {
     }
 }
 
-/// Of a peer that wants one pair for each CHILD_SA: its IKE_AUTH response, and then nothing of ours is in its way.
+/// Plays a peer that wants one pair for each CHILD_SA: its IKE_AUTH response, and then silence of our responder.
 fn single_pair(net: &mut Net) {
     net.gateways[1].install = Install::Never;
     net.start();

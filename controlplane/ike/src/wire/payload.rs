@@ -118,7 +118,7 @@ impl Chain {
         self
     }
 
-    /// Of the last one.
+    /// Marks the last payload.
     #[cfg(test)]
     pub fn set_critical(&mut self) {
         let at = self.last.expect("a payload");

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 pub enum Scope {
     All,
     Tunnel(String),
-    /// Of the keyring: a number, or `any`.
+    /// An entry of the keyring: a number, or `any`.
     Key(String),
     Certificate(String),
 }

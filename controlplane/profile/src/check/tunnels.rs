@@ -51,7 +51,7 @@ fn mtu(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
     sink.push(problem.hint(format!("{why}: write {max} or less, or leave it out")));
 }
 
-/// RFC 8200 §5: hosts send 1280 bytes whatever they are told, so larger packets than the tunnel's would be lost.
+/// RFC 8200 §5: hosts may always send 1280 bytes, so a tunnel with a smaller MTU would lose packets.
 fn mtu_v6(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
     let Some(route) = tunnel.prefixes().find(|route| route.addr().is_ipv6()) else { return };
     let mtu = profile.tunnel_mtu(tunnel);

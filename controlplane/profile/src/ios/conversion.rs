@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 #[derive(Debug, Default)]
 pub struct Conversion {
-    /// Of the hostname, if there is one that names a gateway.
+    /// The name that the hostname gives, if it can be a gateway's.
     pub gateway: Option<String>,
     /// The interface of the line: its name on the router, and the device that it maps to.
     pub wan: Option<(String, Option<String>)>,

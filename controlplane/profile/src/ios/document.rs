@@ -477,7 +477,7 @@ pub struct Nat {
 #[derive(Debug, Default)]
 pub struct Document {
     pub hostname: Option<Said<String>>,
-    /// Of prompts, for want of a hostname.
+    /// The name in prompts, used without a hostname.
     pub prompt: Option<Said<String>>,
     pub keyrings: Named<Keyring>,
     pub ike_profiles: Named<IkeProfile>,

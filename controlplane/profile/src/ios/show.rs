@@ -327,7 +327,7 @@ fn integrity(word: &str) -> Option<&'static str> {
     })
 }
 
-/// Of a transform set.
+/// The IOS word of a transform set's HMAC.
 fn hmac(word: &str) -> Option<&'static str> {
     Some(match word {
         "sha256" => "esp-sha256-hmac",

@@ -106,7 +106,7 @@ impl Serialize for ContactUser {
 /// DSCP of media packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaDscp {
-    /// Of the packet inside (RFC 2983 uniform model); IKE has none.
+    /// The inner packet's (RFC 2983 uniform model); IKE has none.
     Copy,
     Fixed(u8),
 }

@@ -22,7 +22,7 @@ pub struct IkeSection {
     #[serde(rename = "dpd_s", serialize_with = "serial::seconds")]
     pub dpd: Duration,
     pub dpd_mode: DpdMode,
-    /// Of inbound SAs, in packets: a power of two (RFC 4303 §3.4.3).
+    /// Window of inbound SAs, in packets: a power of two (RFC 4303 §3.4.3).
     pub replay_window: u32,
     /// Behind a NAT, a keepalive is sent after this much silence (RFC 3948 §4); `None` for never.
     #[serde(rename = "nat_keepalive_s", serialize_with = "serial::seconds_or_zero")]

@@ -189,9 +189,9 @@ pub struct SipSection {
     /// Takes everything but REGISTER; empty if the registrar does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outbound_proxy: Vec<Server>,
-    /// Of REGISTER.
+    /// Address family of REGISTER.
     pub registration_family: Family,
-    /// Of everything else of SIP, and of media.
+    /// Address family of all other SIP, and of media.
     pub call_family: Family,
     #[serde(skip_serializing_if = "TlsSection::is_empty")]
     pub tls: TlsSection,

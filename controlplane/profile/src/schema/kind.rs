@@ -24,7 +24,7 @@ pub struct Key {
     pub name: &'static str,
     pub kind: Kind,
     pub presence: Presence,
-    /// Of a number; empty if it has none.
+    /// The unit of a number; empty if it has none.
     pub unit: &'static str,
     /// The words of IOS that say the same; empty if there are none.
     pub ios: &'static str,

@@ -303,7 +303,7 @@ fn content_is_judged_in_the_call_as_before_it() {
         ),
         ("Content-Type: application/sdp\r\nAccept: text/html", "406 ", &[]),
         ("Content-Type: application/sdp\r\nSupported: timer\r\nSession-Expires: 60", "422 ", &["Min-SE: 90"]),
-        // Who knows of no session timers cannot raise one.
+        // A peer without session timers cannot raise one.
         ("Content-Type: application/sdp\r\nSession-Expires: 60", "200 ", &[]),
         ("Content-Type: application/sdp\r\nAccept: application/*", "200 ", &[]),
     ];

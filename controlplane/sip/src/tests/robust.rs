@@ -43,7 +43,7 @@ impl Called {
         Self { w, invite }
     }
 
-    /// Of the reply to a request of ours.
+    /// The text of a reply to a request of ours.
     fn text(request: &str, r: &Reply) -> String {
         let head =
             ["Via", "From", "Call-ID", "CSeq"].map(|n| format!("{n}: {}\r\n", field(request, n))).concat();

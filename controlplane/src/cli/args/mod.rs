@@ -123,7 +123,7 @@ Examples:
   sipsec monitor --tunnel Tunnel1 --since 12h
   sipsec monitor --utc --json")]
     Monitor {
-        /// Of this tunnel only
+        /// Show this tunnel only
         #[arg(long, value_name = "NAME")]
         tunnel: Option<String>,
         /// Begin with the events of the last 10m, 12h, …; the latest 4096 are kept
@@ -378,9 +378,9 @@ Examples:
   sipsec show vpn-sip history --since 30d --csv > calls.csv
   sipsec show vpn-sip history --since 24h --utc")]
     History {
-        /// Of this tunnel only
+        /// Show this tunnel only
         tunnel: Option<String>,
-        /// Of the last 10m, 24h, …
+        /// Show the last 10m, 24h, …
         #[arg(long, value_name = "TIME", value_parser = period)]
         since: Option<Duration>,
         /// Times in UTC instead of local time
@@ -448,7 +448,7 @@ pub enum Ip {
     Sla(Sla),
     /// Routes of the gateway beside those of the kernel: why each is the best, or is not
     Route {
-        /// Of this prefix only
+        /// Show this prefix only
         prefix: Option<String>,
     },
     /// Devices and tunnels: brief
@@ -462,12 +462,12 @@ pub enum Ip {
 pub enum Sla {
     /// What the last probes have measured: [NUMBER]
     Statistics {
-        /// Of this operation only
+        /// Show this operation only
         id: Option<u32>,
     },
     /// What is probed, how often, and with which limits: [NUMBER]
     Configuration {
-        /// Of this operation only
+        /// Show this operation only
         id: Option<u32>,
     },
 }

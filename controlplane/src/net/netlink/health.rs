@@ -21,7 +21,7 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 pub struct Shared {
     wanted: Mutex<Wanted>,
     routes: Mutex<Table>,
-    /// Of another profile than that of the start: prefixes with a route into a tunnel, and with one elsewhere.
+    /// Set when another profile than that of the start is in force: prefixes with a route into a tunnel, and with one elsewhere.
     prefixes: Mutex<Option<Prefixes>>,
     prefixes_changed: AtomicBool,
     inside: Mutex<(Inside, bool)>,

@@ -105,7 +105,7 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, HandshakeError> {
     Ok(Connection(fd))
 }
 
-/// Who is at the other end, as the kernel says.
+/// The process at the other end, as the kernel names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// 0 if the process is in a pid namespace that we cannot see.

@@ -40,7 +40,7 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let media = self.media.find(port).ok_or(DropReason::IkeNoBinding)?;
         let m = self.media.get_mut(media).ok_or(DropReason::IkeNoBinding)?;
-        // A message for the peer of an earlier call on this port goes to nobody.
+        // A message for the peer of an earlier call on this port is dropped.
         if m.binding.remote != remote {
             return Err(DropReason::IkeNoBinding);
         }

@@ -35,7 +35,7 @@ pub(crate) struct OuterHeader {
     header_sum: u32,
     /// IPv6: over the pseudo-header's addresses and the ports.
     udp_sum: u32,
-    /// Of `bytes`.
+    /// Used length of `bytes`.
     len: u16,
     v6: bool,
     dscp: OuterDscp,

@@ -42,7 +42,7 @@ struct View<'a> {
     before: &'a [Op],
 }
 
-/// Of an SA, what other operations depend on.
+/// The facts of an SA that other operations depend on.
 #[derive(Clone, Copy)]
 struct SaFacts {
     tunnel: TunnelId,

@@ -1,4 +1,4 @@
-//! What the fuzzer of bench/fuzz runs and the tests of bench replay: two gateways in a call, and frames of anybody. The
+//! What the fuzzer of bench/fuzz runs and the tests of bench replay: two gateways in a call, and arbitrary frames. The
 //! receiver exists twice: one gets frames one by one, the other in batches, and both must come to the same.
 
 use super::{Gateway, Inner, Keys, Side, VecPacket};
@@ -78,7 +78,7 @@ impl Twins {
 
 fn step(a: &mut Gateway, b: &mut Twins, now: &mut Instant, what: u8, body: &[u8]) {
     match what % 9 {
-        // Anybody's frame, and one from the peer's address to the media port.
+        // An arbitrary frame, and one from the peer's address to the media port.
         0 => b.wan(*now, vec![VecPacket::new(body)]),
         1 => b.wan(*now, vec![from_peer(body)]),
         // The LAN: a frame, a packet.
@@ -146,7 +146,7 @@ fn step(a: &mut Gateway, b: &mut Twins, now: &mut Instant, what: u8, body: &[u8]
     }
 }
 
-/// From nobody to nobody, IPv4.
+/// An IPv4 frame without addresses.
 fn ethernet(ip: &[u8]) -> VecPacket {
     let mut frame = vec![0; 12];
     frame.extend([8, 0]);

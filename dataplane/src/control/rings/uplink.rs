@@ -28,14 +28,14 @@ pub struct UpCounts {
     pub events_lost: u64,
 }
 
-/// Without a control plane (before the first, between two) nothing piles up: what is reported then is nobody's.
+/// Without a control plane (before the first, between two) nothing piles up: reports are dropped.
 #[derive(Debug)]
 pub struct Uplink {
     rings: Option<UpRings>,
     /// As large as it ever becomes.
     backlog: VecDeque<Event>,
     backlog_max: usize,
-    /// Of that, for the answer to one command: a whole snapshot at most.
+    /// The part that is kept for the answer to one command: a whole snapshot at most.
     answer_max: usize,
     counts: UpCounts,
     broken: Option<Broken>,
@@ -85,7 +85,7 @@ impl Uplink {
         self.broken
     }
 
-    /// Whether the answer to another command has room, whatever it is. Until it has, commands wait in their ring: an
+    /// Whether the answer to another command has room, for every kind of answer. Until it has, commands wait in their ring: an
     /// answer that is lost would be waited for without end.
     #[must_use]
     pub fn has_room_for_answer(&self) -> bool {

@@ -94,7 +94,7 @@ fn what_a_transaction_comes_to_is_told_once() {
     let ops =
         [Op::MediaClose(MediaPort(5000)), media(5000, 2), media(5009, 2), Op::MediaClose(MediaPort(5009))];
     assert_eq!(run(&mut s, &mut k, &ops), ["close 5000", "open 5000 2"]);
-    // A prefix that is exchanged for another is never nobody's.
+    // A prefix that is exchanged for another always has an owner.
     let ops = [Op::RouteRemove { prefix: "10.2.0.0/16".parse().expect("valid") }, route("10.0.0.0/8", 1)];
     assert_eq!(run(&mut s, &mut k, &ops), ["add 10.0.0.0/8 1", "remove 10.2.0.0/16"]);
     // A tunnel takes its ports and prefixes with it, planned ones too.

@@ -3,7 +3,7 @@
 use super::{Command, ignore};
 use crate::ios::report::Class::System;
 
-/// The reason of whatever an interface is told that is no part of a tunnel.
+/// The reason for interface commands that have no part in a tunnel.
 pub const LINK: Command = ignore(System, "the system does it: addresses, links and switching");
 
 pub const TABLE: &[(&str, Command)] = &[

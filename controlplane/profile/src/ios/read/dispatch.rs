@@ -69,7 +69,7 @@ impl Reader {
         }
         let global_first = typed == Some("config") || (typed.is_none() && !indented && !self.is_flat());
         let mut best: Option<(usize, Vec<&'static str>, bool)> = None;
-        // Of a block that is not read, an indented line is never a command of another mode.
+        // An indented line of a block that is not read is never a command of another mode.
         let closed = matches!(self.mode, Mode::Other(..)) && typed.is_none();
         let modes = if closed && indented && !self.flat { Vec::new() } else { self.modes(global_first) };
         let inside = self.mode;
@@ -250,7 +250,7 @@ impl Reader {
         let free =
             matches!(command, Command::Description | Command::PeerText | Command::PeerKey | Command::PeerPpk);
         for look in &line.lookalikes {
-            // Of a key, its own error names those behind the command.
+            // A key's own error names those behind the command.
             let before_text = look.column <= line.shown.chars().take_while(|c| c.is_whitespace()).count();
             if free && !before_text {
                 continue;

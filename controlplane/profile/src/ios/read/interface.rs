@@ -41,7 +41,7 @@ impl Reader {
         }
         let Some(interface) = self.doc.interfaces.items.get_mut(self.open.block) else { return Did::NotMine };
         if command == Command::CryptoMap {
-            // Of one word: bound to the interface; otherwise the map itself.
+            // One word binds the map to the interface; more define the map itself.
             return if rest.len() == 1 || (negated && rest.is_empty()) { SYSTEM } else { Did::NotMine };
         }
         let text = || rest.rest().to_owned();

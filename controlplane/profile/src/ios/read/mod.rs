@@ -44,7 +44,7 @@ fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Did {
 struct Open {
     block: usize,
     peer: usize,
-    /// Of a certificate map.
+    /// The sequence number of a certificate map.
     sequence: u32,
 }
 
@@ -52,7 +52,7 @@ struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Context {
     Configuration,
-    /// Of an exec command, or of one that asks.
+    /// Output of an exec command, or of one that asks.
     Output,
     /// What a command asked and was answered.
     Dialogue,

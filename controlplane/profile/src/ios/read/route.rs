@@ -8,7 +8,7 @@ use sipsec_net::IpPrefix;
 use sipsec_net::prefix::PrefixError;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Of the same prefix, one routes table entry for each route; more is a mistake of the file.
+/// Most routes that are read; more is a mistake of the file.
 const ROUTES_MAX: usize = 200_000;
 
 impl Reader {

@@ -3,7 +3,7 @@
 /// One such character and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LookAlike {
-    /// Of the line, in characters from 1.
+    /// Position in the line, in characters from 1.
     pub column: usize,
     pub found: char,
 }

@@ -264,7 +264,7 @@ impl Core {
     fn gives_way(&self, i: usize, failure: &CallFailure) -> bool {
         let t = &self.tunnels[i];
         matches!(failure, CallFailure::Status { status: 486, .. })
-            && !t.gave_way
+            && !t.has_yielded
             && t.config.local_number.as_str() > t.config.remote_number.as_str()
     }
 

@@ -101,7 +101,7 @@ pub struct Core {
     next_sa: u32,
     pub(crate) out: VecDeque<Output>,
     /// Sessions whose endpoint may have outputs.
-    pub(crate) stirred: BTreeSet<usize>,
+    pub(crate) unpumped: BTreeSet<usize>,
     /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
     pub(crate) carrier_quiet_until: Option<Instant>,
     pub(crate) journal: Journal,
@@ -177,7 +177,7 @@ impl Core {
             // Ids of an earlier run may still be in the dataplane for a moment.
             next_sa: 1 + (own.u32() & 0xffff),
             out: VecDeque::new(),
-            stirred: BTreeSet::new(),
+            unpumped: BTreeSet::new(),
             carrier_quiet_until: None,
             journal: Journal::default(),
             change: None,
@@ -241,7 +241,7 @@ impl Core {
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
             Input::Admin(admin) => self.admin(now, admin),
         }
-        self.settle(now);
+        self.drain_parts(now);
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -257,15 +257,15 @@ impl Core {
                 self.session_due(now, i);
             }
         }
-        self.settle(now);
+        self.drain_parts(now);
     }
 
     /// Drains the user agent and the endpoints until neither has an output.
-    fn settle(&mut self, now: Instant) {
+    fn drain_parts(&mut self, now: Instant) {
         loop {
             if let Some(output) = self.ua.poll_output() {
                 self.sip_output(now, output);
-            } else if let Some(i) = self.stirred.pop_first() {
+            } else if let Some(i) = self.unpumped.pop_first() {
                 self.pump_endpoint(now, i);
             } else {
                 break;
@@ -274,7 +274,7 @@ impl Core {
         self.check_shutdown(now);
         self.remove_left();
         self.save_brakes(now);
-        self.tunnels.settle();
+        self.tunnels.refresh();
     }
 
     // ---- addresses ----
@@ -401,10 +401,10 @@ impl Core {
     // ---- shared by the other files ----
 
     /// Gives an input to the endpoint of a session, whose outputs are then taken; `false` if it has none.
-    pub(crate) fn stir(&mut self, i: usize, what: impl FnOnce(&mut Endpoint)) -> bool {
+    pub(crate) fn drive(&mut self, i: usize, what: impl FnOnce(&mut Endpoint)) -> bool {
         let Some(endpoint) = self.tunnels[i].state.endpoint_mut() else { return false };
         what(endpoint);
-        self.stirred.insert(i);
+        self.unpumped.insert(i);
         true
     }
 

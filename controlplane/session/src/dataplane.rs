@@ -66,12 +66,12 @@ impl Core {
             // RFC 7296 §2.8: the peer sends on this SA.
             Event::SaFirstInbound { sa } => {
                 if let Some((i, child)) = self.child_of(sa) {
-                    self.stir(i, |e| e.inbound_used(now, child));
+                    self.drive(i, |e| e.inbound_used(now, child));
                 }
             }
             Event::SaExpire { sa, hard, .. } => {
                 if let Some((i, child)) = self.child_of(sa) {
-                    self.stir(
+                    self.drive(
                         i,
                         |e| if hard { e.expire_child(now, child) } else { e.rekey_child(now, child) },
                     );
@@ -165,7 +165,7 @@ impl Core {
             {
                 // From what its SAs count (`ChildSas::began`).
                 self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config.id()));
-                self.stir(tunnel, |e| e.handle_child_installed(now, child));
+                self.drive(tunnel, |e| e.handle_child_installed(now, child));
             }
             Pending::MediaOpen { .. }
             | Pending::Install { .. }
@@ -216,14 +216,14 @@ impl Core {
                     State::Up(u) => drop(u.children.remove(&child)),
                     _ => {}
                 }
-                self.stir(tunnel, |e| e.handle_child_rejected(now, child));
+                self.drive(tunnel, |e| e.handle_child_rejected(now, child));
                 if matches!(self.tunnels[tunnel].state, State::Negotiating(_)) {
                     self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
                 }
             }
             // Both of its SAs are installed; IKE decides what becomes of them.
             Pending::Bind { tunnel, port, child } if self.is_live(tunnel, port) => {
-                self.stir(tunnel, |e| e.handle_child_rejected(now, child));
+                self.drive(tunnel, |e| e.handle_child_rejected(now, child));
             }
             Pending::Install { .. } | Pending::Replace { .. } | Pending::Bind { .. } | Pending::Cleanup => {}
         }

@@ -43,7 +43,7 @@ impl Core {
         // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
         self.tunnels[i].trigger = Some((now, first));
         match &mut self.tunnels[i].state {
-            State::Draining(Draining { media: Some(media), .. }) => media.hurry(),
+            State::Draining(Draining { media: Some(media), .. }) => media.close_soon(),
             // It came as the session did.
             State::Up(up) if up.release.is_none() && !up.children.is_empty() => self.release_waiting(i),
             _ => self.release_trigger(now, i),
@@ -93,7 +93,7 @@ impl Core {
         let no_tunnel = SessionFailure::Dial(sipsec_sip::DialError::UnknownLine(remote));
         let i = self.tunnels.iter().position(|t| t.config.remote_number == remote).ok_or(no_tunnel)?;
         let port = self.ports.take(Instant::ZERO).ok_or(SessionFailure::NoMediaPort)?;
-        self.ports.untake(port);
+        self.ports.put_back(port);
         let media = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active)?;
         let config = &self.tunnels[i].config;
         Ok(Rehearsal {
@@ -163,7 +163,7 @@ impl Core {
         let (call, offer) = match placed {
             Ok(placed) => placed,
             Err(failure) => {
-                self.ports.untake(port);
+                self.ports.put_back(port);
                 return Err(failure);
             }
         };

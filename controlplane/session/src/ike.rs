@@ -25,7 +25,7 @@ impl Core {
             n.evidence.hears(bytes);
         }
         let mut fits = false;
-        let handled = self.stir(i, |e| {
+        let handled = self.drive(i, |e| {
             let before = e.proofs();
             e.handle_datagram(now, bytes);
             fits = e.proofs() > before;
@@ -70,7 +70,7 @@ impl Core {
             lingering.endpoint.handle_compute(now, job, outcome);
             self.keep_lingering(now, i, lingering);
         } else {
-            self.stir(i, |e| e.handle_compute(now, job, outcome));
+            self.drive(i, |e| e.handle_compute(now, job, outcome));
         }
     }
 
@@ -267,7 +267,7 @@ impl Core {
                 self.set_state(i, State::Up(Box::new(up)));
                 let t = &mut self.tunnels[i];
                 t.brake.release();
-                t.gave_way = false;
+                t.has_yielded = false;
                 t.phase(now, "session-up");
                 self.braked.insert(i);
                 self.event(Some(i), EventKind::SaInstalled);
@@ -282,7 +282,7 @@ impl Core {
             }
             other => self.set_state(i, other),
         }
-        self.stirred.insert(i);
+        self.unpumped.insert(i);
     }
 }
 

@@ -199,7 +199,7 @@ impl Core {
         self.open_answer(now, i, offer, SocketAddr::new(wan, port.0))
             .map(|opening| (opening, port))
             .inspect_err(|_| {
-                self.ports.untake(port);
+                self.ports.put_back(port);
             })
     }
 

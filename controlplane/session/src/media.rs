@@ -106,7 +106,7 @@ impl Core {
         let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
         n.endpoint.start(now);
         let initiator = n.media.role == sdp::Role::Active;
-        self.stirred.insert(i);
+        self.unpumped.insert(i);
         self.tunnels[i].phase(now, "ike");
         self.event(Some(i), EventKind::IkeStarted { initiator });
     }

@@ -35,7 +35,7 @@ impl MediaPorts {
     }
 
     /// Gives back a port that no message has named.
-    pub fn untake(&mut self, port: MediaPort) {
+    pub fn put_back(&mut self, port: MediaPort) {
         if self.used.remove(&port) {
             self.free.push_front(port);
         }

@@ -22,7 +22,7 @@ pub struct Tunnel {
     /// The packet that the dataplane last asked a call for, and when. Kept until a call is up for it or it is flushed.
     pub trigger: Option<(Instant, PacketSummary)>,
     /// The last attempt found the peer busy, most likely calling us.
-    pub gave_way: bool,
+    pub has_yielded: bool,
     pub phases: Vec<(&'static str, Instant)>,
     /// Calls of this tunnel that may still be charged, because nothing has confirmed their end.
     unconfirmed: u32,
@@ -41,7 +41,7 @@ impl Tunnel {
             last_failure: None,
             brake: Brake::default(),
             trigger: None,
-            gave_way: false,
+            has_yielded: false,
             phases: Vec::new(),
             unconfirmed: 0,
             held_until: None,

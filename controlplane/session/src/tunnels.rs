@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::{Index, IndexMut};
 
 /// A tunnel has its place until it is removed; the place is then used again. Mutable access to a tunnel marks it as touched:
-/// its next timer and its media port may change, and [`Self::settle`] reads both again.
+/// its next timer and its media port may change, and [`Self::refresh`] reads both again.
 #[derive(Debug, Default)]
 pub struct Tunnels {
     places: Vec<Option<Tunnel>>,
@@ -18,7 +18,7 @@ pub struct Tunnels {
     /// Those that a change has removed, and that still have something to end.
     leaving: BTreeSet<usize>,
     touched: BTreeSet<usize>,
-    /// As of the last [`Self::settle`].
+    /// As of the last [`Self::refresh`].
     noted: Vec<Noted>,
     by_time: BTreeSet<(Instant, usize)>,
     by_port: HashMap<MediaPort, usize>,
@@ -146,7 +146,7 @@ impl Tunnels {
     // ---- timers ----
 
     /// After everything that may have changed a tunnel.
-    pub fn settle(&mut self) {
+    pub fn refresh(&mut self) {
         while let Some(i) = self.touched.pop_first() {
             let new = self
                 .get(i)
@@ -168,14 +168,14 @@ impl Tunnels {
         }
     }
 
-    /// The earliest timer of all tunnels, as of the last [`Self::settle`].
+    /// The earliest timer of all tunnels, as of the last [`Self::refresh`].
     pub fn next_due(&self) -> Option<Instant> {
         let next = self.by_time.first().map(|(at, _)| *at);
         debug_assert_eq!(next, self.iter().filter_map(Tunnel::due).min(), "every change is looked at");
         next
     }
 
-    /// Tunnels with a timer that is due, in the order of their times, as of the last [`Self::settle`].
+    /// Tunnels with a timer that is due, in the order of their times, as of the last [`Self::refresh`].
     pub fn due(&self, now: Instant) -> Vec<usize> {
         self.by_time.range(..=(now, usize::MAX)).map(|(_, i)| *i).collect()
     }

@@ -293,7 +293,7 @@ impl Core {
         if other_peer {
             // Failures with another number say nothing about this one.
             let key = format!("{} {}", t.config.local_number, t.config.remote_number);
-            (t.brake, t.last_failure, t.gave_way) = (Brake::default(), None, false);
+            (t.brake, t.last_failure, t.has_yielded) = (Brake::default(), None, false);
             self.out.push_back(Output::PersistBrake { key, record: None });
         }
         let t = &mut self.tunnels[i];
@@ -328,7 +328,7 @@ impl Core {
                 (ledger.tunnel, ledger.holds) = (None, false);
             }
             self.braked.remove(&i);
-            self.stirred.remove(&i);
+            self.unpumped.remove(&i);
             self.tunnels.remove(i);
         }
     }

@@ -54,7 +54,7 @@ impl Core {
             // Many sites must not come back in the same second.
             wait += self.jitter(wait / 4);
             let t = &mut self.tunnels[i];
-            t.gave_way = false;
+            t.has_yielded = false;
             t.brake.hold(now + wait);
         }
         self.event(Some(i), EventKind::Failed { failure, retry_in: wait });
@@ -65,7 +65,7 @@ impl Core {
     pub(crate) fn give_way(&mut self, now: Instant, i: usize) {
         let wait = GIVE_WAY + self.jitter(GIVE_WAY / 2);
         let t = &mut self.tunnels[i];
-        t.gave_way = true;
+        t.has_yielded = true;
         t.brake.hold(now + wait);
         self.event(Some(i), EventKind::PeerBusy);
     }

@@ -32,7 +32,7 @@ impl Core {
         };
         let port = n.leg.media_port;
         n.leg.call.ended();
-        self.stirred.remove(&i);
+        self.unpumped.remove(&i);
         if let Some(ledger) = self.calls.get_mut(&call) {
             ledger.reason_open = true;
         }

@@ -171,7 +171,7 @@ impl Core {
             let pending = if carried { self.count_until_removed(tunnel, call) } else { Pending::Cleanup };
             self.transact(ops, pending);
         }
-        self.stirred.remove(&i);
+        self.unpumped.remove(&i);
         match bye {
             Bye::Now => self.say_bye(now, leg.call, told),
             Bye::Done => leg.call.ended(),
@@ -181,7 +181,7 @@ impl Core {
         let waits = self.tunnels[i].trigger.is_some() || self.stopping();
         if let Some(mut media) = self.take_lingering(i) {
             if waits {
-                media.hurry();
+                media.close_soon();
             }
             self.keep_lingering(now, i, media);
         }

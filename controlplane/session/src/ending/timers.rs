@@ -20,7 +20,7 @@ impl Core {
             self.release_trigger(now, i);
         }
         if self.tunnels[i].state.endpoint().and_then(Endpoint::poll_timeout).is_some_and(|at| at <= now) {
-            self.stir(i, |e| e.handle_timeout(now));
+            self.drive(i, |e| e.handle_timeout(now));
         }
         let tunnel = self.tunnels[i].config.id();
         match &mut self.tunnels[i].state {

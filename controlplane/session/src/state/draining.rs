@@ -79,7 +79,7 @@ impl Lingering {
     }
 
     /// The next call waits.
-    pub const fn hurry(&mut self) {
+    pub const fn close_soon(&mut self) {
         self.give_up_at = self.rest_at;
     }
 

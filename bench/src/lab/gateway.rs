@@ -1,6 +1,6 @@
 //! A gateway of the lab: its dataplane, its control plane, its command line.
 
-use super::account::Account;
+use super::account::{Account, UID};
 use super::error::LabError;
 use super::interrupt::wait_for;
 use super::netns::{Namespace, run};
@@ -145,7 +145,7 @@ impl Gateway {
 
     /// From their next start on, both processes have the user and the capabilities of this account.
     pub fn run_as(&mut self, account: Account) -> Result<(), LabError> {
-        run(std::process::Command::new("chown").args(["-R", &account.owner()]).arg(&self.dir))?;
+        run(std::process::Command::new("chown").args(["-R", &format!("{UID}:{UID}")]).arg(&self.dir))?;
         self.account = Some(account);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::support::{both, ensure, ensure_in, no_clear_text, ping_all, wait_status};
 use super::{Context, Scenario};
-use crate::lab::account::Account;
+use crate::lab::account::{Account, UID, capabilities};
 use crate::lab::carrier::Knobs;
 use crate::lab::demo::logs;
 use crate::lab::error::LabError;
@@ -10,6 +10,7 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::netns::run;
 use crate::lab::topology::{CENTRE_LAN_HOST, SVTI};
 use crate::lab::world::{HEADEND_NUMBER, World};
+use std::path::Path;
 use std::time::Duration;
 
 pub const UNPRIVILEGED: Scenario = Scenario {
@@ -39,15 +40,13 @@ fn unprivileged(context: &Context) -> Result<(), LabError> {
     branch.stop();
     // What root has made belongs to the next start.
     world.topology.branch.ip(&["link", "del", SVTI])?;
-    let programs = world.profile("branch")?.dir().join("programs");
-    let account = Account::of_units(units, programs);
     let branch = world.branch.as_mut().expect("started");
-    branch.run_as(account.clone())?;
+    branch.run_as(Account::of_units(&units)?)?;
     branch.start_dataplane(&world.topology.branch)?;
     branch.start_controlplane(&world.topology.branch)?;
     branch.wait_ready().map_err(|e| LabError::failed(e.to_string(), logs(&world)))?;
     world.wait_registered(&[crate::lab::world::BRANCH_NUMBER])?;
-    has_what_the_unit_gives(&mut world, &account)?;
+    has_what_the_units_give(&mut world, &units)?;
     let ping = ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST);
     ping.map_err(|e| LabError::failed(e.to_string(), logs(&world)))?;
     wait_status(&world, both(&world).0, HEADEND_NUMBER, "SESSION_UP")?;
@@ -68,16 +67,15 @@ fn unprivileged(context: &Context) -> Result<(), LabError> {
     world.wait_hung_up(RECOVERY)
 }
 
-/// No thread has more than the unit gives, and the one that reads packets has nothing.
-fn has_what_the_unit_gives(world: &mut World, account: &Account) -> Result<(), LabError> {
+/// No thread has more than its unit gives, and the one that reads packets has nothing.
+fn has_what_the_units_give(world: &mut World, units: &Path) -> Result<(), LabError> {
     let branch = world.branch.as_mut().expect("started");
     let processes = [
         ("dataplane", branch.dataplane().map(|p| p.pid())),
         ("controlplane", branch.controlplane().map(|p| p.pid())),
     ];
     for (what, pid) in processes {
-        let given: u64 = account
-            .capabilities(what)?
+        let given: u64 = capabilities(units, what)?
             .iter()
             .map(|name| NUMBERS.iter().find(|(n, _)| n == name).map_or(0, |(_, bit)| 1 << bit))
             .sum();
@@ -93,7 +91,7 @@ fn has_what_the_unit_gives(world: &mut World, account: &Account) -> Result<(), L
             let reads_packets = field("Name").starts_with("worker");
             worker |= reads_packets;
             let may = if reads_packets { 0 } else { given };
-            let right = field("Uid") == account.uid().to_string()
+            let right = field("Uid") == UID.to_string()
                 && set("CapPrm") & !may == 0
                 && set("CapEff") == set("CapPrm")
                 && set("CapInh") == 0

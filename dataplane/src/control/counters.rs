@@ -104,15 +104,18 @@ impl Publisher {
             match activities.get(slot) {
                 Some((tunnel, activity)) => {
                     session.counters.activity(slot, tunnel, &activity);
-                    if published.replace(tunnel) != Some(tunnel) {
+                    let before = published.replace(tunnel);
+                    if before != Some(tunnel) {
+                        forget(&mut self.slots, before, slot);
                         self.slots.insert(tunnel, slot);
                     }
                 }
                 None => {
-                    if let Some(tunnel) = published.take() {
+                    let before = published.take();
+                    if before.is_some() {
                         session.counters.clear_activity(slot);
-                        self.slots.remove(&tunnel);
                     }
+                    forget(&mut self.slots, before, slot);
                 }
             }
         }
@@ -131,6 +134,13 @@ impl Publisher {
                 session.counters.activity(slot, *tunnel, &activity);
             }
         }
+    }
+}
+
+/// The tunnel is not in this slot any more; it may have another.
+fn forget(slots: &mut HashMap<TunnelId, usize>, tunnel: Option<TunnelId>, slot: usize) {
+    if let Some(tunnel) = tunnel.filter(|tunnel| slots.get(tunnel) == Some(&slot)) {
+        slots.remove(&tunnel);
     }
 }
 

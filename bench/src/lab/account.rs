@@ -30,7 +30,8 @@ impl Account {
     pub fn of_units(units: &Path) -> Result<Self, LabError> {
         let programs = std::env::temp_dir().join(format!("sipsec-lab-programs-{}", std::process::id()));
         std::fs::create_dir_all(&programs).map_err(LabError::io("programs"))?;
-        std::fs::set_permissions(&programs, Permissions::from_mode(0o755)).map_err(LabError::io("programs"))?;
+        std::fs::set_permissions(&programs, Permissions::from_mode(0o755))
+            .map_err(LabError::io("programs"))?;
         Ok(Self { units: units.to_owned(), programs })
     }
 

@@ -96,7 +96,7 @@ impl Core {
         match self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Actpass) {
             Ok(media) => Ok((SessionDescription::new(u64::from(self.entropy.u32()), media), port)),
             Err(failure) => {
-                self.ports.untake(port);
+                self.ports.put_back(port);
                 Err((failure, 403))
             }
         }

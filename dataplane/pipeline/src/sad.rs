@@ -22,8 +22,6 @@ pub(crate) struct SaCommon {
     pub lifetime: Lifetime,
     pub salt: Salt,
     pub spi: Spi,
-    /// Its own in the table of its direction.
-    number: u32,
     pub media: u32,
     pub tunnel: u32,
     pub media_port: MediaPort,
@@ -111,6 +109,8 @@ impl SaCommon {
 #[repr(C, align(64))]
 pub(crate) struct OutboundSa {
     pub sequence: SequenceCounter,
+    /// Its own in the table.
+    number: u32,
     pub common: SaCommon,
 }
 
@@ -121,20 +121,22 @@ pub(crate) struct InboundSa {
     pub pending_top: u64,
     /// A packet of the peer has been accepted, and reported.
     pub used: bool,
+    /// Its own in the table.
+    number: u32,
     pub common: SaCommon,
 }
 
 impl Occupant for OutboundSa {
     #[inline]
     fn number(&self) -> u32 {
-        self.common.number
+        self.number
     }
 }
 
 impl Occupant for InboundSa {
     #[inline]
     fn number(&self) -> u32 {
-        self.common.number
+        self.number
     }
 }
 
@@ -180,9 +182,8 @@ impl Sad {
         if let (SALT_LEN, Some(end)) = (spec.cipher.salt_len(), spec.keymat.expose().last_chunk()) {
             salt = *end;
         }
-        let common = |number| SaCommon {
+        let common = SaCommon {
             id: spec.sa,
-            number,
             tunnel,
             media,
             media_port: spec.media_port,
@@ -197,13 +198,14 @@ impl Sad {
         };
         let reference = match spec.direction {
             Direction::Out => {
-                let make = |n| OutboundSa { common: common(n), sequence: SequenceCounter::new(spec.esn) };
+                let sequence = SequenceCounter::new(spec.esn);
+                let make = |number| OutboundSa { common, number, sequence };
                 SaRef::Out(self.outbound.insert(make).expect("the number of SAs was validated"))
             }
             Direction::In => {
                 let window =
                     ReplayWindow::new(spec.replay_window, spec.esn).expect("the window was validated");
-                let make = |n| InboundSa { common: common(n), window, pending_top: 0, used: false };
+                let make = |number| InboundSa { common, number, window, pending_top: 0, used: false };
                 let index = self.inbound.insert(make).expect("the number of SAs was validated");
                 self.by_spi.insert(spi_key(spec.media_port, spec.spi.get()), index);
                 SaRef::In(index)

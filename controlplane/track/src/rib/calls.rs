@@ -1,14 +1,14 @@
 //! How often traffic has moved to each tunnel, because each move may place a call.
 
 use sipsec_net::Instant;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    tunnels: HashMap<String, Use>,
+    tunnels: BTreeMap<String, Use>,
     per_hour: usize,
 }
 
@@ -22,7 +22,7 @@ struct Use {
 
 impl Calls {
     pub fn new(per_hour: u32) -> Self {
-        Self { tunnels: HashMap::new(), per_hour: usize::try_from(per_hour).unwrap_or(usize::MAX) }
+        Self { tunnels: BTreeMap::new(), per_hour: usize::try_from(per_hour).unwrap_or(usize::MAX) }
     }
 
     /// Another limit, and other prefixes: the tunnel that stands in for each of them. No traffic has moved by that.

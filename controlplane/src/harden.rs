@@ -62,7 +62,7 @@ pub fn keep_needed_capabilities() -> Result<(), HardenError> {
 /// # Errors
 /// If this process is root, and the directory is another user's.
 pub fn is_own(directory: &Path) -> Result<(), OtherOwner> {
-    let owner = std::fs::metadata(directory).map(|m| m.uid()).unwrap_or(0);
+    let owner = std::fs::metadata(directory).map_or(0, |m| m.uid());
     if rustix::process::geteuid().is_root() && owner != 0 {
         return Err(OtherOwner { directory: directory.to_owned(), uid: owner });
     }

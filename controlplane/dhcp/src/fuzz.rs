@@ -217,7 +217,7 @@ impl Client for v6::Client {
         let duid = v6::Duid::link_layer(HARDWARE);
         // The transaction id of the client's message (RFC 8415 §8).
         let id = last.get(1..4).unwrap_or(&[0; 3]);
-        let mut bytes = vec![if kind % 2 == 0 { 2 } else { 7 }];
+        let mut bytes = vec![if kind.is_multiple_of(2) { 2 } else { 7 }];
         bytes.extend_from_slice(id);
         bytes.extend_from_slice(&[0, 1, 0, duid.as_bytes().len() as u8]);
         bytes.extend_from_slice(duid.as_bytes());

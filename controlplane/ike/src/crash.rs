@@ -178,8 +178,10 @@ impl Endpoint {
     fn on_stray(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> bool {
         let spis = (header.spi_i, header.spi_r);
         // RFC 6290 §9.2: no token of an IKE SA that exists. While another is being negotiated, none at all.
-        let knows = match &self.state {
-            State::Established(s) => s.slots.iter().any(|slot| slot.sa.has_spis(spis)),
+        let knows = match &mut self.state {
+            State::Established(s) => {
+                s.slots.iter().any(|slot| slot.sa.has_spis(spis)) || s.is_being_made(header.spi_i)
+            }
             State::Deserted(s) => s.has_spis(spis),
             State::Listening(s) => !s.is_empty(),
             _ => true,

@@ -56,6 +56,8 @@ pub(crate) struct Gateway {
     pub endpoint: Endpoint,
     pub events: Vec<Event>,
     sas: Vec<InstalledSa>,
+    /// Those on which a packet has come, as the dataplane reports it once.
+    used: Vec<ChildId>,
     pub bound: Option<ChildId>,
     /// Whether the dataplane applies what it is told, and how late.
     pub install: Install,
@@ -80,6 +82,7 @@ impl Gateway {
             endpoint: Endpoint::new(config, Box::new(TestEntropy::new(seed))),
             events: Vec::new(),
             sas: Vec::new(),
+            used: Vec::new(),
             bound: None,
             install: Install::After(Duration::ZERO),
             pending: Vec::new(),
@@ -423,12 +426,16 @@ impl Net {
             Packet::Ike(bytes) => g.endpoint.handle_datagram(now, &bytes),
             Packet::Esp(spi, key) => {
                 let hit =
-                    g.sas.iter().any(|s| s.inbound.spi.get() == spi && s.inbound.keymat.expose() == key);
-                if hit {
-                    g.received += 1;
-                    g.endpoint.traffic_seen(now, now, Instant::ZERO);
-                } else {
+                    g.sas.iter().find(|s| s.inbound.spi.get() == spi && s.inbound.keymat.expose() == key);
+                let Some(child) = hit.map(|s| s.child) else {
                     g.lost += 1;
+                    return;
+                };
+                g.received += 1;
+                g.endpoint.traffic_seen(now, now, Instant::ZERO);
+                if !g.used.contains(&child) {
+                    g.used.push(child);
+                    g.endpoint.inbound_used(now, child);
                 }
             }
         }

@@ -116,6 +116,8 @@ pub(crate) struct Established {
     pub gen_ike: Option<GenIke>,
     pub agree_ike: Option<AgreeIke>,
     pub answer_ikes: Vec<AnswerIke>,
+    /// See `task/early.rs`.
+    pub early: VecDeque<Vec<u8>>,
     pub established_at: Instant,
     pub rekey_at: Instant,
     pub expires_at: Instant,
@@ -202,6 +204,7 @@ impl Established {
             gen_ike: None,
             agree_ike: None,
             answer_ikes: Vec::new(),
+            early: VecDeque::new(),
             established_at: now,
             rekey_at: now + ctx.jittered(lifetime.soft, lifetime.jitter_percent),
             expires_at: now + lifetime.hard,
@@ -289,7 +292,9 @@ impl Established {
         bytes: &[u8],
     ) -> State {
         let Some(slot) = self.slots.iter_mut().find(|s| s.sa.is(header)) else {
-            ctx.counters.dropped_spi += 1;
+            if !self.keep_early(header, bytes) {
+                ctx.counters.dropped_spi += 1;
+            }
             return State::Established(self);
         };
         let spi = slot.sa.local_spi();
@@ -425,7 +430,10 @@ impl Established {
             }
         }
         self.watch_children(now);
-        State::Established(self)
+        match self.take_early() {
+            Some(bytes) => self.resume_early(ctx, now, &bytes),
+            None => State::Established(self),
+        }
     }
 
     fn end(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, end: End) -> State {
@@ -461,6 +469,7 @@ impl Established {
 
     /// The peer's rekey may be over for the peer and undecided here: what it has made goes with the rest.
     fn leave(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, keep: Option<u64>) -> Ended {
+        self.drop_early(ctx);
         let ours = |s: &&Slot| {
             matches!(s.standing, Standing::Current | Standing::Candidate | Standing::Outlived { .. })
         };

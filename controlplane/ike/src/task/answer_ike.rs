@@ -22,7 +22,7 @@ pub(crate) struct AnswerIke {
     pub(super) id: u32,
     answer: Proposal,
     pub(super) suite: IkeSuite,
-    spi_i: u64,
+    pub(super) spi_i: u64,
     pub(super) spi_r: u64,
     ni: Vec<u8>,
     nr: Vec<u8>,

@@ -46,7 +46,7 @@ impl Established {
 
     /// No different from the end of its time.
     pub fn on_expired(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, id: ChildId) -> State {
-        if let Some(child) = self.child_mut(id).filter(|c| c.stage == Stage::Live) {
+        if let Some(child) = self.child_mut(id).filter(|c| matches!(c.stage, Stage::Live | Stage::Binding)) {
             child.expires_at = now;
         }
         let result = self.poll_lifetimes(ctx, now);
@@ -84,14 +84,15 @@ impl Established {
             self.bind(ctx, next);
             self.retire(ctx, now, old);
         }
-        let spent = self.children.iter().any(|c| c.stage == Stage::Live && c.expires_at <= now);
+        let sends = |stage| matches!(stage, Stage::Live | Stage::Binding);
+        let spent = self.children.iter().any(|c| sends(c.stage) && c.expires_at <= now);
         if spent || self.expires_at <= now {
             // RFC 7296 §2.8: if rekeying fails, the IKE SA and its CHILD_SAs MUST be closed.
             return Err(End::Closed { cause: CloseCause::HardLimit, keep: None });
         }
         for c in self.children.extract_if(.., |c| match c.stage {
             Stage::Retired { until } => until <= now,
-            Stage::Live => false,
+            Stage::Live | Stage::Binding => false,
             _ => c.expires_at <= now,
         }) {
             // The dataplane does not have a redundant one, or not any more.

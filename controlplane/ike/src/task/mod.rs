@@ -9,6 +9,7 @@ mod childless;
 mod create_child;
 mod delete;
 mod dpd;
+mod early;
 mod followup;
 mod followup_child;
 pub(crate) mod handover;

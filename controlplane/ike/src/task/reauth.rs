@@ -75,7 +75,8 @@ impl Established {
     }
 
     /// Takes the place of `old`. `ours`: we began.
-    pub fn succeed(&mut self, ctx: &mut Ctx, now: Instant, old: Self, ours: bool) {
+    pub fn succeed(&mut self, ctx: &mut Ctx, now: Instant, mut old: Self, ours: bool) {
+        old.drop_early(ctx);
         ctx.counters.reauthentications += 1;
         let forgotten = self.peer_forgot();
         let Self { slots, children, budget, .. } = old;

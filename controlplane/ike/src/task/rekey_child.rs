@@ -83,7 +83,16 @@ impl Established {
         let retry = now + ctx.jittered(RETRY_AFTER, RETRY_JITTER_PERCENT);
         // One that the peer has rekeyed already waits for its DELETE.
         let done = self.is_rekeyed_by_peer(id);
-        let Some(child) = self.child_mut(id).filter(|c| c.stage == Stage::Live) else { return };
+        let Some(child) = self.child_mut(id) else { return };
+        match child.stage {
+            Stage::Live => {}
+            // The dataplane says it once. The timer heeds it when the SA is in use.
+            Stage::Installing { .. } | Stage::Standby { .. } | Stage::Binding => {
+                child.rekey_at = now;
+                return;
+            }
+            _ => return,
+        }
         // Should this attempt be forgotten (a crossing IKE rekey), the timer brings it back.
         child.rekey_at = retry;
         if !done && !self.is_rekeying_child(id) {

@@ -28,7 +28,7 @@ pub(crate) const AWAIT_DELETE: Duration = Duration::from_secs(60);
 const RETRY_AFTER: Duration = Duration::from_secs(6);
 
 pub(crate) struct RekeyIke {
-    spi: u64,
+    pub(super) spi: u64,
     ni: Vec<u8>,
     dh: Dh,
     groups_tried: usize,

@@ -280,6 +280,27 @@ fn a_gateway_that_has_the_ike_sa_never_shows_its_token() {
     assert_eq!(net.b().endpoint.view().counters.crash_tokens_out, before);
 }
 
+/// The peer may be on an IKE SA that is not made here yet: that is none that was lost.
+#[test]
+fn no_token_of_an_ike_sa_that_is_being_made() {
+    let mut net = net();
+    let spi = net.b().endpoint.view().spi_i;
+    net.with(Side::A, |e, now| e.rekey_ike(now));
+    net.run(MS * 5);
+    net.compute = MS * 50;
+    while net.b().endpoint.view().spi_i == spi {
+        net.run(MS);
+    }
+    let request = question(&mut net, Side::B);
+    assert_ne!(Header::parse(&request).expect("ours").spi_i, spi);
+    net.inject(Side::A, &request);
+    assert_eq!(net.a().endpoint.view().counters.crash_tokens_out, 0);
+    net.run(Duration::from_secs(2));
+    let (a, b) = (net.a().endpoint.view().counters, net.b().endpoint.view().counters);
+    assert_eq!((a.crash_tokens_out, a.dropped_spi, b.retransmits_out), (0, 0, 0));
+    assert!(net.is_up() && state(&mut net, Side::B).current().sa.can_request());
+}
+
 #[test]
 fn only_protected_requests_are_answered_and_not_without_limit() {
     let mut net = net();

@@ -195,6 +195,103 @@ fn limits_of_bytes() {
     );
 }
 
+/// A peer whose time-out is 1 s, as strongSwan may have it: whichever message of a rekey is lost, with any pace of the
+/// dataplane and of the key exchange, each packet meets its SA. The side that answers goes on sending on the old one until
+/// the peer is on the new one, and receives on both.
+#[test]
+fn a_lost_message_of_a_rekey_costs_no_packet() {
+    for (esp, side) in [
+        ("aes128-sha256-modp2048", Side::A),
+        ("aes128-sha256-modp2048", Side::B),
+        ("aes256gcm16", Side::B),
+        ("aes256gcm16-x25519-ke1_mlkem768", Side::B),
+    ] {
+        // CREATE_CHILD_SA and its answer, IKE_FOLLOWUP_KE, DELETE and its answer.
+        for lost in 1..=6 {
+            for (install_ms, compute_ms) in [(0, 0), (7, 30), (40, 3)] {
+                let (mut a, mut b) = configs();
+                for c in [&mut a, &mut b] {
+                    c.esp_proposals = vec![esp.parse().expect("valid")];
+                    c.retransmit.first = Duration::from_secs(1);
+                    c.fragment_bytes_max = None;
+                }
+                let mut net = Net::established(a, b);
+                for g in &mut net.gateways {
+                    g.install = Install::After(Duration::from_millis(install_ms));
+                }
+                net.compute = Duration::from_millis(compute_ms);
+                let mut n = 0;
+                net.script = Box::new(move |_, _, p| {
+                    n += u32::from(matches!(p, Packet::Ike(_)));
+                    if n == lost && matches!(p, Packet::Ike(_)) { Fate::Drop } else { Fate::Deliver }
+                });
+                let old = child(&net, side);
+                net.with(side, |e, now| e.rekey_child(now, old));
+                let sent = run_with_traffic(&mut net, Duration::from_secs(4));
+                assert_nothing_lost(&net, sent);
+                assert_ne!(child(&net, side), old, "{esp} {side:?} {lost}");
+            }
+        }
+    }
+}
+
+/// The peer, which has answered our rekey of the IKE SA, asks on the new one while we compute its keys, or while the answer
+/// is lost.
+#[test]
+fn a_request_on_the_new_ike_sa_is_not_too_early() {
+    for (fate, computes) in [(Fate::Deliver, 50), (Fate::Late(Duration::from_millis(30)), 0)] {
+        let (a, b) = configs();
+        let mut net = Net::established(a, b);
+        let old = child(&net, Side::B);
+        let spi = net.b().endpoint.view().spi_i;
+        net.with(Side::A, |e, now| e.rekey_ike(now));
+        // A's key exchange is a matter of no time, its second half of some.
+        net.run(Duration::from_millis(5));
+        net.compute = Duration::from_millis(computes);
+        let mut first = true;
+        net.script = Box::new(move |from, _, p| match p {
+            Packet::Ike(_) if from == Side::B && core::mem::replace(&mut first, false) => fate,
+            _ => Fate::Deliver,
+        });
+        while net.b().endpoint.view().spi_i == spi {
+            net.run(Duration::from_millis(1));
+        }
+        net.with(Side::B, |e, now| e.rekey_child(now, old));
+        net.run(Duration::from_millis(400));
+        let (a, b) = (net.a().endpoint.view().counters, net.b().endpoint.view().counters);
+        assert_eq!((b.retransmits_out, a.dropped_spi), (0, 0), "{fate:?}");
+        assert_eq!((a.rekeys_child, b.rekeys_child, a.rekeys_ike), (1, 1, 1), "{fate:?}");
+        assert_settled(&mut net);
+    }
+}
+
+/// As the dataplane says it once, also of an SA that is not in use yet.
+#[test]
+fn a_limit_that_is_reached_early_is_heeded_later() {
+    for hard in [false, true] {
+        let (a, b) = configs();
+        let mut net = Net::established(a, b);
+        let old = child(&net, Side::A);
+        net.gateways[1].install = Install::After(Duration::from_millis(30));
+        net.with(Side::A, |e, now| e.rekey_child(now, old));
+        net.run(Duration::from_millis(45));
+        // B is going over to the new one.
+        let State::Established(s) = &net.gateways[1].endpoint.state else { panic!("up") };
+        let new = s.children.iter().find(|c| c.id != old).map(|c| (c.id, c.stage)).expect("made");
+        assert!(matches!(new.1, Stage::Standby { .. } | Stage::Binding), "{new:?}");
+        net.send_esp(Side::A);
+        net.run(Duration::from_millis(15));
+        net.with(Side::B, |e, now| if hard { e.expire_child(now, new.0) } else { e.rekey_child(now, new.0) });
+        net.run(Duration::from_secs(2));
+        if hard {
+            assert_eq!(net.b().closed(), Some(CloseCause::HardLimit));
+        } else {
+            assert_ne!(child(&net, Side::B), new.0, "{:?}", net.b().story());
+            assert_eq!(net.b().endpoint.view().counters.rekeys_child, 2);
+        }
+    }
+}
+
 #[test]
 fn the_end_of_a_call_reaches_the_peer_even_behind_an_unanswered_request() {
     let (a, b) = configs();

@@ -77,6 +77,11 @@ pub trait Surroundings {
         Ok(())
     }
 
+    /// Whether the kernel has loaded this module.
+    fn has_module(&self, _name: &str) -> Option<bool> {
+        None
+    }
+
     /// Whether an address belongs to this machine.
     fn is_own_address(&self, _ip: IpAddr) -> Option<bool> {
         None

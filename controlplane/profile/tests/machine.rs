@@ -130,3 +130,22 @@ fn any_is_told_where_a_number_is_wrong() {
     let found = check("number: \"0388882001\", psk", "number: \"*\", psk", 0o600);
     assert!(found.list[0].hint.contains("`any`"), "{}", found.list[0].hint);
 }
+
+/// A machine whose kernel rewrites SIP.
+struct Helper;
+
+impl Surroundings for Helper {
+    fn has_module(&self, name: &str) -> Option<bool> {
+        Some(name == "nf_nat_sip")
+    }
+}
+
+#[test]
+fn a_kernel_that_rewrites_sip_is_told() {
+    let told = |around: &dyn Surroundings| {
+        let findings = examine("x.yaml", GOOD.as_bytes(), around).findings;
+        findings.list.iter().any(|f| f.code == "sip::nat-helper" && f.severity == Severity::Warning)
+    };
+    assert!(told(&Helper));
+    assert!(!told(&Machine { profile_mode: 0o600 }), "nothing is known of its modules");
+}

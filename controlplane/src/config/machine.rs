@@ -134,6 +134,10 @@ impl Surroundings for Machine {
         logging::filter(text).map(drop).map_err(|error| format!("{error}: {}", logging::EXAMPLES))
     }
 
+    fn has_module(&self, name: &str) -> Option<bool> {
+        Some(Path::new("/sys/module").join(name).exists())
+    }
+
     fn has_core(&self, core: u16) -> Option<bool> {
         let allowed = rustix::thread::sched_getaffinity(None).ok()?;
         Some(allowed.is_set(usize::from(core)))

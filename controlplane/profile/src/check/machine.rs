@@ -10,6 +10,7 @@ const NO_DISK: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     state_dir(profile, sink, around);
+    sip_helper(sink, around);
     if let Some(core) = profile.dataplane.worker.core
         && around.has_core(core) == Some(false)
     {
@@ -24,6 +25,18 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
         let message = format!("the tunnel source {source} is an address of this machine");
         let problem = Problem::warning("media::tunnel-source", &path, message).label("used by a device here");
         sink.push(problem.hint("write an address that nothing else uses, as in 10.255.0.1"));
+    }
+}
+
+/// A helper of the kernel's NAT that reads and changes what it takes for SIP of the machines behind it.
+fn sip_helper(sink: &Sink, around: &dyn Surroundings) {
+    const MODULE: &str = "nf_nat_sip";
+    if around.has_module(MODULE) == Some(true) {
+        let message = format!("the kernel module {MODULE} is loaded: it can change addresses in SIP and SDP");
+        let problem = Problem::warning("sip::nat-helper", &KeyPath::dotted("sip.interface"), message);
+        sink.push(problem.hint(
+            "unload it (`modprobe -r nf_nat_sip`), or give its helper to no connection of this gateway; calls with changed SDP fail as `wrong-source`",
+        ));
     }
 }
 

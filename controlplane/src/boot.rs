@@ -205,6 +205,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         track,
         dhcp,
         learnt: Learnt::default(),
+        other_number: None,
         journal,
         compute: Compute::new(),
         requests,

@@ -71,6 +71,8 @@ pub struct Runtime {
     pub(crate) dhcp: Option<Dhcp>,
     /// What DHCP has said.
     pub(crate) learnt: Learnt,
+    /// What was last told of the line's number.
+    pub(crate) other_number: Option<String>,
     pub(crate) journal: Journal,
     pub(crate) compute: Compute<Input>,
     pub(crate) requests: mpsc::Receiver<Request>,
@@ -407,6 +409,11 @@ impl Runtime {
     fn dhcp(&mut self, change: dhcp::Change) {
         self.learnt.take(change);
         self.netlink.set_inside(self.learnt.delegated(&self.profile));
+        let other = self.learnt.other_number(&self.profile);
+        if let Some(reason) = other.as_ref().filter(|_| self.other_number != other) {
+            tracing::warn!(reason, "calls will be refused if the carrier asks for the line's number");
+        }
+        self.other_number = other;
         let registrars = self.learnt.registrars(&self.profile);
         let domain = self.learnt.domain(&self.profile);
         for reason in [registrars.as_ref().err(), domain.as_ref().err()].into_iter().flatten() {

@@ -35,7 +35,10 @@ impl SessionFailure {
                 503 => "the carrier is overloaded; the next try waits",
                 _ => "look up the SIP status with the carrier",
             },
-            Self::Call(CallFailure::Timeout) => "no answer from the carrier: check the WAN and sip.registrar",
+            Self::Call(CallFailure::Timeout) => {
+                "no answer from the carrier: check the WAN and sip.registrar; where REGISTER is answered, the carrier loses \
+                 calls from this address: check sip.call_family and wan.ipv6"
+            }
             Self::Call(CallFailure::BadAnswer(e)) | Self::Sdp(e) => e.cure(),
             Self::Call(_) => "see the peer's log",
             Self::Ike(e) => match e {

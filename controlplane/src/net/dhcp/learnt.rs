@@ -4,7 +4,7 @@ use super::Change;
 use crate::api::model::{DhcpFamily, DhcpView};
 use sipsec_dhcp::{SipData, VendorData, v4, v6};
 use sipsec_net::prefix::PrefixError;
-use sipsec_net::{Instant, IpPrefix};
+use sipsec_net::{Instant, IpPrefix, TelNumber};
 use sipsec_profile::Profile;
 use sipsec_profile::model::wan::{WanIpv4, WanIpv6};
 use sipsec_profile::model::{Host, Server};
@@ -112,6 +112,20 @@ impl Learnt {
         }
     }
 
+    /// What is wrong if the line has other numbers than the profile.
+    #[must_use]
+    pub fn other_number(&self, profile: &Profile) -> Option<String> {
+        let v4 = self.v4.iter().flatten().map(|lease| &lease.sip.vendor);
+        let v6 = self.v6.iter().flatten().map(|lease| &lease.sip.vendor);
+        let of = |v: &VendorData| v.number.iter().chain(&v.additional_numbers).cloned().collect::<Vec<_>>();
+        let named: Vec<String> = v4.chain(v6).flat_map(of).collect();
+        let ours = |n: &String| {
+            n.parse::<TelNumber>().is_ok_and(|n| profile.sip.lines.iter().any(|line| line.number == n))
+        };
+        let other = named.first().filter(|_| !named.iter().any(ours))?;
+        Some(format!("DHCP names the number {other}, which is none of `sip.lines`"))
+    }
+
     /// Name servers of both families.
     #[must_use]
     pub fn dns(&self) -> Vec<IpAddr> {
@@ -179,4 +193,124 @@ fn sip_options(sip: &SipData, out: &mut DhcpFamily) {
     out.sip_domain.clone_from(&sip.vendor.sip_domain);
     out.update_host.clone_from(&sip.vendor.update_host);
     out.unreadable = sip.vendor.unreadable.iter().map(ToString::to_string).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use sipsec_dhcp::SipServers;
+
+    fn profile(wan: &str, sip: &str) -> Profile {
+        let text = format!(
+            "version: 1\ngateway: test\nwan: {{ {wan}, vendor_class: ntt }}\n\
+             sip: {{ interface: wan0, registrar: dhcp, domain: dhcp{sip}, lines: [{{ number: '0388881001' }}] }}\n\
+             ike: {{ keyring: [{{ number: '0388882001', psk: '0x9d1f0a93b7c4e58261b7f9c03e6a2d84' }}] }}\n\
+             tunnels: [{{ name: T1, local_number: '0388881001', remote_number: '0388882001', bandwidth_kbps: 512 }}]\n\
+             dataplane: {{ outside: {{ device: wan0 }}, inside: {{ mode: host, device: svti0 }} }}\n"
+        );
+        config::parse("test.yaml", &text).expect("a profile").profile
+    }
+
+    fn sip(server: &str, number: &str, domain: Option<&str>) -> SipData {
+        let addresses = vec![server.parse().expect("an address")];
+        let vendor = VendorData {
+            number: Some(number.to_owned()),
+            sip_domain: domain.map(str::to_owned),
+            ..VendorData::default()
+        };
+        SipData { servers: SipServers { addresses, names: Vec::new() }, vendor }
+    }
+
+    fn v4_lease(sip: SipData) -> Change {
+        let address = "192.0.2.7".parse().expect("an address");
+        Change::V4(Ok(Box::new(v4::Lease {
+            address,
+            prefix_len: 24,
+            server: address,
+            routes: Vec::new(),
+            dns: Vec::new(),
+            mtu: None,
+            sip,
+            obtained: Instant::ZERO,
+            renews: None,
+            rebinds: None,
+            expires: None,
+        })))
+    }
+
+    fn v6_lease(sip: SipData, prefixes: &[(&str, u8)]) -> Change {
+        let prefix = |(prefix, len): &(&str, u8)| v6::Prefix {
+            prefix: prefix.parse().expect("an address"),
+            len: *len,
+            preferred_until: Instant::MAX,
+            valid_until: Instant::MAX,
+        };
+        Change::V6(Ok(Box::new(v6::Lease {
+            server: Vec::new(),
+            addresses: Vec::new(),
+            prefixes: prefixes.iter().map(prefix).collect(),
+            dns: Vec::new(),
+            sip,
+            obtained: Instant::ZERO,
+            renews: Instant::MAX,
+            rebinds: Instant::MAX,
+            expires: Instant::MAX,
+        })))
+    }
+
+    #[test]
+    fn calls_of_another_ip_version_have_the_servers_of_its_dhcp() {
+        let apart = profile(
+            "ipv4: dhcp, ipv6: prefix",
+            ", carrier: ntt-hgw, registration_family: ipv4, call_family: ipv6",
+        );
+        let mut learnt = Learnt::default();
+        learnt.take(v4_lease(sip("198.51.100.1", "3", None)));
+        let hosts = |learnt: &Learnt, profile: &Profile| {
+            let servers = learnt.registrars(profile).expect("known");
+            servers.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(&learnt, &apart), ["198.51.100.1"]);
+        assert!(learnt.domain(&apart).is_err_and(|why| why.contains("domain")));
+        // The domain of either counts.
+        learnt.take(v6_lease(sip("2001:db8::1", "3", Some("ntt-east.ne.jp")), &[]));
+        assert_eq!(hosts(&learnt, &apart), ["198.51.100.1", "2001:db8::1"]);
+        assert_eq!(learnt.domain(&apart).as_deref(), Ok("ntt-east.ne.jp"));
+        let alike = profile("ipv4: dhcp, ipv6: prefix", ", carrier: ntt-direct");
+        assert_eq!(hosts(&learnt, &alike), ["198.51.100.1"], "one IP version, one list");
+        learnt.take(Change::V4(Err("the link went down".into())));
+        assert!(learnt.registrars(&apart).is_err_and(|why| why.contains("link")));
+    }
+
+    #[test]
+    fn without_a_prefix_there_is_no_address() {
+        let any = profile("ipv4: dhcp", "");
+        assert_eq!(Learnt::default().delegated(&any), None, "any address will do");
+        let prefix = profile("ipv6: prefix", "");
+        let mut learnt = Learnt::default();
+        let why = |learnt: &Learnt| learnt.delegated(&prefix).expect("asked for").expect_err("none");
+        assert!(why(&learnt).contains("not answered"));
+        learnt.take(v6_lease(sip("2001:db8::1", "3", None), &[]));
+        assert!(why(&learnt).contains("no prefix"));
+        // Bits behind the length are the server's mistake.
+        learnt.take(v6_lease(sip("2001:db8::1", "3", None), &[("2001:db8:1:ff00::1", 56)]));
+        let expected = "2001:db8:1:ff00::/56".parse().expect("a prefix");
+        assert_eq!(learnt.delegated(&prefix), Some(Ok(vec![expected])));
+        learnt.take(Change::V6(Err(v6::LostBecause::Expired.to_string())));
+        assert!(why(&learnt).contains("the lease expired"), "{}", why(&learnt));
+    }
+
+    #[test]
+    fn a_number_that_the_profile_does_not_have_is_told() {
+        let profile = profile("ipv4: dhcp", "");
+        let mut learnt = Learnt::default();
+        assert_eq!(learnt.other_number(&profile), None);
+        learnt.take(v4_lease(sip("198.51.100.1", "0388889999", None)));
+        assert!(learnt.other_number(&profile).is_some_and(|why| why.contains("0388889999")));
+        let mut several = sip("198.51.100.1", "0388889999", None);
+        several.vendor.additional_numbers.push("0388881001".to_owned());
+        learnt.take(v4_lease(several));
+        assert_eq!(learnt.other_number(&profile), None, "an additional number is the line's, too");
+    }
 }

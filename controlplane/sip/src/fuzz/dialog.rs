@@ -88,7 +88,7 @@ impl Carrier {
             redirects_max: 0,
             rport: true,
             user_agent: None,
-            dialect: crate::Dialect::default(),
+            dialect: crate::Dialect { delayed_offers: true, ..crate::Dialect::default() },
         };
         let mut new = Self {
             ua: UserAgent::new(config, Box::new(TestEntropy::new(1))),

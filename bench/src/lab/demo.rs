@@ -89,6 +89,9 @@ fn show(world: &mut World, color: bool) -> Result<(), LabError> {
     if let Some(dhcp) = &world.dhcp {
         title(color, "what the lines' DHCP server has said");
         exchange(&dhcp.log());
+        if let Some(kea) = &world.dhcp6 {
+            exchange6(&kea.log());
+        }
         commands(world, &[(true, &["show", "vpn-sip", "sip", "dhcp"])], color)?;
     }
     title(color, &format!("one ping from {BRANCH_LAN_HOST} to {CENTRE_LAN_HOST}; there is no tunnel yet"));
@@ -170,6 +173,16 @@ fn exchange(log: &str) {
         if shown.iter().any(|w| text.contains(w)) && (!option || options.iter().any(|w| text.contains(w))) {
             say!("    {}", text.chars().take(100).collect::<String>());
         }
+    }
+}
+
+/// The same of Kea's log: which prefix each line was offered and given.
+fn exchange6(log: &str) {
+    for line in
+        log.lines().filter(|l| l.contains("DHCP6_PD_LEASE_ADVERT") || l.contains("DHCP6_PD_LEASE_ALLOC"))
+    {
+        let text = line.split_once("DHCP6_PD_").map_or(line, |(_, rest)| rest);
+        say!("    {}", text.chars().take(100).collect::<String>());
     }
 }
 

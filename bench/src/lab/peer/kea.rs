@@ -52,14 +52,25 @@ impl Kea {
 }
 
 fn config() -> Value {
-    let subnet = |id: u32, device: &str, subnet: &str, delegated: &str, number: &str| {
+    // The vendor options of one line are one object, so each line has a class of its own.
+    let class = |device: &str, number: &str| {
+        json!({
+            "name": device,
+            "test": format!("option[16].exists and (pkt.iface == '{device}')"),
+            "option-data": [
+                { "name": "vendor-opts", "data": NTT, "always-send": true },
+                { "space": "vendor-210", "name": "number", "data": number, "always-send": true },
+                { "space": "vendor-210", "name": "domain", "data": DOMAIN, "always-send": true },
+            ],
+        })
+    };
+    let subnet = |id: u32, device: &str, subnet: &str, delegated: &str| {
         let (prefix, len) = delegated.split_once('/').unwrap_or((delegated, "48"));
         json!({
             "id": id,
             "subnet": subnet,
             "interface": device,
             "pd-pools": [{ "prefix": prefix, "prefix-len": len.parse::<u8>().unwrap_or(48), "delegated-len": 56 }],
-            "option-data": [{ "space": "vendor-210", "name": "number", "data": number, "always-send": true }],
         })
     };
     json!({ "Dhcp6": {
@@ -73,17 +84,10 @@ fn config() -> Value {
             { "space": "vendor-210", "name": "domain", "code": 204, "type": "fqdn" },
         ],
         "option-data": [{ "name": "sip-server-addr", "data": CARRIER_BRANCH_SIDE6 }],
-        "client-classes": [{
-            "name": "line",
-            "test": "option[16].exists",
-            "option-data": [
-                { "name": "vendor-opts", "data": NTT, "always-send": true },
-                { "space": "vendor-210", "name": "domain", "data": DOMAIN, "always-send": true },
-            ],
-        }],
+        "client-classes": [class(TO_BRANCH, BRANCH_NUMBER), class(TO_HEADEND, HEADEND_NUMBER)],
         "subnet6": [
-            subnet(1, TO_BRANCH, "2001:db8:51::/64", BRANCH_DELEGATED, BRANCH_NUMBER),
-            subnet(2, TO_HEADEND, "2001:db8:113::/64", HEADEND_DELEGATED, HEADEND_NUMBER),
+            subnet(1, TO_BRANCH, "2001:db8:51::/64", BRANCH_DELEGATED),
+            subnet(2, TO_HEADEND, "2001:db8:113::/64", HEADEND_DELEGATED),
         ],
         "loggers": [{ "name": "kea-dhcp6", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],
     } })

@@ -116,6 +116,8 @@ fn behind_a_home_gateway(world: &mut World) -> Result<(), LabError> {
     for expected in ["2001:db8:b1:", "ipv6:2001:db8:51::1", "ipv4:198.51.100.1", DOMAIN, BRANCH_NUMBER] {
         ensure(dhcp.contains(expected), "what DHCP has said", || format!("{expected}: {dhcp}"))?;
     }
+    // DHCP of each IP version names the line's own number.
+    ensure(dhcp.matches(BRANCH_NUMBER).count() == 2, "the line's number", || dhcp.clone())?;
     ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     for (gateway, remote) in [(both(world).0, HEADEND_NUMBER), (both(world).1, BRANCH_NUMBER)] {
         let session = session(gateway, remote)?;

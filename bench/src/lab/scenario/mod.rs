@@ -26,6 +26,7 @@ mod strongswan;
 mod strongswan_certificates;
 mod strongswan_suites;
 pub(super) mod support;
+mod translation;
 mod unprivileged;
 
 use super::carrier::Knobs;
@@ -85,6 +86,7 @@ pub const SCENARIOS: &[Scenario] = &[
     quantum::QUANTUM,
     inner_ipv6::INNER_IPV6,
     router::FIRST_PACKET,
+    translation::TRANSLATION,
     bad_input::BAD_INPUT,
     bad_input::UNKNOWN_NUMBER,
     bad_input::WRONG_PSK,

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long a process may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
+/// How much longer for each tunnel: its line may have to register first.
+const READY_PER_TUNNEL: Duration = Duration::from_millis(20);
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -50,6 +52,7 @@ pub struct Gateway {
     dir: PathBuf,
     /// `None` for root.
     account: Option<Account>,
+    ready_limit: Duration,
     // The control plane ends first: it hangs up while the dataplane still carries its packets.
     controlplane: Option<Process>,
     dataplane: Option<Process>,
@@ -71,6 +74,7 @@ impl Gateway {
             profile: path,
             dir: profile.dir().to_owned(),
             account: None,
+            ready_limit: ready_limit(profile.text()),
             controlplane: None,
             dataplane: None,
         };
@@ -126,7 +130,7 @@ impl Gateway {
     }
 
     fn wait_all(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Result<(), LabError> {
-        wait_for(&format!("the {} gateway's {what}", self.name), READY_LIMIT, || {
+        wait_for(&format!("the {} gateway's {what}", self.name), self.ready_limit, || {
             self.check()?;
             let Ok(text) = self.cli(&["--json", "show", "vpn-sip", "session"]) else { return Ok(None) };
             let answer: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -210,6 +214,12 @@ impl Gateway {
         self.controlplane = None;
         self.dataplane = None;
     }
+}
+
+/// By the number of tunnels in the profile.
+fn ready_limit(profile: &str) -> Duration {
+    let tunnels = profile.matches("remote_number:").count();
+    READY_LIMIT + READY_PER_TUNNEL * u32::try_from(tunnels).unwrap_or(u32::MAX)
 }
 
 impl Drop for Gateway {

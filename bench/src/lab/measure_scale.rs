@@ -57,7 +57,7 @@ pub fn scale(places: Places, plan: Plan) -> Result<(), LabError> {
     first.print(plan, began);
     print_memory(before, memory(&mut world)?, count);
     if first.missing() > 0 {
-        println!("the end of calls is not measured: not all are up");
+        say!("the end of calls is not measured: not all are up");
         return Ok(());
     }
     end(&mut world, &senders, &receiver, count)?;
@@ -81,12 +81,15 @@ fn start(world: &mut World, plan: Plan) -> Result<(), LabError> {
     topology.branch_lan.ip(&["route", "add", "local", BRANCH_PREFIXES, "dev", "lo"])?;
     topology.centre_lan.ip(&["route", "add", "local", many::PREFIXES, "dev", "lo"])?;
     topology.headend.ip(&["route", "add", many::PREFIXES, "via", CENTRE_LAN_HOST])?;
+    let began = std::time::Instant::now();
     world.start_unrouted(&branch, &headend)?;
     let lines = count + 1;
     wait_for(&format!("registration of {lines} lines"), PATIENCE, || {
         world.check()?;
         Ok((world.carrier.registered().len() >= lines).then_some(()))
-    })
+    })?;
+    say!("start: {lines} lines are registered after {:.2} s", began.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// A socket for each tunnel.
@@ -117,15 +120,15 @@ impl First {
         let last = self.arrived.iter().flatten().max().copied().unwrap_or(began);
         let seconds = last.saturating_duration_since(began).as_secs_f64();
         let up = self.arrived.len() - self.missing();
-        println!(
+        say!(
             "set-up: {up} of {} calls, {}/s asked, {:.0}/s reached ({seconds:.2} s from the first packet to the last arrival)",
             plan.tunnels,
             plan.rate,
             up as f64 / seconds.max(1e-9)
         );
-        println!("time to the first packet: {}", quantiles(&self.took));
+        say!("time to the first packet: {}", quantiles(&self.took));
         if self.repeated > 0 {
-            println!("   first packets that were lost, and sent again: {}", self.repeated);
+            say!("   first packets that were lost, and sent again: {}", self.repeated);
         }
     }
 }
@@ -217,7 +220,7 @@ fn print_memory(before: Memory, after: Memory, count: usize) {
             ("dataplane", before.dataplanes[side], after.dataplanes[side]),
             ("control plane", before.controlplanes[side], after.controlplanes[side]),
         ] {
-            println!(
+            say!(
                 "memory, {name} {process}: {:.1} MiB, {:.1} KiB per tunnel; calls added {:.1} KiB each",
                 after as f64 / f64::from(1 << 20),
                 after as f64 / 1024.0 / count as f64,
@@ -237,7 +240,7 @@ struct Carried {
 impl Carried {
     fn print(&self, when: &str) {
         let lost = self.sent.saturating_sub(self.arrived);
-        println!("others, {when}: {} packets, {lost} lost, {}", self.sent, quantiles(&self.took));
+        say!("others, {when}: {} packets, {lost} lost, {}", self.sent, quantiles(&self.took));
     }
 }
 
@@ -252,7 +255,7 @@ fn end(world: &mut World, senders: &[Sender], receiver: &Receiver, count: usize)
     .0
     .print("before");
     let (carried, (asked, ended)) = carry(streamed, receiver, STREAM + 1, || hang_up(world, others..count))?;
-    println!(
+    say!(
         "end: {} calls were asked to end within {:.2} s and had ended after {:.2} s (BYEs are paced)",
         count - others,
         asked.as_secs_f64(),

@@ -4,6 +4,7 @@ mod view;
 
 use sipsec_abi::{ControlSide, HandshakeError, RecvError, SendError};
 use sipsec_net::dp::{Event, Op, TunnelActivity};
+use sipsec_net::qos::QosActivity;
 use sipsec_net::{Instant, MediaPort, TunnelId, TxnId};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -312,6 +313,14 @@ impl Link {
     pub fn activity(&mut self, tunnel: TunnelId) -> Option<TunnelActivity> {
         match &mut self.state {
             State::Up(connected) => connected.side.counters.activity(tunnel),
+            State::Idle { .. } | State::Connecting(_) => None,
+        }
+    }
+
+    /// What a tunnel's classes count.
+    pub fn qos(&mut self, tunnel: TunnelId) -> Option<QosActivity> {
+        match &mut self.state {
+            State::Up(connected) => connected.side.counters.qos(tunnel),
             State::Idle { .. } | State::Connecting(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! From a profile to the configuration of the core. The secrets are read here, once.
 
+mod qos;
 mod track;
 
 pub use track::track_config;
@@ -341,5 +342,6 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> Tun
             policy: profile.nat.policy(),
             rules: tunnel.nat.iter().map(|rule| rule.0).collect(),
         },
+        qos: qos::tunnel_qos(profile, tunnel),
     }
 }

@@ -75,6 +75,7 @@ async fn answer(mut requests: mpsc::Receiver<Request>) {
                 Reply::NatPage(vec![model::Translation::default(); 2], next, statistics)
             }
             Query::NatClear(_) => Reply::Done,
+            Query::PolicyMaps(..) => Reply::PolicyMaps(vec![model::PolicyMap::default()], None),
             Query::Dataplane => Reply::Dataplane(Box::default()),
             Query::Control => Reply::Control(Box::new(control())),
             Query::Sla => Reply::Sla(vec![api::policy::SlaOperation::default()]),
@@ -136,6 +137,7 @@ async fn every_command_answers_in_one_envelope() {
         assert_eq!((&statistics["hits"], &statistics["statics"]), (&7.into(), &1.into()));
         assert_eq!(ask(&socket, "clear ip nat translation *"), Value::Null);
         assert_eq!(ask(&socket, "clear ip nat translation inside 10.1.0.9"), Value::Null);
+        assert_eq!(list("show policy-map interface Tunnel1"), 1);
         assert_eq!(list("show vpn-sip registration-status"), 2);
         assert_eq!(list("show vpn-sip sip registrar"), 1);
         assert_eq!(ask(&socket, "show vpn-sip sip dhcp")["interface"], "wan0");

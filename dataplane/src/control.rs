@@ -11,6 +11,7 @@
 pub mod cells;
 mod commands;
 pub mod counters;
+pub mod media_sockets;
 pub mod queue;
 pub mod rings;
 pub mod steering;
@@ -188,10 +189,11 @@ impl<K: Steer> Control<K> {
 
     /// What the worker has reported, then what the control plane asks for. How much there was to do.
     fn turn(&mut self) -> usize {
-        let mut work = self.reports();
+        let mut work = self.reports() + self.commands.take_from_kernel();
         work += self.down.turn(&mut self.commands);
         self.commands.worker.updates.ring();
         self.commands.worker.ike_down.ring();
+        self.commands.worker.datagrams.ring();
         work + self.commands.up.flush()
     }
 
@@ -234,7 +236,7 @@ impl<K: Steer> Control<K> {
             let time = if commands.up.backlog() > 0 { RETRY } else { LOOK };
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
             let own = [inbox.as_fd(), worker.reports.as_fd(), worker.ike_up.as_fd()];
-            let fds = own.into_iter().chain(down.wakeup());
+            let fds = own.into_iter().chain(down.wakeup()).chain(commands.kernel_fd());
             let mut polls: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
             // A signal, or any error, costs one early look.
             let _ = poll(&mut polls, Some(&timeout));
@@ -267,11 +269,15 @@ impl<K: Steer> Control<K> {
             worker,
         };
         numbers.worker.drops[DropReason::IkePuntFull.index()] += self.punts_lost;
+        let lost = self.commands.kernel_lost();
+        numbers.worker.drops[DropReason::OuterQueueFull.index()] += lost.full;
+        numbers.worker.drops[DropReason::OuterTooLong.index()] += lost.too_long;
         for (port, sockets) in numbers.worker.ports.iter_mut().zip(&self.sockets) {
             sockets.add_to(port);
         }
         self.publisher.publish(session, &numbers);
         self.publisher.publish_activity(session, &self.activities);
+        self.publisher.publish_qos(session, &self.activities, self.commands.registry());
     }
 }
 

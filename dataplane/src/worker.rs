@@ -161,14 +161,18 @@ impl<P: Port + SleepOn> Worker<P> {
     fn sleep(&mut self, now: Instant, time: Duration) -> Result<(), BootError> {
         self.store(now);
         let control = &self.io.control;
-        if control.updates.prepare_sleep() & control.ike_down.prepare_sleep() {
+        if control.updates.prepare_sleep()
+            & control.ike_down.prepare_sleep()
+            & control.datagrams.prepare_sleep()
+        {
             self.numbers.sleeps += 1;
-            let own = [control.updates.as_fd(), control.ike_down.as_fd()];
+            let own = [control.updates.as_fd(), control.ike_down.as_fd(), control.datagrams.as_fd()];
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
             idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
         }
         control.updates.woke();
         control.ike_down.woke();
+        control.datagrams.woke();
         Ok(())
     }
 }
@@ -189,7 +193,7 @@ impl<P: Port> Worker<P> {
         work += io.ports[INSIDE].receive(BATCH_MAX, rx);
         pipeline.batch_from_inside(now, rx.drain(..).map(Buffer), io);
         let Turn::Did(updates) = self.updates(now) else { return Turn::Stop };
-        work += updates + self.ike(now);
+        work += updates + self.ike(now) + self.datagrams(now);
         self.ask_again();
         self.pipeline.poll(now, &mut self.io);
         self.io.kick();
@@ -210,6 +214,7 @@ impl<P: Port> Worker<P> {
                 }
                 Some(Update::Local(local)) => self.pipeline.set_local(*local),
                 Some(Update::OutsideMtu(mtu)) => self.pipeline.set_outside_mtu(mtu),
+                Some(Update::PathMtu(report)) => self.pipeline.path_mtu(now, &report),
                 Some(Update::Reacquire) => self.reacquire = Some(0),
                 Some(Update::Stop) => return Turn::Stop,
             }
@@ -223,6 +228,25 @@ impl<P: Port> Worker<P> {
             let Some(message) = self.io.control.ike_down.pop() else { return done };
             let frame = self.io.frame();
             self.pipeline.send_ike(now, message.media_port, message.remote, &message.bytes, frame);
+        }
+        IKE_PER_TURN_MAX
+    }
+
+    /// Takes what came in fragments.
+    fn datagrams(&mut self, now: Instant) -> usize {
+        for done in 0..IKE_PER_TURN_MAX {
+            let Some(datagram) = self.io.control.datagrams.pop() else { return done };
+            let frame = self.io.frame();
+            let (port, from) = (datagram.media_port, datagram.from);
+            self.pipeline.from_kernel(
+                now,
+                port,
+                from,
+                datagram.class,
+                datagram.payload(),
+                frame,
+                &mut self.io,
+            );
         }
         IKE_PER_TURN_MAX
     }

@@ -11,7 +11,7 @@ use sipsec_net::{
 };
 use sipsec_session::{
     BackOff, Config, Core, Credential, EventKind, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    TunnelConfig,
+    TunnelConfig, TunnelQos,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -92,6 +92,7 @@ fn config(side: usize, setup: &Setup) -> Config {
         filters: sipsec_session::TunnelFilters::default(),
         routes: vec![IpPrefix::new(IpAddr::from([10, 0, (i >> 8) as u8, i as u8]), 32).expect("a host")],
         nat: sipsec_session::TunnelNat::default(),
+        qos: TunnelQos::plain(TunnelId(i + 1)),
     };
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();
     Config {

@@ -7,7 +7,8 @@ use sipsec_bench::lab::scenario::{self, Context, SCENARIOS, Selection};
 use sipsec_bench::lab::topology::{CENTRE_LAN_HOST, Options};
 use sipsec_bench::lab::world::{Places, World};
 use sipsec_bench::lab::{
-    LabError, compare, demo, demo_failover, interrupt, measure, measure_failover, measure_scale, needs, netns,
+    LabError, compare, demo, demo_failover, interrupt, measure, measure_failover, measure_scale,
+    measure_shaper, needs, netns,
 };
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +84,12 @@ enum Command {
         /// Streams of each, in turn, in each direction.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
+    },
+    /// Bytes in each second on the wire at 64, 512, 1000 kbps and 100 Mbit/s, and a ping beside a bulk upload at 64 kbps.
+    MeasureShaper {
+        /// At each rate.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..=600))]
+        seconds: u32,
     },
     /// Packets per second through a plain AF_XDP forwarder, two sipsec gateways and two strongSwans, in turn.
     Compare {
@@ -189,6 +196,11 @@ fn command(command: Command, places: Places) -> Result<ExitCode, LabError> {
             needs::check(Some(&places.programs))?;
             interrupt::listen()?;
             measure::throughput(places, seconds, rounds, udp)?;
+        }
+        Command::MeasureShaper { seconds } => {
+            needs::check(Some(&places.programs))?;
+            interrupt::listen()?;
+            measure_shaper::shaper(places, seconds)?;
         }
         Command::Compare { rounds, seconds, loss, sizes, out } => {
             needs::check(Some(&places.programs))?;

@@ -26,6 +26,7 @@ pub mod ladder;
 pub mod measure;
 pub mod measure_failover;
 pub mod measure_scale;
+pub mod measure_shaper;
 pub mod needs;
 pub mod netns;
 pub mod observe;

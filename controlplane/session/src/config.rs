@@ -6,6 +6,7 @@ use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
 use sipsec_net::dp::{Op, OuterDscp, TunnelSpec};
 use sipsec_net::filter::{FilterRule, FilterUse};
 use sipsec_net::nat::{NatPolicy, NatRule};
+use sipsec_net::qos::{FILTERS_PER_BLOCK, Filter, QosFilters, QosSpec};
 use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -43,6 +44,7 @@ pub struct TunnelConfig {
     pub routes: Vec<IpPrefix>,
     pub filters: TunnelFilters,
     pub nat: TunnelNat,
+    pub qos: TunnelQos,
 }
 
 /// The rules of a tunnel's filters; without rules there is no filter.
@@ -90,6 +92,48 @@ impl TunnelNat {
         let rules = self.rules.iter().map(|rule| Op::NatRule { tunnel, rule: *rule });
         let policy = (!self.rules.is_empty()).then_some(Op::NatPolicy(self.policy));
         policy.into_iter().chain(rules).collect()
+    }
+}
+
+/// How the packets of a tunnel share its rate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelQos {
+    pub spec: QosSpec,
+    /// In the order in which they are asked.
+    pub filters: Vec<Filter>,
+    /// Of the policy, and of each class of `spec`.
+    pub policy: Option<String>,
+    pub class_names: Vec<String>,
+    /// As IOS does: a tunnel with a policy has no calls.
+    pub fails_calls: bool,
+}
+
+impl TunnelQos {
+    /// One class.
+    #[must_use]
+    pub fn plain(tunnel: TunnelId) -> Self {
+        Self {
+            spec: QosSpec::new(tunnel),
+            filters: Vec::new(),
+            policy: None,
+            class_names: vec!["class-default".to_owned()],
+            fails_calls: false,
+        }
+    }
+
+    /// What tells the dataplane.
+    pub(crate) fn ops(&self) -> impl Iterator<Item = Op> + '_ {
+        let tunnel = self.spec.tunnel;
+        let blocks = self.filters.chunks(FILTERS_PER_BLOCK).map(move |chunk| {
+            let filters = std::array::from_fn(|i| chunk.get(i).copied());
+            Op::TunnelQosFilters(QosFilters { tunnel, filters })
+        });
+        std::iter::once(Op::TunnelQos(self.spec)).chain(blocks)
+    }
+
+    /// A tunnel that is new has this.
+    pub(crate) fn is_initial(&self) -> bool {
+        self.spec == QosSpec::new(self.spec.tunnel) && self.filters.is_empty()
     }
 }
 

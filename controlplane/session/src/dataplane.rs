@@ -116,6 +116,9 @@ impl Core {
             ops.extend(t.config.filters.ops(tunnel));
             let prefixes = owned.remove(&tunnel).unwrap_or_default().into_iter();
             let adjacency = |prefix| self.routes.adjacency(prefix);
+            if !t.config.qos.is_initial() {
+                ops.extend(t.config.qos.ops());
+            }
             ops.extend(prefixes.map(|prefix| Op::RouteAdd { prefix, tunnel, adjacency: adjacency(prefix) }));
             ops.extend(t.config.nat.ops(tunnel));
             groups.push(ops);

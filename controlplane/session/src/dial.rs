@@ -189,6 +189,9 @@ impl Core {
         addr: SocketAddr,
         setup: IkeSetup,
     ) -> Result<IkeMedia, SessionFailure> {
+        if self.tunnels[i].config.qos.fails_calls {
+            return Err(SessionFailure::StaticQos);
+        }
         let config = &self.tunnels[i].config;
         let announced = self.key_for(config.remote_number)?.announced(self.config.ike.psk_fingerprint)?;
         Ok(IkeMedia {

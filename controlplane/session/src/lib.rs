@@ -40,7 +40,7 @@ pub use addresses::WanAddresses;
 pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
 pub use config::{
     BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
-    TunnelNat,
+    TunnelNat, TunnelQos,
 };
 pub use core::Core;
 pub use dial::Rehearsal;

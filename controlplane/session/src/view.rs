@@ -1,5 +1,6 @@
 //! The data of the show commands.
 
+use crate::config::TunnelConfig;
 use crate::core::Core;
 use crate::failure::SessionFailure;
 use crate::state::State;
@@ -139,6 +140,12 @@ impl Core {
     #[must_use]
     pub const fn session_places(&self) -> usize {
         self.tunnels.places()
+    }
+
+    /// What tunnels at these places of the list of sessions are to be.
+    pub fn tunnel_configs_in(&self, places: Range<usize>) -> impl Iterator<Item = &TunnelConfig> + '_ {
+        let end = places.end.min(self.tunnels.places());
+        (places.start..end).filter_map(|i| self.tunnels.get(i)).map(|t| &t.config)
     }
 
     /// Those at these places of the list, as far as it reaches.

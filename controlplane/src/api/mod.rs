@@ -9,6 +9,7 @@
 //! | `GET /v1/crypto-sessions` | list of [`model::CryptoSession`] |
 //! | `GET /v1/nat-translations` | list of [`model::Translation`], at most 100,000 |
 //! | `GET /v1/nat-statistics` | [`model::NatStatistics`] |
+//! | `GET /v1/policy-maps[?interface=NAME]` | list of [`model::PolicyMap`] |
 //! | `GET /v1/dataplane` | [`model::Dataplane`] |
 //! | `GET /v1/dataplane/topology` | [`model::Topology`] |
 //! | `GET /v1/control` | [`model::Control`] |

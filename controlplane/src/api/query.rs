@@ -2,7 +2,7 @@
 
 use super::model::{
     Call, CallMessages, Cleared, Control, CryptoSession, Dataplane, DhcpView, EventLine, NatStatistics,
-    Registration, Session, Summary, Translation,
+    PolicyMap, Registration, Session, Summary, Translation,
 };
 use super::policy::{PrefixRoutes, SlaOperation, TrackObject};
 use crate::events::PastEvents;
@@ -28,6 +28,8 @@ pub enum Query {
     NatPage(u32),
     /// Of a host, or all.
     NatClear(Option<Ipv4Addr>),
+    /// The classes of the tunnels that are meant.
+    PolicyMaps(Target, Page),
     Dataplane,
     Control,
     /// Operations, track objects and routes.
@@ -112,6 +114,7 @@ pub enum Reply {
     /// With the row where the next page begins.
     NatPage(Vec<Translation>, Option<u32>, NatStatistics),
     Done,
+    PolicyMaps(Vec<PolicyMap>, Option<Page>),
     Dataplane(Box<Dataplane>),
     Control(Box<Control>),
     Sla(Vec<SlaOperation>),

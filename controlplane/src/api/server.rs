@@ -126,6 +126,12 @@ pub async fn serve(
         )
         .route("/v1/nat-clear", post(nat_clear))
         .route(
+            "/v1/policy-maps",
+            get(|State(s): State<Shared>, Words(p): Words<PolicyParams>| async move {
+                s.policy_maps(p.interface.map_or(Target::All, Target::Interface)).await
+            }),
+        )
+        .route(
             "/v1/dataplane",
             get(|State(s): State<Shared>, _: Words<NoWords>| async move { s.ask(Query::Dataplane).await }),
         )
@@ -237,6 +243,18 @@ impl Shared {
             _ => None,
         };
         match self.pages(|page| Query::Sessions(target.clone(), page), list).await {
+            Ok(list) if list.is_empty() && target != Target::All => no_such(&target),
+            Ok(list) => self.answer(list),
+            Err(refusal) => *refusal,
+        }
+    }
+
+    async fn policy_maps(&self, target: Target) -> Response {
+        let list = |reply| match reply {
+            Reply::PolicyMaps(part, next) => Some((part, next)),
+            _ => None,
+        };
+        match self.pages(|page| Query::PolicyMaps(target.clone(), page), list).await {
             Ok(list) if list.is_empty() && target != Target::All => no_such(&target),
             Ok(list) => self.answer(list),
             Err(refusal) => *refusal,
@@ -360,6 +378,7 @@ impl Shared {
                 Reply::CryptoSessions(data, _) => self.answer(data),
                 Reply::NatTranslations(data) | Reply::NatPage(data, ..) => self.answer(data),
                 Reply::Done => self.answer(()),
+                Reply::PolicyMaps(data, _) => self.answer(data),
                 Reply::Dataplane(data) => self.answer(data),
                 Reply::Control(data) => self.answer(data),
                 Reply::Sla(data) => self.answer(data),
@@ -379,6 +398,12 @@ impl Shared {
             },
         }
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyParams {
+    interface: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -60,6 +60,7 @@ fn nothing_is_guessed(client: &Client) {
         "/v1/registrations?registered=maybe",
         "/v1/crypto-sessions?detail=1",
         "/v1/nat-translations?x",
+        "/v1/policy-maps?tunnel=Tunnel1",
         "/v1/dataplane?verbose",
         "/v1/control?x=1",
         "/v1/events?tunel=Tunnel1",

@@ -143,11 +143,13 @@ fn converted(profile: &Profile) -> Conversion {
                 kbps: t.bandwidth.0,
                 idle_s: Some(seconds(t.idle)),
                 mtu: t.mtu.filter(|mtu| *mtu != profile.dataplane.inner_mtu_max().0).map(u32::from),
+                qos: t.qos.clone(),
                 routes: t.routes.clone(),
                 metric: t.metric,
                 nat: t.nat.clone(),
             })
             .collect(),
+        qos: profile.qos.policies.clone(),
         interfaces: BTreeMap::new(),
         sla: profile.sla.clone(),
         track: profile.track.clone(),

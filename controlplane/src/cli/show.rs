@@ -1,6 +1,6 @@
 //! `show`
 
-use super::args::{Args, Configuration, Crypto, Ip, SessionArgs, Show, Sip, Sla, Style, VpnSip};
+use super::args::{Args, Configuration, Crypto, Ip, PolicyMap, SessionArgs, Show, Sip, Sla, Style, VpnSip};
 use super::screen::{Screen, Wall};
 use super::{CliError, answered, envelope, escaped, socket, text};
 use crate::api::client::Client;
@@ -84,6 +84,11 @@ pub fn show(client: &Client, show: &Show, json: bool, screen: Screen) -> Result<
         Show::Dataplane { topology: None } => ask(client, "/v1/dataplane", json, text::dataplane),
         Show::Dataplane { topology: Some(_) } => {
             ask(client, "/v1/dataplane/topology", json, |t| text::topology(t, screen.width_or_default()))
+        }
+        Show::PolicyMap(PolicyMap::Interface { tunnel }) => {
+            let words = tunnel.as_deref().map(|t| format!("?interface={}", escaped(t))).unwrap_or_default();
+            let path = format!("/v1/policy-maps{words}");
+            ask(client, &path, json, |list: &Vec<_>| text::policy_maps(list))
         }
         Show::Control => ask(client, "/v1/control", json, text::control),
         Show::Configuration(Configuration::History { utc }) => {

@@ -3,6 +3,7 @@
 mod control;
 mod crypto;
 mod nat;
+mod qos;
 mod session;
 
 pub(crate) use nat::NatPages;
@@ -53,6 +54,7 @@ impl Runtime {
                 self.input(Input::Admin(Admin::NatClear(host)));
                 Reply::Done
             }
+            Query::PolicyMaps(target, page) => self.policy_maps(&target, page),
             Query::Dataplane => Reply::Dataplane(Box::new(self.link.view())),
             Query::Control => Reply::Control(Box::new(self.control())),
             Query::Clear(target) => self.clear(target),

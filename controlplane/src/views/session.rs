@@ -1,12 +1,12 @@
 //! Tunnels and their calls.
 
 use super::Activities;
-use crate::api::model::{Failure, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
+use crate::api::model::{Failure, Mtu, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
 use crate::api::{Page, Reply, Target};
 use crate::clock;
 use crate::runtime::Runtime;
-use sipsec_net::Instant;
 use sipsec_net::dp::TunnelActivity;
+use sipsec_net::{Instant, TunnelId};
 use sipsec_session::{SessionView, UnconfirmedView};
 use sipsec_sip::RegistrationState;
 use std::time::Duration;
@@ -15,11 +15,13 @@ use std::time::Duration;
 const HANDLE: u32 = 0x8000_0000;
 
 impl Runtime {
-    pub(super) fn sessions(&self, target: &Target, page: Page) -> Reply {
+    pub(super) fn sessions(&mut self, target: &Target, page: Page) -> Reply {
         let (now, activities) = (clock::now(), self.link.activities());
         let mut views = self.core.sessions_in(now, page.places());
         views.retain(|v| target.covers(&v.interface, v.remote_number));
-        let list = views.iter().map(|v| self.session(v, now, &activities)).collect();
+        let mtus: Vec<_> = views.iter().map(|v| self.mtu(v.tunnel)).collect();
+        let sessions = views.iter().zip(mtus);
+        let list = sessions.map(|(v, mtu)| Session { mtu, ..self.session(v, now, &activities) }).collect();
         Reply::Sessions(list, page.next(self.core.session_places()))
     }
 
@@ -59,7 +61,13 @@ impl Runtime {
                 .collect(),
             traffic: activities.get(&v.tunnel).map(|a| traffic(v, a, now)),
             rates: self.rates.kbps(v.tunnel).map(|(kbps_in, kbps_out)| Rates { kbps_in, kbps_out }),
+            mtu: None,
         }
+    }
+
+    fn mtu(&mut self, tunnel: TunnelId) -> Option<Mtu> {
+        let qos = self.link.qos(tunnel).filter(|q| q.outer_mtu > 0)?;
+        Some(Mtu { inner: qos.inner_mtu, outer: qos.outer_mtu, of_path: qos.is_path_mtu })
     }
 
     pub(super) fn summary(&self) -> Summary {

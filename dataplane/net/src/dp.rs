@@ -4,6 +4,7 @@
 use crate::esp::Layout;
 use crate::filter::{FilterRule, FilterUse};
 use crate::nat::{NatBlock, NatEntry, NatPolicy, NatRule, NatStatistics};
+use crate::qos::{QosFilters, QosSpec};
 use crate::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -26,6 +27,10 @@ pub enum Op {
     TunnelAdd(TunnelSpec),
     /// Gives a tunnel other values. Its routes, SAs, media port, counters and waiting packets stay.
     TunnelSet(TunnelSpec),
+    /// Gives a tunnel other classes and another policer, and takes the filters that it has away. Their counters begin anew.
+    TunnelQos(QosSpec),
+    /// More filters of a tunnel, behind those that it has.
+    TunnelQosFilters(QosFilters),
     /// Takes the tunnel's routes, SAs and media port with it.
     TunnelRemove(TunnelId),
     /// Adds a route of this tunnel, or replaces that with its prefix.
@@ -510,6 +515,8 @@ pub enum RejectReason {
     BadMtu = 15,
     UnsupportedCipher = 16,
     Malformed = 17,
+    /// A filter names a class that the tunnel does not have, or a class's share is none.
+    BadQos = 18,
 }
 
 /// When a tunnel last carried data (not IKE, not keepalives), and how much. [`Instant::ZERO`] for never.

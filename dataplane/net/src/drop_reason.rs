@@ -57,8 +57,14 @@ drop_reasons! {
     TooBigDf = "too-big-df",
     /// Could not be cut into fragments.
     FragmentFailed = "fragment-failed",
-    /// An outer packet came in fragments; IKE fragmentation and the tunnel MTU make this needless.
+    /// A fragment of an outer packet reached the pipeline; the kernel puts fragments together.
     OuterFragment = "outer-fragment",
+    /// An outer packet that the kernel has put together is longer than a frame.
+    OuterTooLong = "outer-too-long",
+    /// The kernel has put together more outer packets, or has more ICMP errors, than the worker takes at a time.
+    OuterQueueFull = "outer-queue-full",
+    /// An ICMP error about a packet that no live call has sent, or that names no smaller MTU (RFC 4301 §8.2).
+    PathMtuIgnored = "path-mtu-ignored",
     /// No traffic selector of the SA covers the packet (RFC 4301 §5.1).
     SelectorMismatchOut = "selector-mismatch-out",
     /// No SA yet and the trigger queue, or all of them together, are at their bound.
@@ -69,6 +75,8 @@ drop_reasons! {
     TriggerFlushed = "trigger-flushed",
     /// Above the negotiated rate and the queue is full.
     ShaperQueueFull = "shaper-queue-full",
+    /// The shaper's queue delay stayed above its target (CoDel, RFC 8289), and the packet is no ECN transport's.
+    ShaperAqm = "shaper-aqm",
     /// IKE above its bound in the shaper.
     ShaperIkeQueueFull = "shaper-ike-queue-full",
     /// RFC 4303 §3.3.3: the outbound counter must not cycle.
@@ -101,6 +109,8 @@ drop_reasons! {
     SourceNotRouted = "source-not-routed",
     /// RFC 6040 §4.2: inner Not-ECT with outer CE.
     EcnIllegal = "ecn-illegal",
+    /// Arrived above the negotiated rate, and the tunnel's policer drops.
+    PolicedIn = "policed-in",
     /// More IKE messages than a peer may send at once, or than the control plane takes.
     IkePuntFull = "ike-punt-full",
     /// IKE message larger than a punt slot.

@@ -23,6 +23,7 @@ pub mod ipv6;
 pub mod nat;
 pub mod number;
 pub mod prefix;
+pub mod qos;
 pub mod secret;
 pub mod tcp;
 pub mod udp;

@@ -1,21 +1,25 @@
 //! Transactions on the tables that packets use: validated before by [`crate::Registry`], so that nothing here can fail.
 
+use crate::class_queues::{Bounds, Policy, Queues};
+use crate::config::Config;
 use crate::engine::AeadKey;
 use crate::graph::Pipeline;
 use crate::packet::Packet;
 use crate::packet_queue::Waiting;
+use crate::police::Policer;
+use crate::qos_counters::QosCounters;
 use crate::registry::{Validated, inner_mtu};
 use crate::sad::SaRef;
-use crate::shaper::Queues;
 use crate::trigger::{self, Kept, Trigger};
 use sipsec_net::dp::{MediaBinding, Op, SaSpec, TunnelSpec};
-use sipsec_net::{DropReason, Instant, MediaPort, SaId, TunnelId};
+use sipsec_net::qos::QosSpec;
+use sipsec_net::{DropReason, Instant, Kbps, MediaPort, SaId, TunnelId};
 
 impl<P: Packet> Pipeline<P> {
     /// Applies all of `ops` in order: what the registry has validated and committed since the last call. What is sent as a
     /// result is sent by the next [`Self::poll`].
-    pub fn commit(&mut self, now: Instant, ops: &[Op], Validated(keys): Validated) {
-        let mut keys = keys.into_iter();
+    pub fn commit(&mut self, now: Instant, ops: &[Op], Validated { keys, counters }: Validated) {
+        let (mut keys, mut counters) = (keys.into_iter(), counters.into_iter());
         let mut kept = Kept::new();
         for (op, at) in ops.iter().zip(1..) {
             if let Op::TunnelRemove(tunnel) = op {
@@ -24,23 +28,41 @@ impl<P: Packet> Pipeline<P> {
                     kept.extend(self.take_waiting(*tunnel));
                 }
             }
-            self.commit_one(now, op, &mut keys);
+            self.commit_one(now, op, &mut keys, &mut counters);
         }
         for (tunnel, waiting) in kept {
             self.put_waiting(tunnel, waiting);
         }
     }
 
-    fn commit_one(&mut self, now: Instant, op: &Op, keys: &mut impl Iterator<Item = Box<dyn AeadKey>>) {
+    fn commit_one(
+        &mut self,
+        now: Instant,
+        op: &Op,
+        keys: &mut impl Iterator<Item = Box<dyn AeadKey>>,
+        counters: &mut impl Iterator<Item = QosCounters>,
+    ) {
+        let mut fresh_counters = || counters.next().expect("validation made counters for every policy");
         match op {
             Op::TunnelAdd(spec) => {
                 let inner_mtu = inner_mtu(&self.config.outside, spec);
-                let index = self.tunnels.insert(*spec, inner_mtu);
+                let index = self.tunnels.insert(*spec, inner_mtu, plain(spec.tunnel, fresh_counters()));
                 if spec.routing_hellos {
                     self.hello_tunnels.push(index);
                 }
             }
             Op::TunnelSet(spec) => self.tunnel_set(spec),
+            Op::TunnelQos(spec) => {
+                let counters = fresh_counters();
+                self.tunnel_qos(Policy { spec: *spec, counters, filters: [].into() });
+            }
+            Op::TunnelQosFilters(more) => {
+                let t = self.tunnels.find(more.tunnel).and_then(|i| self.tunnels.get(i));
+                let Some(mut policy) = t.map(|t| t.policy.clone()) else { return };
+                policy.filters =
+                    policy.filters.iter().chain(more.filters.iter().flatten()).copied().collect();
+                self.tunnel_qos(policy);
+            }
             Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
             Op::RouteAdd { prefix, tunnel, adjacency } => {
                 if let Some(index) = self.tunnels.find(*tunnel) {
@@ -86,6 +108,9 @@ impl<P: Packet> Pipeline<P> {
                 {
                     t.outbound = Some(sa);
                 }
+                if let Some(t) = self.tunnels.find(*tunnel) {
+                    self.publish_mtu(t);
+                }
             }
             Op::TunnelUnbind(tunnel) => {
                 if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
@@ -121,6 +146,31 @@ impl<P: Packet> Pipeline<P> {
         }
         // The oldest packet that waits may be too old now.
         self.watch_trigger(index);
+        self.publish_mtu(index);
+    }
+
+    /// What waits for the rate of the tunnel's calls takes its place in the new classes.
+    fn tunnel_qos(&mut self, policy: Policy) {
+        let tunnel = policy.spec.tunnel;
+        let Some(place) = self.tunnels.find(tunnel) else { return };
+        let Some(t) = self.tunnels.get_mut(place) else { return };
+        t.policy = policy.clone();
+        let mut dropped = 0;
+        for port in &t.media_ports {
+            let Some(index) = self.media.find(*port) else { continue };
+            let Some(m) = self.media.get_mut(index) else { continue };
+            let bounds = bounds(&self.config, m.binding.rate);
+            dropped += m.queues.replace(&mut self.waiting, policy.clone(), &bounds);
+            m.policer = Policer::new(m.binding.rate, policy.spec.police);
+            if !m.queues.is_empty() {
+                self.releases.set(index, m.shaper.ready_at());
+            }
+        }
+        for _ in 0..dropped {
+            t.activity.dropped_out();
+        }
+        self.drops[DropReason::ShaperQueueFull.index()] += u64::from(dropped);
+        self.publish_mtu(place);
     }
 
     fn tunnel_remove(&mut self, tunnel: TunnelId) {
@@ -168,13 +218,10 @@ impl<P: Packet> Pipeline<P> {
 
     fn media_open(&mut self, binding: MediaBinding) {
         let Some(tunnel) = self.tunnels.find(binding.tunnel) else { return };
-        let limits = &self.config.limits;
-        let queues = Queues::new(limits.shaper_packets_max, limits.shaper_delay_ms_max, binding.rate)
-            .keyed(self.config.flow_key);
-        self.media.open(&self.config.outside, binding, tunnel, queues);
-        if let Some(t) = self.tunnels.get_mut(tunnel) {
-            t.media_ports.push(binding.media_port());
-        }
+        let Some(t) = self.tunnels.get_mut(tunnel) else { return };
+        t.media_ports.push(binding.media_port());
+        let queues = Queues::new(t.policy.clone(), &bounds(&self.config, binding.rate));
+        self.media.open(&self.config.outside, binding, tunnel, queues, t.policy.spec.police);
     }
 
     fn media_close(&mut self, port: MediaPort) {
@@ -190,13 +237,19 @@ impl<P: Packet> Pipeline<P> {
         }
         // The call is over; what waited for its rate must not open the next one.
         self.replay_packets -= m.queues.replay_len();
-        while m.queues.pop(&mut self.waiting).is_some() {
+        while m.queues.drain(&mut self.waiting).is_some() {
             self.drops[DropReason::TriggerFlushed.index()] += 1;
             if let Some(t) = self.tunnels.get_mut(m.tunnel) {
                 t.activity.dropped_out();
             }
         }
         self.releases.cancel(index);
+        self.path_expiries.cancel(index);
+        // For a moment a tunnel may have two calls.
+        let has_another = self.tunnels.get(m.tunnel).is_some_and(|t| !t.media_ports.is_empty());
+        if !has_another {
+            m.queues.counters().set_rate(0);
+        }
     }
 
     fn sa_add(&mut self, spec: &SaSpec, key: Box<dyn AeadKey>) {
@@ -240,5 +293,20 @@ impl<P: Packet> Pipeline<P> {
         }
         t.trigger.asked = None;
         self.activate(media);
+    }
+}
+
+/// Of a tunnel that no policy names.
+fn plain(tunnel: TunnelId, counters: QosCounters) -> Policy {
+    Policy { spec: QosSpec::new(tunnel), filters: [].into(), counters }
+}
+
+const fn bounds(config: &Config, rate: Kbps) -> Bounds {
+    Bounds {
+        packets_max: config.limits.shaper_packets_max,
+        delay_ms_max: config.limits.shaper_delay_ms_max,
+        rate,
+        mtu: config.outside.mtu,
+        flow_key: config.flow_key,
     }
 }

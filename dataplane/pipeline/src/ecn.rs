@@ -24,6 +24,11 @@ pub(crate) const fn forwarded_class(inner: u8, outer: u8) -> Option<u8> {
     Some(inner & !MASK | ecn)
 }
 
+/// RFC 3168 §5: the TOS or traffic class of a packet that met congestion here.
+pub(crate) const fn congested(class: u8) -> u8 {
+    class | CE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

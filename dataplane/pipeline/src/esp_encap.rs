@@ -67,6 +67,7 @@ pub(crate) fn prepare<P: Packet>(
     info: &Info,
     sa: &mut OutboundSa,
     media: &Media,
+    outer_dscp: Option<OuterDscp>,
     ids: &mut Identifications,
     dont_fragment: DontFragment,
 ) -> Result<Numbered, DropReason> {
@@ -116,8 +117,8 @@ pub(crate) fn prepare<P: Packet>(
         trailer[pad..].copy_from_slice(&[pad as u8, next_header]);
     }
 
-    // RFC 2983: pipe model unless the binding copies.
-    let dscp = match outer.dscp() {
+    // RFC 2983: pipe model unless the binding, or the packet's class, copies.
+    let dscp = match outer_dscp.unwrap_or(outer.dscp()) {
         OuterDscp::Fixed(dscp) => dscp,
         OuterDscp::CopyInner => info.class >> 2,
     };

@@ -68,6 +68,8 @@ pub struct Pipeline<P> {
     pub(crate) releases: Timers,
     /// When what waits for a tunnel's SA has waited too long, or a call that was asked for was not answered.
     pub(crate) expiries: Timers,
+    /// When what was said of a media port's path is to be forgotten.
+    pub(crate) path_expiries: Timers,
     /// Tunnels that hellos of routing protocols pass.
     pub(crate) hello_tunnels: Vec<u32>,
     /// Packets that wait for an SA.
@@ -118,6 +120,7 @@ impl<P: Packet> Pipeline<P> {
             ike_waiting: Pool::new(ike_max.min(limits.waiting_packets_max)),
             releases: Timers::new(limits.media_ports_max),
             expiries: Timers::new(limits.tunnels_max),
+            path_expiries: Timers::new(limits.media_ports_max),
             due: Vec::with_capacity(limits.media_ports_max as usize),
             hello_tunnels: Vec::with_capacity(limits.tunnels_max as usize),
             trigger_packets: 0,

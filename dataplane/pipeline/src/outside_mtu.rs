@@ -3,6 +3,7 @@
 use crate::graph::Pipeline;
 use crate::packet::Packet;
 use crate::registry::inner_mtu;
+use crate::slab::Occupant;
 
 impl<P: Packet> Pipeline<P> {
     /// From now on outer packets are no larger than this, nor than at build, when frames were sized. Larger packets that wait
@@ -16,6 +17,11 @@ impl<P: Packet> Pipeline<P> {
         for sa in self.sad.iter_outbound_mut() {
             if let Some(media) = self.media.get(sa.common.media) {
                 sa.common.inner_max = media.inner_max(&outside, sa.common.layout);
+            }
+        }
+        for position in 0..self.tunnels.positions() {
+            if let Some(number) = self.tunnels.at(position).map(Occupant::number) {
+                self.publish_mtu(number);
             }
         }
     }

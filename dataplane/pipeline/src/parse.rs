@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sipsec_net::dp::PacketSummary;
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::ipv6::Ipv6Header;
+use sipsec_net::qos::Headers;
 use sipsec_net::{DropReason, icmp, tcp, udp};
 
 const SCTP: u8 = 132;
@@ -102,6 +103,22 @@ impl Info {
         self.later_fragment = u.later_fragment;
         self.ports = ports(u.protocol, &packet[usize::from(u.offset)..usize::from(len)], u.later_fragment);
         Ok(())
+    }
+
+    /// RFC 3168 §5: the transport understands marks.
+    pub(crate) const fn is_ect(&self) -> bool {
+        self.class & 3 != 0
+    }
+
+    /// What the filters of a policy look at.
+    pub(crate) const fn qos_headers(&self) -> Headers {
+        Headers {
+            source: self.source,
+            destination: self.destination,
+            protocol: self.protocol,
+            dscp: self.class >> 2,
+            ports: self.ports,
+        }
     }
 
     pub(crate) const fn is_v6(&self) -> bool {

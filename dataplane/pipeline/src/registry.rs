@@ -8,10 +8,12 @@ pub(crate) use validate::inner_mtu;
 
 use crate::config::{Config, Limits, OutsidePort};
 use crate::engine::{AeadEngine, AeadKey};
+use crate::qos_counters::QosCounters;
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, RejectReason, SaSpec, TunnelSpec};
 use sipsec_net::esp::Layout;
 use sipsec_net::filter::FilterUse;
 use sipsec_net::nat::NatRule;
+use sipsec_net::qos::QosSpec;
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, ipv6};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,17 +22,24 @@ type Keys = Vec<Box<dyn AeadKey>>;
 
 /// Proof that a transaction can be applied, and the keys that it brings: for [`Registry::commit`] and then for
 /// [`crate::Pipeline::commit`].
-pub struct Validated(pub(crate) Keys);
+pub struct Validated {
+    pub(crate) keys: Keys,
+    /// Of each operation that gives a tunnel classes.
+    pub(crate) counters: Vec<QosCounters>,
+}
 
 impl core::fmt::Debug for Validated {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Validated").field("keys", &self.0.len()).finish()
+        f.debug_struct("Validated").field("keys", &self.keys.len()).finish_non_exhaustive()
     }
 }
 
 #[derive(Debug)]
 struct TunnelEntry {
     spec: TunnelSpec,
+    qos: QosSpec,
+    qos_filters: usize,
+    counters: QosCounters,
     outbound: Option<SaId>,
     routes: BTreeSet<IpPrefix>,
     media_ports: BTreeSet<MediaPort>,
@@ -103,22 +112,33 @@ impl Registry {
 
     /// Whether all of `ops` can be applied in order; nothing is changed. An error says which one cannot.
     pub fn validate(&self, engine: &dyn AeadEngine, ops: &[Op]) -> Result<Validated, (u16, RejectReason)> {
-        validate::validate(self, engine, ops).map(Validated)
+        let keys = validate::validate(self, engine, ops)?;
+        let counters = ops.iter().filter_map(|op| match op {
+            Op::TunnelAdd(_) => Some(QosCounters::new(1)),
+            Op::TunnelQos(spec) => Some(QosCounters::new(spec.classes().len())),
+            _ => None,
+        });
+        Ok(Validated { keys, counters: counters.collect() })
     }
 
     /// Applies what was validated just before.
     ///
     /// What takes others with it: `TunnelRemove` its routes, media ports and SAs; `MediaClose` the SAs it carried. So
     /// `SaRemove` of an SA that is gone already is no error (the numbers are never used again).
-    pub fn commit(&mut self, ops: &[Op], _: &Validated) {
-        ops.iter().for_each(|op| self.commit_one(op));
+    pub fn commit(&mut self, ops: &[Op], validated: &Validated) {
+        let mut counters = validated.counters.iter().cloned();
+        ops.iter().for_each(|op| self.commit_one(op, &mut counters));
     }
 
-    fn commit_one(&mut self, op: &Op) {
+    fn commit_one(&mut self, op: &Op, counters: &mut impl Iterator<Item = QosCounters>) {
+        let mut fresh_counters = || counters.next().expect("validation made counters for every policy");
         match op {
             Op::TunnelAdd(spec) => {
                 let entry = TunnelEntry {
                     spec: *spec,
+                    qos: QosSpec::new(spec.tunnel),
+                    qos_filters: 0,
+                    counters: fresh_counters(),
                     outbound: None,
                     routes: BTreeSet::new(),
                     media_ports: BTreeSet::new(),
@@ -130,6 +150,17 @@ impl Registry {
             Op::TunnelSet(spec) => {
                 if let Some(entry) = self.tunnels.get_mut(&spec.tunnel) {
                     entry.spec = *spec;
+                }
+            }
+            Op::TunnelQos(spec) => {
+                let counters = fresh_counters();
+                if let Some(entry) = self.tunnels.get_mut(&spec.tunnel) {
+                    (entry.qos, entry.qos_filters, entry.counters) = (*spec, 0, counters);
+                }
+            }
+            Op::TunnelQosFilters(more) => {
+                if let Some(entry) = self.tunnels.get_mut(&more.tunnel) {
+                    entry.qos_filters += more.filters.iter().flatten().count();
                 }
             }
             Op::TunnelRemove(tunnel) => {
@@ -256,6 +287,12 @@ impl Registry {
         for (&sa, &SaEntry { tunnel, direction, media_port, spi, .. }) in &self.sas {
             event(Event::SnapshotSa { sa, tunnel, direction, spi, media_port });
         }
+    }
+
+    /// What the classes of a tunnel count.
+    #[must_use]
+    pub fn qos_counters(&self, tunnel: TunnelId) -> Option<&QosCounters> {
+        self.tunnels.get(&tunnel).map(|t| &t.counters)
     }
 
     /// As [`crate::Pipeline::set_outside_mtu`].

@@ -311,6 +311,11 @@ impl Sad {
         inbound.chain(self.outbound.iter().map(|sa| (SaRef::Out(sa.number()), &sa.common)))
     }
 
+    /// An SA, by its id.
+    pub(crate) fn common_of(&self, id: SaId) -> Option<&SaCommon> {
+        self.common(self.find(id)?)
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.by_id.len() as u32
     }

@@ -1,10 +1,10 @@
-//! The negotiated rate: outer IP bytes of one media port, IKE first, then what waited for the SA in its order, then the
-//! flows by deficit round robin.
+//! Rates of outer IP bytes: that of a media port or of a class ([`Shaper`]), which decides when a packet may go, and that of
+//! which a packet is only judged by ([`Meter`]).
 //!
-//! The bucket is the virtual scheduling form of ITU-T I.371's GCRA: a packet may go when its theoretical time has come,
-//! less a tolerance that makes up for late polling.
+//! Both are the virtual scheduling form of ITU-T I.371's GCRA. For a shaper a packet may go when its theoretical time has
+//! come, less a tolerance that makes up for late polling; for a meter it conforms if that time is no further ahead than the
+//! burst.
 
-use crate::packet_queue::{Fifo, Pool, Waiting};
 use core::time::Duration;
 use sipsec_net::{Instant, Kbps};
 
@@ -13,14 +13,6 @@ use sipsec_net::{Instant, Kbps};
 const SHARE_PER_MILLE: u64 = 985;
 /// How late a packet may be sent without its time being lost: +0.2 % in a window of one second.
 const TOLERANCE: Duration = Duration::from_millis(2);
-/// Flows that share a rate fairly.
-const FLOWS: usize = 16;
-/// What a flow may send per round.
-const QUANTUM: u32 = 1514;
-/// A call with fewer packets than these may use the reserve of the pool.
-const FEW: u32 = 4;
-/// This much may wait at any rate: at the lowest ones a single large packet would not fit otherwise.
-const QUEUE_BYTES_MIN: u64 = 16_384;
 
 /// When the next packet may go.
 #[derive(Debug)]
@@ -33,8 +25,7 @@ pub(crate) struct Shaper {
 
 impl Shaper {
     pub(crate) const fn new(rate: Kbps) -> Self {
-        // 8 bits at `rate` × 1000 × 0.985 bits per second.
-        let cost = (8_000_000_000 << 20) / (rate.0 as u64 * SHARE_PER_MILLE);
+        let cost = cost(rate, SHARE_PER_MILLE);
         Self { cost, next: Instant::ZERO }
     }
 
@@ -48,178 +39,60 @@ impl Shaper {
 
     /// A packet goes now.
     pub(crate) fn charge(&mut self, now: Instant, bytes: usize) {
-        let nanos = (bytes as u64 * self.cost).div_ceil(1 << 20);
-        self.next = Instant::from_nanos(self.next.max(now).as_nanos().saturating_add(nanos));
+        self.next = after(self.next.max(now), bytes, self.cost);
     }
 }
 
-/// What waits for one media port's rate.
-#[derive(Debug)]
-pub(crate) struct Queues {
-    /// Packets in all queues together.
-    waiting: u32,
-    /// Apart: while nothing waits, packets need only the number above.
-    lists: Box<Lists>,
+/// Nanoseconds per byte at so many thousandths of a rate, in 2⁻²⁰.
+const fn cost(rate: Kbps, per_mille: u64) -> u64 {
+    // 8 bits at `rate` × per_mille bits per second.
+    let rate = if rate.0 == 0 { 1 } else { rate.0 as u64 };
+    (8_000_000_000 << 20) / (rate * per_mille)
 }
 
-#[derive(Debug)]
-struct Lists {
-    /// Whole frames, already built; strictly first.
-    ike: Fifo,
-    /// What waited for the SA: strictly in its order, before anything newer.
-    replay: Fifo,
-    /// Flows that share the rate, and what each may send before the next one's turn.
-    flows: [Fifo; FLOWS],
-    deficit: [u32; FLOWS],
-    turn: usize,
-    /// Packets of all flows.
-    packets: u32,
-    bytes: u64,
-    packets_max: u32,
-    bytes_max: u64,
-    flow_key: u64,
+#[inline]
+fn after(at: Instant, bytes: usize, cost: u64) -> Instant {
+    let nanos = (bytes as u64 * cost).div_ceil(1 << 20);
+    Instant::from_nanos(at.as_nanos().saturating_add(nanos))
 }
 
-impl Queues {
-    pub(crate) fn new(packets_max: u16, delay_ms_max: u32, rate: Kbps) -> Self {
-        let bytes = rate.bytes_per_second().saturating_mul(delay_ms_max.into()) / 1000;
-        let lists = Lists {
-            ike: Fifo::default(),
-            replay: Fifo::default(),
-            flows: Default::default(),
-            deficit: [0; FLOWS],
-            turn: 0,
-            packets: 0,
-            bytes: 0,
-            packets_max: packets_max.into(),
-            bytes_max: bytes.max(QUEUE_BYTES_MIN),
-            flow_key: 0,
-        };
-        Self { waiting: 0, lists: Box::new(lists) }
-    }
-
-    /// Which packets share a queue is decided under this key.
-    pub(crate) fn keyed(mut self, flow_key: u64) -> Self {
-        self.lists.flow_key = flow_key;
-        self
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.waiting == 0
-    }
-
-    /// IKE messages that wait.
-    pub(crate) const fn ike_len(&self) -> u32 {
-        self.lists.ike.len()
-    }
-
-    /// Packets that waited for the SA and wait for the rate now.
-    pub(crate) const fn replay_len(&self) -> u32 {
-        self.lists.replay.len()
-    }
-
-    /// Queues an IKE message. Gives it back if the pool is full.
-    pub(crate) fn push_ike<P>(&mut self, pool: &mut Pool<P>, waiting: Waiting<P>) -> Result<(), Waiting<P>> {
-        self.lists.ike.push(pool, waiting)?;
-        self.waiting += 1;
-        Ok(())
-    }
-
-    pub(crate) fn pop_ike<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
-        let w = self.lists.ike.pop(pool)?;
-        self.waiting -= 1;
-        Some(w)
-    }
-
-    /// Queues a packet that waited for the SA. Gives it back if the pool is full.
-    pub(crate) fn push_replay<P>(
-        &mut self,
-        pool: &mut Pool<P>,
-        waiting: Waiting<P>,
-    ) -> Result<(), Waiting<P>> {
-        self.lists.replay.push(pool, waiting)?;
-        self.waiting += 1;
-        Ok(())
-    }
-
-    /// Queues a packet of data. How many had to go for it (possibly itself): heads of the flow that has most.
-    ///
-    /// The last `reserved` places of the pool are for calls with little in their queues: others make room in their own.
-    pub(crate) fn push<P>(&mut self, pool: &mut Pool<P>, reserved: u32, waiting: Waiting<P>) -> u32 {
-        let before = self.lists.packets;
-        let dropped = self.lists.push(pool, reserved, waiting);
-        self.waiting = self.waiting - before + self.lists.packets;
-        dropped
-    }
-
-    /// The next packet of data.
-    pub(crate) fn pop<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
-        let w = self.lists.pop(pool)?;
-        self.waiting -= 1;
-        Some(w)
-    }
+/// Whether packets are within a rate: a token bucket of `burst`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meter {
+    cost: u64,
+    next: Instant,
+    burst: Duration,
 }
 
-impl Lists {
-    fn push<P>(&mut self, pool: &mut Pool<P>, reserved: u32, waiting: Waiting<P>) -> u32 {
-        let flow = waiting.info.flow(self.flow_key) as usize % FLOWS;
-        let cost = u64::from(waiting.cost);
-        let mut dropped = 0;
-        let mut crowded = self.packets >= FEW && pool.free() <= reserved;
-        while crowded || self.packets >= self.packets_max || self.bytes + cost > self.bytes_max {
-            crowded = false;
-            let longest = (0..FLOWS).max_by_key(|&f| self.flows[f].bytes()).expect("there are flows");
-            dropped += 1;
-            // The head goes, not the newest: the sender learns sooner.
-            if self.take(longest, pool).is_none() {
-                return dropped;
-            }
-        }
-        if self.flows[flow].push(pool, waiting).is_err() {
-            return dropped + 1;
-        }
-        self.packets += 1;
-        self.bytes += cost;
-        dropped
+impl Meter {
+    pub(crate) const fn new(rate: Kbps, burst: Duration) -> Self {
+        Self { cost: cost(rate, 1000), next: Instant::ZERO, burst }
     }
 
-    fn pop<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
-        if let Some(w) = self.replay.pop(pool) {
-            return Some(w);
-        }
-        if self.packets == 0 {
-            return None;
-        }
-        // Every round adds a quantum to each flow that waits, so the largest packet goes after a few.
-        loop {
-            let turn = self.turn;
-            match self.flows[turn].peek(pool) {
-                None => self.deficit[turn] = 0,
-                Some(w) if u32::from(w.cost) <= self.deficit[turn] => {
-                    self.deficit[turn] -= u32::from(w.cost);
-                    return self.take(turn, pool);
-                }
-                Some(_) => {}
-            }
-            self.turn = (turn + 1) % FLOWS;
-            if !self.flows[self.turn].is_empty() {
-                self.deficit[self.turn] += QUANTUM;
-            }
-        }
+    /// Whether the next packet conforms, however large.
+    pub(crate) fn conforms(&self, now: Instant) -> bool {
+        self.next <= now + self.burst
     }
 
-    fn take<P>(&mut self, flow: usize, pool: &mut Pool<P>) -> Option<Waiting<P>> {
-        let w = self.flows[flow].pop(pool)?;
-        self.packets -= 1;
-        self.bytes -= u64::from(w.cost);
-        Some(w)
+    pub(crate) fn charge(&mut self, now: Instant, bytes: usize) {
+        self.next = after(self.next.max(now), bytes, self.cost);
+    }
+
+    /// Whether a packet of so many bytes conforms; what exceeds takes nothing out of the bucket (RFC 2697 §3).
+    #[inline]
+    pub(crate) fn take(&mut self, now: Instant, bytes: usize) -> bool {
+        let next = after(self.next.max(now), bytes, self.cost);
+        let conforms = next <= now + self.burst;
+        if conforms {
+            self.next = next;
+        }
+        conforms
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::Info;
 
     /// Sends packets of `len` whenever allowed, polling every `poll_us` with an unlucky offset, for ten seconds.
     fn sent_per_second(rate: Kbps, len: usize, poll_us: u64) -> Vec<u64> {
@@ -271,72 +144,14 @@ mod tests {
         assert!(burst <= 400, "{burst} bytes at once");
     }
 
-    fn waiting(flow: u16, id: u32, cost: u16) -> Waiting<u32> {
-        let info = Info { ports: Some((flow, 80)), ..Info::default() };
-        Waiting { packet: id, info, since: Instant::ZERO, origin: None, cost }
-    }
-
-    /// Two port numbers in different flow queues.
-    fn two_flows() -> (u16, u16) {
-        let slot = |p: u16| waiting(p, 0, 0).info.flow(0) as usize % FLOWS;
-        (1, (2..).find(|p| slot(*p) != slot(1)).expect("more than one queue"))
-    }
-
     #[test]
-    fn a_thin_flow_passes_a_fat_one_and_the_fat_one_pays_for_the_overflow() {
-        let (fat, thin) = two_flows();
-        let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
-        let dropped: u32 = (0..30).map(|id| q.push(&mut pool, 0, waiting(fat, id, 1000))).sum();
-        // 16 KiB is the bound here: 16 packets stay.
-        assert_eq!(dropped, 14);
-        assert!((100..103).map(|id| q.push(&mut pool, 0, waiting(thin, id, 60))).sum::<u32>() <= 1);
-        let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
-        let last_thin = order.iter().position(|id| *id == 102).expect("not dropped");
-        assert!(last_thin <= 4, "{order:?}");
-        let fat_order: Vec<u32> = order.into_iter().filter(|id| *id < 100).collect();
-        assert!(fat_order.is_sorted() && fat_order.len() >= 13, "{fat_order:?}");
-        assert_eq!(fat_order.last(), Some(&29), "the oldest have gone");
-        assert!(q.is_empty() && pool.used() == 0);
-    }
-
-    #[test]
-    fn a_large_packet_makes_as_much_room_as_it_needs() {
-        let (a, b) = two_flows();
-        let (mut pool, mut q) = (Pool::new(1000), Queues::new(1000, 0, Kbps(1)));
-        for id in 0..163 {
-            assert_eq!(q.push(&mut pool, 0, waiting(a, id, 100)), 0);
-        }
-        assert_eq!(q.push(&mut pool, 0, waiting(b, 200, 1500)), 15);
-        assert!(q.lists.bytes <= QUEUE_BYTES_MIN && pool.used() == 149);
-    }
-
-    #[test]
-    fn a_call_with_little_to_send_finds_a_place_when_others_have_taken_the_pool() {
-        let (mut pool, mut busy, mut quiet) =
-            (Pool::new(32), Queues::new(1000, 0, Kbps(1)), Queues::new(1000, 0, Kbps(1)));
-        let dropped: u32 = (0..100).map(|id| busy.push(&mut pool, 4, waiting(1, id, 100))).sum();
-        assert_eq!((dropped, pool.free()), (72, 4));
-        for id in 0..FEW {
-            assert_eq!(quiet.push(&mut pool, 4, waiting(1, id, 100)), 0);
-        }
-        assert_eq!(pool.free(), 0);
-        // Each makes room in its own queue, and keeps its newest.
-        assert_eq!(
-            (busy.push(&mut pool, 4, waiting(1, 100, 100)), quiet.push(&mut pool, 4, waiting(1, 4, 100))),
-            (1, 1)
-        );
-        assert_eq!(quiet.pop(&mut pool).map(|w| w.packet), Some(1));
-    }
-
-    #[test]
-    fn what_waited_for_the_sa_goes_first_and_in_order() {
-        let (a, b) = two_flows();
-        let (mut pool, mut q) = (Pool::new(100), Queues::new(20, 0, Kbps(1)));
-        assert_eq!(q.push(&mut pool, 0, waiting(a, 9, 100)), 0);
-        for (id, flow) in [(1, a), (2, b), (3, a), (4, b)] {
-            q.push_replay(&mut pool, waiting(flow, id, 100)).expect("room");
-        }
-        let order: Vec<u32> = std::iter::from_fn(|| q.pop(&mut pool)).map(|w| w.packet).collect();
-        assert_eq!(order, [1, 2, 3, 4, 9]);
+    fn a_meter_lets_a_burst_pass_and_then_the_rate() {
+        let mut meter = Meter::new(Kbps(64), Duration::from_secs(1));
+        let start = Instant::from_nanos(3_600_000_000_000);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let passed = (0..1000).filter(|_| meter.take(at(0), 100)).count();
+        assert_eq!(passed, 80, "8000 bytes are a second");
+        let passed = (1..=10_000).filter(|ms| meter.take(at(*ms), 100)).count();
+        assert_eq!(passed, 800);
     }
 }

@@ -1,6 +1,7 @@
 //! The configured tunnels: each exists whether or not it has an SA.
 
 use crate::activity::{Activities, Activity};
+use crate::class_queues::Policy;
 use crate::slab::{Map, Occupant, Slab, map};
 use crate::sys::LINE;
 use crate::trigger::Trigger;
@@ -26,6 +27,8 @@ pub(crate) struct Tunnel {
     pub known_source: Option<(u64, IpAddr)>,
     /// What waits for `outbound`.
     pub trigger: Trigger,
+    /// Of its calls.
+    pub policy: Policy,
     /// Its calls: two at most, for a moment (glare, redial).
     pub media_ports: Vec<MediaPort>,
 }
@@ -56,7 +59,7 @@ impl Tunnels {
     }
 
     /// Validated: new, and there is room. Its number.
-    pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16) -> u32 {
+    pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16, policy: Policy) -> u32 {
         let numbering = self.slab.numbering();
         let make = |number| Tunnel {
             activity: self.activities.begin(numbering.position(number) as u32, number, spec.tunnel),
@@ -66,6 +69,7 @@ impl Tunnels {
             spec,
             known_source: None,
             trigger: Trigger::default(),
+            policy,
             media_ports: Vec::new(),
         };
         let index = self.slab.insert(make).expect("the number of tunnels was validated");

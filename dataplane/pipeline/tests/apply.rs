@@ -5,6 +5,7 @@ use sipsec_net::dp::{
     Adjacency, Direction, EspCipher, Event, MediaBinding, OPS_MAX, Op, OuterDscp, PeerSource, RejectReason,
     SaSpec, TunnelSpec,
 };
+use sipsec_net::qos::{ClassSpec, FILTERS_MAX, Filter, QosFilters, QosSpec};
 use sipsec_net::{Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId};
 use sipsec_pipeline::testing::{Controlled, Gateway, Inner, Side, TestEngine, VecPacket, VecSink};
 use sipsec_pipeline::{InsideMode, Limits, Packet};
@@ -71,6 +72,8 @@ struct Model {
     routes: BTreeMap<IpPrefix, u32>,
     media: BTreeMap<u16, u32>,
     sas: BTreeMap<u32, (u32, u16, Direction, u32)>,
+    /// Number of classes and of filters.
+    qos: BTreeMap<u32, (usize, usize)>,
 }
 
 impl Model {
@@ -88,7 +91,24 @@ impl Model {
                 self.tunnels.insert(t.tunnel.0, None);
             }
             Op::TunnelSet(t) => known(self, &t.tunnel)?,
+            Op::TunnelQos(q) => {
+                known(self, &q.tunnel)?;
+                self.qos.insert(q.tunnel.0, (q.classes().len(), 0));
+            }
+            Op::TunnelQosFilters(q) => {
+                known(self, &q.tunnel)?;
+                let (classes, filters) = self.qos.entry(q.tunnel.0).or_insert((1, 0));
+                let these: Vec<_> = q.filters.iter().flatten().collect();
+                if *filters + these.len() > FILTERS_MAX {
+                    return Err(R::TableFull);
+                }
+                if these.iter().any(|f| usize::from(f.class) >= *classes) {
+                    return Err(R::BadQos);
+                }
+                *filters += these.len();
+            }
             Op::TunnelRemove(t) => {
+                self.qos.remove(&t.0);
                 known(self, t)?;
                 self.tunnels.remove(&t.0);
                 self.routes.retain(|_, r| *r != t.0);
@@ -204,6 +224,14 @@ fn op() -> impl Strategy<Value = Op> {
         1 => t.clone().prop_map(|t| Op::TunnelSet(TunnelSpec { tunnel: TunnelId(t), ..Gateway::tunnel() })),
         2 => (prefix.clone(), t.clone()).prop_map(|(prefix, t)| Op::RouteAdd { prefix, tunnel: TunnelId(t), adjacency: Adjacency::Tunnel }),
         1 => prefix.prop_map(|prefix| Op::RouteRemove { prefix }),
+        1 => (t.clone(), 1usize..4).prop_map(|(t, n)| {
+            let spec = QosSpec::new(TunnelId(t)).with_classes(&[ClassSpec::default(); 4][..n]);
+            Op::TunnelQos(spec.expect("few"))
+        }),
+        2 => (t.clone(), 0u8..4, 1usize..8).prop_map(|(t, class, n)| Op::TunnelQosFilters(QosFilters {
+            tunnel: TunnelId(t),
+            filters: core::array::from_fn(|i| (i < n).then_some(Filter::any(class))),
+        })),
         3 => (t.clone(), port.clone()).prop_map(|(t, p)| Op::MediaOpen(binding(t, p))),
         1 => port.clone().prop_map(|p| Op::MediaClose(MediaPort(p))),
         6 => (id.clone(), t.clone(), port.clone(), direction, 0u32..3)

@@ -1,5 +1,6 @@
 //! What the control plane's commands act on: the registry, the kernel's tables, the worker.
 
+use super::media_sockets::FromKernel;
 use super::rings::{Target, Uplink};
 use super::steering::{Steer, SteerOp, Steered};
 use super::worker_link::{ControlEnd, IkeMessage, Update};
@@ -8,6 +9,7 @@ use sipsec_net::MediaPort;
 use sipsec_net::dp::{Event, Op, RejectReason};
 use sipsec_pipeline::{AeadEngine, Config, Local, Registry, Validated};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{error, warn};
 
 pub struct Commands<K> {
@@ -20,6 +22,18 @@ pub struct Commands<K> {
     pub worker: ControlEnd,
     pub up: Uplink,
     told: Told,
+    kernel_lost: KernelLost,
+}
+
+/// Updates that a path's MTU leaves for others.
+const PATH_MTUS_ROOM: usize = 8;
+
+/// What came from the kernel's sockets and got no further.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelLost {
+    /// The worker's queue was full.
+    pub full: u64,
+    pub too_long: u64,
 }
 
 /// What is logged once: it is the WAN's, and so every tunnel's.
@@ -39,7 +53,13 @@ impl<K: Steer> Commands<K> {
             worker,
             up: Uplink::new(&config.limits),
             told: Told::default(),
+            kernel_lost: KernelLost::default(),
         }
+    }
+
+    /// The tables, as the worker has them or will have them soon.
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The host's own prefixes and addresses are these now.
@@ -59,6 +79,35 @@ impl<K: Steer> Commands<K> {
         if self.worker.updates.push(update).is_err() {
             error!("the worker does not answer: it goes on with what it knew of the devices");
         }
+    }
+
+    /// Hands what the kernel has of the media ports to the worker; how much there was.
+    pub fn take_from_kernel(&mut self) -> usize {
+        let (worker, lost) = (&self.worker, &mut self.kernel_lost);
+        let taken = self.kernel.media_sockets().map(|sockets| {
+            sockets.take(|message| match message {
+                FromKernel::Datagram(datagram) => {
+                    lost.full += u64::from(worker.datagrams.push(datagram).is_err());
+                }
+                FromKernel::TooLong => lost.too_long += 1,
+                // There is always room for what a control plane wants.
+                FromKernel::PathMtu(report) if worker.updates.room() > PATH_MTUS_ROOM => {
+                    lost.full += u64::from(worker.updates.push(Update::PathMtu(report)).is_err());
+                }
+                FromKernel::PathMtu(_) => lost.full += 1,
+            })
+        });
+        taken.unwrap_or(0)
+    }
+
+    /// For the next sleep.
+    pub fn kernel_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.kernel.media_sockets().map(AsFd::as_fd)
+    }
+
+    #[must_use]
+    pub const fn kernel_lost(&self) -> KernelLost {
+        self.kernel_lost
     }
 
     /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].

@@ -6,7 +6,7 @@ use sipsec_abi::counters::{STEERING_MAX, TUNNELS_MAX};
 use sipsec_abi::{Count, Port, PortCounters};
 use sipsec_net::dp::Op;
 use sipsec_net::{Instant, TunnelId};
-use sipsec_pipeline::Activities;
+use sipsec_pipeline::{Activities, Registry};
 use sipsec_xsk::PortStats;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,10 +14,14 @@ use std::time::Duration;
 /// How old what is published may become.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// Classes are published with every so many rounds of all else.
+const QOS_ROUNDS: u32 = 5;
+
 /// When to publish next, and what has been.
 #[derive(Debug)]
 pub struct Publisher {
     last: Option<Instant>,
+    rounds: u32,
     pub ring_faults: u64,
     /// Slots of the activity table that hold something, and whose it was.
     published: Box<[Option<TunnelId>; TUNNELS_MAX]>,
@@ -26,7 +30,13 @@ pub struct Publisher {
 
 impl Default for Publisher {
     fn default() -> Self {
-        Self { last: None, ring_faults: 0, published: Box::new([None; TUNNELS_MAX]), slots: HashMap::new() }
+        Self {
+            last: None,
+            rounds: 0,
+            ring_faults: 0,
+            published: Box::new([None; TUNNELS_MAX]),
+            slots: HashMap::new(),
+        }
     }
 }
 
@@ -43,6 +53,7 @@ impl Publisher {
     /// A new control plane sees everything at once.
     pub fn restart(&mut self) {
         self.last = None;
+        self.rounds = u32::MAX;
         // Its page is a fresh one.
         self.published.fill(None);
         self.slots.clear();
@@ -94,6 +105,21 @@ impl Publisher {
         }
         for (index, stage) in worker.stages.iter().enumerate() {
             to.stage(index, stage.packets, stage.cycles);
+        }
+    }
+
+    /// What the classes of the tunnels count, now and then: `show` alone asks for it.
+    pub fn publish_qos(&mut self, session: &Session, activities: &Activities, registry: &Registry) {
+        self.rounds = self.rounds.wrapping_add(1);
+        if !self.rounds.is_multiple_of(QOS_ROUNDS) {
+            return;
+        }
+        for slot in 0..activities.places() {
+            let counters =
+                activities.get(slot).and_then(|(t, _)| Some((t, registry.qos_counters(t)?.read()?)));
+            if let Some((tunnel, counters)) = counters {
+                session.counters.qos(slot, tunnel, &counters);
+            }
         }
     }
 

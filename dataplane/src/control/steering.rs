@@ -3,6 +3,7 @@
 //! The kernel may refuse (a table is full), so it is asked between the pipeline's validation and its commit, which cannot
 //! fail: a transaction is in both or in neither.
 
+use super::media_sockets::MediaSockets;
 use crate::netlink::Netlink;
 use sipsec_ebpf::{Steering, SteeringError};
 use sipsec_net::dp::{Adjacency, Op};
@@ -27,6 +28,10 @@ pub trait Steer {
     fn local(&mut self, prefixes: &[IpPrefix]);
     /// What the XDP programs counted, indexed by [`sipsec_abi::bpf::Counter`].
     fn counters(&self) -> Vec<u64>;
+    /// The kernel's sockets of the live media ports, if there are any.
+    fn media_sockets(&self) -> Option<&MediaSockets> {
+        None
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +84,7 @@ impl SteerOp {
 #[derive(Debug)]
 pub struct KernelSteer {
     steering: Steering,
+    sockets: Option<MediaSockets>,
     /// In router mode: LAN packets for these prefixes are taken off the device before routing, and discarded by a route
     /// of last resort whenever they are not (because the process has ended), rather than sent out in clear.
     router: Option<Router>,
@@ -120,7 +126,14 @@ impl KernelSteer {
     /// In router mode `router` is the way to the kernel's routes, and the index of the LAN device.
     #[must_use]
     pub fn new(steering: Steering, router: Option<(Netlink, u32)>) -> Self {
-        Self { steering, router: router.map(|(netlink, lan)| Router::new(netlink, lan)) }
+        let sockets = MediaSockets::new().inspect_err(|error| {
+            tracing::warn!(%error, "no epoll: outer fragments and ICMP errors stay the kernel's");
+        });
+        Self {
+            steering,
+            sockets: sockets.ok(),
+            router: router.map(|(netlink, lan)| Router::new(netlink, lan)),
+        }
     }
 }
 
@@ -130,10 +143,17 @@ impl Steer for KernelSteer {
         if let Some(router) = &mut self.router {
             router.purge();
         }
-        Ok(self.steering.media_port_open(local, tunnel)?)
+        self.steering.media_port_open(local, tunnel)?;
+        if let Some(sockets) = &mut self.sockets {
+            sockets.open(local);
+        }
+        Ok(())
     }
 
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError> {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.close(port);
+        }
         Ok(self.steering.media_port_close(port)?)
     }
 
@@ -184,6 +204,10 @@ impl Steer for KernelSteer {
         for &prefix in prefixes.iter().filter(|p| !before.contains(p) && !ours.contains(p)) {
             log_failure(self.steering.prefix_pass(prefix));
         }
+    }
+
+    fn media_sockets(&self) -> Option<&MediaSockets> {
+        self.sockets.as_ref()
     }
 
     fn counters(&self) -> Vec<u64> {

@@ -19,7 +19,9 @@ mod kamailio;
 mod line;
 mod nat;
 mod network;
+mod path_mtu;
 mod pki;
+mod qos;
 mod quantum;
 mod router;
 mod strongswan;
@@ -85,6 +87,8 @@ pub const SCENARIOS: &[Scenario] = &[
     call::PEER_GONE,
     quantum::QUANTUM,
     inner_ipv6::INNER_IPV6,
+    path_mtu::PATH_MTU,
+    qos::QOS,
     router::FIRST_PACKET,
     translation::TRANSLATION,
     bad_input::BAD_INPUT,

@@ -8,6 +8,7 @@ mod machine;
 mod nat;
 mod numbers;
 pub mod pair;
+mod qos;
 mod routes;
 mod secrets;
 mod sip;
@@ -41,6 +42,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     tunnels::check(profile, sink);
     filters::check(profile, sink);
     nat::check(profile, sink);
+    qos::check(profile, sink);
     track::check(profile, sink);
     routes::check(profile, sink);
     compat::check(profile, sink);

@@ -1,7 +1,7 @@
 //! A configuration in the words of a profile.
 
 use super::document::Secret;
-use crate::model::{IkeIdentity, Operation, StaticRoute, TrackEntry, TunnelNat, TunnelRoute};
+use crate::model::{IkeIdentity, Operation, QosPolicy, StaticRoute, TrackEntry, TunnelNat, TunnelRoute};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -31,6 +31,8 @@ pub struct Conversion {
     pub replay_window: Option<u32>,
     pub tunnel_source: Option<Ipv4Addr>,
     pub tunnels: Vec<Tunnel>,
+    /// Policies that tunnels name.
+    pub qos: Vec<QosPolicy>,
     /// Interfaces of the router, and the devices that take their places.
     pub interfaces: BTreeMap<String, String>,
     pub sla: Vec<Operation>,
@@ -97,6 +99,7 @@ pub struct Tunnel {
     pub kbps: u32,
     pub idle_s: Option<u32>,
     pub mtu: Option<u32>,
+    pub qos: Option<String>,
     pub routes: Vec<TunnelRoute>,
     pub metric: Option<u32>,
     pub nat: Vec<TunnelNat>,

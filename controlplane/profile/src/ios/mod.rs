@@ -19,6 +19,7 @@ mod read;
 pub mod report;
 pub mod show;
 mod show_nat;
+mod show_qos;
 mod show_watch;
 mod text;
 mod words;

@@ -1,7 +1,7 @@
 //! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
-use super::{show_nat, show_watch};
+use super::{show_nat, show_qos, show_watch};
 use std::collections::HashSet;
 
 const NAME: &str = "sipsec";
@@ -32,6 +32,7 @@ pub fn running_config(conversion: &Conversion) -> String {
     if let Some(source) = conversion.tunnel_source {
         out.line(&format!("interface {LOOPBACK}\n ip address {source} 255.255.255.255\n ip nat inside\n!"));
     }
+    show_qos::policies(conversion, &mut out.0);
     conversion.tunnels.iter().for_each(|t| out.tunnel(t, conversion));
     if let Some((wan, _)) = &conversion.wan {
         out.line(&format!("interface {wan}\n ip address dhcp"));
@@ -273,6 +274,9 @@ impl Text {
         }
         if !tunnel.nat.is_empty() {
             self.line(" ip nat outside");
+        }
+        if let Some(policy) = &tunnel.qos {
+            self.line(&format!(" service-policy output {policy}"));
         }
         if conversion.tunnel_source.is_some() {
             self.line(&format!(" tunnel source {LOOPBACK}"));

@@ -126,6 +126,7 @@ fn model(conversion: &Conversion, gateway: &str, keys: &mut KeyFiles<'_>) -> Pro
     if let Some(source) = conversion.tunnel_source {
         profile.media.tunnel_source = source.into();
     }
+    profile.qos.policies.clone_from(&conversion.qos);
     profile.sla.clone_from(&conversion.sla);
     profile.track.clone_from(&conversion.track);
     profile.routes.clone_from(&conversion.routes);
@@ -227,6 +228,7 @@ fn tunnel(tunnel: &Tunnel) -> Option<TunnelEntry> {
     out.routes.clone_from(&tunnel.routes);
     out.metric = tunnel.metric;
     out.nat.clone_from(&tunnel.nat);
+    out.qos.clone_from(&tunnel.qos);
     Some(out)
 }
 

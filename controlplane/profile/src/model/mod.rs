@@ -13,6 +13,7 @@ pub mod limits;
 pub mod media;
 pub mod nat;
 mod profile;
+pub mod qos;
 pub mod route;
 pub mod secret;
 mod serial;
@@ -37,6 +38,7 @@ pub use ike::{
 pub use media::MediaSection;
 pub use nat::{NatSection, TunnelNat};
 pub use profile::{Head, Profile, control_socket, dataplane_socket};
+pub use qos::{QosPolicy, QosSection};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use sip::{

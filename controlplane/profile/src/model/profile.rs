@@ -5,7 +5,7 @@ use super::filter::{self, ROUTING};
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
     Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, NatSection,
-    Operation, RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
+    Operation, QosSection, RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
 };
 use serde::Serialize;
 use sipsec_net::TunnelId;
@@ -30,6 +30,7 @@ pub struct Profile {
     pub ike: IkeSection,
     pub media: MediaSection,
     pub filters: Vec<FilterEntry>,
+    pub qos: QosSection,
     pub tunnels: Vec<TunnelEntry>,
     pub sla: Vec<Operation>,
     pub track: Vec<TrackEntry>,
@@ -69,6 +70,7 @@ impl Profile {
             ike,
             media: MediaSection::default(),
             filters: Vec::new(),
+            qos: QosSection::default(),
             tunnels,
             sla: Vec::new(),
             track: Vec::new(),

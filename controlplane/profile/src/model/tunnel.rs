@@ -50,6 +50,9 @@ pub struct TunnelEntry {
     /// Translation of addresses between the LAN and what the tunnel carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nat: Vec<TunnelNat>,
+    /// A policy of [`super::QosSection`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
     pub trigger: TriggerQueue,
     /// Which packets place a call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,7 @@ impl TunnelEntry {
             routing_hellos: false,
             one_way: None,
             nat: Vec::new(),
+            qos: None,
             trigger: TriggerQueue::default(),
             trigger_filter: None,
             idle_filter: None,

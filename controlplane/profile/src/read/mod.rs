@@ -17,6 +17,7 @@ mod nat;
 mod path;
 mod prefix;
 mod proposals;
+mod qos;
 mod secrets;
 mod sip;
 mod sla;
@@ -166,6 +167,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let ike = root.required("ike").and_then(|i| ike::read(&i, around));
     let media = root.value("media", crate::model::MediaSection::default(), media::read);
     let filters = root.value("filters", Vec::new(), filters::read);
+    let qos = root.value("qos", crate::model::QosSection::default(), qos::read);
     let defaults = root.value("defaults", (), tunnels::defaults);
     let tunnels = root.required("tunnels").filter(|_| defaults.is_some()).and_then(|i| tunnels::read(&i));
     let sla = root.value("sla", Vec::new(), sla::read);
@@ -190,6 +192,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         ike: ike?,
         media: media?,
         filters: filters?,
+        qos: qos?,
         tunnels: tunnels?,
         sla: sla?,
         track: track?,

@@ -37,10 +37,11 @@ pub fn defaults(item: &Item<'_>) -> Option<()> {
     let ints = ["bandwidth_kbps", "idle_s", "call_max_s", "metric", "mtu", "one_way_s"]
         .map(|key| table.int_or_absent::<u64>(key).is_some());
     let check_source = table.flag("check_source");
+    let qos = table.absent_or("qos", tunnel_name);
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
     let filters = FILTERS.map(|key| table.absent_or(key, tunnel_name).is_some());
     table.finish();
-    let _ = (local?, check_source?, trigger?);
+    let _ = (qos?, local?, check_source?, trigger?);
     let ints = [&ints[..], &filters].concat();
     ints.iter().all(|ok| *ok).then_some(())
 }
@@ -83,6 +84,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let routing_hellos = table.flag("routing_hellos");
     let one_way = table.int_or_absent("one_way_s").map(|s| s.map(Duration::from_secs));
     let nat = table.list("nat", super::nat::rule);
+    let qos = table.absent_or("qos", tunnel_name);
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
     let [trigger_filter, idle_filter] = FILTERS.map(|key| table.absent_or(key, tunnel_name));
     table.finish();
@@ -112,6 +114,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         routing_hellos: routing_hellos?,
         one_way: one_way?,
         nat: nat?,
+        qos: qos?,
         trigger: trigger?,
         trigger_filter: trigger_filter?,
         idle_filter: idle_filter?,

@@ -76,7 +76,9 @@ fn typed(text: &str, kind: &Kind) -> Value {
 fn kind(kind_of: &Kind) -> Value {
     match kind_of {
         // A telephone number without a leading zero may stand without quotes.
-        Kind::Text(text @ (Text::Number | Text::NumberOrAny | Text::Numbers | Text::IpProtocol)) => {
+        Kind::Text(
+            text @ (Text::Number | Text::NumberOrAny | Text::Numbers | Text::IpProtocol | Text::Dscp),
+        ) => {
             json!({ "type": ["string", "integer"], "pattern": text.pattern() })
         }
         Kind::Text(Text::Secret) => {

@@ -152,6 +152,8 @@ pub enum Text {
     IpProtocol,
     /// `N` or `FIRST-LAST`
     Numbers,
+    /// 0 to 63, or a name of RFC 2474, RFC 2597 or RFC 3246.
+    Dscp,
     /// Never shown.
     Secret,
 }
@@ -189,6 +191,7 @@ impl Text {
             Self::MediaDscp => "0 to 63 or `copy`",
             Self::IpProtocol => "name or number of a protocol",
             Self::Numbers => "N or FIRST-LAST",
+            Self::Dscp => "DSCP",
             Self::Secret => "secret",
         }
     }
@@ -220,6 +223,7 @@ impl Text {
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
             Self::Credential => "^[!-.0-9;-~]{1,255}$",
             Self::Mac => "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
+            Self::Dscp => "^([0-9]|[1-5][0-9]|6[0-3]|default|ef|cs[1-7]|af[1-4][1-3])$",
             Self::UrlPath => "^/\\S*$",
             Self::ContactUser => "^[A-Za-z0-9_.!~*'()-]{1,32}$",
             Self::MapRule => "^(subject|issuer|alt-name) (eq|ne|co|nc) .+$",

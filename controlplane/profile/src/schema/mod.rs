@@ -8,6 +8,7 @@ mod json;
 mod kind;
 mod nat;
 mod profile;
+mod qos;
 mod reference;
 mod sip;
 mod track;

@@ -1,7 +1,7 @@
 //! The top level.
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
-use super::{dataplane, filters, ike, nat, sip, track, tunnels, wan};
+use super::{dataplane, filters, ike, nat, qos, sip, track, tunnels, wan};
 use crate::model::Compat;
 use crate::model::carrier::PeerPort;
 use crate::model::limits::LOG_DEFAULT;
@@ -57,6 +57,8 @@ pub const PROFILE: Group = Group {
         key("ike", Kind::Group(&ike::IKE), Required("{ keyring: … }"), "IKEv2: keys, certificates, algorithms and timers.")
             .ios("crypto ikev2 …"),
         key("media", Kind::Group(&MEDIA), Optional("the defaults of its keys"), "The UDP ports of calls."),
+        key("qos", Kind::Group(&qos::QOS), Optional("the defaults of its keys"), "How packets share the rate of a call: policies with classes, and the policer of what arrives.")
+            .ios("policy-map NAME, class-map NAME").now(),
         key(
             "defaults",
             Kind::Group(&tunnels::DEFAULTS),

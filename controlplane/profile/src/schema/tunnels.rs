@@ -65,6 +65,8 @@ pub const TUNNEL: Group = Group {
         .unit("s").now(),
         key("nat", Kind::List(&Kind::Group(&super::nat::RULE)), Optional("none"), "Translation of addresses between the LAN and what the tunnel carries, at most 64 rules. A change ends the translations of the tunnel.")
             .ios("ip nat inside source …").now(),
+        key("qos", Kind::Text(Text::TunnelName), Optional("one class"), "A policy of `qos.policies`, which divides the negotiated rate.")
+            .ios("service-policy output NAME").now(),
         key("trigger", Kind::Group(&TRIGGER), Optional("the defaults of its keys"), "The packets that wait while the call is set up."),
         key("trigger_filter", Kind::Text(Text::TunnelName), Optional("every packet"), "A filter of `filters`, or `routing`: packets that it denies place no call. While the tunnel has no SA they are dropped and counted as `trigger-filtered`; one that is up carries them.")
             .ios("dialer-list N protocol ip list ACL")
@@ -151,6 +153,7 @@ pub const DEFAULTS: Group = Group {
         )
         .unit("bytes")
         .now(),
+        key("qos", Kind::Text(Text::TunnelName), Optional("one class"), "A policy of `qos.policies`.").now(),
         key("check_source", Kind::Flag, Optional("true"), "Strict reverse-path check.").now(),
         key(
             "trigger",

@@ -162,8 +162,9 @@ impl Core {
         let mut owned = self.routes.owned(all.iter().map(|t| &t.config));
         let mut one = |t: &Tunnel| {
             let routes = owned.remove(&t.id()).unwrap_or_default();
-            let (spec, filters) = (t.config.spec, t.config.filters.clone());
-            (t.id(), Present { spec, routes, filters, nat: t.config.nat.clone(), busy: !t.ready() })
+            let (spec, filters, qos) = (t.config.spec, t.config.filters.clone(), t.config.qos.clone());
+            let nat = t.config.nat.clone();
+            (t.id(), Present { spec, qos, routes, filters, nat, busy: !t.ready() })
         };
         all.into_iter().map(&mut one).collect()
     }

@@ -1,6 +1,6 @@
 //! What a change of the profile asks of the dataplane, and what takes it back.
 
-use crate::config::{TunnelConfig, TunnelFilters, TunnelNat};
+use crate::config::{TunnelConfig, TunnelFilters, TunnelNat, TunnelQos};
 use crate::routes::Routes;
 use sipsec_net::dp::{OPS_MAX, Op, TunnelSpec};
 use sipsec_net::{IpPrefix, TunnelId};
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Clone, Debug)]
 pub struct Present {
     pub spec: TunnelSpec,
+    pub qos: TunnelQos,
     pub routes: Vec<IpPrefix>,
     pub filters: TunnelFilters,
     pub nat: TunnelNat,
@@ -20,6 +21,7 @@ pub struct Present {
 /// A tunnel that it shall have.
 struct Wanted<'a> {
     spec: TunnelSpec,
+    qos: TunnelQos,
     routes: Vec<IpPrefix>,
     filters: &'a TunnelFilters,
     nat: &'a TunnelNat,
@@ -47,6 +49,7 @@ struct Tables<'a> {
     owners: BTreeMap<IpPrefix, TunnelId>,
     specs: BTreeMap<TunnelId, TunnelSpec>,
     filters: BTreeMap<TunnelId, TunnelFilters>,
+    qos: BTreeMap<TunnelId, TunnelQos>,
 }
 
 /// Operations of one transaction, and their inverse.
@@ -76,6 +79,15 @@ impl Tables<'_> {
         Some((spec.tunnel, vec![Op::TunnelSet(spec)], vec![Op::TunnelSet(before)]))
     }
 
+    fn qos(&mut self, qos: &TunnelQos) -> Option<Step> {
+        let tunnel = qos.spec.tunnel;
+        let before = self.qos.insert(tunnel, qos.clone()).unwrap_or_else(|| TunnelQos::plain(tunnel));
+        if before.spec == qos.spec && before.filters == qos.filters {
+            return None;
+        }
+        Some((tunnel, qos.ops().collect(), before.ops().collect()))
+    }
+
     fn route(&mut self, prefix: IpPrefix, tunnel: TunnelId) -> Option<Step> {
         let undo = match self.owners.insert(prefix, tunnel) {
             Some(before) if before == tunnel => return None,
@@ -97,6 +109,9 @@ impl Tables<'_> {
         let spec = self.specs.remove(&tunnel)?;
         let mut undo = vec![Op::TunnelAdd(spec)];
         undo.extend(self.filters.remove(&tunnel).unwrap_or_default().ops(tunnel));
+        if let Some(qos) = self.qos.remove(&tunnel).filter(|qos| !qos.is_initial()) {
+            undo.extend(qos.ops());
+        }
         for &prefix in routes {
             if self.owners.get(&prefix) == Some(&tunnel) {
                 self.owners.remove(&prefix);
@@ -132,6 +147,7 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
             routes: owned.remove(&t.id()).unwrap_or_default(),
             filters: &t.filters,
             nat: &t.nat,
+            qos: t.qos.clone(),
         })
         .collect();
     let owner = |(id, p): (&TunnelId, &Present)| p.routes.iter().map(|r| (*r, *id)).collect::<Vec<_>>();
@@ -140,6 +156,7 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
         owners: present.iter().flat_map(owner).collect(),
         specs: present.iter().map(|(id, p)| (*id, p.spec)).collect(),
         filters: present.iter().map(|(id, p)| (*id, p.filters.clone())).collect(),
+        qos: present.iter().map(|(id, p)| (*id, p.qos.clone())).collect(),
     };
     let stays: HashSet<TunnelId> = wanted.iter().map(Wanted::id).collect();
     let claimed: HashSet<IpPrefix> = wanted.iter().flat_map(|t| t.routes.iter().copied()).collect();
@@ -158,6 +175,7 @@ pub fn plan(present: &BTreeMap<TunnelId, Present>, wanted: &[TunnelConfig], rout
             }
             false => steps.push(tables.add(tunnel)),
         }
+        steps.extend(tables.qos(&tunnel.qos));
     }
     for tunnel in &wanted {
         steps.extend(tunnel.routes.iter().filter_map(|prefix| tables.route(*prefix, tunnel.id())));
@@ -209,6 +227,7 @@ mod tests {
     use super::*;
     use sipsec_net::Kbps;
     use sipsec_net::nat::NatRule;
+    use sipsec_net::qos::{ClassSpec, Filter, QosSpec};
     use std::time::Duration;
 
     fn tunnel(id: u32, routes: &[&str]) -> TunnelConfig {
@@ -233,6 +252,7 @@ mod tests {
             routes: routes.iter().map(|r| r.parse().expect("a prefix")).collect(),
             filters: TunnelFilters::default(),
             nat: TunnelNat::default(),
+            qos: TunnelQos::plain(TunnelId(id)),
         }
     }
 
@@ -243,6 +263,7 @@ mod tests {
                 t.id(),
                 Present {
                     spec: t.spec,
+                    qos: t.qos.clone(),
                     routes: t.routes.clone(),
                     filters: t.filters.clone(),
                     nat: t.nat.clone(),
@@ -254,20 +275,36 @@ mod tests {
     }
 
     /// The tables of a dataplane.
-    type State = (BTreeMap<TunnelId, TunnelSpec>, BTreeMap<IpPrefix, TunnelId>);
+    type State = (
+        BTreeMap<TunnelId, TunnelSpec>,
+        BTreeMap<IpPrefix, TunnelId>,
+        BTreeMap<TunnelId, (QosSpec, Vec<Filter>)>,
+    );
 
     fn state(tunnels: &BTreeMap<TunnelId, Present>) -> State {
         let routes = tunnels.iter().flat_map(|(id, p)| p.routes.iter().map(|r| (*r, *id)));
-        (tunnels.iter().map(|(id, p)| (*id, p.spec)).collect(), routes.collect())
+        let qos = tunnels.iter().map(|(id, p)| (*id, (p.qos.spec, p.qos.filters.clone())));
+        (tunnels.iter().map(|(id, p)| (*id, p.spec)).collect(), routes.collect(), qos.collect())
     }
 
     fn obey(state: &mut State, ops: &[Op]) {
         for op in ops {
             match op {
-                Op::TunnelAdd(spec) => assert!(state.0.insert(spec.tunnel, *spec).is_none(), "{op:?}"),
+                Op::TunnelAdd(spec) => {
+                    assert!(state.0.insert(spec.tunnel, *spec).is_none(), "{op:?}");
+                    state.2.insert(spec.tunnel, (QosSpec::new(spec.tunnel), Vec::new()));
+                }
+                Op::TunnelQos(spec) => {
+                    assert!(state.2.insert(spec.tunnel, (*spec, Vec::new())).is_some(), "{op:?}");
+                }
+                Op::TunnelQosFilters(more) => {
+                    let (_, filters) = state.2.get_mut(&more.tunnel).expect("a tunnel");
+                    filters.extend(more.filters.iter().flatten());
+                }
                 Op::TunnelSet(spec) => assert!(state.0.insert(spec.tunnel, *spec).is_some(), "{op:?}"),
                 Op::TunnelRemove(id) => {
                     assert!(state.0.remove(id).is_some(), "{op:?}");
+                    state.2.remove(id);
                     state.1.retain(|_, owner| owner != id);
                 }
                 Op::RouteAdd { prefix, tunnel, .. } => {
@@ -371,6 +408,12 @@ mod tests {
             let one = |id| {
                 let mut t = tunnel(id, &[&prefix(id + shift), &prefix(1000 + id)]);
                 t.spec.inner_mtu = 1400 - (id + shift) as u16 % 7;
+                if (id + shift).is_multiple_of(3) {
+                    let classes = [ClassSpec::default(); 3];
+                    t.qos.spec = QosSpec::new(t.id()).with_classes(&classes).expect("few");
+                    t.qos.filters =
+                        (0..(id + shift) as usize % 20).map(|n| Filter::any(n as u8 % 3)).collect();
+                }
                 t
             };
             ids.map(one).collect()

@@ -14,6 +14,9 @@ impl SessionFailure {
             Self::WeakFingerprint => {
                 "have the peer announce a=fingerprint with sha-256; for a router that cannot, write `peer: cisco` in its keyring entry"
             }
+            Self::StaticQos => {
+                "write `qos.mode: compose`, which puts the policy inside the negotiated rate, or take `qos` out of the tunnel"
+            }
             Self::NoMediaPort => "widen media.ports",
             Self::Dial(_) => "see show vpn-sip registration-status",
             // The far end's own words: the carrier has passed the call on.

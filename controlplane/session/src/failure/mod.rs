@@ -27,6 +27,8 @@ pub enum SessionFailure {
     OwnCertificate(CertError),
     /// SDP has SHA-1 fingerprints alone, which count for a peer of kind `cisco` only.
     WeakFingerprint,
+    /// The tunnel has a QoS policy, and the profile asks for what IOS does with one.
+    StaticQos,
     NoMediaPort,
     Dial(DialError),
     Call(CallFailure),
@@ -94,6 +96,7 @@ impl SessionFailure {
             | Self::Lost(LostWhy::NoAddress) => Braking::OwnFault,
             Self::NoKey { .. }
             | Self::OwnCertificate(_)
+            | Self::StaticQos
             | Self::NoMediaPort
             | Self::Dial(_)
             | Self::Call(
@@ -123,6 +126,7 @@ impl SessionFailure {
             Self::NoKey { .. } => "no-key",
             Self::OwnCertificate(_) => "own-certificate",
             Self::WeakFingerprint => "fingerprint-weak",
+            Self::StaticQos => "static-qos",
             Self::NoMediaPort => "no-media-port",
             Self::Dial(_) => "dial",
             Self::Call(CallFailure::Status { .. }) => "sip-status",

@@ -13,6 +13,9 @@ impl fmt::Display for SessionFailure {
             Self::NoKey { number, closest: None } => write!(f, "no PSK or certificate for number {number}"),
             Self::OwnCertificate(e) => write!(f, "our certificate cannot be used: {e}"),
             Self::WeakFingerprint => f.write_str("the SDP has no fingerprint but SHA-1"),
+            Self::StaticQos => f.write_str(
+                "the tunnel has a static QoS policy, with which a VPN-SIP session is not possible in IOS",
+            ),
             Self::NoMediaPort => f.write_str("no free media port"),
             Self::Dial(e) => write!(f, "{e}"),
             Self::Call(c) => match c {

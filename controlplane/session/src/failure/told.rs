@@ -11,7 +11,7 @@ impl SessionFailure {
     #[must_use]
     pub const fn told_status(&self) -> u16 {
         match self {
-            Self::NoKey { .. } => 403,
+            Self::NoKey { .. } | Self::StaticQos => 403,
             Self::WeakFingerprint | Self::Sdp(_) | Self::Ike(_) => 488,
             Self::Deadline { .. } | Self::OnlyRings => 408,
             Self::AddressChanged | Self::AddressLost | Self::DataplaneGone | Self::NoNextHop => 480,
@@ -30,6 +30,7 @@ impl SessionFailure {
     pub fn told(&self) -> String {
         match self {
             Self::NoKey { .. } => "no key or certificate for this number".to_owned(),
+            Self::StaticQos => "this gateway has a static QoS policy on the tunnel".to_owned(),
             Self::OwnCertificate(_) => "this gateway's certificate cannot be used".to_owned(),
             Self::Journal => "the gateway cannot write its call journal".to_owned(),
             Self::Ike(error) => match error {

@@ -161,3 +161,24 @@ fn no_neighbour_of_a_missing_key_is_told_to_the_caller() {
         "{failure}"
     );
 }
+
+/// What IOS does with a static policy on a tunnel: neither side's calls become sessions, and nothing is paid.
+#[test]
+fn a_policy_fails_the_calls_of_a_strict_gateway_and_of_no_other() {
+    let with_policy = |strict_cisco| Setup { filters: 9, strict_cisco, ..Setup::of(0) };
+    let mut w = World::new([with_policy(true), Setup::of(1)]);
+    w.packet(0);
+    w.advance(3 * SECOND);
+    assert_eq!(w.failure(0), Some("static-qos"));
+    w.packet(1);
+    w.advance(3 * SECOND);
+    let refused = w.session(1).last_failure.expect("a reason").failure.to_string();
+    assert!(refused.contains("static QoS policy"), "{refused}");
+    w.assert_no_call();
+
+    let mut w = World::new([with_policy(false), Setup::of(1)]);
+    w.packet(0);
+    w.advance(3 * SECOND);
+    let known = &w.gateways[0].dp;
+    assert_eq!((w.failure(0), known.classes, known.filters), (None, 2, 9));
+}

@@ -58,6 +58,8 @@ impl Tables {
                 }
             }
             Op::TunnelSet(spec) => tunnel(&spec.tunnel)?,
+            Op::TunnelQos(spec) => tunnel(&spec.tunnel)?,
+            Op::TunnelQosFilters(more) => tunnel(&more.tunnel)?,
             Op::TunnelRemove(t) => {
                 tunnel(t)?;
                 let ports: Vec<_> =

@@ -8,7 +8,7 @@ use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    Reconfiguration, SessionView, TunnelConfig,
+    Reconfiguration, SessionView, TunnelConfig, TunnelQos,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -166,6 +166,7 @@ fn config(side: usize) -> Config {
             filters: sipsec_session::TunnelFilters::default(),
             routes: vec!["10.0.0.0/8".parse().expect("a prefix")],
             nat: sipsec_session::TunnelNat::default(),
+            qos: TunnelQos::plain(TUNNEL),
         }],
         keyring: vec![KeyEntry {
             number: None,

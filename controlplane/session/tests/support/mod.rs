@@ -11,12 +11,13 @@ use sipsec_net::dp::{
     Adjacency, Direction, Event, MediaBinding, Op, PacketSummary, PeerSource, TunnelActivity, TunnelSpec,
 };
 use sipsec_net::entropy::TestEntropy;
+use sipsec_net::qos::{ClassSpec, Filter};
 use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
     BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig,
+    Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig, TunnelQos,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +54,9 @@ pub struct Setup {
     pub one_way: Option<Duration>,
     pub routes: &'static [&'static str],
     pub outside: &'static [&'static str],
+    /// Of a policy; none: the tunnel has no policy.
+    pub filters: usize,
+    pub strict_cisco: bool,
     pub back_off: BackOff,
     pub learn_peer_port: bool,
     pub delayed_offers: bool,
@@ -77,6 +81,8 @@ impl Setup {
             one_way: None,
             routes: &["10.0.0.0/8"],
             outside: &[],
+            filters: 0,
+            strict_cisco: false,
             back_off: BackOff::default(),
             learn_peer_port: false,
             delayed_offers: false,
@@ -96,6 +102,16 @@ pub fn keyring(s: &Setup) -> Vec<KeyEntry> {
         local_id: s.local_id.clone(),
         remote_id: s.remote_id.clone(),
     }]
+}
+
+fn qos(s: &Setup) -> TunnelQos {
+    let plain = TunnelQos::plain(TUNNEL);
+    if s.filters == 0 {
+        return plain;
+    }
+    let spec = plain.spec.with_classes(&[ClassSpec::default(); 2]).expect("few");
+    let filters = vec![Filter::any(1); s.filters];
+    TunnelQos { spec, filters, policy: Some("P".to_owned()), fails_calls: s.strict_cisco, ..plain }
 }
 
 fn old_esp() -> EspProposal {
@@ -145,6 +161,7 @@ fn config(side: usize, s: &Setup) -> Config {
             filters: sipsec_session::TunnelFilters::default(),
             routes: s.routes.iter().map(|r| r.parse::<IpPrefix>().expect("a prefix")).collect(),
             nat: sipsec_session::TunnelNat::default(),
+            qos: qos(s),
         }],
         keyring: keyring(s),
         ike: IkeConfig {
@@ -184,6 +201,9 @@ pub struct FakeDataplane {
     pub configured: bool,
     pub tunnels: BTreeMap<TunnelId, TunnelSpec>,
     pub routes: BTreeMap<IpPrefix, (TunnelId, Adjacency)>,
+    /// Of the tunnel.
+    pub classes: usize,
+    pub filters: usize,
     /// Tunnels beyond these are refused.
     pub tunnels_max: Option<usize>,
     pub acquire_out: bool,
@@ -566,6 +586,14 @@ impl FakeDataplane {
                 }
                 Op::TunnelSet(spec) => {
                     assert!(self.tunnels.insert(spec.tunnel, *spec).is_some(), "values of no tunnel");
+                }
+                Op::TunnelQos(spec) => {
+                    assert!(self.tunnels.contains_key(&spec.tunnel), "classes of no tunnel");
+                    self.classes = spec.classes().len();
+                }
+                Op::TunnelQosFilters(more) => {
+                    assert!(self.tunnels.contains_key(&more.tunnel), "filters of no tunnel");
+                    self.filters += more.filters.iter().flatten().count();
                 }
                 Op::TunnelRemove(t) => self.remove(*t),
                 Op::FilterAdd { tunnel, .. } | Op::FilterClear { tunnel, .. } => {

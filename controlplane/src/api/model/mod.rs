@@ -6,6 +6,7 @@ mod command;
 mod crypto;
 mod nat;
 mod process;
+mod qos;
 mod session;
 mod topology;
 
@@ -15,7 +16,8 @@ pub use command::{Clear, Cleared, Dial, LogFilter};
 pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf};
 pub use nat::{NatClear, NatStatistics, Translation, TranslationKind};
 pub use process::{Control, Dataplane, Port, Stage};
-pub use session::{Failure, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
+pub use qos::{PolicePart, PolicyClass, PolicyMap};
+pub use session::{Failure, Mtu, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
 
 pub use topology::{
     CoalescingView, DevicePlace, IrqPlace, MachineView, NicRings, QueuePlace, Topology, UmemView, Verdict,

@@ -57,6 +57,19 @@ pub struct Session {
     /// Inner packets over the last 30 s, in kbit/s.
     #[serde(default)]
     pub rates: Option<Rates>,
+    /// How large packets may be, while the tunnel has an SA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<Mtu>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mtu {
+    /// The largest inner packet.
+    pub inner: u16,
+    /// The largest outer packet.
+    pub outer: u16,
+    /// An ICMP error of the path has named `outer`; otherwise it is the WAN's MTU.
+    pub of_path: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -340,6 +340,17 @@ Examples:
         #[arg(value_parser = prefix_of("topology"))]
         topology: Option<String>,
     },
+    /// Classes of tunnels: queue depth, drops, ECN marks, delay; and the policer of what arrives
+    #[command(
+        subcommand,
+        infer_subcommands = true,
+        after_help = "\
+Examples:
+  sipsec show policy-map interface
+  sipsec show policy-map interface Tunnel1
+  sipsec show policy-map interface Tunnel1 --json"
+    )]
+    PolicyMap(PolicyMap),
     /// The control plane itself: WAN address, sockets, kernel routes
     Control,
     /// Profiles that were applied: number, time, author, summary
@@ -355,6 +366,15 @@ Examples:
     },
     /// Release, commit and build of this command and of the running gateway
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyMap {
+    /// Of all tunnels, or of one
+    Interface {
+        /// A tunnel
+        tunnel: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -69,6 +69,10 @@ fn more(out: &mut String, s: &Session) -> std::fmt::Result {
         let phases: Vec<_> = s.phases.iter().map(|p| format!("{} {} ms", p.name, p.at_ms)).collect();
         writeln!(out, "   Phases        : {}", phases.join(", "))?;
     }
+    if let Some(mtu) = &s.mtu {
+        let from = if mtu.of_path { "told by the path" } else { "the WAN's" };
+        writeln!(out, "   MTU in/outside: {}/{} bytes ({from})", mtu.inner, mtu.outer)?;
+    }
     if let Some(t) = &s.traffic {
         if let Some(idle) = t.idle_s {
             writeln!(out, "   Idle          : {idle} of {} s", t.idle_max_s)?;
@@ -118,6 +122,7 @@ mod tests {
             phases: Vec::new(),
             traffic: None,
             rates: None,
+            mtu: None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! single words; what must be seen as one (a tunnel's activity, the facts) is a [`crate::seqcell`].
 
 mod facts;
+mod qos;
 mod reader;
 mod writer;
 
@@ -38,7 +39,7 @@ const STEERING: usize = PORTS + PORT_WORDS * 2;
 const COUNTS: usize = STEERING + STEERING_MAX;
 const FACTS: usize = COUNTS + COUNTS_MAX;
 const ACTIVITY: usize = 512;
-pub(crate) const REGION_WORDS: usize = ACTIVITY + TUNNELS_MAX * ACTIVITY_WORDS;
+pub(crate) const REGION_WORDS: usize = qos::AT + TUNNELS_MAX * qos::WORDS;
 
 const _: () = assert!(DropReason::COUNT <= DROPS_MAX, "every drop reason has a counter");
 const _: () = assert!(FACTS + 1 + facts::WORDS <= ACTIVITY, "the facts fit before the tunnels");
@@ -158,7 +159,7 @@ counts! {
 const _: () = assert!(Count::ALL.len() <= COUNTS_MAX, "every count has a word");
 
 pub(crate) const NUMBERS: &[Number] = {
-    const REGION: [Number; 9] = [
+    const REGION: [Number; 11] = [
         Number { name: "counters.stages", value: STAGES as u64 },
         Number { name: "counters.ports", value: PORTS as u64 },
         Number { name: "counters.steering", value: STEERING as u64 },
@@ -166,6 +167,8 @@ pub(crate) const NUMBERS: &[Number] = {
         Number { name: "counters.facts", value: FACTS as u64 },
         Number { name: "counters.activity", value: ACTIVITY as u64 },
         Number { name: "counters.activity_words", value: ACTIVITY_WORDS as u64 },
+        Number { name: "counters.qos", value: qos::AT as u64 },
+        Number { name: "counters.qos_words", value: qos::WORDS as u64 },
         Number { name: "counters.tunnels_max", value: TUNNELS_MAX as u64 },
         Number { name: "counters.region_words", value: REGION_WORDS as u64 },
     ];

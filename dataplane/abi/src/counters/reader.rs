@@ -1,7 +1,7 @@
 use super::{
     ACTIVITY, ACTIVITY_VALUES, ACTIVITY_WORDS, COUNTS, Count, DROPS, FACTS, Facts, PORT_WORDS, PORTS, Port,
     PortCounters, REGION_WORDS, STAGES, STAGES_MAX, STEERING, STEERING_MAX, TUNNELS_MAX, decode_activity,
-    facts,
+    facts, qos,
 };
 use crate::layout::offset;
 use crate::segment::Segment;
@@ -9,6 +9,7 @@ use crate::seqcell;
 use crate::sync::{AtomicU64, Ordering};
 use crate::text::Text;
 use sipsec_net::dp::TunnelActivity;
+use sipsec_net::qos::QosActivity;
 use sipsec_net::{DropReason, TunnelId};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,6 +98,15 @@ impl CountersReader {
                 None
             }
         }
+    }
+
+    /// What a tunnel's classes count, if the dataplane has published it.
+    pub fn qos(&mut self, tunnel: TunnelId) -> Option<QosActivity> {
+        self.activity(tunnel)?;
+        let slot = *self.slots.get(&tunnel)?;
+        let mut words = [0; qos::VALUES];
+        let cell = &self.region()[qos::AT + slot * qos::WORDS..][..qos::WORDS];
+        if seqcell::read(cell, &mut words) { qos::decode(tunnel, &words) } else { None }
     }
 
     /// Every tunnel's activity.

@@ -1,13 +1,14 @@
 use super::{
     ACTIVITY, ACTIVITY_VALUES, ACTIVITY_WORDS, COUNTS, Count, DROPS, FACTS, Facts, PORT_WORDS, PORTS, Port,
     PortCounters, REGION_WORDS, STAGES, STAGES_MAX, STEERING, STEERING_MAX, TUNNELS_MAX, encode_activity,
-    facts,
+    facts, qos,
 };
 use crate::layout::offset;
 use crate::segment::Segment;
 use crate::seqcell;
 use crate::sync::{AtomicU64, Ordering};
 use sipsec_net::dp::TunnelActivity;
+use sipsec_net::qos::QosActivity;
 use sipsec_net::{DropReason, TunnelId};
 use std::sync::Arc;
 
@@ -56,9 +57,19 @@ impl CountersWriter {
         self.put_activity(slot, &encode_activity(tunnel, activity))
     }
 
-    /// Empties a slot whose tunnel is gone.
+    /// Empties a slot whose tunnel is gone. What its classes counted is nobody's from then on.
     pub fn clear_activity(&self, slot: usize) -> bool {
         self.put_activity(slot, &[0; ACTIVITY_VALUES])
+    }
+
+    /// Publishes what a tunnel's classes count, in the slot of its activity. `false` if the slot does not exist.
+    pub fn qos(&self, slot: usize, tunnel: TunnelId, activity: &QosActivity) -> bool {
+        if slot >= TUNNELS_MAX {
+            return false;
+        }
+        let cell = &self.region()[qos::AT + slot * qos::WORDS..][..qos::WORDS];
+        seqcell::write(cell, &qos::encode(tunnel, activity));
+        true
     }
 
     fn put_activity(&self, slot: usize, values: &[u64; ACTIVITY_VALUES]) -> bool {

@@ -1,6 +1,6 @@
 //! Slots of the command ring: `Begin`, one slot per [`Op`], `Commit`; and `Snapshot` by itself.
 
-use super::{COMMAND_SLOT_LEN, SlotError, codes, nat, wire};
+use super::{COMMAND_SLOT_LEN, SlotError, codes, nat, qos, wire};
 use crate::layout::shared;
 use core::mem::size_of;
 use sipsec_net::dp::{self, Adjacency, Direction, EspCipher, KEYMAT_MAX, Op, SaSpec, TunnelSpec};
@@ -36,6 +36,8 @@ pub(crate) mod kind {
     pub const NAT_REMOVE: u16 = 36;
     pub const NAT_CLEAR: u16 = 37;
     pub const NAT_PAGE: u16 = 38;
+    pub const TUNNEL_QOS: u16 = 39;
+    pub const TUNNEL_QOS_FILTERS: u16 = 40;
 }
 
 shared! {
@@ -152,6 +154,10 @@ shared! {
 const HEAD_LEN: usize = size_of::<Head>();
 const _: () =
     assert!(HEAD_LEN + size_of::<SaAdd>() <= COMMAND_SLOT_LEN, "the largest operation fits its slot");
+const _: () = assert!(
+    HEAD_LEN + size_of::<qos::TunnelQosFilters>() <= COMMAND_SLOT_LEN,
+    "the largest operation fits its slot"
+);
 const _: () =
     assert!(HEAD_LEN + size_of::<wire::Media>() <= COMMAND_SLOT_LEN, "the largest operation fits its slot");
 
@@ -215,6 +221,14 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
         Op::TunnelSet(spec) => {
             *view_mut(body) = tunnel(spec);
             kind::TUNNEL_SET
+        }
+        Op::TunnelQos(spec) => {
+            *view_mut(body) = qos::encode(spec);
+            kind::TUNNEL_QOS
+        }
+        Op::TunnelQosFilters(more) => {
+            *view_mut(body) = qos::encode_filters(more);
+            kind::TUNNEL_QOS_FILTERS
         }
         Op::TunnelRemove(tunnel) => {
             id(tunnel.0);
@@ -425,6 +439,8 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
     Ok(match kind {
         kind::TUNNEL_ADD => Op::TunnelAdd(decode_tunnel(view(body)?)?),
         kind::TUNNEL_SET => Op::TunnelSet(decode_tunnel(view(body)?)?),
+        kind::TUNNEL_QOS => Op::TunnelQos(qos::decode(view(body)?)?),
+        kind::TUNNEL_QOS_FILTERS => Op::TunnelQosFilters(qos::decode_filters(view(body)?)?),
         kind::TUNNEL_REMOVE => Op::TunnelRemove(TunnelId(id()?)),
         kind::ROUTE_ADD => {
             let raw: &Route = view(body)?;

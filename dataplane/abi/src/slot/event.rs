@@ -102,6 +102,7 @@ codes!(encode_reason, decode_reason, REASONS, "reject reason", RejectReason, u16
     UnknownTunnel = 1, DuplicateTunnel = 2, UnknownSa = 3, DuplicateSa = 4, UnknownMediaPort = 5, DuplicateMediaPort = 6,
     UnknownRoute = 7, DuplicateSpi = 8, BadKeyLength = 9, BadReplayWindow = 10, BadAddressFamily = 11, BadRate = 12,
     TableFull = 13, WrongDirection = 14, BadMtu = 15, UnsupportedCipher = 16, Malformed = 17,
+    BadQos = 18,
 });
 
 pub(crate) type SlotBytes = [u8; EVENT_SLOT_LEN];

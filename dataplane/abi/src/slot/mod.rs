@@ -6,6 +6,7 @@ pub mod command;
 pub mod event;
 pub mod nat;
 pub mod punt;
+mod qos;
 mod wire;
 
 use crate::layout::{Description, Number};
@@ -108,6 +109,11 @@ pub(crate) const DESCRIPTIONS: &[Description] = &[
     nat::Entry::DESCRIPTION,
     nat::Page::DESCRIPTION,
     nat::Block::DESCRIPTION,
+    qos::QosShare::DESCRIPTION,
+    qos::QosClass::DESCRIPTION,
+    qos::TunnelQos::DESCRIPTION,
+    qos::QosFilter::DESCRIPTION,
+    qos::TunnelQosFilters::DESCRIPTION,
     event::Head::DESCRIPTION,
     event::Txn::DESCRIPTION,
     event::Acquire::DESCRIPTION,
@@ -146,6 +152,8 @@ pub(crate) const NUMBERS: &[Number] = &[
     Number { name: "command.kind.nat_remove", value: command::kind::NAT_REMOVE as u64 },
     Number { name: "command.kind.nat_clear", value: command::kind::NAT_CLEAR as u64 },
     Number { name: "command.kind.nat_page", value: command::kind::NAT_PAGE as u64 },
+    Number { name: "command.kind.tunnel_qos", value: command::kind::TUNNEL_QOS as u64 },
+    Number { name: "command.kind.tunnel_qos_filters", value: command::kind::TUNNEL_QOS_FILTERS as u64 },
     Number { name: "event.kind.applied", value: event::kind::APPLIED as u64 },
     Number { name: "event.kind.rejected", value: event::kind::REJECTED as u64 },
     Number { name: "event.kind.acquire", value: event::kind::ACQUIRE as u64 },

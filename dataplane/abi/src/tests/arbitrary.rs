@@ -11,6 +11,10 @@ use sipsec_net::nat::{
     NatBlock, NatEntry, NatFiltering, NatPolicy, NatProtocol, NatRule, NatSide, NatState, NatStatistics,
     NatTimeouts,
 };
+use sipsec_net::qos::{
+    CLASSES_MAX, ClassSpec, FILTERS_PER_BLOCK, Filter, Police, PoliceAction, PortRange, QosFilters, QosSpec,
+    Share,
+};
 use sipsec_net::{IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -79,8 +83,7 @@ fn selector_side() -> impl Strategy<Value = [Option<Selector>; SELECTORS_PER_BLO
 }
 
 fn media() -> impl Strategy<Value = MediaBinding> {
-    let dscp = prop_oneof![Just(OuterDscp::CopyInner), (0..64u8).prop_map(OuterDscp::Fixed)];
-    (any::<u32>(), socket_addr(), socket_addr(), socket_addr(), any::<u32>(), any::<[u8; 6]>(), dscp)
+    (any::<u32>(), socket_addr(), socket_addr(), socket_addr(), any::<u32>(), any::<[u8; 6]>(), outer_dscp())
         .prop_map(|(tunnel, inside_local, outside_local, remote, rate, mac, outer_dscp)| MediaBinding {
             tunnel: TunnelId(tunnel),
             inside_local,
@@ -197,6 +200,31 @@ fn nat_policy() -> impl Strategy<Value = NatPolicy> {
     )
 }
 
+fn outer_dscp() -> impl Strategy<Value = OuterDscp> {
+    prop_oneof![Just(OuterDscp::CopyInner), (0..64u8).prop_map(OuterDscp::Fixed)]
+}
+
+fn qos_spec() -> impl Strategy<Value = QosSpec> {
+    let share =
+        || option::of(prop_oneof![any::<u32>().prop_map(Share::Kbps), any::<u8>().prop_map(Share::Percent)]);
+    let class = (share(), share(), any::<bool>(), option::of(outer_dscp())).prop_map(
+        |(guarantee, ceiling, priority, outer_dscp)| ClassSpec { guarantee, ceiling, priority, outer_dscp },
+    );
+    let action = prop_oneof![
+        Just(PoliceAction::Off),
+        Just(PoliceAction::Count),
+        (0..64u8).prop_map(PoliceAction::Mark),
+        Just(PoliceAction::Drop)
+    ];
+    (any::<u32>(), proptest::collection::vec(class, 1..=CLASSES_MAX), action, any::<u16>()).prop_map(
+        |(tunnel, classes, action, burst_ms)| {
+            let mut spec = QosSpec::new(TunnelId(tunnel)).with_classes(&classes).expect("few");
+            spec.police = Police { action, burst_ms };
+            spec
+        },
+    )
+}
+
 fn nat_entry() -> impl Strategy<Value = NatEntry> {
     use NatState::{Closing, Established, FinReceived, FinSent, Open, Reset, SynReceived, SynSent};
     let states = vec![Open, SynSent, SynReceived, Established, FinSent, FinReceived, Closing, Reset];
@@ -241,11 +269,31 @@ fn nat_statistics() -> impl Strategy<Value = NatStatistics> {
     )
 }
 
+fn qos_filters() -> impl Strategy<Value = QosFilters> {
+    let ports = || any::<(u16, u16)>().prop_map(|(first, last)| PortRange { first, last });
+    let filter = (any::<(u8, u64, u8)>(), option::of(prefix()), option::of(prefix()), ports(), ports())
+        .prop_map(|((class, dscp, protocol), source, destination, source_ports, destination_ports)| Filter {
+            class,
+            dscp,
+            source,
+            destination,
+            protocol,
+            source_ports,
+            destination_ports,
+        });
+    (any::<u32>(), proptest::collection::vec(filter, 0..=FILTERS_PER_BLOCK)).prop_map(|(tunnel, list)| {
+        let filters = core::array::from_fn(|i| list.get(i).copied());
+        QosFilters { tunnel: TunnelId(tunnel), filters }
+    })
+}
+
 pub fn op() -> impl Strategy<Value = Op> {
     let tunnel = || any::<u32>().prop_map(TunnelId);
     prop_oneof![
         tunnel_spec().prop_map(Op::TunnelAdd),
         tunnel_spec().prop_map(Op::TunnelSet),
+        qos_spec().prop_map(Op::TunnelQos),
+        qos_filters().prop_map(Op::TunnelQosFilters),
         tunnel().prop_map(Op::TunnelRemove),
         (prefix(), tunnel(), prop::sample::select(ADJACENCIES.to_vec()))
             .prop_map(|(prefix, tunnel, adjacency)| Op::RouteAdd { prefix, tunnel, adjacency }),
@@ -299,6 +347,7 @@ pub fn event() -> impl Strategy<Value = Event> {
     let reason = prop_oneof![
         Just(RejectReason::UnknownTunnel),
         Just(RejectReason::Malformed),
+        Just(RejectReason::BadQos),
         Just(RejectReason::BadMtu)
     ];
     let cause = prop_oneof![Just(ExpireCause::Bytes), Just(ExpireCause::Sequence)];

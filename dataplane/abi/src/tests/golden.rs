@@ -15,6 +15,7 @@ use sipsec_net::filter::{FilterRule, FilterUse, Span};
 use sipsec_net::nat::{
     NatBlock, NatEntry, NatPolicy, NatProtocol, NatRule, NatSide, NatState, NatStatistics,
 };
+use sipsec_net::qos::{ClassSpec, Filter, Police, PoliceAction, PortRange, QosFilters, QosSpec, Share};
 use sipsec_net::{
     DropReason, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, Spi, TunnelId, TxnId,
 };
@@ -121,7 +122,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 26] {
+fn ops() -> [Op; 28] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -235,7 +236,35 @@ fn ops() -> [Op; 26] {
         Op::NatRemove(tunnel),
         Op::NatClear(Some("10.1.0.9".parse().expect("valid"))),
         Op::NatPage { from: 0x0102_0304 },
+        Op::TunnelQos(qos(tunnel)),
+        Op::TunnelQosFilters(QosFilters {
+            tunnel,
+            filters: core::array::from_fn(|i| (i == 0).then_some(filter())),
+        }),
     ]
+}
+
+fn qos(tunnel: TunnelId) -> QosSpec {
+    let voice = ClassSpec {
+        guarantee: Some(Share::Percent(25)),
+        ceiling: Some(Share::Kbps(500)),
+        priority: true,
+        outer_dscp: Some(OuterDscp::Fixed(46)),
+    };
+    let copied = ClassSpec { outer_dscp: Some(OuterDscp::CopyInner), ..ClassSpec::default() };
+    let mut spec = QosSpec::new(tunnel).with_classes(&[ClassSpec::default(), voice, copied]).expect("few");
+    spec.police = Police { action: PoliceAction::Mark(8), burst_ms: 1000 };
+    spec
+}
+
+fn filter() -> Filter {
+    Filter {
+        dscp: 1 << 46,
+        source: "10.1.0.0/16".parse().ok(),
+        protocol: 17,
+        destination_ports: PortRange { first: 5060, last: 5061 },
+        ..Filter::any(1)
+    }
 }
 
 fn events() -> [Event; 14] {

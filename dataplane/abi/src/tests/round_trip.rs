@@ -9,6 +9,7 @@ use crate::slot::{COMMAND_SLOT_LEN, EVENT_SLOT_LEN, command, event as event_slot
 use crate::{Count, Facts, Port, PortCounters, PortFacts, SendError};
 use proptest::prelude::*;
 use sipsec_net::dp::TunnelActivity;
+use sipsec_net::qos::{ClassActivity, QosActivity};
 use sipsec_net::{DropReason, Instant, MacAddr, MediaPort, TunnelId, TxnId};
 use zerocopy::FromBytes;
 
@@ -57,7 +58,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_do_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), COMMAND_SLOT_LEN), kind in 0..32u16) {
+    fn random_bytes_do_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), COMMAND_SLOT_LEN), kind in 0..48u16) {
         bytes[..2].copy_from_slice(&kind.to_le_bytes());
         let slot = bytes[..].try_into().expect("a slot");
         let _ = command::decode_head(slot);
@@ -123,6 +124,29 @@ proptest! {
         writer.stage(2, packets_in, bytes_in);
         let stages: Vec<_> = reader.stages().iter().map(|s| (s.name.to_string(), s.packets, s.cycles)).collect();
         prop_assert_eq!(stages, [("parse".to_owned(), 0, 0), ("seal".to_owned(), packets_in, bytes_in)]);
+    }
+
+    #[test]
+    fn classes_of_tunnels(values in proptest::collection::vec(any::<[u64; 10]>(), 1..=8), tunnel: u32, rate: u32) {
+        let segment = segment();
+        let (writer, mut reader) = (CountersWriter::new(&segment), CountersReader::new(&segment));
+        let classes: Vec<ClassActivity> = values.iter().map(|v| ClassActivity {
+            packets: v[0], bytes: v[1], drops_full: v[2], drops_aqm: v[3], marks: v[4], queued_packets: v[5],
+            queued_bytes: v[6], delayed: v[7], delay_p50_us: v[8], delay_p99_us: v[9],
+        }).collect();
+        let mut activity = QosActivity::new(&classes).expect("few");
+        (activity.rate_kbps, activity.exceeded, activity.exceeded_bytes) = (rate, values[0][3], values[0][4]);
+        (activity.outer_mtu, activity.is_path_mtu) = (rate as u16, rate > 70_000);
+        activity.inner_mtu = tunnel as u16;
+        prop_assert!(writer.qos(3, TunnelId(tunnel), &activity));
+        prop_assert_eq!(reader.qos(TunnelId(tunnel)), None, "a slot without a tunnel");
+        prop_assert!(writer.activity(3, TunnelId(tunnel), &TunnelActivity::default()));
+        prop_assert_eq!(reader.qos(TunnelId(tunnel)), Some(activity));
+        // The slot's next tunnel has not the classes of the one before.
+        let other = TunnelId(tunnel ^ 1);
+        prop_assert!(writer.clear_activity(3) && writer.activity(3, other, &TunnelActivity::default()));
+        prop_assert_eq!((reader.qos(TunnelId(tunnel)), reader.qos(other)), (None, None));
+        prop_assert!(!writer.qos(crate::counters::TUNNELS_MAX, other, &activity));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What has its time: packets at their rate, IKE before them, triggers that waited too long.
 
 use super::Pipeline;
+use super::inside::set_class;
+use crate::class_queues::Due;
+use crate::ecn;
 use crate::esp_encap::SealBatch;
 use crate::media::ike_frame;
 use crate::packet::Packet;
@@ -60,7 +63,7 @@ impl<P: Packet> Pipeline<P> {
     /// The media port has something to send.
     pub(crate) fn activate(&mut self, media: u32) {
         if let Some(m) = self.media.get(media) {
-            self.releases.set(media, m.shaper.ready_at());
+            self.releases.set(media, m.shaper.ready_at().max(m.queues.ready_at()));
         }
     }
 
@@ -89,6 +92,7 @@ impl<P: Packet> Pipeline<P> {
         if self.nat_deadline() <= now {
             self.poll_nat(now, out);
         }
+        self.forget_path_mtus(now);
     }
 
     fn release(&mut self, now: Instant, media: u32, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
@@ -104,7 +108,16 @@ impl<P: Packet> Pipeline<P> {
             }
             let tunnel = m.tunnel;
             self.replay_packets -= u32::from(m.queues.replay_len() > 0);
-            let Some(w) = m.queues.pop(&mut self.waiting) else { return };
+            let (due, dropped) = m.queues.pop(now, &mut self.waiting);
+            for _ in 0..dropped {
+                let reason = self.drop_out(tunnel, DropReason::ShaperAqm);
+                self.drop(reason);
+            }
+            let Some(Due { waiting: mut w, mark, outer_dscp }) = due else { return };
+            if mark {
+                let class = ecn::congested(w.info.class);
+                set_class(w.packet.data_mut(), &mut w.info, class);
+            }
             self.stages.begin();
             let sa = self.tunnels.get(tunnel).and_then(|t| t.outbound);
             let carrier =
@@ -113,7 +126,7 @@ impl<P: Packet> Pipeline<P> {
                 Some((on, inner_max)) if on == media && w.info.len <= inner_max => {
                     self.make_room(sealing, out);
                     sealing.places.add(w.packet);
-                    let sent = self.release_packet(now, &w.info, tunnel, sealing, out);
+                    let sent = self.release_packet(now, &w.info, outer_dscp, tunnel, sealing, out);
                     drop(sealing.places.leave());
                     sent
                 }
@@ -139,6 +152,7 @@ impl<P: Packet> Pipeline<P> {
     /// When [`Self::poll`] will have something to do; [`Instant::MAX`] for never.
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
-        self.releases.next().min(self.expiries.next()).min(self.nat_deadline())
+        let paths = self.path_expiries.next();
+        self.releases.next().min(self.expiries.next()).min(self.nat_deadline()).min(paths)
     }
 }

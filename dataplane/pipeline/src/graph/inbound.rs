@@ -1,7 +1,7 @@
 //! From the SPI to the inside port.
 
 use super::Pipeline;
-use super::inside::decrement_ttl;
+use super::inside::{decrement_ttl, set_class};
 use crate::batch::BATCH_MAX;
 use crate::config::InsideMode;
 use crate::esp_decap::{Checked, OpenBatch};
@@ -9,6 +9,7 @@ use crate::esp_encap::SealBatch;
 use crate::fib::Answer;
 use crate::packet::Packet;
 use crate::parse::Info;
+use crate::police::Policed;
 use crate::sink::Sink;
 use crate::stage_profiler::Stage;
 use crate::{ecn, esp_decap, mss};
@@ -16,7 +17,7 @@ use arrayvec::ArrayVec;
 use core::net::IpAddr;
 use sipsec_net::dp::Event;
 use sipsec_net::icmp::IcmpError;
-use sipsec_net::{DropReason, Instant, MediaPort, esp, ipv4, ipv6};
+use sipsec_net::{DropReason, Instant, MediaPort, esp};
 
 /// Where a packet goes that came through a tunnel.
 #[derive(Clone, Copy, Debug)]
@@ -124,14 +125,27 @@ impl<P: Packet> Pipeline<P> {
             let allowed = sa.common.selectors.allow_in(&info);
             if allowed { Ok(()) } else { Err(DropReason::SelectorMismatchIn) }
         });
+        let policed = if icv_held { self.police(now, media, bytes) } else { Ok(None) };
         if let (Some(port), true) = (from, icv_held)
             && self.media.get_mut(media).is_some_and(|m| m.prove(port))
         {
             out.event(Event::PeerPortProven { media_port, port });
         }
-        let delivered =
-            inner.and_then(|()| self.deliver(now, packet, &mut info, tunnel, checked.outer_class));
+        let delivered = inner
+            .and(policed)
+            .and_then(|mark| self.deliver(now, packet, &mut info, tunnel, (checked.outer_class, mark)));
         delivered.map(|way| (way, tunnel)).map_err(|reason| self.drop_in(tunnel, reason))
+    }
+
+    /// The DSCP that an authenticated packet of so many bytes of ESP gets if it is above the negotiated rate and marked.
+    #[inline]
+    fn police(&mut self, now: Instant, media: u32, bytes: usize) -> Result<Option<u8>, DropReason> {
+        let Some(m) = self.media.get_mut(media) else { return Ok(None) };
+        match m.policer.judge(now, m.outer.outer_ip_len(bytes), m.queues.counters()) {
+            Policed::Conforms => Ok(None),
+            Policed::Remarked(dscp) => Ok(Some(dscp)),
+            Policed::Dropped => Err(DropReason::PolicedIn),
+        }
     }
 
     /// A packet's end in this tunnel's inbound direction; the caller counts the reason.
@@ -171,7 +185,7 @@ impl<P: Packet> Pipeline<P> {
         packet: &mut P,
         info: &mut Info,
         tunnel: u32,
-        outer_class: u8,
+        (outer_class, mark): (u8, Option<u8>),
     ) -> Result<Way, DropReason> {
         if info.is_forwardable() {
             self.translate_in(now, packet, info, tunnel)?;
@@ -180,14 +194,10 @@ impl<P: Packet> Pipeline<P> {
             self.hello_in(info, tunnel)?;
         }
         let class = ecn::forwarded_class(info.class, outer_class).ok_or(DropReason::EcnIllegal)?;
+        let class = mark.map_or(class, |dscp| ecn::outer_class(class, dscp));
         if class != info.class {
-            if info.is_v6() {
-                ipv6::set_traffic_class(packet.data_mut(), class);
-            } else {
-                ipv4::set_byte(packet.data_mut(), 1, class);
-            }
             // RFC 6040 §4.1: a hub's next outer header copies what the packet says now.
-            info.class = class;
+            set_class(packet.data_mut(), info, class);
         }
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         t.activity.received(info.len, t.filters.counts_in(info).then_some(now));

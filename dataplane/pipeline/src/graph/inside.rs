@@ -73,3 +73,13 @@ pub(super) fn decrement_ttl(packet: &mut [u8], info: &Info) {
         ipv4::set_byte(packet, ipv4::TTL_AT, info.ttl - 1);
     }
 }
+
+/// Gives a packet another TOS or traffic class.
+pub(super) fn set_class(packet: &mut [u8], info: &mut Info, class: u8) {
+    if info.is_v6() {
+        ipv6::set_traffic_class(packet, class);
+    } else {
+        ipv4::set_byte(packet, 1, class);
+    }
+    info.class = class;
+}

@@ -13,6 +13,7 @@ use crate::stage_profiler::Stage;
 use crate::tunnel::Tunnel;
 use crate::{mss, pmtu, trigger};
 use sipsec_nat::Nat;
+use sipsec_net::dp::OuterDscp;
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::{DropReason, Instant, TunnelId};
 
@@ -46,7 +47,7 @@ impl<P: Packet> Pipeline<P> {
             Some(mut bound) if bound.may_send(now) => {
                 self.stages.passed(Stage::Route);
                 let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
-                let end = bound.prepare(now, info, way, sealing, out);
+                let end = bound.prepare(now, info, None, way, sealing, out);
                 self.prepared(now, info, tunnel, end)
             }
             _ => self.wait(now, info, tunnel, origin, sealing, out),
@@ -120,7 +121,7 @@ impl<P: Packet> Pipeline<P> {
         match bind(t, tunnel, &mut self.sad, &mut self.media) {
             Some(mut bound) if bound.may_send(now) => {
                 let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
-                let end = bound.prepare(now, info, way, sealing, out);
+                let end = bound.prepare(now, info, None, way, sealing, out);
                 self.prepared(now, info, tunnel, end)
             }
             _ => self.wait(now, info, tunnel, origin, sealing, out),
@@ -227,11 +228,12 @@ impl<P: Packet> Pipeline<P> {
         self.expiries.set(tunnel, at);
     }
 
-    /// The packet worked on waited for its rate, and may go by this call.
+    /// The packet worked on waited for its rate, and may go by this call, with the outer DSCP of its class.
     pub(super) fn release_packet(
         &mut self,
         now: Instant,
         info: &Info,
+        outer_dscp: Option<OuterDscp>,
         tunnel: u32,
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
@@ -239,7 +241,7 @@ impl<P: Packet> Pipeline<P> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let mut bound = bind(t, tunnel, &mut self.sad, &mut self.media).ok_or(DropReason::MediaPortClosed)?;
         let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
-        let end = bound.prepare(now, info, way, sealing, out);
+        let end = bound.prepare(now, info, outer_dscp, way, sealing, out);
         self.prepared(now, info, tunnel, end)
     }
 
@@ -312,7 +314,7 @@ impl Bound<'_> {
     /// Nothing waits before the packet, and its time has come.
     #[inline]
     fn may_send(&self, now: Instant) -> bool {
-        self.media.queues.is_empty() && self.media.shaper.is_ready(now)
+        self.media.queues.lets_pass() && self.media.shaper.is_ready(now)
     }
 
     /// The packet worked on leaves at its rate: it stays prepared, and what its SA has to report is reported.
@@ -321,6 +323,7 @@ impl Bound<'_> {
         &mut self,
         now: Instant,
         info: &Info,
+        outer_dscp: Option<OuterDscp>,
         (ids, dont_fragment, nat): (&mut Identifications, DontFragment, &mut Nat),
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
@@ -333,7 +336,7 @@ impl Bound<'_> {
         let packet = sealing.places.current().ok_or(DropReason::SealFailed)?;
         let translated = translation::outbound(nat, now, info, carrier.tunnel, packet)?;
         let info = translated.as_ref().unwrap_or(info);
-        let numbered = esp_encap::prepare(packet, info, sa, media, ids, dont_fragment);
+        let numbered = esp_encap::prepare(packet, info, sa, media, outer_dscp, ids, dont_fragment);
         let bytes = sa.common.layout.packet_len(info.len.into());
         let lifetime = &mut sa.common.lifetime;
         let expired = match &numbered {

@@ -2,6 +2,7 @@
 //! outside, the address and port of SDP. The entry goes with the call.
 
 pub(crate) mod ike_frame;
+pub(crate) mod kernel_frame;
 mod outer_parse;
 mod outer_template;
 mod punt_police;
@@ -11,13 +12,16 @@ pub(crate) use outer_parse::Outer;
 pub(crate) use outer_template::{Identifications, OuterHeader};
 use punt_police::PuntPolice;
 
+use crate::class_queues::Queues;
 use crate::config::OutsidePort;
-use crate::shaper::{Queues, Shaper};
+use crate::police::Policer;
+use crate::shaper::Shaper;
 use crate::slab::{Occupant, Slab};
 use crate::sys::LINE;
 use core::mem::offset_of;
 use sipsec_net::dp::{MediaBinding, PeerSource};
 use sipsec_net::esp::Layout;
+use sipsec_net::qos::Police;
 use sipsec_net::{Instant, MediaPort, SaId};
 
 /// One live call's port, in the order of use: a packet out needs what stands before `binding`, a packet in that and the
@@ -34,6 +38,9 @@ pub(crate) struct Media {
     number: u32,
     pub queues: Queues,
     pub binding: MediaBinding,
+    pub policer: Policer,
+    /// Of the path behind the WAN, if it is known to be less.
+    pub path_mtu: Option<u16>,
     /// Ports of the peer besides that of SDP; `None` for none.
     pub source: Option<PeerSource>,
     /// The SAs that it carries: four at most (a rekey).
@@ -44,7 +51,7 @@ pub(crate) struct Media {
 }
 
 const LINES_OUT: usize = 2;
-const LINES_IN: usize = 3;
+const LINES_IN: usize = 4;
 
 const _: () = assert!(offset_of!(Media, binding) <= LINES_OUT * LINE);
 
@@ -76,9 +83,9 @@ impl Media {
         decides
     }
 
-    /// Largest inner packet that fits the WAN in an SA of this layout.
-    pub(crate) const fn inner_max(&self, port: &OutsidePort, layout: Layout) -> u16 {
-        layout.inner_mtu(port.mtu as usize, self.binding.outside_local.is_ipv6()) as u16
+    /// Largest inner packet that fits the WAN and the path behind it in an SA of this layout.
+    pub(crate) fn inner_max(&self, port: &OutsidePort, layout: Layout) -> u16 {
+        layout.inner_mtu(self.outer_max(port).into(), self.binding.outside_local.is_ipv6()) as u16
     }
 }
 
@@ -97,7 +104,14 @@ impl MediaTable {
     }
 
     /// Validated: the port is free and there is room.
-    pub(crate) fn open(&mut self, port: &OutsidePort, binding: MediaBinding, tunnel: u32, queues: Queues) {
+    pub(crate) fn open(
+        &mut self,
+        port: &OutsidePort,
+        binding: MediaBinding,
+        tunnel: u32,
+        queues: Queues,
+        police: Police,
+    ) {
         let outer = OuterHeader::new(port, &binding);
         let make = |number| Media {
             binding,
@@ -107,6 +121,8 @@ impl MediaTable {
             outer,
             shaper: Shaper::new(binding.rate),
             queues,
+            policer: Policer::new(binding.rate, police),
+            path_mtu: None,
             sas: Vec::new(),
             wrong_source_at: None,
             punts: PuntPolice::default(),

@@ -9,6 +9,7 @@ use sipsec_net::dp::{
 };
 use sipsec_net::filter::{FILTER_RULES_MAX, FilterUse};
 use sipsec_net::nat::{NAT_POOL_ADDRESSES_MAX, NAT_PORT_RULES_MAX, NAT_RULES_MAX, NatRule};
+use sipsec_net::qos::{ClassSpec, FILTERS_MAX, QosFilters, Share};
 use sipsec_net::{IpPrefix, MediaPort, SaId, Spi, TunnelId, esp};
 
 /// RFC 791 §3.2: every host takes 576 bytes; below that fragments become more than [`crate::pmtu`] cuts.
@@ -61,6 +62,11 @@ impl View<'_> {
             Op::TunnelRemove(t) | Op::TunnelUnbind(t) | Op::ReplayTrigger(t) | Op::FlushTrigger(t) => {
                 self.need_tunnel(*t)
             }
+            Op::TunnelQos(spec) => {
+                self.need_tunnel(spec.tunnel)?;
+                if spec.classes().iter().all(has_shares) { Ok(()) } else { Err(RejectReason::BadQos) }
+            }
+            Op::TunnelQosFilters(more) => self.qos_filters(more),
             Op::RouteAdd { prefix, tunnel, .. } => {
                 self.need_tunnel(*tunnel)?;
                 if self.route(*prefix).is_some() { Ok(()) } else { self.need_route_room() }
@@ -215,6 +221,32 @@ impl View<'_> {
         if blocks + 1 < SELECTOR_BLOCKS_MAX { Ok(()) } else { Err(RejectReason::TableFull) }
     }
 
+    fn qos_filters(&self, more: &QosFilters) -> Result<(), RejectReason> {
+        self.need_tunnel(more.tunnel)?;
+        let (mut classes, mut filters) = self
+            .registry
+            .tunnels
+            .get(&more.tunnel)
+            .map_or((1, 0), |t| (t.qos.classes().len(), t.qos_filters));
+        for op in self.before {
+            match op {
+                Op::TunnelAdd(spec) if spec.tunnel == more.tunnel => (classes, filters) = (1, 0),
+                Op::TunnelQos(spec) if spec.tunnel == more.tunnel => {
+                    (classes, filters) = (spec.classes().len(), 0);
+                }
+                Op::TunnelQosFilters(f) if f.tunnel == more.tunnel => {
+                    filters += f.filters.iter().flatten().count();
+                }
+                _ => {}
+            }
+        }
+        let mut these = more.filters.iter().flatten();
+        if filters + these.clone().count() > FILTERS_MAX {
+            return Err(RejectReason::TableFull);
+        }
+        if these.all(|f| usize::from(f.class) < classes) { Ok(()) } else { Err(RejectReason::BadQos) }
+    }
+
     fn need_room(
         &self,
         len: usize,
@@ -328,6 +360,12 @@ impl View<'_> {
         });
         holder.into_iter().chain(added).any(|id| self.sa(id).is_some())
     }
+}
+
+/// A share of nothing would be served never.
+fn has_shares(class: &ClassSpec) -> bool {
+    let is_some = |share: &Share| !matches!(share, Share::Kbps(0) | Share::Percent(0 | 101..));
+    class.guarantee.iter().chain(&class.ceiling).all(is_some)
 }
 
 /// What goes along with something else is not credited: near its bound a table may be called full for a transaction that

@@ -4,6 +4,7 @@ mod algorithm;
 mod certificate;
 mod keys;
 mod nat;
+mod qos;
 mod reference;
 mod route;
 mod security;
@@ -312,6 +313,7 @@ impl<'a> Work<'a> {
             kbps: used.vpn_sip.kbps,
             idle_s: idle.map(|i| i.value),
             mtu: mtu.map(|m| m.value),
+            qos: None,
             routes: Vec::new(),
             metric: None,
             nat: Vec::new(),

@@ -1,6 +1,7 @@
 //! What protects or shapes a tunnel on the router and cannot be brought along: said, never dropped in silence.
 
 use super::Work;
+use super::qos::Converted;
 use crate::ios::document::Interface;
 use crate::ios::names;
 use crate::ios::report::{At, Class};
@@ -96,17 +97,26 @@ impl Work<'_> {
             self.report.warn(&zones.lines, message, "write its rules for the system's firewall (nftables)");
         }
         for (name, mut lost) in policies {
+            let is_output = |at: &At| self.report.line(*at).is_some_and(|l| l.text.contains(" output "));
+            if let Some(converted) = self.policy(name).filter(|_| lost.lines.iter().any(is_output)) {
+                self.service_policy(name, &lost, converted);
+                continue;
+            }
             if let Some(map) = doc.policy_maps.get(name) {
                 lost.lines.extend(&map.lines);
                 let classes = map.refers.iter().filter_map(|class| doc.class_maps.get(class));
                 lost.lines.extend(classes.flat_map(|c| &c.lines));
             }
             let message = format!(
-                "the policy {name} on {} is not applied: on the router a session fails beside a static policy, here the \
-                 negotiated rate alone shapes",
+                "the policy {name} on {} is not applied: nothing of it has a word in the profile, so the negotiated rate alone \
+                 shapes",
                 list(&lost)
             );
-            self.report.warn(&lost.lines, message, "remove it from the tunnel");
+            self.report.warn(
+                &lost.lines,
+                message,
+                "write `qos.policies` by hand, or remove it from the tunnel",
+            );
         }
         if !nat.lines.is_empty() {
             let message = format!("address translation into {} (ip nat outside) is not imported", list(&nat));
@@ -122,6 +132,32 @@ impl Work<'_> {
         }
         self.translations(wan.as_deref(), &all);
         self.applets(&all);
+    }
+
+    /// It becomes a policy inside the negotiated rate.
+    fn service_policy(&mut self, name: &str, on: &Lost, converted: Converted) {
+        let Converted { policy, used, lost } = converted;
+        let tunnels = self.doc.interfaces.iter().filter(|i| i.service_policy.iter().any(|p| p.value == name));
+        for interface in tunnels {
+            let of_interface = |t: &&mut crate::ios::conversion::Tunnel| t.name == interface.name;
+            for tunnel in self.out.tunnels.iter_mut().filter(of_interface) {
+                tunnel.qos = Some(policy.name.clone());
+            }
+        }
+        let lines = [&on.lines[..], &used[..]].concat();
+        self.mark_converted(&lines);
+        let message = format!(
+            "the policy {name} on {} divides the negotiated rate here; on the router a session fails beside a static policy",
+            list(on)
+        );
+        self.report.warn(&lines, message, "`qos.mode: strict-cisco` would let its calls fail as well");
+        if !lost.is_empty() {
+            let message = format!("these lines of the policy {name} have no word in the profile");
+            self.report.warn(&lost, message, "see `sipsec check --explain qos.policies`");
+        }
+        if self.out.qos.iter().all(|p| p.name != policy.name) {
+            self.out.qos.push(policy);
+        }
     }
 
     fn policy_route(&mut self, interface: &Interface, map: &str, at: At, tunnels: &HashSet<&str>) {

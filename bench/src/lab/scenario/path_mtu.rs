@@ -1,0 +1,77 @@
+//! A link of the carrier that is narrower than the access lines: outer packets are cut there, or an ICMP error names it.
+
+use super::support::{ask, ensure_in, no_clear_text, session};
+use super::{Context, Scenario};
+use crate::lab::carrier::Knobs;
+use crate::lab::error::LabError;
+use crate::lab::interrupt::wait_for;
+use crate::lab::topology::{CENTRE_LAN_HOST, TO_HEADEND};
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
+use std::time::Duration;
+
+pub const PATH_MTU: Scenario = Scenario {
+    about: "a narrow link: fragments of ESP are put together, and its ICMP error reaches the inner sender",
+    run: path_mtu,
+    ..Scenario::new("path-mtu")
+};
+
+/// Of the link, and what it leaves inside with AES-GCM between IPv4 addresses.
+const NARROW: &str = "1400";
+const INSIDE: u64 = 1338;
+/// With 28 bytes of headers, 62 of ESP in UDP: 1490 outside.
+const LARGE: &str = "1400";
+
+fn path_mtu(context: &Context) -> Result<(), LabError> {
+    let mut world = context.world("pmtu", Knobs::default())?;
+    world.topology.carrier.ip(&["link", "set", TO_HEADEND, "mtu", NARROW])?;
+    let branch = world
+        .profile("branch")?
+        .with("outside: { device: wan0 }", "outside: { device: wan0, dont_fragment: copy }")?
+        .with("idle_s: 5", "idle_s: 60")?;
+    let headend = world.profile("headend")?.with("idle_s: 5", "idle_s: 60")?;
+    world.start_headend(&headend)?;
+    world.start_branch(&branch)?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
+
+    // Packets that may be cut: the carrier's router cuts the ESP.
+    let output = ping(&world, &["-M", "dont", "-c", "5", "-i", "0.1", "-s", LARGE])?;
+    ensure_in(&world, output.contains(" 0% packet loss"), "fragments were not put together", || {
+        output.clone()
+    })?;
+    let headend = world.headend.as_ref().ok_or_else(|| LabError::failed("no head-end", String::new()))?;
+    let fragments = wait_for("fragments at the head-end", Duration::from_secs(5), || {
+        let counted = ask(headend, &["show", "dataplane"])?["steering"]["outside_fragment"].as_u64();
+        Ok(counted.filter(|n| *n >= 10))
+    })?;
+
+    // Packets that may not: the router says so, and the gateway tells the sender.
+    let branch = world.branch.as_ref().ok_or_else(|| LabError::failed("no branch", String::new()))?;
+    let learnt = wait_for("the MTU of the path", Duration::from_secs(5), || {
+        let _ = ping(&world, &["-M", "do", "-c", "1", "-s", LARGE])?;
+        let shown = session(branch, HEADEND_NUMBER)?;
+        Ok((shown["mtu"]["of_path"] == true).then_some(shown))
+    })?;
+    ensure_in(&world, learnt["mtu"]["inner"] == INSIDE, "another MTU was learnt", || format!("{learnt:#}"))?;
+    let output = ping(&world, &["-M", "do", "-c", "2", "-i", "0.2", "-s", LARGE])?;
+    ensure_in(&world, output.contains(&INSIDE.to_string()), "its sender was not told", || output.clone())?;
+    let fits = (INSIDE - 28).to_string();
+    let output = ping(&world, &["-M", "do", "-c", "3", "-i", "0.1", "-s", &fits])?;
+    ensure_in(&world, output.contains(" 0% packet loss"), "what fits was lost", || output.clone())?;
+    // From here on nothing has to be cut outside.
+    let output = ping(&world, &["-M", "dont", "-c", "3", "-i", "0.1", "-s", LARGE])?;
+    ensure_in(&world, output.contains(" 0% packet loss"), "what is cut inside was lost", || output.clone())?;
+    let now = ask(headend, &["show", "dataplane"])?["steering"]["outside_fragment"].as_u64();
+    ensure_in(&world, now == Some(fragments), "outer packets are still cut", || format!("{now:?}"))?;
+    ensure_in(&world, world.carrier.calls() == 1, "one call carries all", || world.carrier.bill_text())?;
+    no_clear_text(&world)?;
+    world.check()
+}
+
+/// What it says, whether or not it is answered.
+fn ping(world: &World, args: &[&str]) -> Result<String, LabError> {
+    let args = [args, &["-W", "3", CENTRE_LAN_HOST]].concat();
+    let output =
+        world.topology.branch_lan.command("ping").args(args).output().map_err(LabError::io("ping"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(text(&output.stdout) + &text(&output.stderr))
+}

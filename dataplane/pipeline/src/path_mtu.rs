@@ -1,0 +1,127 @@
+//! The path between the two gateways of a call: its MTU, as ICMP errors tell it (RFC 4301 §8.2), and what came by it in
+//! fragments.
+//!
+//! The errors are not authenticated. So one counts only if it quotes a packet of a live call, its SPI included where the quote
+//! is long enough; it only lowers the MTU, not below a floor, and what it said is forgotten after ten minutes (RFC 1191 §6.3).
+//! Larger inner packets are told to their sender, or cut, from then on.
+
+use crate::config::OutsidePort;
+use crate::graph::Pipeline;
+use crate::media::{Media, kernel_frame};
+use crate::packet::Packet;
+use crate::sink::Sink;
+use core::net::SocketAddr;
+use core::time::Duration;
+use sipsec_net::{DropReason, Instant, MediaPort, ipv6};
+
+/// RFC 1191 §6.3: "a suggested value is 10 minutes".
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// RFC 791 §3.2: what every host takes. A forged error does no more harm than this.
+const FLOOR_V4: u16 = 576;
+
+/// What an ICMP error says of the path from a media port to its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathMtu {
+    pub media_port: MediaPort,
+    /// To whom the quoted packet went.
+    pub remote: SocketAddr,
+    pub mtu: u32,
+    /// Of the quoted packet, if the quote reaches so far: RFC 792 asks for no more than its UDP header.
+    pub spi: Option<u32>,
+}
+
+impl<P: Packet> Pipeline<P> {
+    /// An ICMP error has come. RFC 4301 §8.2.1.
+    pub fn path_mtu(&mut self, now: Instant, report: &PathMtu) {
+        if self.learn_path_mtu(now, report).is_none() {
+            self.drops[DropReason::PathMtuIgnored.index()] += 1;
+        }
+    }
+
+    fn learn_path_mtu(&mut self, now: Instant, report: &PathMtu) -> Option<()> {
+        let index = self.media.find(report.media_port)?;
+        let media = self.media.get_mut(index)?;
+        if media.binding.remote != report.remote {
+            return None;
+        }
+        if let Some(spi) = report.spi {
+            let sent = |sa: &_| self.sad.common_of(*sa).is_some_and(|c| c.spi.get() == spi);
+            media.sas.iter().any(sent).then_some(())?;
+        }
+        let floor = if report.remote.is_ipv6() { ipv6::MTU_MIN } else { FLOOR_V4 };
+        let mtu = u16::try_from(report.mtu).ok()?.max(floor);
+        let now_in_force = media.path_mtu.unwrap_or(self.config.outside.mtu);
+        if mtu >= now_in_force {
+            return None;
+        }
+        media.path_mtu = Some(mtu);
+        self.path_expiries.set(index, now + FORGOTTEN_AFTER);
+        self.apply_path_mtu(index);
+        Some(())
+    }
+
+    /// What was said of these paths is too old.
+    pub(crate) fn forget_path_mtus(&mut self, now: Instant) {
+        while let Some(index) = self.path_expiries.pop_due(now) {
+            if let Some(media) = self.media.get_mut(index) {
+                media.path_mtu = None;
+            }
+            self.apply_path_mtu(index);
+        }
+    }
+
+    /// The largest inner packet of each SA of a call follows its path.
+    fn apply_path_mtu(&mut self, index: u32) {
+        let outside = self.config.outside;
+        let Some(media) = self.media.get(index) else { return };
+        for sa in self.sad.iter_outbound_mut().filter(|sa| sa.common.media == index) {
+            sa.common.inner_max = media.inner_max(&outside, sa.common.layout);
+        }
+        self.publish_mtu(media.tunnel);
+    }
+
+    /// What `show` says of a tunnel's MTU follows its SA and its path.
+    pub(crate) fn publish_mtu(&self, tunnel: u32) {
+        let Some(t) = self.tunnels.get(tunnel) else { return };
+        let media =
+            t.outbound.and_then(|sa| self.sad.outbound(sa)).and_then(|sa| self.media.get(sa.common.media));
+        let (outer, of_path) =
+            media.map_or((0, false), |m| (m.outer_max(&self.config.outside), m.path_mtu.is_some()));
+        let inner = self.effective_mtu(tunnel).unwrap_or(t.inner_mtu);
+        t.policy.counters.set_mtu(inner, outer, of_path);
+    }
+
+    /// A UDP payload for a media port that came in fragments, which the kernel has put together. `frame` is an empty frame with
+    /// headroom, or `None` if there was none.
+    #[expect(clippy::too_many_arguments, reason = "the outer headers of a packet, field by field")]
+    pub fn from_kernel(
+        &mut self,
+        now: Instant,
+        port: MediaPort,
+        from: SocketAddr,
+        class: u8,
+        payload: &[u8],
+        frame: Option<P>,
+        out: &mut impl Sink<P>,
+    ) {
+        let binding = self.media.find(port).and_then(|i| self.media.get(i)).map(|m| m.binding);
+        let made = match (binding, frame) {
+            (None, _) => Err(DropReason::MediaPortClosed),
+            (_, None) => Err(DropReason::FrameExhausted),
+            (Some(binding), Some(frame)) => {
+                kernel_frame::build(frame, from, binding.outside_local, class, payload)
+            }
+        };
+        match made {
+            Ok(frame) => self.from_outside(now, frame, out),
+            Err(reason) => self.drops[reason.index()] += 1,
+        }
+    }
+}
+
+impl Media {
+    /// Largest outer packet: of the WAN, or of the path behind it.
+    pub(crate) fn outer_max(&self, port: &OutsidePort) -> u16 {
+        self.path_mtu.map_or(port.mtu, |path| path.min(port.mtu))
+    }
+}

@@ -98,6 +98,31 @@ mod tests {
     }
 
     #[test]
+    fn without_a_tariff_no_price_is_named() {
+        let read = |tariff: &str, numbers: &str| {
+            let text = format!(
+                "version: 1\ngateway: test\nsip: {{ interface: wan0, registrar: 192.0.2.2, domain: carrier.example, \
+                 tariff: {tariff}, lines: [{{ number: '0388881001' }}] }}\n\
+                 ike: {{ keyring: [{{ number: any, psk_file: /nowhere }}] }}\n\
+                 tunnels: [{{ name: Tunnel1, local_number: '0388881001', remote_number: '{numbers}', bandwidth_kbps: 512 }}]\n\
+                 dataplane: {{ outside: {{ device: wan0 }}, inside: {{ mode: host, device: svti0 }} }}\n"
+            );
+            crate::config::examine("test.yaml", &text).0.expect("a profile")
+        };
+        let lost = |tariff: &str| {
+            let (old, new) = (read(tariff, "0388882001"), read(tariff, "0388882002"));
+            let call = Call { rate: Kbps(512), charged: Some(Duration::from_secs(31)) };
+            let calls = [("Tunnel1".to_owned(), call)].into();
+            let state = State { profile: std::sync::Arc::new(old), calls, last_id: 1, start_file: None };
+            let found = sipsec_profile::change::diff(&state.profile, &new);
+            let [lost] = difference(&found, &state, &new).calls.try_into().expect("one call");
+            (lost.charged_s, lost.paid_left_s, lost.again_yen)
+        };
+        assert_eq!(lost("data-connect"), (Some(31), Some(29), 2));
+        assert_eq!(lost("none"), (Some(31), None, 0));
+    }
+
+    #[test]
     fn what_is_left_of_a_paid_unit_is_known() {
         let left = |kbps, s| {
             paid_left(Call { rate: Kbps(kbps), charged: Some(Duration::from_secs(s)) }).expect("charged")

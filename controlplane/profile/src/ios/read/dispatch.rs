@@ -92,6 +92,11 @@ impl Reader {
                     if self.is_deeper_global(mode, command, used, &words, indented) {
                         continue;
                     }
+                    // What global configuration cannot tell apart is not lost in a block that takes anything.
+                    let vague = best.as_ref().is_some_and(|(word, _, ambiguous)| *ambiguous && used <= *word);
+                    if vague && matches!(command, Command::Ignore { .. }) {
+                        continue;
+                    }
                     let used = (used + usize::from(numbered)).min(words.len());
                     let did = self.apply(mode, command, &words, used, text, negated, lines, i);
                     match did {

@@ -38,12 +38,18 @@ fn ip(args: &[&str]) {
     assert!(status.success(), "ip {args:?}");
 }
 
-/// Counters of frames that are already on their way; bounded by a generous deadline, not by a sleep.
-fn until(steering: &Steering, counter: Counter, n: u64) {
+/// Sends the frame again and again until it is counted: what is sent while the kernel still changes a device (its carrier, a
+/// program that is detached) can be lost.
+fn send_until(near: u32, frame: &[u8], steering: &Steering, counter: Counter) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while steering.counters().expect("counters").get(counter) < n {
-        assert!(Instant::now() < deadline, "{} never reached {n}", counter.name());
-        std::thread::yield_now();
+    let counted = || steering.counters().expect("counters").get(counter) > 0;
+    while !counted() {
+        assert!(Instant::now() < deadline, "{} never counted a frame", counter.name());
+        sys::send_frame(near, frame);
+        let again = Instant::now() + Duration::from_millis(20);
+        while !counted() && Instant::now() < again {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -61,10 +67,8 @@ fn the_ladder_takes_driver_mode_and_says_so() {
         ));
 
         rig.steering.media_port_open((LOCAL_V4, 50_001).into(), TunnelId(1)).expect("opens");
-        sys::send_frame(near, &V4::udp(LOCAL_V4, 50_001).frame());
-        until(&rig.steering, Counter::OutsideNoSocket, 1);
-        sys::send_frame(near, &V4::udp(LOCAL_V4, 5060).frame());
-        until(&rig.steering, Counter::OutsidePass, 1);
+        send_until(near, &V4::udp(LOCAL_V4, 50_001).frame(), &rig.steering, Counter::OutsideNoSocket);
+        send_until(near, &V4::udp(LOCAL_V4, 5060).frame(), &rig.steering, Counter::OutsidePass);
     });
 }
 
@@ -137,13 +141,11 @@ fn a_frame_of_another_vlan_is_the_kernels() {
                 sys::send_frame(near, &frame);
                 drop(tagging);
                 // A truncated frame follows: its counter tells that the frame before it was processed.
-                sys::send_frame(near, &frame[..20]);
-                until(&rig.steering, truncated, 1);
+                send_until(near, &frame[..20], &rig.steering, truncated);
                 let counters = rig.steering.counters().expect("counters");
                 let what = format!("{mode:?}, {tpid:#x}, outside {outside}");
                 assert_eq!(counters.get(taken), 0, "{what}: a frame of VLAN 200 was taken for the tunnel");
-                sys::send_frame(near, &frame);
-                until(&rig.steering, taken, 1);
+                send_until(near, &frame, &rig.steering, taken);
             });
         }
     }

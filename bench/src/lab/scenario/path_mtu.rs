@@ -5,7 +5,7 @@ use super::{Context, Scenario};
 use crate::lab::carrier::Knobs;
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
-use crate::lab::topology::{CENTRE_LAN_HOST, TO_HEADEND};
+use crate::lab::topology::{CENTRE_LAN_HOST, HEADEND_WAN, TO_HEADEND};
 use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use std::time::Duration;
 
@@ -23,12 +23,14 @@ const LARGE: &str = "1400";
 
 fn path_mtu(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("pmtu", Knobs::default())?;
-    world.topology.carrier.ip(&["link", "set", TO_HEADEND, "mtu", NARROW])?;
+    // Of the route and not of the device: a veth drops what is longer than its own MTU, in the other direction, too.
+    let narrow = ["route", "add", HEADEND_WAN, "dev", TO_HEADEND, "mtu", "lock", NARROW];
+    world.topology.carrier.ip(&narrow)?;
     let branch = world
         .profile("branch")?
         .with("outside: { device: wan0 }", "outside: { device: wan0, dont_fragment: copy }")?
         .with("idle_s: 5", "idle_s: 60")?;
-    let headend = world.profile("headend")?.with("idle_s: 5", "idle_s: 60")?;
+    let headend = world.profile("headend")?.with("idle_s: 20", "idle_s: 60")?;
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;

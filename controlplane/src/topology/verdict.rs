@@ -69,7 +69,7 @@ fn queues(out: &mut Vec<Verdict>, device: &DevicePlace, topology: &Topology) {
 }
 
 fn coalescing(out: &mut Vec<Verdict>, device: &DevicePlace) {
-    // A software device has no interrupts, whatever it answers.
+    // A software device has no interrupts, also when its driver names some.
     let (Some(c), Some(_)) = (device.coalescing, &device.bus) else { return };
     let name = &device.device;
     let cure = format!("ethtool -C {name} adaptive-rx off rx-usecs 8");

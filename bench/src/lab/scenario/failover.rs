@@ -13,6 +13,8 @@ use crate::lab::world::World;
 use std::time::{Duration, Instant};
 
 const NFT: &[(&str, &str)] = &[("nft", "nftables")];
+/// A reader waits up to 1 s for packets that a cut has lost; the call must outlive that.
+const IDLE_S: u32 = 2;
 const FAILBACK: &str = "hold_s: 1, good_probes: 3, calls_per_hour: 60";
 const HANG_UP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -159,7 +161,7 @@ fn changed(world: &World) -> Result<(), LabError> {
 }
 
 fn failover(context: &Context, tag: &str, path: Path) -> Result<(), LabError> {
-    let mut world = world(context.places.clone(), tag, FAILBACK, 1)?;
+    let mut world = world(context.places.clone(), tag, FAILBACK, IDLE_S)?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     if path == Path::Cut {
         changed(&world)?;
@@ -181,7 +183,7 @@ fn failover(context: &Context, tag: &str, path: Path) -> Result<(), LabError> {
 }
 
 fn router(context: &Context) -> Result<(), LabError> {
-    let setup = Setup { tag: "foro", failback: FAILBACK, idle_s: 1, router_mode: true };
+    let setup = Setup { tag: "foro", failback: FAILBACK, idle_s: IDLE_S, router_mode: true };
     let mut world = world_with(context.places.clone(), setup)?;
     let route =
         |world: &World| run(world.topology.branch.command("ip").args(["route", "show", "10.2.0.0/16"]));
@@ -276,7 +278,7 @@ fn flap(context: &Context) -> Result<(), LabError> {
 }
 
 fn crash(context: &Context) -> Result<(), LabError> {
-    let mut world = world(context.places.clone(), "focr", FAILBACK, 1)?;
+    let mut world = world(context.places.clone(), "focr", FAILBACK, IDLE_S)?;
     let receiver = Receiver::new(&world.topology.centre_lan)?;
     let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
     world.topology.primary()?.set(Path::Cut)?;
@@ -307,7 +309,7 @@ fn crash(context: &Context) -> Result<(), LabError> {
 }
 
 fn device(context: &Context) -> Result<(), LabError> {
-    let mut world = world(context.places.clone(), "fodev", FAILBACK, 1)?;
+    let mut world = world(context.places.clone(), "fodev", FAILBACK, IDLE_S)?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     world.topology.branch.ip(&["link", "del", PRIMARY_WAN])?;
     wait_primary(&mut world, false)?;

@@ -28,7 +28,7 @@ impl Established {
             || self.answer_ikes.iter().any(|a| a.spi_i == spi_i)
     }
 
-    /// What was kept is looked at when the rekey is over, whatever has become of it.
+    /// What was kept is processed when the rekey is over, also when it has failed.
     pub(crate) fn take_early(&mut self) -> Option<Vec<u8>> {
         if self.own_ike_rekey().is_some() {
             return None;

@@ -33,7 +33,7 @@ fn state(net: &mut Net, side: Side) -> &mut Established {
     s
 }
 
-/// The next request of a side, which nobody has got.
+/// The next request of a side; it was not delivered.
 fn question(net: &mut Net, side: Side) -> Vec<u8> {
     net.script = Box::new(|_, _, _| crate::testing::Fate::Drop);
     net.with(side, |e, now| {
@@ -248,7 +248,7 @@ fn a_good_token_elsewhere_is_none() {
     assert_eq!(net.a().failed(), Some(&IkeError::PeerRestarted));
 }
 
-/// RFC 6290 §9.2: no token of an IKE SA that exists, whatever it is asked.
+/// RFC 6290 §9.2: no token of an IKE SA that exists, for any request.
 #[test]
 fn a_gateway_that_has_the_ike_sa_never_shows_its_token() {
     let mut net = net();

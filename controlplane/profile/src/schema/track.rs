@@ -25,7 +25,7 @@ pub const SLA: Group = Group {
         key("port", int(1, 65_535), Optional("7 for udp-echo, 53 for dns, 80 for http; tcp-connect needs it"), "The target's port.")
             .ios("tcp-connect ADDRESS PORT").now(),
         key("source", Kind::Text(Text::Address), Optional("the kernel chooses"), "Source address of the probes.").ios("source-ip ADDRESS").now(),
-        key("device", Kind::Text(Text::Device), Optional("the kernel's route to the target decides"), "The probes leave by this device, whatever the routes say: a probe of the primary must not follow the traffic onto the backup.")
+        key("device", Kind::Text(Text::Device), Optional("the kernel's route to the target decides"), "The probes leave by this device even when the routes point elsewhere: a probe of the primary must not follow the traffic onto the backup.")
             .ios("source-interface IF").now(),
         key("query", Kind::Text(Text::Domain), Optional("dns needs it"), "`dns`: the name that is asked for.").ios("dns NAME name-server ADDRESS").now(),
         key("path", Kind::Text(Text::UrlPath), Optional("/ for http"), "`http`: the path of the URL.").ios("http get URL").now(),

@@ -68,7 +68,7 @@ pub struct Reader {
     open: Open,
     at: At,
     context: Context,
-    /// Commands of the block that is open are not indented, whatever those of other blocks are.
+    /// Commands of the block that is open are not indented, although those of other blocks may be.
     flat_block: bool,
     /// Commands of blocks are not indented in this file.
     flat: bool,

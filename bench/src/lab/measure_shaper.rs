@@ -36,15 +36,17 @@ const RATES: [(u32, usize); 4] = [(64, 16), (512, 700), (1000, 1300), (100_000, 
 fn up(places: Places, kbps: u32, more: &[(&str, &str)]) -> Result<World, LabError> {
     let options = Options { tag: "shape".into(), unobserved: true, ..Options::default() };
     let mut world = World::up(places, options, Knobs::default())?;
-    let profile = |gateway, world: &World| {
+    let profile = |gateway, idle, world: &World| {
         let rate = format!("bandwidth_kbps: {kbps}");
-        let mut profile = world.profile(gateway)?.with("bandwidth_kbps: 1000", &rate)?;
+        let mut profile =
+            world.profile(gateway)?.with("bandwidth_kbps: 1000", &rate)?.with(idle, "idle_s: 60")?;
         for (text, by) in more {
             profile = profile.with(text, by)?;
         }
         Ok::<_, LabError>(profile)
     };
-    let (branch, headend) = (profile("branch", &world)?, profile("headend", &world)?);
+    let (branch, headend) =
+        (profile("branch", "idle_s: 5", &world)?, profile("headend", "idle_s: 20", &world)?);
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
@@ -69,7 +71,7 @@ fn ping(world: &World, args: &[&str]) -> Result<(Vec<f64>, usize), LabError> {
 pub fn shaper(places: Places, seconds: u32) -> Result<(), LabError> {
     println!("outer IP bytes that the branch's line carried in any window of {} s:", WINDOW.as_secs());
     for (kbps, payload) in RATES {
-        let mut world = up(places.clone(), kbps, &[("idle_s: 5", "idle_s: 60")])?;
+        let mut world = up(places.clone(), kbps, &[])?;
         let stop = AtomicBool::new(false);
         let arrivals = std::thread::scope(|scope| {
             let load = scope.spawn(|| offer(&world.topology.branch_lan, kbps, payload, &stop));
@@ -166,7 +168,7 @@ fn report(kbps: u32, arrivals: &[(Instant, usize)]) {
 /// A ping beside a TCP upload at 64 kbps, while DPD asks often.
 fn beside_bulk(places: Places, seconds: u32) -> Result<(), LabError> {
     let dpd = ("ike:\n", "ike:\n  dpd_s: 2\n");
-    let mut world = up(places, 64, &[("idle_s: 5", "idle_s: 60"), dpd])?;
+    let mut world = up(places, 64, &[dpd])?;
     let (alone, _) = ping(&world, &["-c", "10", "-i", "0.2"])?;
     let time = (seconds.max(5) + 5).to_string();
     let count = (seconds.max(5) * 4).to_string();

@@ -175,7 +175,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// IPv6 in both LANs, and forwarding between them and whatever device the gateways make.
+    /// IPv6 in both LANs, and forwarding between them and the devices that the gateways make.
     pub fn inner_ipv6(&self, branch: &str, centre: &str) -> Result<(), LabError> {
         for (lan, gateway, net) in
             [(&self.branch_lan, &self.branch, branch), (&self.centre_lan, &self.headend, centre)]

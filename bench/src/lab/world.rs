@@ -28,7 +28,7 @@ pub const DOMAIN: &str = "carrier.example";
 const SIP_PORT: u16 = 5060;
 const RELAY_PORT: u16 = 30_000;
 const RELAY_CALLS: u16 = 4;
-/// Whatever comes from these prefixes is that line's.
+/// All packets from these prefixes belong to that line.
 const LINES: [(&str, [&str; 3]); 2] = [
     (BRANCH_NUMBER, ["198.51.100.0/24", "2001:db8:51::/64", BRANCH_DELEGATED]),
     (HEADEND_NUMBER, ["203.0.113.0/24", "2001:db8:113::/64", HEADEND_DELEGATED]),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// A call with fewer packets than these may use the reserve of the pool.
 const FEW: u32 = 4;
-/// Whatever the rate, so much may wait, else a single large packet could not.
+/// So much may wait at any rate; with less, a single large packet could not wait.
 const QUEUE_BYTES_MIN: u64 = 16_384;
 /// What a class with priority may send at once beyond its guarantee.
 const PRIORITY_BURST: Duration = Duration::from_millis(200);
@@ -237,7 +237,7 @@ impl Queues {
         (due, dropped)
     }
 
-    /// Takes out what waits, IKE excepted, whatever its turn; for the end of a call, and for another policy.
+    /// Takes out the next packet before its turn, but no IKE message. Used when a call ends or its policy changes.
     pub(crate) fn drain<P>(&mut self, pool: &mut Pool<P>) -> Option<Waiting<P>> {
         let w = self.lists.replay.pop(pool).or_else(|| self.lists.drain(pool))?;
         self.waiting -= 1;

@@ -1,5 +1,5 @@
 //! What a carrier does to a gateway that it serves: answers that are lost or come twice, hang-ups that are lost, refusals, and
-//! servers that forget or go. Whatever happens, no call is left that is charged.
+//! servers that forget or go. No charged call is left after any of them.
 
 use super::support::{
     Shown, Traffic, answered_calls, ask, both, calls, ensure, ensure_in, explained, held_back, ping_all,

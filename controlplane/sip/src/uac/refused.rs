@@ -45,7 +45,7 @@ impl UserAgent {
         self.calls.get_mut(id).is_some_and(|call| call.media.shorten())
     }
 
-    /// Without extensions and whatever else can be left out; once in a call.
+    /// Without extensions and without optional header fields; once in a call.
     fn plainly(&mut self, id: CallId) -> bool {
         let outgoing = self.calls.get_mut(id).and_then(|c| c.outgoing_mut());
         outgoing.is_some_and(|o| !std::mem::replace(&mut o.plain, true))

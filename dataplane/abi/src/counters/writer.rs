@@ -57,7 +57,7 @@ impl CountersWriter {
         self.put_activity(slot, &encode_activity(tunnel, activity))
     }
 
-    /// Empties a slot whose tunnel is gone. What its classes counted is nobody's from then on.
+    /// Empties a slot whose tunnel is gone. The counts of its classes no longer belong to a tunnel.
     pub fn clear_activity(&self, slot: usize) -> bool {
         self.put_activity(slot, &[0; ACTIVITY_VALUES])
     }

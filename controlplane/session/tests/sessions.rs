@@ -29,6 +29,7 @@ use std::time::Duration;
 use support::{NUMBERS, Setup, World, number};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
 
 fn up() -> World {
     let mut w = World::default();
@@ -478,6 +479,28 @@ fn crashes_at_every_step_leave_no_call() {
                 );
             }
         }
+    }
+}
+
+/// Traffic waits for the next call no longer than for the end of the one that the caller's crash left, at whichever step that
+/// was: also before its INVITE has left, of which the carrier knows nothing.
+#[test]
+fn traffic_flows_soon_after_a_crash_at_any_step() {
+    for step in 0..80 {
+        let mut w = World::default();
+        w.packet(0);
+        let mut left = step;
+        while left > 0 && w.step() {
+            left -= 1;
+        }
+        w.crash(0);
+        // As packets that are not answered come again.
+        for _ in 0..80 {
+            w.packet(0);
+            w.advance(100 * MS);
+        }
+        let up = (w.status(), w.carrier.billed.len());
+        assert_eq!(up, (["SESSION_UP"; 2], 1), "step {step}: {:#?}", w.gateways[0].log);
     }
 }
 

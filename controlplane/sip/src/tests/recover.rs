@@ -47,6 +47,24 @@ fn a_ringing_call() {
     settled(&w);
 }
 
+/// The record was written and the INVITE did not leave: the carrier knows of nothing to cancel, and no 487 comes.
+#[test]
+fn a_call_that_never_left() {
+    for authenticate in [false, true] {
+        let mut w = World::new();
+        w.proxy.authenticate = authenticate;
+        w.filter = Box::new(|t| t.starts_with("INVITE"));
+        w.dial(A);
+        w.run_for(S / 10);
+        w.crash(A);
+        w.filter = Box::new(|_| false);
+        w.run_for(4 * S);
+        assert_eq!((w.count(A, "CANCEL"), w.nodes[A].ua.live_dialogs()), (1, 1), "a 2xx may still come");
+        w.run_for(S);
+        settled(&w);
+    }
+}
+
 /// The call was answered while the gateway was down: the repeated 2xx is acknowledged and the call hung up.
 #[test]
 fn a_call_that_was_answered_in_between() {

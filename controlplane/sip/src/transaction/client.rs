@@ -140,6 +140,11 @@ impl ClientTransaction {
         }
     }
 
+    /// Waits for an answer no longer than that.
+    pub fn end_by(&mut self, until: Instant) {
+        self.timers.end_by(until);
+    }
+
     /// `None` if nothing is due.
     pub fn tick(&mut self, now: Instant) -> Option<Effects> {
         Some(match self.timers.fire(now)? {

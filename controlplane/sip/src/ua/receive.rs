@@ -99,6 +99,7 @@ impl UserAgent {
                 Owner::Refresh(call) => self.refresh_response(now, call, m, status),
                 Owner::Bye(call) if status >= 200 => self.bye_response(now, call, m, status),
                 Owner::Prack(call) if status >= 300 => self.prack_refused(now, call, m, status),
+                Owner::Cancel(call) if status == 481 => self.nothing_to_cancel(now, call),
                 Owner::Register(_)
                 | Owner::Options(_)
                 | Owner::Bye(_)

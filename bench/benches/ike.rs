@@ -9,8 +9,8 @@ use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 use sipsec_ike::algorithm::IkeProposal;
 use sipsec_ike::compute::Job;
 use sipsec_ike::{
-    AuthConfig, CertificateAuth, Endpoint, EndpointConfig, Event, Identity, IdentityPolicy, Output, Role,
-    SigningKey, Trust, certificate_fingerprint,
+    AuthConfig, CertificateAuth, Endpoint, EndpointConfig, Event, Identity, IdentityPolicy, Output, PskKeys,
+    Role, SigningKey, Trust, certificate_fingerprint,
 };
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{HashFunc, Instant, SecretBox};
@@ -63,7 +63,9 @@ fn config(side: usize, group: &str, method: &Method) -> EndpointConfig {
     let id = |side| Identity::KeyId(format!("038888{side}001").into_bytes());
     let addr = |side| format!("198.51.100.{}:50000", side + 1).parse().expect("an address");
     let auth = match method {
-        Method::Psk => AuthConfig::Psk { key: SecretBox::new(b"a key that both ends have").expect("fits") },
+        Method::Psk => {
+            AuthConfig::Psk(PskKeys::one(SecretBox::new(b"a key that both ends have").expect("fits")))
+        }
         Method::Certificate(pair) => AuthConfig::Certificate(Arc::clone(&pair[side])),
     };
     let role = [Role::Initiator, Role::Responder][side];

@@ -11,13 +11,14 @@ use crate::net::resolve::{self, Wanted};
 use crate::net::sip::tls::{Files, Tls, TlsError};
 use crate::pki::credential::{self, Flaw};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError};
-use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Identity, Lifetime, Ppk};
+use sipsec_ike::{CertificateAuth, Dpd, DpdMode, Identity, IdentityPolicy, Lifetime, Ppk, PskKeys};
 use sipsec_net::dp::{OuterDscp, TunnelSpec};
 use sipsec_net::{IpPrefix, SecretBytes, TelNumber};
 use sipsec_profile::model::carrier::{self, Carrier, MediaDscp, PeerPort};
 use sipsec_profile::model::secret::psk_octets;
 use sipsec_profile::model::{
-    self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SipLine, TunnelEntry, Word,
+    self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SecretSource, SipLine,
+    TunnelEntry, Word,
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{
@@ -138,7 +139,7 @@ fn dialect(carrier: &Carrier) -> Dialect {
 /// If a file of TLS cannot be used.
 pub fn transports(profile: &Profile) -> Result<crate::net::sip::Setup, SetupError> {
     let sip = &profile.sip;
-    let own = sip.tls.certificate.as_deref().zip(sip.tls.key.as_deref());
+    let own = sip.tls.own.as_ref();
     let domain = sip.domain.given().map_or("", String::as_str);
     let tls = match &sip.tls.ca {
         Some(ca) => Some(Tls::load(Files { ca, own }, sip.tls.server_name.as_deref(), domain)?),
@@ -239,8 +240,12 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
         let owner = number.map_or("any".to_owned(), |n| n.to_string());
         let credential = match &entry.proof {
             Proof::Psk(psk) => {
-                let psk = secret(psk).and_then(|written| psk_octets(&written));
-                Credential::Psk(psk.map_err(|error| SetupError::Key { owner, error })?)
+                let octets = |psk: &SecretSource| {
+                    let octets = secret(psk).and_then(|written| psk_octets(&written));
+                    octets.map_err(|error| SetupError::Key { owner: owner.clone(), error })
+                };
+                let next = entry.next_psk.as_ref().map(octets).transpose()?;
+                Credential::Psk(PskKeys { current: octets(psk)?, next })
             }
             Proof::Certificate(name) => {
                 let found = certificates.get(name.as_str()).cloned();
@@ -262,7 +267,7 @@ pub fn keyring(profile: &Profile) -> Result<Vec<KeyEntry>, SetupError> {
             ppk: ppk.transpose()?,
             peer,
             local_id: entry.identity.as_ref().map(identity),
-            remote_id: entry.peer_identity.as_ref().map(identity),
+            remote_id: entry.peer_identity.as_ref().map(peer_identity),
         })
     };
     profile.ike.keyring.iter().map(entry).collect()
@@ -311,6 +316,14 @@ fn identity(written: &model::IkeIdentity) -> Identity {
         model::IkeIdentity::Email(name) => Identity::Rfc822(name.clone()),
         model::IkeIdentity::Address(IpAddr::V4(ip)) => Identity::Ipv4(*ip),
         model::IkeIdentity::Address(IpAddr::V6(ip)) => Identity::Ipv6(*ip),
+    }
+}
+
+fn peer_identity(written: &model::PeerIdentity) -> IdentityPolicy {
+    match written {
+        model::PeerIdentity::Is(one) => IdentityPolicy::Exactly(identity(one)),
+        model::PeerIdentity::FqdnOf(domain) => IdentityPolicy::FqdnOf(domain.clone()),
+        model::PeerIdentity::EmailOf(domain) => IdentityPolicy::EmailOf(domain.clone()),
     }
 }
 

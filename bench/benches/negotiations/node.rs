@@ -114,7 +114,9 @@ fn config(side: usize, setup: &Setup) -> Config {
         tunnels: (0..setup.tunnels).map(tunnel).collect(),
         keyring: vec![KeyEntry {
             number: None,
-            credential: Credential::Psk(SecretBox::new(b"a key for everybody").expect("fits")),
+            credential: Credential::Psk(sipsec_ike::PskKeys::one(
+                SecretBox::new(b"a key for everybody").expect("fits"),
+            )),
             ppk: None,
             peer: PeerKind::Generic,
             local_id: None,

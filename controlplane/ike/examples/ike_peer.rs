@@ -6,7 +6,7 @@
 
 use sipsec_ike::{
     AuthConfig, CertificateAuth, ChildId, CloseCause, Endpoint, EndpointConfig, Event, Identity,
-    IdentityPolicy, Output, Ppk, Role, SigningKey, Trust, certificate_fingerprint,
+    IdentityPolicy, Output, Ppk, PskKeys, Role, SigningKey, Trust, certificate_fingerprint,
 };
 use sipsec_net::entropy::Entropy;
 use sipsec_net::udp_encap::{NAT_KEEPALIVE, NON_ESP_MARKER, UdpEncap, classify};
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let role = if role == "initiator" { Role::Initiator } else { Role::Responder };
     let (local, remote): (SocketAddr, SocketAddr) = (local.parse()?, remote.parse()?);
     let id = |s: &str| Identity::KeyId(s.as_bytes().to_vec());
-    let auth = AuthConfig::Psk { key: SecretBox::new(psk.as_bytes()).ok_or("the key is too long")? };
+    let auth = AuthConfig::Psk(PskKeys::one(SecretBox::new(psk.as_bytes()).ok_or("the key is too long")?));
     let policy =
         if remote_id == "any" { IdentityPolicy::Any } else { IdentityPolicy::Exactly(id(remote_id)) };
     let mut config = EndpointConfig::new(role, local, remote, id(local_id), policy, auth);

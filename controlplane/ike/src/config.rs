@@ -131,11 +131,33 @@ pub struct Ppk {
 /// How both sides prove who they are.
 #[derive(Clone, Debug)]
 pub enum AuthConfig {
-    Psk {
-        key: SecretBox<PSK_MAX>,
-    },
+    Psk(PskKeys),
     /// Shared by all calls of a profile.
     Certificate(Arc<CertificateAuth>),
+}
+
+/// A pre-shared key, and while keys are changed a second one.
+#[derive(Clone, Debug)]
+pub struct PskKeys {
+    /// Our AUTH is made with it, unless the peer has proven the other one.
+    pub current: SecretBox<PSK_MAX>,
+    /// The peer may prove this one instead.
+    pub next: Option<SecretBox<PSK_MAX>>,
+}
+
+impl PskKeys {
+    #[must_use]
+    pub const fn one(key: SecretBox<PSK_MAX>) -> Self {
+        Self { current: key, next: None }
+    }
+}
+
+/// One of two pre-shared keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PskSlot {
+    #[default]
+    Current,
+    Next,
 }
 
 /// Digital signatures with certificates (RFC 7427).

@@ -1,7 +1,7 @@
 //! What every state shares: configuration, randomness, the queue of outputs, counters.
 
 use crate::compute::{Job, JobId};
-use crate::config::EndpointConfig;
+use crate::config::{EndpointConfig, PskSlot};
 use crate::error::IkeError;
 use crate::output::{ChildId, Event, Output};
 use crate::secret::Secret;
@@ -33,6 +33,8 @@ pub(crate) struct Ctx {
     beside: Option<Beside>,
     /// A further IKE SA is being negotiated in earnest, and may take this long.
     pub further_until: Option<Instant>,
+    /// The pre-shared key that the peer has proven last in this call.
+    pub proven_psk: Option<PskSlot>,
 }
 
 /// What the negotiation of a further IKE SA has to know and leaves behind.
@@ -60,6 +62,7 @@ impl Ctx {
             generation: 0,
             beside: None,
             further_until: None,
+            proven_psk: None,
         }
     }
 

@@ -69,6 +69,10 @@ pub enum IdentityPolicy {
     /// KEY_ID with this number, in any spelling.
     Number(TelNumber),
     Exactly(Identity),
+    /// An FQDN below this domain, or its own name.
+    FqdnOf(String),
+    /// An email address of this domain.
+    EmailOf(String),
 }
 
 impl IdentityPolicy {
@@ -82,16 +86,73 @@ impl IdentityPolicy {
                 matches!(id, Identity::Fqdn(got) if got.eq_ignore_ascii_case(want))
             }
             Self::Exactly(want) => want == id,
+            Self::FqdnOf(domain) => match id {
+                Identity::Fqdn(got) => {
+                    match got.len().checked_sub(domain.len()).map(|n| got.split_at_checked(n)) {
+                        Some(Some((host, tail))) => {
+                            tail.eq_ignore_ascii_case(domain) && (host.is_empty() || host.ends_with('.'))
+                        }
+                        _ => false,
+                    }
+                }
+                _ => false,
+            },
+            Self::EmailOf(domain) => match id {
+                Identity::Rfc822(got) => got
+                    .rsplit_once('@')
+                    .is_some_and(|(user, of)| !user.is_empty() && of.eq_ignore_ascii_case(domain)),
+                _ => false,
+            },
+        }
+    }
+
+    /// The identity that the peer must have, if there is one alone: what we send as IDr (RFC 7296 §2.15).
+    #[must_use]
+    pub fn expected(&self) -> Option<Identity> {
+        match self {
+            Self::Any | Self::FqdnOf(_) | Self::EmailOf(_) => None,
+            Self::Number(n) => Some(Identity::number(n)),
+            Self::Exactly(want) => Some(want.clone()),
         }
     }
 
     /// What to show as expected.
     #[must_use]
-    pub fn expected(&self) -> Option<Identity> {
+    pub fn shown(&self) -> Option<Identity> {
         match self {
-            Self::Any => None,
-            Self::Number(n) => Some(Identity::number(n)),
-            Self::Exactly(want) => Some(want.clone()),
+            Self::FqdnOf(domain) => Some(Identity::Fqdn(format!("*.{domain}"))),
+            Self::EmailOf(domain) => Some(Identity::Rfc822(format!("*@{domain}"))),
+            other => other.expected(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4343 §3: names of hosts have no case. A domain ends at a label.
+    #[test]
+    fn a_domain_takes_its_own_names_alone() {
+        let fqdn = IdentityPolicy::FqdnOf("bank.example".to_owned());
+        let says = |policy: &IdentityPolicy, id: Identity| policy.accepts(&id);
+        for name in ["br1.bank.example", "BR1.Osaka.BANK.example", "bank.example"] {
+            assert!(says(&fqdn, Identity::Fqdn(name.to_owned())), "{name}");
+        }
+        for name in
+            ["evilbank.example", "bank.example.evil", "", "example", "br1.bank.example.", "日本bank.example"]
+        {
+            assert!(!says(&fqdn, Identity::Fqdn(name.to_owned())), "{name}");
+        }
+        assert!(!says(&fqdn, Identity::KeyId(b"br1.bank.example".to_vec())));
+        let email = IdentityPolicy::EmailOf("bank.example".to_owned());
+        assert!(says(&email, Identity::Rfc822("br1@Bank.example".to_owned())));
+        for name in ["br1@osaka.bank.example", "@bank.example", "bank.example", "br1@bank.example@evil"] {
+            assert!(!says(&email, Identity::Rfc822(name.to_owned())), "{name}");
+        }
+        assert_eq!(
+            (fqdn.expected(), fqdn.shown()),
+            (None, Some(Identity::Fqdn("*.bank.example".to_owned())))
+        );
     }
 }

@@ -48,7 +48,8 @@ pub use auth::{
 };
 pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,
-    IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, Retransmit, Revocation, Role, SigningKey, Trust,
+    IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, PskKeys, PskSlot, Retransmit, Revocation, Role, SigningKey,
+    Trust,
 };
 pub use crash::{CRASH_SECRET_LEN, CrashSecret, answer_unknown};
 pub use endpoint::Endpoint;

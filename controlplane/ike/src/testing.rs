@@ -3,7 +3,9 @@
 
 use crate::compute::{Job, JobId, Outcome};
 use crate::output::{ChildId, ChildSaKeys, Event, Output};
-use crate::{AuthConfig, CloseCause, Endpoint, EndpointConfig, Identity, IdentityPolicy, IkeError, Role};
+use crate::{
+    AuthConfig, CloseCause, Endpoint, EndpointConfig, Identity, IdentityPolicy, IkeError, PskKeys, Role,
+};
 use core::time::Duration;
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, SecretBox};
@@ -164,7 +166,7 @@ pub(crate) fn config(side: Side) -> EndpointConfig {
         addr(side.other()),
         Identity::number(&number(side)),
         IdentityPolicy::Number(number(side.other())),
-        AuthConfig::Psk { key: SecretBox::new(PSK).expect("fits") },
+        AuthConfig::Psk(PskKeys::one(SecretBox::new(PSK).expect("fits"))),
     )
 }
 

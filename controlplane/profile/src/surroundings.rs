@@ -47,6 +47,11 @@ pub trait Surroundings {
         Vec::new()
     }
 
+    /// What a certificate of ours is. `None` if its file is not looked at here, or holds none.
+    fn certificate_kind(&self, _certificate: &CertificateEntry) -> Option<CertificateKind> {
+        None
+    }
+
     /// # Errors
     /// If the text is not a proposal.
     fn proposal(&self, _purpose: ProposalFor, _text: &str) -> Result<(), ProposalFlaw> {
@@ -109,6 +114,15 @@ pub struct ProposalFlaw {
     /// A word that is no algorithm, and all words that are.
     pub unknown_word: Option<String>,
     pub known_words: Vec<&'static str>,
+}
+
+/// Of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateKind {
+    /// `RSA 2048`, `ECDSA P-256`, …
+    pub key: String,
+    /// Issuer and subject are the same.
+    pub is_self_signed: bool,
 }
 
 /// Something wrong with a file of a certificate.

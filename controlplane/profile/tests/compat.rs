@@ -1,6 +1,8 @@
 //! `compat: cisco`: what IOS refuses is refused with its reason, in a profile and in a change of it.
 
 use sipsec_profile::change::{diff, locked};
+use sipsec_profile::model::CertificateEntry;
+use sipsec_profile::surroundings::{CertificateKind, Surroundings};
 use sipsec_profile::{Nothing, Profile, Severity, Style, examine};
 
 const GOOD: &str = "version: 1\ngateway: g\ncompat: cisco\nsip:\n  interface: wan0\n  registrar: 198.51.100.1\n  \
@@ -67,12 +69,74 @@ fn what_ios_refuses_is_refused_with_its_reason() {
             "media.tunnel_source",
             "loopback",
         ),
+        (
+            with("routes: [10.2", "qos: VOICE, routes: [10.2").replace(
+                "ike:\n",
+                "qos: { policies: [{ name: VOICE, classes: [{ name: class-default }] }] }\nike:\n",
+            ),
+            Error,
+            "tunnels[1].qos",
+            "static policy",
+        ),
         (with("ike:\n", "ike:\n  force_encap: false\n"), Error, "ike.force_encap", "nat force-encap"),
         (with("dataplane:\n", &format!("{ten}dataplane:\n")), Warning, "tunnels", "8 sessions"),
     ] {
         let said = said(&text);
         let fits = |(s, p, m): &(Severity, String, String)| *s == severity && p == path && m.contains(part);
         assert!(said.iter().any(fits), "{path}: {said:?}");
+    }
+}
+
+/// A machine whose certificates are of one kind.
+struct Has(CertificateKind);
+
+impl Surroundings for Has {
+    fn certificate_kind(&self, _: &CertificateEntry) -> Option<CertificateKind> {
+        Some(self.0.clone())
+    }
+}
+
+/// IOS takes RSA keys, and a trustpoint is either self-signed or an authority's.
+#[test]
+fn certificates_are_of_a_kind_that_a_trustpoint_has() {
+    use Severity::{Error, Warning};
+    let with_trust = |trust: &str, head: &str| {
+        with(
+            "{ number: \"0388882001\", psk_file: /k, peer: cisco }",
+            "{ number: \"0388882001\", certificate: own, peer: cisco }",
+        )
+        .replace(
+            "tunnels:\n",
+            &format!(
+                "  certificates:\n  - {{ name: own, certificate: /c, key: /k, trust: {trust} }}\ntunnels:\n"
+            ),
+        )
+        .replace("compat: cisco\n", head)
+    };
+    let (own, both, ca) = ("{ self_signed: true }", "{ self_signed: true, ca: [/ca] }", "{ ca: [/ca] }");
+    for (key, is_self_signed, trust, paths) in [
+        ("RSA 2048", true, own, &[][..]),
+        ("RSA 2048", true, both, &[]),
+        ("RSA 2048", false, ca, &[]),
+        ("RSA 2048", false, both, &[]),
+        ("RSA 2048", true, ca, &["ike.certificates[0].trust"]),
+        ("RSA 2048", false, own, &["ike.certificates[0].trust"]),
+        ("ECDSA P-256", true, own, &["ike.certificates[0].certificate"]),
+        ("Ed25519", false, own, &["ike.certificates[0].certificate", "ike.certificates[0].trust"]),
+    ] {
+        let machine = Has(CertificateKind { key: key.to_owned(), is_self_signed });
+        for (head, severity) in [("compat: cisco\n", Error), ("", Warning)] {
+            let text = with_trust(trust, head);
+            let found = examine("x.yaml", text.as_bytes(), &machine).findings;
+            let ours: Vec<_> = found.list.iter().filter(|f| f.code == "compat::cisco").collect();
+            let at: Vec<_> = ours.iter().map(|f| f.path.as_str()).collect();
+            assert_eq!(at, paths, "{key} {trust}: {}", found.render(Style::PLAIN));
+            assert!(ours.iter().all(|f| f.severity == severity && !f.hint.is_empty()));
+        }
+        // A peer that follows the RFCs takes them all.
+        let text = with_trust(trust, "").replace(", peer: cisco", "");
+        let found = examine("x.yaml", text.as_bytes(), &machine).findings;
+        assert!(found.list.iter().all(|f| f.code != "compat::cisco"), "{}", found.render(Style::PLAIN));
     }
 }
 

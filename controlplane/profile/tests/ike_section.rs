@@ -1,6 +1,6 @@
 //! Keys of `ike:` that have forms and bounds of their own.
 
-use sipsec_profile::model::IkeIdentity;
+use sipsec_profile::model::{IkeIdentity, PeerIdentity};
 use sipsec_profile::{Examined, Nothing, examine};
 
 /// With more lines under `ike:` and more in its keyring entry.
@@ -43,7 +43,11 @@ fn identities_are_read_in_their_forms_and_written_again() {
     let profile = with("", entry).profile.expect("valid");
     let read = &profile.ike.keyring[0];
     assert_eq!(read.identity, Some(IkeIdentity::Address([203, 0, 113, 9].into())));
-    assert_eq!(read.peer_identity, Some(IkeIdentity::Fqdn("vpn.example.com".into())));
+    assert_eq!(read.peer_identity, Some(PeerIdentity::Is(IkeIdentity::Fqdn("vpn.example.com".into()))));
+    let branches = with("", "    peer_identity: fqdn *.example.com\n").profile.expect("valid");
+    let branches = &branches.ike.keyring[0].peer_identity;
+    assert_eq!(branches, &Some(PeerIdentity::FqdnOf("example.com".into())));
+    assert!(with("", "    identity: fqdn *.example.com\n").profile.is_none(), "this gateway is one host");
     for bad in ["0388882001", "fqdn", "address vpn.example.com", "any"] {
         let read = with("", &format!("    peer_identity: \"{bad}\"\n"));
         assert!(read.profile.is_none(), "{bad}");

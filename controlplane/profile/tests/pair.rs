@@ -53,6 +53,32 @@ fn each_difference_is_found_from_both_sides_and_shows_no_key() {
     }
 }
 
+/// While keys change: each end calls with its current key, and the other one must have it as one of its two.
+#[test]
+fn keys_that_change_have_to_be_known_at_the_other_end() {
+    let old = "psk: \"lab-only-3f9d1c7a5be04826d1907cf2a4e86b53\"";
+    let new = "psk: \"hunter2-the-new-key-of-both-ends-0001\"";
+    let next = |key: &str| key.replacen("psk:", "psk_next:", 1);
+    let both = |first: &str, second: &str| format!("{first}, {}", next(second));
+    let other = "psk: \"hunter2-some-other-key-0002\"";
+    for (branch, headend, fits) in [
+        (old.to_owned(), both(old, new), true),
+        (both(new, old), both(old, new), true),
+        (both(new, old), old.to_owned(), false),
+        (both(new, old), new.to_owned(), true),
+        (new.to_owned(), both(old, new), false),
+        (both(old, new), new.to_owned(), false),
+        (both(other, new), both(old, new), false),
+    ] {
+        let (a, b) = (read(&BRANCH.replace(old, &branch)), read(&HEADEND.replace(old, &headend)));
+        for found in [compare(&a, &b, &Nothing), compare(&b, &a, &Nothing)] {
+            let expected: &[_] = if fits { &[] } else { &[("pair::key", Severity::Error)] };
+            assert_eq!(codes(&found), expected, "{found}");
+            assert!(!found.to_string().contains("hunter2"), "{found}");
+        }
+    }
+}
+
 #[test]
 fn a_forgotten_branch_is_found_before_the_first_call() {
     let other = HEADEND.replace("0388881001", "0388889999");

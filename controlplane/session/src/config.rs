@@ -1,13 +1,12 @@
 //! The configuration of the core, given at start.
 
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
-use sipsec_ike::config::PSK_MAX;
-use sipsec_ike::{CertificateAuth, Dpd, Identity, Lifetime, Ppk};
+use sipsec_ike::{CertificateAuth, Dpd, Identity, IdentityPolicy, Lifetime, Ppk, PskKeys};
 use sipsec_net::dp::{Op, OuterDscp, TunnelSpec};
 use sipsec_net::filter::{FilterRule, FilterUse};
 use sipsec_net::nat::{NatPolicy, NatRule};
 use sipsec_net::qos::{FILTERS_PER_BLOCK, Filter, QosFilters, QosSpec};
-use sipsec_net::{IpPrefix, Kbps, SecretBox, TelNumber, TunnelId};
+use sipsec_net::{IpPrefix, Kbps, TelNumber, TunnelId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -154,12 +153,12 @@ pub struct KeyEntry {
     /// Instead of our number, or of our certificate's subject.
     pub local_id: Option<Identity>,
     /// Instead of the peer's number, or of anything that comes with a certificate.
-    pub remote_id: Option<Identity>,
+    pub remote_id: Option<IdentityPolicy>,
 }
 
 #[derive(Clone, Debug)]
 pub enum Credential {
-    Psk(SecretBox<PSK_MAX>),
+    Psk(PskKeys),
     /// Checked at start: the key is the certificate's.
     Certificate(Arc<CertificateAuth>),
 }

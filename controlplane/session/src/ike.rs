@@ -103,6 +103,7 @@ impl Core {
         match event {
             Event::Authenticated(peer, fingerprint) => {
                 let basis = fingerprint.basis();
+                let next = peer.psk() == Some(sipsec_ike::PskSlot::Next);
                 let proofs = Proofs::new(peer, fingerprint);
                 match (&mut self.tunnels[i].state, proofs) {
                     (State::Negotiating(n), proofs) => {
@@ -114,6 +115,10 @@ impl Core {
                     _ => return,
                 }
                 self.event(Some(i), EventKind::IkeAuthenticated { basis });
+                if next {
+                    let remote = self.tunnels[i].config.remote_number;
+                    self.event(Some(i), EventKind::NextKeyUsed { remote });
+                }
             }
             Event::ReauthFailed(error) => {
                 self.event(Some(i), EventKind::ReauthenticationFailed { error });

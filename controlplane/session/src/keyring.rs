@@ -23,9 +23,13 @@ impl KeyEntry {
         // SHA-1 for a peer that knows nothing else; RFC 8122 §5.1 lets the others choose the stronger one.
         let sha1 = (self.peer == PeerKind::Cisco).then_some(HashFunc::Sha1);
         match &self.credential {
-            Credential::Psk(key) if psk_fingerprint => {
-                let hashes = [Some(HashFunc::Sha256), sha1].into_iter().flatten();
-                announced.psk = hashes.map(|hash| sipsec_ike::psk_fingerprint(key.expose(), hash)).collect();
+            // RFC 8122 §5.1: the peer's key has to match one value of a hash function. Both keys are announced.
+            Credential::Psk(keys) if psk_fingerprint => {
+                for hash in [Some(HashFunc::Sha256), sha1].into_iter().flatten() {
+                    let keys = [Some(&keys.current), keys.next.as_ref()].into_iter().flatten();
+                    let hashes = keys.map(|key| sipsec_ike::psk_fingerprint(key.expose(), hash));
+                    announced.psk.extend(hashes);
+                }
             }
             Credential::Psk(_) => {}
             Credential::Certificate(auth) => {
@@ -62,7 +66,7 @@ impl KeyEntry {
 
     pub(crate) fn auth(&self) -> AuthConfig {
         match &self.credential {
-            Credential::Psk(key) => AuthConfig::Psk { key: key.clone() },
+            Credential::Psk(keys) => AuthConfig::Psk(keys.clone()),
             Credential::Certificate(auth) => AuthConfig::Certificate(auth.clone()),
         }
     }
@@ -80,7 +84,7 @@ impl KeyEntry {
                 (auth.subject().map_err(SessionFailure::OwnCertificate)?, IdentityPolicy::Any)
             }
         };
-        let theirs = self.remote_id.clone().map_or(theirs, IdentityPolicy::Exactly);
+        let theirs = self.remote_id.clone().unwrap_or(theirs);
         Ok((self.local_id.clone().unwrap_or(own), theirs))
     }
 }

@@ -10,6 +10,8 @@ mod delayed;
 mod ends;
 #[path = "sessions/handover.rs"]
 mod handover;
+#[path = "sessions/key_change.rs"]
+mod key_change;
 #[path = "sessions/money.rs"]
 mod money;
 #[path = "sessions/peers.rs"]

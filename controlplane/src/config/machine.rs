@@ -6,11 +6,14 @@ use crate::clock;
 use crate::logging;
 use crate::pki::credential::{self, Place};
 use crate::pki::files::{self, reason};
+use sipsec_ike::CertificateFacts;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal, ProposalError, words};
 use sipsec_profile::Surroundings;
 use sipsec_profile::model::limits::FILE_BYTES_MAX;
 use sipsec_profile::model::{CertificateEntry, Secret, SecretError, SecretSource};
-use sipsec_profile::surroundings::{CertificateFlaw, CertificatePlace, ProposalFlaw, ProposalFor};
+use sipsec_profile::surroundings::{
+    CertificateFlaw, CertificateKind, CertificatePlace, ProposalFlaw, ProposalFor,
+};
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -84,6 +87,15 @@ impl Surroundings for Machine {
             .into_iter()
             .map(flaw)
             .collect()
+    }
+
+    fn certificate_kind(&self, certificate: &CertificateEntry) -> Option<CertificateKind> {
+        if self.is_remote {
+            return None;
+        }
+        let chain = files::certificates(&certificate.chain).ok()?;
+        let facts = CertificateFacts::of(chain.first()?).ok()?;
+        Some(CertificateKind { key: facts.key, is_self_signed: facts.self_issued })
     }
 
     fn proposal(&self, purpose: ProposalFor, text: &str) -> Result<(), ProposalFlaw> {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 const RENEW_DAYS: i64 = 30;
 const DAY_S: i64 = 86_400;
 /// Longest private key that a program, a credential or a variable may hold: RSA of 8192 bits has 6.5 kB in PEM.
-const KEY_BYTES_MAX: u64 = 64 << 10;
+pub const KEY_BYTES_MAX: u64 = 64 << 10;
 
 /// Which key of the profile a flaw is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::Activities;
 use crate::api::model::{CryptoSession, Flow, IkeSa, SaHalf};
 use sipsec_ike::view::{ChildView, SaView, StateName};
-use sipsec_ike::{AuthMethod, FingerprintBasis};
+use sipsec_ike::{AuthMethod, FingerprintBasis, PskSlot};
 use sipsec_net::Instant;
 use sipsec_net::dp::{Selector, TunnelActivity};
 use sipsec_profile::model::limits::WAN_MTU;
@@ -53,7 +53,8 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
         }),
         local_id: sa.local_id.to_string(),
         authentication: sa.auth.map(|method| match method {
-            AuthMethod::Psk => "psk".to_owned(),
+            AuthMethod::Psk(PskSlot::Current) => "psk".to_owned(),
+            AuthMethod::Psk(PskSlot::Next) => "psk-next".to_owned(),
             AuthMethod::Signature(scheme) => scheme.name().to_owned(),
         }),
         fingerprint: sa.fingerprint.map(|basis| match basis {

@@ -68,7 +68,7 @@ pub(super) fn check_certificate(
 /// What can be known before a message is sent: that both sides announced different pre-shared keys.
 pub(crate) fn check_before_start(config: &EndpointConfig) -> Result<(), IkeError> {
     match &config.auth {
-        AuthConfig::Psk { key } => check_psk(key.expose(), &config.peer_fingerprints).map(|_| ()),
+        AuthConfig::Psk(keys) => keys.announced(&config.peer_fingerprints).map(|_| ()),
         AuthConfig::Certificate(auth) => {
             let policy = &config.peer_fingerprints;
             let only_self_signed = auth.trust.anchors.is_empty();

@@ -16,7 +16,7 @@ mod wycheproof;
 
 use crate::algorithm::{Prf, SignatureHash};
 use crate::compute::Job;
-use crate::config::{AuthConfig, CertificateAuth, EndpointConfig};
+use crate::config::{AuthConfig, CertificateAuth, EndpointConfig, PskSlot};
 use crate::crypto::prf::prf;
 use crate::error::{BadConfig, CertError, IkeError, Party};
 use crate::secret::Secret;
@@ -35,7 +35,6 @@ use sha1::{Digest, Sha1};
 pub use signature::{SignJob, VerifyJob};
 pub use signing_key::{SigningKey, UnsupportedKey};
 use sipsec_net::{Fingerprint, HashFunc};
-use subtle::ConstantTimeEq;
 
 /// The proofs of the peer's identity.
 pub(crate) type Peer = (PeerAuthenticated, FingerprintMatched);
@@ -70,14 +69,26 @@ pub(crate) enum Step<T> {
     Job(Job),
 }
 
-/// Method and data of our AUTH payload.
+/// The pre-shared key of an AUTH payload that we send first: the one proven in this call before, or the one that the peer's
+/// SDP names.
+pub(crate) fn own_psk(config: &EndpointConfig, proven: Option<PskSlot>) -> PskSlot {
+    match &config.auth {
+        AuthConfig::Psk(keys) => {
+            proven.unwrap_or_else(|| keys.announced(&config.peer_fingerprints).unwrap_or_default())
+        }
+        AuthConfig::Certificate(_) => PskSlot::default(),
+    }
+}
+
+/// Method and data of our AUTH payload. `psk`: with this one of our pre-shared keys.
 pub(crate) fn sign(
     config: &AuthConfig,
     octets: &SignedOctets<'_>,
     peer_hashes: &[u16],
+    psk: PskSlot,
 ) -> Result<Step<(u8, Vec<u8>)>, IkeError> {
     match config {
-        AuthConfig::Psk { key } => Ok(Step::Ready((METHOD_PSK, psk::mac(key.expose(), octets)))),
+        AuthConfig::Psk(keys) => Ok(Step::Ready((METHOD_PSK, psk::mac(keys.key(psk), octets)))),
         AuthConfig::Certificate(auth) => {
             SignJob::new(auth, octets, peer_hashes).map(|j| Step::Job(Job::Sign(Box::new(j))))
         }
@@ -93,14 +104,12 @@ pub(crate) fn verify(
     certs: &[&[u8]],
 ) -> Result<Step<Peer>, IkeError> {
     match (&config.auth, auth.method) {
-        (AuthConfig::Psk { key }, METHOD_PSK) => {
-            let want = psk::mac(key.expose(), octets);
-            if !bool::from(want.as_slice().ct_eq(auth.data)) {
-                return Err(IkeError::AuthenticationFailed { by: Party::Us });
-            }
+        (AuthConfig::Psk(keys), METHOD_PSK) => {
+            let proven = keys.proven(octets, auth.data);
+            let psk = proven.ok_or(IkeError::AuthenticationFailed { by: Party::Us })?;
             check_identity(config, id)?;
-            let basis = fingerprint::check_psk(key.expose(), &config.peer_fingerprints)?;
-            let peer = PeerAuthenticated::new(id.id.clone(), AuthMethod::Psk, octets.sa);
+            let basis = fingerprint::check_psk(keys.key(psk), &config.peer_fingerprints)?;
+            let peer = PeerAuthenticated::new(id.id.clone(), AuthMethod::Psk(psk), octets.sa);
             Ok(Step::Ready((peer, FingerprintMatched::new(basis, octets.sa))))
         }
         (AuthConfig::Certificate(ours), METHOD_SIGNATURE) => {
@@ -115,7 +124,7 @@ fn check_identity(config: &EndpointConfig, id: &IdPayload<'_>) -> Result<(), Ike
     if config.remote_id.accepts(&id.id) {
         return Ok(());
     }
-    let expected = config.remote_id.expected().unwrap_or_else(|| id.id.clone());
+    let expected = config.remote_id.shown().unwrap_or_else(|| id.id.clone());
     Err(IkeError::IdentityMismatch { expected, got: id.id.clone() })
 }
 
@@ -158,8 +167,8 @@ pub(crate) fn request(chain: &mut Chain, config: &AuthConfig) {
 /// What is wrong with our own side, before anything is sent.
 pub(crate) fn check_config(auth: &AuthConfig) -> Result<(), BadConfig> {
     match auth {
-        AuthConfig::Psk { key } if key.is_empty() => Err(BadConfig::EmptyPsk),
-        AuthConfig::Psk { .. } => Ok(()),
+        AuthConfig::Psk(keys) if !keys.is_usable() => Err(BadConfig::EmptyPsk),
+        AuthConfig::Psk(_) => Ok(()),
         AuthConfig::Certificate(auth) => {
             let own = auth.chain.first().ok_or(BadConfig::NoCertificate)?;
             if !auth.key.belongs_to(own).map_err(|_| BadConfig::NoCertificate)? {

@@ -1,13 +1,14 @@
 //! The two proofs without which no session is up.
 
 use crate::algorithm::Scheme;
+use crate::config::PskSlot;
 use crate::identity::Identity;
 use sipsec_net::Fingerprint;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMethod {
     /// RFC 7296 §2.15, method 2.
-    Psk,
+    Psk(PskSlot),
     /// RFC 7427, method 14.
     Signature(Scheme),
 }
@@ -46,6 +47,15 @@ impl PeerAuthenticated {
     #[must_use]
     pub const fn method(&self) -> AuthMethod {
         self.method
+    }
+
+    /// The pre-shared key that the peer has proven.
+    #[must_use]
+    pub const fn psk(&self) -> Option<PskSlot> {
+        match self.method {
+            AuthMethod::Psk(slot) => Some(slot),
+            AuthMethod::Signature(_) => None,
+        }
     }
 }
 

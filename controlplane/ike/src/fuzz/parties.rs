@@ -3,8 +3,8 @@
 use super::decode::pkcs8;
 use crate::algorithm::{EspProposal, IkeProposal};
 use crate::{
-    AuthConfig, CertificateAuth, EndpointConfig, FingerprintPolicy, Identity, IdentityPolicy, Ppk, Role,
-    SigningKey, Trust,
+    AuthConfig, CertificateAuth, EndpointConfig, FingerprintPolicy, Identity, IdentityPolicy, Ppk, PskKeys,
+    Role, SigningKey, Trust,
 };
 use core::time::Duration;
 use sipsec_net::{HashFunc, SecretBox};
@@ -22,7 +22,7 @@ pub(super) fn config(i: usize, choice: u8) -> EndpointConfig {
         addr(1 - i),
         Identity::number(&number(i)),
         IdentityPolicy::Number(number(1 - i)),
-        AuthConfig::Psk { key: SecretBox::new(b"a pre-shared key of the lab").expect("fits") },
+        AuthConfig::Psk(PskKeys::one(SecretBox::new(b"a pre-shared key of the lab").expect("fits"))),
     );
     if choice & 32 != 0 {
         prove_by_certificate(&mut c, i);

@@ -86,7 +86,8 @@ pub(super) fn sign(ctx: &mut Ctx, sa: &IkeSa, init: &Init, peer: Peer) -> Result
         id: &id,
         int_auth: &init.int_auth,
     };
-    match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes) {
+    // RFC 7296 §2.15 allows another key than the initiator's; a peer may have that one alone.
+    match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes, peer.0.psk().unwrap_or_default()) {
         Ok(Step::Ready(auth)) => Ok(Proof::Whole(peer, auth)),
         Ok(Step::Job(job)) => Ok(Proof::Signing(ctx.compute(job), peer)),
         Err(e) => Err(Refusal::notify(e, NotifyType::AUTHENTICATION_FAILED, &[])),

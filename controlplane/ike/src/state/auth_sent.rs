@@ -151,7 +151,7 @@ pub(crate) fn introduce(config: &EndpointConfig, first: bool) -> Chain {
     auth::request(&mut chain, &config.auth);
     // RFC 7296 §2.4: the first IKE SA of a call is the only one between these two identities. Those of a pre-shared key
     // are the two numbers; certificates may serve several tunnels, whose SAs the peer would delete.
-    if first && matches!(config.auth, AuthConfig::Psk { .. }) {
+    if first && matches!(config.auth, AuthConfig::Psk(_)) {
         chain.notify(NotifyType::INITIAL_CONTACT, &[]);
     }
     if let Some(expected) = config.remote_id.expected() {

@@ -184,6 +184,7 @@ impl Established {
         let lifetime = ctx.config.ike_lifetime;
         let (peer, fingerprint) = peer;
         let who = Who { id: peer.id().clone(), method: peer.method(), basis: fingerprint.basis() };
+        ctx.proven_psk = peer.psk();
         ctx.event(Event::Authenticated(peer, fingerprint));
         let generation = ctx.next_generation();
         Box::new(Self {

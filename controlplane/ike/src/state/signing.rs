@@ -28,6 +28,7 @@ impl Signing {
 
     /// A pre-shared key needs no job.
     fn proceed(ctx: &mut Ctx, now: Instant, sa: IkeSa, init: Init, mut auth: Option<Auth>) -> State {
+        let psk = auth::own_psk(&ctx.config, ctx.proven_psk);
         let ppk = ctx.config.ppk.as_ref().filter(|_| init.ppk.is_agreed());
         loop {
             let keys = ppk.filter(|_| auth.is_none()).map(|p| sa.ppk_keys(p.key.expose()));
@@ -41,7 +42,7 @@ impl Signing {
                 id: &id,
                 int_auth: &init.int_auth,
             };
-            let made = match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes) {
+            let made = match auth::sign(&ctx.config.auth, &octets, &init.peer_hashes, psk) {
                 Ok(Step::Ready(made)) => made,
                 Ok(Step::Job(job)) => {
                     let job = ctx.compute(job);

@@ -10,7 +10,7 @@ use crate::wire::header::HEADER_LEN;
 use crate::wire::notify::{PROTOCOL_ESP, PROTOCOL_IKE};
 use crate::wire::sa::{Proposal, TYPE_ENCR, TYPE_ESN, TYPE_KE, TYPE_PRF, Transform};
 use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType, id};
-use crate::{EndpointConfig, Event};
+use crate::{EndpointConfig, Event, PskSlot};
 use core::time::Duration;
 use sipsec_net::dp::Selector;
 
@@ -183,7 +183,9 @@ pub(super) fn auth_with(net: &mut Net, tsi: &[Selector], tsr: &[Selector], more:
         id: &own,
         int_auth: &[],
     };
-    let Ok(Step::Ready(proof)) = auth::sign(&e.ctx.config.auth, &octets, &[]) else { panic!("not a PSK") };
+    let Ok(Step::Ready(proof)) = auth::sign(&e.ctx.config.auth, &octets, &[], PskSlot::Current) else {
+        panic!("not a PSK")
+    };
     let mut c = introduce(&e.ctx.config, true);
     more(&mut c);
     c.auth(proof.0, &proof.1);

@@ -4,7 +4,7 @@
 use crate::algorithm::{DhGroup, EspProposal, IkeProposal, IkeSuite};
 use crate::auth::{ProvenSa, SignedOctets, Step, int_auth, sign};
 use crate::compute::{Job, Outcome};
-use crate::config::AuthConfig;
+use crate::config::{AuthConfig, PskKeys, PskSlot};
 use crate::crypto::keys::{ChildKeys, IkeKeys, Seed};
 use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
@@ -149,7 +149,7 @@ fn derivations() {
         let both = [child.initiator_to_responder.expose(), child.responder_to_initiator.expose()].concat();
         assert_eq!(both, s.bytes("child_pfs"));
 
-        let config = AuthConfig::Psk { key: SecretBox::new(&s.bytes("psk")).expect("fits") };
+        let config = AuthConfig::Psk(PskKeys::one(SecretBox::new(&s.bytes("psk")).expect("fits")));
         let (message, id) = (s.bytes("message"), s.bytes("identity"));
         let octets = SignedOctets {
             prf: suite.prf,
@@ -160,7 +160,9 @@ fn derivations() {
             id: &id,
             int_auth: &[],
         };
-        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
+        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[], PskSlot::Current) else {
+            panic!("a PSK needs no job")
+        };
         assert_eq!(signed, (2, s.bytes("auth")));
     }
 }
@@ -197,7 +199,7 @@ fn later_derivations() {
         sa.apply(ppk);
         check(&sa, "ppk_");
 
-        let config = AuthConfig::Psk { key: SecretBox::new(&s.bytes("psk")).expect("fits") };
+        let config = AuthConfig::Psk(PskKeys::one(SecretBox::new(&s.bytes("psk")).expect("fits")));
         let (message, id) = (s.bytes("message"), s.bytes("identity"));
         let octets = SignedOctets {
             prf: suite.prf,
@@ -208,7 +210,9 @@ fn later_derivations() {
             id: &id,
             int_auth: &int_auth,
         };
-        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
+        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[], PskSlot::Current) else {
+            panic!("a PSK needs no job")
+        };
         assert_eq!(signed, (2, s.bytes("auth")));
     }
 }
@@ -251,13 +255,15 @@ fn strongswan_derives_the_same() {
         assert_eq!(keys.responder_to_initiator.expose(), s.bytes("responder"));
     }
     for s in &auth {
-        let config = AuthConfig::Psk { key: SecretBox::new(&s.bytes("psk")).expect("fits") };
+        let config = AuthConfig::Psk(PskKeys::one(SecretBox::new(&s.bytes("psk")).expect("fits")));
         let (message, nonce, id) = (s.bytes("message"), s.bytes("nonce"), s.bytes("identity"));
         let sk_p = Secret::new(s.bytes("sk_p"));
         let (prf, id) = (s.suite().prf, id.as_slice());
         let octets =
             SignedOctets { prf, sa: NO_SA, sk_p: &sk_p, message: &message, nonce: &nonce, id, int_auth: &[] };
-        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[]) else { panic!("a PSK needs no job") };
+        let Ok(Step::Ready(signed)) = sign(&config, &octets, &[], PskSlot::Current) else {
+            panic!("a PSK needs no job")
+        };
         assert_eq!(signed, (2, s.bytes("auth")));
     }
 }

@@ -13,6 +13,7 @@ mod golden;
 mod handover;
 mod hybrid;
 mod interleavings;
+mod key_change;
 mod known;
 mod policy;
 mod ppk;

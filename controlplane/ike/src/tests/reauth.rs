@@ -5,7 +5,7 @@ use crate::state::State;
 use crate::testing::{Fate, Net, Packet, Side};
 use crate::wire::header::HEADER_LEN;
 use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType};
-use crate::{AuthConfig, CloseCause, Endpoint, EndpointConfig, Event};
+use crate::{AuthConfig, CloseCause, Endpoint, EndpointConfig, Event, PskKeys};
 use core::time::Duration;
 use sipsec_net::SecretBox;
 use sipsec_net::entropy::TestEntropy;
@@ -225,7 +225,7 @@ fn a_further_one_that_does_not_prove_itself_changes_nothing() {
     run_with_traffic(&mut net, MS * 100);
     // Another key at the peer that begins: its own endpoint fails, and B's refuses it.
     let mut other = configs().0;
-    other.auth = AuthConfig::Psk { key: SecretBox::new(b"another").expect("fits") };
+    other.auth = AuthConfig::Psk(PskKeys::one(SecretBox::new(b"another").expect("fits")));
     let mut stranger = Endpoint::new(other, Box::new(TestEntropy::new(5)));
     stranger.start(net.now);
     let mut said = Vec::new();

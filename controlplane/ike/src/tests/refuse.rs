@@ -6,6 +6,7 @@ use crate::testing::{Fate, Net, PSK, Packet, Side, config};
 use crate::wire::{Chain, Exchange, Header, NotifyType, PayloadType};
 use crate::{
     AuthConfig, CloseCause, EndpointConfig, FingerprintBasis, Identity, IdentityPolicy, IkeError, Party,
+    PskKeys,
 };
 use core::time::Duration;
 use sipsec_net::{HashFunc, SecretBox};
@@ -27,7 +28,7 @@ fn fail(a: EndpointConfig, b: EndpointConfig) -> (Option<IkeError>, Option<IkeEr
 #[test]
 fn a_different_key() {
     let (a, mut b) = configs();
-    b.auth = AuthConfig::Psk { key: SecretBox::new(b"another one").expect("fits") };
+    b.auth = AuthConfig::Psk(PskKeys::one(SecretBox::new(b"another one").expect("fits")));
     let (ea, eb) = fail(a, b);
     assert_eq!(ea, Some(IkeError::AuthenticationFailed { by: Party::Peer }));
     assert_eq!(eb, Some(IkeError::AuthenticationFailed { by: Party::Us }));
@@ -67,7 +68,7 @@ fn the_fingerprint_is_checked_besides_the_key() {
         let (mut a, mut b) = configs();
         if !key_holds {
             // The key differs at A only, so its own announced fingerprint is what SDP would hold.
-            a.auth = AuthConfig::Psk { key: SecretBox::new(b"a third one").expect("fits") };
+            a.auth = AuthConfig::Psk(PskKeys::one(SecretBox::new(b"a third one").expect("fits")));
         }
         b.peer_fingerprints.expected = vec![if fingerprint_holds { good } else { bad }];
         b.peer_fingerprints.required = true;
@@ -340,7 +341,7 @@ fn bad_configurations_are_told_at_the_start() {
         |c| c.esp_proposals.clear(),
         |c| c.ts_local.clear(),
         |c| c.fragment_bytes_max = Some(100),
-        |c| c.auth = AuthConfig::Psk { key: SecretBox::new(b"").expect("fits") },
+        |c| c.auth = AuthConfig::Psk(PskKeys::one(SecretBox::new(b"").expect("fits"))),
     ];
     for spoil in spoil {
         let (mut a, b) = configs();

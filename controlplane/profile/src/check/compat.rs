@@ -3,8 +3,11 @@
 
 use crate::diagnose::{Problem, Severity, Sink};
 use crate::model::wan::WanIpv6;
-use crate::model::{Compat, Family, KeyOwner, PeerKind, Profile, Proof, TunnelEntry};
+use crate::model::{
+    CertificateEntry, Compat, Family, KeyOwner, KeyringEntry, PeerKind, Profile, Proof, TunnelEntry,
+};
 use crate::read::KeyPath;
+use crate::surroundings::{CertificateKind, Surroundings};
 use std::collections::HashMap;
 
 /// The classes that `vpn-sip … bandwidth` takes.
@@ -14,7 +17,7 @@ const TRACKS_MAX: usize = 1000;
 /// Sessions that an ISR G2 is made for.
 const SESSIONS_MAX: usize = 8;
 
-pub fn check(profile: &Profile, sink: &Sink) {
+pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     let strict = profile.compat == Compat::Cisco;
     let peers: HashMap<KeyOwner, PeerKind> =
         profile.ike.keyring.iter().map(|entry| (entry.owner, entry.peer)).collect();
@@ -29,9 +32,33 @@ pub fn check(profile: &Profile, sink: &Sink) {
         let check = Check { severity, sink };
         check.tunnel(entry, &KeyPath::dotted("tunnels").index(i));
     }
-    if strict {
-        Check { severity: Severity::Error, sink }.whole(profile);
+    for (i, certificate) in profile.ike.certificates.iter().enumerate() {
+        let severity = match (strict, shown_to_a_router(profile, &certificate.name)) {
+            (true, _) => Severity::Error,
+            (false, true) => Severity::Warning,
+            (false, false) => continue,
+        };
+        if let Some(kind) = around.certificate_kind(certificate) {
+            let at = KeyPath::dotted("ike.certificates").index(i);
+            Check { severity, sink }.certificate(certificate, &kind, &at);
+        }
     }
+    if strict {
+        let check = Check { severity: Severity::Error, sink };
+        check.whole(profile);
+        for (i, tunnel) in profile.tunnels.iter().enumerate() {
+            check.policy(tunnel, &KeyPath::dotted("tunnels").index(i));
+        }
+    }
+}
+
+/// Whether the certificate of this name is shown to a peer that is a router.
+fn shown_to_a_router(profile: &Profile, name: &str) -> bool {
+    let shown = |entry: &KeyringEntry| match &entry.proof {
+        Proof::Certificate(named) => entry.peer == PeerKind::Cisco && named == name,
+        Proof::Psk(_) => false,
+    };
+    profile.ike.keyring.iter().any(shown)
 }
 
 struct Check<'a> {
@@ -66,6 +93,44 @@ impl Check<'_> {
                 message,
                 "write static routes, and `routing_hellos: false`",
             );
+        }
+    }
+
+    /// IOS puts the negotiated rate on the tunnel interface as an output policy, and there can be one.
+    fn policy(&self, tunnel: &TunnelEntry, path: &KeyPath) {
+        let Some(policy) = &tunnel.qos else { return };
+        let message = format!(
+            "{} has the policy {}, and IOS fails the session of a tunnel with a static policy",
+            tunnel.name,
+            crate::diagnose::shown_raw(policy)
+        );
+        let hint =
+            "remove it: IOS makes the policy of the negotiated rate itself, and cannot add it to another";
+        self.refuse(&path.key("qos"), message, hint);
+    }
+
+    /// A trustpoint of IOS is `enrollment selfsigned` or has an authority, for our certificate and for the peer's.
+    fn certificate(&self, entry: &CertificateEntry, kind: &CertificateKind, at: &KeyPath) {
+        let name = crate::diagnose::shown_raw(&entry.name);
+        if !kind.key.starts_with("RSA") {
+            let message =
+                format!("the certificate {name} has an {} key, and VPN-SIP of IOS takes RSA alone", kind.key);
+            let hint = "make one with an RSA key: `sipsec pki self-signed NAME --key-type rsa-2048`, or `pki csr` with the same";
+            self.refuse(&at.key("certificate"), message, hint);
+        }
+        let trust = &entry.trust;
+        if kind.is_self_signed && !trust.self_signed {
+            let message = format!(
+                "the certificate {name} signs itself and only authorities are trusted: a trustpoint of IOS with `enrollment selfsigned` takes self-signed peers"
+            );
+            let hint = "add `self_signed: true`, or have an authority issue the certificate";
+            self.refuse(&at.key("trust"), message, hint);
+        } else if !kind.is_self_signed && trust.ca.is_empty() {
+            let message = format!(
+                "an authority has issued the certificate {name} and only self-signed peers are trusted: a trustpoint of IOS with an authority takes its certificates alone"
+            );
+            let hint = "add the authority to `ca`";
+            self.refuse(&at.key("trust"), message, hint);
         }
     }
 

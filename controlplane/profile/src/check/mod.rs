@@ -45,7 +45,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     qos::check(profile, sink);
     track::check(profile, sink);
     routes::check(profile, sink);
-    compat::check(profile, sink);
+    compat::check(profile, sink, around);
     machine::check(profile, sink, around);
 }
 

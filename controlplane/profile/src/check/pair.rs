@@ -184,23 +184,7 @@ impl Pair<'_> {
             return; // each end's own check reports it
         };
         match (&ours.proof, &theirs.proof) {
-            (Proof::Psk(x), Proof::Psk(y)) => match (self.a.octets(x), self.b.octets(y)) {
-                (Some(x), Some(y)) if x.expose() != y.expose() => self.push(
-                    out,
-                    Severity::Error,
-                    "pair::key",
-                    "the pre-shared keys differ".to_owned(),
-                    "write the same key at both ends; every call would be paid for and end in AUTHENTICATION_FAILED",
-                ),
-                (Some(_), Some(_)) => {}
-                _ => self.push(
-                    out,
-                    Severity::Warning,
-                    "pair::key-unknown",
-                    "the pre-shared keys cannot be compared: one of them cannot be read here".to_owned(),
-                    "run the comparison where the files and variables of both keys are",
-                ),
-            },
+            (Proof::Psk(x), Proof::Psk(y)) => self.keys((x, ours), (y, theirs), out),
             (Proof::Certificate(_), Proof::Certificate(_)) => self.certificates(out),
             _ => self.push(
                 out,
@@ -217,6 +201,56 @@ impl Pair<'_> {
             self.push(out, Severity::Error, "pair::psk-fingerprint", message, "write the same at both ends");
         }
         self.ppks(ours.ppk.as_ref(), theirs.ppk.as_ref(), out);
+    }
+
+    /// Each end calls with its current key, which the other one must have as its current or its next key.
+    fn keys(
+        &self,
+        (x, ours): (&SecretSource, &KeyringEntry),
+        (y, theirs): (&SecretSource, &KeyringEntry),
+        out: &mut Comparison,
+    ) {
+        let next = |end: &End<'_>, entry: &KeyringEntry| match &entry.next_psk {
+            None => Some(None),
+            Some(source) => end.octets(source).map(Some),
+        };
+        let known = (self.a.octets(x), self.b.octets(y), next(&self.a, ours), next(&self.b, theirs));
+        let (Some(x), Some(y), Some(next_x), Some(next_y)) = known else {
+            let message =
+                "the pre-shared keys cannot be compared: one of them cannot be read here".to_owned();
+            let hint = "run the comparison where the files and variables of all keys are";
+            return self.push(out, Severity::Warning, "pair::key-unknown", message, hint);
+        };
+        let is = |a: &Secret, b: &Secret| a.expose() == b.expose();
+        let accepts = |current: &Secret, next: Option<&Secret>, key: &Secret| {
+            is(current, key) || next.is_some_and(|next| is(next, key))
+        };
+        let b_takes = accepts(&y, next_y.as_ref(), &x);
+        let a_takes = accepts(&x, next_x.as_ref(), &y);
+        if b_takes && a_takes {
+            return;
+        }
+        let both_next = next_x.as_ref().zip(next_y.as_ref()).is_some_and(|(a, b)| is(a, b));
+        if !b_takes && !a_takes && !both_next {
+            let hint = "write the same key at both ends; every call would be paid for and end in AUTHENTICATION_FAILED";
+            return self.push(
+                out,
+                Severity::Error,
+                "pair::key",
+                "the pre-shared keys differ".to_owned(),
+                hint,
+            );
+        }
+        let (from, to) = match b_takes {
+            true => (&self.b, &self.a),
+            false => (&self.a, &self.b),
+        };
+        let message = format!(
+            "{} calls with its current key, which {} does not have",
+            from.profile.gateway, to.profile.gateway
+        );
+        let hint = "write that key as the next one (`psk_file_next`) of the other end";
+        self.push(out, Severity::Error, "pair::key", message, hint);
     }
 
     fn certificates(&self, out: &mut Comparison) {

@@ -2,7 +2,7 @@
 
 use super::strength::estimated_bits;
 use crate::diagnose::{Problem, Sink};
-use crate::model::secret::{PASSWORD, PPK, PSK, SecretKeys, psk_octets};
+use crate::model::secret::{PASSWORD, PPK, PRIVATE_KEY, PSK, PSK_NEXT, SecretKeys, psk_octets};
 use crate::model::{PeerKind, PpkEntry, Profile, Proof, Secret, SecretError, SecretSource};
 use crate::read::KeyPath;
 use crate::surroundings::Surroundings;
@@ -39,7 +39,21 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
             check_ppk(ppk, &path(&at, PPK, &ppk.key), sink, around);
         }
         if let Proof::Psk(psk) = &entry.proof {
-            check_psk(profile, psk, &path(&at, PSK, psk), sink, around);
+            let key = check_psk(profile, psk, &path(&at, PSK, psk), sink, around);
+            if let Some(next) = &entry.next_psk {
+                let at = path(&at, PSK_NEXT, next);
+                let next = check_psk(profile, next, &at, sink, around);
+                if next.is_some_and(|next| key.is_some_and(|key| key.expose() == next.expose())) {
+                    let problem = Problem::warning(
+                        "ike::next-key",
+                        &at,
+                        format!("the next key of {} is its current one", entry.owner),
+                    );
+                    sink.push(problem.label("no other key is accepted").hint(
+                        "write the new key here, or remove it once both ends have the new key as the current one",
+                    ));
+                }
+            }
         }
     }
     for (i, line) in profile.sip.lines.iter().enumerate() {
@@ -53,6 +67,9 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
 /// Every secret with its path.
 fn all(profile: &Profile) -> Vec<(KeyPath, &SecretSource)> {
     let mut out = Vec::new();
+    if let Some(own) = &profile.sip.tls.own {
+        out.push((path(&KeyPath::dotted("sip.tls"), PRIVATE_KEY, &own.key), &own.key));
+    }
     for (i, line) in profile.sip.lines.iter().enumerate() {
         if let Some(auth) = &line.auth {
             let at = KeyPath::dotted("sip.lines").index(i).key("auth");
@@ -63,6 +80,9 @@ fn all(profile: &Profile) -> Vec<(KeyPath, &SecretSource)> {
         let at = KeyPath::dotted("ike.keyring").index(i);
         if let Proof::Psk(psk) = &entry.proof {
             out.push((path(&at, PSK, psk), psk));
+        }
+        if let Some(next) = &entry.next_psk {
+            out.push((path(&at, PSK_NEXT, next), next));
         }
         if let Some(ppk) = &entry.ppk {
             out.push((path(&at, PPK, &ppk.key), &ppk.key));
@@ -75,11 +95,16 @@ fn path(at: &KeyPath, keys: SecretKeys, source: &SecretSource) -> KeyPath {
     at.key(keys.of(source))
 }
 
-fn check_psk(profile: &Profile, psk: &SecretSource, path: &KeyPath, sink: &Sink, around: &dyn Surroundings) {
-    let Some(written) = load(psk, path, sink, around) else { return };
-    if !is_usable(&written, path, sink) {
-        return;
-    }
+/// The octets of the key, if it can be read and used.
+fn check_psk(
+    profile: &Profile,
+    psk: &SecretSource,
+    path: &KeyPath,
+    sink: &Sink,
+    around: &dyn Surroundings,
+) -> Option<Secret> {
+    let written = load(psk, path, sink, around)?;
+    let octets = usable(&written, path, sink)?;
     let bits = estimated_bits(written.expose());
     if profile.ike.psk_fingerprint && bits < PSK_BITS_MIN - ESTIMATE_SLACK_BITS {
         let message =
@@ -92,19 +117,23 @@ fn check_psk(profile: &Profile, psk: &SecretSource, path: &KeyPath, sink: &Sink,
         let message = format!("the key is too weak (about {bits:.0} bits)");
         sink.push(Problem::warning("ike::weak-key", path, message).label("easy to guess").hint(STRONG));
     }
+    Some(octets)
 }
 
-fn is_usable(written: &Secret, path: &KeyPath, sink: &Sink) -> bool {
-    let Err(error) = psk_octets(written) else { return true };
+fn usable(written: &Secret, path: &KeyPath, sink: &Sink) -> Option<Secret> {
+    let error = match psk_octets(written) {
+        Ok(octets) => return Some(octets),
+        Err(error) => error,
+    };
     let problem = Problem::error("secret::value", path, format!("`{path}` cannot be used: {error}"));
     let hint = "write pairs of hexadecimal digits after 0x, or a key that does not start with 0x";
     sink.push(problem.hint(hint));
-    false
+    None
 }
 
 /// RFC 8784 §6: a quantum computer halves the bits of a key that it searches for.
 fn check_ppk(ppk: &PpkEntry, path: &KeyPath, sink: &Sink, around: &dyn Surroundings) {
-    let Some(written) = load(&ppk.key, path, sink, around).filter(|w| is_usable(w, path, sink)) else {
+    let Some(written) = load(&ppk.key, path, sink, around).filter(|w| usable(w, path, sink).is_some()) else {
         return;
     };
     let bits = estimated_bits(written.expose());

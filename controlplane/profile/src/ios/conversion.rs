@@ -1,7 +1,9 @@
 //! A configuration in the words of a profile.
 
 use super::document::Secret;
-use crate::model::{IkeIdentity, Operation, QosPolicy, StaticRoute, TrackEntry, TunnelNat, TunnelRoute};
+use crate::model::{
+    IkeIdentity, Operation, PeerIdentity, QosPolicy, StaticRoute, TrackEntry, TunnelNat, TunnelRoute,
+};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -66,7 +68,7 @@ pub struct KeyEntry {
     /// What the router says it is, where that is not the number of its line.
     pub identity: Option<IkeIdentity>,
     /// What the peer must say it is, where that is not its number.
-    pub peer_identity: Option<IkeIdentity>,
+    pub peer_identity: Option<PeerIdentity>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
 use super::{show_nat, show_qos, show_watch};
+use crate::model::PeerIdentity;
 use std::collections::HashSet;
 
 const NAME: &str = "sipsec";
@@ -173,7 +174,15 @@ impl Text {
             self.line(&format!("crypto ikev2 profile {profile}"));
             let certificate = name.and_then(|n| conversion.certificates.iter().find(|c| c.name == n));
             match (certificate.filter(|c| !c.maps.is_empty()), &entry.peer_identity) {
-                (_, Some(identity)) => self.line(&format!(" match identity remote {identity}")),
+                (_, Some(PeerIdentity::Is(identity))) => {
+                    self.line(&format!(" match identity remote {identity}"));
+                }
+                (_, Some(PeerIdentity::FqdnOf(domain))) => {
+                    self.line(&format!(" match identity remote fqdn domain {domain}"));
+                }
+                (_, Some(PeerIdentity::EmailOf(domain))) => {
+                    self.line(&format!(" match identity remote email domain {domain}"));
+                }
                 (Some(certificate), None) => self.line(&format!(" match certificate {}", certificate.name)),
                 (None, None) => self.line(" match identity remote any"),
             }

@@ -170,6 +170,7 @@ fn keyring_entry(entry: &KeyEntry, peer: PeerKind, keys: &mut KeyFiles<'_>) -> O
             Proof::Psk(key) => model::Proof::Psk(keys.source("psk", owner, key)),
             Proof::Certificate(name) => model::Proof::Certificate(name.clone()),
         },
+        next_psk: None,
         ppk: entry.ppk.as_ref().map(|ppk| PpkEntry {
             id: ppk.id.clone(),
             key: keys.source("ppk", owner, &ppk.key),

@@ -1,8 +1,8 @@
 //! `ike:`
 
-use super::identity::IkeIdentity;
+use super::identity::{IkeIdentity, PeerIdentity};
 use super::limits;
-use super::secret::{PPK, PRIVATE_KEY, PSK, SecretSource};
+use super::secret::{PPK, PRIVATE_KEY, PSK, PSK_NEXT, SecretSource};
 use super::serial;
 use super::words::words;
 use serde::ser::SerializeMap;
@@ -134,19 +134,29 @@ impl fmt::Display for KeyOwner {
 pub struct KeyringEntry {
     pub owner: KeyOwner,
     pub proof: Proof,
+    /// Accepted besides a pre-shared key while keys are changed.
+    pub next_psk: Option<SecretSource>,
     pub ppk: Option<PpkEntry>,
     pub peer: PeerKind,
     /// What we say we are; `None` for the number of our line, or for the subject of our certificate.
     pub identity: Option<IkeIdentity>,
     /// What the peer must say it is; `None` for its number, or, with a certificate, for anything.
-    pub peer_identity: Option<IkeIdentity>,
+    pub peer_identity: Option<PeerIdentity>,
 }
 
 impl KeyringEntry {
     /// Without a PPK, for a generic peer.
     #[must_use]
     pub fn new(owner: KeyOwner, proof: Proof) -> Self {
-        Self { owner, proof, ppk: None, peer: PeerKind::Generic, identity: None, peer_identity: None }
+        Self {
+            owner,
+            proof,
+            next_psk: None,
+            ppk: None,
+            peer: PeerKind::Generic,
+            identity: None,
+            peer_identity: None,
+        }
     }
 }
 
@@ -176,16 +186,20 @@ impl Serialize for KeyringEntry {
             Proof::Psk(source) => source.write(PSK, &mut map)?,
             Proof::Certificate(name) => map.serialize_entry("certificate", name)?,
         }
+        if let Some(next) = &self.next_psk {
+            next.write(PSK_NEXT, &mut map)?;
+        }
         if let Some(ppk) = &self.ppk {
             map.serialize_entry("ppk_id", &ppk.id)?;
             ppk.key.write(PPK, &mut map)?;
             map.serialize_entry("ppk_required", &ppk.required)?;
         }
         map.serialize_entry("peer", &self.peer)?;
-        for (key, identity) in [("identity", &self.identity), ("peer_identity", &self.peer_identity)] {
-            if let Some(identity) = identity {
-                map.serialize_entry(key, &identity.to_string())?;
-            }
+        if let Some(identity) = &self.identity {
+            map.serialize_entry("identity", &identity.to_string())?;
+        }
+        if let Some(identity) = &self.peer_identity {
+            map.serialize_entry("peer_identity", &identity.to_string())?;
         }
         map.end()
     }

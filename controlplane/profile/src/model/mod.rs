@@ -30,7 +30,7 @@ pub use dataplane::{
     BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
 };
 pub use filter::{FilterEntry, FilterLine};
-pub use identity::IkeIdentity;
+pub use identity::{IkeIdentity, PeerIdentity};
 pub use ike::{
     CertificateEntry, CrlPolicy, DpdMode, IkeSection, KeyOwner, KeyringEntry, Lifetimes, MapField, MapOp,
     MapRule, PeerKind, PpkEntry, Proof, TrustPolicy,
@@ -42,7 +42,7 @@ pub use qos::{QosPolicy, QosSection};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use sip::{
-    Family, Host, Learnt, LineAuth, Server, SipLine, SipSection, SipTransport, Tariff, TlsSection,
+    Family, Host, Learnt, LineAuth, Server, SipLine, SipSection, SipTransport, Tariff, TlsOwn, TlsSection,
 };
 pub use sla::{Operation, Probe, ProbeType, Start, Times};
 pub use track::{Damping, Of, TrackEntry, Watch, Weight};

@@ -39,6 +39,14 @@ pub const PSK: SecretKeys = SecretKeys {
     command: "psk_command",
     credential: "psk_credential",
 };
+/// The pre-shared key that is accepted besides the first while keys are changed.
+pub const PSK_NEXT: SecretKeys = SecretKeys {
+    inline: Some("psk_next"),
+    file: "psk_file_next",
+    env: "psk_env_next",
+    command: "psk_command_next",
+    credential: "psk_credential_next",
+};
 pub const PPK: SecretKeys = SecretKeys {
     inline: Some("ppk"),
     file: "ppk_file",

@@ -2,7 +2,7 @@
 
 use super::carrier::{CarrierKind, SipOverrides};
 use super::limits;
-use super::secret::{PASSWORD, SecretSource};
+use super::secret::{PASSWORD, PRIVATE_KEY, SecretSource};
 use super::serial;
 use super::words::words;
 use serde::ser::SerializeMap;
@@ -153,24 +153,43 @@ impl Serialize for Server {
 }
 
 /// `sip.tls`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct TlsSection {
     /// Certificates of the authorities that may issue the server's; those of the system are not used.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
     /// Ours, for servers that ask for one and for connections that the server opens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
+    pub own: Option<TlsOwn>,
     /// The name that the server's certificate must have; the server's own name or the SIP domain if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+}
+
+/// A certificate and its private key.
+#[derive(Clone, Debug)]
+pub struct TlsOwn {
+    pub certificate: PathBuf,
+    pub key: SecretSource,
 }
 
 impl TlsSection {
     fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.ca.is_none() && self.own.is_none() && self.server_name.is_none()
+    }
+}
+
+impl Serialize for TlsSection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(ca) = &self.ca {
+            map.serialize_entry("ca", ca)?;
+        }
+        if let Some(own) = &self.own {
+            map.serialize_entry("certificate", &own.certificate)?;
+            own.key.write(PRIVATE_KEY, &mut map)?;
+        }
+        if let Some(name) = &self.server_name {
+            map.serialize_entry("server_name", name)?;
+        }
+        map.end()
     }
 }
 

@@ -8,11 +8,12 @@ use crate::diagnose::Problem;
 use crate::model::limits::{
     CHILD_LIFETIME_KB_MIN, PPK_ID_MAX, REPLAY_WINDOW, REPLAY_WINDOW_MAX, REPLAY_WINDOW_MIN,
 };
-use crate::model::secret::{PPK, PSK};
-use crate::model::{IkeIdentity, IkeSection, KeyOwner, KeyringEntry, Lifetimes, PpkEntry, Proof};
+use crate::model::secret::{PPK, PSK, PSK_NEXT, SecretSource};
+use crate::model::{IkeSection, KeyOwner, KeyringEntry, Lifetimes, PpkEntry, Proof};
 use crate::surroundings::{ProposalFor, Surroundings};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 pub fn read(item: &Item<'_>, around: &dyn Surroundings) -> Option<IkeSection> {
     let table = item.table()?;
@@ -136,10 +137,11 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyringEntry>> {
             _ => number(i).map(KeyOwner::Number),
         });
         let proof = proof(&table);
+        let next_psk = next_psk(&table);
         let ppk = ppk(&table);
         let peer = table.word("peer");
-        let own = table.value("identity", None, |i| identity(i).map(Some));
-        let theirs = table.value("peer_identity", None, |i| identity(i).map(Some));
+        let own = table.value("identity", None, |i| identity(i, FORMS).map(Some));
+        let theirs = table.value("peer_identity", None, |i| identity(i, PEER_FORMS).map(Some));
         table.finish();
         let (Some(owner), Some(at)) = (owner, number_item) else { continue };
         if let Some(first) = seen.insert(owner, at.path.to_string()) {
@@ -149,20 +151,23 @@ fn keyring(item: &Item<'_>) -> Option<Vec<KeyringEntry>> {
             );
             continue;
         }
-        if let (Some(proof), Some(ppk), Some(peer), Some(identity), Some(peer_identity)) =
-            (proof, ppk, peer, own, theirs)
+        if let (Some(proof), Some(next_psk), Some(ppk), Some(peer), Some(identity), Some(peer_identity)) =
+            (proof, next_psk, ppk, peer, own, theirs)
         {
-            out.push(KeyringEntry { owner, proof, ppk, peer, identity, peer_identity });
+            out.push(KeyringEntry { owner, proof, next_psk, ppk, peer, identity, peer_identity });
         }
     }
     (out.len() == wanted).then_some(out)
 }
 
-fn identity(item: &Item<'_>) -> Option<IkeIdentity> {
+const FORMS: &str = "write `key-id TEXT`, `fqdn NAME`, `email USER@NAME` or `address IP`";
+const PEER_FORMS: &str =
+    "write `key-id TEXT`, `fqdn NAME`, `fqdn *.DOMAIN`, `email USER@NAME`, `email *@DOMAIN` or `address IP`";
+
+fn identity<T: FromStr>(item: &Item<'_>, hint: &str) -> Option<T> {
     let text = item.text()?;
     let read = text.parse().ok();
     if read.is_none() {
-        let hint = "write `key-id TEXT`, `fqdn NAME`, `email USER@NAME` or `address IP`";
         item.bad_value(text, "an identity of IKE", hint);
     }
     read
@@ -178,6 +183,19 @@ fn proof(table: &Table<'_>) -> Option<Proof> {
         return None;
     }
     named.text().map(|name| Proof::Certificate(name.to_owned()))
+}
+
+/// The outer `None` is an error; the inner one, that there is none.
+fn next_psk(table: &Table<'_>) -> Option<Option<SecretSource>> {
+    let Some(next) = PSK_NEXT.all().find_map(|key| table.optional(key)) else { return Some(None) };
+    if table.optional("certificate").is_some() {
+        let message = format!("`{}` has a certificate and a next pre-shared key", table.path);
+        let problem = Problem::error("ike::two-proofs", &next.path, message).at_key();
+        let hint = "remove it; a certificate is replaced in its file, and SIGHUP reads that";
+        table.report(problem.label("only beside a pre-shared key").hint(hint));
+        return None;
+    }
+    secrets::one(table, PSK_NEXT).map(Some)
 }
 
 /// RFC 8784 §5.1 recommends the base64 alphabet; other products' names may have these too.

@@ -6,8 +6,8 @@ use super::secrets;
 use super::text::{device, is_host, is_host_name, number, path};
 use super::values::Node;
 use crate::diagnose::Problem;
-use crate::model::secret::PASSWORD;
-use crate::model::{Host, Learnt, LineAuth, Server, SipLine, SipSection, TlsSection};
+use crate::model::secret::{PASSWORD, PRIVATE_KEY};
+use crate::model::{Host, Learnt, LineAuth, Server, SipLine, SipSection, TlsOwn, TlsSection};
 use sipsec_net::TelNumber;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -151,16 +151,24 @@ fn tls(item: &Item<'_>) -> Option<TlsSection> {
     let table = item.table()?;
     let ca = table.required("ca").and_then(|i| path(&i));
     let certificate = table.value("certificate", None, |i| path(i).map(Some));
-    let key = table.value("key", None, |i| path(i).map(Some));
+    let key = match PRIVATE_KEY.all().any(|key| table.optional(key).is_some()) {
+        true => secrets::one(&table, PRIVATE_KEY).map(Some),
+        false => Some(None),
+    };
     let server_name = table.value("server_name", None, |i| domain(i).map(Some));
     table.finish();
-    let (certificate, key) = (certificate?, key?);
-    if certificate.is_some() != key.is_some() {
-        let problem = Problem::error("sip::tls", &item.path, "`certificate` and `key` belong together");
-        item.report(problem.hint("write both, or none"));
-        return None;
-    }
-    Some(TlsSection { ca: Some(ca?), certificate, key, server_name: server_name? })
+    let own = match (certificate?, key?) {
+        (Some(certificate), Some(key)) => Some(TlsOwn { certificate, key }),
+        (None, None) => None,
+        _ => {
+            let problem = Problem::error("sip::tls", &item.path, "`certificate` and `key` belong together");
+            item.report(problem.hint(
+                "write both, or none; the key is one of `key`, `key_env`, `key_command` and `key_credential`",
+            ));
+            return None;
+        }
+    };
+    Some(TlsSection { ca: Some(ca?), own, server_name: server_name? })
 }
 
 fn domain(item: &Item<'_>) -> Option<String> {

@@ -170,6 +170,41 @@ pub const KEYRING_ENTRY: Group = Group {
         )
         .next_call(),
         key(
+            "psk_next",
+            Kind::Text(Text::Secret),
+            Optional("see `psk_file_next`"),
+            "A second pre-shared key, inline, that the peer may prove instead of the first while keys are changed. This gateway calls with the first one.",
+        )
+        .next_call(),
+        key(
+            "psk_file_next",
+            Kind::Text(Text::Path),
+            Optional("one key is accepted"),
+            "A file whose first and only line is the second key. Give it mode 0600.",
+        )
+        .next_call(),
+        key(
+            "psk_env_next",
+            Kind::Text(Text::Variable),
+            Optional("see `psk_file_next`"),
+            "A variable of the gateway's environment that holds the second key.",
+        )
+        .next_call(),
+        key(
+            "psk_command_next",
+            Kind::Several(Text::Command),
+            Optional("see `psk_file_next`"),
+            "A program that writes the second key to its standard output; as `psk_command`.",
+        )
+        .next_call(),
+        key(
+            "psk_credential_next",
+            Kind::Text(Text::Credential),
+            Optional("see `psk_file_next`"),
+            "The name of a credential of systemd that holds the second key; as `psk_credential`.",
+        )
+        .next_call(),
+        key(
             "certificate",
             Kind::Text(Text::CertificateName),
             Optional("the peer has a pre-shared key"),
@@ -232,7 +267,7 @@ pub const KEYRING_ENTRY: Group = Group {
             "peer_identity",
             Kind::Text(Text::Identity),
             Optional("`key-id` with `number`; anything with a certificate"),
-            "What the peer must say it is in IKE, in the same forms. It is in addition to the proof.",
+            "What the peer must say it is in IKE, in the same forms, or `fqdn *.DOMAIN` or `email *@DOMAIN` for every name of a domain. It is in addition to the proof.",
         )
         .ios("match identity remote address ADDRESS")
         .hangs_up(),

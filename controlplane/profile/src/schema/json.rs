@@ -1,7 +1,7 @@
 //! The schema as JSON Schema (draft 2020-12), for editors.
 
 use super::{Group, Key, Kind, PROFILE, Presence, Text};
-use crate::model::secret::{PASSWORD, PRIVATE_KEY, PSK};
+use crate::model::secret::{PASSWORD, PPK, PRIVATE_KEY, PSK, PSK_NEXT};
 use serde_json::{Map, Value, json};
 
 /// The whole schema.
@@ -32,18 +32,38 @@ fn group(group: &Group) -> Value {
         // What an entry lacks may come from `defaults`; the reader reports it otherwise.
         out.as_object_mut().map(|map| map.remove("required"));
     }
-    let choices = one_of(group);
-    if !choices.is_empty() {
-        out["oneOf"] = json!(choices.iter().map(|name| json!({ "required": [name] })).collect::<Vec<_>>());
+    let choices: Vec<_> = choices(group).iter().map(|(names, needed)| choice(names, *needed)).collect();
+    match choices.as_slice() {
+        [] => {}
+        [one] => out["oneOf"] = one.clone(),
+        several => {
+            out["allOf"] = several.iter().map(|one| json!({ "oneOf": one })).collect();
+        }
     }
     out
 }
 
-/// Keys of which exactly one must be there.
-fn one_of(group: &Group) -> Vec<&'static str> {
-    let sets: [Vec<_>; 3] =
-        [PSK.all().chain(["certificate"]).collect(), PASSWORD.all().collect(), PRIVATE_KEY.all().collect()];
-    sets.into_iter().find(|names| names.iter().all(|n| group.key(n).is_some())).unwrap_or_default()
+/// Exactly one of the keys, or also none of them.
+fn choice(names: &[&str], needed: bool) -> Value {
+    let mut out: Vec<_> = names.iter().map(|name| json!({ "required": [name] })).collect();
+    if !needed {
+        out.push(json!({ "not": { "anyOf": out } }));
+    }
+    json!(out)
+}
+
+/// Keys of which one at most may be there, and whether one must.
+fn choices(group: &Group) -> Vec<(Vec<&'static str>, bool)> {
+    let has = |name| group.key(name).is_some();
+    let sets = [
+        (PSK.all().chain(["certificate"]).collect(), true),
+        (PSK_NEXT.all().collect(), false),
+        (PPK.all().collect(), false),
+        (PASSWORD.all().collect(), true),
+        // Of a certificate of IKE, and of TLS, which may do without.
+        (PRIVATE_KEY.all().collect::<Vec<_>>(), has("trust")),
+    ];
+    sets.into_iter().filter(|(names, _)| names.iter().all(|name| has(name))).collect()
 }
 
 fn key(key: &Key) -> Value {
@@ -133,7 +153,8 @@ mod tests {
         assert_eq!(keys, super::super::all().len());
         assert_eq!(schema["properties"]["sip"]["properties"]["port"]["default"], 5060);
         assert_eq!(
-            schema["properties"]["ike"]["properties"]["keyring"]["items"]["oneOf"][0]["required"][0],
+            schema["properties"]["ike"]["properties"]["keyring"]["items"]["allOf"][0]["oneOf"][0]["required"]
+                [0],
             "psk"
         );
     }

@@ -145,7 +145,25 @@ const TLS: Group = Group {
             "key",
             Kind::Text(Text::Path),
             Optional("see `certificate`"),
-            "The private key of `certificate`.",
+            "PEM file with the private key of `certificate`, mode 0600.",
+        ),
+        key(
+            "key_env",
+            Kind::Text(Text::Variable),
+            Optional("see `key`"),
+            "A variable of the gateway's environment that holds the private key as PEM.",
+        ),
+        key(
+            "key_command",
+            Kind::Several(Text::Command),
+            Optional("see `key`"),
+            "A program that writes the private key as PEM to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start; `sipsec check` does not.",
+        ),
+        key(
+            "key_credential",
+            Kind::Text(Text::Credential),
+            Optional("see `key`"),
+            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the private key as PEM.",
         ),
         key(
             "server_name",

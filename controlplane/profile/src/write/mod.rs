@@ -1,6 +1,6 @@
 //! A profile as YAML again. Values that equal their defaults are left out.
 
-use crate::model::secret::{PASSWORD, PPK, PRIVATE_KEY, PSK, SecretKeys, SecretSource};
+use crate::model::secret::{PASSWORD, PPK, PRIVATE_KEY, PSK, PSK_NEXT, SecretKeys, SecretSource};
 use crate::model::{Profile, Proof};
 use crate::read::{Tree, TreeMap, write_yaml};
 use crate::schema::{Group, Kind, PROFILE, Presence};
@@ -66,9 +66,15 @@ pub(crate) fn reveal(profile: &Profile, tree: &mut Tree) {
         if let Proof::Psk(psk) = &entry.proof {
             put(at, PSK, psk);
         }
+        if let Some(next) = &entry.next_psk {
+            put(at, PSK_NEXT, next);
+        }
         if let Some(ppk) = &entry.ppk {
             put(at, PPK, &ppk.key);
         }
+    }
+    if let Some(own) = &profile.sip.tls.own {
+        put(&mut tree["sip"]["tls"], PRIVATE_KEY, &own.key);
     }
     for (i, certificate) in profile.ike.certificates.iter().enumerate() {
         put(&mut tree["ike"]["certificates"][i], PRIVATE_KEY, &certificate.key);

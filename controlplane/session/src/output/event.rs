@@ -52,6 +52,10 @@ pub enum EventKind {
     IkeAuthenticated {
         basis: FingerprintBasis,
     },
+    /// The peer has proven the next pre-shared key instead of the current one.
+    NextKeyUsed {
+        remote: TelNumber,
+    },
     /// A further IKE SA of the call was not made; the one in use goes on.
     ReauthenticationFailed {
         error: IkeError,
@@ -168,6 +172,7 @@ impl EventKind {
             Self::PeerBusy => "peer-busy",
             Self::IkeStarted { .. } => "ike-started",
             Self::IkeAuthenticated { .. } => "ike-authenticated",
+            Self::NextKeyUsed { .. } => "next-key-used",
             Self::ReauthenticationFailed { .. } => "ike-reauthentication-failed",
             Self::WeakAlgorithms { .. } => "weak-algorithms",
             Self::SaInstalled => "sa-installed",

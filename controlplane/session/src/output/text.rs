@@ -59,6 +59,7 @@ impl fmt::Display for EventKind {
                     "peer authenticated, no fingerprint was in SDP"
                 }
             }),
+            Self::NextKeyUsed { remote } => write!(f, "{remote} uses the next pre-shared key"),
             Self::ReauthenticationFailed { error } => {
                 write!(f, "IKE was not authenticated anew: {error}; the SA in use goes on")
             }

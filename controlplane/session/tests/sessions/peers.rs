@@ -2,7 +2,7 @@
 
 use crate::SECOND;
 use crate::support::{Setup, World};
-use sipsec_ike::Identity;
+use sipsec_ike::{Identity, IdentityPolicy};
 use sipsec_session::PeerKind;
 
 fn outcome(a: Setup, b: Setup) -> World {
@@ -27,7 +27,9 @@ fn an_identity_of_any_form_is_accepted_where_it_is_written() {
         (Identity::KeyId(b"headend".to_vec()), Identity::KeyId(b"headend".to_vec())),
         (Identity::Rfc822("h@example.com".to_owned()), Identity::Rfc822("h@example.com".to_owned())),
     ];
-    for (said, wanted) in forms {
+    let exactly = forms.map(|(said, wanted)| (said, IdentityPolicy::Exactly(wanted)));
+    let of_domain = (fqdn("br1.Example.com"), IdentityPolicy::FqdnOf("example.com".to_owned()));
+    for (said, wanted) in exactly.into_iter().chain([of_domain]) {
         for side in 0..2 {
             let mut setups = [Setup::of(0), Setup::of(1)];
             setups[side].local_id = Some(said.clone());
@@ -56,7 +58,7 @@ fn no_identity_is_accepted_that_is_not_written() {
         for side in 0..2 {
             let mut setups = [Setup::of(0), Setup::of(1)];
             setups[side].local_id = said.cloned();
-            setups[1 - side].remote_id = wanted.cloned();
+            setups[1 - side].remote_id = wanted.cloned().map(IdentityPolicy::Exactly);
             let [a, b] = setups;
             let w = outcome(a, b);
             assert!(!w.status().contains(&"SESSION_UP"), "{said:?} {wanted:?}");

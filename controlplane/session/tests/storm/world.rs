@@ -170,7 +170,9 @@ fn config(side: usize) -> Config {
         }],
         keyring: vec![KeyEntry {
             number: None,
-            credential: Credential::Psk(SecretBox::new(b"a key for all ends").expect("fits")),
+            credential: Credential::Psk(sipsec_ike::PskKeys::one(
+                SecretBox::new(b"a key for all ends").expect("fits"),
+            )),
             ppk: None,
             peer: PeerKind::Generic,
             local_id: None,

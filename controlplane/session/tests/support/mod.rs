@@ -4,9 +4,8 @@ pub mod carrier;
 
 pub use carrier::CARRIER;
 use carrier::Carrier;
-use sipsec_ike::CertificateAuth;
-use sipsec_ike::Identity;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
+use sipsec_ike::{CertificateAuth, Identity, IdentityPolicy, PskKeys};
 use sipsec_net::dp::{
     Adjacency, Direction, Event, MediaBinding, Op, PacketSummary, PeerSource, TunnelActivity, TunnelSpec,
 };
@@ -38,12 +37,13 @@ pub fn number(s: &str) -> TelNumber {
 #[derive(Clone)]
 pub struct Setup {
     pub psk: &'static [u8],
+    pub psk_next: Option<&'static [u8]>,
     pub psk_fingerprint: bool,
     /// Instead of the key.
     pub certificate: Option<Arc<CertificateAuth>>,
     pub peer: PeerKind,
     pub local_id: Option<Identity>,
-    pub remote_id: Option<Identity>,
+    pub remote_id: Option<IdentityPolicy>,
     /// Has what IOS has by default, and nothing else.
     pub is_old_router: bool,
     pub remote: &'static str,
@@ -66,6 +66,7 @@ impl Setup {
     pub fn of(side: usize) -> Self {
         Self {
             psk: b"a key that both ends have, long enough",
+            psk_next: None,
             psk_fingerprint: true,
             certificate: None,
             peer: PeerKind::Generic,
@@ -95,7 +96,10 @@ pub fn keyring(s: &Setup) -> Vec<KeyEntry> {
         number: Some(number(s.key_for)),
         credential: match &s.certificate {
             Some(auth) => Credential::Certificate(Arc::clone(auth)),
-            None => Credential::Psk(SecretBox::new(s.psk).expect("fits")),
+            None => {
+                let key = |text| SecretBox::new(text).expect("fits");
+                Credential::Psk(PskKeys { current: key(s.psk), next: s.psk_next.map(key) })
+            }
         },
         ppk: None,
         peer: s.peer,

@@ -32,7 +32,7 @@ pub struct IkeSa {
     pub algorithms: Option<String>,
     /// Whom we claim to be.
     pub local_id: String,
-    /// `psk`, or the signature scheme of the peer's certificate; none before the peer has proven itself.
+    /// `psk`, `psk-next` (the second key), or the signature scheme of the peer's certificate; none before the peer has proven itself.
     #[serde(default)]
     pub authentication: Option<String>,
     /// What binds the peer's key to the call.

@@ -3,6 +3,7 @@
 use super::tls::{Files, Tls};
 use super::{Setup, SipEvent, SipTransports};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use sipsec_profile::model::{SecretSource, TlsOwn};
 use sipsec_session::WanAddresses;
 use sipsec_sip::{Flow, FlowId, Transport};
 use std::net::SocketAddr;
@@ -255,12 +256,20 @@ async fn other_authorities_and_unusable_files_are_refused() {
     let tls = load(&ours.ca(), None);
     let refused = handshake(&tls, theirs.issue(vec![dns("carrier.example")]), None).await;
     assert!(refused.as_ref().is_err_and(|why| why.contains("UnknownIssuer")), "{refused:?}");
-    let load = |ca: &Path, own| Tls::load(Files { ca, own }, None, "carrier.example").map(|t| t.can_accept());
+    let load = |ca: &Path, own: Option<&TlsOwn>| {
+        Tls::load(Files { ca, own }, None, "carrier.example").map(|t| t.can_accept())
+    };
     let (certificate, key) = (ours.dir.join("own.crt"), ours.dir.join("own.key"));
     ours.issue(vec![dns("gw.example")]);
-    assert!(matches!(load(&ours.ca(), Some((&certificate, &key))), Ok(true)));
+    let own = |key| TlsOwn { certificate: certificate.clone(), key };
+    assert!(matches!(load(&ours.ca(), Some(&own(SecretSource::File(key.clone())))), Ok(true)));
+    let program = ["/bin/cat", key.to_str().expect("UTF-8")].map(str::to_owned).to_vec();
+    assert!(matches!(load(&ours.ca(), Some(&own(SecretSource::Command(program)))), Ok(true)));
     let foreign = theirs.dir.join("own.key");
-    assert!(load(&ours.ca(), Some((&certificate, &foreign))).is_err(), "not its key");
+    assert!(load(&ours.ca(), Some(&own(SecretSource::File(foreign)))).is_err(), "not its key");
+    let unset = load(&ours.ca(), Some(&own(SecretSource::Env("NO_SUCH_VARIABLE".to_owned()))));
+    let unset = unset.expect_err("there is none").to_string();
+    assert_eq!(unset, "$NO_SUCH_VARIABLE: the environment has no variable NO_SUCH_VARIABLE");
     let missing = load(&ours.dir.join("none.crt"), None).expect_err("missing");
     assert!(missing.to_string().contains("none.crt"), "{missing}");
     std::fs::write(ours.dir.join("empty.crt"), "nothing").expect("written");

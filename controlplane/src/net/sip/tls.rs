@@ -1,5 +1,8 @@
 //! TLS of SIP: which certificates are taken, and which is shown (RFC 5922).
 
+use crate::config::secret;
+use crate::pki::credential::KEY_BYTES_MAX;
+use sipsec_profile::model::{SecretError, SecretSource, TlsOwn};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,8 +36,7 @@ pub enum TlsError {
 #[derive(Clone, Copy, Debug)]
 pub struct Files<'a> {
     pub ca: &'a Path,
-    /// Ours, and its key.
-    pub own: Option<(&'a Path, &'a Path)>,
+    pub own: Option<&'a TlsOwn>,
 }
 
 #[derive(Clone)]
@@ -69,7 +71,7 @@ impl Tls {
         let chain = chain.build().map_err(|e| TlsError::Setup(e.to_string()))?;
         let verifier = Arc::new(SipVerifier { chain, fixed: fixed.map(str::to_owned) });
         let own = match files.own {
-            Some((certificate, key)) => Some((certificates(certificate)?, private_key(key)?)),
+            Some(own) => Some((certificates(&own.certificate)?, private_key(&own.key)?)),
             None => None,
         };
         let client = ClientConfig::builder_with_provider(provider.clone())
@@ -127,11 +129,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if all.is_empty() { Err(file("there is no certificate in it".to_owned())) } else { Ok(all) }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    // The parser's errors could repeat the file.
-    let file =
-        |_| TlsError::File { path: path.to_owned(), reason: "there is no private key in it".to_owned() };
-    PrivateKeyDer::from_pem_file(path).map_err(file)
+fn private_key(source: &SecretSource) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let file = |reason: String| TlsError::File { path: secret::shown(source), reason };
+    let text = secret::bytes(source, KEY_BYTES_MAX).map_err(|error| match error {
+        SecretError::File { reason, .. }
+        | SecretError::Command { reason, .. }
+        | SecretError::Credential(reason) => file(reason),
+        error => file(error.to_string()),
+    })?;
+    // The parser's errors could repeat the key.
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| file("there is no private key in it".to_owned()))
 }
 
 /// Chains as the web has them, names as SIP has them.

@@ -1,9 +1,10 @@
 //! Which blocks belong to vpn-sip, and what an IKEv2 profile refers to.
 
 use super::Work;
+use super::keys::method;
 use crate::ios::document::{Auth, Block, Identity, IkeProfile};
 use crate::ios::report::Class;
-use crate::model::IkeIdentity;
+use crate::model::{IkeIdentity, PeerIdentity};
 use std::collections::HashSet;
 
 impl Work<'_> {
@@ -92,16 +93,7 @@ impl Work<'_> {
                     "remove it, or give the tunnels a profile of their own",
                 );
             }
-            for said in &profile.match_other {
-                let message =
-                    format!("peers are found by number, not by `match identity remote {}`", said.value);
-                let hint = if peer_identity(profile).is_some() {
-                    "its entry of the keyring has it as `peer_identity`, which is checked besides"
-                } else {
-                    "nothing is lost if the peers are called by their numbers"
-                };
-                self.report.warn(&[said.at], message, hint);
-            }
+            self.names(profile);
             self.authentications(profile);
             self.identity(profile, &lines);
             if profile.force_encap != Some(true) && used {
@@ -116,6 +108,30 @@ impl Work<'_> {
                 );
             }
             self.matches(profile);
+        }
+    }
+
+    /// `match identity remote` of something else than a number: the peer says that name instead of its number.
+    fn names(&mut self, profile: &IkeProfile) {
+        let used = self.by_ike.contains_key(profile.name.as_str());
+        // Peers that say a number are taken besides, and with certificates any name is.
+        let alone = !profile.match_any && profile.match_numbers.is_empty();
+        let refused = alone && used && method(profile) == Auth::Psk && peer_identity(profile).is_none();
+        for said in &profile.match_other {
+            let message = format!("peers are found by number, not by `match identity remote {}`", said.value);
+            if refused {
+                let hint = "an entry of the keyring takes one name, or those of one domain: leave one such line, or write `identity local key-id NUMBER` at the peers and `match identity remote any` here";
+                self.report.error(&[said.at], message, hint);
+                continue;
+            }
+            let hint = if peer_identity(profile).is_some() {
+                "its entry of the keyring has it as `peer_identity`, which is checked besides"
+            } else if alone {
+                "any name is accepted with a certificate: its fingerprint in SDP is the proof"
+            } else {
+                "peers that say their number are taken; those that say another name need `peer_identity` in their entry of the keyring"
+            };
+            self.report.warn(&[said.at], message, hint);
         }
     }
 
@@ -163,13 +179,26 @@ impl Work<'_> {
             }
             Identity::Other(text) => {
                 let message = format!("the profile {} presents itself by {text}", profile.name);
-                let hint = match text.parse::<IkeIdentity>() {
-                    Ok(_) => "so does the gateway: its entries of the keyring have `identity`",
-                    Err(_) => {
-                        "the gateway presents the number of its line, or the subject of its certificate"
+                let used = self.by_ike.contains_key(profile.name.as_str());
+                match text.parse::<IkeIdentity>() {
+                    Ok(_) => {
+                        let hint = "so does the gateway: its entries of the keyring have `identity`";
+                        self.report.warn(&[said.at], message, hint);
                     }
-                };
-                self.report.warn(&[said.at], message, hint);
+                    Err(_) if method(profile) == Auth::Signature && text == "dn" => {
+                        let hint = "so does the gateway: it presents the subject of its certificate";
+                        self.report.note(&[said.at], message, hint);
+                    }
+                    Err(_) if used => {
+                        let hint = "write `identity local key-id NUMBER` with the number of the line, or `fqdn`, `email` or `address` with a value; the peer must expect the same";
+                        self.report.error(&[said.at], message, hint);
+                    }
+                    Err(_) => {
+                        let hint =
+                            "the gateway presents the number of its line, or the subject of its certificate";
+                        self.report.warn(&[said.at], message, hint);
+                    }
+                }
             }
         }
     }
@@ -224,12 +253,20 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The one identity by which a profile takes peers, if it is not their number. That of a whole domain is none.
-pub(super) fn peer_identity(profile: &IkeProfile) -> Option<IkeIdentity> {
+/// The one identity by which a profile takes peers, or the one domain, if it is not their number.
+pub(super) fn peer_identity(profile: &IkeProfile) -> Option<PeerIdentity> {
     let [one] = profile.match_other.as_slice() else { return None };
     let alone = !profile.match_any && profile.match_numbers.is_empty();
-    let text = one.value.strip_suffix(" 255.255.255.255").unwrap_or(&one.value);
-    text.parse().ok().filter(|_| alone)
+    let text = one.value.trim().strip_suffix(" 255.255.255.255").unwrap_or(&one.value);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let found = match words.as_slice() {
+        ["fqdn", "domain", domain] => format!("fqdn *.{domain}").parse(),
+        ["email", "domain", domain] => format!("email *@{domain}").parse(),
+        // Every address, of which a peer says one.
+        ["address", "0.0.0.0", ..] => return None,
+        _ => text.parse(),
+    };
+    found.ok().filter(|_| alone)
 }
 
 #[derive(Default)]

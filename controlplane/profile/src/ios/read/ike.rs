@@ -106,7 +106,7 @@ impl Reader {
                 }
                 let identity = match rest.keyword(&["key-id", "address", "fqdn", "email", "dn"]) {
                     Some("key-id") => Identity::KeyId(rest.next().unwrap_or_default().to_owned()),
-                    Some(kind) => Identity::Other(format!("{kind} {}", rest.rest())),
+                    Some(kind) => Identity::Other(format!("{kind} {}", rest.rest()).trim_end().to_owned()),
                     None => {
                         return wrong(
                             "which identity is meant is not said",

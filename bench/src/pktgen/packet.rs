@@ -91,8 +91,8 @@ impl Stamp {
     /// The stamp of a received frame, or `None` if the frame is not of a stream.
     #[must_use]
     pub fn of_frame(frame: &[u8]) -> Option<Self> {
-        let (header, at) = EthHeader::parse_untagged(frame)?;
-        let family = match header.ether_type {
+        let (ether_type, at) = eth::untagged(frame)?;
+        let family = match ether_type {
             eth::IPV4 => Family::V4,
             eth::IPV6 => Family::V6,
             _ => return None,

@@ -24,7 +24,7 @@ pub fn sum(bytes: &[u8], initial: u32) -> u32 {
 }
 
 /// [`sum`] of an IPv4 header without options.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn sum_20(h: &[u8; 20]) -> u32 {
     const fn word(h: &[u8; 20], at: usize) -> u64 {
@@ -36,6 +36,7 @@ pub const fn sum_20(h: &[u8; 20]) -> u32 {
 }
 
 /// The checksum field of what was summed.
+#[inline]
 #[must_use]
 pub const fn finish(sum: u32) -> u16 {
     let s = (sum & 0xffff) + (sum >> 16);

@@ -12,7 +12,7 @@ pub const NEXT_IPV6: u8 = 41;
 /// A dummy packet, to be discarded.
 pub const NEXT_NONE: u8 = 59;
 
-/// Sizes that a cipher gives its packets, in bytes.
+/// Sizes that a cipher gives its packets, in bytes. Blocks are powers of two, so that no packet costs a division.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     iv_len: u8,
@@ -33,41 +33,54 @@ impl Layout {
         Self { iv_len: 16, block_len: 16, icv_len }
     }
 
+    #[inline]
     #[must_use]
     pub const fn iv_len(self) -> usize {
         self.iv_len as usize
     }
 
+    #[inline]
     #[must_use]
     pub const fn block_len(self) -> usize {
         self.block_len as usize
     }
 
+    #[inline]
     #[must_use]
     pub const fn icv_len(self) -> usize {
         self.icv_len as usize
     }
 
     /// Bytes before the encrypted payload: header and IV.
+    #[inline]
     #[must_use]
     pub const fn front_len(self) -> usize {
         ESP_HEADER_LEN + self.iv_len()
     }
 
     /// Where the part of a packet begins that an engine seals or opens: that of AES-CBC begins with the IV.
+    #[inline]
     #[must_use]
     pub const fn engine_at(self) -> usize {
         if self.block_len == Self::AEAD.block_len { self.front_len() } else { ESP_HEADER_LEN }
     }
 
     /// Bytes of padding after `inner` bytes of payload.
+    #[inline]
     #[must_use]
     pub const fn pad_len(self, inner: usize) -> usize {
-        let block = self.block_len();
-        (block - (inner + TRAILER_LEN) % block) % block
+        (inner + TRAILER_LEN).wrapping_neg() & (self.block_len() - 1)
+    }
+
+    /// Whether a text of so many bytes, with its trailer, ends where RFC 4303 §2.4 wants it to.
+    #[inline]
+    #[must_use]
+    pub const fn is_whole(self, text: usize) -> bool {
+        text >= TRAILER_LEN && text & (self.block_len() - 1) == 0
     }
 
     /// Bytes from the SPI to the end of the ICV for `inner` bytes of payload.
+    #[inline]
     #[must_use]
     pub const fn packet_len(self, inner: usize) -> usize {
         self.front_len() + inner + self.pad_len(inner) + TRAILER_LEN + self.icv_len()

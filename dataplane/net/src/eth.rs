@@ -32,27 +32,6 @@ impl EthHeader {
         })
     }
 
-    /// The header with its ethertype taken from behind priority tags, and where the packet begins. IEEE 802.1Q §6.9: a tag
-    /// with VID 0 names no VLAN, only a priority, so the frame is an untagged one. Behind a tag with another VID, the ethertype
-    /// stays that of the tag.
-    #[must_use]
-    pub fn parse_untagged(frame: &[u8]) -> Option<(Self, usize)> {
-        let mut header = Self::parse(frame)?;
-        let mut at = HEADER_LEN;
-        for _ in 0..TAGS_MAX {
-            if !matches!(header.ether_type, C_TAG | S_TAG) {
-                break;
-            }
-            let tag = frame.get(at..)?.first_chunk::<TAG_LEN>()?;
-            if u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff != 0 {
-                break;
-            }
-            header.ether_type = u16::from_be_bytes([tag[2], tag[3]]);
-            at += TAG_LEN;
-        }
-        Some((header, at))
-    }
-
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut h = [0; HEADER_LEN];
@@ -61,6 +40,35 @@ impl EthHeader {
         h[12..].copy_from_slice(&self.ether_type.to_be_bytes());
         h
     }
+}
+
+/// The ethertype, taken from behind priority tags, and where the packet begins. IEEE 802.1Q §6.9: a tag with VID 0 names no
+/// VLAN, only a priority, so the frame is an untagged one. Behind a tag with another VID, the ethertype stays that of the tag.
+#[inline]
+#[must_use]
+pub fn untagged(frame: &[u8]) -> Option<(u16, usize)> {
+    let h = frame.first_chunk::<HEADER_LEN>()?;
+    match u16::from_be_bytes([h[12], h[13]]) {
+        tag @ (C_TAG | S_TAG) => behind_tags(frame, tag),
+        ether_type => Some((ether_type, HEADER_LEN)),
+    }
+}
+
+#[cold]
+fn behind_tags(frame: &[u8], tag: u16) -> Option<(u16, usize)> {
+    let (mut ether_type, mut at) = (tag, HEADER_LEN);
+    for _ in 0..TAGS_MAX {
+        if !matches!(ether_type, C_TAG | S_TAG) {
+            break;
+        }
+        let tag = frame.get(at..)?.first_chunk::<TAG_LEN>()?;
+        if u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff != 0 {
+            break;
+        }
+        ether_type = u16::from_be_bytes([tag[2], tag[3]]);
+        at += TAG_LEN;
+    }
+    Some((ether_type, at))
 }
 
 #[cfg(test)]
@@ -80,14 +88,14 @@ mod tests {
 
     #[test]
     fn only_priority_tags_are_looked_through() {
-        let untagged = EthHeader { ether_type: IPV4, ..EthHeader::parse(&[7; 14]).expect("long enough") };
         let frame = |tags: &[u8]| {
             let mut frame = [7; 12].to_vec();
             frame.extend_from_slice(tags);
             frame
         };
-        let parse = |tags: &[u8]| EthHeader::parse_untagged(&frame(tags)).map(|(h, at)| (h.ether_type, at));
-        assert_eq!(EthHeader::parse_untagged(&frame(&[8, 0])), Some((untagged, 14)));
+        let parse = |tags: &[u8]| untagged(&frame(tags));
+        assert_eq!(parse(&[8, 0]), Some((IPV4, 14)));
+        assert_eq!(parse(&[8]), None);
         // Any priority and drop eligibility, one tag or two.
         assert_eq!(parse(&[0x81, 0, 0x60, 0, 8, 0]), Some((IPV4, 18)));
         assert_eq!(parse(&[0x88, 0xa8, 0xf0, 0, 0x81, 0, 0, 0, 0x86, 0xdd]), Some((IPV6, 22)));

@@ -35,7 +35,7 @@ pub struct Ipv4Header {
 
 impl Ipv4Header {
     /// RFC 1812 §5.2.2: the five tests a router makes before anything else.
-    #[inline]
+    #[inline(always)]
     pub fn parse(packet: &[u8]) -> Result<Self, IpError> {
         let h = packet.first_chunk::<HEADER_LEN>().ok_or(IpError::Truncated)?;
         if h[0] >> 4 != 4 {

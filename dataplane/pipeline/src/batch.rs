@@ -112,6 +112,11 @@ impl<P: Packet> Places<P> {
     }
 
     #[inline]
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut P> {
+        self.packets.get_mut(place)?.as_mut()
+    }
+
+    #[inline]
     pub(crate) fn take(&mut self, place: usize) -> Option<P> {
         self.packets.get_mut(place)?.take()
     }

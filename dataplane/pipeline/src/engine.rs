@@ -107,23 +107,23 @@ impl Nonce {
     }
 }
 
-/// RFC 4106 §5: SPI ‖ sequence number; with ESN all 64 bits of it, 12 bytes.
+/// RFC 4106 §5: SPI ‖ sequence number; with ESN all 64 bits of it, 12 bytes. The last byte is the length, so that one store
+/// writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(16))]
-pub(crate) struct Aad {
-    bytes: [u8; 16],
-    len: usize,
-}
+pub(crate) struct Aad([u8; 16]);
 
 impl Aad {
     pub(crate) const fn new(spi: u32, sequence: u64, esn: bool) -> Self {
-        let sequence = if esn { sequence } else { sequence << 32 };
-        let bytes = (spi.swap_bytes() as u128 | (sequence.swap_bytes() as u128) << 32).to_le_bytes();
-        Self { bytes, len: if esn { 12 } else { 8 } }
+        let (sequence, len) = if esn { (sequence, 12) } else { (sequence << 32, 8) };
+        let bytes = spi.swap_bytes() as u128 | (sequence.swap_bytes() as u128) << 32 | len << 120;
+        Self(bytes.to_le_bytes())
     }
 
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        let len = usize::from(self.0[self.0.len() - 1]);
+        self.0.get(..len).unwrap_or_default()
     }
 }
 

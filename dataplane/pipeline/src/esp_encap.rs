@@ -5,10 +5,11 @@ use crate::batch::{BATCH_MAX, KeysAhead, Places};
 use crate::config::DontFragment;
 use crate::ecn;
 use crate::engine::{Aad, Job, Nonce};
-use crate::media::{Identifications, Media, MediaTable};
+use crate::media::{Identifications, Media, MediaTable, OuterHeader};
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sad::{OutboundSa, SaCommon, Sad};
+use crate::sys::LINE;
 use arrayvec::ArrayVec;
 use sipsec_net::DropReason;
 use sipsec_net::dp::OuterDscp;
@@ -47,12 +48,21 @@ pub(crate) struct Prepared {
     esp_at: u16,
     /// Length of the inner packet.
     pub inner_len: u16,
+    /// The outer header is complete only with the checksum of the sealed payload.
+    is_summed: bool,
     is_sealed: bool,
 }
 
+/// One cache line.
+const _: () = assert!(size_of::<Prepared>() == LINE);
+
 /// The sequence number of a packet that has been prepared. Not `Clone`, as the one it was made from.
 #[derive(Debug)]
-pub(crate) struct Numbered(u64);
+pub(crate) struct Numbered {
+    sequence: u64,
+    /// Bytes of its ESP.
+    pub bytes: usize,
+}
 
 /// RFC 4303 §2.4: padding 1, 2, 3, then its length; the next header follows. One word for each length of an AEAD's, so that
 /// one store writes it: what it writes too much is where the ICV will be.
@@ -61,7 +71,7 @@ const TRAILERS: [[u8; 8]; Layout::AEAD.block_len()] =
 
 /// Makes the inner packet a frame whose payload is only left to be sealed. Errors before a sequence number was taken leave
 /// the SA as it was.
-#[inline]
+#[inline(always)]
 pub(crate) fn prepare<P: Packet>(
     packet: &mut P,
     info: &Info,
@@ -128,7 +138,7 @@ pub(crate) fn prepare<P: Packet>(
         DontFragment::Copy => info.dont_fragment && !info.is_v6(),
     };
     outer.write(head, payload_len, ecn::outer_class(info.class, dscp), dont_fragment, ids);
-    Ok(Numbered(sequence))
+    Ok(Numbered { sequence, bytes: payload_len })
 }
 
 /// The packets that are on their way out in this turn. The one that is worked on either [stays](Self::stay) prepared or
@@ -158,10 +168,10 @@ impl<P: Packet> SealBatch<P> {
     #[inline]
     pub(crate) fn stay(
         &mut self,
-        Numbered(sequence): Numbered,
+        Numbered { sequence, .. }: Numbered,
         carrier: &Carrier,
         common: &SaCommon,
-        esp_at: usize,
+        outer: &OuterHeader,
         inner_len: u16,
     ) {
         let Some(place) = self.places.stay() else { return };
@@ -173,8 +183,9 @@ impl<P: Packet> SealBatch<P> {
             media: carrier.media,
             sa: carrier.sa,
             place: place as u16,
-            esp_at: esp_at as u16,
+            esp_at: outer.len() as u16,
             inner_len,
+            is_summed: outer.is_summed(),
             is_sealed: false,
         });
     }
@@ -193,7 +204,10 @@ impl<P: Packet> SealBatch<P> {
             let len = run_len(prepared);
             let (these, more) = prepared.split_at_mut(len);
             if let Some(sa) = sad.outbound_mut(sa) {
-                run(sa, &mut self.places, these);
+                match these {
+                    [alone] => one(sa, &mut self.places, alone),
+                    several => run(sa, &mut self.places, several),
+                }
             }
             ahead.done(len);
             prepared = more;
@@ -201,7 +215,9 @@ impl<P: Packet> SealBatch<P> {
         for p in self.prepared.drain(..) {
             match self.places.take(p.place.into()) {
                 Some(mut packet) if p.is_sealed => {
-                    if let Some(m) = media.get(p.media) {
+                    if p.is_summed
+                        && let Some(m) = media.get(p.media)
+                    {
                         m.outer.write_checksum(packet.data_mut());
                     }
                     end(&p, Ok(Sealed(packet)));
@@ -217,6 +233,14 @@ impl<P: Packet> SealBatch<P> {
 fn run_len(prepared: &[Prepared]) -> usize {
     let follows = |pair: &&[Prepared]| pair[0].sa == pair[1].sa && pair[0].place < pair[1].place;
     (1 + prepared.windows(2).take_while(follows).count()).min(BATCH_MAX)
+}
+
+/// Seals a packet that has none of its SA beside it: with many tunnels nearly all.
+#[inline]
+fn one<P: Packet>(sa: &mut OutboundSa, places: &mut Places<P>, p: &mut Prepared) {
+    let Some(packet) = places.get_mut(p.place.into()) else { return };
+    let data = &mut packet.data_mut()[usize::from(p.esp_at) + sa.common.layout.engine_at()..];
+    p.is_sealed = sa.common.key.seal_in_place(&p.nonce, p.aad.as_slice(), data).is_ok();
 }
 
 /// Seals packets of one SA.

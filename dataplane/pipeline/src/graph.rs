@@ -217,14 +217,14 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let known_route = sealing.places.route();
         let packet = sealing.places.current().ok_or(DropReason::MalformedFrame)?;
-        let (header, at) = EthHeader::parse_untagged(packet.data()).ok_or(DropReason::MalformedFrame)?;
+        let (ether_type, at) = eth::untagged(packet.data()).ok_or(DropReason::MalformedFrame)?;
         // In promiscuous mode a LAN device shows us what is for others; and what the link sent to all is not forwarded (RFC
         // 1812 §5.3.4). In host mode the only other station is this host's kernel.
-        let InsidePort { mac, mode, .. } = self.config.inside;
-        if mode == InsideMode::Router && header.destination != mac && !is_virtual_router(header.destination) {
+        let mode = self.config.inside.mode;
+        if mode == InsideMode::Router && !self.is_for_us(packet.data()) {
             return Err(DropReason::ForeignMac);
         }
-        match header.ether_type {
+        match ether_type {
             eth::IPV4 | eth::IPV6 => {}
             _ => return Err(DropReason::UnsupportedEtherType),
         }
@@ -235,7 +235,7 @@ impl<P: Packet> Pipeline<P> {
         info.read(packet.data())?;
         packet.truncate(info.len.into());
         self.stages.passed(Stage::Parse);
-        if !info.is_forwardable() {
+        if !info.forwardable {
             let tunnel = self.hello_out(&mut info)?;
             return self.forward(now, &info, tunnel, None, sealing, out);
         }
@@ -249,13 +249,19 @@ impl<P: Packet> Pipeline<P> {
         // Where it was looked up before, that was for the same address: both headers have it in one place.
         let answer = known_route.unwrap_or_else(|| self.route(&info.destination));
         let tunnel = self.tunnel_of(answer)?;
-        if self.nat.is_hairpin(tunnel, info.destination) {
+        if self.nat.is_active(tunnel) && self.nat.is_hairpin(tunnel, info.destination) {
             return self.hairpin(now, &info, tunnel, sealing, out);
         }
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
         }
         self.forward(now, &info, tunnel, None, sealing, out)
+    }
+
+    /// Whether a frame from the LAN is for this gateway.
+    fn is_for_us(&self, frame: &[u8]) -> bool {
+        let destination = EthHeader::parse(frame).map(|h| h.destination);
+        destination.is_some_and(|d| d == self.config.inside.mac || is_virtual_router(d))
     }
 
     /// The tunnel for a packet that XDP, or the kernel, has handed to us.

@@ -28,6 +28,9 @@ pub(crate) struct Info {
     /// Source and destination; `None` where they cannot be seen (RFC 4301 §4.4.1.1: OPAQUE). ICMP: type and code in
     /// both, as RFC 7296 §3.13.1 puts them into a selector.
     pub ports: Option<(u16, u16)>,
+    /// Whether a router may forward it between these addresses: RFC 1812 §4.2.2.11 and §5.3.7, RFC 4291 §2.5.2, §2.5.3,
+    /// §2.5.6 and §2.7. (169.254/16 may: tunnels are numbered from it.)
+    pub forwardable: bool,
     /// A routing protocol's hello in a tunnel that lets it pass: no sign that the tunnel is in use.
     pub hello: bool,
 }
@@ -46,6 +49,7 @@ impl Default for Info {
             fragment: false,
             later_fragment: false,
             ports: None,
+            forwardable: false,
             hello: false,
         }
     }
@@ -59,7 +63,7 @@ impl Info {
     }
 
     /// Into a place that the caller has: what was just written byte by byte is slow to move.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         match packet.first() {
             Some(first) if first >> 4 == 4 => self.read_v4(packet),
@@ -68,7 +72,7 @@ impl Info {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_v4(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let h = Ipv4Header::parse(packet).map_err(|_| DropReason::MalformedIp)?;
         self.source = h.source.into();
@@ -81,11 +85,13 @@ impl Info {
         self.dont_fragment = h.dont_fragment;
         self.fragment = h.is_fragment();
         self.later_fragment = h.fragment_offset != 0;
+        self.forwardable = is_unicast_v4(h.source) & is_unicast_v4(h.destination);
         let upper = &packet[usize::from(h.header_len)..usize::from(h.total_len)];
         self.ports = ports(h.protocol, upper, self.later_fragment);
         Ok(())
     }
 
+    #[inline(never)]
     fn read_v6(&mut self, packet: &[u8]) -> Result<(), DropReason> {
         let h = Ipv6Header::parse(packet).map_err(|_| DropReason::MalformedIp)?;
         let u = h.upper_layer(packet).map_err(|_| DropReason::MalformedIp)?;
@@ -101,6 +107,7 @@ impl Info {
         self.dont_fragment = true;
         self.fragment = u.fragment;
         self.later_fragment = u.later_fragment;
+        self.forwardable = is_unicast_v6(h.source) && is_unicast_v6(h.destination);
         self.ports = ports(u.protocol, &packet[usize::from(u.offset)..usize::from(len)], u.later_fragment);
         Ok(())
     }
@@ -123,16 +130,6 @@ impl Info {
 
     pub(crate) const fn is_v6(&self) -> bool {
         self.destination.is_ipv6()
-    }
-
-    /// Whether a router may forward it between these addresses: RFC 1812 §4.2.2.11 and §5.3.7, RFC 4291 §2.5.2, §2.5.3,
-    /// §2.5.6 and §2.7. (169.254/16 may: tunnels are numbered from it.)
-    pub(crate) const fn is_forwardable(&self) -> bool {
-        match (self.source, self.destination) {
-            (IpAddr::V4(s), IpAddr::V4(d)) => is_unicast_v4(s) && is_unicast_v4(d),
-            (IpAddr::V6(s), IpAddr::V6(d)) => is_unicast_v6(s) && is_unicast_v6(d),
-            _ => false,
-        }
     }
 
     /// Whether it is between stations of one link, as routing protocols greet each other: to all of a group of RFC 5771 §4
@@ -181,7 +178,7 @@ impl Info {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ports(protocol: u8, upper: &[u8], later_fragment: bool) -> Option<(u16, u16)> {
     if later_fragment {
         return None;
@@ -202,7 +199,7 @@ fn ports(protocol: u8, upper: &[u8], later_fragment: bool) -> Option<(u16, u16)>
 const fn is_unicast_v4(a: Ipv4Addr) -> bool {
     let [first, ..] = a.octets();
     // 0/8, 127/8, multicast, reserved and broadcast.
-    first != 0 && first != 127 && first < 224
+    (first.wrapping_sub(1) < 223) & (first != 127)
 }
 
 const fn is_unicast_v6(a: Ipv6Addr) -> bool {

@@ -1,25 +1,42 @@
 //! The last answers of the FIB, one for each of some buckets: packets come in flows.
 
 use crate::fib::Answer;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
-/// 8 KiB: it is to stay in the first cache.
-const BUCKETS: usize = 256;
+/// For thousands of flows.
+const BUCKETS_V4: usize = 2048;
+const BUCKETS_V6: usize = 256;
 
-pub(crate) struct RouteCache(Box<[Known; BUCKETS]>);
+/// Of no answer: the FIB does not change so often.
+const NEVER: u64 = u64::MAX;
+
+pub(crate) struct RouteCache {
+    v4: Box<[Known<u32>; BUCKETS_V4]>,
+    v6: Box<[Known<u128>; BUCKETS_V6]>,
+}
 
 #[derive(Clone, Copy)]
-struct Known {
-    address: IpAddr,
+struct Known<A> {
+    /// Of the FIB that gave the answer.
+    generation: u64,
+    address: A,
     answer: Answer,
-    /// Of the FIB that gave it.
-    generation: Option<u64>,
+}
+
+impl<A: Copy + PartialEq> Known<A> {
+    #[inline]
+    fn get(&self, generation: u64, address: A) -> Option<Answer> {
+        (self.generation == generation && self.address == address).then_some(self.answer)
+    }
 }
 
 impl Default for RouteCache {
     fn default() -> Self {
-        let none = Known { address: Ipv4Addr::UNSPECIFIED.into(), answer: Answer::Local, generation: None };
-        Self(Box::new([none; BUCKETS]))
+        let answer = Answer::Local;
+        Self {
+            v4: Box::new([Known { generation: NEVER, address: 0, answer }; BUCKETS_V4]),
+            v6: Box::new([Known { generation: NEVER, address: 0, answer }; BUCKETS_V6]),
+        }
     }
 }
 
@@ -27,43 +44,59 @@ impl RouteCache {
     /// What the FIB of this generation has said about the address, if that is still known.
     #[inline]
     pub(crate) fn get(&self, generation: u64, address: &IpAddr) -> Option<Answer> {
-        let known = &self.0[bucket(address)];
-        (known.generation == Some(generation) && known.address == *address).then_some(known.answer)
+        match address {
+            IpAddr::V4(a) => self.v4[bucket_v4(a.to_bits())].get(generation, a.to_bits()),
+            IpAddr::V6(a) => self.v6[bucket_v6(a.to_bits())].get(generation, a.to_bits()),
+        }
     }
 
     pub(crate) fn put(&mut self, generation: u64, address: IpAddr, answer: Answer) {
-        self.0[bucket(&address)] = Known { address, answer, generation: Some(generation) };
+        match address {
+            IpAddr::V4(a) => {
+                self.v4[bucket_v4(a.to_bits())] = Known { generation, address: a.to_bits(), answer };
+            }
+            IpAddr::V6(a) => {
+                self.v6[bucket_v6(a.to_bits())] = Known { generation, address: a.to_bits(), answer };
+            }
+        }
     }
 }
 
 /// Who chooses addresses that share a bucket slows down what the FIB would have cost without this.
 #[inline]
-fn bucket(address: &IpAddr) -> usize {
-    let bits = match address {
-        IpAddr::V4(a) => u64::from(a.to_bits()),
-        IpAddr::V6(a) => (a.to_bits() >> 64) as u64 ^ a.to_bits() as u64,
-    };
-    (bits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize
+const fn bucket<const BUCKETS: usize>(bits: u64) -> usize {
+    (bits.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - BUCKETS.trailing_zeros())) as usize
+}
+
+#[inline]
+const fn bucket_v4(address: u32) -> usize {
+    bucket::<BUCKETS_V4>(address as u64)
+}
+
+#[inline]
+const fn bucket_v6(address: u128) -> usize {
+    bucket::<BUCKETS_V6>((address >> 64) as u64 ^ address as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv4Addr;
 
     #[test]
     fn an_answer_is_for_one_address_and_one_generation() {
         let mut cache = RouteCache::default();
         let address = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
         assert_eq!(cache.get(0, &address(0)), None, "nothing was asked yet");
-        for n in 0..1000 {
+        for n in 0..10_000 {
             cache.put(7, address(n), Answer::Tunnel(n));
             assert_eq!(
                 (cache.get(7, &address(n)), cache.get(8, &address(n))),
                 (Some(Answer::Tunnel(n)), None)
             );
         }
-        let known = (0..1000).filter_map(|n| Some((n, cache.get(7, &address(n))?))).collect::<Vec<_>>();
-        assert!(known.iter().all(|(n, answer)| *answer == Answer::Tunnel(*n)) && known.len() <= BUCKETS);
+        let known = (0..10_000).filter_map(|n| Some((n, cache.get(7, &address(n))?))).collect::<Vec<_>>();
+        assert!(known.iter().all(|(n, answer)| *answer == Answer::Tunnel(*n)) && known.len() <= BUCKETS_V4);
         cache.put(7, "2001:db8::1".parse().expect("valid"), Answer::Local);
         assert_eq!(cache.get(7, &"2001:db8::1".parse().expect("valid")), Some(Answer::Local));
     }

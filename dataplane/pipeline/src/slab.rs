@@ -52,7 +52,8 @@ pub(crate) fn map<K, V>(capacity: u32) -> Map<K, V> {
 /// used before. So a number that was kept for too long finds nothing, also when its position holds another value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbering {
-    position_bits: u32,
+    /// The low bits.
+    position: u32,
 }
 
 /// More values than any table may have; with fewer, each position has 256 generations at least.
@@ -62,17 +63,18 @@ impl Numbering {
     /// For positions below `max`.
     pub(crate) const fn new(max: u32) -> Self {
         assert!(max <= POSITIONS_MAX, "the configuration bounds every table");
-        Self { position_bits: u32::BITS - max.saturating_sub(1).leading_zeros() }
+        let bits = u32::BITS - max.saturating_sub(1).leading_zeros();
+        Self { position: (1 << bits) - 1 }
     }
 
     #[inline]
     pub(crate) const fn position(self, number: u32) -> usize {
-        (number & ((1 << self.position_bits) - 1)) as usize
+        (number & self.position) as usize
     }
 
     /// The next number of the same position; `None` if its numbers are used up. `u32::MAX` is never one.
     const fn next(self, number: u32) -> Option<u32> {
-        match number.checked_add(1 << self.position_bits) {
+        match number.checked_add(self.position + 1) {
             Some(u32::MAX) | None => None,
             next => next,
         }

@@ -2,6 +2,7 @@
 
 use crate::activity::{Activities, Activity};
 use crate::class_queues::Policy;
+use crate::parse::Info;
 use crate::slab::{Map, Occupant, Slab, map};
 use crate::sys::LINE;
 use crate::trigger::Trigger;
@@ -9,7 +10,7 @@ use crate::tunnel_filter::TunnelFilters;
 use core::mem::offset_of;
 use core::net::IpAddr;
 use sipsec_net::dp::TunnelSpec;
-use sipsec_net::{MediaPort, TunnelId};
+use sipsec_net::{DropReason, Instant, MediaPort, TunnelId};
 
 /// In the order of use: a packet out needs the first [`LINES_OUT`] cache lines, a packet in the first [`LINES_IN`]. With
 /// thousands of tunnels each line comes from far away.
@@ -43,6 +44,24 @@ impl Occupant for Tunnel {
     #[inline]
     fn number(&self) -> u32 {
         self.activity.number()
+    }
+}
+
+impl Tunnel {
+    /// Counts what the tunnel has sent, or lost.
+    #[inline(always)]
+    pub(crate) fn count_out(&self, now: Instant, info: &Info, end: &Result<(), DropReason>) {
+        match end {
+            Ok(()) => self.activity.sent(info.len, self.filters.counts_out(info).then_some(now)),
+            Err(_) => self.activity.dropped_out(),
+        }
+    }
+
+    /// Whether routes of this generation must be asked for a packet's source.
+    #[inline]
+    pub(crate) fn must_check_source(&self, generation: u64, source: &IpAddr) -> bool {
+        let is_known = matches!(&self.known_source, Some((g, s)) if *g == generation && s == source);
+        self.spec.check_source && !is_known
     }
 }
 

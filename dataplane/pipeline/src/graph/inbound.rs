@@ -160,19 +160,13 @@ impl<P: Packet> Pipeline<P> {
     /// a better one is used (RFC 3704 §2.3, feasible path): the two ends need not fail over at the same time.
     /// RFC 4301 §5.2: selectors are as wide as the peers made them ("everything", as a rule), so it is the routes that say
     /// which networks are this peer's.
-    #[inline]
+    #[inline(never)]
     fn check_source(&mut self, source: &IpAddr, tunnel: u32) -> Result<(), DropReason> {
-        let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
-        let generation = self.fib.generation();
-        let is_known = matches!(&t.known_source, Some((g, s)) if *g == generation && s == source);
-        if !t.spec.check_source || is_known {
-            return Ok(());
-        }
         if self.route_anew(*source).owner() != Some(tunnel) {
             return Err(DropReason::SourceNotRouted);
         }
         if let Some(t) = self.tunnels.get_mut(tunnel) {
-            t.known_source = Some((generation, *source));
+            t.known_source = Some((self.fib.generation(), *source));
         }
         Ok(())
     }
@@ -187,9 +181,14 @@ impl<P: Packet> Pipeline<P> {
         tunnel: u32,
         (outer_class, mark): (u8, Option<u8>),
     ) -> Result<Way, DropReason> {
-        if info.is_forwardable() {
-            self.translate_in(now, packet, info, tunnel)?;
-            self.check_source(&info.source, tunnel)?;
+        if info.forwardable {
+            if self.nat.is_active(tunnel) {
+                self.translate_in(now, packet, info, tunnel)?;
+            }
+            let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
+            if t.must_check_source(self.fib.generation(), &info.source) {
+                self.check_source(&info.source, tunnel)?;
+            }
         } else {
             self.hello_in(info, tunnel)?;
         }

@@ -48,7 +48,9 @@ impl<P: Packet> Pipeline<P> {
                 self.stages.passed(Stage::Route);
                 let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
                 let end = bound.prepare(now, info, None, way, sealing, out);
-                self.prepared(now, info, tunnel, end)
+                t.count_out(now, info, &end);
+                self.stages.passed(Stage::Prepare);
+                end
             }
             _ => self.wait(now, info, tunnel, origin, sealing, out),
         }
@@ -122,7 +124,9 @@ impl<P: Packet> Pipeline<P> {
             Some(mut bound) if bound.may_send(now) => {
                 let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
                 let end = bound.prepare(now, info, None, way, sealing, out);
-                self.prepared(now, info, tunnel, end)
+                t.count_out(now, info, &end);
+                self.stages.passed(Stage::Prepare);
+                end
             }
             _ => self.wait(now, info, tunnel, origin, sealing, out),
         }
@@ -242,26 +246,9 @@ impl<P: Packet> Pipeline<P> {
         let mut bound = bind(t, tunnel, &mut self.sad, &mut self.media).ok_or(DropReason::MediaPortClosed)?;
         let way = (&mut self.identifications, self.config.outside.dont_fragment, &mut self.nat);
         let end = bound.prepare(now, info, outer_dscp, way, sealing, out);
-        self.prepared(now, info, tunnel, end)
-    }
-
-    /// Counts what the tunnel has sent, or lost.
-    #[inline]
-    fn prepared(
-        &mut self,
-        now: Instant,
-        info: &Info,
-        tunnel: u32,
-        end: Result<(), DropReason>,
-    ) -> Result<(), DropReason> {
-        if let Err(reason) = end {
-            return Err(self.drop_out(tunnel, reason));
-        }
-        if let Some(t) = self.tunnels.get(tunnel) {
-            t.activity.sent(info.len, t.filters.counts_out(info).then_some(now));
-        }
+        t.count_out(now, info, &end);
         self.stages.passed(Stage::Prepare);
-        Ok(())
+        end
     }
 
     /// Before another packet is added.
@@ -310,6 +297,19 @@ fn bind<'a>(t: &Tunnel, tunnel: u32, sad: &'a mut Sad, media: &'a mut MediaTable
     Some(Bound { media: media.get_mut(carrier.media)?, carrier, sa })
 }
 
+impl OutboundSa {
+    /// Tells that its numbers are nearly, or quite, used up; each once.
+    #[cold]
+    fn report_sequence<P, T>(&mut self, numbered: &Result<T, DropReason>, out: &mut impl Sink<P>) {
+        let is_exhausted = matches!(numbered, Err(DropReason::SequenceExhausted));
+        for hard in [false].into_iter().chain(is_exhausted.then_some(true)) {
+            if let Some(expired) = self.common.lifetime.sequence(hard) {
+                out.event(self.common.expire_event(expired));
+            }
+        }
+    }
+}
+
 impl Bound<'_> {
     /// Nothing waits before the packet, and its time has come.
     #[inline]
@@ -318,7 +318,7 @@ impl Bound<'_> {
     }
 
     /// The packet worked on leaves at its rate: it stays prepared, and what its SA has to report is reported.
-    #[inline]
+    #[inline(always)]
     fn prepare<P: Packet>(
         &mut self,
         now: Instant,
@@ -334,21 +334,22 @@ impl Bound<'_> {
             return Err(DropReason::TooBigDf);
         }
         let packet = sealing.places.current().ok_or(DropReason::SealFailed)?;
-        let translated = translation::outbound(nat, now, info, carrier.tunnel, packet)?;
-        let info = translated.as_ref().unwrap_or(info);
-        let numbered = esp_encap::prepare(packet, info, sa, media, outer_dscp, ids, dont_fragment);
-        let bytes = sa.common.layout.packet_len(info.len.into());
-        let lifetime = &mut sa.common.lifetime;
-        let expired = match &numbered {
-            Ok(_) => lifetime.count(bytes),
-            Err(DropReason::SequenceExhausted) => lifetime.sequence(true),
-            Err(_) => None,
-        };
-        let near_end = if sa.sequence.is_near_end() { lifetime.sequence(false) } else { None };
-        for what in [near_end, expired].into_iter().flatten() {
-            out.event(sa.common.expire_event(what));
+        let translated;
+        let mut info = info;
+        if nat.is_active(carrier.tunnel) {
+            translated = translation::outbound(nat, now, info, carrier.tunnel, packet)?;
+            info = translated.as_ref().unwrap_or(info);
         }
-        sealing.stay(numbered?, carrier, &sa.common, media.outer.len(), info.len);
+        let numbered = esp_encap::prepare(packet, info, sa, media, outer_dscp, ids, dont_fragment);
+        if sa.sequence.is_near_end() {
+            sa.report_sequence(&numbered, out);
+        }
+        let numbered = numbered?;
+        let bytes = numbered.bytes;
+        if let Some(expired) = sa.common.lifetime.count(bytes) {
+            out.event(sa.common.expire_event(expired));
+        }
+        sealing.stay(numbered, carrier, &sa.common, &media.outer, info.len);
         media.shaper.charge(now, media.outer.outer_ip_len(bytes));
         Ok(())
     }

@@ -11,8 +11,8 @@ use sipsec_net::dp::Event;
 use sipsec_net::nat::NAT_PAGE_MAX;
 use sipsec_net::{DropReason, Instant};
 
-/// What the packet says after translation, if that changes it.
-#[inline]
+/// What the packet says after translation, if that changes it. The tunnel's addresses are translated.
+#[cold]
 pub(super) fn outbound<P: Packet>(
     nat: &mut Nat,
     now: Instant,
@@ -20,15 +20,15 @@ pub(super) fn outbound<P: Packet>(
     tunnel: u32,
     packet: &mut P,
 ) -> Result<Option<Info>, DropReason> {
-    if !nat.is_active(tunnel) || info.hello {
+    if info.hello {
         return Ok(None);
     }
     nat.outbound(now, tunnel, packet.data_mut())?.then(|| Info::parse(packet.data())).transpose()
 }
 
 impl<P: Packet> Pipeline<P> {
-    /// A packet that came through the tunnel, before anything looks at its addresses.
-    #[inline]
+    /// A packet that came through the tunnel, before anything looks at its addresses, which are translated.
+    #[cold]
     pub(super) fn translate_in(
         &mut self,
         now: Instant,
@@ -36,9 +36,6 @@ impl<P: Packet> Pipeline<P> {
         info: &mut Info,
         tunnel: u32,
     ) -> Result<(), DropReason> {
-        if !self.nat.is_active(tunnel) {
-            return Ok(());
-        }
         // Nothing outside has an address that stands for something inside.
         if self.nat.is_hairpin(tunnel, info.source) {
             return Err(DropReason::SourceNotRouted);

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sipsec_net::DropReason;
-use sipsec_net::eth::{self, EthHeader};
+use sipsec_net::eth;
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::ipv6::{self, Ipv6Header};
 use sipsec_net::udp::{self, UdpHeader};
@@ -45,9 +45,9 @@ impl Outer {
     /// themselves, and packets of a kernel on the same host come with a partial one.
     #[inline]
     pub(crate) fn read(&mut self, frame: &[u8]) -> Result<(), DropReason> {
-        let (header, at) = EthHeader::parse_untagged(frame).ok_or(DropReason::MalformedFrame)?;
+        let (ether_type, at) = eth::untagged(frame).ok_or(DropReason::MalformedFrame)?;
         let packet = &frame[at..];
-        let (ip_len, total, protocol) = match header.ether_type {
+        let (ip_len, total, protocol) = match ether_type {
             eth::IPV4 => self.read_v4(packet)?,
             eth::IPV6 => self.read_v6(packet)?,
             _ => return Err(DropReason::UnsupportedEtherType),

@@ -121,7 +121,7 @@ impl OuterHeader {
     ///
     /// The tunnel's MTU keeps outer packets within the WAN's. Should a link further on be narrower, one without
     /// `dont_fragment` (IPv4) still gets to a peer that reassembles. We do not: fragments are the kernel's, and counted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(
         &self,
         head: &mut [u8],
@@ -137,7 +137,7 @@ impl OuterHeader {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_v4(
         &self,
         head: &mut [u8; LEN_V4],
@@ -168,6 +168,7 @@ impl OuterHeader {
         head[UDP + 4..UDP + 6].copy_from_slice(&udp_len.to_be_bytes());
     }
 
+    #[inline(never)]
     fn write_v6(&self, head: &mut [u8], udp_len: u16, class: u8) {
         head.copy_from_slice(&self.bytes[..self.len()]);
         let (ip, udp) = head[eth::HEADER_LEN..].split_at_mut(ipv6::HEADER_LEN);
@@ -176,12 +177,13 @@ impl OuterHeader {
         udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
     }
 
-    /// RFC 8200 §8.1, RFC 6935 §5: over IPv6 a zero UDP checksum is not ours to choose. `frame` is final but for it.
-    #[inline]
+    /// RFC 8200 §8.1, RFC 6935 §5: over IPv6 a zero UDP checksum is not ours to choose.
+    pub(crate) const fn is_summed(&self) -> bool {
+        self.v6
+    }
+
+    /// Completes a header that [is summed](Self::is_summed). `frame` is final but for that.
     pub(crate) fn write_checksum(&self, frame: &mut [u8]) {
-        if !self.v6 {
-            return;
-        }
         let (head, payload) = frame.split_at_mut(self.len());
         // The length counts twice: in the pseudo-header and in the UDP header.
         let udp_len = (udp::HEADER_LEN + payload.len()) as u32;

@@ -1,6 +1,9 @@
 //! Kinds of input beside the cases: each variant changes one thing of a good configuration, and has to be told, read or
 //! left out as an operator would expect.
 
+#[macro_use]
+#[path = "ios/branch.rs"]
+mod branch;
 #[path = "ios/flow.rs"]
 mod flow;
 
@@ -8,8 +11,10 @@ use proptest::prelude::*;
 use sipsec_profile::ios::report::{At, Severity, Verdict};
 use sipsec_profile::ios::{self, Import, Options, Outcome, Source, write};
 
-const KEY: &str = "Kz81-Kinds-Of-Input-77";
-const GOOD: &str = "\
+const KEY: &str = branch!(key);
+const GOOD: &str = concat!(
+    branch!(
+        begin: "\
 Building configuration...
 Current configuration : 1234 bytes
 version 15.7
@@ -20,41 +25,16 @@ crypto ikev2 proposal P
  group 20
 crypto ikev2 policy P
  proposal P
-crypto ikev2 keyring KR
- peer centre
-  identity key-id 0388882001
-  pre-shared-key Kz81-Kinds-Of-Input-77
-crypto ikev2 profile IKE
- match identity remote any
- identity local key-id 0388881001
- authentication remote pre-share
- authentication local pre-share
- keyring local KR
- nat force-encap
-crypto ipsec transform-set T esp-gcm 256
- mode tunnel
-crypto ipsec profile IPS
- set security-association idle-time 120
- set transform-set T
-interface Loopback1
- ip address 10.255.1.1 255.255.255.255
- ip nat inside
-interface Tunnel1
- ip unnumbered Loopback1
- tunnel source Loopback1
- tunnel mode ipsec ipv4
- tunnel destination dynamic
- tunnel protection ipsec profile IPS ikev2-profile IKE
- vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000
-interface GigabitEthernet8
- ip address dhcp
- ip nat outside
-ip route 10.2.0.0 255.255.0.0 Tunnel1 250
-vpn-sip enable
-vpn-sip local-number 0388881001 address ipv4 GigabitEthernet8
-vpn-sip tunnel source Loopback1
-end
-";
+",
+        loopback: " ip nat inside\n",
+        tunnel: " ip unnumbered Loopback1\n",
+        kbps: "1000",
+        policy: "",
+        wan: " ip nat outside\n",
+        more: "ip route 10.2.0.0 255.255.0.0 Tunnel1 250\n"
+    ),
+    "end\n"
+);
 
 fn import(bytes: &[u8]) -> Import {
     let interfaces = [("GigabitEthernet8".to_owned(), "wan0".to_owned())].into();

@@ -1,39 +1,22 @@
 //! `ip nat` of a tunnel becomes its rules, and comes back in the words of IOS; what cannot be said as exactly stays a warning.
 
+#[macro_use]
+#[path = "ios/branch.rs"]
+mod branch;
+
 use sipsec_profile::ios::report::Verdict;
 use sipsec_profile::ios::{self, Import, Options, Source, show, write};
 use sipsec_profile::{Nothing, examine};
 
-const BASE: &str = "hostname branch
-crypto ikev2 keyring K
- peer CENTRE
-  identity key-id 0388882001
-  pre-shared-key Q8-watch-A-key-for-the-test-42-xYz
-crypto ikev2 profile P
- match identity remote any
- identity local key-id 0388881001
- authentication remote pre-share
- authentication local pre-share
- keyring local K
-crypto ipsec profile IPS
- set security-association idle-time 120
-interface Loopback1
- ip address 10.255.1.1 255.255.255.255
-interface Tunnel1
- ip address 10.99.0.2 255.255.255.252
- ip nat outside
- tunnel source Loopback1
- tunnel mode ipsec ipv4
- tunnel destination dynamic
- tunnel protection ipsec profile IPS ikev2-profile P
- vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000
-interface GigabitEthernet8
- ip address dhcp
-ip route 10.2.0.0 255.255.0.0 Tunnel1
-vpn-sip enable
-vpn-sip local-number 0388881001 address ipv4 GigabitEthernet8
-vpn-sip tunnel source Loopback1
-";
+const BASE: &str = branch!(
+    begin: "hostname branch\n",
+    loopback: "",
+    tunnel: " ip address 10.99.0.2 255.255.255.252\n ip nat outside\n",
+    kbps: "1000",
+    policy: "",
+    wan: "",
+    more: "ip route 10.2.0.0 255.255.0.0 Tunnel1\n"
+);
 
 fn import(more: &str) -> Import {
     let interfaces = [("GigabitEthernet8".to_owned(), "wan0".to_owned())].into();

@@ -1,11 +1,17 @@
 //! Policies of IOS: read, written into a profile, shown in the words of IOS, and read again.
 
+#[macro_use]
+#[path = "ios/branch.rs"]
+mod branch;
+
 use sipsec_profile::ios::write::{Keys, profile as write};
 use sipsec_profile::ios::{Import, Options, Source, import, show};
 use sipsec_profile::model::QosPolicy;
 use sipsec_profile::{Nothing, examine};
 
-const ROUTER: &str = "\
+const ROUTER: &str = concat!(
+    branch!(
+        begin: "\
 hostname branch
 class-map match-any VOICE
  match dscp ef
@@ -39,37 +45,16 @@ ip access-list extended SIGNALLING
  permit udp any any range 5060 5061
  permit tcp host 10.1.0.5 10.2.0.0 0.0.255.255 eq www
 access-list 110 permit ip 10.1.0.0 0.0.255.255 any
-crypto ikev2 keyring KR
- peer a
-  identity key-id 0388882001
-  pre-shared-key Ss71-Policies-Of-Ios
-crypto ikev2 profile IKE
- match identity remote any
- identity local key-id 0388881009
- authentication remote pre-share
- authentication local pre-share
- keyring local KR
- nat force-encap
-crypto ipsec profile IPS
- set security-association idle-time 120
-interface Loopback1
- ip address 10.255.9.1 255.255.255.255
-interface Tunnel1
- ip unnumbered Loopback1
- tunnel source Loopback1
- tunnel mode ipsec ipv4
- tunnel destination dynamic
- tunnel protection ipsec profile IPS ikev2-profile IKE
- vpn-sip local-number 0388881009 remote-number 0388882001 bandwidth 64
- service-policy output PARENT
-interface GigabitEthernet8
- ip address dhcp
-ip route 10.2.0.0 255.255.0.0 Tunnel1
-vpn-sip enable
-vpn-sip local-number 0388881009 address ipv4 GigabitEthernet8
-vpn-sip tunnel source Loopback1
-end
-";
+",
+        loopback: "",
+        tunnel: " ip unnumbered Loopback1\n",
+        kbps: "64",
+        policy: " service-policy output PARENT\n",
+        wan: "",
+        more: "ip route 10.2.0.0 255.255.0.0 Tunnel1\n"
+    ),
+    "end\n"
+);
 
 fn read(text: &str) -> Import {
     let mut options = Options::default();
@@ -142,7 +127,7 @@ fn a_policy_shown_in_the_words_of_ios_is_read_as_the_same() {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     // Keys are hidden there.
-    let again = read(&shown.replace("<hidden>", "Ss71-Policies-Of-Ios"));
+    let again = read(&shown.replace("<hidden>", branch!(key)));
     let (mut before, mut after) = (policies(&first), policies(&again));
     for class in before.iter_mut().flat_map(|p| &mut p.classes) {
         // In a list each DSCP has a line of its own, and matches of DSCP alone come first.

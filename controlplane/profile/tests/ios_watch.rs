@@ -1,5 +1,8 @@
 //! `ip sla`, `track` and tracked routes in every spelling of IOS, and back.
 
+#[macro_use]
+#[path = "ios/branch.rs"]
+mod branch;
 #[path = "ios/flow.rs"]
 mod flow;
 
@@ -8,36 +11,15 @@ use sipsec_profile::ios::{self, Import, Options, Source, show, write};
 use sipsec_profile::{Nothing, Profile, examine};
 
 /// A branch whose primary is not written yet.
-const BASE: &str = "hostname branch
-crypto ikev2 keyring K
- peer CENTRE
-  identity key-id 0388882001
-  pre-shared-key Q8-watch-A-key-for-the-test-42-xYz
-crypto ikev2 profile P
- match identity remote any
- identity local key-id 0388881001
- authentication remote pre-share
- authentication local pre-share
- keyring local K
-crypto ipsec profile IPS
- set security-association idle-time 120
-interface Loopback1
- ip address 10.255.1.1 255.255.255.255
-interface Tunnel1
- ip unnumbered Loopback1
- tunnel source Loopback1
- tunnel mode ipsec ipv4
- tunnel destination dynamic
- tunnel protection ipsec profile IPS ikev2-profile P
- vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000
-interface GigabitEthernet8
- ip address dhcp
-interface GigabitEthernet0
- ip address 192.0.2.2 255.255.255.0
-vpn-sip enable
-vpn-sip local-number 0388881001 address ipv4 GigabitEthernet8
-vpn-sip tunnel source Loopback1
-";
+const BASE: &str = branch!(
+    begin: "hostname branch\n",
+    loopback: "",
+    tunnel: " ip unnumbered Loopback1\n",
+    kbps: "1000",
+    policy: "",
+    wan: "interface GigabitEthernet0\n ip address 192.0.2.2 255.255.255.0\n",
+    more: ""
+);
 const PRIMARY: &str = "ip route 0.0.0.0 0.0.0.0 192.0.2.1 track 1
 ip route 0.0.0.0 0.0.0.0 Tunnel1 254
 ";
@@ -340,10 +322,7 @@ fn show_running_config_and_the_import_are_inverse() {
     assert_eq!(first.report.errors(), 0, "{}", first.report.text());
     let shown = show::running_config(&first.conversion);
     let again = ios::import(
-        &[Source {
-            name: "show",
-            bytes: shown.replace("<hidden>", "Q8-watch-A-key-for-the-test-42-xYz").as_bytes(),
-        }],
+        &[Source { name: "show", bytes: shown.replace("<hidden>", branch!(key)).as_bytes() }],
         &Options { interfaces: first.conversion.interfaces.clone(), gateway: None },
     );
     assert_eq!(again.report.errors(), 0, "{}", again.report.text());

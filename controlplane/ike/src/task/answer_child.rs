@@ -24,9 +24,9 @@ pub(crate) const CHILDREN_MAX: usize = 16;
 
 /// A request that waits for a key exchange.
 pub(crate) struct AnswerChild {
-    pub(super) job: JobId,
+    job: JobId,
     pub(super) slot: u64,
-    pub(super) id: u32,
+    id: u32,
     pub old: Option<ChildId>,
     pub(super) child: ChildId,
     pub(super) chosen: Chosen,
@@ -47,6 +47,14 @@ impl AnswerChild {
     /// What decides between crossing rekeys (RFC 7296 §2.8.1).
     pub(super) fn lowest(&self) -> Vec<u8> {
         lower(&self.ni, &self.nr)
+    }
+
+    /// The peer has gone on with this message; our value for it is being computed.
+    pub(super) const fn goes_on(&mut self, id: u32, job: JobId) {
+        if let Some(second) = &mut self.second {
+            second.awaited_until = None;
+        }
+        (self.id, self.job) = (id, job);
     }
 
     /// The peer has its answer and has to go on by then.

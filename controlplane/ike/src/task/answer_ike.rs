@@ -17,9 +17,9 @@ use sipsec_net::Instant;
 
 /// A request that waits for a key exchange.
 pub(crate) struct AnswerIke {
-    pub(super) job: JobId,
+    job: JobId,
     pub(super) slot: u64,
-    pub(super) id: u32,
+    id: u32,
     answer: Proposal,
     pub(super) suite: IkeSuite,
     pub(super) spi_i: u64,
@@ -46,6 +46,12 @@ impl AnswerIke {
     /// What decides between crossing rekeys (RFC 7296 §2.8.2).
     pub(super) fn lowest(&self) -> Vec<u8> {
         lower(&self.ni, &self.nr)
+    }
+
+    /// The peer has gone on with this message; our value for it is being computed.
+    pub(super) const fn goes_on(&mut self, id: u32, job: JobId) {
+        self.awaited_until = None;
+        (self.id, self.job) = (id, job);
     }
 }
 

@@ -153,6 +153,14 @@ impl Established {
         self.answer_ikes.push(request);
     }
 
+    /// The request of the peer that waits for this IKE_FOLLOWUP_KE.
+    fn awaited_ike(&mut self, slot: u64, given: Option<&[u8]>) -> Option<&mut AnswerIke> {
+        self.answer_ikes
+            .iter_mut()
+            .find(|a| a.slot == slot && a.awaited_until.is_some() && given == Some(link(a.spi_r).as_slice()))
+    }
+
+    /// Of a CHILD_SA or of the IKE SA: the link tells which.
     pub(crate) fn answer_followup(
         &mut self,
         ctx: &mut Ctx,
@@ -161,24 +169,24 @@ impl Established {
         m: &Message<'_>,
     ) -> Result<(), End> {
         let given = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|n| n.data);
-        if self.awaited_child(slot, given).is_some() {
-            return self.answer_followup_child(ctx, slot, incoming, m);
-        }
-        let awaited = self
-            .answer_ikes
-            .iter_mut()
-            .find(|a| a.slot == slot && a.awaited_until.is_some() && given == Some(link(a.spi_r).as_slice()));
-        let Some(request) = awaited else {
+        let group = if let Some(child) = self.awaited_child(slot, given) {
+            child.chosen.suite.ke1
+        } else if let Some(ike) = self.awaited_ike(slot, given) {
+            ike.suite.ke1
+        } else {
             return self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
         };
-        let ke = m.ke.as_ref().zip(request.suite.ke1).filter(|(ke, group)| ke.group == group.transform_id());
-        let Some((ke, group)) = ke else {
+        let Some((ke, group)) = m.ke.as_ref().zip(group).filter(|(ke, g)| ke.group == g.transform_id())
+        else {
             return self.invalid_syntax(ctx, slot, incoming, missing("KE"));
         };
         let private = ctx.secret(group.private_len());
-        request.awaited_until = None;
-        request.id = incoming.id;
-        request.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
+        let job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
+        if let Some(child) = self.awaited_child(slot, given) {
+            child.goes_on(incoming.id, job);
+        } else if let Some(ike) = self.awaited_ike(slot, given) {
+            ike.goes_on(incoming.id, job);
+        }
         Ok(())
     }
 

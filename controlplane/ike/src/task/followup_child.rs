@@ -11,14 +11,12 @@
 use super::answer_child::AnswerChild;
 use super::child::Stage;
 use super::{RekeyChild, Task};
-use crate::compute::Job;
 use crate::ctx::Ctx;
-use crate::exchange::Incoming;
 use crate::output::ChildId;
 use crate::secret::Secret;
+use crate::state::Established;
 use crate::state::established::End;
-use crate::state::{Established, missing};
-use crate::wire::{Chain, Exchange, Message, NotifyType};
+use crate::wire::{Chain, Exchange, Message};
 use sipsec_net::{Instant, Spi};
 
 /// What is known of a CHILD_SA of the peer's until its additional key exchange.
@@ -113,29 +111,5 @@ impl Established {
             let awaited = a.second.as_ref().filter(|second| second.awaited_until.is_some());
             a.slot == slot && awaited.is_some_and(|second| given == Some(link(second.spi_in).as_slice()))
         })
-    }
-
-    pub(super) fn answer_followup_child(
-        &mut self,
-        ctx: &mut Ctx,
-        slot: u64,
-        incoming: &Incoming,
-        m: &Message<'_>,
-    ) -> Result<(), End> {
-        let given = m.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE).map(|n| n.data);
-        let Some(request) = self.awaited_child(slot, given) else {
-            return self.refuse(ctx, slot, incoming, NotifyType::STATE_NOT_FOUND, &[]);
-        };
-        let ke1 = request.chosen.suite.ke1;
-        let Some((ke, group)) = m.ke.as_ref().zip(ke1).filter(|(ke, g)| ke.group == g.transform_id()) else {
-            return self.invalid_syntax(ctx, slot, incoming, missing("KE"));
-        };
-        let private = ctx.secret(group.private_len());
-        if let Some(second) = &mut request.second {
-            second.awaited_until = None;
-        }
-        request.id = incoming.id;
-        request.job = ctx.compute(Job::DhRespond { group, private, peer_public: ke.public.to_vec() });
-        Ok(())
     }
 }

@@ -91,10 +91,11 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
     runtime.block_on(async {
         let resumed = Resumed::new(loaded.profile);
         discard_first(&resumed.profile).await;
+        // The first use of the random generator and of signatures costs 0.1 s on each thread: not during the first call.
+        let warm_up = compute::warm_up();
         let mut gateway = start_with(resumed, log).await?;
         gateway.set_profile_path(path);
-        // The first use of the random generator and of signatures costs 0.1 s on each thread: not during the first call.
-        compute::warm_up();
+        warm_up.finished().await;
         // On a worker of its own: the main thread is none of the runtime's.
         tokio::spawn(gateway.run()).await.map_err(|e| BootError::System {
             what: "the event loop has failed",

@@ -2,33 +2,61 @@
 //! full the loop takes no further messages ([`Compute::has_room`]), which would cause further jobs; nothing is lost. What timers
 //! cause meanwhile still finds a place: at most one job for each session.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Jobs that wait for a thread before the loop takes no further messages. A thousand negotiations at once make a thousand: a
 /// negotiation has one job under way.
 pub const QUEUE: usize = 8192;
 
+thread_local! {
+    /// Whether this thread has computed before: its first random number and signature cost 0.1 s.
+    static WARM: Cell<bool> = const { Cell::new(false) };
+}
+
+/// First uses that are under way, one on each thread that will compute.
+#[derive(Debug)]
+pub struct WarmUp(Vec<JoinHandle<()>>);
+
 /// Makes a key and a signature on as many threads as will compute, so that no call pays for their first use. Needs a tokio
 /// runtime; returns at once.
-pub fn warm_up() {
+#[must_use]
+pub fn warm_up() -> WarmUp {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     // Each job waits for the others, so that each is on a thread of its own.
     let together = Arc::new(Barrier::new(threads));
-    for _ in 0..threads {
-        let together = together.clone();
-        tokio::task::spawn_blocking(move || {
-            together.wait();
-            let began = std::time::Instant::now();
-            let made = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
-                .and_then(|key| rcgen::CertificateParams::default().self_signed(&key).map(drop));
-            match made {
-                Ok(()) => tracing::debug!(ms = began.elapsed().as_millis(), "signatures are warmed up"),
-                Err(error) => tracing::warn!(%error, "no signature can be made"),
+    let first_use = move |together: Arc<Barrier>| {
+        together.wait();
+        let began = std::time::Instant::now();
+        let made = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+            .and_then(|key| rcgen::CertificateParams::default().self_signed(&key).map(drop));
+        match made {
+            Ok(()) => {
+                WARM.set(true);
+                tracing::debug!(ms = began.elapsed().as_millis(), "signatures are warmed up");
             }
-        });
+            Err(error) => tracing::warn!(%error, "no signature can be made"),
+        }
+    };
+    let start = || {
+        let together = Arc::clone(&together);
+        tokio::task::spawn_blocking(move || first_use(together))
+    };
+    WarmUp((0..threads).map(|_| start()).collect())
+}
+
+impl WarmUp {
+    /// Before the first call is possible.
+    pub async fn finished(self) {
+        for thread in self.0 {
+            if let Err(error) = thread.await {
+                tracing::warn!(%error, "the first call may be slow");
+            }
+        }
     }
 }
 
@@ -47,6 +75,14 @@ pub struct ComputeCounters {
     pub waiting_max: u64,
     /// Jobs that were submitted although [`QUEUE`] jobs waited.
     pub beyond_room: u64,
+    /// Jobs on threads that had not computed before.
+    pub cold: u64,
+}
+
+/// What a job left, and whether its thread had not computed before.
+struct Done<O> {
+    outcome: O,
+    cold: bool,
 }
 
 type Job<O> = Box<dyn FnOnce() -> O + Send>;
@@ -57,8 +93,8 @@ pub struct Compute<O> {
     running: usize,
     urgent: VecDeque<Job<O>>,
     waiting: VecDeque<Job<O>>,
-    sender: mpsc::UnboundedSender<O>,
-    done: mpsc::UnboundedReceiver<O>,
+    sender: mpsc::UnboundedSender<Done<O>>,
+    done: mpsc::UnboundedReceiver<Done<O>>,
     pub counters: ComputeCounters,
 }
 
@@ -116,16 +152,18 @@ impl<O: Send + 'static> Compute<O> {
         self.running += 1;
         let sender = self.sender.clone();
         tokio::task::spawn_blocking(move || {
+            let cold = !WARM.replace(true);
             // The receiver lives as long as the loop; after it the outcome is not needed.
-            let _ = sender.send(job());
+            let _ = sender.send(Done { outcome: job(), cold });
         });
     }
 
     /// The next outcome. May be cancelled at any time.
     pub async fn next(&mut self) -> O {
         match self.done.recv().await {
-            Some(outcome) => {
+            Some(Done { outcome, cold }) => {
                 self.counters.run += 1;
+                self.counters.cold += u64::from(cold);
                 self.running -= 1;
                 if let Some(job) = self.urgent.pop_front().or_else(|| self.waiting.pop_front()) {
                     self.start(job);
@@ -223,5 +261,31 @@ mod tests {
         assert!(!pool.is_busy());
         pool.submit(Urgency::Negotiating, None, || Some(7));
         assert_eq!(pool.next().await, Some(7));
+    }
+
+    /// As many threads as compute, and no other: what runs after the warm-up runs on threads that it has used.
+    fn run(warm: bool) -> ComputeCounters {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(threads).build();
+        runtime.expect("a runtime").block_on(async {
+            if warm {
+                warm_up().finished().await;
+            }
+            let mut pool: Compute<()> = Compute::new();
+            for _ in 0..20 * threads {
+                pool.submit(Urgency::Negotiating, (), || ());
+            }
+            for _ in 0..20 * threads {
+                pool.next().await;
+            }
+            pool.counters
+        })
+    }
+
+    #[test]
+    fn no_call_pays_for_the_first_use_of_signatures() {
+        assert_eq!(run(true).cold, 0);
+        let cold = run(false).cold;
+        assert!(cold > 0, "a thread that was not warmed up is noticed");
     }
 }

@@ -74,6 +74,7 @@ impl Runtime {
             ("compute_run", compute.run),
             ("compute_waiting_max", compute.waiting_max),
             ("compute_beyond_room", compute.beyond_room),
+            ("compute_cold", compute.cold),
             ("dataplane_connections", link.connections),
             ("dataplane_transactions", link.transactions),
             ("dataplane_transactions_lost", link.transactions_lost),

@@ -4,11 +4,12 @@ use crate::config::PeerKind;
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::{Evidence, SessionFailure};
 use crate::output::{EventKind, Output};
+use crate::selectors;
 use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::{Endpoint, EndpointConfig, Role};
-use sipsec_net::dp::{Op, PacketSummary, Selector};
-use sipsec_net::{Instant, IpPrefix, Kbps, TelNumber, TunnelId};
+use sipsec_net::dp::{Op, PacketSummary};
+use sipsec_net::{Instant, Kbps, TelNumber, TunnelId};
 use sipsec_sip::sdp::{self, IkeMedia, IkeSetup, SessionDescription};
 use sipsec_sip::{CallId, ReliableAnswer};
 use std::net::{IpAddr, SocketAddr};
@@ -16,17 +17,6 @@ use std::time::Duration;
 
 /// A call that only rings is given up after this long. The peer is a gateway, which answers within milliseconds or never. Longer than timer B (RFC 3261 §17.1.1.2: 32 s), which has a reason of its own.
 const RING_MAX: Duration = Duration::from_secs(40);
-
-/// Traffic selectors: everything of each address family that is routed into the tunnel. Routes decide which packets use the
-/// SA.
-fn selectors(routes: &[IpPrefix]) -> Vec<Selector> {
-    let v6 = routes.iter().any(|r| r.addr().is_ipv6());
-    let v4 = !v6 || routes.iter().any(|r| r.addr().is_ipv4());
-    [(v4, Selector::ANY_V4), (v6, Selector::ANY_V6)]
-        .into_iter()
-        .filter_map(|(on, s)| on.then_some(s))
-        .collect()
-}
 
 /// A call that is not placed.
 #[derive(Clone, Debug)]
@@ -296,7 +286,7 @@ impl Core {
         config.dpd = self.config.ike.dpd;
         config.nat_keepalive = self.config.ike.nat_keepalive;
         config.fragment_bytes_max = self.config.ike.fragment_bytes_max;
-        config.ts_remote = selectors(&self.tunnels[i].config.routes);
+        config.ts_remote = selectors::wanted(&self.tunnels[i].config.routes);
         config.ts_local.clone_from(&config.ts_remote);
         config.traffic = self.tunnels[i].trigger.map(|(_, first)| (first.source, first.destination));
         config.crash_detection.clone_from(&self.config.ike.crash_detection);

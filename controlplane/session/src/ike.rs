@@ -5,6 +5,7 @@ use crate::failure::SessionFailure;
 use crate::input::ComputeKey;
 use crate::ledger::EndReason;
 use crate::output::{EventKind, Output};
+use crate::selectors::Narrowed;
 use crate::state::{ChildSas, Proofs, State, Up};
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
@@ -124,6 +125,15 @@ impl Core {
                 self.event(Some(i), EventKind::ReauthenticationFailed { error });
             }
             Event::ChildSaUp { child, inbound, outbound } => {
+                if let Some(narrowed) =
+                    Narrowed::of(&self.tunnels[i].config.routes, &outbound.selectors.remote)
+                {
+                    if narrowed.is_entire() {
+                        // RFC 7296 §2.9 allows it, and the call would be paid for nothing.
+                        return self.fail(now, i, SessionFailure::Selectors(Box::new(narrowed)));
+                    }
+                    self.event(Some(i), EventKind::SelectorsNarrowed(narrowed));
+                }
                 let (mut ops, sas) = self.sa_ops(i, port, inbound, outbound);
                 let tunnel = self.tunnels[i].config.id();
                 let responder = self.is_responder(i);

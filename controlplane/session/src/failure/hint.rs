@@ -1,7 +1,7 @@
 //! What an operator can do about a failure.
 
 use super::{NO_TUNNEL, SessionFailure};
-use sipsec_ike::{CertError, IkeError};
+use sipsec_ike::{CertError, IkeError, Party};
 use sipsec_sip::{CallFailure, LostWhy};
 
 impl SessionFailure {
@@ -63,6 +63,12 @@ impl SessionFailure {
                     "with certificates the peer must announce a=fingerprint; with a psk, turn psk_fingerprint on at both ends or off at both"
                 }
                 IkeError::NoProposalChosen { .. } => "allow a common proposal at both ends",
+                IkeError::TsUnacceptable { by: Party::Peer } => {
+                    "the peer does not narrow what we offer (everything) to its own networks: for libreswan write `narrowing=yes` in its connection"
+                }
+                IkeError::TsUnacceptable { by: Party::Us } => {
+                    "the two ends have no addresses in common: compare `routes` at both, IPv4 and IPv6"
+                }
                 IkeError::PpkMissing | IkeError::PpkUnknown { .. } => {
                     "give both ends the same ppk and ppk_id, or write `ppk_required: false` until both have it"
                 }
@@ -99,6 +105,9 @@ impl SessionFailure {
             }
             Self::PeerHungUp { .. } | Self::PeerClosedIke | Self::PeerEndedEarly { .. } | Self::NoChild => {
                 "see the peer's log"
+            }
+            Self::Selectors(_) => {
+                "give the peer's connection the networks in this tunnel's `routes`, or correct `routes`"
             }
             Self::SaLimit => {
                 "see the peer's log: it did not answer the rekeying; or raise ike.lifetime at both ends"

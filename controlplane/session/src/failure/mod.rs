@@ -9,6 +9,7 @@ pub use evidence::{Evidence, SentIke};
 pub use told::NO_TUNNEL;
 
 use crate::brake::Braking;
+use crate::selectors::Narrowed;
 use sipsec_ike::{CertError, IkeError};
 use sipsec_net::TelNumber;
 use sipsec_net::dp::RejectReason;
@@ -51,6 +52,8 @@ pub enum SessionFailure {
         lasted: Duration,
         said: Option<String>,
     },
+    /// The SA that came up admits nothing of what is routed into the tunnel.
+    Selectors(Box<Narrowed>),
     /// The peer removed the CHILD_SA of a session that was up, and made no other.
     NoChild,
     /// SIP gave the call up.
@@ -149,6 +152,7 @@ impl SessionFailure {
             Self::Deadline { evidence: Evidence { wrong_source: Some(_), .. }, .. } => "wrong-source",
             Self::Deadline { .. } => "negotiation-deadline",
             Self::PeerHungUp { .. } => "peer-hung-up",
+            Self::Selectors(_) => "selectors",
             Self::PeerClosedIke => "peer-closed-ike",
             Self::PeerEndedEarly { .. } => "peer-ended-early",
             Self::NoChild => "no-child-sa",

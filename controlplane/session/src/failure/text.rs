@@ -75,6 +75,7 @@ impl fmt::Display for SessionFailure {
                 write!(f, "the peer ended the session {} s after it was up", lasted.as_secs())?;
                 said.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
             }
+            Self::Selectors(narrowed) => write!(f, "{narrowed}"),
             Self::NoChild => f.write_str("the peer removed the last CHILD_SA and made no other"),
             Self::SaLimit => f.write_str("an SA reached its hard limit before another took its place"),
             Self::Lost(why) => f.write_str(match why {

@@ -32,6 +32,9 @@ impl SessionFailure {
             Self::NoKey { .. } => "no key or certificate for this number".to_owned(),
             Self::StaticQos => "this gateway has a static QoS policy on the tunnel".to_owned(),
             Self::OwnCertificate(_) => "this gateway's certificate cannot be used".to_owned(),
+            Self::Selectors(_) => {
+                "the traffic selectors admit nothing of what is routed into the tunnel here".to_owned()
+            }
             Self::Journal => "the gateway cannot write its call journal".to_owned(),
             Self::Ike(error) => match error {
                 IkeError::AuthenticationFailed { .. } => {

@@ -3,6 +3,7 @@
 use crate::change::Reconfigured;
 use crate::failure::SessionFailure;
 use crate::ledger::CallSummary;
+use crate::selectors::Narrowed;
 use sipsec_ike::{FingerprintBasis, IkeError};
 use sipsec_net::dp::{PacketSummary, RejectReason};
 use sipsec_net::{Kbps, TelNumber, TunnelId};
@@ -64,6 +65,8 @@ pub enum EventKind {
     WeakAlgorithms {
         names: String,
     },
+    /// The session is up, and its SA does not cover the tunnel's routes.
+    SelectorsNarrowed(Narrowed),
     SaInstalled,
     SessionUp {
         initiator: bool,
@@ -175,6 +178,7 @@ impl EventKind {
             Self::NextKeyUsed { .. } => "next-key-used",
             Self::ReauthenticationFailed { .. } => "ike-reauthentication-failed",
             Self::WeakAlgorithms { .. } => "weak-algorithms",
+            Self::SelectorsNarrowed(_) => "selectors-narrowed",
             Self::SaInstalled => "sa-installed",
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
@@ -210,6 +214,7 @@ impl EventKind {
             self,
             Self::Failed { .. }
                 | Self::WeakAlgorithms { .. }
+                | Self::SelectorsNarrowed(_)
                 | Self::ReauthenticationFailed { .. }
                 | Self::ByeOwed { .. }
                 | Self::ByeUnanswered { .. }

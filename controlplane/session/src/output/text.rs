@@ -66,6 +66,7 @@ impl fmt::Display for EventKind {
             Self::WeakAlgorithms { names } => {
                 write!(f, "weak algorithms are in use, as `peer: cisco` allows: {names}")
             }
+            Self::SelectorsNarrowed(narrowed) => write!(f, "{narrowed}"),
             Self::SaInstalled => f.write_str("SAs installed"),
             Self::SessionUp { initiator } => write!(f, "session up ({})", if *initiator { "I" } else { "R" }),
             Self::Rekeyed => f.write_str("SAs replaced"),

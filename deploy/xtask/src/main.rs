@@ -1,7 +1,8 @@
 //! `cargo run -p xtask`: holds the rules of ARCHITECTURE.md that the compiler does not: who may import whom, and where I/O,
-//! `unsafe` and the YAML library may stand.
+//! `unsafe` and the YAML library may stand, and that tests, files and links which documents name are there.
 #![forbid(unsafe_code)]
 
+mod documents;
 mod imports;
 mod sources;
 
@@ -25,11 +26,12 @@ fn main() -> ExitCode {
     let root = workspace_root();
     let mut violations = imports::check(&root);
     violations.extend(sources::check(&root));
+    violations.extend(documents::check(&root));
     for v in &violations {
         eprintln!("{}: {}", v.place, v.rule);
     }
     if violations.is_empty() {
-        println!("rules: imports, I/O, unsafe and confined libraries hold");
+        println!("rules: imports, I/O, unsafe, confined libraries and what documents name hold");
         ExitCode::SUCCESS
     } else {
         eprintln!("{} rule(s) broken; the rules and their reasons are in ARCHITECTURE.md", violations.len());

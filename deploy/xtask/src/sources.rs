@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Cores: no I/O, no clock, no environment.
 const CORES: &[&str] = &[
     "dataplane/net/src",
+    "dataplane/nat/src",
     "dataplane/pipeline/src",
     "controlplane/ike/src",
     "controlplane/sip/src",
@@ -70,13 +71,17 @@ fn check_file(name: &str, text: &str, violations: &mut Vec<Violation>) {
     }
 }
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
+pub fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    files(dir, "rs")
+}
+
+pub fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let mut out = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() && path.file_name().is_some_and(|n| n != "target") {
-            out.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
             out.push(path);
         }
     }

@@ -169,10 +169,7 @@ impl Core {
 
     /// The session does not wait for the call any more.
     fn call_is_sips(&mut self, now: Instant, i: usize, call: CallId) {
-        if let State::Draining(d) = &mut self.tunnels[i].state
-            && d.call == Some(call)
-        {
-            d.call = None;
+        if self.tunnels[i].draining().is_some_and(|d| d.call_is_over(call)) {
             self.drained(now, i);
         }
     }
@@ -269,7 +266,7 @@ impl Core {
     }
 
     fn is_leg(&self, i: usize, call: CallId) -> bool {
-        self.tunnels[i].state.leg().is_some_and(|l| l.call.id() == call)
+        self.tunnels[i].state().leg().is_some_and(|l| l.call.id() == call)
     }
 
     fn peer_hung_up(&mut self, now: Instant, call: CallId, said: Option<String>) {
@@ -280,14 +277,14 @@ impl Core {
             self.note_reason(call, EndReason::PeerHungUp { said });
             return;
         }
-        if matches!(self.tunnels[i].state, State::Negotiating(_))
-            && self.tunnels[i].state.leg().is_some_and(|l| l.answered_at.is_some())
+        if matches!(self.tunnels[i].state(), State::Negotiating(_))
+            && self.tunnels[i].state().leg().is_some_and(|l| l.answered_at.is_some())
         {
             return self.ask_ike_why(now, i, said);
         }
         let early = self.ended_early(now, i, said.as_deref());
-        let was_up = matches!(self.tunnels[i].state, State::Up(_));
-        let cancelled = self.tunnels[i].state.leg().is_some_and(|l| !l.caller && l.answered_at.is_none());
+        let was_up = matches!(self.tunnels[i].state(), State::Up(_));
+        let cancelled = self.tunnels[i].state().leg().is_some_and(|l| !l.caller && l.answered_at.is_none());
         let failure = if !was_up && !cancelled {
             Some(SessionFailure::PeerHungUp { said: said.clone(), evidence: None })
         } else {
@@ -305,11 +302,8 @@ impl Core {
 
     /// The peer deleted IKE and we wait for its BYE: ours is not needed any more.
     fn bye_is_said(&mut self, i: usize, call: CallId) {
-        if let State::Draining(d) = &mut self.tunnels[i].state
-            && d.call == Some(call)
-            && let Some((_, call)) = d.bye_at.take()
-        {
-            call.ended();
+        if let Some(draining) = self.tunnels[i].draining() {
+            draining.bye_said(call);
         }
     }
 
@@ -317,7 +311,7 @@ impl Core {
         let Some(i) = self.tunnel_of(call) else { return };
         self.bye_is_said(i, call);
         if self.is_leg(i, call) {
-            if self.tunnels[i].state.leg().is_some_and(|l| l.answered_at.is_some()) {
+            if self.tunnels[i].state().leg().is_some_and(|l| l.answered_at.is_some()) {
                 self.event(Some(i), EventKind::ByeSent);
                 self.note_bye(now, call);
             }

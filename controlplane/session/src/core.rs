@@ -10,7 +10,6 @@ use crate::ledger::Ledger;
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
 use crate::routes::Routes;
-use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnels::Tunnels;
 use sipsec_ike::{ChildId, Endpoint};
@@ -143,11 +142,7 @@ impl std::fmt::Debug for Core {
 impl Drop for Core {
     /// The process ends: what is left is in the journal, and the next run hangs it up.
     fn drop(&mut self) {
-        for t in self.tunnels.iter_mut() {
-            if let Some(call) = std::mem::replace(&mut t.state, State::Ready).into_call() {
-                call.ended();
-            }
-        }
+        self.tunnels.iter_mut().for_each(Tunnel::abandon);
     }
 }
 
@@ -213,7 +208,7 @@ impl Core {
             Input::Activity { tunnel, activity } => self.activity(now, tunnel, activity),
             Input::Compute { key, outcome } => {
                 if let Some(i) = self.tunnels.with_id(key.tunnel)
-                    && self.tunnels[i].state.media_port() == Some(key.media_port)
+                    && self.tunnels[i].state().media_port() == Some(key.media_port)
                 {
                     self.computed(now, i, key.job, outcome);
                 }
@@ -222,7 +217,7 @@ impl Core {
             Input::PersistFailed { key } => {
                 let call = self.call_of_key(key);
                 if let Some(i) = self.tunnel_of(call)
-                    && self.tunnels[i].state.leg().is_some_and(|l| l.call.id() == call)
+                    && self.tunnels[i].state().leg().is_some_and(|l| l.call.id() == call)
                 {
                     self.fail(now, i, SessionFailure::Journal);
                 }
@@ -289,9 +284,9 @@ impl Core {
         let locals = Locals { v4: local(wan.v4), v6: local(wan.v6) };
         self.ua.set_locals(now, locals);
         for i in self.tunnels.indices() {
-            let Some(leg) = self.tunnels[i].state.leg() else { continue };
+            let Some(leg) = self.tunnels[i].state().leg() else { continue };
             // The addresses of ours that the call names: in SDP, and in SIP as the peer's requests need it.
-            let media = self.tunnels[i].state.local_ip();
+            let media = self.tunnels[i].state().local_ip();
             let sip = self.ua.server_of(leg.call.id()).and_then(|server| had.towards(server));
             let lost = |ip: Option<IpAddr>| ip.is_some_and(|ip| !wan.has(ip));
             if lost(media) || lost(sip) {
@@ -387,7 +382,7 @@ impl Core {
         let Some(shutdown) = self.shutdown.as_ref().filter(|s| !s.complete) else { return };
         let quiet = self.ua.live_dialogs() == 0
             && self.ua.unregistered()
-            && self.tunnels.iter().all(|t| t.state.media_port().is_none())
+            && self.tunnels.iter().all(|t| t.state().media_port().is_none())
             && self.calls.values().all(|ledger| !ledger.counting);
         if quiet || self.shutdown_end(shutdown) <= now {
             self.count_no_longer(now);
@@ -402,7 +397,7 @@ impl Core {
 
     /// Gives an input to the endpoint of a session, whose outputs are then taken; `false` if it has none.
     pub(crate) fn drive(&mut self, i: usize, what: impl FnOnce(&mut Endpoint)) -> bool {
-        let Some(endpoint) = self.tunnels[i].state.endpoint_mut() else { return false };
+        let Some(endpoint) = self.tunnels[i].endpoint() else { return false };
         what(endpoint);
         self.unpumped.insert(i);
         true
@@ -411,7 +406,7 @@ impl Core {
     /// An event of a tunnel and of the call that it has.
     pub(crate) fn event(&mut self, tunnel: Option<usize>, kind: EventKind) {
         let of_tunnel = || {
-            let call = self.tunnels[tunnel?].state.call_id()?;
+            let call = self.tunnels[tunnel?].state().call_id()?;
             self.calls.get(&call).map(|ledger| ledger.call_id.clone())
         };
         let call_id = kind.call_id().map(str::to_owned).or_else(of_tunnel);
@@ -458,9 +453,5 @@ impl Core {
     /// A source of its own for one part of the core.
     pub(crate) fn new_entropy(&mut self) -> Box<dyn Entropy> {
         Box::new(crate::entropy::Stream::of(&mut *self.entropy))
-    }
-
-    pub(crate) fn set_state(&mut self, i: usize, state: State) {
-        self.tunnels[i].state = state;
     }
 }

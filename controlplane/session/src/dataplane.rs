@@ -4,7 +4,7 @@ use crate::change::ReconfigureError;
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
-use crate::state::State;
+use crate::state::{Draining, State};
 use sipsec_ike::ChildId;
 use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason, TunnelActivity};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId, TxnId};
@@ -31,12 +31,12 @@ impl Core {
         self.change_failed(ReconfigureError::DataplaneLost);
         for i in self.tunnels.indices() {
             self.tunnels[i].configured = false;
-            if self.tunnels[i].state.leg().is_some() {
+            if self.tunnels[i].state().leg().is_some() {
                 self.fail(now, i, SessionFailure::DataplaneGone);
             }
-            if let Some(media) = self.take_lingering(i) {
+            if let Some(media) = self.tunnels[i].draining().and_then(Draining::take_media) {
                 self.ports.give(now, media.port);
-                self.stop_listening(now, i, *media);
+                self.stop_listening(now, i, media);
                 self.drained(now, i);
             }
         }
@@ -52,10 +52,9 @@ impl Core {
             },
             Event::WrongSource { media_port, from } => {
                 if let Some(i) = self.tunnels.with_port(media_port)
-                    && let State::Negotiating(n) = &mut self.tunnels[i].state
+                    && let Some(n) = self.tunnels[i].negotiating()
                 {
-                    n.evidence.wrong_source = Some(from);
-                    n.evidence.expected_source = Some(n.media.remote);
+                    n.heard_from_elsewhere(from);
                 }
             }
             Event::PeerPortProven { media_port, port } => {
@@ -195,32 +194,32 @@ impl Core {
             Pending::Counted { tunnel, call } => self.counted(now, tunnel, call),
             Pending::Undo => self.event(None, EventKind::ConfigureRejected { op, reason }),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
-                if let Some(media) = self.tunnels[tunnel].state.media_mut() {
-                    media.asked = false; // there is nothing to close
+                if let Some(media) = self.tunnels[tunnel].media() {
+                    media.not_opened();
                 }
                 self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
             }
             Pending::MediaOpen { tunnel, port } => {
                 // Its session has ended meanwhile, perhaps with its tunnel.
                 if self.tunnels.get(tunnel).is_some()
-                    && let State::Draining(d) = &mut self.tunnels[tunnel].state
-                    && let Some(media) = d.media.take_if(|m| m.port == port)
+                    && let Some(media) = self.tunnels[tunnel].draining().and_then(|d| d.take_port(port))
                 {
                     self.ports.give(now, port);
-                    self.stop_listening(now, tunnel, *media);
+                    self.stop_listening(now, tunnel, media);
                     self.drained(now, tunnel);
                 }
             }
             Pending::Install { tunnel, port, child } | Pending::Replace { tunnel, port, child }
                 if self.is_live(tunnel, port) =>
             {
-                match &mut self.tunnels[tunnel].state {
-                    State::Negotiating(n) => n.installing = None,
-                    State::Up(u) => drop(u.children.remove(&child)),
-                    _ => {}
+                let t = &mut self.tunnels[tunnel];
+                if let Some(n) = t.negotiating() {
+                    n.not_installed();
+                } else if let Some(u) = t.up() {
+                    u.refuse(child);
                 }
                 self.drive(tunnel, |e| e.handle_child_rejected(now, child));
-                if matches!(self.tunnels[tunnel].state, State::Negotiating(_)) {
+                if matches!(self.tunnels[tunnel].state(), State::Negotiating(_)) {
                     self.fail(now, tunnel, SessionFailure::DataplaneRejected { reason });
                 }
             }
@@ -235,22 +234,20 @@ impl Core {
     /// The session that is up with an SA, and the CHILD_SA that it is a half of.
     fn child_of(&self, sa: SaId) -> Option<(usize, ChildId)> {
         self.tunnels.enumerated().find_map(|(i, t)| {
-            let State::Up(u) = &t.state else { return None };
-            let its = u.children.iter().find(|(_, sas)| sas.inbound == sa || sas.outbound == sa);
-            its.map(|(child, _)| (i, *child))
+            let State::Up(u) = t.state() else { return None };
+            u.child_of(sa).map(|child| (i, child))
         })
     }
 
     /// The call that a transaction was for is still the tunnel's.
     fn is_live(&self, tunnel: usize, port: MediaPort) -> bool {
-        self.tunnels.get(tunnel).and_then(|t| t.state.leg()).is_some_and(|l| l.media_port == port)
+        self.tunnels.get(tunnel).and_then(|t| t.state().leg()).is_some_and(|l| l.media_port == port)
     }
 
     pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
         let Some(i) = self.tunnels.with_id(tunnel) else { return };
         let (idle, one_way) = (self.tunnels[i].config.idle, self.tunnels[i].config.one_way);
-        let State::Up(up) = &mut self.tunnels[i].state else { return };
-        up.endpoint.traffic_seen(now, activity.last_in, activity.last_out);
+        let Some(up) = self.tunnels[i].up() else { return };
         if up.looked_at(now, activity, idle) {
             let after = now.saturating_duration_since(up.last_data());
             self.event(Some(i), EventKind::Idle { after });

@@ -2,10 +2,10 @@
 
 use crate::config::PeerKind;
 use crate::core::{Core, Dataplane, Pending};
-use crate::failure::{Evidence, SessionFailure};
+use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
 use crate::selectors;
-use crate::state::{Dialing, Draining, Leg, Media, Negotiating, Stage, State};
+use crate::state::{Dialing, Leg, Media, State};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::{Endpoint, EndpointConfig, Role};
 use sipsec_net::dp::{Op, PacketSummary};
@@ -31,11 +31,14 @@ impl Core {
     /// A packet waits and there is no SA.
     pub(crate) fn trigger(&mut self, now: Instant, i: usize, first: PacketSummary) {
         // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
-        self.tunnels[i].trigger = Some((now, first));
-        match &mut self.tunnels[i].state {
-            State::Draining(Draining { media: Some(media), .. }) => media.close_soon(),
+        let t = &mut self.tunnels[i];
+        t.trigger = Some((now, first));
+        if let Some(draining) = t.draining() {
+            draining.close_soon();
+        }
+        match t.state() {
             // It came as the session did.
-            State::Up(up) if up.release.is_none() && !up.children.is_empty() => self.release_waiting(i),
+            State::Up(up) if up.has_released() && !up.is_bare() => self.release_waiting(i),
             _ => self.release_trigger(now, i),
         }
     }
@@ -159,9 +162,7 @@ impl Core {
         };
         self.open_ledger(now, call.id(), i, true);
         let leg = Leg { call, caller: true, media_port: port, answered_at: None, acknowledged: false };
-        let stage = Stage::Inviting { offer };
-        let give_up_at = now + RING_MAX;
-        self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
+        self.tunnels[i].begin(Dialing::inviting(leg, offer, now + RING_MAX));
         self.tunnels[i].phase(now, "invite");
         self.event(Some(i), EventKind::InviteSent { remote });
         Ok(())
@@ -195,18 +196,12 @@ impl Core {
 
     pub(crate) fn answered(&mut self, now: Instant, call: CallId, answer: &ReliableAnswer) {
         let Some(i) = self.tunnel_of(call) else { return };
-        let (leg, offer) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
-            State::Dialing(d) => match *d {
-                Dialing { mut leg, stage: Stage::Inviting { offer }, .. } if leg.call.id() == call => {
-                    leg.answered_at.get_or_insert(now);
-                    leg.acknowledged = !leg.caller;
-                    (leg, offer)
-                }
-                other => return self.set_state(i, State::Dialing(Box::new(other))),
-            },
-            other => return self.set_state(i, other),
-        };
-        self.tunnels[i].phase(now, "answered");
+        let t = &mut self.tunnels[i];
+        if t.state().leg().is_none_or(|leg| leg.call.id() != call) {
+            return;
+        }
+        let Some(offer) = t.dialing().and_then(|d| d.answered(now)).cloned() else { return };
+        t.phase(now, "answered");
         self.note_answer(now, call);
         let local = Some(offer.ike.addr).filter(|addr| self.wan.has(addr.ip()));
         let media = match local {
@@ -216,41 +211,28 @@ impl Core {
         // Another key than ours, announced in SDP, is found here, before IKE.
         match media.and_then(|media| Ok((self.endpoint(now, i, &media)?, media))) {
             Ok((endpoint, media)) => {
-                self.event(Some(i), EventKind::Answered { remote: media.remote, rate: media.rate });
-                self.negotiate(now, i, leg, media, endpoint);
+                let (remote, rate) = (media.remote, media.rate);
+                self.event(Some(i), EventKind::Answered { remote, rate });
+                let deadline = now + self.config.ike.negotiation_deadline;
+                self.tunnels[i].negotiate(media, endpoint, deadline);
+                self.note_rate(call, rate);
+                self.resolve_next_hop(i);
             }
-            Err(failure) => {
-                // Back into a state with a call, so that failing hangs it up.
-                let stage = Stage::Inviting { offer };
-                self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at: now })));
-                self.fail(now, i, failure);
-            }
+            Err(failure) => self.fail(now, i, failure),
         }
     }
 
-    /// The call is answered, or about to be: the deadline runs.
-    pub(crate) fn negotiate(&mut self, now: Instant, i: usize, leg: Leg, media: Media, endpoint: Endpoint) {
-        let deadline = now + self.config.ike.negotiation_deadline;
-        if let Some(ledger) = self.calls.get_mut(&leg.call.id()) {
-            ledger.rate = Some(media.rate);
+    pub(crate) fn note_rate(&mut self, call: CallId, rate: Kbps) {
+        if let Some(ledger) = self.calls.get_mut(&call) {
+            ledger.rate = Some(rate);
         }
-        let (port, remote, open) = (leg.media_port, media.remote.ip(), media.open);
-        self.set_state(
-            i,
-            State::Negotiating(Box::new(Negotiating {
-                leg,
-                media,
-                endpoint,
-                deadline,
-                proofs: None,
-                installing: None,
-                evidence: Evidence::default(),
-            })),
-        );
-        if open {
-            self.media_opened(now, i);
-        } else {
-            self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
+    }
+
+    /// Asks for the next hop towards the peer, with which its media port is opened.
+    pub(crate) fn resolve_next_hop(&mut self, i: usize) {
+        let state = self.tunnels[i].state();
+        if let (Some(media_port), Some(media)) = (state.media_port(), state.media()) {
+            self.out.push_back(Output::ResolveNextHop { media_port, remote: media.remote.ip() });
         }
     }
 

@@ -6,7 +6,7 @@ use crate::input::ComputeKey;
 use crate::ledger::EndReason;
 use crate::output::{EventKind, Output};
 use crate::selectors::Narrowed;
-use crate::state::{ChildSas, Proofs, State, Up};
+use crate::state::{Bounds, ChildSas, Proofs, State};
 use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
 use sipsec_net::dp::{Direction, OPS_MAX, Op, PeerSource, SELECTORS_PER_BLOCK, SaSpec, Selectors};
@@ -22,8 +22,8 @@ const RESPONDER_HOLD: Duration = Duration::from_millis(50);
 impl Core {
     pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, from: SocketAddr, bytes: &[u8]) {
         let Some(i) = self.tunnels.with_port(port) else { return };
-        if let State::Negotiating(n) = &mut self.tunnels[i].state {
-            n.evidence.hears(bytes);
+        if let Some(n) = self.tunnels[i].negotiating() {
+            n.hears(bytes);
         }
         let mut fits = false;
         let handled = self.drive(i, |e| {
@@ -39,24 +39,21 @@ impl Core {
         if handled {
             return;
         }
-        if let Some(mut lingering) = self.take_lingering(i) {
-            if let Some(listening) = &mut lingering.listening {
-                listening.hears(bytes);
-            }
-            lingering.endpoint.handle_datagram(now, bytes);
-            self.keep_lingering(now, i, lingering);
+        if let Some(lingering) = self.lingering(i) {
+            lingering.hears(now, bytes);
+            self.pump_lingering(now, i);
         }
     }
 
     /// Whether the peer's source port is still open.
     fn learns(&self, i: usize) -> bool {
-        let media = self.tunnels[i].state.media();
-        self.config.media.learn_peer_port && media.is_some_and(|m| m.asked && m.peer_port.is_none())
+        let media = self.tunnels[i].state().media();
+        self.config.media.learn_peer_port && media.is_some_and(|m| m.is_asked() && m.peer_port.is_none())
     }
 
     /// The first packet that proved itself came from this port.
     pub(crate) fn peer_port_proven(&mut self, i: usize, port: u16) {
-        let Some(media) = self.tunnels[i].state.media_mut().filter(|m| m.peer_port.is_none()) else { return };
+        let Some(media) = self.tunnels[i].media().filter(|m| m.peer_port.is_none()) else { return };
         media.peer_port = Some(port);
         if port != media.remote.port() {
             let sdp = media.remote;
@@ -67,23 +64,22 @@ impl Core {
 
     /// A job of the tunnel's endpoint is done.
     pub(crate) fn computed(&mut self, now: Instant, i: usize, job: JobId, outcome: Outcome) {
-        if let Some(mut lingering) = self.take_lingering(i) {
+        if let Some(lingering) = self.lingering(i) {
             lingering.endpoint.handle_compute(now, job, outcome);
-            self.keep_lingering(now, i, lingering);
+            self.pump_lingering(now, i);
         } else {
             self.drive(i, |e| e.handle_compute(now, job, outcome));
         }
     }
 
     pub(crate) fn pump_endpoint(&mut self, now: Instant, i: usize) {
-        while let Some(port) = self.tunnels[i].state.media_port()
-            && let Some(output) =
-                self.tunnels[i].state.endpoint_mut().and_then(sipsec_ike::Endpoint::poll_output)
+        while let Some(port) = self.tunnels[i].state().media_port()
+            && let Some(output) = self.tunnels[i].endpoint().and_then(sipsec_ike::Endpoint::poll_output)
         {
             match output {
                 sipsec_ike::Output::Transmit(bytes) => {
-                    if let State::Negotiating(n) = &mut self.tunnels[i].state {
-                        n.evidence.sends(&bytes);
+                    if let Some(n) = self.tunnels[i].negotiating() {
+                        n.sends(&bytes);
                     }
                     self.out.push_back(Output::IkeTransmit { media_port: port, bytes });
                 }
@@ -92,7 +88,7 @@ impl Core {
                 }
                 sipsec_ike::Output::Compute(job, work) => {
                     let key = ComputeKey { tunnel: self.tunnels[i].config.id(), media_port: port, job };
-                    let established = matches!(self.tunnels[i].state, State::Up(_));
+                    let established = matches!(self.tunnels[i].state(), State::Up(_));
                     self.out.push_back(Output::Compute { key, established, job: work });
                 }
                 sipsec_ike::Output::Event(event) => self.ike_event(now, i, port, event),
@@ -105,15 +101,15 @@ impl Core {
             Event::Authenticated(peer, fingerprint) => {
                 let basis = fingerprint.basis();
                 let next = peer.psk() == Some(sipsec_ike::PskSlot::Next);
-                let proofs = Proofs::new(peer, fingerprint);
-                match (&mut self.tunnels[i].state, proofs) {
-                    (State::Negotiating(n), proofs) => {
-                        n.proofs = proofs;
-                        self.tunnels[i].phase(now, "authenticated");
-                    }
+                let t = &mut self.tunnels[i];
+                if let Some(n) = t.negotiating() {
+                    n.authenticated(peer, fingerprint);
+                    t.phase(now, "authenticated");
+                } else if let (Some(u), Some(proofs)) = (t.up(), Proofs::new(peer, fingerprint)) {
                     // A further IKE SA of the call, whose CHILD_SA comes next.
-                    (State::Up(u), Some(proofs)) => u.proofs = proofs,
-                    _ => return,
+                    u.authenticated(proofs);
+                } else {
+                    return;
                 }
                 self.event(Some(i), EventKind::IkeAuthenticated { basis });
                 if next {
@@ -137,7 +133,7 @@ impl Core {
                 let (mut ops, sas) = self.sa_ops(i, port, inbound, outbound);
                 let tunnel = self.tunnels[i].config.id();
                 let responder = self.is_responder(i);
-                let up = matches!(self.tunnels[i].state, State::Up(_));
+                let up = matches!(self.tunnels[i].state(), State::Up(_));
                 // With nothing waiting here, what comes next answers the initiator's packets and so finds its SAs.
                 if up || !responder || self.tunnels[i].trigger.is_none() {
                     ops.push(Op::TunnelBind { tunnel, outbound: sas.outbound });
@@ -146,14 +142,14 @@ impl Core {
                 if up || !responder {
                     ops.push(Op::ReplayTrigger(tunnel));
                 }
-                match &mut self.tunnels[i].state {
-                    State::Negotiating(n) => n.installing = Some((child, sas)),
-                    State::Up(u) => {
-                        u.children.insert(child, sas);
-                        u.release = None;
-                        self.tunnels[i].trigger = None;
-                    }
-                    _ => return,
+                let t = &mut self.tunnels[i];
+                if let Some(n) = t.negotiating() {
+                    n.install(child, sas);
+                } else if let Some(u) = t.up() {
+                    u.adopt(child, sas);
+                    t.trigger = None;
+                } else {
+                    return;
                 }
                 self.transact(ops, Pending::Install { tunnel: i, port, child });
             }
@@ -163,8 +159,8 @@ impl Core {
                     self.bound_anew(i);
                     ops.push(Op::TunnelBind { tunnel: self.tunnels[i].config.id(), outbound: sas.outbound });
                 }
-                if let State::Up(u) = &mut self.tunnels[i].state {
-                    u.children.insert(child, sas);
+                if let Some(u) = self.tunnels[i].up() {
+                    u.replace(child, sas);
                     self.transact(ops, Pending::Replace { tunnel: i, port, child });
                     self.event(Some(i), EventKind::Rekeyed);
                 }
@@ -172,8 +168,8 @@ impl Core {
             Event::ChildSaBind { child } => {
                 let tunnel = self.tunnels[i].config.id();
                 self.bound_anew(i);
-                if let State::Up(u) = &self.tunnels[i].state
-                    && let Some(sas) = u.children.get(&child)
+                if let State::Up(u) = self.tunnels[i].state()
+                    && let Some(sas) = u.sas(child)
                 {
                     let ops = vec![Op::TunnelBind { tunnel, outbound: sas.outbound }];
                     self.transact(ops, Pending::Bind { tunnel: i, port, child });
@@ -181,17 +177,11 @@ impl Core {
             }
             Event::ChildSaDown { child, cause: _ } => {
                 let tunnel = self.tunnels[i].config.id();
-                let gone = match &mut self.tunnels[i].state {
+                let t = &mut self.tunnels[i];
+                let gone = match t.negotiating() {
                     // On its way to the dataplane: the tunnel may be bound to it by then.
-                    State::Negotiating(n) => {
-                        n.installing.take_if(|(c, _)| *c == child).map(|(_, sas)| (sas, true))
-                    }
-                    State::Up(u) => u.children.remove(&child).map(|sas| {
-                        // What waits for this SA waits for the next one.
-                        u.release.take_if(|(_, sa)| *sa == Some(sas.outbound));
-                        (sas, false)
-                    }),
-                    _ => None,
+                    Some(n) => n.delete(child).map(|sas| (sas, true)),
+                    None => t.up().and_then(|u| u.delete(child)).map(|sas| (sas, false)),
                 };
                 if let Some((sas, unbind)) = gone {
                     let unbind = unbind.then_some(Op::TunnelUnbind(tunnel));
@@ -200,16 +190,16 @@ impl Core {
                 }
             }
             Event::Refused { ours, theirs } => {
-                if let State::Negotiating(n) = &mut self.tunnels[i].state {
-                    n.evidence.refused = Some((ours, theirs));
+                if let Some(n) = self.tunnels[i].negotiating() {
+                    n.refused(ours, theirs);
                 }
             }
             Event::Failed(error) => self.fail(now, i, SessionFailure::Ike(error)),
             Event::Closed(cause) => {
-                if self.tunnels[i].state.leg().is_none() {
+                if self.tunnels[i].state().leg().is_none() {
                     return;
                 }
-                let up = matches!(self.tunnels[i].state, State::Up(_));
+                let up = matches!(self.tunnels[i].state(), State::Up(_));
                 let early = self.ended_early(now, i, None);
                 let (failure, lenient) = match (cause, early) {
                     _ if !up => (Some(SessionFailure::PeerClosedIke), false),
@@ -252,77 +242,69 @@ impl Core {
 
     /// The first child is in the dataplane: with both proofs, the session is up.
     pub(crate) fn child_installed(&mut self, now: Instant, i: usize, child: ChildId) {
-        match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
-            State::Negotiating(mut n) => {
-                let Some(first) = n.installing.take_if(|(c, _)| *c == child) else {
-                    // The peer has deleted it in the meantime. Another may follow until the deadline.
-                    self.set_state(i, State::Negotiating(n));
-                    return;
-                };
-                n.endpoint.handle_child_installed(now, child);
-                let Some(proofs) = n.proofs.take() else {
-                    // The endpoint gives both proofs before a child; without them nothing comes up.
-                    n.installing = Some(first);
-                    self.set_state(i, State::Negotiating(n));
-                    self.hang_up(now, i, CloseCause::NoChild);
-                    return;
-                };
-                if let Some(ledger) = self.calls.get_mut(&n.leg.call.id()) {
-                    ledger.up = Some(now);
-                }
-                let (idle, call_max) = (self.tunnels[i].config.idle, self.tunnels[i].config.call_max);
-                let (initiator, silence) = (n.leg.caller, self.config.ike.silence_min());
-                let weak = n.endpoint.view().weak();
-                let mut up = Up::new(now, n.leg, n.media, n.endpoint, proofs, first, idle, call_max, silence);
-                if up.media.role == Role::Passive {
-                    up.release = Some((now + RESPONDER_HOLD, Some(first.1.outbound)));
-                } else {
-                    self.tunnels[i].trigger = None;
-                }
-                self.set_state(i, State::Up(Box::new(up)));
-                let t = &mut self.tunnels[i];
-                t.brake.release();
-                t.has_yielded = false;
-                t.phase(now, "session-up");
-                self.braked.insert(i);
-                self.event(Some(i), EventKind::SaInstalled);
-                if !weak.is_empty() {
-                    self.event(Some(i), EventKind::WeakAlgorithms { names: weak.join(", ") });
-                }
-                self.event(Some(i), EventKind::SessionUp { initiator });
+        let t = &mut self.tunnels[i];
+        if let Some(n) = t.negotiating() {
+            if !n.is_installing(child) {
+                // The peer has deleted it in the meantime. Another may follow until the deadline.
+                return;
             }
-            State::Up(mut u) => {
-                u.endpoint.handle_child_installed(now, child);
-                self.set_state(i, State::Up(u));
-            }
-            other => self.set_state(i, other),
+            self.session_up(now, i, child);
+        } else if t.up().is_some() {
+            self.drive(i, |endpoint| endpoint.handle_child_installed(now, child));
         }
         self.unpumped.insert(i);
+    }
+
+    fn session_up(&mut self, now: Instant, i: usize, child: ChildId) {
+        let silence = self.config.ike.silence_min();
+        let t = &mut self.tunnels[i];
+        let (idle, call_max) = (t.config.idle, t.config.call_max);
+        t.installed(now, child, Bounds { idle, call_max, silence, responder_hold: RESPONDER_HOLD });
+        let (State::Up(up), Some(leg), Some(endpoint)) = (t.state(), t.state().leg(), t.state().endpoint())
+        else {
+            // The endpoint gives both proofs before a child; without them nothing comes up.
+            return self.hang_up(now, i, CloseCause::NoChild);
+        };
+        let (initiator, weak, released) = (leg.caller, endpoint.view().weak(), up.has_released());
+        let call = leg.call.id();
+        if released {
+            t.trigger = None;
+        }
+        t.brake.release();
+        t.has_yielded = false;
+        t.phase(now, "session-up");
+        if let Some(ledger) = self.calls.get_mut(&call) {
+            ledger.up = Some(now);
+        }
+        self.braked.insert(i);
+        self.event(Some(i), EventKind::SaInstalled);
+        if !weak.is_empty() {
+            self.event(Some(i), EventKind::WeakAlgorithms { names: weak.join(", ") });
+        }
+        self.event(Some(i), EventKind::SessionUp { initiator });
     }
 }
 
 impl Core {
     fn is_responder(&self, i: usize) -> bool {
-        self.tunnels[i].state.media().is_some_and(|m| m.role == Role::Passive)
+        self.tunnels[i].state().media().is_some_and(|m| m.role == Role::Passive)
     }
 
     /// Sends what waits in the dataplane's trigger queue.
     pub(crate) fn release_waiting(&mut self, i: usize) {
-        let tunnel = self.tunnels[i].config.id();
-        let State::Up(up) = &mut self.tunnels[i].state else { return };
-        let bind = up.release.take().and_then(|(_, sa)| sa);
-        let bind = bind.map(|outbound| Op::TunnelBind { tunnel, outbound });
-        self.tunnels[i].trigger = None;
+        let t = &mut self.tunnels[i];
+        let tunnel = t.config.id();
+        let Some(up) = t.up() else { return };
+        let bind = up.release().map(|outbound| Op::TunnelBind { tunnel, outbound });
+        t.trigger = None;
         let ops = bind.into_iter().chain([Op::ReplayTrigger(tunnel)]).collect();
         self.transact(ops, Pending::Cleanup);
     }
 
     /// A rekey has bound the tunnel to another SA.
     fn bound_anew(&mut self, i: usize) {
-        if let State::Up(up) = &mut self.tunnels[i].state
-            && let Some((_, sa)) = &mut up.release
-        {
-            *sa = None;
+        if let Some(up) = self.tunnels[i].up() {
+            up.bound_anew();
         }
     }
 }

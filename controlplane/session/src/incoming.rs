@@ -3,8 +3,8 @@
 use crate::core::{Core, Dataplane};
 use crate::failure::{NO_TUNNEL, SessionFailure};
 use crate::ledger::EndReason;
-use crate::output::{EventKind, Output};
-use crate::state::{Dialing, Leg, Media, Opening, Stage, State};
+use crate::output::EventKind;
+use crate::state::{Dialing, Leg, Media, Opening, State};
 use sipsec_net::{Instant, MediaPort, TelNumber};
 use sipsec_sip::sdp::{self, IkeSetup, SdpError, SessionDescription};
 use sipsec_sip::{Call, Caller};
@@ -53,7 +53,7 @@ impl Core {
         if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             return refuse(self, call, 480, "the gateway is not ready");
         }
-        if matches!(self.tunnels[i].state, State::Draining(_)) {
+        if matches!(self.tunnels[i].state(), State::Draining(_)) {
             // A peer that calls has left the call before.
             self.leave(now, i);
         }
@@ -77,10 +77,8 @@ impl Core {
                 self.ua.ring(now, &call);
                 self.ua.accept(now, &call, &offer);
                 let leg = Leg { call, caller: false, media_port, answered_at: None, acknowledged: false };
-                let stage = Stage::Inviting { offer };
                 // SIP itself gives up a 200 without an ACK, a little before.
-                let give_up_at = now + ANSWER_MAX;
-                self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
+                self.tunnels[i].begin(Dialing::inviting(leg, offer, now + ANSWER_MAX));
             }
             Err((failure, status)) => self.decline(now, i, call, failure, status),
         }
@@ -112,8 +110,8 @@ impl Core {
     /// cancelled by its caller.
     fn yields_to(&mut self, now: Instant, i: usize) -> bool {
         let t = &self.tunnels[i];
-        let State::Dialing(d) = &t.state else { return false };
-        if !d.leg.caller {
+        let State::Dialing(_) = t.state() else { return false };
+        if t.state().leg().is_none_or(|leg| !leg.caller) {
             return false;
         }
         let ours = t.config.local_number.as_str() < t.config.remote_number.as_str();
@@ -121,8 +119,7 @@ impl Core {
         if ours {
             return false;
         }
-        if let State::Dialing(d) = std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
-            let leg = d.leg;
+        if let Some(leg) = self.tunnels[i].give_way() {
             // The cancelled call ends by itself; if its 2xx wins the race it is acknowledged and hung up.
             let reason = EndReason::Failed(SessionFailure::GaveWay);
             let told = reason.told();
@@ -144,11 +141,8 @@ impl Core {
                 self.ua.ring(now, &call);
                 let leg =
                     Leg { call, caller: false, media_port: port, answered_at: None, acknowledged: false };
-                let remote = opening.media.remote.ip();
-                let stage = Stage::Opening(Box::new(opening));
-                let give_up_at = now + OPEN_MAX;
-                self.set_state(i, State::Dialing(Box::new(Dialing { leg, stage, give_up_at })));
-                self.out.push_back(Output::ResolveNextHop { media_port: port, remote });
+                self.tunnels[i].begin(Dialing::opening(leg, opening, now + OPEN_MAX));
+                self.resolve_next_hop(i);
             }
             Err((failure, status)) => self.decline(now, i, call, failure, status),
         }

@@ -2,10 +2,10 @@
 
 use crate::core::{Core, Pending};
 use crate::output::EventKind;
-use crate::state::{Dialing, Opening, Stage, State};
+use crate::state::{Negotiating, NextHopIs, State};
 use sipsec_net::dp::{MediaBinding, Op, PeerSource};
 use sipsec_net::{Instant, MacAddr, MediaPort};
-use sipsec_sip::sdp;
+use sipsec_sip::sdp::Role;
 use std::net::SocketAddr;
 
 /// IKE's port on the inside of the PAT (RFC 6193 §5.4: start on 4500).
@@ -17,18 +17,17 @@ impl Core {
         let (tunnel_source, outer_dscp) = (self.config.media.tunnel_source, self.config.media.dscp);
         let t = &mut self.tunnels[i];
         let id = t.config.id();
-        if let State::Negotiating(n) = &mut t.state {
-            n.evidence.next_hop_known = true;
+        if let Some(n) = t.negotiating() {
+            n.next_hop_known();
         }
-        let Some(media) = t.state.media_mut() else { return };
-        if media.next_hop.replace(mac) == Some(mac) {
-            return;
+        let Some(media) = t.media() else { return };
+        match media.next_hop(mac) {
+            NextHopIs::Known => return,
+            NextHopIs::Changed => {
+                return self.transact(vec![Op::NextHop { media_port: port, mac }], Pending::Cleanup);
+            }
+            NextHopIs::First => {}
         }
-        if media.asked {
-            self.transact(vec![Op::NextHop { media_port: port, mac }], Pending::Cleanup);
-            return;
-        }
-        media.asked = true;
         let binding = MediaBinding {
             tunnel: id,
             inside_local: SocketAddr::new(tunnel_source, IKE_PORT),
@@ -47,46 +46,32 @@ impl Core {
 
     /// The port is open: IKE starts, or the call that we received is answered.
     pub(crate) fn media_opened(&mut self, now: Instant, i: usize) {
-        match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
-            State::Negotiating(mut n) => {
-                n.media.open = true;
-                n.evidence.port_open = true;
-                n.evidence.next_hop_known = true;
-                let peer_knows = n.leg.caller || n.leg.acknowledged;
-                let may_start = peer_knows || n.media.role == sdp::Role::Passive;
-                self.set_state(i, State::Negotiating(n));
-                if may_start {
-                    self.start_ike(now, i);
-                }
-            }
-            State::Dialing(d) => match *d {
-                Dialing { leg, stage: Stage::Opening(opening), .. } => {
-                    let Opening { mut media, answer, endpoint } = *opening;
-                    media.open = true;
-                    self.ua.accept(now, &leg.call, &answer);
-                    self.negotiate(now, i, leg, media, endpoint);
-                }
-                other => self.set_state(i, State::Dialing(Box::new(other))),
-            },
-            other => self.set_state(i, other),
+        let deadline = now + self.config.ike.negotiation_deadline;
+        let t = &mut self.tunnels[i];
+        if let Some(answer) = t.opened(deadline) {
+            let (Some(leg), Some(media)) = (t.state().leg(), t.state().media()) else { return };
+            self.ua.accept(now, &leg.call, &answer);
+            let (call, rate) = (leg.call.id(), media.rate);
+            self.note_rate(call, rate);
+        }
+        if self.tunnels[i].negotiating().is_some_and(Negotiating::port_opened) {
+            self.start_ike(now, i);
         }
     }
 
     /// Our 200 is out: from here on the call is paid.
     pub(crate) fn accepted(&mut self, now: Instant, i: usize) {
-        let n = match &mut self.tunnels[i].state {
-            State::Negotiating(n) => n,
+        let t = &mut self.tunnels[i];
+        let Some(call) = t.state().leg().map(|leg| leg.call.id()) else { return };
+        if let Some(d) = t.dialing() {
             // Our offer: what was agreed on is told with the answer.
-            State::Dialing(d) => {
-                d.leg.answered_at = Some(now);
-                let call = d.leg.call.id();
-                return self.note_answer(now, call);
-            }
-            _ => return,
-        };
-        n.leg.answered_at = Some(now);
-        let call = n.leg.call.id();
-        let answered = EventKind::Answered { remote: n.media.remote, rate: n.media.rate };
+            d.accepted(now);
+            return self.note_answer(now, call);
+        }
+        let Some(n) = t.negotiating() else { return };
+        n.accepted(now);
+        let Some(media) = t.state().media() else { return };
+        let answered = EventKind::Answered { remote: media.remote, rate: media.rate };
         self.tunnels[i].phase(now, "answered");
         self.note_answer(now, call);
         self.event(Some(i), answered);
@@ -95,18 +80,15 @@ impl Core {
     /// The ACK for our 200: if we are the active side, the caller has our address now and its port is open.
     pub(crate) fn confirmed(&mut self, now: Instant, i: usize) {
         self.tunnels[i].phase(now, "ack");
-        let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
-        n.leg.acknowledged = true;
-        if !n.leg.caller && n.media.role == sdp::Role::Active {
+        if self.tunnels[i].negotiating().is_some_and(Negotiating::acknowledged) {
             self.start_ike(now, i);
         }
     }
 
     fn start_ike(&mut self, now: Instant, i: usize) {
-        let State::Negotiating(n) = &mut self.tunnels[i].state else { return };
-        n.endpoint.start(now);
-        let initiator = n.media.role == sdp::Role::Active;
-        self.unpumped.insert(i);
+        let State::Negotiating(_) = self.tunnels[i].state() else { return };
+        self.drive(i, |endpoint| endpoint.start(now));
+        let initiator = self.tunnels[i].state().media().is_some_and(|m| m.role == Role::Active);
         self.tunnels[i].phase(now, "ike");
         self.event(Some(i), EventKind::IkeStarted { initiator });
     }

@@ -3,10 +3,15 @@
 use crate::brake::Brake;
 use crate::config::TunnelConfig;
 use crate::failure::SessionFailure;
-use crate::state::State;
+use crate::state::{
+    Bounds, Bye, Dialing, Draining, Leg, Lingering, Media, Negotiating, Rest, State, Timer, Up,
+};
+use sipsec_ike::{ChildId, CloseCause, Endpoint};
 use sipsec_net::dp::PacketSummary;
 use sipsec_net::{Instant, TunnelId};
-use sipsec_sip::CallId;
+use sipsec_sip::sdp::SessionDescription;
+use sipsec_sip::{Call, CallId};
+use std::time::Duration;
 
 /// Steps of one call kept for `show … detail`.
 const PHASES_MAX: usize = 16;
@@ -14,7 +19,7 @@ const PHASES_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Tunnel {
     pub config: TunnelConfig,
-    pub state: State,
+    state: State,
     /// The dataplane has it.
     pub configured: bool,
     pub last_failure: Option<(Instant, SessionFailure)>,
@@ -63,6 +68,111 @@ impl Tunnel {
         matches!(self.state, State::Ready)
     }
 
+    // ---- its session ----
+
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state is consumed, and what comes next takes its place: no step can lose a call.
+    fn step<T>(&mut self, step: impl FnOnce(State) -> (State, T)) -> T {
+        let (next, result) = step(std::mem::replace(&mut self.state, State::Ready));
+        self.state = next;
+        result
+    }
+
+    /// A call begins, placed or received.
+    pub fn begin(&mut self, dialing: State) {
+        debug_assert!(self.ready(), "a tunnel has one call");
+        self.state = dialing;
+    }
+
+    /// The call is answered, or about to be, and SDP is agreed on.
+    pub fn negotiate(&mut self, media: Media, endpoint: Endpoint, deadline: Instant) {
+        self.step(|state| match state {
+            State::Dialing(d) => (d.negotiate(media, endpoint, deadline).into(), ()),
+            other => (other, ()),
+        });
+    }
+
+    /// The media port is open: the answer that has waited for it.
+    pub fn opened(&mut self, deadline: Instant) -> Option<SessionDescription> {
+        self.step(|state| match state {
+            State::Dialing(d) => d.opened(deadline),
+            other => (other, None),
+        })
+    }
+
+    /// The first child is in the dataplane.
+    pub fn installed(&mut self, now: Instant, child: ChildId, bounds: Bounds) {
+        self.step(|state| match state {
+            State::Negotiating(n) => (n.installed(now, child, bounds), ()),
+            other => (other, ()),
+        });
+    }
+
+    /// The peer has hung up, and IKE may tell why; until then this is the failure.
+    pub fn listen(&mut self, now: Instant, otherwise: SessionFailure) {
+        self.step(|state| match state {
+            State::Negotiating(n) => (n.listen(now, otherwise), ()),
+            other => (other, ()),
+        });
+    }
+
+    /// A live session ends; what is left to do for it.
+    pub fn end(&mut self, now: Instant, cause: CloseCause, bye: Bye, unconfirmed: Duration) -> Option<Rest> {
+        self.step(|state| state.end(now, cause, bye, unconfirmed))
+    }
+
+    /// A call that is not answered gives way to the peer's.
+    pub fn give_way(&mut self) -> Option<Leg> {
+        self.step(|state| match state {
+            State::Dialing(d) => (State::Ready, Some(d.into_leg())),
+            other => (other, None),
+        })
+    }
+
+    /// A session that is over leaves the tunnel: its media port, and a call whose BYE has waited for the peer's.
+    pub fn leave(&mut self) -> Option<(Option<Lingering>, Option<Call>)> {
+        self.step(|state| match state {
+            State::Draining(mut d) => (State::Ready, Some((d.take_media(), d.late_bye()))),
+            other => (other, None),
+        })
+    }
+
+    /// The process ends.
+    pub fn abandon(&mut self) {
+        if let Some(call) = self.step(|state| (State::Ready, state.into_call())) {
+            call.ended();
+        }
+    }
+
+    pub fn dialing(&mut self) -> Option<&mut Dialing> {
+        if let State::Dialing(d) = &mut self.state { Some(d) } else { None }
+    }
+
+    pub fn negotiating(&mut self) -> Option<&mut Negotiating> {
+        if let State::Negotiating(n) = &mut self.state { Some(n) } else { None }
+    }
+
+    pub fn up(&mut self) -> Option<&mut Up> {
+        if let State::Up(u) = &mut self.state { Some(u) } else { None }
+    }
+
+    pub fn draining(&mut self) -> Option<&mut Draining> {
+        if let State::Draining(d) = &mut self.state { Some(d) } else { None }
+    }
+
+    pub fn media(&mut self) -> Option<&mut Media> {
+        self.state.media_mut()
+    }
+
+    pub fn endpoint(&mut self) -> Option<&mut Endpoint> {
+        self.state.endpoint_mut()
+    }
+
+    // ---- calls that may still be charged ----
+
     /// One call more is being hung up; none is placed until that is confirmed, or until then.
     pub fn hold(&mut self, until: Instant) {
         self.unconfirmed += 1;
@@ -75,9 +185,9 @@ impl Tunnel {
         self.unconfirmed == 0 && self.held_until.take().is_some()
     }
 
-    /// The tunnel has waited long enough; `true` if it ends now.
-    pub fn hold_is_over(&mut self, now: Instant) -> bool {
-        self.held_until.take_if(|at| *at <= now).is_some()
+    /// The tunnel has waited long enough.
+    pub const fn stop_holding(&mut self) {
+        self.held_until = None;
     }
 
     /// A BYE is sent: if it has no answer by then, that is told.
@@ -85,8 +195,9 @@ impl Tunnel {
         self.doubt = Some((by, call));
     }
 
-    pub fn overdue(&mut self, now: Instant) -> Option<CallId> {
-        self.doubt.take_if(|(at, _)| *at <= now).map(|(_, call)| call)
+    /// The call whose BYE has had no answer; it is told once.
+    pub fn doubted(&mut self) -> Option<CallId> {
+        self.doubt.take().map(|(_, call)| call)
     }
 
     pub fn ended(&mut self, call: CallId) {
@@ -98,8 +209,16 @@ impl Tunnel {
         self.held_until
     }
 
+    pub fn timer(&self, timer: Timer) -> Option<Instant> {
+        match timer {
+            Timer::Retry => self.brake.retry_at(),
+            Timer::Doubt => self.doubt.map(|(at, _)| at),
+            Timer::Hold => self.held_until,
+            of_state => self.state.timer(of_state),
+        }
+    }
+
     pub fn due(&self) -> Option<Instant> {
-        let doubt = self.doubt.map(|(at, _)| at);
-        [self.state.due(), self.brake.retry_at(), self.held_until, doubt].into_iter().flatten().min()
+        Timer::all().filter_map(|timer| self.timer(timer)).min()
     }
 }

@@ -81,7 +81,7 @@ impl Tunnels {
     }
 
     pub fn with_port(&self, port: MediaPort) -> Option<usize> {
-        let has = |i: &usize| self.get(*i).is_some_and(|t| t.state.media_port() == Some(port));
+        let has = |i: &usize| self.get(*i).is_some_and(|t| t.state().media_port() == Some(port));
         self.by_port.get(&port).copied().filter(has).or_else(|| self.touched.iter().copied().find(has))
     }
 
@@ -150,7 +150,7 @@ impl Tunnels {
         while let Some(i) = self.touched.pop_first() {
             let new = self
                 .get(i)
-                .map_or_else(Noted::default, |t| Noted { due: t.due(), port: t.state.media_port() });
+                .map_or_else(Noted::default, |t| Noted { due: t.due(), port: t.state().media_port() });
             let old = std::mem::replace(&mut self.noted[i], new);
             if old.due != new.due {
                 if let Some(at) = old.due {

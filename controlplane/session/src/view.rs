@@ -128,8 +128,8 @@ impl Core {
             tunnel: t.config.id(),
             interface: &t.config.name,
             remote_number: t.config.remote_number,
-            status: t.state.word(),
-            in_call: t.state.leg().is_some(),
+            status: t.state().word(),
+            in_call: t.state().leg().is_some(),
             failed: t.last_failure.is_some() && t.brake.failures() > 0,
             waits: t.ready() && self.may_dial(i).is_err(),
             backs_off: t.brake.retry_at().is_some_and(|at| at > now),
@@ -159,9 +159,9 @@ impl Core {
         (places.start..places.end.min(self.tunnels.places()))
             .filter_map(|i| Some((i, self.tunnels.get(i)?)))
             .map(|(i, t)| {
-                let leg = t.state.leg();
-                let media = t.state.media();
-                let up = match &t.state {
+                let leg = t.state().leg();
+                let media = t.state().media();
+                let up = match t.state() {
                     State::Up(u) => Some(u),
                     _ => None,
                 };
@@ -169,17 +169,17 @@ impl Core {
                 SessionView {
                     tunnel: t.config.id(),
                     interface: t.config.name.clone(),
-                    status: t.state.word(),
+                    status: t.state().word(),
                     caller: leg.map(|l| l.caller),
-                    uptime: up.map(|u| u.since).or_else(|| leg.and_then(|l| l.answered_at)).map(since),
+                    uptime: up.map(|u| u.since()).or_else(|| leg.and_then(|l| l.answered_at)).map(since),
                     charged_for: leg.and_then(|l| l.answered_at).map(since),
                     remote_number: t.config.remote_number,
                     local_number: t.config.local_number,
                     remote: media.map(|m| m.remote),
                     peer_port: media.and_then(|m| m.peer_port.filter(|port| *port != m.remote.port())),
-                    local_ip: t.state.local_ip().or_else(|| self.call_ip(now, i)),
+                    local_ip: t.state().local_ip().or_else(|| self.call_ip(now, i)),
                     local_port: leg.map_or(0, |l| l.media_port.0),
-                    sip_call: t.state.call_id().map(|c| c.0),
+                    sip_call: t.state().call_id().map(|c| c.0),
                     bandwidth_configured: t.config.bandwidth,
                     bandwidth_negotiated: media.map(|m| m.rate),
                     last_failure: t.last_failure.as_ref().map(|(at, failure)| FailureView {
@@ -198,7 +198,7 @@ impl Core {
                         })
                         .collect(),
                     idle_max: t.config.idle,
-                    activity: up.map(|u| u.activity),
+                    activity: up.map(|u| u.activity()),
                 }
             })
             .collect()
@@ -263,33 +263,33 @@ impl Core {
             .map(|t| CryptoView {
                 tunnel: t.config.id(),
                 interface: t.config.name.clone(),
-                status: match &t.state {
+                status: match t.state() {
                     State::Up(_) => "UP-ACTIVE",
                     State::Negotiating(_) => "DOWN-NEGOTIATING",
                     _ => "DOWN",
                 },
-                uptime: match &t.state {
-                    State::Up(u) => Some(now.saturating_duration_since(u.since)),
+                uptime: match t.state() {
+                    State::Up(u) => Some(now.saturating_duration_since(u.since())),
                     _ => None,
                 },
-                peer: t.state.media().map(|m| m.remote),
+                peer: t.state().media().map(|m| m.remote),
                 inside_local,
                 remote_number: t.config.remote_number,
-                phase1_id: match &t.state {
-                    State::Up(u) => Some(u.proofs.peer().id().clone()),
+                phase1_id: match t.state() {
+                    State::Up(u) => Some(u.proofs().peer().id().clone()),
                     _ => None,
                 },
-                fingerprint: match &t.state {
-                    State::Up(u) => Some(u.proofs.fingerprint().basis()),
+                fingerprint: match t.state() {
+                    State::Up(u) => Some(u.proofs().fingerprint().basis()),
                     _ => None,
                 },
-                began: match &t.state {
-                    State::Up(u) => u.children.iter().filter_map(|(id, c)| Some((*id, c.began?))).collect(),
+                began: match t.state() {
+                    State::Up(u) => u.children_began(),
                     _ => BTreeMap::new(),
                 },
-                sa: t.state.endpoint().map(sipsec_ike::Endpoint::view),
-                activity: match &t.state {
-                    State::Up(u) => Some(u.activity),
+                sa: t.state().endpoint().map(sipsec_ike::Endpoint::view),
+                activity: match t.state() {
+                    State::Up(u) => Some(u.activity()),
                     _ => None,
                 },
             })
@@ -301,8 +301,8 @@ impl Core {
         let inside_local = SocketAddr::new(self.config.media.tunnel_source, 4500);
         self.tunnels
             .iter()
-            .filter_map(|t| t.state.media())
-            .filter(|m| m.asked)
+            .filter_map(|t| t.state().media())
+            .filter(|m| m.is_asked())
             .map(|m| Translation { inside_local, inside_global: m.local, outside: m.remote })
             .collect()
     }

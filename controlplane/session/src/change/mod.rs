@@ -15,7 +15,6 @@ use crate::config::{BackOff, IkeConfig, KeyEntry, TunnelConfig};
 use crate::core::{Core, Dataplane, Pending};
 use crate::dataplane::batches;
 use crate::output::{EventKind, Output};
-use crate::state::State;
 use crate::tunnel::Tunnel;
 use plan::{Part, Present, plan};
 use sipsec_ike::CloseCause;
@@ -277,14 +276,14 @@ impl Core {
         let t = &mut self.tunnels[i];
         (t.configured, t.trigger) = (t.configured && kept, None);
         t.config.routes.clear();
-        let calls = usize::from(t.state.leg().is_some());
+        let calls = usize::from(t.state().leg().is_some());
         self.tunnels.leave(i);
         self.hang_up(now, i, CloseCause::Admin);
         calls
     }
 
     fn give_values(&mut self, now: Instant, i: usize, config: TunnelConfig, bounced: bool) -> usize {
-        let calls = usize::from(bounced && self.tunnels[i].state.leg().is_some());
+        let calls = usize::from(bounced && self.tunnels[i].state().leg().is_some());
         if bounced {
             self.hang_up(now, i, CloseCause::Admin);
         }
@@ -299,7 +298,7 @@ impl Core {
         }
         let t = &mut self.tunnels[i];
         t.configured = self.dataplane == Dataplane::Ready;
-        if let State::Up(up) = &mut t.state {
+        if let Some(up) = t.up() {
             up.set_call_max(config.call_max);
         }
         self.tunnels.set_config(i, config);

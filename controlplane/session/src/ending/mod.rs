@@ -8,7 +8,7 @@ use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
 use crate::ledger::{Carried, EndReason};
 use crate::output::EventKind;
-use crate::state::{Draining, LINGER_MAX, Lingering, Stage, State};
+use crate::state::{Bye, Rest, State};
 use sipsec_ike::{CloseCause, IkeError};
 use sipsec_net::dp::Op;
 use sipsec_net::{Instant, TunnelId};
@@ -18,8 +18,6 @@ use std::time::Duration;
 const PEER_BYE: Duration = Duration::from_millis(500);
 /// How long our refusal in IKE has to arrive before our BYE ends everything that the peer listens to.
 const REFUSAL_HEARD: Duration = Duration::from_millis(200);
-/// A session waits this long for the end of a call that was not answered: longer than 64·T1 (RFC 3261 §17.1.1.2: 32 s).
-const DRAIN_MAX: Duration = Duration::from_secs(40);
 
 /// A session that is up for this long has succeeded, and what failed before it does not count any more. One that ends
 /// sooner must not bring the next paid call at once: with packets waiting, that would go on for ever.
@@ -27,16 +25,6 @@ pub(crate) const SUCCESS: Duration = Duration::from_secs(60);
 /// A hang-up of the peer after this much silence counts as the end of its idle time, which is shorter than ours. Longer
 /// than the age of what is known of the dataplane.
 const QUIET: Duration = Duration::from_secs(2);
-
-/// Which side says BYE, and when.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Bye {
-    Now,
-    /// It has been said.
-    Done,
-    /// The peer, within this time; else we.
-    Within(Duration),
-}
 
 impl Core {
     /// Ends a session for a reason that is told.
@@ -47,7 +35,7 @@ impl Core {
             _ => CloseCause::CallEnded,
         };
         // The other side learns the reason by IKE, if our BYE leaves it the time.
-        let answered = self.tunnels[i].state.leg().is_some_and(|l| l.answered_at.is_some());
+        let answered = self.tunnels[i].state().leg().is_some_and(|l| l.answered_at.is_some());
         let bye = match &failure {
             SessionFailure::Ike(error) if answered && we_refuse(error) => Bye::Within(REFUSAL_HEARD),
             _ => Bye::Now,
@@ -64,8 +52,8 @@ impl Core {
         said: Option<&str>,
     ) -> Option<SessionFailure> {
         let t = &mut self.tunnels[i];
-        let State::Up(up) = &t.state else { return None };
-        let lasted = now.saturating_duration_since(up.since);
+        let State::Up(up) = t.state() else { return None };
+        let lasted = now.saturating_duration_since(up.since());
         if now.saturating_duration_since(up.last_data()) >= QUIET.min(t.config.idle / 2) {
             self.succeeded(i);
             return None;
@@ -80,7 +68,7 @@ impl Core {
     }
 
     fn hang_up_because(&mut self, now: Instant, i: usize, cause: CloseCause, reason: EndReason, bye: Bye) {
-        let Some(leg) = self.tunnels[i].state.leg() else { return };
+        let Some(leg) = self.tunnels[i].state().leg() else { return };
         if leg.answered_at.is_none() {
             self.event(Some(i), EventKind::CallGivenUp);
         } else if bye == Bye::Now && self.wan.any().is_some() {
@@ -105,86 +93,45 @@ impl Core {
     }
 
     fn end(&mut self, now: Instant, i: usize, cause: CloseCause, reason: EndReason, bye: Bye) {
-        let tunnel = self.tunnels[i].config.id();
-        let mut ops = Vec::new();
-        let (leg, media_open, endpoint) = match std::mem::replace(&mut self.tunnels[i].state, State::Ready) {
-            State::Dialing(d) => {
-                let asked = matches!(&d.stage, Stage::Opening(o) if o.media.asked);
-                (d.leg, asked, None)
+        if let State::Up(u) = self.tunnels[i].state() {
+            // A session that nothing ever came through has not succeeded, however long it was up.
+            let deaf = matches!(&reason, EndReason::Failed(SessionFailure::OneWay { .. }))
+                && u.carried().packets_in == 0;
+            let long = matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since() + SUCCESS <= now;
+            let carried = u.carried();
+            if let Some(call) = self.tunnels[i].state().call_id() {
+                self.note_carried(call, carried);
             }
-            State::Negotiating(n) => {
-                let asked = n.media.asked;
-                // SAs that are on their way in would otherwise stay.
-                if let Some((_, sas)) = n.installing {
-                    ops.extend([
-                        Op::TunnelUnbind(tunnel),
-                        Op::SaRemove(sas.inbound),
-                        Op::SaRemove(sas.outbound),
-                    ]);
-                }
-                (n.leg, asked, Some(n.endpoint))
-            }
-            State::Up(u) => {
-                // A session that nothing ever came through has not succeeded, however long it was up.
-                let deaf = matches!(&reason, EndReason::Failed(SessionFailure::OneWay { .. }))
-                    && u.carried().packets_in == 0;
-                let long = matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since + SUCCESS <= now;
-                if long && !deaf {
-                    self.succeeded(i);
-                }
-                self.note_carried(u.leg.call.id(), u.carried());
-                ops.push(Op::TunnelUnbind(tunnel));
-                for sas in u.children.values() {
-                    ops.extend([Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)]);
-                }
-                (u.leg, true, Some(u.endpoint))
-            }
-            other @ (State::Ready | State::Draining(_)) => {
-                self.set_state(i, other);
-                return;
-            }
-        };
-        let call = leg.call.id();
-        let told = reason.told();
-        self.note_reason(call, reason);
-        let wait = if leg.answered_at.is_some() { self.config.back_off.unconfirmed } else { DRAIN_MAX };
-        let mut draining = Draining {
-            call: Some(call),
-            media: None,
-            bye_at: None,
-            leave_at: now + wait.clamp(LINGER_MAX, DRAIN_MAX),
-        };
-        match endpoint.filter(|_| media_open) {
-            Some(mut endpoint) => {
-                endpoint.close(now, cause);
-                draining.media = Some(Box::new(Lingering::new(leg.media_port, endpoint, now)));
-            }
-            None => {
-                if media_open {
-                    ops.push(Op::MediaClose(leg.media_port));
-                }
-                self.ports.give(now, leg.media_port);
+            if long && !deaf {
+                self.succeeded(i);
             }
         }
+        let unconfirmed = self.config.back_off.unconfirmed;
+        let Some(rest) = self.tunnels[i].end(now, cause, bye, unconfirmed) else { return };
+        let Rest { call, bye, port, close_port, sas, bound } = rest;
+        let told = reason.told();
+        self.note_reason(call, reason);
+        let tunnel = self.tunnels[i].config.id();
+        let unbind = bound.then_some(Op::TunnelUnbind(tunnel));
+        let remove = sas.iter().flat_map(|sas| [Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)]);
+        let close = (close_port == Some(true)).then_some(Op::MediaClose(port));
+        let ops: Vec<_> = unbind.into_iter().chain(remove).chain(close).collect();
+        if close_port.is_some() {
+            self.ports.give(now, port);
+        }
         if !ops.is_empty() {
-            let carried = ops.iter().any(|op| matches!(op, Op::TunnelUnbind(_)));
-            let pending = if carried { self.count_until_removed(tunnel, call) } else { Pending::Cleanup };
+            let pending = if bound { self.count_until_removed(tunnel, call) } else { Pending::Cleanup };
             self.transact(ops, pending);
         }
         self.unpumped.remove(&i);
-        match bye {
-            Bye::Now => self.say_bye(now, leg.call, told),
-            Bye::Done => leg.call.ended(),
-            Bye::Within(time) => draining.bye_at = Some((now + time, leg.call)),
+        if let Some(call) = bye {
+            self.say_bye(now, call, told);
         }
-        self.set_state(i, State::Draining(draining));
         let waits = self.tunnels[i].trigger.is_some() || self.stopping();
-        if let Some(mut media) = self.take_lingering(i) {
-            if waits {
-                media.close_soon();
-            }
-            self.keep_lingering(now, i, media);
+        if waits && let Some(draining) = self.tunnels[i].draining() {
+            draining.close_soon();
         }
+        self.pump_lingering(now, i);
     }
 
     /// The last packets of a call are those before its SAs are removed.
@@ -219,13 +166,7 @@ impl Core {
 
     /// One of the things that a draining session waits for is done.
     pub(crate) fn drained(&mut self, now: Instant, i: usize) {
-        let State::Draining(d) = &mut self.tunnels[i].state else { return };
-        if d.call.is_none()
-            && let Some((_, call)) = d.bye_at.take()
-        {
-            call.ended();
-        }
-        if d.done() {
+        if self.tunnels[i].draining().is_some_and(|d| d.done()) {
             self.leave(now, i);
             self.release_trigger(now, i);
         }
@@ -233,14 +174,11 @@ impl Core {
 
     /// The tunnel has no session any more. What SIP still has to do for the last call, it does by itself.
     pub(crate) fn leave(&mut self, now: Instant, i: usize) {
-        if !matches!(self.tunnels[i].state, State::Draining(_)) {
-            return;
+        let Some((media, late)) = self.tunnels[i].leave() else { return };
+        if let Some(media) = media {
+            self.close_media(now, i, media);
         }
-        let State::Draining(d) = std::mem::replace(&mut self.tunnels[i].state, State::Ready) else { return };
-        if let Some(media) = d.media {
-            self.close_media(now, i, *media);
-        }
-        if let Some((_, call)) = d.bye_at {
+        if let Some(call) = late {
             self.say_late_bye(now, i, call);
         }
     }

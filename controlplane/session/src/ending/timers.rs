@@ -1,69 +1,84 @@
-//! The timers of a tunnel.
+//! What the timers of a tunnel do.
 
 use crate::core::Core;
 use crate::failure::SessionFailure;
 use crate::output::Output;
-use crate::state::{Stage, State};
-use sipsec_ike::Endpoint;
+use crate::state::{Draining, State, Timer};
 use sipsec_net::Instant;
 
 impl Core {
+    /// Serves the timers of a tunnel that are due. Further steps of its session are served next, as they stay due.
     pub(crate) fn session_due(&mut self, now: Instant, i: usize) {
-        if self.tunnels[i].brake.retry_at().is_some_and(|at| at <= now) {
-            self.tunnels[i].brake.release();
-            self.release_trigger(now, i);
+        let is_due = |core: &Self, timer| core.tunnels[i].timer(timer).is_some_and(|at| at <= now);
+        for timer in Timer::INDEPENDENT {
+            if is_due(self, timer) {
+                self.fire(now, i, timer);
+            }
         }
-        if let Some(call) = self.tunnels[i].overdue(now) {
-            self.bye_overdue(now, call);
+        if let Some(step) = Timer::STEPS.into_iter().find(|step| is_due(self, *step)) {
+            self.fire(now, i, step);
         }
-        if self.tunnels[i].hold_is_over(now) {
-            self.release_trigger(now, i);
-        }
-        if self.tunnels[i].state.endpoint().and_then(Endpoint::poll_timeout).is_some_and(|at| at <= now) {
-            self.drive(i, |e| e.handle_timeout(now));
-        }
-        let tunnel = self.tunnels[i].config.id();
-        match &mut self.tunnels[i].state {
-            State::Dialing(d) if d.give_up_at <= now => {
-                let failure = match &d.stage {
-                    Stage::Inviting { .. } => SessionFailure::OnlyRings,
-                    Stage::Opening(o) if o.media.next_hop.is_none() => SessionFailure::NoNextHop,
-                    Stage::Opening(_) => SessionFailure::DataplaneSilent,
-                };
+    }
+
+    fn fire(&mut self, now: Instant, i: usize, timer: Timer) {
+        let t = &mut self.tunnels[i];
+        match (timer, t.state()) {
+            (Timer::Retry, _) => {
+                t.brake.release();
+                self.release_trigger(now, i);
+            }
+            (Timer::Doubt, _) => {
+                if let Some(call) = t.doubted() {
+                    self.bye_overdue(now, call);
+                }
+            }
+            (Timer::Hold, _) => {
+                t.stop_holding();
+                self.release_trigger(now, i);
+            }
+            (Timer::Ike, _) => {
+                self.drive(i, |e| e.handle_timeout(now));
+            }
+            (Timer::Unanswered, State::Dialing(d)) => {
+                let failure = d.why_unanswered();
                 self.fail(now, i, failure);
             }
-            State::Negotiating(n) if n.deadline <= now => {
+            (Timer::Negotiation, State::Negotiating(n)) => {
                 let waited = self.config.ike.negotiation_deadline;
-                let evidence = n.evidence.clone();
+                let evidence = n.evidence().clone();
                 self.fail(now, i, SessionFailure::Deadline { waited, evidence });
             }
-            State::Up(u) if u.over_limit(now) => self.fail(now, i, SessionFailure::HardLimit),
-            State::Up(u) if u.release.is_some_and(|(at, _)| at <= now) => self.release_waiting(i),
-            State::Up(u) if u.wants_activity(now) => {
-                u.asked(now);
-                self.out.push_back(Output::QueryActivity(tunnel));
+            (Timer::CallMax, _) => self.fail(now, i, SessionFailure::HardLimit),
+            (Timer::Release, _) => self.release_waiting(i),
+            (Timer::Activity, _) => {
+                let tunnel = t.config.id();
+                if let Some(up) = t.up() {
+                    up.asked(now);
+                    self.out.push_back(Output::QueryActivity(tunnel));
+                }
             }
-            State::Draining(d) if d.bye_at.as_ref().is_some_and(|(at, _)| *at <= now) => {
-                if let Some((_, call)) = d.bye_at.take() {
+            (Timer::LateBye, _) => {
+                if let Some(call) = t.draining().and_then(Draining::late_bye) {
                     self.say_late_bye(now, i, call);
                 }
             }
-            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.close_at() <= now) => {
-                if let Some(media) = d.media.take() {
-                    self.close_media(now, i, *media);
+            (Timer::CloseMedia, _) => {
+                if let Some(media) = t.draining().and_then(Draining::take_media) {
+                    self.close_media(now, i, media);
                 }
                 self.drained(now, i);
             }
-            State::Draining(d) if d.media.as_ref().is_some_and(|m| m.due() <= now) => {
-                if let Some(mut media) = d.media.take() {
+            (Timer::Lingering, _) => {
+                if let Some(media) = self.lingering(i) {
                     media.endpoint.handle_timeout(now);
-                    self.keep_lingering(now, i, media);
+                    self.pump_lingering(now, i);
                 }
             }
-            State::Draining(d) if d.leave_at <= now => {
+            (Timer::Leave, _) => {
                 self.leave(now, i);
                 self.release_trigger(now, i);
             }
+            // A timer is due in its own state alone.
             _ => {}
         }
     }

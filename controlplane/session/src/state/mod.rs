@@ -2,13 +2,21 @@
 
 mod dialing;
 mod draining;
+mod ended;
+mod media;
 mod negotiating;
 mod one_way;
+mod timers;
 mod up;
 
-pub use dialing::{Dialing, Opening, Stage};
-pub use draining::{Draining, LINGER_MAX, Lingering, Listening};
-pub use negotiating::{Announced, Media, Negotiating};
+use dialing::Stage;
+pub use dialing::{Dialing, Opening};
+pub use draining::{Draining, Lingering};
+use ended::Ended;
+pub use ended::{Bye, Rest};
+pub use media::{Announced, Media, NextHopIs};
+pub use negotiating::{Bounds, Negotiating};
+pub use timers::Timer;
 pub use up::{ChildSas, Proofs, Up};
 
 use sipsec_net::{Instant, MediaPort};
@@ -46,7 +54,7 @@ impl State {
             Self::Dialing(_) => "DIALING",
             Self::Negotiating(_) => "NEGOTIATING_IKE",
             // Its IKE SA is gone, and another is being negotiated or the end is near.
-            Self::Up(u) if u.children.is_empty() => "NEGOTIATING_IKE",
+            Self::Up(u) if u.is_bare() => "NEGOTIATING_IKE",
             Self::Up(_) => "SESSION_UP",
             Self::Draining(_) => "DRAINING",
         }
@@ -143,18 +151,5 @@ impl State {
             Self::Up(u) => Some(&mut u.endpoint),
             _ => None,
         }
-    }
-
-    /// When it wants to be looked at.
-    #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        let own = match self {
-            Self::Negotiating(n) => Some(n.deadline),
-            Self::Up(u) => Some(u.due()),
-            Self::Draining(d) => d.due(),
-            Self::Dialing(d) => Some(d.give_up_at),
-            Self::Ready => None,
-        };
-        [own, self.endpoint().and_then(sipsec_ike::Endpoint::poll_timeout)].into_iter().flatten().min()
     }
 }

@@ -127,13 +127,49 @@ fn what_is_no_profile_is_refused() {
     ] {
         refused(text.as_bytes());
     }
-    let many: String = (0..50_000).map(|i| format!("k{i}: 1\n")).collect();
+    let unknown = (0..120).map(|i| format!("k{i}: 1")).collect::<Vec<_>>().join(", ");
+    let many: String = ["sip", "ike", "media", "dataplane", "qos"]
+        .map(|group| format!("{group}: {{ {unknown} }}\n"))
+        .concat();
     let shown = refused(many.as_bytes());
     assert!(shown.contains("more\n") && shown.lines().count() < 2000, "{}", shown.lines().count());
     let too_many: String = (0..300_000).map(|i| format!("k{i}: [x, y]\n")).collect();
-    assert!(first(too_many.as_bytes()).contains("more than 1000000 keys and values"));
+    assert!(first(too_many.as_bytes()).starts_with("129:1: a group has more than 128 keys"));
     let lists = format!("version: 1\ntunnels: [{}]\n", vec!["x"; 100_000].join(", "));
     refused(lists.as_bytes());
+}
+
+/// How far a text is read before it is refused, by the line of the error: its length does not matter. 16 MB are as cheap as
+/// what fits the bound.
+#[test]
+fn a_large_text_is_read_no_further_than_its_bound() {
+    let keys: String = (0..1_100_000).map(|i| format!("k{i}: 1\n")).collect();
+    assert!(first(keys.as_bytes()).starts_with("129:1: a group has more than 128 keys"));
+    let entries = "x:\n".to_owned() + &"- 1\n".repeat(4_000_000);
+    assert!(first(entries.as_bytes()).starts_with("131074:3: a list has more than 131072 entries"));
+    // 21 nodes in each line, the list itself and its key before them.
+    let row = format!("- [{}]\n", vec!["1"; 20].join(","));
+    let rows = "x:\n".to_owned() + &row.repeat(380_000);
+    let line = (600_000 - 3) / 21 + 2;
+    let said = first(rows.as_bytes());
+    assert!(
+        said.starts_with(&format!("{line}:")) && said.contains("more than 600000 keys and values"),
+        "{said}"
+    );
+    for text in [keys, entries, rows] {
+        refused(text.as_bytes());
+    }
+}
+
+/// No group of the schema comes near the bound.
+#[test]
+fn every_group_of_a_profile_has_room() {
+    let mut groups: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    for (path, _) in sipsec_profile::schema::all() {
+        let group = path.rsplit_once('.').map_or("", |(group, _)| group);
+        *groups.entry(group.to_owned()).or_default() += 1;
+    }
+    assert!(groups.len() > 20 && groups.values().all(|keys| *keys <= 64), "{groups:?}");
 }
 
 #[test]

@@ -373,6 +373,53 @@ fn what_vpn_sip_has_not_is_refused_where_a_tunnel_uses_it() {
     warning(&with("identity local key-id 0388881001", "identity local fqdn br.example"), "fqdn br.example");
 }
 
+/// A name by which the profile takes its peers becomes theirs in the keyring; what no entry can say is an error.
+#[test]
+fn names_of_peers_are_converted_or_refused() {
+    for (line, written) in [
+        ("fqdn centre.bank.example", "peer_identity: fqdn centre.bank.example"),
+        ("fqdn domain bank.example", "peer_identity: fqdn *.bank.example"),
+        ("email domain bank.example", "peer_identity: email *@bank.example"),
+        ("address 192.0.2.7 255.255.255.255", "peer_identity: address 192.0.2.7"),
+    ] {
+        let found = with("match identity remote any", &format!("match identity remote {line}"));
+        warning(&found, "peer_identity");
+        assert_eq!(found.report.errors(), 0, "{line}: {}", found.report.text());
+        let text = profile(&found);
+        assert!(text.replace(['"', '\''], "").contains(written), "{line}: {text}");
+        // And back.
+        let shown = ios::show::running_config(&found.conversion);
+        let back = line.trim_end_matches(" 255.255.255.255");
+        assert!(shown.contains(&format!(" match identity remote {back}\n")), "{line}: {shown}");
+    }
+    for line in [
+        "address 10.0.0.0 255.0.0.0",
+        "address 0.0.0.0",
+        "fqdn a.example\n match identity remote fqdn b.example",
+    ] {
+        let found = with("match identity remote any", &format!("match identity remote {line}"));
+        error(&found, "match identity remote any");
+        assert!(!profile(&found).contains("peer_identity"), "{line}");
+    }
+    error(&with("identity local key-id 0388881001", "identity local dn"), "identity local key-id NUMBER");
+    // Beside a number, or any, nothing is refused for it.
+    let beside = with(
+        "match identity remote any",
+        "match identity remote any\n match identity remote fqdn domain b.example",
+    );
+    assert_eq!(beside.report.errors(), 0, "{}", beside.report.text());
+}
+
+/// What `write memory` says is no header.
+#[test]
+fn saving_is_not_the_beginning_of_a_configuration() {
+    let typed = format!(
+        "BR1#conf t\n{}BR1#wr mem\nBuilding configuration...\n[OK]\nBR1#\n",
+        GOOD.replace("Building configuration...\nCurrent configuration : 1234 bytes\n", "")
+    );
+    assert!(!says(&import(typed.as_bytes()), Severity::Warning, "incomplete"));
+}
+
 #[test]
 fn lines_and_tunnels_have_to_fit() {
     let vpn_sip = "vpn-sip local-number 0388881001 remote-number 0388882001 bandwidth 1000";

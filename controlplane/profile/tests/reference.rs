@@ -1,6 +1,7 @@
 //! `deploy/CONFIGURATION.md` is generated: `UPDATE_GOLDEN=1` writes it.
 
-use sipsec_profile::schema::{all, reference};
+use serde_json::{Value, json};
+use sipsec_profile::schema::{all, json_schema, reference};
 use std::path::Path;
 
 #[test]
@@ -15,4 +16,18 @@ fn the_configuration_reference_is_current() {
     for (path, key) in all() {
         assert!(text.contains(&format!("| `{}` |", key.name)), "{path}");
     }
+}
+
+/// Entries that are repeated have `{n}` in numbers, names and routes; others have not.
+#[test]
+fn a_template_may_stand_where_an_entry_can_be_repeated() {
+    let schema = json_schema();
+    let tunnel = &schema["properties"]["tunnels"]["items"]["properties"];
+    for value in [&tunnel["name"], &tunnel["remote_number"], &tunnel["bandwidth_kbps"]] {
+        assert_eq!(value["anyOf"][1]["pattern"], "\\{.+\\}", "{value}");
+    }
+    assert!(tunnel["routes"].to_string().contains(r"\\{.+\\}"), "{}", tunnel["routes"]);
+    assert_eq!(schema["properties"]["gateway"]["anyOf"], Value::Null);
+    let class = &schema["properties"]["qos"]["properties"]["policies"]["items"]["properties"]["classes"];
+    assert_eq!(class["items"]["properties"]["dscp"]["type"], json!(["string", "integer"]));
 }

@@ -14,8 +14,12 @@ use std::collections::HashMap;
 pub const DEPTH_MAX: usize = 32;
 /// Longest key or value, in bytes.
 pub const SCALAR_BYTES_MAX: usize = 8192;
-/// Keys and values of one document. 16,384 tunnels with every key have about 800,000.
-pub const NODES_MAX: usize = 1_000_000;
+/// Keys of one group. The largest group of a profile has about 50; this bounds how many are compared with each other.
+pub const KEYS_MAX: usize = 128;
+/// Entries of one list. A profile has at most 65,536 routes.
+pub const ENTRIES_MAX: usize = 1 << 17;
+/// Keys and values of one document. 16,384 tunnels and their keys, written out with ten keys each, have about 400,000.
+pub const NODES_MAX: usize = 600_000;
 /// Keys, values and bytes that aliases (`*name`) may stand for in all.
 pub const ALIASED_MAX: usize = 1_000_000;
 
@@ -181,8 +185,8 @@ pub fn parse_file(text: &str, file: u16) -> Result<Document, SyntaxError> {
 struct Open {
     span: Span,
     below: Below,
-    /// The keys so far and their lines.
-    keys: HashMap<String, u32>,
+    /// The keys so far and their lines: few, so they are searched.
+    keys: Vec<(String, u32)>,
     /// The key whose value comes next.
     key: Option<Span>,
     anchor: usize,
@@ -256,8 +260,7 @@ impl<'a> Walk<'a> {
                 if self.expects_key() {
                     return self.key(&text, span);
                 }
-                self.value(Spans { span, below: Below::Leaf });
-                Ok(())
+                self.value(Spans { span, below: Below::Leaf })
             }
             Event::Alias(anchor) => {
                 let span = Span::of(marks, false, self.file);
@@ -282,8 +285,7 @@ impl<'a> Walk<'a> {
                 if self.expects_key() {
                     return fail(span, "a key cannot be an alias", "write the key out");
                 }
-                self.value(Spans { span, below: Below::Leaf });
-                Ok(())
+                self.value(Spans { span, below: Below::Leaf })
             }
             Event::SequenceStart(anchor, tag) => {
                 self.enter(marks, anchor, tag.as_deref(), Below::List(Vec::new()))
@@ -296,7 +298,7 @@ impl<'a> Walk<'a> {
                     if open.anchor > 0 {
                         self.anchors.insert(open.anchor, self.weight - open.weight_before);
                     }
-                    self.value(Spans { span: open.span, below: open.below });
+                    return self.value(Spans { span: open.span, below: open.below });
                 }
                 Ok(())
             }
@@ -325,7 +327,7 @@ impl<'a> Walk<'a> {
             return fail(span, too_deep(), TOO_DEEP_HINT);
         }
         let weight_before = self.weight;
-        self.open.push(Open { span, below, keys: HashMap::new(), key: None, anchor, weight_before });
+        self.open.push(Open { span, below, keys: Vec::new(), key: None, anchor, weight_before });
         Ok(())
     }
 
@@ -336,7 +338,7 @@ impl<'a> Walk<'a> {
 
     fn key(&mut self, name: &str, span: Span) -> Result<(), SyntaxError> {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
-        if let Some(first) = open.keys.insert(name.to_owned(), span.line) {
+        if let Some((_, first)) = open.keys.iter().find(|(key, _)| key == name) {
             let shown = crate::diagnose::shown_key(name);
             return fail(
                 span,
@@ -344,21 +346,37 @@ impl<'a> Walk<'a> {
                 "remove one of the two",
             );
         }
+        if open.keys.len() == KEYS_MAX {
+            return fail(
+                span,
+                format!("a group has more than {KEYS_MAX} keys"),
+                "no group of a profile has so many: the entries of a list begin with `- `",
+            );
+        }
+        open.keys.push((name.to_owned(), span.line));
         open.key = Some(span);
         Ok(())
     }
 
-    fn value(&mut self, spans: Spans) {
+    fn value(&mut self, spans: Spans) -> Result<(), SyntaxError> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(spans);
-            return;
+            return Ok(());
         };
         let key = open.key.take();
         match &mut open.below {
+            Below::List(items) if items.len() == ENTRIES_MAX => {
+                return fail(
+                    spans.span,
+                    format!("a list has more than {ENTRIES_MAX} entries"),
+                    "no list of a profile has so many: spread the tunnels over several gateways",
+                );
+            }
             Below::List(items) => items.push(spans),
             Below::Map(entries) => entries.push((key.unwrap_or(spans.span), spans)),
             Below::Leaf => {}
         }
+        Ok(())
     }
 
     fn count(&mut self, span: Span, bytes: usize) -> Result<(), SyntaxError> {
@@ -368,7 +386,7 @@ impl<'a> Walk<'a> {
             return fail(
                 span,
                 format!("the file has more than {NODES_MAX} keys and values"),
-                "no profile is so large: spread the tunnels over several gateways",
+                "write tunnels that differ in few values as a template (`for:`), over numbers or the lines of a CSV file, and what they have in common under `defaults:`",
             );
         }
         Ok(())

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// The whole schema.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut schema = group(&PROFILE);
+    let mut schema = group(&PROFILE, false);
     if let Value::Object(map) = &mut schema {
         map.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
         map.insert("title".into(), "sipsec profile".into());
@@ -15,8 +15,11 @@ pub fn json_schema() -> Value {
     schema
 }
 
-fn group(group: &Group) -> Value {
-    let properties: Map<String, Value> = group.keys.iter().map(|k| (k.name.to_owned(), key(k))).collect();
+/// `template`: it stands in an entry that may be repeated.
+fn group(group: &Group, template: bool) -> Value {
+    let template = template || group.key("for").is_some();
+    let properties: Map<String, Value> =
+        group.keys.iter().map(|k| (k.name.to_owned(), key(k, template))).collect();
     let required: Vec<_> =
         group.keys.iter().filter(|k| matches!(k.presence, Presence::Required(_))).map(|k| k.name).collect();
     let mut out = json!({
@@ -66,8 +69,8 @@ fn choices(group: &Group) -> Vec<(Vec<&'static str>, bool)> {
     sets.into_iter().filter(|(names, _)| names.iter().all(|name| has(name))).collect()
 }
 
-fn key(key: &Key) -> Value {
-    let mut out = kind(&key.kind);
+fn key(key: &Key, template: bool) -> Value {
+    let mut out = kind(&key.kind, template);
     let mut about = key.about.to_owned();
     if !key.unit.is_empty() {
         about += &format!(" Unit: {}.", key.unit);
@@ -93,14 +96,38 @@ fn typed(text: &str, kind: &Kind) -> Value {
     }
 }
 
-fn kind(kind_of: &Kind) -> Value {
+fn kind(kind_of: &Kind, template: bool) -> Value {
     match kind_of {
+        Kind::List(of) => json!({ "type": "array", "items": kind(of, template) }),
+        Kind::Group(below) => group(below, template),
+        Kind::Several(text) => {
+            let one = kind(&Kind::Text(*text), template);
+            json!({ "oneOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+        }
+        Kind::Either(text, below) => {
+            json!({ "oneOf": [kind(&Kind::Text(*text), template), group(below, template)] })
+        }
+        // `{n}` or the name of a column stands for a value, or for a part of one.
+        one if template => json!({ "anyOf": [value(one), { "type": "string", "pattern": "\\{.+\\}" }] }),
+        one => value(one),
+    }
+}
+
+/// A kind without others in it.
+fn value(kind: &Kind) -> Value {
+    match kind {
         // A telephone number without a leading zero may stand without quotes.
         Kind::Text(
-            text @ (Text::Number | Text::NumberOrAny | Text::Numbers | Text::IpProtocol | Text::Dscp),
-        ) => {
-            json!({ "type": ["string", "integer"], "pattern": text.pattern() })
-        }
+            text @ (Text::Number
+            | Text::NumberOrAny
+            | Text::Numbers
+            | Text::IpProtocol
+            | Text::Dscp
+            | Text::MediaDscp),
+        ) => match text.pattern() {
+            Some(pattern) => json!({ "type": ["string", "integer"], "pattern": pattern }),
+            None => json!({ "type": ["string", "integer"] }),
+        },
         Kind::Text(Text::Secret) => {
             json!({ "type": "string", "minLength": 1, "maxLength": 256, "writeOnly": true })
         }
@@ -115,13 +142,7 @@ fn kind(kind_of: &Kind) -> Value {
             let meanings: Vec<_> = words.iter().map(|(_, means)| *means).collect();
             json!({ "enum": names, "enumDescriptions": meanings })
         }
-        Kind::List(of) => json!({ "type": "array", "items": kind(of) }),
-        Kind::Group(below) => group(below),
-        Kind::Several(text) => {
-            let one = kind(&Kind::Text(*text));
-            json!({ "oneOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
-        }
-        Kind::Either(text, below) => json!({ "oneOf": [kind(&Kind::Text(*text)), group(below)] }),
+        Kind::List(_) | Kind::Group(_) | Kind::Several(_) | Kind::Either(..) => json!({}),
     }
 }
 

@@ -177,7 +177,9 @@ impl Reader {
             if self.context == Context::Output || self.context == Context::Dialogue {
                 self.context = Context::Configuration;
             }
-            if noise::promises_end(text) && self.context == Context::Configuration {
+            // What `write memory` and `copy` say.
+            let saved = lines.get(i + 1).is_some_and(|next| next.plain.trim() == "[OK]");
+            if noise::promises_end(text) && !saved && self.context == Context::Configuration {
                 self.doc.header = Some(self.at);
                 self.doc.ended = false;
                 self.mode = Mode::Global;

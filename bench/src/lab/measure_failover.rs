@@ -8,6 +8,7 @@ use super::probe::{Receiver, Sender};
 use super::topology::CENTRE_LAN_HOST;
 use super::world::{Places, World};
 use hdrhistogram::Histogram;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -25,7 +26,10 @@ const FAILBACK: &str = "hold_s: 0, good_probes: 2, calls_per_hour: 0";
 struct Cut {
     /// From the cut to the first arrival of a packet that was sent after it; `None` if none came.
     outage_ms: Option<u64>,
-    lost: u32,
+    /// Sent into the path that was cut, before the probes had told the gateway: no gateway can have them back.
+    lost_on_primary: u32,
+    /// Any other: the tunnel, or its queue, has lost them.
+    lost_elsewhere: u32,
 }
 
 /// Cuts the primary `cuts` times, prints the distribution of the outage, and draws it.
@@ -70,10 +74,22 @@ fn one(world: &World, sender: &Sender, receiver: &Receiver, series: u32) -> Resu
     })?;
     let first = arrived.iter().filter(|(probe, _)| probe.departed >= cut_at).map(|(_, at)| *at).min();
     let outage_ms = first.map(|at| at.saturating_duration_since(cut_at).as_millis());
+    let numbers: BTreeSet<u32> = arrived.iter().map(|(probe, _)| probe.number).collect();
+    let (lost_on_primary, lost_elsewhere) = lost(&numbers);
     Ok(Cut {
         outage_ms: outage_ms.map(|ms| u64::try_from(ms).unwrap_or(OUTAGE_MAX_MS)),
-        lost: PACKETS.saturating_sub(u32::try_from(arrived.len()).unwrap_or(PACKETS)),
+        lost_on_primary,
+        lost_elsewhere,
     })
+}
+
+/// What did not arrive: of the packets between the cut and the first that the tunnel carried, and of all others.
+fn lost(arrived: &BTreeSet<u32>) -> (u32, u32) {
+    let by_tunnel = arrived.range(BEFORE..).next().copied().unwrap_or(PACKETS);
+    let count = |numbers: std::ops::Range<u32>| {
+        u32::try_from(numbers.filter(|n| !arrived.contains(n)).count()).unwrap_or(PACKETS)
+    };
+    (count(BEFORE..by_tunnel), count(0..BEFORE) + count(by_tunnel..PACKETS))
 }
 
 fn histogram(all: &[Cut]) -> Histogram<u64> {
@@ -96,11 +112,16 @@ fn report(all: &[Cut], world: &World) {
     if never > 0 {
         println!("cuts after which nothing arrived: {never}");
     }
-    let lost: u32 = all.iter().map(|c| c.lost).sum();
-    let sent = all.len() * PACKETS as usize;
+    let sum = |of: fn(&Cut) -> u32| all.iter().map(of).sum::<u32>();
+    let (on_primary, elsewhere) = (sum(|c| c.lost_on_primary), sum(|c| c.lost_elsewhere));
+    let each = f64::from(on_primary) / all.len().max(1) as f64;
     println!(
-        "packets: {sent} sent, {lost} lost ({:.1} for each cut)",
-        f64::from(lost) / all.len().max(1) as f64
+        "packets: {} sent, one each {} ms; {:.1} lost for each cut: {on_primary} in all on the cut path before the probes told the \
+         gateway ({each:.1} for each cut, so {:.0} ms), {elsewhere} elsewhere",
+        all.len() * PACKETS as usize,
+        GAP.as_millis(),
+        f64::from(on_primary + elsewhere) / all.len().max(1) as f64,
+        each * GAP.as_millis() as f64,
     );
     println!("calls: {} placed, {} still up", world.carrier.calls(), world.carrier.calls_up());
 }
@@ -164,8 +185,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_cut_path_took_is_told_from_other_losses() {
+        let all: BTreeSet<u32> = (0..PACKETS).collect();
+        let without = |lost: &[u32]| all.iter().copied().filter(|n| !lost.contains(n)).collect();
+        assert_eq!(lost(&all), (0, 0));
+        assert_eq!(lost(&without(&[BEFORE, BEFORE + 1])), (2, 0));
+        assert_eq!(lost(&without(&[3, BEFORE, BEFORE + 2, PACKETS - 1])), (1, 3));
+        assert_eq!(lost(&(0..BEFORE).collect()), (PACKETS - BEFORE, 0));
+    }
+
+    #[test]
     fn the_picture_has_a_point_for_each_cut() {
-        let cut = |outage_ms| Cut { outage_ms, lost: 3 };
+        let cut = |outage_ms| Cut { outage_ms, lost_on_primary: 3, lost_elsewhere: 0 };
         let drawn = picture(&[cut(Some(612)), cut(Some(655)), cut(None)]);
         assert_eq!(drawn.matches("<circle").count(), 3);
         assert_eq!(drawn.matches("fill=\"#c00\"").count(), 1);

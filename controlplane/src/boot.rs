@@ -16,7 +16,7 @@ use crate::harden;
 use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
 use crate::net::dhcp::{self, Dhcp, Learnt};
-use crate::net::netlink::{self, Netlink, Watch};
+use crate::net::netlink::{self, Netlink, Routed, TunnelDevice, TunnelDevices, Watch};
 use crate::net::resolve::{Resolve, Wanted};
 use crate::net::sip::SipTransports;
 use crate::net::track::{self, StartError, Track};
@@ -174,7 +174,9 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     };
     let netlink = Netlink::start(watch(&profile));
     netlink.set_inside(Learnt::default().delegated(&profile));
-    let policy = track::Setup { config: setup::track_config(&profile), svti: svti(&profile) };
+    let own = tunnel_devices(&profile).into_iter().map(|(tunnel, own)| (tunnel, own.device));
+    let policy =
+        track::Setup { config: setup::track_config(&profile), svti: svti(&profile), devices: own.collect() };
     let track = Track::start(policy, netlink.routes())?;
     let (change_sender, change_requests) = mpsc::channel(REQUESTS);
     let changer = Changer::new(change_sender, resumed.history);
@@ -259,14 +261,31 @@ pub(crate) fn svti(profile: &config::Profile) -> Option<String> {
     }
 }
 
+/// The devices of tunnels that have their own.
+fn tunnel_devices(profile: &config::Profile) -> TunnelDevices {
+    let own = profile.tunnels.iter().filter_map(|tunnel| {
+        let device = TunnelDevice {
+            id: tunnel.id,
+            device: tunnel.device.clone()?,
+            mtu: profile.tunnel_mtu(tunnel),
+            unnumbered: tunnel.unnumbered.clone(),
+        };
+        Some((tunnel.name.clone(), device))
+    });
+    own.collect()
+}
+
 pub(crate) fn watch(profile: &config::Profile) -> Watch {
     let into_tunnel = |r: &StaticRoute| matches!(r.to, RouteTo::Tunnel { .. });
     Watch {
         wan: profile.sip.interface.clone(),
         families: profile.sip_families(),
         svti: svti(profile),
-        tunnels: profile.static_routes().filter(into_tunnel).map(|r| r.prefix).collect(),
-        elsewhere: profile.static_routes().filter(|r| !into_tunnel(r)).map(|r| r.prefix).collect(),
+        routed: Routed {
+            tunnels: profile.static_routes().filter(into_tunnel).map(|r| r.prefix).collect(),
+            elsewhere: profile.static_routes().filter(|r| !into_tunnel(r)).map(|r| r.prefix).collect(),
+            devices: tunnel_devices(profile),
+        },
         ledger: Some(profile.state_dir.join("static-routes")),
     }
 }

@@ -336,6 +336,7 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> Tun
             mss_clamp: true,
             check_source: tunnel.check_source,
             routing_hellos: tunnel.routing_hellos,
+            own_device: tunnel.device.is_some(),
             trigger_packets_max: tunnel.trigger.packets,
             trigger_bytes_max: tunnel.trigger.bytes,
             trigger_age_ms_max: u32::try_from(tunnel.trigger.age.as_millis()).unwrap_or(u32::MAX), // at most a minute

@@ -3,10 +3,9 @@
 mod support;
 
 use sipsec_controlplane::net::netlink::{
-    self, Change, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Target, Wanted, Watch,
+    self, Change, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Routed, Target, TunnelDevice, Wanted, Watch,
 };
 use sipsec_net::{MacAddr, MediaPort};
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Command;
 use support::{in_namespace, sh};
@@ -42,8 +41,10 @@ fn watch(routes: &Routes<'_>) -> Watch {
         wan: "wan0".into(),
         families: (true, false),
         svti: Some("svti0".into()),
-        tunnels: routes.iter().map(|(prefix, _)| prefix.parse().expect("a prefix")).collect(),
-        elsewhere: BTreeSet::new(),
+        routed: Routed {
+            tunnels: routes.iter().map(|(prefix, _)| prefix.parse().expect("a prefix")).collect(),
+            ..Routed::default()
+        },
         ledger: None,
     }
 }
@@ -52,7 +53,7 @@ fn watch(routes: &Routes<'_>) -> Watch {
 fn start(routes: &Routes<'_>) -> Netlink {
     let netlink = Netlink::start(watch(routes));
     for (prefix, metric) in routes {
-        let wanted = Wanted { target: Target::Svti, metric: metric.unwrap_or(0) };
+        let wanted = Wanted { target: Target::Tunnel("Tunnel1".into()), metric: metric.unwrap_or(0) };
         netlink.routes().route(prefix.parse().expect("a prefix"), Some(wanted));
     }
     netlink
@@ -166,6 +167,94 @@ fn routes_follow_the_device_and_leave_those_of_others_alone() {
         assert_eq!(left, ["10.2.0.0/16", "10.99.0.0/16"]);
         let discards = sh(&format!("ip route show proto {DISCARD_PROTOCOL}"));
         assert!(discards.contains("blackhole 10.2.0.0/16") && discards.lines().count() == 1, "{discards}");
+    });
+}
+
+/// Until the kernel says so; the netlink task has its turns meanwhile.
+async fn wait_shown(netlink: &mut Netlink, command: &str, holds: impl Fn(&str) -> bool) {
+    let shown = async {
+        while !holds(&sh(command)) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let task = async {
+        loop {
+            netlink.next().await;
+        }
+    };
+    let limit = tokio::time::sleep(std::time::Duration::from_secs(20));
+    tokio::select! {
+        () = shown => {}
+        () = task => {}
+        () = limit => panic!("{command}: {}", sh(command)),
+    }
+}
+
+#[test]
+fn a_tunnel_has_a_device_of_its_own() {
+    in_namespace(async || {
+        const LINK: &str = "ip -d link show";
+        sh("ip link add lan0 type veth peer name lan1");
+        sh("ip addr add 10.1.0.1/24 dev lan0");
+        let own = |id: u32, device: &str| TunnelDevice {
+            id: sipsec_net::TunnelId(id),
+            device: device.to_owned(),
+            mtu: 1400,
+            unnumbered: Some("lan0".to_owned()),
+        };
+        let routed = |devices: &[(&str, TunnelDevice)]| Routed {
+            tunnels: ["10.2.0.0/16".parse().expect("a prefix")].into(),
+            devices: devices.iter().map(|(tunnel, own)| ((*tunnel).to_owned(), own.clone())).collect(),
+            ..Routed::default()
+        };
+        let mut netlink =
+            Netlink::start(Watch { routed: routed(&[("Tunnel1", own(7, "sipsec7"))]), ..watch(&[]) });
+        let wanted = Wanted { target: Target::Tunnel("Tunnel1".into()), metric: 0 };
+        netlink.routes().route("10.2.0.0/16".parse().expect("a prefix"), Some(wanted));
+        let waits = routes(&mut netlink).await;
+        assert!(waits[0].contains("waits for the device sipsec7, which stands on svti0"), "{waits:?}");
+        sh("ip link add svti0 mtu 1438 type veth peer name far0");
+        sh("ip link set svti0 up");
+        wait_shown(&mut netlink, LINK, |t| t.contains("sipsec7@svti0") && t.contains("macvlan mode private"))
+            .await;
+        let addressed = |device: &str| format!("inet 10.1.0.1/32 scope global {device}");
+        wait_shown(&mut netlink, "ip addr", |t| t.contains(&addressed("sipsec7"))).await;
+        let link = sh("ip -d link show dev sipsec7");
+        let is_made = link.contains("link/ether 02:53:00:00:00:07")
+            && link.contains("mtu 1400")
+            && link.contains("NOARP")
+            && link.contains("addrgenmode none");
+        assert!(is_made, "{link}");
+        let into = |device: &str| format!("10.2.0.0/16 via 169.254.83.1 dev {device} proto 83 onlink");
+        wait_shown(&mut netlink, "ip route", |t| t.contains(&into("sipsec7"))).await;
+        // It comes back, with its route.
+        sh("ip link del sipsec7");
+        wait_shown(&mut netlink, "ip route", |t| t.contains(&into("sipsec7"))).await;
+        sh("ip link set sipsec7 down");
+        wait_shown(&mut netlink, "ip route", |t| t.contains(&into("sipsec7"))).await;
+        // The lender's address.
+        sh("ip addr add 10.1.0.2/16 dev lan0");
+        sh("ip addr del 10.1.0.1/24 dev lan0");
+        wait_shown(&mut netlink, "ip addr show dev sipsec7", |t| {
+            t.contains("inet 10.1.0.2/32") && t.matches("inet ").count() == 1
+        })
+        .await;
+        // Another profile: the tunnel has another device, and then none.
+        netlink.set_routed(routed(&[("Tunnel1", own(9, "sipsec9"))]));
+        wait_shown(&mut netlink, "ip route", |t| t.contains(&into("sipsec9"))).await;
+        wait_shown(&mut netlink, LINK, |t| !t.contains("sipsec7")).await;
+        netlink.set_routed(routed(&[]));
+        wait_shown(&mut netlink, "ip route", |t| t.contains(&into("svti0"))).await;
+        wait_shown(&mut netlink, LINK, |t| !t.contains("sipsec9")).await;
+        // A device that is not ours is left alone.
+        sh("ip link add sipsec9 type veth peer name other0");
+        netlink.set_routed(routed(&[("Tunnel1", own(9, "sipsec9"))]));
+        loop {
+            if routes(&mut netlink).await[0].contains("sipsec9 is another device") {
+                break;
+            }
+        }
+        assert!(sh("ip -d link show dev sipsec9").contains("veth"));
     });
 }
 

@@ -2,11 +2,12 @@
 
 mod support;
 
-use sipsec_controlplane::net::netlink::{self, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Watch};
+use sipsec_controlplane::net::netlink::{self, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Routed, Watch};
 use sipsec_controlplane::net::track::{Change, Setup, Track};
 use sipsec_track::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, What};
 use sipsec_track::view::State;
 use sipsec_track::{Cause, Event};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,6 +50,15 @@ fn route(prefix: &str, next: NextHop, distance: u8, track: Option<u32>) -> Route
     Route { prefix: prefix.parse().expect("a prefix"), next, distance, metric: None, track, name: None }
 }
 
+fn routed(config: &Config) -> Routed {
+    let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
+    Routed {
+        tunnels: config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
+        elsewhere: config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),
+        ..Routed::default()
+    }
+}
+
 struct Gateway {
     track: Track,
     netlink: Netlink,
@@ -60,27 +70,21 @@ impl Gateway {
     }
 
     fn start_with(config: Config, ledger: Option<PathBuf>) -> Self {
-        let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
         let watch = Watch {
             wan: "wan0".into(),
             families: (true, false),
             svti: Some("svti0".into()),
-            tunnels: config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
-            elsewhere: config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),
+            routed: routed(&config),
             ledger,
         };
         let netlink = Netlink::start(watch);
-        let setup = Setup { config, svti: Some("svti0".into()) };
+        let setup = Setup { config, svti: Some("svti0".into()), devices: BTreeMap::new() };
         Self { track: Track::start(setup, netlink.routes()).expect("started"), netlink }
     }
 
     /// What the loop does with another profile.
     fn reconfigure(&self, config: Config) {
-        let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
-        self.netlink.set_prefixes(
-            config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
-            config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),
-        );
+        self.netlink.set_routed(routed(&config));
         self.track.reconfigure(config).expect("a good configuration");
     }
 

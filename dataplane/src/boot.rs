@@ -10,12 +10,14 @@ use crate::sys;
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
 use sipsec_net::eth;
-use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, OutsidePort};
+use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, LanRouters, OutsidePort};
 use sipsec_profile::Head;
 use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use std::hash::{BuildHasher, RandomState};
 use tracing::{info, warn};
+
+const _: () = assert!(limits::LAN_ROUTERS_MAX == sipsec_pipeline::LAN_ROUTERS_MAX);
 
 /// Ethernet header and priority tags.
 const LINK_HEADER_MAX: usize = eth::HEADER_LEN + eth::TAGS_MAX * eth::TAG_LEN;
@@ -45,6 +47,7 @@ impl Booted {
     /// What the pipeline has to know of the ports.
     #[must_use]
     pub fn pipeline_config(&self, section: &profile::DataplaneSection) -> sipsec_pipeline::Config {
+        let routers: Vec<_> = section.inside.routers().iter().map(|r| (r.prefix, r.next_hop)).collect();
         let (mac, next_hop, mode) = match &self.inside {
             InsideDevice::Host(pair) => (pair.ours.mac, pair.kernel.mac, InsideMode::Host),
             InsideDevice::Router(link) => {
@@ -63,7 +66,12 @@ impl Booted {
                     profile::DontFragment::Copy => DontFragment::Copy,
                 },
             },
-            inside: InsidePort { mac, next_hop, mode },
+            inside: InsidePort {
+                mac,
+                next_hop,
+                routers: LanRouters::new(&routers).expect("a profile with more has a problem"),
+                mode,
+            },
             limits: sipsec_pipeline::Limits {
                 nat_sessions_max: section.nat_translations_max,
                 ..sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames)

@@ -79,6 +79,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             mss_clamp: true,
             check_source: true,
             routing_hellos: false,
+            own_device: false,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

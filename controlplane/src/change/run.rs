@@ -105,9 +105,9 @@ impl Runtime {
 
     /// Gives operations, track objects and routes of the new profile to route policy, and their prefixes to the kernel's task.
     fn set_policy(&mut self, before: &Profile) {
-        if !self.profile.static_routes().eq(before.static_routes()) {
-            let watch = boot::watch(&self.profile);
-            self.netlink.set_prefixes(watch.tunnels, watch.elsewhere);
+        let routed = boot::watch(&self.profile).routed;
+        if routed != boot::watch(before).routed {
+            self.netlink.set_routed(routed);
         }
         if let Err(error) = self.track.reconfigure(setup::track_config(&self.profile)) {
             tracing::error!(%error, "route policy stays as it was");

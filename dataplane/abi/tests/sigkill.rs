@@ -109,6 +109,7 @@ fn operation(random: &mut TestEntropy) -> Op {
             mss_clamp: random.below(2) == 1,
             check_source: random.below(2) == 1,
             routing_hellos: random.below(2) == 1,
+            own_device: random.below(2) == 1,
             trigger_packets_max: random.u32() as u16,
             trigger_bytes_max: random.u32(),
             trigger_age_ms_max: random.u32(),

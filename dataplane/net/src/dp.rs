@@ -116,6 +116,9 @@ pub struct TunnelSpec {
     /// Host mode: link-scope packets of routing protocols (224.0.0.0/24, ff02::/16, between link-local addresses) pass the
     /// tunnel while it has an SA. They never ask for a call and are no activity.
     pub routing_hellos: bool,
+    /// Host mode: the tunnel has a kernel device of its own ([`crate::tunnel_device`]). What comes by it goes into this tunnel,
+    /// wherever the routes lead.
+    pub own_device: bool,
     pub trigger_packets_max: u16,
     pub trigger_bytes_max: u32,
     pub trigger_age_ms_max: u32,

@@ -3,6 +3,7 @@
 use crate::MacAddr;
 
 pub const HEADER_LEN: usize = 14;
+pub const MAC_LEN: usize = 6;
 pub const IPV4: u16 = 0x0800;
 pub const ARP: u16 = 0x0806;
 pub const IPV6: u16 = 0x86dd;

@@ -26,6 +26,7 @@ pub mod prefix;
 pub mod qos;
 pub mod secret;
 pub mod tcp;
+pub mod tunnel_device;
 pub mod udp;
 pub mod udp_encap;
 pub mod unit;

@@ -1,5 +1,6 @@
 //! What a pipeline is built with: the two ports and the bounds of every table and queue.
 
+use crate::lan_routers::LanRouters;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use sipsec_net::{IpPrefix, MacAddr};
 
@@ -38,6 +39,8 @@ pub struct InsidePort {
     pub mac: MacAddr,
     /// To whom decrypted packets go: the sVTI's kernel end in host mode, the next router of the LAN in router mode.
     pub next_hop: MacAddr,
+    /// Router mode: to whom packets for these prefixes go instead.
+    pub routers: LanRouters,
     pub mode: InsideMode,
 }
 

@@ -46,7 +46,7 @@ use sipsec_net::dp::{Event, PeerSource};
 use sipsec_net::eth::{self, EthHeader};
 use sipsec_net::icmp::IcmpError;
 use sipsec_net::udp_encap::{self, UdpEncap};
-use sipsec_net::{DropReason, Instant, IpPrefix, MacAddr, MediaPort};
+use sipsec_net::{DropReason, Instant, IpPrefix, MacAddr, MediaPort, tunnel_device};
 
 /// Wrong sources are reported at most so often for each port.
 const WRONG_SOURCE_EVERY: Duration = Duration::from_secs(1);
@@ -228,6 +228,7 @@ impl<P: Packet> Pipeline<P> {
             eth::IPV4 | eth::IPV6 => {}
             _ => return Err(DropReason::UnsupportedEtherType),
         }
+        let by_device = self.by_device(packet.data());
         if !packet.pull_front(at) {
             return Err(DropReason::MalformedFrame);
         }
@@ -236,21 +237,26 @@ impl<P: Packet> Pipeline<P> {
         packet.truncate(info.len.into());
         self.stages.passed(Stage::Parse);
         if !info.forwardable {
-            let tunnel = self.hello_out(&mut info)?;
+            let tunnel = self.hello_out(&mut info, by_device)?;
             return self.forward(now, &info, tunnel, None, sealing, out);
         }
         if mode == InsideMode::Router && info.ttl <= 1 {
             // RFC 1812 §5.3.1. In host mode the kernel has forwarded the packet and decremented.
             if let Some(packet) = sealing.places.leave() {
-                self.error(now, packet, &info, IcmpError::TimeExceeded, None, sealing, out);
+                self.error(now, packet, &info, IcmpError::TimeExceeded, None, None, sealing, out);
             }
             return Err(DropReason::TtlExpired);
         }
-        // Where it was looked up before, that was for the same address: both headers have it in one place.
-        let answer = known_route.unwrap_or_else(|| self.route(&info.destination));
-        let tunnel = self.tunnel_of(answer)?;
+        let tunnel = match by_device {
+            Some(tunnel) => tunnel,
+            None => {
+                // Where it was looked up before, that was for the same address: both headers have it in one place.
+                let answer = known_route.unwrap_or_else(|| self.route(&info.destination));
+                self.tunnel_of(answer)?
+            }
+        };
         if self.nat.is_active(tunnel) && self.nat.is_hairpin(tunnel, info.destination) {
-            return self.hairpin(now, &info, tunnel, sealing, out);
+            return self.hairpin(now, tunnel, sealing, out);
         }
         if mode == InsideMode::Router {
             inside::decrement_ttl(packet.data_mut(), &info);
@@ -262,6 +268,18 @@ impl<P: Packet> Pipeline<P> {
     fn is_for_us(&self, frame: &[u8]) -> bool {
         let destination = EthHeader::parse(frame).map(|h| h.destination);
         destination.is_some_and(|d| d == self.config.inside.mac || is_virtual_router(d))
+    }
+
+    /// The tunnel by whose own device the kernel has sent a frame. By that of a tunnel that has none any more, the routes decide.
+    #[inline]
+    fn by_device(&self, frame: &[u8]) -> Option<u32> {
+        let source = EthHeader::parse(frame)?.source;
+        // The sVTI's own address is random, and may be like that of a device.
+        if self.config.inside.mode == InsideMode::Router || source == self.config.inside.next_hop {
+            return None;
+        }
+        let index = self.tunnels.find(tunnel_device::tunnel(source)?)?;
+        self.tunnels.get(index).is_some_and(|t| t.spec.own_device).then_some(index)
     }
 
     /// The tunnel for a packet that XDP, or the kernel, has handed to us.

@@ -37,6 +37,7 @@ mod fib;
 mod flow_queues;
 pub mod graph;
 mod icmp_error;
+mod lan_routers;
 mod media;
 mod mss;
 mod outside_mtu;
@@ -71,6 +72,7 @@ pub use config::{Config, DontFragment, InsideMode, InsidePort, Limits, Local, Ou
 pub use engine::{AeadEngine, AeadError, AeadKey, ICV_LEN, Job, NONCE_LEN, Nonce};
 pub use esp_encap::Sealed;
 pub use graph::Pipeline;
+pub use lan_routers::{LAN_ROUTERS_MAX, LanRouters};
 pub use media::IkeFrame;
 pub use packet::{HEADROOM_MIN, Packet, TAILROOM_MIN};
 pub use path_mtu::PathMtu;

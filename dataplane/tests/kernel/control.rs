@@ -133,6 +133,7 @@ pub fn tunnel(side: Side) -> Vec<Op> {
         mss_clamp: true,
         check_source: true,
         routing_hellos: false,
+        own_device: false,
         trigger_packets_max: 64,
         trigger_bytes_max: 65_536,
         trigger_age_ms_max: 30_000,

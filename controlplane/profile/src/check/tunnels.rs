@@ -3,12 +3,12 @@
 use super::tariff;
 use crate::diagnose::{Problem, Sink};
 use crate::model::limits::{
-    ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S,
+    ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S, PEER_SUFFIX,
 };
-use crate::model::{Profile, RouteTo, Tariff, TunnelEntry};
+use crate::model::{InsideDevice, Profile, RouteTo, Tariff, TunnelEntry};
 use crate::read::KeyPath;
 use sipsec_net::ipv6;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Twice the default.
 const IDLE_WARN_S: u64 = 2 * IDLE_DEFAULT_S;
@@ -22,8 +22,10 @@ pub fn check(profile: &Profile, sink: &Sink) {
             _ => None,
         })
         .collect();
+    let mut devices = HashMap::new();
     for (i, tunnel) in profile.tunnels.iter().enumerate() {
         let path = KeyPath::dotted("tunnels").index(i);
+        own_device(profile, tunnel, &path, &mut devices, sink);
         mtu(profile, tunnel, &path, sink);
         mtu_v6(profile, tunnel, &path, sink);
         bandwidth(profile, tunnel, &path, sink);
@@ -33,6 +35,43 @@ pub fn check(profile: &Profile, sink: &Sink) {
         if !led_to.contains(tunnel.name.as_str()) {
             sources(tunnel, &path, sink);
         }
+    }
+}
+
+/// A kernel device of a single tunnel stands on the sVTI.
+fn own_device<'a>(
+    profile: &'a Profile,
+    tunnel: &'a TunnelEntry,
+    path: &KeyPath,
+    devices: &mut HashMap<&'a str, &'a str>,
+    sink: &Sink,
+) {
+    let error = |key: &str, message: String, hint: &str| {
+        sink.push(Problem::error("tunnels::device", &path.key(key), message).hint(hint));
+    };
+    let Some(device) = &tunnel.device else {
+        if tunnel.unnumbered.is_some() {
+            let message = format!("{} has no device of its own that could have an address", tunnel.name);
+            error("unnumbered", message, "add `device: NAME`, or leave `unnumbered` out");
+        }
+        return;
+    };
+    let inside = &profile.dataplane.inside;
+    let taken = [inside.device(), &profile.dataplane.outside.device, &profile.sip.interface];
+    if matches!(inside, InsideDevice::Router { .. }) {
+        let message = format!("{} has a device, and the LAN's packets do not pass the kernel", tunnel.name);
+        error("device", message, "leave `device` out, or use `dataplane.inside.mode: host`");
+    } else if taken.contains(&device.as_str()) || device.strip_suffix(PEER_SUFFIX) == Some(inside.device()) {
+        let message = format!("{device} is another device of this gateway");
+        error("device", message, "choose a name that no device has, as sipsec7");
+    }
+    if let Some(first) = devices.insert(device, &tunnel.name) {
+        let message = format!("{first} and {} have the device {device}", tunnel.name);
+        error("device", message, "give each tunnel a device of its own");
+    }
+    if tunnel.unnumbered.as_ref() == Some(device) {
+        let message = format!("{device} cannot have its own addresses");
+        error("unnumbered", message, "write the device that has the address, as the LAN's");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::limits;
 use super::words::words;
 use serde::Serialize;
-use sipsec_net::MacAddr;
+use sipsec_net::{IpPrefix, MacAddr};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DataplaneSection {
@@ -85,7 +85,19 @@ pub enum InsideDevice {
         /// Ethernet address of the LAN's router, to which decrypted packets go.
         #[serde(serialize_with = "super::serial::text")]
         next_hop: MacAddr,
+        /// To whom packets for some prefixes go instead.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        routers: Vec<LanRouter>,
     },
+}
+
+/// A router of the LAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LanRouter {
+    #[serde(serialize_with = "super::serial::text")]
+    pub prefix: IpPrefix,
+    #[serde(serialize_with = "super::serial::text")]
+    pub next_hop: MacAddr,
 }
 
 impl InsideDevice {
@@ -93,6 +105,15 @@ impl InsideDevice {
     pub fn device(&self) -> &str {
         match self {
             Self::Host { device, .. } | Self::Router { device, .. } => device,
+        }
+    }
+
+    /// The LAN's routers of single prefixes.
+    #[must_use]
+    pub fn routers(&self) -> &[LanRouter] {
+        match self {
+            Self::Router { routers, .. } => routers,
+            Self::Host { .. } => &[],
         }
     }
 

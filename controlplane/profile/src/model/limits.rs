@@ -87,3 +87,6 @@ pub const PROPOSALS_MAX: usize = 8;
 /// Longest secret and longest name of a PPK, in bytes.
 pub const SECRET_MAX: usize = 256;
 pub const PPK_ID_MAX: usize = 64;
+
+/// Routers of the LAN beside its next hop, in router mode.
+pub const LAN_ROUTERS_MAX: usize = 16;

@@ -27,7 +27,8 @@ mod words;
 pub use carrier::{Carrier, CarrierKind};
 pub use compat::Compat;
 pub use dataplane::{
-    BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, OutsideDevice, Worker, XdpMode,
+    BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, LanRouter, OutsideDevice, Worker,
+    XdpMode,
 };
 pub use filter::{FilterEntry, FilterLine};
 pub use identity::{IkeIdentity, PeerIdentity};

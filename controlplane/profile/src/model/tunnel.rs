@@ -40,6 +40,12 @@ pub struct TunnelEntry {
     pub check_source: bool,
     /// Link-scope packets of routing protocols pass the tunnel while it is up; they neither call nor hold it.
     pub routing_hellos: bool,
+    /// Host mode: a kernel device of this tunnel alone, above the sVTI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The device whose addresses that one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unnumbered: Option<String>,
     /// The SA is up and packets leave, but none arrives for this long: the call is placed anew. `None`: not watched.
     #[serde(
         rename = "one_way_s",
@@ -91,6 +97,8 @@ impl TunnelEntry {
             mtu: None,
             check_source: true,
             routing_hellos: false,
+            device: None,
+            unnumbered: None,
             one_way: None,
             nat: Vec::new(),
             qos: None,

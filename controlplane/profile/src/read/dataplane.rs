@@ -1,10 +1,11 @@
 //! `dataplane:`
 
 use super::item::{Item, Table};
+use super::prefix::prefix;
 use super::text::device;
 use crate::diagnose::Problem;
-use crate::model::limits::{FRAMES_MAX, NAT_TRANSLATIONS_MAX, PEER_SUFFIX, TUNNELS_MAX};
-use crate::model::{DataplaneSection, InsideDevice, OutsideDevice, Worker};
+use crate::model::limits::{FRAMES_MAX, LAN_ROUTERS_MAX, NAT_TRANSLATIONS_MAX, PEER_SUFFIX, TUNNELS_MAX};
+use crate::model::{DataplaneSection, InsideDevice, LanRouter, OutsideDevice, Worker};
 use sipsec_net::MacAddr;
 
 /// The section, and whether every value of it could be read. Where one could not, its default stands in, so that the
@@ -67,6 +68,7 @@ fn inside(item: &Item<'_>) -> Option<InsideDevice> {
     let name = table.required("device").and_then(|i| device(&i, suffix));
     let mtu = table.int_or_absent("mtu");
     let next_hop = table.value("next_hop", None, |i| mac(i).map(Some));
+    let routers = table.list("routers", router);
     table.finish();
     match mode? {
         "router" => {
@@ -79,13 +81,31 @@ fn inside(item: &Item<'_>) -> Option<InsideDevice> {
                 None
             })?;
             other?;
-            Some(InsideDevice::Router { device: name?, next_hop })
+            let routers = routers?;
+            if routers.len() > LAN_ROUTERS_MAX {
+                let path = table.path.key("routers");
+                let message = format!("{} routers are more than {LAN_ROUTERS_MAX}", routers.len());
+                let problem = Problem::error("dataplane::value", &path, message);
+                table.report(problem.hint("join prefixes, or let the next hop route them"));
+                return None;
+            }
+            Some(InsideDevice::Router { device: name?, next_hop, routers })
         }
         _ => {
             foreign(&table, "next_hop", "host", "router")?;
+            foreign(&table, "routers", "host", "router")?;
             Some(InsideDevice::Host { device: name?, mtu: mtu? })
         }
     }
+}
+
+/// A router of the LAN and what is behind it.
+fn router(item: &Item<'_>) -> Option<LanRouter> {
+    let table = item.table()?;
+    let prefix = table.required("prefix").and_then(|i| prefix(&i, "dataplane::host-bits"));
+    let next_hop = table.required("next_hop").and_then(|i| mac(&i));
+    table.finish();
+    Some(LanRouter { prefix: prefix?, next_hop: next_hop? })
 }
 
 /// A key of the other mode.

@@ -2,7 +2,7 @@
 
 use super::item::Item;
 use super::prefix::tunnel_route;
-use super::text::number;
+use super::text::{device, number};
 use crate::diagnose::Problem;
 use crate::model::limits::TUNNELS_MAX;
 use crate::model::{TriggerQueue, TunnelEntry, TunnelRoute};
@@ -82,6 +82,8 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let mtu = table.int_or_absent("mtu");
     let check_source = table.flag("check_source");
     let routing_hellos = table.flag("routing_hellos");
+    let own_device = table.absent_or("device", |i| device(i, 0));
+    let unnumbered = table.absent_or("unnumbered", |i| device(i, 0));
     let one_way = table.int_or_absent("one_way_s").map(|s| s.map(Duration::from_secs));
     let nat = table.list("nat", super::nat::rule);
     let qos = table.absent_or("qos", tunnel_name);
@@ -112,6 +114,8 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         mtu: mtu?,
         check_source: check_source?,
         routing_hellos: routing_hellos?,
+        device: own_device?,
+        unnumbered: unnumbered?,
         one_way: one_way?,
         nat: nat?,
         qos: qos?,

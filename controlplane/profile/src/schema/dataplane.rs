@@ -115,6 +115,21 @@ pub const INSIDE: Group = Group {
             Optional("only in host mode"),
             "Router mode: Ethernet address of the LAN's router, to which decrypted packets go.",
         ),
+        key(
+            "routers",
+            Kind::List(&Kind::Group(&LAN_ROUTER)),
+            Optional("none"),
+            "Router mode: to which other routers of the LAN packets for some prefixes go, at most 16. The longest prefix counts; routers with the same prefix share its flows.",
+        ),
+    ],
+};
+
+const LAN_ROUTER: Group = Group {
+    about: "A router of the LAN.",
+    private: false,
+    keys: &[
+        key("prefix", Kind::Text(Text::Prefix), Required("10.1.8.0/24"), "What is behind it."),
+        key("next_hop", Kind::Text(Text::Mac), Required("\"02:00:5e:10:00:02\""), "Its Ethernet address."),
     ],
 };
 

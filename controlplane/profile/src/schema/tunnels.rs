@@ -37,7 +37,7 @@ pub const TUNNEL: Group = Group {
             "metric",
             int(1, u32::MAX as u64),
             Optional("0"),
-            "The distance of this tunnel's routes that have none of their own, and their metric in the kernel: a backup's is higher than the primary's. Above 254 it is the kernel's metric alone.",
+            "The distance of this tunnel's routes that have none of their own, and their metric in the kernel: a backup's is higher than the primary's. Above 254 it is the kernel's metric alone. FRR takes the highest byte of that for the distance: 4194304250 is 250.",
         )
         .ios("ip route … DISTANCE").now(),
         key("mtu", int(576, 65_535), Optional("the largest that the WAN carries: 1438"), "Largest inner packet.")
@@ -56,6 +56,20 @@ pub const TUNNEL: Group = Group {
             Default("false"),
             "Host mode: hellos of routing protocols (224.0.0.0/24, ff02::/16, between link-local addresses) pass the tunnel while it is up. They neither start a call nor keep one up. Needed at both ends.",
         ).now(),
+        key(
+            "device",
+            Kind::Text(Text::Device),
+            Optional("the sVTI is shared"),
+            "Host mode: a kernel device of this tunnel alone, always up, for routing protocols, firewall rules and counters. What is routed into it enters this tunnel, also to prefixes that `routes` does not have; for those `check_source` is false at both ends. The tunnel's own routes lead to it.",
+        )
+        .ios("interface TunnelN").now(),
+        key(
+            "unnumbered",
+            Kind::Text(Text::Device),
+            Optional("no address"),
+            "The device whose addresses `device` has, each as a host's.",
+        )
+        .ios("ip unnumbered INTERFACE").now(),
         key(
             "one_way_s",
             int(2, 3600),

@@ -1,5 +1,6 @@
 //! What the loop and the netlink task share: which next hops are wanted, and whether the task works.
 
+use super::Routed;
 use super::kernel::KernelError;
 use super::wan::Inside;
 use super::wanted::{Table, Wanted as WantedRoute};
@@ -21,9 +22,9 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 pub struct Shared {
     wanted: Mutex<Wanted>,
     routes: Mutex<Table>,
-    /// Set when another profile than that of the start is in force: prefixes with a route into a tunnel, and with one elsewhere.
-    prefixes: Mutex<Option<Prefixes>>,
-    prefixes_changed: AtomicBool,
+    /// Set when another profile than that of the start is in force.
+    routed: Mutex<Option<Routed>>,
+    routed_changed: AtomicBool,
     inside: Mutex<(Inside, bool)>,
     state: Mutex<State>,
     pub changed: Notify,
@@ -82,8 +83,6 @@ impl Health {
     }
 }
 
-pub type Prefixes = (BTreeSet<IpPrefix>, BTreeSet<IpPrefix>);
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No critical section here can panic half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,8 +93,8 @@ impl Shared {
         Self {
             wanted: Mutex::default(),
             routes: Mutex::default(),
-            prefixes: Mutex::default(),
-            prefixes_changed: AtomicBool::new(false),
+            routed: Mutex::default(),
+            routed_changed: AtomicBool::new(false),
             inside: Mutex::default(),
             state: Mutex::default(),
             changed: Notify::new(),
@@ -106,21 +105,21 @@ impl Shared {
     }
 
     /// Another profile has other prefixes. Of the others route policy has said that they have no route, or says it soon.
-    pub fn set_prefixes(&self, prefixes: Prefixes) {
-        lock(&self.routes).forget_absent(|prefix| prefixes.0.contains(prefix) || prefixes.1.contains(prefix));
-        *lock(&self.prefixes) = Some(prefixes);
-        self.prefixes_changed.store(true, Relaxed);
+    pub fn set_routed(&self, routed: Routed) {
+        lock(&self.routes).forget_absent(|prefix| routed.has(prefix));
+        *lock(&self.routed) = Some(routed);
+        self.routed_changed.store(true, Relaxed);
         self.changed.notify_one();
     }
 
     /// Those that were set, also for a task that starts anew.
-    pub fn prefixes(&self) -> Option<Prefixes> {
-        lock(&self.prefixes).clone()
+    pub fn routed(&self) -> Option<Routed> {
+        lock(&self.routed).clone()
     }
 
     /// Those that were set since the last call.
-    pub fn take_prefixes(&self) -> Option<Prefixes> {
-        self.prefixes_changed.swap(false, Relaxed).then(|| self.prefixes()).flatten()
+    pub fn take_routed(&self) -> Option<Routed> {
+        self.routed_changed.swap(false, Relaxed).then(|| self.routed()).flatten()
     }
 
     pub fn set_inside(&self, inside: Inside) {

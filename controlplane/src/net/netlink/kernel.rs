@@ -108,6 +108,21 @@ impl Kernel {
         Ok(replies.into_iter().filter_map(link).collect())
     }
 
+    /// Makes a device.
+    pub async fn link_add(&self, link: LinkMessage) -> Result<(), KernelError> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.request(RouteNetlinkMessage::NewLink(link), flags).await.map(drop)
+    }
+
+    /// Changes a device, which the message names by its index.
+    pub async fn link_set(&self, link: LinkMessage) -> Result<(), KernelError> {
+        self.request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK).await.map(drop)
+    }
+
+    pub async fn link_delete(&self, link: LinkMessage) -> Result<(), KernelError> {
+        self.request(RouteNetlinkMessage::DelLink(link), NLM_F_ACK).await.map(drop)
+    }
+
     /// The addresses of a device.
     pub async fn addresses(&self, device: u32, v6: bool) -> Result<Vec<AddressMessage>, KernelError> {
         let mut query = AddressMessage::default();

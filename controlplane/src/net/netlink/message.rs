@@ -11,8 +11,8 @@ use rtnetlink::RouteMessageBuilder;
 use sipsec_net::IpPrefix;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Next hops of our routes into the sVTI. They are no hosts: with one next hop for all destinations, the kernel keeps one
-/// neighbour entry for the sVTI and not one for each destination, whose number a scan of a tunnel's prefix decides.
+/// Next hops of our routes into tunnels. They are no hosts: with one next hop for all destinations, the kernel keeps one
+/// neighbour entry for the device and not one for each destination, whose number a scan of a tunnel's prefix decides.
 const NEXT_HOP_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 83, 1);
 const NEXT_HOP_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x83);
 /// IPv6 routes without a metric get this one from the kernel.
@@ -46,8 +46,8 @@ pub const fn kernel_metric(v6: bool, metric: u32) -> u32 {
 pub fn wanted(prefix: IpPrefix, wanted: &Wanted, device: Option<u32>) -> Present {
     let via = match wanted.target {
         Target::Via { hop, .. } => Some(hop),
-        Target::Svti if prefix.addr().is_ipv4() => Some(NEXT_HOP_V4.into()),
-        Target::Svti => Some(NEXT_HOP_V6.into()),
+        Target::Tunnel(_) if prefix.addr().is_ipv4() => Some(NEXT_HOP_V4.into()),
+        Target::Tunnel(_) => Some(NEXT_HOP_V6.into()),
         Target::Device(_) | Target::Discard => None,
     };
     let discards = wanted.target == Target::Discard;

@@ -3,6 +3,7 @@
 //! A supervised task owns two netlink sockets, one for requests and one for change reports. It polls again what a report
 //! concerns, and everything from time to time. See [`task`] for the flow.
 
+mod devices;
 mod health;
 pub(crate) mod kernel;
 mod ledger;
@@ -16,6 +17,7 @@ mod task;
 mod wan;
 mod wanted;
 
+pub use devices::{TunnelDevice, TunnelDevices};
 pub use health::Health;
 pub(crate) use kernel::{Kernel, KernelError};
 pub use routes::{DISCARD_PROTOCOL, PROTOCOL as ROUTE_PROTOCOL};
@@ -44,12 +46,26 @@ pub struct Watch {
     pub families: (bool, bool),
     /// The kernel's end of the sVTI; none in router mode.
     pub svti: Option<String>,
+    pub routed: Routed,
+    /// The file that has [`Routed::elsewhere`] for the next run, which may have another profile: what it no longer has is removed then.
+    pub ledger: Option<PathBuf>,
+}
+
+/// What a profile says of routes, and of the devices that they lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routed {
     /// Prefixes with a route into a tunnel: each has a discarding route as well.
     pub tunnels: BTreeSet<IpPrefix>,
     /// Prefixes with a route of ours that is not into a tunnel.
     pub elsewhere: BTreeSet<IpPrefix>,
-    /// The file that has `elsewhere` for the next run, which may have another profile: what it no longer has is removed then.
-    pub ledger: Option<PathBuf>,
+    /// Host mode: the devices of tunnels that have their own.
+    pub devices: TunnelDevices,
+}
+
+impl Routed {
+    pub(crate) fn has(&self, prefix: &IpPrefix) -> bool {
+        self.tunnels.contains(prefix) || self.elsewhere.contains(prefix)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,9 +142,9 @@ impl Netlink {
         self.shared.want(media_port, None);
     }
 
-    /// Another profile has other prefixes with routes: into a tunnel, and elsewhere.
-    pub fn set_prefixes(&self, tunnels: BTreeSet<IpPrefix>, elsewhere: BTreeSet<IpPrefix>) {
-        self.shared.set_prefixes((tunnels, elsewhere));
+    /// Another profile is in force.
+    pub fn set_routed(&self, routed: Routed) {
+        self.shared.set_routed(routed);
     }
 
     /// The IPv6 prefixes inside which the WAN's address must be, or why there is none now.
@@ -166,6 +182,6 @@ impl Netlink {
 pub async fn discard_at_boot(watch: &Watch) -> io::Result<Vec<(String, String)>> {
     let Some(device) = &watch.svti else { return Ok(Vec::new()) };
     let kernel = Kernel::open(Arc::new(Shared::new()))?;
-    let refused = routes::discards(&kernel, device, &watch.tunnels).await.map_err(io::Error::other)?;
+    let refused = routes::discards(&kernel, device, &watch.routed.tunnels).await.map_err(io::Error::other)?;
     Ok(refused.into_iter().map(|(prefix, reason)| (prefix.to_string(), reason)).collect())
 }

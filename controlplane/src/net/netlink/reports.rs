@@ -7,6 +7,7 @@ use super::routes::{DISCARD_PROTOCOL, PROTOCOL};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, SocketAddr, TokioSocket};
 use socket2::{SockFilter, SockRef};
+use std::collections::BTreeSet;
 use std::io;
 
 /// A burst of some ten thousand reports.
@@ -71,6 +72,10 @@ impl std::ops::BitOrAssign for Dirty {
 pub struct Devices {
     pub wan: (String, Option<u32>),
     pub svti: Option<(String, Option<u32>)>,
+    /// Names of the devices of single tunnels.
+    pub own: BTreeSet<String>,
+    /// Devices whose addresses these have.
+    pub lenders: BTreeSet<u32>,
 }
 
 /// What was read.
@@ -155,18 +160,27 @@ fn take(read: &mut Read, datagram: io::Result<&[u8]>, devices: &Devices) -> io::
 /// What one report makes necessary.
 fn meaning(report: &[u8], devices: &Devices) -> Dirty {
     let device = word(report, DEVICE);
+    let name = || {
+        attribute(report, LINK_ATTRIBUTES, IFLA_IFNAME).map(|name| name.strip_suffix(&[0]).unwrap_or(name))
+    };
     let is = |known: &(String, Option<u32>)| {
-        (known.1.is_some() && device == known.1)
-            || attribute(report, LINK_ATTRIBUTES, IFLA_IFNAME)
-                .is_some_and(|name| name.strip_suffix(&[0]).unwrap_or(name) == known.0.as_bytes())
+        (known.1.is_some() && device == known.1) || name().is_some_and(|name| name == known.0.as_bytes())
+    };
+    let is_own = || {
+        let name = name().and_then(|name| std::str::from_utf8(name).ok());
+        name.is_some_and(|name| devices.own.contains(name))
     };
     let of_wan = device.is_some() && device == devices.wan.1;
     match half(report, TYPE) {
         Some(RTM_NEWLINK | RTM_DELLINK) => {
             let wan = is(&devices.wan);
-            Dirty { wan, hops: wan, entries: wan, routes: devices.svti.as_ref().is_some_and(is) }
+            let routes = devices.svti.as_ref().is_some_and(is) || is_own();
+            Dirty { wan, hops: wan, entries: wan, routes }
         }
-        Some(RTM_NEWADDR | RTM_DELADDR) => Dirty { wan: of_wan, hops: of_wan, ..Dirty::default() },
+        Some(RTM_NEWADDR | RTM_DELADDR) => {
+            let lent = device.is_some_and(|device| devices.lenders.contains(&device));
+            Dirty { wan: of_wan, hops: of_wan, routes: lent, ..Dirty::default() }
+        }
         Some(RTM_NEWNEIGH | RTM_DELNEIGH) => Dirty { entries: of_wan, ..Dirty::default() },
         Some(RTM_NEWROUTE | RTM_DELROUTE) => match report.get(ROUTE_PROTOCOL) {
             Some(&(PROTOCOL | DISCARD_PROTOCOL)) => Dirty { routes: true, ..Dirty::default() },
@@ -248,7 +262,12 @@ mod tests {
     use super::*;
 
     fn devices() -> Devices {
-        Devices { wan: ("wan0".into(), Some(3)), svti: Some(("svti0".into(), Some(9))) }
+        Devices {
+            wan: ("wan0".into(), Some(3)),
+            svti: Some(("svti0".into(), Some(9))),
+            own: ["sipsec7".to_owned()].into(),
+            lenders: [12].into(),
+        }
     }
 
     /// A report of this type whose body is `body`.
@@ -297,6 +316,8 @@ mod tests {
         assert_eq!(of(RTM_NEWLINK, &link(4, "svti0")), Dirty { routes: true, ..none }, "made anew");
         assert_eq!(of(RTM_DELLINK, &link(3, "wan0")), Dirty { routes: false, ..Dirty::ALL });
         assert_eq!(of(RTM_NEWLINK, &link(4, "wan01")), none);
+        assert_eq!(of(RTM_DELLINK, &link(20, "sipsec7")), Dirty { routes: true, ..none });
+        assert_eq!(of(RTM_DELADDR, &neighbour(12)), Dirty { routes: true, ..none });
         assert_eq!(of(RTM_NEWADDR, &neighbour(3)), Dirty { wan: true, hops: true, ..none });
         assert_eq!(of(RTM_NEWADDR, &neighbour(4)), none);
     }

@@ -27,8 +27,9 @@ pub struct Installed {
 /// What a gateway's routes are recognised by.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours<'a> {
-    pub svti: Option<u32>,
-    /// Prefixes with a route of ours that is not into the sVTI. Such routes of other prefixes are another gateway's.
+    /// The sVTI, and the devices of single tunnels.
+    pub tunnels: &'a BTreeSet<u32>,
+    /// Prefixes with a route of ours that is not into a tunnel. Such routes of other prefixes are another gateway's.
     pub elsewhere: &'a BTreeSet<IpPrefix>,
 }
 
@@ -37,8 +38,8 @@ impl Installed {
     pub async fn read(kernel: &Kernel, ours: Ours<'_>) -> Result<Self, KernelError> {
         let mut present: BTreeMap<IpPrefix, Vec<Present>> = BTreeMap::new();
         for route in message::ours(kernel, PROTOCOL).await?.iter().filter_map(message::read) {
-            let by_svti = ours.svti.is_some() && route.device == ours.svti;
-            if by_svti || ours.elsewhere.contains(&route.prefix) {
+            let into_tunnel = route.device.is_some_and(|device| ours.tunnels.contains(&device));
+            if into_tunnel || ours.elsewhere.contains(&route.prefix) {
                 present.entry(route.prefix).or_default().push(route);
             }
         }
@@ -137,7 +138,7 @@ pub async fn discards(
 
 fn describe(wanted: &Wanted) -> String {
     match &wanted.target {
-        Target::Svti => format!("proto {PROTOCOL}"),
+        Target::Tunnel(_) => format!("proto {PROTOCOL}"),
         Target::Device(device) => format!("dev {device} proto {PROTOCOL}"),
         Target::Via { hop, device } => format!("via {hop} dev {device} proto {PROTOCOL}"),
         Target::Discard => format!("blackhole proto {PROTOCOL}"),
@@ -150,7 +151,7 @@ fn explain(error: &KernelError, wanted: &Wanted) -> String {
         (Some(libc::ENETDOWN), Target::Device(device) | Target::Via { device, .. }) => {
             format!("{device} is down: `ip link set {device} up`")
         }
-        (Some(libc::ENETDOWN), Target::Svti) => "Network is down".to_owned(),
+        (Some(libc::ENETDOWN), Target::Tunnel(_)) => "Network is down".to_owned(),
         (Some(libc::EPERM), _) => "not permitted: run as root, or with CAP_NET_ADMIN".to_owned(),
         _ => error.to_string(),
     }

@@ -15,7 +15,7 @@ use super::pace::Pace;
 use super::reports::{Devices, Dirty, Reports};
 use super::routes::{Installed, Ours, States};
 use super::wanted::{Target, Wanted};
-use super::{Change, Watch, routes, wan};
+use super::{Change, Watch, devices, routes, wan};
 use sipsec_net::{IpPrefix, MacAddr, MediaPort};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -56,17 +56,18 @@ pub struct Setup {
 
 /// Runs until a socket fails or the loop has ended.
 pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
-    if let Some((tunnels, elsewhere)) = setup.shared.prefixes() {
-        (setup.watch.tunnels, setup.watch.elsewhere) = (tunnels, elsewhere);
+    if let Some(routed) = setup.shared.routed() {
+        setup.watch.routed = routed;
     }
     let mut ledger = Ledger::read(setup.watch.ledger.as_deref());
-    ledger.add(&setup.watch.elsewhere);
+    ledger.add(&setup.watch.routed.elsewhere);
     let kernel = Kernel::open(setup.shared.clone())?;
     let reports = Reports::open()?;
     setup.shared.start_over();
     let devices = Devices {
         wan: (setup.watch.wan.clone(), None),
         svti: setup.watch.svti.as_ref().map(|name| (name.clone(), None)),
+        ..Devices::default()
     };
     let task = Task {
         setup,
@@ -78,6 +79,7 @@ pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
         verify: false,
         new_targets: false,
         addresses: [None, None],
+        own: devices::Found::default(),
         installed: Installed::default(),
         ledger,
         first: true,
@@ -110,6 +112,8 @@ struct Task {
     new_targets: bool,
     /// What the loop knows.
     addresses: [Option<Result<IpAddr, String>>; 2],
+    /// The devices of single tunnels.
+    own: devices::Found,
     installed: Installed,
     ledger: Ledger,
     /// No complete poll of routes yet: what an earlier task has told is not known.
@@ -128,9 +132,9 @@ impl Task {
                 self.neighbours.set(media_port, remote);
                 self.new_targets |= remote.is_some();
             }
-            if let Some((tunnels, elsewhere)) = self.setup.shared.take_prefixes() {
-                self.ledger.add(&elsewhere);
-                (self.setup.watch.tunnels, self.setup.watch.elsewhere) = (tunnels, elsewhere);
+            if let Some(routed) = self.setup.shared.take_routed() {
+                self.ledger.add(&routed.elsewhere);
+                self.setup.watch.routed = routed;
                 self.dirty.routes = true;
             }
             self.dirty.wan |= self.setup.shared.take_inside_changed();
@@ -259,34 +263,37 @@ impl Task {
         let mut undiscarded = Vec::new();
         let mut svti = None;
         if let Some(name) = &watch.svti {
-            undiscarded = routes::discards(&self.kernel, name, &watch.tunnels).await?;
+            undiscarded = routes::discards(&self.kernel, name, &watch.routed.tunnels).await?;
             svti = self.kernel.link(name).await?.map(|l| l.header.index);
             if let Some((_, known)) = &mut self.devices.svti {
                 *known = svti;
             }
         }
-        let ours = Ours { svti, elsewhere: self.ledger.prefixes() };
+        self.own = match svti {
+            Some(svti) => devices::ensure(&self.kernel, svti, &watch.routed.devices).await?,
+            None => devices::Found::default(),
+        };
+        self.devices.own = watch.routed.devices.values().map(|own| own.device.clone()).collect();
+        self.devices.lenders.clone_from(&self.own.lenders);
+        let into_tunnels = self.own.all().chain(svti).collect();
+        let ours = Ours { tunnels: &into_tunnels, elsewhere: self.ledger.prefixes() };
         self.installed = Installed::read(&self.kernel, ours).await?;
         let changed: BTreeSet<IpPrefix> =
             self.setup.shared.take_routes().into_iter().map(|(prefix, _)| prefix).collect();
         let wanted = self.setup.shared.all_routes();
         // What an earlier profile has left.
-        let stale: BTreeSet<IpPrefix> = self
-            .installed
-            .prefixes()
-            .filter(|p| !watch.tunnels.contains(p) && !watch.elsewhere.contains(p))
-            .collect();
+        let stale: BTreeSet<IpPrefix> = self.installed.prefixes().filter(|p| !watch.routed.has(p)).collect();
         for prefix in stale {
             tracing::info!(%prefix, "a route of an earlier profile is removed");
             self.installed.apply(&self.kernel, prefix, None, None).await?.ok();
         }
-        self.ledger.only(&watch.elsewhere);
+        self.ledger.only(&watch.routed.elsewhere);
         let mut states = States::new();
         // What route policy has not yet withdrawn of an earlier profile is no longer this gateway's.
-        let known = |prefix: &IpPrefix| watch.tunnels.contains(prefix) || watch.elsewhere.contains(prefix);
-        for (prefix, wanted) in wanted.into_iter().filter(|(prefix, _)| known(prefix)) {
+        for (prefix, wanted) in wanted.into_iter().filter(|(prefix, _)| watch.routed.has(prefix)) {
             states.extend(self.set(prefix, wanted.as_ref()).await?.map(|state| (prefix, state)));
         }
+        self.own.remove_left(&self.kernel).await?;
         let all = std::mem::take(&mut self.first);
         self.tell_installed(&states, |prefix| all || changed.contains(prefix)).await?;
         for (prefix, error) in undiscarded {
@@ -338,31 +345,48 @@ impl Task {
         prefix: IpPrefix,
         wanted: &Wanted,
     ) -> Result<Result<String, String>, TaskError> {
+        let own = match &wanted.target {
+            Target::Tunnel(tunnel) => {
+                self.setup.watch.routed.devices.get(tunnel).map(|own| own.device.clone())
+            }
+            Target::Device(_) | Target::Via { .. } | Target::Discard => None,
+        };
         let device = match &wanted.target {
-            Target::Svti => self.setup.watch.svti.clone(),
+            Target::Tunnel(_) => own.clone().or_else(|| self.setup.watch.svti.clone()),
             Target::Device(device) | Target::Via { device, .. } => Some(device.clone()),
             Target::Discard => None,
         };
-        let index = match &device {
-            Some(name) if self.devices.svti.as_ref().is_some_and(|(svti, _)| svti == name) => {
-                self.devices.svti.as_ref().and_then(|(_, index)| *index)
+        let into_tunnel = matches!(wanted.target, Target::Tunnel(_));
+        let svti = self.devices.svti.as_ref();
+        let index = match (&wanted.target, &device) {
+            (Target::Tunnel(tunnel), _) if own.is_some() => match self.own.devices.get(tunnel) {
+                Some(Ok(index)) => Some(*index),
+                Some(Err(why)) => return Ok(Err(why.clone())),
+                // Without the sVTI there is none.
+                None => None,
+            },
+            (_, Some(name)) if svti.is_some_and(|(svti, _)| svti == name) => {
+                svti.and_then(|(_, index)| *index)
             }
-            Some(name) => self.kernel.link(name).await?.map(|l| l.header.index),
-            None => None,
+            (_, Some(name)) => self.kernel.link(name).await?.map(|l| l.header.index),
+            (_, None) => None,
         };
-        let of_svti = wanted.target == Target::Svti;
         let name = device.as_deref().unwrap_or_default();
         if device.is_some() && index.is_none() {
-            let why = if of_svti { ", which the dataplane makes" } else { "" };
+            let why = match (into_tunnel, svti) {
+                (true, Some((svti, _))) if svti == name => ", which the dataplane makes".to_owned(),
+                (true, Some((svti, _))) => format!(", which stands on {svti}, which the dataplane makes"),
+                _ => String::new(),
+            };
             return Ok(Err(format!("waits for the device {name}{why}")));
         }
         let state = self.installed.apply(&self.kernel, prefix, Some(wanted), index).await?;
         match state {
-            Ok(_) if of_svti => Ok(Ok(format!("dev {name} proto {}", routes::PROTOCOL))),
-            Err(reason) if of_svti && reason.contains("Network is down") => {
+            Ok(_) if into_tunnel => Ok(Ok(format!("dev {name} proto {}", routes::PROTOCOL))),
+            Err(reason) if into_tunnel && reason.contains("Network is down") => {
                 Ok(Err(format!("{name} is down: `ip link set {name} up`")))
             }
-            Err(reason) if !of_svti => {
+            Err(reason) if !into_tunnel => {
                 let refused = Change::Refused { prefix, wanted: wanted.clone(), reason: reason.clone() };
                 self.setup.changes.send(refused).await?;
                 Ok(Err(reason))

@@ -14,8 +14,8 @@ pub struct Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Into the sVTI.
-    Svti,
+    /// Into the tunnel of this name: by its own device, or by the sVTI.
+    Tunnel(String),
     Device(String),
     Via {
         hop: IpAddr,

@@ -37,6 +37,8 @@ pub struct Setup {
     pub config: Config,
     /// The kernel's end of the sVTI; none in router mode.
     pub svti: Option<String>,
+    /// The devices of tunnels that have their own.
+    pub devices: BTreeMap<String, String>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use crate::net::netlink::{RouteSink, Target, Wanted, message};
 use sipsec_net::{Instant, IpPrefix};
 use sipsec_track::config::{NextHop, Route};
 use sipsec_track::{Config, Core, Input, KernelRoute, Output, RouteChange};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -37,6 +37,8 @@ pub struct Ends {
 pub struct Task {
     core: Core,
     svti: Option<String>,
+    /// Devices of single tunnels at the start, when routes of an earlier run are taken over.
+    devices: BTreeMap<String, String>,
     routes: HashMap<IpPrefix, Vec<Route>>,
     probes: Probes,
     watch: KernelWatch,
@@ -75,6 +77,7 @@ impl Task {
             probes: Probes::new(&setup.config.operations, sender),
             core: Core::new(setup.config, now, Box::new(KernelEntropy::new()))?,
             svti: setup.svti,
+            devices: setup.devices,
             routes,
             watch: KernelWatch::open()?,
             sink,
@@ -181,6 +184,7 @@ impl Task {
                 self.inputs(inputs).await;
                 let adopt: Vec<_> =
                     ours.into_iter().filter_map(|(route, dev)| self.adopt(&route, dev)).collect();
+                self.keep(&adopt);
                 self.inputs(adopt).await;
                 if self.stage != Stage::Ready {
                     self.stage = Stage::Ready;
@@ -204,7 +208,9 @@ impl Task {
         let fits = |route: &&Route| {
             let metric = route.metric.unwrap_or_else(|| route.distance.into());
             let next = match &route.next {
-                NextHop::Tunnel(_) => device.is_some() && device == self.svti,
+                NextHop::Tunnel(name) => {
+                    device.is_some() && device.as_ref() == self.devices.get(name).or(self.svti.as_ref())
+                }
                 NextHop::Device(name) => device.as_ref() == Some(name) && present.via.is_none(),
                 NextHop::Via { hop, .. } => present.via == Some(*hop),
                 NextHop::Discard => present.discards,
@@ -214,6 +220,18 @@ impl Task {
         let route = self.routes.get(&present.prefix)?.iter().find(fits)?;
         let metric = route.metric.unwrap_or_else(|| route.distance.into());
         Some(Input::Adopt { prefix: route.prefix, next: route.next.clone(), device, metric })
+    }
+
+    /// Routes of an earlier run stay wanted until they are decided otherwise: what takes them out of the kernel (a device that is
+    /// made anew) does not change the decision, which is not told a second time.
+    fn keep(&self, adopted: &[Input]) {
+        for input in adopted {
+            let Input::Adopt { prefix, next, device, metric } = input else { continue };
+            let route = KernelRoute { next: next.clone(), device: device.clone(), metric: *metric };
+            if let Some(wanted) = self.wanted(&route).filter(|_| self.svti.is_some()) {
+                self.sink.route(*prefix, Some(wanted));
+            }
+        }
     }
 
     async fn inputs(&mut self, inputs: Vec<Input>) {
@@ -293,7 +311,7 @@ impl Task {
     /// In router mode tunnels are no routes of the kernel.
     fn wanted(&self, route: &KernelRoute) -> Option<Wanted> {
         let target = match &route.next {
-            NextHop::Tunnel(_) => self.svti.as_ref().map(|_| Target::Svti)?,
+            NextHop::Tunnel(name) => self.svti.as_ref().map(|_| Target::Tunnel(name.clone()))?,
             NextHop::Device(name) => Target::Device(name.clone()),
             NextHop::Via { hop, .. } => Target::Via { hop: *hop, device: route.device.clone()? },
             NextHop::Discard => Target::Discard,

@@ -67,7 +67,8 @@ shared! {
         pub mss_clamp: u8,
         pub check_source: u8,
         pub routing_hellos: u8,
-        pub zero: [u8; 5],
+        pub own_device: u8,
+        pub zero: [u8; 4],
     }
 
     /// `RouteAdd`; in `RouteRemove` all but the prefix is zero.
@@ -341,7 +342,8 @@ fn tunnel(spec: &TunnelSpec) -> TunnelAdd {
         mss_clamp: spec.mss_clamp.into(),
         check_source: spec.check_source.into(),
         routing_hellos: spec.routing_hellos.into(),
-        zero: [0; 5],
+        own_device: spec.own_device.into(),
+        zero: [0; 4],
     }
 }
 
@@ -528,6 +530,7 @@ fn decode_tunnel(raw: &TunnelAdd) -> Result<TunnelSpec, SlotError> {
         mss_clamp: wire::boolean("MSS clamp", raw.mss_clamp)?,
         check_source: wire::boolean("source check", raw.check_source)?,
         routing_hellos: wire::boolean("routing hellos", raw.routing_hellos)?,
+        own_device: wire::boolean("own device", raw.own_device)?,
         trigger_packets_max: raw.trigger_packets_max.get(),
         trigger_bytes_max: raw.trigger_bytes_max.get(),
         trigger_age_ms_max: raw.trigger_age_ms_max.get(),

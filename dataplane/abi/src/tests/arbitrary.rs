@@ -129,16 +129,19 @@ fn sa() -> impl Strategy<Value = SaSpec> {
 }
 
 fn tunnel_spec() -> impl Strategy<Value = TunnelSpec> {
-    any::<(u32, u16, bool, bool, bool, u16, u32, u32)>().prop_map(
-        |(tunnel, inner_mtu, mss_clamp, check_source, routing_hellos, packets, bytes, age)| TunnelSpec {
-            tunnel: TunnelId(tunnel),
-            inner_mtu,
-            mss_clamp,
-            check_source,
-            routing_hellos,
-            trigger_packets_max: packets,
-            trigger_bytes_max: bytes,
-            trigger_age_ms_max: age,
+    any::<(u32, u16, bool, bool, bool, bool, u16, u32, u32)>().prop_map(
+        |(tunnel, inner_mtu, mss_clamp, check_source, routing_hellos, own_device, packets, bytes, age)| {
+            TunnelSpec {
+                tunnel: TunnelId(tunnel),
+                inner_mtu,
+                mss_clamp,
+                check_source,
+                routing_hellos,
+                own_device,
+                trigger_packets_max: packets,
+                trigger_bytes_max: bytes,
+                trigger_age_ms_max: age,
+            }
         },
     )
 }

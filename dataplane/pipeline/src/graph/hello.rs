@@ -9,12 +9,13 @@ use crate::parse::Info;
 use sipsec_net::DropReason;
 
 impl<P: Packet> Pipeline<P> {
-    /// The tunnel of a packet that may not be forwarded: the one to which a route leads, or else the only one with the option.
-    pub(super) fn hello_out(&mut self, info: &mut Info) -> Result<u32, DropReason> {
+    /// The tunnel of a packet that may not be forwarded: the one by whose device it came, or to which a route leads, or else the
+    /// only one with the option.
+    pub(super) fn hello_out(&mut self, info: &mut Info, by_device: Option<u32>) -> Result<u32, DropReason> {
         if self.config.inside.mode == InsideMode::Router || !info.is_link_scope() {
             return Err(DropReason::NotUnicast);
         }
-        let route = self.route(&info.destination).tunnel();
+        let route = by_device.or_else(|| self.route(&info.destination).tunnel());
         let tunnel = match (route, &self.hello_tunnels[..]) {
             (Some(tunnel), _) | (None, &[tunnel]) => tunnel,
             (None, _) => return Err(DropReason::NotUnicast),

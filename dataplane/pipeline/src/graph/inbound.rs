@@ -219,7 +219,7 @@ impl<P: Packet> Pipeline<P> {
                 Answer::Tunnel(_) | Answer::Outside(_) | Answer::Local => {}
             }
         }
-        self.frame_inside(packet, info.is_v6())?;
+        self.frame_inside(packet, info, Some(tunnel))?;
         Ok(Way::Inside)
     }
 
@@ -249,7 +249,7 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let origin = self.tunnels.get(from).map(|t| t.spec.tunnel);
         if let Ok(info) = Info::parse(packet.data()) {
-            self.error(now, packet, &info, IcmpError::TimeExceeded, origin, sealing, out);
+            self.error(now, packet, &info, IcmpError::TimeExceeded, origin, None, sealing, out);
         }
         Err(self.drop_in(from, DropReason::TtlExpired))
     }

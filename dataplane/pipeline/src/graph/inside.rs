@@ -1,6 +1,7 @@
 //! What leaves by the inside port, and what the sender of a packet is told.
 
 use super::Pipeline;
+use crate::config::{InsideMode, InsidePort};
 use crate::esp_encap::SealBatch;
 use crate::icmp_error;
 use crate::packet::Packet;
@@ -8,22 +9,39 @@ use crate::parse::Info;
 use crate::sink::Sink;
 use sipsec_net::eth;
 use sipsec_net::icmp::IcmpError;
-use sipsec_net::{DropReason, Instant, TunnelId, ipv4, ipv6};
+use sipsec_net::{DropReason, Instant, TunnelId, ipv4, ipv6, tunnel_device};
 
 impl<P: Packet> Pipeline<P> {
-    /// Puts the inside's Ethernet header in front of an IP packet.
+    /// Puts the inside's Ethernet header in front of an IP packet: to the device of this tunnel, if it has its own.
     #[inline]
-    pub(super) fn frame_inside(&self, packet: &mut P, v6: bool) -> Result<(), DropReason> {
+    pub(super) fn frame_inside(
+        &self,
+        packet: &mut P,
+        info: &Info,
+        tunnel: Option<u32>,
+    ) -> Result<(), DropReason> {
         if !packet.push_front(eth::HEADER_LEN) {
             return Err(DropReason::MalformedFrame);
         }
         let header = packet.data_mut().first_chunk_mut().ok_or(DropReason::MalformedFrame)?;
-        *header = self.inside_headers[usize::from(v6)];
+        *header = self.inside_headers[usize::from(info.is_v6())];
+        let InsidePort { routers, mode, .. } = &self.config.inside;
+        if *mode == InsideMode::Router {
+            if !routers.is_empty()
+                && let Some(mac) = routers.towards(info.destination, info.flow(self.config.flow_key))
+            {
+                header[..eth::MAC_LEN].copy_from_slice(&mac.0);
+            }
+            return Ok(());
+        }
+        if let Some(t) = tunnel.and_then(|tunnel| self.tunnels.get(tunnel)).filter(|t| t.spec.own_device) {
+            header[..eth::MAC_LEN].copy_from_slice(&tunnel_device::mac(t.spec.tunnel).0);
+        }
         Ok(())
     }
 
-    /// Tells the sender, on the inside or behind the tunnel that the packet came from. Whether it is told changes nothing
-    /// about the packet's own end.
+    /// Tells the sender, behind the tunnel `origin` that the packet came from or else on the inside, by the device of `tunnel` if
+    /// it has its own. Whether it is told changes nothing about the packet's own end.
     #[expect(clippy::too_many_arguments, reason = "a packet's way so far, and what it needs to go on")]
     pub(super) fn error(
         &mut self,
@@ -32,6 +50,7 @@ impl<P: Packet> Pipeline<P> {
         info: &Info,
         error: IcmpError,
         origin: Option<TunnelId>,
+        tunnel: Option<u32>,
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) {
@@ -39,7 +58,11 @@ impl<P: Packet> Pipeline<P> {
             return;
         }
         let told = match origin {
-            None => self.frame_inside(&mut packet, info.is_v6()).map(|()| out.transmit_inside(packet)),
+            None => {
+                // The error goes where the packet came from.
+                let back = Info { source: info.destination, destination: info.source, ..*info };
+                self.frame_inside(&mut packet, &back, tunnel).map(|()| out.transmit_inside(packet))
+            }
             Some(tunnel) => self.error_tunnel(now, packet, tunnel, sealing, out),
         };
         if let Err(reason) = told {

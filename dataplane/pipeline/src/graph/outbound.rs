@@ -88,7 +88,7 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let packet = sealing.places.leave().ok_or(DropReason::FragmentFailed)?;
         if info.dont_fragment {
-            self.error(now, packet, info, IcmpError::TooBig { mtu }, origin, sealing, out);
+            self.error(now, packet, info, IcmpError::TooBig { mtu }, origin, Some(tunnel), sealing, out);
             return Err(self.drop_out(tunnel, DropReason::TooBigDf));
         }
         let parts = pmtu::fragment(packet, mtu, || out.frame()).map_err(|r| self.drop_out(tunnel, r))?;

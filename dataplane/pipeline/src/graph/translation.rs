@@ -52,7 +52,6 @@ impl<P: Packet> Pipeline<P> {
     pub(super) fn hairpin(
         &mut self,
         now: Instant,
-        info: &Info,
         tunnel: u32,
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
@@ -62,7 +61,8 @@ impl<P: Packet> Pipeline<P> {
         if !self.nat.inbound(now, tunnel, packet.data_mut())? {
             return Err(DropReason::NatNoTranslation);
         }
-        self.frame_inside(&mut packet, info.is_v6())?;
+        let info = Info::parse(packet.data())?;
+        self.frame_inside(&mut packet, &info, Some(tunnel))?;
         out.transmit_inside(packet);
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::{Controlled, TestEngine, VecPacket, VecSink};
 use crate::config::{Config, DontFragment, InsideMode, InsidePort, Limits, OutsidePort};
 use crate::engine::AeadEngine;
+use crate::lan_routers::LanRouters;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use sipsec_net::dp::{
     Adjacency, Direction, EspCipher, MediaBinding, Op, OuterDscp, SaSpec, Selector, Selectors, TunnelSpec,
@@ -193,6 +194,7 @@ impl Gateway {
             inside: InsidePort {
                 mac: MacAddr([2, 0, 0, 0, 1, n]),
                 next_hop: MacAddr([2, 0, 0, 0, 2, n]),
+                routers: LanRouters::NONE,
                 mode,
             },
             limits: Limits::for_tunnels(16, 1024),
@@ -209,6 +211,7 @@ impl Gateway {
             mss_clamp: true,
             check_source: true,
             routing_hellos: false,
+            own_device: false,
             trigger_packets_max: 64,
             trigger_bytes_max: 65_536,
             trigger_age_ms_max: 5000,

@@ -74,6 +74,7 @@ fn add(tunnel: u32) -> Op {
         mss_clamp: true,
         check_source: true,
         routing_hellos: false,
+        own_device: false,
         trigger_packets_max: 1,
         trigger_bytes_max: 1,
         trigger_age_ms_max: 1,

@@ -2,7 +2,8 @@
 
 use super::document::Secret;
 use crate::model::{
-    IkeIdentity, Operation, PeerIdentity, QosPolicy, StaticRoute, TrackEntry, TunnelNat, TunnelRoute,
+    FilterEntry, IkeIdentity, Operation, PeerIdentity, QosPolicy, StaticRoute, TrackEntry, TunnelNat,
+    TunnelRoute,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -33,6 +34,8 @@ pub struct Conversion {
     pub replay_window: Option<u32>,
     pub tunnel_source: Option<Ipv4Addr>,
     pub tunnels: Vec<Tunnel>,
+    /// Filters that tunnels name.
+    pub filters: Vec<FilterEntry>,
     /// Policies that tunnels name.
     pub qos: Vec<QosPolicy>,
     /// Interfaces of the router, and the devices that take their places.
@@ -101,6 +104,11 @@ pub struct Tunnel {
     pub kbps: u32,
     pub idle_s: Option<u32>,
     pub mtu: Option<u32>,
+    /// A kernel device of its own, and the device whose addresses that has.
+    pub device: Option<String>,
+    pub unnumbered: Option<String>,
+    /// Which packets place a call and keep it up: a filter of the conversion.
+    pub filter: Option<String>,
     pub qos: Option<String>,
     pub routes: Vec<TunnelRoute>,
     pub metric: Option<u32>,

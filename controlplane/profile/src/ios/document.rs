@@ -336,6 +336,7 @@ block! {
         other_security: Vec<Said<String>>,
         vrf: Option<Said<String>>,
         service_policy: Vec<Said<String>>,
+        dialer_group: Option<Said<u32>>,
         shutdown: Option<At>,
         mtu: Option<Said<u32>>,
         source: Option<Said<String>>,
@@ -473,6 +474,23 @@ pub struct Nat {
     pub refers: Vec<String>,
 }
 
+/// `dialer-list N protocol P …`: which packets place a call on the interfaces with `dialer-group N`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialerList {
+    pub at: At,
+    pub number: u32,
+    pub v6: bool,
+    pub packets: Interesting,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interesting {
+    All,
+    None,
+    /// An access list.
+    List(String),
+}
+
 /// A whole configuration.
 #[derive(Debug, Default)]
 pub struct Document {
@@ -512,6 +530,7 @@ pub struct Document {
     pub zones: Vec<At>,
     pub vrfs: Named<Opaque>,
     pub nats: Vec<Nat>,
+    pub dialer_lists: Vec<DialerList>,
     pub tracks: Named<Track>,
     pub probes: Named<Probe>,
     pub applets: Named<Applet>,

@@ -1,7 +1,7 @@
 //! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
-use super::{show_nat, show_qos, show_watch};
+use super::{show_filter, show_nat, show_qos, show_watch};
 use crate::model::PeerIdentity;
 use std::collections::HashSet;
 
@@ -33,6 +33,7 @@ pub fn running_config(conversion: &Conversion) -> String {
     if let Some(source) = conversion.tunnel_source {
         out.line(&format!("interface {LOOPBACK}\n ip address {source} 255.255.255.255\n ip nat inside\n!"));
     }
+    show_filter::filters(conversion, &mut out.0);
     show_qos::policies(conversion, &mut out.0);
     conversion.tunnels.iter().for_each(|t| out.tunnel(t, conversion));
     if let Some((wan, _)) = &conversion.wan {
@@ -275,8 +276,17 @@ impl Text {
 
     fn tunnel(&mut self, tunnel: &Tunnel, conversion: &Conversion) {
         self.line(&format!("interface {}", tunnel.name));
-        if conversion.tunnel_source.is_some() {
-            self.line(&format!(" ip unnumbered {LOOPBACK}"));
+        match &tunnel.unnumbered {
+            Some(device) => {
+                self.line(&format!(" ip unnumbered {}", show_watch::interface(conversion, device)));
+            }
+            None if conversion.tunnel_source.is_some() => {
+                self.line(&format!(" ip unnumbered {LOOPBACK}"));
+            }
+            None => {}
+        }
+        if let Some(number) = tunnel.filter.as_deref().and_then(|f| show_filter::number(conversion, f)) {
+            self.line(&format!(" dialer-group {number}"));
         }
         if let Some(mtu) = tunnel.mtu {
             self.line(&format!(" ip mtu {mtu}"));

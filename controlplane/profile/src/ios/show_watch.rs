@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// The interface whose place a device takes; the device itself if none is known.
-fn interface<'a>(conversion: &'a Conversion, device: &'a str) -> &'a str {
+pub fn interface<'a>(conversion: &'a Conversion, device: &'a str) -> &'a str {
     let asked = device.strip_prefix("<the device of ").and_then(|name| name.strip_suffix('>'));
     let mapped = || conversion.interfaces.iter().find(|(_, to)| *to == device).map(|(name, _)| name.as_str());
     asked.or_else(mapped).unwrap_or(device)

@@ -126,6 +126,7 @@ fn model(conversion: &Conversion, gateway: &str, keys: &mut KeyFiles<'_>) -> Pro
     if let Some(source) = conversion.tunnel_source {
         profile.media.tunnel_source = source.into();
     }
+    profile.filters.clone_from(&conversion.filters);
     profile.qos.policies.clone_from(&conversion.qos);
     profile.sla.clone_from(&conversion.sla);
     profile.track.clone_from(&conversion.track);
@@ -229,6 +230,11 @@ fn tunnel(tunnel: &Tunnel) -> Option<TunnelEntry> {
     out.routes.clone_from(&tunnel.routes);
     out.metric = tunnel.metric;
     out.nat.clone_from(&tunnel.nat);
+    out.device.clone_from(&tunnel.device);
+    out.unnumbered.clone_from(&tunnel.unnumbered);
+    // On the router they are the same packets.
+    out.trigger_filter.clone_from(&tunnel.filter);
+    out.idle_filter.clone_from(&tunnel.filter);
     out.qos.clone_from(&tunnel.qos);
     Some(out)
 }

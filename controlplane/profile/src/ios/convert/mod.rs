@@ -2,6 +2,7 @@
 
 mod algorithm;
 mod certificate;
+mod filter;
 mod keys;
 mod nat;
 mod qos;
@@ -22,6 +23,8 @@ use std::collections::{HashMap, HashSet};
 const MTU: std::ops::RangeInclusive<u32> = 576..=1438;
 /// Twice what is recommended.
 const IDLE_WARN_S: u32 = 240;
+/// IFNAMSIZ less the end of the string.
+const DEVICE_NAME_MAX: usize = 15;
 /// The carrier charges by units of 30 s.
 const UNIT_S: u32 = 30;
 
@@ -85,6 +88,7 @@ pub fn convert(doc: &Document, report: &mut Report, options: &Options) -> Conver
     work.tracks();
     work.routes();
     work.translation();
+    work.interesting();
     work.security();
     work.vrfs();
     work.out
@@ -306,6 +310,7 @@ impl<'a> Work<'a> {
             fits
         });
         let idle = used.ipsec.and_then(|p| p.idle_s.as_ref()).or(self.doc.idle_s.as_ref());
+        let (device, unnumbered) = self.own_device(interface).unzip();
         Tunnel {
             name: interface.name.clone(),
             local: used.vpn_sip.local.clone(),
@@ -313,11 +318,30 @@ impl<'a> Work<'a> {
             kbps: used.vpn_sip.kbps,
             idle_s: idle.map(|i| i.value),
             mtu: mtu.map(|m| m.value),
+            device,
+            unnumbered,
+            filter: None,
             qos: None,
             routes: Vec::new(),
             metric: None,
             nat: Vec::new(),
         }
+    }
+
+    /// `ip unnumbered` of an interface that has a device here: the tunnel has a device of its own with that one's addresses.
+    fn own_device(&mut self, interface: &Interface) -> Option<(String, String)> {
+        let said = interface.address.as_ref()?;
+        let Address::Unnumbered(of) = &said.value else { return None };
+        let lender = self.options.interfaces.get(of)?.clone();
+        let name = interface.name.replace('/', ".");
+        let is_device = name.len() <= DEVICE_NAME_MAX && name != lender;
+        if !is_device {
+            let message = format!("{} is no name for a device, so {of} lends no address", interface.name);
+            self.report.warn(&[said.at], message, "write `device` and `unnumbered` of the tunnel");
+            return None;
+        }
+        self.report.set(said.at, Verdict::Converted);
+        Some((name, lender))
     }
 
     /// What an idle time costs, and what its absence means.

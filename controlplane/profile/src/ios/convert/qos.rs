@@ -282,7 +282,7 @@ fn permit(words: &[&str]) -> Option<QosMatch> {
 }
 
 /// An address of a list: the outer `None` is none, the inner one `any`.
-fn prefix(words: &mut &[&str], alone: bool) -> Option<Option<IpPrefix>> {
+pub(super) fn prefix(words: &mut &[&str], alone: bool) -> Option<Option<IpPrefix>> {
     let host = |text: &str| text.parse::<Ipv4Addr>().ok();
     let (taken, found) = match *words {
         ["any", ..] => (1, None),
@@ -305,7 +305,7 @@ fn prefix(words: &mut &[&str], alone: bool) -> Option<Option<IpPrefix>> {
 }
 
 /// The outer `None` is no range of a match, the inner one all ports.
-fn ports(words: &mut &[&str]) -> Option<Option<PortRange>> {
+pub(super) fn ports(words: &mut &[&str]) -> Option<Option<PortRange>> {
     let (taken, range) = match *words {
         ["eq", port, ..] => (2, PortRange { first: self::port(port)?, last: self::port(port)? }),
         ["range", first, last, ..] => (3, PortRange { first: port(first)?, last: port(last)? }),
@@ -329,6 +329,7 @@ fn port(text: &str) -> Option<u16> {
         "www" => 80,
         "pop3" => 110,
         "ntp" => 123,
+        "bgp" => 179,
         "snmp" => 161,
         "snmptrap" => 162,
         "isakmp" => 500,

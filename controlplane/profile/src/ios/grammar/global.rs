@@ -131,7 +131,7 @@ pub const TABLE: &[(&str, Command)] = &[
     ("device-tracking", B),
     ("diagnostic", S),
     ("dialer", S),
-    ("dialer-list", S),
+    ("dialer-list", Command::DialerList),
     ("domain", B),
     ("dot11", B),
     ("dot1x", S),

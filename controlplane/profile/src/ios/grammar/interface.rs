@@ -68,7 +68,7 @@ pub const TABLE: &[(&str, Command)] = &[
     ("dampening", LINK),
     ("delay", LINK),
     ("dialer", LINK),
-    ("dialer-group", LINK),
+    ("dialer-group", Command::DialerGroup),
     ("dot1q", LINK),
     ("dot1x", LINK),
     ("downshift", LINK),

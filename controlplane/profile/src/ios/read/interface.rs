@@ -131,6 +131,12 @@ impl Reader {
                     interface.service_policy.push(Said::new(name, at));
                 }
             }
+            Command::DialerGroup => {
+                let Some(number) = rest.number().filter(|_| !negated) else {
+                    return super::ike::no_or(negated, &mut interface.dialer_group, "write a number");
+                };
+                interface.dialer_group = Some(Said::new(number, at));
+            }
             Command::Shutdown => interface.shutdown = (!negated).then_some(at),
             Command::TunnelSource => {
                 interface.source = names::interface(&mut rest).filter(|_| !negated).map(|s| Said::new(s, at));

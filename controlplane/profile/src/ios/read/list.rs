@@ -1,7 +1,7 @@
 //! Filters, maps, zones, VRFs and applets: what the report has to say of a tunnel's surroundings.
 
 use super::{Did, Reader, wrong};
-use crate::ios::document::{Named, Nat, Opaque};
+use crate::ios::document::{DialerList, Interesting, Named, Nat, Opaque};
 use crate::ios::grammar::{Command, Mode};
 use crate::ios::names;
 use crate::ios::report::Class;
@@ -95,6 +95,7 @@ impl Reader {
                 }
                 FIREWALL
             }
+            Command::DialerList => self.dialer_list(rest, negated),
             Command::Applet => {
                 let Some(name) = rest.next() else { return wrong("the applet has no name", "write one") };
                 let block = self.doc.applets.open(name, at);
@@ -106,6 +107,34 @@ impl Reader {
             }
             _ => self.member(rest),
         }
+    }
+
+    /// `dialer-list N protocol ip|ipv6 permit|deny|list ACL`. It is converted where an interface names it.
+    fn dialer_list(&mut self, mut rest: Words<'_>, negated: bool) -> Did {
+        const USAGE: &str = "write `dialer-list N protocol ip permit`, `deny` or `list ACL`";
+        const UNUSED: Did = Did::Ignored(Class::Unrelated, "no tunnel of vpn-sip has this dialer group");
+        let at = self.at;
+        self.mode = Mode::Global;
+        let Some(number) = rest.number() else { return wrong("the list has no number", USAGE) };
+        if negated {
+            self.doc.dialer_lists.retain(|l| l.number != number);
+            return UNUSED;
+        }
+        let words: Vec<&str> = rest.iter().collect();
+        let (v6, packets) = match words.as_slice() {
+            ["protocol", family @ ("ip" | "ipv6"), packets @ ..] => (*family == "ipv6", packets),
+            ["protocol", _, ..] => return Did::Ignored(Class::Unrelated, "of another protocol than IP"),
+            _ => return wrong("the list has no protocol", USAGE),
+        };
+        let packets = match packets {
+            ["permit"] => Interesting::All,
+            ["deny"] => Interesting::None,
+            ["list", name] => Interesting::List((*name).to_owned()),
+            _ => return wrong("the list does not say which packets", USAGE),
+        };
+        self.doc.dialer_lists.retain(|l| (l.number, l.v6) != (number, v6));
+        self.doc.dialer_lists.push(DialerList { at, number, v6, packets });
+        UNUSED
     }
 
     fn open_opaque(&mut self, mode: Mode, name: &str, negated: bool) {

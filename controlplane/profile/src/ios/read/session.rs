@@ -232,6 +232,7 @@ impl Reader {
             | C::ZonePair
             | C::Vrf
             | C::NatSource
+            | C::DialerList
             | C::Applet
             | C::Member => self.list(command, rest, negated),
             C::SipFeature | C::VpnSipEnable | C::VpnSipLine | C::VpnSipSource | C::VpnSipLogging => {
@@ -306,6 +307,7 @@ impl Reader {
             | C::VerifySource
             | C::VrfForwarding
             | C::ServicePolicy
+            | C::DialerGroup
             | C::Shutdown
             | C::TunnelSource
             | C::TunnelMode

@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod charon;
 pub mod dnsmasq;
+pub mod frr;
 pub mod kamailio;
 pub mod kea;
 pub mod standin;
@@ -10,6 +11,7 @@ pub mod standin;
 pub use capture::Capture;
 pub use charon::Charon;
 pub use dnsmasq::Dnsmasq;
+pub use frr::Frr;
 pub use kamailio::{Kamailio, Speaks};
 pub use kea::Kea;
 pub use standin::StandIn;

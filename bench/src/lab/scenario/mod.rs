@@ -13,17 +13,20 @@ mod faults;
 mod faults_money;
 mod faults_start;
 pub(super) mod faults_support;
+mod filters;
 mod imported;
 mod inner_ipv6;
 mod kamailio;
 mod line;
 mod nat;
 mod network;
+mod own_device;
 mod path_mtu;
 mod pki;
 mod qos;
 mod quantum;
 mod router;
+mod routing;
 mod strongswan;
 mod strongswan_certificates;
 mod strongswan_suites;
@@ -90,6 +93,9 @@ pub const SCENARIOS: &[Scenario] = &[
     path_mtu::PATH_MTU,
     qos::QOS,
     router::FIRST_PACKET,
+    router::LAN_ROUTERS,
+    filters::FILTERS,
+    own_device::OWN_DEVICE,
     translation::TRANSLATION,
     bad_input::BAD_INPUT,
     bad_input::UNKNOWN_NUMBER,
@@ -130,6 +136,7 @@ pub const SCENARIOS: &[Scenario] = &[
     failover::FLAP,
     failover::CRASH,
     failover::DEVICE,
+    routing::FRR,
     kamailio::KAMAILIO,
     kamailio::STREAMS,
     strongswan::INITIATOR,

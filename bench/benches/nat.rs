@@ -3,7 +3,7 @@
 //! `cargo bench -p sipsec-bench --bench nat`
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use sipsec_nat::{Nat, NatLimits};
+use sipsec_nat::{AHEAD_MAX, Nat, NatLimits};
 use sipsec_net::entropy::{Entropy, TestEntropy};
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::nat::{NatPolicy, NatRule};
@@ -81,11 +81,17 @@ fn translate(c: &mut Criterion) {
             group.throughput(Throughput::Elements(PACKETS as u64));
             group.bench_function(BenchmarkId::new(name, translations), |b| {
                 b.iter(|| {
-                    for (bytes, packet) in scratch.iter_mut().zip(packets) {
-                        bytes.copy_from_slice(packet);
-                        let done =
-                            if is_out { nat.outbound(NOW, 0, bytes) } else { nat.inbound(NOW, 0, bytes) };
-                        black_box(done).expect("known");
+                    for (scratch, packets) in scratch.chunks_mut(AHEAD_MAX).zip(packets.chunks(AHEAD_MAX)) {
+                        if nat.looks_ahead(0) {
+                            let ahead = packets.iter().map(|packet| (0, &packet[..]));
+                            if is_out { nat.look_ahead_out(ahead) } else { nat.look_ahead_in(ahead) }
+                        }
+                        for (bytes, packet) in scratch.iter_mut().zip(packets) {
+                            bytes.copy_from_slice(packet);
+                            let done =
+                                if is_out { nat.outbound(NOW, 0, bytes) } else { nat.inbound(NOW, 0, bytes) };
+                            black_box(done).expect("known");
+                        }
                     }
                 });
             });

@@ -15,7 +15,8 @@ impl Index {
     pub(crate) fn new(rows: u32) -> Self {
         let rows = rows as usize;
         Self {
-            heads: vec![NONE; rows.next_power_of_two().max(2)],
+            // Twice as many as rows: most searches end with the first one.
+            heads: vec![NONE; 2 * rows.next_power_of_two().max(1)],
             next: vec![NONE; rows],
             prev: vec![NONE; rows],
         }
@@ -26,10 +27,16 @@ impl Index {
         hash as usize & (self.heads.len() - 1)
     }
 
+    /// The first row that a search looks at, or [`NONE`].
+    #[inline]
+    pub(crate) fn first(&self, hash: u64) -> u32 {
+        self.heads[self.head(hash)]
+    }
+
     /// The newest row of this hash that is the one wanted.
     #[inline]
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let mut row = self.heads[self.head(hash)];
+        let mut row = self.first(hash);
         while row != NONE {
             if is_it(row) {
                 return Some(row);

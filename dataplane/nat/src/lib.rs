@@ -14,6 +14,7 @@
 //! [`DropReason`]: sipsec_net::DropReason
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod fragments;
 mod hash;
 mod icmp;
@@ -30,6 +31,7 @@ mod translate;
 mod translate_v6;
 mod wheel;
 
+pub use ahead::AHEAD_MAX;
 pub use nat::{Nat, NatLimits};
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const CLEARED_HOSTS_MAX: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NatLimits {
     pub tunnels_max: u32,
-    /// Translations; each takes about 200 bytes.
+    /// Translations; each takes about 300 bytes.
     pub sessions_max: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Hosts, mappings and sessions. A host has blocks of ports. A mapping joins an inside endpoint with a global one for
 //! every remote endpoint (RFC 4787 REQ-1). A session is one remote endpoint of a mapping: it has the state and the timeout, and it is
-//! what a sender must have to be let in. Everything is found by a hash and a short chain, so a packet costs the same with
-//! one session and with a million.
+//! what a sender must have to be let in. Everything is found by a hash and a short chain: the same number of steps with one
+//! session and with a million, each of which may wait for memory (see `ahead.rs`).
 
 use crate::hash::HashKey;
 use crate::index::{Index, NONE, Rows};
@@ -25,7 +25,9 @@ pub(crate) struct Host {
     pub sessions: u32,
 }
 
+/// A cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(crate) struct Mapping {
     pub space: u32,
     pub rule: u16,
@@ -47,7 +49,9 @@ impl Mapping {
     }
 }
 
+/// Half a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(crate) struct Session {
     pub mapping: u32,
     pub remote: SocketAddrV4,
@@ -97,16 +101,22 @@ impl Table {
         self.key.hash([u64::from(space) << 32 | u64::from(rule), address.to_bits().into()])
     }
 
-    fn local_hash(&self, space: u32, rule: u16, protocol: NatProtocol, local: SocketAddrV4) -> u64 {
+    pub(crate) fn local_hash(
+        &self,
+        space: u32,
+        rule: u16,
+        protocol: NatProtocol,
+        local: SocketAddrV4,
+    ) -> u64 {
         let place = u64::from(space) << 32 | u64::from(rule) << 16 | protocol as u64;
         self.key.hash([place, endpoint(local)])
     }
 
-    fn global_hash(&self, space: u32, protocol: NatProtocol, global: SocketAddrV4) -> u64 {
+    pub(crate) fn global_hash(&self, space: u32, protocol: NatProtocol, global: SocketAddrV4) -> u64 {
         self.key.hash([u64::from(space) << 8 | protocol as u64, endpoint(global)])
     }
 
-    fn remote_hash(&self, mapping: u32, remote: SocketAddrV4) -> u64 {
+    pub(crate) fn remote_hash(&self, mapping: u32, remote: SocketAddrV4) -> u64 {
         self.key.hash([mapping.into(), endpoint(remote)])
     }
 
@@ -128,17 +138,55 @@ impl Table {
         protocol: NatProtocol,
         local: SocketAddrV4,
     ) -> Option<u32> {
+        self.local_of(self.local_hash(space, rule, protocol, local), space, rule, protocol, local)
+    }
+
+    /// With the hash of the rest.
+    #[inline]
+    pub(crate) fn local_of(
+        &self,
+        hash: u64,
+        space: u32,
+        rule: u16,
+        protocol: NatProtocol,
+        local: SocketAddrV4,
+    ) -> Option<u32> {
         let is_it = |m: &Mapping| (m.space, m.rule, m.protocol, m.local) == (space, rule, protocol, local);
-        self.by_local.find(self.local_hash(space, rule, protocol, local), |row| {
-            self.mappings.get(row).is_some_and(is_it)
-        })
+        self.by_local.find(hash, |row| self.mappings.get(row).is_some_and(is_it))
     }
 
     #[inline]
     pub(crate) fn find_global(&self, space: u32, protocol: NatProtocol, global: SocketAddrV4) -> Option<u32> {
+        self.global_of(self.global_hash(space, protocol, global), space, protocol, global)
+    }
+
+    /// With the hash of the rest.
+    #[inline]
+    pub(crate) fn global_of(
+        &self,
+        hash: u64,
+        space: u32,
+        protocol: NatProtocol,
+        global: SocketAddrV4,
+    ) -> Option<u32> {
         let is_it = |m: &Mapping| (m.space, m.protocol, m.global) == (space, protocol, global);
-        self.by_global
-            .find(self.global_hash(space, protocol, global), |row| self.mappings.get(row).is_some_and(is_it))
+        self.by_global.find(hash, |row| self.mappings.get(row).is_some_and(is_it))
+    }
+
+    /// The first row that a search by this hash looks at, or [`NONE`].
+    #[inline]
+    pub(crate) fn first_local(&self, hash: u64) -> u32 {
+        self.by_local.first(hash)
+    }
+
+    #[inline]
+    pub(crate) fn first_global(&self, hash: u64) -> u32 {
+        self.by_global.first(hash)
+    }
+
+    #[inline]
+    pub(crate) fn first_remote(&self, hash: u64) -> u32 {
+        self.by_remote.first(hash)
     }
 
     #[inline]

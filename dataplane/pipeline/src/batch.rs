@@ -55,6 +55,11 @@ impl<P: Packet> Places<P> {
         self.packets.iter().flatten()
     }
 
+    #[inline]
+    pub(crate) fn at(&self, place: usize) -> Option<&P> {
+        self.packets.get(place)?.as_ref()
+    }
+
     /// What is known of the way of each packet, in the order of [`Self::iter`].
     #[inline]
     pub(crate) fn set_routes(&mut self, routes: ArrayVec<Route, BATCH_MAX>) {

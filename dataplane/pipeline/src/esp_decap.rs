@@ -205,6 +205,15 @@ impl<P: Packet> OpenBatch<P> {
         }
     }
 
+    /// Plaintexts of packets whose integrity check held, each with its tunnel. To be peeked at: nothing of them is decided yet.
+    pub(crate) fn plain<'a>(&'a self, sad: &'a Sad) -> impl Iterator<Item = (u32, &'a [u8])> {
+        self.checked.iter().filter(|c| c.opened.is_some()).filter_map(|c| {
+            let common = &sad.inbound(c.sa)?.common;
+            let text = self.places.at(c.place.into())?.data().get(common.layout.front_len()..)?;
+            Some((common.tunnel, text))
+        })
+    }
+
     /// What was opened, in the order of arrival, for [`accept`].
     pub(crate) fn opened(&mut self) -> impl Iterator<Item = (&mut P, &mut Checked)> {
         let mut pick = self.places.pick(0);

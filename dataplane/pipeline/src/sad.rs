@@ -259,6 +259,10 @@ impl Sad {
         self.by_spi.get(&spi_key(port, spi)).copied()
     }
 
+    pub(crate) fn inbound(&self, index: u32) -> Option<&InboundSa> {
+        self.inbound.get(index)
+    }
+
     pub(crate) fn inbound_at(&mut self, index: u32) -> Option<&mut InboundSa> {
         self.inbound.get_mut(index)
     }

@@ -3,6 +3,7 @@
 
 use super::Pipeline;
 use crate::batch::{BATCH_MAX, Places, Route};
+use crate::esp_decap::OpenBatch;
 use crate::packet::Packet;
 use arrayvec::ArrayVec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -36,10 +37,30 @@ impl<P: Packet> Pipeline<P> {
             }
             routes.push(route);
         }
+        if tunnels.iter().any(|tunnel| self.nat.looks_ahead(*tunnel)) {
+            self.look_ahead_translation(places, &routes);
+        }
         places.set_routes(routes);
         // One flow alone is in the cache after its first packet.
         if tunnels.len() > 1 {
             self.look_ahead_outbound(&tunnels);
+        }
+    }
+
+    fn look_ahead_translation(&self, places: &Places<P>, routes: &[Route]) {
+        let packets = places.iter().zip(routes).filter_map(|(packet, route)| match route {
+            Route::Found(answer) => Some((answer.tunnel()?, packet.data().get(eth::HEADER_LEN..)?)),
+            Route::Unknown => None,
+        });
+        self.nat.look_ahead_out(packets.filter(|(tunnel, _)| self.nat.looks_ahead(*tunnel)));
+    }
+
+    /// Translations of the packets that have been opened.
+    #[inline]
+    pub(super) fn look_ahead_opened(&self, opening: &OpenBatch<P>) {
+        if self.nat.is_large() {
+            let packets = opening.plain(&self.sad);
+            self.nat.look_ahead_in(packets.filter(|(tunnel, _)| self.nat.looks_ahead(*tunnel)));
         }
     }
 

@@ -67,6 +67,7 @@ impl<P: Packet> Pipeline<P> {
         }
         self.stages.begin();
         opening.open(&mut self.sad);
+        self.look_ahead_opened(opening);
         let mut ways: ArrayVec<Result<(Way, u32), DropReason>, BATCH_MAX> = ArrayVec::new();
         let mut opened = 0;
         for (packet, checked) in opening.opened() {

@@ -17,6 +17,7 @@ use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{self, Netlink, Routed, TunnelDevice, TunnelDevices, Watch};
+use crate::net::primary::{Primary, Rules, TUNNEL_DEVICES_MAX};
 use crate::net::resolve::{Resolve, Wanted};
 use crate::net::sip::SipTransports;
 use crate::net::track::{self, StartError, Track};
@@ -173,6 +174,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         None => None,
     };
     let netlink = Netlink::start(watch(&profile));
+    let primary = Primary::start(primary_rules(&profile));
     netlink.set_inside(Learnt::default().delegated(&profile));
     let own = tunnel_devices(&profile).into_iter().map(|(tunnel, own)| (tunnel, own.device));
     let policy =
@@ -190,7 +192,8 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
     tokio::spawn({
         let (gateway, events, log) = (profile.gateway.clone(), watchers.clone(), log.clone());
-        async move { api::serve(listener, &gateway, request_sender, changer, events, log).await }
+        let primary = primary.view();
+        async move { api::serve(listener, &gateway, request_sender, changer, events, log, primary).await }
     });
     let mut events = Events::new(watchers, &profile);
     if let Err(error) = events.keep_history(&profile.state_dir) {
@@ -205,6 +208,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
         core,
         adjacencies: Adjacencies::new(netlink.routes()),
         netlink,
+        primary,
         track,
         dhcp,
         learnt: Learnt::default(),
@@ -273,6 +277,15 @@ fn tunnel_devices(profile: &config::Profile) -> TunnelDevices {
         Some((tunnel.name.clone(), device))
     });
     own.collect()
+}
+
+pub(crate) fn primary_rules(profile: &config::Profile) -> Rules {
+    let own = profile.tunnels.iter().filter_map(|tunnel| tunnel.device.clone());
+    Rules {
+        table: format!("sipsec-{}", profile.gateway),
+        tunnels: svti(profile).into_iter().chain(own).take(TUNNEL_DEVICES_MAX).collect(),
+        primary: profile.nat.primary.clone(),
+    }
 }
 
 pub(crate) fn watch(profile: &config::Profile) -> Watch {

@@ -16,6 +16,7 @@ use crate::keylog;
 use crate::logging::LogControl;
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{Change, Netlink};
+use crate::net::primary::Primary;
 use crate::net::resolve::{Found, Resolve, Wanted};
 use crate::net::sip::{SipEvent, SipTransports};
 use crate::net::track::{self, Track};
@@ -65,6 +66,8 @@ pub struct Runtime {
     pub(crate) found: Result<Found, String>,
     pub(crate) link: Link,
     pub(crate) netlink: Netlink,
+    /// The kernel's translation to primary lines.
+    pub(crate) primary: Primary,
     /// Operations, track objects and routes.
     pub(crate) track: Track,
     pub(crate) adjacencies: Adjacencies,

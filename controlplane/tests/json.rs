@@ -4,6 +4,7 @@ use serde_json::Value;
 use sipsec_controlplane::api::model::{self, SCHEMA};
 use sipsec_controlplane::api::{self, Query, Reply, Request};
 use sipsec_controlplane::logging::LogControl;
+use sipsec_controlplane::net::primary::{Primary, Rules};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -125,7 +126,8 @@ async fn every_command_answers_in_one_envelope() {
     let history = sipsec_controlplane::change::history::History::read(std::path::Path::new("/nowhere"));
     let changer = sipsec_controlplane::change::Changer::new(changes, history);
     tokio::spawn(async move {
-        api::serve(listener, "branch", requests, changer, events, LogControl::none()).await;
+        let primary = Primary::start(Rules::default()).view();
+        api::serve(listener, "branch", requests, changer, events, LogControl::none(), primary).await;
     });
     let asked = tokio::task::spawn_blocking(move || {
         let list = |words: &str| ask(&socket, words).as_array().map(Vec::len).expect(words);

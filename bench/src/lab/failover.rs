@@ -26,11 +26,13 @@ pub struct Setup<'a> {
     /// Of the branch's tunnel.
     pub idle_s: u32,
     pub router_mode: bool,
+    /// Texts of the branch's profile, and what stands in their places.
+    pub branch: &'a [(&'a str, &'a str)],
 }
 
 /// A network whose carrier answers after [`ANSWER_AFTER`], and both gateways on their primaries.
 pub fn world(places: Places, tag: &str, failback: &str, idle_s: u32) -> Result<World, LabError> {
-    world_with(places, Setup { tag, failback, idle_s, router_mode: false })
+    world_with(places, Setup { tag, failback, idle_s, router_mode: false, branch: &[] })
 }
 
 pub fn world_with(places: Places, setup: Setup<'_>) -> Result<World, LabError> {
@@ -51,15 +53,18 @@ pub fn router(world: &World, gateway: &'static str, lan: &Namespace) -> Result<P
 }
 
 fn start(world: &mut World, setup: Setup<'_>) -> Result<(), LabError> {
-    let Setup { failback, idle_s, router_mode, .. } = setup;
+    let Setup { failback, idle_s, router_mode, branch: texts, .. } = setup;
     let profile = |gateway, lan| match router_mode {
         true => router(world, gateway, lan),
         false => world.profile(gateway),
     };
-    let branch = profile("branch", &world.topology.branch_lan)?
+    let mut branch = profile("branch", &world.topology.branch_lan)?
         .with("routes: [10.2.0.0/16]", "routes: [{ prefix: 10.2.0.0/16, distance: 250 }]")?
         .with("idle_s: 5", &format!("idle_s: {idle_s}"))?
         .with("dataplane:\n", &(policy(true, failback) + "dataplane:\n"))?;
+    for (text, by) in texts {
+        branch = branch.with(text, by)?;
+    }
     let headend = profile("headend", &world.topology.centre_lan)?
         .with("routes: [10.1.0.0/16]", "routes: [{ prefix: 10.1.0.0/16, distance: 250 }]")?
         .with("dataplane:\n", &(policy(false, failback) + "dataplane:\n"))?;

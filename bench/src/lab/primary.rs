@@ -18,7 +18,7 @@ pub const HEADEND_PRIMARY: &str = "172.21.0.2";
 const BRANCH_SIDE: &str = "172.20.0.1";
 const HEADEND_SIDE: &str = "172.21.0.1";
 /// Devices of the router.
-const TO_BRANCH: &str = "pbranch0";
+pub const TO_BRANCH: &str = "pbranch0";
 const TO_HEADEND: &str = "pheadend0";
 
 /// The path and its router.
@@ -74,6 +74,11 @@ impl Primary {
         link(ours, routers, self.mtu, Offload::Off)?;
         self.router.ip(&["route", "add", "10.1.0.0/16", "via", BRANCH_PRIMARY])?;
         branch.ip(&["route", "add", "172.21.0.0/24", "via", BRANCH_SIDE])
+    }
+
+    #[must_use]
+    pub const fn router(&self) -> &Namespace {
+        &self.router
     }
 
     /// From the next packet on.

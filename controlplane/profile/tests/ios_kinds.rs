@@ -506,7 +506,7 @@ fn protection_is_never_lost_in_silence() {
     assert!(shut.conversion.tunnels.is_empty());
     warning(
         &and(
-            "ip nat inside source list L interface GigabitEthernet8 overload\nip access-list standard L\n permit any",
+            "ip nat inside source list L interface GigabitEthernet8 overload\nip access-list standard L\n permit 10.0.0.0 0.255.0.255",
         ),
         "overload",
     );

@@ -109,3 +109,71 @@ fn what_has_no_exact_rule_stays_a_warning() {
         assert!(import.report.text().contains("ip nat outside"), "{more}\n{}", import.report.text());
     }
 }
+
+/// `nat.primary` of the profile that this becomes; the interfaces have the devices wan0 and wan1.
+fn primaries(more: &str) -> (Import, Vec<sipsec_profile::model::PrimaryNat>) {
+    let devices = [("GigabitEthernet8", "wan0"), ("GigabitEthernet9", "wan1")];
+    let interfaces = devices.map(|(name, device)| (name.to_owned(), device.to_owned())).into();
+    let text = format!(
+        "{BASE}interface GigabitEthernet9\n ip address 198.51.100.2 255.255.255.0\n ip nat outside\n{more}end\n"
+    );
+    let import = ios::import(
+        &[Source { name: "x.txt", bytes: text.as_bytes() }],
+        &Options { interfaces, gateway: None },
+    );
+    let text = write::profile(&import.conversion, None, &write::Keys::Inline, "").profile.to_string();
+    let filled =
+        text.replace(write::REGISTRAR, "198.51.100.1:5060").replace(write::DOMAIN, "carrier.example");
+    let examined = examine("x.yaml", filled.as_bytes(), &Nothing);
+    assert_eq!(examined.findings.errors(), 0, "{}", examined.findings.render(sipsec_profile::Style::PLAIN));
+    let primary = examined.profile.expect("a profile").nat.primary;
+    (import, primary)
+}
+
+#[test]
+fn overload_and_ports_of_a_primary_line() {
+    let (import, found) = primaries(
+        "ip access-list extended LAN
+ deny ip any 10.0.0.0 0.255.255.255
+ permit ip 192.168.1.0 0.0.0.255 any
+ permit ip 192.168.2.0 0.0.0.255 any
+ip nat inside source list LAN interface GigabitEthernet9 overload
+ip nat inside source static tcp 192.168.1.10 80 interface GigabitEthernet9 8080
+ip nat inside source static udp 192.168.1.11 53 198.51.100.2 53 extendable
+",
+    );
+    let [primary] = &found[..] else { panic!("{found:?}\n{}", import.report.text()) };
+    let texts = |list: &[sipsec_net::IpPrefix]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((primary.device.as_str(), primary.forwards.len()), ("wan1", 2));
+    assert_eq!(texts(&primary.sources), ["192.168.1.0/24", "192.168.2.0/24"]);
+    assert_eq!(texts(&primary.exempt), ["10.0.0.0/8"]);
+    for line in &import.report.files[0].lines {
+        if ["permit", "deny", "ip nat inside"].iter().any(|w| line.text.contains(w)) {
+            assert_eq!(line.verdict, Verdict::Converted, "{}\n{}", line.text, import.report.text());
+        }
+    }
+    let shown = show::running_config(&import.conversion);
+    for line in [
+        "ip nat inside source list GigabitEthernet9-nat interface GigabitEthernet9 overload",
+        " deny ip any 10.0.0.0 0.255.255.255",
+        "ip nat inside source static tcp 192.168.1.10 80 interface GigabitEthernet9 8080",
+    ] {
+        assert!(shown.lines().any(|l| l == line), "{line}\n{shown}");
+    }
+}
+
+/// An exemption of one host, a destination, a protocol: these have no word.
+#[test]
+fn what_a_list_says_beyond_sources_and_exemptions_stays_a_warning() {
+    for list in [
+        "access-list 100 deny ip host 192.168.1.5 any\naccess-list 100 permit ip 192.168.1.0 0.0.0.255 any\n",
+        "access-list 100 permit ip 192.168.1.0 0.0.0.255 host 203.0.113.1\n",
+        "access-list 100 permit tcp 192.168.1.0 0.0.0.255 any\n",
+        "access-list 100 permit ip 192.168.1.0 0.0.0.255 any\naccess-list 100 deny ip any 10.0.0.0 0.255.255.255\n",
+    ] {
+        let rule = "ip nat inside source list 100 interface GigabitEthernet8 overload\n";
+        let (import, found) = primaries(&format!("{list}{rule}"));
+        assert!(found.is_empty(), "{found:?}");
+        assert!(import.report.text().contains("overload"), "{list}{}", import.report.text());
+    }
+}

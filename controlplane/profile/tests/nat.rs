@@ -69,3 +69,53 @@ fn two_rules_for_one_end_and_too_many_rules_are_errors() {
     assert!(told(&pools(4), "").is_empty());
     assert!(one(&pools(5), "").contains("nat::too-many"));
 }
+
+/// What `nat.primary` with these keys is told.
+fn of_primary(keys: &str) -> Vec<String> {
+    told("", &format!("primary: [{{ device: wan1, sources: [192.168.1.0/24], {keys} }}]"))
+}
+
+#[test]
+fn a_primary_line_leaves_to_the_gateway_what_is_its_own() {
+    assert!(of_primary("").is_empty());
+    assert!(
+        of_primary("exempt: [10.0.0.0/8], forwards: [{ port: 8080, local: '192.168.1.9:80' }]").is_empty()
+    );
+    // On another device than SIP's any port will do.
+    assert!(of_primary("ports: 1024-65535, forwards: [{ port: 5060, local: '192.168.1.9:80' }]").is_empty());
+    let wan0 =
+        |keys: &str| told("", &format!("primary: [{{ device: wan0, sources: [192.168.1.0/24], {keys} }}]"));
+    assert!(wan0("").is_empty());
+    for (told, wanted) in [
+        (told("", "primary: [{ device: wan1 }]"), "config::"),
+        (told("", "primary: [{ device: wan1, sources: [] }]"), "nat::sources"),
+        (told("", "primary: [{ device: wan1, sources: ['2001:db8::/32'] }]"), "config::value"),
+        (told("", "primary: [{ device: wan1, sources: [192.168.1.1/24] }]"), "nat::host-bits"),
+        (told("", "primary: [{ device: svti0, sources: [192.168.1.0/24] }]"), "nat::device"),
+        (
+            told(
+                "",
+                "primary: [{ device: wan1, sources: [10.1.0.0/16] }, { device: wan1, sources: [10.3.0.0/16] }]",
+            ),
+            "nat::duplicate",
+        ),
+        (of_primary("ports: 9-1"), "config::value"),
+        (of_primary("forwards: [{ port: 0, local: '192.168.1.9:80' }]"), "config::range"),
+        (of_primary("forwards: [{ port: 80, local: 192.168.1.9 }]"), "config::value"),
+        (
+            of_primary(
+                "forwards: [{ port: 80, local: '192.168.1.9:80' }, { port: 80, local: '192.168.1.8:80' }]",
+            ),
+            "nat::duplicate",
+        ),
+        (wan0("ports: 1024-65535"), "nat::media-ports"),
+        (wan0("forwards: [{ protocol: udp, port: 50001, local: '192.168.1.9:80' }]"), "nat::media-ports"),
+        (wan0("forwards: [{ protocol: udp, port: 5060, local: '192.168.1.9:80' }]"), "nat::media-ports"),
+    ] {
+        assert!(told.len() == 1 && told[0].contains(wanted), "{wanted}: {told:?}");
+    }
+    let network = |n: usize| format!("10.{n}.0.0/16");
+    let many: Vec<String> = (0..17).map(network).collect();
+    let told = told("", &format!("primary: [{{ device: wan1, sources: [{}] }}]", many.join(", ")));
+    assert!(told.len() == 1 && told[0].contains("nat::too-many"), "{told:?}");
+}

@@ -2,13 +2,15 @@
 
 use super::asked::{Body as JsonBody, NoWords, Words};
 use super::model::{
-    Answer, Clear, Dial, EventLine, LogFilter, NatClear, NatStatistics, Refusal, Translation, TranslationKind,
+    Answer, Clear, Dial, EventLine, LogFilter, NatClear, NatStatistics, PrimaryStatistics, Refusal,
+    Translation, TranslationKind,
 };
 use super::profile;
 use super::query::{Page, Query, Reply, Request, Target};
 use super::stream::event_stream;
 use crate::change::Changer;
 use crate::logging::LogControl;
+use crate::net::primary::PrimaryView;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
@@ -48,6 +50,7 @@ pub(super) struct Shared {
     pub(super) events: broadcast::Sender<Arc<EventLine>>,
     log: LogControl,
     pub(super) changer: Changer,
+    primary: PrimaryView,
 }
 
 /// The client.
@@ -98,8 +101,9 @@ pub async fn serve(
     changer: Changer,
     events: broadcast::Sender<Arc<EventLine>>,
     log: LogControl,
+    primary: PrimaryView,
 ) {
-    let shared = Shared { gateway: gateway.into(), requests, events, log, changer };
+    let shared = Shared { gateway: gateway.into(), requests, events, log, changer, primary };
     let app = Router::new()
         .route("/v1/sessions", get(sessions))
         .route(
@@ -298,6 +302,9 @@ impl Shared {
             all.extend(list);
             from = next;
         }
+        // What the kernel does not tell is missing; `show ip nat statistics` says why.
+        let kernel = self.primary.translations(TRANSLATIONS_MAX).await.unwrap_or_default();
+        all.extend(kernel.iter().map(Translation::from));
         all.truncate(TRANSLATIONS_MAX);
         Ok(all)
     }
@@ -316,6 +323,14 @@ impl Shared {
             let calls = fixed.iter().filter(|t| t.kind == TranslationKind::Call).count();
             statistics.calls = calls as u32;
             statistics.statics = (fixed.len() - calls) as u32;
+            statistics.primary = match self.primary.state() {
+                None => None,
+                Some(Err(reason)) => Some(PrimaryStatistics { translations: 0, failure: Some(reason) }),
+                Some(Ok(())) => Some(match self.primary.translations(TRANSLATIONS_MAX).await {
+                    Ok(list) => PrimaryStatistics { translations: list.len() as u32, failure: None },
+                    Err(error) => PrimaryStatistics { translations: 0, failure: Some(error.to_string()) },
+                }),
+            };
             Ok(statistics)
         };
         match asked.await {
@@ -470,6 +485,10 @@ async fn nat_clear(
         return refuse(StatusCode::BAD_REQUEST, error);
     }
     tracing::info!(uid = peer.uid, inside = ?body.inside, "address translations are cleared by command");
+    if let Err(error) = shared.primary.clear(body.inside).await {
+        let message = format!("the kernel does not end its translations: {error}");
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, message);
+    }
     shared.ask(Query::NatClear(body.inside)).await
 }
 

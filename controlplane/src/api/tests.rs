@@ -4,6 +4,7 @@ use super::*;
 use crate::api::client::{Client, ClientError};
 use crate::api::model;
 use crate::api::model::{Cleared, Session};
+use crate::net::primary::{Primary, Rules};
 
 /// A loop that knows one tunnel.
 async fn answer(mut requests: mpsc::Receiver<Request>) {
@@ -89,7 +90,8 @@ async fn client_and_server_understand_each_other() {
         async move {
             let (changes, _) = mpsc::channel(1);
             let changer = Changer::new(changes, crate::change::history::History::read(Path::new("/nowhere")));
-            serve(listener, "branch", requests, changer, events, LogControl::none()).await;
+            let primary = Primary::start(Rules::default()).view();
+            serve(listener, "branch", requests, changer, events, LogControl::none(), primary).await;
         }
     });
     assert!(matches!(listen(&path).await, Err(ApiError::AlreadyRunning(_))));

@@ -103,12 +103,14 @@ impl Runtime {
         let _ = reply.send(result);
     }
 
-    /// Gives operations, track objects and routes of the new profile to route policy, and their prefixes to the kernel's task.
+    /// Gives operations, track objects and routes of the new profile to route policy, and their prefixes and the translation to
+    /// primary lines to the kernel's tasks.
     fn set_policy(&mut self, before: &Profile) {
         let routed = boot::watch(&self.profile).routed;
         if routed != boot::watch(before).routed {
             self.netlink.set_routed(routed);
         }
+        self.primary.set(boot::primary_rules(&self.profile));
         if let Err(error) = self.track.reconfigure(setup::track_config(&self.profile)) {
             tracing::error!(%error, "route policy stays as it was");
         }

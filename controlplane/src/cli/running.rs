@@ -158,12 +158,18 @@ fn converted(profile: &Profile) -> Conversion {
         sla: profile.sla.clone(),
         track: profile.track.clone(),
         routes: profile.routes.clone(),
+        primary: profile.nat.primary.iter().map(|p| (shown_device(profile, &p.device), p.clone())).collect(),
         dont_fragment: match profile.dataplane.outside.dont_fragment {
             DontFragment::Clear => None,
             DontFragment::Set => Some("set"),
             DontFragment::Copy => Some("copy"),
         },
     }
+}
+
+/// The interface that stands for a device.
+fn shown_device(profile: &Profile, device: &str) -> String {
+    if device == profile.sip.interface { WAN.to_owned() } else { device.to_owned() }
 }
 
 /// As the gateway shows them; empty for its own.

@@ -1,7 +1,8 @@
-//! Kernel sockets: SIP over UDP, DHCP, and netlink.
+//! Kernel sockets: SIP over UDP, DHCP, and netlink, of routing and of netfilter.
 
 pub mod dhcp;
 pub mod netlink;
+pub mod primary;
 pub mod resolve;
 pub mod sip;
 pub mod track;

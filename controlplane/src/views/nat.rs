@@ -6,6 +6,8 @@ use crate::runtime::Runtime;
 use sipsec_net::TunnelId;
 use sipsec_net::dp::Event;
 use sipsec_net::nat::{NatBlock, NatEntry, NatRule, NatSide, NatState};
+use sipsec_profile::model::Word;
+use sipsec_profile::model::primary_nat::{Forward, PrimaryNat};
 use sipsec_session::{Admin, Input};
 use std::net::SocketAddrV4;
 use tokio::sync::oneshot;
@@ -72,6 +74,7 @@ impl Runtime {
             outside_global: Some(e.outside_global.to_string()),
             kind: if e.is_static { TranslationKind::Port } else { TranslationKind::Overload },
             tunnel: self.tunnel_name(e.tunnel),
+            device: None,
             state: Some(state(e.state).to_owned()),
             age_s: Some(e.age_s),
             idle_s: Some(e.idle_s),
@@ -90,7 +93,21 @@ impl Runtime {
             ..Translation::default()
         });
         let rules = self.profile.tunnels.iter().flat_map(|t| t.nat.iter().map(|rule| (&t.name, rule.0)));
-        calls.chain(rules.filter_map(|(tunnel, rule)| fixed(tunnel, &rule))).collect()
+        let primary =
+            self.profile.nat.primary.iter().flat_map(|p| p.forwards.iter().map(|f| forwarded(p, f)));
+        calls.chain(rules.filter_map(|(tunnel, rule)| fixed(tunnel, &rule))).chain(primary).collect()
+    }
+}
+
+/// The device's address is the kernel's affair.
+fn forwarded(primary: &PrimaryNat, forward: &Forward) -> Translation {
+    Translation {
+        protocol: forward.protocol.word().to_owned(),
+        inside_global: format!("{}:{}", primary.device, forward.port),
+        inside_local: forward.local.to_string(),
+        kind: TranslationKind::Port,
+        device: Some(primary.device.clone()),
+        ..Translation::default()
     }
 }
 

@@ -183,7 +183,7 @@ fn failover(context: &Context, tag: &str, path: Path) -> Result<(), LabError> {
 }
 
 fn router(context: &Context) -> Result<(), LabError> {
-    let setup = Setup { tag: "foro", failback: FAILBACK, idle_s: IDLE_S, router_mode: true };
+    let setup = Setup { tag: "foro", failback: FAILBACK, idle_s: IDLE_S, router_mode: true, branch: &[] };
     let mut world = world_with(context.places.clone(), setup)?;
     let route =
         |world: &World| run(world.topology.branch.command("ip").args(["route", "show", "10.2.0.0/16"]));

@@ -23,6 +23,7 @@ mod network;
 mod own_device;
 mod path_mtu;
 mod pki;
+mod primary_nat;
 mod qos;
 mod quantum;
 mod router;
@@ -97,6 +98,7 @@ pub const SCENARIOS: &[Scenario] = &[
     filters::FILTERS,
     own_device::OWN_DEVICE,
     translation::TRANSLATION,
+    primary_nat::PRIMARY_NAT,
     bad_input::BAD_INPUT,
     bad_input::UNKNOWN_NUMBER,
     bad_input::WRONG_PSK,

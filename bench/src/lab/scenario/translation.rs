@@ -58,7 +58,7 @@ fn translation(context: &Context) -> Result<(), LabError> {
     world.topology.headend.ip(&["addr", "add", "10.2.0.1/32", "dev", SVTI])?;
 
     let file = branch.dir().join("centre.pcap");
-    let mut capture = capture(&world.topology.centre_lan, &file)?;
+    let mut capture = capture(&world.topology.centre_lan, "eth0", &file)?;
     overloaded(&world)?;
     overlapping(&world)?;
     shows(&world)?;
@@ -76,10 +76,11 @@ fn translation(context: &Context) -> Result<(), LabError> {
     world.check()
 }
 
-fn capture(namespace: &Namespace, file: &Path) -> Result<Process, LabError> {
+/// Into a file, all of IPv4 that this device of a namespace sees.
+pub(super) fn capture(namespace: &Namespace, device: &str, file: &Path) -> Result<Process, LabError> {
     let log = file.with_extension("log");
     // Otherwise the kernel keeps packets for up to a second, and the end of tcpdump loses them.
-    let words = ["--immediate-mode", "-U", "-n", "-Z", "root", "-i", "eth0", "-w"].map(OsStr::new);
+    let words = ["--immediate-mode", "-U", "-n", "-Z", "root", "-i", device, "-w"].map(OsStr::new);
     let args = [&words[..], &[file.as_os_str(), OsStr::new("ip")]].concat();
     let mut process = Process::start("tcpdump", namespace, Path::new("tcpdump"), &args, log.clone())?;
     wait_for("the start of tcpdump", LIMIT, || {
@@ -95,7 +96,7 @@ fn address(text: &str) -> SocketAddr {
 }
 
 /// Sends there and back, and gives the address under which the sender is known.
-fn udp(
+pub(super) fn udp(
     from: &Namespace,
     at: &Namespace,
     source: &str,
@@ -119,7 +120,12 @@ fn udp(
     exchange().map_err(LabError::io(format!("UDP from {source} to {target}")))
 }
 
-fn tcp(from: &Namespace, at: &Namespace, target: &str, bound: &str) -> Result<SocketAddr, LabError> {
+pub(super) fn tcp(
+    from: &Namespace,
+    at: &Namespace,
+    target: &str,
+    bound: &str,
+) -> Result<SocketAddr, LabError> {
     let server = at.run(|| TcpListener::bind(address(bound)))?;
     let mut client = from.run(|| TcpStream::connect_timeout(&address(target), LIMIT))?;
     let mut exchange = || -> std::io::Result<SocketAddr> {

@@ -8,6 +8,7 @@ mod machine;
 mod nat;
 mod numbers;
 pub mod pair;
+mod primary_nat;
 mod qos;
 mod routes;
 mod secrets;
@@ -42,6 +43,7 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     tunnels::check(profile, sink);
     filters::check(profile, sink);
     nat::check(profile, sink);
+    primary_nat::check(profile, sink);
     qos::check(profile, sink);
     track::check(profile, sink);
     routes::check(profile, sink);

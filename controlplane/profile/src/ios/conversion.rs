@@ -2,8 +2,8 @@
 
 use super::document::Secret;
 use crate::model::{
-    FilterEntry, IkeIdentity, Operation, PeerIdentity, QosPolicy, StaticRoute, TrackEntry, TunnelNat,
-    TunnelRoute,
+    FilterEntry, IkeIdentity, Operation, PeerIdentity, PrimaryNat, QosPolicy, StaticRoute, TrackEntry,
+    TunnelNat, TunnelRoute,
 };
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -44,6 +44,8 @@ pub struct Conversion {
     pub track: Vec<TrackEntry>,
     /// Beside those of the tunnels.
     pub routes: Vec<StaticRoute>,
+    /// Translation to primary lines: the interface of each, and what becomes of it.
+    pub primary: Vec<(String, PrimaryNat)>,
     pub dont_fragment: Option<&'static str>,
 }
 

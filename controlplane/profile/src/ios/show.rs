@@ -48,6 +48,7 @@ pub fn running_config(conversion: &Conversion) -> String {
     conversion.track.iter().for_each(|t| show_watch::track(conversion, t, &mut out.0));
     conversion.routes.iter().for_each(|r| show_watch::route(conversion, r, &mut out.0));
     conversion.tunnels.iter().for_each(|t| show_watch::tunnel_routes(t, &mut out.0));
+    show_nat::primaries(conversion, &mut out.0);
     show_nat::translations(conversion, &mut out.0);
     out.line("!\nvpn-sip enable");
     for line in &conversion.lines {

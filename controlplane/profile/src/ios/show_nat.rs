@@ -1,6 +1,7 @@
 //! Translation of addresses in IOS's words. What IOS has no word for is left out: rules of IPv6 prefixes among them.
 
 use super::conversion::Conversion;
+use crate::model::Word;
 use sipsec_net::IpPrefix;
 use sipsec_net::nat::{NatRule, NatSide};
 use std::fmt::Write;
@@ -14,6 +15,34 @@ fn end(prefix: &IpPrefix) -> String {
         (address, len) => {
             let wildcard = u32::MAX.checked_shr(len.into()).unwrap_or(0);
             format!("{address} {}", Ipv4Addr::from_bits(wildcard))
+        }
+    }
+}
+
+/// Lists and rules of primary lines.
+pub fn primaries(conversion: &Conversion, out: &mut String) {
+    // Writing to a String cannot fail.
+    for (interface, primary) in &conversion.primary {
+        if conversion.wan.as_ref().is_none_or(|(wan, _)| wan != interface) {
+            let _ = writeln!(out, "interface {interface}\n ip nat outside\n!");
+        }
+        let _ = writeln!(out, "ip access-list extended {interface}-nat");
+        for exempt in &primary.exempt {
+            let _ = writeln!(out, " deny ip any {}", end(exempt));
+        }
+        for source in &primary.sources {
+            let _ = writeln!(out, " permit ip {} any", end(source));
+        }
+        let _ = writeln!(out, "!\nip nat inside source list {interface}-nat interface {interface} overload");
+        for forward in &primary.forwards {
+            let _ = writeln!(
+                out,
+                "ip nat inside source static {} {} {} interface {interface} {}",
+                forward.protocol.word(),
+                forward.local.ip(),
+                forward.local.port(),
+                forward.port
+            );
         }
     }
 }

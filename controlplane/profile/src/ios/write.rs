@@ -131,6 +131,7 @@ fn model(conversion: &Conversion, gateway: &str, keys: &mut KeyFiles<'_>) -> Pro
     profile.sla.clone_from(&conversion.sla);
     profile.track.clone_from(&conversion.track);
     profile.routes.clone_from(&conversion.routes);
+    profile.nat.primary = conversion.primary.iter().map(|(_, primary)| primary.clone()).collect();
     profile
 }
 

@@ -12,6 +12,7 @@ pub mod ike;
 pub mod limits;
 pub mod media;
 pub mod nat;
+pub mod primary_nat;
 mod profile;
 pub mod qos;
 pub mod route;
@@ -38,6 +39,7 @@ pub use ike::{
 };
 pub use media::MediaSection;
 pub use nat::{NatSection, TunnelNat};
+pub use primary_nat::PrimaryNat;
 pub use profile::{Head, Profile, control_socket, dataplane_socket};
 pub use qos::{QosPolicy, QosSection};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};

@@ -1,13 +1,14 @@
 //! `nat:`, and the rules of tunnels
 
+use super::primary_nat::PrimaryNat;
 use super::words::words;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use sipsec_net::nat::{NatFiltering, NatPolicy, NatProtocol, NatRule, NatSide, NatTimeouts};
 use std::net::Ipv4Addr;
 
-/// What holds for the translations of every tunnel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// What holds for the translations of every tunnel, and the translation to primary lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NatSection {
     pub filtering: Filtering,
     #[serde(flatten)]
@@ -15,6 +16,7 @@ pub struct NatSection {
     /// A host has at most so many.
     pub translations_per_host: PerHost,
     pub timeouts: Timeouts,
+    pub primary: Vec<PrimaryNat>,
 }
 
 /// Ports of a pool's address, and how they are given to hosts.

@@ -16,6 +16,7 @@ mod media;
 mod nat;
 mod path;
 mod prefix;
+mod primary_nat;
 mod proposals;
 mod qos;
 mod secrets;

@@ -19,6 +19,7 @@ pub fn read(item: &Item<'_>) -> Option<NatSection> {
     let blocks_per_host = table.int("blocks_per_host");
     let per_host = table.int("translations_per_host").map(PerHost);
     let timeouts = table.value("timeouts", Timeouts::default(), timeouts);
+    let primary = super::primary_nat::read(&table);
     table.finish();
     let (first, last) = ports?;
     let section = NatSection {
@@ -26,6 +27,7 @@ pub fn read(item: &Item<'_>) -> Option<NatSection> {
         ports: NatPorts { first, last, block: block?, blocks_per_host: blocks_per_host? },
         translations_per_host: per_host?,
         timeouts: timeouts?,
+        primary: primary?,
     };
     let policy = section.policy();
     if !policy.block_ports.is_power_of_two() {
@@ -47,7 +49,7 @@ pub fn read(item: &Item<'_>) -> Option<NatSection> {
     Some(section)
 }
 
-fn ports(item: &Item<'_>) -> Option<(u16, u16)> {
+pub fn ports(item: &Item<'_>) -> Option<(u16, u16)> {
     let text = item.text()?;
     let parsed =
         text.split_once('-').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
@@ -157,7 +159,7 @@ fn needed<'a>(table: &Table<'a>, key: &'static str, example: &str) -> Option<Ite
     item
 }
 
-fn endpoint(item: &Item<'_>) -> Option<SocketAddrV4> {
+pub fn endpoint(item: &Item<'_>) -> Option<SocketAddrV4> {
     const HINT: &str = "write ADDRESS:PORT of IPv4, as in 192.168.1.9:80";
     let endpoint: SocketAddrV4 = item.parse("an address and a port", HINT)?;
     if endpoint.port() == 0 || !super::text::is_host((*endpoint.ip()).into()) {

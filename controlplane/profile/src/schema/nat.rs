@@ -43,6 +43,12 @@ pub const NAT: Group = Group {
         .unit("translations")
         .ios("ip nat translation max-entries all-host N"),
         now("timeouts", Kind::Group(&TIMEOUTS), Optional("the defaults of its keys"), "How long a translation lives without a packet."),
+        now(
+            "primary",
+            Kind::List(&Kind::Group(&PRIMARY)),
+            Optional("packets to primary lines are not translated"),
+            "Primary lines to which the hosts of the LAN share one address. The kernel translates these packets, by a table of nftables that is the gateway's own; the keys above are of tunnels alone.",
+        ),
     ],
 };
 
@@ -75,6 +81,52 @@ const TIMEOUTS: Group = Group {
         )
         .unit("s")
         .ios("ip nat translation syn-timeout SECONDS"),
+    ],
+};
+
+/// One primary line.
+const PRIMARY: Group = Group {
+    about: "IPv4 packets of `sources` that the kernel forwards to the device leave with the device's address. A packet of `sources` that the kernel cannot translate is dropped there. The table `sipsec-GATEWAY` of nftables has the rules; it stays when the gateway stops, and goes at a start without this key.",
+    private: false,
+    keys: &[
+        now("device", Kind::Text(Text::Device), Required("wan1"), "The device of the primary line.")
+            .ios("ip nat outside"),
+        now(
+            "sources",
+            Kind::List(&Kind::Text(Text::Prefix)),
+            Required("[192.168.1.0/24]"),
+            "Networks of the LAN, IPv4; at most 8.",
+        )
+        .ios("ip nat inside source list N interface IF overload"),
+        now(
+            "exempt",
+            Kind::List(&Kind::Text(Text::Prefix)),
+            Optional("none"),
+            "Destinations, IPv4, to which packets keep their source; at most 32.",
+        ),
+        now(
+            "ports",
+            Kind::Text(Text::Ports),
+            Default("1024-49151"),
+            "The ports that TCP and UDP get on the device's address. A packet keeps its own if that is one of them and free. On the device of SIP the range must not contain `media.ports`.",
+        ),
+        now(
+            "forwards",
+            Kind::List(&Kind::Group(&FORWARD)),
+            Optional("none"),
+            "Ports of the device's address that belong to hosts of the LAN; at most 64. Hosts of `sources` reach them by that address, too.",
+        )
+        .ios("ip nat inside source static tcp LOCAL PORT interface IF PORT"),
+    ],
+};
+
+const FORWARD: Group = Group {
+    about: "One port.",
+    private: false,
+    keys: &[
+        now("protocol", Kind::Word(PortProtocol::TABLE), Default("tcp"), "The protocol."),
+        now("port", int(1, 65_535), Required("8080"), "The port of the device's address."),
+        now("local", Kind::Text(Text::NatEnd), Required("\"192.168.1.10:80\""), "ADDRESS:PORT of the host."),
     ],
 };
 

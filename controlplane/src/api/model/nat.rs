@@ -1,5 +1,6 @@
 //! Translations of addresses.
 
+use crate::net::primary::Translated;
 use serde::{Deserialize, Serialize};
 
 /// One line of `show ip nat translations`. An end is `ADDRESS:PORT`; for ICMP the port is the identifier. A static network is
@@ -20,7 +21,10 @@ pub struct Translation {
     /// Absent for the media port of a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<String>,
-    /// `open`, `syn-sent`, `syn-received`, `established`, `fin-sent`, `fin-received`, `closing` or `reset`.
+    /// The device of a primary line, to which the kernel translates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Of a tunnel: `open`, `syn-sent`, `syn-received`, `established`, `fin-sent`, `fin-received`, `closing` or `reset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +34,23 @@ pub struct Translation {
     /// Until it ends, if no packet comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_s: Option<u32>,
+}
+
+impl From<&Translated> for Translation {
+    fn from(t: &Translated) -> Self {
+        Self {
+            protocol: t.protocol_name(),
+            inside_global: t.inside_global.to_string(),
+            inside_local: t.inside_local.to_string(),
+            outside_local: Some(t.outside.to_string()),
+            outside_global: Some(t.outside.to_string()),
+            kind: if t.is_forward { TranslationKind::Port } else { TranslationKind::Overload },
+            device: Some(t.device.clone()),
+            state: t.state.map(str::to_owned),
+            left_s: Some(t.left_s),
+            ..Self::default()
+        }
+    }
 }
 
 /// What made a translation.
@@ -48,7 +69,7 @@ pub enum TranslationKind {
 }
 
 /// `GET /v1/nat-statistics`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NatStatistics {
     /// Media ports of calls, and static entries of the profile.
     pub calls: u32,
@@ -69,6 +90,18 @@ pub struct NatStatistics {
     pub expired: u64,
     /// Ended by a command, or because rules have changed.
     pub cleared: u64,
+    /// Absent without primary lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<PrimaryStatistics>,
+}
+
+/// Of the translation to primary lines, which the kernel does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrimaryStatistics {
+    pub translations: u32,
+    /// Why its rules are not in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl From<&sipsec_net::nat::NatStatistics> for NatStatistics {
@@ -86,6 +119,7 @@ impl From<&sipsec_net::nat::NatStatistics> for NatStatistics {
             misses: s.created,
             expired: s.expired,
             cleared: s.cleared,
+            primary: None,
         }
     }
 }

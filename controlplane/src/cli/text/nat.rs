@@ -42,7 +42,7 @@ pub fn translations(list: &[Translation], width: usize, verbose: bool) -> String
 fn details(t: &Translation) -> String {
     let flags = match t.kind {
         TranslationKind::Call => "call",
-        TranslationKind::Port if t.age_s.is_none() => "static",
+        TranslationKind::Port if t.left_s.is_none() => "static",
         TranslationKind::Port => "extended, static",
         TranslationKind::Network => "static",
         TranslationKind::Overload => "extended",
@@ -52,8 +52,16 @@ fn details(t: &Translation) -> String {
     if let (Some(age), Some(idle), Some(left)) = (t.age_s, t.idle_s, t.left_s) {
         out.push_str(&format!("    create {}, use {}, left {},\n", time(age), time(idle), time(left)));
     }
+    if let (None, Some(left)) = (t.age_s, t.left_s) {
+        out.push_str(&format!("    left {},\n", time(left)));
+    }
     let state = t.state.as_ref().map(|s| format!(", state: {s}")).unwrap_or_default();
-    let tunnel = t.tunnel.as_ref().map(|name| format!(", interface: {name}")).unwrap_or_default();
+    let tunnel = t
+        .tunnel
+        .as_ref()
+        .or(t.device.as_ref())
+        .map(|name| format!(", interface: {name}"))
+        .unwrap_or_default();
     out + &format!("    flags: {flags}{state}{tunnel}\n")
 }
 
@@ -61,7 +69,7 @@ fn details(t: &Translation) -> String {
 #[must_use]
 pub fn nat_statistics(s: &NatStatistics) -> String {
     let fixed = s.calls + s.statics;
-    format!(
+    let tunnels = format!(
         "Total active translations: {} ({fixed} static, {} dynamic; {} extended)\n\
          Peak translations: {}, maximum {}\n\
          Hits: {}  Misses: {}\n\
@@ -82,13 +90,19 @@ pub fn nat_statistics(s: &NatStatistics) -> String {
         s.mappings,
         s.hosts,
         s.port_blocks,
-    )
+    );
+    let primary = s.primary.as_ref().map(|p| match &p.failure {
+        None => format!("Primary lines: {} translations of the kernel\n", p.translations),
+        Some(reason) => format!("Primary lines: not translated: {reason}\n"),
+    });
+    tunnels + &primary.unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::golden;
     use super::*;
+    use crate::api::model::PrimaryStatistics;
 
     fn entry(protocol: &str, ends: [&str; 4]) -> Translation {
         let [inside_global, inside_local, outside_local, outside_global] = ends.map(str::to_owned);
@@ -151,6 +165,7 @@ mod tests {
             misses: 17,
             expired: 11,
             cleared: 1,
+            primary: Some(PrimaryStatistics { translations: 7, failure: None }),
         };
         golden("nat_statistics.txt", &nat_statistics(&statistics));
     }

@@ -19,7 +19,7 @@ mod wanted;
 
 pub use devices::{TunnelDevice, TunnelDevices};
 pub use health::Health;
-pub(crate) use kernel::{Kernel, KernelError};
+pub(crate) use kernel::{Kernel, KernelError, enlarge};
 pub use routes::{DISCARD_PROTOCOL, PROTOCOL as ROUTE_PROTOCOL};
 pub(super) use wan::address as wan_address;
 pub use wanted::{Target, Wanted};

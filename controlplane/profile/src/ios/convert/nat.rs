@@ -1,10 +1,12 @@
-//! `ip nat inside source …` into a tunnel: what of it a rule of the tunnel says as exactly. The rest stays with
-//! [`super::security`], which says that it is lost. The translation of the WAN is the system's.
+//! `ip nat inside source …` into a tunnel and to a primary line: what of it the profile says as exactly. The rest stays with
+//! [`super::security`], which says that it is lost.
 
 use super::Work;
 use crate::ios::document::{Address, Interface};
 use crate::ios::report::{At, Verdict};
-use crate::model::TunnelNat;
+use crate::model::nat::PortProtocol;
+use crate::model::primary_nat::Forward;
+use crate::model::{PrimaryNat, TunnelNat, Word};
 use sipsec_net::IpPrefix;
 use sipsec_net::nat::{NAT_RULES_MAX, NatProtocol, NatRule, NatSide};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,11 +19,17 @@ struct Made {
 
 impl Work<'_> {
     pub(super) fn translation(&mut self) {
+        self.primaries();
         let doc = self.doc;
         for index in 0..self.used.len() {
             let interface = self.used[index].interface;
             let Some(outside) = interface.nat.iter().find(|n| n.value == "outside") else { continue };
-            let made: Vec<Made> = doc.nats.iter().filter_map(|nat| self.made(interface, nat.at)).collect();
+            let made: Vec<Made> = doc
+                .nats
+                .iter()
+                .filter(|nat| !self.translated.contains(&nat.at))
+                .filter_map(|nat| self.made(interface, nat.at))
+                .collect();
             let rules: Vec<TunnelNat> =
                 made.iter().flat_map(|m| m.rules.iter().copied().map(TunnelNat)).collect();
             if rules.is_empty() || rules.len() > NAT_RULES_MAX || rules.iter().any(|r| !r.0.is_valid()) {
@@ -36,6 +44,70 @@ impl Work<'_> {
                 tunnel.nat = rules;
             }
         }
+    }
+
+    /// What is translated to the address of an interface that is no tunnel, and has a device.
+    fn primaries(&mut self) {
+        let doc = self.doc;
+        for interface in doc.interfaces.iter().filter(|i| i.vpn_sip.is_none()) {
+            let Some(device) = self.options.interfaces.get(&interface.name) else { continue };
+            let Some((primary, mut lines)) = self.translated_to(interface, device) else { continue };
+            lines.extend(interface.nat.iter().filter(|n| n.value == "outside").map(|n| n.at));
+            for line in &lines {
+                self.report.set(*line, Verdict::Converted);
+            }
+            self.translated.extend(lines);
+            self.out.primary.push((interface.name.clone(), primary));
+        }
+    }
+
+    fn translated_to(&self, interface: &Interface, device: &str) -> Option<(PrimaryNat, Vec<At>)> {
+        let (mut rules, mut lines, mut forwards) = (Vec::new(), Vec::new(), Vec::new());
+        for nat in &self.doc.nats {
+            let text = self.text(nat.at);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let Some(start) = words.iter().position(|w| w.eq_ignore_ascii_case("source")) else { continue };
+            match &words[start + 1..] {
+                ["list", list, "interface", .., "overload"]
+                    if nat.interface.as_deref() == Some(interface.name.as_str()) =>
+                {
+                    let nowhere = Ipv4Addr::UNSPECIFIED;
+                    let made = self.overload(list, (nowhere, nowhere), true, vec![nat.at])?;
+                    rules.extend(made.rules);
+                    lines.extend(made.lines);
+                }
+                ["static", rest @ ..] => {
+                    if let Some(forward) = self.forward(interface, nat.interface.as_deref(), rest) {
+                        forwards.push(forward);
+                        lines.push(nat.at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (sources, exempt) = in_two_lists(&rules)?;
+        let (port_first, port_last) = PrimaryNat::PORTS_DEFAULT;
+        let primary =
+            PrimaryNat { device: device.to_owned(), sources, exempt, port_first, port_last, forwards };
+        primary.fits().then_some((primary, lines))
+    }
+
+    /// `PROTOCOL LOCAL PORT interface IF PORT`, or with the interface's address.
+    fn forward(&self, interface: &Interface, named: Option<&str>, words: &[&str]) -> Option<Forward> {
+        let [protocol, local, local_port, global @ ..] = words else { return None };
+        let protocol = PortProtocol::from_word(protocol)?;
+        let port = match global {
+            ["interface", .., port] if named == Some(interface.name.as_str()) => port,
+            [address, port] | [address, port, "extendable"]
+                if self.own(interface).is_some_and(|own| address.parse() == Ok(own)) =>
+            {
+                port
+            }
+            _ => return None,
+        };
+        let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
+        let local = SocketAddrV4::new(local.parse().ok()?, local_port.parse().ok()?);
+        Some(Forward { protocol, port, local })
     }
 
     fn text(&self, at: At) -> String {
@@ -118,6 +190,28 @@ impl Work<'_> {
         }
         (!rules.is_empty()).then_some(Made { rules, lines })
     }
+}
+
+/// Sources and exempt destinations, if the rules say no more than that: exemptions come first and are of every source.
+fn in_two_lists(rules: &[NatRule]) -> Option<(Vec<IpPrefix>, Vec<IpPrefix>)> {
+    let (mut sources, mut exempt, mut limited) = (Vec::new(), Vec::new(), Vec::new());
+    for rule in rules {
+        match rule {
+            NatRule::Overload { source, destination, .. } if *destination == IpPrefix::ANY_V4 => {
+                sources.push(*source);
+            }
+            NatRule::Exempt { source, destination } if sources.is_empty() => {
+                exempt.push(*destination);
+                limited.push(*source);
+            }
+            _ => return None,
+        }
+    }
+    let covers = |wide: &IpPrefix, narrow: &IpPrefix| {
+        wide.prefix_len() <= narrow.prefix_len() && wide.contains(narrow.addr())
+    };
+    let all = limited.iter().all(|wide| sources.iter().all(|source| covers(wide, source)));
+    (!sources.is_empty() && all).then_some((sources, exempt))
 }
 
 /// Source and destination of an entry that names nothing else: no ports, no protocol but IP, no options.

@@ -218,7 +218,7 @@ impl Work<'_> {
         self.report.warn(
             &lines,
             message,
-            "keep the media ports out of the range of masquerading: net.ipv4.ip_local_reserved_ports",
+            "name the device of the interface with --ifmap to have it converted, or write `nat.primary`",
         );
     }
 

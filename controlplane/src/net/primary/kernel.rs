@@ -1,0 +1,153 @@
+//! Requests to the kernel's netfilter. It works on a request within `send`, so its answers wait in the socket afterwards, but for
+//! the parts of a dump, each of which is made as the one before is read.
+
+use super::attributes::{Attribute, IPV4, Message, Received, find, messages};
+use super::rules::{ACK, Batch, DUMP, GET_RULE, GET_TABLE, REQUEST, TABLE};
+use rtnetlink::sys::{Socket, SocketAddr};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// `NETLINK_NETFILTER`
+const PROTOCOL: isize = 12;
+/// `NLMSG_ERROR`, `NLMSG_DONE`
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+/// Sent at once: the rules of a gateway at most.
+const SEND_BUFFER: usize = 4 << 20;
+/// Answers to them.
+const RECV_BUFFER: usize = 4 << 20;
+/// A part of a dump is at most half of it.
+const READ_MAX: usize = 64 << 10;
+/// A dump of a full table of connections takes less.
+const DUMP_MAX: Duration = Duration::from_secs(5);
+/// `NFNLGRP_NFTABLES`
+const CHANGES: u32 = 7;
+
+/// A socket of netfilter.
+#[derive(Debug)]
+pub struct Netfilter {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netfilter {
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(PROTOCOL)?;
+        socket.bind_auto()?;
+        crate::net::netlink::enlarge(&socket, RECV_BUFFER);
+        if rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER).is_err() {
+            tracing::debug!("the send buffer of netfilter's socket keeps its size");
+        }
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// All of the transaction, or nothing of it.
+    pub fn commit(&mut self, batch: &Batch) -> io::Result<()> {
+        self.socket.send(&batch.bytes, 0)?;
+        let (mut buffer, mut acknowledged) = (Vec::with_capacity(READ_MAX), 0);
+        while self.read_now(&mut buffer)? {
+            for message in messages(&buffer).filter(|m| m.kind == ERROR) {
+                match code(&message) {
+                    0 => acknowledged += 1,
+                    code => {
+                        tracing::debug!(message = message.sequence, code, "netfilter refuses a transaction");
+                        return Err(io::Error::from_raw_os_error(code));
+                    }
+                }
+            }
+        }
+        if acknowledged < batch.acknowledged {
+            return Err(io::Error::other("the kernel did not acknowledge the transaction"));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a table of this name.
+    pub fn has_table(&mut self, table: &str) -> io::Result<bool> {
+        self.sequence += 1;
+        let mut message = Message::new(GET_TABLE, REQUEST | ACK, self.sequence, IPV4, 0);
+        message.text(TABLE, table);
+        match self.exchange(message.finish()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rules that the table has.
+    pub fn rules(&mut self, table: &str) -> io::Result<u32> {
+        let mut found = 0;
+        self.sequence += 1;
+        let mut message = Message::new(GET_RULE, REQUEST | DUMP, self.sequence, IPV4, 0);
+        message.text(TABLE, table);
+        let named = |a: Attribute<'_>| a.value.strip_suffix(&[0]) == Some(table.as_bytes());
+        self.dump(message.finish(), |m| {
+            found += u32::from(find(m.attributes(), TABLE).is_some_and(named));
+            true
+        })?;
+        Ok(found)
+    }
+
+    /// A request that is answered by its acknowledgement.
+    pub fn exchange(&mut self, request: Vec<u8>) -> io::Result<()> {
+        self.socket.send(&request, 0)?;
+        let (mut buffer, mut result) = (Vec::with_capacity(READ_MAX), None);
+        while self.read_now(&mut buffer)? {
+            for message in messages(&buffer).filter(|m| m.kind == ERROR) {
+                result = Some(code(&message));
+            }
+        }
+        match result {
+            Some(0) => Ok(()),
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Every message of the answer, until `each` has enough.
+    pub fn dump(&mut self, request: Vec<u8>, mut each: impl FnMut(&Received<'_>) -> bool) -> io::Result<()> {
+        self.socket.send(&request, 0)?;
+        let until = Instant::now() + DUMP_MAX;
+        let (mut buffer, mut wants) = (Vec::with_capacity(READ_MAX), true);
+        while Instant::now() < until {
+            if !self.read_now(&mut buffer)? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for message in messages(&buffer) {
+                match message.kind {
+                    DONE => return Ok(()),
+                    ERROR if code(&message) != 0 => return Err(io::Error::from_raw_os_error(code(&message))),
+                    ERROR => {}
+                    // The rest is read all the same, so that nothing of it answers the next request.
+                    _ => wants = wants && each(&message),
+                }
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// The next datagram that is there; `false` for none.
+    fn read_now(&self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        buffer.clear();
+        match self.socket.recv(buffer, libc::MSG_DONTWAIT) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The errno of an error message; 0 acknowledges.
+fn code(message: &Received<'_>) -> i32 {
+    message.payload.first_chunk().map_or(libc::EPROTO, |code| -i32::from_ne_bytes(*code))
+}
+
+/// A socket on which the kernel tells that rules have changed.
+pub fn changes() -> io::Result<rtnetlink::sys::TokioSocket> {
+    use rtnetlink::sys::AsyncSocket;
+    let mut socket = rtnetlink::sys::TokioSocket::new(PROTOCOL)?;
+    socket.socket_mut().bind_auto()?;
+    socket.socket_mut().add_membership(CHANGES)?;
+    Ok(socket)
+}

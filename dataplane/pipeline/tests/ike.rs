@@ -34,6 +34,11 @@ fn a_message_crosses_with_its_marker_between_the_ports_of_sdp() {
     let frame = a.out.outside[0].data().to_vec();
     assert_eq!(frame[14 + 12..14 + 20], [192, 0, 2, 1, 198, 51, 100, 7]);
     assert_eq!(frame[34..38], [0xc3, 0x5c, 0x60, 0xf9], "50012 to 24825");
+    assert_eq!(
+        frame[40..42],
+        [0; 2],
+        "over IPv4 no UDP checksum: one that is wrong is dropped by the peer's kernel"
+    );
     assert_eq!(frame[42..46], [0; 4]);
     assert_eq!(frame[46..], message);
     a.carry_to(NOW, &mut b);

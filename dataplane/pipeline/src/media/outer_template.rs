@@ -182,8 +182,11 @@ impl OuterHeader {
         self.v6
     }
 
-    /// Completes a header that [is summed](Self::is_summed). `frame` is final but for that.
+    /// Completes a header that [is summed](Self::is_summed), and leaves others alone. `frame` is final but for that.
     pub(crate) fn write_checksum(&self, frame: &mut [u8]) {
+        if !self.is_summed() {
+            return;
+        }
         let (head, payload) = frame.split_at_mut(self.len());
         // The length counts twice: in the pseudo-header and in the UDP header.
         let udp_len = (udp::HEADER_LEN + payload.len()) as u32;

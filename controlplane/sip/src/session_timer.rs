@@ -28,6 +28,8 @@ pub struct SessionTimer {
     pub raises: u32,
     /// The next refresh repeats one that was refused.
     pub again: bool,
+    /// A refresh was refused for its form: they go without extensions, and so without a session interval.
+    pub plain: bool,
     /// The next refresh has waited for its turn.
     pub has_turn: bool,
 }
@@ -49,6 +51,7 @@ impl SessionTimer {
             retries: 0,
             raises: 0,
             again: false,
+            plain: false,
             has_turn: false,
         };
         if !ours {
@@ -86,11 +89,12 @@ impl SessionTimer {
         Some(Self::new(now, seconds(value)?, !theirs, m))
     }
 
-    /// Keeps what is known of the peer: the largest Min-SE (§7.4), and that it allows UPDATE.
+    /// Keeps what is known of the peer: the largest Min-SE (§7.4), that it allows UPDATE, and which form it takes.
     pub fn after(mut self, earlier: Option<&Self>) -> Self {
         if let Some(earlier) = earlier {
             self.min_se_s = self.min_se_s.max(earlier.min_se_s);
             self.update |= earlier.update;
+            self.plain |= earlier.plain;
         }
         self
     }

@@ -18,6 +18,8 @@ pub struct Proxy {
     pub anonymous: bool,
     /// Statuses for the next requests of a method, instead of forwarding them, with more header fields.
     pub refuse: BTreeMap<&'static str, (u16, &'static str)>,
+    /// The same for one request of a method.
+    pub refuse_once: BTreeMap<&'static str, (u16, &'static str)>,
     /// Calls are taken from callers that are registered alone.
     pub registered_callers_only: bool,
     /// A header field that it takes out of everything.
@@ -79,7 +81,8 @@ impl Proxy {
         if method == "BYE" {
             self.hung_up.insert(key(m));
         }
-        if let Some((status, more)) = self.refuse.get(method).copied() {
+        let once = self.refuse_once.remove(method);
+        if let Some((status, more)) = once.or_else(|| self.refuse.get(method).copied()) {
             return Some((from, self.answer(m, status, more)));
         }
         let wants_credentials =

@@ -107,6 +107,42 @@ fn a_refresh_that_is_refused_for_now_is_tried_again() {
     over(&w);
 }
 
+/// RFC 3261 §8.1.3.5: refused for its form, the refresh goes once more without extensions, and so does each one after it.
+#[test]
+fn a_refresh_that_is_refused_for_its_form_is_sent_in_another() {
+    for (status, more) in [(413, "X: y"), (415, "Accept: text/plain"), (420, "Unsupported: timer")] {
+        let mut w = established();
+        w.proxy.refuse_once.insert("UPDATE", (status, more));
+        w.run_for(902 * S);
+        assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (2, 0), "{status}");
+        let again = w.last(A, "UPDATE");
+        for gone in ["Supported", "Allow", "Session-Expires", "Min-SE"] {
+            assert!(!again.contains(&format!("\r\n{gone}: ")), "{status}: {again}");
+        }
+        // Nothing was agreed on, so nothing expires; the peer is still asked whether it is there.
+        w.run_for(4000 * S);
+        assert!(w.count(A, "UPDATE") >= 6, "{status}: {}", w.count(A, "UPDATE"));
+        assert_eq!(w.count(A, "BYE") + w.count(B, "BYE"), 0, "{status}");
+    }
+
+    // For good: two tries, and the session ends when it was to end.
+    let mut w = established();
+    w.proxy.refuse.insert("UPDATE", (420, "Unsupported: timer"));
+    w.run_for(1700 * S);
+    assert_eq!((w.count(A, "UPDATE"), w.count(A, "BYE")), (2, 0));
+    w.run_for(100 * S);
+    over(&w);
+
+    // §20.33: a 413 with Retry-After is a matter of time, not of form.
+    let mut w = established();
+    w.proxy.refuse_once.insert("UPDATE", (413, "Retry-After: 20"));
+    w.run_for(919 * S);
+    assert_eq!(w.count(A, "UPDATE"), 1);
+    w.run_for(3 * S);
+    assert_eq!(w.count(A, "UPDATE"), 2);
+    assert!(w.last(A, "UPDATE").contains("\r\nSession-Expires: "));
+}
+
 /// §7.2: what the 2xx does not mention does not expire. Refreshes go on for our own benefit; only a peer that is gone, or
 /// knows of no such call, ends it.
 #[test]

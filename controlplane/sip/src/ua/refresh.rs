@@ -65,7 +65,8 @@ impl UserAgent {
             timer.at = now + Duration::from_secs(timer.interval_s.into()) / 2;
         }
         let (dest, line, body) = (c.dialog.dest(), c.line, c.media.body());
-        let (interval, min, update) = (timer.interval_s.max(timer.min_se_s), timer.min_se_s, timer.update);
+        let (interval, min) = (timer.interval_s.max(timer.min_se_s), timer.min_se_s);
+        let (update, plain) = (timer.update, timer.plain);
         if first {
             c.auth.begin();
         }
@@ -78,7 +79,11 @@ impl UserAgent {
         let supported = if update { dialect.invite_supported.clone() } else { "timer".to_owned() };
         let allow = dialect.allow.clone();
         let headers = |w: &mut Writer| {
-            w.header("Contact", contact).header("Allow", allow);
+            w.header("Contact", contact);
+            if plain {
+                return;
+            }
+            w.header("Allow", allow);
             if !supported.is_empty() {
                 w.header("Supported", supported);
             }
@@ -133,14 +138,25 @@ impl UserAgent {
                 }
             }
             408 | 481 => self.refresh_failed(now, id),
-            // §10: tried again as the status says, but not as long as it says the same.
-            480 | 500 | 503 if timer.negotiated && timer.retries < RETRIES_MAX => {
+            // §10: tried again as the status says (RFC 3261 §20.33 names those with Retry-After), but not as long as it says
+            // the same.
+            _ if again_later(m, status) && timer.negotiated && timer.retries < RETRIES_MAX => {
                 timer.retries += 1;
                 let asked = m.seconds("Retry-After").unwrap_or(0);
                 timer.try_again(now, RETRY_MIN.max(Duration::from_secs(asked.into())));
             }
             // The peer said that it allows UPDATE and does not.
             405 | 501 if std::mem::take(&mut timer.update) => self.refresh(now, id, false),
+            // RFC 3261 §8.1.3.5: in another form, once. There is no other body than SDP, and no smaller one.
+            413 | 420 if !timer.plain => {
+                timer.plain = true;
+                self.refresh(now, id, false);
+            }
+            415 if !timer.plain && (timer.update || m.accepts_sdp()) => {
+                timer.plain = true;
+                self.refresh(now, id, false);
+            }
+            416 if self.by_sip_uri(id) => self.refresh(now, id, false),
             // Anything else leaves the session to its end, unless the peer refreshes it.
             _ => {}
         }
@@ -171,5 +187,14 @@ impl UserAgent {
         }
         let bytes = w.finish(None);
         self.transmit(flow, bytes);
+    }
+}
+
+/// Whether the refusal is one of the moment.
+fn again_later(m: &Message, status: u16) -> bool {
+    match status {
+        480 | 500 | 503 => true,
+        404 | 413 | 486 | 600 | 603 => m.header("Retry-After").is_some(),
+        _ => false,
     }
 }

@@ -57,7 +57,7 @@ impl UserAgent {
     }
 
     /// §21.4.14: to the SIP URI of the number, if it was another URI: that of a redirection.
-    fn by_sip_uri(&mut self, id: CallId) -> bool {
+    pub(crate) fn by_sip_uri(&mut self, id: CallId) -> bool {
         let Some(call) = self.calls.get_mut(id) else { return false };
         let Some(number) = number_of(&call.dialog.remote_target) else { return false };
         let uri = format!("sip:{number}@{}", self.config.domain);

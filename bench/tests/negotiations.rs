@@ -31,7 +31,11 @@ impl World {
                 Sent::Sip { from, bytes } => {
                     for (to, bytes) in self.carrier.datagram(from, &bytes) {
                         let from = CARRIER.parse().expect("an address");
-                        let input = Input::Sip { flow: sipsec_sip::Flow::udp(to, from), bytes };
+                        let input = Input::Sip {
+                            carrier: sipsec_session::CarrierId::default(),
+                            flow: sipsec_sip::Flow::udp(to, from),
+                            bytes,
+                        };
                         self.wires.push_back((side_of(to.ip()), input));
                     }
                 }

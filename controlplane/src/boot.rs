@@ -2,6 +2,7 @@
 
 use crate::adjacency::Adjacencies;
 use crate::api::{self, ApiError};
+use crate::carriers::{CarrierIo, CarrierIos};
 use crate::change::Changer;
 use crate::change::resume::Resumed;
 use crate::change::run::Changes;
@@ -18,8 +19,7 @@ use crate::logging::{Format, LogControl};
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{self, Netlink, Routed, TunnelDevice, TunnelDevices, Watch};
 use crate::net::primary::{Primary, Rules, TUNNEL_DEVICES_MAX};
-use crate::net::resolve::{Resolve, Wanted};
-use crate::net::sip::SipTransports;
+use crate::net::resolve::Wanted;
 use crate::net::track::{self, StartError, Track};
 use crate::net::wan::Wan;
 use crate::rates::RateMeter;
@@ -159,7 +159,11 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     // Now that no other control plane of this gateway can run.
     resumed.begin();
     let listener = api::listen(&profile.control_socket()).await?;
-    let transports = setup::transports(&profile)?;
+    let mut carriers = CarrierIos::default();
+    let mut sockets = BTreeMap::new();
+    for (name, sip) in profile.all_carriers() {
+        sockets.insert(name.to_owned(), setup::transports(&profile, sip)?);
+    }
     let mut config = setup::core_config(&profile)?;
     config.ike.crash_detection = crash_secret::load(&profile);
     let mut core = Core::new(config, || Box::new(KernelEntropy::new()));
@@ -186,8 +190,12 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     if let Some((left, back)) = resumed.unconfirmed {
         changes.wait(left, back);
     }
-    let registrars = Learnt::default().registrars(&profile).unwrap_or_default();
-    let resolve = Resolve::start(Wanted::new(&profile, registrars, Vec::new()));
+    for (id, name) in core.carriers() {
+        if let (Some(sip), Some(setup)) = (profile.sip_named(name), sockets.remove(name)) {
+            let registrars = Learnt::default().registrars(&profile, sip).unwrap_or_default();
+            carriers.insert(id, CarrierIo::start(name, setup, Wanted::new(sip, registrars, Vec::new())));
+        }
+    }
     let (request_sender, requests) = mpsc::channel(REQUESTS);
     let (watchers, _) = broadcast::channel(api::EVENTS_MAX);
     tokio::spawn({
@@ -201,9 +209,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     }
     tracing::info!(gateway = profile.gateway, version = crate::version::line(), "started");
     Ok(Runtime {
-        sip: SipTransports::new(transports),
-        resolve,
-        found: Err("the carrier's names have not been looked up yet".to_owned()),
+        carriers,
         link: Link::new(&profile.dataplane_socket()),
         core,
         adjacencies: Adjacencies::new(netlink.routes()),
@@ -237,7 +243,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
 /// What DHCP is asked for on the WAN, if anything.
 pub(crate) fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
     let wan = &profile.wan;
-    let class = profile.carrier().vendor_class;
+    let class = profile.carrier(&profile.sip).vendor_class;
     let vendor_class = || (class == VendorClass::Ntt).then_some(dhcp::VendorClass::Ntt);
     let v4 = (wan.ipv4 != WanIpv4::System).then(|| dhcp::V4 {
         address: wan.ipv4 == WanIpv4::Dhcp,

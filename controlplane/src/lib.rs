@@ -5,6 +5,7 @@
 mod adjacency;
 pub mod api;
 pub mod boot;
+mod carriers;
 pub mod change;
 pub mod cli;
 pub mod clock;

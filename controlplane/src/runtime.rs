@@ -4,6 +4,7 @@
 use crate::adjacency::Adjacencies;
 use crate::api::Request;
 use crate::boot;
+use crate::carriers::{CarrierEvent, CarrierIos};
 use crate::change::run::Changes;
 use crate::clock;
 use crate::compute::{Compute, Urgency};
@@ -17,8 +18,7 @@ use crate::logging::LogControl;
 use crate::net::dhcp::{self, Dhcp, Learnt};
 use crate::net::netlink::{Change, Netlink};
 use crate::net::primary::Primary;
-use crate::net::resolve::{Found, Resolve, Wanted};
-use crate::net::sip::{SipEvent, SipTransports};
+use crate::net::resolve::Wanted;
 use crate::net::track::{self, Track};
 use crate::net::wan::Wan;
 use crate::rates::RateMeter;
@@ -60,10 +60,7 @@ pub struct Runtime {
     /// Where it was read.
     pub(crate) profile_path: Option<PathBuf>,
     pub(crate) core: Core,
-    pub(crate) sip: SipTransports,
-    pub(crate) resolve: Resolve,
-    /// The carrier's servers, or why none is known.
-    pub(crate) found: Result<Found, String>,
+    pub(crate) carriers: CarrierIos,
     pub(crate) link: Link,
     pub(crate) netlink: Netlink,
     /// The kernel's translation to primary lines.
@@ -155,33 +152,20 @@ impl Runtime {
                 SignalAction::Reload => self.reload(),
             },
             event = self.link.next(), if room => self.dataplane(event),
-            event = self.sip.next(), if room => match event {
-                SipEvent::Message { flow, bytes } => {
-                    // A flood from elsewhere must fill neither log nor memory; it is counted.
-                    if self.core.sip_trusts(flow.remote) {
-                        self.events.sip(clock::now(), Direction::In, flow.remote, &bytes);
+            (carrier, event) = self.carriers.next(room) => match event {
+                CarrierEvent::Sip(event) => self.sip(carrier, event),
+                CarrierEvent::Found(found) => {
+                    if let Err(reason) = &found {
+                        tracing::warn!(reason, "the carrier's servers are not known");
                     }
-                    self.input(Input::Sip { flow, bytes });
-                }
-                SipEvent::Opened => self.wan_address(),
-                SipEvent::Connects { local, from, stream } => {
-                    if self.core.sip_trusts(from) {
-                        self.sip.admit(local, from, stream);
-                    } else {
-                        self.sip.refuse();
+                    if let Some(io) = self.carriers.get_mut(carrier) {
+                        io.found = found;
                     }
+                    self.servers(carrier);
                 }
-                SipEvent::Closed { flow, reason } => self.input(Input::SipFlowClosed { flow: flow.id, reason }),
             },
             input = self.compute.next() => self.input(input),
             written = self.journal.next() => self.written(written),
-            found = self.resolve.next() => {
-                if let Err(reason) = &found {
-                    tracing::warn!(reason, "the carrier's servers are not known");
-                }
-                self.found = found;
-                self.servers();
-            }
             change = self.netlink.next() => self.kernel(change),
             change = self.track.next() => self.policies(change),
             change = dhcp_change(&mut self.dhcp) => self.dhcp(change),
@@ -242,6 +226,7 @@ impl Runtime {
         self.link.beat(now);
         self.watch_netlink();
         self.check_confirmation(now);
+        self.number_learnt();
         if self.rates.is_due(now) {
             self.rates.sample(now, &self.link.activities());
         }
@@ -342,9 +327,9 @@ impl Runtime {
                         Ok(ip) => tracing::info!(%ip, "WAN address"),
                         Err(reason) => tracing::warn!(reason, "the WAN has no address"),
                     }
-                    self.sip.set_addresses(self.wan.addresses());
-                    self.wan_address();
-                    self.resolve.again();
+                    for carrier in self.carriers.ids() {
+                        self.addresses(carrier);
+                    }
                 }
             }
             Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
@@ -403,50 +388,26 @@ impl Runtime {
         }
     }
 
-    /// Tells the core of the WAN's addresses. One on which SIP cannot be spoken is none.
-    fn wan_address(&mut self) {
-        let usable = self.sip.usable(self.wan.addresses());
-        self.input(Input::WanAddress(usable));
-    }
-
     fn dhcp(&mut self, change: dhcp::Change) {
         self.learnt.take(change);
         self.netlink.set_inside(self.learnt.delegated(&self.profile));
+        self.number_learnt();
         let other = self.learnt.other_number(&self.profile);
         if let Some(reason) = other.as_ref().filter(|_| self.other_number != other) {
             tracing::warn!(reason, "calls will be refused if the carrier asks for the line's number");
         }
         self.other_number = other;
-        let registrars = self.learnt.registrars(&self.profile);
-        let domain = self.learnt.domain(&self.profile);
-        for reason in [registrars.as_ref().err(), domain.as_ref().err()].into_iter().flatten() {
-            tracing::warn!(reason, "no calls yet");
+        for carrier in self.carriers.ids() {
+            let Some(io) = self.carriers.get(carrier) else { continue };
+            let Some(sip) = self.profile.sip_named(&io.name) else { continue };
+            let registrars = self.learnt.registrars(&self.profile, sip);
+            let domain = self.learnt.domain(&self.profile, sip);
+            for reason in [registrars.as_ref().err(), domain.as_ref().err()].into_iter().flatten() {
+                tracing::warn!(carrier = io.name, reason, "no calls yet");
+            }
+            io.resolve.want(Wanted::new(sip, registrars.unwrap_or_default(), self.learnt.dns()));
+            self.servers(carrier);
         }
-        let wanted = Wanted::new(&self.profile, registrars.unwrap_or_default(), self.learnt.dns());
-        self.resolve.want(wanted);
-        self.servers();
-    }
-
-    /// Tells the core of the carrier's servers, once they and the domain are known.
-    fn servers(&mut self) {
-        if let (Ok(found), Ok(domain)) = (&self.found, self.learnt.domain(&self.profile)) {
-            let (registrars, proxies) = (found.registrars.clone(), found.proxies.clone());
-            self.input(Input::SipServers { registrars, proxies, domain });
-        }
-    }
-
-    /// Why this gateway cannot reach its carrier, if so.
-    pub(crate) fn carrier_trouble(&self) -> Option<String> {
-        let names = self.learnt.registrars(&self.profile).err();
-        let unknown = || {
-            let found = self.found.clone().err();
-            // No server of an IP version may be known because there is no address of it.
-            let found =
-                found.map(|why| self.wan.missing().map_or(why.clone(), |gone| format!("{gone}; {why}")));
-            self.learnt.domain(&self.profile).err().or(found)
-        };
-        let wan = self.wan.first().err().or_else(|| self.sip.local().err());
-        wan.or(names).or_else(unknown)
     }
 
     pub(crate) fn input(&mut self, input: Input) {
@@ -457,11 +418,19 @@ impl Runtime {
     fn drain(&mut self) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::SipTransmit { flow, bytes } => {
+                Output::SipTransmit { carrier, flow, bytes } => {
                     self.events.sip(clock::now(), Direction::Out, flow.remote, &bytes);
-                    self.sip.send(&flow, bytes);
+                    if let Some(io) = self.carriers.get_mut(carrier) {
+                        io.sip.send(&flow, bytes);
+                    }
                 }
-                Output::SipOpen { flow, name } => self.sip.open(flow, name),
+                Output::SipOpen { carrier, flow, name } => {
+                    if let Some(io) = self.carriers.get_mut(carrier) {
+                        io.sip.open(flow, name);
+                    }
+                }
+                Output::CarrierAdded { carrier, name } => self.carrier_added(carrier, &name),
+                Output::CarrierRemoved(carrier) => self.carriers.remove(carrier),
                 Output::IkeTransmit { media_port, bytes } => {
                     messages::ike(Direction::Out, media_port, &bytes);
                     self.link.send_ike(media_port, &bytes);

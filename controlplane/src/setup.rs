@@ -18,12 +18,12 @@ use sipsec_profile::model::carrier::{self, Carrier, MediaDscp, PeerPort};
 use sipsec_profile::model::secret::psk_octets;
 use sipsec_profile::model::{
     self, CertificateEntry, IkeSection, KeyOwner, Proof, RouteTo, SecretError, SecretSource, SipLine,
-    TunnelEntry, Word,
+    SipSection, TunnelEntry, Word,
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{
-    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
-    TunnelNat,
+    BackOff, CarrierConfig, CarrierMedia, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind,
+    TunnelConfig, TunnelFilters, TunnelNat,
 };
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
@@ -54,28 +54,9 @@ pub enum SetupError {
 /// # Errors
 /// If a secret cannot be read any more.
 pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
-    let carrier = profile.carrier();
-    // What DHCP or a name server has to name comes later.
-    let domain_known = profile.sip.domain.given().is_some();
-    let registrars = profile.sip.registrar.given().filter(|_| domain_known).cloned().unwrap_or_default();
-    let known = resolve::literal(&Wanted::new(profile, registrars, Vec::new()));
-    let expires_s = u32::try_from(profile.sip.expires.as_secs()).unwrap_or(u32::MAX); // the profile's bound is far below
+    let carriers = profile.all_carriers().map(|(name, sip)| carrier_config(profile, name, sip));
     Ok(Config {
-        sip: sipsec_sip::Config {
-            registrars: known.registrars,
-            proxies: known.proxies,
-            domain: profile.sip.domain.given().cloned().unwrap_or_default(),
-            lines: lines(profile)?,
-            expires_s,
-            session_expires_s: carrier.session_expires_s,
-            requests_per_s: profile.sip.requests_per_s,
-            prove: profile.sip.options,
-            redirects_max: profile.sip.redirects,
-            rport: carrier.rport,
-            user_agent: carrier.user_agent.then(|| USER_AGENT.to_owned()),
-            dialect: dialect(&carrier),
-        },
-        sip_port: profile.sip.port,
+        carriers: carriers.collect::<Result<_, _>>()?,
         tunnels: tunnels(profile),
         keyring: keyring(profile)?,
         ike: ike(&profile.ike)?,
@@ -83,15 +64,46 @@ pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
             port_first: profile.media.port_first,
             port_last: profile.media.port_last,
             tunnel_source: profile.media.tunnel_source,
-            even_ports: carrier.even_ports,
+            even_ports: profile.even_ports(),
+        },
+        outside: outside(profile),
+    })
+}
+
+fn carrier_config(profile: &Profile, name: &str, sip: &SipSection) -> Result<CarrierConfig, SetupError> {
+    let carrier = profile.carrier(sip);
+    // What DHCP or a name server has to name comes later.
+    let domain_known = sip.domain.given().is_some();
+    // Nothing registers before the number is known.
+    let number_known = sip.lines.iter().all(|line| line.number != TelNumber::DHCP);
+    let registrars =
+        sip.registrar.given().filter(|_| domain_known && number_known).cloned().unwrap_or_default();
+    let known = resolve::literal(&Wanted::new(sip, registrars, Vec::new()));
+    Ok(CarrierConfig {
+        name: name.to_owned(),
+        sip: sipsec_sip::Config {
+            registrars: known.registrars,
+            proxies: known.proxies,
+            domain: sip.domain.given().cloned().unwrap_or_default(),
+            lines: lines(sip)?,
+            expires_s: u32::try_from(sip.expires.as_secs()).unwrap_or(u32::MAX), // the profile's bound is far below
+            session_expires_s: carrier.session_expires_s,
+            requests_per_s: sip.requests_per_s,
+            prove: sip.options,
+            redirects_max: sip.redirects,
+            rport: carrier.rport,
+            user_agent: carrier.user_agent.then(|| USER_AGENT.to_owned()),
+            dialect: dialect(&carrier),
+        },
+        port: sip.port,
+        media: CarrierMedia {
             learn_peer_port: carrier.peer_port == PeerPort::LearnOnce,
             dscp: match carrier.media_dscp {
                 MediaDscp::Copy => OuterDscp::CopyInner,
                 MediaDscp::Fixed(dscp) => OuterDscp::Fixed(dscp),
             },
         },
-        back_off: BackOff { unconfirmed: profile.sip.bye_wait, ..BackOff::default() },
-        outside: outside(profile),
+        back_off: BackOff { unconfirmed: sip.bye_wait, ..BackOff::default() },
     })
 }
 
@@ -133,12 +145,11 @@ fn dialect(carrier: &Carrier) -> Dialect {
     }
 }
 
-/// How SIP is spoken.
+/// How SIP is spoken with a carrier of the profile.
 ///
 /// # Errors
 /// If a file of TLS cannot be used.
-pub fn transports(profile: &Profile) -> Result<crate::net::sip::Setup, SetupError> {
-    let sip = &profile.sip;
+pub fn transports(profile: &Profile, sip: &SipSection) -> Result<crate::net::sip::Setup, SetupError> {
     let own = sip.tls.own.as_ref();
     let domain = sip.domain.given().map_or("", String::as_str);
     let tls = match &sip.tls.ca {
@@ -148,8 +159,8 @@ pub fn transports(profile: &Profile) -> Result<crate::net::sip::Setup, SetupErro
     Ok(crate::net::sip::Setup {
         device: sip.interface.clone(),
         port: sip.port,
-        dscp: profile.carrier().sip_dscp,
-        families: profile.sip_families(),
+        dscp: profile.carrier(sip).sip_dscp,
+        families: sip.families(profile.wan.sip_by_v6()),
         transport: resolve::transport(sip.transport),
         tls,
         keepalive: sip.keepalive,
@@ -192,7 +203,7 @@ fn proposals<T: std::str::FromStr<Err = ProposalError>>(
     written.iter().map(read).collect()
 }
 
-fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
+fn lines(sip: &SipSection) -> Result<Vec<sipsec_sip::Line>, SetupError> {
     let line = |line: &SipLine| {
         let error = |error| SetupError::Password { line: line.number, error };
         let auth = match &line.auth {
@@ -206,7 +217,7 @@ fn lines(profile: &Profile) -> Result<Vec<sipsec_sip::Line>, SetupError> {
         };
         Ok(sipsec_sip::Line { number: line.number, auth })
     };
-    profile.sip.lines.iter().map(line).collect()
+    sip.lines.iter().map(line).collect()
 }
 
 /// The certificates by name; each is shared by all calls that use it.

@@ -20,6 +20,7 @@ fn line(number: &str, registered: bool) -> model::Registration {
         transport: "UDP".into(),
         server: "198.51.100.1:5060".parse().ok(),
         call_id: "x".into(),
+        carrier: "default".into(),
         failed_over: 0,
         reason: (!registered).then(|| "no answer".into()),
     }

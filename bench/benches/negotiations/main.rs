@@ -69,7 +69,11 @@ impl Network {
                 let forwarded = self.carrier.lock().expect("not poisoned").datagram(from, &bytes);
                 for (to, bytes) in forwarded {
                     let from = CARRIER.parse().expect("an address");
-                    let input = Input::Sip { flow: sipsec_sip::Flow::udp(to, from), bytes };
+                    let input = Input::Sip {
+                        carrier: sipsec_session::CarrierId::default(),
+                        flow: sipsec_sip::Flow::udp(to, from),
+                        bytes,
+                    };
                     self.deliver(side_of(to.ip()), Arrival { at, input });
                 }
             }

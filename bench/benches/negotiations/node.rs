@@ -10,8 +10,8 @@ use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
-    BackOff, Config, Core, Credential, EventKind, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    TunnelConfig, TunnelQos,
+    BackOff, CarrierConfig, CarrierId, CarrierMedia, Config, Core, Credential, EventKind, IkeConfig, Input,
+    KeyEntry, MediaConfig, Output, PeerKind, TunnelConfig, TunnelQos,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -97,21 +97,26 @@ fn config(side: usize, setup: &Setup) -> Config {
     };
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();
     Config {
-        sip: sipsec_sip::Config {
-            registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
-            proxies: Vec::new(),
-            domain: "carrier.example".into(),
-            lines,
-            expires_s: 3600,
-            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
-            requests_per_s: sipsec_sip::REQUESTS_PER_S,
-            prove: None,
-            redirects_max: 0,
-            rport: true,
-            user_agent: None,
-            dialect: sipsec_sip::Dialect::default(),
-        },
-        sip_port: 5060,
+        carriers: vec![CarrierConfig {
+            name: "default".to_owned(),
+            sip: sipsec_sip::Config {
+                registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
+                proxies: Vec::new(),
+                domain: "carrier.example".into(),
+                lines,
+                expires_s: 3600,
+                session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
+                requests_per_s: sipsec_sip::REQUESTS_PER_S,
+                prove: None,
+                redirects_max: 0,
+                rport: true,
+                user_agent: None,
+                dialect: sipsec_sip::Dialect::default(),
+            },
+            port: 5060,
+            media: CarrierMedia::default(),
+            back_off: BackOff::default(),
+        }],
         tunnels: (0..setup.tunnels).map(tunnel).collect(),
         keyring: vec![KeyEntry {
             number: None,
@@ -143,10 +148,7 @@ fn config(side: usize, setup: &Setup) -> Config {
             port_last: 59_999,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
             even_ports: false,
-            learn_peer_port: false,
-            dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
-        back_off: BackOff::default(),
         outside: std::collections::BTreeSet::new(),
     }
 }
@@ -161,7 +163,10 @@ impl Node {
         let soon = vec![
             Input::Recovered(Vec::new()),
             Input::DataplaneUp,
-            Input::WanAddress(sipsec_session::WanAddresses::of(Some(wan(side).ip()))),
+            Input::WanAddress {
+                carrier: CarrierId::default(),
+                wan: sipsec_session::WanAddresses::of(Some(wan(side).ip())),
+            },
         ];
         Self {
             core,
@@ -224,7 +229,11 @@ impl Node {
                         send(Sent::Ike { to: *to, from, bytes });
                     }
                 }
-                Output::NatKeepalive { .. } | Output::SipOpen { .. } | Output::CallCounted { .. } => {}
+                Output::NatKeepalive { .. }
+                | Output::SipOpen { .. }
+                | Output::CarrierAdded { .. }
+                | Output::CarrierRemoved(_)
+                | Output::CallCounted { .. } => {}
                 Output::Dataplane(transaction) => {
                     for op in transaction.ops {
                         self.apply(op);

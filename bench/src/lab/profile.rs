@@ -64,7 +64,20 @@ impl Profile {
         self.with("\nsip:\n", &head)?
             .with("registrar: 198.51.100.1:5060", "registrar: dhcp")?
             .with("domain: carrier.example", "domain: dhcp")?
-            .with(&format!("{auth}\n"), "")
+            .with(&format!("{auth}\n"), "")?
+            .number_by_dhcp(line)
+    }
+
+    /// Behind a home gateway the number that DHCP names is an extension, and the profile has the line's own.
+    fn number_by_dhcp(self, line: Kind) -> Result<Self, LabError> {
+        const LINE: &str = "    - number: \"";
+        let number = self.text.split_once(LINE).and_then(|(_, rest)| rest.split_once('"'));
+        let Some(number) = number.map(|(number, _)| number.to_owned()).filter(|_| line == Kind::NttDirect)
+        else {
+            return Ok(self);
+        };
+        self.with(&format!("{LINE}{number}\""), "    - number: dhcp")?
+            .with(&format!("    local_number: \"{number}\""), "    local_number: dhcp")
     }
 
     #[must_use]

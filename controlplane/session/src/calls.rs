@@ -1,5 +1,6 @@
 //! What SIP says about calls.
 
+use crate::carriers::CarrierId;
 use crate::core::{Core, Pending};
 use crate::failure::SessionFailure;
 use crate::ledger::{Bye, CallSummary, EndReason, Ledger, Origin};
@@ -15,12 +16,14 @@ const BYE_DOUBT: Duration = Duration::from_secs(4);
 const DOUBTS_MAX: usize = 64;
 
 impl Core {
-    pub(crate) fn sip_output(&mut self, now: Instant, output: sipsec_sip::Output) {
+    pub(crate) fn sip_output(&mut self, now: Instant, carrier: CarrierId, output: sipsec_sip::Output) {
         match output {
             sipsec_sip::Output::Transmit { flow, bytes } => {
-                self.out.push_back(Output::SipTransmit { flow, bytes });
+                self.out.push_back(Output::SipTransmit { carrier, flow, bytes });
             }
-            sipsec_sip::Output::Open { flow, name } => self.out.push_back(Output::SipOpen { flow, name }),
+            sipsec_sip::Output::Open { flow, name } => {
+                self.out.push_back(Output::SipOpen { carrier, flow, name });
+            }
             sipsec_sip::Output::Persist { call, record } => self.persist(call, record),
             sipsec_sip::Output::Event(event) => self.sip_event(now, event),
         }
@@ -80,7 +83,7 @@ impl Core {
         let t = &self.tunnels[i].config;
         let numbers = (Some(t.local_number), Some(t.remote_number));
         let origin = if placed { Origin::Placed } else { Origin::Received };
-        let call_id = self.ua.call_id(call).unwrap_or_default().to_owned();
+        let call_id = self.carriers.call_id(call).unwrap_or_default().to_owned();
         self.calls.insert(call, Ledger::new(now, Some(i), origin, numbers, call_id));
     }
 
@@ -109,7 +112,7 @@ impl Core {
 
     /// We hang up: from now on until a BYE is answered, the call may still be charged, and its tunnel waits.
     pub(crate) fn note_bye(&mut self, now: Instant, call: CallId) {
-        let until = now + self.config.back_off.unconfirmed;
+        let until = now + self.unconfirmed_max(call);
         let Some(ledger) = self.calls.get_mut(&call) else { return };
         if ledger.answered.is_none() || ledger.ended.is_some() || ledger.bye.is_some() {
             return;
@@ -122,6 +125,27 @@ impl Core {
             self.tunnels[i].hold(until);
         }
         self.tunnels[i].expect_end(call, now + BYE_DOUBT);
+    }
+
+    /// How long the tunnel of a call waits for the confirmation that it has ended.
+    pub(crate) fn unconfirmed_max(&self, call: CallId) -> Duration {
+        self.carriers.of_call(call).map_or(Duration::ZERO, |c| c.back_off.unconfirmed)
+    }
+
+    /// Forgets the carriers that have left. What they could not hang up stays in the journal.
+    pub(crate) fn remove_carriers(&mut self, now: Instant) {
+        for id in self.carriers.take_left(now) {
+            let of_it = |call: &&CallId| call.space() == id.0;
+            for call in self.calls.keys().filter(of_it).copied().collect::<Vec<_>>() {
+                if let Some(ledger) = self.calls.get_mut(&call).filter(|l| l.ended.is_none()) {
+                    ledger.ended = Some((now, false));
+                    let call_id = ledger.call_id.clone();
+                    self.event(None, EventKind::NotHungUp { call_id, refused: None });
+                }
+                self.call_ended(now, call);
+            }
+            self.out.push_back(Output::CarrierRemoved(id));
+        }
     }
 
     /// A BYE has no answer yet.
@@ -141,7 +165,7 @@ impl Core {
 
     fn bye_owed(&mut self, now: Instant, call: CallId, refused: Option<u16>, next_at: Option<Instant>) {
         self.note_bye(now, call);
-        let call_id = self.ua.call_id(call).unwrap_or_default().to_owned();
+        let call_id = self.carriers.call_id(call).unwrap_or_default().to_owned();
         let ledger = self
             .calls
             .entry(call)

@@ -14,17 +14,42 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub sip: sipsec_sip::Config,
-    /// Port of the SIP socket on the WAN's address.
-    pub sip_port: u16,
+    /// At least one; a line of none belongs to the first.
+    pub carriers: Vec<CarrierConfig>,
     pub tunnels: Vec<TunnelConfig>,
     pub keyring: Vec<KeyEntry>,
     pub ike: IkeConfig,
     pub media: MediaConfig,
-    pub back_off: BackOff,
     /// Router mode: prefixes of tunnels with a better route that leads elsewhere, which is used until route policy says
     /// otherwise.
     pub outside: BTreeSet<IpPrefix>,
+}
+
+/// A carrier and the lines that it gives us.
+#[derive(Clone, Debug)]
+pub struct CarrierConfig {
+    /// In the journal, so that the next run hangs a call up over the carrier of the same name.
+    pub name: String,
+    pub sip: sipsec_sip::Config,
+    /// Port of its SIP socket on the WAN's address.
+    pub port: u16,
+    pub media: CarrierMedia,
+    pub back_off: BackOff,
+}
+
+/// Media of the calls of one carrier.
+#[derive(Clone, Copy, Debug)]
+pub struct CarrierMedia {
+    /// The peer may send from another port than SDP's: the first that proves itself.
+    pub learn_peer_port: bool,
+    /// DSCP of the outer packets.
+    pub dscp: OuterDscp,
+}
+
+impl Default for CarrierMedia {
+    fn default() -> Self {
+        Self { learn_peer_port: false, dscp: OuterDscp::CopyInner }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,12 +236,8 @@ pub struct MediaConfig {
     pub port_last: u16,
     /// What IKE and ESP believe to be their address; the PAT joins it to the WAN's.
     pub tunnel_source: IpAddr,
-    /// The peer may send from another port than SDP's: the first that proves itself.
-    pub learn_peer_port: bool,
     /// Even ports alone.
     pub even_ports: bool,
-    /// DSCP of the outer packets.
-    pub dscp: OuterDscp,
 }
 
 /// When the next call may be placed after one that failed, or whose end is not confirmed.

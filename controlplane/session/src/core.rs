@@ -1,6 +1,7 @@
 //! The core: inputs, timers, and everything that follows from them.
 
 use crate::addresses::WanAddresses;
+use crate::carriers::{CarrierId, Carriers, HANG_UP_MAX, UNREGISTER_MAX};
 use crate::change::Change;
 use crate::config::Config;
 use crate::failure::SessionFailure;
@@ -15,16 +16,11 @@ use crate::tunnels::Tunnels;
 use sipsec_ike::{ChildId, Endpoint};
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
-use sipsec_sip::{CallId, Locals, UserAgent};
+use sipsec_sip::CallId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-/// A shutdown waits this long for the registrar: a binding that stays costs nothing and expires.
-const UNREGISTER_MAX: Duration = Duration::from_secs(4);
-/// A shutdown waits this long for the BYE of the last call, which costs money: longer than it is repeated (RFC 3261 §17.1.2.2, timer F:
-/// 32 s).
-const HANG_UP_MAX: Duration = Duration::from_secs(34);
 /// What a transaction under way will mean when it is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pending {
@@ -78,7 +74,7 @@ impl Pending {
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) entropy: Box<dyn Entropy>,
-    pub(crate) ua: UserAgent,
+    pub(crate) carriers: Carriers,
     pub(crate) tunnels: Tunnels,
     pub(crate) routes: Routes,
     /// Calls that may be charged.
@@ -91,7 +87,6 @@ pub struct Core {
     /// Tunnels whose brake may have to be written.
     pub(crate) braked: BTreeSet<usize>,
     pub(crate) ports: MediaPorts,
-    pub(crate) wan: WanAddresses,
     /// Seconds since 1970, at that instant; 0 if it is not known.
     wall_clock: (Instant, u64),
     pub(crate) dataplane: Dataplane,
@@ -101,8 +96,6 @@ pub struct Core {
     pub(crate) out: VecDeque<Output>,
     /// Sessions whose endpoint may have outputs.
     pub(crate) unpumped: BTreeSet<usize>,
-    /// RFC 3261 §21.5.4: no INVITE of any tunnel before; BYE and CANCEL cost the carrier nothing that it would not pay.
-    pub(crate) carrier_quiet_until: Option<Instant>,
     pub(crate) journal: Journal,
     /// A change of the profile that the dataplane has not answered.
     pub(crate) change: Option<Box<Change>>,
@@ -150,12 +143,12 @@ impl Core {
     /// `entropy` gives a new independent source for each call of it.
     #[must_use]
     pub fn new(mut config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
-        let ua = UserAgent::new(config.sip.clone(), entropy());
+        let carriers = Carriers::new(std::mem::take(&mut config.carriers), &mut entropy);
         let tunnels = Tunnels::new(std::mem::take(&mut config.tunnels).into_iter().map(Tunnel::new));
         let ports = MediaPorts::new(config.media.port_first, config.media.port_last, config.media.even_ports);
         let mut own = entropy();
         Self {
-            ua,
+            carriers,
             tunnels,
             routes: Routes::new(&config.outside),
             calls: BTreeMap::new(),
@@ -164,7 +157,6 @@ impl Core {
             peer_ports_learnt: 0,
             braked: BTreeSet::new(),
             ports,
-            wan: WanAddresses::default(),
             wall_clock: (Instant::ZERO, 0),
             dataplane: Dataplane::Absent,
             pending: BTreeMap::new(),
@@ -173,7 +165,6 @@ impl Core {
             next_sa: 1 + (own.u32() & 0xffff),
             out: VecDeque::new(),
             unpumped: BTreeSet::new(),
-            carrier_quiet_until: None,
             journal: Journal::default(),
             change: None,
             shutdown: None,
@@ -190,15 +181,22 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let shutdown = self.shutdown.as_ref().filter(|s| !s.complete).map(|s| self.shutdown_end(s));
         let lines = self.journal.due();
-        let own =
-            [self.tunnels.next_due(), self.ua.poll_timeout(), self.carrier_quiet_until, shutdown, lines];
+        let own = [self.tunnels.next_due(), self.carriers.poll_timeout(), shutdown, lines];
         own.into_iter().flatten().min()
     }
 
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Sip { flow, bytes } => self.ua.handle_message(now, &flow, &bytes),
-            Input::SipFlowClosed { flow, reason } => self.ua.handle_flow_closed(now, flow, &reason),
+            Input::Sip { carrier, flow, bytes } => {
+                if let Some(carrier) = self.carriers.get_mut(carrier) {
+                    carrier.ua.handle_message(now, &flow, &bytes);
+                }
+            }
+            Input::SipFlowClosed { carrier, flow, reason } => {
+                if let Some(carrier) = self.carriers.get_mut(carrier) {
+                    carrier.ua.handle_flow_closed(now, flow, &reason);
+                }
+            }
             Input::IkeDatagram { media_port, from, bytes } => {
                 self.ike_datagram(now, media_port, from, &bytes)
             }
@@ -213,24 +211,25 @@ impl Core {
                     self.computed(now, i, key.job, outcome);
                 }
             }
-            Input::Persisted { key } => self.ua.persisted(now, self.call_of_key(key)),
-            Input::PersistFailed { key } => {
-                let call = self.call_of_key(key);
-                if let Some(i) = self.tunnel_of(call)
-                    && self.tunnels[i].state().leg().is_some_and(|l| l.call.id() == call)
-                {
-                    self.fail(now, i, SessionFailure::Journal);
+            Input::Persisted { key } => {
+                if let Some(call) = self.call_of_key(key) {
+                    self.carriers.persisted(now, call);
                 }
-                // What is left is to refuse or to hang up, and that must not wait for a disk.
-                self.ua.persisted(now, call);
+            }
+            Input::PersistFailed { key } => {
+                if let Some(call) = self.call_of_key(key) {
+                    self.not_written(now, call);
+                }
             }
             Input::Recovered(records) => self.recovered(now, records),
             Input::RecoveredBrakes(brakes) => self.recovered_brakes(now, brakes),
             Input::Reconfigure(new) => self.reconfigure(now, *new),
             Input::WallClock { unix_time_s } => self.wall_clock = (now, unix_time_s),
-            Input::WanAddress(addr) => self.wan_address(now, addr),
-            Input::SipServers { registrars, proxies, domain } => {
-                self.ua.set_servers(now, &registrars, &proxies, &domain);
+            Input::WanAddress { carrier, wan } => self.wan_address(now, carrier, wan),
+            Input::SipServers { carrier, registrars, proxies, domain } => {
+                if let Some(carrier) = self.carriers.get_mut(carrier) {
+                    carrier.ua.set_servers(now, &registrars, &proxies, &domain);
+                }
             }
             Input::Routes(decided) => self.routes_chosen(decided),
             Input::NextHop { media_port, mac } => self.next_hop(media_port, mac),
@@ -239,10 +238,18 @@ impl Core {
         self.drain_parts(now);
     }
 
+    fn not_written(&mut self, now: Instant, call: CallId) {
+        if let Some(i) = self.tunnel_of(call)
+            && self.tunnels[i].state().leg().is_some_and(|l| l.call.id() == call)
+        {
+            self.fail(now, i, SessionFailure::Journal);
+        }
+        // What is left is to refuse or to hang up, and that must not wait for a disk.
+        self.carriers.persisted(now, call);
+    }
+
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.ua.handle_timeout(now);
-        if self.carrier_quiet_until.is_some_and(|at| at <= now) {
-            self.carrier_quiet_until = None;
+        if self.carriers.handle_timeout(now) {
             self.release_triggers(now);
         }
         self.give_up_waiting(now);
@@ -258,14 +265,15 @@ impl Core {
     /// Drains the user agent and the endpoints until neither has an output.
     fn drain_parts(&mut self, now: Instant) {
         loop {
-            if let Some(output) = self.ua.poll_output() {
-                self.sip_output(now, output);
+            if let Some((carrier, output)) = self.carriers.poll_output() {
+                self.sip_output(now, carrier, output);
             } else if let Some(i) = self.unpumped.pop_first() {
                 self.pump_endpoint(now, i);
             } else {
                 break;
             }
         }
+        self.remove_carriers(now);
         self.check_shutdown(now);
         self.remove_left();
         self.save_brakes(now);
@@ -274,20 +282,18 @@ impl Core {
 
     // ---- addresses ----
 
-    fn wan_address(&mut self, now: Instant, wan: WanAddresses) {
-        if self.wan == wan {
-            return;
-        }
-        let had = std::mem::replace(&mut self.wan, wan);
+    fn wan_address(&mut self, now: Instant, id: CarrierId, wan: WanAddresses) {
+        let Some(carrier) = self.carriers.get_mut(id).filter(|c| c.wan() != wan) else { return };
         // First, so that what is hung up is hung up from where we are now.
-        let local = |ip: Option<IpAddr>| ip.map(|ip| SocketAddr::new(ip, self.config.sip_port));
-        let locals = Locals { v4: local(wan.v4), v6: local(wan.v6) };
-        self.ua.set_locals(now, locals);
+        let had = carrier.set_wan(now, wan);
         for i in self.tunnels.indices() {
             let Some(leg) = self.tunnels[i].state().leg() else { continue };
+            if leg.call.id().space() != id.0 {
+                continue;
+            }
             // The addresses of ours that the call names: in SDP, and in SIP as the peer's requests need it.
             let media = self.tunnels[i].state().local_ip();
-            let sip = self.ua.server_of(leg.call.id()).and_then(|server| had.towards(server));
+            let sip = self.carriers.server_of(leg.call.id()).and_then(|server| had.towards(server));
             let lost = |ip: Option<IpAddr>| ip.is_some_and(|ip| !wan.has(ip));
             if lost(media) || lost(sip) {
                 // RFC 6193 §5.2 forbids a re-INVITE to maintain the VPN, and SDP named the old address.
@@ -352,7 +358,7 @@ impl Core {
                     for i in self.tunnels.indices() {
                         self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
                     }
-                    self.ua.unregister_all(now);
+                    self.carriers.unregister_all(now);
                 }
             }
         }
@@ -365,23 +371,23 @@ impl Core {
     /// Calls that SIP has not ended.
     #[must_use]
     pub fn live_calls(&self) -> usize {
-        self.ua.live_dialogs()
+        self.carriers.live_dialogs()
     }
 
     /// How long a shutdown that begins now may take: BYEs of many calls are paced, and each is repeated until it is answered.
     #[must_use]
     pub fn shutdown_max(&self, now: Instant) -> Duration {
-        HANG_UP_MAX + self.ua.drain_time(now)
+        HANG_UP_MAX + self.carriers.drain_time(now)
     }
 
     fn shutdown_end(&self, shutdown: &Shutdown) -> Instant {
-        if self.ua.live_dialogs() > 0 { shutdown.until } else { shutdown.since + UNREGISTER_MAX }
+        if self.carriers.live_dialogs() > 0 { shutdown.until } else { shutdown.since + UNREGISTER_MAX }
     }
 
     fn check_shutdown(&mut self, now: Instant) {
         let Some(shutdown) = self.shutdown.as_ref().filter(|s| !s.complete) else { return };
-        let quiet = self.ua.live_dialogs() == 0
-            && self.ua.unregistered()
+        let quiet = self.carriers.live_dialogs() == 0
+            && self.carriers.unregistered()
             && self.tunnels.iter().all(|t| t.state().media_port().is_none())
             && self.calls.values().all(|ledger| !ledger.counting);
         if quiet || self.shutdown_end(shutdown) <= now {

@@ -1,5 +1,6 @@
 //! From a trigger to an answered call.
 
+use crate::carriers::Carrier;
 use crate::config::PeerKind;
 use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
@@ -123,14 +124,12 @@ impl Core {
             Err("the dataplane refused the configuration: see the log")
         } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
             Err("the dataplane is not ready")
-        } else if self.wan.any().is_none() {
-            Err("the WAN interface has no address")
-        } else if let Some(why) = self.ua.unreachable() {
+        } else if let Some(why) = self
+            .carriers
+            .of_line(self.tunnels[i].config.local_number)
+            .refuses(self.tunnels[i].config.local_number)
+        {
             Err(why)
-        } else if !self.ua.is_registered(self.tunnels[i].config.local_number) {
-            Err("the line is not registered")
-        } else if self.carrier_quiet_until.is_some() {
-            Err("the carrier is overloaded and asked for a pause")
         } else if self.tunnels[i].held_until().is_some() {
             Err("the end of its last call is not confirmed, which may still be charged")
         } else if self.journal.holds_line(self.tunnels[i].config.local_number) {
@@ -150,7 +149,7 @@ impl Core {
         let port = self.ports.take(now).ok_or(SessionFailure::NoMediaPort)?;
         let placed = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active).and_then(|media| {
             let offer = SessionDescription::new(u64::from(self.entropy.u32()), media);
-            let call = self.ua.dial(now, line, remote, &offer).map_err(SessionFailure::Dial)?;
+            let call = self.carriers.dial(now, line, remote, &offer).map_err(SessionFailure::Dial)?;
             Ok((call, offer))
         });
         let (call, offer) = match placed {
@@ -170,7 +169,8 @@ impl Core {
 
     /// Our address for a call of a tunnel that would be placed now.
     pub(crate) fn call_ip(&self, now: Instant, i: usize) -> Option<IpAddr> {
-        self.ua.local_for_call(now, self.tunnels[i].config.local_number).map(|local| local.ip())
+        let line = self.tunnels[i].config.local_number;
+        self.carriers.of_line(line).ua.local_for_call(now, line).map(|local| local.ip())
     }
 
     /// Our side of SDP.
@@ -203,7 +203,8 @@ impl Core {
         let Some(offer) = t.dialing().and_then(|d| d.answered(now)).cloned() else { return };
         t.phase(now, "answered");
         self.note_answer(now, call);
-        let local = Some(offer.ike.addr).filter(|addr| self.wan.has(addr.ip()));
+        let wan = self.carriers.of_call(call).map(Carrier::wan).unwrap_or_default();
+        let local = Some(offer.ike.addr).filter(|addr| wan.has(addr.ip()));
         let media = match local {
             Some(local) => Media::of_answer(local, &offer, answer).map_err(SessionFailure::Sdp),
             None => Err(SessionFailure::AddressLost),

@@ -48,7 +48,8 @@ impl Core {
     /// Whether the peer's source port is still open.
     fn learns(&self, i: usize) -> bool {
         let media = self.tunnels[i].state().media();
-        self.config.media.learn_peer_port && media.is_some_and(|m| m.is_asked() && m.peer_port.is_none())
+        let of_carrier = self.carriers.of_line(self.tunnels[i].config.local_number).media;
+        of_carrier.learn_peer_port && media.is_some_and(|m| m.is_asked() && m.peer_port.is_none())
     }
 
     /// The first packet that proved itself came from this port.

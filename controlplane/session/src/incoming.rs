@@ -31,11 +31,11 @@ impl Core {
             Caller::Asserted(number) => self.tunnels.with_numbers(line, number),
             Caller::Anonymous | Caller::Unidentified => None,
         };
-        let call_id = self.ua.call_id(call.id()).map(str::to_owned);
+        let call_id = self.carriers.call_id(call.id()).map(str::to_owned);
         self.event_of(tunnel, call_id.clone(), EventKind::Incoming { caller: shown.clone() });
         let refuse = |core: &mut Self, call: Call, status: u16, why: &'static str| {
             let why = why.to_owned();
-            core.ua.reject_because(now, call, status, &why);
+            core.carriers.reject_because(now, call, status, &why);
             let kind = EventKind::IncomingRefused { caller: shown.clone(), status, why };
             core.event_of(tunnel, call_id.clone(), kind);
         };
@@ -74,8 +74,8 @@ impl Core {
         match self.prepare_offer(now, i) {
             Ok((offer, media_port)) => {
                 self.open_ledger(now, call.id(), i, false);
-                self.ua.ring(now, &call);
-                self.ua.accept(now, &call, &offer);
+                self.carriers.ring(now, &call);
+                self.carriers.accept(now, &call, &offer);
                 let leg = Leg { call, caller: false, media_port, answered_at: None, acknowledged: false };
                 // SIP itself gives up a 200 without an ACK, a little before.
                 self.tunnels[i].begin(Dialing::inviting(leg, offer, now + ANSWER_MAX));
@@ -101,8 +101,8 @@ impl Core {
     }
 
     fn decline(&mut self, now: Instant, i: usize, call: Call, failure: SessionFailure, status: u16) {
-        let call_id = self.ua.call_id(call.id()).map(str::to_owned);
-        self.ua.reject_because(now, call, status, &failure.told());
+        let call_id = self.carriers.call_id(call.id()).map(str::to_owned);
+        self.carriers.reject_because(now, call, status, &failure.told());
         self.refused(now, i, call_id, failure, status);
     }
 
@@ -125,7 +125,7 @@ impl Core {
             let told = reason.told();
             self.note_reason(leg.call.id(), reason);
             self.ports.give(now, leg.media_port);
-            self.ua.hang_up_because(now, leg.call, told);
+            self.carriers.hang_up_because(now, leg.call, told);
         }
         true
     }
@@ -138,7 +138,7 @@ impl Core {
         match prepared {
             Ok((opening, port)) => {
                 self.open_ledger(now, call.id(), i, false);
-                self.ua.ring(now, &call);
+                self.carriers.ring(now, &call);
                 let leg =
                     Leg { call, caller: false, media_port: port, answered_at: None, acknowledged: false };
                 self.tunnels[i].begin(Dialing::opening(leg, opening, now + OPEN_MAX));
@@ -188,7 +188,8 @@ impl Core {
     ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
         let theirs = offer.ike.addr.ip();
         let family = || (SessionFailure::Sdp(SdpError::AddressFamily), SdpError::AddressFamily.status());
-        let wan = self.wan.towards(theirs).ok_or_else(family)?;
+        let line = self.tunnels[i].config.local_number;
+        let wan = self.carriers.of_line(line).wan().towards(theirs).ok_or_else(family)?;
         let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
         self.open_answer(now, i, offer, SocketAddr::new(wan, port.0))
             .map(|opening| (opening, port))

@@ -1,6 +1,7 @@
 //! The inputs of the core.
 
 use crate::addresses::WanAddresses;
+use crate::carriers::CarrierId;
 use crate::change::Reconfiguration;
 use crate::routes::Chosen;
 use sipsec_ike::compute::{JobId, Outcome};
@@ -13,11 +14,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub enum Input {
     /// A SIP message: a datagram, or one that was cut from a stream.
     Sip {
+        carrier: CarrierId,
         flow: Flow,
         bytes: Vec<u8>,
     },
     /// A connection of SIP was closed, or could not be opened.
     SipFlowClosed {
+        carrier: CarrierId,
         flow: FlowId,
         reason: String,
     },
@@ -57,10 +60,14 @@ pub enum Input {
     WallClock {
         unix_time_s: u64,
     },
-    /// The WAN's addresses that SIP and media can use.
-    WanAddress(WanAddresses),
-    /// The carrier's servers in the order in which they are tried, and its domain, as DHCP or a name server has them now.
+    /// The WAN's addresses that SIP and media of a carrier can use.
+    WanAddress {
+        carrier: CarrierId,
+        wan: WanAddresses,
+    },
+    /// A carrier's servers in the order in which they are tried, and its domain, as DHCP or a name server has them now.
     SipServers {
+        carrier: CarrierId,
         registrars: Vec<Target>,
         /// Empty if the registrars take everything.
         proxies: Vec<Target>,

@@ -18,7 +18,7 @@ const RECOVERY_WAIT_MIN: Duration = Duration::from_secs(4);
 /// Keys of the journal: those of this run are above those of earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    base: u64,
+    last: u64,
     /// Records of an earlier run, until an address is there to hang them up from.
     waiting: Vec<(u64, CallRecord)>,
     keys: BTreeMap<CallId, u64>,
@@ -35,38 +35,56 @@ impl Journal {
         self.lines_until.filter(|_| !self.lines.is_empty())
     }
 
+    fn key_of(&mut self, call: CallId) -> u64 {
+        if let Some(key) = self.keys.get(&call) {
+            return *key;
+        }
+        self.last += 1;
+        self.keys.insert(call, self.last);
+        self.calls.insert(self.last, call);
+        self.last
+    }
+
+    fn forget(&mut self, call: CallId) -> Option<u64> {
+        let key = self.keys.remove(&call)?;
+        self.calls.remove(&key);
+        Some(key)
+    }
+
     pub(crate) fn holds_line(&self, line: TelNumber) -> bool {
         self.lines.contains_key(&line)
     }
 }
 
 impl Core {
-    pub(crate) fn key_of_call(&self, call: CallId) -> u64 {
-        self.journal.keys.get(&call).copied().unwrap_or(self.journal.base + call.0)
-    }
-
-    pub(crate) fn call_of_key(&self, key: u64) -> CallId {
-        let recovered = self.journal.calls.get(&key).copied();
-        recovered.unwrap_or(CallId(key.wrapping_sub(self.journal.base)))
+    pub(crate) fn call_of_key(&self, key: u64) -> Option<CallId> {
+        self.journal.calls.get(&key).copied()
     }
 
     pub(crate) fn persist(&mut self, call: CallId, record: Option<DialogRecord>) {
-        let key = self.key_of_call(call);
-        let record = record.map(|dialog| {
+        let Some(dialog) = record else {
+            if let Some(key) = self.journal.forget(call) {
+                self.out.push_back(Output::Persist { key, record: None });
+            }
+            return;
+        };
+        let key = self.journal.key_of(call);
+        let record = {
             let known = self.calls.get(&call);
             let now_unix = |at: Instant| self.unix_time_at(at);
             CallRecord {
                 local: known.map_or_else(|| dialog.local_number(), |l| l.local),
                 remote: known.map_or_else(|| dialog.remote_number(), |l| l.remote),
                 began_unix_s: known.and_then(|l| l.began_unix_s.or_else(|| now_unix(l.began))),
+                carrier: self.carriers.name_of(call).to_owned(),
                 dialog,
             }
-        });
-        self.out.push_back(Output::Persist { key, record: record.map(|r| r.to_bytes()) });
+        };
+        self.out.push_back(Output::Persist { key, record: Some(record.to_bytes()) });
     }
 
     pub(crate) fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
-        self.journal.base = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
+        self.journal.last = records.iter().map(|(k, _)| *k).max().unwrap_or(0);
         let mut unreadable = Vec::new();
         for (key, bytes) in records {
             match CallRecord::from_bytes(&bytes) {
@@ -120,14 +138,16 @@ impl Core {
     /// has taken too long.
     pub(crate) fn hang_up_recovered(&mut self, now: Instant) {
         // From an address of the family in which the call was made.
-        let wan = self.wan;
-        let reachable = |(_, r): &mut (u64, CallRecord)| wan.towards(r.dialog.server()).is_some();
+        let carriers = &self.carriers;
+        let reachable = |(_, r): &mut (u64, CallRecord)| {
+            let carrier = carriers.get(carriers.of_record(&r.carrier, r.local));
+            carrier.is_some_and(|c| c.wan().towards(r.dialog.server()).is_some())
+        };
         let waiting: Vec<_> = self.journal.waiting.extract_if(.., reachable).collect();
         if waiting.is_empty() {
             return;
         }
         self.event(None, EventKind::Recovered { calls: waiting.len() });
-        let until = now + self.config.back_off.unconfirmed.max(RECOVERY_WAIT_MIN);
         let mut crashed: BTreeMap<usize, Option<Duration>> = BTreeMap::new();
         for (key, record) in waiting {
             let (answered, call_id) = (record.dialog.answered(), record.dialog.call_id().to_owned());
@@ -136,7 +156,9 @@ impl Core {
                 Some(Duration::from_secs(now_s.saturating_sub(began)))
             });
             let tunnel = record.local.zip(record.remote).and_then(|(l, r)| self.tunnels.with_numbers(l, r));
-            let call = self.ua.recover(now, &record.dialog);
+            let carrier = self.carriers.of_record(&record.carrier, record.local);
+            let Some(call) = self.carriers.recover(now, carrier, &record.dialog) else { continue };
+            let until = now + self.unconfirmed_max(call).max(RECOVERY_WAIT_MIN);
             self.journal.keys.insert(call, key);
             self.journal.calls.insert(key, call);
             let numbers = (record.local, record.remote);
@@ -154,7 +176,7 @@ impl Core {
                 }
                 (None, Some(line)) => {
                     self.journal.lines.entry(line).or_default().insert(call);
-                    self.journal.lines_until = Some(until);
+                    self.journal.lines_until = self.journal.lines_until.max(Some(until));
                 }
                 (None, None) => {}
             }
@@ -174,9 +196,6 @@ impl Core {
 
     /// A call has ended; if it was of an earlier run, its line may be free now.
     pub(crate) fn forget_recovered(&mut self, call: CallId) -> bool {
-        if let Some(key) = self.journal.keys.remove(&call) {
-            self.journal.calls.remove(&key);
-        }
         let lines = self.journal.lines.len();
         self.journal.lines.retain(|_, calls| {
             calls.remove(&call);

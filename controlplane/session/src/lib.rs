@@ -12,6 +12,7 @@
 mod addresses;
 mod brake;
 mod calls;
+mod carriers;
 mod change;
 pub mod config;
 mod core;
@@ -38,10 +39,11 @@ mod tunnels;
 pub mod view;
 
 pub use addresses::WanAddresses;
+pub use carriers::{CARRIERS_MAX, CarrierId};
 pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
 pub use config::{
-    BackOff, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind, TunnelConfig, TunnelFilters,
-    TunnelNat, TunnelQos,
+    BackOff, CarrierConfig, CarrierMedia, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind,
+    TunnelConfig, TunnelFilters, TunnelNat, TunnelQos,
 };
 pub use core::Core;
 pub use dial::Rehearsal;

@@ -14,7 +14,8 @@ const IKE_PORT: u16 = 4500;
 impl Core {
     pub(crate) fn next_hop(&mut self, port: MediaPort, mac: MacAddr) {
         let Some(i) = self.tunnels.with_port(port) else { return };
-        let (tunnel_source, outer_dscp) = (self.config.media.tunnel_source, self.config.media.dscp);
+        let tunnel_source = self.config.media.tunnel_source;
+        let of_carrier = self.carriers.of_line(self.tunnels[i].config.local_number).media;
         let t = &mut self.tunnels[i];
         let id = t.config.id();
         if let Some(n) = t.negotiating() {
@@ -35,10 +36,10 @@ impl Core {
             remote: media.remote,
             rate: media.rate,
             next_hop: mac,
-            outer_dscp,
+            outer_dscp: of_carrier.dscp,
         };
         let mut ops = vec![Op::MediaOpen(binding)];
-        if self.config.media.learn_peer_port {
+        if of_carrier.learn_peer_port {
             ops.push(Op::PeerSource { media_port: port, source: PeerSource::Unproven });
         }
         self.transact(ops, Pending::MediaOpen { tunnel: i, port });
@@ -50,7 +51,7 @@ impl Core {
         let t = &mut self.tunnels[i];
         if let Some(answer) = t.opened(deadline) {
             let (Some(leg), Some(media)) = (t.state().leg(), t.state().media()) else { return };
-            self.ua.accept(now, &leg.call, &answer);
+            self.carriers.accept(now, &leg.call, &answer);
             let (call, rate) = (leg.call.id(), media.rate);
             self.note_rate(call, rate);
         }

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use sipsec_net::TelNumber;
 use sipsec_sip::DialogRecord;
 
-/// Version of the encoding. [`UDP_ALONE`] is the same around a SIP record of calls over UDP. The version before that was
-/// a SIP record alone, with [`SIP_ALONE`] as its first byte.
-const VERSION: u8 = 4;
+/// Version of the encoding. [`ONE_CARRIER`] is the same without the carrier's name, [`UDP_ALONE`] that around a SIP record of
+/// calls over UDP. The version before that was a SIP record alone, with [`SIP_ALONE`] as its first byte.
+const VERSION: u8 = 5;
+const ONE_CARRIER: u8 = 4;
 const UDP_ALONE: u8 = 3;
 const SIP_ALONE: u8 = 2;
 /// So many telephone numbers of a record that cannot be read are told.
@@ -18,6 +19,8 @@ pub struct CallRecord {
     pub remote: Option<TelNumber>,
     /// When the call was placed or received, in seconds since 1970; `None` if the clock was not known.
     pub began_unix_s: Option<u64>,
+    /// The name of the carrier over which it was made; empty if an earlier release wrote it, which had one alone.
+    pub carrier: String,
     pub dialog: DialogRecord,
 }
 
@@ -49,7 +52,8 @@ impl CallRecord {
             dialog: self.dialog.to_bytes(),
         };
         // Strings and numbers into memory: nothing that can fail. What SIP needs is enough to hang up.
-        postcard::to_extend(&encoded, vec![VERSION]).unwrap_or(encoded.dialog)
+        let whole = postcard::to_extend(&encoded, vec![VERSION]);
+        whole.and_then(|bytes| postcard::to_extend(&self.carrier, bytes)).unwrap_or(encoded.dialog)
     }
 
     /// # Errors
@@ -57,8 +61,12 @@ impl CallRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = || Unreadable { version: bytes.first().copied(), numbers: numbers(bytes) };
         match bytes {
-            [VERSION | UDP_ALONE, rest @ ..] => {
+            [version @ (VERSION | ONE_CARRIER | UDP_ALONE), rest @ ..] => {
                 let (e, rest) = postcard::take_from_bytes::<Encoded>(rest).map_err(|_| unreadable())?;
+                let (carrier, rest) = match version {
+                    &VERSION => postcard::take_from_bytes::<String>(rest).map_err(|_| unreadable())?,
+                    _ => (String::new(), rest),
+                };
                 let dialog = DialogRecord::from_bytes(&e.dialog).map_err(|_| unreadable())?;
                 if !rest.is_empty() {
                     return Err(unreadable());
@@ -67,13 +75,14 @@ impl CallRecord {
                     local: e.local.parse().ok(),
                     remote: e.remote.parse().ok(),
                     began_unix_s: Some(e.began_unix_s).filter(|s| *s > 0),
+                    carrier,
                     dialog,
                 })
             }
             [SIP_ALONE, ..] => {
                 let dialog = DialogRecord::from_bytes(bytes).map_err(|_| unreadable())?;
                 let (local, remote) = (dialog.local_number(), dialog.remote_number());
-                Ok(Self { local, remote, began_unix_s: None, dialog })
+                Ok(Self { local, remote, began_unix_s: None, carrier: String::new(), dialog })
             }
             _ => Err(unreadable()),
         }
@@ -124,7 +133,13 @@ mod tests {
             .concat()
         };
         assert_eq!(CallRecord::from_bytes(&wrapped(3, OLD)), Ok(new.clone()), "calls over UDP alone");
-        let golden = wrapped(4, &new.dialog.to_bytes());
+        assert_eq!(
+            CallRecord::from_bytes(&wrapped(4, &new.dialog.to_bytes())),
+            Ok(new.clone()),
+            "one carrier"
+        );
+        let new = CallRecord { carrier: "east".to_owned(), ..new };
+        let golden = [wrapped(5, &new.dialog.to_bytes()), b"\x04east".to_vec()].concat();
         assert_eq!(new.to_bytes(), golden);
         assert_eq!(CallRecord::from_bytes(&golden), Ok(new));
     }

@@ -1,5 +1,6 @@
 //! The data of the show commands.
 
+use crate::carriers::CarrierId;
 use crate::config::TunnelConfig;
 use crate::core::Core;
 use crate::failure::SessionFailure;
@@ -179,7 +180,7 @@ impl Core {
                     peer_port: media.and_then(|m| m.peer_port.filter(|port| *port != m.remote.port())),
                     local_ip: t.state().local_ip().or_else(|| self.call_ip(now, i)),
                     local_port: leg.map_or(0, |l| l.media_port.0),
-                    sip_call: t.state().call_id().map(|c| c.0),
+                    sip_call: t.state().call_id().map(sipsec_sip::CallId::number),
                     bandwidth_configured: t.config.bandwidth,
                     bandwidth_negotiated: media.map(|m| m.rate),
                     last_failure: t.last_failure.as_ref().map(|(at, failure)| FailureView {
@@ -250,8 +251,13 @@ impl Core {
         self.crypto_sessions_in(now, 0..self.tunnels.places())
     }
 
-    pub fn registrations(&self) -> impl Iterator<Item = sipsec_sip::RegistrationView> + '_ {
-        self.ua.registrations()
+    /// The carriers of the profile, with their names.
+    pub fn carriers(&self) -> impl Iterator<Item = (CarrierId, &str)> + '_ {
+        self.carriers.names()
+    }
+
+    pub fn registrations(&self) -> impl Iterator<Item = (CarrierId, sipsec_sip::RegistrationView)> + '_ {
+        self.carriers.registrations()
     }
 
     /// Those at these places of the list, as far as it reaches.
@@ -309,13 +315,19 @@ impl Core {
 
     /// Whether SIP reads datagrams from this address at all. One from elsewhere is counted, and a log should leave it out.
     #[must_use]
-    pub fn sip_trusts(&self, from: std::net::SocketAddr) -> bool {
-        self.ua.trusts(from)
+    pub fn sip_trusts(&self, carrier: CarrierId, from: std::net::SocketAddr) -> bool {
+        self.carriers.get(carrier).is_some_and(|c| c.ua.trusts(from))
     }
 
-    /// Counters of SIP.
+    /// Counters of SIP, of all carriers.
     #[must_use]
-    pub fn sip_stats(&self) -> &sipsec_sip::Stats {
-        self.ua.stats()
+    pub fn sip_stats(&self) -> sipsec_sip::Stats {
+        self.carriers.stats()
+    }
+
+    /// Counters of SIP, of one carrier.
+    #[must_use]
+    pub fn carrier_stats(&self, carrier: CarrierId) -> sipsec_sip::Stats {
+        self.carriers.get(carrier).map(|c| *c.ua.stats()).unwrap_or_default()
     }
 }

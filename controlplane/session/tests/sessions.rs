@@ -1,5 +1,7 @@
 //! Sessions between two gateways, from the first packet to the last BYE, and every way in which they fail.
 
+#[path = "sessions/carriers.rs"]
+mod carriers;
 #[path = "sessions/certificates.rs"]
 mod certificates;
 #[path = "sessions/changes.rs"]
@@ -28,7 +30,7 @@ use sipsec_net::dp::PeerSource;
 use sipsec_net::{MediaPort, TelNumber};
 use sipsec_session::{Admin, Input};
 use std::time::Duration;
-use support::{NUMBERS, Setup, World, number};
+use support::{NUMBERS, Setup, World, number, wan_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -406,7 +408,7 @@ fn a_new_dataplane_ends_what_the_last_one_had() {
 #[test]
 fn a_changed_address_hangs_up_and_registers_anew() {
     let mut w = up();
-    w.tell(1, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
+    w.tell(1, wan_address(None));
     w.advance(SECOND);
     assert_eq!(w.session(1).status, "READY_TO_CONNECT");
     assert_eq!(w.session(1).waits_for, Some("the WAN interface has no address"));
@@ -421,15 +423,12 @@ fn an_address_that_comes_back_brings_the_bye_and_the_next_call() {
     // Nothing of the end gets through, and the other end finds out nothing.
     w.mute_ike = [true; 2];
     w.carrier.knobs.swallow = vec!["BYE"];
-    w.tell(1, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
+    w.tell(1, wan_address(None));
     w.advance(3 * SECOND);
     assert_eq!(w.carrier.billed.len(), 1);
     w.mute_ike = [false; 2];
     w.carrier.knobs.swallow.clear();
-    w.tell(
-        1,
-        Input::WanAddress(sipsec_session::WanAddresses::of(Some("203.0.113.9".parse().expect("an address")))),
-    );
+    w.tell(1, wan_address(Some("203.0.113.9".parse().expect("an address"))));
     w.advance(5 * SECOND);
     w.assert_no_call();
     // No fault of the peer's: no back-off.

@@ -17,13 +17,17 @@ pub struct Calls {
     touched: BTreeSet<CallId>,
 }
 
-impl Default for Calls {
-    fn default() -> Self {
-        Self { map: BTreeMap::new(), by_call_id: BTreeMap::new(), next: 1, over: 0, touched: BTreeSet::new() }
-    }
-}
-
 impl Calls {
+    pub fn new(space: u16) -> Self {
+        Self {
+            map: BTreeMap::new(),
+            by_call_id: BTreeMap::new(),
+            next: CallId::before(space).0 + 1,
+            over: 0,
+            touched: BTreeSet::new(),
+        }
+    }
+
     pub fn insert(&mut self, call: CallState) -> CallId {
         let id = CallId(self.next);
         self.next += 1;

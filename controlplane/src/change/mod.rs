@@ -17,13 +17,14 @@ use crate::api::change::{Applied, Difference, Version};
 use crate::clock;
 use crate::config::{self, LoadError, Profile};
 use crate::crash_secret;
+use crate::net::sip::Setup;
 use crate::setup::{self, SetupError};
 use history::{History, HistoryError, Record};
-use sipsec_net::{Kbps, TunnelId};
+use sipsec_net::{Kbps, TelNumber, TunnelId};
 use sipsec_profile::change::{Diff, diff, locked, without_restart};
 use sipsec_profile::write::{self, Secrets};
 use sipsec_session::{Reconfiguration, ReconfigureError, Reconfigured};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +110,9 @@ pub struct State {
     /// Ids up to this have been used.
     pub last_id: u32,
     pub start_file: Option<PathBuf>,
+    /// The number that DHCP has named for the line that the profile leaves to it, and the one in force.
+    pub number: Option<TelNumber>,
+    pub number_before: Option<TelNumber>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +126,10 @@ pub struct Call {
 pub struct Change {
     pub profile: Arc<Profile>,
     pub core: Reconfiguration,
+    /// How SIP is spoken with the carriers that it brings.
+    pub sockets: BTreeMap<String, Setup>,
+    /// The number of the line that the profile leaves to DHCP.
+    pub number: Option<TelNumber>,
     /// What comes back, and after how long, unless it is confirmed.
     pub confirm: Option<(Duration, Arc<Profile>)>,
 }
@@ -137,6 +145,8 @@ pub enum Source {
     Earlier(Option<u64>),
     /// What was in force before a change that was not confirmed.
     Back(Arc<Profile>),
+    /// What is in force, because DHCP has named another number.
+    Number(Arc<Profile>),
 }
 
 #[derive(Debug)]
@@ -189,7 +199,7 @@ impl Changer {
         if wish.confirm.is_some_and(|d| !(CONFIRM_MIN..=CONFIRM_MAX).contains(&d)) {
             return Err(ChangeError::Confirm);
         }
-        let goes_back = matches!(wish.source, Source::Earlier(_) | Source::Back(_));
+        let goes_back = matches!(wish.source, Source::Earlier(_) | Source::Back(_) | Source::Number(_));
         if let Some(waits) = history.unconfirmed().filter(|_| !goes_back) {
             return Err(ChangeError::Unconfirmed(waits.number));
         }
@@ -338,6 +348,7 @@ impl Found {
         Ok(match source {
             Source::Text { yaml, file } => Self::Text { yaml, file, earlier: None },
             Source::StartFile(path) => Self::File(path),
+            Source::Number(profile) => Self::Back(profile, None),
             Source::Back(profile) => Self::Back(profile, history.unconfirmed().map(|u| u.previous)),
             Source::Earlier(wanted) => {
                 let before = history.unconfirmed().map(|u| u.previous).or_else(|| history.previous());
@@ -403,7 +414,23 @@ impl Prepared {
         setup::track_config(&new).check()?;
         number(&mut new, &found, &state);
         let difference = view::difference(&found, &state, &new);
-        let core = reconfiguration(&state.profile, &new, &found)?;
+        let other_number = new.learns_number().filter(|_| state.number != state.number_before);
+        if let Some(carrier) = other_number {
+            found.replaced.insert(carrier.to_owned());
+        }
+        let mut core = match state.number.filter(|_| new.learns_number().is_some()) {
+            Some(number) => reconfiguration(&state.profile, &new.with_number(number), &found)?,
+            None => reconfiguration(&state.profile, &new, &found)?,
+        };
+        if other_number.is_some() {
+            let theirs = new.tunnels.iter().filter(|t| t.local_number == TelNumber::DHCP);
+            core.bounced.extend(theirs.map(|t| t.id));
+        }
+        let brought = |name: &str| found.replaced.contains(name) || state.profile.sip_named(name).is_none();
+        let mut sockets = BTreeMap::new();
+        for (name, sip) in new.all_carriers().filter(|(name, _)| brought(name)) {
+            sockets.insert(name.to_owned(), setup::transports(&new, sip)?);
+        }
         let yaml = write::yaml(&new, Secrets::Written).map_err(|error| {
             ChangeError::Profile(LoadError::Read {
                 path: file.clone().unwrap_or_default().into(),
@@ -424,6 +451,8 @@ impl Prepared {
             change: Box::new(Change {
                 profile: Arc::new(new),
                 core,
+                sockets,
+                number: state.number,
                 confirm: confirm.map(|d| (d, state.profile)),
             }),
         })
@@ -450,9 +479,9 @@ fn reconfiguration(old: &Profile, new: &Profile, diff: &Diff) -> Result<Reconfig
         tunnels: config.tunnels,
         keyring: config.keyring,
         ike: config.ike,
-        back_off: config.back_off,
+        carriers: config.carriers,
+        replaced: diff.replaced.clone(),
         outside: config.outside,
-        sip: config.sip,
         bounced,
     })
 }

@@ -4,10 +4,13 @@ use super::{Call, Change, Changer, Request, Source, State, Wish};
 use crate::boot;
 use crate::clock;
 use crate::config::Profile;
+use crate::net::sip::Setup;
 use crate::runtime::Runtime;
 use crate::setup;
-use sipsec_net::Instant;
+use sipsec_net::{Instant, TelNumber};
 use sipsec_session::{Input, ReconfigureError, Reconfigured};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -24,11 +27,24 @@ pub struct Changes {
     applying: Option<Applying>,
     unconfirmed: Option<Unconfirmed>,
     last_id: u32,
+    number: Number,
+}
+
+/// The number of the line that the profile leaves to DHCP.
+#[derive(Clone, Copy, Debug, Default)]
+struct Number {
+    /// What DHCP has named.
+    wanted: Option<TelNumber>,
+    in_force: Option<TelNumber>,
+    /// When the core is told again, if it has not taken it.
+    again_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Applying {
     profile: Arc<Profile>,
+    sockets: BTreeMap<String, Setup>,
+    number: Option<TelNumber>,
     confirm: Option<(Duration, Arc<Profile>)>,
     reply: oneshot::Sender<Result<Reconfigured, ReconfigureError>>,
 }
@@ -43,7 +59,28 @@ impl Changes {
     #[must_use]
     pub fn new(requests: mpsc::Receiver<Request>, changer: Changer, profile: &Profile) -> Self {
         let last_id = profile.tunnels.iter().map(|t| t.id.0).max().unwrap_or(0);
-        Self { requests, changer, applying: None, unconfirmed: None, last_id }
+        Self { requests, changer, applying: None, unconfirmed: None, last_id, number: Number::default() }
+    }
+
+    /// How SIP is spoken with a carrier that the change under way brings, and the profile that has it.
+    pub fn sockets_of(&mut self, carrier: &str) -> Option<(Arc<Profile>, Setup)> {
+        let applying = self.applying.as_mut()?;
+        Some((Arc::clone(&applying.profile), applying.sockets.remove(carrier)?))
+    }
+
+    /// The profile with the number that DHCP has named, as far as it is in force.
+    #[must_use]
+    pub fn with_number<'a>(&self, profile: &'a Profile) -> Cow<'a, Profile> {
+        match self.number.in_force {
+            Some(number) if profile.learns_number().is_some() => Cow::Owned(profile.with_number(number)),
+            _ => Cow::Borrowed(profile),
+        }
+    }
+
+    /// Whether the carrier's line has its number.
+    #[must_use]
+    pub fn has_number(&self, profile: &Profile, carrier: &str) -> bool {
+        profile.learns_number() != Some(carrier) || self.number.in_force.is_some()
     }
 
     /// A change of an earlier run still waits.
@@ -60,8 +97,8 @@ impl Runtime {
                 let _ = reply.send(self.change_state());
             }
             Request::Apply(change, reply) => {
-                let Change { profile, core, confirm } = *change;
-                self.changes.applying = Some(Applying { profile, confirm, reply });
+                let Change { profile, core, sockets, number, confirm } = *change;
+                self.changes.applying = Some(Applying { profile, sockets, number, confirm, reply });
                 self.input(Input::Reconfigure(Box::new(core)));
             }
             Request::Confirm => self.changes.unconfirmed = None,
@@ -80,12 +117,16 @@ impl Runtime {
             calls: self.core.sessions(now).into_iter().filter_map(call).collect(),
             last_id: self.changes.last_id,
             start_file: self.profile_path.clone(),
+            number: self.changes.number.wanted,
+            number_before: self.changes.number.in_force,
         }
     }
 
     /// The core has taken another profile, or has not.
     pub(crate) fn reconfigured(&mut self, result: Result<Reconfigured, ReconfigureError>) {
-        let Some(Applying { profile, confirm, reply }) = self.changes.applying.take() else { return };
+        let Some(Applying { profile, number, confirm, reply, .. }) = self.changes.applying.take() else {
+            return;
+        };
         if result.is_ok() {
             let highest = profile.tunnels.iter().map(|t| t.id.0).max().unwrap_or(0);
             self.changes.last_id = self.changes.last_id.max(highest);
@@ -97,7 +138,9 @@ impl Runtime {
                 tracing::error!(error, "the log filter stays as it was");
             }
             let before = std::mem::replace(&mut self.profile, profile);
-            self.events.set_profile(&self.profile);
+            self.changes.number.in_force = number;
+            let in_force = self.changes.with_number(&self.profile);
+            self.events.set_profile(&in_force);
             self.set_policy(&before);
         }
         let _ = reply.send(result);
@@ -114,6 +157,39 @@ impl Runtime {
         if let Err(error) = self.track.reconfigure(setup::track_config(&self.profile)) {
             tracing::error!(%error, "route policy stays as it was");
         }
+    }
+
+    /// DHCP has said something of the line: its number may be another one.
+    pub(crate) fn number_learnt(&mut self) {
+        if self.profile.learns_number().is_none() {
+            return;
+        }
+        let now = clock::now();
+        let wants = &mut self.changes.number;
+        if let Ok(number) = self.learnt.number(&self.profile)
+            && wants.wanted.replace(number) != Some(number)
+        {
+            tracing::info!(%number, "DHCP has named the line's number");
+            wants.again_at = None;
+        }
+        // Brings it into force.
+        let number = &mut self.changes.number;
+        if number.wanted == number.in_force || number.again_at.is_some_and(|at| at > now) {
+            return;
+        }
+        number.again_at = Some(now + BACK_AGAIN);
+        let wish = Wish {
+            source: Source::Number(Arc::clone(&self.profile)),
+            author: "DHCP".to_owned(),
+            partial: false,
+            confirm: None,
+        };
+        let changer = self.changes.changer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = changer.apply(wish).await {
+                tracing::error!(%error, "the number that DHCP has named cannot come into force now; it is tried again");
+            }
+        });
     }
 
     /// Takes a change back that was not confirmed in time.

@@ -30,10 +30,11 @@ pub fn key_change(change: &Change) -> KeyChange {
 pub fn difference(diff: &Diff, state: &State, new: &Profile) -> Difference {
     let old = &state.profile;
     let kept: std::collections::HashMap<usize, usize> = diff.kept.iter().copied().collect();
-    let charges = new.sip.tariff == Tariff::DataConnect;
+    let lines = new.carrier_lines();
     let lost = |(i, reasons): (&usize, &Vec<String>)| {
         let tunnel = &old.tunnels[*i];
         let call = state.calls.get(&tunnel.name)?;
+        let charges = lines.sip(tunnel.local_number).tariff == Tariff::DataConnect;
         // A removed tunnel places no call any more.
         let next = kept.get(i).map(|j| new.tunnels[*j].bandwidth.min(call.rate));
         Some(LostCall {
@@ -113,7 +114,14 @@ mod tests {
             let (old, new) = (read(tariff, "0388882001"), read(tariff, "0388882002"));
             let call = Call { rate: Kbps(512), charged: Some(Duration::from_secs(31)) };
             let calls = [("Tunnel1".to_owned(), call)].into();
-            let state = State { profile: std::sync::Arc::new(old), calls, last_id: 1, start_file: None };
+            let state = State {
+                profile: std::sync::Arc::new(old),
+                calls,
+                last_id: 1,
+                start_file: None,
+                number: None,
+                number_before: None,
+            };
             let found = sipsec_profile::change::diff(&state.profile, &new);
             let [lost] = difference(&found, &state, &new).calls.try_into().expect("one call");
             (lost.charged_s, lost.paid_left_s, lost.again_yen)

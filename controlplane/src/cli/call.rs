@@ -5,6 +5,7 @@ use super::gateway::socket;
 use super::{CliError, escaped};
 use crate::api::client::{Client, ClientError};
 use crate::api::model::{self, EventLine, Session};
+use crate::config::Profile;
 use sipsec_net::{Kbps, TelNumber};
 use sipsec_profile::check::tariff;
 use sipsec_profile::model::Tariff;
@@ -123,7 +124,9 @@ fn summary(args: &Args, client: &Client, tunnel: &str, number: TelNumber) -> Res
     if let Some(kbps) = call.kbps {
         out += &format!(" at {kbps} kbps");
         // A profile that cannot be read says nothing against the only tariff that is known.
-        let known = super::rehearse::profile(args).map(|p| p.sip.tariff);
+        let line = call.local_number.parse::<TelNumber>();
+        let of_line = |p: Profile| line.map_or(p.sip.tariff, |line| p.carrier_lines().sip(line).tariff);
+        let known = super::rehearse::profile(args).map(of_line);
         if known.unwrap_or_default() == Tariff::DataConnect {
             out += &format!(", about {} yen", tariff::yen(Kbps(kbps), lasted_ms.div_ceil(1000)));
         }

@@ -57,11 +57,15 @@ fn json(examined: &[Examined], compared: Option<&Comparison>) -> String {
         "findings": examined.iter().flat_map(|e| &e.findings.list).collect::<Vec<_>>(),
         "more": sum(|f| f.more),
     });
-    let carriers = examined.iter().filter_map(|e| e.profile.as_ref()).map(|profile| {
-        let rows = profile.carrier().rows().into_iter().map(|(key, value)| (key.to_owned(), value.into()));
-        let mut values: serde_json::Map<_, serde_json::Value> = rows.collect();
-        values.insert("sip.carrier".to_owned(), profile.sip.carrier.word().into());
-        values
+    let carriers = examined.iter().filter_map(|e| e.profile.as_ref()).flat_map(|profile| {
+        profile.all_carriers().map(|(name, sip)| {
+            let rows = profile.carrier(sip).rows();
+            let rows = rows.into_iter().map(|(key, value)| (key.to_owned(), value.into()));
+            let mut values: serde_json::Map<_, serde_json::Value> = rows.collect();
+            values.insert("sip.carrier".to_owned(), sip.carrier.word().into());
+            values.insert("name".to_owned(), name.into());
+            values
+        })
     });
     data["carriers"] = serde_json::json!(carriers.collect::<Vec<_>>());
     if let Some(compared) = compared {
@@ -70,13 +74,17 @@ fn json(examined: &[Examined], compared: Option<&Comparison>) -> String {
     envelope(&data)
 }
 
-/// The values of the carrier in force; those of the profile's own keys are marked.
+/// The values of each carrier in force; those of the profile's own keys are marked.
 fn carrier(profile: &Profile) -> String {
-    let mut out = format!("\ncarrier: {}\n", profile.sip.carrier.word());
-    let defaults = profile.sip.carrier.values().rows();
-    for ((key, value), (_, default)) in profile.carrier().rows().into_iter().zip(defaults) {
-        let own = if value == default { "" } else { "  (own)" };
-        out.push_str(&format!("  {key:<24} {value}{own}\n"));
+    let mut out = String::new();
+    for (name, sip) in profile.all_carriers() {
+        let of = if profile.carriers.is_empty() { String::new() } else { format!(" {name}") };
+        out.push_str(&format!("\ncarrier{of}: {}\n", sip.carrier.word()));
+        let defaults = sip.carrier.values().rows();
+        for ((key, value), (_, default)) in profile.carrier(sip).rows().into_iter().zip(defaults) {
+            let own = if value == default { "" } else { "  (own)" };
+            out.push_str(&format!("  {key:<24} {value}{own}\n"));
+        }
     }
     out
 }

@@ -12,7 +12,7 @@ use crate::net::resolve::{self, Found, Wanted};
 use crate::net::sip::{SipEvent, SipTransports};
 use crate::setup;
 use sipsec_net::TelNumber;
-use sipsec_profile::model::{Host, Server};
+use sipsec_profile::model::{Host, Server, SipSection};
 use sipsec_session::{Core, WanAddresses};
 use sipsec_sip::{Event, Locals, Output, RegistrationState, Target, UserAgent};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -56,10 +56,23 @@ fn source(device: &str, to: SocketAddr) -> Result<IpAddr, CliError> {
 
 /// `call NUMBER --dry-run`
 pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
-    let profile = profile(args)?;
+    let mut profile = profile(args)?;
     let words = |error: String| CliError::Words(error);
+    if profile.learns_number().is_some() {
+        let number = dhcp_view(args).ok().and_then(|view| {
+            [view.ipv4, view.ipv6].into_iter().flatten().find_map(|f| f.number?.parse().ok())
+        });
+        let number = number.ok_or_else(|| {
+            words("the line's number comes by DHCP; the dry run asks the running gateway for it, and it has none".to_owned())
+        })?;
+        profile = profile.with_number(number);
+    }
+    let no_tunnel = || words(format!("no tunnel of the profile calls {number}"));
+    let tunnel = profile.tunnels.iter().find(|t| t.remote_number == number).ok_or_else(no_tunnel)?;
+    let lines = profile.carrier_lines();
+    let (sip, name) = (lines.sip(tunnel.local_number), lines.name(tunnel.local_number));
     let line = Learnt::default();
-    let known = line.registrars(&profile).and_then(|r| Ok((r, line.domain(&profile)?)));
+    let known = line.registrars(&profile, sip).and_then(|r| Ok((r, line.domain(&profile, sip)?)));
     let (registrars, domain) = match known {
         Ok(known) => known,
         // A gateway that runs knows what the line has said.
@@ -68,19 +81,20 @@ pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
         })?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let found =
-        runtime.block_on(resolve::once(&Wanted::new(&profile, registrars, Vec::new()))).map_err(words)?;
-    let wan = addresses(&profile.sip.interface, &found)?;
+    let found = runtime.block_on(resolve::once(&Wanted::new(sip, registrars, Vec::new()))).map_err(words)?;
+    let wan = addresses(&sip.interface, &found)?;
     let registrar = targets(&found.registrars);
-    let mut config = setup::core_config(&profile).map_err(|e| words(e.to_string()))?;
+    let config = setup::core_config(&profile).map_err(|e| words(e.to_string()))?;
     let calls = if found.proxies.is_empty() { &found.registrars } else { &found.proxies };
     let ip = calls.iter().find_map(|t| wan.towards(t.addr.ip()));
     let ip = ip.ok_or_else(|| words("no server for calls can be reached".to_owned()))?;
-    (config.sip.registrars, config.sip.proxies) = (found.registrars, found.proxies);
-    config.sip.domain.clone_from(&domain);
-    let local = SocketAddr::new(ip, profile.sip.port);
-    let locals = locals(wan, profile.sip.port);
-    let mut ua = UserAgent::new(config.sip.clone(), Box::new(KernelEntropy::new()));
+    let own = config.carriers.iter().find(|c| c.name == name);
+    let mut own = own.ok_or_else(no_tunnel)?.sip.clone();
+    (own.registrars, own.proxies) = (found.registrars, found.proxies);
+    own.domain.clone_from(&domain);
+    let local = SocketAddr::new(ip, sip.port);
+    let locals = locals(wan, sip.port);
+    let mut ua = UserAgent::new(own, Box::new(KernelEntropy::new()));
     let mut core = Core::new(config, || Box::new(KernelEntropy::new()));
     let offer = core.rehearse_offer(number, ip).map_err(|e| words(format!("{number}: {e}")))?;
     let now = clock::now();
@@ -110,8 +124,8 @@ pub fn dry_run(args: &Args, number: TelNumber) -> Result<ExitCode, CliError> {
         offer.tunnel,
         offer.line,
         offer.bandwidth,
-        profile.sip.interface,
-        profile.carrier().sip_dscp,
+        sip.interface,
+        profile.carrier(sip).sip_dscp,
         offer.description.ike.addr.port(),
         profile.media.port_first,
         profile.media.port_last,
@@ -156,10 +170,14 @@ fn targets(list: &[Target]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+fn dhcp_view(args: &Args) -> Result<crate::api::model::DhcpView, CliError> {
+    let client = crate::api::client::Client::new(&super::gateway::socket(args)?);
+    Ok(client.get("/v1/dhcp")?)
+}
+
 /// What a running gateway has learnt by DHCP.
 fn learnt(args: &Args) -> Result<(Vec<Server>, String), CliError> {
-    let client = crate::api::client::Client::new(&super::gateway::socket(args)?);
-    let view: crate::api::model::DhcpView = client.get("/v1/dhcp")?;
+    let view = dhcp_view(args)?;
     let families = [view.ipv4, view.ipv6];
     let family = families.into_iter().flatten().find(|f| !f.sip_servers.is_empty());
     let found = family.and_then(|f| {
@@ -187,12 +205,33 @@ pub fn register_once(args: &Args) -> Result<ExitCode, CliError> {
                 Some(dhcp)
             }
         };
-        let result = tokio::time::timeout(REGISTER_MAX, registered(&profile, &learnt)).await;
+        let number = profile.learns_number().map(|_| learnt.number(&profile)).transpose();
+        let profile = match number.map_err(CliError::Words)? {
+            Some(number) => profile.with_number(number),
+            None => profile,
+        };
+        let late = || Err(CliError::Words("the registrar did not answer in time".to_owned()));
+        let mut result = Ok(true);
+        for (name, sip) in profile.all_carriers() {
+            if !profile.carriers.is_empty() {
+                print(&format!("carrier {name}\n"))?;
+            }
+            let one = tokio::time::timeout(REGISTER_MAX, registered(&profile, name, sip, &learnt)).await;
+            // A carrier that fails does not keep the others from being asked.
+            match (one.unwrap_or_else(|_| late()), profile.carriers.is_empty()) {
+                (Ok(all), _) => result = result.map(|before| before && all),
+                (Err(error), true) => result = Err(error),
+                (Err(error), false) => {
+                    print(&format!("{error}\n"))?;
+                    result = result.map(|_| false);
+                }
+            }
+        }
         if let Some(dhcp) = &mut dhcp {
             dhcp.release().await;
             print("DHCP: released\n")?;
         }
-        result.unwrap_or_else(|_| Err(CliError::Words("the registrar did not answer in time".to_owned())))
+        result.map(|all| if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 
@@ -202,7 +241,9 @@ async fn lease(profile: &Profile, dhcp: &mut Dhcp, learnt: &mut Learnt) -> Resul
     let asked = async {
         loop {
             learnt.take(dhcp.next().await);
-            match learnt.registrars(profile).and_then(|r| Ok((r, learnt.domain(profile)?))) {
+            let of = |(_, sip)| Ok((learnt.registrars(profile, sip)?, learnt.domain(profile, sip)?));
+            let each: Result<Vec<_>, String> = profile.all_carriers().map(of).collect();
+            match each.map(|mut each| each.swap_remove(0)) {
                 Ok(server) => return server,
                 Err(reason) => why = reason,
             }
@@ -217,14 +258,19 @@ async fn lease(profile: &Profile, dhcp: &mut Dhcp, learnt: &mut Learnt) -> Resul
     }
 }
 
-/// Registers every line, says what came of it, and removes what was made.
-async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliError> {
-    let registrars = learnt.registrars(profile).map_err(CliError::Words)?;
-    let domain = learnt.domain(profile).map_err(CliError::Words)?;
+/// Registers every line of a carrier, says what came of it, and removes what was made; `true` if every line registers.
+async fn registered(
+    profile: &Profile,
+    name: &str,
+    section: &SipSection,
+    learnt: &Learnt,
+) -> Result<bool, CliError> {
+    let registrars = learnt.registrars(profile, section).map_err(CliError::Words)?;
+    let domain = learnt.domain(profile, section).map_err(CliError::Words)?;
     let found =
-        resolve::once(&Wanted::new(profile, registrars, learnt.dns())).await.map_err(CliError::Words)?;
-    let wan = addresses(&profile.sip.interface, &found)?;
-    let setup = setup::transports(profile).map_err(|e| CliError::Words(e.to_string()))?;
+        resolve::once(&Wanted::new(section, registrars, learnt.dns())).await.map_err(CliError::Words)?;
+    let wan = addresses(&section.interface, &found)?;
+    let setup = setup::transports(profile, section).map_err(|e| CliError::Words(e.to_string()))?;
     let mut sip = SipTransports::new(setup);
     sip.set_addresses(wan);
     let usable = sip.usable(wan);
@@ -232,14 +278,16 @@ async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliE
         let why = sip.local().err().unwrap_or_else(|| "no socket can be opened".to_owned());
         return Err(CliError::Words(format!("{why}; does the gateway run?")));
     }
-    let mut config = setup::core_config(profile).map_err(|e| CliError::Words(e.to_string()))?.sip;
+    let config = setup::core_config(profile).map_err(|e| CliError::Words(e.to_string()))?;
+    let config = config.carriers.into_iter().find(|c| c.name == name).map(|c| c.sip);
+    let mut config = config.ok_or_else(|| CliError::Words(format!("no carrier is named {name}")))?;
     let registrar = targets(&found.registrars);
     (config.registrars, config.proxies) = (found.registrars, found.proxies);
     config.domain = domain;
     let lines = config.lines.len();
     print(&format!("registering {} at {registrar}\n", counted(lines as u64, "line")))?;
     let mut ua = UserAgent::new(config, Box::new(KernelEntropy::new()));
-    ua.set_locals(clock::now(), locals(usable, profile.sip.port));
+    ua.set_locals(clock::now(), locals(usable, section.port));
     let mut outcome: BTreeMap<TelNumber, Result<(), String>> = BTreeMap::new();
     let mut leaving = false;
     loop {
@@ -300,7 +348,7 @@ async fn registered(profile: &Profile, learnt: &Learnt) -> Result<ExitCode, CliE
     }
     let all = outcome.values().all(Result::is_ok);
     print(if all { "removed again; every line registers\n" } else { "removed again\n" })?;
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(all)
 }
 
 fn first_line(bytes: &[u8]) -> String {

@@ -111,7 +111,10 @@ fn converted(profile: &Profile) -> Conversion {
         gateway: Some(profile.gateway.clone()),
         wan: Some((WAN.to_owned(), None)),
         sip_by_dhcp: profile.sip.registrar == Learnt::Dhcp && profile.wan.ipv4 == WanIpv4::Dhcp,
-        lines: profile.sip.lines.iter().map(|l| l.number.to_string()).collect(),
+        lines: profile
+            .all_carriers()
+            .flat_map(|(_, sip)| sip.lines.iter().map(|l| l.number.to_string()))
+            .collect(),
         keyring: ike.keyring.iter().map(key).collect(),
         certificates: ike.certificates.iter().map(certificate).collect(),
         proposals: canonical(&ike.proposals, IkeProposal::defaults),

@@ -5,6 +5,7 @@ mod history;
 pub mod messages;
 mod trace;
 
+use history::Tariffs;
 pub use history::{History, HistoryError, HistoryFile};
 pub use trace::Trace;
 
@@ -71,7 +72,7 @@ impl Events {
             warnings: Throttle::new(WARNINGS.0, WARNINGS.1),
             callers: Throttle::new(CALLER_LINES.0, CALLER_LINES.1),
             messages: Throttle::new(MESSAGES.0, MESSAGES.1),
-            history: History::new(profile.sip.tariff),
+            history: History::new(Tariffs::of(profile)),
             trace: Trace::default(),
         }
     }
@@ -79,6 +80,7 @@ impl Events {
     /// Another profile is in force.
     pub fn set_profile(&mut self, profile: &Profile) {
         self.numbers = profile.tunnels.iter().map(|t| (t.id, t.remote_number)).collect();
+        self.history.set_tariffs(Tariffs::of(profile));
     }
 
     /// A SIP message that went, or came from the carrier: to the log, and to the call that it belongs to.

@@ -7,8 +7,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use sipsec_net::Entropy;
-use sipsec_profile::Profile;
-use sipsec_profile::model::{Family, Host, Server, SipTransport};
+use sipsec_profile::model::{Family, Host, Server, SipSection, SipTransport};
 use sipsec_sip::locate::{self, HostPort, Naptr, Srv};
 use sipsec_sip::target::TARGETS_MAX;
 use sipsec_sip::{Target, Transport};
@@ -51,10 +50,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What a profile wants, with the registrars of DHCP where it says so.
+    /// What a carrier of the profile wants, with the registrars of DHCP where it says so.
     #[must_use]
-    pub fn new(profile: &Profile, registrars: Vec<Server>, dns: Vec<IpAddr>) -> Self {
-        let sip = &profile.sip;
+    pub fn new(sip: &SipSection, registrars: Vec<Server>, dns: Vec<IpAddr>) -> Self {
         // Calls of another family than registrations have targets of their own, of the same servers.
         let apart = sip.call_family != sip.registration_family;
         let proxies = match sip.outbound_proxy.as_slice() {

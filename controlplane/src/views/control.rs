@@ -2,25 +2,31 @@
 
 use super::session::unconfirmed;
 use crate::api::model::{Control, Registration};
+use crate::carriers::CarrierIo;
 use crate::clock;
 use crate::runtime::Runtime;
+use sipsec_session::CarrierId;
 use sipsec_sip::RegistrationState;
 use std::collections::BTreeMap;
 
 impl Runtime {
     pub(super) fn registrations(&self) -> Vec<Registration> {
         let now = clock::now();
-        let no_address = self.carrier_trouble().or_else(|| self.wan.missing());
-        let view = |v: sipsec_sip::RegistrationView| {
+        let why: BTreeMap<CarrierId, Option<String>> =
+            self.carriers.ids().into_iter().map(|id| (id, self.carrier_trouble(id))).collect();
+        let view = |(carrier, v): (CarrierId, sipsec_sip::RegistrationView)| {
+            let name = self.carriers.get(carrier).map(|io| io.name.clone()).unwrap_or_default();
+            let no_address = why.get(&carrier).cloned().flatten().or_else(|| self.wan.missing());
             let registered = v.state == RegistrationState::Registered;
             let reason = match v.state {
                 RegistrationState::Registered => None,
                 RegistrationState::NoAddress => {
-                    Some(no_address.clone().unwrap_or_else(|| "the WAN has no address".to_owned()))
+                    Some(no_address.unwrap_or_else(|| "the WAN has no address".to_owned()))
                 }
-                RegistrationState::Registering => Some(
-                    v.last_failure.unwrap_or_else(|| format!("waiting for {}", self.profile.sip.registrar)),
-                ),
+                RegistrationState::Registering => Some(v.last_failure.unwrap_or_else(|| {
+                    let registrar = self.profile.sip_named(&name).map(|sip| sip.registrar.to_string());
+                    format!("waiting for {}", registrar.unwrap_or_default())
+                })),
                 RegistrationState::Failed { reason } => Some(reason),
                 RegistrationState::Unregistered => Some("unregistered".to_owned()),
             };
@@ -33,16 +39,32 @@ impl Runtime {
                 transport: v.server.as_ref().map_or_else(|| "-".to_owned(), |s| s.transport.via().to_owned()),
                 server: v.server.map(|s| s.addr),
                 call_id: v.call_id,
-                failed_over: self.core.sip_stats().failed_over,
+                failed_over: self.core.carrier_stats(carrier).failed_over,
+                carrier: name,
                 reason,
             }
         };
         self.core.registrations().map(view).collect()
     }
 
+    /// Where SIP is spoken, or why it is not.
+    fn sip_places(&self) -> Result<String, String> {
+        let all: Vec<_> = self.carriers.iter().collect();
+        match all.as_slice() {
+            [(_, io)] => io.sip.local().map(|local| local.to_string()),
+            all => {
+                let one = |(_, io): &(CarrierId, &CarrierIo)| match io.sip.local() {
+                    Ok(local) => Ok(format!("{}: {local}", io.name)),
+                    Err(why) => Err(format!("{}: {why}", io.name)),
+                };
+                all.iter().map(one).collect::<Result<Vec<_>, _>>().map(|all| all.join(", "))
+            }
+        }
+    }
+
     pub(super) fn control(&self) -> Control {
         let (sip, journal, compute, link) =
-            (self.sip.counters(), self.journal.counters, self.compute.counters, self.link.counters);
+            (self.carriers.counters(), self.journal.counters, self.compute.counters, self.link.counters);
         let (stats, kernel) = (self.core.sip_stats(), self.netlink.health());
         let calls_unconfirmed = self.core.unconfirmed_calls(clock::now());
         let counters: BTreeMap<&str, u64> = BTreeMap::from([
@@ -90,7 +112,7 @@ impl Runtime {
             version: crate::version::line().to_owned(),
             uptime_s: clock::now().saturating_duration_since(self.started).as_secs(),
             wan: self.wan.first().into(),
-            sip: self.sip.local().into(),
+            sip: self.sip_places().into(),
             dataplane: self.link.status().into(),
             kernel: kernel.failure.map_or(Ok("followed".to_owned()), Err).into(),
             routes: self.routes.clone(),

@@ -87,7 +87,7 @@ impl Runtime {
                 _ => out.ready += 1,
             }
         }
-        for line in self.core.registrations() {
+        for (_, line) in self.core.registrations() {
             out.lines += 1;
             out.lines_registered += u64::from(line.state == RegistrationState::Registered);
         }
@@ -96,7 +96,7 @@ impl Runtime {
 
     /// What this gateway lacks to place any call.
     pub(super) fn missing(&self) -> Option<String> {
-        self.carrier_trouble().or_else(|| self.link.status().err()).or_else(|| self.wan.missing())
+        self.no_carrier().or_else(|| self.link.status().err()).or_else(|| self.wan.missing())
     }
 }
 

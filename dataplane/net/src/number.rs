@@ -23,6 +23,13 @@ pub enum NumberError {
 }
 
 impl TelNumber {
+    /// Stands for the number that DHCP gives, until it has. No text of a number reads as it.
+    pub const DHCP: Self = {
+        let mut digits = [0; DIGITS_MAX];
+        (digits[0], digits[1], digits[2], digits[3]) = (b'd', b'h', b'c', b'p');
+        Self { digits, len: 4 }
+    };
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.digits[..usize::from(self.len)]).unwrap_or_default()

@@ -3,6 +3,7 @@
 mod bad_input;
 mod call;
 mod carrier_faults;
+mod carriers;
 mod certificates;
 mod change;
 mod commands;
@@ -104,6 +105,7 @@ pub const SCENARIOS: &[Scenario] = &[
     bad_input::WRONG_PSK,
     certificates::CERTIFICATES,
     imported::IMPORTED,
+    carriers::CARRIERS,
     change::CHANGE,
     crash::CONTROL_PLANE,
     crash::DATAPLANE,

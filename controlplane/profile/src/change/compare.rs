@@ -2,8 +2,8 @@
 
 use super::Change;
 use crate::diagnose::shown_raw;
-use crate::model::Profile;
 use crate::model::secret::HIDDEN;
+use crate::model::{FIRST_CARRIER, Profile};
 use crate::read::Tree;
 use crate::schema::{Group, Key, Kind, PROFILE, Takes, Text};
 use crate::write;
@@ -17,6 +17,8 @@ pub enum Scope {
     /// An entry of the keyring: a number, or `any`.
     Key(String),
     Certificate(String),
+    /// The tunnels that call over a carrier.
+    Carrier(String),
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,10 @@ impl Compare {
         for key in PROFILE.keys {
             match (key.name, key.kind.group()) {
                 ("tunnels", Some(group)) => self.tunnels(group, &a[key.name], &b[key.name], tunnels),
+                ("sip", Some(group)) => {
+                    let scope = Scope::Carrier(FIRST_CARRIER.to_owned());
+                    self.group(key.name, group, a.get(key.name), b.get(key.name), &scope);
+                }
                 _ => self.key("", key, a.get(key.name), b.get(key.name), &Scope::All),
             }
         }
@@ -74,7 +80,7 @@ impl Compare {
         let path = if prefix.is_empty() { key.name.to_owned() } else { format!("{prefix}.{}", key.name) };
         match key.kind {
             Kind::Group(group) => self.group(&path, group, a, b, scope),
-            Kind::List(Kind::Group(group)) => self.list(&path, key, group, a, b),
+            Kind::List(Kind::Group(group)) => self.list(&path, key, group, a, b, scope),
             _ => {
                 if key.takes == Takes::HangsUp {
                     self.hangs_up.push((scope.clone(), reason(&path, scope)));
@@ -86,7 +92,15 @@ impl Compare {
     }
 
     /// Entries belong together by their names or numbers.
-    fn list(&mut self, path: &str, key: &Key, group: &Group, a: Option<&Tree>, b: Option<&Tree>) {
+    fn list(
+        &mut self,
+        path: &str,
+        key: &Key,
+        group: &Group,
+        a: Option<&Tree>,
+        b: Option<&Tree>,
+        scope: &Scope,
+    ) {
         let (a, b) = (entries(group, a), entries(group, b));
         let of_b: HashMap<&str, &Tree> = b.iter().map(|(name, item)| (name.as_str(), *item)).collect();
         let known: HashSet<&String> = a.iter().map(|(name, _)| name).collect();
@@ -97,12 +111,20 @@ impl Compare {
                     let scope = match path {
                         "ike.keyring" => Scope::Key(name.clone()),
                         "ike.certificates" => Scope::Certificate(name.clone()),
-                        _ => Scope::All,
+                        "carriers" => Scope::Carrier(name.clone()),
+                        _ => scope.clone(),
                     };
                     self.group(&at, group, Some(before), Some(after), &scope);
                 }
                 // The carrier's binding of the line would stay.
-                None if path == "sip.lines" => self.push(at, Some("there".to_owned()), None, Takes::Restart),
+                None if path.ends_with("sip.lines") => {
+                    self.push(at, Some("there".to_owned()), None, Takes::Restart);
+                }
+                None if path == "carriers" => {
+                    let reason = format!("the carrier {name} is removed");
+                    self.hangs_up.push((Scope::Carrier(name.clone()), reason));
+                    self.push(at, Some("there".to_owned()), None, Takes::HangsUp);
+                }
                 None => self.push(at, Some("there".to_owned()), None, key.takes),
             }
         }

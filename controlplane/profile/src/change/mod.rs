@@ -3,12 +3,13 @@
 mod compare;
 mod locked;
 
-use crate::model::{KeyOwner, Profile, Proof, TunnelEntry};
+use crate::model::{KeyOwner, Profile, Proof, SipSection, TunnelEntry};
 use crate::schema::Takes;
 use compare::{Compare, Scope};
 pub use locked::locked;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use sipsec_net::TelNumber;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Diff {
     pub added: Vec<usize>,
     /// Places in the old profile.
     pub removed: Vec<usize>,
+    /// Carriers of both profiles whose calls and registrations cannot go on.
+    pub replaced: BTreeSet<String>,
     /// Places in the old profile of tunnels whose call cannot go on, with the reasons.
     pub bounced: BTreeMap<usize, Vec<String>>,
 }
@@ -118,12 +121,22 @@ pub fn diff(old: &Profile, new: &Profile) -> Diff {
     let Pairs { kept, added, removed } = Pairs::of(&old.tunnels, &new.tunnels);
     let mut compare = Compare::default();
     compare.profiles(old, new, (&kept, &added, &removed));
-    let mut diff = Diff { changes: compare.changes, kept, added, removed, bounced: BTreeMap::new() };
+    let mut diff = Diff { changes: compare.changes, kept, added, removed, ..Diff::default() };
     for i in diff.removed.clone() {
         diff.bounced.entry(i).or_default().push("the tunnel is removed".to_owned());
     }
-    let concerned = Concerned::new(new, &diff.kept);
+    // Addresses of another IP version are neither watched nor asked for before a restart.
+    let restart = old.sip_families() != new.sip_families();
+    let of_carriers = |c: &&mut Change| c.path.starts_with("sip.") || c.path.starts_with("carriers[");
+    diff.changes.iter_mut().filter(of_carriers).filter(|_| restart).for_each(|c| c.takes = Takes::Restart);
+    let concerned = Concerned::new(old, new, &diff.kept);
     for (scope, reason) in compare.hangs_up {
+        if let Scope::Carrier(name) = &scope {
+            if restart {
+                continue;
+            }
+            diff.replaced.insert(name.clone());
+        }
         for i in concerned.by(&scope) {
             diff.bounced.entry(*i).or_default().push(reason.clone());
         }
@@ -150,18 +163,28 @@ struct Concerned<'a> {
     by_name: HashMap<&'a str, Vec<usize>>,
     by_key: HashMap<String, Vec<usize>>,
     by_certificate: HashMap<&'a str, Vec<usize>>,
+    /// As the old profile has them.
+    by_carrier: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Concerned<'a> {
-    fn new(profile: &'a Profile, kept: &[(usize, usize)]) -> Self {
+    fn new(old: &'a Profile, profile: &'a Profile, kept: &[(usize, usize)]) -> Self {
+        let of_line: HashMap<TelNumber, &str> = old
+            .all_carriers()
+            .flat_map(|(name, sip)| sip.lines.iter().map(move |line| (line.number, name)))
+            .collect();
         let keyring: HashMap<KeyOwner, _> = profile.ike.keyring.iter().map(|k| (k.owner, k)).collect();
         let mut out = Self {
             all: kept.iter().map(|(i, _)| *i).collect(),
             by_name: HashMap::new(),
             by_key: HashMap::new(),
             by_certificate: HashMap::new(),
+            by_carrier: HashMap::new(),
         };
         for &(i, j) in kept {
+            if let Some(carrier) = of_line.get(&old.tunnels[i].local_number) {
+                out.by_carrier.entry(carrier).or_default().push(i);
+            }
             let tunnel = &profile.tunnels[j];
             out.by_name.entry(&tunnel.name).or_default().push(i);
             let own = keyring.get(&KeyOwner::Number(tunnel.remote_number));
@@ -180,6 +203,7 @@ impl<'a> Concerned<'a> {
             Scope::Tunnel(name) => self.by_name.get(name.as_str()),
             Scope::Key(owner) => self.by_key.get(owner),
             Scope::Certificate(name) => self.by_certificate.get(name.as_str()),
+            Scope::Carrier(name) => self.by_carrier.get(name.as_str()),
         };
         found.map_or(&[], Vec::as_slice)
     }
@@ -194,13 +218,26 @@ pub fn without_restart(old: &Profile, new: &Profile) -> Profile {
     out.state_dir.clone_from(&old.state_dir);
     (out.wan, out.media) = (old.wan, old.media);
     out.dataplane.clone_from(&old.dataplane);
-    out.sip = old.sip.clone();
-    out.sip.expires = new.sip.expires;
-    out.sip.bye_wait = new.sip.bye_wait;
-    out.sip.lines.clone_from(&new.sip.lines);
-    let gone = |line: &&crate::model::SipLine| new.sip.lines.iter().all(|l| l.number != line.number);
-    out.sip.lines.extend(old.sip.lines.iter().filter(gone).cloned());
+    if out.sip_families() != old.sip_families() {
+        out.sip.clone_from(&old.sip);
+        out.carriers.clone_from(&old.carriers);
+        return out;
+    }
+    sip_without_restart(&old.sip, &mut out.sip);
+    for carrier in &mut out.carriers {
+        if let Some(before) = old.carriers.iter().find(|c| c.name == carrier.name) {
+            sip_without_restart(&before.sip, &mut carrier.sip);
+        }
+    }
     out
+}
+
+fn sip_without_restart(old: &SipSection, new: &mut SipSection) {
+    new.interface.clone_from(&old.interface);
+    new.carrier = old.carrier;
+    let gone: Vec<_> =
+        old.lines.iter().filter(|line| new.lines.iter().all(|l| l.number != line.number)).cloned().collect();
+    new.lines.extend(gone);
 }
 
 impl Serialize for Change {

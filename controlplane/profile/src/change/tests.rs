@@ -107,6 +107,28 @@ fn what_needs_a_restart_is_named_and_can_be_left_out() {
     assert_eq!(diff(&partial, &new).changes.iter().filter(|c| c.takes != Takes::Restart).count(), 0);
 }
 
+/// A carrier's values concern the calls over it; its user agent is replaced.
+#[test]
+fn a_changed_carrier_bounces_its_own_calls() {
+    let d = after("registrar: 198.51.100.1:5060", "registrar: 198.51.100.2:5060");
+    assert_eq!(shown(&d), ["sip.registrar 198.51.100.1:5060 > 198.51.100.2:5060: hangs up"]);
+    assert_eq!(d.replaced.iter().map(String::as_str).collect::<Vec<_>>(), ["default"]);
+    assert!(!d.bounced.is_empty() && d.restart().count() == 0);
+    let with = |requests: u32| {
+        let east = format!(
+            "carriers: [{{ name: east, sip: {{ interface: wan0, port: 5062, registrar: 203.0.113.1, domain: e.example, \
+             requests_per_s: {requests}, lines: [{{ number: '0388881009' }}] }} }}]\nike:"
+        );
+        read(&BASE.replacen("ike:", &east, 1))
+    };
+    let d = diff(&with(10), &with(20));
+    assert_eq!(shown(&d), ["carriers[east].sip.requests_per_s 10 > 20: hangs up"]);
+    assert_eq!(d.replaced.iter().map(String::as_str).collect::<Vec<_>>(), ["east"]);
+    assert!(d.bounced.is_empty(), "no tunnel has its line: {:?}", d.bounced);
+    let d = diff(&with(10), &read(BASE));
+    assert_eq!(shown(&d), ["carriers[east] there > -: hangs up"]);
+}
+
 /// A line can be added, and not removed.
 #[test]
 fn a_removed_line_needs_a_restart() {
@@ -163,9 +185,7 @@ fn no_value_that_may_change_depends_on_one_that_may_not() {
         !SECTIONS
             .iter()
             .any(|s| path == *s || path.starts_with(&format!("{s}.")) || path.starts_with(&format!("{s}[]")))
-            && (!path.starts_with("sip.")
-                || ["sip.expires_s", "sip.bye_wait_s"].contains(&path)
-                || path.starts_with("sip.lines"))
+            && !["sip.interface", "sip.carrier"].contains(&path.trim_start_matches("carriers[]."))
     };
     for (path, key) in schema::all() {
         // `for` is worked out before anything is compared.

@@ -1,17 +1,28 @@
 //! Values of the carrier that the profile overrides must fit together.
 
 use crate::diagnose::{Problem, Sink};
-use crate::model::Profile;
-use crate::model::Word;
 use crate::model::carrier::{Method, OptionTag};
 use crate::model::limits::SESSION_EXPIRES_MIN_S;
+use crate::model::{Profile, SipSection, Word};
 use crate::read::KeyPath;
 
 pub fn check(profile: &Profile, sink: &Sink) {
-    let (carrier, sip) = (profile.carrier(), KeyPath::dotted("sip"));
+    for (at, section) in super::carriers(profile) {
+        values(profile, &at, section, sink);
+    }
+    let (first, last) = (profile.media.port_first, profile.media.port_last);
+    if profile.even_ports() && first == last && first % 2 == 1 {
+        let path = KeyPath::dotted("media.ports");
+        let problem = Problem::error("media::even-ports", &path, "the range has no even port");
+        sink.push(problem.hint("write a range with an even port, or `even_ports: false` in `media`"));
+    }
+}
+
+fn values(profile: &Profile, sip: &KeyPath, section: &SipSection, sink: &Sink) {
+    let carrier = profile.carrier(section);
     // RFC 4028 §5.
     if (1..SESSION_EXPIRES_MIN_S).contains(&carrier.session_expires_s) {
-        let message = format!("`sip.session_expires_s` is {}", carrier.session_expires_s);
+        let message = format!("`{sip}.session_expires_s` is {}", carrier.session_expires_s);
         let problem = Problem::error("config::range", &sip.key("session_expires_s"), message);
         let label = format!("allowed: 0, or {SESSION_EXPIRES_MIN_S} to 86400");
         sink.push(problem.label(label).hint("write 0 to ask for no session timer, or 90 or more"));
@@ -19,7 +30,7 @@ pub fn check(profile: &Profile, sink: &Sink) {
     let needed = [Method::Invite, Method::Ack, Method::Cancel, Method::Bye];
     let absent: Vec<_> = needed.into_iter().filter(|m| !carrier.allow.contains(m)).map(Word::word).collect();
     if !absent.is_empty() {
-        let message = format!("`sip.allow` lacks {}", absent.join(", "));
+        let message = format!("`{sip}.allow` lacks {}", absent.join(", "));
         let problem = Problem::error("sip::allow", &sip.key("allow"), message);
         sink.push(problem.hint("without these methods there are no calls: add them"));
     }
@@ -27,7 +38,7 @@ pub fn check(profile: &Profile, sink: &Sink) {
         [("register_supported", &carrier.register_supported), ("invite_supported", &carrier.invite_supported)]
     {
         if tags.contains(&OptionTag::None) && tags.len() > 1 {
-            let message = format!("`sip.{key}` has `none` beside other tags");
+            let message = format!("`{sip}.{key}` has `none` beside other tags");
             let problem = Problem::error("sip::supported", &sip.key(key), message);
             sink.push(problem.hint("write `none` alone, or take it out"));
         }
@@ -37,24 +48,19 @@ pub fn check(profile: &Profile, sink: &Sink) {
         let problem = Problem::warning("sip::timer", &sip.key("invite_supported"), message);
         sink.push(problem.hint("add `timer` (RFC 4028 §7.1), or write `session_expires_s: 0`"));
     }
-    bandwidths(profile, &carrier.bandwidths_kbps, sink);
-    let (first, last) = (profile.media.port_first, profile.media.port_last);
-    if carrier.even_ports && first == last && first % 2 == 1 {
-        let path = KeyPath::dotted("media.ports");
-        let problem = Problem::error("media::even-ports", &path, "the range has no even port");
-        sink.push(problem.hint("write a range with an even port, or `even_ports: false` in `media`"));
-    }
+    bandwidths(profile, sip, section, &carrier.bandwidths_kbps, sink);
 }
 
-fn bandwidths(profile: &Profile, known: &[u32], sink: &Sink) {
-    let tunnels = KeyPath::dotted("tunnels");
+/// Of the tunnels that call over this carrier.
+fn bandwidths(profile: &Profile, at: &KeyPath, section: &SipSection, known: &[u32], sink: &Sink) {
+    let (tunnels, lines) = (KeyPath::dotted("tunnels"), profile.carrier_lines());
     for (i, tunnel) in profile.tunnels.iter().enumerate().filter(|_| !known.is_empty()) {
-        if !known.contains(&tunnel.bandwidth.0) {
+        if std::ptr::eq(lines.sip(tunnel.local_number), section) && !known.contains(&tunnel.bandwidth.0) {
             let list: Vec<_> = known.iter().map(ToString::to_string).collect();
             let message = format!("the carrier sets up no call of {}", tunnel.bandwidth);
             let problem =
                 Problem::error("tunnels::bandwidth", &tunnels.index(i).key("bandwidth_kbps"), message);
-            let hint = format!("write {}, or add it to `sip.bandwidths_kbps`", list.join(", "));
+            let hint = format!("write {}, or add it to `{at}.bandwidths_kbps`", list.join(", "));
             sink.push(problem.hint(hint));
         }
     }
@@ -106,7 +112,8 @@ mod tests {
             "  dscp: copy\n  assumed_kbps: 64\n",
         );
         assert_eq!(findings.errors(), 0, "{}", findings.render(crate::Style::PLAIN));
-        let carrier = profile.expect("read").carrier();
+        let carrier = profile.expect("read");
+        let carrier = carrier.carrier(&carrier.sip);
         assert_eq!(carrier.contact_user, ContactUser::Token("gw-1".into()));
         assert_eq!(
             (carrier.session_expires_s, carrier.sip_dscp, carrier.media_dscp),

@@ -142,6 +142,10 @@ impl Check<'_> {
             let hint = "give each line a gateway of its own, as each has a router of its own there";
             self.refuse(&dotted("sip.lines").index(1), message, hint);
         }
+        if !profile.carriers.is_empty() {
+            let message = "there are several carriers, and IOS has one SIP user agent".to_owned();
+            self.refuse(&dotted("carriers"), message, "give each carrier a gateway of its own");
+        }
         let (_, v6) = profile.sip_families();
         let v6_by_family = [sip.registration_family, sip.call_family].contains(&Family::Ipv6);
         let server_v6 = sip.literal_servers().any(|ip| ip.is_ipv6());

@@ -21,7 +21,7 @@ mod wan;
 
 use crate::diagnose::{Problem, Sink};
 use crate::model::limits::ROUTES_PER_TUNNEL;
-use crate::model::{Profile, RouteTo};
+use crate::model::{Profile, RouteTo, SipSection};
 use crate::read::KeyPath;
 use crate::surroundings::Surroundings;
 
@@ -51,10 +51,20 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     machine::check(profile, sink, around);
 }
 
+/// The `sip` section of each carrier, with its place.
+fn carriers(profile: &Profile) -> impl Iterator<Item = (KeyPath, &SipSection)> {
+    let others = profile.carriers.iter().enumerate();
+    let others = others.map(|(i, c)| (KeyPath::dotted("carriers").index(i).key("sip"), &c.sip));
+    std::iter::once((KeyPath::dotted("sip"), &profile.sip)).chain(others)
+}
+
 fn devices(profile: &Profile, sink: &Sink) {
-    let (sip, outside) = (&profile.sip.interface, &profile.dataplane.outside.device);
-    if sip != outside {
-        let path = KeyPath::dotted("sip.interface");
+    for (at, section) in carriers(profile) {
+        let (sip, outside) = (&section.interface, &profile.dataplane.outside.device);
+        if sip == outside {
+            continue;
+        }
+        let path = at.key("interface");
         let message = format!("SIP uses {sip}, but the dataplane's outside is {outside}");
         let hint = format!(
             "SDP announces the address of the SIP interface, so both must be the same: write `interface: {outside}` or change `dataplane.outside.device`"
@@ -64,15 +74,26 @@ fn devices(profile: &Profile, sink: &Sink) {
 }
 
 fn media(profile: &Profile, sink: &Sink) {
-    let (first, last, sip) = (profile.media.port_first, profile.media.port_last, profile.sip.port);
+    let (first, last) = (profile.media.port_first, profile.media.port_last);
     let path = KeyPath::dotted("media.ports");
-    if (first..=last).contains(&sip) {
-        let message = format!("the media ports {first}-{last} contain the SIP port {sip}");
-        sink.push(Problem::error("media::sip-port", &path, message).hint("choose a range without it"));
+    let mut taken: Vec<u16> = Vec::new();
+    for (at, sip) in carriers(profile) {
+        let port = sip.port;
+        if (first..=last).contains(&port) {
+            let message = format!("the media ports {first}-{last} contain the SIP port {port}");
+            sink.push(Problem::error("media::sip-port", &path, message).hint("choose a range without it"));
+        }
+        if taken.contains(&port) {
+            let message = format!("two carriers use the SIP port {port}");
+            let problem = Problem::error("sip::port", &at.key("port"), message);
+            let free = (port..).find(|p| !taken.contains(p) && !(first..=last).contains(p)).unwrap_or(port);
+            sink.push(problem.hint(format!("each has sockets of its own: write another port, as in {free}")));
+        }
+        taken.push(port);
     }
     // A port rests after a call until late ESP of the former peer has died out, so one each is too few.
     let ports = usize::from(last - first) + 1;
-    let ports = if profile.carrier().even_ports { (ports + usize::from(first % 2 == 0)) / 2 } else { ports };
+    let ports = if profile.even_ports() { (ports + usize::from(first % 2 == 0)) / 2 } else { ports };
     let tunnels = profile.tunnels.len();
     if ports < 2 * tunnels {
         let message = format!("{ports} media ports are few for {tunnels} tunnels");
@@ -89,7 +110,7 @@ fn source(profile: &Profile, sink: &Sink) {
     const HINT: &str = "write an address that nothing else uses and no tunnel routes, as in 10.255.0.1";
     let source = profile.media.tunnel_source;
     let path = KeyPath::dotted("media.tunnel_source");
-    if profile.sip.literal_servers().any(|server| source == server) {
+    if carriers(profile).any(|(_, sip)| sip.literal_servers().any(|server| source == server)) {
         let message = format!("the tunnel source {source} is the address of a SIP server");
         sink.push(Problem::error("media::tunnel-source", &path, message).hint(HINT));
     }

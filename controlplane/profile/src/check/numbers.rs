@@ -6,13 +6,24 @@ use crate::read::KeyPath;
 use std::collections::HashSet;
 
 pub fn check(profile: &Profile, sink: &Sink) {
-    let lines: HashSet<&str> = profile.sip.lines.iter().map(|l| l.number.as_str()).collect();
+    let mut lines: HashSet<&str> = HashSet::new();
+    for (at, sip) in super::carriers(profile) {
+        for (i, line) in sip.lines.iter().enumerate() {
+            // One carrier's own are compared where they are read.
+            if !lines.insert(line.number.as_str()) && at != KeyPath::dotted("sip") {
+                let message = format!("line {} appears twice", line.number);
+                let path = at.key("lines").index(i).key("number");
+                let problem = Problem::error("sip::duplicate-line", &path, message);
+                sink.push(problem.hint("a line belongs to one carrier: remove one of the two"));
+            }
+        }
+    }
     let owners: HashSet<KeyOwner> = profile.ike.keyring.iter().map(|k| k.owner).collect();
     let tunnels = KeyPath::dotted("tunnels");
     for (i, tunnel) in profile.tunnels.iter().enumerate().take_while(|_| !sink.is_full()) {
         let local = tunnel.local_number.as_str();
         if !lines.contains(local) {
-            let hint = match nearest(local, profile.sip.lines.iter().map(|l| l.number.as_str())) {
+            let hint = match nearest(local, lines.iter().copied()) {
                 Some(meant) => format!("did you mean {meant}? Otherwise add the line to `sip.lines`"),
                 None => format!("add it to `sip.lines`, which has {}", some_of(profile)),
             };

@@ -2,7 +2,9 @@
 
 use crate::diagnose::Severity;
 use crate::model::secret::psk_octets;
-use crate::model::{KeyOwner, KeyringEntry, PpkEntry, Profile, Proof, Secret, SecretSource, TunnelEntry};
+use crate::model::{
+    CarrierLines, KeyOwner, KeyringEntry, PpkEntry, Profile, Proof, Secret, SecretSource, TunnelEntry,
+};
 use crate::surroundings::{ProposalFor, Surroundings};
 use serde::Serialize;
 use sipsec_net::{IpPrefix, TelNumber};
@@ -74,8 +76,20 @@ pub fn compare(a: &Profile, b: &Profile, around: &dyn Surroundings) -> Compariso
         let hint = "the `remote_number` of each end is a number of `sip.lines` at the other: compare them digit by digit";
         push(&mut out, Severity::Error, "pair::not-joined", String::new(), message, hint);
     }
-    if a.profile.sip.domain != b.profile.sip.domain {
-        let message = format!("the domains are {} and {}", a.profile.sip.domain, b.profile.sip.domain);
+    let lines = (a.profile.carrier_lines(), b.profile.carrier_lines());
+    let domains = |ours: &TunnelEntry| {
+        b.tunnel(ours.remote_number, ours.local_number)?;
+        let of = |end: &CarrierLines<'_>, line| end.sip(line).domain.clone();
+        let (x, y) = (of(&lines.0, ours.local_number), of(&lines.1, ours.remote_number));
+        (x != y).then_some((x, y))
+    };
+    let first = || (a.profile.sip.domain.clone(), b.profile.sip.domain.clone());
+    let apart = match out.joined {
+        0 => Some(first()).filter(|(x, y)| x != y),
+        _ => a.profile.tunnels.iter().find_map(domains),
+    };
+    if let Some((x, y)) = apart {
+        let message = format!("the domains are {x} and {y}");
         push(
             &mut out,
             Severity::Warning,
@@ -117,7 +131,7 @@ fn missing(here: &End<'_>, there: &End<'_>, tunnel: &TunnelEntry, out: &mut Comp
 
 impl<'a> End<'a> {
     fn has_line(&self, number: TelNumber) -> bool {
-        self.profile.sip.lines.iter().any(|line| line.number == number)
+        self.profile.all_carriers().any(|(_, sip)| sip.lines.iter().any(|line| line.number == number))
     }
 
     fn tunnel(&self, local: TelNumber, remote: TelNumber) -> Option<&'a TunnelEntry> {

@@ -56,24 +56,28 @@ pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
             }
         }
     }
-    for (i, line) in profile.sip.lines.iter().enumerate() {
-        if let Some(auth) = &line.auth {
-            let at = KeyPath::dotted("sip.lines").index(i).key("auth");
-            load(&auth.password, &path(&at, PASSWORD, &auth.password), sink, around);
-        }
+    for (path, password) in passwords(profile) {
+        load(password, &path, sink, around);
     }
+}
+
+/// The passwords of all carriers' lines.
+fn passwords(profile: &Profile) -> impl Iterator<Item = (KeyPath, &SecretSource)> {
+    super::carriers(profile).flat_map(|(at, sip)| {
+        let auth = sip.lines.iter().enumerate().filter_map(|(i, line)| Some((i, line.auth.as_ref()?)));
+        auth.map(move |(i, auth)| {
+            let at = at.key("lines").index(i).key("auth");
+            (path(&at, PASSWORD, &auth.password), &auth.password)
+        })
+    })
 }
 
 /// Every secret with its path.
 fn all(profile: &Profile) -> Vec<(KeyPath, &SecretSource)> {
-    let mut out = Vec::new();
-    if let Some(own) = &profile.sip.tls.own {
-        out.push((path(&KeyPath::dotted("sip.tls"), PRIVATE_KEY, &own.key), &own.key));
-    }
-    for (i, line) in profile.sip.lines.iter().enumerate() {
-        if let Some(auth) = &line.auth {
-            let at = KeyPath::dotted("sip.lines").index(i).key("auth");
-            out.push((path(&at, PASSWORD, &auth.password), &auth.password));
+    let mut out: Vec<_> = passwords(profile).collect();
+    for (at, sip) in super::carriers(profile) {
+        if let Some(own) = &sip.tls.own {
+            out.push((path(&at.key("tls"), PRIVATE_KEY, &own.key), &own.key));
         }
     }
     for (i, entry) in profile.ike.keyring.iter().enumerate() {

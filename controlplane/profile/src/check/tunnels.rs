@@ -5,7 +5,7 @@ use crate::diagnose::{Problem, Sink};
 use crate::model::limits::{
     ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S, PEER_SUFFIX,
 };
-use crate::model::{InsideDevice, Profile, RouteTo, Tariff, TunnelEntry};
+use crate::model::{CarrierLines, InsideDevice, Profile, RouteTo, Tariff, TunnelEntry};
 use crate::read::KeyPath;
 use sipsec_net::ipv6;
 use std::collections::{HashMap, HashSet};
@@ -23,14 +23,15 @@ pub fn check(profile: &Profile, sink: &Sink) {
         })
         .collect();
     let mut devices = HashMap::new();
+    let lines = profile.carrier_lines();
     for (i, tunnel) in profile.tunnels.iter().enumerate() {
         let path = KeyPath::dotted("tunnels").index(i);
         own_device(profile, tunnel, &path, &mut devices, sink);
         mtu(profile, tunnel, &path, sink);
         mtu_v6(profile, tunnel, &path, sink);
-        bandwidth(profile, tunnel, &path, sink);
+        bandwidth(&lines, tunnel, &path, sink);
         trigger(profile, tunnel, &path, sink);
-        idle(profile, tunnel, &path, sink);
+        idle(&lines, tunnel, &path, sink);
         loops(profile, tunnel, &path, sink);
         if !led_to.contains(tunnel.name.as_str()) {
             sources(tunnel, &path, sink);
@@ -103,8 +104,8 @@ fn mtu_v6(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) 
     sink.push(problem.label(format!("at least {}", ipv6::MTU_MIN)).hint(hint));
 }
 
-fn bandwidth(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
-    if profile.sip.tariff == Tariff::DataConnect
+fn bandwidth(lines: &CarrierLines<'_>, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+    if lines.sip(tunnel.local_number).tariff == Tariff::DataConnect
         && let Some(step) = tariff::step(tunnel.bandwidth)
         && step != tunnel.bandwidth
     {
@@ -133,11 +134,11 @@ fn trigger(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink)
     }
 }
 
-fn idle(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
+fn idle(lines: &CarrierLines<'_>, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
     let seconds = tunnel.idle.as_secs();
     if seconds > IDLE_WARN_S {
         let message = format!("{} stays connected for {seconds} s after its last packet", tunnel.name);
-        let cost = match profile.sip.tariff {
+        let cost = match lines.sip(tunnel.local_number).tariff {
             Tariff::DataConnect => format!(
                 "about {} yen for nothing after each call at {}",
                 tariff::yen(tunnel.bandwidth, seconds),
@@ -152,7 +153,7 @@ fn idle(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
 
 fn loops(profile: &Profile, tunnel: &TunnelEntry, path: &KeyPath, sink: &Sink) {
     for (i, route) in tunnel.prefixes().enumerate() {
-        let mut servers = profile.sip.literal_servers();
+        let mut servers = profile.all_carriers().flat_map(|(_, sip)| sip.literal_servers());
         let Some(registrar) = servers.find(|server| route.contains(*server)) else { continue };
         let message = format!("the route {route} of {} also covers the registrar {registrar}", tunnel.name);
         let hint = format!(

@@ -90,3 +90,5 @@ pub const PPK_ID_MAX: usize = 64;
 
 /// Routers of the LAN beside its next hop, in router mode.
 pub const LAN_ROUTERS_MAX: usize = 16;
+/// Carriers beside that of `sip`.
+pub const CARRIERS_MAX: usize = 15;

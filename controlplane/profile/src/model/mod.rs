@@ -40,12 +40,13 @@ pub use ike::{
 pub use media::MediaSection;
 pub use nat::{NatSection, TunnelNat};
 pub use primary_nat::PrimaryNat;
-pub use profile::{Head, Profile, control_socket, dataplane_socket};
+pub use profile::{CarrierLines, FIRST_CARRIER, Head, Profile, control_socket, dataplane_socket};
 pub use qos::{QosPolicy, QosSection};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use sip::{
-    Family, Host, Learnt, LineAuth, Server, SipLine, SipSection, SipTransport, Tariff, TlsOwn, TlsSection,
+    CarrierEntry, Family, Host, Learnt, LineAuth, Server, SipLine, SipSection, SipTransport, Tariff, TlsOwn,
+    TlsSection,
 };
 pub use sla::{Operation, Probe, ProbeType, Start, Times};
 pub use track::{Damping, Of, TrackEntry, Watch, Weight};

@@ -4,13 +4,18 @@ use super::carrier::Carrier;
 use super::filter::{self, ROUTING};
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
-    Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection, MediaSection, NatSection,
-    Operation, QosSection, RouteTo, SipSection, StaticRoute, TrackEntry, TunnelEntry, WanSection,
+    CarrierEntry, Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection,
+    MediaSection, NatSection, Operation, QosSection, RouteTo, SipSection, StaticRoute, TrackEntry,
+    TunnelEntry, WanSection,
 };
 use serde::Serialize;
-use sipsec_net::TunnelId;
 use sipsec_net::filter::FilterRule;
+use sipsec_net::{TelNumber, TunnelId};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+/// The name of the carrier of `sip`.
+pub const FIRST_CARRIER: &str = "default";
 
 /// A gateway's profile.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +32,8 @@ pub struct Profile {
     pub compat: Compat,
     pub wan: WanSection,
     pub sip: SipSection,
+    /// Carriers beside that of `sip`.
+    pub carriers: Vec<CarrierEntry>,
     pub ike: IkeSection,
     pub media: MediaSection,
     pub filters: Vec<FilterEntry>,
@@ -38,6 +45,26 @@ pub struct Profile {
     pub failback: FailbackSection,
     pub nat: NatSection,
     pub dataplane: DataplaneSection,
+}
+
+/// The carriers of a profile, by their lines.
+#[derive(Debug)]
+pub struct CarrierLines<'a> {
+    first: &'a SipSection,
+    others: HashMap<TelNumber, &'a CarrierEntry>,
+}
+
+impl<'a> CarrierLines<'a> {
+    /// The `sip` section of the carrier that has this line; of a line that none has, the first.
+    #[must_use]
+    pub fn sip(&self, line: TelNumber) -> &'a SipSection {
+        self.others.get(&line).map_or(self.first, |c| &c.sip)
+    }
+
+    #[must_use]
+    pub fn name(&self, line: TelNumber) -> &'a str {
+        self.others.get(&line).map_or(FIRST_CARRIER, |c| &c.name)
+    }
 }
 
 /// The parts of a profile that the dataplane reads.
@@ -67,6 +94,7 @@ impl Profile {
             compat: Compat::default(),
             wan: WanSection::default(),
             sip,
+            carriers: Vec::new(),
             ike,
             media: MediaSection::default(),
             filters: Vec::new(),
@@ -153,22 +181,70 @@ impl Profile {
         self.state_dir.join("dhcp.json")
     }
 
-    /// What the access line expects: the carrier's values, with the profile's own in their places.
-    #[must_use]
-    pub fn carrier(&self) -> Carrier {
-        Carrier::new(self.sip.carrier, &self.sip.own, &self.media.own, self.wan.vendor_class)
+    /// Every carrier with its name; that of `sip` comes first.
+    pub fn all_carriers(&self) -> impl Iterator<Item = (&str, &SipSection)> + Clone {
+        let others = self.carriers.iter().map(|c| (c.name.as_str(), &c.sip));
+        std::iter::once((FIRST_CARRIER, &self.sip)).chain(others)
     }
 
-    /// Whether SIP and media need IPv4, and whether they need IPv6.
+    /// The `sip` section of a carrier.
+    #[must_use]
+    pub fn sip_named(&self, carrier: &str) -> Option<&SipSection> {
+        self.all_carriers().find(|(name, _)| *name == carrier).map(|(_, sip)| sip)
+    }
+
+    /// Which carrier has which line.
+    #[must_use]
+    pub fn carrier_lines(&self) -> CarrierLines<'_> {
+        let others = self.carriers.iter().flat_map(|c| c.sip.lines.iter().map(move |line| (line.number, c)));
+        CarrierLines { first: &self.sip, others: others.collect() }
+    }
+
+    /// The carrier whose line has its number by DHCP.
+    #[must_use]
+    pub fn learns_number(&self) -> Option<&str> {
+        let learns = |sip: &SipSection| sip.lines.iter().any(|l| l.number == TelNumber::DHCP);
+        self.all_carriers().find(|(_, sip)| learns(sip)).map(|(name, _)| name)
+    }
+
+    /// With the number that DHCP has named in its places.
+    #[must_use]
+    pub fn with_number(&self, number: TelNumber) -> Self {
+        let mut out = self.clone();
+        let lines = |sip: &mut SipSection| {
+            sip.lines.iter_mut().filter(|l| l.number == TelNumber::DHCP).for_each(|l| l.number = number);
+        };
+        lines(&mut out.sip);
+        out.carriers.iter_mut().for_each(|c| lines(&mut c.sip));
+        for tunnel in out.tunnels.iter_mut().filter(|t| t.local_number == TelNumber::DHCP) {
+            tunnel.local_number = number;
+        }
+        out
+    }
+
+    /// What an access line expects: the carrier's values, with the profile's own in their places.
+    #[must_use]
+    pub fn carrier(&self, sip: &SipSection) -> Carrier {
+        Carrier::new(sip.carrier, &sip.own, &self.media.own, self.wan.vendor_class)
+    }
+
+    /// Whether a carrier wants even media ports; then all calls have such.
+    #[must_use]
+    pub fn even_ports(&self) -> bool {
+        self.all_carriers().any(|(_, sip)| self.carrier(sip).even_ports)
+    }
+
+    /// Whether SIP and media of all carriers need IPv4, and whether they need IPv6.
     #[must_use]
     pub fn sip_families(&self) -> (bool, bool) {
-        self.sip.families(self.wan.sip_by_v6())
+        let all = self.all_carriers().map(|(_, sip)| sip.families(self.wan.sip_by_v6()));
+        all.fold((false, false), |a, b| (a.0 || b.0, a.1 || b.1))
     }
 
     /// Whether media may use IPv6, whose header is the longer one.
     #[must_use]
     pub fn calls_may_be_v6(&self) -> bool {
-        self.sip.call_families(self.wan.sip_by_v6()).1
+        self.all_carriers().any(|(_, sip)| sip.call_families(self.wan.sip_by_v6()).1)
     }
 
     /// The largest inner packet of a tunnel: its own `mtu`, or the most that the path carries.

@@ -290,6 +290,13 @@ impl SipSection {
     }
 }
 
+/// A further carrier.
+#[derive(Clone, Debug, Serialize)]
+pub struct CarrierEntry {
+    pub name: String,
+    pub sip: SipSection,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct SipLine {
     #[serde(serialize_with = "serial::text")]

@@ -27,20 +27,21 @@ pub fn expand(document: &mut Document, sink: &Sink, around: &dyn Surroundings) -
     for path in LISTS {
         let Some(Kind::List(Kind::Group(group))) = kind(path) else { continue };
         let Some((node, spans)) = find_mut(&mut document.root, &mut document.spans, path) else { continue };
-        let (Node::List(items), Below::List(places)) = (node, &mut spans.below) else { continue };
         let mut list = List { group, path: KeyPath::dotted(&path.join(".")), sink, around, made: &mut made };
-        let is_tunnels = path == ["tunnels"];
-        let (mut nodes, mut new_places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
-        for (index, (mut item, mut place)) in items.drain(..).zip(places.drain(..)).enumerate() {
-            if let (true, Some((defaults, spans))) = (is_tunnels, &defaults) {
-                merge(&mut item, &mut place, defaults, spans);
-            }
-            match list.entry(index, item, place, &mut nodes, &mut new_places) {
-                Some(()) => {}
-                None => ok = false,
-            }
+        let defaults = defaults.as_ref().filter(|_| path == ["tunnels"]);
+        ok &= list.expand(node, spans, defaults).is_some();
+    }
+    let Some(Kind::List(Kind::Group(lines))) = kind(&["sip", "lines"]) else { return ok.then_some(()) };
+    if let Some((Node::List(carriers), spans)) =
+        find_mut(&mut document.root, &mut document.spans, &["carriers"])
+        && let Below::List(places) = &mut spans.below
+    {
+        for (index, (carrier, place)) in carriers.iter_mut().zip(places).enumerate() {
+            let Some((node, spans)) = find_mut(carrier, place, &["sip", "lines"]) else { continue };
+            let path = KeyPath::dotted("carriers").index(index).key("sip").key("lines");
+            let mut list = List { group: lines, path, sink, around, made: &mut made };
+            ok &= list.expand(node, spans, None).is_some();
         }
-        (*items, *places) = (nodes, new_places);
     }
     ok.then_some(())
 }
@@ -108,6 +109,21 @@ struct List<'a> {
 }
 
 impl List<'_> {
+    /// Works out the templates of the list, and gives every entry what it lacks.
+    fn expand(&mut self, node: &mut Node, spans: &mut Spans, defaults: Option<&(Node, Spans)>) -> Option<()> {
+        let (Node::List(items), Below::List(places)) = (node, &mut spans.below) else { return Some(()) };
+        let mut ok = true;
+        let (mut nodes, mut new_places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+        for (index, (mut item, mut place)) in items.drain(..).zip(places.drain(..)).enumerate() {
+            if let Some((defaults, spans)) = defaults {
+                merge(&mut item, &mut place, defaults, spans);
+            }
+            ok &= self.entry(index, item, place, &mut nodes, &mut new_places).is_some();
+        }
+        (*items, *places) = (nodes, new_places);
+        ok.then_some(())
+    }
+
     /// Puts an entry, or those that a template makes, at the end of the list.
     fn entry(
         &mut self,

@@ -178,7 +178,9 @@ impl<'a> Item<'a> {
     /// Reports that a value is not what it should be, and repeats it where it cannot be a secret.
     pub fn bad_value(&self, value: &str, what: &str, hint: &str) {
         let public = match self.kind {
-            Kind::Text(text @ (Text::Number | Text::NumberOrAny)) => text.may_show(value),
+            Kind::Text(text @ (Text::Number | Text::NumberOrAny | Text::NumberOrDhcp)) => {
+                text.may_show(value)
+            }
             _ => !self.private,
         };
         let message = match public {
@@ -337,7 +339,10 @@ impl<'a> Table<'a> {
 /// Keys of a private group whose values are no secrets, and are shown if they are wrong.
 fn is_public(key: &Key) -> bool {
     matches!(key.kind, Kind::Word(_) | Kind::Flag)
-        || matches!(key.kind, Kind::Text(Text::Number | Text::NumberOrAny | Text::PpkId | Text::Identity))
+        || matches!(
+            key.kind,
+            Kind::Text(Text::Number | Text::NumberOrAny | Text::NumberOrDhcp | Text::PpkId | Text::Identity)
+        )
 }
 
 /// Every entry of a list, or `None` if one of them has an error.

@@ -165,6 +165,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
     let compat = root.word("compat");
     let wan = root.value("wan", crate::model::WanSection::default(), wan::read);
     let sip = root.required("sip").and_then(|i| sip::read(&i));
+    let carriers = root.value("carriers", Vec::new(), sip::carriers);
     let ike = root.required("ike").and_then(|i| ike::read(&i, around));
     let media = root.value("media", crate::model::MediaSection::default(), media::read);
     let filters = root.value("filters", Vec::new(), filters::read);
@@ -190,6 +191,7 @@ fn whole(root: &Table<'_>, sink: &Sink, around: &dyn Surroundings) -> Option<Pro
         compat: compat?,
         wan: wan?,
         sip: sip?,
+        carriers: carriers?,
         ike: ike?,
         media: media?,
         filters: filters?,

@@ -3,18 +3,53 @@
 use super::carrier;
 use super::item::{Item, Table};
 use super::secrets;
-use super::text::{device, is_host, is_host_name, number, path};
+use super::text::{self, device, is_host, is_host_name, number, path};
 use super::values::Node;
 use crate::diagnose::Problem;
+use crate::model::limits::CARRIERS_MAX;
 use crate::model::secret::{PASSWORD, PRIVATE_KEY};
-use crate::model::{Host, Learnt, LineAuth, Server, SipLine, SipSection, TlsOwn, TlsSection};
+use crate::model::{
+    CarrierEntry, FIRST_CARRIER, Host, Learnt, LineAuth, Server, SipLine, SipSection, TlsOwn, TlsSection,
+};
 use sipsec_net::TelNumber;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Servers of one role, and name servers.
 const SERVERS_MAX: usize = 8;
 const NAME_SERVERS_MAX: usize = 3;
+
+pub fn carriers(item: &Item<'_>) -> Option<Vec<CarrierEntry>> {
+    let items = item.list()?;
+    if items.len() > CARRIERS_MAX {
+        let message = format!("there are {} carriers beside that of `sip`", items.len());
+        let problem = Problem::error("sip::carriers", &item.path, message);
+        item.report(problem.hint(format!("a gateway has at most {CARRIERS_MAX}")));
+        return None;
+    }
+    let mut seen: HashSet<String> = HashSet::from([FIRST_CARRIER.to_owned()]);
+    let read = |item: &Item<'_>| {
+        let table = item.table()?;
+        let name = table.required("name").and_then(|at| {
+            let name = text::gateway(&at)?;
+            if seen.insert(name.clone()) {
+                return Some(name);
+            }
+            let message = if name == FIRST_CARRIER {
+                format!("`{FIRST_CARRIER}` is the carrier of `sip`")
+            } else {
+                format!("two carriers are named {name}")
+            };
+            at.report(Problem::error("sip::carriers", &at.path, message).hint("give it another name"));
+            None
+        });
+        let sip = table.required("sip").and_then(|i| read(&i));
+        table.finish();
+        Some(CarrierEntry { name: name?, sip: sip? })
+    };
+    let all: Vec<_> = items.iter().map(read).collect();
+    all.into_iter().collect()
+}
 
 pub fn read(item: &Item<'_>) -> Option<SipSection> {
     let table = item.table()?;

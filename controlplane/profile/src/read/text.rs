@@ -3,6 +3,7 @@
 use super::item::Item;
 use super::values::Node;
 use crate::model::limits::DEVICE_NAME_MAX;
+use crate::schema::{Kind, Text};
 use sipsec_net::TelNumber;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -13,11 +14,16 @@ pub fn number(item: &Item<'_>) -> Option<TelNumber> {
         Node::Int(i) => i.to_string(),
         _ => item.text()?.to_owned(),
     };
+    let by_dhcp = matches!(item.kind, Kind::Text(Text::NumberOrDhcp));
+    if by_dhcp && text.trim() == TelNumber::DHCP.as_str() {
+        return Some(TelNumber::DHCP);
+    }
     let parsed = text.parse().ok();
     if parsed.is_none() {
         let any = match item.kind {
-            crate::schema::Kind::Text(crate::schema::Text::NumberOrAny) => {
-                "; `any` stands for every number without an entry of its own"
+            Kind::Text(Text::NumberOrAny) => "; `any` stands for every number without an entry of its own",
+            Kind::Text(Text::NumberOrDhcp) => {
+                "; `dhcp` stands for the one that the line's vendor options name"
             }
             _ => "",
         };

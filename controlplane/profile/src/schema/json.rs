@@ -120,6 +120,7 @@ fn value(kind: &Kind) -> Value {
         Kind::Text(
             text @ (Text::Number
             | Text::NumberOrAny
+            | Text::NumberOrDhcp
             | Text::Numbers
             | Text::IpProtocol
             | Text::Dscp

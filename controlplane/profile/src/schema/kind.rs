@@ -126,6 +126,8 @@ pub enum Text {
     Number,
     /// A telephone number, or `any`.
     NumberOrAny,
+    /// A telephone number of ours, or `dhcp`.
+    NumberOrDhcp,
     /// `ADDRESS/LENGTH` without host bits.
     Prefix,
     /// An Ethernet address.
@@ -178,6 +180,7 @@ impl Text {
             Self::Ports | Self::Range => "FIRST-LAST",
             Self::Number => "telephone number",
             Self::NumberOrAny => "telephone number or `any`",
+            Self::NumberOrDhcp => "telephone number or `dhcp`",
             Self::Prefix => "ADDRESS/LENGTH",
             Self::Mac => "Ethernet address",
             Self::Proposal => "proposal",
@@ -220,6 +223,7 @@ impl Text {
             Self::IpProtocol => "^[a-z0-9-]{1,16}$",
             Self::Number => "^\\+?[0-9().\\s-]+$",
             Self::NumberOrAny => "^(any|\\+?[0-9().\\s-]+)$",
+            Self::NumberOrDhcp => "^(dhcp|\\+?[0-9().\\s-]+)$",
             Self::Prefix => "^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
             Self::Credential => "^[!-.0-9;-~]{1,255}$",
             Self::Mac => "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
@@ -238,7 +242,7 @@ impl Text {
         match self {
             Self::Secret | Self::Credential => false,
             Self::Command => value.starts_with('/') && !value.contains(char::is_whitespace),
-            Self::Number | Self::NumberOrAny => {
+            Self::Number | Self::NumberOrAny | Self::NumberOrDhcp => {
                 value == "any" || value.chars().all(|c| c.is_ascii_digit() || "+-.() ".contains(c))
             }
             _ => true,

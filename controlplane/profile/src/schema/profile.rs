@@ -54,6 +54,13 @@ pub const PROFILE: Group = Group {
         key("wan", Kind::Group(&wan::WAN), Optional("the system configures the WAN"), "How the WAN gets its address."),
         key("sip", Kind::Group(&sip::SIP), Required("{ interface: wan0, registrar: … }"), "The SIP user agent: registrar and lines.")
             .ios("vpn-sip"),
+        key(
+            "carriers",
+            Kind::List(&Kind::Group(&sip::CARRIER)),
+            Optional("the carrier of `sip` alone"),
+            "Carriers beside that of `sip`, at most 15, each with servers, port and lines of its own. A tunnel calls over the carrier that has its `local_number`.",
+        )
+        .now(),
         key("ike", Kind::Group(&ike::IKE), Required("{ keyring: … }"), "IKEv2: keys, certificates, algorithms and timers.")
             .ios("crypto ikev2 …"),
         key("media", Kind::Group(&MEDIA), Optional("the defaults of its keys"), "The UDP ports of calls."),

@@ -22,7 +22,8 @@ pub fn reference() -> String {
     let mut stack: Vec<(String, &'static Key)> = below("", PROFILE.keys);
     stack.reverse();
     while let Some((path, key)) = stack.pop() {
-        let Some(group) = key.kind.group() else { continue };
+        // Those of a further carrier are those of `sip`.
+        let Some(group) = key.kind.group().filter(|_| path != "carriers[].sip") else { continue };
         section(&mut out, &path, group.about, group.keys);
         let mut more = below(&path, group.keys);
         more.reverse();
@@ -159,7 +160,9 @@ pub fn explain(path: &str) -> Option<String> {
 #[must_use]
 pub fn similar(path: &str) -> Vec<String> {
     let word = path.rsplit('.').next().unwrap_or(path);
-    let all = super::all();
+    // The keys of a further carrier are those of `sip`.
+    let mut all = super::all();
+    all.retain(|(path, _)| !path.starts_with("carriers[].sip."));
     let same: Vec<_> = all.iter().filter(|(_, key)| key.name == word).map(|(path, _)| path.clone()).collect();
     if !same.is_empty() {
         return same;

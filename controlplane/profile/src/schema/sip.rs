@@ -19,82 +19,82 @@ pub const SIP: Group = Group {
             "The device whose address SIP and media use. It must be the dataplane's outside device.",
         )
         .ios("vpn-sip local-number NUMBER address ipv4 INTERFACE"),
-        key("port", int(1, 65_535), Default("5060"), "Local port of SIP, of every transport."),
+        key("port", int(1, 65_535), Default("5060"), "Local port of SIP, of every transport.").hangs_up(),
         key(
             "transport",
             Kind::Word(SipTransport::TABLE),
             Default("udp"),
             "The transport of SIP (RFC 3261 §18). Where NAPTR records name transports, this one is taken.",
-        ),
+        ).hangs_up(),
         key(
             "registrar",
             Kind::Several(Text::Server),
             Required("198.51.100.1:5060"),
             "The registrar: ADDRESS[:PORT] or NAME[:PORT], a list of such in the order in which they are tried, or `dhcp` for the SIP servers that DHCP names; with different families of registrations and calls, those of DHCPv4 and DHCPv6. A name without a port is looked up by NAPTR and SRV first (RFC 3263); an address without one has port 5060, with TLS 5061.",
-        ),
+        ).hangs_up(),
         key(
             "outbound_proxy",
             Kind::Several(Text::Server),
             Optional("the registrar takes everything"),
             "The server that takes everything but REGISTER, in the same forms.",
-        ),
+        ).hangs_up(),
         key(
             "registration_family",
             Kind::Word(Family::TABLE),
             Default("auto"),
             "The IP version of REGISTER.",
-        ),
+        ).hangs_up(),
         key(
             "call_family",
             Kind::Word(Family::TABLE),
             Default("auto"),
             "The IP version of calls: of INVITE and what follows, and of media in the SDP of calls that are placed. A call that comes is answered in the IP version of its offer.",
-        ),
+        ).hangs_up(),
         key("tls", Kind::Group(&TLS), Optional("needed with `transport: tls`"), "Certificates of TLS."),
         key(
             "dns",
             Kind::Several(Text::Address),
             Optional("the name servers of DHCP, else of /etc/resolv.conf"),
             "Name servers for the carrier's names, at most 3.",
-        ),
+        ).hangs_up(),
         key(
             "keepalive_s",
             int(0, 3600),
             Default("0"),
             "Over TCP and TLS, an empty line is sent this often, and a connection without an answer is opened anew (RFC 5626 §4.4.1). 0 sends none.",
-        )
+        ).hangs_up()
         .unit("s"),
-        key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain, or `dhcp` for the one that the line's vendor options name."),
+        key("domain", Kind::Text(Text::Domain), Required("carrier.example"), "The carrier's SIP domain, or `dhcp` for the one that the line's vendor options name.").hangs_up(),
         key("expires_s", int(10, 604_800), Default("3600"), "How long a registration lasts (RFC 3261 §10.2.1.1); it is renewed before.")
             .unit("s")
             .now(),
         key("carrier", Kind::Word(CarrierKind::TABLE), Default("generic"), "What the access line expects: the values of the keys whose default is that of the carrier. `sipsec check` prints those in force; the table at the end of the configuration reference has them all."),
-        key("session_expires_s", int(0, 86_400), Optional(OF_CARRIER), "The session interval to ask for (RFC 4028): 90 s or more, or 0 to ask for none.").unit("s"),
-        key("rport", Kind::Flag, Optional(OF_CARRIER), "Ask for answers to the source port (RFC 3581). Some carriers must not see it."),
-        key("contact_user", Kind::Text(Text::ContactUser), Optional(OF_CARRIER), "The user part of Contact: the line's `number`, `none`, a word of your own, or `random` for 12 hexadecimal digits of each line, drawn at start."),
-        key("allow", Kind::List(&Kind::Word(Method::TABLE)), Optional(OF_CARRIER), "The methods of `Allow`, in this order. INVITE, ACK, CANCEL and BYE must be among them."),
-        key("register_supported", Kind::List(&Kind::Word(OptionTag::TABLE)), Optional(OF_CARRIER), "The option tags of `Supported` in REGISTER."),
-        key("invite_supported", Kind::List(&Kind::Word(OptionTag::TABLE)), Optional(OF_CARRIER), "The option tags of `Supported` in INVITE."),
-        key("identity", Kind::Word(Identity::TABLE), Optional(OF_CARRIER), "What an INVITE says of its caller. P-Asserted-Identity is never sent: it is the proxy's (RFC 3325)."),
-        key("caller_from", Kind::List(&Kind::Word(CallerSource::TABLE)), Optional(OF_CARRIER), "Where the caller of an incoming call is read; the first that is there decides."),
-        key("called_from", Kind::List(&Kind::Word(CalledSource::TABLE)), Optional(OF_CARRIER), "Where the called line is read; the first that names a line decides."),
-        key("delayed_offers", Kind::Flag, Optional(OF_CARRIER), "Answer an INVITE without an offer with an offer of this gateway's, to which the ACK has the answer (RFC 3264 section 5). Such a call is charged before it is known whether both sides agree; without this key it is refused with 488."),
-        key("user_agent", Kind::Flag, Optional(OF_CARRIER), "Send `User-Agent` with this program's name and version."),
-        key("dscp", int(0, 63), Optional(OF_CARRIER), "DSCP of SIP messages."),
-        key("bandwidths_kbps", Kind::List(&Kind::Int { min: 1, max: 10_000_000 }), Optional(OF_CARRIER), "The bandwidths that the carrier sets up; a tunnel with another one is an error.").unit("kbit/s"),
+        key("session_expires_s", int(0, 86_400), Optional(OF_CARRIER), "The session interval to ask for (RFC 4028): 90 s or more, or 0 to ask for none.").hangs_up().unit("s"),
+        key("rport", Kind::Flag, Optional(OF_CARRIER), "Ask for answers to the source port (RFC 3581). Some carriers must not see it.").hangs_up(),
+        key("contact_user", Kind::Text(Text::ContactUser), Optional(OF_CARRIER), "The user part of Contact: the line's `number`, `none`, a word of your own, or `random` for 12 hexadecimal digits of each line, drawn at start.").hangs_up(),
+        key("allow", Kind::List(&Kind::Word(Method::TABLE)), Optional(OF_CARRIER), "The methods of `Allow`, in this order. INVITE, ACK, CANCEL and BYE must be among them.").hangs_up(),
+        key("register_supported", Kind::List(&Kind::Word(OptionTag::TABLE)), Optional(OF_CARRIER), "The option tags of `Supported` in REGISTER.").hangs_up(),
+        key("invite_supported", Kind::List(&Kind::Word(OptionTag::TABLE)), Optional(OF_CARRIER), "The option tags of `Supported` in INVITE.").hangs_up(),
+        key("identity", Kind::Word(Identity::TABLE), Optional(OF_CARRIER), "What an INVITE says of its caller. P-Asserted-Identity is never sent: it is the proxy's (RFC 3325).").hangs_up(),
+        key("caller_from", Kind::List(&Kind::Word(CallerSource::TABLE)), Optional(OF_CARRIER), "Where the caller of an incoming call is read; the first that is there decides.").hangs_up(),
+        key("called_from", Kind::List(&Kind::Word(CalledSource::TABLE)), Optional(OF_CARRIER), "Where the called line is read; the first that names a line decides.").hangs_up(),
+        key("delayed_offers", Kind::Flag, Optional(OF_CARRIER), "Answer an INVITE without an offer with an offer of this gateway's, to which the ACK has the answer (RFC 3264 section 5). Such a call is charged before it is known whether both sides agree; without this key it is refused with 488.").hangs_up(),
+        key("user_agent", Kind::Flag, Optional(OF_CARRIER), "Send `User-Agent` with this program's name and version.").hangs_up(),
+        key("dscp", int(0, 63), Optional(OF_CARRIER), "DSCP of SIP messages.").hangs_up(),
+        key("bandwidths_kbps", Kind::List(&Kind::Int { min: 1, max: 10_000_000 }), Optional(OF_CARRIER), "The bandwidths that the carrier sets up; a tunnel with another one is an error.").now().unit("kbit/s"),
         key(
             "options_s",
             int(0, 3600),
             Default("0"),
             "Each registered line asks its server this often whether it is there (OPTIONS, RFC 3261 §11); if not, the line registers again, with the next server if there is one. 0 never asks.",
-        )
+        ).hangs_up()
         .unit("s"),
         key(
             "redirects",
             int(0, 5),
             Default("0"),
             "Redirections (3xx) of one call that are followed, to the same telephone number alone. With 0 a redirection ends the call.",
-        ),
+        ).hangs_up(),
         key(
             "bye_wait_s",
             int(0, 3600),
@@ -107,14 +107,14 @@ pub const SIP: Group = Group {
             int(1, 10_000),
             Default("100"),
             "So many new BYEs, and so many new REGISTERs and refreshes, leave in a second at most (20 more at once after a pause); the others wait. Set it to what the carrier takes.",
-        )
+        ).hangs_up()
         .unit("1/s"),
         key(
             "tariff",
             Kind::Word(Tariff::TABLE),
             Default("data-connect"),
             "How `show vpn-sip history` and `check` count money.",
-        ),
+        ).now(),
         key(
             "lines",
             Kind::List(&Kind::Group(&LINE)),
@@ -122,6 +122,26 @@ pub const SIP: Group = Group {
             "The telephone numbers of this gateway, at least one.",
         )
         .ios("vpn-sip local-number NUMBER").now(),
+    ],
+};
+
+pub const CARRIER: Group = Group {
+    about: "One further carrier. The name of that of `sip` is `default`.",
+    private: false,
+    keys: &[
+        key(
+            "name",
+            Kind::Text(Text::GatewayName),
+            Required("east"),
+            "Its name, in `show`, in `sipsec apply` and in the call journal: after a crash, calls are hung up over the carrier of the same name.",
+        )
+        .hangs_up(),
+        key(
+            "sip",
+            Kind::Group(&SIP),
+            Required("{ interface: wan0, registrar: … }"),
+            "The keys of `sip`. `port` must differ between carriers, and no line may have two.",
+        ),
     ],
 };
 
@@ -134,43 +154,47 @@ const TLS: Group = Group {
             Kind::Text(Text::Path),
             Required("/etc/sipsec/carrier-ca.pem"),
             "Certificates of the authorities that may issue the server's certificate. Those of the system are not used.",
-        ),
+        ).hangs_up(),
         key(
             "certificate",
             Kind::Text(Text::Path),
             Optional("none is shown, and the server cannot open connections to this gateway"),
             "Our certificate, followed by those of its issuers.",
-        ),
+        ).hangs_up(),
         key(
             "key",
             Kind::Text(Text::Path),
             Optional("see `certificate`"),
             "PEM file with the private key of `certificate`, mode 0600.",
-        ),
+        )
+        .hangs_up(),
         key(
             "key_env",
             Kind::Text(Text::Variable),
             Optional("see `key`"),
             "A variable of the gateway's environment that holds the private key as PEM.",
-        ),
+        )
+        .hangs_up(),
         key(
             "key_command",
             Kind::Several(Text::Command),
             Optional("see `key`"),
             "A program that writes the private key as PEM to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start; `sipsec check` does not.",
-        ),
+        )
+        .hangs_up(),
         key(
             "key_credential",
             Kind::Text(Text::Credential),
             Optional("see `key`"),
             "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the private key as PEM.",
-        ),
+        )
+        .hangs_up(),
         key(
             "server_name",
             Kind::Text(Text::Domain),
             Optional("the name in `registrar` or `outbound_proxy`, or else `sip.domain`"),
             "The name that the server's certificate must have.",
-        ),
+        ).hangs_up(),
     ],
 };
 
@@ -181,9 +205,9 @@ const LINE: Group = Group {
         super::tunnels::FOR,
         key(
             "number",
-            Kind::Text(Text::Number),
+            Kind::Text(Text::NumberOrDhcp),
             Required("\"0388881001\""),
-            "The number. Hyphens and +81 are understood.",
+            "The number. Hyphens and +81 are understood. `dhcp` takes the one that the line's vendor options name (see `wan.vendor_class`): the line registers once it is known, and a new one hangs up its calls.",
         )
         .ios("vpn-sip local-number NUMBER")
         .now(),

@@ -10,7 +10,7 @@ pub const TUNNEL: Group = Group {
         FOR,
         key("name", Kind::Text(Text::TunnelName), Required("Tunnel1"), "The tunnel's name: 1 to 32 letters, digits, `-`, `_`, `.` and `/`.")
             .ios("interface TunnelN").now(),
-        key("local_number", Kind::Text(Text::Number), Required("\"0388881001\""), "A number of `sip.lines`.")
+        key("local_number", Kind::Text(Text::NumberOrDhcp), Required("\"0388881001\""), "A number of `sip.lines` or of a line of `carriers`: as it is written there, so `dhcp` where that stands there.")
             .ios("vpn-sip local-number NUMBER").hangs_up(),
         key("remote_number", Kind::Text(Text::Number), Required("\"0388882001\""), "The peer's number, which has a key in `ike.keyring`.")
             .ios("vpn-sip remote-number NUMBER").hangs_up(),
@@ -123,7 +123,7 @@ pub const DEFAULTS: Group = Group {
     about: "Values for the keys that a tunnel does not have.",
     private: false,
     keys: &[
-        key("local_number", Kind::Text(Text::Number), Optional("none"), "A number of `sip.lines`.")
+        key("local_number", Kind::Text(Text::NumberOrDhcp), Optional("none"), "A number of `sip.lines`.")
             .hangs_up(),
         key("bandwidth_kbps", int(1, 10_000_000), Optional("none"), "The bandwidth to ask for.")
             .unit("kbps")

@@ -1,7 +1,7 @@
 //! A profile as YAML again. Values that equal their defaults are left out.
 
 use crate::model::secret::{PASSWORD, PPK, PRIVATE_KEY, PSK, PSK_NEXT, SecretKeys, SecretSource};
-use crate::model::{Profile, Proof};
+use crate::model::{Profile, Proof, SipSection};
 use crate::read::{Tree, TreeMap, write_yaml};
 use crate::schema::{Group, Kind, PROFILE, Presence};
 
@@ -56,10 +56,19 @@ pub fn tunnels_yaml(profile: &Profile) -> Result<String, String> {
 
 /// Puts every secret and every argument of a command in the place of its asterisks.
 pub(crate) fn reveal(profile: &Profile, tree: &mut Tree) {
-    for (i, line) in profile.sip.lines.iter().enumerate() {
-        if let Some(auth) = &line.auth {
-            put(&mut tree["sip"]["lines"][i]["auth"], PASSWORD, &auth.password);
+    let lines = |sip: &SipSection, tree: &mut Tree| {
+        for (i, line) in sip.lines.iter().enumerate() {
+            if let Some(auth) = &line.auth {
+                put(&mut tree["lines"][i]["auth"], PASSWORD, &auth.password);
+            }
         }
+        if let Some(own) = &sip.tls.own {
+            put(&mut tree["tls"], PRIVATE_KEY, &own.key);
+        }
+    };
+    lines(&profile.sip, &mut tree["sip"]);
+    for (i, carrier) in profile.carriers.iter().enumerate() {
+        lines(&carrier.sip, &mut tree["carriers"][i]["sip"]);
     }
     for (i, entry) in profile.ike.keyring.iter().enumerate() {
         let at = &mut tree["ike"]["keyring"][i];
@@ -72,9 +81,6 @@ pub(crate) fn reveal(profile: &Profile, tree: &mut Tree) {
         if let Some(ppk) = &entry.ppk {
             put(at, PPK, &ppk.key);
         }
-    }
-    if let Some(own) = &profile.sip.tls.own {
-        put(&mut tree["sip"]["tls"], PRIVATE_KEY, &own.key);
     }
     for (i, certificate) in profile.ike.certificates.iter().enumerate() {
         put(&mut tree["ike"]["certificates"][i], PRIVATE_KEY, &certificate.key);

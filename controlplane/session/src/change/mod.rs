@@ -11,7 +11,7 @@
 mod plan;
 
 use crate::brake::Brake;
-use crate::config::{BackOff, IkeConfig, KeyEntry, TunnelConfig};
+use crate::config::{CarrierConfig, IkeConfig, KeyEntry, TunnelConfig};
 use crate::core::{Core, Dataplane, Pending};
 use crate::dataplane::batches;
 use crate::output::{EventKind, Output};
@@ -30,9 +30,10 @@ pub struct Reconfiguration {
     pub tunnels: Vec<TunnelConfig>,
     pub keyring: Vec<KeyEntry>,
     pub ike: IkeConfig,
-    pub back_off: BackOff,
-    /// The new values; [`sipsec_sip::UserAgent::set_values`] takes those that may change.
-    pub sip: sipsec_sip::Config,
+    /// Of a carrier that stays, [`sipsec_sip::UserAgent::set_values`] takes the values that may change under its calls.
+    pub carriers: Vec<CarrierConfig>,
+    /// Carriers that stay and whose calls and registrations cannot.
+    pub replaced: BTreeSet<String>,
     /// See [`crate::Config::outside`].
     pub outside: BTreeSet<IpPrefix>,
     /// Tunnels that stay and whose call cannot go on with the new values.
@@ -229,8 +230,11 @@ impl Core {
         let Change { new, withdrawn, early, .. } = *change;
         self.config.keyring = new.keyring;
         self.config.ike = new.ike;
-        self.config.back_off = new.back_off;
-        self.ua.set_values(now, &new.sip);
+        let own = &mut self.entropy;
+        let added = self.carriers.reconfigure(now, new.carriers, &new.replaced, || {
+            Box::new(crate::entropy::Stream::of(&mut **own))
+        });
+        self.out.extend(added.into_iter().map(|(carrier, name)| Output::CarrierAdded { carrier, name }));
         let mut done = Reconfigured::default();
         for (i, kept) in withdrawn {
             if !self.tunnels.is_leaving(i) {
@@ -252,6 +256,14 @@ impl Core {
                     tunnel.configured = configured;
                     self.tunnels.insert(tunnel);
                 }
+            }
+        }
+        // Calls over a carrier that leaves, of tunnels that are not bounced for a reason of their own.
+        for i in self.tunnels.indices() {
+            let leg = self.tunnels[i].state().leg();
+            if leg.is_some_and(|leg| self.carriers.leaves(leg.call.id())) {
+                self.hang_up(now, i, CloseCause::Admin);
+                done.hung_up += 1;
             }
         }
         let known: BTreeSet<IpPrefix> = self.prefixes().collect();

@@ -22,7 +22,7 @@ impl Core {
     /// The first time it may be an operator at the other end, or a restart: what waits may call at once. Again, it is a
     /// failure like any other.
     pub(crate) fn failed_early(&mut self, now: Instant, i: usize, failure: SessionFailure) {
-        let back_off = self.config.back_off;
+        let back_off = self.carriers.of_line(self.tunnels[i].config.local_number).back_off;
         let t = &mut self.tunnels[i];
         if t.brake.failures() > 0 {
             return self.failed(now, i, failure);
@@ -35,7 +35,7 @@ impl Core {
 
     /// Remembers the failure and lets no packet trigger for a while.
     pub(crate) fn failed(&mut self, now: Instant, i: usize, failure: SessionFailure) {
-        let back_off = self.config.back_off;
+        let back_off = self.carriers.of_line(self.tunnels[i].config.local_number).back_off;
         let t = &mut self.tunnels[i];
         let mut wait = t.brake.failed(now, failure.braking(), &back_off);
         t.last_failure = Some((now, failure.clone()));
@@ -47,7 +47,8 @@ impl Core {
             wait = wait.max(asked);
             if *status == 503 {
                 let until = now + asked + self.jitter(asked / 4);
-                self.carrier_quiet_until = self.carrier_quiet_until.max(Some(until));
+                let line = self.tunnels[i].config.local_number;
+                self.carriers.of_line_mut(line).stay_quiet(until);
             }
         }
         if wait > Duration::ZERO {

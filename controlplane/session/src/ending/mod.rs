@@ -71,7 +71,9 @@ impl Core {
         let Some(leg) = self.tunnels[i].state().leg() else { return };
         if leg.answered_at.is_none() {
             self.event(Some(i), EventKind::CallGivenUp);
-        } else if bye == Bye::Now && self.wan.any().is_some() {
+        } else if bye == Bye::Now
+            && self.carriers.of_call(leg.call.id()).is_some_and(|c| c.wan().any().is_some())
+        {
             self.event(Some(i), EventKind::ByeSent);
         }
         self.end(now, i, cause, reason, bye);
@@ -106,7 +108,8 @@ impl Core {
                 self.succeeded(i);
             }
         }
-        let unconfirmed = self.config.back_off.unconfirmed;
+        let unconfirmed =
+            self.tunnels[i].state().call_id().map_or(Duration::ZERO, |call| self.unconfirmed_max(call));
         let Some(rest) = self.tunnels[i].end(now, cause, bye, unconfirmed) else { return };
         let Rest { call, bye, port, close_port, sas, bound } = rest;
         let told = reason.told();
@@ -147,7 +150,7 @@ impl Core {
 
     fn say_bye(&mut self, now: Instant, call: sipsec_sip::Call, told: sipsec_sip::Reason) {
         self.note_bye(now, call.id());
-        self.ua.hang_up_because(now, call, told);
+        self.carriers.hang_up_because(now, call, told);
     }
 
     /// The BYE that had to wait.

@@ -5,6 +5,7 @@ mod text;
 
 pub use event::{EventKind, SessionEvent};
 
+use crate::carriers::CarrierId;
 use crate::change::{ReconfigureError, Reconfigured};
 use crate::input::ComputeKey;
 use sipsec_ike::compute::Job;
@@ -17,15 +18,24 @@ use std::net::IpAddr;
 #[derive(Debug)]
 pub enum Output {
     SipTransmit {
+        carrier: CarrierId,
         flow: Flow,
         bytes: Vec<u8>,
     },
     /// Open this connection of SIP; what is transmitted over it meanwhile waits.
     SipOpen {
+        carrier: CarrierId,
         flow: Flow,
         /// The server's name, if a name led to its address.
         name: Option<String>,
     },
+    /// A change of the profile brought this carrier: it needs sockets, addresses and servers.
+    CarrierAdded {
+        carrier: CarrierId,
+        name: String,
+    },
+    /// The carrier has left: its sockets close.
+    CarrierRemoved(CarrierId),
     IkeTransmit {
         media_port: MediaPort,
         bytes: Vec<u8>,

@@ -7,8 +7,8 @@ use sipsec_net::dp::{Direction, Event, ExpireCause, Op, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
-    BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    Reconfiguration, SessionView, TunnelConfig, TunnelQos,
+    BackOff, CarrierConfig, CarrierId, CarrierMedia, Config, Core, Credential, IkeConfig, Input, KeyEntry,
+    MediaConfig, Output, PeerKind, Reconfiguration, SessionView, TunnelConfig, TunnelQos,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -128,23 +128,32 @@ fn carrier() -> SocketAddr {
     CARRIER.parse().expect("an address")
 }
 
+fn wan_address(ip: Option<IpAddr>) -> Input {
+    Input::WanAddress { carrier: CarrierId::default(), wan: sipsec_session::WanAddresses::of(ip) }
+}
+
 fn config(side: usize) -> Config {
     Config {
-        sip: sipsec_sip::Config {
-            registrars: vec![sipsec_sip::Target::udp(carrier())],
-            proxies: Vec::new(),
-            domain: "carrier.example".into(),
-            lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
-            expires_s: 3600,
-            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
-            requests_per_s: sipsec_sip::REQUESTS_PER_S,
-            prove: None,
-            redirects_max: 0,
-            rport: true,
-            user_agent: None,
-            dialect: sipsec_sip::Dialect::default(),
-        },
-        sip_port: 5060,
+        carriers: vec![CarrierConfig {
+            name: "default".to_owned(),
+            sip: sipsec_sip::Config {
+                registrars: vec![sipsec_sip::Target::udp(carrier())],
+                proxies: Vec::new(),
+                domain: "carrier.example".into(),
+                lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
+                expires_s: 3600,
+                session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
+                requests_per_s: sipsec_sip::REQUESTS_PER_S,
+                prove: None,
+                redirects_max: 0,
+                rport: true,
+                user_agent: None,
+                dialect: sipsec_sip::Dialect::default(),
+            },
+            port: 5060,
+            media: CarrierMedia::default(),
+            back_off: BackOff::default(),
+        }],
         tunnels: vec![TunnelConfig {
             name: "Tunnel1".into(),
             spec: TunnelSpec {
@@ -199,10 +208,7 @@ fn config(side: usize) -> Config {
             port_last: 50_099,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
             even_ports: false,
-            learn_peer_port: false,
-            dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
-        back_off: BackOff::default(),
         outside: BTreeSet::new(),
     }
 }
@@ -279,7 +285,7 @@ impl World {
         g.core = new_core(side, g.life, seed);
         self.boot(side);
         let wan = self.gateways[side].wan;
-        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(wan)));
+        self.tell(side, wan_address(wan));
     }
 
     pub fn restart_dataplane(&mut self, side: usize, gone: Duration) {
@@ -295,9 +301,10 @@ impl World {
 
     /// Another profile is applied.
     pub fn apply_profile(&mut self, side: usize, change: impl FnOnce(&mut Reconfiguration)) {
-        let Config { tunnels, keyring, ike, back_off, sip, outside, .. } = config(side);
+        let Config { tunnels, keyring, ike, carriers, outside, .. } = config(side);
         let bounced = BTreeSet::new();
-        let mut new = Reconfiguration { tunnels, keyring, ike, back_off, sip, bounced, outside };
+        let replaced = BTreeSet::new();
+        let mut new = Reconfiguration { tunnels, keyring, ike, carriers, replaced, bounced, outside };
         change(&mut new);
         self.tell(side, Input::Reconfigure(Box::new(new)));
     }
@@ -311,7 +318,7 @@ impl World {
     pub fn lose_address(&mut self, side: usize, gone: Duration) {
         self.note(format!("{side} has no address for {gone:?}"));
         self.gateways[side].wan = None;
-        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(None)));
+        self.tell(side, wan_address(None));
         self.at(gone, Happening::Address { side });
     }
 
@@ -320,7 +327,7 @@ impl World {
         g.addresses = g.addresses % 200 + 1;
         let wan = IpAddr::V4(Ipv4Addr::new(203, 0, 113 + side as u8, g.addresses));
         g.wan = Some(wan);
-        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(Some(wan))));
+        self.tell(side, wan_address(Some(wan)));
     }
 
     pub fn soft_limit(&mut self, side: usize) {
@@ -430,7 +437,7 @@ impl World {
                     && !self.lost(side)
                 {
                     let flow = sipsec_sip::Flow::udp(to, carrier());
-                    self.tell(side, Input::Sip { flow, bytes });
+                    self.tell(side, Input::Sip { carrier: CarrierId::default(), flow, bytes });
                 }
             }
             Happening::Ike { from, to, bytes } => {
@@ -590,7 +597,11 @@ impl World {
                         self.at(late, Happening::Ike { from: b.outside_local, to: b.remote, bytes });
                     }
                 }
-                Output::NatKeepalive { .. } | Output::SipOpen { .. } | Output::CallCounted { .. } => {}
+                Output::NatKeepalive { .. }
+                | Output::SipOpen { .. }
+                | Output::CarrierAdded { .. }
+                | Output::CarrierRemoved(_)
+                | Output::CallCounted { .. } => {}
                 Output::Dataplane(t) => {
                     self.at(RING, Happening::Transact { side, life, dp_life, id: t.id, ops: t.ops });
                 }

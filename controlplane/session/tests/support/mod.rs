@@ -15,8 +15,9 @@ use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
-    BackOff, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
-    Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig, TunnelQos,
+    BackOff, CarrierConfig, CarrierId, CarrierMedia, Config, Core, Credential, IkeConfig, Input, KeyEntry,
+    MediaConfig, Output, PeerKind, Reconfiguration, ReconfigureError, Reconfigured, SessionView,
+    TunnelConfig, TunnelQos,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -124,26 +125,36 @@ fn old_esp() -> EspProposal {
     old
 }
 
-fn config(side: usize, s: &Setup) -> Config {
+/// The WAN's address is this one.
+pub fn wan_address(ip: Option<IpAddr>) -> Input {
+    Input::WanAddress { carrier: CarrierId::default(), wan: sipsec_session::WanAddresses::of(ip) }
+}
+
+pub fn config(side: usize, s: &Setup) -> Config {
     Config {
-        sip: sipsec_sip::Config {
-            registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
-            proxies: Vec::new(),
-            domain: "carrier.example".into(),
-            lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
-            expires_s: 3600,
-            session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
-            requests_per_s: sipsec_sip::REQUESTS_PER_S,
-            prove: None,
-            redirects_max: 0,
-            rport: true,
-            user_agent: None,
-            dialect: sipsec_sip::Dialect {
-                delayed_offers: s.delayed_offers,
-                ..sipsec_sip::Dialect::default()
+        carriers: vec![CarrierConfig {
+            name: "default".to_owned(),
+            sip: sipsec_sip::Config {
+                registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
+                proxies: Vec::new(),
+                domain: "carrier.example".into(),
+                lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
+                expires_s: 3600,
+                session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
+                requests_per_s: sipsec_sip::REQUESTS_PER_S,
+                prove: None,
+                redirects_max: 0,
+                rport: true,
+                user_agent: None,
+                dialect: sipsec_sip::Dialect {
+                    delayed_offers: s.delayed_offers,
+                    ..sipsec_sip::Dialect::default()
+                },
             },
-        },
-        sip_port: 5060,
+            port: 5060,
+            media: CarrierMedia { learn_peer_port: s.learn_peer_port, ..CarrierMedia::default() },
+            back_off: s.back_off,
+        }],
         tunnels: vec![TunnelConfig {
             name: "Tunnel1".into(),
             spec: TunnelSpec {
@@ -189,10 +200,7 @@ fn config(side: usize, s: &Setup) -> Config {
             port_last: 50_099,
             tunnel_source: "10.255.0.1".parse().expect("an address"),
             even_ports: false,
-            learn_peer_port: s.learn_peer_port,
-            dscp: sipsec_net::dp::OuterDscp::CopyInner,
         },
-        back_off: s.back_off,
         outside: s.outside.iter().map(|r| r.parse().expect("a prefix")).collect(),
     }
 }
@@ -309,7 +317,7 @@ impl World {
         self.tell(side, Input::Recovered(records));
         self.tell(side, Input::DataplaneUp);
         let wan: IpAddr = WANS[side].parse().expect("an address");
-        self.tell(side, Input::WanAddress(sipsec_session::WanAddresses::of(Some(wan))));
+        self.tell(side, wan_address(Some(wan)));
         self.run();
     }
 
@@ -340,9 +348,9 @@ impl World {
             tunnels: config.tunnels,
             keyring: config.keyring,
             ike: config.ike,
-            back_off: config.back_off,
             outside: config.outside,
-            sip: config.sip,
+            carriers: config.carriers,
+            replaced: std::collections::BTreeSet::new(),
             bounced: std::collections::BTreeSet::new(),
         };
         change(&mut new);
@@ -394,7 +402,14 @@ impl World {
             Wire::Sip { to, bytes } => {
                 let from = CARRIER.parse().expect("an address");
                 let local = SocketAddr::new(WANS[to].parse().expect("an address"), 5060);
-                self.tell(to, Input::Sip { flow: sipsec_sip::Flow::udp(local, from), bytes });
+                self.tell(
+                    to,
+                    Input::Sip {
+                        carrier: CarrierId::default(),
+                        flow: sipsec_sip::Flow::udp(local, from),
+                        bytes,
+                    },
+                );
             }
             Wire::Ike { from, port, bytes } => self.ike(from, port, bytes),
             Wire::Tell { to, input } => self.tell(to, input),
@@ -458,7 +473,7 @@ impl World {
         while let Some(output) = self.gateways[side].core.poll_output() {
             let local = SocketAddr::new(WANS[side].parse().expect("an address"), 5060);
             match output {
-                Output::SipTransmit { flow, bytes } => {
+                Output::SipTransmit { flow, bytes, .. } => {
                     assert_eq!(flow.remote, CARRIER.parse().expect("an address"));
                     for (to, bytes) in self.carrier.datagram(local, &bytes) {
                         let to = WANS.iter().position(|w| *w == to.ip().to_string()).expect("a gateway");
@@ -472,7 +487,10 @@ impl World {
                         None => self.wires.push_back(wire),
                     }
                 }
-                Output::NatKeepalive { .. } | Output::SipOpen { .. } => {}
+                Output::NatKeepalive { .. }
+                | Output::SipOpen { .. }
+                | Output::CarrierAdded { .. }
+                | Output::CarrierRemoved(_) => {}
                 Output::Dataplane(_) if self.gateways[side].dp.silent => {}
                 Output::Dataplane(t) => {
                     let before = self.gateways[side].dp.clone();

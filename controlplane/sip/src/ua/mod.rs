@@ -58,6 +58,25 @@ pub struct Stats {
     pub byes_unanswered: u64,
 }
 
+impl std::iter::Sum for Stats {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self {
+            malformed: a.malformed + b.malformed,
+            untrusted: a.untrusted + b.untrusted,
+            stray_responses: a.stray_responses + b.stray_responses,
+            overload: a.overload + b.overload,
+            reregistered: a.reregistered + b.reregistered,
+            flawed_responses: a.flawed_responses + b.flawed_responses,
+            acks_withheld: a.acks_withheld + b.acks_withheld,
+            forked: a.forked + b.forked,
+            oversize: a.oversize + b.oversize,
+            failed_over: a.failed_over + b.failed_over,
+            byes_owed: a.byes_owed + b.byes_owed,
+            byes_unanswered: a.byes_unanswered + b.byes_unanswered,
+        })
+    }
+}
+
 pub struct UserAgent {
     pub(crate) config: Config,
     pub(crate) entropy: Box<dyn Entropy>,
@@ -97,7 +116,13 @@ impl std::fmt::Debug for UserAgent {
 
 impl UserAgent {
     #[must_use]
-    pub fn new(config: Config, mut entropy: Box<dyn Entropy>) -> Self {
+    pub fn new(config: Config, entropy: Box<dyn Entropy>) -> Self {
+        Self::in_space(config, entropy, 0)
+    }
+
+    /// One of several user agents, whose [`CallId`](crate::CallId)s have this space.
+    #[must_use]
+    pub fn in_space(config: Config, mut entropy: Box<dyn Entropy>, space: u16) -> Self {
         let (pace_byes, pace_others) = (Pace::new(config.requests_per_s), Pace::new(config.requests_per_s));
         let mut tag_key = [0; 16];
         entropy.fill(&mut tag_key);
@@ -117,7 +142,7 @@ impl UserAgent {
             out: VecDeque::new(),
             registrations,
             contact_users,
-            calls: Calls::default(),
+            calls: Calls::new(space),
             clients: BTreeMap::new(),
             servers: BTreeMap::new(),
             pace_byes,

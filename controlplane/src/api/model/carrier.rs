@@ -15,7 +15,10 @@ pub struct Registration {
     #[serde(default)]
     pub server: Option<SocketAddr>,
     pub call_id: String,
-    /// Requests of all lines that went to another server, because one did not answer or answered 503.
+    /// The name of the line's carrier; `default` is that of `sip`.
+    #[serde(default)]
+    pub carrier: String,
+    /// Requests of all lines of the carrier that went to another server, because one did not answer or answered 503.
     #[serde(default)]
     pub failed_over: u64,
     /// Why it is not registered.

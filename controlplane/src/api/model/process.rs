@@ -3,7 +3,7 @@
 use super::{Known, Unconfirmed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataplane {
@@ -84,7 +84,7 @@ pub struct Control {
     /// The WAN's address.
     pub wan: Known<IpAddr>,
     /// The SIP socket.
-    pub sip: Known<SocketAddr>,
+    pub sip: Known<String>,
     pub dataplane: Known<String>,
     /// Whether the kernel's addresses, routes and neighbours are followed, or why not.
     #[serde(default)]

@@ -63,16 +63,18 @@ pub fn registrar(list: &[Registration], width: usize) -> String {
 
 /// The servers in use, each with the number of its lines, and how often one had to stand in for another.
 fn servers(list: &[Registration]) -> String {
-    let mut lines = BTreeMap::<SocketAddr, usize>::new();
-    for server in list.iter().filter_map(|r| r.server) {
-        *lines.entry(server).or_default() += 1;
+    let mut lines = BTreeMap::<(&str, SocketAddr), usize>::new();
+    for (carrier, server) in list.iter().filter_map(|r| Some((r.carrier.as_str(), r.server?))) {
+        *lines.entry((carrier, server)).or_default() += 1;
     }
+    let carriers: BTreeMap<&str, u64> = list.iter().map(|r| (r.carrier.as_str(), r.failed_over)).collect();
     let mut out = String::new();
-    for (server, n) in lines {
+    for ((carrier, server), n) in lines {
+        let of = if carriers.len() > 1 { format!(", carrier {carrier}") } else { String::new() };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{} at {server}", counted(n as u64, "line"));
+        let _ = writeln!(out, "{} at {server}{of}", counted(n as u64, "line"));
     }
-    match list.first().map_or(0, |r| r.failed_over) {
+    match carriers.values().sum() {
         0 => out,
         n => out + &format!("{} went to another server, because one had failed\n", counted(n, "request")),
     }
@@ -95,6 +97,7 @@ mod tests {
             call_id: "3176F988-9EAA11E7-8002AFA0-8EF41435".into(),
             failed_over: 0,
             reason: None,
+            carrier: "default".into(),
         }
     }
 
@@ -107,6 +110,11 @@ mod tests {
             3 requests went to another server, because one had failed\n";
         assert!(text.ends_with(tail), "{text}");
         assert!(!registrar(&[registered()], 80).contains("server"));
+        let east = Registration { carrier: "east".into(), failed_over: 1, ..at("203.0.113.1:5060") };
+        let text = registrar(&[at("198.51.100.1:5060"), east], 80);
+        let tail = "1 line at 198.51.100.1:5060, carrier default\n1 line at 203.0.113.1:5060, carrier east\n\
+            4 requests went to another server, because one had failed\n";
+        assert!(text.ends_with(tail), "{text}");
     }
 
     #[test]

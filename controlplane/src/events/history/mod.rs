@@ -6,12 +6,14 @@ mod file;
 pub use file::{HistoryError, HistoryFile};
 
 use crate::api::model::{Call, Cost};
+use crate::config::Profile;
+use sipsec_net::TelNumber;
 use sipsec_net::TunnelId;
 use sipsec_net::dp::TunnelActivity;
 use sipsec_profile::check::tariff;
-use sipsec_profile::model::Tariff;
+use sipsec_profile::model::{SipSection, Tariff};
 use sipsec_session::{CallSummary, Carried, EventKind, Origin, SessionEvent};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +22,29 @@ const CALLS_MAX: usize = 10_000;
 /// Calls that are up: one for each tunnel, and those whose end is not confirmed.
 const OPEN_MAX: usize = 32_768;
 
+/// The tariff of each carrier, by its lines.
+#[derive(Clone, Debug, Default)]
+pub struct Tariffs {
+    first: Tariff,
+    others: HashMap<TelNumber, Tariff>,
+}
+
+impl Tariffs {
+    #[must_use]
+    pub fn of(profile: &Profile) -> Self {
+        let of = |sip: &SipSection| sip.lines.iter().map(|l| (l.number, sip.tariff)).collect::<Vec<_>>();
+        let others = profile.carriers.iter().flat_map(|c| of(&c.sip));
+        Self { first: profile.sip.tariff, others: others.collect() }
+    }
+
+    fn of_line(&self, line: Option<TelNumber>) -> Tariff {
+        line.and_then(|line| self.others.get(&line).copied()).unwrap_or(self.first)
+    }
+}
+
 #[derive(Debug)]
 pub struct History {
-    tariff: Tariff,
+    tariffs: Tariffs,
     /// By tunnel and Call-ID.
     open: BTreeMap<(TunnelId, String), Open>,
     ended: VecDeque<Arc<Call>>,
@@ -38,8 +60,13 @@ struct Open {
 
 impl History {
     #[must_use]
-    pub const fn new(tariff: Tariff) -> Self {
-        Self { tariff, open: BTreeMap::new(), ended: VecDeque::new(), file: None }
+    pub const fn new(tariffs: Tariffs) -> Self {
+        Self { tariffs, open: BTreeMap::new(), ended: VecDeque::new(), file: None }
+    }
+
+    /// Those of calls that end from now on.
+    pub fn set_tariffs(&mut self, tariffs: Tariffs) {
+        self.tariffs = tariffs;
     }
 
     /// Continues what an earlier run has left in a file, and keeps it there.
@@ -68,7 +95,7 @@ impl History {
                 let interface = event.interface.clone().unwrap_or_default();
                 let open = self.take_open(tunnel, &summary.call_id);
                 let carried = open.map_or(summary.carried, |o| carried(&o, activity, summary.carried));
-                self.end(call(summary, interface, carried, self.tariff));
+                self.end(call(summary, interface, carried, self.tariffs.of_line(summary.local)));
             }
             _ => {}
         }
@@ -222,7 +249,7 @@ mod tests {
 
     #[test]
     fn each_call_has_its_own_bytes_and_cost_however_late_its_end_is_known() {
-        let mut history = History::new(Tariff::DataConnect);
+        let mut history = History::new(Tariffs { first: Tariff::DataConnect, ..Tariffs::default() });
         tell(&mut history, "a@host", dials(), 100);
         // The next call of the tunnel begins before the end of the first is confirmed.
         tell(&mut history, "b@host", dials(), 600);
@@ -245,7 +272,7 @@ mod tests {
     #[test]
     fn the_last_packets_of_a_call_are_its_own() {
         let activity = |bytes| TunnelActivity { bytes_in: bytes, ..TunnelActivity::default() };
-        let mut history = History::new(Tariff::DataConnect);
+        let mut history = History::new(Tariffs { first: Tariff::DataConnect, ..Tariffs::default() });
         tell(&mut history, "a@host", dials(), 100);
         // A packet dials anew before the numbers of the first call are final.
         tell(&mut history, "b@host", dials(), 600);
@@ -268,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_dataplane_that_started_anew_makes_no_number_negative() {
-        let mut history = History::new(Tariff::None);
+        let mut history = History::new(Tariffs { first: Tariff::None, ..Tariffs::default() });
         tell(&mut history, "a@host", dials(), 5000);
         tell(&mut history, "a@host", ended("a@host", 8, true), 100);
         let calls = history.calls(None, 0);
@@ -277,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_history_is_bounded() {
-        let mut history = History::new(Tariff::DataConnect);
+        let mut history = History::new(Tariffs { first: Tariff::DataConnect, ..Tariffs::default() });
         for n in 0..CALLS_MAX as u64 + 10 {
             tell(&mut history, "a@host", ended("a@host", n, true), 0);
         }

@@ -7,7 +7,7 @@ use sipsec_net::prefix::PrefixError;
 use sipsec_net::{Instant, IpPrefix, TelNumber};
 use sipsec_profile::Profile;
 use sipsec_profile::model::wan::{WanIpv4, WanIpv6};
-use sipsec_profile::model::{Host, Server};
+use sipsec_profile::model::{Host, Server, SipSection};
 use std::net::IpAddr;
 
 /// The newest word of each family.
@@ -46,14 +46,14 @@ impl Learnt {
     ///
     /// # Errors
     /// What is still missing, and why.
-    pub fn registrars(&self, profile: &Profile) -> Result<Vec<Server>, String> {
-        if let Some(servers) = profile.sip.registrar.given() {
+    pub fn registrars(&self, profile: &Profile, sip: &SipSection) -> Result<Vec<Server>, String> {
+        if let Some(servers) = sip.registrar.given() {
             return Ok(servers.clone());
         }
         let by_v6 = profile.wan.sip_by_v6();
         let mut all = servers(self.sip(by_v6)?);
         // A line whose calls are of another IP version names the servers of each by its own DHCP.
-        if profile.sip.call_family != profile.sip.registration_family
+        if sip.call_family != sip.registration_family
             && let Ok(other) = self.sip(!by_v6)
         {
             all.extend(servers(other));
@@ -68,8 +68,8 @@ impl Learnt {
     ///
     /// # Errors
     /// What is still missing, and why.
-    pub fn domain(&self, profile: &Profile) -> Result<String, String> {
-        match profile.sip.domain.given() {
+    pub fn domain(&self, profile: &Profile, sip: &SipSection) -> Result<String, String> {
+        match sip.domain.given() {
             Some(domain) => Ok(domain.clone()),
             None => self.vendor(profile, |vendor| vendor.sip_domain.clone())?.ok_or_else(|| {
                 "DHCP names no SIP domain: write `sip.domain`, or `wan.vendor_class: ntt` if the line wants it"
@@ -112,15 +112,36 @@ impl Learnt {
         }
     }
 
+    /// The number that the profile leaves to DHCP.
+    ///
+    /// # Errors
+    /// What is still missing, and why.
+    pub fn number(&self, profile: &Profile) -> Result<TelNumber, String> {
+        let named = self.vendor(profile, |vendor| vendor.number.clone())?.ok_or_else(|| {
+            "DHCP names no number: write it under `lines`, or `wan.vendor_class: ntt` if the line wants it".to_owned()
+        })?;
+        let number: TelNumber =
+            named.parse().map_err(|_| format!("DHCP names the number {named}, which is none"))?;
+        if profile.all_carriers().any(|(_, sip)| sip.lines.iter().any(|line| line.number == number)) {
+            return Err(format!("DHCP names the number {number}, which the profile has as another line"));
+        }
+        Ok(number)
+    }
+
     /// What is wrong if the line has other numbers than the profile.
     #[must_use]
     pub fn other_number(&self, profile: &Profile) -> Option<String> {
+        if profile.learns_number().is_some() {
+            return self.number(profile).err().filter(|_| self.v4.is_some() || self.v6.is_some());
+        }
         let v4 = self.v4.iter().flatten().map(|lease| &lease.sip.vendor);
         let v6 = self.v6.iter().flatten().map(|lease| &lease.sip.vendor);
         let of = |v: &VendorData| v.number.iter().chain(&v.additional_numbers).cloned().collect::<Vec<_>>();
         let named: Vec<String> = v4.chain(v6).flat_map(of).collect();
         let ours = |n: &String| {
-            n.parse::<TelNumber>().is_ok_and(|n| profile.sip.lines.iter().any(|line| line.number == n))
+            n.parse::<TelNumber>().is_ok_and(|n| {
+                profile.all_carriers().any(|(_, sip)| sip.lines.iter().any(|line| line.number == n))
+            })
         };
         let other = named.first().filter(|_| !named.iter().any(ours))?;
         Some(format!("DHCP names the number {other}, which is none of `sip.lines`"))
@@ -268,19 +289,19 @@ mod tests {
         let mut learnt = Learnt::default();
         learnt.take(v4_lease(sip("198.51.100.1", "3", None)));
         let hosts = |learnt: &Learnt, profile: &Profile| {
-            let servers = learnt.registrars(profile).expect("known");
+            let servers = learnt.registrars(profile, &profile.sip).expect("known");
             servers.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(hosts(&learnt, &apart), ["198.51.100.1"]);
-        assert!(learnt.domain(&apart).is_err_and(|why| why.contains("domain")));
+        assert!(learnt.domain(&apart, &apart.sip).is_err_and(|why| why.contains("domain")));
         // The domain of either counts.
         learnt.take(v6_lease(sip("2001:db8::1", "3", Some("ntt-east.ne.jp")), &[]));
         assert_eq!(hosts(&learnt, &apart), ["198.51.100.1", "2001:db8::1"]);
-        assert_eq!(learnt.domain(&apart).as_deref(), Ok("ntt-east.ne.jp"));
+        assert_eq!(learnt.domain(&apart, &apart.sip).as_deref(), Ok("ntt-east.ne.jp"));
         let alike = profile("ipv4: dhcp, ipv6: prefix", ", carrier: ntt-direct");
         assert_eq!(hosts(&learnt, &alike), ["198.51.100.1"], "one IP version, one list");
         learnt.take(Change::V4(Err("the link went down".into())));
-        assert!(learnt.registrars(&apart).is_err_and(|why| why.contains("link")));
+        assert!(learnt.registrars(&apart, &apart.sip).is_err_and(|why| why.contains("link")));
     }
 
     #[test]

@@ -81,6 +81,21 @@ pub struct SipCounters {
     pub failed: u64,
 }
 
+impl std::iter::Sum for SipCounters {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self {
+            received: a.received + b.received,
+            sent: a.sent + b.sent,
+            send_failed: a.send_failed + b.send_failed,
+            receive_failed: a.receive_failed + b.receive_failed,
+            opened: a.opened + b.opened,
+            accepted: a.accepted + b.accepted,
+            refused: a.refused + b.refused,
+            failed: a.failed + b.failed,
+        })
+    }
+}
+
 /// How SIP is spoken.
 #[derive(Clone, Debug)]
 pub struct Setup {

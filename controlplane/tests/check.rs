@@ -23,7 +23,8 @@ fn a_good_profile_is_read_without_remark() {
     let (profile, findings) = check("good");
     assert_eq!(findings.render(config::Style::PLAIN), "good.yaml: 0 errors, 0 warnings\n");
     let profile = profile.expect("read");
-    assert_eq!((profile.carrier().session_expires_s, profile.carrier().rport), (300, false));
+    let carrier = profile.carrier(&profile.sip);
+    assert_eq!((carrier.session_expires_s, carrier.rport), (300, false));
     assert_eq!(profile.tunnels[0].remote_number.as_str(), "0388882001");
     assert_eq!(
         (profile.ike.dpd_mode, profile.ike.fragment_bytes),

@@ -1,4 +1,4 @@
-//! Every byte that two processes share: ring, segment, handshake, counters.
+//! Every byte that two processes share: ring, segment, handshake, counters; and the queue of packets between two threads.
 //!
 //! The dataplane listens ([`Listener`]); a control plane connects ([`ControlSide::connect`]) and both hold one sealed segment
 //! with a command ring down, an event ring up, a punt ring each way, counters, and two doorbells. Everything that comes from
@@ -9,12 +9,13 @@
 //! |---|---|
 //! | order of memory accesses on a ring | [`ring`] |
 //! | why no wake-up is lost | [`bell`] |
+//! | who may touch a packet between two workers | [`handoff`] |
 //! | what a transaction is on the ring | [`command`] |
 //! | what a reconnect leaves behind: nothing | [`segment`] |
 //! | what is where, and the fingerprint | [`layout`] |
 //!
 //! # Tests
-//! `cargo test -p sipsec-abi`; and all interleavings of the ring, the doorbell and the counters' cells, in a target directory
+//! `cargo test -p sipsec-abi`; and all interleavings of the ring, the hand-off, the doorbell and the counters' cells, in a target directory
 //! of their own because the flag rebuilds everything:
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p sipsec-abi --release --test loom --target-dir target/loom
@@ -38,6 +39,7 @@ pub mod error;
 pub mod event;
 #[cfg(all(feature = "fuzz", not(loom)))]
 pub mod fuzz;
+pub mod handoff;
 #[cfg(not(loom))]
 pub mod handshake;
 #[cfg(not(loom))]
@@ -62,7 +64,10 @@ pub mod txn_log;
 pub use self::{
     client::ControlSide,
     command::{Command, CommandError},
-    counters::{Count, CountersReader, CountersWriter, Facts, Port, PortCounters, PortFacts, StageView},
+    counters::{
+        Count, CountersReader, CountersWriter, Facts, Port, PortCounters, PortFacts, StageView,
+        WorkerCounters,
+    },
     error::{RecvError, SendError},
     handshake::{HandshakeError, Refusal},
     punt::Punt,

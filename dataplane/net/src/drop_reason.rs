@@ -137,6 +137,10 @@ drop_reasons! {
     NatTableFull = "nat-table-full",
     /// The next hop's layer-2 address is not known.
     NoNextHop = "no-next-hop",
+    /// Came to one worker, and the queue to the worker that owns its tunnel was full.
+    HandOffFull = "hand-off-full",
+    /// Handed to the worker that owned its tunnel until just now.
+    HandOffStale = "hand-off-stale",
     /// The device took no more frames.
     TxRingFull = "tx-ring-full",
     /// No free frame in the UMEM.

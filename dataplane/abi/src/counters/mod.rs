@@ -7,10 +7,12 @@
 mod facts;
 mod qos;
 mod reader;
+mod worker;
 mod writer;
 
 pub use facts::{Facts, PortFacts};
 pub use reader::{CountersReader, StageView};
+pub use worker::WorkerCounters;
 pub use writer::CountersWriter;
 
 use crate::layout::{self, Number};
@@ -18,13 +20,15 @@ use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{DropReason, Instant, TunnelId};
 
 /// Room for drop reasons to come without moving what follows.
-pub const DROPS_MAX: usize = 64;
+pub const DROPS_MAX: usize = 96;
 /// Most stages of the pipeline that are shown.
 pub const STAGES_MAX: usize = 32;
 /// Most counters of the XDP programs.
 pub const STEERING_MAX: usize = 16;
 /// Room for [`Count`]s to come.
 pub const COUNTS_MAX: usize = 32;
+/// Workers with counters of their own.
+pub const WORKERS_MAX: usize = 16;
 /// Tunnels with an activity slot.
 pub const TUNNELS_MAX: usize = 16_384;
 
@@ -38,11 +42,12 @@ const PORTS: usize = STAGES + STAGES_MAX * 2;
 const STEERING: usize = PORTS + PORT_WORDS * 2;
 const COUNTS: usize = STEERING + STEERING_MAX;
 const FACTS: usize = COUNTS + COUNTS_MAX;
-const ACTIVITY: usize = 512;
+const WORKERS: usize = 512;
+const ACTIVITY: usize = WORKERS + WORKERS_MAX * worker::WORDS;
 pub(crate) const REGION_WORDS: usize = qos::AT + TUNNELS_MAX * qos::WORDS;
 
 const _: () = assert!(DropReason::COUNT <= DROPS_MAX, "every drop reason has a counter");
-const _: () = assert!(FACTS + 1 + facts::WORDS <= ACTIVITY, "the facts fit before the tunnels");
+const _: () = assert!(FACTS + 1 + facts::WORDS <= WORKERS, "the facts fit before the workers");
 const _: () = assert!(ACTIVITY_VALUES < ACTIVITY_WORDS, "a tunnel's values fit its slot");
 const _: () = assert!(crate::bpf::COUNTERS as usize <= STEERING_MAX, "every steering counter fits");
 
@@ -154,17 +159,22 @@ counts! {
     ShaperWaiting = "shaper_waiting",
     /// Events for which the control plane had no room for too long.
     EventsLost = "events_lost",
+    /// Packets that came to one worker and were another's.
+    HandedOver = "handed_over",
 }
 
 const _: () = assert!(Count::ALL.len() <= COUNTS_MAX, "every count has a word");
 
 pub(crate) const NUMBERS: &[Number] = {
-    const REGION: [Number; 11] = [
+    const REGION: [Number; 14] = [
         Number { name: "counters.stages", value: STAGES as u64 },
         Number { name: "counters.ports", value: PORTS as u64 },
         Number { name: "counters.steering", value: STEERING as u64 },
         Number { name: "counters.counts", value: COUNTS as u64 },
         Number { name: "counters.facts", value: FACTS as u64 },
+        Number { name: "counters.workers", value: WORKERS as u64 },
+        Number { name: "counters.worker_words", value: worker::WORDS as u64 },
+        Number { name: "counters.workers_max", value: WORKERS_MAX as u64 },
         Number { name: "counters.activity", value: ACTIVITY as u64 },
         Number { name: "counters.activity_words", value: ACTIVITY_WORDS as u64 },
         Number { name: "counters.qos", value: qos::AT as u64 },

@@ -1,7 +1,7 @@
 use super::{
     ACTIVITY, ACTIVITY_VALUES, ACTIVITY_WORDS, COUNTS, Count, DROPS, FACTS, Facts, PORT_WORDS, PORTS, Port,
-    PortCounters, REGION_WORDS, STAGES, STAGES_MAX, STEERING, STEERING_MAX, TUNNELS_MAX, decode_activity,
-    facts, qos,
+    PortCounters, REGION_WORDS, STAGES, STAGES_MAX, STEERING, STEERING_MAX, TUNNELS_MAX, WORKERS,
+    WORKERS_MAX, WorkerCounters, decode_activity, facts, qos, worker,
 };
 use crate::layout::offset;
 use crate::segment::Segment;
@@ -70,6 +70,13 @@ impl CountersReader {
     pub fn count(&self, count: Count) -> u64 {
         let [value] = self.get(COUNTS + count as usize);
         value
+    }
+
+    /// What each worker counts; each number is true, and they need not be of one moment.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerCounters> {
+        let workers = self.facts().map_or(0, |facts| facts.workers as usize).min(WORKERS_MAX);
+        (0..workers).map(|at| WorkerCounters::from_words(self.get(WORKERS + at * worker::WORDS))).collect()
     }
 
     /// `None` if the dataplane died while it wrote them.

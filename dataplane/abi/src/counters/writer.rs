@@ -1,7 +1,7 @@
 use super::{
     ACTIVITY, ACTIVITY_VALUES, ACTIVITY_WORDS, COUNTS, Count, DROPS, FACTS, Facts, PORT_WORDS, PORTS, Port,
-    PortCounters, REGION_WORDS, STAGES, STAGES_MAX, STEERING, STEERING_MAX, TUNNELS_MAX, encode_activity,
-    facts, qos,
+    PortCounters, REGION_WORDS, STAGES, STAGES_MAX, STEERING, STEERING_MAX, TUNNELS_MAX, WORKERS,
+    WORKERS_MAX, WorkerCounters, encode_activity, facts, qos, worker,
 };
 use crate::layout::offset;
 use crate::segment::Segment;
@@ -45,6 +45,13 @@ impl CountersWriter {
 
     pub fn count(&self, count: Count, value: u64) {
         self.put(COUNTS + count as usize, &[value]);
+    }
+
+    /// What one worker counts. One beyond [`super::WORKERS_MAX`] is not shown.
+    pub fn worker(&self, worker: usize, counters: &WorkerCounters) {
+        if worker < WORKERS_MAX {
+            self.put(WORKERS + worker * worker::WORDS, &counters.to_words());
+        }
     }
 
     pub fn facts(&self, facts: &Facts) {

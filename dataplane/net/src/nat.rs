@@ -270,6 +270,25 @@ pub struct NatStatistics {
     pub log_lost: u64,
 }
 
+impl NatStatistics {
+    /// Adds those of another table.
+    pub const fn add(&mut self, other: &Self) {
+        let Self { sessions, sessions_peak, sessions_max, mappings, hosts, blocks, .. } = self;
+        *sessions += other.sessions;
+        *sessions_peak += other.sessions_peak;
+        *sessions_max += other.sessions_max;
+        *mappings += other.mappings;
+        *hosts += other.hosts;
+        *blocks += other.blocks;
+        let Self { hits, created, expired, cleared, log_lost, .. } = self;
+        *hits += other.hits;
+        *created += other.created;
+        *expired += other.expired;
+        *cleared += other.cleared;
+        *log_lost += other.log_lost;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

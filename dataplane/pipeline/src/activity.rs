@@ -102,6 +102,11 @@ impl Activities {
         Activity { cells: Arc::clone(&self.0), place, number }
     }
 
+    /// For a tunnel in this place whose packets another worker counts.
+    pub(crate) fn elsewhere(&self, place: u32, number: u32) -> Activity {
+        Activity { cells: Arc::clone(&self.0), place, number }
+    }
+
     /// A packet of the tunnel in this place is counted soon.
     #[inline]
     pub(crate) fn prefetch(&self, place: u32) {

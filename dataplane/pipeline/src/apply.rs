@@ -42,11 +42,16 @@ impl<P: Packet> Pipeline<P> {
         keys: &mut impl Iterator<Item = Box<dyn AeadKey>>,
         counters: &mut impl Iterator<Item = QosCounters>,
     ) {
+        if self.place.is_others(op) {
+            return;
+        }
         let mut fresh_counters = || counters.next().expect("validation made counters for every policy");
         match op {
             Op::TunnelAdd(spec) => {
                 let inner_mtu = inner_mtu(&self.config.outside, spec);
-                let index = self.tunnels.insert(*spec, inner_mtu, plain(spec.tunnel, fresh_counters()));
+                let policy = plain(spec.tunnel, fresh_counters());
+                let elsewhere = self.place.elsewhere(spec.tunnel);
+                let index = self.tunnels.insert(*spec, inner_mtu, policy, elsewhere);
                 if spec.routing_hellos {
                     self.hello_tunnels.push(index);
                 }
@@ -64,11 +69,13 @@ impl<P: Packet> Pipeline<P> {
                 self.tunnel_qos(policy);
             }
             Op::TunnelRemove(tunnel) => self.tunnel_remove(*tunnel),
-            Op::RouteAdd { prefix, tunnel, adjacency } => {
-                if let Some(index) = self.tunnels.find(*tunnel) {
-                    self.fib.insert(*prefix, index, *adjacency);
+            Op::RouteAdd { prefix, tunnel, adjacency } => match self.tunnels.find(*tunnel) {
+                Some(index) if self.place.elsewhere(*tunnel).is_some() => {
+                    self.fib.insert_elsewhere(*prefix, index, *adjacency);
                 }
-            }
+                Some(index) => self.fib.insert(*prefix, index, *adjacency),
+                None => {}
+            },
             Op::RouteRemove { prefix } => self.fib.remove(*prefix),
             Op::FilterAdd { tunnel, used, rule } => {
                 if let Some(t) = self.tunnels.find(*tunnel).and_then(|i| self.tunnels.get_mut(i)) {
@@ -131,7 +138,8 @@ impl<P: Packet> Pipeline<P> {
                 }
             }
             Op::NatClear(host) => self.nat.clear(*host),
-            Op::NatPage { from } => self.nat_page = Some(*from),
+            Op::NatPage { from } if self.place.own_nat_row(*from).is_some() => self.nat_page = Some(*from),
+            Op::NatPage { .. } => {}
         }
     }
 
@@ -220,12 +228,16 @@ impl<P: Packet> Pipeline<P> {
         let Some(tunnel) = self.tunnels.find(binding.tunnel) else { return };
         let Some(t) = self.tunnels.get_mut(tunnel) else { return };
         t.media_ports.push(binding.media_port());
+        if t.elsewhere.is_some() {
+            self.place.open(binding.media_port(), binding.tunnel);
+            return;
+        }
         let queues = Queues::new(t.policy.clone(), &bounds(&self.config, binding.rate));
         self.media.open(&self.config.outside, binding, tunnel, queues, t.policy.spec.police);
     }
 
     fn media_close(&mut self, port: MediaPort) {
-        let Some(index) = self.media.find(port) else { return };
+        let Some(index) = self.media.find(port) else { return self.media_close_elsewhere(port) };
         let carried = self.media.get_mut(index).map(|m| core::mem::take(&mut m.sas));
         carried.into_iter().flatten().for_each(|sa| self.sa_remove(sa));
         let Some(mut m) = self.media.close(port) else { return };
@@ -249,6 +261,15 @@ impl<P: Packet> Pipeline<P> {
         let has_another = self.tunnels.get(m.tunnel).is_some_and(|t| !t.media_ports.is_empty());
         if !has_another {
             m.queues.counters().set_rate(0);
+        }
+    }
+
+    /// It may be another worker's.
+    fn media_close_elsewhere(&mut self, port: MediaPort) {
+        let Some(tunnel) = self.place.tunnel_of(port) else { return };
+        self.place.close(port);
+        if let Some(t) = self.tunnels.find(tunnel).and_then(|i| self.tunnels.get_mut(i)) {
+            t.media_ports.retain(|p| *p != port);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::lan_routers::LanRouters;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU8;
 use sipsec_net::{IpPrefix, MacAddr};
 
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,18 @@ impl Limits {
     #[must_use]
     pub const fn reserved_packets(&self) -> u32 {
         self.waiting_packets_max / 8
+    }
+
+    /// The part of one of so many workers, of what is bounded for all of them together. Each has frames of its own, and its
+    /// tables have room for every tunnel: which will be its own is not known yet.
+    #[must_use]
+    pub const fn among(self, workers: NonZeroU8) -> Self {
+        let workers = workers.get() as u32;
+        Self {
+            nat_sessions_max: self.nat_sessions_max.div_ceil(workers),
+            icmp_errors_per_second_max: self.icmp_errors_per_second_max.div_ceil(workers),
+            ..self
+        }
     }
 
     /// For so many tunnels and a UMEM of so many frames.

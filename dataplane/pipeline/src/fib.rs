@@ -10,6 +10,8 @@ use sipsec_net::dp::Adjacency;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Tunnel(u32),
+    /// Into this tunnel, which is another worker's.
+    Elsewhere(u32),
     /// The host has a better route than this tunnel's.
     Outside(u32),
     /// Nowhere; the prefix is this tunnel's.
@@ -30,7 +32,10 @@ impl Answer {
     /// The tunnel whose prefix covers the address, even if packets do not go there.
     pub(crate) const fn owner(self) -> Option<u32> {
         match self {
-            Self::Tunnel(tunnel) | Self::Outside(tunnel) | Self::Discard(tunnel) => Some(tunnel),
+            Self::Tunnel(tunnel)
+            | Self::Elsewhere(tunnel)
+            | Self::Outside(tunnel)
+            | Self::Discard(tunnel) => Some(tunnel),
             Self::Local => None,
         }
     }
@@ -38,7 +43,7 @@ impl Answer {
     /// The tunnel that packets go into.
     pub(crate) const fn tunnel(self) -> Option<u32> {
         match self {
-            Self::Tunnel(tunnel) => Some(tunnel),
+            Self::Tunnel(tunnel) | Self::Elsewhere(tunnel) => Some(tunnel),
             Self::Outside(_) | Self::Discard(_) | Self::Local => None,
         }
     }
@@ -170,8 +175,20 @@ impl Fib {
 
     /// Adds or replaces. The number of routes was validated.
     pub(crate) fn insert(&mut self, prefix: IpPrefix, tunnel: u32, adjacency: Adjacency) {
+        self.put(prefix, tunnel, Answer::new(tunnel, adjacency));
+    }
+
+    /// The same for a tunnel of another worker.
+    pub(crate) fn insert_elsewhere(&mut self, prefix: IpPrefix, tunnel: u32, adjacency: Adjacency) {
+        let answer = match Answer::new(tunnel, adjacency) {
+            Answer::Tunnel(tunnel) => Answer::Elsewhere(tunnel),
+            other => other,
+        };
+        self.put(prefix, tunnel, answer);
+    }
+
+    fn put(&mut self, prefix: IpPrefix, tunnel: u32, answer: Answer) {
         self.changed();
-        let answer = Answer::new(tunnel, adjacency);
         let before = match prefix.addr() {
             IpAddr::V4(a) => self.v4.insert(a.to_bits(), prefix.prefix_len(), answer),
             IpAddr::V6(a) => self.v6.insert(a.to_bits(), prefix.prefix_len(), answer),

@@ -15,6 +15,7 @@
 
 mod ahead;
 mod due;
+mod handed;
 mod hello;
 mod inbound;
 mod inside;
@@ -30,6 +31,7 @@ use crate::icmp_error::IcmpLimit;
 use crate::media::IkeFrame;
 use crate::media::Outer;
 use crate::media::{Identifications, MediaTable};
+use crate::owner::{Owners, Place, WorkerIndex};
 use crate::packet::Packet;
 use crate::packet_queue::Pool;
 use crate::parse::Info;
@@ -56,6 +58,8 @@ pub struct Pipeline<P> {
     pub(crate) config: Config,
     /// The WAN's MTU at build.
     pub(crate) outside_mtu_max: u16,
+    /// Among the workers of the gateway.
+    pub(crate) place: Place,
     pub(crate) fib: Fib,
     pub(crate) tunnels: Tunnels,
     pub(crate) media: MediaTable,
@@ -142,6 +146,7 @@ impl<P: Packet> Pipeline<P> {
             sealing: SealBatch::new(),
             opening: OpenBatch::new(),
             outside_mtu_max: config.outside.mtu,
+            place: Place::alone(),
             config,
         }
     }
@@ -150,6 +155,13 @@ impl<P: Packet> Pipeline<P> {
     #[must_use]
     pub fn with_cycles(mut self, counter: Box<dyn CycleCounter>) -> Self {
         self.stages = Stages::new(Some(counter));
+        self
+    }
+
+    /// As one of several workers. Before the first transaction.
+    #[must_use]
+    pub fn as_worker(mut self, own: WorkerIndex, owners: Owners) -> Self {
+        self.place = Place::new(own, owners);
         self
     }
 
@@ -237,7 +249,11 @@ impl<P: Packet> Pipeline<P> {
         packet.truncate(info.len.into());
         self.stages.passed(Stage::Parse);
         if !info.forwardable {
-            let tunnel = self.hello_out(&mut info, by_device)?;
+            let tunnel = self.hello_tunnel(&info, by_device)?;
+            if let Some(worker) = self.tunnels.get(tunnel).and_then(|t| t.elsewhere) {
+                return self.hand_over_inside(worker, at, sealing, out);
+            }
+            self.hello_out(&mut info, tunnel)?;
             return self.forward(now, &info, tunnel, None, sealing, out);
         }
         if mode == InsideMode::Router && info.ttl <= 1 {
@@ -248,10 +264,18 @@ impl<P: Packet> Pipeline<P> {
             return Err(DropReason::TtlExpired);
         }
         let tunnel = match by_device {
-            Some(tunnel) => tunnel,
+            Some(tunnel) => {
+                if let Some(worker) = self.tunnels.get(tunnel).and_then(|t| t.elsewhere) {
+                    return self.hand_over_inside(worker, at, sealing, out);
+                }
+                tunnel
+            }
             None => {
                 // Where it was looked up before, that was for the same address: both headers have it in one place.
                 let answer = known_route.unwrap_or_else(|| self.route(&info.destination));
+                if let Some(worker) = self.elsewhere(answer) {
+                    return self.hand_over_inside(worker, at, sealing, out);
+                }
                 self.tunnel_of(answer)?
             }
         };
@@ -286,7 +310,7 @@ impl<P: Packet> Pipeline<P> {
     #[inline]
     fn tunnel_of(&self, answer: Answer) -> Result<u32, DropReason> {
         match answer {
-            Answer::Tunnel(tunnel) => Ok(tunnel),
+            Answer::Tunnel(tunnel) | Answer::Elsewhere(tunnel) => Ok(tunnel),
             // It came before the kernel's tables had changed. A tunnel that is up carries it, so that it is not lost; one that
             // is not is not called for it.
             Answer::Outside(tunnel) => {
@@ -342,7 +366,7 @@ impl<P: Packet> Pipeline<P> {
         let mut outer = Outer::default();
         outer.read(packet.data())?;
         let port = MediaPort(outer.destination_port);
-        let media = self.media.find(port).ok_or(DropReason::MediaPortClosed)?;
+        let Some(media) = self.media.find(port) else { return self.hand_over_outside(port, opening, out) };
         let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;
         if outer.destination != m.binding.outside_local.ip() {
             return Err(DropReason::MediaPortClosed);

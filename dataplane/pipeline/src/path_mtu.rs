@@ -82,7 +82,8 @@ impl<P: Packet> Pipeline<P> {
 
     /// What `show` says of a tunnel's MTU follows its SA and its path.
     pub(crate) fn publish_mtu(&self, tunnel: u32) {
-        let Some(t) = self.tunnels.get(tunnel) else { return };
+        // Its owner publishes.
+        let Some(t) = self.tunnels.get(tunnel).filter(|t| t.elsewhere.is_none()) else { return };
         let media =
             t.outbound.and_then(|sa| self.sad.outbound(sa)).and_then(|sa| self.media.get(sa.common.media));
         let (outer, of_path) =

@@ -8,6 +8,7 @@ pub(crate) use validate::inner_mtu;
 
 use crate::config::{Config, Limits, OutsidePort};
 use crate::engine::{AeadEngine, AeadKey};
+use crate::owner::Owners;
 use crate::qos_counters::QosCounters;
 use sipsec_net::dp::{Direction, Event, MediaBinding, Op, RejectReason, SaSpec, TunnelSpec};
 use sipsec_net::esp::Layout;
@@ -26,6 +27,30 @@ pub struct Validated {
     pub(crate) keys: Keys,
     /// Of each operation that gives a tunnel classes.
     pub(crate) counters: Vec<QosCounters>,
+}
+
+impl Validated {
+    /// What each worker needs of it: the keys and counters of its own tunnels. Counters of other tunnels are there and not used.
+    #[must_use]
+    pub fn split(self, ops: &[Op], owners: Owners) -> Vec<Self> {
+        let mut parts: Vec<_> =
+            owners.all().map(|_| Self { keys: Vec::new(), counters: Vec::new() }).collect();
+        let (mut keys, mut counters) = (self.keys.into_iter(), self.counters.into_iter());
+        for op in ops {
+            match op {
+                Op::SaAdd(spec) => parts[usize::from(owners.of(spec.tunnel).0)].keys.extend(keys.next()),
+                Op::TunnelQos(spec) => {
+                    parts[usize::from(owners.of(spec.tunnel).0)].counters.extend(counters.next());
+                }
+                Op::TunnelAdd(_) => {
+                    let counters = counters.next();
+                    parts.iter_mut().for_each(|part| part.counters.extend(counters.clone()));
+                }
+                _ => {}
+            }
+        }
+        parts
+    }
 }
 
 impl core::fmt::Debug for Validated {
@@ -287,6 +312,12 @@ impl Registry {
         for (&sa, &SaEntry { tunnel, direction, media_port, spi, .. }) in &self.sas {
             event(Event::SnapshotSa { sa, tunnel, direction, spi, media_port });
         }
+    }
+
+    /// The tunnel whose call has this media port.
+    #[must_use]
+    pub fn tunnel_of(&self, port: MediaPort) -> Option<TunnelId> {
+        self.media.get(&port).map(|entry| entry.binding.tunnel)
     }
 
     /// What the classes of a tunnel count.

@@ -2,9 +2,10 @@
 
 use crate::esp_encap::Sealed;
 use crate::media::IkeFrame;
+use crate::owner::{HandOver, WorkerIndex};
 use core::net::SocketAddr;
-use sipsec_net::MediaPort;
 use sipsec_net::dp::Event;
+use sipsec_net::{DropReason, MediaPort};
 
 /// A frame for the WAN. There is no way from a packet in clear to this but through [`Sealed`].
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub trait Sink<P> {
     fn event(&mut self, event: Event);
     /// An empty frame with headroom, for fragments; `None` if there is none.
     fn frame(&mut self) -> Option<P>;
+    /// A packet for another worker. Only a pipeline that is one of several hands over.
+    fn hand_over(&mut self, to: WorkerIndex, what: HandOver, packet: P) -> Result<(), DropReason>;
 }
 
 /// Why an IKE message did not reach the control plane.

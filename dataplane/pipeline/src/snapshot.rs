@@ -9,6 +9,7 @@ use sipsec_net::TunnelId;
 #[cfg(any(test, feature = "testing"))]
 use sipsec_net::dp::Direction;
 use sipsec_net::dp::{Event, TunnelActivity};
+use sipsec_net::nat::NatStatistics;
 
 /// How much of everything there is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +73,12 @@ impl<P: Packet> Pipeline<P> {
     #[must_use]
     pub fn activities(&self) -> Activities {
         self.tunnels.activities().clone()
+    }
+
+    /// What the translations of this worker's tunnels count.
+    #[must_use]
+    pub const fn nat_statistics(&self) -> NatStatistics {
+        self.nat.statistics()
     }
 
     #[must_use]

@@ -2,22 +2,25 @@
 //! and two gateways whose pipelines can be run back to back.
 
 mod controlled;
+mod crew;
 mod engine;
 mod fuzz;
 mod gateway;
 mod inner;
 
 pub use controlled::Controlled;
+pub use crew::Crew;
 pub use engine::TestEngine;
 pub use fuzz::fuzz;
 pub use gateway::{Gateway, Keys, Side};
 pub use inner::{Inner, ipv4_udp};
 
+use crate::owner::{HandOver, WorkerIndex};
 use crate::packet::Packet;
 use crate::sink::{OutsideFrame, PuntRefused, Sink};
 use core::net::SocketAddr;
-use sipsec_net::MediaPort;
 use sipsec_net::dp::Event;
+use sipsec_net::{DropReason, MediaPort};
 
 const HEADROOM: usize = 256;
 const SIZE: usize = 4096;
@@ -105,6 +108,10 @@ pub struct VecSink {
     pub events: Vec<Event>,
     /// Frames for [`Sink::frame`].
     pub frames: Vec<VecPacket>,
+    /// What is for other workers.
+    pub handed: Vec<(WorkerIndex, HandOver, VecPacket)>,
+    /// As what the packets worked on were handed over by another worker.
+    pub handed_as: Option<HandOver>,
     /// How [`Sink::punt`] answers.
     pub punt_refused: Option<PuntRefused>,
 }
@@ -138,5 +145,10 @@ impl Sink<VecPacket> for VecSink {
     }
     fn frame(&mut self) -> Option<VecPacket> {
         self.frames.pop()
+    }
+    fn hand_over(&mut self, to: WorkerIndex, what: HandOver, packet: VecPacket) -> Result<(), DropReason> {
+        what.after(self.handed_as)?;
+        self.handed.push((to, what, packet));
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::activity::{Activities, Activity};
 use crate::class_queues::Policy;
+use crate::owner::WorkerIndex;
 use crate::parse::Info;
 use crate::slab::{Map, Occupant, Slab, map};
 use crate::sys::LINE;
@@ -32,6 +33,8 @@ pub(crate) struct Tunnel {
     pub policy: Policy,
     /// Its calls: two at most, for a moment (glare, redial).
     pub media_ports: Vec<MediaPort>,
+    /// The worker that has everything else of it, if that is another: here it has its routes and media ports alone.
+    pub elsewhere: Option<WorkerIndex>,
 }
 
 const LINES_OUT: usize = 1;
@@ -78,10 +81,23 @@ impl Tunnels {
     }
 
     /// Validated: new, and there is room. Its number.
-    pub(crate) fn insert(&mut self, spec: TunnelSpec, inner_mtu: u16, policy: Policy) -> u32 {
+    pub(crate) fn insert(
+        &mut self,
+        spec: TunnelSpec,
+        inner_mtu: u16,
+        policy: Policy,
+        elsewhere: Option<WorkerIndex>,
+    ) -> u32 {
         let numbering = self.slab.numbering();
+        let activity = |number| {
+            let place = numbering.position(number) as u32;
+            match elsewhere {
+                None => self.activities.begin(place, number, spec.tunnel),
+                Some(_) => self.activities.elsewhere(place, number),
+            }
+        };
         let make = |number| Tunnel {
-            activity: self.activities.begin(numbering.position(number) as u32, number, spec.tunnel),
+            activity: activity(number),
             filters: TunnelFilters::default(),
             outbound: None,
             inner_mtu,
@@ -90,6 +106,7 @@ impl Tunnels {
             trigger: Trigger::default(),
             policy,
             media_ports: Vec::new(),
+            elsewhere,
         };
         let index = self.slab.insert(make).expect("the number of tunnels was validated");
         self.by_id.insert(spec.tunnel.0, index);

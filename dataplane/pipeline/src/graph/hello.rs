@@ -11,15 +11,19 @@ use sipsec_net::DropReason;
 impl<P: Packet> Pipeline<P> {
     /// The tunnel of a packet that may not be forwarded: the one by whose device it came, or to which a route leads, or else the
     /// only one with the option.
-    pub(super) fn hello_out(&mut self, info: &mut Info, by_device: Option<u32>) -> Result<u32, DropReason> {
+    pub(super) fn hello_tunnel(&mut self, info: &Info, by_device: Option<u32>) -> Result<u32, DropReason> {
         if self.config.inside.mode == InsideMode::Router || !info.is_link_scope() {
             return Err(DropReason::NotUnicast);
         }
         let route = by_device.or_else(|| self.route(&info.destination).tunnel());
-        let tunnel = match (route, &self.hello_tunnels[..]) {
-            (Some(tunnel), _) | (None, &[tunnel]) => tunnel,
-            (None, _) => return Err(DropReason::NotUnicast),
-        };
+        match (route, &self.hello_tunnels[..]) {
+            (Some(tunnel), _) | (None, &[tunnel]) => Ok(tunnel),
+            (None, _) => Err(DropReason::NotUnicast),
+        }
+    }
+
+    /// Whether this tunnel takes it.
+    pub(super) fn hello_out(&self, info: &mut Info, tunnel: u32) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         if !t.spec.routing_hellos {
             return Err(DropReason::NotUnicast);
@@ -28,7 +32,7 @@ impl<P: Packet> Pipeline<P> {
             return Err(DropReason::HelloWithoutSa);
         }
         info.hello = true;
-        Ok(tunnel)
+        Ok(())
     }
 
     /// The same at the other end. Its source has no route back (a link-local one never has), and needs none: the packet goes to

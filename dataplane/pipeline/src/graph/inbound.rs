@@ -7,6 +7,7 @@ use crate::config::InsideMode;
 use crate::esp_decap::{Checked, OpenBatch};
 use crate::esp_encap::SealBatch;
 use crate::fib::Answer;
+use crate::owner::HandOver;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::police::Policed;
@@ -216,6 +217,7 @@ impl<P: Packet> Pipeline<P> {
             // that it came from, even if its prefixes cover the destination.
             match self.route(&info.destination) {
                 Answer::Tunnel(next) if next != tunnel => return Ok(Way::Tunnel(next)),
+                Answer::Elsewhere(next) => return Ok(Way::Tunnel(next)),
                 Answer::Discard(_) => return Err(DropReason::RouteDiscards),
                 Answer::Tunnel(_) | Answer::Outside(_) | Answer::Local => {}
             }
@@ -235,7 +237,13 @@ impl<P: Packet> Pipeline<P> {
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let origin = self.tunnels.get(from).map(|t| t.spec.tunnel);
-        let end = self.forward_packet(now, packet, next, origin, sealing, out);
+        let elsewhere = self.tunnels.get(next).and_then(|t| Some((t.elsewhere?, t.spec.tunnel)));
+        let end = match (elsewhere, origin) {
+            (Some((worker, tunnel)), Some(from)) => {
+                out.hand_over(worker, HandOver::Hub { tunnel, from }, packet)
+            }
+            _ => self.forward_packet(now, packet, next, origin, sealing, out),
+        };
         end.map_err(|reason| self.drop_in(from, reason))
     }
 

@@ -4,6 +4,7 @@ use super::Pipeline;
 use crate::config::{InsideMode, InsidePort};
 use crate::esp_encap::SealBatch;
 use crate::icmp_error;
+use crate::owner::HandOver;
 use crate::packet::Packet;
 use crate::parse::Info;
 use crate::sink::Sink;
@@ -70,7 +71,7 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
-    fn error_tunnel(
+    pub(super) fn error_tunnel(
         &mut self,
         now: Instant,
         packet: P,
@@ -79,6 +80,9 @@ impl<P: Packet> Pipeline<P> {
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
         let index = self.tunnels.find(tunnel).ok_or(DropReason::TunnelUnknown)?;
+        if let Some(worker) = self.tunnels.get(index).and_then(|t| t.elsewhere) {
+            return out.hand_over(worker, HandOver::Error { tunnel }, packet);
+        }
         // An error is not worth a call.
         if self.tunnels.get(index).is_none_or(|t| t.outbound.is_none()) {
             return Ok(());

@@ -74,8 +74,10 @@ impl<P: Packet> Pipeline<P> {
             out.event(Event::NatBlock(block));
         }
         if let Some(from) = self.nat_page.take() {
+            let own = self.place.own_nat_row(from).unwrap_or(from);
             let next =
-                self.nat.page(now, from, NAT_PAGE_MAX.into(), |entry| out.event(Event::NatEntry(entry)));
+                self.nat.page(now, own, NAT_PAGE_MAX.into(), |entry| out.event(Event::NatEntry(entry)));
+            let next = self.place.nat_row(next);
             out.event(Event::NatPage { from, next, statistics: self.nat.statistics() });
         }
     }

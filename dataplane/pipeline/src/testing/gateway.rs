@@ -156,30 +156,36 @@ impl Gateway {
         config.limits = Limits::for_tunnels(tunnels.into(), 1024);
         let mut g = Self { side, pipeline: Controlled::new(config, engine), out: VecSink::default() };
         for n in 0..tunnels {
-            let id = u32::from(n);
-            let (mut tunnel, mut binding) = (Self::tunnel(), Self::binding(side, rate));
-            tunnel.tunnel = TunnelId(id);
-            binding.tunnel = tunnel.tunnel;
-            binding.outside_local.set_port(Self::FIRST_PORT + n);
-            binding.remote.set_port(Self::FIRST_PORT + n);
-            let sa = |direction, sa| SaSpec {
-                sa: SaId(sa),
-                tunnel: TunnelId(id),
-                spi: Spi::new(0x1_0000 + id).expect("not reserved"),
-                media_port: MediaPort(Self::FIRST_PORT + n),
-                ..Self::sa(side, direction, keys)
-            };
-            let prefix = IpPrefix::new(side.other().host_of(n).into(), 32).expect("a host");
-            g.apply(&[
-                Op::TunnelAdd(tunnel),
-                Op::RouteAdd { prefix, tunnel: tunnel.tunnel, adjacency: Adjacency::Tunnel },
-                Op::MediaOpen(binding),
-                Op::SaAdd(sa(Direction::In, 2 * id)),
-                Op::SaAdd(sa(Direction::Out, 2 * id + 1)),
-                Op::TunnelBind { tunnel: tunnel.tunnel, outbound: SaId(2 * id + 1) },
-            ]);
+            g.apply(&Self::tunnel_of_many(side, n, rate, keys));
         }
         g
+    }
+
+    /// Tunnel `n` of many, in a call.
+    #[must_use]
+    pub fn tunnel_of_many(side: Side, n: u16, rate: Kbps, keys: &Keys) -> Vec<Op> {
+        let id = u32::from(n);
+        let (mut tunnel, mut binding) = (Self::tunnel(), Self::binding(side, rate));
+        tunnel.tunnel = TunnelId(id);
+        binding.tunnel = tunnel.tunnel;
+        binding.outside_local.set_port(Self::FIRST_PORT + n);
+        binding.remote.set_port(Self::FIRST_PORT + n);
+        let sa = |direction, sa| SaSpec {
+            sa: SaId(sa),
+            tunnel: TunnelId(id),
+            spi: Spi::new(0x1_0000 + id).expect("not reserved"),
+            media_port: MediaPort(Self::FIRST_PORT + n),
+            ..Self::sa(side, direction, keys)
+        };
+        let prefix = IpPrefix::new(side.other().host_of(n).into(), 32).expect("a host");
+        vec![
+            Op::TunnelAdd(tunnel),
+            Op::RouteAdd { prefix, tunnel: tunnel.tunnel, adjacency: Adjacency::Tunnel },
+            Op::MediaOpen(binding),
+            Op::SaAdd(sa(Direction::In, 2 * id)),
+            Op::SaAdd(sa(Direction::Out, 2 * id + 1)),
+            Op::TunnelBind { tunnel: tunnel.tunnel, outbound: SaId(2 * id + 1) },
+        ]
     }
 
     #[must_use]
@@ -339,7 +345,7 @@ impl Gateway {
 }
 
 /// An IP packet in Ethernet.
-fn lan_frame(station: MacAddr, ip: &[u8]) -> VecPacket {
+pub(super) fn lan_frame(station: MacAddr, ip: &[u8]) -> VecPacket {
     let ether_type: u16 = if ip.first().is_some_and(|b| b >> 4 == 6) { 0x86dd } else { 0x0800 };
     let mut frame = vec![0; 12];
     frame[..6].copy_from_slice(&station.0);

@@ -10,7 +10,7 @@ use crate::sys;
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
 use sipsec_net::eth;
-use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, LanRouters, OutsidePort};
+use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, LanRouters, OutsidePort, WorkerIndex};
 use sipsec_profile::Head;
 use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
@@ -25,11 +25,14 @@ const LINK_HEADER_MAX: usize = eth::HEADER_LEN + eth::TAGS_MAX * eth::TAG_LEN;
 pub const OUTSIDE: usize = 0;
 pub const INSIDE: usize = 1;
 
-/// Everything the worker starts from.
+/// Everything the workers start from.
 #[derive(Debug)]
 pub struct Booted {
     pub steering: Steering,
-    pub opened: Opened,
+    /// Of each worker.
+    pub opened: Vec<Opened>,
+    /// Queues of each port.
+    pub queues: [u32; 2],
     pub outside: Link,
     pub inside: InsideDevice,
     pub netlink: Netlink,
@@ -44,6 +47,15 @@ pub enum InsideDevice {
 }
 
 impl Booted {
+    /// The worker that sends on each port for this one, which has no queue there; `None` where it has.
+    #[must_use]
+    pub fn carriers(&self, worker: WorkerIndex) -> [Option<WorkerIndex>; 2] {
+        self.queues.map(|queues| {
+            let carrier = u32::from(worker.0) % queues.max(1);
+            (carrier != u32::from(worker.0)).then_some(WorkerIndex(carrier as u8))
+        })
+    }
+
     /// What the pipeline has to know of the ports.
     #[must_use]
     pub fn pipeline_config(&self, section: &profile::DataplaneSection) -> sipsec_pipeline::Config {
@@ -75,7 +87,8 @@ impl Booted {
             limits: sipsec_pipeline::Limits {
                 nat_sessions_max: section.nat_translations_max,
                 ..sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames)
-            },
+            }
+            .among(section.worker.workers()),
             // The standard library's hasher is keyed at random.
             flow_key: random(),
             nat_seed: [random(), random(), random()],
@@ -128,7 +141,8 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
         Inside::Host { device, mtu } => {
             // Before anything that may fail: without the sVTI there are no routes to it, and what is meant for the tunnel
             // leaves by the default route.
-            let pair = svti(&mut netlink, &section.outside.device, device, *mtu)?;
+            let queues = section.worker.workers().get().into();
+            let pair = svti(&mut netlink, &section.outside.device, device, *mtu, queues)?;
             *made = (!pair.adopted).then(|| device.clone());
             info!(
                 device,
@@ -179,35 +193,62 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
             profile::BindMode::Copy => BindMode::Copy,
         },
     };
-    let opened = sipsec_xsk::open(&config, &specs)?;
+    let workers = section.worker.workers();
+    let opened = sipsec_xsk::open_for(&config, &specs, workers)?;
+    let first = &opened[0];
+    let mode = first.mode().name();
     info!(
-        mode = opened.mode().name(),
-        zero_copy_refused = opened.refusal().map(tracing::field::display),
+        mode,
+        zero_copy_refused = first.refusal().map(tracing::field::display),
         frames = section.frames,
-        chunk = opened.chunk_size(),
+        chunk = first.chunk_size(),
         huge_pages = section.huge_pages,
+        workers,
         "sockets bound"
     );
     for (index, port) in [(OUTSIDE, Port::Outside), (INSIDE, Port::Inside)] {
-        for (queue, fd) in (0u32..).zip(opened.fds(index)) {
+        for (queue, fd) in opened.iter().flat_map(|worker| worker.queues(index)) {
             steering.xsk_set(port, queue, fd)?;
         }
-        info!(device = specs[index].device, queues = specs[index].queues, "queues served");
+        let PortSpec { device, queues } = &specs[index];
+        info!(device, queues, "queues served");
+        if *queues < workers.get().into() {
+            let own = port == Port::Inside && matches!(inside, InsideDevice::Host(_));
+            let cure = if own {
+                "stop, run `sipsec-dataplane --remove-devices` once, start: the sVTI is made with a queue for each worker".into()
+            } else {
+                format!("`ethtool -L {device} combined {workers}`, and start again")
+            };
+            warn!(
+                device,
+                queues,
+                workers,
+                cure,
+                "workers without a queue of this device take what others hand over alone"
+            );
+        }
     }
+    let queues = [specs[OUTSIDE].queues, specs[INSIDE].queues];
     let summary = format!(
         "{} XDP {outside_mode}, {} XDP {inside_mode}, sockets {}",
         section.outside.device,
         section.inside.device(),
-        opened.mode().name()
+        mode
     );
-    Ok(Booted { steering, opened, outside, inside, netlink, summary })
+    Ok(Booted { steering, opened, queues, outside, inside, netlink, summary })
 }
 
 /// The sVTI, also without the WAN: one that is not there yet is taken to have the MTU of Ethernet until the next start.
-fn svti(netlink: &mut Netlink, outside: &str, name: &str, mtu: Option<u16>) -> Result<Pair, BootError> {
+fn svti(
+    netlink: &mut Netlink,
+    outside: &str,
+    name: &str,
+    mtu: Option<u16>,
+    queues: u32,
+) -> Result<Pair, BootError> {
     let outside_mtu = netlink.link(outside).ok().flatten().map_or(device::ETHERNET_MTU, |link| link.mtu);
     let mtu = mtu.map_or_else(|| device::default_mtu(outside_mtu), u32::from);
-    device::ensure_pair(netlink, name, mtu)
+    device::ensure_pair(netlink, name, mtu, queues)
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {

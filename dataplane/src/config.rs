@@ -29,13 +29,13 @@ mod tests {
 
     #[test]
     fn errors_name_file_place_and_hint() {
-        let text = "version: 1\ngateway: g\ndataplane:\n  outside: { device: w }\n  inside: { mode: host, device: s }\n  worker: { count: 2 }\n";
+        let text = "version: 1\ngateway: g\ndataplane:\n  outside: { device: w }\n  inside: { mode: host, device: s }\n  worker: { count: 17 }\n";
         let parse = |text: &str| parse(Path::new("g.yaml"), text.as_bytes());
-        let error = parse(text).expect_err("two workers").to_string();
-        assert!(error.contains("g.yaml:6:20") && error.contains("`dataplane.worker.count` is 2"), "{error}");
+        let error = parse(text).expect_err("too many workers").to_string();
+        assert!(error.contains("g.yaml:6:20") && error.contains("`dataplane.worker.count` is 17"), "{error}");
         let error = parse(&text.replace("worker", "wroker")).expect_err("typo").to_string();
         assert!(error.contains("g.yaml:6:3") && error.contains("did you mean `worker`"), "{error}");
-        let head = parse(&text.replace("count: 2", "count: 1")).expect("right");
+        let head = parse(&text.replace("count: 17", "count: 1")).expect("right");
         assert_eq!(head.dataplane_socket(), Path::new("/run/sipsec/g/dataplane.sock"));
     }
 

@@ -5,8 +5,8 @@
 //!  control plane ═ rings ═▶ Downlink ─▶ Registry: validate ─▶ Steering: BPF maps, routes ─▶ queue ─▶ worker: commit
 //!                ◀═ rings ═ Uplink   ◀──────────── "applied", events, IKE ◀── queue ◀──────────────── worker
 //! ```
-//! One transaction is on its way at a time, so what has been validated still holds when the worker commits: a transaction is
-//! in the registry, in the kernel's tables and in the worker's, or in none. The answer follows the worker's commit.
+//! One transaction is on its way at a time, so what has been validated still holds when the workers commit: a transaction is
+//! in the registry, in the kernel's tables and in every worker's, or in none. The answer follows the last worker's commit.
 
 pub mod cells;
 mod commands;
@@ -15,16 +15,20 @@ pub mod media_sockets;
 pub mod queue;
 pub mod rings;
 pub mod steering;
+pub mod watchdog;
 pub mod worker_link;
+pub mod workers;
 
 use crate::mailbox::Mailbox;
 use crate::privileges;
 use crate::sys;
+use cells::WorkerNumbers;
 use commands::Commands;
-use counters::{Numbers, Publisher};
+use counters::{Numbers, Publisher, WorkerPlace};
 use rings::{Downlink, Link, Session};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::Facts;
+use sipsec_net::dp::Event;
 use sipsec_net::{DropReason, Instant};
 use sipsec_pipeline::{Activities, AeadEngine, Config, Local, Validated};
 use sipsec_xsk::SocketWatch;
@@ -33,14 +37,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use steering::Steer;
 use tracing::{error, warn};
-use worker_link::{ControlEnd, Report, Update};
+use watchdog::Watchdog;
+use worker_link::Report;
+use workers::Workers;
 
 /// How old counters and the heartbeat may become.
 const LOOK: Duration = Duration::from_millis(100);
 /// While the control plane takes no events, or the worker no messages.
 const RETRY: Duration = Duration::from_millis(1);
-/// Looks without a turn of the worker until it counts as hung. It never sleeps longer than one.
-const LOOKS_WITHOUT_TURN_MAX: u32 = 50;
 /// Reports and messages taken in one turn.
 const REPORTS_PER_TURN_MAX: usize = 1024;
 
@@ -63,8 +67,8 @@ pub enum ToControl {
 pub enum FromControl {
     /// A control plane broke its rings.
     Fault { epoch: u64, what: &'static str },
-    /// The worker has not turned for seconds.
-    WorkerHangs,
+    /// A worker has not turned for seconds.
+    WorkerHangs { worker: usize },
 }
 
 /// Everything the thread starts with.
@@ -72,10 +76,12 @@ pub struct ControlSetup<K> {
     pub config: Config,
     pub engine: Box<dyn AeadEngine>,
     pub kernel: K,
-    pub worker: ControlEnd,
-    pub activities: Activities,
-    /// The sockets, for what the kernel counts of them.
-    pub sockets: [SocketWatch; 2],
+    pub workers: Workers,
+    /// Of each worker.
+    pub activities: Vec<Activities>,
+    /// The sockets of each worker, for what the kernel counts of them.
+    pub sockets: Vec<[SocketWatch; 2]>,
+    pub places: Vec<WorkerPlace>,
     pub inbox: Mailbox<ToControl>,
     pub outbox: Mailbox<FromControl>,
 }
@@ -101,27 +107,28 @@ struct Control<K> {
     down: Downlink<Validated>,
     session: Option<Session>,
     publisher: Publisher,
-    activities: Activities,
-    sockets: [SocketWatch; 2],
+    activities: Vec<Activities>,
+    sockets: Vec<[SocketWatch; 2]>,
     /// IKE messages that found no room on their way up.
     punts_lost: u64,
-    watchdog: Watchdog,
+    watchdogs: Vec<Watchdog>,
     inbox: Mailbox<ToControl>,
     outbox: Mailbox<FromControl>,
 }
 
 impl<K: Steer> Control<K> {
     fn new(setup: ControlSetup<K>) -> Self {
-        let ControlSetup { config, engine, kernel, worker, activities, sockets, inbox, outbox } = setup;
+        let ControlSetup { config, engine, kernel, workers, activities, sockets, places, inbox, outbox } =
+            setup;
         Self {
-            commands: Commands::new(&config, engine, kernel, worker),
+            watchdogs: (0..workers.count()).map(|_| Watchdog::default()).collect(),
+            commands: Commands::new(&config, engine, kernel, workers),
             down: Downlink::default(),
             session: None,
-            publisher: Publisher::default(),
+            publisher: Publisher::new(places),
             activities,
             sockets,
             punts_lost: 0,
-            watchdog: Watchdog::default(),
             inbox,
             outbox,
         }
@@ -135,15 +142,22 @@ impl<K: Steer> Control<K> {
                 self.sleep();
             }
         }
-        // Housekeeping stops the control thread first, so the worker goes with it.
-        while self.commands.worker.updates.push(Update::Stop).is_err() {
+        // Housekeeping stops the control thread first, so the workers go with it.
+        while !self.commands.workers.stop() && self.look_for_hung().is_none() {
             std::thread::sleep(RETRY);
-            if self.watchdog.hangs() {
-                return;
-            }
-            self.watchdog.look(self.commands.worker.cells.load().turns);
         }
-        self.commands.worker.updates.ring();
+    }
+
+    /// A worker that does not turn any more.
+    fn look_for_hung(&mut self) -> Option<usize> {
+        self.look(&self.commands.workers.numbers());
+        self.watchdogs.iter().position(Watchdog::hangs)
+    }
+
+    fn look(&mut self, numbers: &[WorkerNumbers]) {
+        for (watchdog, worker) in self.watchdogs.iter_mut().zip(numbers) {
+            watchdog.look(worker.turns);
+        }
     }
 
     /// Reads the mailbox; `false` to stop.
@@ -191,35 +205,38 @@ impl<K: Steer> Control<K> {
     fn turn(&mut self) -> usize {
         let mut work = self.reports() + self.commands.take_from_kernel();
         work += self.down.turn(&mut self.commands);
-        self.commands.worker.updates.ring();
-        self.commands.worker.ike_down.ring();
-        self.commands.worker.datagrams.ring();
+        self.commands.workers.ring();
         work + self.commands.up.flush()
     }
 
     fn reports(&mut self) -> usize {
         let Self { commands, publisher, session, activities, down, .. } = self;
-        let Commands { worker, up, .. } = commands;
-        let mut work = 0;
-        while work < REPORTS_PER_TURN_MAX
-            && let Some(message) = worker.ike_up.pop()
-        {
-            work += 1;
+        let Commands { workers, up, .. } = commands;
+        let mut work = workers.take_ike(REPORTS_PER_TURN_MAX, |message| {
             let sent = up.ike(message.media_port, message.remote, &message.bytes);
             self.punts_lost += u64::from(sent.is_err());
-        }
-        while work < REPORTS_PER_TURN_MAX
-            && let Some(report) = worker.reports.pop()
-        {
-            work += 1;
-            match report {
-                Report::Event(event) => up.report(event),
-                // Its keys are wiped here.
-                Report::Applied(ops) => {
-                    if let Some(session) = session {
-                        publisher.publish_ended(session, activities, &ops);
+        });
+        for worker in 0..workers.count() {
+            for _ in 0..REPORTS_PER_TURN_MAX {
+                let Some(report) = workers.report(worker) else { break };
+                work += 1;
+                match report {
+                    Report::Event(Event::NatPage { from, next, mut statistics }) => {
+                        let others = workers.numbers();
+                        others.iter().enumerate().filter(|(at, _)| *at != worker).for_each(|(_, n)| {
+                            statistics.add(&n.nat);
+                        });
+                        up.report(Event::NatPage { from, next, statistics });
                     }
-                    down.applied(up);
+                    Report::Event(event) => up.report(event),
+                    // The last of them: the keys are wiped here.
+                    Report::Applied(ops) if workers.taken() => {
+                        if let Some(session) = session {
+                            publisher.publish_ended(session, activities, &ops);
+                        }
+                        down.applied(up);
+                    }
+                    Report::Applied(_) => {}
                 }
             }
         }
@@ -228,83 +245,58 @@ impl<K: Steer> Control<K> {
 
     fn sleep(&mut self) {
         let Self { commands, down, inbox, .. } = self;
-        let worker = &commands.worker;
-        let idle = down.prepare_sleep(commands.up.has_room_for_answer())
-            & worker.reports.prepare_sleep()
-            & worker.ike_up.prepare_sleep();
+        let workers = &commands.workers;
+        let idle = down.prepare_sleep(commands.up.has_room_for_answer()) & workers.prepare_sleep();
         if idle && inbox.is_empty() {
             let time = if commands.up.backlog() > 0 { RETRY } else { LOOK };
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
-            let own = [inbox.as_fd(), worker.reports.as_fd(), worker.ike_up.as_fd()];
-            let fds = own.into_iter().chain(down.wakeup()).chain(commands.kernel_fd());
+            let fds = std::iter::once(inbox.as_fd())
+                .chain(workers.fds())
+                .chain(down.wakeup())
+                .chain(commands.kernel_fd());
             let mut polls: Vec<_> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
             // A signal, or any error, costs one early look.
             let _ = poll(&mut polls, Some(&timeout));
             inbox.clear_wakeups();
         }
-        worker.reports.woke();
-        worker.ike_up.woke();
+        workers.woke();
         down.woke();
     }
 
-    /// Counters for the control plane, when they are due, and the heartbeat if the worker lives.
+    /// Counters for the control plane, when they are due, and the heartbeat if every worker lives.
     fn publish(&mut self, now: Instant) {
         if !self.publisher.due(now) {
             return;
         }
-        let worker = self.commands.worker.cells.load();
-        self.watchdog.look(worker.turns);
-        if self.watchdog.hangs() && !std::mem::replace(&mut self.watchdog.is_told, true) {
-            error!(looks = LOOKS_WITHOUT_TURN_MAX, "the worker does not turn any more");
-            let _ = self.outbox.send(FromControl::WorkerHangs);
+        let mut workers = self.commands.workers.numbers();
+        self.look(&workers);
+        for (worker, watchdog) in self.watchdogs.iter_mut().enumerate() {
+            if watchdog.has_news() {
+                error!(worker, "the worker does not turn any more");
+                let _ = self.outbox.send(FromControl::WorkerHangs { worker });
+            }
         }
         let Some(session) = &self.session else { return };
-        if self.watchdog.lives() {
+        if self.watchdogs.iter().all(Watchdog::lives) {
             session.pulse.beat(now);
+        }
+        for (ports, sockets) in workers.iter_mut().map(|w| &mut w.ports).zip(&self.sockets) {
+            ports.iter_mut().zip(sockets).for_each(|(port, sockets)| sockets.add_to(port));
         }
         let mut numbers = Numbers {
             steering: self.commands.kernel_counters(),
             up: *self.commands.up.counts(),
             down: *self.down.counts(),
-            worker,
+            total: WorkerNumbers::total(&workers),
+            workers,
         };
-        numbers.worker.drops[DropReason::IkePuntFull.index()] += self.punts_lost;
+        numbers.total.drops[DropReason::IkePuntFull.index()] += self.punts_lost;
         let lost = self.commands.kernel_lost();
-        numbers.worker.drops[DropReason::OuterQueueFull.index()] += lost.full;
-        numbers.worker.drops[DropReason::OuterTooLong.index()] += lost.too_long;
-        for (port, sockets) in numbers.worker.ports.iter_mut().zip(&self.sockets) {
-            sockets.add_to(port);
-        }
+        numbers.total.drops[DropReason::OuterQueueFull.index()] += lost.full;
+        numbers.total.drops[DropReason::OuterTooLong.index()] += lost.too_long;
         self.publisher.publish(session, &numbers);
         self.publisher.publish_activity(session, &self.activities);
         self.publisher.publish_qos(session, &self.activities, self.commands.registry());
-    }
-}
-
-/// Whether the worker still turns. In looks, not in time: a process that was stopped has not hung.
-#[derive(Debug, Default)]
-struct Watchdog {
-    turns: u64,
-    looks_without: u32,
-    is_told: bool,
-}
-
-impl Watchdog {
-    fn look(&mut self, turns: u64) {
-        let turned = std::mem::replace(&mut self.turns, turns) != turns;
-        // Before its first turn it has a machine's memory to touch.
-        let counts = !turned && turns > 0;
-        self.looks_without = if counts { self.looks_without.saturating_add(1) } else { 0 };
-        self.is_told &= !turned;
-    }
-
-    /// It may have slept through one look.
-    const fn lives(&self) -> bool {
-        self.turns > 0 && self.looks_without < LOOKS_WITHOUT_TURN_MAX / 5
-    }
-
-    const fn hangs(&self) -> bool {
-        self.looks_without >= LOOKS_WITHOUT_TURN_MAX
     }
 }
 

@@ -33,8 +33,8 @@ pub fn default_mtu(outside_mtu: u32) -> u32 {
     (esp::Layout::AEAD.inner_mtu(outside_mtu as usize, false) as u32).max(u32::from(ipv6::MTU_MIN))
 }
 
-/// Makes the pair, or takes over the one that an earlier run left.
-pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32) -> Result<Pair, BootError> {
+/// Makes the pair with so many queues, or takes over the one that an earlier run left, with the queues that it has.
+pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32, queues: u32) -> Result<Pair, BootError> {
     let ours_name = format!("{name}{PEER_SUFFIX}");
     let fail = |step: &'static str, device: &str| {
         let device = device.to_owned();
@@ -43,7 +43,7 @@ pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32) -> Result<Pair, 
     let find = |netlink: &mut Netlink, device: &str| netlink.link(device).map_err(fail("look up", device));
     let adopted = match (find(netlink, name)?, find(netlink, &ours_name)?) {
         (None, None) => {
-            netlink.veth_add(name, &ours_name, mtu).map_err(fail("create", name))?;
+            netlink.veth_add(name, &ours_name, mtu, queues).map_err(fail("create", name))?;
             false
         }
         (Some(kernel), Some(ours)) if kernel.veth && ours.veth && kernel.peer == Some(ours.index) => {

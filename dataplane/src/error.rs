@@ -42,7 +42,7 @@ pub enum BootError {
     #[error("engine {engine} is not there ({why}): install it, or name another in dataplane.engine")]
     EngineMissing { engine: &'static str, why: String },
     #[error(
-        "core {core} cannot be used ({error}): dataplane.worker.core must be a processor this process may run on"
+        "core {core} cannot be used ({error}): dataplane.worker.core and .cores name processors this process may run on"
     )]
     Core { core: u16, error: io::Error },
     #[error("{what}: {error}")]
@@ -67,10 +67,10 @@ pub enum BootError {
     /// Host mode: this process makes it again.
     #[error("{device} was removed")]
     SvtiGone { device: String },
-    #[error("the worker stopped by itself; the log lines above say why")]
+    #[error("a worker stopped by itself; the log lines above say why")]
     WorkerDied,
-    #[error("the worker does not turn any more: the process ends, so that it is started again")]
-    WorkerHangs,
+    #[error("worker-{worker} does not turn any more: the process ends, so that it is started again")]
+    WorkerHangs { worker: usize },
 }
 
 impl BootError {

@@ -2,15 +2,18 @@
 //! packet; a control plane that comes, goes or dies changes nothing about forwarding.
 
 use crate::boot::{self, Booted, INSIDE, InsideDevice, OUTSIDE};
+use crate::control::counters::WorkerPlace;
 use crate::control::rings::Link;
 use crate::control::steering::KernelSteer;
 use crate::control::worker_link::worker_link;
+use crate::control::workers::Workers;
 use crate::control::{self, ControlSetup, FromControl, ToControl};
 use crate::device;
 use crate::engines::{self, Selection};
 use crate::error::BootError;
 use crate::local;
 use crate::mailbox::Mailbox;
+use crate::neighbours::neighbours;
 use crate::netlink::{LinkEvents, Netlink};
 use crate::offloads;
 use crate::privileges;
@@ -19,9 +22,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_abi::handshake::{Connection, HandshakeError};
 use sipsec_abi::{Facts, Listener, PortFacts, Text};
 use sipsec_ebpf::Port;
-use sipsec_pipeline::{Activities, Local};
+use sipsec_pipeline::{Activities, Local, Owners};
 use sipsec_profile::Head;
 use sipsec_profile::model as profile;
+use sipsec_xsk::Opened;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -33,7 +37,7 @@ use tracing::{debug, info, warn};
 pub const SOFTWARE: &str = concat!("sipsec-dataplane ", env!("CARGO_PKG_VERSION"));
 /// Longest time between two looks at the worker and the devices.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-/// How long the worker may take to see that it is to stop; it sleeps no longer than a tenth of a second.
+/// How long workers may take to see that they are to stop; they sleep no longer than a tenth of a second.
 const WORKER_END_LIMIT: Duration = Duration::from_secs(2);
 const WORKER_END_LOOK: Duration = Duration::from_millis(2);
 /// How often the log hears of the same trouble.
@@ -77,39 +81,55 @@ fn run_once(profile: &Head) -> Result<(), BootError> {
     let watch = Watch::new(&booted, profile)?;
     let ready = format!("ready: {}, AEAD {}", booted.summary, selection.engine.name());
     let config = booted.pipeline_config(&profile.dataplane);
+    let owners = Owners::new(profile.dataplane.worker.workers());
+    let carriers: Vec<_> = owners.all().map(|worker| booted.carriers(worker)).collect();
     let Booted { steering, opened, inside, netlink, .. } = booted;
     let router = match inside {
         InsideDevice::Host(_) => None,
         InsideDevice::Router(link) => Some((netlink, link.index)),
     };
     let mailbox = |error| BootError::Io { what: "cannot make an eventfd", error };
-    let (control_end, worker_end) = worker_link().map_err(mailbox)?;
+    let links: Vec<_> = owners.all().map(|_| worker_link()).collect::<io::Result<_>>().map_err(mailbox)?;
+    let (control_ends, worker_ends): (Vec<_>, Vec<_>) = links.into_iter().unzip();
+    let neighbours = neighbours(owners, opened[0].chunk_size() as usize).map_err(mailbox)?;
     let (to_control, from_control) = (Mailbox::new().map_err(mailbox)?, Mailbox::new().map_err(mailbox)?);
     let from_worker = Mailbox::new().map_err(mailbox)?;
-    let watch_sockets =
-        |port| opened.watch(port).map_err(|error| BootError::Io { what: "cannot watch the sockets", error });
-    let activities = Activities::new(config.limits.tunnels_max);
+    let places = owners.all().zip(&opened).map(|(worker, opened)| WorkerPlace {
+        core: profile.dataplane.worker.core_of(worker.0),
+        queues: [OUTSIDE, INSIDE].map(|port| opened.queues(port).count() as u32),
+    });
+    let places = places.collect();
+    let watch_sockets = |of: &Opened| Ok([of.watch(OUTSIDE)?, of.watch(INSIDE)?]);
+    let sockets = opened.iter().map(watch_sockets).collect::<io::Result<_>>();
+    let activities: Vec<_> = owners.all().map(|_| Activities::new(config.limits.tunnels_max)).collect();
     let setup = ControlSetup {
         config,
         engine: selection.engine,
         kernel: KernelSteer::new(steering, router),
-        worker: control_end,
+        workers: Workers::new(owners, control_ends),
         activities: activities.clone(),
-        sockets: [watch_sockets(OUTSIDE)?, watch_sockets(INSIDE)?],
+        sockets: sockets.map_err(|error| BootError::Io { what: "cannot watch the sockets", error })?,
+        places,
         inbox: to_control.clone(),
         outbox: from_control.clone(),
     };
     let thread_error = |error| BootError::Io { what: "cannot start a thread", error };
     let control_thread = control::spawn(setup).map_err(thread_error)?;
-    let setup = WorkerSetup {
-        profile: profile.dataplane.worker.clone(),
-        config,
-        activities,
-        opened,
-        control: worker_end,
-        outbox: from_worker.clone(),
-    };
-    let thread = worker::spawn(setup).map_err(thread_error)?;
+    let mut worker_threads = Vec::new();
+    let shares = opened.into_iter().zip(activities).zip(worker_ends).zip(neighbours).zip(carriers);
+    for ((((opened, activities), control), neighbours), carriers) in shares {
+        let setup = WorkerSetup {
+            profile: profile.dataplane.worker.clone(),
+            config,
+            activities,
+            opened,
+            control,
+            neighbours,
+            carriers,
+            outbox: from_worker.clone(),
+        };
+        worker_threads.push(worker::spawn(setup).map_err(thread_error)?);
+    }
     let socket = profile.dataplane_socket();
     let served = Housekeeping {
         termination,
@@ -118,10 +138,11 @@ fn run_once(profile: &Head) -> Result<(), BootError> {
         facts,
         watch,
         ready: Some(ready),
+        not_ready: worker_threads.len(),
         to_control,
         from_control,
         from_worker,
-        threads: Some((control_thread, thread)),
+        threads: Some((control_thread, worker_threads)),
         served: None,
     }
     .serve();
@@ -142,8 +163,9 @@ fn listen(profile: &Head) -> Result<Listener, BootError> {
 
 fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
     let section = &profile.dataplane;
-    let bind_mode = Text::new(booted.opened.mode().name());
-    let zero_copy_refused = match (section.bind_mode, booted.opened.refusal()) {
+    let first = &booted.opened[0];
+    let bind_mode = Text::new(first.mode().name());
+    let zero_copy_refused = match (section.bind_mode, first.refusal()) {
         (profile::BindMode::Copy, _) => Text::new("dataplane.bind_mode is copy"),
         (_, Some(refusal)) => Text::new(&refusal.to_string()),
         (_, None) => Text::EMPTY,
@@ -162,9 +184,9 @@ fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
         mac: link.mac,
         ifindex: link.index,
         mtu: link.mtu,
-        queues: booted.opened.fds(index).count() as u32,
-        fill: booted.opened.fill_max(),
-        busy_poll_us: booted.opened.watch(index).map(|sockets| sockets.busy_poll_us()).unwrap_or(0),
+        queues: booted.queues[index],
+        fill: first.fill_max(),
+        busy_poll_us: first.watch(index).map(|sockets| sockets.busy_poll_us()).unwrap_or(0),
         driver_refused: driver_refused(port),
         zero_copy_refused,
     };
@@ -175,12 +197,12 @@ fn facts(profile: &Head, booted: &Booted, selection: &Selection) -> Facts {
     let mut facts = Facts {
         software: Text::new(SOFTWARE),
         engine: Text::new(selection.engine.name()),
-        workers: 1,
+        workers: booted.opened.len() as u32,
         frames: section.frames,
-        chunk: booted.opened.chunk_size(),
-        ring: booted.opened.ring_size(),
+        chunk: first.chunk_size(),
+        ring: first.ring_size(),
         huge_pages: section.huge_pages,
-        need_wakeup: booted.opened.need_wakeup(),
+        need_wakeup: first.need_wakeup(),
         pid: std::process::id(),
         ports: [
             port(Port::Outside, OUTSIDE, &section.outside.device, &booted.outside),
@@ -205,13 +227,15 @@ struct Housekeeping {
     socket: PathBuf,
     facts: Facts,
     watch: Watch,
-    /// What is logged when the worker forwards, until it does.
+    /// What is logged when every worker forwards, until then.
     ready: Option<String>,
+    /// Workers that do not yet.
+    not_ready: usize,
     to_control: Mailbox<ToControl>,
     from_control: Mailbox<FromControl>,
     from_worker: Mailbox<FromWorker>,
-    /// The control thread and the worker, until they are stopped.
-    threads: Option<(JoinHandle<()>, JoinHandle<()>)>,
+    /// The control thread and the workers, until they are stopped.
+    threads: Option<(JoinHandle<()>, Vec<JoinHandle<()>>)>,
     served: Option<Served>,
 }
 
@@ -223,6 +247,7 @@ struct Watch {
     devices: [(String, u32); 2],
     /// Host mode: the sVTI's name and the MTU that it was given.
     svti: Option<(String, u32)>,
+    workers: u32,
     /// What the worker knows of the WAN.
     outside_mtu: u32,
     /// Router mode: the LAN device, and what the worker knows to be the host's own.
@@ -262,7 +287,17 @@ impl Watch {
             InsideDevice::Router(_) => None,
         };
         let outside_mtu = booted.outside.mtu;
-        Ok(Self { netlink, events, devices: [outside, inside], svti, outside_mtu, lan, warned: None })
+        let workers = booted.opened.len() as u32;
+        Ok(Self {
+            netlink,
+            events,
+            devices: [outside, inside],
+            svti,
+            workers,
+            outside_mtu,
+            lan,
+            warned: None,
+        })
     }
 
     /// Only a device that has gone is the end: a kernel that cannot answer now (no memory, no buffers) is asked again, and
@@ -312,7 +347,7 @@ impl Watch {
     /// over.
     fn remake_svti(&mut self) {
         let Some((device, mtu)) = &self.svti else { return };
-        match device::ensure_pair(&mut self.netlink, device, *mtu) {
+        match device::ensure_pair(&mut self.netlink, device, *mtu, self.workers) {
             Ok(_) => info!(device, "the sVTI is made again"),
             Err(error) => warn!(device, %error, "the sVTI is not made again"),
         }
@@ -341,6 +376,7 @@ impl Housekeeping {
             let [terminated, called, disconnected] = self.wait()?;
             while let Some(message) = self.from_worker.receive() {
                 match message {
+                    FromWorker::Ready if self.not_ready > 1 => self.not_ready -= 1,
                     FromWorker::Ready => {
                         let ready = self.ready.take().unwrap_or_default();
                         info!(socket = %self.socket.display(), "{ready}");
@@ -354,10 +390,13 @@ impl Housekeeping {
                         warn!(epoch, what, "the control plane breaks the ring; disconnecting it");
                         self.disconnect(epoch);
                     }
-                    FromControl::WorkerHangs => return Err(BootError::WorkerHangs),
+                    FromControl::WorkerHangs { worker } => return Err(BootError::WorkerHangs { worker }),
                 }
             }
-            if self.threads.as_ref().is_some_and(|(a, b)| a.is_finished() || b.is_finished()) {
+            let has_ended = |(control, workers): &(JoinHandle<()>, Vec<JoinHandle<()>>)| {
+                control.is_finished() || workers.iter().any(JoinHandle::is_finished)
+            };
+            if self.threads.as_ref().is_some_and(has_ended) {
                 return Err(BootError::WorkerDied);
             }
             // What it is told of the devices follows that line in the log.
@@ -457,30 +496,32 @@ impl Housekeeping {
         told
     }
 
-    /// The control thread stops the worker; it detaches the programs and puts the offloads back.
+    /// The control thread stops the workers; it detaches the programs and puts the offloads back.
     fn stop(&mut self) -> Result<(), BootError> {
-        let Some((control, worker)) = self.threads.take() else { return Ok(()) };
+        let Some((control, workers)) = self.threads.take() else { return Ok(()) };
         if !self.tell_control(ToControl::Stop) {
             return Err(BootError::WorkerDied);
         }
         let ended = control.join();
         // A worker that hangs or has failed to start takes no notice; it ends with the process.
-        if ended.is_ok() && !worker.is_finished() && self.watch_worker_end(&worker).is_none() {
-            return Err(BootError::WorkerHangs);
+        if ended.is_ok()
+            && let Some(worker) = still_running(&workers)
+        {
+            return Err(BootError::WorkerHangs { worker });
         }
         ended.map_err(|_| BootError::WorkerDied)
     }
+}
 
-    /// Waits for the worker's end, for as long as a turn of it can last.
-    fn watch_worker_end(&self, worker: &JoinHandle<()>) -> Option<()> {
-        let end = Instant::now() + WORKER_END_LIMIT;
-        while !worker.is_finished() {
-            if Instant::now() >= end {
-                return None;
-            }
-            std::thread::sleep(WORKER_END_LOOK);
+/// A worker that has not ended in the time that a turn of it can last.
+fn still_running(workers: &[JoinHandle<()>]) -> Option<usize> {
+    let end = Instant::now() + WORKER_END_LIMIT;
+    loop {
+        let running = workers.iter().position(|worker| !worker.is_finished())?;
+        if Instant::now() >= end {
+            return Some(running);
         }
-        Some(())
+        std::thread::sleep(WORKER_END_LOOK);
     }
 }
 
@@ -498,6 +539,7 @@ mod tests {
             events: LinkEvents::open().expect("netlink"),
             devices: [("lo".into(), lo), (device.into(), index)],
             svti: None,
+            workers: 1,
             outside_mtu: mtu,
             lan: None,
             warned: None,

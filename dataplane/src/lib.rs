@@ -14,6 +14,7 @@ pub mod idle;
 pub mod io;
 pub mod local;
 pub mod mailbox;
+pub mod neighbours;
 pub mod netlink;
 mod offloads;
 pub mod privileges;

@@ -83,9 +83,12 @@ impl Netlink {
     }
 
     /// Both ends down, with addresses of the kernel's choice.
-    pub fn veth_add(&mut self, name: &str, peer: &str, mtu: u32) -> io::Result<()> {
+    pub fn veth_add(&mut self, name: &str, peer: &str, mtu: u32, queues: u32) -> io::Result<()> {
+        // XDP on one end wants no more queues on the other to send than on this one to receive.
+        let queues = [LinkAttribute::NumTxQueues(queues), LinkAttribute::NumRxQueues(queues)];
         let mut other = LinkMessage::default();
         other.attributes = vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::Mtu(mtu)];
+        other.attributes.extend(queues.clone());
         let mut link = LinkMessage::default();
         link.attributes = vec![
             LinkAttribute::IfName(name.to_owned()),
@@ -95,6 +98,7 @@ impl Netlink {
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
             ]),
         ];
+        link.attributes.extend(queues);
         self.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL).map(drop)
     }
 

@@ -1,5 +1,5 @@
-//! The worker: one thread that owns both ports and the pipeline, and turns. The control thread commands it through queues
-//! that it looks at between two batches.
+//! A worker: one thread that owns its queues of both ports and a pipeline, and turns. The control thread commands it through
+//! queues that it looks at between two batches, and other workers hand packets over.
 
 use crate::boot::{INSIDE, OUTSIDE};
 use crate::control::cells::WorkerNumbers;
@@ -9,10 +9,11 @@ use crate::huge_pages;
 use crate::idle::{self, Idle, SleepOn};
 use crate::io::{Buffer, Io};
 use crate::mailbox::Mailbox;
+use crate::neighbours::Neighbours;
 use crate::privileges;
 use crate::sys;
 use sipsec_net::Instant;
-use sipsec_pipeline::{Activities, Config, Pipeline, Sink};
+use sipsec_pipeline::{Activities, Config, HandOver, Pipeline, Sink, WorkerIndex};
 use sipsec_profile::model as profile;
 use sipsec_xsk::port::BATCH_MAX;
 use sipsec_xsk::{Frame, Opened, Port};
@@ -29,13 +30,15 @@ const STORE_EVERY: Duration = Duration::from_millis(50);
 const UPDATES_PER_TURN_MAX: usize = 4;
 /// IKE messages sent between two batches.
 const IKE_PER_TURN_MAX: usize = 32;
+/// Packets taken from each other worker in one turn: as many as it hands over in one.
+const HANDED_PER_TURN_MAX: usize = 2 * BATCH_MAX;
 /// Tunnels looked at between two batches when a control plane has connected.
 const TUNNELS_PER_TURN: u32 = 256;
 
-/// What the worker tells housekeeping.
+/// What a worker tells housekeeping.
 #[derive(Debug)]
 pub enum FromWorker {
-    /// It forwards.
+    /// It forwards; once from each.
     Ready,
     Failed(BootError),
 }
@@ -47,6 +50,9 @@ pub struct WorkerSetup {
     pub activities: Activities,
     pub opened: Opened,
     pub control: WorkerEnd,
+    pub neighbours: Neighbours,
+    /// The worker that sends on each port, if this one has no queue there.
+    pub carriers: [Option<WorkerIndex>; 2],
     pub outbox: Mailbox<FromWorker>,
 }
 
@@ -57,24 +63,27 @@ impl std::fmt::Debug for WorkerSetup {
 }
 
 pub fn spawn(setup: WorkerSetup) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("worker-0".into()).spawn(move || {
+    let index = setup.neighbours.own();
+    std::thread::Builder::new().name(format!("worker-{}", index.0)).spawn(move || {
         let outbox = setup.outbox.clone();
-        if let Err(error) = schedule(&setup.profile).and_then(|()| start(setup)) {
+        if let Err(error) = schedule(&setup.profile, index).and_then(|()| start(setup)) {
             // Housekeeping reads its mailbox or is gone itself.
             let _ = outbox.send(FromWorker::Failed(error));
         }
     })
 }
 
-fn schedule(worker: &profile::Worker) -> Result<(), BootError> {
-    if let Some(core) = worker.core {
+fn schedule(worker: &profile::Worker, index: WorkerIndex) -> Result<(), BootError> {
+    let core = worker.core_of(index.0);
+    if let Some(core) = core {
         sys::pin(core).map_err(|error| BootError::Core { core, error })?;
     }
     if let Some(priority) = worker.fifo_priority {
         sys::fifo(priority).map_err(|error| BootError::Io { what: "cannot get SCHED_FIFO", error })?;
     }
     info!(
-        core = worker.core.map_or_else(|| "any".into(), |c| c.to_string()),
+        index = index.0,
+        core = core.map_or_else(|| "any".into(), |c| c.to_string()),
         idle = ?worker.idle,
         fifo_priority = worker.fifo_priority,
         "worker"
@@ -83,10 +92,12 @@ fn schedule(worker: &profile::Worker) -> Result<(), BootError> {
 }
 
 fn start(setup: WorkerSetup) -> Result<(), BootError> {
-    let WorkerSetup { profile, config, activities, opened, control, outbox } = setup;
-    let pipeline = Pipeline::with_activities(config, activities).with_cycles(Box::new(sys::Cycles));
+    let WorkerSetup { profile, config, activities, opened, control, neighbours, carriers, outbox } = setup;
+    let pipeline = Pipeline::with_activities(config, activities)
+        .with_cycles(Box::new(sys::Cycles))
+        .as_worker(neighbours.own(), neighbours.owners());
     let (pool, ports) = opened.into_ports();
-    let worker = Worker::new(pipeline, Io::new(ports, pool, control), &profile);
+    let worker = Worker::new(pipeline, Io::new(ports, pool, control, neighbours, carriers), &profile);
     let asked = huge_pages::ask();
     if let Err(error) = sys::populate_memory() {
         // Without the permission to lock, which was said at start, the first use of a page costs a fault.
@@ -121,6 +132,27 @@ struct Worker<P> {
     reacquire: Option<u32>,
     numbers: OwnNumbers,
     rx: Vec<Frame>,
+    handed: Handed,
+}
+
+/// What other workers have handed over, for one turn; empty between turns.
+#[derive(Debug, Default)]
+struct Handed {
+    outside: Vec<Frame>,
+    inside: Vec<Frame>,
+    packets: Vec<(HandOver, Frame)>,
+}
+
+impl Handed {
+    /// Without other workers there will be none.
+    fn of(neighbours: &Neighbours) -> Self {
+        let max = HANDED_PER_TURN_MAX * usize::from(neighbours.owners().workers() - 1);
+        Self {
+            outside: Vec::with_capacity(max),
+            inside: Vec::with_capacity(max),
+            packets: Vec::with_capacity(max),
+        }
+    }
 }
 
 /// The loop's own numbers.
@@ -135,6 +167,7 @@ struct OwnNumbers {
 impl<P: Port> Worker<P> {
     fn new(pipeline: Pipeline<Buffer>, io: Io<P>, profile: &profile::Worker) -> Self {
         Self {
+            handed: Handed::of(&io.neighbours),
             pipeline,
             io,
             idle: Idle::new(profile),
@@ -160,19 +193,22 @@ impl<P: Port + SleepOn> Worker<P> {
 
     fn sleep(&mut self, now: Instant, time: Duration) -> Result<(), BootError> {
         self.store(now);
-        let control = &self.io.control;
+        let Io { control, neighbours, .. } = &self.io;
         if control.updates.prepare_sleep()
             & control.ike_down.prepare_sleep()
             & control.datagrams.prepare_sleep()
+            & neighbours.prepare_sleep()
         {
             self.numbers.sleeps += 1;
-            let own = [control.updates.as_fd(), control.ike_down.as_fd(), control.datagrams.as_fd()];
+            let (updates, ike) = (control.updates.as_fd(), control.ike_down.as_fd());
+            let own = [updates, ike, control.datagrams.as_fd(), neighbours.as_fd()];
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
             idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
         }
         control.updates.woke();
         control.ike_down.woke();
         control.datagrams.woke();
+        neighbours.woke();
         Ok(())
     }
 }
@@ -185,22 +221,47 @@ enum Turn {
 }
 
 impl<P: Port> Worker<P> {
-    /// A batch of each port, the control thread, what is due; then one kick for each port.
+    /// A batch of each port and of each other worker, the control thread, what is due; then one kick for each port.
     fn turn(&mut self, now: Instant) -> Turn {
         let Self { pipeline, io, rx, .. } = self;
         let mut work = io.ports[OUTSIDE].receive(BATCH_MAX, rx);
         pipeline.batch_from_outside(now, rx.drain(..).map(Buffer), io);
         work += io.ports[INSIDE].receive(BATCH_MAX, rx);
         pipeline.batch_from_inside(now, rx.drain(..).map(Buffer), io);
+        work += self.handed(now);
         let Turn::Did(updates) = self.updates(now) else { return Turn::Stop };
         work += updates + self.ike(now) + self.datagrams(now);
         self.ask_again();
         self.pipeline.poll(now, &mut self.io);
         self.io.kick();
         self.io.control.ring();
+        self.io.neighbours.ring();
         self.numbers.turns += 1;
         self.numbers.turns_idle += u64::from(work == 0);
         Turn::Did(work)
+    }
+
+    /// Does with what other workers have handed over what it does with its own.
+    fn handed(&mut self, now: Instant) -> usize {
+        let Self { pipeline, io, handed: Handed { outside, inside, packets }, .. } = self;
+        let taken = io.take_handed(HANDED_PER_TURN_MAX, |what, frame| match what {
+            HandOver::Outside => outside.push(frame),
+            HandOver::Inside => inside.push(frame),
+            HandOver::Hub { .. } | HandOver::Error { .. } => packets.push((what, frame)),
+        });
+        if taken == 0 {
+            return 0;
+        }
+        io.handed_as(Some(HandOver::Outside));
+        pipeline.batch_from_outside(now, outside.drain(..).map(Buffer), io);
+        io.handed_as(Some(HandOver::Inside));
+        pipeline.batch_from_inside(now, inside.drain(..).map(Buffer), io);
+        for (what, frame) in packets.drain(..) {
+            io.handed_as(Some(what));
+            pipeline.handed(now, what, Buffer(frame), io);
+        }
+        io.handed_as(None);
+        taken
     }
 
     /// Applies what the control thread has validated.
@@ -271,13 +332,17 @@ impl<P: Port> Worker<P> {
         self.numbers.stored = now;
         let mut drops = *self.pipeline.drops();
         self.io.add_drops(&mut drops);
+        let (handed_over, handed_in) = self.io.neighbours.counts();
         self.io.control.cells.store(WorkerNumbers {
             turns: self.numbers.turns,
             turns_idle: self.numbers.turns_idle,
             sleeps: self.numbers.sleeps,
             events_lost: self.io.control.events_lost(),
             frames_free: self.io.pool.free_count() as u64,
+            handed_over,
+            handed_in,
             live: self.pipeline.live(),
+            nat: self.pipeline.nat_statistics(),
             drops,
             ports: [self.io.ports[OUTSIDE].stats(), self.io.ports[INSIDE].stats()],
             stages: *self.pipeline.stages(),

@@ -74,6 +74,11 @@ pub trait Surroundings {
         None
     }
 
+    /// Receive queues that the device has in use; `None` if there is no such device, or it does not say.
+    fn rx_queues(&self, _device: &str) -> Option<u32> {
+        None
+    }
+
     /// Whether a directory exists, or could be made. `Err` says why not.
     ///
     /// # Errors

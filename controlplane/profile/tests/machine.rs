@@ -36,6 +36,10 @@ impl Surroundings for Machine {
         Some(core < 2)
     }
 
+    fn rx_queues(&self, device: &str) -> Option<u32> {
+        (device == "wan0").then_some(2)
+    }
+
     fn directory(&self, path: &Path) -> Result<(), String> {
         if path.starts_with("/file") { Err("/file is not a directory".to_owned()) } else { Ok(()) }
     }
@@ -65,6 +69,23 @@ fn what_the_machine_cannot_do_is_told() {
     for (old, new, expected) in [
         (core, "worker: { core: 1 }", None),
         (core, "worker: { core: 900 }", Some(("dataplane::core", Warning, "dataplane.worker.core"))),
+        (core, "worker: { cores: [1, 0] }", None),
+        (core, "worker: { cores: [1, 7] }", Some(("dataplane::core", Warning, "dataplane.worker.cores[1]"))),
+        (core, "worker: { count: 2 }", None),
+        (core, "worker: { count: 3 }", Some(("dataplane::queues", Warning, "dataplane.outside.device"))),
+        (core, "worker: { count: 2, core: 1 }", Some(("dataplane::cores", Error, "dataplane.worker.core"))),
+        (
+            core,
+            "worker: { count: 3, cores: [0, 1] }",
+            Some(("dataplane::cores", Error, "dataplane.worker.cores")),
+        ),
+        (
+            core,
+            "worker: { core: 1, cores: [0, 1] }",
+            Some(("dataplane::cores", Error, "dataplane.worker.cores")),
+        ),
+        (core, "worker: { cores: [1, 1] }", Some(("dataplane::cores", Error, "dataplane.worker.cores"))),
+        (core, "worker: { count: 17 }", Some(("config::range", Error, "dataplane.worker.count"))),
         (source, "tunnel_source: 192.0.2.9", Some(("media::tunnel-source", Warning, "media.tunnel_source"))),
         (source, "tunnel_source: 10.2.3.4", Some(("media::tunnel-source", Warning, "media.tunnel_source"))),
         (source, "tunnel_source: 198.51.100.1", Some(("media::tunnel-source", Error, "media.tunnel_source"))),

@@ -2,6 +2,7 @@
 //! without a system call.
 
 use sipsec_net::DropReason;
+use sipsec_net::nat::NatStatistics;
 use sipsec_pipeline::{Live, Stage, StageStats};
 use sipsec_xsk::PortStats;
 use std::sync::Arc;
@@ -17,7 +18,11 @@ pub struct WorkerNumbers {
     /// Events for which the control thread had no room.
     pub events_lost: u64,
     pub frames_free: u64,
+    /// Packets handed to other workers, and taken from them.
+    pub handed_over: u64,
+    pub handed_in: u64,
     pub live: Live,
+    pub nat: NatStatistics,
     pub drops: [u64; DropReason::COUNT],
     pub ports: [PortStats; 2],
     pub stages: [StageStats; Stage::COUNT],
@@ -31,7 +36,10 @@ impl Default for WorkerNumbers {
             sleeps: 0,
             events_lost: 0,
             frames_free: 0,
+            handed_over: 0,
+            handed_in: 0,
             live: Live::default(),
+            nat: NatStatistics::default(),
             drops: [0; DropReason::COUNT],
             ports: [PortStats::default(); 2],
             stages: [StageStats::default(); Stage::COUNT],
@@ -40,19 +48,37 @@ impl Default for WorkerNumbers {
 }
 
 const PORT_WORDS: usize = 10;
-const WORDS: usize = 5 + 6 + DropReason::COUNT + 2 * PORT_WORDS + 2 * Stage::COUNT;
+const WORDS: usize = 7 + 6 + 11 + DropReason::COUNT + 2 * PORT_WORDS + 2 * Stage::COUNT;
 
 impl WorkerNumbers {
     /// Every number, in an order that both directions share.
     fn each(&mut self, mut number: impl FnMut(&mut u64)) {
-        let Self { turns, turns_idle, sleeps, events_lost, frames_free, live, drops, ports, stages } = self;
-        [turns, turns_idle, sleeps, events_lost, frames_free].into_iter().for_each(&mut number);
+        let Self {
+            turns,
+            turns_idle,
+            sleeps,
+            events_lost,
+            frames_free,
+            handed_over,
+            handed_in,
+            live,
+            nat,
+            drops,
+            ports,
+            stages,
+        } = self;
+        let own = [turns, turns_idle, sleeps, events_lost, frames_free, handed_over, handed_in];
+        own.into_iter().for_each(&mut number);
         let Live { tunnels, routes, media_ports, sas, trigger_waiting, shaper_waiting } = live;
-        for n in [tunnels, routes, media_ports, sas, trigger_waiting, shaper_waiting] {
+        let NatStatistics { sessions, sessions_peak, sessions_max, mappings, hosts, blocks, .. } = nat;
+        let narrow = [tunnels, routes, media_ports, sas, trigger_waiting, shaper_waiting];
+        for n in narrow.into_iter().chain([sessions, sessions_peak, sessions_max, mappings, hosts, blocks]) {
             let mut wide = u64::from(*n);
             number(&mut wide);
             *n = wide as u32;
         }
+        let NatStatistics { hits, created, expired, cleared, log_lost, .. } = nat;
+        [hits, created, expired, cleared, log_lost].into_iter().for_each(&mut number);
         drops.iter_mut().for_each(&mut number);
         for port in ports {
             let PortStats {
@@ -75,6 +101,25 @@ impl WorkerNumbers {
         for StageStats { packets, cycles } in stages {
             [packets, cycles].into_iter().for_each(&mut number);
         }
+    }
+}
+
+impl WorkerNumbers {
+    /// The numbers of all workers together.
+    #[must_use]
+    pub fn total(workers: &[Self]) -> Self {
+        let mut total = Self::default();
+        for worker in workers {
+            let mut numbers = Vec::with_capacity(WORDS);
+            worker.clone().each(|n| numbers.push(*n));
+            let mut numbers = numbers.into_iter();
+            total.each(|sum| *sum += numbers.next().unwrap_or(0));
+        }
+        // Each knows all of these.
+        if let Some(first) = workers.first() {
+            (total.live.tunnels, total.live.routes) = (first.live.tunnels, first.live.routes);
+        }
+        total
     }
 }
 
@@ -124,5 +169,9 @@ mod tests {
         let cells = WorkerCells::default();
         cells.store(numbers.clone());
         assert_eq!(cells.load(), numbers);
+        let twice = WorkerNumbers::total(&[numbers.clone(), numbers.clone()]);
+        assert_eq!((twice.turns, twice.handed_in, twice.nat.hits), (2, 14, 2 * numbers.nat.hits));
+        assert_eq!(twice.live.tunnels, numbers.live.tunnels, "the same tunnels");
+        assert_eq!(twice.stages[Stage::COUNT - 1].cycles, 2 * count);
     }
 }

@@ -1,9 +1,10 @@
-//! What the control plane's commands act on: the registry, the kernel's tables, the worker.
+//! What the control plane's commands act on: the registry, the kernel's tables, the workers.
 
 use super::media_sockets::FromKernel;
 use super::rings::{Target, Uplink};
 use super::steering::{Steer, SteerOp, Steered};
-use super::worker_link::{ControlEnd, IkeMessage, Update};
+use super::worker_link::{IkeMessage, Update};
+use super::workers::Workers;
 use sipsec_abi::counters::STEERING_MAX;
 use sipsec_net::MediaPort;
 use sipsec_net::dp::{Event, Op, RejectReason};
@@ -19,7 +20,7 @@ pub struct Commands<K> {
     steered: Steered,
     /// The last transaction said that more of its change follow.
     is_continued: bool,
-    pub worker: ControlEnd,
+    pub workers: Workers,
     pub up: Uplink,
     told: Told,
     kernel_lost: KernelLost,
@@ -31,7 +32,7 @@ const PATH_MTUS_ROOM: usize = 8;
 /// What came from the kernel's sockets and got no further.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KernelLost {
-    /// The worker's queue was full.
+    /// The queue of the worker was full.
     pub full: u64,
     pub too_long: u64,
 }
@@ -43,21 +44,21 @@ struct Told {
 }
 
 impl<K: Steer> Commands<K> {
-    pub fn new(config: &Config, engine: Box<dyn AeadEngine>, kernel: K, worker: ControlEnd) -> Self {
+    pub fn new(config: &Config, engine: Box<dyn AeadEngine>, kernel: K, workers: Workers) -> Self {
         Self {
             registry: Registry::new(config),
             engine,
             kernel,
             steered: Steered::default(),
             is_continued: false,
-            worker,
+            workers,
             up: Uplink::new(&config.limits),
             told: Told::default(),
             kernel_lost: KernelLost::default(),
         }
     }
 
-    /// The tables, as the worker has them or will have them soon.
+    /// The tables, as the workers have them or will have them soon.
     pub const fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -65,36 +66,32 @@ impl<K: Steer> Commands<K> {
     /// The host's own prefixes and addresses are these now.
     pub fn local(&mut self, local: Box<Local>) {
         self.kernel.local(&local.prefixes);
-        self.tell_worker(Update::Local(local));
+        self.workers.tell_all(|| Update::Local(local.clone()));
     }
 
     /// The MTU of the WAN is this now.
     pub fn outside_mtu(&mut self, mtu: u16) {
         self.registry.set_outside_mtu(mtu);
-        self.tell_worker(Update::OutsideMtu(mtu));
+        self.workers.tell_all(|| Update::OutsideMtu(mtu));
     }
 
-    fn tell_worker(&self, update: Update) {
-        // The queue holds many times what comes between two turns.
-        if self.worker.updates.push(update).is_err() {
-            error!("the worker does not answer: it goes on with what it knew of the devices");
-        }
-    }
-
-    /// Hands what the kernel has of the media ports to the worker; how much there was.
+    /// Hands what the kernel has of the media ports to their workers; how much there was.
     pub fn take_from_kernel(&mut self) -> usize {
-        let (worker, lost) = (&self.worker, &mut self.kernel_lost);
+        let (workers, registry, lost) = (&self.workers, &self.registry, &mut self.kernel_lost);
+        let owner = |port| workers.owner(registry.tunnel_of(port));
         let taken = self.kernel.media_sockets().map(|sockets| {
             sockets.take(|message| match message {
                 FromKernel::Datagram(datagram) => {
-                    lost.full += u64::from(worker.datagrams.push(datagram).is_err());
+                    lost.full += u64::from(owner(datagram.media_port).datagrams.push(datagram).is_err());
                 }
                 FromKernel::TooLong => lost.too_long += 1,
-                // There is always room for what a control plane wants.
-                FromKernel::PathMtu(report) if worker.updates.room() > PATH_MTUS_ROOM => {
-                    lost.full += u64::from(worker.updates.push(Update::PathMtu(report)).is_err());
+                FromKernel::PathMtu(report) => {
+                    let updates = &owner(report.media_port).updates;
+                    // There is always room for what a control plane wants.
+                    let has_room = updates.room() > PATH_MTUS_ROOM;
+                    let told = has_room && updates.push(Update::PathMtu(report)).is_ok();
+                    lost.full += u64::from(!told);
                 }
-                FromKernel::PathMtu(_) => lost.full += 1,
             })
         });
         taken.unwrap_or(0)
@@ -152,8 +149,8 @@ impl<K: Steer> Target for Commands<K> {
 
     fn begin(&mut self, ops: Vec<Op>, more: bool, validated: Validated) -> Result<(), (u16, RejectReason)> {
         // Before the kernel's tables, so that nothing has to be taken back.
-        if self.worker.updates.room() == 0 {
-            error!("the worker does not answer: a transaction is refused");
+        if !self.workers.have_room() {
+            error!("a worker does not answer: a transaction is refused");
             return Err((0, RejectReason::TableFull));
         }
         let steering = SteerOp::of(&ops);
@@ -165,7 +162,7 @@ impl<K: Steer> Target for Commands<K> {
         self.is_continued = more;
         self.registry.commit(&ops, &validated);
         self.look_for_small_tunnels(&ops);
-        self.tell_worker(Update::Transaction { ops, validated });
+        self.workers.transact(ops, validated);
         Ok(())
     }
 
@@ -175,13 +172,13 @@ impl<K: Steer> Target for Commands<K> {
         up.report(Event::SnapshotEnd);
         // Calls that were asked for while no control plane was there. What waits for them stays while the tunnel is put
         // back.
-        self.tell_worker(Update::Reacquire);
+        self.workers.tell_all(|| Update::Reacquire);
     }
 
     fn send_ike(&mut self, port: MediaPort, remote: SocketAddr, message: &[u8]) {
         // It came out of a ring of messages no longer than this, and there is room.
         if let Some(message) = IkeMessage::new(port, remote, message) {
-            let _ = self.worker.ike_down.push(message);
+            let _ = self.workers.owner(self.registry.tunnel_of(port)).ike_down.push(message);
         }
     }
 
@@ -190,7 +187,7 @@ impl<K: Steer> Target for Commands<K> {
     }
 
     fn has_room_for_ike(&self) -> bool {
-        self.worker.ike_down.room() > 0
+        self.workers.have_room_for_ike()
     }
 
     fn report(&mut self, event: Event) {
@@ -202,11 +199,15 @@ impl<K: Steer> Target for Commands<K> {
 mod tests {
     use super::*;
     use crate::control::steering::tests::Recorder;
-    use crate::control::worker_link::worker_link;
+    use crate::control::worker_link::{ControlEnd, worker_link};
     use crate::engines;
     use sipsec_net::dp::Adjacency;
-    use sipsec_pipeline::InsideMode;
     use sipsec_pipeline::testing::{Gateway, Side};
+    use sipsec_pipeline::{InsideMode, Owners};
+
+    fn alone(control: ControlEnd) -> Workers {
+        Workers::new(Owners::ONE, vec![control])
+    }
 
     #[test]
     fn a_wan_that_is_too_small_for_ipv6_is_told_of_once_a_tunnel_carries_it() {
@@ -214,7 +215,7 @@ mod tests {
         config.outside.mtu = 1300;
         let engine = engines::select(sipsec_profile::model::Engine::Auto).expect("passes").engine;
         let (control, worker) = worker_link().expect("eventfds");
-        let mut commands = Commands::new(&config, engine, Recorder::refusing("nothing"), control);
+        let mut commands = Commands::new(&config, engine, Recorder::refusing("nothing"), alone(control));
         let prefix = "2001:db8:2::/48".parse().expect("valid");
         for (op, told) in [
             (Op::TunnelAdd(Gateway::tunnel()), false),
@@ -237,7 +238,7 @@ mod tests {
         let config = Gateway::config(Side::A, InsideMode::Host);
         let engine = engines::select(sipsec_profile::model::Engine::Auto).expect("passes").engine;
         let (control, worker) = worker_link().expect("eventfds");
-        let mut commands = Commands::new(&config, engine, Recorder::refusing("add 10.2"), control);
+        let mut commands = Commands::new(&config, engine, Recorder::refusing("add 10.2"), alone(control));
         let ops = [
             Op::TunnelAdd(Gateway::tunnel()),
             Op::RouteAdd { prefix: Side::B.lan(), tunnel: Gateway::TUNNEL, adjacency: Adjacency::Tunnel },

@@ -3,8 +3,8 @@
 use super::cells::WorkerNumbers;
 use super::rings::{DownCounts, Session, UpCounts};
 use sipsec_abi::counters::{STEERING_MAX, TUNNELS_MAX};
-use sipsec_abi::{Count, Port, PortCounters};
-use sipsec_net::dp::Op;
+use sipsec_abi::{Count, Port, PortCounters, WorkerCounters};
+use sipsec_net::dp::{Op, TunnelActivity};
 use sipsec_net::{Instant, TunnelId};
 use sipsec_pipeline::{Activities, Registry};
 use sipsec_xsk::PortStats;
@@ -26,18 +26,7 @@ pub struct Publisher {
     /// Slots of the activity table that hold something, and whose it was.
     published: Box<[Option<TunnelId>; TUNNELS_MAX]>,
     slots: HashMap<TunnelId, usize>,
-}
-
-impl Default for Publisher {
-    fn default() -> Self {
-        Self {
-            last: None,
-            rounds: 0,
-            ring_faults: 0,
-            published: Box::new([None; TUNNELS_MAX]),
-            slots: HashMap::new(),
-        }
-    }
+    places: Vec<WorkerPlace>,
 }
 
 /// The parts that come from elsewhere.
@@ -46,10 +35,34 @@ pub struct Numbers {
     pub steering: [u64; STEERING_MAX],
     pub up: UpCounts,
     pub down: DownCounts,
-    pub worker: WorkerNumbers,
+    /// Of each worker, with what its sockets count.
+    pub workers: Vec<WorkerNumbers>,
+    /// What they count together, and what the control thread counts.
+    pub total: WorkerNumbers,
+}
+
+/// What a worker has, from its start to its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WorkerPlace {
+    pub core: Option<u16>,
+    /// Receive queues, outside and inside.
+    pub queues: [u32; 2],
 }
 
 impl Publisher {
+    /// For workers with these places.
+    #[must_use]
+    pub fn new(places: Vec<WorkerPlace>) -> Self {
+        Self {
+            places,
+            last: None,
+            rounds: 0,
+            ring_faults: 0,
+            published: Box::new([None; TUNNELS_MAX]),
+            slots: HashMap::new(),
+        }
+    }
+
     /// A new control plane sees everything at once.
     pub fn restart(&mut self) {
         self.last = None;
@@ -71,7 +84,7 @@ impl Publisher {
     /// Everything but what belongs to single tunnels.
     pub fn publish(&self, session: &Session, n: &Numbers) {
         let to = &session.counters;
-        let worker = &n.worker;
+        let worker = &n.total;
         to.drops(&worker.drops);
         for (port, stats) in [Port::Outside, Port::Inside].into_iter().zip(&worker.ports) {
             to.port(port, &port_counters(stats));
@@ -99,6 +112,7 @@ impl Publisher {
             (Count::TriggerWaiting, worker.live.trigger_waiting.into()),
             (Count::ShaperWaiting, worker.live.shaper_waiting.into()),
             (Count::EventsLost, n.up.events_lost + worker.events_lost),
+            (Count::HandedOver, worker.handed_over),
         ];
         for (count, value) in counts {
             to.count(count, value);
@@ -106,17 +120,20 @@ impl Publisher {
         for (index, stage) in worker.stages.iter().enumerate() {
             to.stage(index, stage.packets, stage.cycles);
         }
+        for (index, (numbers, place)) in n.workers.iter().zip(&self.places).enumerate() {
+            to.worker(index, &worker_counters(numbers, *place));
+        }
     }
 
     /// What the classes of the tunnels count, now and then: `show` alone asks for it.
-    pub fn publish_qos(&mut self, session: &Session, activities: &Activities, registry: &Registry) {
+    pub fn publish_qos(&mut self, session: &Session, activities: &[Activities], registry: &Registry) {
         self.rounds = self.rounds.wrapping_add(1);
         if !self.rounds.is_multiple_of(QOS_ROUNDS) {
             return;
         }
-        for slot in 0..activities.places() {
+        for slot in 0..places(activities) {
             let counters =
-                activities.get(slot).and_then(|(t, _)| Some((t, registry.qos_counters(t)?.read()?)));
+                active(activities, slot).and_then(|(t, _)| Some((t, registry.qos_counters(t)?.read()?)));
             if let Some((tunnel, counters)) = counters {
                 session.counters.qos(slot, tunnel, &counters);
             }
@@ -124,10 +141,10 @@ impl Publisher {
     }
 
     /// The activity of every tunnel in its slot, and nothing in the slots of those that went.
-    pub fn publish_activity(&mut self, session: &Session, activities: &Activities) {
-        let slots = self.published.iter_mut().enumerate().take(activities.places());
+    pub fn publish_activity(&mut self, session: &Session, activities: &[Activities]) {
+        let slots = self.published.iter_mut().enumerate().take(places(activities));
         for (slot, published) in slots {
-            match activities.get(slot) {
+            match active(activities, slot) {
                 Some((tunnel, activity)) => {
                     session.counters.activity(slot, tunnel, &activity);
                     let before = published.replace(tunnel);
@@ -149,13 +166,15 @@ impl Publisher {
 
     /// The same at once for the tunnels that a transaction took their SA from: after its answer, what the control plane reads
     /// is final for their calls.
-    pub fn publish_ended(&mut self, session: &Session, activities: &Activities, ops: &[Op]) {
+    pub fn publish_ended(&mut self, session: &Session, activities: &[Activities], ops: &[Op]) {
         for op in ops {
             let Op::TunnelUnbind(tunnel) = op else { continue };
-            let of_tunnel = |slot: &usize| activities.get(*slot).filter(|(found, _)| found == tunnel);
+            let of_tunnel = |slot: &usize| {
+                activities.iter().find_map(|a| a.get(*slot).filter(|(found, _)| found == tunnel))
+            };
             let known = self.slots.get(tunnel).copied().filter(|slot| of_tunnel(slot).is_some());
             // A tunnel that is younger than the last publication.
-            let slot = known.or_else(|| (0..activities.places()).find(|slot| of_tunnel(slot).is_some()));
+            let slot = known.or_else(|| (0..places(activities)).find(|slot| of_tunnel(slot).is_some()));
             if let Some((slot, (_, activity))) = slot.and_then(|slot| Some((slot, of_tunnel(&slot)?))) {
                 session.counters.activity(slot, *tunnel, &activity);
             }
@@ -163,10 +182,37 @@ impl Publisher {
     }
 }
 
+/// The places of each worker's table; a tunnel has the same in all of them.
+fn places(activities: &[Activities]) -> usize {
+    activities.first().map_or(0, Activities::places)
+}
+
+/// The tunnel in this place, as its worker counts it.
+fn active(activities: &[Activities], place: usize) -> Option<(TunnelId, TunnelActivity)> {
+    activities.iter().find_map(|a| a.get(place))
+}
+
 /// The tunnel is not in this slot any more; it may have another.
 fn forget(slots: &mut HashMap<TunnelId, usize>, tunnel: Option<TunnelId>, slot: usize) {
     if let Some(tunnel) = tunnel.filter(|tunnel| slots.get(tunnel) == Some(&slot)) {
         slots.remove(&tunnel);
+    }
+}
+
+const fn worker_counters(n: &WorkerNumbers, WorkerPlace { core, queues }: WorkerPlace) -> WorkerCounters {
+    let [outside, inside] = &n.ports;
+    WorkerCounters {
+        core,
+        queues,
+        turns: n.turns,
+        turns_idle: n.turns_idle,
+        sleeps: n.sleeps,
+        frames_free: n.frames_free,
+        received: [outside.received, inside.received],
+        sent: [outside.sent, inside.sent],
+        handed_over: n.handed_over,
+        handed_in: n.handed_in,
+        sas: n.live.sas as u64,
     }
 }
 
@@ -195,8 +241,8 @@ mod tests {
         let session = link.into_session();
         let mut reader = control.counters;
         let mut gateway = Gateway::new(Side::A, InsideMode::Host);
-        let mut publisher = Publisher::default();
-        let activities = gateway.pipeline.activities();
+        let mut publisher = Publisher::new(Vec::new());
+        let activities = [gateway.pipeline.activities()];
         publisher.publish_activity(&session, &activities);
         assert!(reader.activity(Gateway::TUNNEL).is_some());
         let second = TunnelId(900);
@@ -219,8 +265,8 @@ mod tests {
         let session = link.into_session();
         let mut reader = control.counters;
         let mut gateway = Gateway::new(Side::A, InsideMode::Host);
-        let mut publisher = Publisher::default();
-        let activities = gateway.pipeline.activities();
+        let mut publisher = Publisher::new(Vec::new());
+        let activities = [gateway.pipeline.activities()];
         let unbind = |tunnel| [Op::TunnelUnbind(tunnel)];
         publisher.publish_ended(&session, &activities, &unbind(Gateway::TUNNEL));
         assert!(reader.activity(Gateway::TUNNEL).is_some(), "before the first publication of all");
@@ -239,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_new_control_plane_sees_the_counters_at_once() {
-        let mut publisher = Publisher::default();
+        let mut publisher = Publisher::new(Vec::new());
         let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
         assert!(publisher.due(at(10)));
         assert!(!publisher.due(at(109)) && publisher.due(at(110)));

@@ -1,12 +1,12 @@
 use super::rings::tests::connect;
 use super::steering::tests::Recorder;
-use super::worker_link::{WorkerEnd, worker_link};
+use super::worker_link::{Update, WorkerEnd, worker_link};
 use super::*;
 use crate::engines;
 use sipsec_net::dp::{Adjacency, Event, Op};
 use sipsec_net::{MediaPort, TxnId};
-use sipsec_pipeline::InsideMode;
 use sipsec_pipeline::testing::{Gateway, Side, ipv4_udp};
+use sipsec_pipeline::{InsideMode, Owners};
 use sipsec_profile::model as profile;
 
 fn control() -> (Control<Recorder>, WorkerEnd, Mailbox<FromControl>) {
@@ -17,9 +17,10 @@ fn control() -> (Control<Recorder>, WorkerEnd, Mailbox<FromControl>) {
         config,
         engine: engines::select(profile::Engine::Auto).expect("passes").engine,
         kernel: Recorder::refusing("nothing"),
-        worker: end,
-        activities: Activities::new(config.limits.tunnels_max),
-        sockets: Default::default(),
+        workers: Workers::new(Owners::ONE, vec![end]),
+        activities: vec![Activities::new(config.limits.tunnels_max)],
+        sockets: vec![Default::default()],
+        places: vec![WorkerPlace::default()],
         inbox: Mailbox::new().expect("eventfd"),
         outbox: outbox.clone(),
     };
@@ -61,7 +62,7 @@ fn the_answer_follows_the_workers_commit_and_what_it_reported_before() {
 fn the_answer_to_the_end_of_a_call_follows_its_last_numbers() {
     let (mut control, mut worker, _outbox) = control();
     let mut gateway = Gateway::new(Side::A, InsideMode::Host);
-    control.activities = gateway.pipeline.activities();
+    control.activities = vec![gateway.pipeline.activities()];
     let (_listener, mut peer, link, _connection) = connect("numbers");
     control.inbox.send(ToControl::Attach(Box::new(link))).expect("room");
     assert!(control.mail());
@@ -120,11 +121,11 @@ fn a_worker_that_does_not_turn_is_reported_once() {
         worker.cells.store(turned(n));
         control.publish(at(n * 100));
     }
-    assert!(control.watchdog.lives() && outbox.receive().is_none());
+    assert!(control.watchdogs[0].lives() && outbox.receive().is_none());
     for n in 400..600 {
         control.publish(at(n * 100));
     }
-    assert!(!control.watchdog.lives());
-    assert!(matches!(outbox.receive(), Some(FromControl::WorkerHangs)));
+    assert!(!control.watchdogs[0].lives());
+    assert!(matches!(outbox.receive(), Some(FromControl::WorkerHangs { worker: 0 })));
     assert!(outbox.receive().is_none(), "once");
 }

@@ -1,4 +1,4 @@
-//! What the control thread and the worker say to each other.
+//! What the control thread and a worker say to each other.
 //!
 //! ```text
 //!  control thread ── Update: validated transactions, addresses, MTU ──▶ worker     one queue, in order
@@ -21,6 +21,7 @@ use sipsec_net::dp::{Event, Op};
 use sipsec_pipeline::{Local, PathMtu, PuntRefused, Validated};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Transactions on their way; one is applied before the next is validated, so this is room for the rest.
 const UPDATES: usize = 16;
@@ -35,7 +36,7 @@ const DATAGRAMS: usize = 64;
 #[derive(Debug)]
 pub enum Update {
     Transaction {
-        ops: Vec<Op>,
+        ops: Arc<Vec<Op>>,
         validated: Validated,
     },
     /// Router mode: the host's addresses have changed.
@@ -52,8 +53,9 @@ pub enum Update {
 #[derive(Debug)]
 pub enum Report {
     Event(Event),
-    /// The transaction is applied. Its operations come back: the keys in them are wiped by the control thread.
-    Applied(Vec<Op>),
+    /// The transaction is applied. Its operations come back: the keys in them are wiped by the control thread, when the last
+    /// worker has given them back.
+    Applied(Arc<Vec<Op>>),
 }
 
 /// Without its marker. To the worker, an empty one is a NAT keepalive.
@@ -162,7 +164,7 @@ impl WorkerEnd {
         self.is_pending |= kept;
     }
 
-    pub fn applied(&mut self, ops: Vec<Op>) {
+    pub fn applied(&mut self, ops: Arc<Vec<Op>>) {
         // The control thread sends one transaction at a time, so there is room.
         let _ = self.reports.push(Report::Applied(ops));
         self.is_pending = true;
@@ -201,7 +203,7 @@ mod tests {
             worker.event(Event::Applied(TxnId(n)));
         }
         assert_eq!(worker.events_lost(), 1);
-        worker.applied(Vec::new());
+        worker.applied(Arc::default());
         let events = std::iter::from_fn(|| control.reports.pop());
         assert_eq!(events.filter(|r| matches!(r, Report::Applied(_))).count(), 1);
     }

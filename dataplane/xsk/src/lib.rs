@@ -18,7 +18,7 @@ pub mod watch;
 
 pub use error::OpenError;
 pub use frame::Frame;
-pub use open::{BindMode, Config, Opened, PortSpec, open};
+pub use open::{BindMode, Config, Opened, PortSpec, open, open_for};
 pub use pool::Pool;
 pub use port::{Port, PortStats};
 pub use socket::XskPort;

@@ -1,4 +1,4 @@
-//! Binding: one UMEM for both ports, zero copy if every queue of both can, copying otherwise.
+//! Binding: one UMEM for both ports of a worker, zero copy if every queue of both can, copying otherwise.
 
 use crate::desc::DescLayout;
 use crate::error::OpenError;
@@ -7,7 +7,7 @@ use crate::rings::Queue;
 use crate::socket::XskPort;
 use crate::watch::SocketWatch;
 use std::io;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -59,6 +59,13 @@ pub struct PortSpec {
     pub queues: u32,
 }
 
+impl PortSpec {
+    /// The queues of worker `worker` of `workers`.
+    fn queues_of(&self, worker: u32, workers: u32) -> impl Iterator<Item = u32> {
+        (worker..self.queues).step_by(workers as usize)
+    }
+}
+
 /// The device that has no zero copy, and how it said so.
 #[derive(Debug)]
 pub struct Refusal {
@@ -72,7 +79,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Bound sockets; may move to the worker's thread before [`Self::into_ports`].
+/// Bound sockets of one worker; may move to its thread before [`Self::into_ports`].
 #[derive(Debug)]
 pub struct Opened {
     umem: Umem,
@@ -83,7 +90,8 @@ pub struct Opened {
     mode: BindMode,
     /// Why zero copy was not taken, if it was tried.
     refusal: Option<Refusal>,
-    ports: [Vec<Queue>; 2],
+    /// With the number of each queue.
+    ports: [Vec<(u32, Queue)>; 2],
 }
 
 impl Opened {
@@ -121,9 +129,14 @@ impl Opened {
         FLAGS.contains(BindFlags::XDP_USE_NEED_WAKEUP)
     }
 
-    /// Socket of each queue of port 0 or 1, for the XSKMAP.
+    /// Number and socket of each queue of port 0 or 1, for the XSKMAP.
+    pub fn queues(&self, port: usize) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        self.ports[port].iter().map(|(number, queue)| (*number, queue.fd()))
+    }
+
+    /// Socket of each queue of port 0 or 1.
     pub fn fds(&self, port: usize) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.ports[port].iter().map(Queue::fd)
+        self.queues(port).map(|(_, fd)| fd)
     }
 
     /// For the counters that the kernel keeps of port 0 or 1.
@@ -140,7 +153,7 @@ impl Opened {
             XskPort::new(
                 Rc::clone(&pool),
                 self.layout,
-                queues,
+                queues.into_iter().map(|(_, queue)| queue).collect(),
                 self.fill_max as usize,
                 in_flight_max,
                 RING_SIZE as usize,
@@ -150,26 +163,48 @@ impl Opened {
     }
 }
 
-/// Binds every queue of both ports. The XDP programs should be attached already: some drivers reset on attach.
+/// Binds every queue of both ports for one worker. The XDP programs should be attached already: some drivers reset on attach.
 pub fn open(config: &Config, specs: &[PortSpec; 2]) -> Result<Opened, OpenError> {
+    let mut one = open_for(config, specs, NonZeroU8::MIN)?;
+    Ok(one.remove(0))
+}
+
+/// The same for several workers, each with frames of its own, as many as the configuration says. Worker `w` of `n` has the
+/// queues `w`, `w + n` and so on of each port, which may be none. All are bound in the same mode.
+pub fn open_for(
+    config: &Config,
+    specs: &[PortSpec; 2],
+    workers: NonZeroU8,
+) -> Result<Vec<Opened>, OpenError> {
+    let all = |mode| {
+        let workers = u32::from(workers.get());
+        (0..workers)
+            .map(|worker| open_as(config, specs, (worker, workers), mode))
+            .collect::<Result<Vec<_>, _>>()
+    };
     match config.bind {
-        BindMode::Auto => match open_as(config, specs, BindMode::Zerocopy) {
+        BindMode::Auto => match all(BindMode::Zerocopy) {
             Err(OpenError::ModeRefused { device, error, .. }) => {
-                let mut opened = open_as(config, specs, BindMode::Copy)?;
-                opened.refusal = Some(Refusal { device, error });
+                let mut opened = all(BindMode::Copy)?;
+                opened[0].refusal = Some(Refusal { device, error });
                 Ok(opened)
             }
             other => other,
         },
-        mode => open_as(config, specs, mode),
+        mode => all(mode),
     }
 }
 
-fn open_as(config: &Config, specs: &[PortSpec; 2], mode: BindMode) -> Result<Opened, OpenError> {
+fn open_as(
+    config: &Config,
+    specs: &[PortSpec; 2],
+    (worker, workers): (u32, u32),
+    mode: BindMode,
+) -> Result<Opened, OpenError> {
     let layout = DescLayout::probe().ok_or(OpenError::DescriptorLayout)?;
     // Aligned chunks are 2048 or 4096 bytes. Besides the packet they hold the headroom and what ESP appends.
     let chunk_size: u32 = if config.frame_len_max + 256 + 64 <= 2048 { 2048 } else { 4096 };
-    let queues: u32 = specs.iter().map(|s| s.queues).sum();
+    let queues: u32 = specs.iter().map(|s| s.queues_of(worker, workers).count() as u32).sum();
     // Half of all chunks wait for packets, the other half are on their way.
     let fill_max = (config.frames / (2 * queues.max(1))).min(RING_SIZE);
     if fill_max < FILL_MIN {
@@ -180,8 +215,8 @@ fn open_as(config: &Config, specs: &[PortSpec; 2], mode: BindMode) -> Result<Ope
     let flags = FLAGS | if mode == BindMode::Copy { BindFlags::XDP_COPY } else { BindFlags::XDP_ZEROCOPY };
     let mut ports = [Vec::new(), Vec::new()];
     for (port, spec) in ports.iter_mut().zip(specs) {
-        for queue in 0..spec.queues {
-            port.push(bind(&umem, spec, queue, flags, mode)?);
+        for queue in spec.queues_of(worker, workers) {
+            port.push((queue, bind(&umem, spec, queue, flags, mode)?));
         }
     }
     Ok(Opened { umem, layout, frames: config.frames, chunk_size, fill_max, mode, refusal: None, ports })

@@ -1,7 +1,7 @@
 //! Settings that this machine cannot fulfil.
 
 use crate::diagnose::{Problem, Sink, shown_raw};
-use crate::model::Profile;
+use crate::model::{DataplaneSection, InsideDevice, Profile, Worker};
 use crate::read::KeyPath;
 use crate::surroundings::Surroundings;
 
@@ -11,20 +11,47 @@ const NO_DISK: [&str; 3] = ["/proc", "/sys", "/dev"];
 pub fn check(profile: &Profile, sink: &Sink, around: &dyn Surroundings) {
     state_dir(profile, sink, around);
     sip_helper(sink, around);
-    if let Some(core) = profile.dataplane.worker.core
-        && around.has_core(core) == Some(false)
-    {
-        let path = KeyPath::dotted("dataplane.worker.core");
-        let message = format!("this machine has no processor {core}, or the process may not use it");
-        let hint = "the dataplane will not start with it: write a processor that `nproc` counts (from 0), or leave it out";
-        sink.push(Problem::warning("dataplane::core", &path, message).hint(hint));
-    }
+    cores(&profile.dataplane.worker, sink, around);
+    queues(&profile.dataplane, sink, around);
     let source = profile.media.tunnel_source;
     if around.is_own_address(source) == Some(true) {
         let path = KeyPath::dotted("media.tunnel_source");
         let message = format!("the tunnel source {source} is an address of this machine");
         let problem = Problem::warning("media::tunnel-source", &path, message).label("used by a device here");
         sink.push(problem.hint("write an address that nothing else uses, as in 10.255.0.1"));
+    }
+}
+
+fn cores(worker: &Worker, sink: &Sink, around: &dyn Surroundings) {
+    let alone = worker.core.map(|core| (KeyPath::dotted("dataplane.worker.core"), core));
+    let listed = KeyPath::dotted("dataplane.worker.cores");
+    let several = worker.cores.iter().enumerate().map(|(index, core)| (listed.index(index), *core));
+    for (path, core) in alone.into_iter().chain(several).filter(|(_, c)| around.has_core(*c) == Some(false)) {
+        let message = format!("this machine has no processor {core}, or the process may not use it");
+        let hint = "the dataplane will not start with it: write a processor that `nproc` counts (from 0), or leave it out";
+        sink.push(Problem::warning("dataplane::core", &path, message).hint(hint));
+    }
+}
+
+/// A worker without a queue has the packets alone that other workers hand over.
+fn queues(section: &DataplaneSection, sink: &Sink, around: &dyn Surroundings) {
+    let workers = section.worker.workers();
+    // The device of host mode is made with a queue for each worker.
+    let lan = matches!(section.inside, InsideDevice::Router { .. }).then(|| section.inside.device());
+    let devices = [
+        ("dataplane.outside.device", Some(section.outside.device.as_str())),
+        ("dataplane.inside.device", lan),
+    ];
+    for (key, device) in devices.iter().filter_map(|(key, device)| Some((*key, (*device)?))) {
+        let Some(queues) = around.rx_queues(device).filter(|queues| *queues < workers.get().into()) else {
+            continue;
+        };
+        let message =
+            format!("{device} has {queues} of the {workers} receive queues that {workers} workers need");
+        let problem = Problem::warning("dataplane::queues", &KeyPath::dotted(key), message);
+        sink.push(problem.hint(format!(
+            "`ethtool -L {device} combined {workers}`, where the card can; until then workers without a queue take what others hand over"
+        )));
     }
 }
 

@@ -4,6 +4,7 @@ use super::limits;
 use super::words::words;
 use serde::Serialize;
 use sipsec_net::{IpPrefix, MacAddr};
+use std::num::NonZeroU8;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DataplaneSection {
@@ -15,7 +16,7 @@ pub struct DataplaneSection {
     pub bind_mode: BindMode,
     /// UMEM in 2 MiB pages; the machine must have reserved them (`vm.nr_hugepages`).
     pub huge_pages: bool,
-    /// Packet buffers shared by both ports, the trigger queues and the shapers.
+    /// Packet buffers of each worker, shared by both ports, its trigger queues and its shapers.
     pub frames: u32,
     /// Tunnels for which tables are sized at start.
     pub tunnels_max: u32,
@@ -129,11 +130,14 @@ impl InsideDevice {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Worker {
-    /// Workers; more than one is not offered yet.
-    pub count: u16,
-    /// The processor the worker is pinned to; not pinned unless given.
+    /// Workers; the tunnels are divided among them.
+    pub count: u8,
+    /// The processor of a worker that is alone; not pinned unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core: Option<u16>,
+    /// The processor of each of several workers, in order; not pinned if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<u16>,
     pub idle: Idle,
     /// How long `adaptive` polls before it sleeps.
     pub spin_us: u32,
@@ -142,9 +146,32 @@ pub struct Worker {
     pub fifo_priority: Option<u8>,
 }
 
+impl Worker {
+    #[must_use]
+    pub const fn workers(&self) -> NonZeroU8 {
+        match NonZeroU8::new(self.count) {
+            Some(workers) => workers,
+            None => NonZeroU8::MIN,
+        }
+    }
+
+    /// The processor to which worker `index` is pinned.
+    #[must_use]
+    pub fn core_of(&self, index: u8) -> Option<u16> {
+        self.cores.get(usize::from(index)).copied().or(self.core)
+    }
+}
+
 impl Default for Worker {
     fn default() -> Self {
-        Self { count: 1, core: None, idle: Idle::default(), spin_us: 50, fifo_priority: None }
+        Self {
+            count: 1,
+            core: None,
+            cores: Vec::new(),
+            idle: Idle::default(),
+            spin_us: 50,
+            fifo_priority: None,
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub const ROUTES_PER_TUNNEL: usize = 4;
 pub const FRAMES_PER_TRIGGER_PACKET: u32 = 8;
 /// Highest SCHED_FIFO priority allowed: above it, the kernel's own threads starve.
 pub const FIFO_PRIORITY_MAX: u8 = 49;
+/// Threads that forward, each with a queue of each device.
+pub const WORKERS_MAX: u8 = 16;
 /// sched_setaffinity(2): the highest processor of a `cpu_set_t`.
 pub const CORE_MAX: u16 = 1023;
 /// unix(7): `sun_path` has 108 bytes, the last of them zero.

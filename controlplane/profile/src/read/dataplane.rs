@@ -4,7 +4,9 @@ use super::item::{Item, Table};
 use super::prefix::prefix;
 use super::text::device;
 use crate::diagnose::Problem;
-use crate::model::limits::{FRAMES_MAX, LAN_ROUTERS_MAX, NAT_TRANSLATIONS_MAX, PEER_SUFFIX, TUNNELS_MAX};
+use crate::model::limits::{
+    FRAMES_MAX, LAN_ROUTERS_MAX, NAT_TRANSLATIONS_MAX, PEER_SUFFIX, TUNNELS_MAX, WORKERS_MAX,
+};
 use crate::model::{DataplaneSection, InsideDevice, LanRouter, OutsideDevice, Worker};
 use sipsec_net::MacAddr;
 
@@ -140,11 +142,40 @@ fn parse_mac(text: &str) -> Option<MacAddr> {
 
 fn worker(item: &Item<'_>) -> Option<Worker> {
     let table = item.table()?;
-    let count = table.int("count");
+    let count = table.int_or_absent::<u8>("count");
     let core = table.int_or_absent("core");
+    let cores = table.list("cores", Item::int::<u16>);
     let idle = table.word("idle");
     let spin_us = table.int("spin_us");
     let fifo_priority = table.int_or_absent("fifo_priority");
     table.finish();
-    Some(Worker { count: count?, core: core?, idle: idle?, spin_us: spin_us?, fifo_priority: fifo_priority? })
+    let (core, cores) = (core?, cores?);
+    let count = processors(&table, count?, core, &cores)?;
+    Some(Worker { count, core, cores, idle: idle?, spin_us: spin_us?, fifo_priority: fifo_priority? })
+}
+
+/// How many workers there are, if what is said of their processors agrees with it.
+fn processors(table: &Table<'_>, count: Option<u8>, core: Option<u16>, cores: &[u16]) -> Option<u8> {
+    let listed = cores.len();
+    let workers = count.map_or_else(|| listed.max(1), usize::from);
+    let path = table.path.key(if cores.is_empty() { "core" } else { "cores" });
+    let (message, hint) = if core.is_some() && !cores.is_empty() {
+        (format!("`{path}` and `core` both name processors"), "remove `core`".to_owned())
+    } else if core.is_some() && workers > 1 {
+        let hint = format!("write `cores: [..]` with {workers} of them");
+        (format!("`{path}` names one processor for {workers} workers"), hint)
+    } else if listed > usize::from(WORKERS_MAX) {
+        (format!("`{path}` has {listed} entries"), format!("write at most {WORKERS_MAX}"))
+    } else if listed > 0 && listed != workers {
+        let hint = format!("write {workers} of them, or leave `count` out");
+        (format!("`{path}` names {listed} processors, and `count` is {workers}"), hint)
+    } else if let Some(twice) =
+        cores.iter().enumerate().find_map(|(i, c)| cores[..i].contains(c).then_some(c))
+    {
+        (format!("`{path}` names processor {twice} twice"), "give each worker its own".to_owned())
+    } else {
+        return u8::try_from(workers).ok();
+    };
+    table.report(Problem::error("dataplane::cores", &path, message).hint(hint));
+    None
 }

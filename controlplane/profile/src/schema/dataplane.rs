@@ -134,15 +134,27 @@ const LAN_ROUTER: Group = Group {
 };
 
 const WORKER: Group = Group {
-    about: "The thread that forwards.",
+    about: "The threads that forward.",
     private: false,
     keys: &[
-        key("count", int(1, 1), Default("1"), "Workers. This release has exactly one."),
+        key(
+            "count",
+            int(1, limits::WORKERS_MAX as u64),
+            Optional("as many as `cores` names, or 1"),
+            "Threads that forward. Tunnels are divided among them, and so are the queues of both devices: give each device as \
+             many receive queues.",
+        ),
         key(
             "core",
             int(0, limits::CORE_MAX as u64),
             Optional("not pinned"),
-            "The processor that the worker is pinned to.",
+            "One worker: the processor that it is pinned to.",
+        ),
+        key(
+            "cores",
+            Kind::List(&int(0, limits::CORE_MAX as u64)),
+            Optional("not pinned"),
+            "Several workers: the processor that each is pinned to, in order.",
         ),
         key(
             "idle",

@@ -155,6 +155,13 @@ impl Surroundings for Machine {
         Some(allowed.is_set(usize::from(core)))
     }
 
+    fn rx_queues(&self, device: &str) -> Option<u32> {
+        let queues = std::fs::read_dir(Path::new("/sys/class/net").join(device).join("queues")).ok()?;
+        let receives = |name: std::ffi::OsString| name.to_str().is_some_and(|name| name.starts_with("rx-"));
+        let count = queues.filter_map(Result::ok).filter(|entry| receives(entry.file_name())).count();
+        u32::try_from(count).ok().filter(|count| *count > 0)
+    }
+
     fn directory(&self, path: &Path) -> Result<(), String> {
         // A directory that is missing is made at start, so the nearest one that exists tells.
         match path.ancestors().find_map(|p| std::fs::metadata(p).ok().map(|meta| (p, meta))) {

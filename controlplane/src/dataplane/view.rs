@@ -4,7 +4,7 @@ use super::{Link, State};
 use crate::api::model;
 use crate::clock;
 use sipsec_abi::bpf::Counter;
-use sipsec_abi::{Count, Facts, Port, PortCounters};
+use sipsec_abi::{Count, Facts, Port, PortCounters, WorkerCounters};
 use sipsec_net::{DropReason, Instant};
 
 impl Link {
@@ -41,6 +41,7 @@ impl Link {
             ports: [(Port::Outside, "outside"), (Port::Inside, "inside")]
                 .map(|(port, name)| port_view(name, &facts, port, counters.port(port)))
                 .into(),
+            by_worker: counters.workers().iter().enumerate().map(worker_view).collect(),
             drops: named(&mut DropReason::ALL.iter().map(|r| (r.name(), drops[r.index()]))),
             stages: counters
                 .stages()
@@ -52,6 +53,28 @@ impl Link {
                 &mut Counter::ALL.iter().map(|c| (c.name(), steering.get(*c as usize).copied().unwrap_or(0))),
             ),
         }
+    }
+}
+
+fn worker_view((index, c): (usize, &WorkerCounters)) -> model::WorkerCounts {
+    let ([queues_outside, queues_inside], [rx_outside, rx_inside]) = (c.queues, c.received);
+    let [tx_outside, tx_inside] = c.sent;
+    model::WorkerCounts {
+        name: format!("worker-{index}"),
+        core: c.core,
+        queues_outside,
+        queues_inside,
+        rx_outside,
+        tx_outside,
+        rx_inside,
+        tx_inside,
+        handed_over: c.handed_over,
+        handed_in: c.handed_in,
+        sas: c.sas,
+        frames_free: c.frames_free,
+        turns: c.turns,
+        turns_idle: c.turns_idle,
+        sleeps: c.sleeps,
     }
 }
 

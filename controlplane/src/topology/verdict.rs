@@ -12,16 +12,16 @@ pub fn verdicts(topology: &Topology) -> Vec<Verdict> {
         attach(&mut out, device);
         queues(&mut out, device, topology);
         coalescing(&mut out, device);
-        for worker in &topology.workers {
+        for (index, worker) in (0u32..).zip(&topology.workers) {
             node(&mut out, device, worker, topology);
-            interrupts(&mut out, device, worker, topology);
+            interrupts(&mut out, device, (index, worker), topology);
         }
     }
     if topology.workers.is_empty() {
         out.push(warn("the worker's core is unknown", "run both processes in one PID namespace"));
     }
     for worker in &topology.workers {
-        core(&mut out, worker, topology.machine.isolated.as_deref().unwrap_or_default());
+        core(&mut out, worker, topology);
     }
     memory(&mut out, topology);
     out
@@ -58,14 +58,25 @@ fn attach(out: &mut Vec<Verdict>, device: &DevicePlace) {
 fn queues(out: &mut Vec<Verdict>, device: &DevicePlace, topology: &Topology) {
     let (name, count) = (&device.device, device.queues.len());
     let workers = topology.workers.len().max(1);
-    if count > workers {
-        out.push(warn(
-            format!("{name} has {count} queues for {workers} worker: packets are spread for nothing"),
-            format!("ethtool -L {name} combined {workers}"),
-        ));
+    let queues = |n: usize| if n == 1 { "1 queue".to_owned() } else { format!("{n} queues") };
+    let all = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+    let cure = format!("ethtool -L {name} combined {workers}");
+    out.push(if count > workers {
+        warn(format!("{name} has {} for {all}: packets are spread for nothing", queues(count)), cure)
+    } else if count < workers {
+        let idle = format!("the last {} take what the others hand over", workers - count);
+        // Its queues are made with it.
+        let is_own = device.side == "inside" && device.driver.as_deref() == Some("veth");
+        let remake = || format!("stop the dataplane, sipsec-dataplane --remove-devices, start it; or {cure}");
+        warn(format!("{name} has {} for {all}: {idle}", queues(count)), if is_own { remake() } else { cure })
     } else {
-        out.push(ok(format!("{name} has {count} queue for {workers} worker")));
-    }
+        ok(format!("{name} has {} for {all}", queues(count)))
+    });
+}
+
+/// The key that pins a worker of this dataplane.
+fn core_key(topology: &Topology) -> &'static str {
+    if topology.workers.len() > 1 { "dataplane.worker.cores" } else { "dataplane.worker.core" }
 }
 
 fn coalescing(out: &mut Vec<Verdict>, device: &DevicePlace) {
@@ -98,13 +109,20 @@ fn node(out: &mut Vec<Verdict>, device: &DevicePlace, worker: &WorkerPlace, topo
     let near = nodes.iter().find(|(node, _)| *node == of_device).map(|(_, cores)| ranges(cores));
     out.push(warn(
         format!("{name} is on NUMA node {of_device}, {thread} on node {of_worker}"),
-        format!("set dataplane.worker.core to one of {}", near.unwrap_or_else(|| "that node".to_owned())),
+        format!("set {} to one of {}", core_key(topology), near.unwrap_or_else(|| "that node".to_owned())),
     ));
 }
 
-fn interrupts(out: &mut Vec<Verdict>, device: &DevicePlace, worker: &WorkerPlace, topology: &Topology) {
+/// Of the queues that the worker serves: those that leave its number as the remainder.
+fn interrupts(
+    out: &mut Vec<Verdict>,
+    device: &DevicePlace,
+    (index, worker): (u32, &WorkerPlace),
+    topology: &Topology,
+) {
     let Some(core) = worker.pinned() else { return };
-    for queue in &device.queues {
+    let workers = topology.workers.len() as u32;
+    for queue in device.queues.iter().filter(|queue| queue.queue % workers == index) {
         for irq in &queue.irqs {
             let Some(cores) = &irq.cores else { continue };
             out.push(interrupt(device, queue.queue, irq, cores, (core, worker), topology));
@@ -153,10 +171,10 @@ fn better_cores(core: u32, worker: &WorkerPlace, topology: &Topology) -> Vec<u32
     near.into_iter().flatten().copied().filter(free).collect()
 }
 
-fn core(out: &mut Vec<Verdict>, worker: &WorkerPlace, isolated: &[u32]) {
-    let name = &worker.name;
+fn core(out: &mut Vec<Verdict>, worker: &WorkerPlace, topology: &Topology) {
+    let (name, isolated) = (&worker.name, topology.machine.isolated.as_deref().unwrap_or_default());
     let Some(core) = worker.pinned() else {
-        out.push(warn(format!("{name} may run on any core"), "set dataplane.worker.core"));
+        out.push(warn(format!("{name} may run on any core"), format!("set {}", core_key(topology))));
         return;
     };
     out.push(ok(format!("{name} has core {core}")));

@@ -15,7 +15,7 @@ pub use carrier::{DhcpFamily, DhcpView, Registration};
 pub use command::{Clear, Cleared, Dial, LogFilter};
 pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf};
 pub use nat::{NatClear, NatStatistics, PrimaryStatistics, Translation, TranslationKind};
-pub use process::{Control, Dataplane, Port, Stage};
+pub use process::{Control, Dataplane, Port, Stage, WorkerCounts};
 pub use qos::{PolicePart, PolicyClass, PolicyMap};
 pub use session::{Failure, Mtu, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
 

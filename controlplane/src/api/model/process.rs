@@ -30,6 +30,9 @@ pub struct Dataplane {
     pub pid: u32,
     pub heartbeat_ms_ago: Option<u64>,
     pub ports: Vec<Port>,
+    /// One for each worker.
+    #[serde(default)]
+    pub by_worker: Vec<WorkerCounts>,
     /// By name; those that never happened are absent.
     pub drops: BTreeMap<String, u64>,
     pub stages: Vec<Stage>,
@@ -67,6 +70,31 @@ pub struct Port {
     pub rx_ring_full: u64,
     pub rx_fill_empty: u64,
     pub tx_invalid: u64,
+}
+
+/// A worker's part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerCounts {
+    pub name: String,
+    /// The core that it is pinned to.
+    pub core: Option<u16>,
+    /// Receive queues.
+    pub queues_outside: u32,
+    pub queues_inside: u32,
+    pub rx_outside: u64,
+    pub tx_outside: u64,
+    pub rx_inside: u64,
+    pub tx_inside: u64,
+    /// Packets that were another worker's.
+    pub handed_over: u64,
+    /// Packets of its own that came to other workers.
+    pub handed_in: u64,
+    /// SAs of its tunnels.
+    pub sas: u64,
+    pub frames_free: u64,
+    pub turns: u64,
+    pub turns_idle: u64,
+    pub sleeps: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! `show dataplane` and `show control`
 
 use super::clock;
-use crate::api::model::{Control, Dataplane, Known};
+use crate::api::model::{Control, Dataplane, Known, WorkerCounts};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
@@ -44,6 +44,7 @@ fn write(out: &mut String, d: &Dataplane) -> std::fmt::Result {
         let lost: Vec<_> = lost.iter().map(|(name, n)| format!("{name} {n}")).collect();
         writeln!(out, "   sockets: {}", lost.join(", "))?;
     }
+    workers(out, &d.by_worker)?;
     section(out, "Drops by reason", &d.drops)?;
     if !d.stages.is_empty() {
         writeln!(out, "\nStage                       sampled         cycles   cycles/packet")?;
@@ -54,6 +55,30 @@ fn write(out: &mut String, d: &Dataplane) -> std::fmt::Result {
     }
     section(out, "Counters", &d.counters)?;
     section(out, "XDP programs", &d.steering)
+}
+
+fn workers(out: &mut String, workers: &[WorkerCounts]) -> std::fmt::Result {
+    for w in workers {
+        let core = w.core.map_or_else(|| "any core".to_owned(), |core| format!("core {core}"));
+        writeln!(
+            out,
+            "\nWorker {}: {core}, queues outside {}, inside {}, SAs {}, frames free {}",
+            w.name, w.queues_outside, w.queues_inside, w.sas, w.frames_free
+        )?;
+        writeln!(
+            out,
+            "   received outside {}, inside {}; sent outside {}, inside {}",
+            w.rx_outside, w.rx_inside, w.tx_outside, w.tx_inside
+        )?;
+        if workers.len() > 1 {
+            writeln!(out, "   handed to other workers {}, taken from them {}", w.handed_over, w.handed_in)?;
+        }
+        if w.queues_outside == 0 || w.queues_inside == 0 {
+            writeln!(out, "   without a queue of a device: takes there what other workers hand over alone")?;
+        }
+        writeln!(out, "   turns {}, of them idle {}, sleeps {}", w.turns, w.turns_idle, w.sleeps)?;
+    }
+    Ok(())
 }
 
 fn section(out: &mut String, title: &str, entries: &BTreeMap<String, u64>) -> std::fmt::Result {
@@ -163,6 +188,26 @@ mod tests {
             pid: 4711,
             heartbeat_ms_ago: Some(3),
             ports: vec![port("outside", "wan0"), port("inside", "svti0")],
+            by_worker: vec![
+                WorkerCounts {
+                    name: "worker-0".into(),
+                    core: Some(1),
+                    queues_outside: 1,
+                    queues_inside: 1,
+                    rx_outside: 12,
+                    tx_outside: 11,
+                    rx_inside: 12,
+                    tx_inside: 11,
+                    handed_over: 5,
+                    handed_in: 4,
+                    sas: 2,
+                    frames_free: 4000,
+                    turns: 90,
+                    turns_idle: 80,
+                    sleeps: 7,
+                },
+                WorkerCounts { name: "worker-1".into(), queues_inside: 1, ..WorkerCounts::default() },
+            ],
             drops: [("no-route".to_owned(), 2)].into(),
             stages: vec![
                 Stage { name: "esp-encap".into(), packets: 11, cycles: 22_000 },

@@ -10,7 +10,7 @@
 
 use super::carrier::Kind;
 use super::error::LabError;
-use super::netns::{End, Ledger, Namespace, Offload, PREFIX, link};
+use super::netns::{End, Ledger, Namespace, Offload, PREFIX, link, link_with_queues};
 use super::primary::Primary;
 use std::net::IpAddr;
 
@@ -71,6 +71,8 @@ pub struct Options {
     pub line: Kind,
     /// A primary path beside the carrier.
     pub primary: bool,
+    /// Queues of the gateways' WAN devices; `None` for one.
+    pub wan_queues: Option<u16>,
     /// The access lines have IPv6 as well. A home gateway's have it without this.
     pub ipv6: bool,
 }
@@ -124,18 +126,13 @@ impl Topology {
         link(end(centre_lan, "eth0", "10.2.0.2/24"), end(headend, LAN, "10.2.0.1/24"), MTU, lan)?;
         let dhcp = options.line != Kind::Generic;
         let wan = |address| if dhcp { "" } else { address };
-        link(
-            end(branch, WAN, wan("198.51.100.6/24")),
-            end(carrier, TO_BRANCH, "198.51.100.1/24"),
-            MTU,
-            Offload::Off,
-        )?;
-        link(
-            end(headend, WAN, wan("203.0.113.9/24")),
-            end(carrier, TO_HEADEND, "203.0.113.1/24"),
-            MTU,
-            Offload::Off,
-        )?;
+        let lines = [
+            (end(branch, WAN, wan("198.51.100.6/24")), end(carrier, TO_BRANCH, "198.51.100.1/24")),
+            (end(headend, WAN, wan("203.0.113.9/24")), end(carrier, TO_HEADEND, "203.0.113.1/24")),
+        ];
+        for (gateway, carrier) in lines {
+            link_with_queues(gateway, carrier, MTU, Offload::Off, options.wan_queues.unwrap_or(1))?;
+        }
         for (namespace, gateway) in [
             (branch_lan, "10.1.0.1"),
             (centre_lan, "10.2.0.1"),

@@ -111,12 +111,23 @@ pub struct End<'a> {
 
 /// Joins two namespaces by a veth pair, both ends up.
 pub fn link(a: End<'_>, b: End<'_>, mtu: u16, offload: Offload) -> Result<(), LabError> {
-    let mtu = mtu.to_string();
+    link_with_queues(a, b, mtu, offload, 1)
+}
+
+/// The same with so many queues in each direction.
+pub fn link_with_queues(
+    a: End<'_>,
+    b: End<'_>,
+    mtu: u16,
+    offload: Offload,
+    queues: u16,
+) -> Result<(), LabError> {
+    let (mtu, queues) = (mtu.to_string(), queues.to_string());
     let (na, nb) = (a.namespace.name(), b.namespace.name());
-    ip(&[
-        "link", "add", a.device, "netns", na, "mtu", &mtu, "type", "veth", "peer", "name", b.device, "netns",
-        nb, "mtu", &mtu,
-    ])?;
+    let both = ["mtu", &mtu, "numtxqueues", &queues, "numrxqueues", &queues];
+    let one = ["link", "add", a.device, "netns", na];
+    let other = ["type", "veth", "peer", "name", b.device, "netns", nb];
+    ip(&[&one[..], &both, &other, &both].concat())?;
     for end in [a, b] {
         if !end.address.is_empty() {
             end.namespace.ip(&["addr", "add", end.address, "dev", end.device])?;

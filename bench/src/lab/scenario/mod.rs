@@ -35,6 +35,7 @@ mod strongswan_suites;
 pub(super) mod support;
 mod translation;
 mod unprivileged;
+mod workers;
 
 use super::carrier::Knobs;
 use super::error::LabError;
@@ -123,6 +124,8 @@ pub const SCENARIOS: &[Scenario] = &[
     faults_start::PROFILE_TEXTS,
     faults_start::IN_THE_WAY,
     unprivileged::UNPRIVILEGED,
+    workers::WORKERS,
+    workers::ONE_QUEUE,
     line::NTT_DIRECT,
     line::NTT_HGW,
     line::RENUMBERED,

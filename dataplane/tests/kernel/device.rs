@@ -13,7 +13,7 @@ fn the_pair_is_made_once_then_adopted_and_a_stranger_is_left_alone() {
         return;
     }
     let mut nl = Netlink::open().expect("netlink");
-    let made = ensure_pair(&mut nl, "svti0", 1438).expect("made");
+    let made = ensure_pair(&mut nl, "svti0", 1438, 1).expect("made");
     assert!(!made.adopted);
     assert_eq!((made.kernel.peer, made.ours.peer), (Some(made.ours.index), Some(made.kernel.index)));
     assert_ne!(made.kernel.mac, made.ours.mac);
@@ -23,12 +23,12 @@ fn the_pair_is_made_once_then_adopted_and_a_stranger_is_left_alone() {
     for feature in ["tx-checksumming: off", "tx-tcp-segmentation: off", "generic-segmentation-offload: off"] {
         assert!(features.contains(feature), "{feature}: {features}");
     }
-    let again = ensure_pair(&mut nl, "svti0", 1400).expect("adopted");
+    let again = ensure_pair(&mut nl, "svti0", 1400, 1).expect("adopted");
     assert!(again.adopted);
     assert_eq!((again.kernel.index, again.kernel.mtu), (made.kernel.index, 1400));
 
     veth("lan9", "other9");
-    let foreign = ensure_pair(&mut nl, "lan9", 1400).expect_err("not ours");
+    let foreign = ensure_pair(&mut nl, "lan9", 1400, 1).expect_err("not ours");
     assert!(matches!(foreign, BootError::ForeignDevice { .. }), "{foreign}");
     assert!(matches!(remove_pair(&mut nl, "lan9", true), Err(BootError::ForeignDevice { .. })));
     assert!(remove_pair(&mut nl, "svti0", false).expect("removed"));
@@ -54,7 +54,7 @@ fn without_a_dataplane_nothing_leaves_in_clear() {
     sysctl("ipv4/ip_forward", "1");
     sysctl("ipv4/conf/all/rp_filter", "0");
     let mut nl = Netlink::open().expect("netlink");
-    ensure_pair(&mut nl, "svti0", 1438).expect("made");
+    ensure_pair(&mut nl, "svti0", 1438, 1).expect("made");
     let (wan, lan) = (Tap::open("far0"), Tap::open("host0"));
     let host = UdpSocket::bind("0.0.0.0:0").expect("socket");
     let lan_mac = nl.link("lan0").expect("looked up").expect("exists").mac.0;
@@ -116,7 +116,7 @@ fn remove_devices_takes_the_discarding_routes_of_this_gateway() {
     sh(&format!("ip route add blackhole 10.2.0.0/16 proto {} metric {others}", discard::PROTOCOL));
     sh(&format!("ip route add blackhole 10.3.0.0/16 proto static metric {ours}"));
     let mut nl = Netlink::open().expect("netlink");
-    ensure_pair(&mut nl, "svti0", 1438).expect("made");
+    ensure_pair(&mut nl, "svti0", 1438, 1).expect("made");
     let dir = std::env::temp_dir().join(format!("sipsec-remove-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("made");
     let profile = dir.join("a.yaml");

@@ -85,7 +85,7 @@ fn what_the_machine_cannot_do_is_told() {
             Some(("dataplane::cores", Error, "dataplane.worker.cores")),
         ),
         (core, "worker: { cores: [1, 1] }", Some(("dataplane::cores", Error, "dataplane.worker.cores"))),
-        (core, "worker: { count: 17 }", Some(("config::range", Error, "dataplane.worker.count"))),
+        (core, "worker: { count: 17 }", Some(("dataplane::value", Error, "dataplane.worker.count"))),
         (source, "tunnel_source: 192.0.2.9", Some(("media::tunnel-source", Warning, "media.tunnel_source"))),
         (source, "tunnel_source: 10.2.3.4", Some(("media::tunnel-source", Warning, "media.tunnel_source"))),
         (source, "tunnel_source: 198.51.100.1", Some(("media::tunnel-source", Error, "media.tunnel_source"))),

@@ -330,8 +330,8 @@ fn what_cannot_start_says_what_to_do() {
         ("{ outside: { device: nosuch0 }, inside: { mode: host, device: svti0 } }", "no device nosuch0"),
         ("{ outside: { device: wan0 }, inside: { mode: host, device: lan0 } }", "ip link del lan0"),
         (
-            "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, worker: { count: 4 } }",
-            "allowed: 1",
+            "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, worker: { count: 17 } }",
+            "allowed: 1 to 16",
         ),
         (
             "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 }, bind_mode: zerocopy }",

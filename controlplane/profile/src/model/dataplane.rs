@@ -130,8 +130,9 @@ impl InsideDevice {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Worker {
-    /// Workers; the tunnels are divided among them.
-    pub count: u8,
+    /// The number of workers, if it is not that of `cores`, or 1 without them. The tunnels are divided among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<NonZeroU8>,
     /// The processor of a worker that is alone; not pinned unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core: Option<u16>,
@@ -148,11 +149,9 @@ pub struct Worker {
 
 impl Worker {
     #[must_use]
-    pub const fn workers(&self) -> NonZeroU8 {
-        match NonZeroU8::new(self.count) {
-            Some(workers) => workers,
-            None => NonZeroU8::MIN,
-        }
+    pub fn workers(&self) -> NonZeroU8 {
+        let listed = || u8::try_from(self.cores.len()).ok().and_then(NonZeroU8::new);
+        self.count.or_else(listed).unwrap_or(NonZeroU8::MIN)
     }
 
     /// The processor to which worker `index` is pinned.
@@ -165,7 +164,7 @@ impl Worker {
 impl Default for Worker {
     fn default() -> Self {
         Self {
-            count: 1,
+            count: None,
             core: None,
             cores: Vec::new(),
             idle: Idle::default(),

@@ -9,6 +9,7 @@ use crate::model::limits::{
 };
 use crate::model::{DataplaneSection, InsideDevice, LanRouter, OutsideDevice, Worker};
 use sipsec_net::MacAddr;
+use std::num::NonZeroU8;
 
 /// The section, and whether every value of it could be read. Where one could not, its default stands in, so that the
 /// other sections can be checked against the rest.
@@ -154,10 +155,16 @@ fn worker(item: &Item<'_>) -> Option<Worker> {
     Some(Worker { count, core, cores, idle: idle?, spin_us: spin_us?, fifo_priority: fifo_priority? })
 }
 
-/// How many workers there are, if what is said of their processors agrees with it.
-fn processors(table: &Table<'_>, count: Option<u8>, core: Option<u16>, cores: &[u16]) -> Option<u8> {
+/// The number of workers where `cores` does not say it, if both agree.
+fn processors(
+    table: &Table<'_>,
+    count: Option<u8>,
+    core: Option<u16>,
+    cores: &[u16],
+) -> Option<Option<NonZeroU8>> {
     let listed = cores.len();
-    let workers = count.map_or_else(|| listed.max(1), usize::from);
+    let by_cores = listed.max(1);
+    let workers = count.map_or(by_cores, usize::from);
     let path = table.path.key(if cores.is_empty() { "core" } else { "cores" });
     let (message, hint) = if core.is_some() && !cores.is_empty() {
         (format!("`{path}` and `core` both name processors"), "remove `core`".to_owned())
@@ -174,7 +181,7 @@ fn processors(table: &Table<'_>, count: Option<u8>, core: Option<u16>, cores: &[
     {
         (format!("`{path}` names processor {twice} twice"), "give each worker its own".to_owned())
     } else {
-        return u8::try_from(workers).ok();
+        return Some(count.filter(|_| workers != by_cores).and_then(NonZeroU8::new));
     };
     table.report(Problem::error("dataplane::cores", &path, message).hint(hint));
     None

@@ -1,11 +1,11 @@
 //! Two whole workers joined by wires in memory: everything but the kernel is real.
 
 use super::*;
-use crate::control::worker_link::{ControlEnd, Report, worker_link};
+use crate::control::worker_link::{ControlEnd, IkeMessage, Report, worker_link};
 use crate::engines;
 use crate::neighbours::neighbours;
 use sipsec_net::dp::{Adjacency, Direction, EspCipher, Event, Op};
-use sipsec_net::{DropReason, Kbps};
+use sipsec_net::{DropReason, Kbps, MediaPort};
 use sipsec_pipeline::testing::{Gateway, Keys, Side, ipv4_udp};
 use sipsec_pipeline::{AeadEngine, InsideMode, Owners, Registry};
 use sipsec_xsk::Pool;
@@ -227,4 +227,53 @@ fn a_worker_without_a_queue_forwards_what_others_hand_over() {
         while a.workers[0].turn(Instant::from_nanos(30_000_000)) != Turn::Did(0) {}
     }
     assert_eq!(a.dropped(DropReason::HandOffFull), 3 * 512 - 1024);
+}
+
+/// A flood from one side delays the other by one batch: packets that fail authentication at the WAN, and packets for a
+/// tunnel without a call at the LAN.
+#[test]
+fn a_flood_on_one_side_delays_the_other_by_one_batch() {
+    const FLOOD: usize = 16 * BATCH_MAX;
+    let (ab, ba) = (Wire::new(256), Wire::new(FLOOD + 1));
+    let (mut a, mut b) = (Station::new(Side::A, &ba, &ab, 256), Station::new(Side::B, &ab, &ba, 256));
+    a.call();
+    b.call();
+    // One packet of the call, and as many like it as there is room for, whose ICV is wrong.
+    assert!(b.lan_in.put(&lan_frame(Side::B, 1)));
+    b.run(1);
+    let good = ba.take().expect("one packet is sealed");
+    let mut bad = good.clone();
+    *bad.last_mut().expect("an ICV") ^= 1;
+    for _ in 0..FLOOD {
+        assert!(ba.put(&bad));
+    }
+    assert!(ba.put(&good));
+    assert!(a.lan_in.put(&lan_frame(Side::A, 1)));
+    let opened = |a: &Station| a.dropped(DropReason::IcvFailed);
+    let now = Instant::from_nanos(2_000_000);
+    a.workers[0].turn(now);
+    assert!(ab.take().is_some(), "the packet from the LAN leaves in the turn in which it came");
+    assert_eq!(opened(&a), BATCH_MAX as u64, "behind one batch of the flood");
+    // In the flood's own direction each turn takes a batch, and what is behind it arrives.
+    let turns = (0..).take_while(|_| {
+        a.workers[0].turn(now);
+        a.lan_out.take().is_none()
+    });
+    assert_eq!(turns.count(), FLOOD / BATCH_MAX - 1);
+    assert_eq!(opened(&a), FLOOD as u64);
+
+    // Packets for a tunnel without an SA, and IKE that would give it one.
+    let (ab, ba) = (Wire::new(256), Wire::new(256));
+    let mut a = Station::new(Side::A, &ba, &ab, 256);
+    a.apply(&[Op::MediaOpen(Gateway::binding(Side::A, RATE))]);
+    for _ in 0..FRAMES as usize {
+        assert!(a.lan_in.put(&lan_frame(Side::A, 1)));
+    }
+    let binding = Gateway::binding(Side::A, RATE);
+    let port = MediaPort(binding.outside_local.port());
+    let ike = IkeMessage::new(port, binding.remote, &[0; 64]).expect("short enough");
+    a.control[0].ike_down.push(ike).expect("room");
+    a.workers[0].turn(now);
+    assert!(ab.take().is_some(), "IKE leaves in the turn in which it came");
+    assert_eq!(a.workers[0].io.ports[INSIDE].stats().received, BATCH_MAX as u64);
 }

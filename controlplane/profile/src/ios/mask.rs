@@ -58,12 +58,14 @@ pub fn keep(line: &str, words: usize) -> String {
     }
 }
 
-/// Hides the secrets of a command that was read: its words are known, so none of them is short for another.
+/// Hides the secrets of a command that was read: its words are known, so none of them is short for another. Its arguments
+/// may be what damage leaves of a secret's name: `p re-shared-key SECRET` reads as `proposal`.
 #[must_use]
 pub fn hide_known(line: &str) -> String {
     let list = split(line);
     let secret = |word: &str| {
         ["pre-shared-key", "pre-share", "password", "secret"].iter().any(|w| w.eq_ignore_ascii_case(word))
+            || holds_secret_word(word)
     };
     match list.iter().position(|w| secret(w.text)) {
         Some(i) => keep(line, i + 1),
@@ -160,6 +162,11 @@ mod tests {
             "key chain A",
         ] {
             assert_eq!(hide(line), line);
+        }
+        let line = "pre-shared-key SECRET";
+        for at in 1.."pre-shared-key".len() {
+            let damaged = format!("{} {}", &line[..at], &line[at..]);
+            assert!(!hide_known(&damaged).contains("SECRET"), "{damaged}");
         }
         assert_eq!(keep("  pre-shared-key a b", 1), "  pre-shared-key <hidden>");
     }

@@ -76,7 +76,7 @@ fn by_the_device_of_no_tunnel_the_routes_decide_and_a_host_of_the_lan_is_no_devi
         by_device(&mut a, tunnel_device::mac(id), &ip);
     }
     assert_eq!((a.carry_to(NOW, &mut b), drops(&a, DropReason::NoRoute)), (2, 2));
-    // In router mode the address is a LAN host's own, whatever it is.
+    // In router mode any address can be a LAN host's own.
     let (mut a, mut b) = pair(InsideMode::Router);
     by_device(&mut a, tunnel_device::mac(TunnelId(8)), &ip);
     assert_eq!(a.carry_to(NOW, &mut b), 1);

@@ -34,7 +34,7 @@ impl PskKeys {
         self.slots().all(|slot| !self.key(slot).is_empty())
     }
 
-    /// The key that `data` was made with. Every key is tried whatever the first one gives, so the time does not tell which
+    /// The key that `data` was made with. Every key is tried, even after a match, so the time does not tell which
     /// one the peer has.
     pub(super) fn proven(&self, octets: &SignedOctets<'_>, data: &[u8]) -> Option<PskSlot> {
         let made = |key: &[u8]| mac(key, octets).as_slice().ct_eq(data);

@@ -63,11 +63,7 @@ pub fn keep(line: &str, words: usize) -> String {
 #[must_use]
 pub fn hide_known(line: &str) -> String {
     let list = split(line);
-    let secret = |word: &str| {
-        ["pre-shared-key", "pre-share", "password", "secret"].iter().any(|w| w.eq_ignore_ascii_case(word))
-            || holds_secret_word(word)
-    };
-    match list.iter().position(|w| secret(w.text)) {
+    match list.iter().position(|w| holds_secret_word(w.text)) {
         Some(i) => keep(line, i + 1),
         None => cut(line),
     }

@@ -135,7 +135,7 @@ impl Rules {
         w.chain("leaving", Some(("nat", Hook::Postrouting, 100)));
         for primary in &self.primary {
             let range = Some((primary.port_first, primary.port_last));
-            // The gateway's own packets, whatever `sources` are.
+            // The gateway's own packets; `sources` does not matter for them.
             w.rule("leaving", |r| r.leaves(primary).own_source().verdict(ACCEPT, None));
             for exempt in &primary.exempt {
                 w.rule("leaving", |r| r.leaves(primary).to(exempt).verdict(ACCEPT, None));

@@ -5,7 +5,7 @@
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, IpPrefix};
-use sipsec_track::config::{Config, Failback, NextHop, Object, Operation, Probe, Route, Start, What};
+use sipsec_track::config::{Config, Failback, NextHop, Object, Operation, Probe, Route, Start, Table, What};
 use sipsec_track::{Core, Input, Output};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -39,6 +39,7 @@ fn config() -> Config {
     };
     let route = |id: u32, next, distance, track| Route {
         prefix: IpPrefix::host(IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + id))),
+        table: Table::Main,
         next,
         distance,
         metric: None,
@@ -70,7 +71,7 @@ impl Running {
         let core =
             Core::new(config(), Instant::ZERO, Box::new(TestEntropy::new(1))).expect("a good configuration");
         let mut running = Self { core, now: Instant::ZERO };
-        running.input(Input::Link { device: "wan1".into(), up: true });
+        running.input(Input::Link { device: "wan1".into(), up: true, vrf: None });
         running.input(Input::Ready);
         running.live(SECOND * 2, true);
         running
@@ -112,7 +113,7 @@ fn operations(c: &mut Criterion) {
     group.bench_function("10000 routes fail over at once", |b| {
         b.iter_batched_ref(
             Running::new,
-            |running| running.input(Input::Link { device: "wan1".into(), up: false }),
+            |running| running.input(Input::Link { device: "wan1".into(), up: false, vrf: None }),
             BatchSize::LargeInput,
         );
     });

@@ -57,6 +57,12 @@ impl Adjacencies {
         }
     }
 
+    /// The kernel has a better route, which is another program's.
+    pub fn leave_to_kernel(&mut self, prefix: IpPrefix) {
+        self.forget(prefix);
+        self.decided.push((prefix, Chosen::Outside));
+    }
+
     fn forget(&mut self, prefix: IpPrefix) {
         self.pending.remove(&prefix);
         self.kernel.route(prefix, None);
@@ -89,7 +95,7 @@ mod tests {
     use crate::net::netlink::Target;
 
     fn wanted() -> Wanted {
-        Wanted { target: Target::Device("wan1".into()), metric: 1 }
+        Wanted { target: Target::Device("wan1".into()), table: sipsec_track::config::Table::Main, metric: 1 }
     }
 
     struct Bench {
@@ -137,6 +143,18 @@ mod tests {
         assert_eq!(b.kernel(), Some(Some(wanted())), "until the dataplane has it");
         b.all.taken(b.prefix);
         assert_eq!(b.kernel(), Some(None));
+    }
+
+    #[test]
+    fn a_better_route_of_another_program_is_left_to_the_kernel() {
+        let mut b = Bench::new();
+        b.decide(tunnel("A"));
+        b.all.take_decided();
+        b.all.leave_to_kernel(b.prefix);
+        assert_eq!((b.kernel(), b.all.take_decided()), (Some(None), vec![(b.prefix, Chosen::Outside)]));
+        b.all.taken(b.prefix);
+        b.decide(tunnel("A"));
+        assert_eq!(b.all.take_decided(), [(b.prefix, Chosen::Tunnel(TunnelId(7)))]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::compute::{self, Compute};
 use crate::config::{self, LoadError};
 use crate::crash_secret;
-use crate::dataplane::Link;
+use crate::dataplane::DataplaneLink;
 use crate::entropy::KernelEntropy;
 use crate::events::Events;
 use crate::harden;
@@ -28,7 +28,7 @@ use crate::setup::{self, SetupError};
 use crate::signals::Signals;
 use crate::supervise::Supervisor;
 use sipsec_profile::model::wan::{VendorClass, WanIpv4, WanIpv6};
-use sipsec_profile::model::{InsideDevice, RouteTo, StaticRoute};
+use sipsec_profile::model::{RouteTo, StaticRoute};
 use sipsec_session::{Core, Input};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -210,7 +210,7 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     tracing::info!(gateway = profile.gateway, version = crate::version::line(), "started");
     Ok(Runtime {
         carriers,
-        link: Link::new(&profile.dataplane_socket()),
+        link: DataplaneLink::new(&profile.dataplane_socket()),
         core,
         adjacencies: Adjacencies::new(netlink.routes()),
         netlink,
@@ -265,10 +265,7 @@ pub(crate) fn dhcp_config(profile: &config::Profile) -> Option<dhcp::Config> {
 
 /// The kernel's end of the sVTI. In router mode the dataplane steers by prefix, and the kernel has no part in it.
 pub(crate) fn svti(profile: &config::Profile) -> Option<String> {
-    match &profile.dataplane.inside {
-        InsideDevice::Host { device, .. } => Some(device.clone()),
-        InsideDevice::Router { .. } => None,
-    }
+    profile.dataplane.inside.svti().map(str::to_owned)
 }
 
 /// The devices of tunnels that have their own.
@@ -288,7 +285,7 @@ fn tunnel_devices(profile: &config::Profile) -> TunnelDevices {
 pub(crate) fn primary_rules(profile: &config::Profile) -> Rules {
     let own = profile.tunnels.iter().filter_map(|tunnel| tunnel.device.clone());
     Rules {
-        table: format!("sipsec-{}", profile.gateway),
+        table: sipsec_profile::model::primary_nat::table(&profile.gateway),
         tunnels: svti(profile).into_iter().chain(own).take(TUNNEL_DEVICES_MAX).collect(),
         primary: profile.nat.primary.clone(),
     }

@@ -28,7 +28,7 @@ const RING_RETRY: Duration = Duration::from_millis(1);
 pub enum LinkEvent {
     Up,
     Down,
-    /// There is something to take, see [`Link::take`], or room to send.
+    /// There is something to take, see [`DataplaneLink::take`], or room to send.
     Ready,
 }
 
@@ -52,7 +52,7 @@ pub struct LinkCounters {
 }
 
 #[derive(Debug)]
-pub struct Link {
+pub struct DataplaneLink {
     path: PathBuf,
     state: State,
     reason: String,
@@ -102,7 +102,7 @@ fn watch(fd: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(fd)
 }
 
-impl Link {
+impl DataplaneLink {
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {

@@ -9,7 +9,7 @@ use crate::change::run::Changes;
 use crate::clock;
 use crate::compute::{Compute, Urgency};
 use crate::config::Profile;
-use crate::dataplane::{Link, LinkEvent, Received};
+use crate::dataplane::{DataplaneLink, LinkEvent, Received};
 use crate::events::messages::{self, Direction};
 use crate::events::{Events, History};
 use crate::journal::{Journal, Written};
@@ -61,7 +61,7 @@ pub struct Runtime {
     pub(crate) profile_path: Option<PathBuf>,
     pub(crate) core: Core,
     pub(crate) carriers: CarrierIos,
-    pub(crate) link: Link,
+    pub(crate) link: DataplaneLink,
     pub(crate) netlink: Netlink,
     /// The kernel's translation to primary lines.
     pub(crate) primary: Primary,
@@ -305,7 +305,10 @@ impl Runtime {
         match (written.record, written.result) {
             (true, Ok(())) => self.input(Input::Persisted { key: written.key }),
             (true, Err(error)) => {
-                tracing::error!(error, "the call journal cannot be written: the call is given up");
+                tracing::error!(
+                    error,
+                    "the call journal cannot be written: a call that needs it is given up"
+                );
                 self.input(Input::PersistFailed { key: written.key });
             }
             (false, Ok(())) => {}
@@ -378,6 +381,7 @@ impl Runtime {
                     self.adjacencies.decide(prefix, next.as_ref(), wanted, id);
                 }
             }
+            track::Change::Foreign(prefix) => self.adjacencies.leave_to_kernel(prefix),
             track::Change::Event(event) => self.events.publish_policy(clock::now(), &event),
             track::Change::QueryTraffic(tunnel) => {
                 let id = self.profile.tunnels.iter().find(|t| t.name == tunnel).map(|t| t.id);

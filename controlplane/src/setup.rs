@@ -306,11 +306,11 @@ fn tunnels(profile: &Profile) -> Vec<TunnelConfig> {
 
 /// Router mode: prefixes of tunnels that have a route with a smaller distance which leads elsewhere.
 fn outside(profile: &Profile) -> BTreeSet<IpPrefix> {
-    if matches!(profile.dataplane.inside, model::InsideDevice::Host { .. }) {
+    if profile.dataplane.inside.svti().is_some() {
         return BTreeSet::new();
     }
     let mut best: BTreeMap<IpPrefix, (u8, bool)> = BTreeMap::new();
-    for route in profile.static_routes() {
+    for route in profile.static_routes().filter(|r| r.table.is_none()) {
         let elsewhere = !matches!(route.to, RouteTo::Tunnel { .. });
         let known = best.entry(route.prefix).or_insert((route.distance, elsewhere));
         if route.distance < known.0 {

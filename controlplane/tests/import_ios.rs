@@ -145,3 +145,67 @@ fn a_piece_alone_is_no_profile_unless_asked_for() {
     assert_eq!(import("chapter-03-keyring.txt", &["-o", &profile, "--fragment"]).status.code(), Some(3));
     assert!(Path::new(&profile).exists());
 }
+
+/// A value for everything that the import asks for.
+fn filled(profile: &str) -> String {
+    let text = std::fs::read_to_string(profile).expect("written");
+    let stands_for = |asked: &str| match asked {
+        a if a.starts_with("the carrier's registrar") => "198.51.100.1:5060",
+        a if a.starts_with("the carrier's SIP domain") => "carrier.example",
+        a if a.starts_with("the device of") || a.starts_with("the device that") => "wan0",
+        a if a.starts_with("the number of the line") => "0300000000",
+        _ => "gateway",
+    };
+    let (mut out, mut rest) = (String::new(), text.as_str());
+    while let Some((before, from)) = rest.split_once('<') {
+        let (asked, after) = from.split_once('>').expect("a whole question");
+        out += before.strip_suffix('\'').unwrap_or(before);
+        out += &format!("'{}'", stands_for(asked));
+        rest = after.strip_prefix('\'').unwrap_or(after);
+    }
+    out + rest
+}
+
+/// A router's configuration becomes a profile, `show running-config` prints it, and what it prints becomes the same profile. This
+/// machine has none of the keys and certificates.
+#[test]
+fn what_is_shown_of_an_import_is_imported_as_the_same() {
+    let directory = Directory::new("round");
+    let (profile, shown) = (directory.file("a.yaml"), directory.file("show.txt"));
+    let written = ["--fragment", "--inline-secrets", "--force", "-o", profile.as_str()];
+    let show = |more: &[&str]| {
+        let out = sipsec(&[&["--profile", profile.as_str(), "show", "running-config"], more].concat());
+        let text = String::from_utf8(out.stdout).expect("UTF-8");
+        assert_eq!(out.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        text
+    };
+    let mut count = 0;
+    let mut names: Vec<PathBuf> =
+        std::fs::read_dir(case("")).expect("the cases").map(|e| e.expect("one").path()).collect();
+    names.retain(|path| path.extension().is_some_and(|e| e == "txt"));
+    names.sort();
+    for path in names {
+        let name = path.display().to_string();
+        let _ = std::fs::remove_file(&profile);
+        import_file(&name, &written);
+        if !Path::new(&profile).exists() {
+            continue; // nothing of vpn-sip is in it
+        }
+        std::fs::write(&profile, filled(&profile)).expect("written");
+        let (first, yaml) = (show(&[]), show(&["--yaml"]));
+        std::fs::write(&shown, first.replace("<hidden>", KEY)).expect("written");
+        // `! wan0 is shown as GigabitEthernet0`
+        let devices: Vec<String> = first
+            .lines()
+            .filter_map(|line| line.strip_prefix("! ")?.split_once(" is shown as "))
+            .map(|(device, interface)| format!("{interface}={device}"))
+            .collect();
+        let devices = devices.join(",");
+        sipsec(&[&["import", "ios", shown.as_str(), "--ifmap", devices.as_str()], &written[..]].concat());
+        std::fs::write(&profile, filled(&profile)).expect("written");
+        assert_eq!(show(&["--yaml"]), yaml, "{name}:\n{first}");
+        assert_eq!(show(&[]), first, "{name}");
+        count += 1;
+    }
+    assert!(count >= 34, "{count}");
+}

@@ -1,7 +1,7 @@
 //! The dataplane's link over a real segment, with the dataplane's own side of it played by this test.
 
 use sipsec_abi::{Command, DataplaneSide, Listener};
-use sipsec_controlplane::dataplane::{Link, LinkEvent, Received};
+use sipsec_controlplane::dataplane::{DataplaneLink, LinkEvent, Received};
 use sipsec_net::dp::{Event, MediaBinding, Op, OuterDscp};
 use sipsec_net::{Kbps, MacAddr, MediaPort, TunnelId, TxnId};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ async fn accept(mut listener: Listener) -> (Listener, DataplaneSide) {
 }
 
 /// Turns the link until it has something to hand over.
-async fn taken(link: &mut Link) -> Received {
+async fn taken(link: &mut DataplaneLink) -> Received {
     loop {
         if let Some(taken) = link.take() {
             return taken;
@@ -40,7 +40,7 @@ async fn taken(link: &mut Link) -> Received {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_link_connects_carries_and_comes_back() {
     let path = socket();
-    let mut link = Link::new(&path);
+    let mut link = DataplaneLink::new(&path);
     // No dataplane yet: the reason is there, and what is sent is lost and counted.
     assert!(tokio::time::timeout(std::time::Duration::from_millis(50), link.next()).await.is_err());
     let why = link.status().expect_err("no dataplane");

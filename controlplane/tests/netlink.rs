@@ -53,7 +53,11 @@ fn watch(routes: &Routes<'_>) -> Watch {
 fn start(routes: &Routes<'_>) -> Netlink {
     let netlink = Netlink::start(watch(routes));
     for (prefix, metric) in routes {
-        let wanted = Wanted { target: Target::Tunnel("Tunnel1".into()), metric: metric.unwrap_or(0) };
+        let wanted = Wanted {
+            target: Target::Tunnel("Tunnel1".into()),
+            table: sipsec_track::config::Table::Main,
+            metric: metric.unwrap_or(0),
+        };
         netlink.routes().route(prefix.parse().expect("a prefix"), Some(wanted));
     }
     netlink
@@ -209,7 +213,11 @@ fn a_tunnel_has_a_device_of_its_own() {
         };
         let mut netlink =
             Netlink::start(Watch { routed: routed(&[("Tunnel1", own(7, "sipsec7"))]), ..watch(&[]) });
-        let wanted = Wanted { target: Target::Tunnel("Tunnel1".into()), metric: 0 };
+        let wanted = Wanted {
+            target: Target::Tunnel("Tunnel1".into()),
+            table: sipsec_track::config::Table::Main,
+            metric: 0,
+        };
         netlink.routes().route("10.2.0.0/16".parse().expect("a prefix"), Some(wanted));
         let waits = routes(&mut netlink).await;
         assert!(waits[0].contains("waits for the device sipsec7, which stands on svti0"), "{waits:?}");

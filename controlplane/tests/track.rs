@@ -4,7 +4,9 @@ mod support;
 
 use sipsec_controlplane::net::netlink::{self, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Routed, Watch};
 use sipsec_controlplane::net::track::{Change, Setup, Track};
-use sipsec_track::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, What};
+use sipsec_track::config::{
+    Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, Table, What,
+};
 use sipsec_track::view::State;
 use sipsec_track::{Cause, Event};
 use std::collections::BTreeMap;
@@ -47,7 +49,15 @@ fn reachability(id: u32) -> Object {
 }
 
 fn route(prefix: &str, next: NextHop, distance: u8, track: Option<u32>) -> Route {
-    Route { prefix: prefix.parse().expect("a prefix"), next, distance, metric: None, track, name: None }
+    Route {
+        prefix: prefix.parse().expect("a prefix"),
+        table: Table::Main,
+        next,
+        distance,
+        metric: None,
+        track,
+        name: None,
+    }
 }
 
 fn routed(config: &Config) -> Routed {

@@ -7,17 +7,24 @@ use crate::netlink::{Link, Netlink};
 use crate::offloads;
 use crate::privileges;
 use crate::sys;
+use crate::tun::{self, Tun};
+use sipsec_abi::ethtool;
 use sipsec_ebpf::{Attached, InsideProgram, Limits, Port, Steering, XdpLadder, XdpMode};
 use sipsec_net::dp::OPS_MAX;
 use sipsec_net::eth;
-use sipsec_pipeline::{DontFragment, InsideMode, InsidePort, LanRouters, OutsidePort, WorkerIndex};
+use sipsec_pipeline::{
+    DontFragment, InsideMode, InsidePort, LanRouters, OutsidePort, ReassemblyLimits, WorkerIndex,
+};
 use sipsec_profile::Head;
 use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 use tracing::{info, warn};
 
 const _: () = assert!(limits::LAN_ROUTERS_MAX == sipsec_pipeline::LAN_ROUTERS_MAX);
+const _: () = assert!(limits::REASSEMBLY_FRAGMENTS_MAX == sipsec_pipeline::REASSEMBLY_FRAGMENTS_MAX);
+const _: () = assert!(limits::REASSEMBLY_DATAGRAMS_MAX as u32 == ReassemblyLimits::DEFAULT.datagrams_max);
 
 /// Ethernet header and priority tags.
 const LINK_HEADER_MAX: usize = eth::HEADER_LEN + eth::TAGS_MAX * eth::TAG_LEN;
@@ -43,6 +50,7 @@ pub struct Booted {
 #[derive(Debug)]
 pub enum InsideDevice {
     Host(Pair),
+    Tun(Tun),
     Router(Link),
 }
 
@@ -62,6 +70,7 @@ impl Booted {
         let routers: Vec<_> = section.inside.routers().iter().map(|r| (r.prefix, r.next_hop)).collect();
         let (mac, next_hop, mode) = match &self.inside {
             InsideDevice::Host(pair) => (pair.ours.mac, pair.kernel.mac, InsideMode::Host),
+            InsideDevice::Tun(tun) => (tun.our_mac(), tun.link.mac, InsideMode::Host),
             InsideDevice::Router(link) => {
                 let next_hop = section.inside.next_hop().expect("a profile without it has a problem");
                 (link.mac, next_hop, InsideMode::Router)
@@ -86,6 +95,12 @@ impl Booted {
             },
             limits: sipsec_pipeline::Limits {
                 nat_sessions_max: section.nat_translations_max,
+                reassembly: ReassemblyLimits {
+                    per_peer_max: section.outside.reassembly.datagrams_per_peer,
+                    fragments_max: section.outside.reassembly.fragments,
+                    timeout: Duration::from_secs(section.outside.reassembly.timeout_s.into()),
+                    ..ReassemblyLimits::DEFAULT
+                },
                 ..sipsec_pipeline::Limits::for_tunnels(section.tunnels_max, section.frames)
             }
             .among(section.worker.workers()),
@@ -121,14 +136,22 @@ pub fn boot(profile: &Head) -> Result<Booted, BootError> {
             device::not_in_use(device, &link)?;
         }
     }
+    if let Inside::Tun { device, .. } = &section.inside
+        && let Ok(Some(link)) = netlink.link(device)
+    {
+        tun::not_in_use(device, &link)?;
+    }
     let mut made = None;
     let booted = boot_with(profile, netlink, &mut made);
     if let (Err(error), Some(device)) = (&booted, made)
         && !error.is_passing()
     {
-        let removed = Netlink::open().is_ok_and(|mut netlink| {
-            device::remove_pair(&mut netlink, &device, false).is_ok_and(|removed| removed)
-        });
+        let remove = match section.inside {
+            Inside::Tun { .. } => tun::remove_tun,
+            _ => device::remove_pair,
+        };
+        let removed = Netlink::open()
+            .is_ok_and(|mut netlink| remove(&mut netlink, &device, false).is_ok_and(|removed| removed));
         info!(device, removed, "the sVTI of this failed start");
     }
     booted
@@ -141,8 +164,9 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
         Inside::Host { device, mtu } => {
             // Before anything that may fail: without the sVTI there are no routes to it, and what is meant for the tunnel
             // leaves by the default route.
+            let mtu = svti_mtu(&mut netlink, &section.outside.device, *mtu);
             let queues = section.worker.workers().get().into();
-            let pair = svti(&mut netlink, &section.outside.device, device, *mtu, queues)?;
+            let pair = device::ensure_pair(&mut netlink, device, mtu, queues)?;
             *made = (!pair.adopted).then(|| device.clone());
             info!(
                 device,
@@ -152,6 +176,20 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
                 "inside: sVTI"
             );
             (find(&mut netlink, &section.outside.device)?, InsideDevice::Host(pair))
+        }
+        Inside::Tun { device, mtu } => {
+            let mtu = svti_mtu(&mut netlink, &section.outside.device, *mtu);
+            let tun = tun::ensure_tun(&mut netlink, device, mtu, section.worker.workers())?;
+            *made = (!tun.adopted).then(|| device.clone());
+            info!(
+                device,
+                mtu = tun.link.mtu,
+                adopted = tun.adopted,
+                queues = tun.queues.len(),
+                udp_offload = tun.udp,
+                "inside: sVTI with segmentation offload"
+            );
+            (find(&mut netlink, &section.outside.device)?, InsideDevice::Tun(tun))
         }
         Inside::Router { device, .. } => {
             let outside = find(&mut netlink, &section.outside.device)?;
@@ -171,10 +209,17 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
     let ladder = ladder(section.xdp_mode);
     let outside_mode = report(&section.outside.device, steering.attach_outside(outside.index, ladder)?);
     let (inside_name, inside_link, program) = match &inside {
-        InsideDevice::Host(pair) => (pair.ours_name.as_str(), &pair.ours, InsideProgram::All),
-        InsideDevice::Router(link) => (section.inside.device(), link, InsideProgram::Lpm),
+        InsideDevice::Host(pair) => (pair.ours_name.as_str(), &pair.ours, Some(InsideProgram::All)),
+        InsideDevice::Tun(tun) => (section.inside.device(), &tun.link, None),
+        InsideDevice::Router(link) => (section.inside.device(), link, Some(InsideProgram::Lpm)),
     };
-    let inside_mode = report(inside_name, steering.attach_inside(inside_link.index, program, ladder)?);
+    let inside_mode = match program {
+        Some(program) => {
+            let attached = steering.attach_inside(inside_link.index, program, ladder)?;
+            format!("XDP {}", report(inside_name, attached))
+        }
+        None => "virtio".to_owned(),
+    };
 
     let record = offloads::Record::new(&profile.runtime_dir);
     if let Err(error) = steering.adopt_offloads(&record.read()) {
@@ -182,7 +227,12 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
     }
     record.write(steering.offloads_off());
 
-    let specs = [spec(&section.outside.device)?, spec(inside_name)?];
+    let inside_spec = match &inside {
+        // It has queues without sockets.
+        InsideDevice::Tun(_) => PortSpec { device: inside_name.to_owned(), queues: 0 },
+        _ => spec(inside_name)?,
+    };
+    let specs = [spec(&section.outside.device)?, inside_spec];
     let config = Config {
         frames: section.frames,
         frame_len_max: outside.mtu.max(inside_link.mtu) as usize + LINK_HEADER_MAX,
@@ -210,6 +260,9 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
         for (queue, fd) in opened.iter().flat_map(|worker| worker.queues(index)) {
             steering.xsk_set(port, queue, fd)?;
         }
+        if index == INSIDE && program.is_none() {
+            continue;
+        }
         let PortSpec { device, queues } = &specs[index];
         info!(device, queues, "queues served");
         if *queues < workers.get().into() {
@@ -228,9 +281,13 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
             );
         }
     }
-    let queues = [specs[OUTSIDE].queues, specs[INSIDE].queues];
+    let inside_queues = match &inside {
+        InsideDevice::Tun(tun) => tun.queues.len() as u32,
+        _ => specs[INSIDE].queues,
+    };
+    let queues = [specs[OUTSIDE].queues, inside_queues];
     let summary = format!(
-        "{} XDP {outside_mode}, {} XDP {inside_mode}, sockets {}",
+        "{} XDP {outside_mode}, {} {inside_mode}, sockets {}",
         section.outside.device,
         section.inside.device(),
         mode
@@ -238,17 +295,10 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
     Ok(Booted { steering, opened, queues, outside, inside, netlink, summary })
 }
 
-/// The sVTI, also without the WAN: one that is not there yet is taken to have the MTU of Ethernet until the next start.
-fn svti(
-    netlink: &mut Netlink,
-    outside: &str,
-    name: &str,
-    mtu: Option<u16>,
-    queues: u32,
-) -> Result<Pair, BootError> {
+/// The sVTI is made also without the WAN: one that is not there yet is taken to have the MTU of Ethernet until the next start.
+fn svti_mtu(netlink: &mut Netlink, outside: &str, mtu: Option<u16>) -> u32 {
     let outside_mtu = netlink.link(outside).ok().flatten().map_or(device::ETHERNET_MTU, |link| link.mtu);
-    let mtu = mtu.map_or_else(|| device::default_mtu(outside_mtu), u32::from);
-    device::ensure_pair(netlink, name, mtu, queues)
+    mtu.map_or_else(|| device::default_mtu(outside_mtu), u32::from)
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {
@@ -268,7 +318,7 @@ fn find(netlink: &mut Netlink, name: &str) -> Result<Link, BootError> {
 
 /// Every receive queue needs a socket: what comes by another would be lost.
 fn spec(device: &str) -> Result<PortSpec, BootError> {
-    let (queues, max) = (sys::rx_queues(device), sipsec_abi::bpf::QUEUES_MAX);
+    let (queues, max) = (ethtool::rx_queues(device), sipsec_abi::bpf::QUEUES_MAX);
     let device = device.to_owned();
     if queues > max {
         Err(BootError::TooManyQueues { device, queues, max })

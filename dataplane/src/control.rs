@@ -293,7 +293,7 @@ impl<K: Steer> Control<K> {
         numbers.total.drops[DropReason::IkePuntFull.index()] += self.punts_lost;
         let lost = self.commands.kernel_lost();
         numbers.total.drops[DropReason::OuterQueueFull.index()] += lost.full;
-        numbers.total.drops[DropReason::OuterTooLong.index()] += lost.too_long;
+        numbers.total.drops[DropReason::KernelDatagram.index()] += lost.datagrams;
         self.publisher.publish(session, &numbers);
         self.publisher.publish_activity(session, &self.activities);
         self.publisher.publish_qos(session, &self.activities, self.commands.registry());

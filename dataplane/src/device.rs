@@ -6,8 +6,8 @@
 //! pair when that is wanted.
 
 use crate::error::BootError;
-use crate::netlink::{Link, Netlink};
-use crate::sys;
+use crate::netlink::{Link, LinkKind, Netlink};
+use sipsec_abi::ethtool::{self, Offload};
 use sipsec_ebpf::Program;
 use sipsec_net::{esp, ipv6};
 use sipsec_profile::model::limits::PEER_SUFFIX;
@@ -15,6 +15,11 @@ use std::io;
 
 /// Assumed for a WAN that is not there.
 pub const ETHERNET_MTU: u32 = 1500;
+
+/// Offloads that must be off at the kernel end of the sVTI, in the order in which they depend on each other: packets
+/// leave it for a socket, which sees neither a checksum that is still to be computed nor a segment that is still to be cut.
+const OFFLOADS: [Offload; 5] =
+    [Offload::Tso, Offload::Gso, Offload::Gro, Offload::ScatterGather, Offload::TxChecksum];
 
 /// Both ends.
 #[derive(Clone, Debug)]
@@ -46,7 +51,9 @@ pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32, queues: u32) -> 
             netlink.veth_add(name, &ours_name, mtu, queues).map_err(fail("create", name))?;
             false
         }
-        (Some(kernel), Some(ours)) if kernel.veth && ours.veth && kernel.peer == Some(ours.index) => {
+        (Some(kernel), Some(ours))
+            if [kernel.kind, ours.kind] == [LinkKind::Veth; 2] && kernel.peer == Some(ours.index) =>
+        {
             // Before anything is changed about it: it serves another gateway.
             not_in_use(name, &ours)?;
             true
@@ -57,13 +64,13 @@ pub fn ensure_pair(netlink: &mut Netlink, name: &str, mtu: u32, queues: u32) -> 
     let ours = find(netlink, &ours_name)?.ok_or_else(|| missing(&ours_name))?;
     let kernel = find(netlink, name)?.ok_or_else(|| missing(name))?;
     seal(&ours_name);
-    for (offload, command) in sys::OFFLOADS {
-        if let Err(error) = sys::offload_off(name, command) {
+    for offload in OFFLOADS {
+        if let Err(error) = ethtool::switch_off(name, offload) {
             // Checksums must be off: a partial one would be sealed into ESP as it stands.
-            if offload == "tx checksum" {
+            if offload == Offload::TxChecksum {
                 return Err(BootError::device("turn off checksum offload of", name.to_owned(), error));
             }
-            tracing::debug!(device = name, offload, %error, "offload not changed");
+            tracing::debug!(device = name, ?offload, %error, "offload not changed");
         }
     }
     // No router solicitations into a tunnel that costs money to open.
@@ -92,7 +99,7 @@ fn seal(ours: &str) {
     sysctl("ipv6", ours, "disable_ipv6", "1");
 }
 
-fn sysctl(family: &str, device: &str, key: &str, value: &str) {
+pub(crate) fn sysctl(family: &str, device: &str, key: &str, value: &str) {
     let path = format!("/proc/sys/net/{family}/conf/{device}/{key}");
     match std::fs::write(&path, value) {
         Ok(()) => {}
@@ -107,7 +114,7 @@ pub fn remove_pair(netlink: &mut Netlink, name: &str, force: bool) -> Result<boo
     let look = |error| BootError::device("look up", name.to_owned(), error);
     let Some(kernel) = netlink.link(name).map_err(look)? else { return Ok(false) };
     let ours = netlink.link(&format!("{name}{PEER_SUFFIX}")).map_err(look)?;
-    if !kernel.veth || ours.as_ref().map(|l| l.index) != kernel.peer {
+    if kernel.kind != LinkKind::Veth || ours.as_ref().map(|l| l.index) != kernel.peer {
         return Err(BootError::ForeignDevice {
             device: name.to_owned(),
             peer: format!("{name}{PEER_SUFFIX}"),

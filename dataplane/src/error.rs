@@ -27,6 +27,24 @@ pub enum BootError {
          another dataplane.inside.device"
     )]
     ForeignDevice { device: String, peer: String },
+    #[error(
+        "{device} exists and is no device of the TUN driver: stop the gateway and remove it (`ip link del {device}`), or choose \
+         another dataplane.inside.device"
+    )]
+    NotTun { device: String },
+    #[error(
+        "cannot open /dev/net/tun ({error}): `modprobe tun`, let this user read and write it, or `dataplane.inside.mode: host`"
+    )]
+    NoTun { error: io::Error },
+    #[error(
+        "another process serves {device}; a device serves one gateway: stop the other one, or choose another device in the profile"
+    )]
+    TunInUse { device: String },
+    #[error(
+        "routes to {device} would not count while the dataplane is stopped, and packets would leave in clear: `sysctl -w \
+         net.{family}.conf.all.ignore_routes_with_linkdown=0 net.{family}.conf.default.ignore_routes_with_linkdown=0`, or `dataplane.inside.mode: host`"
+    )]
+    LinkdownIgnored { device: String, family: &'static str },
     #[error("cannot {step} {device}: {error}")]
     Device { step: &'static str, device: String, error: io::Error },
     #[error(

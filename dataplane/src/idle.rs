@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Longest sleep: counters and the heartbeat stay fresh.
 pub const SLEEP_MAX: Duration = Duration::from_millis(100);
-/// Descriptors to sleep on: sockets of both ports, three queues from the control thread, and what other workers hand over.
-pub const FDS_MAX: usize = 2 * sipsec_abi::bpf::QUEUES_MAX as usize + 4;
+/// Descriptors to sleep on: sockets of both ports, two queues from the control thread, and what other workers hand over.
+pub const FDS_MAX: usize = 2 * sipsec_abi::bpf::QUEUES_MAX as usize + 3;
 
 /// A port that says when it has packets.
 pub trait SleepOn {

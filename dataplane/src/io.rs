@@ -109,6 +109,7 @@ impl<P: Port> Io<P> {
         for (sum, own) in to.iter_mut().zip(&self.drops) {
             *sum += own;
         }
+        self.ports.iter().for_each(|port| port.add_drops(to));
     }
 
     /// Sends what this turn has queued, and what an earlier one could not, with one kick for each port.

@@ -4,9 +4,9 @@
 use clap::Parser;
 use sipsec_dataplane::error::BootError;
 use sipsec_dataplane::netlink::Netlink;
-use sipsec_dataplane::{config, device, housekeeping};
+use sipsec_dataplane::{config, device, housekeeping, translation_table, tun};
 use sipsec_net::discard;
-use sipsec_profile::model::InsideDevice as Inside;
+use sipsec_profile::model::{InsideDevice as Inside, primary_nat};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,8 +24,8 @@ struct Args {
     /// SIPSEC_LOG unless given, info without either.
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
-    /// Removes the sVTI and the discarding routes that earlier runs left behind, then exits. They outlive the process on
-    /// purpose: without them, packets for a tunnel would leave in clear.
+    /// Removes the sVTI, the discarding routes and the translations to primary lines that earlier runs left behind, then exits.
+    /// They outlive the process on purpose: without them, packets for a tunnel would leave in clear, or untranslated.
     #[arg(long)]
     remove_devices: bool,
     /// With --remove-devices: also while the gateway runs.
@@ -69,8 +69,11 @@ fn run(args: &Args) -> Result<(), BootError> {
         let mut netlink =
             Netlink::open().map_err(|error| BootError::Io { what: "cannot open netlink", error })?;
         match &profile.dataplane.inside {
-            Inside::Host { device, .. } => {
-                let removed = device::remove_pair(&mut netlink, device, args.force)?;
+            inside @ (Inside::Host { device, .. } | Inside::Tun { device, .. }) => {
+                let removed = match inside {
+                    Inside::Tun { .. } => tun::remove_tun(&mut netlink, device, args.force)?,
+                    _ => device::remove_pair(&mut netlink, device, args.force)?,
+                };
                 let routes = remove_discards(&mut netlink, device)
                     .map_err(|error| BootError::Io { what: "cannot remove discarding routes", error })?;
                 info!(device, removed, routes, "devices and discarding routes of earlier runs");
@@ -84,6 +87,9 @@ fn run(args: &Args) -> Result<(), BootError> {
                 info!(device, removed, "discarding routes of earlier runs");
             }
         }
+        let removed = translation_table::remove(&profile.gateway)
+            .map_err(|error| BootError::Io { what: "cannot remove the table of translations", error })?;
+        info!(removed, table = primary_nat::table(&profile.gateway), "translations to primary lines");
         return Ok(());
     }
     housekeeping::run(&profile)

@@ -36,11 +36,21 @@ pub struct Link {
     pub mtu: u32,
     pub mac: MacAddr,
     pub up: bool,
-    pub veth: bool,
+    pub kind: LinkKind,
+    /// Of a TUN device: whether a process has a queue of it open.
+    pub carrier: bool,
     /// For a veth, the index of its other end.
     pub peer: Option<u32>,
     /// The XDP program that is attached.
     pub program: Option<u32>,
+}
+
+/// The driver of a device, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    Veth,
+    Tun,
+    Other,
 }
 
 /// An address of this host.
@@ -248,7 +258,8 @@ fn read_link(link: &LinkMessage) -> Link {
         mtu: 0,
         mac: MacAddr::default(),
         up: link.header.flags.contains(LinkFlags::Up),
-        veth: false,
+        kind: LinkKind::Other,
+        carrier: false,
         peer: None,
         program: None,
     };
@@ -260,7 +271,15 @@ fn read_link(link: &LinkMessage) -> Link {
                     out.mac = MacAddr(mac);
                 }
             }
-            LinkAttribute::LinkInfo(info) => out.veth = info.contains(&LinkInfo::Kind(InfoKind::Veth)),
+            LinkAttribute::Carrier(carrier) => out.carrier = *carrier != 0,
+            LinkAttribute::LinkInfo(info) => {
+                let is = |kind| info.contains(&LinkInfo::Kind(kind));
+                if is(InfoKind::Veth) {
+                    out.kind = LinkKind::Veth;
+                } else if is(InfoKind::Tun) {
+                    out.kind = LinkKind::Tun;
+                }
+            }
             LinkAttribute::Link(peer) => out.peer = Some(*peer),
             LinkAttribute::Xdp(xdp) => {
                 out.program = xdp.iter().find_map(|x| match x {

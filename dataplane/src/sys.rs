@@ -1,72 +1,10 @@
 //! System calls that have no safe name elsewhere. The only unsafe code of this crate.
-#![expect(unsafe_code, reason = "ioctls, prctl and the monotonic clock have no safe wrapper")]
+#![expect(unsafe_code, reason = "prctl, scheduling and the monotonic clock have no safe wrapper")]
 
 use sipsec_net::Instant;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{FromRawFd, OwnedFd};
-
-const SIOCETHTOOL: libc::c_ulong = 0x8946;
-const ETHTOOL_GCHANNELS: u32 = 0x3c;
-
-/// Offloads that must be off at the kernel end of the sVTI, in the order in which they depend on each other: packets
-/// leave it for a socket, which sees neither a checksum that is still to be computed nor a segment that is still to be cut.
-pub const OFFLOADS: [(&str, u32); 5] =
-    [("tso", 0x1f), ("gso", 0x24), ("gro", 0x2c), ("scatter-gather", 0x19), ("tx checksum", 0x17)];
-
-#[repr(C)]
-struct EthtoolValue {
-    cmd: u32,
-    data: u32,
-}
-
-#[repr(C)]
-#[derive(Default)]
-struct EthtoolChannels {
-    cmd: u32,
-    max_rx: u32,
-    max_tx: u32,
-    max_other: u32,
-    max_combined: u32,
-    rx: u32,
-    tx: u32,
-    other: u32,
-    combined: u32,
-}
-
-/// Runs one ethtool request whose structure is `T`.
-fn ethtool<T>(device: &str, request: &mut T) -> io::Result<()> {
-    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
-    // SAFETY: all-zero is a valid ifreq.
-    let mut ifreq: libc::ifreq = unsafe { zeroed() };
-    if device.len() >= ifreq.ifr_name.len() {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV));
-    }
-    for (to, from) in ifreq.ifr_name.iter_mut().zip(device.bytes()) {
-        *to = from as libc::c_char;
-    }
-    ifreq.ifr_ifru.ifru_data = std::ptr::from_mut(request).cast();
-    use std::os::fd::AsRawFd;
-    // SAFETY: SIOCETHTOOL reads and writes the structure that `ifru_data` points to, whose type the callers below pair
-    // with the command in its first word; it lives until the call returns.
-    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut ifreq) };
-    if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Turns one offload off.
-pub fn offload_off(device: &str, set_command: u32) -> io::Result<()> {
-    ethtool(device, &mut EthtoolValue { cmd: set_command, data: 0 })
-}
-
-/// Receive queues in use; a device that does not say has one.
-#[must_use]
-pub fn rx_queues(device: &str) -> u32 {
-    let mut channels = EthtoolChannels { cmd: ETHTOOL_GCHANNELS, ..EthtoolChannels::default() };
-    match ethtool(device, &mut channels) {
-        Ok(()) => (channels.rx + channels.combined).max(1),
-        Err(_) => 1,
-    }
-}
 
 /// Keeps this process's memory (keys, packets) out of core files and away from other processes' debuggers.
 pub fn forbid_core_dumps() -> io::Result<()> {

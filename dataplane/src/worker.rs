@@ -4,6 +4,7 @@
 use crate::boot::{INSIDE, OUTSIDE};
 use crate::control::cells::WorkerNumbers;
 use crate::control::worker_link::{Update, WorkerEnd};
+use crate::device_port::DevicePort;
 use crate::error::BootError;
 use crate::huge_pages;
 use crate::idle::{self, Idle, SleepOn};
@@ -12,12 +13,16 @@ use crate::mailbox::Mailbox;
 use crate::neighbours::Neighbours;
 use crate::privileges;
 use crate::sys;
+use crate::tun::port::TunPort;
 use sipsec_net::Instant;
 use sipsec_pipeline::{Activities, Config, HandOver, Pipeline, Sink, WorkerIndex};
 use sipsec_profile::model as profile;
 use sipsec_xsk::port::BATCH_MAX;
 use sipsec_xsk::{Frame, Opened, Port};
-use std::os::fd::AsFd;
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tracing::{debug, info, warn};
@@ -49,11 +54,20 @@ pub struct WorkerSetup {
     pub config: Config,
     pub activities: Activities,
     pub opened: Opened,
+    /// Its queue of the sVTI in tun mode.
+    pub tun: Option<TunQueue>,
     pub control: WorkerEnd,
     pub neighbours: Neighbours,
     /// The worker that sends on each port, if this one has no queue there.
     pub carriers: [Option<WorkerIndex>; 2],
     pub outbox: Mailbox<FromWorker>,
+}
+
+/// A queue of the sVTI, and whether the kernel takes merged UDP by it.
+#[derive(Debug)]
+pub struct TunQueue {
+    pub queue: OwnedFd,
+    pub udp: bool,
 }
 
 impl std::fmt::Debug for WorkerSetup {
@@ -62,9 +76,11 @@ impl std::fmt::Debug for WorkerSetup {
     }
 }
 
-pub fn spawn(setup: WorkerSetup) -> std::io::Result<JoinHandle<()>> {
+/// `runs` is dropped when the thread ends.
+pub fn spawn(setup: WorkerSetup, runs: Sender<Infallible>) -> std::io::Result<JoinHandle<()>> {
     let index = setup.neighbours.own();
     std::thread::Builder::new().name(format!("worker-{}", index.0)).spawn(move || {
+        let _runs = runs;
         let outbox = setup.outbox.clone();
         if let Err(error) = schedule(&setup.profile, index).and_then(|()| start(setup)) {
             // Housekeeping reads its mailbox or is gone itself.
@@ -92,11 +108,17 @@ fn schedule(worker: &profile::Worker, index: WorkerIndex) -> Result<(), BootErro
 }
 
 fn start(setup: WorkerSetup) -> Result<(), BootError> {
-    let WorkerSetup { profile, config, activities, opened, control, neighbours, carriers, outbox } = setup;
+    let WorkerSetup { profile, config, activities, opened, tun, control, neighbours, carriers, outbox } =
+        setup;
     let pipeline = Pipeline::with_activities(config, activities)
         .with_cycles(Box::new(sys::Cycles))
         .as_worker(neighbours.own(), neighbours.owners());
-    let (pool, ports) = opened.into_ports();
+    let (pool, [outside, inside]) = opened.into_ports();
+    let inside = match tun {
+        Some(TunQueue { queue, udp }) => DevicePort::Tun(TunPort::new(queue, Rc::clone(&pool), udp)),
+        None => DevicePort::Xsk(inside),
+    };
+    let ports = [DevicePort::Xsk(outside), inside];
     let worker = Worker::new(pipeline, Io::new(ports, pool, control, neighbours, carriers), &profile);
     let asked = huge_pages::ask();
     if let Err(error) = sys::populate_memory() {
@@ -138,6 +160,7 @@ struct Worker<P> {
 /// What other workers have handed over, for one turn; empty between turns.
 #[derive(Debug, Default)]
 struct Handed {
+    fragments: Vec<Frame>,
     outside: Vec<Frame>,
     inside: Vec<Frame>,
     packets: Vec<(HandOver, Frame)>,
@@ -148,6 +171,7 @@ impl Handed {
     fn of(neighbours: &Neighbours) -> Self {
         let max = HANDED_PER_TURN_MAX * usize::from(neighbours.owners().workers() - 1);
         Self {
+            fragments: Vec::with_capacity(max),
             outside: Vec::with_capacity(max),
             inside: Vec::with_capacity(max),
             packets: Vec::with_capacity(max),
@@ -194,20 +218,15 @@ impl<P: Port + SleepOn> Worker<P> {
     fn sleep(&mut self, now: Instant, time: Duration) -> Result<(), BootError> {
         self.store(now);
         let Io { control, neighbours, .. } = &self.io;
-        if control.updates.prepare_sleep()
-            & control.ike_down.prepare_sleep()
-            & control.datagrams.prepare_sleep()
-            & neighbours.prepare_sleep()
-        {
+        if control.updates.prepare_sleep() & control.ike_down.prepare_sleep() & neighbours.prepare_sleep() {
             self.numbers.sleeps += 1;
             let (updates, ike) = (control.updates.as_fd(), control.ike_down.as_fd());
-            let own = [updates, ike, control.datagrams.as_fd(), neighbours.as_fd()];
+            let own = [updates, ike, neighbours.as_fd()];
             let fds = self.io.ports.iter().flat_map(SleepOn::fds).chain(own);
             idle::sleep(fds, time).map_err(|error| BootError::Io { what: "cannot sleep", error })?;
         }
         control.updates.woke();
         control.ike_down.woke();
-        control.datagrams.woke();
         neighbours.woke();
         Ok(())
     }
@@ -230,7 +249,7 @@ impl<P: Port> Worker<P> {
         pipeline.batch_from_inside(now, rx.drain(..).map(Buffer), io);
         work += self.handed(now);
         let Turn::Did(updates) = self.updates(now) else { return Turn::Stop };
-        work += updates + self.ike(now) + self.datagrams(now);
+        work += updates + self.ike(now);
         self.ask_again();
         self.pipeline.poll(now, &mut self.io);
         self.io.kick();
@@ -243,8 +262,9 @@ impl<P: Port> Worker<P> {
 
     /// Does with what other workers have handed over what it does with its own.
     fn handed(&mut self, now: Instant) -> usize {
-        let Self { pipeline, io, handed: Handed { outside, inside, packets }, .. } = self;
+        let Self { pipeline, io, handed: Handed { fragments, outside, inside, packets }, .. } = self;
         let taken = io.take_handed(HANDED_PER_TURN_MAX, |what, frame| match what {
+            HandOver::Fragment => fragments.push(frame),
             HandOver::Outside => outside.push(frame),
             HandOver::Inside => inside.push(frame),
             HandOver::Hub { .. } | HandOver::Error { .. } => packets.push((what, frame)),
@@ -252,6 +272,8 @@ impl<P: Port> Worker<P> {
         if taken == 0 {
             return 0;
         }
+        io.handed_as(Some(HandOver::Fragment));
+        pipeline.batch_from_outside(now, fragments.drain(..).map(Buffer), io);
         io.handed_as(Some(HandOver::Outside));
         pipeline.batch_from_outside(now, outside.drain(..).map(Buffer), io);
         io.handed_as(Some(HandOver::Inside));
@@ -289,25 +311,6 @@ impl<P: Port> Worker<P> {
             let Some(message) = self.io.control.ike_down.pop() else { return done };
             let frame = self.io.frame();
             self.pipeline.send_ike(now, message.media_port, message.remote, &message.bytes, frame);
-        }
-        IKE_PER_TURN_MAX
-    }
-
-    /// Takes what came in fragments.
-    fn datagrams(&mut self, now: Instant) -> usize {
-        for done in 0..IKE_PER_TURN_MAX {
-            let Some(datagram) = self.io.control.datagrams.pop() else { return done };
-            let frame = self.io.frame();
-            let (port, from) = (datagram.media_port, datagram.from);
-            self.pipeline.from_kernel(
-                now,
-                port,
-                from,
-                datagram.class,
-                datagram.payload(),
-                frame,
-                &mut self.io,
-            );
         }
         IKE_PER_TURN_MAX
     }

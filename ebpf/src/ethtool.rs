@@ -1,9 +1,8 @@
 //! Features of a device (offloads), by the names that `ethtool -k` shows.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const GSTRINGS: u32 = 0x1b;
 const GSSET_INFO: u32 = 0x37;
 const GFEATURES: u32 = 0x3a;
@@ -76,22 +75,9 @@ impl Ethtool {
         Ok(bytes.chunks_exact(NAME_LEN).map(name).collect())
     }
 
-    /// Structures are words of 32 bits, of which the first is the command; a `u64` in one needs no more alignment, because the
-    /// kernel copies.
     fn run(&self, device: &str, request: &mut [u32]) -> io::Result<()> {
-        // SAFETY: all-zero is a valid ifreq.
-        let mut ifreq: libc::ifreq = unsafe { core::mem::zeroed() };
-        if device.len() >= ifreq.ifr_name.len() {
-            return Err(io::Error::from_raw_os_error(libc::ENODEV));
-        }
-        for (to, from) in ifreq.ifr_name.iter_mut().zip(device.bytes()) {
-            *to = from as libc::c_char;
-        }
-        ifreq.ifr_ifru.ifru_data = request.as_mut_ptr().cast();
-        // SAFETY: SIOCETHTOOL reads and writes the structure at `ifru_data`, as long as its own count says; each caller sized
-        // the request for that count, and it lives until the call returns.
-        let rc = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL, &raw mut ifreq) };
-        if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        // SAFETY: each caller sized the request for the count in it.
+        unsafe { sipsec_abi::ethtool::run(&self.0, device, request) }
     }
 }
 

@@ -8,7 +8,7 @@ use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError, PerCpuArray, XskM
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use core::fmt;
-use sipsec_abi::bpf::{self, COUNTERS, Counter, MediaPortKey, Owner, lpm_v4, lpm_v6};
+use sipsec_abi::bpf::{self, COUNTERS, Counter, MediaPeerKey, MediaPortKey, Owner, lpm_v4, lpm_v6};
 use sipsec_net::{IpPrefix, MediaPort, TunnelId};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -77,12 +77,15 @@ impl Counters {
 /// Owns programs, maps and links. Dropping it detaches.
 pub struct Steering {
     media_ports: BpfHashMap<MapData, [u8; MediaPortKey::LEN], Owner>,
+    media_peers: BpfHashMap<MapData, [u8; MediaPeerKey::LEN], u32>,
     prefixes_v4: LpmTrie<MapData, [u8; 4], Owner>,
     prefixes_v6: LpmTrie<MapData, [u8; 16], Owner>,
     xsks_outside: XskMap<MapData>,
     xsks_inside: XskMap<MapData>,
     counters: PerCpuArray<MapData, u64>,
-    open: HashMap<MediaPort, MediaPortKey>,
+    open: HashMap<MediaPort, (MediaPortKey, MediaPeerKey)>,
+    /// How many calls are live between two addresses.
+    peers: HashMap<[u8; MediaPeerKey::LEN], u32>,
     outside: Option<Attached>,
     inside: Option<Attached>,
     ebpf: Ebpf,
@@ -107,6 +110,7 @@ impl Steering {
         let prefixes_max = limits.prefixes_max.clamp(1, bpf::PREFIXES_MAX);
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(bpf::MAP_MEDIA_PORTS, media_ports_max)
+            .map_max_entries(bpf::MAP_MEDIA_PEERS, media_ports_max)
             .map_max_entries(bpf::MAP_PREFIXES_V4, prefixes_max)
             .map_max_entries(bpf::MAP_PREFIXES_V6, prefixes_max)
             .load(OBJECT)
@@ -118,12 +122,14 @@ impl Steering {
         }
         Ok(Self {
             media_ports: typed(&mut ebpf, bpf::MAP_MEDIA_PORTS)?,
+            media_peers: typed(&mut ebpf, bpf::MAP_MEDIA_PEERS)?,
             prefixes_v4: typed(&mut ebpf, bpf::MAP_PREFIXES_V4)?,
             prefixes_v6: typed(&mut ebpf, bpf::MAP_PREFIXES_V6)?,
             xsks_outside: typed(&mut ebpf, bpf::MAP_XSKS_OUTSIDE)?,
             xsks_inside: typed(&mut ebpf, bpf::MAP_XSKS_INSIDE)?,
             counters: typed(&mut ebpf, bpf::MAP_COUNTERS)?,
             open: HashMap::new(),
+            peers: HashMap::new(),
             outside: None,
             inside: None,
             ebpf,
@@ -192,24 +198,52 @@ impl Steering {
         map.set(queue, socket.as_fd().as_raw_fd(), 0).map_err(|e| map_error(name, e))
     }
 
-    /// From now on UDP to this address and port goes to the dataplane.
-    pub fn media_port_open(&mut self, local: SocketAddr, owner: TunnelId) -> Result<(), SteeringError> {
+    /// From now on UDP to this address and port goes to the dataplane, and fragments from `remote` to this address.
+    pub fn media_port_open(
+        &mut self,
+        local: SocketAddr,
+        remote: IpAddr,
+        owner: TunnelId,
+    ) -> Result<(), SteeringError> {
         let port = MediaPort(local.port());
         if self.open.contains_key(&port) {
             return Err(SteeringError::MediaPortOpen(port));
         }
-        let key = MediaPortKey::new(local.ip(), local.port());
+        let (key, peer) =
+            (MediaPortKey::new(local.ip(), local.port()), MediaPeerKey::new(local.ip(), remote));
         self.media_ports
             .insert(key.to_bytes(), owner.0, BPF_NOEXIST)
             .map_err(|e| map_error(bpf::MAP_MEDIA_PORTS, e))?;
-        self.open.insert(port, key);
+        let calls = self.peers.get(&peer.to_bytes()).map_or(1, |calls| calls + 1);
+        if let Err(refused) = self.set_peer(peer, calls) {
+            self.media_ports.remove(&key.to_bytes()).map_err(|e| map_error(bpf::MAP_MEDIA_PORTS, e))?;
+            return Err(refused);
+        }
+        self.open.insert(port, (key, peer));
         Ok(())
     }
 
     /// From now on the kernel gets what comes to this port.
     pub fn media_port_close(&mut self, port: MediaPort) -> Result<(), SteeringError> {
-        let key = self.open.remove(&port).ok_or(SteeringError::MediaPortNotOpen(port))?;
-        self.media_ports.remove(&key.to_bytes()).map_err(|e| map_error(bpf::MAP_MEDIA_PORTS, e))
+        let (key, peer) = self.open.remove(&port).ok_or(SteeringError::MediaPortNotOpen(port))?;
+        let calls = self.peers.get(&peer.to_bytes()).map_or(0, |calls| calls - 1);
+        let ended = self.set_peer(peer, calls);
+        self.media_ports.remove(&key.to_bytes()).map_err(|e| map_error(bpf::MAP_MEDIA_PORTS, e))?;
+        ended
+    }
+
+    /// So many calls are live between two addresses.
+    fn set_peer(&mut self, peer: MediaPeerKey, calls: u32) -> Result<(), SteeringError> {
+        let key = peer.to_bytes();
+        let set = if calls == 0 {
+            self.peers.remove(&key);
+            self.media_peers.remove(&key)
+        } else {
+            self.media_peers.insert(key, calls, 0).inspect(|()| {
+                self.peers.insert(key, calls);
+            })
+        };
+        set.map_err(|e| map_error(bpf::MAP_MEDIA_PEERS, e))
     }
 
     /// Router mode: packets for this prefix are the dataplane's. Adding it again changes the owner.

@@ -2,16 +2,14 @@
 //! that obey at once. What it wants to send is handed back; who drives it decides when that arrives.
 
 use sipsec_controlplane::compute::{Compute, Urgency};
-use sipsec_ike::algorithm::{EspProposal, IkeProposal};
+use sipsec_ike::algorithm::IkeProposal;
 use sipsec_ike::compute::Outcome;
 use sipsec_net::dp::{Direction, Event, ExpireCause, Op, PacketSummary, TunnelActivity, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{
-    Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
-};
+use sipsec_net::{Entropy, Instant, IpPrefix, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId};
 use sipsec_session::{
-    BackOff, CarrierConfig, CarrierId, CarrierMedia, Config, Core, Credential, EventKind, IkeConfig, Input,
-    KeyEntry, MediaConfig, Output, PeerKind, TunnelConfig, TunnelQos,
+    CarrierConfig, CarrierId, Config, Core, Credential, EventKind, IkeConfig, Input, KeyEntry, MediaConfig,
+    Output, PeerKind, TunnelConfig,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -72,51 +70,17 @@ fn config(side: usize, setup: &Setup) -> Config {
     let remote = |i| number(1 - side, if side == HEADEND { i } else { 0 });
     let lines = if side == HEADEND { 1 } else { setup.tunnels };
     let tunnel = |i: u32| TunnelConfig {
-        name: format!("Tunnel{i}"),
-        spec: TunnelSpec {
-            tunnel: TunnelId(i + 1),
-            inner_mtu: 1438,
-            mss_clamp: true,
-            check_source: true,
-            routing_hellos: false,
-            own_device: false,
-            trigger_packets_max: 64,
-            trigger_bytes_max: 65_536,
-            trigger_age_ms_max: 5000,
-        },
-        local_number: local(i),
-        remote_number: remote(i),
-        bandwidth: Kbps(1000),
         idle: PATIENCE * 10,
-        call_max: None,
-        one_way: None,
-        filters: sipsec_session::TunnelFilters::default(),
         routes: vec![IpPrefix::new(IpAddr::from([10, 0, (i >> 8) as u8, i as u8]), 32).expect("a host")],
-        nat: sipsec_session::TunnelNat::default(),
-        qos: TunnelQos::plain(TunnelId(i + 1)),
+        ..TunnelConfig::new(format!("Tunnel{i}"), TunnelSpec::new(TunnelId(i + 1), 1438), local(i), remote(i))
     };
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();
+    let carrier = sipsec_sip::Target::udp(CARRIER.parse().expect("an address"));
     Config {
-        carriers: vec![CarrierConfig {
-            name: "default".to_owned(),
-            sip: sipsec_sip::Config {
-                registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
-                proxies: Vec::new(),
-                domain: "carrier.example".into(),
-                lines,
-                expires_s: 3600,
-                session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
-                requests_per_s: sipsec_sip::REQUESTS_PER_S,
-                prove: None,
-                redirects_max: 0,
-                rport: true,
-                user_agent: None,
-                dialect: sipsec_sip::Dialect::default(),
-            },
-            port: 5060,
-            media: CarrierMedia::default(),
-            back_off: BackOff::default(),
-        }],
+        carriers: vec![CarrierConfig::new(
+            "default",
+            sipsec_sip::Config::new(carrier, "carrier.example", lines),
+        )],
         tunnels: (0..setup.tunnels).map(tunnel).collect(),
         keyring: vec![KeyEntry {
             number: None,
@@ -130,18 +94,8 @@ fn config(side: usize, setup: &Setup) -> Config {
         }],
         ike: IkeConfig {
             proposals: setup.proposal.clone().map_or_else(IkeProposal::defaults, |p| vec![p]),
-            esp_proposals: EspProposal::defaults(),
-            ike_lifetime: sipsec_ike::Lifetime::IKE,
-            child_lifetime: sipsec_ike::Lifetime::CHILD,
-            force_encap: true,
-            replay_window: 1024,
-            dpd: sipsec_ike::Dpd::default(),
-            nat_keepalive: None,
-            fragment_bytes_max: Some(1200),
             negotiation_deadline: PATIENCE,
-            psk_fingerprint: true,
-            crash_detection: None,
-            lab_key_log: false,
+            ..IkeConfig::default()
         },
         media: MediaConfig {
             port_first: 20_000,

@@ -44,7 +44,7 @@ enum Command {
     /// End-to-end tests: those of every change, or those named.
     Test {
         names: Vec<String>,
-        /// Those that are too slow for every change.
+        /// All, also those that are too slow for every change.
         #[arg(long, conflicts_with = "names")]
         nightly: bool,
         /// Only list them.

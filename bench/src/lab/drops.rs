@@ -79,7 +79,7 @@ impl Drops {
 }
 
 /// A counter of `/proc/net/snmp`: a line of names, and one of numbers.
-fn protocol_counter(snmp: &str, protocol: &str, name: &str) -> Option<u64> {
+pub fn protocol_counter(snmp: &str, protocol: &str, name: &str) -> Option<u64> {
     let mut lines = snmp.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(':'));
     let (names, numbers) = (lines.next()?, lines.next()?);
     let at = names.split_ascii_whitespace().position(|n| n == name)?;

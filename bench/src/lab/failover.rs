@@ -5,9 +5,11 @@ use super::error::LabError;
 use super::gateway::Gateway;
 use super::interrupt::wait_for;
 use super::netns::{Namespace, run};
-use super::primary::policy;
+use super::primary::{BRANCH_PRIMARY, BRANCH_SIDE, HEADEND_PRIMARY, HEADEND_SIDE, PRIMARY_WAN, policy};
 use super::profile::Profile;
-use super::topology::Options;
+use super::topology::{
+    BRANCH_PREFIX, CARRIER_BRANCH_SIDE, CARRIER_HEADEND_SIDE, CENTRE_PREFIX, LAN, Options, Topology, WAN,
+};
 use super::world::{BRANCH_NUMBER, HEADEND_NUMBER, Places, World};
 use serde_json::Value;
 use std::time::Duration;
@@ -18,7 +20,7 @@ pub const ANSWER_AFTER: Duration = Duration::from_millis(361);
 const RETURN_LIMIT: Duration = Duration::from_secs(15);
 
 /// What a lab with a primary differs in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Setup<'a> {
     pub tag: &'a str,
     /// Keys of `failback`.
@@ -26,13 +28,15 @@ pub struct Setup<'a> {
     /// Of the branch's tunnel.
     pub idle_s: u32,
     pub router_mode: bool,
+    /// The carrier's line and the primary have tables of their own.
+    pub tables: bool,
     /// Texts of the branch's profile, and what stands in their places.
     pub branch: &'a [(&'a str, &'a str)],
 }
 
 /// A network whose carrier answers after [`ANSWER_AFTER`], and both gateways on their primaries.
 pub fn world(places: Places, tag: &str, failback: &str, idle_s: u32) -> Result<World, LabError> {
-    world_with(places, Setup { tag, failback, idle_s, router_mode: false, branch: &[] })
+    world_with(places, Setup { tag, failback, idle_s, ..Setup::default() })
 }
 
 pub fn world_with(places: Places, setup: Setup<'_>) -> Result<World, LabError> {
@@ -41,8 +45,39 @@ pub fn world_with(places: Places, setup: Setup<'_>) -> Result<World, LabError> {
     let numbers = [BRANCH_NUMBER, HEADEND_NUMBER].map(|n| (n.to_owned(), held.clone()));
     let options = Options { tag: tag.into(), primary: true, router_mode, ..Options::default() };
     let mut world = World::up(places, options, Knobs { numbers: numbers.into(), ..Knobs::default() })?;
+    if setup.tables {
+        let Topology { branch, headend, .. } = &world.topology;
+        tables(branch, BRANCH_PRIMARY, CARRIER_BRANCH_SIDE)?;
+        tables(headend, HEADEND_PRIMARY, CARRIER_HEADEND_SIDE)?;
+    }
     start(&mut world, setup)?;
     Ok(world)
+}
+
+/// The primary's table: a number that does not fit the header of a route's message. And the carrier's.
+const PRIMARY_TABLE: &str = "1010";
+const CARRIER_TABLE: &str = "20";
+
+/// Gives each line of a gateway a table of its own, as a VRF has it: by rules, because not every kernel has VRF devices. The main
+/// table has no route over these lines any more, except to their own networks.
+fn tables(gateway: &Namespace, address: &str, carrier: &str) -> Result<(), LabError> {
+    for (table, device) in [(PRIMARY_TABLE, PRIMARY_WAN), (CARRIER_TABLE, WAN)] {
+        for end in ["iif", "oif"] {
+            gateway.ip(&["rule", "add", end, device, "lookup", table])?;
+        }
+        gateway.ip(&["route", "flush", "proto", "boot", "dev", device])?;
+    }
+    // The kernel's own answers to probes, which no socket binds to a device.
+    gateway.ip(&["rule", "add", "from", address, "lookup", PRIMARY_TABLE])?;
+    gateway.ip(&["route", "add", "default", "via", carrier, "dev", WAN, "table", CARRIER_TABLE])
+}
+
+/// Routes of the primary's table: to the other end's primary, which is probed, and back to the LAN.
+fn table_routes(far: &str, via: &str, lan: &str) -> String {
+    format!(
+        "  - {{ prefix: {far}, via: {via}, device: {PRIMARY_WAN}, table: {PRIMARY_TABLE} }}\n\
+         \x20 - {{ prefix: {lan}, device: {LAN}, table: {PRIMARY_TABLE} }}\nfailback:"
+    )
 }
 
 /// The profile with the LAN device as inside, and the LAN's only host as its router.
@@ -53,7 +88,7 @@ pub fn router(world: &World, gateway: &'static str, lan: &Namespace) -> Result<P
 }
 
 fn start(world: &mut World, setup: Setup<'_>) -> Result<(), LabError> {
-    let Setup { failback, idle_s, router_mode, branch: texts, .. } = setup;
+    let Setup { failback, idle_s, router_mode, tables, branch: texts, .. } = setup;
     let profile = |gateway, lan| match router_mode {
         true => router(world, gateway, lan),
         false => world.profile(gateway),
@@ -65,9 +100,14 @@ fn start(world: &mut World, setup: Setup<'_>) -> Result<(), LabError> {
     for (text, by) in texts {
         branch = branch.with(text, by)?;
     }
-    let headend = profile("headend", &world.topology.centre_lan)?
+    let mut headend = profile("headend", &world.topology.centre_lan)?
         .with("routes: [10.1.0.0/16]", "routes: [{ prefix: 10.1.0.0/16, distance: 250 }]")?
         .with("dataplane:\n", &(policy(false, failback) + "dataplane:\n"))?;
+    if tables {
+        let (near, far) = ("172.20.0.0/24", "172.21.0.0/24");
+        branch = branch.with("failback:", &table_routes(far, BRANCH_SIDE, BRANCH_PREFIX))?;
+        headend = headend.with("failback:", &table_routes(near, HEADEND_SIDE, CENTRE_PREFIX))?;
+    }
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;

@@ -133,57 +133,106 @@ pub(super) fn quantiles(of: &Histogram<u64>) -> String {
     format!("p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {:.1} ms", ms(of.max()))
 }
 
-/// One TCP stream from LAN to LAN through ours and through strongSwan's, in turn, so that both meet the same machine; then
-/// UDP at a fixed rate. The rate of the call is so high that only the machine limits it.
-pub fn throughput(places: Places, seconds: u32, rounds: u32, udp: bool) -> Result<(), LabError> {
-    let options = |tag: &str| Options { tag: tag.into(), unobserved: true, ..Options::default() };
-    let mut world = World::up(places.clone(), options("tput"), Knobs::default())?;
-    let fast = |gateway, world: &World| {
-        world.profile(gateway)?.with("bandwidth_kbps: 1000", "bandwidth_kbps: 10000000")
+/// Host mode, tun mode, and strongSwan.
+#[derive(Debug)]
+enum System {
+    Ours(&'static str, Box<World>),
+    Theirs(Box<StrongSwans>),
+}
+
+impl System {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Ours(name, _) => name,
+            Self::Theirs(_) => "strongSwan",
+        }
+    }
+
+    const fn topology(&self) -> &Topology {
+        match self {
+            Self::Ours(_, world) => &world.topology,
+            Self::Theirs(theirs) => &theirs.topology,
+        }
+    }
+}
+
+/// Two gateways of ours. The rate of the call is so high that only the machine limits it.
+fn ours(places: Places, tag: &str, mode: &str) -> Result<Box<World>, LabError> {
+    let options = Options { tag: tag.into(), unobserved: true, ..Options::default() };
+    let mut world = Box::new(World::up(places, options, Knobs::default())?);
+    let fast = |gateway| {
+        let fast = world.profile(gateway)?.with("bandwidth_kbps: 1000", "bandwidth_kbps: 10000000")?;
+        fast.with("mode: host", &format!("mode: {mode}"))
     };
-    let (branch, headend) = (fast("branch", &world)?, fast("headend", &world)?);
+    let (branch, headend) = (fast("branch")?, fast("headend")?);
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
-    let theirs = if TOOLS.iter().all(|(tool, _)| needs::in_path(tool)) {
-        Some(StrongSwans::up(&options("tpsw"))?)
+    Ok(world)
+}
+
+/// One TCP stream from LAN to LAN through ours, in host and in tun mode, and through strongSwan's, in turn, so that all meet the
+/// same machine; then UDP at a fixed rate.
+pub fn throughput(places: Places, seconds: u32, rounds: u32, udp: bool) -> Result<(), LabError> {
+    let mut systems = vec![
+        System::Ours("sipsec", ours(places.clone(), "tput", "host")?),
+        System::Ours("sipsec in tun mode", ours(places, "tptun", "tun")?),
+    ];
+    if TOOLS.iter().all(|(tool, _)| needs::in_path(tool)) {
+        let options = Options { tag: "tpsw".into(), unobserved: true, ..Options::default() };
+        systems.push(System::Theirs(Box::new(StrongSwans::up(&options)?)));
     } else {
         println!("strongSwan is not installed (deploy/lab setup): ours alone");
-        None
-    };
+    }
     let directions = [("branch to centre", &[][..]), ("centre to branch", &["-R"][..])];
     for (direction, extra) in directions.into_iter().filter(|_| !udp) {
-        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        let mut all = vec![Vec::new(); systems.len()];
         for _ in 0..rounds {
-            ours.push(stream(&world.topology, seconds, extra)?);
-            if let Some(theirs) = &theirs {
-                others.push(stream(&theirs.topology, seconds, extra)?);
+            for (system, rates) in systems.iter().zip(&mut all) {
+                check()?;
+                rates.push(stream(system.topology(), seconds, extra)?);
             }
         }
-        let mut line = format!("{direction}: sipsec {}", rates(&mut ours));
-        if !others.is_empty() {
-            let ratio = format!("{:.2}", median(&mut ours) / median(&mut others));
-            line += &format!("; strongSwan {}; ratio {ratio}", rates(&mut others));
+        println!("{direction}:");
+        let theirs = all.get(2).map(|rates| median(&mut rates.clone()));
+        for (system, rates) in systems.iter().zip(&mut all) {
+            let ratio = theirs.map_or(String::new(), |theirs| {
+                format!("; {:.2} of strongSwan", median(&mut rates.clone()) / theirs)
+            });
+            println!("   {:<20} {}{ratio}", system.name(), rates_of(rates));
         }
-        println!("{line}");
     }
-    let (mut ours, mut others) = (Vec::new(), Vec::new());
-    let before = Drops::read(&world)?;
+    let mut all = vec![Vec::new(); systems.len()];
+    let before = drops(&systems)?;
     for _ in 0..rounds {
-        ours.push(datagrams(&world.topology, seconds)?);
-        if let Some(theirs) = &theirs {
-            others.push(datagrams(&theirs.topology, seconds)?);
+        for (system, runs) in systems.iter().zip(&mut all) {
+            check()?;
+            runs.push(datagrams(system.topology(), seconds)?);
         }
     }
-    let mut line = format!("UDP, {DATAGRAM_LEN} bytes: sipsec {}", losses(&ours));
-    if !others.is_empty() {
-        line += &format!("; strongSwan {}", losses(&others));
+    println!("UDP, {DATAGRAM_LEN} bytes:");
+    for (system, runs) in systems.iter().zip(&all) {
+        println!("   {:<20} {}", system.name(), losses(runs));
     }
-    println!("{line}");
-    for (place, count) in Drops::read(&world)?.grown(&before) {
-        println!("   lost: {count:>8}  {place}");
+    for ((name, now), before) in drops(&systems)?.into_iter().zip(&before) {
+        for (place, count) in now.grown(&before.1) {
+            println!("   lost by {name}: {count:>8}  {place}");
+        }
     }
-    world.check()
+    for system in &mut systems {
+        if let System::Ours(_, world) = system {
+            world.check()?;
+        }
+    }
+    Ok(())
+}
+
+fn drops(systems: &[System]) -> Result<Vec<(&'static str, Drops)>, LabError> {
+    let ours = systems.iter().filter_map(|system| match system {
+        System::Ours(name, world) => Some(Drops::read(world).map(|drops| (*name, drops))),
+        System::Theirs(_) => None,
+    });
+    ours.collect()
 }
 
 /// Two of them through the same network: AES-256-GCM, ESP in userspace (kernel-libipsec), no SIP.
@@ -255,7 +304,7 @@ pub(super) fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-fn rates(values: &mut [f64]) -> String {
+fn rates_of(values: &mut [f64]) -> String {
     let median = median(values);
     let (least, most) = (values.first().copied(), values.last().copied());
     let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());

@@ -1,7 +1,7 @@
 //! How long traffic stands still when the primary is cut, over many cuts.
 
 use super::error::LabError;
-use super::failover::{ANSWER_AFTER, wait_primary, world};
+use super::failover::{ANSWER_AFTER, Setup, wait_primary, world_with};
 use super::interrupt::check;
 use super::primary::Path;
 use super::probe::{Receiver, Sender};
@@ -21,6 +21,9 @@ const OUTAGE_MAX_MS: u64 = 60_000;
 /// Back as soon as the primary is good again: the next cut waits for it.
 const FAILBACK: &str = "hold_s: 0, good_probes: 2, calls_per_hour: 0";
 
+/// Room for what comes in a second: by default 64 packets wait, which is what comes in 320 ms.
+const QUEUE: &str = "idle_s: 5\n    trigger: { packets: 200 }";
+
 /// One cut.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
@@ -34,7 +37,9 @@ struct Cut {
 
 /// Cuts the primary `cuts` times, prints the distribution of the outage, and draws it.
 pub fn failover(places: Places, cuts: u32, svg: &std::path::Path) -> Result<(), LabError> {
-    let mut world = world(places, "fom", FAILBACK, 5)?;
+    let branch: &[_] = &[("idle_s: 5", QUEUE)];
+    let setup = Setup { tag: "fom", failback: FAILBACK, idle_s: 5, branch, ..Setup::default() };
+    let mut world = world_with(places, setup)?;
     let receiver = Receiver::new(&world.topology.centre_lan)?;
     let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
     let mut all = Vec::new();

@@ -50,12 +50,12 @@ pub fn scale(places: Places, plan: Plan) -> Result<(), LabError> {
     let pairs: Vec<_> = (0..count).map(many::hosts).map(|(centre, branch)| (branch, centre)).collect();
     let senders = Sender::many(&world.topology.branch_lan, &pairs)?;
     let receiver = Receiver::new(&world.topology.centre_lan)?;
-    let before = memory(&mut world)?;
+    let before = memory(&mut world);
     let began = super::clock::now();
     let first = call(&senders, &receiver, plan)?;
     world.check()?;
     first.print(plan, began);
-    print_memory(before, memory(&mut world)?, count);
+    print_memory(before, memory(&mut world), count);
     if first.missing() > 0 {
         say!("the end of calls is not measured: not all are up");
         return Ok(());
@@ -195,23 +195,15 @@ struct Memory {
     controlplanes: [u64; 2],
 }
 
-fn memory(world: &mut World) -> Result<Memory, LabError> {
-    let of = |process: Option<&mut Process>| {
-        let pid = process.map(|p| p.pid()).unwrap_or_default();
-        let path = format!("/proc/{pid}/status");
-        let text = std::fs::read_to_string(&path).map_err(LabError::io(path))?;
-        let kib = text
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-        Ok::<u64, LabError>(kib.unwrap_or(0_u64) << 10)
-    };
+fn memory(world: &mut World) -> Memory {
+    let of = |process: Option<&mut Process>| process.map_or(0, |p| p.resident());
     let mut memory = Memory { dataplanes: [0; 2], controlplanes: [0; 2] };
     for (side, gateway) in [&mut world.branch, &mut world.headend].into_iter().enumerate() {
         let Some(gateway) = gateway else { continue };
-        memory.dataplanes[side] = of(gateway.dataplane())?;
-        memory.controlplanes[side] = of(gateway.controlplane())?;
+        memory.dataplanes[side] = of(gateway.dataplane());
+        memory.controlplanes[side] = of(gateway.controlplane());
     }
-    Ok(memory)
+    memory
 }
 
 fn print_memory(before: Memory, after: Memory, count: usize) {

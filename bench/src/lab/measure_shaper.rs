@@ -124,7 +124,9 @@ fn watch(carrier: &Namespace, time: Duration) -> Result<Vec<(Instant, usize)>, L
         let port = |at: usize| packet.get(at..at + 2).map_or(0, |p| u16::from_be_bytes([p[0], p[1]]));
         let ours = packet.get(12..16) == Some(&source.octets()) && packet.get(9) == Some(&UDP);
         if ours && port(header) != SIP_PORT && port(header + 2) != SIP_PORT {
-            out.push((clock::now(), usize::from(port(2))));
+            // Not when it was read: this thread, too, waits for a processor.
+            let at = sys::arrival(&socket).map_err(LabError::io(TO_BRANCH))?;
+            out.push((at, usize::from(port(2))));
         }
     }
     Ok(out)

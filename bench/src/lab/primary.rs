@@ -15,8 +15,8 @@ use super::netns::{End, Namespace, Offload, link, run};
 pub const PRIMARY_WAN: &str = "wan1";
 pub const BRANCH_PRIMARY: &str = "172.20.0.2";
 pub const HEADEND_PRIMARY: &str = "172.21.0.2";
-const BRANCH_SIDE: &str = "172.20.0.1";
-const HEADEND_SIDE: &str = "172.21.0.1";
+pub const BRANCH_SIDE: &str = "172.20.0.1";
+pub const HEADEND_SIDE: &str = "172.21.0.1";
 /// Devices of the router.
 pub const TO_BRANCH: &str = "pbranch0";
 const TO_HEADEND: &str = "pheadend0";

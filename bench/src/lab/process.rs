@@ -60,6 +60,16 @@ impl Process {
         self.child.id()
     }
 
+    /// Its resident memory in bytes; 0 if it has ended.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let kib = text.lines().find_map(|line| {
+            line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        });
+        kib.unwrap_or(0) << 10
+    }
+
     /// Its standard input, if the command has a pipe there. Can be taken once.
     pub const fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
@@ -94,6 +104,15 @@ impl Process {
     /// SIGHUP: keys and certificates are read anew.
     pub fn reload(&self) {
         self.signal(rustix::process::Signal::HUP);
+    }
+
+    /// SIGSTOP: it stands still until [`Self::resume`].
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
     }
 
     fn signal(&self, signal: rustix::process::Signal) {

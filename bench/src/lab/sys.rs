@@ -1,5 +1,6 @@
 //! System calls of the lab that no crate wraps.
 
+use sipsec_net::Instant;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -44,4 +45,17 @@ pub fn packet_socket(device: &str, v6: bool) -> io::Result<OwnedFd> {
         libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32)
     };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(fd) }
+}
+
+/// When the kernel took the packet that was last read from this socket, by its clock of the day.
+pub fn arrival(socket: &OwnedFd) -> io::Result<Instant> {
+    /// `SIOCGSTAMPNS_OLD`
+    const STAMP: libc::Ioctl = 0x8907;
+    let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec, which outlives the call.
+    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), STAMP, &raw mut at) };
+    if rc < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Instant::from_nanos(at.tv_sec.cast_unsigned() * 1_000_000_000 + at.tv_nsec.cast_unsigned()))
 }

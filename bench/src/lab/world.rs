@@ -8,6 +8,7 @@ use super::interrupt::wait_for;
 use super::ladder::Event;
 use super::observe::{Observer, Sinks, SipTap, Tally};
 use super::peer::dnsmasq::Pool;
+use super::peer::kea::Lifetime;
 use super::peer::{Dnsmasq, Kea};
 use super::profile::Profile;
 use super::topology::{
@@ -182,7 +183,7 @@ impl World {
             world.dhcp = Some(Dnsmasq::start(&world.topology.carrier, &tag, Pool::FIRST)?);
         }
         if line == Kind::NttHgw {
-            world.dhcp6 = Some(Kea::start(&world.topology.carrier, &tag)?);
+            world.dhcp6 = Some(Kea::start(&world.topology.carrier, &tag, Lifetime::SHORT)?);
         }
         Ok(world)
     }

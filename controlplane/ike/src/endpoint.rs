@@ -8,7 +8,7 @@ use crate::further::Further;
 use crate::output::{ChildId, Output};
 use crate::state::{Ended, State};
 use crate::task::budget::Budget;
-use crate::view::SaView;
+use crate::view::{CrashTokens, SaView};
 use crate::wire::header::{HeaderError, MAJOR_VERSION};
 use crate::wire::{Chain, Header, NotifyType};
 use core::fmt;
@@ -212,6 +212,11 @@ impl Endpoint {
     #[must_use]
     pub const fn proofs(&self) -> u64 {
         self.ctx.proofs
+    }
+
+    #[must_use]
+    pub const fn crash_tokens(&self) -> CrashTokens {
+        self.ctx.counters.crash_tokens
     }
 
     #[must_use]

@@ -51,11 +51,11 @@ pub use config::{
     IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, PskKeys, PskSlot, Retransmit, Revocation, Role, SigningKey,
     Trust,
 };
-pub use crash::{CRASH_SECRET_LEN, CrashSecret, answer_unknown};
+pub use crash::{CRASH_SECRET_LEN, CrashSecret};
 pub use endpoint::Endpoint;
 pub use error::{CertError, CloseCause, IkeError, Party, Unanswered};
 pub use identity::Identity;
 pub use negotiate::ts::TrafficSelectors;
 pub use output::{ChildDownCause, ChildId, ChildSaKeys, Event, Output};
-pub use view::SaView;
+pub use view::{CrashTokens, SaView};
 pub use wire::header::Outline;

@@ -26,7 +26,8 @@ pub struct SaView {
     pub auth: Option<AuthMethod>,
     pub fingerprint: Option<FingerprintBasis>,
     pub nat: NatView,
-    pub fragmentation: bool,
+    /// The longest message that we send in one piece (RFC 7383); `None` if the two do not fragment.
+    pub fragment_bytes: Option<usize>,
     /// A post-quantum pre-shared key is in the keys (RFC 8784).
     pub ppk: bool,
     pub established_at: Option<Instant>,
@@ -97,8 +98,19 @@ pub struct ChildView {
     pub retired: bool,
 }
 
+/// Tokens of RFC 6290 in clear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CrashTokens {
+    /// Ours, for IKE SAs that we do not know.
+    pub sent: u64,
+    /// The peer's that proved a loss.
+    pub proved: u64,
+    /// Others.
+    pub bad: u64,
+}
+
 /// Every message that comes ends in exactly one of `requests_in`, `responses_in`, `fragments_in`, `duplicates_in`,
-/// `cookies_sent`, `crash_tokens_in`, `crash_tokens_bad` or a `dropped_…`.
+/// `cookies_sent`, `crash_tokens.proved`, `crash_tokens.bad` or a `dropped_…`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub requests_out: u64,
@@ -108,6 +120,8 @@ pub struct Counters {
     pub responses_in: u64,
     /// All but the last of a message.
     pub fragments_in: u64,
+    /// Of messages that were longer than one may be; repetitions are not counted.
+    pub fragments_out: u64,
     /// A request that was answered before: the cached response went out again.
     pub duplicates_in: u64,
     /// Not an IKEv2 message, or of a length other than it says.
@@ -136,10 +150,7 @@ pub struct Counters {
     pub reauthentications: u64,
     pub rekey_collisions: u64,
     pub dpd_sent: u64,
-    /// Tokens of RFC 6290 in clear: ours, for IKE SAs that we do not know; the peer's that proved a loss, and others.
-    pub crash_tokens_out: u64,
-    pub crash_tokens_in: u64,
-    pub crash_tokens_bad: u64,
+    pub crash_tokens: CrashTokens,
     pub nat_keepalives_out: u64,
 }
 
@@ -158,7 +169,7 @@ impl SaView {
             auth: None,
             fingerprint: None,
             nat: NatView::default(),
-            fragmentation: false,
+            fragment_bytes: None,
             ppk: false,
             established_at: None,
             rekey_at: None,
@@ -169,10 +180,10 @@ impl SaView {
             counters: ctx.counters,
         };
         match state {
-            State::Intermediate(s) => view.put_sa(s.sa()),
-            State::AuthSent(s) => view.put_sa(s.sa()),
+            State::Intermediate(s) => view.put_sa(ctx, s.sa()),
+            State::AuthSent(s) => view.put_sa(ctx, s.sa()),
             State::Established(s) => {
-                view.put_sa(&s.current().sa);
+                view.put_sa(ctx, &s.current().sa);
                 view.remote_id = Some(s.who.id.clone());
                 view.auth = Some(s.who.method);
                 view.fingerprint = Some(s.who.basis);
@@ -189,10 +200,10 @@ impl SaView {
         view
     }
 
-    fn put_sa(&mut self, sa: &IkeSa) {
+    fn put_sa(&mut self, ctx: &Ctx, sa: &IkeSa) {
         self.spi_i = sa.spi_i;
         self.spi_r = sa.spi_r;
         self.suite = Some(sa.suite);
-        self.fragmentation = sa.fragmentation;
+        self.fragment_bytes = sa.fragment_limit(ctx);
     }
 }

@@ -62,6 +62,7 @@ fn routers_of_the_lan_belong_to_router_mode_and_are_few() {
         (router("{ prefix: 10.1.8.0/24, next_hop: \"01:00:00:00:00:02\" }"), "dataplane::value"),
         (router("{ prefix: 10.1.8.0/24 }"), "dataplane::syntax"),
         (format!("inside: {{ mode: host, device: svti0, routers: [{one}] }}"), "dataplane::mode"),
+        (format!("inside: {{ mode: tun, device: svti0, routers: [{one}] }}"), "dataplane::mode"),
     ] {
         let all = told("", &inside);
         assert!(all.len() == 1 && all[0].starts_with(wanted), "{inside}: {all:#?}");

@@ -105,6 +105,52 @@ fn other_encodings_and_control_characters_are_named() {
     assert!(first(marked).contains("`gateway` is missing"), "{}", first(marked));
 }
 
+/// The two readers of YAML differ in them: a comment for the one that knows the bounds would be keys for the other.
+#[test]
+fn no_character_hides_keys_from_the_bounds() {
+    let good = include_str!("../../../deploy/profiles/lab-branch.yaml");
+    for end in ["\u{85}", "\u{2028}", "\u{2029}"] {
+        let twice = good.replace("port: 5060", "port: 5060\n  port: 5061").replace('\n', end);
+        let said = first(format!("# x{end}{twice}").as_bytes());
+        assert!(said.starts_with("1:4: ") && said.contains("ends a line"), "{said}");
+        let within = good.replace("version: 1\n", &format!("version: 1 # x{end}  y: 1\n"));
+        assert!(first(within.as_bytes()).contains("ends a line"), "{}", first(within.as_bytes()));
+    }
+    // Carriage returns alone are ends of lines for both.
+    let mac = good.replace("port: 5060", "port: 5060\n  port: 5061").replace('\n', "\r");
+    assert!(first(mac.as_bytes()).contains("`port` appears twice"), "{}", first(mac.as_bytes()));
+    let wrong = good.replace("port: 5060", "port: 70000").replace('\n', "\r");
+    assert!(refused(wrong.as_bytes()).contains("`sip.port` is 70000"));
+}
+
+/// A few lines that stand for more than a machine has memory for.
+#[test]
+fn templates_and_defaults_that_multiply_are_refused() {
+    let good = include_str!("../../../deploy/profiles/lab-branch.yaml");
+    let template = |routes: &str| {
+        let entry = format!(
+            "tunnels:\n  - {{ for: {{ n: 1-16384 }}, name: \"B{{n}}\", local_number: \"0388881001\", \
+             remote_number: \"04{{n:08}}\", bandwidth_kbps: 64, routes: [{routes}] }}\n"
+        );
+        good.replace("tunnels:\n", &entry)
+    };
+    let many = vec!["\"10.{n/256}.{n%256}.0/24\""; 50_000].join(", ");
+    let said = |text: &str| {
+        let said = refused(text.as_bytes());
+        assert!(said.contains("make more than a profile can have") && said.lines().count() < 60, "{said}");
+    };
+    said(&template(&many));
+    said(&template(&vec!["10.0.0.0/8"; 100_000].join(", ")));
+    // `defaults` are copied into each entry.
+    let entries = "  - {}\n".repeat(100_000);
+    let defaults =
+        format!("defaults: {{ routes: [{}] }}\ntunnels:\n{entries}", vec!["10.0.0.0/8"; 100_000].join(", "));
+    said(&good.replace("tunnels:\n", &defaults));
+    // Long texts of few templates.
+    let long = format!("\"{{n}}{}\"", "x".repeat(8000));
+    said(&template(&long));
+}
+
 #[test]
 fn a_key_that_appears_twice_is_named_with_both_lines() {
     assert_eq!(first(b"a: 1\nb:\n  c: 2\n  d: 3\n  c: 4\n"), "5:3: `c` appears twice, first on line 3");

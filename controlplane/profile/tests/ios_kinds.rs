@@ -745,3 +745,122 @@ proptest! {
         holds(&bytes);
     }
 }
+
+/// What else the router does with a tunnel is told, with what to write instead.
+#[test]
+fn commands_beside_vpn_sip_are_told() {
+    let on_tunnel =
+        |line: &str| with(" ip unnumbered Loopback1\n", &format!(" ip unnumbered Loopback1\n {line}\n"));
+    let backup = and(
+        "interface GigabitEthernet0\n ip address 192.0.2.1 255.255.255.0\n backup int Tu1\n backup delay 5 30",
+    );
+    warning(&backup, "GigabitEthernet0 has `backup interface Tunnel1`");
+    warning(&backup, "larger `distance`");
+    same_profile(&backup);
+    warning(
+        &with(" ip nat outside\n", " ip nat outside\n backup interface Dialer1\n"),
+        "backup interface Dialer1",
+    );
+    warning(&on_tunnel("backup interface Tunnel2"), "Tunnel1 has `backup interface Tunnel2`");
+    let other = and("interface GigabitEthernet0\n backup interface Dialer1\ninterface Dialer1\n ip mtu 1454");
+    is_good(&other);
+    is_good(&and("interface GigabitEthernet0\n backup interface Tunnel1\n no backup interface"));
+    for line in [
+        "ip ospf 1 area 0",
+        "ip pim sparse-mode",
+        "ipv6 ospf 1 area 0",
+        "ip router isis",
+        "bfd interval 50 min_rx 50 multiplier 3",
+    ] {
+        warning(&on_tunnel(line), "routing_hellos: true");
+        same_profile(&on_tunnel(line));
+    }
+    let secret = on_tunnel("ip ospf message-digest-key 1 md5 hunter2");
+    assert!(!format!("{}{:?}", secret.report.text(), secret.report).contains("hunter2"));
+    for line in [
+        "rate-limit output 64000 8000 8000 conform-action transmit exceed-action drop",
+        "traffic-shape rate 64000",
+    ] {
+        warning(&on_tunnel(line), "the negotiated rate alone shapes");
+    }
+    for line in ["ip ips IPS in", "ip admission A", "ip urlfilter U"] {
+        warning(&on_tunnel(line), "is not imported");
+    }
+    let mode = |to: &str| with("tunnel mode ipsec ipv4", to);
+    warning(&mode("tunnel mode gre ip"), "vpn-sip needs `tunnel mode ipsec ipv4`");
+    is_good(&mode("tunn mo ips ipv4"));
+    let fixed = with("tunnel destination dynamic", "tunnel destination 203.0.113.9");
+    warning(&fixed, "the fixed destination 203.0.113.9");
+    let bare = with(" tunnel protection ipsec profile IPS ikev2-profile IKE\n", "");
+    error(&bare, "Tunnel1 has no tunnel protection");
+    assert!(!says(&bare, Severity::Error, "there is no Tunnel1"), "{}", bare.report.text());
+    let never = with("Tunnel1 250", "Tunnel1 255");
+    warning(&never, "with which the router never uses a route");
+    assert!(!profile(&never).contains("10.2.0.0/16"));
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_told_and_is_no_error() {
+    let ring = |key: &str| {
+        format!("crypto ikev2 keyring KR\n peer again\n  identity key-id 0388882001\n  pre-shared-key {key}")
+    };
+    let same = and(&ring(KEY));
+    assert_eq!(same.report.errors(), 0, "{}", same.report.text());
+    assert!(says(&same, Severity::Note, "the same key in the peers"), "{}", same.report.text());
+    same_profile(&same);
+    error(&and(&ring("another-key-of-the-peer-77")), "has a key already");
+    let unused = and(&ring("another-key-of-the-peer-77").replace("keyring KR", "keyring SPARE"));
+    assert!(
+        says(&unused, Severity::Note, "the keyring SPARE has a key for 0388882001"),
+        "{}",
+        unused.report.text()
+    );
+    same_profile(&unused);
+}
+
+/// The gateway offers one list to all tunnels; the router has groups by profile.
+#[test]
+fn profiles_that_differ_in_pfs_are_told_and_both_are_shown() {
+    let two = "crypto ipsec profile IPS2\n set transform-set T\n set pfs group20\n set security-association idle-time 60\n\
+               interface Tunnel2\n ip unnumbered Loopback1\n tunnel source Loopback1\n tunnel mode ipsec ipv4\n \
+               tunnel destination dynamic\n tunnel protection ipsec profile IPS2 ikev2-profile IKE\n \
+               vpn-sip local-number 0388881001 remote-number 0388882002 bandwidth 512\n\
+               crypto ikev2 keyring KR\n peer two\n  identity key-id 0388882002\n  pre-shared-key second-key-of-a-peer-5521";
+    let found = and(two);
+    warning(&found, "differ in `set pfs`");
+    let text = profile(&found);
+    let (first, second) = (text.find("aes256gcm16-ecp384"), text.rfind("aes256gcm16"));
+    assert!(first.is_some() && first < second, "{text}");
+    let shown = ios::show::running_config(&found.conversion);
+    for line in [
+        "crypto ipsec profile sipsec-idle-120-group20\n",
+        "crypto ipsec profile sipsec-idle-60-no-pfs\n",
+        " set pfs group20\n",
+    ] {
+        assert!(shown.contains(line), "{line} in {shown}");
+    }
+    let again =
+        import(shown.replace("<hidden>", KEY).replace("GigabitEthernet0", "GigabitEthernet8").as_bytes());
+    assert_eq!(again.conversion.esp_proposals, found.conversion.esp_proposals, "{shown}");
+    let idle = |import: &Import| import.conversion.tunnels.iter().map(|t| t.idle_s).collect::<Vec<_>>();
+    assert_eq!(idle(&again), idle(&found));
+    // One tunnel cannot name two profiles: both are printed all the same.
+    let mut one = found.conversion;
+    one.tunnels.truncate(1);
+    let shown = ios::show::running_config(&one);
+    assert!(shown.contains("-group20\n") && shown.contains("-no-pfs\n"), "{shown}");
+}
+
+/// `show tech` has the startup configuration behind the running one, which is whole.
+#[test]
+fn a_second_configuration_does_not_make_the_first_incomplete() {
+    let between = "\n------------------ show startup-config ------------------\n\n";
+    let both = import(
+        format!("{GOOD}{between}{GOOD}\n------------------ show ip route ------------------\n").as_bytes(),
+    );
+    warning(&both, "a second configuration begins here");
+    assert!(!says(&both, Severity::Warning, "may be incomplete"), "{}", both.report.text());
+    same_profile(&both);
+    let cut = import(format!("{}{between}{GOOD}", GOOD.strip_suffix("end\n").expect("its end")).as_bytes());
+    warning(&cut, "may be incomplete");
+}

@@ -1,6 +1,6 @@
 //! `sla`, `track`, `routes` and `failback`: every mistake is named with its place and a hint.
 
-use sipsec_profile::model::{Drain, Probe, RouteTo, Watch};
+use sipsec_profile::model::{Drain, Probe, RouteTo, Table, Watch};
 use sipsec_profile::{Nothing, Profile, Style, examine};
 use std::time::Duration;
 
@@ -248,6 +248,37 @@ fn a_route_leads_to_exactly_one_place() {
     );
     only(&tunnel("{ prefix: 10.2.1.0/16, distance: 3 }"), &["tunnels::host-bits", "10.2.0.0/16"]);
     only(&tunnel("{ distance: 3 }"), &["config::missing tunnels[0].routes[0].prefix"]);
+}
+
+#[test]
+fn routes_of_one_prefix_are_in_one_table() {
+    let p = profile(&failover("prefix: 10.4.0.0/16, device: lan0, vrf: vrf-wan1", "10.2.0.0/16"));
+    assert_eq!(p.routes[0].table, Some(Table::Vrf("vrf-wan1".into())));
+    let p = profile(&failover("prefix: 10.4.0.0/16, device: lan0, table: 1010", "10.2.0.0/16"));
+    assert_eq!(p.routes[0].table, Some(Table::Number(1010)));
+    // It is no rival of the tunnel's route, and backs it up no more than that backs it up.
+    let other =
+        failover("prefix: 10.2.0.0/16, device: wan1, table: 7", "{ prefix: 10.2.0.0/16, distance: 250 }");
+    only(&other, &["routes::table tunnels[0].routes[0]", "table 7", "the main table"]);
+    let several = "prefix: 10.4.0.0/16, device: wan1, vrf: red }, { prefix: 10.4.0.0/16, device: wan2, distance: 5, vrf: blue";
+    only(&failover(several, "10.2.0.0/16"), &["routes::table routes[1]", "VRF red", "VRF blue"]);
+    only(
+        &failover("prefix: 10.4.0.0/16, tunnel: Tunnel1, vrf: red", "10.2.0.0/16"),
+        &["routes::table", "tunnel"],
+    );
+    let both = "prefix: 10.4.0.0/16, device: wan1, vrf: red, table: 7";
+    only(&failover(both, "10.2.0.0/16"), &["routes::table routes[0].table", "`vrf` and `table`"]);
+    for own in ["253", "254", "255"] {
+        let text = format!("prefix: 10.4.0.0/16, device: wan1, table: {own}");
+        only(&failover(&text, "10.2.0.0/16"), &["routes::table routes[0].table", "the kernel's own"]);
+    }
+    only(
+        &failover("prefix: 10.4.0.0/16, device: wan1, table: 0", "10.2.0.0/16"),
+        &["config::range routes[0].table"],
+    );
+    // A tracked route of a VRF has no tunnel behind it, and needs none.
+    let tracked = failover("prefix: 10.4.0.0/16, device: wan1, vrf: red, track: 1", "10.2.0.0/16");
+    assert_eq!(findings(&tracked), Vec::<String>::new());
 }
 
 #[test]

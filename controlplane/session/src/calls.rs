@@ -80,7 +80,7 @@ impl Core {
 
     /// A call of a session begins.
     pub(crate) fn open_ledger(&mut self, now: Instant, call: CallId, i: usize, placed: bool) {
-        let t = &self.tunnels[i].config;
+        let t = self.tunnels[i].config();
         let numbers = (Some(t.local_number), Some(t.remote_number));
         let origin = if placed { Origin::Placed } else { Origin::Received };
         let call_id = self.carriers.call_id(call).unwrap_or_default().to_owned();
@@ -285,8 +285,8 @@ impl Core {
     fn gives_way(&self, i: usize, failure: &CallFailure) -> bool {
         let t = &self.tunnels[i];
         matches!(failure, CallFailure::Status { status: 486, .. })
-            && !t.has_yielded
-            && t.config.local_number.as_str() > t.config.remote_number.as_str()
+            && !t.has_yielded()
+            && t.config().local_number.as_str() > t.config().remote_number.as_str()
     }
 
     fn is_leg(&self, i: usize, call: CallId) -> bool {
@@ -350,9 +350,9 @@ impl Core {
     fn registered(&mut self, line: sipsec_net::TelNumber) {
         for i in self.tunnels.indices() {
             let t = &self.tunnels[i];
-            let refused = t.last_failure.as_ref().is_some_and(|(_, f)| f.registration_may_help());
-            if t.config.local_number == line && refused && t.brake.failures() == 1 {
-                self.tunnels[i].brake.release();
+            let refused = t.last_failure().is_some_and(|(_, f)| f.registration_may_help());
+            if t.config().local_number == line && refused && t.failures() == 1 {
+                self.tunnels[i].release_brake();
                 self.braked.insert(i);
             }
         }

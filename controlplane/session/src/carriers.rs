@@ -300,9 +300,13 @@ impl Carriers {
         }
     }
 
-    pub fn ring(&mut self, now: Instant, call: &Call) {
+    pub fn not_persisted(&mut self, call: CallId) -> bool {
+        self.of_call_mut(call).is_some_and(|carrier| carrier.ua.not_persisted(call))
+    }
+
+    pub fn ring(&mut self, call: &Call) {
         if let Some(carrier) = self.of_call_mut(call.id()) {
-            carrier.ua.ring(now, call);
+            carrier.ua.ring(call);
         }
     }
 

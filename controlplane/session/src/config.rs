@@ -37,6 +37,20 @@ pub struct CarrierConfig {
     pub back_off: BackOff,
 }
 
+impl CarrierConfig {
+    /// Over the port of SIP, without particulars.
+    #[must_use]
+    pub fn new(name: &str, sip: sipsec_sip::Config) -> Self {
+        Self {
+            name: name.to_owned(),
+            sip,
+            port: 5060,
+            media: CarrierMedia::default(),
+            back_off: BackOff::default(),
+        }
+    }
+}
+
 /// Media of the calls of one carrier.
 #[derive(Clone, Copy, Debug)]
 pub struct CarrierMedia {
@@ -162,6 +176,25 @@ impl TunnelQos {
 }
 
 impl TunnelConfig {
+    /// 1 Mbit/s, hung up after a minute without data; no routes, filters, translation or classes.
+    #[must_use]
+    pub fn new(name: String, spec: TunnelSpec, local_number: TelNumber, remote_number: TelNumber) -> Self {
+        Self {
+            name,
+            spec,
+            local_number,
+            remote_number,
+            bandwidth: Kbps(1000),
+            idle: Duration::from_secs(60),
+            call_max: None,
+            one_way: None,
+            routes: Vec::new(),
+            filters: TunnelFilters::default(),
+            nat: TunnelNat::default(),
+            qos: TunnelQos::plain(spec.tunnel),
+        }
+    }
+
     #[must_use]
     pub const fn id(&self) -> TunnelId {
         self.spec.tunnel
@@ -221,6 +254,26 @@ pub struct IkeConfig {
     pub crash_detection: Option<sipsec_ike::CrashSecret>,
     /// Every key goes to [`crate::Output::KeyLog`]. For a lab, never elsewhere.
     pub lab_key_log: bool,
+}
+
+impl Default for IkeConfig {
+    fn default() -> Self {
+        Self {
+            proposals: IkeProposal::defaults(),
+            esp_proposals: EspProposal::defaults(),
+            ike_lifetime: Lifetime::IKE,
+            child_lifetime: Lifetime::CHILD,
+            force_encap: true,
+            replay_window: 1024,
+            dpd: Dpd::default(),
+            nat_keepalive: None,
+            fragment_bytes_max: Some(1200),
+            negotiation_deadline: Duration::from_secs(15),
+            psk_fingerprint: true,
+            crash_detection: None,
+            lab_key_log: false,
+        }
+    }
 }
 
 impl IkeConfig {

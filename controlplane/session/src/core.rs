@@ -13,7 +13,7 @@ use crate::ports::MediaPorts;
 use crate::routes::Routes;
 use crate::tunnel::Tunnel;
 use crate::tunnels::Tunnels;
-use sipsec_ike::{ChildId, Endpoint};
+use sipsec_ike::{ChildId, CrashTokens, Endpoint};
 use sipsec_net::dp::{OPS_MAX, Op};
 use sipsec_net::{Entropy, Instant, MediaPort, SaId, TunnelId, TxnId};
 use sipsec_sip::CallId;
@@ -84,6 +84,7 @@ pub struct Core {
     /// BYEs that were refused, not answered in time or could not be sent.
     pub(crate) byes_owed: u64,
     pub(crate) peer_ports_learnt: u64,
+    pub(crate) crash_tokens: CrashTokens,
     /// Tunnels whose brake may have to be written.
     pub(crate) braked: BTreeSet<usize>,
     pub(crate) ports: MediaPorts,
@@ -155,6 +156,7 @@ impl Core {
             leaving: 0,
             byes_owed: 0,
             peer_ports_learnt: 0,
+            crash_tokens: CrashTokens::default(),
             braked: BTreeSet::new(),
             ports,
             wall_clock: (Instant::ZERO, 0),
@@ -239,6 +241,9 @@ impl Core {
     }
 
     fn not_written(&mut self, now: Instant, call: CallId) {
+        if !self.carriers.not_persisted(call) {
+            return;
+        }
         if let Some(i) = self.tunnel_of(call)
             && self.tunnels[i].state().leg().is_some_and(|l| l.call.id() == call)
         {
@@ -329,7 +334,7 @@ impl Core {
         match admin {
             Admin::Clear { .. } | Admin::ClearTunnel(_) => {
                 for i in self.tunnels.indices() {
-                    let config = &self.tunnels[i].config;
+                    let config = self.tunnels[i].config();
                     let wanted = match admin {
                         Admin::Clear { remote_number } => {
                             remote_number.is_none_or(|n| n == config.remote_number)
@@ -339,7 +344,7 @@ impl Core {
                     };
                     if wanted {
                         // The operator has judged what went wrong before.
-                        self.tunnels[i].brake.reset();
+                        self.tunnels[i].succeeded();
                         self.braked.insert(i);
                         self.hang_up(now, i, sipsec_ike::CloseCause::Admin);
                         self.flush_trigger(i);
@@ -421,7 +426,7 @@ impl Core {
 
     /// An event of a call that the tunnel may not have taken.
     pub(crate) fn event_of(&mut self, tunnel: Option<usize>, call_id: Option<String>, kind: EventKind) {
-        let t = tunnel.map(|i| &self.tunnels[i].config);
+        let t = tunnel.map(|i| self.tunnels[i].config());
         self.out.push_back(Output::Event(SessionEvent {
             tunnel: t.map(crate::config::TunnelConfig::id),
             interface: t.map(|t| t.name.clone()),

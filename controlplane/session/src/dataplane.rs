@@ -30,7 +30,7 @@ impl Core {
         self.event(None, EventKind::DataplaneLost);
         self.change_failed(ReconfigureError::DataplaneLost);
         for i in self.tunnels.indices() {
-            self.tunnels[i].configured = false;
+            self.tunnels[i].set_configured(false);
             if self.tunnels[i].state().leg().is_some() {
                 self.fail(now, i, SessionFailure::DataplaneGone);
             }
@@ -100,7 +100,7 @@ impl Core {
         let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
         self.raise_sa(sa_max);
         let there = self.tunnels.enumerated().filter(|(i, _)| !self.tunnels.is_leaving(*i));
-        let mut owned = self.routes.owned(there.map(|(_, t)| &t.config));
+        let mut owned = self.routes.owned(there.map(|(_, t)| t.config()));
         let mut groups = Vec::with_capacity(self.tunnels.len());
         for i in self.tunnels.indices() {
             if self.tunnels.is_leaving(i) {
@@ -108,18 +108,18 @@ impl Core {
             }
             let t = &mut self.tunnels[i];
             // The dataplane asks again, after its snapshot, for what still waits.
-            t.trigger = None;
-            let tunnel = t.config.id();
+            t.forget_waiting();
+            let tunnel = t.config().id();
             let mut ops: Vec<Op> = stale.take(&tunnel).map(Op::TunnelRemove).into_iter().collect();
-            ops.push(Op::TunnelAdd(t.config.spec));
-            ops.extend(t.config.filters.ops(tunnel));
+            ops.push(Op::TunnelAdd(t.config().spec));
+            ops.extend(t.config().filters.ops(tunnel));
             let prefixes = owned.remove(&tunnel).unwrap_or_default().into_iter();
             let adjacency = |prefix| self.routes.adjacency(prefix);
-            if !t.config.qos.is_initial() {
-                ops.extend(t.config.qos.ops());
+            if !t.config().qos.is_initial() {
+                ops.extend(t.config().qos.ops());
             }
             ops.extend(prefixes.map(|prefix| Op::RouteAdd { prefix, tunnel, adjacency: adjacency(prefix) }));
-            ops.extend(t.config.nat.ops(tunnel));
+            ops.extend(t.config().nat.ops(tunnel));
             groups.push(ops);
         }
         // Last, so that a prefix that now belongs to another tunnel has changed its owner before.
@@ -144,7 +144,8 @@ impl Core {
                     if *left == 0 {
                         self.dataplane = Dataplane::Ready;
                         for i in self.tunnels.indices() {
-                            self.tunnels[i].configured = !self.tunnels.is_leaving(i);
+                            let kept = !self.tunnels.is_leaving(i);
+                            self.tunnels[i].set_configured(kept);
                         }
                         let tunnels = self.tunnels.len();
                         self.event(None, EventKind::Configured { tunnels });
@@ -160,13 +161,13 @@ impl Core {
             }
             Pending::Install { tunnel, port, child } if self.is_live(tunnel, port) => {
                 self.child_installed(now, tunnel, child);
-                self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config.id()));
+                self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config().id()));
             }
             Pending::Replace { tunnel, port, child } | Pending::Bind { tunnel, port, child }
                 if self.is_live(tunnel, port) =>
             {
                 // From what its SAs count (`ChildSas::began`).
-                self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config.id()));
+                self.out.push_back(Output::QueryActivity(self.tunnels[tunnel].config().id()));
                 self.drive(tunnel, |e| e.handle_child_installed(now, child));
             }
             Pending::MediaOpen { .. }
@@ -246,7 +247,7 @@ impl Core {
 
     pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
         let Some(i) = self.tunnels.with_id(tunnel) else { return };
-        let (idle, one_way) = (self.tunnels[i].config.idle, self.tunnels[i].config.one_way);
+        let (idle, one_way) = (self.tunnels[i].config().idle, self.tunnels[i].config().one_way);
         let Some(up) = self.tunnels[i].up() else { return };
         if up.looked_at(now, activity, idle) {
             let after = now.saturating_duration_since(up.last_data());

@@ -6,7 +6,7 @@ use crate::core::{Core, Dataplane, Pending};
 use crate::failure::SessionFailure;
 use crate::output::{EventKind, Output};
 use crate::selectors;
-use crate::state::{Dialing, Leg, Media, State};
+use crate::state::{CallMedia, Dialing, Leg, State};
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_ike::{Endpoint, EndpointConfig, Role};
 use sipsec_net::dp::{Op, PacketSummary};
@@ -33,7 +33,7 @@ impl Core {
     pub(crate) fn trigger(&mut self, now: Instant, i: usize, first: PacketSummary) {
         // While a call is under way this packet is one of those it is for; otherwise it waits for its turn.
         let t = &mut self.tunnels[i];
-        t.trigger = Some((now, first));
+        t.wait(now, first);
         if let Some(draining) = t.draining() {
             draining.close_soon();
         }
@@ -47,18 +47,17 @@ impl Core {
     /// Calls for the packet that waits, if that is possible now and the packet is still there.
     pub(crate) fn release_trigger(&mut self, now: Instant, i: usize) {
         let t = &mut self.tunnels[i];
-        let Some((at, first)) = t.trigger.filter(|_| t.ready()) else { return };
+        let Some((at, first)) = t.waiting().filter(|_| t.ready()) else { return };
         if self.may_dial(i).is_err() {
             return;
         }
         let t = &mut self.tunnels[i];
-        if at + Duration::from_millis(t.config.spec.trigger_age_ms_max.into()) <= now {
+        if at + Duration::from_millis(t.config().spec.trigger_age_ms_max.into()) <= now {
             // It has been dropped meanwhile; the next packet asks again.
             self.flush_trigger(i);
             return;
         }
-        t.phases.clear();
-        t.phase(now, "trigger");
+        t.first_phase(now, "trigger");
         self.event(Some(i), EventKind::Trigger(first));
         if let Err(failure) = self.dial(now, i) {
             self.failed(now, i, failure);
@@ -71,8 +70,7 @@ impl Core {
         if !self.tunnels[i].ready() || self.may_dial(i).is_err() {
             return;
         }
-        self.tunnels[i].phases.clear();
-        self.tunnels[i].phase(now, "command");
+        self.tunnels[i].first_phase(now, "command");
         if let Err(failure) = self.dial(now, i) {
             self.failed(now, i, failure);
         }
@@ -85,11 +83,11 @@ impl Core {
     /// If no tunnel has the number, or the call would fail before it is placed.
     pub fn rehearse_offer(&mut self, remote: TelNumber, wan: IpAddr) -> Result<Rehearsal, SessionFailure> {
         let no_tunnel = SessionFailure::Dial(sipsec_sip::DialError::UnknownLine(remote));
-        let i = self.tunnels.iter().position(|t| t.config.remote_number == remote).ok_or(no_tunnel)?;
+        let i = self.tunnels.iter().position(|t| t.config().remote_number == remote).ok_or(no_tunnel)?;
         let port = self.ports.take(Instant::ZERO).ok_or(SessionFailure::NoMediaPort)?;
         self.ports.put_back(port);
         let media = self.our_media(i, SocketAddr::new(wan, port.0), IkeSetup::Active)?;
-        let config = &self.tunnels[i].config;
+        let config = self.tunnels[i].config();
         Ok(Rehearsal {
             tunnel: config.name.clone(),
             line: config.local_number,
@@ -106,10 +104,10 @@ impl Core {
 
     /// What waits is dropped (and counted), and the next packet asks again.
     pub(crate) fn flush_trigger(&mut self, i: usize) {
-        self.tunnels[i].trigger = None;
+        self.tunnels[i].forget_waiting();
         // A tunnel that a change has taken out of the dataplane has no queue there.
-        if self.tunnels[i].configured {
-            let tunnel = self.tunnels[i].config.id();
+        if self.tunnels[i].is_configured() {
+            let tunnel = self.tunnels[i].config().id();
             self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
         }
     }
@@ -122,19 +120,19 @@ impl Core {
             Err("the profile has this tunnel no more")
         } else if matches!(self.dataplane, Dataplane::Refused) {
             Err("the dataplane refused the configuration: see the log")
-        } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
+        } else if self.dataplane != Dataplane::Ready || !self.tunnels[i].is_configured() {
             Err("the dataplane is not ready")
         } else if let Some(why) = self
             .carriers
-            .of_line(self.tunnels[i].config.local_number)
-            .refuses(self.tunnels[i].config.local_number)
+            .of_line(self.tunnels[i].config().local_number)
+            .refuses(self.tunnels[i].config().local_number)
         {
             Err(why)
         } else if self.tunnels[i].held_until().is_some() {
             Err("the end of its last call is not confirmed, which may still be charged")
-        } else if self.journal.holds_line(self.tunnels[i].config.local_number) {
+        } else if self.journal.holds_line(self.tunnels[i].config().local_number) {
             Err("calls of an earlier run are being hung up")
-        } else if self.tunnels[i].brake.retry_at().is_some() {
+        } else if self.tunnels[i].retry_at().is_some() {
             Err("a call failed a moment ago")
         } else {
             Ok(())
@@ -142,7 +140,7 @@ impl Core {
     }
 
     fn dial(&mut self, now: Instant, i: usize) -> Result<(), SessionFailure> {
-        let (line, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
+        let (line, remote) = (self.tunnels[i].config().local_number, self.tunnels[i].config().remote_number);
         // SDP names the address from which the call is made.
         let wan = self.call_ip(now, i).ok_or(SessionFailure::Dial(sipsec_sip::DialError::NoAddress))?;
         self.key_for(remote)?;
@@ -169,7 +167,7 @@ impl Core {
 
     /// Our address for a call of a tunnel that would be placed now.
     pub(crate) fn call_ip(&self, now: Instant, i: usize) -> Option<IpAddr> {
-        let line = self.tunnels[i].config.local_number;
+        let line = self.tunnels[i].config().local_number;
         self.carriers.of_line(line).ua.local_for_call(now, line).map(|local| local.ip())
     }
 
@@ -180,10 +178,10 @@ impl Core {
         addr: SocketAddr,
         setup: IkeSetup,
     ) -> Result<IkeMedia, SessionFailure> {
-        if self.tunnels[i].config.qos.fails_calls {
+        if self.tunnels[i].config().qos.fails_calls {
             return Err(SessionFailure::StaticQos);
         }
-        let config = &self.tunnels[i].config;
+        let config = self.tunnels[i].config();
         let announced = self.key_for(config.remote_number)?.announced(self.config.ike.psk_fingerprint)?;
         Ok(IkeMedia {
             addr,
@@ -206,7 +204,7 @@ impl Core {
         let wan = self.carriers.of_call(call).map(Carrier::wan).unwrap_or_default();
         let local = Some(offer.ike.addr).filter(|addr| wan.has(addr.ip()));
         let media = match local {
-            Some(local) => Media::of_answer(local, &offer, answer).map_err(SessionFailure::Sdp),
+            Some(local) => CallMedia::of_answer(local, &offer, answer).map_err(SessionFailure::Sdp),
             None => Err(SessionFailure::AddressLost),
         };
         // Another key than ours, announced in SDP, is found here, before IKE.
@@ -242,12 +240,12 @@ impl Core {
         &mut self,
         now: Instant,
         i: usize,
-        media: &Media,
+        media: &CallMedia,
     ) -> Result<Endpoint, SessionFailure> {
-        let (local, remote) = (self.tunnels[i].config.local_number, self.tunnels[i].config.remote_number);
+        let (local, remote) = (self.tunnels[i].config().local_number, self.tunnels[i].config().remote_number);
         let role = match media.role {
-            sdp::Role::Active => Role::Initiator,
-            sdp::Role::Passive => Role::Responder,
+            sdp::SetupRole::Active => Role::Initiator,
+            sdp::SetupRole::Passive => Role::Responder,
         };
         let key = self.key_for(remote)?;
         let (local_id, remote_id) = key.identities(local, remote)?;
@@ -269,9 +267,9 @@ impl Core {
         config.dpd = self.config.ike.dpd;
         config.nat_keepalive = self.config.ike.nat_keepalive;
         config.fragment_bytes_max = self.config.ike.fragment_bytes_max;
-        config.ts_remote = selectors::wanted(&self.tunnels[i].config.routes);
+        config.ts_remote = selectors::wanted(&self.tunnels[i].config().routes);
         config.ts_local.clone_from(&config.ts_remote);
-        config.traffic = self.tunnels[i].trigger.map(|(_, first)| (first.source, first.destination));
+        config.traffic = self.tunnels[i].waiting().map(|(_, first)| (first.source, first.destination));
         config.crash_detection.clone_from(&self.config.ike.crash_detection);
         config.lab_key_log = self.config.ike.lab_key_log;
         let entropy = self.new_entropy();

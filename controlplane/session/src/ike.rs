@@ -11,7 +11,7 @@ use sipsec_ike::compute::{JobId, Outcome};
 use sipsec_ike::{ChildId, ChildSaKeys, CloseCause, Event};
 use sipsec_net::dp::{Direction, OPS_MAX, Op, PeerSource, SELECTORS_PER_BLOCK, SaSpec, Selectors};
 use sipsec_net::{Instant, MediaPort, SaId, TunnelId};
-use sipsec_sip::sdp::Role;
+use sipsec_sip::sdp::SetupRole;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,12 +25,17 @@ impl Core {
         if let Some(n) = self.tunnels[i].negotiating() {
             n.hears(bytes);
         }
-        let mut fits = false;
+        let (mut fits, mut tokens) = (false, self.crash_tokens);
         let handled = self.drive(i, |e| {
-            let before = e.proofs();
+            let (proofs, before) = (e.proofs(), e.crash_tokens());
             e.handle_datagram(now, bytes);
-            fits = e.proofs() > before;
+            fits = e.proofs() > proofs;
+            let after = e.crash_tokens();
+            tokens.sent += after.sent - before.sent;
+            tokens.proved += after.proved - before.proved;
+            tokens.bad += after.bad - before.bad;
         });
+        self.crash_tokens = tokens;
         if fits && self.learns(i) {
             let source = PeerSource::Port(from.port());
             self.transact(vec![Op::PeerSource { media_port: port, source }], Pending::Cleanup);
@@ -48,7 +53,7 @@ impl Core {
     /// Whether the peer's source port is still open.
     fn learns(&self, i: usize) -> bool {
         let media = self.tunnels[i].state().media();
-        let of_carrier = self.carriers.of_line(self.tunnels[i].config.local_number).media;
+        let of_carrier = self.carriers.of_line(self.tunnels[i].config().local_number).media;
         of_carrier.learn_peer_port && media.is_some_and(|m| m.is_asked() && m.peer_port.is_none())
     }
 
@@ -88,7 +93,7 @@ impl Core {
                     self.out.push_back(Output::NatKeepalive { media_port: port });
                 }
                 sipsec_ike::Output::Compute(job, work) => {
-                    let key = ComputeKey { tunnel: self.tunnels[i].config.id(), media_port: port, job };
+                    let key = ComputeKey { tunnel: self.tunnels[i].config().id(), media_port: port, job };
                     let established = matches!(self.tunnels[i].state(), State::Up(_));
                     self.out.push_back(Output::Compute { key, established, job: work });
                 }
@@ -114,7 +119,7 @@ impl Core {
                 }
                 self.event(Some(i), EventKind::IkeAuthenticated { basis });
                 if next {
-                    let remote = self.tunnels[i].config.remote_number;
+                    let remote = self.tunnels[i].config().remote_number;
                     self.event(Some(i), EventKind::NextKeyUsed { remote });
                 }
             }
@@ -123,7 +128,7 @@ impl Core {
             }
             Event::ChildSaUp { child, inbound, outbound } => {
                 if let Some(narrowed) =
-                    Narrowed::of(&self.tunnels[i].config.routes, &outbound.selectors.remote)
+                    Narrowed::of(&self.tunnels[i].config().routes, &outbound.selectors.remote)
                 {
                     if narrowed.is_entire() {
                         // RFC 7296 §2.9 allows it, and the call would be paid for nothing.
@@ -132,11 +137,11 @@ impl Core {
                     self.event(Some(i), EventKind::SelectorsNarrowed(narrowed));
                 }
                 let (mut ops, sas) = self.sa_ops(i, port, inbound, outbound);
-                let tunnel = self.tunnels[i].config.id();
+                let tunnel = self.tunnels[i].config().id();
                 let responder = self.is_responder(i);
                 let up = matches!(self.tunnels[i].state(), State::Up(_));
                 // With nothing waiting here, what comes next answers the initiator's packets and so finds its SAs.
-                if up || !responder || self.tunnels[i].trigger.is_none() {
+                if up || !responder || !self.tunnels[i].waits() {
                     ops.push(Op::TunnelBind { tunnel, outbound: sas.outbound });
                 }
                 // In a session that is up it takes the place of one that was removed, for which packets may wait.
@@ -148,7 +153,7 @@ impl Core {
                     n.install(child, sas);
                 } else if let Some(u) = t.up() {
                     u.adopt(child, sas);
-                    t.trigger = None;
+                    t.forget_waiting();
                 } else {
                     return;
                 }
@@ -158,7 +163,10 @@ impl Core {
                 let (mut ops, sas) = self.sa_ops(i, port, inbound, outbound);
                 if bind {
                     self.bound_anew(i);
-                    ops.push(Op::TunnelBind { tunnel: self.tunnels[i].config.id(), outbound: sas.outbound });
+                    ops.push(Op::TunnelBind {
+                        tunnel: self.tunnels[i].config().id(),
+                        outbound: sas.outbound,
+                    });
                 }
                 if let Some(u) = self.tunnels[i].up() {
                     u.replace(child, sas);
@@ -167,7 +175,7 @@ impl Core {
                 }
             }
             Event::ChildSaBind { child } => {
-                let tunnel = self.tunnels[i].config.id();
+                let tunnel = self.tunnels[i].config().id();
                 self.bound_anew(i);
                 if let State::Up(u) = self.tunnels[i].state()
                     && let Some(sas) = u.sas(child)
@@ -177,7 +185,7 @@ impl Core {
                 }
             }
             Event::ChildSaDown { child, cause: _ } => {
-                let tunnel = self.tunnels[i].config.id();
+                let tunnel = self.tunnels[i].config().id();
                 let t = &mut self.tunnels[i];
                 let gone = match t.negotiating() {
                     // On its way to the dataplane: the tunnel may be bound to it by then.
@@ -231,7 +239,7 @@ impl Core {
         inbound: ChildSaKeys,
         outbound: ChildSaKeys,
     ) -> (Vec<Op>, ChildSas) {
-        let tunnel = self.tunnels[i].config.id();
+        let tunnel = self.tunnels[i].config().id();
         let sas = ChildSas { inbound: self.new_sa(), outbound: self.new_sa(), began: None };
         // Room for all that is added later: a vector that grows would move the operations.
         let mut ops = Vec::with_capacity(OPS_MAX);
@@ -259,7 +267,7 @@ impl Core {
     fn session_up(&mut self, now: Instant, i: usize, child: ChildId) {
         let silence = self.config.ike.silence_min();
         let t = &mut self.tunnels[i];
-        let (idle, call_max) = (t.config.idle, t.config.call_max);
+        let (idle, call_max) = (t.config().idle, t.config().call_max);
         t.installed(now, child, Bounds { idle, call_max, silence, responder_hold: RESPONDER_HOLD });
         let (State::Up(up), Some(leg), Some(endpoint)) = (t.state(), t.state().leg(), t.state().endpoint())
         else {
@@ -269,10 +277,9 @@ impl Core {
         let (initiator, weak, released) = (leg.caller, endpoint.view().weak(), up.has_released());
         let call = leg.call.id();
         if released {
-            t.trigger = None;
+            t.forget_waiting();
         }
-        t.brake.release();
-        t.has_yielded = false;
+        t.connected();
         t.phase(now, "session-up");
         if let Some(ledger) = self.calls.get_mut(&call) {
             ledger.up = Some(now);
@@ -288,16 +295,16 @@ impl Core {
 
 impl Core {
     fn is_responder(&self, i: usize) -> bool {
-        self.tunnels[i].state().media().is_some_and(|m| m.role == Role::Passive)
+        self.tunnels[i].state().media().is_some_and(|m| m.role == SetupRole::Passive)
     }
 
     /// Sends what waits in the dataplane's trigger queue.
     pub(crate) fn release_waiting(&mut self, i: usize) {
         let t = &mut self.tunnels[i];
-        let tunnel = t.config.id();
+        let tunnel = t.config().id();
         let Some(up) = t.up() else { return };
         let bind = up.release().map(|outbound| Op::TunnelBind { tunnel, outbound });
-        t.trigger = None;
+        t.forget_waiting();
         let ops = bind.into_iter().chain([Op::ReplayTrigger(tunnel)]).collect();
         self.transact(ops, Pending::Cleanup);
     }

@@ -4,7 +4,7 @@ use crate::core::{Core, Dataplane};
 use crate::failure::{NO_TUNNEL, SessionFailure};
 use crate::ledger::EndReason;
 use crate::output::EventKind;
-use crate::state::{Dialing, Leg, Media, Opening, State};
+use crate::state::{CallMedia, Dialing, Leg, Opening, State};
 use sipsec_net::{Instant, MediaPort, TelNumber};
 use sipsec_sip::sdp::{self, IkeSetup, SdpError, SessionDescription};
 use sipsec_sip::{Call, Caller};
@@ -50,7 +50,7 @@ impl Core {
         if self.is_withdrawn(i) {
             return refuse(self, call, 403, NO_TUNNEL);
         }
-        if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].configured {
+        if self.stopping() || self.dataplane != Dataplane::Ready || !self.tunnels[i].is_configured() {
             return refuse(self, call, 480, "the gateway is not ready");
         }
         if matches!(self.tunnels[i].state(), State::Draining(_)) {
@@ -69,12 +69,11 @@ impl Core {
     /// A call without an offer: our 200 has one, and its ACK the answer, which goes on as if we had called.
     fn offer_back(&mut self, now: Instant, i: usize, call: Call) {
         let t = &mut self.tunnels[i];
-        t.phases.clear();
-        t.phase(now, "incoming");
+        t.first_phase(now, "incoming");
         match self.prepare_offer(now, i) {
             Ok((offer, media_port)) => {
                 self.open_ledger(now, call.id(), i, false);
-                self.carriers.ring(now, &call);
+                self.carriers.ring(&call);
                 self.carriers.accept(now, &call, &offer);
                 let leg = Leg { call, caller: false, media_port, answered_at: None, acknowledged: false };
                 // SIP itself gives up a 200 without an ACK, a little before.
@@ -114,7 +113,7 @@ impl Core {
         if t.state().leg().is_none_or(|leg| !leg.caller) {
             return false;
         }
-        let ours = t.config.local_number.as_str() < t.config.remote_number.as_str();
+        let ours = t.config().local_number.as_str() < t.config().remote_number.as_str();
         self.event(Some(i), EventKind::Glare { kept: if ours { "our call" } else { "the peer's call" } });
         if ours {
             return false;
@@ -132,13 +131,12 @@ impl Core {
 
     fn take_call(&mut self, now: Instant, i: usize, call: Call, offer: &SessionDescription) {
         let t = &mut self.tunnels[i];
-        t.phases.clear();
-        t.phase(now, "incoming");
+        t.first_phase(now, "incoming");
         let prepared = self.prepare_answer(now, i, offer);
         match prepared {
             Ok((opening, port)) => {
                 self.open_ledger(now, call.id(), i, false);
-                self.carriers.ring(now, &call);
+                self.carriers.ring(&call);
                 let leg =
                     Leg { call, caller: false, media_port: port, answered_at: None, acknowledged: false };
                 self.tunnels[i].begin(Dialing::opening(leg, opening, now + OPEN_MAX));
@@ -173,9 +171,9 @@ impl Core {
         failure: SessionFailure,
         status: u16,
     ) {
-        let caller = self.tunnels[i].config.remote_number.to_string();
+        let caller = self.tunnels[i].config().remote_number.to_string();
         let why = format!("{failure}; {}", failure.cure());
-        self.tunnels[i].last_failure = Some((now, failure));
+        self.tunnels[i].note_failure(now, failure);
         self.event_of(Some(i), call_id, EventKind::IncomingRefused { caller, status, why });
     }
 
@@ -188,7 +186,7 @@ impl Core {
     ) -> Result<(Opening, MediaPort), (SessionFailure, u16)> {
         let theirs = offer.ike.addr.ip();
         let family = || (SessionFailure::Sdp(SdpError::AddressFamily), SdpError::AddressFamily.status());
-        let line = self.tunnels[i].config.local_number;
+        let line = self.tunnels[i].config().local_number;
         let wan = self.carriers.of_line(line).wan().towards(theirs).ok_or_else(family)?;
         let port = self.ports.take(now).ok_or((SessionFailure::NoMediaPort, 486))?;
         self.open_answer(now, i, offer, SocketAddr::new(wan, port.0))
@@ -209,7 +207,7 @@ impl Core {
         let agreed = sdp::negotiate_answering(&offer.ike, &ours)
             .map_err(|e| (SessionFailure::Sdp(e.clone()), e.status()))?;
         ours.setup = Some(agreed.role.setup());
-        let media = Media::new(local, &agreed);
+        let media = CallMedia::new(local, &agreed);
         // Another key than ours, announced in SDP, is found before the call is answered and so before it costs anything.
         let endpoint = self.endpoint(now, i, &media).map_err(|f| {
             let about_sdp = matches!(f, SessionFailure::Ike(_) | SessionFailure::WeakFingerprint);

@@ -113,7 +113,7 @@ impl Core {
             let tunnel = numbers.and_then(|(local, remote)| self.tunnels.with_numbers(local, remote));
             match (tunnel, Brake::load(&bytes, now, unix_time_s)) {
                 (Some(i), Some(brake)) => {
-                    self.tunnels[i].brake = brake;
+                    self.tunnels[i].restore_brake(brake);
                     self.braked.insert(i);
                 }
                 // The profile has no such tunnel any more, or another release wrote it.
@@ -127,8 +127,8 @@ impl Core {
         let unix_time_s = self.unix_time_s(now);
         for i in std::mem::take(&mut self.braked) {
             let t = &mut self.tunnels[i];
-            if let Some(record) = t.brake.save(now, unix_time_s) {
-                let key = format!("{} {}", t.config.local_number, t.config.remote_number);
+            if let Some(record) = t.save_brake(now, unix_time_s) {
+                let key = format!("{} {}", t.config().local_number, t.config().remote_number);
                 self.out.push_back(Output::PersistBrake { key, record });
             }
         }
@@ -188,7 +188,7 @@ impl Core {
         for (i, age) in crashed {
             // A session that had lasted had succeeded, as far as the next call is concerned.
             if age.is_some_and(|age| age >= crate::ending::SUCCESS) {
-                self.tunnels[i].brake.reset();
+                self.tunnels[i].succeeded();
             }
             self.failed(now, i, SessionFailure::Restarted);
         }

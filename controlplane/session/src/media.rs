@@ -5,7 +5,7 @@ use crate::output::EventKind;
 use crate::state::{Negotiating, NextHopIs, State};
 use sipsec_net::dp::{MediaBinding, Op, PeerSource};
 use sipsec_net::{Instant, MacAddr, MediaPort};
-use sipsec_sip::sdp::Role;
+use sipsec_sip::sdp::SetupRole;
 use std::net::SocketAddr;
 
 /// IKE's port on the inside of the PAT (RFC 6193 §5.4: start on 4500).
@@ -15,9 +15,9 @@ impl Core {
     pub(crate) fn next_hop(&mut self, port: MediaPort, mac: MacAddr) {
         let Some(i) = self.tunnels.with_port(port) else { return };
         let tunnel_source = self.config.media.tunnel_source;
-        let of_carrier = self.carriers.of_line(self.tunnels[i].config.local_number).media;
+        let of_carrier = self.carriers.of_line(self.tunnels[i].config().local_number).media;
         let t = &mut self.tunnels[i];
-        let id = t.config.id();
+        let id = t.config().id();
         if let Some(n) = t.negotiating() {
             n.next_hop_known();
         }
@@ -89,7 +89,7 @@ impl Core {
     fn start_ike(&mut self, now: Instant, i: usize) {
         let State::Negotiating(_) = self.tunnels[i].state() else { return };
         self.drive(i, |endpoint| endpoint.start(now));
-        let initiator = self.tunnels[i].state().media().is_some_and(|m| m.role == Role::Active);
+        let initiator = self.tunnels[i].state().media().is_some_and(|m| m.role == SetupRole::Active);
         self.tunnels[i].phase(now, "ike");
         self.event(Some(i), EventKind::IkeStarted { initiator });
     }

@@ -106,7 +106,7 @@ impl Core {
         }
         let wanted: BTreeSet<IpPrefix> = prefixes.iter().copied().collect();
         let there = self.tunnels.enumerated().filter(|(i, _)| !self.tunnels.is_leaving(*i));
-        let owned = self.routes.owned(there.map(|(_, t)| &t.config));
+        let owned = self.routes.owned(there.map(|(_, t)| t.config()));
         let owners: HashMap<IpPrefix, TunnelId> = owned
             .into_iter()
             .flat_map(|(id, list)| list.into_iter().map(move |prefix| (prefix, id)))

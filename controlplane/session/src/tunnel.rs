@@ -1,10 +1,10 @@
 //! A configured tunnel and its session.
 
-use crate::brake::Brake;
-use crate::config::TunnelConfig;
+use crate::brake::{Brake, Braking};
+use crate::config::{BackOff, TunnelConfig};
 use crate::failure::SessionFailure;
 use crate::state::{
-    Bounds, Bye, Dialing, Draining, Leg, Lingering, Media, Negotiating, Rest, State, Timer, Up,
+    Bounds, Bye, CallMedia, Dialing, Draining, Leg, Lingering, Negotiating, Rest, State, Timer, Up,
 };
 use sipsec_ike::{ChildId, CloseCause, Endpoint};
 use sipsec_net::dp::PacketSummary;
@@ -18,17 +18,15 @@ const PHASES_MAX: usize = 16;
 
 #[derive(Debug)]
 pub struct Tunnel {
-    pub config: TunnelConfig,
+    config: TunnelConfig,
     state: State,
-    /// The dataplane has it.
-    pub configured: bool,
-    pub last_failure: Option<(Instant, SessionFailure)>,
-    pub brake: Brake,
+    configured: bool,
+    last_failure: Option<(Instant, SessionFailure)>,
+    brake: Brake,
     /// The packet that the dataplane last asked a call for, and when. Kept until a call is up for it or it is flushed.
-    pub trigger: Option<(Instant, PacketSummary)>,
-    /// The last attempt found the peer busy, most likely calling us.
-    pub has_yielded: bool,
-    pub phases: Vec<(&'static str, Instant)>,
+    trigger: Option<(Instant, PacketSummary)>,
+    has_yielded: bool,
+    phases: Vec<(&'static str, Instant)>,
     /// Calls of this tunnel that may still be charged, because nothing has confirmed their end.
     unconfirmed: u32,
     /// Until then it places no call because of these.
@@ -58,17 +56,149 @@ impl Tunnel {
         self.config.id()
     }
 
+    pub const fn config(&self) -> &TunnelConfig {
+        &self.config
+    }
+
+    pub fn set_config(&mut self, config: TunnelConfig) {
+        self.config = config;
+    }
+
+    /// The profile has it no more, and its routes are others'. `kept`: the dataplane still has it.
+    pub fn withdraw(&mut self, kept: bool) {
+        self.configured &= kept;
+        self.trigger = None;
+        self.config.routes.clear();
+    }
+
+    /// The dataplane has it.
+    pub const fn is_configured(&self) -> bool {
+        self.configured
+    }
+
+    pub const fn set_configured(&mut self, configured: bool) {
+        self.configured = configured;
+    }
+
+    // ---- steps of a call, for `show … detail` ----
+
+    pub fn first_phase(&mut self, now: Instant, name: &'static str) {
+        self.phases.clear();
+        self.phase(now, name);
+    }
+
     pub fn phase(&mut self, now: Instant, name: &'static str) {
         if self.phases.len() < PHASES_MAX {
             self.phases.push((name, now));
         }
     }
 
-    pub fn ready(&self) -> bool {
-        matches!(self.state, State::Ready)
+    pub fn phases(&self) -> &[(&'static str, Instant)] {
+        &self.phases
+    }
+
+    // ---- packets that wait in the dataplane ----
+
+    pub fn wait(&mut self, now: Instant, first: PacketSummary) {
+        self.trigger = Some((now, first));
+    }
+
+    pub const fn waiting(&self) -> Option<(Instant, PacketSummary)> {
+        self.trigger
+    }
+
+    pub const fn waits(&self) -> bool {
+        self.trigger.is_some()
+    }
+
+    pub const fn forget_waiting(&mut self) {
+        self.trigger = None;
+    }
+
+    // ---- failures, and when the next call may be placed ----
+
+    pub const fn last_failure(&self) -> Option<&(Instant, SessionFailure)> {
+        self.last_failure.as_ref()
+    }
+
+    /// Shown, without a pause before the next call.
+    pub fn note_failure(&mut self, now: Instant, failure: SessionFailure) {
+        self.last_failure = Some((now, failure));
+    }
+
+    /// Gives the pause before the next call, without jitter. Zero: the next packet may call.
+    pub fn failed(
+        &mut self,
+        now: Instant,
+        failure: SessionFailure,
+        braking: Braking,
+        back_off: &BackOff,
+    ) -> Duration {
+        self.note_failure(now, failure);
+        self.brake.failed(now, braking, back_off)
+    }
+
+    /// Failed calls in a row.
+    pub const fn failures(&self) -> u32 {
+        self.brake.failures()
+    }
+
+    pub const fn retry_at(&self) -> Option<Instant> {
+        self.brake.retry_at()
+    }
+
+    pub fn brake_until(&mut self, until: Instant) {
+        self.has_yielded = false;
+        self.brake.hold(until);
+    }
+
+    /// The peer is busy, most likely because it is calling us: until then its call may come.
+    pub fn yield_until(&mut self, until: Instant) {
+        self.has_yielded = true;
+        self.brake.hold(until);
+    }
+
+    /// The last attempt found the peer busy.
+    pub const fn has_yielded(&self) -> bool {
+        self.has_yielded
+    }
+
+    /// The next packet may call. Failures still count.
+    pub fn release_brake(&mut self) {
+        self.brake.release();
+    }
+
+    /// A session is up.
+    pub fn connected(&mut self) {
+        self.brake.release();
+        self.has_yielded = false;
+    }
+
+    /// A call has lasted: failures before it do not count any more.
+    pub fn succeeded(&mut self) {
+        self.brake.reset();
+    }
+
+    /// They were another peer's.
+    pub fn forget_failures(&mut self) {
+        (self.brake, self.last_failure, self.has_yielded) = (Brake::default(), None, false);
+    }
+
+    /// The journal's record of the brake, if it has another.
+    pub fn save_brake(&mut self, now: Instant, unix_time_s: u64) -> Option<Option<Vec<u8>>> {
+        self.brake.save(now, unix_time_s)
+    }
+
+    /// Of an earlier run.
+    pub fn restore_brake(&mut self, brake: Brake) {
+        self.brake = brake;
     }
 
     // ---- its session ----
+
+    pub fn ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
 
     pub const fn state(&self) -> &State {
         &self.state
@@ -88,7 +218,7 @@ impl Tunnel {
     }
 
     /// The call is answered, or about to be, and SDP is agreed on.
-    pub fn negotiate(&mut self, media: Media, endpoint: Endpoint, deadline: Instant) {
+    pub fn negotiate(&mut self, media: CallMedia, endpoint: Endpoint, deadline: Instant) {
         self.step(|state| match state {
             State::Dialing(d) => (d.negotiate(media, endpoint, deadline).into(), ()),
             other => (other, ()),
@@ -163,7 +293,7 @@ impl Tunnel {
         if let State::Draining(d) = &mut self.state { Some(d) } else { None }
     }
 
-    pub fn media(&mut self) -> Option<&mut Media> {
+    pub fn media(&mut self) -> Option<&mut CallMedia> {
         self.state.media_mut()
     }
 

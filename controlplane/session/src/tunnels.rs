@@ -89,7 +89,7 @@ impl Tunnels {
 
     /// Its place.
     pub fn insert(&mut self, tunnel: Tunnel) -> usize {
-        let (id, numbers) = (tunnel.id(), numbers(&tunnel.config));
+        let (id, numbers) = (tunnel.id(), numbers(tunnel.config()));
         let i = self.free.pop().unwrap_or(self.places.len());
         if i == self.places.len() {
             self.places.push(None);
@@ -107,7 +107,7 @@ impl Tunnels {
         self.unname(i);
         self.leaving.remove(&i);
         self.by_numbers.insert(numbers(&config), i);
-        self[i].config = config;
+        self[i].set_config(config);
     }
 
     /// The tunnel is removed as soon as it has nothing left to end. Its numbers are free for another.
@@ -136,7 +136,7 @@ impl Tunnels {
 
     /// Another tunnel may have its numbers already.
     fn unname(&mut self, i: usize) {
-        if let Some(numbers) = self.get(i).map(|t| numbers(&t.config))
+        if let Some(numbers) = self.get(i).map(|t| numbers(t.config()))
             && self.by_numbers.get(&numbers) == Some(&i)
         {
             self.by_numbers.remove(&numbers);

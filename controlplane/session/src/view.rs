@@ -5,7 +5,7 @@ use crate::config::TunnelConfig;
 use crate::core::Core;
 use crate::failure::SessionFailure;
 use crate::state::State;
-use sipsec_ike::{ChildId, FingerprintBasis, Identity, SaView};
+use sipsec_ike::{ChildId, CrashTokens, FingerprintBasis, Identity, SaView};
 use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{Instant, Kbps, TelNumber, TunnelId};
 use std::collections::BTreeMap;
@@ -126,14 +126,14 @@ impl Core {
     /// All tunnels, in the order of the profile.
     pub fn statuses(&self, now: Instant) -> impl Iterator<Item = TunnelStatus<'_>> + '_ {
         self.tunnels.enumerated().map(move |(i, t)| TunnelStatus {
-            tunnel: t.config.id(),
-            interface: &t.config.name,
-            remote_number: t.config.remote_number,
+            tunnel: t.config().id(),
+            interface: &t.config().name,
+            remote_number: t.config().remote_number,
             status: t.state().word(),
             in_call: t.state().leg().is_some(),
-            failed: t.last_failure.is_some() && t.brake.failures() > 0,
+            failed: t.last_failure().is_some() && t.failures() > 0,
             waits: t.ready() && self.may_dial(i).is_err(),
-            backs_off: t.brake.retry_at().is_some_and(|at| at > now),
+            backs_off: t.retry_at().is_some_and(|at| at > now),
         })
     }
 
@@ -146,7 +146,7 @@ impl Core {
     /// What tunnels at these places of the list of sessions are to be.
     pub fn tunnel_configs_in(&self, places: Range<usize>) -> impl Iterator<Item = &TunnelConfig> + '_ {
         let end = places.end.min(self.tunnels.places());
-        (places.start..end).filter_map(|i| self.tunnels.get(i)).map(|t| &t.config)
+        (places.start..end).filter_map(|i| self.tunnels.get(i)).map(|t| t.config())
     }
 
     /// Those at these places of the list, as far as it reaches.
@@ -166,39 +166,39 @@ impl Core {
                     State::Up(u) => Some(u),
                     _ => None,
                 };
-                let begun = t.phases.first().map(|(_, at)| *at);
+                let begun = t.phases().first().map(|(_, at)| *at);
                 SessionView {
-                    tunnel: t.config.id(),
-                    interface: t.config.name.clone(),
+                    tunnel: t.config().id(),
+                    interface: t.config().name.clone(),
                     status: t.state().word(),
                     caller: leg.map(|l| l.caller),
                     uptime: up.map(|u| u.since()).or_else(|| leg.and_then(|l| l.answered_at)).map(since),
                     charged_for: leg.and_then(|l| l.answered_at).map(since),
-                    remote_number: t.config.remote_number,
-                    local_number: t.config.local_number,
+                    remote_number: t.config().remote_number,
+                    local_number: t.config().local_number,
                     remote: media.map(|m| m.remote),
                     peer_port: media.and_then(|m| m.peer_port.filter(|port| *port != m.remote.port())),
                     local_ip: t.state().local_ip().or_else(|| self.call_ip(now, i)),
                     local_port: leg.map_or(0, |l| l.media_port.0),
                     sip_call: t.state().call_id().map(sipsec_sip::CallId::number),
-                    bandwidth_configured: t.config.bandwidth,
+                    bandwidth_configured: t.config().bandwidth,
                     bandwidth_negotiated: media.map(|m| m.rate),
-                    last_failure: t.last_failure.as_ref().map(|(at, failure)| FailureView {
+                    last_failure: t.last_failure().map(|(at, failure)| FailureView {
                         failure: failure.clone(),
                         ago: since(*at),
-                        count: t.brake.failures(),
+                        count: t.failures(),
                     }),
-                    retry_in: t.brake.retry_at().map(|at| at.saturating_duration_since(now)),
+                    retry_in: t.retry_at().map(|at| at.saturating_duration_since(now)),
                     unconfirmed: unconfirmed.remove(&i).unwrap_or_default(),
                     waits_for: if t.ready() { self.may_dial(i).err() } else { None },
                     phases: t
-                        .phases
+                        .phases()
                         .iter()
                         .map(|(name, at)| {
                             (*name, begun.map_or(Duration::ZERO, |b| at.saturating_duration_since(b)))
                         })
                         .collect(),
-                    idle_max: t.config.idle,
+                    idle_max: t.config().idle,
                     activity: up.map(|u| u.activity()),
                 }
             })
@@ -214,7 +214,7 @@ impl Core {
         self.calls.values().filter_map(move |l| {
             let bye = l.bye.as_ref().filter(|_| of(l.tunnel))?;
             let view = UnconfirmedView {
-                interface: l.tunnel.map(|i| self.tunnels[i].config.name.clone()),
+                interface: l.tunnel.map(|i| self.tunnels[i].config().name.clone()),
                 remote_number: l.remote,
                 call_id: l.call_id.clone(),
                 recovered: l.origin == crate::ledger::Origin::Recovered,
@@ -246,6 +246,12 @@ impl Core {
         self.peer_ports_learnt
     }
 
+    /// Of all calls since the start.
+    #[must_use]
+    pub const fn crash_tokens(&self) -> CrashTokens {
+        self.crash_tokens
+    }
+
     #[must_use]
     pub fn crypto_sessions(&self, now: Instant) -> Vec<CryptoView> {
         self.crypto_sessions_in(now, 0..self.tunnels.places())
@@ -267,8 +273,8 @@ impl Core {
         (places.start..places.end.min(self.tunnels.places()))
             .filter_map(|i| self.tunnels.get(i))
             .map(|t| CryptoView {
-                tunnel: t.config.id(),
-                interface: t.config.name.clone(),
+                tunnel: t.config().id(),
+                interface: t.config().name.clone(),
                 status: match t.state() {
                     State::Up(_) => "UP-ACTIVE",
                     State::Negotiating(_) => "DOWN-NEGOTIATING",
@@ -280,7 +286,7 @@ impl Core {
                 },
                 peer: t.state().media().map(|m| m.remote),
                 inside_local,
-                remote_number: t.config.remote_number,
+                remote_number: t.config().remote_number,
                 phase1_id: match t.state() {
                     State::Up(u) => Some(u.proofs().peer().id().clone()),
                     _ => None,

@@ -1,6 +1,6 @@
 //! Challenges of registrar and proxies, and what answers them (RFC 3261 §22).
 
-use crate::digest::{Challenge, Credentials, Request, Session};
+use crate::digest::{Challenge, Credentials, DigestSession, Request};
 use crate::message::Message;
 use sipsec_net::Entropy;
 
@@ -17,7 +17,7 @@ pub struct Auth {
 
 #[derive(Debug)]
 struct Realm {
-    session: Session,
+    session: DigestSession,
     proxy: bool,
     /// Its challenge came for the request under way.
     now: bool,
@@ -59,7 +59,7 @@ impl Auth {
                 // RFC 7616 §3.3: a stale nonce says nothing against the password.
                 let refused = known.is_some_and(|i| self.realms[i].now) && !challenge.stale;
                 progress |= !refused;
-                let realm = Realm { session: Session::new(challenge), proxy, now: true };
+                let realm = Realm { session: DigestSession::new(challenge), proxy, now: true };
                 match known {
                     Some(i) => self.realms[i] = realm,
                     None if self.realms.len() < REALMS_MAX => self.realms.push(realm),

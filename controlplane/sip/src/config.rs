@@ -56,6 +56,9 @@ pub const FAIL_OVER: Duration = Duration::from_secs(8);
 /// TCP is not tried for large requests where it was refused, for this long.
 pub const NO_TCP: Duration = Duration::from_secs(3600);
 
+/// RFC 3261 §10.2.1.1: a registrar may shorten it.
+pub const EXPIRES_S: u32 = 3600;
+
 /// [`Config::requests_per_s`] of a carrier that names no limit.
 pub const REQUESTS_PER_S: u32 = 100;
 
@@ -85,6 +88,25 @@ pub struct Config {
 }
 
 impl Config {
+    /// A carrier without particulars: intervals and limits of the RFCs.
+    #[must_use]
+    pub fn new(registrar: Target, domain: &str, lines: Vec<Line>) -> Self {
+        Self {
+            registrars: vec![registrar],
+            proxies: Vec::new(),
+            domain: domain.to_owned(),
+            lines,
+            expires_s: EXPIRES_S,
+            session_expires_s: SESSION_EXPIRES_S,
+            requests_per_s: REQUESTS_PER_S,
+            prove: None,
+            redirects_max: 0,
+            rport: true,
+            user_agent: None,
+            dialect: Dialect::default(),
+        }
+    }
+
     pub(crate) fn line_of(&self, number: TelNumber) -> Option<usize> {
         self.lines.iter().position(|l| l.number == number)
     }

@@ -2,7 +2,7 @@
 
 use crate::config::MAX_FORWARDS;
 use crate::message::{Message, NameAddr, Writer, host_addr, is_sip_uri, is_token, uri_param};
-use crate::record::DialogRecord;
+use crate::record::{DialogRecord, Stage};
 use crate::target::Target;
 use std::net::SocketAddr;
 
@@ -39,6 +39,14 @@ pub fn to_of(response: &Message, asked: &str) -> String {
     }
 }
 
+/// A Record-Route or Service-Route as the Route that it becomes. RFC 3261 §20.30 wants brackets; where a proxy forgot them, what
+/// follows the URI is the URI's: its `lr` decides who may rewrite the Request-URI. `None` for one that leads nowhere.
+pub fn route(value: &str) -> Option<String> {
+    let value = value.trim();
+    NameAddr::parse(value)?;
+    Some(if value.contains('<') { value.to_owned() } else { format!("<{value}>") })
+}
+
 impl Dialog {
     /// Where requests go: to the outbound proxy, on another of its ports if the first route says so.
     pub fn dest(&self) -> Target {
@@ -54,9 +62,7 @@ impl Dialog {
         let mut dialog = self.clone();
         dialog.remote_tag = m.to_tag().map(str::to_owned);
         dialog.remote = to_of(m, &self.remote);
-        // A route that cannot be read leads nowhere.
-        let readable = |r: &&str| NameAddr::parse(r).is_some();
-        dialog.route_set = m.all("Record-Route").rev().filter(readable).map(str::to_owned).collect();
+        dialog.route_set = m.all("Record-Route").rev().filter_map(route).collect();
         if let Some(target) = m.remote_target() {
             dialog.remote_target = target.to_owned();
         }
@@ -96,17 +102,19 @@ impl Dialog {
             && m.from_tag() == self.remote_tag.as_deref()
     }
 
-    pub fn record(&self, answered: bool, via: &str, line: &str) -> DialogRecord {
+    pub fn record(&self, stage: Stage, via: String, line: &str) -> DialogRecord {
+        let theirs = matches!(stage, Stage::Offered | Stage::Accepted);
+        let cseq = self.remote_cseq.filter(|_| theirs).unwrap_or(self.local_cseq);
         DialogRecord {
             call_id: self.call_id.clone(),
             local: self.local.clone(),
             remote: self.remote.clone(),
-            answered,
-            cseq: self.local_cseq,
+            stage,
+            cseq,
             route_set: self.route_set.clone(),
             remote_target: self.remote_target.clone(),
             target: self.target.clone(),
-            via: via.to_owned(),
+            via,
             line: line.to_owned(),
         }
     }
@@ -118,7 +126,7 @@ impl Dialog {
             local: r.local.clone(),
             local_tag: tag(&r.local).unwrap_or_default(),
             remote: r.remote.clone(),
-            remote_tag: if r.answered { tag(&r.remote) } else { None },
+            remote_tag: if r.stage == Stage::Dialled { None } else { tag(&r.remote) },
             // CANCEL and ACK have the INVITE's number, not this one.
             local_cseq: r.cseq.saturating_add(RECOVERED_CSEQ_GAP).min(RECOVERED_CSEQ_MAX),
             remote_cseq: None,

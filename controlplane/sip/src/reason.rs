@@ -1,7 +1,7 @@
 //! Why a call ends, in words that the other side can show: `Reason` (RFC 3326) of BYE and CANCEL, `Warning`
 //! (RFC 3261 §20.43) of a refusal.
 
-use crate::message::{Message, Writer, list, params_of, printable, quote, unquote};
+use crate::message::{Message, Writer, list, printable, quote, read_params, unquote};
 use std::fmt;
 
 /// Characters of a text, ours or the peer's.
@@ -63,7 +63,7 @@ impl Reason {
     /// RFC 3326 §2: `protocol *(SEMI reason-params)`.
     fn of_reason(value: &str) -> Option<Self> {
         let end = value.find(';').unwrap_or(value.len());
-        let (protocol, params) = (value[..end].trim(), params_of(&value[end..])?);
+        let (protocol, params) = (value[..end].trim(), read_params(&value[end..]));
         let get =
             |name: &str| params.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, v)| *v);
         let number = get("cause").and_then(|c| c.parse().ok());

@@ -12,7 +12,20 @@ pub const RECORD_VERSION: u8 = 4;
 /// The version before, whose calls were made over UDP.
 const UDP_ALONE: u8 = 2;
 
-/// A call, as far as CANCEL, ACK and BYE need it.
+/// How far a call has come. The first two are what records of earlier releases have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// An INVITE of ours is out: CANCEL.
+    Dialled,
+    /// There is, or may be, a dialog: BYE.
+    Answered,
+    /// We ring for the INVITE of a peer: a final response, because the called side has no BYE yet (RFC 3261 §15).
+    Offered,
+    /// Our 200 may have been sent: a final response, which counts if it was not, and BYE, which counts if it was.
+    Accepted,
+}
+
+/// A call, as far as CANCEL, ACK, BYE and the refusal of an INVITE need it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DialogRecord {
     pub(crate) call_id: String,
@@ -20,13 +33,14 @@ pub struct DialogRecord {
     pub(crate) local: String,
     /// To of our requests; with the peer's tag once there is a dialog.
     pub(crate) remote: String,
-    /// There is, or may be, a dialog: BYE. Otherwise an INVITE of ours is out: CANCEL.
-    pub(crate) answered: bool,
+    pub(crate) stage: Stage,
+    /// Of our last request; of the INVITE of a peer that has no final response.
     pub(crate) cseq: u32,
     pub(crate) route_set: Vec<String>,
     pub(crate) remote_target: String,
     pub(crate) target: Target,
-    /// Via of the INVITE that we sent, for its CANCEL; empty for a call that we received.
+    /// Via of the INVITE that we sent, for its CANCEL; all those of a peer's INVITE that may need a final response, as its
+    /// responses have them; else empty.
     pub(crate) via: String,
     /// The local number, whose credentials may be asked for.
     pub(crate) line: String,
@@ -53,7 +67,7 @@ impl From<UdpRecord> for DialogRecord {
             call_id: r.call_id,
             local: r.local,
             remote: r.remote,
-            answered: r.answered,
+            stage: if r.answered { Stage::Answered } else { Stage::Dialled },
             cseq: r.cseq,
             route_set: r.route_set,
             remote_target: r.remote_target,
@@ -89,7 +103,7 @@ impl DialogRecord {
     /// Whether the call may have been answered, and so may be charged.
     #[must_use]
     pub const fn answered(&self) -> bool {
-        self.answered
+        matches!(self.stage, Stage::Answered | Stage::Accepted)
     }
 
     /// The server through which the call was made.
@@ -141,7 +155,7 @@ mod tests {
             call_id: "c".into(),
             local: "<sip:1@d>;tag=a".into(),
             remote: "<sip:2@d>;tag=b".into(),
-            answered: true,
+            stage: Stage::Answered,
             cseq: 300,
             route_set: vec!["<sip:p;lr>".into()],
             remote_target: "sip:2@h".into(),
@@ -162,6 +176,19 @@ mod tests {
         let target = Target { transport: Transport::Tls, name: Some("p.example".into()), ..record().target };
         let tls = DialogRecord { target, ..record() };
         assert_eq!(DialogRecord::from_bytes(&tls.to_bytes()), Ok(tls));
+    }
+
+    /// One byte, in which earlier releases had whether the call was answered.
+    #[test]
+    fn the_stage_is_a_byte() {
+        for (stage, byte) in
+            [(Stage::Dialled, 0), (Stage::Answered, 1), (Stage::Offered, 2), (Stage::Accepted, 3)]
+        {
+            let record = DialogRecord { stage, ..record() };
+            let bytes = record.to_bytes();
+            assert_eq!(bytes[35], byte);
+            assert_eq!(DialogRecord::from_bytes(&bytes), Ok(record));
+        }
     }
 
     /// As the release before wrote it: hung up over UDP.

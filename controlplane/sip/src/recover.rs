@@ -3,16 +3,24 @@
 use crate::auth::Auth;
 use crate::call::CallId;
 use crate::dialog::Dialog;
-use crate::message::{Via, Writer};
-use crate::reason::Reason;
-use crate::record::DialogRecord;
-use crate::sdp::Media;
+use crate::message::{Message, Via, Writer};
+use crate::reason::{Reason, warning};
+use crate::record::{DialogRecord, Stage};
+use crate::sdp::Descriptions;
 use crate::state::{CallState, Cancel, Outgoing, Phase, SecondBye, Side};
-use crate::transaction::{ClientTransaction, Owner};
+use crate::target::Target;
+use crate::transaction::{ClientTransaction, Owner, ServerTransaction};
 use crate::transport::Flow;
+use crate::transport::via::sent_by_port;
 use crate::ua::UserAgent;
+use crate::ua::receive::transaction_id;
 use sipsec_net::Instant;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+const RESTARTED: &str = "the gateway restarted";
+/// The next call finds this gateway registered again.
+const RETRY_AFTER_RESTART_S: u32 = 2;
 
 impl UserAgent {
     /// Returns the id under which `Ended` will come. There is no handle, because the call can only be hung up.
@@ -23,7 +31,10 @@ impl UserAgent {
         let reachable = self.locals.towards(record.target.addr).is_some();
         // What the server of an earlier run answers is heard, too.
         self.trusted.insert(record.target.addr.ip());
-        let cancel = !record.answered && !branch.is_empty();
+        let cancel = record.stage == Stage::Dialled && !branch.is_empty();
+        if matches!(record.stage, Stage::Offered | Stage::Accepted) {
+            self.refuse_recovered(now, record);
+        }
         let side = if cancel {
             Side::Caller(Outgoing {
                 branch: branch.clone(),
@@ -47,23 +58,54 @@ impl UserAgent {
             dialog,
             phase: Phase::Owed { at: None },
             side,
-            media: Media::None,
+            media: Descriptions::None,
             auth: Auth::default(),
             answering: None,
             timer: None,
             byes: 0,
             bye: None,
             refreshes: Vec::new(),
-            reason: Some(Reason::new(500, "the gateway restarted")),
+            reason: Some(Reason::new(500, RESTARTED)),
+            writes: 0,
             detached: true,
         });
         if cancel {
             self.cancel_recovered(now, id, &branch);
+        } else if record.stage == Stage::Offered {
+            // The transaction repeats the refusal, and nothing is charged.
+            self.end_call(now, id);
         } else if reachable {
             self.send_bye(now, id);
         }
         self.settle();
         id
+    }
+
+    /// The INVITE of a peer gets a final response, or the caller would hear ringing until it gives up. If our 200 has reached the
+    /// proxies before us, this comes too late and has no effect (RFC 6026 §8.2).
+    fn refuse_recovered(&mut self, now: Instant, record: &DialogRecord) {
+        let mut w = Writer::request("INVITE", &record.remote_target);
+        w.header("Via", &record.via)
+            .header("Max-Forwards", crate::config::MAX_FORWARDS)
+            .header("From", &record.remote)
+            .header("To", &record.local)
+            .header("Call-ID", &record.call_id)
+            .header("CSeq", format_args!("{} INVITE", record.cseq));
+        let Ok(m) = Message::parse(&w.finish(None)) else { return };
+        let Some(via) = m.via() else { return };
+        let target = &record.target;
+        let Some(local) = self.locals.towards(target.addr) else { return };
+        let nowhere = Flow { transport: target.transport, ..Flow::udp(local, target.addr) };
+        let port = sent_by_port(&nowhere, &via);
+        let asked = via.param("rport").and_then(|port| port.parse().ok());
+        let reached = asked.filter(|_| !target.transport.is_reliable()).unwrap_or(port);
+        let addr = SocketAddr::new(target.addr.ip(), reached);
+        let Some(flow) = self.flow_to(&Target { addr, ..target.clone() }) else { return };
+        let key: Arc<str> = format!("{} INVITE", transaction_id(&m, &via)).into();
+        self.servers.insert(key.clone(), ServerTransaction::new(true, flow, port));
+        self.respond(now, &key, &m, 500, None, None, |w| {
+            w.header("Retry-After", RETRY_AFTER_RESTART_S).header("Warning", warning(RESTARTED));
+        });
     }
 
     /// Whether the INVITE was answered is not known: it is cancelled, and a late 2xx is acknowledged and hung up.

@@ -2,6 +2,7 @@
 
 use crate::auth::{Auth, AuthError};
 use crate::config::{Config, Line, MAX_FORWARDS, RAISES_MAX, T64};
+use crate::dialog::route;
 use crate::digest::Request;
 use crate::message::{Message, NameAddr, Writer, host_addr, printable, user_of};
 use crate::output::{RegistrationState, RegistrationView};
@@ -264,8 +265,7 @@ impl Registration {
             Granted::For(expires) => expires.min(EXPIRES_MAX_S),
             Granted::Not(why) => return Err(why),
         };
-        let readable = |r: &&str| NameAddr::parse(r).is_some();
-        self.service_route = m.all("Service-Route").filter(readable).map(str::to_owned).collect();
+        self.service_route = m.all("Service-Route").filter_map(route).collect();
         (self.failures, self.last_failure, self.doubted) = (0, None, false);
         self.expires_at = Some(now + Duration::from_secs(expires.into()));
         Ok(expires)

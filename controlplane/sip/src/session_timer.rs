@@ -89,6 +89,12 @@ impl SessionTimer {
         Some(Self::new(now, seconds(value)?, !theirs, m))
     }
 
+    /// After a refresh of the peer that names no interval, or none that can be read: the session does not expire any more
+    /// (§7.2), and we go on refreshing it for our own benefit.
+    pub fn unnamed(&self, now: Instant, m: &Message) -> Self {
+        Self { negotiated: false, ..Self::new(now, self.interval_s, true, m) }
+    }
+
     /// Keeps what is known of the peer: the largest Min-SE (§7.4), that it allows UPDATE, and which form it takes.
     pub fn after(mut self, earlier: Option<&Self>) -> Self {
         if let Some(earlier) = earlier {

@@ -6,7 +6,7 @@ use crate::dialog::Dialog;
 use crate::message::Message;
 use crate::output::CallFailure;
 use crate::reason::Reason;
-use crate::sdp::{Media, SessionDescription};
+use crate::sdp::{Descriptions, SessionDescription};
 use crate::session_timer::SessionTimer;
 use crate::transport::Flow;
 use sipsec_net::Instant;
@@ -20,7 +20,7 @@ pub struct CallState {
     pub dialog: Dialog,
     pub phase: Phase,
     pub side: Side,
-    pub media: Media,
+    pub media: Descriptions,
     pub auth: Auth,
     /// A 2xx of ours that waits for its ACK.
     pub answering: Option<Answering>,
@@ -32,6 +32,8 @@ pub struct CallState {
     pub refreshes: Vec<Arc<str>>,
     /// The reason in our BYE, CANCEL or refusal.
     pub reason: Option<Reason>,
+    /// Records that are not yet durable.
+    pub writes: u32,
     /// The session has no handle of it: a BYE that is owed, or a call of an earlier process.
     pub detached: bool,
 }
@@ -212,6 +214,13 @@ impl CallState {
             }
         };
         early.get_mut(at)
+    }
+
+    /// The early dialog of this response is over.
+    pub fn forget_early(&mut self, m: &Message) {
+        if let Some(outgoing) = self.outgoing_mut() {
+            outgoing.early.retain(|e| e.dialog.remote_tag.as_deref() != m.to_tag());
+        }
     }
 
     pub fn incoming(&self) -> Option<&Incoming> {

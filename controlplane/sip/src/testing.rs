@@ -1,5 +1,6 @@
 //! Two user agents, a carrier's proxy between them, and a network that can lose, repeat, delay and reorder.
 
+pub mod called;
 mod proxy;
 
 use crate::digest::Credentials;
@@ -52,23 +53,10 @@ pub fn field(message: &str, name: &str) -> String {
 
 pub fn config(i: usize) -> Config {
     let password = SecretBytes::new(PASSWORD).expect("short");
-    Config {
-        registrars: vec![Target::udp(proxy_addr())],
-        proxies: Vec::new(),
-        domain: "carrier.example".into(),
-        lines: vec![Line {
-            number: number(i),
-            auth: Some(Credentials { username: NUMBERS[i].into(), password }),
-        }],
-        expires_s: 3600,
-        session_expires_s: crate::config::SESSION_EXPIRES_S,
-        requests_per_s: crate::config::REQUESTS_PER_S,
-        prove: None,
-        redirects_max: 0,
-        rport: true,
-        user_agent: Some("sipsec".into()),
-        dialect: crate::Dialect::default(),
-    }
+    let auth = Some(Credentials { username: NUMBERS[i].into(), password });
+    let lines = vec![Line { number: number(i), auth }];
+    let config = Config::new(Target::udp(proxy_addr()), "carrier.example", lines);
+    Config { user_agent: Some("sipsec".into()), ..config }
 }
 
 /// One gateway: its user agent, its journal, and what it was told.
@@ -291,7 +279,7 @@ impl World {
                 assert_eq!(line, number(i));
                 node.log.push(format!("Incoming {caller:?}"));
                 let id = call.id();
-                node.ua.ring(self.now, &call);
+                node.ua.ring(&call);
                 if node.auto_accept {
                     node.ua.accept(self.now, &call, &sdp(i));
                 }

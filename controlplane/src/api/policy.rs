@@ -139,6 +139,9 @@ pub struct TrackDamping {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixRoutes {
     pub prefix: String,
+    /// The table that they are in: the name of a VRF, or `table N`; none for the main table.
+    #[serde(default)]
+    pub table: Option<String>,
     /// Our own, by distance.
     pub candidates: Vec<RouteCandidate>,
     /// The kernel's that are not ours.

@@ -95,7 +95,7 @@ fn refused_by_ios(reasons: &[String]) -> String {
 /// What the loop is asked.
 #[derive(Debug)]
 pub enum Request {
-    State(oneshot::Sender<State>),
+    InForce(oneshot::Sender<InForce>),
     Apply(Box<Change>, oneshot::Sender<Result<Reconfigured, ReconfigureError>>),
     /// The change stays.
     Confirm,
@@ -103,7 +103,7 @@ pub enum Request {
 
 /// What is in force.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct InForce {
     pub profile: Arc<Profile>,
     /// Calls that are up or being made, by the names of their tunnels.
     pub calls: HashMap<String, Call>,
@@ -301,9 +301,9 @@ impl Changer {
         view::versions(&history, clock::unix_time_s())
     }
 
-    async fn state(&self) -> Result<State, ChangeError> {
+    async fn state(&self) -> Result<InForce, ChangeError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::State(reply)).await.map_err(|_| ChangeError::Ended)?;
+        self.requests.send(Request::InForce(reply)).await.map_err(|_| ChangeError::Ended)?;
         answer.await.map_err(|_| ChangeError::Ended)
     }
 
@@ -380,7 +380,7 @@ struct Prepared {
 impl Prepared {
     fn new(
         found: Found,
-        state: State,
+        state: InForce,
         partial: bool,
         confirm: Option<Duration>,
     ) -> Result<Self, ChangeError> {
@@ -460,7 +460,7 @@ impl Prepared {
 }
 
 /// A tunnel that stays keeps its id; a new one gets an id that none had in this run.
-fn number(new: &mut Profile, diff: &Diff, state: &State) {
+fn number(new: &mut Profile, diff: &Diff, state: &InForce) {
     for &(i, j) in &diff.kept {
         new.tunnels[j].id = state.profile.tunnels[i].id;
     }

@@ -1,6 +1,6 @@
 //! The loop's part: what is in force, the swap, and the time that a change has to be confirmed in.
 
-use super::{Call, Change, Changer, Request, Source, State, Wish};
+use super::{Call, Change, Changer, InForce, Request, Source, Wish};
 use crate::boot;
 use crate::clock;
 use crate::config::Profile;
@@ -92,7 +92,7 @@ impl Changes {
 impl Runtime {
     pub(crate) fn change_request(&mut self, request: Request) {
         match request {
-            Request::State(reply) => {
+            Request::InForce(reply) => {
                 // The one who asked may have gone.
                 let _ = reply.send(self.change_state());
             }
@@ -105,14 +105,14 @@ impl Runtime {
         }
     }
 
-    fn change_state(&self) -> State {
+    fn change_state(&self) -> InForce {
         let now = clock::now();
         let call = |v: sipsec_session::SessionView| {
             v.caller?;
             let rate = v.bandwidth_negotiated.unwrap_or(v.bandwidth_configured);
             Some((v.interface, Call { rate, charged: v.charged_for }))
         };
-        State {
+        InForce {
             profile: Arc::clone(&self.profile),
             calls: self.core.sessions(now).into_iter().filter_map(call).collect(),
             last_id: self.changes.last_id,

@@ -1,7 +1,7 @@
 //! Differences and the history in the words of the API, with what a lost call costs.
 
 use super::history::History;
-use super::{Call, State};
+use super::{Call, InForce};
 use crate::api::change::{Difference, KeyChange, LostCall, Version};
 use crate::config::Profile;
 use sipsec_profile::change::{Change, Diff, locked};
@@ -27,7 +27,7 @@ pub fn key_change(change: &Change) -> KeyChange {
     }
 }
 
-pub fn difference(diff: &Diff, state: &State, new: &Profile) -> Difference {
+pub fn difference(diff: &Diff, state: &InForce, new: &Profile) -> Difference {
     let old = &state.profile;
     let kept: std::collections::HashMap<usize, usize> = diff.kept.iter().copied().collect();
     let lines = new.carrier_lines();
@@ -114,7 +114,7 @@ mod tests {
             let (old, new) = (read(tariff, "0388882001"), read(tariff, "0388882002"));
             let call = Call { rate: Kbps(512), charged: Some(Duration::from_secs(31)) };
             let calls = [("Tunnel1".to_owned(), call)].into();
-            let state = State {
+            let state = InForce {
                 profile: std::sync::Arc::new(old),
                 calls,
                 last_id: 1,

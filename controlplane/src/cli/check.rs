@@ -38,7 +38,8 @@ pub fn run(args: &Args, files: &[PathBuf], key: Option<&str>) -> Result<ExitCode
         let style = Style { color: screen.colour, unicode: screen.utf8, width: screen.width_or_default() };
         for one in &examined {
             print(&one.findings.render(style))?;
-            if let Some(profile) = &one.profile {
+            // Of two ends the question is whether they fit.
+            if let Some(profile) = one.profile.as_ref().filter(|_| examined.len() == 1) {
                 print(&screen.fit(&carrier(profile)))?;
             }
         }
@@ -91,7 +92,7 @@ fn carrier(profile: &Profile) -> String {
 
 fn explain(key: &str) -> Result<ExitCode, CliError> {
     if let Some(text) = schema::explain(key) {
-        print(&text)?;
+        print(&Screen::detect().fit(&text))?;
         return Ok(ExitCode::SUCCESS);
     }
     let similar = schema::similar(key);

@@ -12,6 +12,7 @@ use sipsec_profile::model::limits::REPLAY_WINDOW;
 use sipsec_profile::model::wan::WanIpv4;
 use sipsec_profile::model::{
     CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Learnt, Lifetimes, PeerKind, Proof,
+    RouteTo, Watch,
 };
 use sipsec_profile::write::{self, Secrets};
 use sipsec_profile::{Nothing, Profile};
@@ -19,7 +20,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The interface of the router that the WAN's device is shown as.
+/// Devices are shown as interfaces of the router by this name, the WAN's as the first.
+const INTERFACE: &str = "GigabitEthernet";
 const WAN: &str = "GigabitEthernet0";
 const USAGE: &str = "usage: sipsec [--profile FILE] show running-config [--yaml] [interface NAME]";
 
@@ -46,8 +48,14 @@ impl Part {
 /// If the profile cannot be read, has errors, or has no such interface.
 pub fn of_file(profile: Option<&Path>, words: &[String], yaml: bool, json: bool) -> Result<String, CliError> {
     let path = profile.ok_or_else(|| CliError::Words(USAGE.to_owned()))?;
-    let loaded = config::load(path)?;
-    shown(&loaded.profile, "", &Part::parse(words)?, yaml, json)
+    let (profile, errors) = config::view(path)?;
+    let text = shown(&profile, "", &Part::parse(words)?, yaml, json)?;
+    if json || errors == 0 {
+        return Ok(text);
+    }
+    let remark = if yaml { '#' } else { '!' };
+    let s = if errors == 1 { "" } else { "s" };
+    Ok(format!("{remark} the profile has {errors} error{s}: `sipsec check` says which\n{text}"))
 }
 
 /// Of the profile in force.
@@ -86,7 +94,7 @@ fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -
             let whole = show::running_config(&converted(profile));
             let text =
                 whole.strip_suffix("end\n").map_or(whole.clone(), |text| format!("{text}{others}end\n"));
-            format!("! {} is shown as {WAN}\n{text}", profile.sip.interface)
+            format!("{}{text}", devices(profile).iter().map(remark).collect::<String>())
         }
         (Part::Interface(name), false) => {
             show::interface(&converted(profile), name).ok_or_else(|| no_tunnel(name))?
@@ -103,7 +111,44 @@ fn no_tunnel(name: &str) -> CliError {
     CliError::Words(format!("the profile has no tunnel {name}\n{USAGE}"))
 }
 
+fn remark((interface, device): (&String, &String)) -> String {
+    format!("! {device} is shown as {interface}\n")
+}
+
+/// The devices of the profile, by the names of interfaces that stand for them: IOS takes no other names. A tunnel's own device
+/// has the tunnel's name.
+fn devices(profile: &Profile) -> BTreeMap<String, String> {
+    let operations = profile.sla.iter().filter_map(|o| o.device.as_ref());
+    let tracks = profile.track.iter().filter_map(|t| match &t.watch {
+        Watch::Device { device } => Some(device),
+        _ => None,
+    });
+    let routes = profile.routes.iter().filter_map(|r| match &r.to {
+        RouteTo::Via { device, .. } => device.as_ref(),
+        RouteTo::Device { device } => Some(device),
+        RouteTo::Tunnel { .. } | RouteTo::Discard { .. } => None,
+    });
+    let lenders = profile.tunnels.iter().filter_map(|t| t.unnumbered.as_ref());
+    let primaries = profile.nat.primary.iter().map(|p| &p.device);
+    let mut out = BTreeMap::new();
+    let named = operations.chain(tracks).chain(routes).chain(lenders).chain(primaries);
+    let mut seen: Vec<&String> = Vec::new();
+    for device in std::iter::once(&profile.sip.interface).chain(named) {
+        if !seen.contains(&device) {
+            // Devices are few, but for templates of operations and routes.
+            out.insert(format!("{INTERFACE}{}", seen.len()), device.clone());
+            seen.push(device);
+        }
+    }
+    out
+}
+
 fn converted(profile: &Profile) -> Conversion {
+    let interfaces = devices(profile);
+    let shown_device = |device: &String| {
+        let name = interfaces.iter().find(|(_, of)| *of == device).map(|(name, _)| name);
+        name.unwrap_or(device).clone()
+    };
     let ike = &profile.ike;
     let seconds = |d: std::time::Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
     let (life, default) = (ike.lifetime, Lifetimes::default());
@@ -157,22 +202,17 @@ fn converted(profile: &Profile) -> Conversion {
             .collect(),
         filters: profile.filters.clone(),
         qos: profile.qos.policies.clone(),
-        interfaces: BTreeMap::new(),
         sla: profile.sla.clone(),
         track: profile.track.clone(),
         routes: profile.routes.clone(),
-        primary: profile.nat.primary.iter().map(|p| (shown_device(profile, &p.device), p.clone())).collect(),
+        primary: profile.nat.primary.iter().map(|p| (shown_device(&p.device), p.clone())).collect(),
+        interfaces,
         dont_fragment: match profile.dataplane.outside.dont_fragment {
             DontFragment::Clear => None,
             DontFragment::Set => Some("set"),
             DontFragment::Copy => Some("copy"),
         },
     }
-}
-
-/// The interface that stands for a device.
-fn shown_device(profile: &Profile, device: &str) -> String {
-    if device == profile.sip.interface { WAN.to_owned() } else { device.to_owned() }
 }
 
 /// As the gateway shows them; empty for its own.

@@ -145,6 +145,19 @@ pub fn control_socket_of(path: &Path) -> Result<PathBuf, LoadError> {
     sipsec_profile::control_socket_of(&path.display().to_string(), &bytes).map_err(LoadError::Findings)
 }
 
+/// A profile to show, and how many errors it has. Its keys and certificates are not read.
+///
+/// # Errors
+/// If the file cannot be read, or what it says is not whole.
+pub fn view(path: &Path) -> Result<(Profile, usize), LoadError> {
+    let (bytes, mode) = read(path)?;
+    let machine =
+        Machine { profile_mode: Some(mode), base: directory(path), is_remote: true, ..Machine::default() };
+    let examined = sipsec_profile::examine(&path.display().to_string(), &bytes, &machine);
+    let errors = examined.findings.errors();
+    examined.profile.map(|profile| (profile, errors)).ok_or(LoadError::Findings(examined.findings))
+}
+
 /// A profile's text that stands in no file, checked against this machine.
 #[must_use]
 pub fn examine(file: &str, text: &str) -> (Option<Profile>, Findings) {

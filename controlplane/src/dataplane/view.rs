@@ -1,13 +1,13 @@
 //! `show dataplane`: what the dataplane publishes, in the words of the API.
 
-use super::{Link, State};
+use super::{DataplaneLink, State};
 use crate::api::model;
 use crate::clock;
 use sipsec_abi::bpf::Counter;
 use sipsec_abi::{Count, Facts, Port, PortCounters, WorkerCounters};
 use sipsec_net::{DropReason, Instant};
 
-impl Link {
+impl DataplaneLink {
     /// For `show dataplane`.
     #[must_use]
     pub fn view(&self) -> model::Dataplane {

@@ -33,7 +33,7 @@ const ADDRESSES_MAX: usize = 32;
 
 /// The servers of one role, and which of their addresses it may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
+pub struct RoleServers {
     pub servers: Vec<Server>,
     pub family: Family,
 }
@@ -42,9 +42,9 @@ pub struct Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub transport: Transport,
-    pub registrars: Role,
+    pub registrars: RoleServers,
     /// No servers if the registrars take everything, by the same family.
-    pub proxies: Role,
+    pub proxies: RoleServers,
     /// Empty if those of the system are asked.
     pub dns: Vec<SocketAddr>,
 }
@@ -61,8 +61,8 @@ impl Wanted {
         };
         Self {
             transport: transport(sip.transport),
-            registrars: Role { servers: registrars, family: sip.registration_family },
-            proxies: Role { servers: proxies, family: sip.call_family },
+            registrars: RoleServers { servers: registrars, family: sip.registration_family },
+            proxies: RoleServers { servers: proxies, family: sip.call_family },
             dns: if sip.dns.is_empty() { &dns } else { &sip.dns }
                 .iter()
                 .map(|ip| SocketAddr::new(*ip, DNS_PORT))
@@ -97,7 +97,7 @@ pub struct Found {
 /// The targets that the profile itself names, without asking anyone.
 #[must_use]
 pub fn literal(wanted: &Wanted) -> Found {
-    let role = |role: &Role| {
+    let role = |role: &RoleServers| {
         let servers = role.servers.iter().filter_map(|s| Some((s.host.ip()?, s.port)));
         let usable = servers.filter(|(ip, _)| role.family.takes(*ip));
         let target = |(ip, port): (IpAddr, Option<u16>)| {
@@ -269,7 +269,7 @@ struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    async fn role(&mut self, role: &Role, transport: Transport) -> Vec<Target> {
+    async fn role(&mut self, role: &RoleServers, transport: Transport) -> Vec<Target> {
         let mut all: Vec<Target> = Vec::new();
         for server in &role.servers {
             for target in self.server(server, role.family, transport).await {

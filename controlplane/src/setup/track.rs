@@ -3,7 +3,7 @@
 use sipsec_profile::Profile;
 use sipsec_profile::model::{self, Drain, Of, Probe as ProfileProbe, RouteTo, Start, Watch};
 use sipsec_track::config::{
-    Config, Damping, Failback, Flows, NextHop, Object, Operation, Probe, Route, What,
+    Config, Damping, Failback, Flows, NextHop, Object, Operation, Probe, Route, Table, What,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -122,8 +122,14 @@ fn route(profile: &Profile, route: model::StaticRoute) -> Route {
         }
         _ => None,
     };
+    let table = match route.table {
+        None => Table::Main,
+        Some(model::Table::Vrf(name)) => Table::Vrf(name),
+        Some(model::Table::Number(number)) => Table::Number(number),
+    };
     Route {
         prefix: route.prefix,
+        table,
         next,
         distance: route.distance,
         metric,

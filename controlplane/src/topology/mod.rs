@@ -8,21 +8,20 @@
 //!
 //! [`read()`] looks at nothing but its arguments. What a machine does not say is absent and is never an error.
 
-mod ethtool;
 mod files;
 mod interrupts;
 pub mod lists;
+mod nic;
 #[cfg(test)]
 mod samples;
-mod sys;
 mod verdict;
 
 use crate::api::model::{
     Dataplane, DevicePlace, IrqPlace, MachineView, Port, QueuePlace, Topology, UmemView, WorkerPlace,
 };
-use ethtool::Nic;
 use files::{Kernel, Tree};
 use interrupts::{Interrupt, interrupts, receive_queue};
+use nic::Nic;
 
 const CPU: &str = "/sys/devices/system/cpu";
 const NODE: &str = "/sys/devices/system/node";
@@ -35,7 +34,7 @@ const PROCESS: &str = "sipsec-dataplan";
 /// Of the machine that this process runs on, which is the dataplane's.
 #[must_use]
 pub fn of_this_machine(dataplane: &Dataplane) -> Topology {
-    let nics: Vec<_> = dataplane.ports.iter().map(|port| ethtool::nic(&port.device)).collect();
+    let nics: Vec<_> = dataplane.ports.iter().map(|port| nic::nic(&port.device)).collect();
     read(dataplane, &nics, &Kernel)
 }
 
@@ -92,6 +91,7 @@ fn device(
 ) -> DevicePlace {
     let (attach, why_not_better) = match (port.xdp_mode.as_str(), port.bind_mode.as_str()) {
         (_, "zero-copy") => ("zero-copy", None),
+        (_, "virtio") => ("tun", None),
         ("driver", _) => ("copy-driver", port.zero_copy_refused.clone()),
         _ => ("generic", port.driver_refused.clone().or_else(|| port.zero_copy_refused.clone())),
     };

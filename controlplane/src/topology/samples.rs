@@ -1,7 +1,7 @@
 //! Machines with real cards: what their files look like, by the documents of the drivers.
 
-use super::ethtool::Nic;
 use super::files::Tree;
+use super::nic::Nic;
 use super::read;
 use crate::api::model::{CoalescingView, Dataplane, DevicePlace, NicRings, Port, Topology};
 use crate::cli::text;

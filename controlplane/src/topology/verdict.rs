@@ -40,6 +40,7 @@ fn attach(out: &mut Vec<Verdict>, device: &DevicePlace) {
     let why = device.why_not_better.as_deref().unwrap_or("the reason is unknown");
     out.push(match device.attach.as_str() {
         "zero-copy" => ok(format!("{name} is bound with zero copy")),
+        "tun" => ok(format!("{name} hands over large packets uncut")),
         // A veth has none in any kernel for a socket that shares its UMEM with another device.
         "copy-driver" if device.driver.as_deref() == Some("veth") => {
             ok(format!("{name} runs XDP in the driver; a veth copies each packet"))
@@ -66,7 +67,7 @@ fn queues(out: &mut Vec<Verdict>, device: &DevicePlace, topology: &Topology) {
     } else if count < workers {
         let idle = format!("the last {} take what the others hand over", workers - count);
         // Its queues are made with it.
-        let is_own = device.side == "inside" && device.driver.as_deref() == Some("veth");
+        let is_own = device.side == "inside" && matches!(device.driver.as_deref(), Some("veth" | "tun"));
         let remake = || format!("stop the dataplane, sipsec-dataplane --remove-devices, start it; or {cure}");
         warn(format!("{name} has {} for {all}: {idle}", queues(count)), if is_own { remake() } else { cure })
     } else {

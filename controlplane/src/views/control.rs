@@ -66,6 +66,7 @@ impl Runtime {
         let (sip, journal, compute, link) =
             (self.carriers.counters(), self.journal.counters, self.compute.counters, self.link.counters);
         let (stats, kernel) = (self.core.sip_stats(), self.netlink.health());
+        let tokens = self.core.crash_tokens();
         let calls_unconfirmed = self.core.unconfirmed_calls(clock::now());
         let counters: BTreeMap<&str, u64> = BTreeMap::from([
             ("sip_malformed", stats.malformed),
@@ -102,6 +103,9 @@ impl Runtime {
             ("dataplane_transactions_lost", link.transactions_lost),
             ("dataplane_malformed", link.malformed),
             ("ike_lost", link.ike_lost),
+            ("ike_crash_tokens_sent", tokens.sent),
+            ("ike_crash_tokens_proved", tokens.proved),
+            ("ike_crash_tokens_bad", tokens.bad),
             ("netlink_requests", kernel.requests),
             ("netlink_timeouts", kernel.timeouts),
             ("netlink_reports", kernel.reports),

@@ -33,7 +33,9 @@ pub(super) fn crypto(v: &CryptoView, now: Instant, activities: &Activities) -> C
 
 fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
     let mut capabilities = String::from("D");
-    for (letter, has) in [("N", sa.nat.local || sa.nat.remote), ("F", sa.fragmentation), ("S", true)] {
+    for (letter, has) in
+        [("N", sa.nat.local || sa.nat.remote), ("F", sa.fragment_bytes.is_some()), ("S", true)]
+    {
         if has {
             capabilities.push_str(letter);
         }
@@ -63,7 +65,9 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
                 "not exchanged".to_owned()
             }
         }),
+        fragment_bytes: sa.fragment_bytes.map(|bytes| bytes as u64),
         fragments_in: sa.counters.fragments_in,
+        fragments_out: sa.counters.fragments_out,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::{
     Config, Damping, MEMBERS_MAX, NextHop, OBJECTS_MAX, OPERATIONS_MAX, Object, Operation, PERIOD_MIN, Probe,
-    ROUTES_MAX, What,
+    ROUTES_MAX, Table, What,
 };
 use sipsec_net::IpPrefix;
 use std::collections::{HashMap, HashSet};
@@ -63,10 +63,17 @@ pub(crate) fn order(config: &Config) -> Result<Vec<usize>, ConfigError> {
         check_object(object, &operations, &places)?;
     }
     let mut followed: HashMap<IpPrefix, Vec<u32>> = HashMap::new();
+    let mut tables: HashMap<IpPrefix, &Table> = HashMap::new();
     for route in &config.routes {
         let refuse = |why| Err(ConfigError::Route { prefix: route.prefix, why });
         if route.distance == 0 {
             return refuse("the distance is 0");
+        }
+        if *tables.entry(route.prefix).or_insert(&route.table) != &route.table {
+            return refuse("its routes are in several tables");
+        }
+        if route.table != Table::Main && matches!(route.next, NextHop::Tunnel(_)) {
+            return refuse("a tunnel's route is in the main table");
         }
         if let NextHop::Via { hop, .. } = &route.next
             && hop.is_ipv4() != route.prefix.addr().is_ipv4()

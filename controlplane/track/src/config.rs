@@ -163,10 +163,33 @@ impl Default for Damping {
     }
 }
 
+/// A table of the kernel's routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    #[default]
+    Main,
+    /// That of the VRF device of this name.
+    Vrf(String),
+    /// One that rules of the system lead to.
+    Number(u32),
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Main => f.write_str("main"),
+            Self::Vrf(name) => f.write_str(name),
+            Self::Number(number) => write!(f, "table {number}"),
+        }
+    }
+}
+
 /// A static route. That with the least distance is installed, of those whose track object is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pub prefix: IpPrefix,
+    /// All routes of a prefix have the same.
+    pub table: Table,
     pub next: NextHop,
     /// Administrative distance, 1 to 255.
     pub distance: u8,

@@ -2,7 +2,7 @@
 
 use crate::bfd;
 use crate::check::{ConfigError, members, order};
-use crate::config::{Config, Failback, NextHop, Route, What};
+use crate::config::{Config, Failback, NextHop, Route, Table, What};
 use crate::event::{Cause, Event};
 use crate::object::{Object, combine};
 use crate::operation::{Operation, Outcome, Step};
@@ -22,9 +22,9 @@ pub enum Input {
     ProbeEnded { operation: u32, probe: u64, outcome: Outcome },
     /// A BFD control packet that came with a TTL of 255 (RFC 5881 §5).
     Bfd { from: IpAddr, bytes: Vec<u8> },
-    /// Whether a device exists and has a carrier.
-    Link { device: String, up: bool },
-    /// All routes with this prefix that are not ours and forward.
+    /// Whether a device exists and has a carrier, and the VRF device that it is in.
+    Link { device: String, up: bool, vrf: Option<String> },
+    /// All routes with this prefix that are not ours and forward, of the main table and of those that routes are in.
     Foreign { prefix: IpPrefix, routes: Vec<ForeignView> },
     /// A route of ours that the kernel has from an earlier run. Only before [`Input::Ready`].
     Adopt { prefix: IpPrefix, next: NextHop, device: Option<String>, metric: u32 },
@@ -70,7 +70,7 @@ pub struct Core {
     dependents: Dependents,
     failback: Failback,
     calls: Calls,
-    links: HashMap<String, bool>,
+    links: HashMap<String, Link>,
     foreign: BTreeMap<IpPrefix, Vec<ForeignView>>,
     traffic: HashMap<String, Traffic>,
     ready: bool,
@@ -90,6 +90,12 @@ impl std::fmt::Debug for Core {
             .field("entries", &self.entries)
             .finish_non_exhaustive()
     }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Link {
+    up: bool,
+    vrf: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -224,6 +230,30 @@ impl Core {
         watched.map(String::as_str)
     }
 
+    fn entry(&self, prefix: &IpPrefix) -> Option<&Entry> {
+        self.places.prefixes.get(prefix).and_then(|place| self.entries.get(*place))
+    }
+
+    /// The route with this prefix that the kernel was told to have.
+    #[must_use]
+    pub fn installed(&self, prefix: &IpPrefix) -> Option<&KernelRoute> {
+        self.entry(prefix)?.installed()
+    }
+
+    /// Whether the kernel would prefer a route that is not ours, by its metric.
+    #[must_use]
+    pub fn foreign_used(&self, prefix: &IpPrefix) -> bool {
+        self.entry(prefix).is_some_and(Entry::foreign_used)
+    }
+
+    /// The numbered tables in which routes are.
+    pub fn tables(&self) -> impl Iterator<Item = u32> {
+        self.entries.iter().filter_map(|entry| match entry.table() {
+            Table::Number(number) => Some(*number),
+            Table::Main | Table::Vrf(_) => None,
+        })
+    }
+
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::ProbeEnded { operation, probe, outcome } => {
@@ -233,7 +263,7 @@ impl Core {
                 }
             }
             Input::Bfd { from, bytes } => self.bfd(now, from, &bytes),
-            Input::Link { device, up } => self.link(device, up),
+            Input::Link { device, up, vrf } => self.link(device, Link { up, vrf }),
             Input::Foreign { prefix, routes } => self.foreign(prefix, routes),
             Input::Adopt { prefix, next, device, metric } => {
                 let entry = self.places.prefixes.get(&prefix).and_then(|place| self.entries.get_mut(*place));
@@ -361,7 +391,7 @@ impl Core {
         self.bfd_ignored
     }
 
-    fn link(&mut self, device: String, up: bool) {
+    fn link(&mut self, device: String, link: Link) {
         self.touch_all(self.dependents.of_device.get(&device).cloned());
         let mut touched = self.dependents.routes_of_device.get(&device).cloned().unwrap_or_default();
         touched.extend(&self.dependents.with_next_hop);
@@ -369,7 +399,7 @@ impl Core {
             self.entries[place].forget_refusals();
             self.dirty.prefixes.insert(place);
         }
-        self.links.insert(device, up);
+        self.links.insert(device, link);
     }
 
     fn foreign(&mut self, prefix: IpPrefix, routes: Vec<ForeignView>) {
@@ -414,7 +444,7 @@ impl Core {
             What::Reachability { operation } => self.judged(*operation, Operation::reachability),
             What::OperationState { operation } => self.judged(*operation, Operation::state),
             What::LineProtocol { device } => {
-                let state = match self.links.get(device) {
+                let state = match self.links.get(device).map(|link| link.up) {
                     Some(true) => State::Up,
                     Some(false) => State::Down,
                     None if self.ready => State::Down,
@@ -424,7 +454,8 @@ impl Core {
             }
             What::RoutePresent { prefix } => {
                 let ours = self.places.prefixes.get(prefix).map(|place| self.entries[*place].forwards());
-                let present = ours.unwrap_or(false) || self.foreign.contains_key(prefix);
+                let foreign = self.foreign.get(prefix).into_iter().flatten();
+                let present = ours.unwrap_or(false) || foreign.into_iter().any(|r| r.table == Table::Main);
                 let state = match (present, self.ready) {
                     (true, _) => State::Up,
                     (false, true) => State::Down,
@@ -611,20 +642,29 @@ impl World for Surroundings<'_> {
     }
 
     fn device_up(&self, device: &str) -> bool {
-        self.core.links.get(device).copied().unwrap_or(false)
+        self.core.links.get(device).is_some_and(|link| link.up)
     }
 
-    fn connected(&self, next_hop: IpAddr, by: Option<&str>) -> Option<String> {
+    fn connected(&self, next_hop: IpAddr, by: Option<&str>, table: &Table) -> Option<String> {
         let longest = if next_hop.is_ipv4() { 32 } else { 128 };
+        // Connected routes are in the table of their device. A table that rules lead to has none.
+        let vrf = match (by, table) {
+            (Some(by), _) => self.core.links.get(by).and_then(|link| link.vrf.as_deref()),
+            (None, Table::Vrf(vrf)) => Some(vrf.as_str()),
+            (None, Table::Main | Table::Number(_)) => None,
+        };
+        let table = vrf.map_or(Table::Main, |vrf| Table::Vrf(vrf.to_owned()));
         let routes = (0..=longest).rev().find_map(|len| {
             let prefix = match IpPrefix::new(next_hop, len) {
                 Ok(prefix) | Err(sipsec_net::prefix::PrefixError::HostBits(prefix)) => prefix,
                 Err(_) => return None,
             };
-            self.core.foreign.get(&prefix)
+            let here = self.core.foreign.get(&prefix)?.iter().filter(|r| r.table == table);
+            let here: Vec<&ForeignView> = here.collect();
+            (!here.is_empty()).then_some(here)
         })?;
         // A next hop behind another next hop is not on the link.
-        let usable = |r: &&ForeignView| {
+        let usable = |r: &&&ForeignView| {
             let fits = |device: &str| self.device_up(device) && by.is_none_or(|by| by == device);
             r.via.is_none() && r.device.as_deref().is_some_and(fits)
         };

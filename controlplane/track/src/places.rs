@@ -1,7 +1,7 @@
 //! Where the core keeps what a configuration names, and what depends on what.
 
 use crate::check::members;
-use crate::config::{Config, NextHop, Probe, What};
+use crate::config::{Config, NextHop, Probe, Table, What};
 use crate::object::Object;
 use crate::rib::Entry;
 use sipsec_net::IpPrefix;
@@ -83,6 +83,9 @@ impl Dependents {
         for (place, entry) in entries.iter().enumerate() {
             let mut by_next_hop = false;
             for route in entry.routes() {
+                if let Table::Vrf(vrf) = &route.table {
+                    out.routes_of_device.entry(vrf.clone()).or_default().push(place);
+                }
                 if let Some(object) = route.track.and_then(|id| places.objects.get(&id))
                     && out.routes_of_object[*object].last() != Some(&place)
                 {

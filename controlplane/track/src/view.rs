@@ -1,6 +1,6 @@
 //! What the core shows of itself. Nothing here decides anything.
 
-use crate::config::{NextHop, Operation, What};
+use crate::config::{NextHop, Operation, Table, What};
 use sipsec_net::{Instant, IpPrefix};
 use std::fmt;
 use std::net::IpAddr;
@@ -277,12 +277,14 @@ pub struct ForeignView {
     pub metric: u32,
     pub via: Option<IpAddr>,
     pub device: Option<String>,
+    pub table: Table,
 }
 
 /// All routes with one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteView {
     pub prefix: IpPrefix,
+    pub table: Table,
     /// By distance.
     pub candidates: Vec<CandidateView>,
     pub foreign: Vec<ForeignView>,

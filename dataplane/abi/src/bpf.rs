@@ -7,6 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Names of maps and programs inside the object.
 pub const MAP_MEDIA_PORTS: &str = "MEDIA_PORTS";
+pub const MAP_MEDIA_PEERS: &str = "MEDIA_PEERS";
 pub const MAP_PREFIXES_V4: &str = "PREFIXES_V4";
 pub const MAP_PREFIXES_V6: &str = "PREFIXES_V6";
 pub const MAP_XSKS_OUTSIDE: &str = "XSKS_OUTSIDE";
@@ -18,6 +19,8 @@ pub const PROG_INSIDE_LPM: &str = "inside_lpm";
 
 /// Most live media ports (one per call); the table is allocated as it fills.
 pub const MEDIA_PORTS_MAX: u32 = 65_536;
+/// Datagrams in fragments that are known to be the kernel's; the oldest make room.
+pub const KERNEL_FRAGMENTS_MAX: u32 = 1024;
 /// Most tunnel prefixes per address family.
 pub const PREFIXES_MAX: u32 = 65_536;
 /// Most receive queues of one device with a socket each.
@@ -41,11 +44,7 @@ impl MediaPortKey {
 
     #[must_use]
     pub const fn new(addr: IpAddr, port: u16) -> Self {
-        let addr = match addr {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
-        Self { addr, port: port.to_be_bytes(), zero: [0; 2] }
+        Self { addr: mapped(addr), port: port.to_be_bytes(), zero: [0; 2] }
     }
 
     #[must_use]
@@ -64,6 +63,49 @@ impl MediaPortKey {
     #[must_use]
     pub const fn port(&self) -> u16 {
         u16::from_be_bytes(self.port)
+    }
+}
+
+/// Key of `MEDIA_PEERS`: both addresses of a live call. Fragments between them go to the dataplane: only the first of a
+/// datagram shows ports.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MediaPeerKey {
+    pub local: [u8; 16],
+    pub remote: [u8; 16],
+}
+
+impl MediaPeerKey {
+    pub const LEN: usize = 32;
+
+    #[must_use]
+    pub const fn new(local: IpAddr, remote: IpAddr) -> Self {
+        Self { local: mapped(local), remote: mapped(remote) }
+    }
+
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        out[..16].copy_from_slice(&self.local);
+        out[16..].copy_from_slice(&self.remote);
+        out
+    }
+}
+
+/// Key of `KERNEL_FRAGMENTS`: a datagram from a media peer whose first fragment was for a port of the kernel (SIP, say). The
+/// fragments that follow it are the kernel's, too.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FragmentKey {
+    pub between: MediaPeerKey,
+    pub identification: [u8; 4],
+}
+
+/// RFC 4291 §2.5.5.2: IPv4 as ::ffff:a.b.c.d.
+const fn mapped(addr: IpAddr) -> [u8; 16] {
+    match addr {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
     }
 }
 
@@ -109,7 +151,7 @@ counters! {
     OutsideRedirect = 0, "outside_redirect";
     /// Left to the kernel: ARP, SIP, DHCP, ICMP, a closed port …
     OutsidePass = 1, "outside_pass";
-    /// A fragment towards us: the kernel's, because a later fragment shows no port.
+    /// A fragment left to the kernel: its sender is no live call's peer, or its first fragment was for another port.
     OutsideFragment = 2, "outside_fragment";
     /// Shorter than its headers say; the kernel counts it as malformed.
     OutsideTruncated = 3, "outside_truncated";
@@ -122,10 +164,12 @@ counters! {
     /// Tunnel traffic without a socket on this receive queue: dropped, never passed, since the kernel might route it in
     /// clear.
     InsideNoSocket = 8, "inside_no_socket";
+    /// A fragment from a live call's peer, to the socket of the receive queue.
+    OutsideFragmentRedirect = 9, "outside_fragment_redirect";
 }
 
 /// Length of the `COUNTERS` array.
-pub const COUNTERS: u32 = 9;
+pub const COUNTERS: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -145,6 +189,11 @@ mod tests {
         let v6 = MediaPortKey::new("2001:db8::1".parse().expect("valid"), 1);
         assert_eq!(v6.to_bytes()[..4], [0x20, 1, 0x0d, 0xb8]);
         assert_eq!(v6.to_bytes()[16..], [0, 1, 0, 0]);
+        let peer = MediaPeerKey::new(v4.address(), Ipv4Addr::new(203, 0, 113, 9).into());
+        assert_eq!(peer.to_bytes()[10..16], [0xff, 0xff, 198, 51, 100, 6]);
+        assert_eq!(peer.to_bytes()[26..], [0xff, 0xff, 203, 0, 113, 9]);
+        assert_eq!((size_of::<MediaPeerKey>(), size_of::<FragmentKey>()), (MediaPeerKey::LEN, 36));
+        assert_eq!(align_of::<FragmentKey>(), 1);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Every byte that two processes share: ring, segment, handshake, counters; and the queue of packets between two threads.
+//! Every byte that two processes share: ring, segment, handshake, counters; the queue of packets between two threads; and what
+//! both processes ask of the kernel in bytes: the ethtool ioctl and messages of nfnetlink.
 //!
 //! The dataplane listens ([`Listener`]); a control plane connects ([`ControlSide::connect`]) and both hold one sealed segment
 //! with a command ring down, an event ring up, a punt ring each way, counters, and two doorbells. Everything that comes from
@@ -36,6 +37,8 @@ pub mod doorbell;
 #[cfg(not(loom))]
 pub mod error;
 #[cfg(not(loom))]
+pub mod ethtool;
+#[cfg(not(loom))]
 pub mod event;
 #[cfg(all(feature = "fuzz", not(loom)))]
 pub mod fuzz;
@@ -43,7 +46,11 @@ pub mod handoff;
 #[cfg(not(loom))]
 pub mod handshake;
 #[cfg(not(loom))]
+pub mod ifreq;
+#[cfg(not(loom))]
 pub mod layout;
+#[cfg(not(loom))]
+pub mod nfnetlink;
 #[cfg(not(loom))]
 pub mod punt;
 pub mod ring;

@@ -6,21 +6,19 @@ use core::net::IpAddr;
 #[inline]
 #[must_use]
 pub fn sum(bytes: &[u8], initial: u32) -> u32 {
-    // 32-bit words into 64 bits: the end-around carries are folded once at the end.
-    let mut acc = u64::from(initial);
+    // In the machine's byte order, because the sum of swapped words is the swapped sum (RFC 1071 §2 B); 32-bit words into 64 bits,
+    // where the end-around carries are folded once at the end. The compiler makes vectors of this.
     let mut words = bytes.chunks_exact(4);
-    for w in &mut words {
-        acc += u64::from(u32::from_be_bytes([w[0], w[1], w[2], w[3]]));
-    }
-    match *words.remainder() {
-        [a] => acc += u64::from(u16::from_be_bytes([a, 0])),
-        [a, b] => acc += u64::from(u16::from_be_bytes([a, b])),
-        [a, b, c] => acc += u64::from(u16::from_be_bytes([a, b])) + u64::from(u16::from_be_bytes([c, 0])),
-        _ => {}
-    }
+    let mut acc: u64 = words.by_ref().map(|w| u64::from(u32::from_ne_bytes([w[0], w[1], w[2], w[3]]))).sum();
+    let rest = words.remainder();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    acc += u64::from(u32::from_ne_bytes(last));
     let acc = (acc & 0xffff_ffff) + (acc >> 32);
     let acc = (acc & 0xffff) + ((acc >> 16) & 0xffff) + (acc >> 32);
-    ((acc & 0xffff) + (acc >> 16)) as u32
+    let acc = (acc & 0xffff) + (acc >> 16);
+    let acc = (acc & 0xffff) + (acc >> 16);
+    u32::from(u16::from_be(acc as u16)) + (initial & 0xffff) + (initial >> 16)
 }
 
 /// [`sum`] of an IPv4 header without options.

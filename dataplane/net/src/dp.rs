@@ -124,6 +124,24 @@ pub struct TunnelSpec {
     pub trigger_age_ms_max: u32,
 }
 
+impl TunnelSpec {
+    /// MSS and sources are watched, and a queue of 64 packets waits for a call, for 5 s at most.
+    #[must_use]
+    pub const fn new(tunnel: TunnelId, inner_mtu: u16) -> Self {
+        Self {
+            tunnel,
+            inner_mtu,
+            mss_clamp: true,
+            check_source: true,
+            routing_hellos: false,
+            own_device: false,
+            trigger_packets_max: 64,
+            trigger_bytes_max: 65_536,
+            trigger_age_ms_max: 5000,
+        }
+    }
+}
+
 /// What becomes of packets to a tunnel's prefix. The tunnel may always send from it: a peer that has failed over before us has
 /// a feasible way back (RFC 3704 §2.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -27,6 +27,10 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// The frame is shorter than its headers say, or not IP.
     MalformedFrame = "malformed-frame",
+    /// Tun mode: the kernel's virtio header does not fit the frame behind it.
+    VirtioMalformed = "virtio-malformed",
+    /// Tun mode: the kernel did not take a frame, because the sVTI is down or gone, or there is no memory.
+    SvtiRefused = "svti-refused",
     /// Bad version, length or IPv4 header checksum.
     MalformedIp = "malformed-ip",
     /// UDP length and IP length disagree.
@@ -57,12 +61,25 @@ drop_reasons! {
     TooBigDf = "too-big-df",
     /// Could not be cut into fragments.
     FragmentFailed = "fragment-failed",
-    /// A fragment of an outer packet reached the pipeline; the kernel puts fragments together.
-    OuterFragment = "outer-fragment",
-    /// An outer packet that the kernel has put together is longer than a frame.
+    /// An outer fragment without data, beyond the longest datagram, or of a length that only the last one may have.
+    FragmentMalformed = "fragment-malformed",
+    /// RFC 5722: outer fragments that overlap, or disagree about the end, are dropped with all others of their datagram.
+    FragmentOverlap = "fragment-overlap",
+    /// A copy of an outer fragment that has come before.
+    FragmentDuplicate = "fragment-duplicate",
+    /// Other fragments of the outer datagram did not come in time.
+    FragmentTimeout = "fragment-timeout",
+    /// More fragments than one datagram may have, or no room for more datagrams: of the peer, or of all.
+    FragmentLimit = "fragment-limit",
+    /// Not lost: its bytes went on with the outer fragment that completed their datagram.
+    FragmentTaken = "fragment-taken",
+    /// An outer datagram that was put together is longer than a frame.
     OuterTooLong = "outer-too-long",
-    /// The kernel has put together more outer packets, or has more ICMP errors, than the worker takes at a time.
+    /// The kernel has more ICMP errors than the worker takes at a time.
     OuterQueueFull = "outer-queue-full",
+    /// To a live media port, but left to the kernel by XDP: in fragments from another address than the peer's, or behind IPv6
+    /// extension headers.
+    KernelDatagram = "kernel-datagram",
     /// An ICMP error about a packet that no live call has sent, or that names no smaller MTU (RFC 4301 §8.2).
     PathMtuIgnored = "path-mtu-ignored",
     /// No traffic selector of the SA covers the packet (RFC 4301 §5.1).
@@ -107,7 +124,7 @@ drop_reasons! {
     SelectorMismatchIn = "selector-mismatch-in",
     /// RFC 4301 §5.2, RFC 3704 §2.2: the inner source is not behind the tunnel that the packet came through.
     SourceNotRouted = "source-not-routed",
-    /// RFC 6040 §4.2: inner Not-ECT with outer CE.
+    /// RFC 6040 §4.2: inner Not-ECT with outer CE. RFC 3168 §5.3: outer fragments with CE and with Not-ECT.
     EcnIllegal = "ecn-illegal",
     /// Arrived above the negotiated rate, and the tunnel's policer drops.
     PolicedIn = "policed-in",
@@ -127,7 +144,7 @@ drop_reasons! {
     NatNoTranslation = "nat-no-translation",
     /// RFC 4787 §5: the translation takes no packets from this sender.
     NatFiltered = "nat-filtered",
-    /// Translation: a later fragment whose first one did not come before it.
+    /// Translation: a later fragment whose first one did not come in time, or no room to wait for it.
     NatFragment = "nat-fragment",
     /// RFC 6888 REQ-4: the host has as many translations as it may have.
     NatHostLimit = "nat-host-limit",

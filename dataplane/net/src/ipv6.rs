@@ -15,7 +15,9 @@ pub const OPAQUE: u8 = HOP_BY_HOP;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+/// Next header of the fragment header.
+pub const FRAGMENT: u8 = 44;
+pub const FRAGMENT_LEN: usize = 8;
 const DESTINATION_OPTIONS: u8 = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,36 @@ pub struct UpperLayer {
     pub fragment: bool,
     /// A fragment that does not hold the upper-layer header.
     pub later_fragment: bool,
+}
+
+/// RFC 8200 §4.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentHeader {
+    pub next_header: u8,
+    /// In bytes, a multiple of 8.
+    pub offset: u16,
+    pub more: bool,
+    pub identification: u32,
+}
+
+impl FragmentHeader {
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let h = bytes.first_chunk::<FRAGMENT_LEN>()?;
+        let place = u16::from_be_bytes([h[2], h[3]]);
+        Some(Self {
+            next_header: h[0],
+            offset: place & 0xfff8,
+            more: place & 1 != 0,
+            identification: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
+        })
+    }
+
+    /// RFC 6946 §2: the only fragment of its packet.
+    #[must_use]
+    pub const fn is_atomic(&self) -> bool {
+        self.offset == 0 && !self.more
+    }
 }
 
 impl Ipv6Header {
@@ -97,7 +129,7 @@ impl Ipv6Header {
                 HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
                     8 + 8 * usize::from(*packet.get(offset + 1).ok_or(IpError::Truncated)?)
                 }
-                FRAGMENT => 8,
+                FRAGMENT => FRAGMENT_LEN,
                 _ => {
                     return Ok(UpperLayer {
                         protocol,

@@ -1,6 +1,7 @@
 //! What a pipeline is built with: the two ports and the bounds of every table and queue.
 
 use crate::lan_routers::LanRouters;
+use crate::reassembly::ReassemblyLimits;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::num::NonZeroU8;
 use sipsec_net::{IpPrefix, MacAddr};
@@ -84,6 +85,8 @@ pub struct Limits {
     pub ike_packets_max: u16,
     /// Translations, each of about 200 bytes.
     pub nat_sessions_max: u32,
+    /// Outer datagrams in fragments, for each worker.
+    pub reassembly: ReassemblyLimits,
     /// RFC 1812 §4.3.2.8: ICMP errors are limited.
     pub icmp_errors_per_second_max: u32,
 }
@@ -128,6 +131,7 @@ impl Limits {
             shaper_delay_ms_max: 250,
             ike_packets_max: 32,
             nat_sessions_max: 1024,
+            reassembly: ReassemblyLimits::DEFAULT,
             icmp_errors_per_second_max: 1000,
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! inside ─► MAC ─► parse ─► TTL ─► fib ─► mss ─► pmtu ─► SA? ──yes──► shaper ─► NAT ─► selector ─► prepare ═► seal ═► outside
 //!                                                  └───no────► trigger, Event::Acquire
-//! outside ─► outer ─► media port ─► source ─► IKE: punt
+//! outside ─► outer ─► (fragments put together) ─► media port ─► source ─► IKE: punt
 //!                                             ESP: sad ─► replay check ═► open ═► commit ─► parse ─► selector ─► NAT ─► source
 //!                                                  ─► ecn ─► mss ─► TTL ─► inside (router mode: or another tunnel)
 //! ```
@@ -15,6 +15,7 @@
 
 mod ahead;
 mod due;
+mod fragments;
 mod handed;
 mod hello;
 mod inbound;
@@ -27,6 +28,7 @@ use crate::config::{Config, InsideMode, InsidePort, Local};
 use crate::esp_decap::OpenBatch;
 use crate::esp_encap::SealBatch;
 use crate::fib::{Answer, Fib};
+use crate::first_fragments::FirstFragments;
 use crate::icmp_error::IcmpLimit;
 use crate::media::IkeFrame;
 use crate::media::Outer;
@@ -35,6 +37,7 @@ use crate::owner::{Owners, Place, WorkerIndex};
 use crate::packet::Packet;
 use crate::packet_queue::Pool;
 use crate::parse::Info;
+use crate::reassembly::Reassembly;
 use crate::route_cache::RouteCache;
 use crate::sad::Sad;
 use crate::sink::{PuntRefused, Sink};
@@ -65,6 +68,7 @@ pub struct Pipeline<P> {
     pub(crate) media: MediaTable,
     pub(crate) sad: Sad,
     identifications: Identifications,
+    pub(crate) reassembly: Reassembly,
     /// Packets in clear that wait, for an SA or for their rate.
     pub(crate) waiting: Pool<P>,
     pub(crate) ike_waiting: Pool<IkeFrame<P>>,
@@ -88,6 +92,7 @@ pub struct Pipeline<P> {
     stages: Stages,
     routes: RouteCache,
     pub(crate) nat: Nat,
+    pub(crate) first_fragments: FirstFragments<P>,
     /// The row from which a page of translations was asked for.
     pub(crate) nat_page: Option<u32>,
     /// Ethernet headers of what leaves by the inside port: of IPv4, of IPv6.
@@ -120,6 +125,7 @@ impl<P: Packet> Pipeline<P> {
             media: MediaTable::new(limits.media_ports_max),
             sad: Sad::new(limits.sas_max),
             identifications: Identifications::default(),
+            reassembly: Reassembly::new(limits.reassembly, config.flow_key),
             waiting: Pool::new(limits.waiting_packets_max),
             ike_waiting: Pool::new(ike_max.min(limits.waiting_packets_max)),
             releases: Timers::new(limits.media_ports_max),
@@ -138,6 +144,7 @@ impl<P: Packet> Pipeline<P> {
                 NatLimits { tunnels_max: limits.tunnels_max, sessions_max: limits.nat_sessions_max },
                 config.nat_seed,
             ),
+            first_fragments: FirstFragments::new(config.flow_key),
             nat_page: None,
             inside_headers: [eth::IPV4, eth::IPV6].map(|ether_type| {
                 let InsidePort { mac: source, next_hop: destination, .. } = config.inside;
@@ -364,7 +371,9 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<(), DropReason> {
         let packet = opening.places.current().ok_or(DropReason::MalformedFrame)?;
         let mut outer = Outer::default();
-        outer.read(packet.data())?;
+        if let Some(fragment) = outer.read(packet.data())? {
+            return self.outside_fragment(now, &fragment, &outer, opening, out);
+        }
         let port = MediaPort(outer.destination_port);
         let Some(media) = self.media.find(port) else { return self.hand_over_outside(port, opening, out) };
         let m = self.media.get_mut(media).ok_or(DropReason::MediaPortClosed)?;

@@ -45,6 +45,8 @@ impl Owners {
 /// no packet goes round in circles, also while the workers are about to learn of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandOver {
+    /// A fragment as it came from the WAN, to the worker that puts together what its sender has sent.
+    Fragment,
     /// A frame as it came from the WAN.
     Outside,
     /// A frame as it came from the inside.
@@ -64,10 +66,11 @@ impl HandOver {
 
     const fn rank(self) -> u8 {
         match self {
-            Self::Outside => 0,
-            Self::Inside => 1,
-            Self::Hub { .. } => 2,
-            Self::Error { .. } => 3,
+            Self::Fragment => 0,
+            Self::Outside => 1,
+            Self::Inside => 2,
+            Self::Hub { .. } => 3,
+            Self::Error { .. } => 4,
         }
     }
 }
@@ -98,6 +101,13 @@ impl Place {
     /// The worker that has this tunnel, unless it is this one.
     pub(crate) fn elsewhere(&self, tunnel: TunnelId) -> Option<WorkerIndex> {
         Some(self.owners.of(tunnel)).filter(|owner| *owner != self.own)
+    }
+
+    /// The worker that puts together the fragments of what has this hash, unless it is this one. Their queues need not be that of
+    /// the whole.
+    pub(crate) fn reassembles_elsewhere(&self, hash: u32) -> Option<WorkerIndex> {
+        let worker = WorkerIndex((hash % u32::from(self.owners.workers())) as u8);
+        Some(worker).filter(|worker| *worker != self.own)
     }
 
     /// Whether another worker alone acts on the operation.

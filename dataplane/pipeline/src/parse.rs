@@ -1,5 +1,6 @@
 //! What the stages need of an IP packet, found once.
 
+use crate::hash::{halves, keyed};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sipsec_net::dp::PacketSummary;
 use sipsec_net::ipv4::Ipv4Header;
@@ -160,21 +161,10 @@ impl Info {
     /// Equal for the packets of one flow. Fragments have no ports, so all of one packet share a flow. Without the key no host can
     /// tell which other flow has the same value, so a host cannot choose whose queue it fills.
     pub(crate) fn flow(&self, key: u64) -> u32 {
-        let halves = |a: IpAddr| match a {
-            IpAddr::V4(a) => [0, u64::from(a.to_bits())],
-            IpAddr::V6(a) => [(a.to_bits() >> 64) as u64, a.to_bits() as u64],
-        };
         let (s, d) = if self.fragment { (0, 0) } else { self.ports.unwrap_or_default() };
         let ports = u64::from(s) << 32 | u64::from(d) << 8 | u64::from(self.protocol);
         let ([a, b], [c, d]) = (halves(self.source), halves(self.destination));
-        // The finaliser of SplitMix64 after each word, so that the key is between all of them.
-        let mixed = [a, b, c, d, ports].into_iter().fold(key, |z, word| {
-            let mut z = (z ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
-            z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-            (z ^ z >> 31) ^ key.rotate_left(17)
-        });
-        (mixed >> 32) as u32
+        keyed(key, [a, b, c, d, ports])
     }
 }
 

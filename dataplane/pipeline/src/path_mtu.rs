@@ -1,5 +1,4 @@
-//! The path between the two gateways of a call: its MTU, as ICMP errors tell it (RFC 4301 §8.2), and what came by it in
-//! fragments.
+//! The path between the two gateways of a call: its MTU, as ICMP errors tell it (RFC 4301 §8.2).
 //!
 //! The errors are not authenticated. So one counts only if it quotes a packet of a live call, its SPI included where the quote
 //! is long enough; it only lowers the MTU, not below a floor, and what it said is forgotten after ten minutes (RFC 1191 §6.3).
@@ -7,9 +6,8 @@
 
 use crate::config::OutsidePort;
 use crate::graph::Pipeline;
-use crate::media::{Media, kernel_frame};
+use crate::media::Media;
 use crate::packet::Packet;
-use crate::sink::Sink;
 use core::net::SocketAddr;
 use core::time::Duration;
 use sipsec_net::{DropReason, Instant, MediaPort, ipv6};
@@ -90,33 +88,6 @@ impl<P: Packet> Pipeline<P> {
             media.map_or((0, false), |m| (m.outer_max(&self.config.outside), m.path_mtu.is_some()));
         let inner = self.effective_mtu(tunnel).unwrap_or(t.inner_mtu);
         t.policy.counters.set_mtu(inner, outer, of_path);
-    }
-
-    /// A UDP payload for a media port that came in fragments, which the kernel has put together. `frame` is an empty frame with
-    /// headroom, or `None` if there was none.
-    #[expect(clippy::too_many_arguments, reason = "the outer headers of a packet, field by field")]
-    pub fn from_kernel(
-        &mut self,
-        now: Instant,
-        port: MediaPort,
-        from: SocketAddr,
-        class: u8,
-        payload: &[u8],
-        frame: Option<P>,
-        out: &mut impl Sink<P>,
-    ) {
-        let binding = self.media.find(port).and_then(|i| self.media.get(i)).map(|m| m.binding);
-        let made = match (binding, frame) {
-            (None, _) => Err(DropReason::MediaPortClosed),
-            (_, None) => Err(DropReason::FrameExhausted),
-            (Some(binding), Some(frame)) => {
-                kernel_frame::build(frame, from, binding.outside_local, class, payload)
-            }
-        };
-        match made {
-            Ok(frame) => self.from_outside(now, frame, out),
-            Err(reason) => self.drops[reason.index()] += 1,
-        }
     }
 }
 

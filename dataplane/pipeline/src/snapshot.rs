@@ -51,6 +51,13 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
+    /// Outer fragments that wait for others.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub const fn fragments_held(&self) -> u32 {
+        self.reassembly.held()
+    }
+
     /// Asks again for the calls that packets of the tunnels in these positions wait for: for a control plane that has just
     /// connected. The first position after these, if there are more.
     pub fn reacquire(&self, positions: core::ops::Range<u32>, event: &mut dyn FnMut(Event)) -> Option<u32> {

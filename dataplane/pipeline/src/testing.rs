@@ -4,6 +4,7 @@
 mod controlled;
 mod crew;
 mod engine;
+mod fragments;
 mod fuzz;
 mod gateway;
 mod inner;
@@ -11,6 +12,7 @@ mod inner;
 pub use controlled::Controlled;
 pub use crew::Crew;
 pub use engine::TestEngine;
+pub use fragments::fragments;
 pub use fuzz::fuzz;
 pub use gateway::{Gateway, Keys, Side};
 pub use inner::{Inner, ipv4_udp};

@@ -221,7 +221,7 @@ fn keepalives_and_noise_are_told_apart_and_prove_nothing() {
         (DropReason::Keepalive, 1),
         (DropReason::MalformedEncap, 3),
         (DropReason::UnknownSpi, 1),
-        (DropReason::OuterFragment, 1),
+        (DropReason::FragmentMalformed, 1),
     ] {
         assert_eq!(drops(&b, reason), n, "{reason:?}");
     }

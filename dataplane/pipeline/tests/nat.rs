@@ -4,7 +4,7 @@ use sipsec_net::dp::{Adjacency, EspCipher, Event, Op, RejectReason};
 use sipsec_net::ipv4::Ipv4Header;
 use sipsec_net::nat::{NAT_POOL_ADDRESSES_MAX, NAT_RULES_MAX, NatPolicy, NatProtocol, NatRule, NatSide};
 use sipsec_net::{DropReason, Instant, IpPrefix, Kbps, TunnelId, checksum};
-use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, ipv4_udp};
+use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, fragments, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -255,4 +255,98 @@ fn rules_beyond_the_bounds_are_refused_as_a_whole() {
     assert_eq!(a.pipeline.apply(NOW, &[Op::NatPolicy(policy)]), Err((0, RejectReason::Malformed)));
     let stranger = Op::NatRule { tunnel: TunnelId(99), rule: overload() };
     assert_eq!(a.pipeline.apply(NOW, &[stranger]), Err((0, RejectReason::UnknownTunnel)));
+}
+
+/// A packet of UDP in three fragments.
+fn three(from: Ipv4Addr, to: Ipv4Addr, identification: u16) -> Vec<Vec<u8>> {
+    let inner = Inner::udp(from.into(), to.into(), 1000);
+    let whole = VecPacket::new(&[&[0; 12][..], &[8, 0], &inner.to_bytes()].concat());
+    let cut = fragments(&whole, 400, identification);
+    assert_eq!(cut.len(), 3);
+    cut.iter().map(|f| f.data()[14..].to_vec()).collect()
+}
+
+fn orders() -> Vec<[usize; 3]> {
+    vec![[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+}
+
+/// RFC 4787 REQ-14.
+#[test]
+fn fragments_are_translated_in_whatever_order_they_come() {
+    for (n, order) in orders().into_iter().enumerate() {
+        for is_batch in [false, true] {
+            let (mut a, mut b) = pair(InsideMode::Host, &[overload()]);
+            let parts = three(Side::A.host(), Side::B.host(), n as u16);
+            let sent: Vec<Vec<u8>> = order.iter().map(|i| parts[*i].clone()).collect();
+            if is_batch {
+                a.lan_batch(NOW, &sent);
+            } else {
+                sent.iter().for_each(|part| a.lan(NOW, part));
+            }
+            a.poll(NOW);
+            assert_eq!(a.carry_to(NOW, &mut b), 3, "{order:?}");
+            let came: Vec<_> = b.out.inside.drain(..).map(|f| f.data()[14..].to_vec()).collect();
+            assert!(came.iter().all(|ip| ends(ip) == (GLOBAL, Side::B.host())), "{order:?}");
+            // The answer comes in any order, too.
+            let first = came.iter().find(|ip| {
+                !Ipv4Header::parse(ip).expect("one").is_fragment() || ip[6] & 0x1f == 0 && ip[7] == 0
+            });
+            let port = u16::from_be_bytes(*first.expect("it came")[20..].first_chunk().expect("ports"));
+            let mut answers = three(Side::B.host(), GLOBAL, 900 + n as u16);
+            answers[0][22..24].copy_from_slice(&port.to_be_bytes());
+            answers[0][20..22].copy_from_slice(&parts[0][22..24]);
+            let sent: Vec<Vec<u8>> = order.iter().map(|i| answers[*i].clone()).collect();
+            sent.iter().for_each(|part| b.lan(NOW, part));
+            b.poll(NOW);
+            let frames = std::mem::take(&mut b.out.outside);
+            assert_eq!(frames.len(), 3);
+            if is_batch {
+                a.pipeline.batch_from_outside(NOW, frames, &mut a.out);
+            } else {
+                frames.into_iter().for_each(|f| a.wan(NOW, f));
+            }
+            let back: Vec<_> = a.out.inside.drain(..).map(|f| f.data()[14..].to_vec()).collect();
+            assert_eq!(back.len(), 3, "{order:?} {:?}", a.pipeline.drops()[DropReason::NatFragment.index()]);
+            assert!(back.iter().all(|ip| ends(ip) == (Side::B.host(), Side::A.host())), "{order:?}");
+            assert_eq!(a.pipeline.drops().iter().sum::<u64>(), 0);
+        }
+    }
+}
+
+#[test]
+fn fragments_that_wait_for_their_rate_are_translated_in_order() {
+    for order in orders() {
+        let keys = Keys::new(EspCipher::Aes128Gcm16, false);
+        let (mut a, mut b) = Gateway::pair(InsideMode::Host, Kbps(64), &keys);
+        a.apply(&[rule(overload())]);
+        let parts = three(Side::A.host(), Side::B.host(), 5);
+        order.iter().for_each(|i| a.lan(NOW, &parts[*i]));
+        let mut now = NOW;
+        let mut carried = 0;
+        for _ in 0..1000 {
+            now = now + Duration::from_millis(1);
+            a.poll(now);
+            carried += a.carry_to(now, &mut b);
+        }
+        assert_eq!((carried, b.out.inside.len()), (3, 3), "{order:?}");
+        assert_eq!(a.pipeline.drops().iter().sum::<u64>(), 0);
+    }
+}
+
+#[test]
+fn fragments_without_a_first_end_in_time_and_hold_up_no_other_host() {
+    let (mut a, mut b) = pair(InsideMode::Host, &[overload()]);
+    for id in 0..500 {
+        a.lan(NOW, &three(Side::A.host(), Side::B.host(), id)[1]);
+    }
+    let other = three(Ipv4Addr::new(10, 1, 0, 77), Side::B.host(), 1);
+    for part in other.iter().rev() {
+        a.lan(NOW, part);
+    }
+    assert_eq!(a.carry_to(NOW, &mut b), 3);
+    assert!(a.pipeline.drops()[DropReason::NatFragment.index()] < 500, "some wait");
+    let end = NOW + Duration::from_secs(2);
+    assert_eq!(a.pipeline.next_deadline().min(end), a.pipeline.next_deadline());
+    a.poll(end);
+    assert_eq!(a.pipeline.drops()[DropReason::NatFragment.index()], 500);
 }

@@ -1,7 +1,6 @@
-//! ICMP errors from the path between two gateways (RFC 4301 §8.2), and outer packets that came in fragments.
+//! ICMP errors from the path between two gateways (RFC 4301 §8.2).
 
 use sipsec_net::dp::{EspCipher, MediaBinding, Op};
-use sipsec_net::udp_encap::NON_ESP_MARKER;
 use sipsec_net::{DropReason, Instant, Kbps};
 use sipsec_pipeline::testing::{Gateway, Inner, Keys, Side, VecPacket, ipv4_udp};
 use sipsec_pipeline::{InsideMode, Packet, PathMtu};
@@ -149,32 +148,4 @@ fn the_next_call_of_a_port_begins_with_the_wans_mtu() {
     assert_eq!(a.pipeline.next_deadline(), Instant::MAX);
     a.call(FAST, &keys());
     assert_eq!(passes(&mut a, START, 1438), Ok(()));
-}
-
-#[test]
-fn what_the_kernel_put_together_takes_the_way_of_all_that_arrives() {
-    let (mut a, mut b) = up();
-    a.lan(START, &ipv4_udp(Side::A.host(), Side::B.host(), 1438));
-    let frame = a.out.outside.pop().expect("sent");
-    // Outer ECN marks of a fragment count (RFC 3168 §5.3): the kernel keeps them.
-    let payload = frame.data()[42..].to_vec();
-    let give = |b: &mut Gateway, from: SocketAddr, payload: &[u8]| {
-        let (port, frame) = (Side::B.media_port(), Some(VecPacket::new(&[])));
-        b.pipeline.from_kernel(START, port, from, 0, payload, frame, &mut b.out);
-    };
-    give(&mut b, Side::A.media(), &payload);
-    assert_eq!(b.out.inside.len(), 1);
-    give(&mut b, Side::A.media(), &payload);
-    assert_eq!(drops(&b, DropReason::ReplayDuplicate), 1);
-    give(&mut b, "192.0.2.1:50013".parse().expect("valid"), &payload);
-    assert_eq!(drops(&b, DropReason::WrongSource), 1);
-    let ike = [&NON_ESP_MARKER[..], &[1; 60]].concat();
-    give(&mut b, Side::A.media(), &ike);
-    assert_eq!(b.out.punted.len(), 1, "IKE in fragments");
-    // Without a call, without a frame.
-    let port = Side::B.media_port();
-    b.pipeline.from_kernel(START, port, Side::A.media(), 0, &payload, None, &mut b.out);
-    b.apply(&[Op::MediaClose(port)]);
-    give(&mut b, Side::A.media(), &payload);
-    assert_eq!((drops(&b, DropReason::FrameExhausted), drops(&b, DropReason::MediaPortClosed)), (1, 1));
 }

@@ -34,7 +34,7 @@ const PATH_MTUS_ROOM: usize = 8;
 pub struct KernelLost {
     /// The queue of the worker was full.
     pub full: u64,
-    pub too_long: u64,
+    pub datagrams: u64,
 }
 
 /// What is logged once: it is the WAN's, and so every tunnel's.
@@ -81,10 +81,7 @@ impl<K: Steer> Commands<K> {
         let owner = |port| workers.owner(registry.tunnel_of(port));
         let taken = self.kernel.media_sockets().map(|sockets| {
             sockets.take(|message| match message {
-                FromKernel::Datagram(datagram) => {
-                    lost.full += u64::from(owner(datagram.media_port).datagrams.push(datagram).is_err());
-                }
-                FromKernel::TooLong => lost.too_long += 1,
+                FromKernel::Datagram => lost.datagrams += 1,
                 FromKernel::PathMtu(report) => {
                     let updates = &owner(report.media_port).updates;
                     // There is always room for what a control plane wants.

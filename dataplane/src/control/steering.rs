@@ -10,11 +10,11 @@ use sipsec_net::dp::{Adjacency, Op};
 use sipsec_net::{IpPrefix, MediaPort, TunnelId};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The kernel's side of steering.
 pub trait Steer {
-    fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError>;
+    fn media_open(&mut self, media: Media) -> Result<(), SteerError>;
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError>;
     /// Adds the prefix, or changes what becomes of its packets.
     fn prefix_add(
@@ -52,7 +52,7 @@ pub struct SteerOp {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    MediaOpen { local: SocketAddr, tunnel: TunnelId },
+    MediaOpen(Media),
     MediaClose(MediaPort),
     RouteAdd { prefix: IpPrefix, owner: Owner },
     RouteRemove { prefix: IpPrefix },
@@ -65,7 +65,9 @@ impl SteerOp {
     pub fn of(ops: &[Op]) -> Vec<Self> {
         let concerns = |(op, index): (&Op, u16)| {
             let what = match op {
-                Op::MediaOpen(b) => What::MediaOpen { local: b.outside_local, tunnel: b.tunnel },
+                Op::MediaOpen(b) => {
+                    What::MediaOpen(Media { local: b.outside_local, remote: b.remote.ip(), tunnel: b.tunnel })
+                }
                 Op::MediaClose(port) => What::MediaClose(*port),
                 Op::RouteAdd { prefix, tunnel, adjacency } => {
                     What::RouteAdd { prefix: *prefix, owner: (*tunnel, *adjacency) }
@@ -127,7 +129,7 @@ impl KernelSteer {
     #[must_use]
     pub fn new(steering: Steering, router: Option<(Netlink, u32)>) -> Self {
         let sockets = MediaSockets::new().inspect_err(|error| {
-            tracing::warn!(%error, "no epoll: outer fragments and ICMP errors stay the kernel's");
+            tracing::warn!(%error, "no epoll: ICMP errors stay the kernel's");
         });
         Self {
             steering,
@@ -138,12 +140,12 @@ impl KernelSteer {
 }
 
 impl Steer for KernelSteer {
-    fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
+    fn media_open(&mut self, Media { local, remote, tunnel }: Media) -> Result<(), SteerError> {
         // A control plane opens calls only when it has configured every tunnel.
         if let Some(router) = &mut self.router {
             router.purge();
         }
-        self.steering.media_port_open(local, tunnel)?;
+        self.steering.media_port_open(local, remote, tunnel)?;
         if let Some(sockets) = &mut self.sockets {
             sockets.open(local);
         }
@@ -226,7 +228,14 @@ pub struct Steered {
     awaited: HashSet<IpPrefix>,
 }
 
-type Media = (SocketAddr, TunnelId);
+/// A call's media port: whose it is, and from where its packets come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Media {
+    local: SocketAddr,
+    remote: IpAddr,
+    tunnel: TunnelId,
+}
+
 /// Of a prefix: the tunnel that has it, and what becomes of its packets.
 type Owner = (TunnelId, Adjacency);
 
@@ -258,8 +267,8 @@ enum Step {
 impl Step {
     fn run(self, kernel: &mut impl Steer) -> Result<(), SteerError> {
         match self {
-            Self::Close((local, _)) => kernel.media_close(MediaPort(local.port())),
-            Self::Open((local, tunnel)) => kernel.media_open(local, tunnel),
+            Self::Close(media) => kernel.media_close(MediaPort(media.local.port())),
+            Self::Open(media) => kernel.media_open(media),
             Self::Prefix { prefix, after: Some((tunnel, adjacency)), .. } => {
                 kernel.prefix_add(prefix, tunnel, adjacency)
             }
@@ -289,9 +298,9 @@ impl Steered {
         let mut plan = Plan::default();
         for &SteerOp { index, what } in ops {
             match what {
-                What::MediaOpen { local, tunnel } => {
-                    let port = MediaPort(local.port());
-                    set(&mut plan.media, &self.media, index, port, Some((local, tunnel)));
+                What::MediaOpen(media) => {
+                    let port = MediaPort(media.local.port());
+                    set(&mut plan.media, &self.media, index, port, Some(media));
                 }
                 What::MediaClose(port) => set(&mut plan.media, &self.media, index, port, None),
                 What::RouteAdd { prefix, owner } => {
@@ -299,7 +308,7 @@ impl Steered {
                 }
                 What::RouteRemove { prefix } => set(&mut plan.prefixes, &self.prefixes, index, prefix, None),
                 What::TunnelRemove(tunnel) => {
-                    remove_all(&mut plan.media, &self.media, index, |(_, t)| *t == tunnel);
+                    remove_all(&mut plan.media, &self.media, index, |m| m.tunnel == tunnel);
                     remove_all(&mut plan.prefixes, &self.prefixes, index, |(t, _)| *t == tunnel);
                 }
             }

@@ -3,7 +3,6 @@
 //! ```text
 //!  control thread ── Update: validated transactions, addresses, MTU ──▶ worker     one queue, in order
 //!                 ── IKE messages to send ───────────────────────────▶
-//!                 ── datagrams that the kernel put together ─────────▶
 //!                 ◀── Report: events, "applied" ──────────────────────            one queue, in order
 //!                 ◀── IKE messages that came in ──────────────────────
 //!                 ◀── numbers, activity: cells ───────────────────────
@@ -29,9 +28,6 @@ const UPDATES: usize = 16;
 const EVENTS: usize = 1 << 14;
 /// IKE messages in each direction: as many as a burst of calls sends between two looks.
 const IKE: usize = 256;
-
-/// Datagrams that came in fragments.
-const DATAGRAMS: usize = 64;
 
 #[derive(Debug)]
 pub enum Update {
@@ -76,39 +72,11 @@ impl IkeMessage {
     }
 }
 
-/// Longest datagram from the kernel: with its outer headers it fits a frame.
-pub const DATAGRAM_MAX: usize = 1700;
-
-/// A UDP payload that came in fragments, which the kernel has put together.
-#[derive(Debug)]
-pub struct Datagram {
-    pub media_port: MediaPort,
-    pub from: SocketAddr,
-    /// TOS or traffic class.
-    pub class: u8,
-    bytes: ArrayVec<u8, DATAGRAM_MAX>,
-}
-
-impl Datagram {
-    /// What is longer than [`DATAGRAM_MAX`] is cut.
-    #[must_use]
-    pub fn new(media_port: MediaPort, from: SocketAddr, class: u8, payload: &[u8]) -> Self {
-        let bytes = payload.iter().copied().take(DATAGRAM_MAX).collect();
-        Self { media_port, from, class, bytes }
-    }
-
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 /// The control thread's end.
 #[derive(Debug)]
 pub struct ControlEnd {
     pub updates: Sender<Update>,
     pub ike_down: Sender<IkeMessage>,
-    pub datagrams: Sender<Datagram>,
     pub reports: Receiver<Report>,
     pub ike_up: Receiver<IkeMessage>,
     pub cells: WorkerCells,
@@ -119,7 +87,6 @@ pub struct ControlEnd {
 pub struct WorkerEnd {
     pub updates: Receiver<Update>,
     pub ike_down: Receiver<IkeMessage>,
-    pub datagrams: Receiver<Datagram>,
     pub cells: WorkerCells,
     reports: Sender<Report>,
     ike_up: Sender<IkeMessage>,
@@ -131,23 +98,15 @@ pub struct WorkerEnd {
 pub fn worker_link() -> io::Result<(ControlEnd, WorkerEnd)> {
     let (updates, updates_in) = queue(UPDATES)?;
     let (ike_down, ike_down_in) = queue(IKE)?;
-    let (datagrams, datagrams_in) = queue(DATAGRAMS)?;
     // One more: the room of "applied", of which one is on its way at most.
     let (reports, reports_in) = queue(EVENTS + 1)?;
     let (ike_up, ike_up_in) = queue(IKE)?;
     let cells = WorkerCells::default();
-    let control = ControlEnd {
-        updates,
-        ike_down,
-        datagrams,
-        reports: reports_in,
-        ike_up: ike_up_in,
-        cells: cells.clone(),
-    };
+    let control =
+        ControlEnd { updates, ike_down, reports: reports_in, ike_up: ike_up_in, cells: cells.clone() };
     let worker = WorkerEnd {
         updates: updates_in,
         ike_down: ike_down_in,
-        datagrams: datagrams_in,
         cells,
         reports,
         ike_up,

@@ -88,7 +88,6 @@ impl Workers {
         for end in &self.ends {
             end.updates.ring();
             end.ike_down.ring();
-            end.datagrams.ring();
         }
     }
 

@@ -127,17 +127,7 @@ pub fn media_addr(side: Side) -> SocketAddr {
 
 /// The configured tunnel towards the other side.
 pub fn tunnel(side: Side) -> Vec<Op> {
-    let spec = TunnelSpec {
-        tunnel: TUNNEL,
-        inner_mtu: 1400,
-        mss_clamp: true,
-        check_source: true,
-        routing_hellos: false,
-        own_device: false,
-        trigger_packets_max: 64,
-        trigger_bytes_max: 65_536,
-        trigger_age_ms_max: 30_000,
-    };
+    let spec = TunnelSpec { trigger_age_ms_max: 30_000, ..TunnelSpec::new(TUNNEL, 1400) };
     let prefix = side.other().lan_prefix().parse().expect("a prefix");
     vec![Op::TunnelAdd(spec), Op::RouteAdd { prefix, tunnel: TUNNEL, adjacency: Adjacency::Tunnel }]
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const SECTION: &str = "{ outside: { device: wan0 }, inside: { mode: host, device: svti0 } }";
+const TUN: &str = "{ outside: { device: wan0 }, inside: { mode: tun, device: svti0 } }";
 /// In every ping's payload, and in no sealed packet.
 const PATTERN: &str = "5345435245543432";
 const PATTERN_BYTES: &[u8] = b"SECRET42";
@@ -22,7 +23,11 @@ struct Gateway {
 }
 
 fn start(topology: &Topology, side: Side) -> Gateway {
-    let dataplane = Dataplane::start(topology, side, SECTION);
+    start_as(topology, side, SECTION)
+}
+
+fn start_as(topology: &Topology, side: Side, section: &str) -> Gateway {
+    let dataplane = Dataplane::start(topology, side, section);
     let mut control = Control::connect(&dataplane.socket);
     control.apply(&tunnel(side));
     sh(&format!("ip -n {} route add {} dev svti0", topology.gateway(side), side.other().lan_prefix()));
@@ -77,12 +82,21 @@ fn assert_nothing_clear(tap: &Tap) {
 
 #[test]
 fn a_call_from_the_first_packet_to_the_last() {
+    call("call", SECTION);
+}
+
+#[test]
+fn a_call_from_the_first_packet_to_the_last_in_tun_mode() {
+    call("calltun", TUN);
+}
+
+fn call(name: &str, section: &str) {
     if !is_root() {
         return;
     }
-    let topology = Topology::new("call");
+    let topology = Topology::new(name);
     let tap = wan_tap(&topology, Side::B);
-    let (mut a, mut b) = (start(&topology, Side::A), start(&topology, Side::B));
+    let (mut a, mut b) = (start_as(&topology, Side::A, section), start_as(&topology, Side::B, section));
 
     // The first packets wait for the SA, and nothing of them is on the wire.
     let pings = ping(&topology, Side::A, 40, "0.02");

@@ -132,6 +132,20 @@ impl Frame {
     }
 }
 
+impl AsRef<[u8]> for Frame {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.data()
+    }
+}
+
+impl AsMut<[u8]> for Frame {
+    #[inline]
+    fn as_mut(&mut self) -> &mut [u8] {
+        self.data_mut()
+    }
+}
+
 impl Drop for Frame {
     fn drop(&mut self) {
         self.pool.give_chunk(self.chunk);

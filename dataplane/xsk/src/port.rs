@@ -1,6 +1,7 @@
 //! What the worker's loop needs of a port.
 
 use crate::frame::Frame;
+use sipsec_net::DropReason;
 use std::io;
 
 /// Packets per batch: large enough to share a wakeup, small enough that a burst on one port does not starve the other.
@@ -14,6 +15,8 @@ pub trait Port {
     /// Sends what was queued. How much is left over: the device takes no more at the moment, and another kick is needed.
     fn kick(&mut self) -> io::Result<usize>;
     fn stats(&self) -> PortStats;
+    /// Adds the packets that ended in the port itself.
+    fn add_drops(&self, _: &mut [u64; DropReason::COUNT]) {}
 }
 
 /// What the kernel dropped before we saw it, and what we sent.

@@ -15,33 +15,57 @@ use aya_ebpf::macros::xdp;
 use aya_ebpf::maps::XskMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::XdpContext;
-use layout::{Counter, MediaPortKey, OWNER_KERNEL};
-use maps::{MEDIA_PORTS, PREFIXES_V4, PREFIXES_V6, XSKS_INSIDE, XSKS_OUTSIDE, count};
-use parse::{Destination, Other};
+use layout::{Counter, FragmentKey, MediaPortKey, OWNER_KERNEL};
+use maps::{
+    KERNEL_FRAGMENTS, MEDIA_PEERS, MEDIA_PORTS, PREFIXES_V4, PREFIXES_V6, XSKS_INSIDE, XSKS_OUTSIDE, count,
+};
+use parse::{Destination, Other, Udp};
 
-/// WAN: UDP to a live media port goes to the dataplane.
+/// WAN: UDP to a live media port goes to the dataplane, whole or in fragments.
 #[xdp(frags)]
 pub fn outside(ctx: XdpContext) -> u32 {
-    let (destination, port) = match parse::udp_destination(&ctx) {
-        Ok(found) => found,
-        Err(other) => {
-            return pass(match other {
-                Other::Pass => Counter::OutsidePass,
-                Other::Fragment => Counter::OutsideFragment,
-                Other::Truncated => Counter::OutsideTruncated,
-            });
+    match parse::udp(&ctx) {
+        Ok(Udp::Whole(to)) if is_live(&to) => {
+            redirect(&ctx, &XSKS_OUTSIDE, Counter::OutsideRedirect, Counter::OutsideNoSocket)
         }
-    };
-    let addr = match destination {
-        // RFC 4291 §2.5.5.2: the IPv4-mapped form.
-        Destination::V4([a, b, c, d]) => [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d],
-        Destination::V6(addr) => addr,
-    };
-    // SAFETY: the value is not read; only its presence counts.
-    if unsafe { MEDIA_PORTS.get(&MediaPortKey { addr, port, zero: [0; 2] }) }.is_none() {
-        return pass(Counter::OutsidePass);
+        Ok(Udp::Fragment(fragment, port)) => outside_fragment(&ctx, &fragment, port),
+        Ok(Udp::Whole(_)) | Err(Other::Pass) => pass(Counter::OutsidePass),
+        Err(Other::Truncated) => pass(Counter::OutsideTruncated),
     }
-    redirect(&ctx, &XSKS_OUTSIDE, Counter::OutsideRedirect, Counter::OutsideNoSocket)
+}
+
+#[inline(always)]
+fn is_live(to: &MediaPortKey) -> bool {
+    // SAFETY: the value is not read; only its presence counts.
+    unsafe { MEDIA_PORTS.get(to) }.is_some()
+}
+
+/// The dataplane puts together what comes from a live call's peer. A first fragment for another port is the kernel's, and so
+/// are those that follow it; one that comes before its first is taken for the call's.
+#[inline(always)]
+fn outside_fragment(ctx: &XdpContext, fragment: &FragmentKey, port: Option<[u8; 2]>) -> u32 {
+    // SAFETY: as above.
+    if unsafe { MEDIA_PEERS.get(&fragment.between) }.is_none() {
+        return pass(Counter::OutsideFragment);
+    }
+    let is_kernels = match port {
+        Some(port) if is_live(&MediaPortKey { addr: fragment.between.local, port, zero: [0; 2] }) => {
+            // The identification may have been that of a datagram for the kernel, some time ago.
+            let _ = KERNEL_FRAGMENTS.remove(fragment);
+            false
+        }
+        Some(_) => {
+            // Without room its other fragments are lost, and SIP sends it again.
+            let _ = KERNEL_FRAGMENTS.insert(fragment, &0, 0);
+            true
+        }
+        // SAFETY: as above.
+        None => unsafe { KERNEL_FRAGMENTS.get(fragment) }.is_some(),
+    };
+    if is_kernels {
+        return pass(Counter::OutsideFragment);
+    }
+    redirect(ctx, &XSKS_OUTSIDE, Counter::OutsideFragmentRedirect, Counter::OutsideNoSocket)
 }
 
 /// Host mode: the far end of the sVTI's veth pair. Every packet that the kernel routed into the device is ours.
@@ -56,7 +80,7 @@ pub fn inside_lpm(ctx: XdpContext) -> u32 {
     let owner = match parse::forward_destination(&ctx) {
         Ok(Destination::V4(addr)) => PREFIXES_V4.get(Key::new(32, addr)),
         Ok(Destination::V6(addr)) => PREFIXES_V6.get(Key::new(128, addr)),
-        Err(Other::Pass | Other::Fragment) => None,
+        Err(Other::Pass) => None,
         Err(Other::Truncated) => return pass(Counter::InsideTruncated),
     };
     if owner.is_none_or(|owner| *owner == OWNER_KERNEL) {

@@ -1,6 +1,7 @@
 //! From a frame to the one question each program asks. Reads only; every access is bounded by `data_end`, as the verifier
 //! demands.
 
+use crate::layout::{FragmentKey, MediaPeerKey, MediaPortKey};
 use aya_ebpf::programs::XdpContext;
 
 const ETH_LEN: usize = 14;
@@ -8,12 +9,14 @@ const IPV4_LEN_MIN: usize = 20;
 const IPV6_LEN: usize = 40;
 const UDP_LEN: usize = 8;
 const PROTO_UDP: u8 = 17;
+/// RFC 8200 §4.5.
+const NEXT_FRAGMENT: u8 = 44;
+const FRAGMENT_LEN: usize = 8;
 
 /// Ends of parsing that are not for us.
 pub enum Other {
     /// Not for the tunnel: another protocol, another VLAN, IPv6 with extension headers.
     Pass,
-    Fragment,
     Truncated,
 }
 
@@ -35,7 +38,7 @@ fn read<T: Copy>(ctx: &XdpContext, offset: usize) -> Result<T, Other> {
 
 /// `at` is where the header begins.
 enum Network {
-    V4 { at: usize, header_len: usize, protocol: u8, fragment: bool, destination: [u8; 4] },
+    V4 { at: usize, header: [u8; IPV4_LEN_MIN] },
     V6 { at: usize, next_header: u8, destination: [u8; 16] },
 }
 
@@ -76,18 +79,10 @@ fn packet(ctx: &XdpContext, ethertype: [u8; 2], at: usize) -> Result<Network, Ot
         [0x08, 0x00] => {
             let header: [u8; IPV4_LEN_MIN] = read(ctx, at)?;
             // RFC 791 §3.1: IHL counts 32-bit words, five at least.
-            let header_len = usize::from(header[0] & 0x0f) * 4;
-            if header[0] >> 4 != 4 || header_len < IPV4_LEN_MIN {
+            if header[0] >> 4 != 4 || ipv4_len(&header) < IPV4_LEN_MIN {
                 return Err(Other::Pass);
             }
-            Ok(Network::V4 {
-                at,
-                header_len,
-                protocol: header[9],
-                // More-fragments or an offset.
-                fragment: header[6] & 0x3f != 0 || header[7] != 0,
-                destination: [header[16], header[17], header[18], header[19]],
-            })
+            Ok(Network::V4 { at, header })
         }
         [0x86, 0xdd] => {
             let version: u8 = read(ctx, at)?;
@@ -104,22 +99,74 @@ fn packet(ctx: &XdpContext, ethertype: [u8; 2], at: usize) -> Result<Network, Ot
     }
 }
 
-/// Destination address and port of an unfragmented UDP datagram.
 #[inline(always)]
-pub fn udp_destination(ctx: &XdpContext) -> Result<(Destination, [u8; 2]), Other> {
+fn ipv4_len(header: &[u8; IPV4_LEN_MIN]) -> usize {
+    usize::from(header[0] & 0x0f) * 4
+}
+
+/// RFC 4291 §2.5.5.2: the IPv4-mapped form, of the address at `at` in the header.
+#[inline(always)]
+fn mapped(header: &[u8; IPV4_LEN_MIN], at: usize) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, header[at], header[at + 1], header[at + 2], header[at + 3]]
+}
+
+/// UDP from outside.
+pub enum Udp {
+    Whole(MediaPortKey),
+    /// Of the first fragment, which shows it, the destination port.
+    Fragment(FragmentKey, Option<[u8; 2]>),
+}
+
+#[inline(always)]
+fn destination_port(ctx: &XdpContext, at: usize) -> Result<[u8; 2], Other> {
+    let udp: [u8; UDP_LEN] = read(ctx, at)?;
+    Ok([udp[2], udp[3]])
+}
+
+#[inline(always)]
+pub fn udp(ctx: &XdpContext) -> Result<Udp, Other> {
     match network(ctx)? {
-        Network::V4 { protocol, .. } if protocol != PROTO_UDP => Err(Other::Pass),
-        Network::V4 { fragment: true, .. } => Err(Other::Fragment),
-        Network::V4 { at, header_len, destination, .. } => {
-            let udp: [u8; UDP_LEN] = read(ctx, at + header_len)?;
-            Ok((Destination::V4(destination), [udp[2], udp[3]]))
+        Network::V4 { header, .. } if header[9] != PROTO_UDP => Err(Other::Pass),
+        Network::V4 { at, header } => {
+            let addr = mapped(&header, 16);
+            // RFC 791 §3.1: more-fragments, and an offset in units of 8 bytes.
+            let is_later = header[6] & 0x1f != 0 || header[7] != 0;
+            let port = if is_later { None } else { Some(destination_port(ctx, at + ipv4_len(&header))?) };
+            match port {
+                Some(port) if header[6] & 0x20 == 0 => {
+                    Ok(Udp::Whole(MediaPortKey { addr, port, zero: [0; 2] }))
+                }
+                port => {
+                    let between = MediaPeerKey { local: addr, remote: mapped(&header, 12) };
+                    let identification = [0, 0, header[4], header[5]];
+                    Ok(Udp::Fragment(FragmentKey { between, identification }, port))
+                }
+            }
         }
-        // Extension headers, fragments among them, are the kernel's: no peer of a call sends them.
-        Network::V6 { next_header, .. } if next_header != PROTO_UDP => Err(Other::Pass),
-        Network::V6 { at, destination, .. } => {
-            let udp: [u8; UDP_LEN] = read(ctx, at + IPV6_LEN)?;
-            Ok((Destination::V6(destination), [udp[2], udp[3]]))
+        Network::V6 { at, next_header: PROTO_UDP, destination: addr } => {
+            let port = destination_port(ctx, at + IPV6_LEN)?;
+            Ok(Udp::Whole(MediaPortKey { addr, port, zero: [0; 2] }))
         }
+        Network::V6 { at, next_header: NEXT_FRAGMENT, destination: addr } => {
+            let header: [u8; FRAGMENT_LEN] = read(ctx, at + IPV6_LEN)?;
+            if header[0] != PROTO_UDP {
+                return Err(Other::Pass);
+            }
+            let is_later = header[2] != 0 || header[3] & 0xf8 != 0;
+            let port =
+                if is_later { None } else { Some(destination_port(ctx, at + IPV6_LEN + FRAGMENT_LEN)?) };
+            match port {
+                // RFC 6946 §4: an atomic fragment is a whole datagram.
+                Some(port) if header[3] & 1 == 0 => Ok(Udp::Whole(MediaPortKey { addr, port, zero: [0; 2] })),
+                port => {
+                    let between = MediaPeerKey { local: addr, remote: read(ctx, at + 8)? };
+                    let identification = [header[4], header[5], header[6], header[7]];
+                    Ok(Udp::Fragment(FragmentKey { between, identification }, port))
+                }
+            }
+        }
+        // Other extension headers are the kernel's: no peer of a call sends them.
+        Network::V6 { .. } => Err(Other::Pass),
     }
 }
 
@@ -132,7 +179,7 @@ pub fn forward_destination(ctx: &XdpContext) -> Result<Destination, Other> {
         return Err(Other::Pass);
     }
     Ok(match network(ctx)? {
-        Network::V4 { destination, .. } => Destination::V4(destination),
+        Network::V4 { header, .. } => Destination::V4([header[16], header[17], header[18], header[19]]),
         Network::V6 { destination, .. } => Destination::V6(destination),
     })
 }

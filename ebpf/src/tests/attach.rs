@@ -1,6 +1,6 @@
 //! Attached to a veth pair in a network namespace that lives and dies with the test's thread.
 
-use super::fixtures::{LOCAL_V4, V4};
+use super::fixtures::{LOCAL_V4, PEER_V4, V4};
 use super::*;
 use crate::ethtool::Ethtool;
 use crate::{XdpLadder, XdpMode};
@@ -66,7 +66,7 @@ fn the_ladder_takes_driver_mode_and_says_so() {
             Err(SteeringError::AttachedBefore(Port::Outside))
         ));
 
-        rig.steering.media_port_open((LOCAL_V4, 50_001).into(), TunnelId(1)).expect("opens");
+        rig.steering.media_port_open((LOCAL_V4, 50_001).into(), PEER_V4.into(), TunnelId(1)).expect("opens");
         send_until(near, &V4::udp(LOCAL_V4, 50_001).frame(), &rig.steering, Counter::OutsideNoSocket);
         send_until(near, &V4::udp(LOCAL_V4, 5060).frame(), &rig.steering, Counter::OutsidePass);
     });
@@ -127,7 +127,9 @@ fn a_frame_of_another_vlan_is_the_kernels() {
                 let ladder = XdpLadder::Only(mode);
                 let (frame, truncated, taken) = if outside {
                     rig.steering.attach_outside(far, ladder).expect("attaches");
-                    rig.steering.media_port_open((LOCAL_V4, 50_001).into(), TunnelId(1)).expect("opens");
+                    rig.steering
+                        .media_port_open((LOCAL_V4, 50_001).into(), PEER_V4.into(), TunnelId(1))
+                        .expect("opens");
                     let frame = V4::udp(LOCAL_V4, 50_001).frame();
                     (frame, Counter::OutsideTruncated, Counter::OutsideNoSocket)
                 } else {

@@ -1,18 +1,22 @@
-use super::fixtures::{LOCAL_V4, LOCAL_V6, PEER_V4, TCP, UDP, V4, eth, tagged, udp, v6, with_tag};
+use super::fixtures::{LOCAL_V4, LOCAL_V6, PEER_V4, PEER_V6, TCP, UDP, V4, eth, tagged, udp, v6, with_tag};
 use super::*;
 use sipsec_abi::bpf::PROG_OUTSIDE;
 use sipsec_net::{MediaPort, TunnelId};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 const PORT: u16 = 50_001;
 
 /// VID 0, PCP 3.
 const PRIORITY: [u8; 4] = [0x81, 0, 0x60, 0];
 
+fn peer_of(local: SocketAddr) -> IpAddr {
+    if local.is_ipv4() { PEER_V4.into() } else { PEER_V6.into() }
+}
+
 fn rig_with_open_port() -> Option<Rig> {
     let mut rig = Rig::new(true)?;
     for local in [SocketAddr::from((LOCAL_V4, PORT)), SocketAddr::from((LOCAL_V6, PORT + 1))] {
-        rig.steering.media_port_open(local, TunnelId(7)).expect("opens");
+        rig.steering.media_port_open(local, peer_of(local), TunnelId(7)).expect("opens");
     }
     Some(rig)
 }
@@ -31,6 +35,8 @@ fn udp_to_a_live_media_port_goes_to_the_socket() {
         all_options.frame(),
         dont_fragment.frame(),
         v6(UDP, LOCAL_V6, &udp(PORT + 1)),
+        // RFC 6946: atomic.
+        v6_fragment(UDP, 0, 9, &udp(PORT + 1)),
         // IEEE 802.1Q §6.9: a priority tag leaves the frame untagged.
         with_tag(&plain.frame(), PRIORITY),
         with_tag(&with_tag(&all_options.frame(), PRIORITY), [0x88, 0xa8, 0xf0, 0]),
@@ -44,7 +50,6 @@ fn udp_to_a_live_media_port_goes_to_the_socket() {
 fn everything_else_is_the_kernels() {
     let Some(mut rig) = rig_with_open_port() else { return };
     let plain = V4::udp(LOCAL_V4, PORT);
-    let udp_in_fragment_header = [&[UDP, 0, 0, 0, 0, 0, 0, 1][..], &udp(PORT + 1)].concat();
     for (what, frame) in [
         ("SIP", V4::udp(LOCAL_V4, 5060).frame()),
         ("a closed port", V4::udp(LOCAL_V4, PORT + 1).frame()),
@@ -53,7 +58,8 @@ fn everything_else_is_the_kernels() {
         ("TCP to the same port", V4 { protocol: TCP, ..plain.clone() }.frame()),
         ("IPv6 TCP to the same port", v6(TCP, LOCAL_V6, &udp(PORT + 1))),
         ("IPv6 with a destination options header", v6(60, LOCAL_V6, &udp(PORT + 1))),
-        ("an IPv6 fragment", v6(44, LOCAL_V6, &udp_in_fragment_header)),
+        ("an atomic IPv6 fragment of TCP", v6_fragment(TCP, 0, 1, &udp(PORT + 1))),
+        ("an atomic IPv6 fragment for SIP", v6_fragment(UDP, 0, 1, &udp(5060))),
         ("ARP", eth(0x0806, &[0; 46])),
         ("802.1Q", tagged(&plain.frame())),
         ("802.1ad", with_tag(&plain.frame(), [0x88, 0xa8, 0, 7])),
@@ -69,8 +75,18 @@ fn everything_else_is_the_kernels() {
     }
 }
 
+/// `fragment` is what stands in the header behind the reserved byte: offset and more-fragments.
+fn v6_fragment(next_header: u8, fragment: u16, identification: u32, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = fragment.to_be_bytes();
+    let id = identification.to_be_bytes();
+    v6(44, LOCAL_V6, &[&[next_header, 0, high, low][..], &id, payload].concat())
+}
+
+const TO_SOCKET: (u32, Counter) = (XDP_REDIRECT, Counter::OutsideFragmentRedirect);
+const TO_KERNEL: (u32, Counter) = (XDP_PASS, Counter::OutsideFragment);
+
 #[test]
-fn fragments_are_the_kernels() {
+fn fragments_from_a_live_peer_go_to_the_socket() {
     let Some(mut rig) = rig_with_open_port() else { return };
     for (what, fragment) in [
         ("first", 0x2000),
@@ -80,7 +96,49 @@ fn fragments_are_the_kernels() {
         ("last, offset in the high byte only", 0x1f00),
     ] {
         let frame = V4 { fragment, ..V4::udp(LOCAL_V4, PORT) }.frame();
-        assert_eq!(rig.run(PROG_OUTSIDE, &frame), (XDP_PASS, Counter::OutsideFragment), "{what}");
+        assert_eq!(rig.run(PROG_OUTSIDE, &frame), TO_SOCKET, "{what}");
+        let stranger = rig.run(PROG_OUTSIDE, &[&frame[..26], &[192, 0, 2, 77], &frame[30..]].concat());
+        assert_eq!(stranger, TO_KERNEL, "{what}, from another address");
+        let tcp = V4 { fragment, protocol: TCP, ..V4::udp(LOCAL_V4, PORT) }.frame();
+        assert_eq!(rig.run(PROG_OUTSIDE, &tcp), (XDP_PASS, Counter::OutsidePass), "{what}, of TCP");
+    }
+    for fragment in [0x0001, 0x0009, 0x0008, 0x0100] {
+        let frame = v6_fragment(UDP, fragment, 3, &udp(PORT + 1));
+        assert_eq!(rig.run(PROG_OUTSIDE, &frame), TO_SOCKET, "{fragment:04x}");
+    }
+    rig.steering.media_port_close(MediaPort(PORT)).expect("closes");
+    let last = V4 { fragment: 1, ..V4::udp(LOCAL_V4, PORT) }.frame();
+    assert_eq!(rig.run(PROG_OUTSIDE, &last), TO_KERNEL, "the peer's last call has ended");
+}
+
+/// SIP and media may come from one address.
+#[test]
+fn fragments_of_another_port_follow_their_first() {
+    let Some(mut rig) = rig_with_open_port() else { return };
+    let v4 = |fragment, port| V4 { fragment, ..V4::udp(LOCAL_V4, port) }.frame();
+    assert_eq!(rig.run(PROG_OUTSIDE, &v4(0x2000, 5060)), TO_KERNEL);
+    assert_eq!(rig.run(PROG_OUTSIDE, &v4(0x0002, 5060)), TO_KERNEL);
+    // The same identification, now of a datagram for the call.
+    assert_eq!(rig.run(PROG_OUTSIDE, &v4(0x2000, PORT)), TO_SOCKET);
+    assert_eq!(rig.run(PROG_OUTSIDE, &v4(0x0002, PORT)), TO_SOCKET);
+    let v6 = |fragment, id, port| v6_fragment(UDP, fragment, id, &udp(port));
+    assert_eq!(rig.run(PROG_OUTSIDE, &v6(1, 0x0102_0304, 5060)), TO_KERNEL);
+    assert_eq!(rig.run(PROG_OUTSIDE, &v6(8, 0x0102_0304, 5060)), TO_KERNEL);
+    assert_eq!(rig.run(PROG_OUTSIDE, &v6(8, 0x0102_0305, 5060)), TO_SOCKET, "another datagram");
+}
+
+#[test]
+fn a_peer_of_two_calls_is_one_until_the_last_ends() {
+    let Some(mut rig) = Rig::new(true) else { return };
+    for port in [PORT, PORT + 2] {
+        rig.steering.media_port_open((LOCAL_V4, port).into(), PEER_V4.into(), TunnelId(7)).expect("opens");
+    }
+    let last = V4 { fragment: 1, ..V4::udp(LOCAL_V4, PORT) }.frame();
+    for (close, expected) in [(None, TO_SOCKET), (Some(PORT), TO_SOCKET), (Some(PORT + 2), TO_KERNEL)] {
+        if let Some(port) = close {
+            rig.steering.media_port_close(MediaPort(port)).expect("closes");
+        }
+        assert_eq!(rig.run(PROG_OUTSIDE, &last), expected, "{close:?}");
     }
 }
 
@@ -113,7 +171,7 @@ fn a_closed_port_is_the_kernels_again() {
         rig.steering.media_port_close(MediaPort(PORT)),
         Err(SteeringError::MediaPortNotOpen(MediaPort(PORT)))
     ));
-    rig.steering.media_port_open((LOCAL_V4, PORT).into(), TunnelId(8)).expect("opens again");
+    rig.steering.media_port_open((LOCAL_V4, PORT).into(), PEER_V4.into(), TunnelId(8)).expect("opens again");
     assert_eq!(rig.run(PROG_OUTSIDE, &frame), (XDP_REDIRECT, Counter::OutsideRedirect));
 }
 
@@ -121,25 +179,25 @@ fn a_closed_port_is_the_kernels_again() {
 fn the_table_of_ports_is_bounded_and_a_port_opens_once() {
     let Some(mut rig) = Rig::new(false) else { return };
     for port in 1..=4 {
-        rig.steering.media_port_open((LOCAL_V4, port).into(), TunnelId(1)).expect("opens");
+        rig.steering.media_port_open((LOCAL_V4, port).into(), PEER_V4.into(), TunnelId(1)).expect("opens");
     }
     assert!(matches!(
-        rig.steering.media_port_open((LOCAL_V4, 4).into(), TunnelId(1)),
+        rig.steering.media_port_open((LOCAL_V4, 4).into(), PEER_V4.into(), TunnelId(1)),
         Err(SteeringError::MediaPortOpen(MediaPort(4)))
     ));
     assert!(matches!(
-        rig.steering.media_port_open((LOCAL_V4, 5).into(), TunnelId(1)),
+        rig.steering.media_port_open((LOCAL_V4, 5).into(), PEER_V4.into(), TunnelId(1)),
         Err(SteeringError::Full { .. })
     ));
     rig.steering.media_port_close(MediaPort(1)).expect("closes");
-    rig.steering.media_port_open((LOCAL_V4, 5).into(), TunnelId(1)).expect("there is room");
+    rig.steering.media_port_open((LOCAL_V4, 5).into(), PEER_V4.into(), TunnelId(1)).expect("there is room");
 }
 
 /// The kernel would answer ICMP port unreachable, and the peer would give up a paid call.
 #[test]
 fn a_live_port_without_a_socket_drops() {
     let Some(mut rig) = Rig::new(false) else { return };
-    rig.steering.media_port_open((LOCAL_V4, PORT).into(), TunnelId(7)).expect("opens");
+    rig.steering.media_port_open((LOCAL_V4, PORT).into(), PEER_V4.into(), TunnelId(7)).expect("opens");
     let frame = V4::udp(LOCAL_V4, PORT).frame();
     assert_eq!(rig.run(PROG_OUTSIDE, &frame), (XDP_DROP, Counter::OutsideNoSocket));
 }

@@ -141,6 +141,8 @@ pub struct NumberKnobs {
     pub delay: Duration,
     /// The network asserts this number as the caller's.
     pub asserted: Option<String>,
+    /// The called side gets no offer and makes one in its 200; the caller's becomes the answer, in the ACK (RFC 3264 §4).
+    pub delayed_offer: bool,
     /// What happens to the caller's SDP and to the called side's.
     pub offer: Vec<Rewrite>,
     pub answer: Vec<Rewrite>,

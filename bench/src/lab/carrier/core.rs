@@ -10,7 +10,7 @@ use super::trace::Hop;
 use super::transaction::Transactions;
 use sha2::{Digest as _, Sha256};
 use sipsec_net::{Entropy, Instant};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Carrier {
     pub(super) transactions: Transactions,
     pub(super) stats: Stats,
     pub(super) relayed: Slots,
+    /// Offers that the called side has not seen, by Call-ID; its ACK brings them.
+    pub(super) held_offers: HashMap<String, Vec<u8>>,
     outputs: VecDeque<Output>,
     /// When the current message came, for the trace, and to which address.
     now: Instant,
@@ -82,6 +84,7 @@ impl Carrier {
             transactions: Transactions::default(),
             stats: Stats::default(),
             relayed: Slots::default(),
+            held_offers: HashMap::new(),
             outputs: VecDeque::new(),
             now: Instant::ZERO,
             here: config.address,

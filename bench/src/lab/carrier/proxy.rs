@@ -4,7 +4,7 @@ use super::config::{Access, take};
 use super::core::{Carrier, digest};
 use super::line::Verdict;
 use super::message::{Message, Start, address_of, param, response_address, uri_of, user_of};
-use super::rewrite;
+use super::rewrite::{self, Rewrite};
 use super::transaction::upstream_key;
 use sipsec_net::Instant;
 use std::net::SocketAddr;
@@ -136,6 +136,10 @@ impl Carrier {
             }
         }
         forwarded.body = rewrite::apply(&knobs.offer, &forwarded.body);
+        if knobs.delayed_offer && refusal.is_none() {
+            forwarded.remove("Content-Type");
+            self.held_offers.insert(call_id, std::mem::take(&mut forwarded.body));
+        }
         self.push_via(&mut forwarded, &branch, target);
         let mut routes = vec![self.record_route()];
         routes.extend(forwarded.list("Record-Route"));
@@ -246,6 +250,12 @@ impl Carrier {
             let tag = request.header("From").and_then(|f| param(f, "tag")).unwrap_or_default().to_owned();
             self.biller.bye(now, &request, &tag);
             self.relay_end(&call_id);
+            self.held_offers.remove(&call_id);
+        }
+        if let Some(offer) = self.held_offers.get(&call_id).filter(|_| method == "ACK") {
+            // RFC 6193 §4: the caller of such a network starts IKE, as its own offer would have it.
+            request.body = rewrite::apply(&[Rewrite::Setup("active")], offer);
+            request.set("Content-Type", "application/sdp".into());
         }
         strip_identity(&mut request);
         let branch = format!("z9hG4bK{}", digest(&[&upstream_key(&request), "stateless"]));

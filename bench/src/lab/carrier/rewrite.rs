@@ -12,6 +12,8 @@ pub enum Rewrite {
     MediaPort(u16),
     /// Address of every `c=` line.
     MediaAddress(IpAddr),
+    /// The value of `a=ike-setup`.
+    Setup(&'static str),
 }
 
 /// Applies them in order. What is not text passes as it is.
@@ -50,6 +52,10 @@ impl Rewrite {
                     _ => line,
                 })
             }
+            Self::Setup(setup) => {
+                let named = line.starts_with("a=ike-setup:");
+                Some(if named { format!("a=ike-setup:{setup}") } else { line })
+            }
             Self::MediaAddress(ip) => {
                 let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
                 Some(if line.starts_with("c=") { format!("c=IN {family} {ip}") } else { line })
@@ -64,7 +70,7 @@ mod tests {
 
     const SDP: &[u8] =
         b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=application 50001 udp ike-esp-udpencap\r\nb=AS:512\r\n\
-        b=RS:9\r\na=fingerprint:sha-256 AA:00\r\na=psk-fingerprint:sha-256 AA:0F\r\n";
+        b=RS:9\r\na=ike-setup:actpass\r\na=fingerprint:sha-256 AA:00\r\na=psk-fingerprint:sha-256 AA:0F\r\n";
 
     #[test]
     fn each_changes_its_own_line() {
@@ -74,6 +80,7 @@ mod tests {
         assert_eq!(with(&[Rewrite::DropBandwidth]), plain.replace("b=AS:512\r\n", ""));
         assert_eq!(with(&[Rewrite::SpoilFingerprint("fingerprint")]), plain.replace("AA:00", "AA:01"));
         assert_eq!(with(&[Rewrite::SpoilFingerprint("psk-fingerprint")]), plain.replace("AA:0F", "AA:00"));
+        assert_eq!(with(&[Rewrite::Setup("passive")]), plain.replace("actpass", "passive"));
         let moved = [Rewrite::MediaPort(9), Rewrite::MediaAddress([203, 0, 113, 1].into())];
         assert_eq!(with(&moved), plain.replace("50001", "9").replace("192.0.2.1", "203.0.113.1"));
         assert_eq!(apply(&[Rewrite::DropBandwidth], &[0xff]), [0xff]);

@@ -299,6 +299,9 @@ impl Carrier {
                 let call_id = response.header("Call-ID").unwrap_or_default().to_owned();
                 response.body = self.relay_answer(&call_id, &response.body);
                 response.body = rewrite::apply(&rewrites, &response.body);
+                if self.held_offers.contains_key(&call_id) {
+                    response.body = rewrite::apply(&[Rewrite::Setup("passive")], &response.body);
+                }
                 if let Some(to) = upstream {
                     self.transmit(to, &response);
                     if take(&mut self.config.knobs.faults.forked_200) {

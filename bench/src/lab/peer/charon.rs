@@ -135,6 +135,16 @@ pub struct Charon {
 
 impl Charon {
     pub fn start(namespace: &Namespace, tag: &str, connection: &Connection) -> Result<Self, LabError> {
+        Self::start_with(namespace, tag, connection, "")
+    }
+
+    /// With more lines of the section `charon`.
+    pub fn start_with(
+        namespace: &Namespace,
+        tag: &str,
+        connection: &Connection,
+        settings: &str,
+    ) -> Result<Self, LabError> {
         let scratch = Scratch::new(&format!("{tag}-charon"))?;
         let dir = scratch.path().display().to_string();
         let port = connection.local.port();
@@ -148,6 +158,7 @@ impl Charon {
   port_nat_t = {port}
   retransmit_timeout = 1.0
   retransmit_tries = 4
+  {settings}
   plugins {{
     vici {{ socket = unix://{dir}/vici }}
     kernel-libipsec {{ allow_peer_ts = yes }}

@@ -32,12 +32,14 @@ pub struct Dnsmasq {
 pub struct Pool {
     pub branch: (u8, u8),
     pub headend: (u8, u8),
+    /// T1 and T2 in seconds (RFC 2131 §4.4.5); without them half and seven eighths of the lease, which is of 120 s.
+    pub timers: Option<(u32, u32)>,
 }
 
 impl Pool {
-    pub const FIRST: Self = Self { branch: (6, 9), headend: (9, 12) };
+    pub const FIRST: Self = Self { branch: (6, 9), headend: (9, 12), timers: None };
     /// After a renumbering.
-    pub const SECOND: Self = Self { branch: (106, 109), headend: (109, 112) };
+    pub const SECOND: Self = Self { branch: (106, 109), headend: (109, 112), timers: None };
 }
 
 impl Dnsmasq {
@@ -75,6 +77,9 @@ fn config(pool: Pool) -> String {
          log-dhcp\nlog-facility=-\n",
     );
     out += &format!("dhcp-match=set:ntt,vi-encap:{NTT}\n");
+    if let Some((t1, t2)) = pool.timers {
+        out += &format!("dhcp-option-force=option:T1,{t1}s\ndhcp-option-force=option:T2,{t2}s\n");
+    }
     let far = |here: &str| if here == CARRIER_BRANCH_SIDE { "203.0.113.0/24" } else { "198.51.100.0/24" };
     for (device, here, number, (first, last)) in [
         (TO_BRANCH, CARRIER_BRANCH_SIDE, BRANCH_NUMBER, pool.branch),

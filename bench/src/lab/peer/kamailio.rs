@@ -5,9 +5,10 @@ use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::netns::{Namespace, run};
 use crate::lab::process::Process;
-use crate::lab::world::{DOMAIN, Exchange, SUBSCRIBERS, carrier_address};
+use crate::lab::world::{DOMAIN, Exchange, SUBSCRIBERS};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -49,16 +50,23 @@ pub struct Kamailio {
     process: Process,
     args: Vec<OsString>,
     control: PathBuf,
+    address: SocketAddr,
     // Last: the program writes into it until it has ended.
     scratch: Scratch,
 }
 
 impl Kamailio {
-    /// `config` is the configuration file without the subscribers.
-    pub fn start(namespace: &Namespace, config: &Path, tag: &str, speaks: &Speaks) -> Result<Self, LabError> {
+    /// `config` is the configuration file without the subscribers; `at` the address, of either IP version.
+    pub fn start(
+        namespace: &Namespace,
+        config: &Path,
+        tag: &str,
+        speaks: &Speaks,
+        at: SocketAddr,
+    ) -> Result<Self, LabError> {
         let scratch = Scratch::new(&format!("{tag}-kamailio"))?;
         let control = scratch.path().join("ctl");
-        let listen = format!("{}:{}", speaks.word(), carrier_address());
+        let listen = format!("{}:{at}", speaks.word());
         let defined = |name: &str, value: &str| OsString::from(format!("{name}={value}"));
         let dir = scratch.path().as_os_str().to_owned();
         let mut args: Vec<OsString> = ["-DD", "-E", "-m", "64", "-M", "8", "-l"].map(OsString::from).to_vec();
@@ -69,7 +77,10 @@ impl Kamailio {
         args.extend(["-A".into(), defined("DOMAIN", &format!("\"{DOMAIN}\""))]);
         if !matches!(speaks, Speaks::Udp) {
             args.extend(["-A".into(), "STREAM".into()]);
-            args.extend(["-A".into(), defined("ADDRESS", &carrier_address().ip().to_string())]);
+            args.extend(["-A".into(), defined("ADDRESS", &at.ip().to_string())]);
+        }
+        if at.is_ipv6() {
+            args.extend(["-A".into(), "IPV6".into()]);
         }
         if let Speaks::Tls { certificate, key, ca } = speaks {
             // RFC 3261 §26.3.1: both sides prove themselves; a gateway without a certificate gets no connection.
@@ -83,7 +94,7 @@ impl Kamailio {
             args.extend(["-A".into(), defined("TLS_DOMAINS", &format!("\"{}\"", file.display()))]);
         }
         let process = launch(namespace, &args, &control, scratch.path())?;
-        Ok(Self { process, args, control, scratch })
+        Ok(Self { process, args, control, address: at, scratch })
     }
 
     /// Ends it and starts it again: its connections and registrations are gone.
@@ -92,6 +103,11 @@ impl Kamailio {
         let _ = std::fs::remove_file(&self.control);
         self.process = launch(namespace, &self.args, &self.control, self.scratch.path())?;
         Ok(())
+    }
+
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `kamcmd …`

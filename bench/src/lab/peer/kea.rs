@@ -19,6 +19,17 @@ const NTT: &str = "210";
 /// A delegated prefix lives as short as a test can wait for.
 pub const VALID: Duration = Duration::from_secs(12);
 
+/// How long a delegated prefix lives, and T1 and T2 (RFC 8415 §14.2) if Kea does not compute them.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    pub valid: Duration,
+    pub timers: Option<(u32, u32)>,
+}
+
+impl Lifetime {
+    pub const SHORT: Self = Self { valid: VALID, timers: None };
+}
+
 #[derive(Debug)]
 pub struct Kea {
     process: Process,
@@ -27,9 +38,9 @@ pub struct Kea {
 }
 
 impl Kea {
-    pub fn start(namespace: &Namespace, tag: &str) -> Result<Self, LabError> {
+    pub fn start(namespace: &Namespace, tag: &str, lifetime: Lifetime) -> Result<Self, LabError> {
         let scratch = Scratch::new(&format!("{tag}-kea"))?;
-        let config = scratch.write("kea.json", &config().to_string())?;
+        let config = scratch.write("kea.json", &config(lifetime).to_string())?;
         let mut command = namespace.command("kea-dhcp6");
         command.arg("-c").arg(config);
         for directory in ["KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR"] {
@@ -51,7 +62,7 @@ impl Kea {
     }
 }
 
-fn config() -> Value {
+fn config(lifetime: Lifetime) -> Value {
     // The vendor options of one line are one object, so each line has a class of its own.
     let class = |device: &str, number: &str| {
         json!({
@@ -73,22 +84,33 @@ fn config() -> Value {
             "pd-pools": [{ "prefix": prefix, "prefix-len": len.parse::<u8>().unwrap_or(48), "delegated-len": 56 }],
         })
     };
-    json!({ "Dhcp6": {
+    let mut out = json!({ "Dhcp6": {
         "interfaces-config": { "interfaces": [TO_BRANCH, TO_HEADEND] },
         "server-id": { "type": "LL", "htype": 1, "identifier": "020000000009", "persist": false },
         "lease-database": { "type": "memfile", "persist": false },
-        "preferred-lifetime": VALID.as_secs(),
-        "valid-lifetime": VALID.as_secs(),
+        "preferred-lifetime": lifetime.valid.as_secs(),
+        "valid-lifetime": lifetime.valid.as_secs(),
         "option-def": [
             { "space": "vendor-210", "name": "number", "code": 202, "type": "string" },
             { "space": "vendor-210", "name": "domain", "code": 204, "type": "fqdn" },
         ],
         "option-data": [{ "name": "sip-server-addr", "data": CARRIER_BRANCH_SIDE6 }],
-        "client-classes": [class(TO_BRANCH, BRANCH_NUMBER), class(TO_HEADEND, HEADEND_NUMBER)],
+        "client-classes": [
+            class(TO_BRANCH, BRANCH_NUMBER),
+            class(TO_HEADEND, HEADEND_NUMBER),
+            // The log names the classes of each message, and so its kind.
+            { "name": "renews", "test": "pkt6.msgtype == 5" },
+            { "name": "rebinds", "test": "pkt6.msgtype == 6" },
+        ],
         "subnet6": [
             subnet(1, TO_BRANCH, "2001:db8:51::/64", BRANCH_DELEGATED),
             subnet(2, TO_HEADEND, "2001:db8:113::/64", HEADEND_DELEGATED),
         ],
         "loggers": [{ "name": "kea-dhcp6", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],
-    } })
+    } });
+    if let Some((t1, t2)) = lifetime.timers {
+        out["Dhcp6"]["renew-timer"] = json!(t1);
+        out["Dhcp6"]["rebind-timer"] = json!(t2);
+    }
+    out
 }

@@ -55,9 +55,20 @@ impl StandIn {
 
     /// The first event of this name, once there is one.
     pub fn wait(&mut self, name: &str) -> Result<Value, LabError> {
+        self.wait_after(name, 0)
+    }
+
+    /// How many events of this name there were.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        self.events().iter().filter(|e| e["event"] == name).count()
+    }
+
+    /// The event of this name that comes after so many others of it.
+    pub fn wait_after(&mut self, name: &str, others: usize) -> Result<Value, LabError> {
         wait_for(&format!("the event `{name}` of the stand-in"), EVENT_LIMIT, || {
             self.process.check()?;
-            Ok(self.events().into_iter().find(|e| e["event"] == name))
+            Ok(self.events().into_iter().filter(|e| e["event"] == name).nth(others))
         })
         .map_err(|e| LabError::failed(e.to_string(), format!("{:?}", self.events())))
     }

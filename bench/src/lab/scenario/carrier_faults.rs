@@ -2,11 +2,11 @@
 //! servers that forget or go. No charged call is left after any of them.
 
 use super::support::{
-    Shown, Traffic, answered_calls, ask, both, calls, ensure, ensure_in, explained, held_back, ping_all,
-    ping_unanswered, session, wait_back_off, wait_shown, wait_status,
+    Shown, Traffic, answered_calls, ask, both, calls, ensure, ensure_in, explained, held_back, no_clear_text,
+    ping_all, ping_unanswered, session, wait_back_off, wait_shown, wait_status,
 };
 use super::{Context, Scenario};
-use crate::lab::carrier::{Faults, Knobs};
+use crate::lab::carrier::{Faults, Knobs, NumberKnobs};
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::profile::Profile;
@@ -29,8 +29,23 @@ pub const STANDBY: Scenario = Scenario {
     ..Scenario::new("carrier-standby")
 };
 
+pub const DELAYED_OFFER: Scenario = Scenario {
+    about: "an INVITE that arrives without SDP: the called side offers in its 200 where its profile wants that, else refuses",
+    run: delayed_offer,
+    ..Scenario::new("delayed-offer")
+};
+
+pub const STORM: Scenario = Scenario {
+    about: "503 for the first registration and for three calls, under traffic: few tries, and then a call",
+    nightly: true,
+    run: storm,
+    ..Scenario::new("carrier-storm")
+};
+
 /// A lost message is repeated after 0.5, 1 and 2 s, and so on.
 const REPEATED: Duration = Duration::from_secs(15);
+/// Pauses of 5, 10 and 20 s with a quarter of jitter each.
+const STORM_OVER: Duration = Duration::from_secs(60);
 /// A silent server is left after 8 s; before that its OPTIONS had to be due.
 const FAIL_OVER: Duration = Duration::from_secs(25);
 
@@ -217,4 +232,66 @@ fn uses(world: &World, server: SocketAddr) -> Result<(), LabError> {
         ensure(session["waits_for"].is_null(), "calls can be placed", || format!("{session:#}"))?;
     }
     Ok(())
+}
+
+fn delayed_offer(context: &Context) -> Result<(), LabError> {
+    let mut world = context.world("delayed", Knobs::default())?;
+    let knobs = NumberKnobs { delayed_offer: true, ..NumberKnobs::default() };
+    world.carrier.set_knobs(|k| drop(k.numbers.insert(HEADEND_NUMBER.to_owned(), knobs)));
+    let result = offered_late(&mut world);
+    explained(&world, result)
+}
+
+fn offered_late(world: &mut World) -> Result<(), LabError> {
+    let plain = world.profile("headend")?;
+    let offers = plain.clone().with("\nsip:\n", "\nsip:\n  delayed_offers: true\n")?;
+    world.start_headend(&offers)?;
+    let branch = world.profile("branch")?;
+    world.start_branch(&branch)?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
+    comes_up(world)?;
+    ends(world)?;
+    let ended = |call: &Value| call["kbps"] == 1000 && call["byes"].as_u64().is_some_and(|n| n >= 1);
+    let bill = answered_calls(&world.carrier);
+    ensure(bill.len() == 1 && bill.iter().all(ended), "one call, hung up", || world.carrier.bill_text())?;
+
+    // Where the profile does not want it, the call is refused, costs nothing, and both ends say why.
+    world.headend = None;
+    world.start_headend(&plain)?;
+    world.wait_registered(&[HEADEND_NUMBER])?;
+    ping_unanswered(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let (branch, headend) = both(world);
+    let at_caller = Shown { remote: HEADEND_NUMBER, code: "sip-status", words: &["488", "no offer"] };
+    wait_shown(world, branch, at_caller, REPEATED)?;
+    let at_called = Shown { remote: BRANCH_NUMBER, code: "sdp", words: &["no offer"] };
+    wait_shown(world, headend, at_called, REPEATED)?;
+    ensure(answered_calls(&world.carrier).len() == 1, "nothing more is charged", || {
+        world.carrier.bill_text()
+    })?;
+    no_clear_text(world)?;
+    world.check()
+}
+
+fn storm(context: &Context) -> Result<(), LabError> {
+    let mut world = context.world("storm", Knobs::default())?;
+    world.carrier.set_knobs(|k| k.faults.register_storm = 1);
+    let result = through_a_storm(&mut world);
+    explained(&world, result)
+}
+
+fn through_a_storm(world: &mut World) -> Result<(), LabError> {
+    world.start_gateways()?;
+    world.carrier.set_knobs(|k| (k.faults.storm, k.faults.storm_retry_after_s) = (3, 1));
+    let (branch, _) = both(world);
+    let traffic = Traffic::start(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    wait_for("a call after the storm", STORM_OVER, || {
+        Ok((session(branch, HEADEND_NUMBER)?["status"] == "SESSION_UP").then_some(()))
+    })?;
+    comes_up(world)?;
+    traffic.lost()?;
+    let (tried, answered) = (calls(&world.carrier).len(), answered_calls(&world.carrier).len());
+    ensure_in(world, (tried, answered) == (4, 1), "a try after each pause", || world.carrier.bill_text())?;
+    ends(world)?;
+    no_clear_text(world)?;
+    world.check()
 }

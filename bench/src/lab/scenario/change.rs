@@ -13,6 +13,17 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Tunnels that are replaced again and again, and how often.
+const MANY: &str = "2-4001";
+const TIMES: usize = 10;
+
+pub const REPLACED: Scenario = Scenario {
+    about: "4,000 tunnels are replaced ten times under a live call: the control plane's memory reaches its bound and stays there",
+    nightly: true,
+    run: replaced,
+    ..Scenario::new("change-replaced")
+};
+
 pub const CHANGE: Scenario = Scenario {
     about: "branches are added, changed, refused and removed under a live call that loses no packet; a changed number ends it",
     run: change,
@@ -27,6 +38,10 @@ const CONFIRM_S: &str = "10";
 const TUNNELS: &str = "tunnels:\n";
 const BRANCHES: &str = "tunnels:\n  - for: { n: 2-501 }\n    name: Branch{n}\n    local_number: \"0388882001\"\n    \
                         remote_number: \"04{n:08}\"\n    bandwidth_kbps: 64\n    routes: [\"100.{n/256}.{n%256}.0/24\"]\n";
+/// Two more branches, one for each line of a file.
+const SITES: &str = "site,number,lan\nKobe,0433330001,100.200.1.0/24\nNara,0433330002,100.200.2.0/24\n";
+const OF_SITES: &str = "tunnels:\n  - for: { csv: sites.csv }\n    name: \"{site}\"\n    local_number: \"0388882001\"\n    \
+                        remote_number: \"{number}\"\n    bandwidth_kbps: 64\n    routes: [\"{lan}\"]\n";
 const KEY: &str = "    - { number: \"0388881001\"";
 const ANY_KEY: &str = "    - { number: any, psk: \"lab-only-any-77d0b9c41e5a3f286b90cd17e24f8a53\" }\n    - { number: \"0388881001\"";
 
@@ -37,6 +52,17 @@ struct Profiles {
 }
 
 impl Profiles {
+    /// Starts both gateways, the head-end with this profile, and places a call that only the test's own steps may end.
+    fn of_a_call(world: &mut World, headend: Profile) -> Result<Self, LabError> {
+        let branch = world.profile("branch")?.with("idle_s: 5", "idle_s: 300")?;
+        let whole = headend.with("idle_s: 20", "idle_s: 300")?;
+        world.start_headend(&whole)?;
+        world.start_branch(&branch)?;
+        world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
+        ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+        Ok(Self { dir: whole.dir().to_owned(), whole })
+    }
+
     /// A profile beside the start file.
     fn write(
         &self,
@@ -51,18 +77,18 @@ impl Profiles {
             .map_err(fail())?;
         Ok(path.display().to_string())
     }
+
+    /// A file that a profile names.
+    fn beside(&self, name: &str, text: &str) -> Result<(), LabError> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).map_err(LabError::io(path.display().to_string()))
+    }
 }
 
 fn change(context: &Context) -> Result<(), LabError> {
     let mut world = context.world("change", Knobs::default())?;
-    // Only what the test does may end the call.
-    let branch = world.profile("branch")?.with("idle_s: 5", "idle_s: 300")?;
-    let whole = world.profile("headend")?.with("idle_s: 20", "idle_s: 300")?;
-    world.start_headend(&whole)?;
-    world.start_branch(&branch)?;
-    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
-    let profiles = Profiles { dir: whole.dir().to_owned(), whole };
-    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let whole = world.profile("headend")?;
+    let profiles = Profiles::of_a_call(&mut world, whole)?;
     let before = identity(&world)?;
     std::thread::scope(|scope| {
         let world = &world;
@@ -124,6 +150,24 @@ fn around_the_call(world: &World, profiles: &Profiles) -> Result<(), LabError> {
         let routes = world.topology.headend.command("ip").args(["route", "show", "100.0.7.0/24"]).output();
         Ok(routes.is_ok_and(|r| !r.stdout.is_empty()).then_some(()))
     })?;
+
+    // Two more, from a file that the profile includes and its lines of values.
+    profiles.beside("sites.csv", SITES)?;
+    profiles.beside("sites.yaml", OF_SITES)?;
+    let with_sites = profiles.write("with-sites.yaml", |p| {
+        p.with(TUNNELS, BRANCHES)?
+            .with(KEY, ANY_KEY)?
+            .with("version: 1\n", "version: 1\ninclude: [sites.yaml]\n")
+    })?;
+    let applied = ask(headend, &["apply", &with_sites])?;
+    let difference = &applied["difference"];
+    let added = difference["tunnels_added"] == 2 && difference["tunnels_changed"] == 0;
+    ensure(added && applied["hung_up"] == 0, "two sites are new", || format!("{applied:#}"))?;
+    ensure(
+        tunnels()? == 503 && session(headend, "0433330002")?["interface"] == "Nara",
+        "both sites",
+        String::new,
+    )?;
 
     // The timer of another tunnel, and then all of the branches away.
     let timer = profiles.write("timer.yaml", |p| {
@@ -202,4 +246,36 @@ fn through_the_call(world: &mut World, profiles: &Profiles) -> Result<(), LabErr
 
 fn read(path: &Path) -> Result<String, LabError> {
     std::fs::read_to_string(path).map_err(LabError::io(path.display().to_string()))
+}
+
+/// Every change brings tunnels that none had before, so nothing of an earlier profile serves the next one.
+fn replaced(context: &Context) -> Result<(), LabError> {
+    let mut world = context.world("replaced", Knobs::default())?;
+    let whole = world
+        .profile("headend")?
+        .with("  worker: { idle: adaptive }", "  tunnels_max: 8192\n  worker: { idle: adaptive }")?;
+    let profiles = Profiles::of_a_call(&mut world, whole)?;
+    let before = identity(&world)?;
+    let mut resident = Vec::new();
+    for time in 0..TIMES {
+        let branches = BRANCHES
+            .replace("2-501", MANY)
+            .replace("Branch{n}", &format!("Branch{time}-{{n}}"))
+            .replace("04{n:08}", &format!("05{time}{{n:07}}"));
+        let name = format!("replaced-{}.yaml", time % 2);
+        let next = profiles.write(&name, |p| p.with(TUNNELS, &branches)?.with(KEY, ANY_KEY))?;
+        let (_, headend) = both(&world);
+        let applied = ask(headend, &["apply", &next])?;
+        let whole = applied["difference"]["tunnels_added"] == 4000 && applied["hung_up"] == 0;
+        ensure(whole, "4,000 others", || format!("{applied:#}"))?;
+        resident.push(world.headend.as_mut().and_then(Gateway::controlplane).map_or(0, |p| p.resident()));
+    }
+    let (half, last) = (resident[TIMES / 2 - 1], resident[TIMES - 1]);
+    let megabytes: Vec<u64> = resident.iter().map(|bytes| bytes >> 20).collect();
+    say!("resident memory after each change: {megabytes:?} MiB");
+    ensure(half > 0 && last <= half + half / 8, "memory stays", || format!("{megabytes:?} MiB"))?;
+    ensure_in(&world, identity(&world)? == before, "the call is the same", String::new)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    no_clear_text(&world)?;
+    world.check()
 }

@@ -8,7 +8,7 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::netns::Namespace;
 use crate::lab::profile::Profile;
 use crate::lab::topology::CENTRE_LAN_HOST;
-use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
+use crate::lab::world::{BRANCH_NUMBER, Exchange, HEADEND_NUMBER, World};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const PASSWORD: &str = "lab-only-branch-81f4c2";
 
 /// How a command ended, and what it said.
 #[derive(Debug)]
-struct Ended {
+pub(super) struct Ended {
     code: Option<i32>,
     out: String,
     err: String,
@@ -37,7 +37,7 @@ impl Ended {
     }
 
     /// It ended with this status, and has said all of these words.
-    fn expect(self, what: &str, code: i32, words: &[&str]) -> Result<Self, LabError> {
+    pub(super) fn expect(self, what: &str, code: i32, words: &[&str]) -> Result<Self, LabError> {
         let said = format!("{}{}", self.out, self.err);
         let held = self.code == Some(code) && words.iter().all(|w| said.contains(w));
         ensure(held, what, || format!("expected {code} and {words:?}: {self:#?}"))?;
@@ -66,7 +66,7 @@ fn commands(context: &Context) -> Result<(), LabError> {
 }
 
 /// `register --once` where the gateway does not run.
-fn once(context: &Context, namespace: &Namespace, profile: &Profile) -> Result<Ended, LabError> {
+pub(super) fn once(context: &Context, namespace: &Namespace, profile: &Profile) -> Result<Ended, LabError> {
     let path = profile.dir().join("once.yaml");
     std::fs::create_dir_all(profile.dir()).map_err(LabError::io("profile"))?;
     std::fs::write(&path, profile.text()).map_err(LabError::io("profile"))?;
@@ -92,7 +92,11 @@ fn registers(context: &Context, world: &World, profile: &Profile) -> Result<(), 
 }
 
 /// `call 0388882001 -- …`
-fn call(context: &Context, world: &World, command: &[&str]) -> Result<Ended, LabError> {
+pub(super) fn call<C: Exchange>(
+    context: &Context,
+    world: &World<C>,
+    command: &[&str],
+) -> Result<Ended, LabError> {
     let profile = both(world).0.profile().to_owned();
     let mut cli = Command::new(&context.places.programs.cli);
     Ended::of(cli.arg("--profile").arg(profile).args(["call", HEADEND_NUMBER, "--"]).args(command))

@@ -2,14 +2,15 @@
 
 use super::support::{ask, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered};
 use super::{Context, Scenario};
+use crate::lab::carrier::Knobs;
 use crate::lab::error::LabError;
-use crate::lab::failover::{Setup, on_primary, wait_primary, world, world_with};
+use crate::lab::failover::{Setup, on_primary, router, wait_primary, world, world_with};
 use crate::lab::interrupt::wait_for;
-use crate::lab::netns::run;
-use crate::lab::primary::{PRIMARY_WAN, Path};
+use crate::lab::netns::{Namespace, run};
+use crate::lab::primary::{BRANCH_SIDE, HEADEND_SIDE, PRIMARY_WAN, Path};
 use crate::lab::probe::{Receiver, Sender};
-use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
-use crate::lab::world::World;
+use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, Options, Topology};
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use std::time::{Duration, Instant};
 
 const NFT: &[(&str, &str)] = &[("nft", "nftables")];
@@ -27,9 +28,23 @@ pub const FAILOVER: Scenario = Scenario {
 
 pub const ROUTER: Scenario = Scenario {
     about: "the same in router mode: the primary's packets pass, the map of prefixes follows the routes, no packet is lost on return",
-    run: router,
+    run: router_mode,
     tools: NFT,
     ..Scenario::new("failover-router")
+};
+
+pub const FOREIGN: Scenario = Scenario {
+    about: "router mode with a primary that is another program's route: packets follow it, and the tunnel while it is away",
+    run: foreign,
+    ..Scenario::new("failover-foreign")
+};
+
+pub const TABLES: Scenario = Scenario {
+    about: "the same with a table of its own for each line: SIP, probes and next hops follow them, and so does the way back",
+    run: tables,
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-tables")
 };
 
 pub const LOSSY: Scenario = Scenario {
@@ -182,8 +197,9 @@ fn failover(context: &Context, tag: &str, path: Path) -> Result<(), LabError> {
     world.check()
 }
 
-fn router(context: &Context) -> Result<(), LabError> {
-    let setup = Setup { tag: "foro", failback: FAILBACK, idle_s: IDLE_S, router_mode: true, branch: &[] };
+fn router_mode(context: &Context) -> Result<(), LabError> {
+    let setup =
+        Setup { tag: "foro", failback: FAILBACK, idle_s: IDLE_S, router_mode: true, ..Setup::default() };
     let mut world = world_with(context.places.clone(), setup)?;
     let route =
         |world: &World| run(world.topology.branch.command("ip").args(["route", "show", "10.2.0.0/16"]));
@@ -209,6 +225,103 @@ fn router(context: &Context) -> Result<(), LabError> {
     })?;
     ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     no_clear_text(&world)
+}
+
+fn foreign(context: &Context) -> Result<(), LabError> {
+    let options = Options { tag: "fofor".into(), primary: true, router_mode: true, ..Options::default() };
+    let mut world = World::up(context.places.clone(), options, Knobs::default())?;
+    let primaries = |world: &World, verb: &str| {
+        let Topology { branch, headend, .. } = &world.topology;
+        for (gateway, to, via) in
+            [(branch, "10.2.0.0/16", BRANCH_SIDE), (headend, "10.1.0.0/16", HEADEND_SIDE)]
+        {
+            gateway.ip(&["route", verb, to, "via", via, "dev", PRIMARY_WAN, "metric", "20"])?;
+        }
+        Ok::<_, LabError>(())
+    };
+    primaries(&world, "add")?;
+    let backup = |gateway, lan: &Namespace, to: &str| {
+        let floating = format!("routes: [{{ prefix: {to}, distance: 250 }}]");
+        router(&world, gateway, lan)?.with(&format!("routes: [{to}]"), &floating)
+    };
+    let branch = backup("branch", &world.topology.branch_lan, "10.2.0.0/16")?;
+    let branch = branch.with("idle_s: 5", &format!("idle_s: {IDLE_S}"))?;
+    let headend = backup("headend", &world.topology.centre_lan, "10.1.0.0/16")?;
+    world.start_headend(&headend)?;
+    world.start_branch(&branch)?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
+    let wait_used = |world: &World, used: bool| {
+        wait_for("the kernel's route to be used, or not", HANG_UP_LIMIT, || {
+            let both = both(world);
+            for gateway in [both.0, both.1] {
+                if ask(gateway, &["show", "ip", "route"])?[0]["foreign_used"] != used {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+    };
+    wait_used(&world, true)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    ensure_in(&world, world.carrier.calls() == 0, "the primary needs no call", || world.carrier.bill_text())?;
+    primaries(&world, "del")?;
+    wait_used(&world, false)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    ensure_in(&world, world.carrier.calls_up() == 1, "the tunnel stands in", || world.carrier.bill_text())?;
+    primaries(&world, "add")?;
+    wait_used(&world, true)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    ensure_in(&world, calls(&world.carrier).len() == 1, "one call", || world.carrier.bill_text())?;
+    no_clear_text(&world)?;
+    world.check()
+}
+
+fn tables(context: &Context) -> Result<(), LabError> {
+    let setup = Setup { tag: "fotab", failback: FAILBACK, idle_s: IDLE_S, tables: true, ..Setup::default() };
+    let mut world = world_with(context.places.clone(), setup)?;
+    let table =
+        |world: &World| run(world.topology.branch.command("ip").args(["route", "show", "table", "1010"]));
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    ensure_in(&world, world.carrier.calls() == 0, "the primary needs no call", || world.carrier.bill_text())?;
+    let there = table(&world)?;
+    let back_to_lan = "10.1.0.0/16 dev lan0 proto 83";
+    let whole =
+        there.contains(back_to_lan) && there.contains("172.21.0.0/24 via 172.20.0.1 dev wan1 proto 83");
+    ensure(whole, "the routes of the table", || there)?;
+    let main = run(world.topology.branch.command("ip").args(["route", "show"]))?;
+    ensure(
+        !main.contains("172.21.0.0/24") && !main.contains("default"),
+        "they are not in the main table",
+        || main,
+    )?;
+    let shown = both(&world).0.cli(&["show", "ip", "route"])?;
+    ensure(shown.contains("Routing Table: 1010"), "they are shown", || shown.clone())?;
+    through(&mut world, Path::Cut)?;
+    back(&mut world)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    // A route that another program deletes is put back.
+    world.topology.branch.ip(&["route", "del", "10.1.0.0/16", "table", "1010"])?;
+    wait_for("the deleted route", HANG_UP_LIMIT, || Ok(table(&world)?.contains(back_to_lan).then_some(())))?;
+    // The next run takes them over, and what its profile has no more is removed.
+    let branch = world.branch.as_mut().expect("started");
+    branch.controlplane().map(crate::lab::process::Process::kill);
+    ensure(table(&world)?.contains(back_to_lan), "the routes outlive the process", String::new)?;
+    let path = world.branch.as_ref().expect("started").profile().to_owned();
+    let text = std::fs::read_to_string(&path).map_err(LabError::io("profile"))?;
+    let fewer: String =
+        text.lines().filter(|l| !l.contains("device: lan0, table")).map(|l| format!("{l}\n")).collect();
+    ensure(fewer.len() < text.len(), "the profile has the route", || text.clone())?;
+    std::fs::write(&path, fewer).map_err(LabError::io("profile"))?;
+    let branch = world.branch.as_mut().expect("started");
+    branch.start_controlplane(&world.topology.branch)?;
+    wait_for("the end of the route that the profile has no more", HANG_UP_LIMIT, || {
+        Ok((!table(&world)?.contains(back_to_lan)).then_some(()))
+    })?;
+    wait_primary(&mut world, true)?;
+    ensure(table(&world)?.contains("172.21.0.0/24"), "the other route stays", String::new)?;
+    no_clear_text(&world)?;
+    world.check()
 }
 
 fn both_ends(context: &Context) -> Result<(), LabError> {

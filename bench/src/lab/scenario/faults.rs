@@ -1,11 +1,12 @@
 //! Faults of the field: floods, flaps and crashes that once cost an outage, money or clear text.
 
 use super::support::{
-    answered_calls, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered,
+    answered_calls, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered, session,
     wait_called_again, wait_status,
 };
 use super::{Context, Scenario};
 use crate::lab::carrier::{Knobs, NumberKnobs};
+use crate::lab::demo::logs;
 use crate::lab::error::LabError;
 use crate::lab::interrupt::{check, wait_for};
 use crate::lab::netns::{Namespace, run};
@@ -32,6 +33,12 @@ pub const RINGING_CRASH: Scenario = Scenario {
     about: "a control plane that dies while it rings: the old call ends before the next begins",
     run: ringing_crash,
     ..Scenario::new("fault-ringing-crash")
+};
+
+pub const CALLED_CRASH: Scenario = Scenario {
+    about: "a called control plane that dies between its 180 and its 200: the next one refuses the call, and the caller does not ring on",
+    run: called_crash,
+    ..Scenario::new("fault-called-crash")
 };
 
 pub const DATAPLANE_FLAPS: Scenario = Scenario {
@@ -165,6 +172,44 @@ fn ringing_crash(context: &Context) -> Result<(), LabError> {
     world.carrier.set_knobs(|knobs| knobs.numbers.clear());
     wait_status(&world, both(&world).0, HEADEND_NUMBER, "SESSION_UP")?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    no_clear_text(&world)
+}
+
+/// The called side's dataplane stands still, so that the media port stays closed and the call rings.
+fn called_crash(context: &Context) -> Result<(), LabError> {
+    let mut world = context.world("called", Knobs::default())?;
+    world.start_gateways()?;
+    let headend = world.headend.as_mut().expect("started");
+    headend.dataplane().expect("started").pause();
+    let mut told = both(&world).0.events();
+    ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let mut log = Vec::new();
+    wait_for("the caller to hear ringing", RECOVERY, || {
+        log.extend(told.lines());
+        Ok(log.iter().any(|line| line.contains("180 from the called side")).then_some(()))
+    })?;
+    let headend = world.headend.as_mut().expect("started");
+    headend.controlplane().map(Process::kill);
+    headend.dataplane().expect("started").resume();
+    let killed = Instant::now();
+    headend.start_controlplane(&world.topology.headend)?;
+    wait_for("the end of the call that rang", RECOVERY, || {
+        Ok((!calls(&world.carrier)[0]["ended_at_s"].is_null()).then_some(()))
+    })
+    .map_err(|e| LabError::failed(e.to_string(), logs(&world)))?;
+    let took = killed.elapsed();
+    let call = &calls(&world.carrier)[0];
+    // Without the refusal the caller gives up after 40 s.
+    ensure_in(
+        &world,
+        took < RECOVERY && call["answered_at_s"].is_null(),
+        "it ends soon, unanswered",
+        || format!("{took:?} {call:#}"),
+    )?;
+    let failure = session(both(&world).0, HEADEND_NUMBER)?["last_failure"].clone();
+    let told = failure["reason"].as_str().is_some_and(|reason| reason.contains("the gateway restarted"));
+    ensure_in(&world, told, "the caller is told why", || format!("{failure:#}"))?;
+    world.wait_registered(&[HEADEND_NUMBER])?;
     no_clear_text(&world)
 }
 

@@ -1,5 +1,6 @@
 //! Kamailio as the carrier: what the embedded one and the user agent might both get wrong.
 
+use super::commands::{call, once};
 use super::pki::Pki;
 use super::support::{Traffic, ask, both, ensure, ensure_in, no_clear_text, ping_all, session, wait_status};
 use super::{Context, Scenario};
@@ -9,7 +10,10 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::peer::{Kamailio, Speaks};
 use crate::lab::profile::Profile;
 use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, Options};
-use crate::lab::world::{BRANCH_NUMBER, DOMAIN, Exchange as _, HEADEND_NUMBER, World};
+use crate::lab::world::{
+    BRANCH_NUMBER, DOMAIN, Exchange as _, HEADEND_NUMBER, World, carrier_address, carrier_address6,
+};
+use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -31,15 +35,23 @@ pub const STREAMS: Scenario = Scenario {
     ..Scenario::new("kamailio-streams")
 };
 
+pub const IPV6: Scenario = Scenario {
+    about: "Kamailio over IPv6: UDP, TCP and TLS, a call each way",
+    tools: STREAMS.tools,
+    nightly: true,
+    run: ipv6,
+    ..Scenario::new("kamailio-ipv6")
+};
+
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
 /// The first REGISTER meets a closed port; the next follows after 5 s and a quarter of jitter.
 const AGAIN_LIMIT: Duration = Duration::from_secs(20);
 
-fn world(context: &Context, tag: &str, speaks: &Speaks) -> Result<World<Kamailio>, LabError> {
-    let options = Options { tag: tag.into(), ..Options::default() };
+fn world(context: &Context, tag: &str, speaks: &Speaks, at: SocketAddr) -> Result<World<Kamailio>, LabError> {
+    let options = Options { tag: tag.into(), ipv6: at.is_ipv6(), ..Options::default() };
     let config = context.places.peers.join("kamailio/kamailio.cfg");
     World::with(context.places.clone(), options, |topology| {
-        Kamailio::start(&topology.carrier, &config, tag, speaks)
+        Kamailio::start(&topology.carrier, &config, tag, speaks, at)
     })
 }
 
@@ -50,14 +62,19 @@ fn explained(world: &World<Kamailio>, result: Result<(), LabError>) -> Result<()
 }
 
 fn kamailio(context: &Context) -> Result<(), LabError> {
-    let mut world = world(context, "kam", &Speaks::Udp)?;
-    let result = whole_call(&mut world);
+    let mut world = world(context, "kam", &Speaks::Udp, carrier_address())?;
+    let result = whole_call(context, &mut world);
     explained(&world, result)
 }
 
-fn whole_call(world: &mut World<Kamailio>) -> Result<(), LabError> {
+fn whole_call(context: &Context, world: &mut World<Kamailio>) -> Result<(), LabError> {
     let branch = world.profile("branch")?.with("idle_s: 5", "idle_s: 2")?;
     let headend = world.profile("headend")?.with("idle_s: 20", "idle_s: 4")?;
+    let every = ["<- SIP/2.0 401", "0388881001: registered for 3", "every line registers"];
+    once(context, &world.topology.branch, &branch)?.expect("`register --once`", 0, &every)?;
+    ensure(world.carrier.registered().is_empty(), "the binding is removed", || {
+        format!("{:?}", world.carrier.registered())
+    })?;
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
@@ -89,6 +106,12 @@ fn whole_call(world: &mut World<Kamailio>) -> Result<(), LabError> {
     }
     no_clear_text(world)?;
 
+    let lan = world.topology.branch_lan.name();
+    let ping = ["ip", "netns", "exec", lan, "ping", "-c", "3", "-i", "0.2", CENTRE_LAN_HOST];
+    let said = ["3 received", "0388882001: up after ", "the command ended with 0"];
+    call(context, world, &ping)?.expect("`call -- COMMAND`", 0, &said)?;
+    hung_up(world, 3)?;
+
     let headend = world.headend.as_mut().expect("started");
     if let Some(controlplane) = headend.controlplane() {
         controlplane.terminate();
@@ -98,63 +121,112 @@ fn whole_call(world: &mut World<Kamailio>) -> Result<(), LabError> {
     })
 }
 
-fn streams(context: &Context) -> Result<(), LabError> {
-    let keys = "  transport: tcp\n  keepalive_s: 1\n";
-    restarted(context, "kamt", &Speaks::Tcp, &|profile| {
-        profile.with("  domain: carrier.example\n", &format!("{keys}  domain: carrier.example\n"))
-    })?;
+/// A transport of SIP, and what a profile says of it.
+struct Dress<'a> {
+    speaks: Speaks,
+    keys: Box<dyn Fn(&str) -> String>,
+    // Last: its files are in use.
+    _pki: Option<Pki<'a>>,
+}
 
-    let pki = Pki::new(context, "kams")?;
-    pki.authority()?;
-    let carrier = ["req", "-new", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=carrier"];
-    pki.openssl(&[&carrier[..], &["-keyout", "carrier.key", "-out", "carrier.csr"]].concat())?;
-    // RFC 5922 §7.1: the SIP domain as a URI.
-    pki.sign("root", "carrier.csr", "carrier.pem", &format!("subjectAltName=URI:sip:{DOMAIN}\n"))?;
-    for gateway in ["branch", "headend"] {
-        let name = format!("{gateway}.example");
-        pki.sipsec(&["csr", gateway, "--dns", &name])?;
-        let (csr, pem) = (format!("{gateway}.csr"), format!("{gateway}.pem"));
-        pki.sign("root", &csr, &pem, &format!("subjectAltName=DNS:{name}\n"))?;
-        pki.sipsec(&["cert-import", gateway, &pki.path(&pem), "--ca", &pki.path("root.pem")])?;
+impl<'a> Dress<'a> {
+    fn tcp() -> Self {
+        let keys = |_: &str| "  transport: tcp\n  keepalive_s: 1\n".to_owned();
+        Self { speaks: Speaks::Tcp, keys: Box::new(keys), _pki: None }
     }
-    let speaks = Speaks::Tls {
-        certificate: pki.path("carrier.pem"),
-        key: pki.path("carrier.key"),
-        ca: pki.path("root.pem"),
+
+    /// With certificates for the carrier and both gateways.
+    fn tls(context: &'a Context, tag: &str) -> Result<Self, LabError> {
+        let pki = Pki::new(context, tag)?;
+        pki.authority()?;
+        let carrier = ["req", "-new", "-newkey", "rsa:3072", "-nodes", "-subj", "/CN=carrier"];
+        pki.openssl(&[&carrier[..], &["-keyout", "carrier.key", "-out", "carrier.csr"]].concat())?;
+        // RFC 5922 §7.1: the SIP domain as a URI.
+        pki.sign("root", "carrier.csr", "carrier.pem", &format!("subjectAltName=URI:sip:{DOMAIN}\n"))?;
+        for gateway in ["branch", "headend"] {
+            let name = format!("{gateway}.example");
+            pki.sipsec(&["csr", gateway, "--dns", &name])?;
+            let (csr, pem) = (format!("{gateway}.csr"), format!("{gateway}.pem"));
+            pki.sign("root", &csr, &pem, &format!("subjectAltName=DNS:{name}\n"))?;
+            pki.sipsec(&["cert-import", gateway, &pki.path(&pem), "--ca", &pki.path("root.pem")])?;
+        }
+        let speaks = Speaks::Tls {
+            certificate: pki.path("carrier.pem"),
+            key: pki.path("carrier.key"),
+            ca: pki.path("root.pem"),
+        };
+        let (ca, dir) = (pki.path("root.pem"), pki.path(""));
+        let keys = move |gateway: &str| {
+            let file = |kind: &str| format!("{dir}{gateway}.{kind}");
+            let (certificate, key) = (file("crt"), file("key"));
+            format!(
+                "  transport: tls\n  tls: {{ ca: {ca}, certificate: {certificate}, key: {key} }}\n  keepalive_s: 1\n"
+            )
+        };
+        Ok(Self { speaks, keys: Box::new(keys), _pki: Some(pki) })
+    }
+
+    fn put_on(&self, profile: Profile) -> Result<Profile, LabError> {
+        let keys = (self.keys)(profile.gateway);
+        profile.with("  domain: carrier.example\n", &format!("{keys}  domain: carrier.example\n"))
+    }
+}
+
+fn streams(context: &Context) -> Result<(), LabError> {
+    let at = carrier_address();
+    for (tag, dress) in [("kamt", Dress::tcp()), ("kams", Dress::tls(context, "kams")?)] {
+        let mut world = world(context, tag, &dress.speaks, at)?;
+        let result = each_way(&mut world, &dress, true);
+        explained(&world, result)?;
+    }
+    Ok(())
+}
+
+fn ipv6(context: &Context) -> Result<(), LabError> {
+    let at = carrier_address6();
+    let udp = Dress { speaks: Speaks::Udp, keys: Box::new(|_| String::new()), _pki: None };
+    for (tag, dress) in [("kam6u", udp), ("kam6t", Dress::tcp()), ("kam6s", Dress::tls(context, "kam6s")?)] {
+        let mut world = world(context, tag, &dress.speaks, at)?;
+        let result = each_way(&mut world, &dress, false);
+        explained(&world, result)?;
+    }
+    Ok(())
+}
+
+/// A call each way. With `restart` Kamailio restarts in the middle of the first one: every connection and registration is lost,
+/// and the call is not.
+fn each_way(world: &mut World<Kamailio>, dress: &Dress<'_>, restart: bool) -> Result<(), LabError> {
+    let server = format!("registrar: \"{}\"", world.carrier.address());
+    let profile = |world: &World<Kamailio>, gateway| -> Result<Profile, LabError> {
+        dress.put_on(world.profile(gateway)?.with("registrar: 198.51.100.1:5060", &server)?)
     };
-    restarted(context, "kams", &speaks, &|profile| {
-        let file = |kind: &str| pki.path(&format!("{}.{kind}", profile.gateway));
-        let (ca, certificate, key) = (pki.path("root.pem"), file("crt"), file("key"));
-        let tls = format!("  tls: {{ ca: {ca}, certificate: {certificate}, key: {key} }}\n");
-        let keys = format!("  transport: tls\n{tls}  keepalive_s: 1\n  domain: carrier.example\n");
-        profile.with("  domain: carrier.example\n", &keys)
-    })
-}
-
-/// A call each way over connections. In the middle of the first one Kamailio restarts: every connection and registration is
-/// lost, and the call is not.
-fn restarted(
-    context: &Context,
-    tag: &str,
-    speaks: &Speaks,
-    change: &dyn Fn(Profile) -> Result<Profile, LabError>,
-) -> Result<(), LabError> {
-    let mut world = world(context, tag, speaks)?;
-    let result = through_restart(&mut world, change);
-    explained(&world, result)
-}
-
-fn through_restart(
-    world: &mut World<Kamailio>,
-    change: &dyn Fn(Profile) -> Result<Profile, LabError>,
-) -> Result<(), LabError> {
-    let branch = change(world.profile("branch")?.with("idle_s: 5", "idle_s: 3")?)?;
-    let headend = change(world.profile("headend")?)?;
+    let branch = profile(world, "branch")?.with("idle_s: 5", "idle_s: 3")?;
+    let headend = profile(world, "headend")?;
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
     ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    if restart {
+        restarted(world)?;
+    }
+    let (branch, headend) = both(world);
+    for (gateway, remote) in [(branch, HEADEND_NUMBER), (headend, BRANCH_NUMBER)] {
+        let session = session(gateway, remote)?;
+        ensure_in(world, session["status"] == "SESSION_UP", "the call is up", || format!("{session:#}"))?;
+        let line = ask(gateway, &["show", "vpn-sip", "sip", "registrar"])?[0].take();
+        let there =
+            line["server"].as_str().is_some_and(|s| s.starts_with(&world.carrier.address().to_string()));
+        ensure(there, "registered over this IP version", || line.to_string())?;
+    }
+    hung_up(world, 1)?;
+    // The other way Kamailio opens the connection to the branch, or uses the branch's.
+    ping_all(world, &world.topology.centre_lan, BRANCH_LAN_HOST)?;
+    hung_up(world, 2)?;
+    no_clear_text(world)
+}
 
+/// Kamailio restarts under a call, of which nothing is lost.
+fn restarted(world: &mut World<Kamailio>) -> Result<(), LabError> {
     let traffic = Traffic::start(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
     world.carrier.restart(&world.topology.carrier)?;
     wait_for("registration after the restart", AGAIN_LIMIT, || {
@@ -162,17 +234,7 @@ fn through_restart(
         Ok([BRANCH_NUMBER, HEADEND_NUMBER].iter().all(|n| registered.iter().any(|r| r == n)).then_some(()))
     })?;
     let lost = traffic.lost()?;
-    ensure_in(world, lost == 0, "the call stays", || format!("{lost} packets lost"))?;
-    let (branch, headend) = both(world);
-    for (gateway, remote) in [(branch, HEADEND_NUMBER), (headend, BRANCH_NUMBER)] {
-        let session = session(gateway, remote)?;
-        ensure_in(world, session["status"] == "SESSION_UP", "the call is up", || format!("{session:#}"))?;
-    }
-    hung_up(world, 1)?;
-    // The other way Kamailio opens the connection to the branch, or uses the branch's.
-    ping_all(world, &world.topology.centre_lan, BRANCH_LAN_HOST)?;
-    hung_up(world, 2)?;
-    no_clear_text(world)
+    ensure_in(world, lost == 0, "the call stays", || format!("{lost} packets lost"))
 }
 
 /// Kamailio has passed an ACK and one BYE of each call, and both gateways have none left.

@@ -19,7 +19,7 @@ const HANG_UP_LIMIT: Duration = Duration::from_secs(40);
 const SHOWN_LIMIT: Duration = Duration::from_secs(25);
 /// DHCP with its conflict probes (RFC 5227), then REGISTER.
 const LEASE_LIMIT: Duration = Duration::from_secs(40);
-const KEA: &[(&str, &str)] = &[("dnsmasq", "dnsmasq-base"), ("kea-dhcp6", "kea-dhcp6-server")];
+pub(super) const KEA: &[(&str, &str)] = &[("dnsmasq", "dnsmasq-base"), ("kea-dhcp6", "kea-dhcp6-server")];
 const DNSMASQ: &[(&str, &str)] = &[("dnsmasq", "dnsmasq-base")];
 
 pub const NTT_DIRECT: Scenario = Scenario {
@@ -52,7 +52,15 @@ pub const PREFIX: Scenario = Scenario {
     ..Scenario::new("line-prefix")
 };
 
-fn line(context: &Context, tag: &str, kind: Kind) -> Result<World, LabError> {
+pub const REFUSES: Scenario = Scenario {
+    about: "an odd media port is refused with 500, and says so; more than the agreed rate is never above it on the line",
+    tools: DNSMASQ,
+    nightly: true,
+    run: refuses,
+    ..Scenario::new("line-refuses")
+};
+
+pub(super) fn line(context: &Context, tag: &str, kind: Kind) -> Result<World, LabError> {
     let options = Options { tag: tag.into(), line: kind, ..Options::default() };
     World::up(context.places.clone(), options, Knobs::default())
 }
@@ -211,7 +219,7 @@ fn inside_the_prefix(world: &mut World) -> Result<(), LabError> {
     })?;
 
     // A gateway that uses the other address: its REGISTER is answered, and its INVITE lost.
-    world.dhcp6 = Some(kea::Kea::start(&world.topology.carrier, "prefix")?);
+    world.dhcp6 = Some(kea::Kea::start(&world.topology.carrier, "prefix", kea::Lifetime::SHORT)?);
     world.branch = None;
     let outside = world.profile("branch")?.with("ipv6: prefix", "ipv6: options")?;
     world.start_branch(&outside)?;
@@ -225,9 +233,47 @@ fn inside_the_prefix(world: &mut World) -> Result<(), LabError> {
     world.check()
 }
 
+fn refuses(context: &Context) -> Result<(), LabError> {
+    let mut world = line(context, "refuses", Kind::NttDirect)?;
+    let result = ports_and_rate(&mut world);
+    explained(&world, result)
+}
+
+fn ports_and_rate(world: &mut World) -> Result<(), LabError> {
+    let headend = world.profile("headend")?;
+    let branch = world.profile("branch")?;
+    let odd = branch.clone().with("  ports: 50000-50999\n", "  ports: 50001-50001\n  even_ports: false\n")?;
+    world.start_headend(&headend)?;
+    world.start_branch(&odd)?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
+    ping_unanswered(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let shown = Shown { remote: HEADEND_NUMBER, code: "sip-status", words: &["500"] };
+    wait_shown(world, both(world).0, shown, SHOWN_LIMIT)?;
+    ensure(answered_calls(&world.carrier).is_empty(), "nothing is charged", || world.carrier.bill_text())?;
+
+    // Several times the agreed rate for three seconds, both ways.
+    world.branch = None;
+    world.start_branch(&branch)?;
+    world.wait_registered(&[BRANCH_NUMBER])?;
+    ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let flood = ["-q", "-c", "1500", "-i", "0.002", "-s", "1200", "-W", "1", CENTRE_LAN_HOST];
+    let said =
+        world.topology.branch_lan.command("ping").args(flood).output().map_err(LabError::io("ping"))?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    ensure(!said.contains(" 0% packet loss"), "the rate is limited", || said.clone())?;
+    let relay = world.carrier.relayed().expect("an NTT line has a relay");
+    let (passed, policed) = (relay.packets.load(Ordering::Relaxed), relay.policed.load(Ordering::Relaxed));
+    ensure_in(world, passed > 200 && policed == 0, "nothing is above the negotiated rate", || {
+        format!("{passed} passed, {policed} policed; {said}")
+    })?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    no_clear_text(world)?;
+    world.check()
+}
+
 /// Of the branch, as the gateway uses it; empty without one.
-fn wan_address(world: &World) -> Result<String, LabError> {
-    let (branch, _) = both(world);
+pub(super) fn wan_address(world: &World) -> Result<String, LabError> {
+    let branch = world.branch.as_ref().expect("started");
     let control = ask(branch, &["show", "control"])?;
     Ok(control["wan"]["value"].as_str().unwrap_or_default().to_owned())
 }

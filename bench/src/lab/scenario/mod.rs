@@ -8,6 +8,7 @@ mod certificates;
 mod change;
 mod commands;
 mod crash;
+mod dhcp;
 mod failover;
 mod families;
 mod faults;
@@ -31,9 +32,13 @@ mod router;
 mod routing;
 mod strongswan;
 mod strongswan_certificates;
+mod strongswan_fragments;
+mod strongswan_keys;
+mod strongswan_selectors;
 mod strongswan_suites;
 pub(super) mod support;
 mod translation;
+mod tun;
 mod unprivileged;
 mod workers;
 
@@ -97,6 +102,8 @@ pub const SCENARIOS: &[Scenario] = &[
     qos::QOS,
     router::FIRST_PACKET,
     router::LAN_ROUTERS,
+    tun::FORWARDING,
+    tun::CLEAR_TEXT,
     filters::FILTERS,
     own_device::OWN_DEVICE,
     translation::TRANSLATION,
@@ -108,12 +115,14 @@ pub const SCENARIOS: &[Scenario] = &[
     imported::IMPORTED,
     carriers::CARRIERS,
     change::CHANGE,
+    change::REPLACED,
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,
     faults::ADDRESS_SCAN,
     faults::ROUTE_CHURN,
     faults::RINGING_CRASH,
+    faults::CALLED_CRASH,
     faults::DATAPLANE_FLAPS,
     faults::CARRIER_RESTART,
     faults::SVTI_AWAY,
@@ -124,18 +133,26 @@ pub const SCENARIOS: &[Scenario] = &[
     faults_start::PROFILE_TEXTS,
     faults_start::IN_THE_WAY,
     unprivileged::UNPRIVILEGED,
+    unprivileged::UNPRIVILEGED_TUN,
     workers::WORKERS,
     workers::ONE_QUEUE,
     line::NTT_DIRECT,
     line::NTT_HGW,
     line::RENUMBERED,
     line::PREFIX,
+    line::REFUSES,
+    dhcp::DHCP,
+    dhcp::DHCPV6,
     commands::COMMANDS,
     carrier_faults::FAULTS,
     carrier_faults::STANDBY,
+    carrier_faults::DELAYED_OFFER,
+    carrier_faults::STORM,
     families::FAMILIES,
     failover::FAILOVER,
     failover::ROUTER,
+    failover::FOREIGN,
+    failover::TABLES,
     failover::LOSSY,
     failover::ONE_WAY,
     failover::SLOW,
@@ -146,10 +163,14 @@ pub const SCENARIOS: &[Scenario] = &[
     routing::FRR,
     kamailio::KAMAILIO,
     kamailio::STREAMS,
+    kamailio::IPV6,
     strongswan::INITIATOR,
     strongswan::RESPONDER,
     strongswan::LOSS,
     strongswan_suites::SUITES,
+    strongswan_keys::KEY_CHANGE,
+    strongswan_selectors::NARROWS,
+    strongswan_fragments::FRAGMENTS,
     nat::NAT,
     strongswan_certificates::CERTIFICATES,
 ];
@@ -159,7 +180,7 @@ pub const SCENARIOS: &[Scenario] = &[
 pub enum Selection<'a> {
     /// Those of every change.
     EveryChange,
-    /// Those that are too slow for every change.
+    /// All: also those that are too slow for every change.
     Nightly,
     Named(&'a [String]),
 }
@@ -168,7 +189,7 @@ impl Selection<'_> {
     fn takes(self, scenario: &Scenario) -> bool {
         match self {
             Self::EveryChange => !scenario.nightly,
-            Self::Nightly => scenario.nightly,
+            Self::Nightly => true,
             Self::Named(names) => names.iter().any(|n| n == scenario.name),
         }
     }

@@ -3,7 +3,9 @@
 use super::support::{ask, ensure_in, no_clear_text, session};
 use super::{Context, Scenario};
 use crate::lab::carrier::Knobs;
+use crate::lab::drops::protocol_counter;
 use crate::lab::error::LabError;
+use crate::lab::gateway::Gateway;
 use crate::lab::interrupt::wait_for;
 use crate::lab::topology::{CENTRE_LAN_HOST, HEADEND_WAN, TO_HEADEND};
 use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
@@ -42,9 +44,16 @@ fn path_mtu(context: &Context) -> Result<(), LabError> {
     })?;
     let headend = world.headend.as_ref().ok_or_else(|| LabError::failed("no head-end", String::new()))?;
     let fragments = wait_for("fragments at the head-end", Duration::from_secs(5), || {
-        let counted = ask(headend, &["show", "dataplane"])?["steering"]["outside_fragment"].as_u64();
-        Ok(counted.filter(|n| *n >= 10))
+        let counted = shown(headend, "steering", "outside_fragment_redirect")?;
+        Ok((counted >= 10).then_some(counted))
     })?;
+    // Two of each packet, of which one goes on as the whole; the kernel sees none of them.
+    wait_for("fragments of whole packets", Duration::from_secs(5), || {
+        Ok((shown(headend, "drops", "fragment-taken")? * 2 == fragments).then_some(()))
+    })?;
+    let snmp = world.topology.headend.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp"))?;
+    let by_kernel = protocol_counter(&snmp, "Ip", "ReasmReqds");
+    ensure_in(&world, by_kernel == Some(0), "the kernel has seen fragments", || format!("{by_kernel:?}"))?;
 
     // Packets that may not: the router says so, and the gateway tells the sender.
     let branch = world.branch.as_ref().ok_or_else(|| LabError::failed("no branch", String::new()))?;
@@ -62,11 +71,16 @@ fn path_mtu(context: &Context) -> Result<(), LabError> {
     // From here on nothing has to be cut outside.
     let output = ping(&world, &["-M", "dont", "-c", "3", "-i", "0.1", "-s", LARGE])?;
     ensure_in(&world, output.contains(" 0% packet loss"), "what is cut inside was lost", || output.clone())?;
-    let now = ask(headend, &["show", "dataplane"])?["steering"]["outside_fragment"].as_u64();
-    ensure_in(&world, now == Some(fragments), "outer packets are still cut", || format!("{now:?}"))?;
+    let now = shown(headend, "steering", "outside_fragment_redirect")?;
+    ensure_in(&world, now == fragments, "outer packets are still cut", || format!("{now}"))?;
     ensure_in(&world, world.carrier.calls() == 1, "one call carries all", || world.carrier.bill_text())?;
     no_clear_text(&world)?;
     world.check()
+}
+
+/// A counter of `show dataplane`.
+fn shown(gateway: &Gateway, group: &str, name: &str) -> Result<u64, LabError> {
+    Ok(ask(gateway, &["show", "dataplane"])?[group][name].as_u64().unwrap_or_default())
 }
 
 /// What it says, whether or not it is answered.

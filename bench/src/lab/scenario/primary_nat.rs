@@ -34,8 +34,8 @@ fn primary_nat(context: &Context) -> Result<(), LabError> {
         tag: "pnat",
         failback: "hold_s: 1, good_probes: 3, calls_per_hour: 60",
         idle_s: 2,
-        router_mode: false,
         branch: &texts,
+        ..Setup::default()
     };
     let mut world = world_with(context.places.clone(), setup)?;
     let branch = world.branch.as_ref().expect("started");
@@ -93,6 +93,13 @@ fn by_the_primary(world: &World) -> Result<(), LabError> {
     })?;
     let peer = tcp(lan, centre, "10.2.0.2:5007", "10.2.0.2:5007")?;
     ensure_in(world, peer.ip().to_string() == BRANCH_PRIMARY, "TCP as well", || peer.to_string())?;
+    // RFC 4787 REQ-1: an endpoint of the LAN has one port towards every remote one, also if the line's range has not its own.
+    for local in ["10.1.0.2:5104", "10.1.0.2:55104"] {
+        let seen =
+            ["10.2.0.2:5106", "10.2.0.2:5107", "10.2.0.2:5108"].map(|to| udp(lan, centre, local, to, to));
+        let seen = seen.into_iter().collect::<Result<std::collections::BTreeSet<_>, _>>()?;
+        ensure_in(world, seen.len() == 1, "one mapping for all remote endpoints", || format!("{seen:?}"))?;
+    }
     // A forwarded port: from the centre, and from the LAN itself.
     let port = format!("{BRANCH_PRIMARY}:8080");
     let peer = tcp(centre, lan, &port, "10.1.0.2:8081")?;

@@ -4,14 +4,15 @@
 use super::support::{ask, ensure, ensure_in, no_clear_text, pings, session, wait_status};
 use super::{Context, Scenario};
 use crate::lab::error::LabError;
+use crate::lab::interrupt::wait_for;
 use crate::lab::netns::{Namespace, run};
 use crate::lab::peer::charon::{self, Auth, Connection};
 use crate::lab::peer::{Capture, Charon, Scratch, StandIn, capture};
 use crate::lab::probe::{Receiver, Sender};
 use crate::lab::profile::Profile;
 use crate::lab::topology::{
-    BRANCH_LAN_HOST, BRANCH_PREFIX, BRANCH_WAN, CENTRE_LAN_HOST, CENTRE_PREFIX, HEADEND_WAN, Options,
-    TO_HEADEND,
+    BRANCH_LAN_HOST, BRANCH_PREFIX, BRANCH_WAN, CARRIER_HEADEND_SIDE, CENTRE_LAN_HOST, CENTRE_PREFIX,
+    HEADEND_WAN, Options, TO_HEADEND,
 };
 use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -152,6 +153,22 @@ fn peer(context: &Context, role: Role) -> Result<(), LabError> {
     ensure(read, "tshark reads IKE with the key log", || format!("{verdict:?}"))
 }
 
+/// Linux cuts what is too large after encryption; the dataplane puts it together.
+fn outer_fragments(world: &Lab) -> Result<(), LabError> {
+    let narrow = [BRANCH_WAN, "via", CARRIER_HEADEND_SIDE, "mtu", "lock", "1300"];
+    world.topology.headend.ip(&[&["route", "add"], &narrow[..]].concat())?;
+    // 1390 bytes outside.
+    let args = ["-M", "dont", "-s", "1300", "-c", "5", "-i", "0.1", "-W", "3", BRANCH_LAN_HOST];
+    let output = run(world.topology.centre_lan.command("ping").args(args))?;
+    world.topology.headend.ip(&["route", "del", BRANCH_WAN])?;
+    ensure_in(world, output.contains(" 0% packet loss"), "fragments of ESP arrive", || output.clone())?;
+    let branch = world.branch.as_ref().expect("started");
+    wait_for("five packets that came in fragments", Duration::from_secs(5), || {
+        let taken = ask(branch, &["show", "dataplane"])?["drops"]["fragment-taken"].as_u64();
+        Ok(taken.is_some_and(|n| n >= 5).then_some(()))
+    })
+}
+
 /// A whole call; gives our media port.
 fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
     match role {
@@ -173,6 +190,7 @@ fn call(world: &mut Lab, charon: &Charon, role: Role) -> Result<u16, LabError> {
     let crypto = ask(branch, &["show", "crypto", "session", "detail"])?[0].take();
     ensure(crypto["status"] == "UP-ACTIVE", "show crypto session", || format!("{crypto:#}"))?;
 
+    outer_fragments(world)?;
     under_rekeys(world, charon)?;
     iperf(world)?;
     no_clear_text(world)?;

@@ -9,15 +9,23 @@ use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
 use crate::lab::netns::run;
 use crate::lab::topology::{CENTRE_LAN_HOST, SVTI};
-use crate::lab::world::{HEADEND_NUMBER, World};
+use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
 use std::path::Path;
 use std::time::Duration;
 
 pub const UNPRIVILEGED: Scenario = Scenario {
     about: "both processes as the units start them, without root: a call, an sVTI that is deleted, nothing in clear",
     tools: &[("setpriv", "util-linux")],
-    run: unprivileged,
+    run: |context| unprivileged(context, "host"),
     ..Scenario::new("unprivileged")
+};
+
+pub const UNPRIVILEGED_TUN: Scenario = Scenario {
+    about: "the same in tun mode",
+    tools: &[("setpriv", "util-linux")],
+    run: |context| unprivileged(context, "tun"),
+    nightly: true,
+    ..Scenario::new("unprivileged-tun")
 };
 
 const RECOVERY: Duration = Duration::from_secs(15);
@@ -32,9 +40,13 @@ const NUMBERS: [(&str, u32); 7] = [
     ("bpf", 39),
 ];
 
-fn unprivileged(context: &Context) -> Result<(), LabError> {
-    let mut world = context.world("unpriv", Knobs::default())?;
-    world.start_gateways()?;
+fn unprivileged(context: &Context, mode: &str) -> Result<(), LabError> {
+    let mut world = context.world(&format!("unpriv{mode}"), Knobs::default())?;
+    let in_mode = |gateway| world.profile(gateway)?.with("mode: host", &format!("mode: {mode}"));
+    let (branch, headend) = (in_mode("branch")?, in_mode("headend")?);
+    world.start_headend(&headend)?;
+    world.start_branch(&branch)?;
+    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
     let units = context.places.profiles.join("../systemd");
     let branch = world.branch.as_mut().expect("started");
     branch.stop();
@@ -45,7 +57,7 @@ fn unprivileged(context: &Context) -> Result<(), LabError> {
     branch.start_dataplane(&world.topology.branch)?;
     branch.start_controlplane(&world.topology.branch)?;
     branch.wait_ready().map_err(|e| LabError::failed(e.to_string(), logs(&world)))?;
-    world.wait_registered(&[crate::lab::world::BRANCH_NUMBER])?;
+    world.wait_registered(&[BRANCH_NUMBER])?;
     has_what_the_units_give(&mut world, &units)?;
     let ping = ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST);
     ping.map_err(|e| LabError::failed(e.to_string(), logs(&world)))?;

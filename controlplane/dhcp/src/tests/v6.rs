@@ -97,12 +97,17 @@ fn put(bytes: &mut Vec<u8>, code: u16, value: &[u8]) {
 
 /// An IA_NA and an IA_PD with one resource each, valid for so long.
 fn resources(valid_s: u32) -> Vec<u8> {
+    resources_with(valid_s, valid_s, [0; 2])
+}
+
+/// The same with a preferred lifetime, T1 and T2 of their own.
+fn resources_with(preferred_s: u32, valid_s: u32, times: [u32; 2]) -> Vec<u8> {
     let mut out = Vec::new();
-    let lifetimes = [valid_s.to_be_bytes(), valid_s.to_be_bytes()].concat();
+    let lifetimes = [preferred_s.to_be_bytes(), valid_s.to_be_bytes()].concat();
     let address: std::net::Ipv6Addr = "2001:db8:1::7".parse().unwrap();
     let prefix: std::net::Ipv6Addr = "2001:db8:2::".parse().unwrap();
     let association = |code: u16, value: &[u8]| {
-        let mut body = [IAID.to_be_bytes(), [0; 4], [0; 4]].concat();
+        let mut body = [IAID.to_be_bytes(), times[0].to_be_bytes(), times[1].to_be_bytes()].concat();
         put(&mut body, code, value);
         body
     };
@@ -228,6 +233,29 @@ fn renew_then_rebind_then_expiry() {
     }
     assert_eq!(line.lost, [LostBecause::Expired]);
     assert_eq!(line.now, line.leases[0].expires);
+}
+
+/// A prefix that is deprecated before a renumbering (RFC 8415 §18.2.4), and timers of nothing: each answer is followed by a pause,
+/// and the lease holds until it expires.
+#[test]
+fn a_server_does_not_make_the_client_ask_without_a_pause() {
+    for (preferred, valid, times) in
+        [(0, 3600, [0, 0]), (3600, 3600, [1, 1]), (0, 20, [0, 1]), (1, 6, [0, 0])]
+    {
+        let mut line = Line::bound();
+        line.tick();
+        for _ in 0..5 {
+            let (before, sent) = (line.now, line.sent.len());
+            line.answer(REPLY, SERVER, &resources_with(preferred, valid, times));
+            assert_eq!(line.lost, [], "{preferred} {valid} {times:?}");
+            while line.sent.len() == sent {
+                line.tick();
+            }
+            let pause = line.now.saturating_duration_since(before);
+            let least = Duration::from_secs(u64::from(valid / 2).clamp(5, 30));
+            assert!(pause >= least, "{preferred} {valid} {times:?}: {pause:?}");
+        }
+    }
 }
 
 #[test]

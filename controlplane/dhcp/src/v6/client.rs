@@ -23,8 +23,10 @@ const START_DELAY_MAX_MS: u32 = 1000;
 const RESTART_WAIT: Duration = Duration::from_secs(1);
 /// §7.6: options alone are asked for again after a day unless the server says otherwise.
 const INFORMATION_REFRESH: Duration = Duration::from_secs(86_400);
-/// An answer that says nothing of renewal is renewed at half of its shortest valid lifetime, at least after this.
+/// A lease is not renewed sooner than this, or than half of its valid lifetime if that is shorter.
 const RENEW_MIN: Duration = Duration::from_secs(30);
+/// Nor sooner than this in any case.
+const RENEW_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the caller does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -432,8 +434,12 @@ fn lease_of(answer: Answer, now: Instant) -> Lease {
     let preferred = answer.addresses.iter().map(|a| a.preferred_until);
     let preferred =
         preferred.chain(answer.prefixes.iter().map(|p| p.preferred_until)).min().unwrap_or(expires);
-    // §14.2: the recommended T1 and T2 are 0.5 and 0.8 of the shortest preferred lifetime.
-    let span = preferred.saturating_duration_since(now);
+    // §14.2: the recommended T1 and T2 are 0.5 and 0.8 of the shortest preferred lifetime; one that is over, as before a
+    // renumbering, says nothing of when to ask.
+    let valid = expires.saturating_duration_since(now);
+    let span = Some(preferred.saturating_duration_since(now)).filter(|span| !span.is_zero()).unwrap_or(valid);
+    // A server that has just answered is not asked again at once, even if its timers say so.
+    let soonest = now + RENEW_MIN.min(valid / 2).max(RENEW_PAUSE);
     let at = |given: Option<u32>, default: Duration| match given {
         Some(u32::MAX) => Instant::MAX,
         Some(s) => now + Duration::from_secs(u64::from(s)),
@@ -441,8 +447,8 @@ fn lease_of(answer: Answer, now: Instant) -> Lease {
     };
     let t1 = answer.times.iter().map(|t| t.t1).filter(|t| *t != 0).min();
     let t2 = answer.times.iter().map(|t| t.t2).filter(|t| *t != 0).min();
-    let rebinds = at(t2, span / 10 * 8).min(expires);
-    let renews = at(t1, span / 2).max(now + RENEW_MIN).min(rebinds);
+    let rebinds = at(t2, span / 10 * 8).max(soonest).min(expires);
+    let renews = at(t1, span / 2).max(soonest).min(rebinds);
     Lease {
         server: answer.server,
         addresses: answer.addresses,

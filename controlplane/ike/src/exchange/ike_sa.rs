@@ -303,6 +303,11 @@ impl IkeSa {
         Header { spi_i, spi_r, first, exchange, from_initiator: self.initiator, response, id }
     }
 
+    /// The longest message that goes out whole.
+    pub fn fragment_limit(&self, ctx: &Ctx) -> Option<usize> {
+        ctx.config.fragment_bytes_max.filter(|_| self.fragmentation)
+    }
+
     fn protect(
         &mut self,
         ctx: &mut Ctx,
@@ -314,7 +319,7 @@ impl IkeSa {
         let (first, plaintext) = chain.finish();
         let overhead = HEADER_LEN + GENERIC_HEADER_LEN;
         let whole = overhead + self.cipher_out.sealed_len(plaintext.len());
-        let limit = ctx.config.fragment_bytes_max.filter(|_| self.fragmentation);
+        let limit = self.fragment_limit(ctx);
         if limit.is_none_or(|limit| whole <= limit) {
             let header = self.header(exchange, id, response, PayloadType::SK);
             return vec![self.seal(ctx, header, first, &[], &plaintext)];
@@ -322,6 +327,7 @@ impl IkeSa {
         let room = limit.unwrap_or(whole).saturating_sub(overhead + SKF_FIELDS_LEN);
         let chunk = self.cipher_out.plaintext_room(room).max(1);
         let total = u16::try_from(plaintext.len().div_ceil(chunk)).expect("our messages are a few kB");
+        ctx.counters.fragments_out += u64::from(total);
         let header = self.header(exchange, id, response, PayloadType::SKF);
         plaintext
             .chunks(chunk)

@@ -5,8 +5,9 @@ use crate::wire::PayloadType;
 use crate::wire::header::MESSAGE_MAX;
 use crate::wire::skf::SkfFields;
 
-/// Most fragments of one message: at the smallest fragment size a certificate chain of 30 kB still fits.
-pub(crate) const FRAGMENTS_MAX: u16 = 64;
+/// Most fragments of one message: those of the longest message in pieces of 200 bytes, the least that a profile may ask for; AES-CBC
+/// with HMAC-SHA2-512 leaves 111 bytes of it.
+pub(crate) const FRAGMENTS_MAX: u16 = 600;
 
 #[derive(Default)]
 pub(crate) struct Reassembly {

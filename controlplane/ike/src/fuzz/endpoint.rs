@@ -94,8 +94,8 @@ fn answered_for(c: &Counters) -> u64 {
         + c.dropped_state
         + c.dropped_full
         + c.cookies_sent
-        + c.crash_tokens_in
-        + c.crash_tokens_bad
+        + c.crash_tokens.proved
+        + c.crash_tokens.bad
 }
 
 impl Gateway {

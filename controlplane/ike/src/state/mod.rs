@@ -231,10 +231,9 @@ impl From<ParseError> for IkeError {
     fn from(e: ParseError) -> Self {
         match e {
             ParseError::UnsupportedCritical(payload) => Self::UnsupportedCriticalPayload { payload },
-            ParseError::Length(what)
-            | ParseError::Value(what)
-            | ParseError::TooMany(what)
-            | ParseError::Duplicate(what) => Self::ProtocolViolation(Violation::Malformed(what)),
+            ParseError::Length(what) | ParseError::Value(what) | ParseError::Duplicate(what) => {
+                Self::ProtocolViolation(Violation::Malformed(what))
+            }
         }
     }
 }

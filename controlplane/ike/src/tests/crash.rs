@@ -93,7 +93,7 @@ fn a_restarted_peer_is_found_out_in_one_round_trip() {
     assert_eq!(net.log.len(), sent + 2);
     assert_eq!(net.a().endpoint.poll_timeout(), None);
     let (a, b) = (net.a().endpoint.view().counters, net.b().endpoint.view().counters);
-    assert_eq!((a.crash_tokens_in, a.crash_tokens_bad, b.crash_tokens_out), (1, 0, 1));
+    assert_eq!((a.crash_tokens.proved, a.crash_tokens.bad, b.crash_tokens.sent), (1, 0, 1));
 }
 
 /// Without a token it is no more than a hint (RFC 7296 §2.21.4), and the peer is asked until it has been silent for long.
@@ -111,7 +111,7 @@ fn without_it_at_either_side_nothing_is_given_or_believed() {
         net.run(MS * 100);
         assert!(net.a().failed().is_none(), "{on_a} {on_b}");
         let c = net.a().endpoint.view().counters;
-        let seen = (c.crash_tokens_in, c.crash_tokens_bad, c.dropped_clear_text);
+        let seen = (c.crash_tokens.proved, c.crash_tokens.bad, c.dropped_clear_text);
         let answered = u64::from(on_b);
         // A side without it takes tokens for what any message in clear is.
         let want = if on_a { (0, 1 + answered, 0) } else { (0, 0, 1 + answered) };
@@ -181,7 +181,7 @@ fn a_bad_token_is_counted_and_changes_nothing() {
         net.run(Duration::from_secs(2));
         net.inject(Side::A, bytes);
         let c = net.a().endpoint.view().counters;
-        assert_eq!((c.crash_tokens_bad, c.crash_tokens_in), (n, 0));
+        assert_eq!((c.crash_tokens.bad, c.crash_tokens.proved), (n, 0));
     }
     assert!(net.a().failed().is_none());
     // The taker's port does not count (RFC 6290 §3: from any address and port).
@@ -198,7 +198,7 @@ fn guesses_are_limited_in_rate() {
         net.inject(Side::A, &wrong);
     }
     let c = net.a().endpoint.view().counters;
-    assert_eq!((c.crash_tokens_bad, c.dropped_full), (4, 96));
+    assert_eq!((c.crash_tokens.bad, c.dropped_full), (4, 96));
     net.run(MS * 1100);
     net.inject(Side::A, &lost_answer(Side::B, &request));
     assert_eq!(net.a().failed(), Some(&IkeError::PeerRestarted));
@@ -263,11 +263,11 @@ fn a_gateway_that_has_the_ike_sa_never_shows_its_token() {
         }
     }
     let b = net.b().endpoint.view().counters;
-    assert_eq!(b.crash_tokens_out, 0);
+    assert_eq!(b.crash_tokens.sent, 0);
     // Nor of one of another call, to which the port does not belong: the token is another.
     let stray = forged(Header { spi_i: 1, spi_r: 2, ..h });
     net.inject(Side::B, &stray);
-    assert_eq!(net.b().endpoint.view().counters.crash_tokens_out, 1);
+    assert_eq!(net.b().endpoint.view().counters.crash_tokens.sent, 1);
     let shown = net.log.last().expect("answered").1.clone();
     assert!(net.log.len() > sent);
     let (own, peer) = addresses(Side::B);
@@ -275,9 +275,9 @@ fn a_gateway_that_has_the_ike_sa_never_shows_its_token() {
     assert_ne!(answer_unknown(&secret(Side::B), elsewhere, peer, &stray), Some(shown));
     // After its end it has nothing to say of it, either.
     net.with(Side::B, |e, now| e.close(now, CloseCause::Idle));
-    let before = net.b().endpoint.view().counters.crash_tokens_out;
+    let before = net.b().endpoint.view().counters.crash_tokens.sent;
     net.inject(Side::B, &request);
-    assert_eq!(net.b().endpoint.view().counters.crash_tokens_out, before);
+    assert_eq!(net.b().endpoint.view().counters.crash_tokens.sent, before);
 }
 
 /// The peer may be on an IKE SA that is not made here yet: that is none that was lost.
@@ -294,10 +294,10 @@ fn no_token_of_an_ike_sa_that_is_being_made() {
     let request = question(&mut net, Side::B);
     assert_ne!(Header::parse(&request).expect("ours").spi_i, spi);
     net.inject(Side::A, &request);
-    assert_eq!(net.a().endpoint.view().counters.crash_tokens_out, 0);
+    assert_eq!(net.a().endpoint.view().counters.crash_tokens.sent, 0);
     net.run(Duration::from_secs(2));
     let (a, b) = (net.a().endpoint.view().counters, net.b().endpoint.view().counters);
-    assert_eq!((a.crash_tokens_out, a.dropped_spi, b.retransmits_out), (0, 0, 0));
+    assert_eq!((a.crash_tokens.sent, a.dropped_spi, b.retransmits_out), (0, 0, 0));
     assert!(net.is_up() && state(&mut net, Side::B).current().sa.can_request());
 }
 
@@ -327,10 +327,10 @@ fn only_protected_requests_are_answered_and_not_without_limit() {
     }
     assert_eq!(net.log.len() - sent, 4);
     let c = net.b().endpoint.view().counters;
-    assert_eq!((c.crash_tokens_out, c.dropped_spi), (4, 100));
+    assert_eq!((c.crash_tokens.sent, c.dropped_spi), (4, 100));
     net.run(Duration::from_secs(1));
     net.inject(Side::B, &request);
-    assert_eq!(net.b().endpoint.view().counters.crash_tokens_out, 5);
+    assert_eq!(net.b().endpoint.view().counters.crash_tokens.sent, 5);
 }
 
 /// A restarted peer that begins anew in the same call (RFC 7296 §2.8.3) is not cut off by its token.

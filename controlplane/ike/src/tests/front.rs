@@ -1,8 +1,11 @@
 //! What the first look at a datagram decides, and messages of other dialects that must not cost a call.
 
-use super::by_hand::{ANY, MS, answer_init, ask, auth_with, configs, init, net};
+use super::by_hand::{ANY, MS, answer_init, ask, auth_with, configs, gcm, init, net};
+use crate::state::State;
 use crate::testing::{Fate, Net, Side};
-use crate::wire::{Chain, Exchange, NotifyType, PayloadType};
+use crate::wire::notify::PROTOCOL_IKE;
+use crate::wire::sa::{Proposal, TYPE_ENCR, TYPE_KE, TYPE_PRF, Transform};
+use crate::wire::{Chain, Exchange, Header, NotifyType, PayloadType};
 use crate::{CloseCause, IkeError};
 
 /// RFC 7296 §2.5: a higher major version SHOULD be answered with INVALID_MAJOR_VERSION and ours.
@@ -108,4 +111,92 @@ fn an_exchange_that_we_do_not_know() {
     assert_eq!(net.b().endpoint.view().counters.unknown_exchanges_in, 1);
     let alive = ask(&mut net, Side::A, Exchange::INFORMATIONAL, Chain::new());
     assert!(alive.is_some() && net.b().closed().is_none());
+}
+
+/// RFC 7296 §3.1, §2.5: a minor version, reserved flags and reserved bits decide nothing.
+#[test]
+fn what_is_reserved_is_ignored() {
+    let mut request = init(|_| {});
+    (request[17], request[19]) = (0x2f, request[19] | 0xc7 | 0x10);
+    // The reserved bits of the first payload's header.
+    request[29] |= 0x7f;
+    let (header, answer) = answer_init(configs().1, &request).expect("answered");
+    assert!(header.response && answer.sa.is_some(), "{answer:?}");
+}
+
+/// A peer offers all that it has: the protocol's own limits are 255 proposals and 255 transforms (RFC 7296 §3.3).
+#[test]
+fn an_offer_of_any_size_is_read() {
+    let foreign = |kind, count: u16| (0..count).map(move |n| Transform::new(kind, 1000 + n));
+    let offer = |before: u8, many: u16| {
+        let mut transforms: Vec<_> = foreign(TYPE_ENCR, many).chain(foreign(TYPE_KE, many)).collect();
+        transforms.extend([gcm(256), Transform::new(TYPE_PRF, 5), Transform::new(TYPE_KE, 31)]);
+        let unknown =
+            vec![Transform::new(TYPE_ENCR, 999), Transform::new(TYPE_PRF, 5), Transform::new(TYPE_KE, 31)];
+        let mut all: Vec<_> = (1..=before)
+            .map(|number| Proposal {
+                number,
+                protocol: PROTOCOL_IKE,
+                spi: vec![],
+                transforms: unknown.clone(),
+            })
+            .collect();
+        all.push(Proposal { number: before + 1, protocol: PROTOCOL_IKE, spi: vec![], transforms });
+        all
+    };
+    for (before, many) in [(0, 126), (200, 0), (100, 60)] {
+        let mut chain = Chain::new();
+        chain.sa(&offer(before, many));
+        let mut public = [0; 32];
+        public[0] = 9;
+        chain.ke(31, &public);
+        chain.nonce(&[5; 32]);
+        let header = Header::parse(&init(|_| {})).expect("ours");
+        let (_, answer) = answer_init(configs().1, &header.with_payloads(chain)).expect("answered");
+        let sa = answer.sa.as_deref();
+        assert_eq!(sa.map(|sa| sa[0].number), Some(before + 1), "{before} {many}: {answer:?}");
+    }
+}
+
+/// A gateway with many addresses names each of them (RFC 4555 §3.4), and some send a vendor ID for everything.
+#[test]
+fn a_message_of_many_payloads_is_read() {
+    let (a, b) = configs();
+    let mut begun = Net::new(a, b);
+    auth_with(&mut begun, &ANY, &ANY, |chain| {
+        for n in 0..250u8 {
+            chain.push(PayloadType(43), &[n; 16]);
+            chain.notify(NotifyType(16397), &[192, 0, 2, n]);
+        }
+    });
+    assert!(begun.b().failed().is_none(), "{:?}", begun.b().story());
+    assert!(matches!(begun.b().endpoint.state, State::Established(_)), "{:?}", begun.b().story());
+
+    // A DELETE that names what we never had, too, and a request of many attributes.
+    let mut net = net();
+    let mut chain = Chain::new();
+    chain.delete_esp(&(0x7000_0001..0x7000_0065).collect::<Vec<_>>());
+    assert!(ask(&mut net, Side::A, Exchange::INFORMATIONAL, chain).is_some());
+    let mut chain = Chain::new();
+    let attributes = [[0, 3, 0, 0]; 100].concat();
+    chain.push(PayloadType::CP, &[&[1, 0, 0, 0][..], &attributes].concat());
+    assert!(ask(&mut net, Side::A, Exchange::INFORMATIONAL, chain).is_some());
+    net.run(MS * 2000);
+    assert!(net.is_up(), "{:?}", net.b().story());
+}
+
+/// RFC 7383 §2.5: how many fragments a message takes is the sender's matter; certificate chains in small ones take hundreds.
+#[test]
+fn a_message_of_many_fragments_is_read() {
+    let (mut a, b) = configs();
+    a.fragment_bytes_max = Some(200);
+    let mut net = Net::established(a, b);
+    let before = net.b().endpoint.view().counters.fragments_in;
+    let mut chain = Chain::new();
+    for _ in 0..3 {
+        chain.notify(NotifyType(40_000), &[7; 20_000]);
+    }
+    assert!(ask(&mut net, Side::A, Exchange::INFORMATIONAL, chain).is_some());
+    let came = net.b().endpoint.view().counters.fragments_in - before;
+    assert!(came > 400, "{came}");
 }

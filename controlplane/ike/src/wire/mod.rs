@@ -28,8 +28,6 @@ pub enum ParseError {
     Length(&'static str),
     /// A field with a value that has no meaning.
     Value(&'static str),
-    /// More entries than any honest peer sends.
-    TooMany(&'static str),
     /// A payload that may be there once came twice.
     Duplicate(&'static str),
     /// RFC 7296 §2.5: critical, and unknown to us.

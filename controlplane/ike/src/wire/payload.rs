@@ -3,9 +3,6 @@
 use super::ParseError;
 use super::reader::Reader;
 
-/// Most payloads in one message; an honest one has about a dozen.
-pub(crate) const PAYLOADS_MAX: usize = 64;
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PayloadType(pub u8);
 
@@ -42,24 +39,20 @@ pub(crate) struct Raw<'a> {
     pub next: PayloadType,
 }
 
-/// The payloads of `bytes`, the first of type `first`. Ends after SK and SKF, which are always last
+/// The payloads of `bytes`, the first of type `first`: as many as the message holds, for a gateway with many addresses may
+/// name each in a notify of its own (RFC 4555 §3.4, RFC 7296 §2.23). Ends after SK and SKF, which are always last
 /// (RFC 7296 §3.14, RFC 7383 §2.5).
 pub(crate) struct Payloads<'a> {
     reader: Reader<'a>,
     next: PayloadType,
-    seen: usize,
 }
 
 impl<'a> Payloads<'a> {
     pub const fn new(first: PayloadType, bytes: &'a [u8]) -> Self {
-        Self { reader: Reader::new(bytes, "payload"), next: first, seen: 0 }
+        Self { reader: Reader::new(bytes, "payload"), next: first }
     }
 
     fn one(&mut self) -> Result<Raw<'a>, ParseError> {
-        self.seen += 1;
-        if self.seen > PAYLOADS_MAX {
-            return Err(ParseError::TooMany("payload"));
-        }
         let kind = self.next;
         let next = PayloadType(self.reader.u8()?);
         let critical = self.reader.u8()? & 0x80 != 0;

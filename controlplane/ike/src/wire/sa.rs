@@ -3,13 +3,6 @@
 use super::reader::Reader;
 use super::{Chain, ParseError, PayloadType};
 
-/// Most proposals taken from a peer. Large clients send about ten.
-pub(crate) const PROPOSALS_MAX: usize = 64;
-/// Most transforms of one proposal.
-pub(crate) const TRANSFORMS_MAX: usize = 64;
-/// Most attributes of one transform: there is one type.
-const ATTRIBUTES_MAX: usize = 4;
-
 pub(crate) const TYPE_ENCR: u8 = 1;
 pub(crate) const TYPE_PRF: u8 = 2;
 pub(crate) const TYPE_INTEG: u8 = 3;
@@ -65,14 +58,13 @@ impl Proposal {
     }
 }
 
+/// The payload's length bounds what it holds; neither proposals nor transforms have a limit of ours, for peers offer all that
+/// they have (RFC 7296 §3.3).
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<Proposal>, ParseError> {
     let mut r = Reader::new(body, "proposal");
     let mut out = Vec::new();
     let mut more = true;
     while more {
-        if out.len() == PROPOSALS_MAX {
-            return Err(ParseError::TooMany("proposal"));
-        }
         more = match r.u8()? {
             0 => false,
             2 => true,
@@ -94,9 +86,6 @@ fn parse_proposal(body: &[u8]) -> Result<Proposal, ParseError> {
     let spi_len = usize::from(r.u8()?);
     let count = usize::from(r.u8()?);
     let spi = r.take(spi_len)?.to_vec();
-    if count > TRANSFORMS_MAX {
-        return Err(ParseError::TooMany("transform"));
-    }
     let mut transforms = Vec::with_capacity(count);
     for i in 0..count {
         // RFC 7296 §3.3.2: 0 in the last one, 3 in the others.
@@ -118,10 +107,7 @@ fn parse_transform(body: &[u8]) -> Result<Transform, ParseError> {
     let kind = r.u8()?;
     r.u8()?;
     let mut out = Transform::new(kind, r.u16()?);
-    for _ in 0..ATTRIBUTES_MAX {
-        if r.is_empty() {
-            return Ok(out);
-        }
+    while !r.is_empty() {
         let head = r.u16()?;
         let value = r.u16()?;
         if head == ATTRIBUTE_SHORT | ATTRIBUTE_KEY_LENGTH && out.key_bits.is_none() {
@@ -133,7 +119,7 @@ fn parse_transform(body: &[u8]) -> Result<Transform, ParseError> {
             }
         }
     }
-    if r.is_empty() { Ok(out) } else { Err(ParseError::TooMany("attribute")) }
+    Ok(out)
 }
 
 impl Chain {

@@ -1,7 +1,7 @@
 //! Settings that this machine cannot fulfil.
 
 use crate::diagnose::{Problem, Sink, shown_raw};
-use crate::model::{DataplaneSection, InsideDevice, Profile, Worker};
+use crate::model::{DataplaneSection, Profile, Worker};
 use crate::read::KeyPath;
 use crate::surroundings::Surroundings;
 
@@ -36,8 +36,8 @@ fn cores(worker: &Worker, sink: &Sink, around: &dyn Surroundings) {
 /// A worker without a queue has the packets alone that other workers hand over.
 fn queues(section: &DataplaneSection, sink: &Sink, around: &dyn Surroundings) {
     let workers = section.worker.workers();
-    // The device of host mode is made with a queue for each worker.
-    let lan = matches!(section.inside, InsideDevice::Router { .. }).then(|| section.inside.device());
+    // The sVTI is made with a queue for each worker.
+    let lan = section.inside.svti().is_none().then(|| section.inside.device());
     let devices = [
         ("dataplane.outside.device", Some(section.outside.device.as_str())),
         ("dataplane.inside.device", lan),

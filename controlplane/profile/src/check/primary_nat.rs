@@ -1,9 +1,9 @@
 //! `nat.primary`: what its ports and networks must leave to others.
 
 use crate::diagnose::{Problem, Sink};
+use crate::model::Profile;
 use crate::model::nat::PortProtocol;
 use crate::model::primary_nat::PrimaryNat;
-use crate::model::{InsideDevice, Profile};
 use crate::read::KeyPath;
 use std::collections::HashSet;
 
@@ -26,11 +26,7 @@ pub fn check(profile: &Profile, sink: &Sink) {
 }
 
 fn device(profile: &Profile, primary: &PrimaryNat, path: &KeyPath, sink: &Sink) {
-    let tunnel = match &profile.dataplane.inside {
-        InsideDevice::Host { device, .. } => *device == primary.device,
-        InsideDevice::Router { device, .. } => *device == primary.device,
-    };
-    if tunnel {
+    if profile.dataplane.inside.device() == primary.device {
         let message = format!("{} is the inside of the dataplane, not a primary line", primary.device);
         let problem = Problem::error("nat::device", &path.key("device"), message);
         sink.push(

@@ -1,7 +1,7 @@
 //! Static routes beside each other: one best route for each prefix, and a backup for each primary that a track withdraws.
 
 use crate::diagnose::{Problem, Sink, nearest};
-use crate::model::{Profile, RouteTo, Watch};
+use crate::model::{Profile, RouteTo, Table, Watch};
 use crate::read::KeyPath;
 use sipsec_net::IpPrefix;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,6 +15,7 @@ struct Placed {
     path: KeyPath,
     prefix: IpPrefix,
     to: RouteTo,
+    table: Option<Table>,
     distance: u8,
     /// Whether the profile names the distance.
     has_distance: bool,
@@ -47,8 +48,12 @@ pub fn check(profile: &Profile, sink: &Sink) {
         by_prefix.entry(route.prefix).or_default().push(route);
     }
     for list in by_prefix.values() {
+        one_table(list, sink);
         distances(list, sink);
     }
+    // What is in another table neither backs up a route of the main table nor takes its probes along.
+    let by_prefix: BTreeMap<_, _> =
+        by_prefix.into_iter().filter(|(_, list)| list.iter().all(|r| r.table.is_none())).collect();
     let tracks: HashSet<u32> = profile.track.iter().map(|t| t.id).collect();
     backups(&routes, &by_prefix, &tracks, sink);
     probes(profile, &by_prefix, sink);
@@ -64,6 +69,7 @@ fn placed(profile: &Profile) -> Vec<Placed> {
             path: root.index(i),
             prefix: route.prefix,
             to: route.to.clone(),
+            table: route.table.clone(),
             distance: route.distance,
             has_distance: route.distance != crate::model::route::DISTANCE_DEFAULT,
             track: route.track,
@@ -76,6 +82,7 @@ fn placed(profile: &Profile) -> Vec<Placed> {
             path: root.index(i).key("routes").index(n),
             prefix: route.prefix,
             to: RouteTo::Tunnel { tunnel: tunnel.name.clone() },
+            table: None,
             distance: tunnel.distance(route),
             has_distance: route.distance.is_some() || tunnel.metric.is_some(),
             track: route.track,
@@ -124,6 +131,23 @@ fn references(profile: &Profile, routes: &[Placed], sink: &Sink) {
     }
 }
 
+/// Routes of one prefix are alternatives, so they are in one table.
+fn one_table(list: &[&Placed], sink: &Sink) {
+    let table = |r: &Placed| match &r.table {
+        None => "the main table".to_owned(),
+        Some(Table::Vrf(name)) => format!("that of VRF {name}"),
+        Some(Table::Number(number)) => format!("table {number}"),
+    };
+    let Some((first, rest)) = list.split_first() else { return };
+    for route in rest.iter().filter(|route| route.table != first.table) {
+        let message = format!("{} has a route in {} and one in {}", route.prefix, table(first), table(route));
+        let problem = Problem::error("routes::table", &route.path, message);
+        let hint =
+            "routes of one prefix are in one table; write one of the two with `ip route` of the system";
+        sink.push(problem.label(format!("already {}", first.path)).hint(hint));
+    }
+}
+
 /// Two routes of one prefix never have one distance: which of them is installed would be chance.
 fn distances(list: &[&Placed], sink: &Sink) {
     let mut taken: HashMap<u8, &Placed> = HashMap::new();
@@ -169,7 +193,8 @@ fn backups(
     tracks: &HashSet<u32>,
     sink: &Sink,
 ) {
-    for route in routes.iter().filter(|r| r.track.is_some_and(|track| tracks.contains(&track))) {
+    let tracked = |r: &&Placed| r.track.is_some_and(|track| tracks.contains(&track));
+    for route in routes.iter().filter(tracked).filter(|r| by_prefix.contains_key(&r.prefix)) {
         if sink.is_full() {
             return;
         }

@@ -5,7 +5,7 @@ use crate::diagnose::{Problem, Sink};
 use crate::model::limits::{
     ESP_OVERHEAD_V4, FRAMES_MAX, FRAMES_MIN, FRAMES_PER_TRIGGER_PACKET, IDLE_DEFAULT_S, PEER_SUFFIX,
 };
-use crate::model::{CarrierLines, InsideDevice, Profile, RouteTo, Tariff, TunnelEntry};
+use crate::model::{CarrierLines, Profile, RouteTo, Tariff, TunnelEntry};
 use crate::read::KeyPath;
 use sipsec_net::ipv6;
 use std::collections::{HashMap, HashSet};
@@ -59,7 +59,7 @@ fn own_device<'a>(
     };
     let inside = &profile.dataplane.inside;
     let taken = [inside.device(), &profile.dataplane.outside.device, &profile.sip.interface];
-    if matches!(inside, InsideDevice::Router { .. }) {
+    if inside.svti().is_none() {
         let message = format!("{} has a device, and the LAN's packets do not pass the kernel", tunnel.name);
         error("device", message, "leave `device` out, or use `dataplane.inside.mode: host`");
     } else if taken.contains(&device.as_str()) || device.strip_suffix(PEER_SUFFIX) == Some(inside.device()) {

@@ -340,8 +340,14 @@ block! {
         shutdown: Option<At>,
         mtu: Option<Said<u32>>,
         source: Option<Said<String>>,
-        mode_ipsec: bool,
-        destination_dynamic: bool,
+        mode: Option<Said<TunnelMode>>,
+        destination: Option<Said<Destination>>,
+        /// `backup interface X`, and the delays and loads beside it.
+        backup: Vec<Said<Option<String>>>,
+        /// Commands of routing protocols, as written.
+        routing: Vec<Said<String>>,
+        /// Limits of the rate, as written.
+        rate: Vec<Said<String>>,
         tunnel_vrf: Option<Said<String>>,
         protection: Option<Said<Protection>>,
         vpn_sip: Option<Said<VpnSip>>,
@@ -354,6 +360,20 @@ pub enum Address {
     Dynamic,
     Fixed(Ipv4Addr, Ipv4Addr),
     Unnumbered(String),
+}
+
+/// `tunnel mode …`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TunnelMode {
+    Ipsec,
+    Other(String),
+}
+
+/// `tunnel destination …`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    Dynamic,
+    Other(String),
 }
 
 /// Where a static route leads.

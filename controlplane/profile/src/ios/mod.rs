@@ -18,6 +18,7 @@ mod noise;
 mod read;
 pub mod report;
 pub mod show;
+mod show_esp;
 mod show_filter;
 mod show_nat;
 mod show_qos;

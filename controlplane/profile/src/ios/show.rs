@@ -1,11 +1,14 @@
 //! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
 
 use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
+use super::convert::GROUPS;
+use super::show_esp::IpsecProfiles;
 use super::{show_filter, show_nat, show_qos, show_watch};
 use crate::model::PeerIdentity;
 use std::collections::HashSet;
 
-const NAME: &str = "sipsec";
+/// The name of what a router has to name and a profile has not.
+pub(super) const NAME: &str = "sipsec";
 const HIDDEN: &str = "<hidden>";
 const LOOPBACK: &str = "Loopback1";
 
@@ -23,7 +26,8 @@ pub fn running_config(conversion: &Conversion) -> String {
         // IOS counts the IP and UDP headers in.
         out.line(&format!("crypto ikev2 fragmentation mtu {}\n!", bytes + 28));
     }
-    out.transforms(conversion);
+    let ipsec = IpsecProfiles::of(conversion);
+    ipsec.write(conversion, &mut out.0);
     if let Some(df) = conversion.dont_fragment {
         out.line(&format!("crypto ipsec df-bit {df}\n!"));
     }
@@ -35,7 +39,7 @@ pub fn running_config(conversion: &Conversion) -> String {
     }
     show_filter::filters(conversion, &mut out.0);
     show_qos::policies(conversion, &mut out.0);
-    conversion.tunnels.iter().for_each(|t| out.tunnel(t, conversion));
+    conversion.tunnels.iter().for_each(|t| out.tunnel(t, conversion, &ipsec));
     if let Some((wan, _)) = &conversion.wan {
         out.line(&format!("interface {wan}\n ip address dhcp"));
         if conversion.sip_by_dhcp {
@@ -67,7 +71,7 @@ pub fn running_config(conversion: &Conversion) -> String {
 pub fn interface(conversion: &Conversion, name: &str) -> Option<String> {
     let tunnel = conversion.tunnels.iter().find(|t| t.name.eq_ignore_ascii_case(name))?;
     let mut out = Text(String::new());
-    out.tunnel(tunnel, conversion);
+    out.tunnel(tunnel, conversion, &IpsecProfiles::of(conversion));
     out.line("end");
     Some(out.0)
 }
@@ -120,7 +124,10 @@ impl Text {
                 ("group", group),
             ] {
                 let list: Vec<&str> = words.iter().filter_map(|w| word(w)).collect();
-                if !list.is_empty() {
+                // Without its own word, the prf of IOS is that of the integrity.
+                let implied =
+                    command == "prf" && list.iter().copied().eq(words.iter().filter_map(|w| integrity(w)));
+                if !list.is_empty() && !implied {
                     self.line(&format!(" {command} {}", list.join(" ")));
                 }
             }
@@ -218,64 +225,7 @@ impl Text {
         }
     }
 
-    /// One IPsec profile for each idle time.
-    fn transforms(&mut self, conversion: &Conversion) {
-        let list = &conversion.esp_proposals;
-        let mut sets = Vec::new();
-        let mut pfs = None;
-        for proposal in list {
-            let words: Vec<&str> = proposal.split('-').collect();
-            pfs = pfs.or_else(|| words.iter().find_map(|w| group(w)));
-            for word in &words {
-                let set: Vec<String> = match *word {
-                    "aes256gcm16" => vec!["esp-gcm 256".to_owned()],
-                    "aes128gcm16" => vec!["esp-gcm".to_owned()],
-                    "aes256" => {
-                        words.iter().filter_map(|w| hmac(w)).map(|h| format!("esp-aes 256 {h}")).collect()
-                    }
-                    "aes128" => {
-                        words.iter().filter_map(|w| hmac(w)).map(|h| format!("esp-aes {h}")).collect()
-                    }
-                    _ => continue,
-                };
-                for set in set {
-                    if !sets.contains(&set) {
-                        sets.push(set);
-                    }
-                }
-            }
-        }
-        for (set, n) in sets.iter().zip(1..) {
-            self.line(&format!("crypto ipsec transform-set {NAME}-{n} {set}\n mode tunnel\n!"));
-        }
-        let mut idles: Vec<Option<u32>> = conversion.tunnels.iter().map(|t| t.idle_s).collect();
-        idles.sort_unstable();
-        idles.dedup();
-        for idle in idles {
-            self.line(&format!("crypto ipsec profile {}", ipsec_profile(idle)));
-            if let Some(seconds) = conversion.child_s {
-                self.line(&format!(" set security-association lifetime seconds {seconds}"));
-            }
-            match conversion.child_kb {
-                Some(0) => self.line(" set security-association lifetime kilobytes disable"),
-                Some(kb) => self.line(&format!(" set security-association lifetime kilobytes {kb}")),
-                None => {}
-            }
-            if let Some(seconds) = idle {
-                self.line(&format!(" set security-association idle-time {seconds}"));
-            }
-            if !sets.is_empty() {
-                let names: Vec<String> = (1..=sets.len()).map(|n| format!("{NAME}-{n}")).collect();
-                self.line(&format!(" set transform-set {}", names.join(" ")));
-            }
-            if let Some(group) = pfs {
-                self.line(&format!(" set pfs group{group}"));
-            }
-            self.line("!");
-        }
-    }
-
-    fn tunnel(&mut self, tunnel: &Tunnel, conversion: &Conversion) {
+    fn tunnel(&mut self, tunnel: &Tunnel, conversion: &Conversion, ipsec: &IpsecProfiles) {
         self.line(&format!("interface {}", tunnel.name));
         match &tunnel.unnumbered {
             Some(device) => {
@@ -307,7 +257,7 @@ impl Text {
         self.line(" tunnel mode ipsec ipv4\n tunnel destination dynamic");
         self.line(&format!(
             " tunnel protection ipsec profile {} ikev2-profile {ike}",
-            ipsec_profile(tunnel.idle_s)
+            ipsec.of_tunnel(&tunnel.name)
         ));
         self.line(&format!(
             " vpn-sip local-number {} remote-number {} bandwidth {}\n!",
@@ -326,10 +276,6 @@ fn ike_profile(entry: &KeyEntry) -> String {
         return base.to_owned();
     }
     format!("{base}-{}", entry.number.as_deref().unwrap_or("any"))
-}
-
-fn ipsec_profile(idle: Option<u32>) -> String {
-    idle.map_or(NAME.to_owned(), |s| format!("{NAME}-idle-{s}"))
 }
 
 fn encryption(word: &str) -> Option<&'static str> {
@@ -351,16 +297,6 @@ fn integrity(word: &str) -> Option<&'static str> {
     })
 }
 
-/// The IOS word of a transform set's HMAC.
-fn hmac(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "sha256" => "esp-sha256-hmac",
-        "sha384" => "esp-sha384-hmac",
-        "sha512" => "esp-sha512-hmac",
-        _ => return None,
-    })
-}
-
 fn prf(word: &str) -> Option<&'static str> {
     Some(match word {
         "prfsha256" => "sha256",
@@ -370,15 +306,7 @@ fn prf(word: &str) -> Option<&'static str> {
     })
 }
 
-fn group(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "modp2048" => "14",
-        "modp3072" => "15",
-        "modp4096" => "16",
-        "ecp256" => "19",
-        "ecp384" => "20",
-        "ecp521" => "21",
-        "x25519" => "31",
-        _ => return None,
-    })
+/// The number of a group.
+pub(super) fn group(word: &str) -> Option<&'static str> {
+    GROUPS.iter().find(|(_, name)| *name == word).map(|(number, _)| *number)
 }

@@ -1,7 +1,7 @@
 //! Operations, tracks and static routes in IOS's words.
 
 use super::conversion::{Conversion, Tunnel};
-use crate::model::{Operation, Probe, RouteTo, Start, StaticRoute, TrackEntry, Watch};
+use crate::model::{Operation, Probe, RouteTo, Start, StaticRoute, Table, TrackEntry, Watch};
 use sipsec_net::IpPrefix;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -132,7 +132,11 @@ pub fn route(conversion: &Conversion, route: &StaticRoute, out: &mut String) {
         RouteTo::Tunnel { tunnel } => tunnel.clone(),
         RouteTo::Discard { .. } => "Null0".to_owned(),
     };
-    line(out, &route.prefix, &to, route.distance, route.name.as_deref(), route.track);
+    let vrf = route.table.as_ref().map(|table| match table {
+        Table::Vrf(name) => name.clone(),
+        Table::Number(number) => number.to_string(),
+    });
+    line(out, (&route.prefix, vrf.as_deref()), &to, route.distance, route.name.as_deref(), route.track);
 }
 
 /// The routes of a tunnel.
@@ -140,11 +144,25 @@ pub fn tunnel_routes(tunnel: &Tunnel, out: &mut String) {
     let whole = tunnel.metric.unwrap_or(1);
     for route in &tunnel.routes {
         let distance = route.distance.map_or(whole, u32::from);
-        line(out, &route.prefix, &tunnel.name, u8::try_from(distance).unwrap_or(1), None, route.track);
+        line(
+            out,
+            (&route.prefix, None),
+            &tunnel.name,
+            u8::try_from(distance).unwrap_or(1),
+            None,
+            route.track,
+        );
     }
 }
 
-fn line(out: &mut String, prefix: &IpPrefix, to: &str, distance: u8, name: Option<&str>, track: Option<u32>) {
+fn line(
+    out: &mut String,
+    (prefix, vrf): (&IpPrefix, Option<&str>),
+    to: &str,
+    distance: u8,
+    name: Option<&str>,
+    track: Option<u32>,
+) {
     let (command, prefix) = match prefix.addr() {
         IpAddr::V4(_) => ("ip", with_mask(prefix)),
         IpAddr::V6(_) => ("ipv6", prefix.to_string()),
@@ -153,7 +171,8 @@ fn line(out: &mut String, prefix: &IpPrefix, to: &str, distance: u8, name: Optio
     // A name of IOS is one word.
     let name = name.map(|name| format!(" name {}", name.replace(' ', "_"))).unwrap_or_default();
     let track = track.map(|track| format!(" track {track}")).unwrap_or_default();
-    let _ = writeln!(out, "{command} route {prefix} {to}{distance}{name}{track}");
+    let vrf = vrf.map(|vrf| format!("vrf {vrf} ")).unwrap_or_default();
+    let _ = writeln!(out, "{command} route {vrf}{prefix} {to}{distance}{name}{track}");
 }
 
 fn with_mask(prefix: &IpPrefix) -> String {

@@ -29,7 +29,11 @@ impl DataplaneSection {
     #[must_use]
     pub fn host(outside: &str, inside: &str) -> Self {
         Self {
-            outside: OutsideDevice { device: outside.to_owned(), dont_fragment: DontFragment::default() },
+            outside: OutsideDevice {
+                device: outside.to_owned(),
+                dont_fragment: DontFragment::default(),
+                reassembly: Reassembly::default(),
+            },
             inside: InsideDevice::Host { device: inside.to_owned(), mtu: None },
             worker: Worker::default(),
             engine: Engine::default(),
@@ -46,7 +50,9 @@ impl DataplaneSection {
     #[must_use]
     pub const fn inner_mtu_max(&self) -> (u16, Option<&'static str>) {
         match self.inside {
-            InsideDevice::Host { mtu: Some(mtu), .. } if mtu < limits::INNER_MTU_DEFAULT => {
+            InsideDevice::Host { mtu: Some(mtu), .. } | InsideDevice::Tun { mtu: Some(mtu), .. }
+                if mtu < limits::INNER_MTU_DEFAULT =>
+            {
                 (mtu, Some("dataplane.inside.mtu"))
             }
             _ => (limits::INNER_MTU_DEFAULT, None),
@@ -59,6 +65,24 @@ impl DataplaneSection {
 pub struct OutsideDevice {
     pub device: String,
     pub dont_fragment: DontFragment,
+    pub reassembly: Reassembly,
+}
+
+/// How ESP and IKE that come in fragments are put together. The defaults of fragments and time are those of IOS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Reassembly {
+    /// Datagrams that one peer may have under way; 0 drops every fragment.
+    pub datagrams_per_peer: u16,
+    /// Of one datagram.
+    pub fragments: u8,
+    /// From the first fragment that came on.
+    pub timeout_s: u8,
+}
+
+impl Default for Reassembly {
+    fn default() -> Self {
+        Self { datagrams_per_peer: 64, fragments: limits::REASSEMBLY_FRAGMENTS_MAX, timeout_s: 3 }
+    }
 }
 
 words! {
@@ -77,6 +101,13 @@ pub enum InsideDevice {
     Host {
         device: String,
         /// MTU of the kernel end; what the outside device carries of ESP in UDP over IPv4 unless given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mtu: Option<u16>,
+    },
+    /// The same sVTI as a device of the TUN driver, by which the kernel hands over large packets uncut and takes merged ones.
+    Tun {
+        device: String,
+        /// As in host mode.
         #[serde(skip_serializing_if = "Option::is_none")]
         mtu: Option<u16>,
     },
@@ -105,7 +136,16 @@ impl InsideDevice {
     #[must_use]
     pub fn device(&self) -> &str {
         match self {
-            Self::Host { device, .. } | Self::Router { device, .. } => device,
+            Self::Host { device, .. } | Self::Tun { device, .. } | Self::Router { device, .. } => device,
+        }
+    }
+
+    /// The device that the dataplane makes and to which the kernel's routes point; none in router mode.
+    #[must_use]
+    pub fn svti(&self) -> Option<&str> {
+        match self {
+            Self::Host { device, .. } | Self::Tun { device, .. } => Some(device),
+            Self::Router { .. } => None,
         }
     }
 
@@ -114,7 +154,7 @@ impl InsideDevice {
     pub fn routers(&self) -> &[LanRouter] {
         match self {
             Self::Router { routers, .. } => routers,
-            Self::Host { .. } => &[],
+            Self::Host { .. } | Self::Tun { .. } => &[],
         }
     }
 
@@ -123,7 +163,7 @@ impl InsideDevice {
     pub const fn next_hop(&self) -> Option<MacAddr> {
         match self {
             Self::Router { next_hop, .. } => Some(*next_hop),
-            Self::Host { .. } => None,
+            Self::Host { .. } | Self::Tun { .. } => None,
         }
     }
 }

@@ -28,6 +28,10 @@ pub const SPIN_US_MAX: u32 = 1_000_000;
 pub const TUNNELS_MAX: u32 = 16_384;
 pub const TUNNELS_DEFAULT: u32 = 1024;
 /// About 200 bytes each.
+/// Datagrams in fragments that one peer may have under way.
+pub const REASSEMBLY_DATAGRAMS_MAX: u16 = 512;
+pub const REASSEMBLY_FRAGMENTS_MAX: u8 = 32;
+pub const REASSEMBLY_TIMEOUT_S_MAX: u8 = 60;
 pub const NAT_TRANSLATIONS_MAX: u32 = 1 << 20;
 pub const NAT_TRANSLATIONS_DEFAULT: u32 = 16_384;
 /// Routes of one gateway for each tunnel of `dataplane.tunnels_max`: the dataplane's table has room for so many.

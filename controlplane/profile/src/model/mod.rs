@@ -28,8 +28,8 @@ mod words;
 pub use carrier::{Carrier, CarrierKind};
 pub use compat::Compat;
 pub use dataplane::{
-    BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, LanRouter, OutsideDevice, Worker,
-    XdpMode,
+    BindMode, DataplaneSection, DontFragment, Engine, Idle, InsideDevice, LanRouter, OutsideDevice,
+    Reassembly, Worker, XdpMode,
 };
 pub use filter::{FilterEntry, FilterLine};
 pub use identity::{IkeIdentity, PeerIdentity};
@@ -42,7 +42,7 @@ pub use nat::{NatSection, TunnelNat};
 pub use primary_nat::PrimaryNat;
 pub use profile::{CarrierLines, FIRST_CARRIER, Head, Profile, control_socket, dataplane_socket};
 pub use qos::{QosPolicy, QosSection};
-pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, TunnelRoute};
+pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, Table, TunnelRoute};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use sip::{
     CarrierEntry, Family, Host, Learnt, LineAuth, Server, SipLine, SipSection, SipTransport, Tariff, TlsOwn,

@@ -12,6 +12,12 @@ pub const SOURCES_MAX: usize = 8;
 pub const EXEMPTIONS_MAX: usize = 32;
 pub const FORWARDS_MAX: usize = 64;
 
+/// The kernel's table with the rules of a gateway.
+#[must_use]
+pub fn table(gateway: &str) -> String {
+    format!("sipsec-{gateway}")
+}
+
 /// Hosts of the LAN share the address of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrimaryNat {

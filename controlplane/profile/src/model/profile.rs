@@ -124,6 +124,7 @@ impl Profile {
             tunnel.routes.iter().map(|route| StaticRoute {
                 prefix: route.prefix,
                 to: RouteTo::Tunnel { tunnel: tunnel.name.clone() },
+                table: None,
                 distance: tunnel.distance(route),
                 track: route.track,
                 name: None,

@@ -20,6 +20,9 @@ pub struct StaticRoute {
     pub prefix: IpPrefix,
     #[serde(flatten)]
     pub to: RouteTo,
+    /// None for the main table.
+    #[serde(flatten)]
+    pub table: Option<Table>,
     pub distance: u8,
     /// The route is a candidate while this track is up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,17 @@ pub enum RouteTo {
     Discard {
         discard: True,
     },
+}
+
+/// A table of the kernel's routes other than the main one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Table {
+    /// That of the VRF device of this name.
+    #[serde(rename = "vrf")]
+    Vrf(String),
+    /// One that rules of the system lead to.
+    #[serde(rename = "table")]
+    Number(u32),
 }
 
 /// The value of a key that is there or not.

@@ -7,7 +7,7 @@ use crate::diagnose::Problem;
 use crate::model::limits::{
     FRAMES_MAX, LAN_ROUTERS_MAX, NAT_TRANSLATIONS_MAX, PEER_SUFFIX, TUNNELS_MAX, WORKERS_MAX,
 };
-use crate::model::{DataplaneSection, InsideDevice, LanRouter, OutsideDevice, Worker};
+use crate::model::{DataplaneSection, InsideDevice, LanRouter, OutsideDevice, Reassembly, Worker};
 use sipsec_net::MacAddr;
 use std::num::NonZeroU8;
 
@@ -60,8 +60,17 @@ fn outside(item: &Item<'_>) -> Option<OutsideDevice> {
     let table = item.table()?;
     let name = table.required("device").and_then(|i| device(&i, 0));
     let dont_fragment = table.word("dont_fragment");
+    let reassembly = table.value("reassembly", Reassembly::default(), reassembly);
     table.finish();
-    Some(OutsideDevice { device: name?, dont_fragment: dont_fragment? })
+    Some(OutsideDevice { device: name?, dont_fragment: dont_fragment?, reassembly: reassembly? })
+}
+
+fn reassembly(item: &Item<'_>) -> Option<Reassembly> {
+    let table = item.table()?;
+    let (datagrams_per_peer, fragments) = (table.int("datagrams_per_peer"), table.int("fragments"));
+    let timeout_s = table.int("timeout_s");
+    table.finish();
+    Some(Reassembly { datagrams_per_peer: datagrams_per_peer?, fragments: fragments?, timeout_s: timeout_s? })
 }
 
 fn inside(item: &Item<'_>) -> Option<InsideDevice> {
@@ -94,10 +103,14 @@ fn inside(item: &Item<'_>) -> Option<InsideDevice> {
             }
             Some(InsideDevice::Router { device: name?, next_hop, routers })
         }
-        _ => {
-            foreign(&table, "next_hop", "host", "router")?;
-            foreign(&table, "routers", "host", "router")?;
-            Some(InsideDevice::Host { device: name?, mtu: mtu? })
+        mode => {
+            foreign(&table, "next_hop", mode, "router")?;
+            foreign(&table, "routers", mode, "router")?;
+            let (device, mtu) = (name?, mtu?);
+            Some(match mode {
+                "tun" => InsideDevice::Tun { device, mtu },
+                _ => InsideDevice::Host { device, mtu },
+            })
         }
     }
 }

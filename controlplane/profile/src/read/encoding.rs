@@ -13,23 +13,60 @@ pub struct NotText {
 /// The text, without a byte order mark. Some editors begin a text with one; it means nothing in UTF-8.
 ///
 /// # Errors
-/// If the bytes are in another encoding or hold a NUL byte.
+/// If the bytes are in another encoding, or hold characters that end lines or stand in no text.
 pub fn decode(bytes: &[u8]) -> Result<&str, NotText> {
     if let Some(name) = utf16(bytes) {
         return Err(foreign(name, Place::START));
     }
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) => match bytes.iter().position(|b| *b == 0) {
-            None => Ok(text),
-            Some(at) => Err(NotText {
-                message: "the profile has a NUL byte: it is not a text file".to_owned(),
-                hint: "remove the byte, or give the path of the profile".to_owned(),
-                place: place(bytes, at),
-            }),
-        },
-        Err(error) => Err(foreign(guess(bytes), place(bytes, error.valid_up_to()))),
+    let text = std::str::from_utf8(bytes);
+    if let Some((at, found)) = unreadable(bytes, text.is_err()) {
+        return Err(NotText { place: place(bytes, at), ..found });
     }
+    text.map_err(|error| foreign(guess(bytes), place(bytes, error.valid_up_to())))
+}
+
+/// The first character that no profile has. Readers of YAML differ in whether U+0085, U+2028 and U+2029 end a line, so what one
+/// takes for a comment is values for another.
+fn unreadable(bytes: &[u8], binary: bool) -> Option<(usize, NotText)> {
+    let control = |b: u8| (b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r')) || b == 0x7f;
+    let suspect = |b: &u8| control(*b) || (!binary && matches!(b, 0xc2 | 0xe2));
+    let mut from = 0;
+    while let Some(at) = bytes.get(from..)?.iter().position(suspect).map(|at| from + at) {
+        let found = match &bytes[at..] {
+            [0, ..] => Some((
+                "the profile has a NUL byte: it is not a text file".to_owned(),
+                "remove the byte, or give the path of the profile",
+            )),
+            [0x1b, b'$' | b'(', ..] if !binary => {
+                return Some((at, foreign("ISO-2022-JP", Place::START)));
+            }
+            [0xc2, 0x85, ..] => Some(separator("U+0085")),
+            [0xe2, 0x80, 0xa8, ..] => Some(separator("U+2028")),
+            [0xe2, 0x80, 0xa9, ..] => Some(separator("U+2029")),
+            [b, ..] if control(*b) => Some(control_character(*b)),
+            [0xc2, b @ 0x80..=0x9f, ..] => Some(control_character(*b)),
+            _ => None,
+        };
+        if let Some((message, hint)) = found {
+            return Some((at, NotText { message, hint: hint.to_owned(), place: Place::START }));
+        }
+        from = at + 1;
+    }
+    None
+}
+
+fn control_character(code: u8) -> (String, &'static str) {
+    let hint =
+        "remove the character; if the file is no text (an archive, a program), give the path of the profile";
+    (format!("the profile has the control character U+{code:04X}"), hint)
+}
+
+fn separator(code: &str) -> (String, &'static str) {
+    let message = format!(
+        "the profile has the character {code}, which ends a line for some readers of YAML and not for others"
+    );
+    (message, "write an ordinary end of line in its place, or remove it")
 }
 
 fn foreign(name: &str, place: Place) -> NotText {
@@ -130,5 +167,28 @@ mod tests {
         assert_eq!(decode(b""), Ok(""));
         let error = decode(b"a: 1\nb: x\0y\n").expect_err("NUL");
         assert_eq!(error.place, Place { line: 2, column: 5 });
+    }
+
+    #[test]
+    fn what_ends_lines_for_some_readers_is_refused() {
+        for (text, code) in [
+            ("a: 1 # b\u{85}c: 2\n", "U+0085"),
+            ("a: 1 # b\u{2028}c: 2\n", "U+2028"),
+            ("a: 1 # b\u{2029}c: 2\n", "U+2029"),
+            ("a: 1 # b\u{1b}[0m\n", "U+001B"),
+            ("a: 1 # b\u{1a}", "U+001A"),
+            ("a: 1 # b\u{7f}", "U+007F"),
+        ] {
+            let error = decode(text.as_bytes()).expect_err(code);
+            assert!(error.message.contains(code) && !error.hint.is_empty(), "{}", error.message);
+            assert_eq!(error.place, Place { line: 1, column: 9 }, "{code}");
+        }
+        let iso2022 = decode(b"a: 1\n# \x1b$BEl5~\x1b(B\n").expect_err("escapes");
+        assert!(iso2022.message.ends_with("ISO-2022-JP") && iso2022.place.line == 2, "{}", iso2022.message);
+        let packed = decode(b"\x1f\x8b\x08\0\0\0").expect_err("gzip");
+        assert!(packed.message.contains("U+001F"), "{}", packed.message);
+        for text in ["a: \u{20ac}\u{a9}\u{2026}\u{2019}\u{a0}\n", "a: \u{2027}\u{202a}", "\u{e2}"] {
+            assert_eq!(decode(text.as_bytes()), Ok(text));
+        }
     }
 }

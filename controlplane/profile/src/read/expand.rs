@@ -11,6 +11,7 @@ use crate::diagnose::{Problem, Sink, shown};
 use crate::model::limits::TUNNELS_MAX;
 use crate::schema::{Group, Kind, PROFILE};
 use crate::surroundings::Surroundings;
+use std::cell::Cell;
 use std::path::Path;
 
 /// The lists that may have templates.
@@ -18,16 +19,54 @@ const LISTS: [&[&str]; 6] =
     [&["tunnels"], &["ike", "keyring"], &["sip", "lines"], &["sla"], &["track"], &["routes"]];
 /// Entries that templates make, in all lists.
 const MADE_MAX: usize = LISTS.len() * TUNNELS_MAX as usize;
+/// Bytes of memory that they and copies of `defaults` may take: about 40 values for each of 16,384 tunnels.
+const BYTES_MAX: usize = 64 << 20;
+/// Of one value, with its place, beside those of its text.
+const VALUE_BYTES: usize = 100;
+
+/// What templates and `defaults` have made so far. A few lines could stand for more than a machine has.
+#[derive(Default)]
+struct Made {
+    entries: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Made {
+    /// Whether there is room for another value with so many bytes of text.
+    fn value(&self, text: usize) -> bool {
+        self.bytes.set(self.bytes.get().saturating_add(VALUE_BYTES + text));
+        self.bytes.get() <= BYTES_MAX
+    }
+
+    /// The same for a copy of a value and of all in it.
+    fn copy(&self, node: &Node) -> bool {
+        match node {
+            Node::Map(entries) => self.value(0) && entries.iter().all(|(_, value)| self.copy(value)),
+            Node::List(items) => self.value(0) && items.iter().all(|item| self.copy(item)),
+            Node::Str(text) => self.value(text.len()),
+            _ => self.value(0),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.get() > BYTES_MAX
+    }
+
+    fn entry(&self) -> bool {
+        self.entries.set(self.entries.get() + 1);
+        self.entries.get() <= MADE_MAX
+    }
+}
 
 /// Works out every template. `None` after an error: what is left would only repeat it.
 pub fn expand(document: &mut Document, sink: &Sink, around: &dyn Surroundings) -> Option<()> {
     let defaults = find(&document.root, &document.spans, &["defaults"]).map(|(n, s)| (n.clone(), s.clone()));
-    let mut made = 0;
+    let made = Made::default();
     let mut ok = true;
     for path in LISTS {
         let Some(Kind::List(Kind::Group(group))) = kind(path) else { continue };
         let Some((node, spans)) = find_mut(&mut document.root, &mut document.spans, path) else { continue };
-        let mut list = List { group, path: KeyPath::dotted(&path.join(".")), sink, around, made: &mut made };
+        let list = List { group, path: KeyPath::dotted(&path.join(".")), sink, around, made: &made };
         let defaults = defaults.as_ref().filter(|_| path == ["tunnels"]);
         ok &= list.expand(node, spans, defaults).is_some();
     }
@@ -39,7 +78,7 @@ pub fn expand(document: &mut Document, sink: &Sink, around: &dyn Surroundings) -
         for (index, (carrier, place)) in carriers.iter_mut().zip(places).enumerate() {
             let Some((node, spans)) = find_mut(carrier, place, &["sip", "lines"]) else { continue };
             let path = KeyPath::dotted("carriers").index(index).key("sip").key("lines");
-            let mut list = List { group: lines, path, sink, around, made: &mut made };
+            let list = List { group: lines, path, sink, around, made: &made };
             ok &= list.expand(node, spans, None).is_some();
         }
     }
@@ -88,16 +127,20 @@ fn find_mut<'a>(
     }
 }
 
-/// Adds the keys that an entry lacks.
-fn merge(item: &mut Node, place: &mut Spans, defaults: &Node, spans: &Spans) {
-    let (Node::Map(entries), Below::Map(places)) = (item, &mut place.below) else { return };
-    let (Node::Map(more), Below::Map(more_places)) = (defaults, &spans.below) else { return };
+/// Adds the keys that an entry lacks. `false` if there is no room for them.
+fn merge(item: &mut Node, place: &mut Spans, defaults: &Node, spans: &Spans, made: &Made) -> bool {
+    let (Node::Map(entries), Below::Map(places)) = (item, &mut place.below) else { return true };
+    let (Node::Map(more), Below::Map(more_places)) = (defaults, &spans.below) else { return true };
     for ((name, node), spans) in more.iter().zip(more_places) {
         if !entries.iter().any(|(key, _)| key == name) {
+            if !made.copy(node) {
+                return false;
+            }
             entries.push((name.clone(), node.clone()));
             places.push(spans.clone());
         }
     }
+    true
 }
 
 struct List<'a> {
@@ -105,20 +148,31 @@ struct List<'a> {
     path: KeyPath,
     sink: &'a Sink,
     around: &'a dyn Surroundings,
-    made: &'a mut usize,
+    made: &'a Made,
 }
 
 impl List<'_> {
     /// Works out the templates of the list, and gives every entry what it lacks.
-    fn expand(&mut self, node: &mut Node, spans: &mut Spans, defaults: Option<&(Node, Spans)>) -> Option<()> {
+    fn expand(&self, node: &mut Node, spans: &mut Spans, defaults: Option<&(Node, Spans)>) -> Option<()> {
         let (Node::List(items), Below::List(places)) = (node, &mut spans.below) else { return Some(()) };
         let mut ok = true;
         let (mut nodes, mut new_places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
         for (index, (mut item, mut place)) in items.drain(..).zip(places.drain(..)).enumerate() {
-            if let Some((defaults, spans)) = defaults {
-                merge(&mut item, &mut place, defaults, spans);
+            if self.made.is_full() {
+                break;
+            }
+            if let Some((defaults, spans)) = defaults
+                && !merge(&mut item, &mut place, defaults, spans, self.made)
+            {
+                self.too_large::<()>(place.span, &self.path.index(index));
+                ok = false;
+                break;
             }
             ok &= self.entry(index, item, place, &mut nodes, &mut new_places).is_some();
+        }
+        if self.made.is_full() {
+            // To read on would take long, and say nothing new.
+            (nodes, new_places) = (Vec::new(), Vec::new());
         }
         (*items, *places) = (nodes, new_places);
         ok.then_some(())
@@ -126,7 +180,7 @@ impl List<'_> {
 
     /// Puts an entry, or those that a template makes, at the end of the list.
     fn entry(
-        &mut self,
+        &self,
         index: usize,
         mut item: Node,
         mut place: Spans,
@@ -141,8 +195,7 @@ impl List<'_> {
         let at = self.path.index(index).key("for");
         let values = self.values(&spec, span, &at)?;
         for row in values.rows() {
-            *self.made += 1;
-            if *self.made > MADE_MAX {
+            if !self.made.entry() {
                 let hint = format!("a gateway has at most {TUNNELS_MAX} tunnels: make the range smaller");
                 return self.fail(span, &at, format!("templates make more than {MADE_MAX} entries"), &hint);
             }
@@ -153,6 +206,13 @@ impl List<'_> {
             places.push(place.clone());
         }
         Some(())
+    }
+
+    fn too_large<T>(&self, span: Span, at: &KeyPath) -> Option<T> {
+        let hint = format!(
+            "a gateway has at most {TUNNELS_MAX} tunnels with a few values each: make the range or the lists shorter"
+        );
+        self.fail(span, at, "templates and `defaults` make more than a profile can have".to_owned(), &hint)
     }
 
     fn fail<T>(&self, span: Span, at: &KeyPath, message: String, hint: &str) -> Option<T> {
@@ -207,25 +267,32 @@ impl List<'_> {
         spans: &Spans,
         at: &KeyPath,
     ) -> Option<Node> {
+        let copy = |node: &Node| match self.made.copy(node) {
+            true => Some(node.clone()),
+            false => self.too_large(spans.span, at),
+        };
+        if !self.made.value(0) {
+            return self.too_large(spans.span, at);
+        }
         Some(match (node, kind) {
             (Node::Map(entries), Kind::Group(group) | Kind::Either(_, group)) => {
-                let Below::Map(places) = &spans.below else { return Some(node.clone()) };
+                let Below::Map(places) = &spans.below else { return copy(node) };
                 let fill = |((name, value), (_, spans)): (&(String, Node), &(Span, Spans))| {
                     let value = match group.key(name) {
                         Some(key) => self.filled(value, &key.kind, row, spans, at)?,
-                        None => value.clone(),
+                        None => copy(value)?,
                     };
                     Some((name.clone(), value))
                 };
                 Node::Map(entries.iter().zip(places).map(fill).collect::<Option<_>>()?)
             }
             (Node::List(items), Kind::List(kind)) => {
-                let Below::List(places) = &spans.below else { return Some(node.clone()) };
+                let Below::List(places) = &spans.below else { return copy(node) };
                 let fill = |(item, spans): (&Node, &Spans)| self.filled(item, kind, row, spans, at);
                 Node::List(items.iter().zip(places).map(fill).collect::<Option<_>>()?)
             }
             (Node::List(items), Kind::Several(text)) => {
-                let Below::List(places) = &spans.below else { return Some(node.clone()) };
+                let Below::List(places) = &spans.below else { return copy(node) };
                 let fill = |(item, spans): (&Node, &Spans)| self.filled(item, text.alone(), row, spans, at);
                 Node::List(items.iter().zip(places).map(fill).collect::<Option<_>>()?)
             }
@@ -240,6 +307,9 @@ impl List<'_> {
                         return self.fail(spans.span, at, error, &hint);
                     }
                 };
+                if !self.made.value(filled.len()) {
+                    return self.too_large(spans.span, at);
+                }
                 match kind {
                     Kind::Int { .. } => filled.parse().map_or(Node::Str(filled), Node::Int),
                     Kind::Flag => match filled.as_str() {
@@ -250,7 +320,7 @@ impl List<'_> {
                     _ => Node::Str(filled),
                 }
             }
-            _ => node.clone(),
+            _ => copy(node)?,
         })
     }
 }

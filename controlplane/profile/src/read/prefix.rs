@@ -5,7 +5,7 @@ use super::text::{device, is_host, label};
 use super::tunnels::tunnel_name;
 use crate::diagnose::{Problem, shown_raw};
 use crate::model::route::True;
-use crate::model::{RouteTo, StaticRoute, TunnelRoute};
+use crate::model::{RouteTo, StaticRoute, Table as RouteTable, TunnelRoute};
 use sipsec_net::IpPrefix;
 use sipsec_net::prefix::PrefixError;
 use std::net::IpAddr;
@@ -80,11 +80,32 @@ fn route(item: &Item<'_>) -> Option<StaticRoute> {
     let prefix_item = table.required("prefix");
     let prefix = prefix_item.as_ref().and_then(|i| prefix(i, "routes::host-bits"));
     let to = target(&table);
+    let (vrf, number) = (table.value("vrf", None, |i| device(i, 0).map(Some)), table.int_or_absent("table"));
     let distance = table.int("distance");
     let track = table.int_or_absent("track");
     let name = table.value("name", None, |i| label(i).map(Some));
     table.finish();
-    let route = StaticRoute { prefix: prefix?, to: to?, distance: distance?, track: track?, name: name? };
+    let (vrf, number) = (vrf?.map(RouteTable::Vrf), number?.map(RouteTable::Number));
+    if vrf.is_some() && number.is_some() {
+        let message = format!("`{}` has `vrf` and `table`", table.path);
+        let problem = Problem::error("routes::table", &table.path.key("table"), message);
+        table.report(problem.hint("remove `table`: a VRF has one of its own"));
+        return None;
+    }
+    if let Some(RouteTable::Number(number @ 253..=255)) = number {
+        let message = format!("table {number} is one of the kernel's own");
+        let problem = Problem::error("routes::table", &table.path.key("table"), message);
+        table.report(problem.hint("leave `table` out for the main table, or write another number"));
+        return None;
+    }
+    let (prefix, to, distance) = (prefix?, to?, distance?);
+    let route = StaticRoute { prefix, to, table: vrf.or(number), distance, track: track?, name: name? };
+    if route.table.is_some() && matches!(route.to, RouteTo::Tunnel { .. }) {
+        let message = format!("{} leads into a tunnel, whose routes are in the main table", route.prefix);
+        let problem = Problem::error("routes::table", &table.path, message);
+        table.report(problem.hint("remove `vrf` and `table`"));
+        return None;
+    }
     if let RouteTo::Via { via, .. } = &route.to
         && via.is_ipv6() != route.prefix.addr().is_ipv6()
     {

@@ -36,7 +36,7 @@ pub const DATAPLANE: Group = Group {
             "frames",
             int(limits::FRAMES_MIN as u64, limits::FRAMES_MAX as u64),
             Default("4096"),
-            "Packet buffers, shared by both devices, the packets that wait and the shapers.",
+            "Packet buffers of each worker, shared by both devices, the packets that wait and the shapers.",
         )
         .unit("frames"),
         key(
@@ -74,11 +74,50 @@ const OUTSIDE: Group = Group {
             "The DF bit of ESP's outer IPv4 header (RFC 4301 §8.1).",
         )
         .ios("crypto ipsec df-bit clear | set | copy"),
+        key(
+            "reassembly",
+            Kind::Group(&REASSEMBLY),
+            Optional("the defaults of its keys"),
+            "How packets of a call that come in fragments are put together (RFC 791 §3.2, RFC 8200 §4.5).",
+        )
+        .ios("ip virtual-reassembly"),
+    ],
+};
+
+const REASSEMBLY: Group = Group {
+    about: "Outer fragments from the peers of live calls. Where there is no room the oldest datagram of the same peer is dropped; \
+            overlapping fragments end their datagram (RFC 5722).",
+    private: false,
+    keys: &[
+        key(
+            "datagrams_per_peer",
+            int(0, limits::REASSEMBLY_DATAGRAMS_MAX as u64),
+            Default("64"),
+            "Datagrams that one peer address may have under way; 512 of all peers together. 0 drops every fragment.",
+        )
+        .unit("datagrams")
+        .ios("ip virtual-reassembly max-reassemblies N"),
+        key(
+            "fragments",
+            int(2, limits::REASSEMBLY_FRAGMENTS_MAX as u64),
+            Default("32"),
+            "Fragments of one datagram.",
+        )
+        .unit("fragments")
+        .ios("ip virtual-reassembly max-fragments N"),
+        key(
+            "timeout_s",
+            int(1, limits::REASSEMBLY_TIMEOUT_S_MAX as u64),
+            Default("3"),
+            "How long a datagram may take, from the first of its fragments that came on.",
+        )
+        .unit("s")
+        .ios("ip virtual-reassembly timeout N"),
     ],
 };
 
 pub const INSIDE: Group = Group {
-    about: "Where LAN packets come from. `mtu` is for host mode, `next_hop` for router mode.",
+    about: "Where LAN packets come from. `mtu` is for the modes host and tun, `next_hop` and `routers` for mode router.",
     private: false,
     keys: &[
         key(
@@ -87,6 +126,11 @@ pub const INSIDE: Group = Group {
                 (
                     "host",
                     "a device made by the dataplane (the sVTI), always up, to which ordinary routes point",
+                ),
+                (
+                    "tun",
+                    "as `host`, by a device of the TUN driver: the kernel hands over large TCP and UDP packets uncut and takes \
+                     merged ones, which makes a single stream faster",
                 ),
                 (
                     "router",
@@ -100,19 +144,19 @@ pub const INSIDE: Group = Group {
             "device",
             Kind::Text(Text::Device),
             Required("svti0"),
-            "Host mode: the name of the device to make, 1 to 13 bytes. Router mode: the LAN's device.",
+            "Host and tun mode: the name of the device to make, 1 to 13 bytes in host mode, 1 to 15 in tun mode. Router mode: the LAN's device.",
         ),
         key(
             "mtu",
             int(limits::DEVICE_MTU_MIN as u64, limits::DEVICE_MTU_MAX as u64),
             Optional("what the WAN carries of ESP in UDP over IPv4"),
-            "Host mode: MTU of the device.",
+            "Host and tun mode: MTU of the device.",
         )
         .unit("bytes"),
         key(
             "next_hop",
             Kind::Text(Text::Mac),
-            Optional("only in host mode"),
+            Optional("none in host and tun mode"),
             "Router mode: Ethernet address of the LAN's router, to which decrypted packets go.",
         ),
         key(

@@ -1,6 +1,7 @@
 //! `ike:`
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
+use super::private_key;
 use crate::model::ike::{DpdMode, PeerKind};
 use Presence::{Default, Optional, Required};
 
@@ -300,34 +301,10 @@ const CERTIFICATE: Group = Group {
             "PEM file: the gateway's certificate first, then the intermediates of its path.",
         )
         .hangs_up(),
-        key(
-            "key",
-            Kind::Text(Text::Path),
-            Optional("see `key_command` and `key_credential`"),
-            "PEM file with the private key in PKCS #8, mode 0600.",
-        )
-        .hangs_up(),
-        key(
-            "key_env",
-            Kind::Text(Text::Variable),
-            Optional("see `key`"),
-            "A variable of the gateway's environment that holds the private key as PEM.",
-        )
-        .hangs_up(),
-        key(
-            "key_command",
-            Kind::Several(Text::Command),
-            Optional("see `key`"),
-            "A program that writes the private key as PEM to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start and at each change of the profile; `sipsec check` does not.",
-        )
-        .hangs_up(),
-        key(
-            "key_credential",
-            Kind::Text(Text::Credential),
-            Optional("see `key`"),
-            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the private key as PEM.",
-        )
-        .hangs_up(),
+        private_key::FILE,
+        private_key::ENV,
+        private_key::COMMAND,
+        private_key::CREDENTIAL,
         key("rsa_pss", Kind::Flag, Default("true"), "An RSA key signs with PSS; false for PKCS #1 v1.5.")
             .hangs_up(),
         key(

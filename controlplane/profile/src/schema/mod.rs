@@ -7,6 +7,7 @@ mod ike;
 mod json;
 mod kind;
 mod nat;
+mod private_key;
 mod profile;
 mod qos;
 mod reference;

@@ -1,6 +1,7 @@
 //! `sip:`
 
 use super::kind::{Group, Kind, Presence, Text, int, key};
+use super::private_key;
 use crate::model::carrier::{CalledSource, CallerSource, CarrierKind, Identity, Method, OptionTag};
 use crate::model::{Family, SipTransport, Tariff};
 use Presence::{Default, Optional, Required};
@@ -146,7 +147,7 @@ pub const CARRIER: Group = Group {
 };
 
 const TLS: Group = Group {
-    about: "TLS of SIP (RFC 5922). All files are PEM, as `sipsec pki` writes them.",
+    about: "TLS of SIP (RFC 5922). All files are PEM, as `sipsec pki` writes them. With `certificate`, one of `key`, `key_env`, `key_command` and `key_credential` is needed.",
     private: false,
     keys: &[
         key(
@@ -161,34 +162,10 @@ const TLS: Group = Group {
             Optional("none is shown, and the server cannot open connections to this gateway"),
             "Our certificate, followed by those of its issuers.",
         ).hangs_up(),
-        key(
-            "key",
-            Kind::Text(Text::Path),
-            Optional("see `certificate`"),
-            "PEM file with the private key of `certificate`, mode 0600.",
-        )
-        .hangs_up(),
-        key(
-            "key_env",
-            Kind::Text(Text::Variable),
-            Optional("see `key`"),
-            "A variable of the gateway's environment that holds the private key as PEM.",
-        )
-        .hangs_up(),
-        key(
-            "key_command",
-            Kind::Several(Text::Command),
-            Optional("see `key`"),
-            "A program that writes the private key as PEM to its standard output, within 10 s: its absolute path, or a list of it and its arguments. No shell reads them unless it is the program. The gateway runs it at start; `sipsec check` does not.",
-        )
-        .hangs_up(),
-        key(
-            "key_credential",
-            Kind::Text(Text::Credential),
-            Optional("see `key`"),
-            "The name of a credential of systemd (`LoadCredential=NAME:PATH` in the unit of the control plane) that holds the private key as PEM.",
-        )
-        .hangs_up(),
+        private_key::FILE,
+        private_key::ENV,
+        private_key::COMMAND,
+        private_key::CREDENTIAL,
         key(
             "server_name",
             Kind::Text(Text::Domain),

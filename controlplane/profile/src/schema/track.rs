@@ -108,6 +108,10 @@ pub const ROUTE: Group = Group {
         key("discard", Kind::Flag, Optional("see above"), "`true`: packets are dropped.")
             .ios("ip route PREFIX MASK Null0")
             .now(),
+        key("vrf", Kind::Text(Text::Device), Optional("the main table"), "The VRF device in whose table the route is, if it leads into no tunnel. All routes of a prefix are in one table. The next hop of a route with a `device` is looked up in the VRF of that device, also where the route is in the main table.")
+            .ios("ip route vrf NAME …")
+            .now(),
+        key("table", int(1, 4_294_967_295), Optional("the main table"), "The same with the number of a table that rules of the system (`ip rule`) lead to.").now(),
         key(
             "distance",
             int(1, 255),

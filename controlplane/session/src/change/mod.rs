@@ -10,7 +10,6 @@
 
 mod plan;
 
-use crate::brake::Brake;
 use crate::config::{CarrierConfig, IkeConfig, KeyEntry, TunnelConfig};
 use crate::core::{Core, Dataplane, Pending};
 use crate::dataplane::batches;
@@ -157,13 +156,14 @@ impl Core {
     /// What the dataplane has; one that is not ready, what it will be configured with.
     fn present(&self) -> BTreeMap<TunnelId, Present> {
         let ready = self.dataplane == Dataplane::Ready;
-        let there = |i: usize, t: &Tunnel| if ready { t.configured } else { !self.tunnels.is_leaving(i) };
+        let there =
+            |i: usize, t: &Tunnel| if ready { t.is_configured() } else { !self.tunnels.is_leaving(i) };
         let all: Vec<_> = self.tunnels.enumerated().filter(|(i, t)| there(*i, t)).map(|(_, t)| t).collect();
-        let mut owned = self.routes.owned(all.iter().map(|t| &t.config));
+        let mut owned = self.routes.owned(all.iter().map(|t| t.config()));
         let mut one = |t: &Tunnel| {
             let routes = owned.remove(&t.id()).unwrap_or_default();
-            let (spec, filters, qos) = (t.config.spec, t.config.filters.clone(), t.config.qos.clone());
-            let nat = t.config.nat.clone();
+            let (spec, filters, qos) = (t.config().spec, t.config().filters.clone(), t.config().qos.clone());
+            let nat = t.config().nat.clone();
             (t.id(), Present { spec, qos, routes, filters, nat, busy: !t.ready() })
         };
         all.into_iter().map(&mut one).collect()
@@ -171,7 +171,7 @@ impl Core {
 
     /// Of all tunnels.
     fn prefixes(&self) -> impl Iterator<Item = IpPrefix> {
-        self.tunnels.enumerated().flat_map(|(_, t)| t.config.routes.iter().copied())
+        self.tunnels.enumerated().flat_map(|(_, t)| t.config().routes.iter().copied())
     }
 
     /// The tunnel begins no call: the profile has it no more, or will not in a moment.
@@ -199,7 +199,7 @@ impl Core {
         change.undo.pop(); // of the part that was not applied
         let id = change.asked.get(usize::from(op)).copied();
         let new = change.new.tunnels.iter().find(|t| Some(t.id()) == id).map(|t| t.name.clone());
-        let old = id.and_then(|id| self.tunnels.with_id(id)).map(|i| self.tunnels[i].config.name.clone());
+        let old = id.and_then(|id| self.tunnels.with_id(id)).map(|i| self.tunnels[i].config().name.clone());
         self.change_failed(ReconfigureError::Refused { tunnel: new.or(old), reason });
     }
 
@@ -246,14 +246,14 @@ impl Core {
             match self.tunnels.with_id(config.id()) {
                 Some(i) => {
                     let bounced = new.bounced.contains(&config.id());
-                    done.changed += usize::from(self.tunnels[i].config != config || bounced);
+                    done.changed += usize::from(*self.tunnels[i].config() != config || bounced);
                     done.hung_up += self.give_values(now, i, config, bounced);
                 }
                 None => {
                     done.added += 1;
                     let configured = self.dataplane == Dataplane::Ready;
                     let mut tunnel = Tunnel::new(config);
-                    tunnel.configured = configured;
+                    tunnel.set_configured(configured);
                     self.tunnels.insert(tunnel);
                 }
             }
@@ -286,8 +286,7 @@ impl Core {
     /// The number of calls hung up. `kept` says that the dataplane still has the tunnel: its call may have ended since.
     fn withdraw(&mut self, now: Instant, i: usize, kept: bool) -> usize {
         let t = &mut self.tunnels[i];
-        (t.configured, t.trigger) = (t.configured && kept, None);
-        t.config.routes.clear();
+        t.withdraw(kept);
         let calls = usize::from(t.state().leg().is_some());
         self.tunnels.leave(i);
         self.hang_up(now, i, CloseCause::Admin);
@@ -300,16 +299,16 @@ impl Core {
             self.hang_up(now, i, CloseCause::Admin);
         }
         let t = &mut self.tunnels[i];
-        let other_peer =
-            (t.config.local_number, t.config.remote_number) != (config.local_number, config.remote_number);
+        let other_peer = (t.config().local_number, t.config().remote_number)
+            != (config.local_number, config.remote_number);
         if other_peer {
             // Failures with another number say nothing about this one.
-            let key = format!("{} {}", t.config.local_number, t.config.remote_number);
-            (t.brake, t.last_failure, t.has_yielded) = (Brake::default(), None, false);
+            let key = format!("{} {}", t.config().local_number, t.config().remote_number);
+            t.forget_failures();
             self.out.push_back(Output::PersistBrake { key, record: None });
         }
         let t = &mut self.tunnels[i];
-        t.configured = self.dataplane == Dataplane::Ready;
+        t.set_configured(self.dataplane == Dataplane::Ready);
         if let Some(up) = t.up() {
             up.set_call_max(config.call_max);
         }
@@ -323,7 +322,8 @@ impl Core {
         let left: Vec<usize> =
             self.tunnels.leaving().filter(|i| self.tunnels[*i].ready() && !returns(i)).collect();
         for i in left {
-            if std::mem::take(&mut self.tunnels[i].configured) {
+            if self.tunnels[i].is_configured() {
+                self.tunnels[i].set_configured(false);
                 let tunnel = self.tunnels[i].id();
                 self.transact(vec![Op::TunnelRemove(tunnel)], Pending::Cleanup);
             }
@@ -331,7 +331,7 @@ impl Core {
             if self.tunnels[i].held_until().is_some() {
                 continue;
             }
-            let config = &self.tunnels[i].config;
+            let config = self.tunnels[i].config();
             let key = format!("{} {}", config.local_number, config.remote_number);
             if self.tunnels.with_numbers(config.local_number, config.remote_number).is_none() {
                 self.out.push_back(Output::PersistBrake { key, record: None });

@@ -225,35 +225,16 @@ fn parts(steps: Vec<Step>) -> Vec<Part> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sipsec_net::Kbps;
     use sipsec_net::nat::NatRule;
     use sipsec_net::qos::{ClassSpec, Filter, QosSpec};
-    use std::time::Duration;
 
     fn tunnel(id: u32, routes: &[&str]) -> TunnelConfig {
+        let number = |text: &str| text.parse().expect("a number");
+        let (local, remote) = (number("0388881001"), number(&format!("03888820{id:02}")));
+        let spec = TunnelSpec::new(TunnelId(id), 1400);
         TunnelConfig {
-            name: format!("Tunnel{id}"),
-            spec: TunnelSpec {
-                tunnel: TunnelId(id),
-                inner_mtu: 1400,
-                mss_clamp: true,
-                check_source: true,
-                routing_hellos: false,
-                own_device: false,
-                trigger_packets_max: 64,
-                trigger_bytes_max: 65_536,
-                trigger_age_ms_max: 5000,
-            },
-            local_number: "0388881001".parse().expect("a number"),
-            remote_number: format!("03888820{id:02}").parse().expect("a number"),
-            bandwidth: Kbps(64),
-            idle: Duration::from_secs(120),
-            call_max: None,
-            one_way: None,
             routes: routes.iter().map(|r| r.parse().expect("a prefix")).collect(),
-            filters: TunnelFilters::default(),
-            nat: TunnelNat::default(),
-            qos: TunnelQos::plain(TunnelId(id)),
+            ..TunnelConfig::new(format!("Tunnel{id}"), spec, local, remote)
         }
     }
 

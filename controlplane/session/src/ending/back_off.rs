@@ -15,30 +15,28 @@ const GIVE_WAY: Duration = Duration::from_secs(1);
 
 impl Core {
     pub(super) fn succeeded(&mut self, i: usize) {
-        self.tunnels[i].brake.reset();
+        self.tunnels[i].succeeded();
         self.braked.insert(i);
     }
 
     /// The first time it may be an operator at the other end, or a restart: what waits may call at once. Again, it is a
     /// failure like any other.
     pub(crate) fn failed_early(&mut self, now: Instant, i: usize, failure: SessionFailure) {
-        let back_off = self.carriers.of_line(self.tunnels[i].config.local_number).back_off;
+        let back_off = self.carriers.of_line(self.tunnels[i].config().local_number).back_off;
         let t = &mut self.tunnels[i];
-        if t.brake.failures() > 0 {
+        if t.failures() > 0 {
             return self.failed(now, i, failure);
         }
-        t.brake.failed(now, Braking::OwnFault, &back_off);
-        t.last_failure = Some((now, failure.clone()));
+        t.failed(now, failure.clone(), Braking::OwnFault, &back_off);
         self.braked.insert(i);
         self.event(Some(i), EventKind::Failed { failure, retry_in: Duration::ZERO });
     }
 
     /// Remembers the failure and lets no packet trigger for a while.
     pub(crate) fn failed(&mut self, now: Instant, i: usize, failure: SessionFailure) {
-        let back_off = self.carriers.of_line(self.tunnels[i].config.local_number).back_off;
+        let back_off = self.carriers.of_line(self.tunnels[i].config().local_number).back_off;
         let t = &mut self.tunnels[i];
-        let mut wait = t.brake.failed(now, failure.braking(), &back_off);
-        t.last_failure = Some((now, failure.clone()));
+        let mut wait = t.failed(now, failure.clone(), failure.braking(), &back_off);
         t.phase(now, "failed");
         self.braked.insert(i);
         if let SessionFailure::Call(CallFailure::Status { status, retry_after_s: Some(s), .. }) = &failure {
@@ -47,16 +45,14 @@ impl Core {
             wait = wait.max(asked);
             if *status == 503 {
                 let until = now + asked + self.jitter(asked / 4);
-                let line = self.tunnels[i].config.local_number;
+                let line = self.tunnels[i].config().local_number;
                 self.carriers.of_line_mut(line).stay_quiet(until);
             }
         }
         if wait > Duration::ZERO {
             // Many sites must not come back in the same second.
             wait += self.jitter(wait / 4);
-            let t = &mut self.tunnels[i];
-            t.has_yielded = false;
-            t.brake.hold(now + wait);
+            self.tunnels[i].brake_until(now + wait);
         }
         self.event(Some(i), EventKind::Failed { failure, retry_in: wait });
         self.flush_trigger(i);
@@ -65,9 +61,7 @@ impl Core {
     /// If the peer's own call is on its way, what waits may wait for it. If it does not come we call again.
     pub(crate) fn give_way(&mut self, now: Instant, i: usize) {
         let wait = GIVE_WAY + self.jitter(GIVE_WAY / 2);
-        let t = &mut self.tunnels[i];
-        t.has_yielded = true;
-        t.brake.hold(now + wait);
+        self.tunnels[i].yield_until(now + wait);
         self.event(Some(i), EventKind::PeerBusy);
     }
 

@@ -35,7 +35,7 @@ impl Core {
     /// the negotiation failed.
     pub(crate) fn pump_lingering(&mut self, now: Instant, i: usize) {
         let t = &mut self.tunnels[i];
-        let tunnel = t.config.id();
+        let tunnel = t.config().id();
         let Some(media) = t.draining().and_then(Draining::lingering) else { return };
         let mut reason = None;
         let mut closed = false;

@@ -54,7 +54,7 @@ impl Core {
         let t = &mut self.tunnels[i];
         let State::Up(up) = t.state() else { return None };
         let lasted = now.saturating_duration_since(up.since());
-        if now.saturating_duration_since(up.last_data()) >= QUIET.min(t.config.idle / 2) {
+        if now.saturating_duration_since(up.last_data()) >= QUIET.min(t.config().idle / 2) {
             self.succeeded(i);
             return None;
         }
@@ -114,7 +114,7 @@ impl Core {
         let Rest { call, bye, port, close_port, sas, bound } = rest;
         let told = reason.told();
         self.note_reason(call, reason);
-        let tunnel = self.tunnels[i].config.id();
+        let tunnel = self.tunnels[i].config().id();
         let unbind = bound.then_some(Op::TunnelUnbind(tunnel));
         let remove = sas.iter().flat_map(|sas| [Op::SaRemove(sas.inbound), Op::SaRemove(sas.outbound)]);
         let close = (close_port == Some(true)).then_some(Op::MediaClose(port));
@@ -130,7 +130,7 @@ impl Core {
         if let Some(call) = bye {
             self.say_bye(now, call, told);
         }
-        let waits = self.tunnels[i].trigger.is_some() || self.stopping();
+        let waits = self.tunnels[i].waits() || self.stopping();
         if waits && let Some(draining) = self.tunnels[i].draining() {
             draining.close_soon();
         }

@@ -24,7 +24,7 @@ impl Core {
         let t = &mut self.tunnels[i];
         match (timer, t.state()) {
             (Timer::Retry, _) => {
-                t.brake.release();
+                t.release_brake();
                 self.release_trigger(now, i);
             }
             (Timer::Doubt, _) => {
@@ -51,7 +51,7 @@ impl Core {
             (Timer::CallMax, _) => self.fail(now, i, SessionFailure::HardLimit),
             (Timer::Release, _) => self.release_waiting(i),
             (Timer::Activity, _) => {
-                let tunnel = t.config.id();
+                let tunnel = t.config().id();
                 if let Some(up) = t.up() {
                     up.asked(now);
                     self.out.push_back(Output::QueryActivity(tunnel));

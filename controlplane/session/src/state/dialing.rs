@@ -1,6 +1,6 @@
 //! A call that is not answered yet, placed or received.
 
-use super::{Ended, Leg, Media, Negotiating, State};
+use super::{CallMedia, Ended, Leg, Negotiating, State};
 use crate::failure::SessionFailure;
 use sipsec_ike::Endpoint;
 use sipsec_net::Instant;
@@ -23,7 +23,7 @@ pub(super) enum Stage {
 
 #[derive(Debug)]
 pub struct Opening {
-    pub media: Media,
+    pub media: CallMedia,
     pub answer: SessionDescription,
     /// Knows what SDP agreed on, and does nothing yet.
     pub endpoint: Endpoint,
@@ -55,7 +55,7 @@ impl Dialing {
 
     /// SDP is agreed on by the answer to our offer.
     #[must_use]
-    pub fn negotiate(self, media: Media, endpoint: Endpoint, deadline: Instant) -> Negotiating {
+    pub fn negotiate(self, media: CallMedia, endpoint: Endpoint, deadline: Instant) -> Negotiating {
         Negotiating::new(self.leg, media, endpoint, deadline)
     }
 

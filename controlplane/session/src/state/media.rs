@@ -2,7 +2,7 @@
 
 use sipsec_net::{Fingerprint, Kbps, MacAddr};
 use sipsec_sip::ReliableAnswer;
-use sipsec_sip::sdp::{Negotiated, Role, SdpError, SessionDescription, negotiate_offered};
+use sipsec_sip::sdp::{Negotiated, SdpError, SessionDescription, SetupRole, negotiate_offered};
 use std::net::SocketAddr;
 
 /// What one side's SDP says of its key.
@@ -15,11 +15,11 @@ pub struct Announced {
 }
 
 #[derive(Clone, Debug)]
-pub struct Media {
+pub struct CallMedia {
     pub local: SocketAddr,
     pub remote: SocketAddr,
     pub rate: Kbps,
-    pub role: Role,
+    pub role: SetupRole,
     pub announced: Announced,
     /// The port from which the first packet came that proved itself; `None` before, and where only SDP's port is taken.
     pub peer_port: Option<u16>,
@@ -38,7 +38,7 @@ pub enum NextHopIs {
     Changed,
 }
 
-impl Media {
+impl CallMedia {
     #[must_use]
     pub fn new(local: SocketAddr, n: &Negotiated) -> Self {
         Self {

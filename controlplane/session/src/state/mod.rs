@@ -14,7 +14,7 @@ pub use dialing::{Dialing, Opening};
 pub use draining::{Draining, Lingering};
 use ended::Ended;
 pub use ended::{Bye, Rest};
-pub use media::{Announced, Media, NextHopIs};
+pub use media::{Announced, CallMedia, NextHopIs};
 pub use negotiating::{Bounds, Negotiating};
 pub use timers::Timer;
 pub use up::{ChildSas, Proofs, Up};
@@ -98,7 +98,7 @@ impl State {
     }
 
     #[must_use]
-    pub fn media(&self) -> Option<&Media> {
+    pub fn media(&self) -> Option<&CallMedia> {
         match self {
             Self::Dialing(d) => match &d.stage {
                 Stage::Opening(o) => Some(&o.media),
@@ -123,7 +123,7 @@ impl State {
     }
 
     #[must_use]
-    pub fn media_mut(&mut self) -> Option<&mut Media> {
+    pub fn media_mut(&mut self) -> Option<&mut CallMedia> {
         match self {
             Self::Dialing(d) => match &mut d.stage {
                 Stage::Opening(o) => Some(&mut o.media),

@@ -1,18 +1,18 @@
 //! The call is answered and costs money; IKE runs against a deadline.
 
-use super::{ChildSas, Draining, Ended, Leg, Media, Proofs, State, Up};
+use super::{CallMedia, ChildSas, Draining, Ended, Leg, Proofs, State, Up};
 use crate::failure::Evidence;
 use crate::failure::SessionFailure;
 use sipsec_ike::{ChildId, Endpoint, FingerprintMatched, PeerAuthenticated};
 use sipsec_net::Instant;
-use sipsec_sip::sdp::Role;
+use sipsec_sip::sdp::SetupRole;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Negotiating {
     pub(super) leg: Leg,
-    pub(super) media: Media,
+    pub(super) media: CallMedia,
     pub(super) endpoint: Endpoint,
     pub(super) deadline: Instant,
     proofs: Option<Proofs>,
@@ -39,7 +39,7 @@ impl From<Negotiating> for State {
 }
 
 impl Negotiating {
-    pub(super) fn new(leg: Leg, media: Media, endpoint: Endpoint, deadline: Instant) -> Self {
+    pub(super) fn new(leg: Leg, media: CallMedia, endpoint: Endpoint, deadline: Instant) -> Self {
         let evidence = Evidence::default();
         Self { leg, media, endpoint, deadline, proofs: None, installing: None, evidence }
     }
@@ -78,7 +78,7 @@ impl Negotiating {
         self.media.open = true;
         self.evidence.port_open = true;
         self.evidence.next_hop_known = true;
-        self.leg.caller || self.leg.acknowledged || matches!(self.media.role, Role::Passive)
+        self.leg.caller || self.leg.acknowledged || matches!(self.media.role, SetupRole::Passive)
     }
 
     /// Our 200 is out: from here on the call is paid.
@@ -89,7 +89,7 @@ impl Negotiating {
     /// The ACK for our 200 has come; whether IKE starts with it.
     pub const fn acknowledged(&mut self) -> bool {
         self.leg.acknowledged = true;
-        !self.leg.caller && matches!(self.media.role, Role::Active)
+        !self.leg.caller && matches!(self.media.role, SetupRole::Active)
     }
 
     pub fn authenticated(&mut self, peer: PeerAuthenticated, fingerprint: FingerprintMatched) {

@@ -1,12 +1,12 @@
 //! The session is up: both proofs hold and the SAs are in the dataplane.
 
 use super::one_way::OneWay;
-use super::{Bounds, Ended, Leg, Media, State};
+use super::{Bounds, CallMedia, Ended, Leg, State};
 use crate::ledger::Carried;
 use sipsec_ike::{ChildId, Endpoint, FingerprintMatched, PeerAuthenticated};
 use sipsec_net::dp::TunnelActivity;
 use sipsec_net::{Instant, SaId};
-use sipsec_sip::sdp::Role;
+use sipsec_sip::sdp::SetupRole;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct ChildSas {
 #[derive(Debug)]
 pub struct Up {
     pub(super) leg: Leg,
-    pub(super) media: Media,
+    pub(super) media: CallMedia,
     pub(super) endpoint: Endpoint,
     proofs: Proofs,
     children: BTreeMap<ChildId, ChildSas>,
@@ -74,7 +74,7 @@ impl From<Up> for State {
 impl Up {
     pub(super) fn new(
         now: Instant,
-        (leg, media, endpoint): (Leg, Media, Endpoint),
+        (leg, media, endpoint): (Leg, CallMedia, Endpoint),
         proofs: Proofs,
         first: (ChildId, ChildSas),
         bounds: Bounds,
@@ -82,7 +82,7 @@ impl Up {
         // Twice within it: DPD on demand and keepalives are for when the dataplane has heard or sent nothing.
         let every = ACTIVITY_EVERY.min(bounds.silence / 2);
         let ends_at = bounds.call_max.map(|max| leg.answered_at.unwrap_or(now) + max);
-        let responder = matches!(media.role, Role::Passive);
+        let responder = matches!(media.role, SetupRole::Passive);
         let release = responder.then_some((now + bounds.responder_hold, Some(first.1.outbound)));
         Self {
             leg,

@@ -5,10 +5,10 @@ use crate::carrier::{CARRIER, Carrier};
 use crate::dataplane::{Dataplane, Esp};
 use sipsec_net::dp::{Direction, Event, ExpireCause, Op, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
-use sipsec_net::{Entropy, Instant, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
+use sipsec_net::{Entropy, Instant, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
-    BackOff, CarrierConfig, CarrierId, CarrierMedia, Config, Core, Credential, IkeConfig, Input, KeyEntry,
-    MediaConfig, Output, PeerKind, Reconfiguration, SessionView, TunnelConfig, TunnelQos,
+    CarrierConfig, CarrierId, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output,
+    PeerKind, Reconfiguration, SessionView, TunnelConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -133,50 +133,16 @@ fn wan_address(ip: Option<IpAddr>) -> Input {
 }
 
 fn config(side: usize) -> Config {
+    let [local, remote] = [side, 1 - side].map(|i| number(NUMBERS[i]));
+    let line = sipsec_sip::Line { number: local, auth: None };
+    let sip = sipsec_sip::Config::new(sipsec_sip::Target::udp(carrier()), "carrier.example", vec![line]);
     Config {
-        carriers: vec![CarrierConfig {
-            name: "default".to_owned(),
-            sip: sipsec_sip::Config {
-                registrars: vec![sipsec_sip::Target::udp(carrier())],
-                proxies: Vec::new(),
-                domain: "carrier.example".into(),
-                lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
-                expires_s: 3600,
-                session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
-                requests_per_s: sipsec_sip::REQUESTS_PER_S,
-                prove: None,
-                redirects_max: 0,
-                rport: true,
-                user_agent: None,
-                dialect: sipsec_sip::Dialect::default(),
-            },
-            port: 5060,
-            media: CarrierMedia::default(),
-            back_off: BackOff::default(),
-        }],
+        carriers: vec![CarrierConfig::new("default", sip)],
         tunnels: vec![TunnelConfig {
-            name: "Tunnel1".into(),
-            spec: TunnelSpec {
-                tunnel: TUNNEL,
-                inner_mtu: 1438,
-                mss_clamp: true,
-                check_source: true,
-                routing_hellos: false,
-                own_device: false,
-                trigger_packets_max: 64,
-                trigger_bytes_max: 65_536,
-                trigger_age_ms_max: 5000,
-            },
-            local_number: number(NUMBERS[side]),
-            remote_number: number(NUMBERS[1 - side]),
-            bandwidth: Kbps(1000),
             idle: IDLE,
             call_max: Some(Duration::from_secs(300)),
-            one_way: None,
-            filters: sipsec_session::TunnelFilters::default(),
             routes: vec!["10.0.0.0/8".parse().expect("a prefix")],
-            nat: sipsec_session::TunnelNat::default(),
-            qos: TunnelQos::plain(TUNNEL),
+            ..TunnelConfig::new("Tunnel1".to_owned(), TunnelSpec::new(TUNNEL, 1438), local, remote)
         }],
         keyring: vec![KeyEntry {
             number: None,
@@ -188,21 +154,7 @@ fn config(side: usize) -> Config {
             local_id: None,
             remote_id: None,
         }],
-        ike: IkeConfig {
-            proposals: sipsec_ike::algorithm::IkeProposal::defaults(),
-            esp_proposals: sipsec_ike::algorithm::EspProposal::defaults(),
-            ike_lifetime: sipsec_ike::Lifetime::IKE,
-            child_lifetime: sipsec_ike::Lifetime::CHILD,
-            force_encap: true,
-            replay_window: 1024,
-            dpd: sipsec_ike::Dpd::default(),
-            nat_keepalive: None,
-            fragment_bytes_max: Some(1200),
-            negotiation_deadline: Duration::from_secs(15),
-            psk_fingerprint: true,
-            crash_detection: None,
-            lab_key_log: false,
-        },
+        ike: IkeConfig::default(),
         media: MediaConfig {
             port_first: 50_000,
             port_last: 50_099,

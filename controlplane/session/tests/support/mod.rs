@@ -15,9 +15,8 @@ use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
-    BackOff, CarrierConfig, CarrierId, CarrierMedia, Config, Core, Credential, IkeConfig, Input, KeyEntry,
-    MediaConfig, Output, PeerKind, Reconfiguration, ReconfigureError, Reconfigured, SessionView,
-    TunnelConfig, TunnelQos,
+    BackOff, CarrierConfig, CarrierId, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig,
+    Output, PeerKind, Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig, TunnelQos,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -131,69 +130,32 @@ pub fn wan_address(ip: Option<IpAddr>) -> Input {
 }
 
 pub fn config(side: usize, s: &Setup) -> Config {
+    let local = number(NUMBERS[side]);
+    let line = sipsec_sip::Line { number: local, auth: None };
+    let target = sipsec_sip::Target::udp(CARRIER.parse().expect("an address"));
+    let mut sip = sipsec_sip::Config::new(target, "carrier.example", vec![line]);
+    sip.dialect.delayed_offers = s.delayed_offers;
+    let mut carrier = CarrierConfig::new("default", sip);
+    carrier.media.learn_peer_port = s.learn_peer_port;
+    carrier.back_off = s.back_off;
+    let spec = TunnelSpec::new(TUNNEL, 1438);
     Config {
-        carriers: vec![CarrierConfig {
-            name: "default".to_owned(),
-            sip: sipsec_sip::Config {
-                registrars: vec![sipsec_sip::Target::udp(CARRIER.parse().expect("an address"))],
-                proxies: Vec::new(),
-                domain: "carrier.example".into(),
-                lines: vec![sipsec_sip::Line { number: number(NUMBERS[side]), auth: None }],
-                expires_s: 3600,
-                session_expires_s: sipsec_sip::SESSION_EXPIRES_S,
-                requests_per_s: sipsec_sip::REQUESTS_PER_S,
-                prove: None,
-                redirects_max: 0,
-                rport: true,
-                user_agent: None,
-                dialect: sipsec_sip::Dialect {
-                    delayed_offers: s.delayed_offers,
-                    ..sipsec_sip::Dialect::default()
-                },
-            },
-            port: 5060,
-            media: CarrierMedia { learn_peer_port: s.learn_peer_port, ..CarrierMedia::default() },
-            back_off: s.back_off,
-        }],
+        carriers: vec![carrier],
         tunnels: vec![TunnelConfig {
-            name: "Tunnel1".into(),
-            spec: TunnelSpec {
-                tunnel: TUNNEL,
-                inner_mtu: 1438,
-                mss_clamp: true,
-                check_source: true,
-                routing_hellos: false,
-                own_device: false,
-                trigger_packets_max: 64,
-                trigger_bytes_max: 65_536,
-                trigger_age_ms_max: 5000,
-            },
-            local_number: number(NUMBERS[side]),
-            remote_number: number(s.remote),
             bandwidth: Kbps(s.kbps),
             idle: s.idle,
-            call_max: None,
             one_way: s.one_way,
-            filters: sipsec_session::TunnelFilters::default(),
             routes: s.routes.iter().map(|r| r.parse::<IpPrefix>().expect("a prefix")).collect(),
-            nat: sipsec_session::TunnelNat::default(),
             qos: qos(s),
+            ..TunnelConfig::new("Tunnel1".to_owned(), spec, local, number(s.remote))
         }],
         keyring: keyring(s),
         ike: IkeConfig {
             proposals: if s.is_old_router { vec![IkeProposal::cisco()] } else { IkeProposal::defaults() },
             esp_proposals: if s.is_old_router { vec![old_esp()] } else { EspProposal::defaults() },
-            ike_lifetime: sipsec_ike::Lifetime::IKE,
-            child_lifetime: sipsec_ike::Lifetime::CHILD,
-            force_encap: true,
-            replay_window: 1024,
             dpd: sipsec_ike::Dpd { interval: s.dpd, ..sipsec_ike::Dpd::default() },
-            nat_keepalive: None,
-            fragment_bytes_max: Some(1200),
-            negotiation_deadline: Duration::from_secs(15),
             psk_fingerprint: s.psk_fingerprint,
-            crash_detection: None,
-            lab_key_log: false,
+            ..IkeConfig::default()
         },
         media: MediaConfig {
             port_first: 50_000,

@@ -87,7 +87,7 @@ pub struct Request<'a> {
 
 /// A challenge in use: its nonce counter goes up with every request (RFC 7616 §3.4).
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct DigestSession {
     pub challenge: Challenge,
     nonce_count: u32,
     /// RFC 7616 §3.4.2: the session key is made once, with the cnonce of the first request. All requests repeat it, so
@@ -95,7 +95,7 @@ pub struct Session {
     cnonce: Option<String>,
 }
 
-impl Session {
+impl DigestSession {
     pub const fn new(challenge: Challenge) -> Self {
         Self { challenge, nonce_count: 0, cnonce: None }
     }
@@ -193,7 +193,7 @@ mod tests {
             ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
         ] {
             let value = format!("Digest {common}, algorithm={algorithm}");
-            let answer = Session::new(one(&value)).answer_with(&mufasa("Circle of Life"), GET, cnonce);
+            let answer = DigestSession::new(one(&value)).answer_with(&mufasa("Circle of Life"), GET, cnonce);
             assert!(answer.contains(&format!("response=\"{response}\"")), "{answer}");
             assert!(answer.contains("nc=00000001"));
         }
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn the_example_of_rfc_2617() {
         let value = r#"Digest realm="testrealm@host.com", qop="auth,auth-int", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41""#;
-        let answer = Session::new(one(value)).answer_with(&mufasa("Circle Of Life"), GET, "0a4f113b");
+        let answer = DigestSession::new(one(value)).answer_with(&mufasa("Circle Of Life"), GET, "0a4f113b");
         assert!(answer.contains("response=\"6629fae49393a05397450978507c4ef1\""), "{answer}");
     }
 
@@ -274,18 +274,18 @@ mod tests {
             ),
         ] {
             let value = format!("Digest realm=\"r\", nonce=\"n\", qop=\"{qop}\", algorithm={algorithm}");
-            let mut session = Session::new(one(&value));
+            let mut session = DigestSession::new(one(&value));
             let answer = session.answer_with(&who, request, "c");
             assert!(answer.contains(&format!("response=\"{response}\"")), "{algorithm} {qop}: {answer}");
             assert!(answer.contains(&format!("algorithm={algorithm}, qop={qop}, nc=00000001, cnonce=\"c\"")));
         }
         // All requests of a session key have one cnonce.
         let mut entropy = sipsec_net::entropy::TestEntropy::new(3);
-        let mut session = Session::new(one("Digest realm=r, nonce=n, qop=auth, algorithm=MD5-sess"));
+        let mut session = DigestSession::new(one("Digest realm=r, nonce=n, qop=auth, algorithm=MD5-sess"));
         let cnonce = |answer: String| answer.split("cnonce=\"").nth(1).map(|c| c[..16].to_owned());
         let first = cnonce(session.answer(&who, request, &mut entropy));
         assert_eq!(cnonce(session.answer(&who, request, &mut entropy)), first);
-        let mut session = Session::new(one("Digest realm=r, nonce=n, qop=auth"));
+        let mut session = DigestSession::new(one("Digest realm=r, nonce=n, qop=auth"));
         let first = cnonce(session.answer(&who, request, &mut entropy));
         assert_ne!(cnonce(session.answer(&who, request, &mut entropy)), first);
     }

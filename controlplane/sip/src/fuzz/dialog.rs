@@ -8,7 +8,7 @@ use crate::{Call, CallId, Config, Event, Flow, Line, Locals, Output, Target, Use
 use arbitrary::{Result, Unstructured};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, Kbps, SecretBytes, TelNumber};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +18,7 @@ const LOCAL: &str = "198.51.100.11:5060";
 const NUMBERS: [&str; 2] = ["0388881001", "0388882001"];
 const STEPS_MAX: usize = 64;
 const SENT_MAX: usize = 64;
+const RECENT_MAX: usize = 16;
 const STATUSES: [u16; 22] = [
     100, 180, 183, 199, 200, 202, 300, 302, 400, 401, 403, 404, 407, 408, 422, 423, 481, 486, 487, 491, 500,
     503,
@@ -30,8 +31,10 @@ const CALM_MAX: usize = 4000;
 struct Carrier {
     ua: UserAgent,
     now: Instant,
-    /// Requests and responses of the user agent, as parsed.
-    sent: Vec<Message>,
+    /// Requests and responses of the user agent, as parsed, without repetitions.
+    sent: VecDeque<Message>,
+    /// What was sent last, to know a repetition by.
+    recent: VecDeque<Vec<u8>>,
     calls: BTreeMap<CallId, Call>,
     to_persist: Vec<CallId>,
     serial: u32,
@@ -73,27 +76,15 @@ const ANSWER: &str = "v=0\r\no=- 9 9 IN IP4 198.51.100.12\r\ns=-\r\nc=IN IP4 198
 impl Carrier {
     fn new() -> Self {
         let password = SecretBytes::new(b"password").expect("short");
-        let config = Config {
-            registrars: vec![Target::udp(proxy())],
-            proxies: Vec::new(),
-            domain: "carrier.example".into(),
-            lines: vec![Line {
-                number: number(0),
-                auth: Some(Credentials { username: NUMBERS[0].into(), password }),
-            }],
-            expires_s: 3600,
-            session_expires_s: crate::config::SESSION_EXPIRES_S,
-            requests_per_s: crate::config::REQUESTS_PER_S,
-            prove: None,
-            redirects_max: 0,
-            rport: true,
-            user_agent: None,
-            dialect: crate::Dialect { delayed_offers: true, ..crate::Dialect::default() },
-        };
+        let auth = Some(Credentials { username: NUMBERS[0].into(), password });
+        let lines = vec![Line { number: number(0), auth }];
+        let mut config = Config::new(Target::udp(proxy()), "carrier.example", lines);
+        config.dialect.delayed_offers = true;
         let mut new = Self {
             ua: UserAgent::new(config, Box::new(TestEntropy::new(1))),
             now: Instant::ZERO + Duration::from_secs(1),
-            sent: Vec::new(),
+            sent: VecDeque::new(),
+            recent: VecDeque::new(),
             calls: BTreeMap::new(),
             to_persist: Vec::new(),
             serial: 0,
@@ -107,6 +98,10 @@ impl Carrier {
         while let Some(output) = self.ua.poll_output() {
             match output {
                 Output::Transmit { bytes, .. } => {
+                    // A message that comes again says nothing new.
+                    if self.recent.contains(&bytes) {
+                        continue;
+                    }
                     // The answer to a broken request has no more header fields than the request.
                     let refuses = bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 5");
                     let m = match Message::parse(&bytes) {
@@ -115,9 +110,13 @@ impl Carrier {
                         Err(e) => panic!("{e:?}: {}", String::from_utf8_lossy(&bytes)),
                     };
                     if self.sent.len() == SENT_MAX {
-                        self.sent.remove(0);
+                        self.sent.pop_front();
                     }
-                    self.sent.push(m);
+                    self.sent.push_back(m);
+                    if self.recent.len() == RECENT_MAX {
+                        self.recent.pop_front();
+                    }
+                    self.recent.push_back(bytes);
                 }
                 Output::Open { .. } => {}
                 Output::Persist { call, record } => {
@@ -190,7 +189,7 @@ impl Carrier {
             }
             10 => {
                 if let Some(call) = self.pick(u)?.and_then(|id| self.calls.get(&id)) {
-                    self.ua.ring(self.now, call);
+                    self.ua.ring(call);
                     self.ua.accept(self.now, call, &offer());
                 }
             }
@@ -308,7 +307,7 @@ impl Carrier {
             return Ok(None);
         }
         self.serial += 1;
-        let m = u.choose(&self.sent)?;
+        let m = &self.sent[u.choose_index(self.sent.len())?];
         let method = *u.choose(&METHODS)?;
         // In a response our tag is To's, in a request From's.
         let ours = if m.status().is_some() { m.to_tag() } else { m.from_tag() }.unwrap_or_default();
@@ -327,6 +326,7 @@ impl Carrier {
     /// All calls are hung up and the carrier answers everything: no charged call may be left.
     fn finish(&mut self) {
         self.ua.set_locals(self.now, Locals::of(LOCAL.parse().ok()));
+        self.recent.clear();
         for (_, call) in std::mem::take(&mut self.calls) {
             self.ua.hang_up(self.now, call);
         }
@@ -337,8 +337,7 @@ impl Carrier {
             }
             if let Some(id) = self.to_persist.pop() {
                 self.ua.persisted(self.now, id);
-            } else if !self.sent.is_empty() {
-                let m = self.sent.remove(0);
+            } else if let Some(m) = self.sent.pop_front() {
                 let status = if m.method() == Some("INVITE") { 487 } else { 200 };
                 if m.method().is_some_and(|method| method != "ACK") {
                     self.deliver(answer(&m, status, "a", "", "").as_bytes());

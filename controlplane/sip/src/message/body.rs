@@ -1,6 +1,6 @@
 //! Bodies (RFC 3261 §7.4).
 
-use super::{Message, NameAddr, params_of, unquote};
+use super::{Message, NameAddr, read_params, unquote};
 
 /// The body of a message for a user agent that knows SDP alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,16 @@ impl Message {
                 .and_then(|boundary| sdp_part(&self.body, &boundary))
                 .map_or(Body::Other, Body::Sdp),
         }
+    }
+
+    /// RFC 3261 §20.11: a body of another type that its sender can do without (`handling=optional`).
+    pub fn may_ignore_body(&self) -> bool {
+        let optional = |disposition: &str| {
+            let params = read_params(&disposition[disposition.find(';')?..]);
+            let handling = params.iter().find(|(name, _)| name.eq_ignore_ascii_case("handling"))?.1?;
+            Some(handling.eq_ignore_ascii_case("optional"))
+        };
+        !self.has_sdp() && self.header("Content-Disposition").and_then(optional).unwrap_or(false)
     }
 
     /// Whether there is a body and it says that it is SDP.
@@ -60,7 +70,7 @@ fn boundary(media_type: &str) -> Option<String> {
     if !media_type.get(..10)?.eq_ignore_ascii_case("multipart/") {
         return None;
     }
-    let params = params_of(&media_type[end..])?;
+    let params = read_params(&media_type[end..]);
     let (_, value) = params.iter().find(|(name, _)| name.eq_ignore_ascii_case("boundary"))?;
     unquote((*value)?).filter(|b| !b.is_empty())
 }
@@ -100,6 +110,12 @@ fn split_blank_line(part: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl NameAddr<'_> {
+    /// RFC 3261 §20.10: a preference from 0 to 1, in thousandths; the highest if it is absent or no such number.
+    pub fn thousandths(&self, name: &str) -> u16 {
+        let value = self.param(name).and_then(|v| v.parse::<f32>().ok()).filter(|v| (0.0..=1.0).contains(v));
+        value.map_or(1000, |v| (v * 1000.0) as u16)
+    }
+
     /// The number of a parameter, if it is one.
     pub fn seconds(&self, name: &str) -> Option<u32> {
         super::seconds(self.param(name)?)

@@ -45,6 +45,9 @@ pub fn check(frame: Frame) -> Result<Message, Malformed> {
             if let Some(length) = m.header("Content-Length").and_then(digits) {
                 m.body.truncate(usize::try_from(length).unwrap_or(usize::MAX));
             }
+            if m.may_ignore_body() {
+                m.body.clear();
+            }
             Ok(m)
         }
     }
@@ -103,6 +106,9 @@ fn flaw(m: &Message) -> Option<&'static str> {
             return Some("no From, To or Call-ID");
         }
     }
+    if !has_whole_via(m) {
+        return Some("a malformed parameter of Via");
+    }
     let unreadable = |name| m.all(name).any(|v| NameAddr::parse(v).is_none());
     if ["From", "To", "Contact", "Record-Route"].into_iter().any(unreadable) {
         return Some("a malformed name or address");
@@ -110,11 +116,17 @@ fn flaw(m: &Message) -> Option<&'static str> {
     m.header("Content-Length").is_some_and(|l| digits(l).is_none()).then_some("a malformed Content-Length")
 }
 
+/// Whether every parameter of the topmost Via can be read.
+fn has_whole_via(m: &Message) -> bool {
+    m.header("Via").is_some_and(|via| Via::parse(via).is_some())
+}
+
 fn request(m: &Message, octets: usize) -> Fault {
     if SINGLE.iter().any(|name| m.all(name).count() > 1) {
         return Some((400, "two of a header field of which there is one"));
     }
-    identity(m).or_else(|| content(m, octets))
+    let via = || (!has_whole_via(m)).then_some((400, "a malformed Via"));
+    identity(m).or_else(via).or_else(|| content(m, octets))
 }
 
 /// The fields by which a request is matched and answered.
@@ -137,7 +149,7 @@ fn identity(m: &Message) -> Fault {
         return Some((if unknown { 501 } else { 400 }, "the method of CSeq is not the request's"));
     }
     // RFC 3261 §18.2.2: without a readable sent-by the answer has no way back. The Vias below it are only repeated.
-    let top = m.header("Via").and_then(Via::parse);
+    let top = m.via();
     if top.as_ref().is_none_or(|v| host_port(v.sent_by).is_none()) {
         return Some((400, "a malformed Via"));
     }

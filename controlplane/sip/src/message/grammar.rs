@@ -56,6 +56,20 @@ pub fn params_of(text: &str) -> Option<Params<'_>> {
         .collect()
 }
 
+/// The same as far as it can be read: what is no parameter is passed over. For what must not be lost because of a parameter
+/// that decides nothing.
+pub fn read_params(text: &str) -> Params<'_> {
+    let parts = split(text, ';').unwrap_or_else(|| text.split(';').collect());
+    let params = parts.into_iter().skip(1).filter_map(|p| {
+        let (name, value) = match p.split_once('=') {
+            Some((n, v)) => (n.trim(), Some(v.trim())),
+            None => (p.trim(), None),
+        };
+        is_token(name).then_some((name, value))
+    });
+    params.collect()
+}
+
 fn param<'a>(params: &Params<'a>, name: &str) -> Option<&'a str> {
     params.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.unwrap_or_default())
 }
@@ -108,14 +122,7 @@ impl<'a> NameAddr<'a> {
             is_uri(uri).then_some((uri, after))
         });
         let (uri, after) = bracketed.unwrap_or(("", value));
-        let params = after.split(';').skip(1).filter_map(|p| {
-            let (name, value) = match p.split_once('=') {
-                Some((n, v)) => (n.trim(), Some(v.trim())),
-                None => (p.trim(), None),
-            };
-            is_token(name).then_some((name, value))
-        });
-        let params: Params<'a> = params.collect();
+        let params = read_params(after);
         (!uri.is_empty() || !params.is_empty()).then_some(Self { uri, params })
     }
 
@@ -154,6 +161,18 @@ pub struct Via<'a> {
 
 impl<'a> Via<'a> {
     pub fn parse(value: &'a str) -> Option<Self> {
+        let (sent_by, params) = Self::parts(value)?;
+        Some(Self { sent_by, params: params_of(params)? })
+    }
+
+    /// With parameters that can be read; the others are passed over.
+    pub fn read(value: &'a str) -> Option<Self> {
+        let (sent_by, params) = Self::parts(value)?;
+        Some(Self { sent_by, params: read_params(params) })
+    }
+
+    /// Sent-by and the text of the parameters.
+    fn parts(value: &'a str) -> Option<(&'a str, &'a str)> {
         let (protocol, rest) = value.split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
         let rest = rest.trim_start();
@@ -166,7 +185,7 @@ impl<'a> Via<'a> {
         if sent_by.is_empty() || sent_by.contains(['<', '"', ',']) {
             return None;
         }
-        Some(Self { sent_by, params: params_of(&rest[end..])? })
+        Some((sent_by, &rest[end..]))
     }
 
     pub fn param(&self, name: &str) -> Option<&'a str> {
@@ -299,6 +318,7 @@ mod tests {
             ("<sip:a@b>;;tag=1;", "sip:a@b", Some("1")),
             ("<sip:a@b> junk ;tag=1", "sip:a@b", Some("1")),
             ("no uri;tag=1", "", Some("1")),
+            ("A, B <sip:a@b>;x=\"a;tag=no\";tag=1", "sip:a@b", Some("1")),
         ] {
             let read = NameAddr::read(value).expect(value);
             assert_eq!((read.uri, read.param("tag")), (uri, tag), "{value}");
@@ -318,6 +338,15 @@ mod tests {
             ["SIP/2.0/UDP 192.0.2.15;;", "SIP/3.0/UDP a", "SIP/2.0 a", "SIP/2.0/UDP ;branch=x", "SIP/2.0/UDP"]
         {
             assert_eq!(Via::parse(bad), None, "{bad}");
+        }
+        for odd in [
+            ";;branch=z9hG4bKx;",
+            ";received=\"1.2.3.4;x\";branch=z9hG4bKx",
+            ";a b;branch = z9hG4bKx;c=\"open",
+        ] {
+            let value = format!("SIP/2.0/UDP 192.0.2.15{odd}");
+            let via = Via::read(&value).expect("sent-by can be read");
+            assert_eq!((via.sent_by, via.branch()), ("192.0.2.15", Some("z9hG4bKx")), "{odd}");
         }
         assert_eq!(Via::parse("SIP/2.0/UDP a;branch=z9hG4bK").expect("valid").branch(), None);
     }

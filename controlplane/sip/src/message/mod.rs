@@ -12,7 +12,7 @@ mod write;
 pub use body::Body;
 pub use check::is_sip_uri;
 pub use frame::Malformed;
-pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, params_of, uri_param, user_of};
+pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, read_params, uri_param, user_of};
 pub use octets::decode;
 pub use phrase::reason_phrase;
 pub use quoted::{printable, quote, unquote};
@@ -118,9 +118,9 @@ impl Message {
         NameAddr::read(self.header("To")?)?.param("tag")
     }
 
-    /// The topmost Via.
+    /// The topmost Via. Its parameters are those that can be read: a request with others is refused before.
     pub fn via(&self) -> Option<Via<'_>> {
-        Via::parse(self.header("Via")?)
+        Via::read(self.header("Via")?)
     }
 
     /// The URI of the first Contact; `*` is none.

@@ -20,6 +20,12 @@ fn push_octets(out: &mut String, octets: &[u8]) {
 }
 
 pub fn decode(mut bytes: &[u8]) -> String {
+    // The characters of the range begin with this octet in UTF-8.
+    if !bytes.contains(&0xef)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(bytes.len());
     while !bytes.is_empty() {
         let (valid, rest) = match std::str::from_utf8(bytes) {
@@ -44,6 +50,9 @@ pub fn decode(mut bytes: &[u8]) -> String {
 }
 
 pub fn encode(text: &str) -> Vec<u8> {
+    if !text.as_bytes().contains(&0xef) {
+        return text.as_bytes().to_vec();
+    }
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {
         if is_octet(c) {

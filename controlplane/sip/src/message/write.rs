@@ -24,9 +24,15 @@ impl Writer {
     }
 
     pub fn header(&mut self, name: &str, value: impl Display) -> &mut Self {
+        let _ = write!(self.headers, "{name}: ");
+        let start = self.headers.len();
+        let _ = write!(self.headers, "{value}");
         // Neither a profile nor a peer can end a line.
-        let value = value.to_string().replace(['\r', '\n'], " ");
-        let _ = write!(self.headers, "{name}: {value}\r\n");
+        if self.headers.as_bytes()[start..].iter().any(|b| matches!(b, b'\r' | b'\n')) {
+            let value = self.headers.split_off(start).replace(['\r', '\n'], " ");
+            self.headers.push_str(&value);
+        }
+        self.headers.push_str("\r\n");
         self
     }
 

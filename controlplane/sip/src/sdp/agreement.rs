@@ -2,13 +2,13 @@
 
 use super::negotiate::preferred;
 use super::{
-    IkeSetup, Negotiated, Role, SdpError, SessionDescription, negotiate_answering, negotiate_offered,
+    IkeSetup, Negotiated, SdpError, SessionDescription, SetupRole, negotiate_answering, negotiate_offered,
 };
 use sipsec_net::Fingerprint;
 
 /// The descriptions of a call.
 #[derive(Clone, Debug)]
-pub enum Media {
+pub enum Descriptions {
     /// It is only to be hung up.
     None,
     /// Their offer, which we have not answered.
@@ -28,7 +28,7 @@ pub struct Agreement {
     agreed: Negotiated,
 }
 
-impl Media {
+impl Descriptions {
     /// The body of an INVITE, of a 200, and of what refreshes the session.
     pub fn body(&self) -> Option<String> {
         match self {
@@ -141,8 +141,8 @@ impl Agreement {
         let fits = match (self.agreed.role, ike.setup.unwrap_or(default)) {
             _ if ike.setup == self.theirs.ike.setup => true,
             (_, IkeSetup::Actpass) => true,
-            (Role::Active, setup) => setup == IkeSetup::Passive,
-            (Role::Passive, setup) => setup == IkeSetup::Active,
+            (SetupRole::Active, setup) => setup == IkeSetup::Passive,
+            (SetupRole::Passive, setup) => setup == IkeSetup::Active,
         };
         if fits { Ok(()) } else { Err(SdpError::Changed("role in IKE")) }
     }

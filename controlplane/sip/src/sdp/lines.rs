@@ -12,7 +12,7 @@ pub struct Section<'a> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Media<'a> {
+pub struct MediaLines<'a> {
     /// The value of the `m=` line.
     line: &'a str,
     pub section: Section<'a>,
@@ -23,7 +23,7 @@ pub struct Media<'a> {
 pub struct Lines<'a> {
     origin: &'a str,
     pub session: Section<'a>,
-    pub media: Vec<Media<'a>>,
+    pub media: Vec<MediaLines<'a>>,
 }
 
 impl<'a> Lines<'a> {
@@ -45,7 +45,7 @@ impl<'a> Lines<'a> {
                 if out.media.len() == MEDIA_MAX {
                     return Err(SdpError::TooLong);
                 }
-                out.media.push(Media { line: value, section: Section::default() });
+                out.media.push(MediaLines { line: value, section: Section::default() });
                 continue;
             }
             let section = out.media.last_mut().map_or(&mut out.session, |m| &mut m.section);
@@ -83,7 +83,7 @@ impl<'a> Section<'a> {
     }
 }
 
-impl Media<'_> {
+impl MediaLines<'_> {
     fn words(&self) -> impl Iterator<Item = &str> {
         self.line.split_ascii_whitespace()
     }

@@ -10,9 +10,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use agreement::Media;
+pub(crate) use agreement::Descriptions;
 pub use error::SdpError;
-pub use negotiate::{Negotiated, Role, negotiate_answering, negotiate_offered};
+pub use negotiate::{Negotiated, SetupRole, negotiate_answering, negotiate_offered};
 
 use crate::message::Body;
 use sipsec_net::{Fingerprint, Kbps};

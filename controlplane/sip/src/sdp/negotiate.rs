@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 
 /// The part that we play, once negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum SetupRole {
     /// We start IKE.
     Active,
     /// We wait for it.
     Passive,
 }
 
-impl Role {
+impl SetupRole {
     /// The value of `a=ike-setup` in our answer.
     #[must_use]
     pub const fn setup(self) -> IkeSetup {
@@ -30,7 +30,7 @@ pub struct Negotiated {
     pub remote: SocketAddr,
     /// min(offer, answer), for both directions.
     pub rate: Kbps,
-    pub role: Role,
+    pub role: SetupRole,
     /// Those with the strongest hash function that the peer gave: one of them must match.
     pub fingerprints: Vec<Fingerprint>,
     pub psk_fingerprints: Vec<Fingerprint>,
@@ -44,8 +44,8 @@ pub fn negotiate_offered(offer: &IkeMedia, answer: &IkeMedia) -> Result<Negotiat
     // RFC 6193 §4: active in the offer, passive in the answer, unless said.
     let ours = offer.setup.unwrap_or(IkeSetup::Active);
     let role = match (ours, answer.setup.unwrap_or(IkeSetup::Passive)) {
-        (IkeSetup::Active | IkeSetup::Actpass, IkeSetup::Passive) => Role::Active,
-        (IkeSetup::Passive | IkeSetup::Actpass, IkeSetup::Active) => Role::Passive,
+        (IkeSetup::Active | IkeSetup::Actpass, IkeSetup::Passive) => SetupRole::Active,
+        (IkeSetup::Passive | IkeSetup::Actpass, IkeSetup::Active) => SetupRole::Passive,
         (_, IkeSetup::Actpass) => return Err(SdpError::BadSetup("actpass".into())),
         (_, IkeSetup::Active) => return Err(SdpError::SetupConflict("active")),
         (_, IkeSetup::Passive) => return Err(SdpError::SetupConflict("passive")),
@@ -59,13 +59,13 @@ pub fn negotiate_offered(offer: &IkeMedia, answer: &IkeMedia) -> Result<Negotiat
 /// If the offer cannot be met; its status refuses the call.
 pub fn negotiate_answering(offer: &IkeMedia, ours: &IkeMedia) -> Result<Negotiated, SdpError> {
     let role = match offer.setup.unwrap_or(IkeSetup::Active) {
-        IkeSetup::Active | IkeSetup::Actpass => Role::Passive,
-        IkeSetup::Passive => Role::Active,
+        IkeSetup::Active | IkeSetup::Actpass => SetupRole::Passive,
+        IkeSetup::Passive => SetupRole::Active,
     };
     agree(ours, offer, role)
 }
 
-fn agree(ours: &IkeMedia, theirs: &IkeMedia, role: Role) -> Result<Negotiated, SdpError> {
+fn agree(ours: &IkeMedia, theirs: &IkeMedia, role: SetupRole) -> Result<Negotiated, SdpError> {
     if ours.addr.is_ipv4() != theirs.addr.is_ipv4() {
         return Err(SdpError::AddressFamily);
     }

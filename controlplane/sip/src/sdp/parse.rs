@@ -1,9 +1,9 @@
 //! Reading a body: what RFC 6193 makes of its lines.
 
-use super::lines::{Lines, Media, Section};
+use super::lines::{Lines, MediaLines, Section};
 use super::{FINGERPRINTS_MAX, FMT_PLAIN, FMT_UDPENCAP, IkeMedia, IkeSetup, SdpError, SessionDescription};
 use sipsec_net::fingerprint::FingerprintError;
-use sipsec_net::{Fingerprint, Kbps};
+use sipsec_net::{Fingerprint, HashFunc, Kbps};
 use std::net::{IpAddr, SocketAddr};
 
 impl SessionDescription {
@@ -18,9 +18,6 @@ impl SessionDescription {
         let lines = Lines::read(&text)?;
         let (index, media) = ike_media(&lines.media)?;
         let port = media.port().ok_or(SdpError::Syntax)?;
-        if port == 0 {
-            return Err(SdpError::Refused);
-        }
         let level = Levels { media: &media.section, session: &lines.session };
         let connection = level.connection().ok_or(SdpError::BadConnection)?;
         let (session_id, version) = lines.origin();
@@ -41,13 +38,15 @@ impl SessionDescription {
     }
 }
 
-fn ike_media<'m, 'a>(medias: &'m [Media<'a>]) -> Result<(usize, &'m Media<'a>), SdpError> {
+fn ike_media<'m, 'a>(medias: &'m [MediaLines<'a>]) -> Result<(usize, &'m MediaLines<'a>), SdpError> {
     let ike =
         |fmt: &'static str| medias.iter().enumerate().filter(move |(_, m)| m.is("application", "udp", fmt));
-    let mut found = ike(FMT_UDPENCAP);
-    match (found.next(), found.next()) {
+    // RFC 3264 §5.1, §8.2: a line with port 0 stands for media that are not wanted, or not any more.
+    let mut live = ike(FMT_UDPENCAP).filter(|(_, m)| m.port() != Some(0));
+    match (live.next(), live.next()) {
         (Some(media), None) => Ok(media),
         (Some(_), Some(_)) => Err(SdpError::SeveralIkeMedia),
+        (None, _) if ike(FMT_UDPENCAP).next().is_some() => Err(SdpError::Refused),
         (None, _) if ike(FMT_PLAIN).next().is_some() => Err(SdpError::PlainEsp),
         (None, _) => Err(SdpError::NoIkeMedia),
     }
@@ -109,15 +108,25 @@ fn fingerprints(values: &[&str]) -> Result<Vec<Fingerprint>, SdpError> {
     if values.len() > FINGERPRINTS_MAX {
         return Err(SdpError::TooLong);
     }
-    let mut out = Vec::new();
+    let (mut out, mut bad): (Vec<Fingerprint>, Vec<_>) = (Vec::new(), Vec::new());
     for value in values {
-        match value.parse() {
-            Ok(f) => out.push(f),
+        let words: Vec<_> = value.split_ascii_whitespace().collect();
+        let why = match words.join(" ").parse() {
+            Ok(f) => {
+                out.push(f);
+                continue;
+            }
             // RFC 8122 §5: md5, md2 and unknown functions are not verified; a stronger one may stand beside them.
-            Err(FingerprintError::UnsupportedHash) => {}
-            Err(FingerprintError::Syntax) => return Err(SdpError::BadFingerprint("syntax")),
-            Err(FingerprintError::Length) => return Err(SdpError::BadFingerprint("length")),
-        }
+            Err(FingerprintError::UnsupportedHash) => continue,
+            Err(FingerprintError::Syntax) => "syntax",
+            Err(FingerprintError::Length) => "length",
+        };
+        bad.push((words.first().copied().and_then(HashFunc::from_token), why));
+    }
+    // One that would not be checked decides nothing. The set that is checked must not become a weaker one.
+    let strongest = out.iter().map(Fingerprint::hash).max();
+    if let Some((_, why)) = bad.into_iter().find(|(hash, _)| strongest.is_none() || *hash > strongest) {
+        return Err(SdpError::BadFingerprint(why));
     }
     if out.is_empty() && !values.is_empty() {
         return Err(SdpError::BadFingerprint("only hash functions that must not be used"));

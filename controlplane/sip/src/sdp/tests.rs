@@ -52,20 +52,20 @@ fn who_starts_ike() {
         let offer = parse(&format!("b=AS:64\r\n{line}")).expect("valid");
         negotiate_answering(&offer.ike, &ours(Passive, 64)).expect("agreed").role
     };
-    assert_eq!(answering(""), Role::Passive, "T1: active is the default of an offer");
-    assert_eq!(answering("a=ike-setup:passive\r\n"), Role::Active, "T2");
-    assert_eq!(answering("a=ike-setup:actpass\r\n"), Role::Passive);
-    assert_eq!(answering("a=IKE-setup:Active\r\n"), Role::Passive, "literals have no case");
+    assert_eq!(answering(""), SetupRole::Passive, "T1: active is the default of an offer");
+    assert_eq!(answering("a=ike-setup:passive\r\n"), SetupRole::Active, "T2");
+    assert_eq!(answering("a=ike-setup:actpass\r\n"), SetupRole::Passive);
+    assert_eq!(answering("a=IKE-setup:Active\r\n"), SetupRole::Passive, "literals have no case");
     let offered = |ours_is, line: &str| {
         let answer = parse(&format!("b=AS:64\r\n{line}")).expect("valid");
         negotiate_offered(&ours(ours_is, 64), &answer.ike).map(|n| n.role)
     };
-    assert_eq!(offered(Active, ""), Ok(Role::Active), "passive is the default of an answer");
+    assert_eq!(offered(Active, ""), Ok(SetupRole::Active), "passive is the default of an answer");
     assert_eq!(offered(Active, "a=ike-setup:active\r\n"), Err(SdpError::SetupConflict("active")));
-    assert_eq!(offered(Passive, "a=ike-setup:active\r\n"), Ok(Role::Passive));
+    assert_eq!(offered(Passive, "a=ike-setup:active\r\n"), Ok(SetupRole::Passive));
     assert_eq!(offered(Passive, ""), Err(SdpError::SetupConflict("passive")));
-    assert_eq!(offered(Actpass, "a=ike-setup:active\r\n"), Ok(Role::Passive));
-    assert_eq!(offered(Actpass, "a=ike-setup:passive\r\n"), Ok(Role::Active));
+    assert_eq!(offered(Actpass, "a=ike-setup:active\r\n"), Ok(SetupRole::Passive));
+    assert_eq!(offered(Actpass, "a=ike-setup:passive\r\n"), Ok(SetupRole::Active));
     assert!(matches!(offered(Active, "a=ike-setup:actpass\r\n"), Err(SdpError::BadSetup(_))));
     // T3: holdconn is not defined here.
     let error = parse("b=AS:64\r\na=ike-setup:holdconn\r\n").expect_err("unknown");
@@ -268,4 +268,97 @@ fn a_warning_is_a_quoted_string() {
         assert!(crate::message::unquote(text).is_some(), "{warning}");
         assert!(!warning.contains(char::is_control), "{warning:?}");
     }
+}
+
+/// RFC 8122 §5.1: the strongest function is checked, so one that cannot be read beside it decides nothing; if it is the
+/// strongest itself, nothing weaker takes its place.
+#[test]
+fn a_fingerprint_that_cannot_be_read_beside_one_that_can() {
+    let good = format!("a=fingerprint:sha-256 {SHA256}\r\n");
+    for beside in [
+        "a=fingerprint:\r\n",
+        "a=fingerprint:sha-1\r\n",
+        "a=fingerprint:sha-1 4A:AD\r\n",
+        "a=fingerprint:SHA-1 4A-AD\r\n",
+        "a=fingerprint:sha-256 4A\r\n",
+        "a=fingerprint:sha3-512 00:11\r\n",
+        "a=fingerprint:4A:AD:B9\r\n",
+    ] {
+        for text in [format!("b=AS:64\r\n{good}{beside}"), format!("b=AS:64\r\n{beside}{good}")] {
+            assert_eq!(parse(&text).map(|s| s.ike.fingerprints.len()), Ok(1), "{beside}");
+        }
+        assert!(
+            matches!(parse(&format!("b=AS:64\r\n{beside}")), Err(SdpError::BadFingerprint(_))),
+            "{beside}"
+        );
+    }
+    for stronger in ["sha-384 00:11", "SHA-512", "sha-512 xx"] {
+        let text = format!("b=AS:64\r\n{good}a=fingerprint:{stronger}\r\n");
+        assert!(matches!(parse(&text), Err(SdpError::BadFingerprint(_))), "{stronger}");
+    }
+    // Any white space, any case, and more than one of a function.
+    let spaced = format!("b=AS:64\r\na=FINGERPRINT: Sha-256 \t{} \r\n{good}", SHA256.to_lowercase());
+    let read = parse(&spaced).expect("valid").ike.fingerprints;
+    assert_eq!((read.len(), read[0]), (2, read[1]));
+}
+
+/// RFC 3264 §5.1, §8.2: a line with port 0 keeps the place of media that are not wanted any more.
+#[test]
+fn a_line_that_was_given_up_is_no_second_vpn() {
+    let gone =
+        "m=application 0 udp ike-esp-udpencap\r\nc=IN IP4 0.0.0.0\r\nb=AS:9\r\na=ike-setup:holdconn\r\n";
+    let live = "m=application 50003 udp ike-esp ike-esp-udpencap\r\nb=AS:64\r\n";
+    let head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n";
+    for (text, index) in [(format!("{head}{gone}{live}"), 1), (format!("{head}{live}{gone}"), 0)] {
+        let offer = SessionDescription::parse(text.as_bytes()).expect("one VPN");
+        assert_eq!(
+            (offer.index, offer.ike.addr.port(), offer.ike.bandwidth),
+            (index, 50_003, Some(Kbps(64)))
+        );
+        assert_eq!(offer.others, ["m=application 0 udp ike-esp-udpencap"]);
+    }
+    let none = format!("{head}{gone}m=application 500 udp ike-esp\r\n");
+    assert_eq!(SessionDescription::parse(none.as_bytes()), Err(SdpError::Refused));
+}
+
+/// RFC 8866 §5.7, §5.8: address and rate at either level; the media's own wins.
+#[test]
+fn address_and_rate_at_either_level() {
+    let sdp = |session: &str, media: &str| {
+        let text = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\n{session}t=0 0\r\n\
+             m=audio 4000 RTP/AVP 0\r\nc=IN IP4 192.0.2.77\r\nb=AS:7\r\na=ike-setup:passive\r\n\
+             m=application 50001 udp ike-esp-udpencap\r\n{media}"
+        );
+        SessionDescription::parse(text.as_bytes())
+            .map(|s| (s.ike.addr.ip().to_string(), s.ike.bandwidth, s.ike.setup))
+    };
+    let one = |ip: &str, kbps, setup| Ok((ip.to_owned(), Some(Kbps(kbps)), setup));
+    let active = Some(IkeSetup::Active);
+    assert_eq!(sdp("c=IN IP4 192.0.2.1\r\nb=AS:64\r\n", ""), one("192.0.2.1", 64, None));
+    assert_eq!(sdp("", "c=IN IP4 192.0.2.2\r\nb=AS:64\r\n"), one("192.0.2.2", 64, None));
+    assert_eq!(
+        sdp("c=IN IP6 2001:db8::1\r\nb=AS:9\r\na=ike-setup:active\r\n", "c=IN IP4 192.0.2.2\r\nb=AS:64\r\n"),
+        one("192.0.2.2", 64, active)
+    );
+    assert_eq!(
+        sdp("c=IN IP4 peer.example\r\n", "b=AS:64\r\nc=in ip4 192.0.2.2\r\n"),
+        one("192.0.2.2", 64, None)
+    );
+    // RFC 3890: TIAS leaves out the headers that AS counts, and the carrier polices by AS.
+    assert_eq!(
+        sdp("c=IN IP4 192.0.2.1\r\nb=TIAS:64000\r\n", "b=TIAS:64000\r\nb=CT:64\r\n").map(|(_, rate, _)| rate),
+        Ok(None)
+    );
+    assert_eq!(
+        sdp("", "b=AS:64\r\n"),
+        Err(SdpError::BadConnection),
+        "the address of foreign media is not ours"
+    );
+    // RFC 4145 has `setup`, RFC 6193 `ike-setup`.
+    let setups =
+        "b=AS:64\r\na=setup:active\r\na=connection:new\r\na=ike-setup: ActPass\r\na=ike-setup:actpass\r\n";
+    assert_eq!(sdp("c=IN IP4 192.0.2.1\r\n", setups), one("192.0.2.1", 64, Some(IkeSetup::Actpass)));
+    let two = "b=AS:64\r\na=ike-setup:active\r\na=ike-setup:passive\r\n";
+    assert_eq!(sdp("c=IN IP4 192.0.2.1\r\n", two), Err(SdpError::BadSetup("passive".into())));
 }

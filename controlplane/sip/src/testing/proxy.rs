@@ -1,7 +1,7 @@
 //! A carrier's proxy and registrar: without transactions of its own, record-routing, asserting who calls. It also keeps
 //! the books: which dialogs were answered, and which of them were hung up.
 
-use crate::digest::{Challenge, Request, Session};
+use crate::digest::{Challenge, DigestSession, Request};
 use crate::message::{Message, NameAddr, Start, Via, Writer, host_addr, user_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -192,7 +192,7 @@ impl Proxy {
         };
         let challenge = Challenge::choose([Self::CHALLENGE].into_iter()).remove(0);
         let count = u32::from_str_radix(&get("nc"), 16).expect("hex");
-        let expected = Session::new(challenge).expected(
+        let expected = DigestSession::new(challenge).expected(
             &who,
             Request { method, uri: &get("uri"), body: &m.body },
             &get("cnonce"),

@@ -85,3 +85,56 @@ fn no_challenge_goes_on_for_ever() {
     let w = dialled(407, "Proxy-Authenticate: Basic realm=\"a\"");
     assert_eq!(invites(&w).len(), 1);
 }
+
+/// RFC 3261 §22.3: a proxy and the called side challenge one after the other, and later one nonce is stale.
+#[test]
+fn a_proxy_and_the_called_side_challenge_in_turn() {
+    use crate::testing::called::*;
+    let says = |c: &mut Called, start: &str, more: &str| {
+        c.invite = c.w.last(A, "INVITE").to_owned();
+        c.says(&Reply { start: format!("SIP/2.0 {start}"), more: more.into(), body: String::new(), ..ok() });
+    };
+    let nonces = |c: &Called| {
+        let invite = c.w.last(A, "INVITE");
+        let of = |name: &str| {
+            let value = invite.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": "));
+            value.and_then(|v| v.split("nonce=\"").nth(1)?.split('"').next()).unwrap_or_default().to_owned()
+        };
+        (of("Proxy-Authorization"), of("Authorization"))
+    };
+    let mut c = Called::new();
+    says(
+        &mut c,
+        "407 Proxy",
+        "Proxy-Authenticate: Basic realm=\"p\", Digest realm=\"p, q\", nonce=\"1\"\r\n",
+    );
+    assert_eq!(nonces(&c), ("1".into(), String::new()));
+    says(
+        &mut c,
+        "401 Unauthorized",
+        "WWW-Authenticate: digest nonce=\"a=,b\" ,realm=\"p, q\",qop=\"auth-int,auth\"\r\n",
+    );
+    assert_eq!(nonces(&c), ("1".into(), "a=,b".into()));
+    says(
+        &mut c,
+        "407 Proxy",
+        "Proxy-Authenticate: Digest realm=\"p, q\", nonce=\"2\", STALE=\"TRUE\", algorithm=SHA-512-256, qop=auth\r\n",
+    );
+    assert_eq!(nonces(&c), ("2".into(), "a=,b".into()));
+    assert!(c.w.last(A, "INVITE").contains("CSeq: 4 INVITE\r\n"));
+    c.invite = c.w.last(A, "INVITE").to_owned();
+    c.says(&ok());
+    assert!(c.answered());
+    // §22.1: the ACK has the credentials of its INVITE.
+    let credentials = |m: &str| {
+        let of: Vec<_> = m.lines().filter(|l| l.contains("uthorization: ")).map(str::to_owned).collect();
+        of
+    };
+    assert_eq!(credentials(c.w.last(A, "ACK")), credentials(&c.invite));
+    // Not stale: the password is wrong.
+    let mut c = Called::new();
+    for log in ["", "Failed Unauthorised"] {
+        says(&mut c, "407 Proxy", "Proxy-Authenticate: Digest realm=\"p\", nonce=\"1\", stale=false\r\n");
+        assert!(c.w.nodes[A].log.iter().any(|l| l == log) || log.is_empty(), "{:?}", c.w.nodes[A].log);
+    }
+}

@@ -161,6 +161,7 @@ fn the_caller_is_read_where_the_dialect_says_and_nowhere_else() {
         (vec![Asserted, From], ppi, CALLER, "Asserted(TelNumber(0388882001))"),
         (vec![From], pai, CALLER, "Asserted(TelNumber(0388882001))"),
         (vec![Asserted, From], "Privacy: id\r\n", CALLER, "Anonymous"),
+        (vec![From], "Privacy:\r\nPrivacy: none;\r\n", CALLER, "Asserted(TelNumber(0388882001))"),
         (vec![From], "", "<sip:anonymous@anonymous.invalid>", "Anonymous"),
         (vec![From], "", "<sip:gateway@carrier.example>", "Unidentified"),
         // Two different asserted numbers name no caller, and From does not stand in for them.

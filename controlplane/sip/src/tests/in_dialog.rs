@@ -325,3 +325,33 @@ fn content_is_judged_in_the_call_as_before_it() {
         }
     }
 }
+
+/// RFC 4028 §7.2: a refresh of the peer without an interval, or with one that cannot be read, ends the expiry of the session,
+/// and not our watch: a peer that has vanished since is still noticed.
+#[test]
+fn a_refresh_without_an_interval_does_not_end_the_watch() {
+    for us in [A, B] {
+        for (method, odd) in
+            [("UPDATE", ""), ("INVITE", "Session-Expires: soon\r\n"), ("UPDATE", "x: \"abc\r\n")]
+        {
+            let mut c = InCall::new(us);
+            c.cseq += 1;
+            let text = c.request(method, "").replace("Max-Forwards", &format!("{odd}Max-Forwards"));
+            c.w.inject(us, text);
+            let (_, answer) = c.w.wire.last().cloned().expect("an answer");
+            assert!(answer.starts_with("SIP/2.0 200 ") && !answer.contains("Session-Expires"), "{answer}");
+            if method == "INVITE" {
+                // Its ACK answers our offer.
+                let ack = c.request("ACK", &sdp(1 - us).to_string()).replace("bKACK", "bKINVITE");
+                c.w.inject(us, ack);
+            }
+            let before = c.w.count(us, "UPDATE") + c.w.count(us, "INVITE");
+            c.w.run_for(1000 * S);
+            let refreshes = c.w.count(us, "UPDATE") + c.w.count(us, "INVITE") - before;
+            assert!(refreshes >= 1, "{us} {method} {odd}");
+            // Nothing answers it.
+            let log = &c.w.nodes[us].log;
+            assert!(log.contains(&"Lost RefreshFailed".to_owned()), "{us} {method} {odd}: {log:?}");
+        }
+    }
+}

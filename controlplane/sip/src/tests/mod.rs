@@ -6,6 +6,7 @@ mod forms;
 mod golden;
 mod in_dialog;
 mod mutate;
+mod odd;
 mod pace;
 mod reasons;
 mod recover;

@@ -120,6 +120,7 @@ fn what_a_peer_says_is_read_and_cleaned() {
         (&format!("Reason: SIP;cause=200;text=\"{long}\""), &cut),
         ("Reason: ", "PeerHungUp"),
         ("Reason: SIP;cause=99999;text=\"open", "PeerHungUp"),
+        ("Reason: Q.850;;cause=16; a b ;text=\"no;circuit\";", "PeerHungUp: no;circuit"),
         ("Reason: ;;;\r\nWarning: x y z, ,\"", "PeerHungUp"),
         ("Warning: 3999 a \"b\"\r\nWarning: 399 \"b\"", "PeerHungUp"),
     ] {

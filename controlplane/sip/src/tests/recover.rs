@@ -82,18 +82,76 @@ fn a_call_that_was_answered_in_between() {
     settled(&w);
 }
 
-/// The 200 was about to be sent: the caller never heard of it, and its INVITE ends like an unanswered one.
+/// A call that rings is refused by the next run: the caller need not wait until it gives up. The refusal is repeated until its
+/// ACK, under the tag of the 180.
+#[test]
+fn a_call_that_rings_here() {
+    for lost in [0, 2] {
+        let mut w = World::new();
+        w.nodes[B].auto_accept = false;
+        w.dial(A);
+        w.run_for(S);
+        assert_eq!(w.nodes[A].log, ["Provisional 180"]);
+        let tag = |t: &str| field(t, "To").split("tag=").nth(1).map(str::to_owned);
+        let ringing = tag(w.last(B, "SIP/2.0 180"));
+        let mut left = lost;
+        w.filter = Box::new(move |t| {
+            let hit = t.starts_with("SIP/2.0 500") && left > 0;
+            left -= i32::from(hit);
+            hit
+        });
+        w.crash(B);
+        w.run_for(3 * S);
+        assert_eq!(tag(w.last(B, "SIP/2.0 500")), ringing);
+        assert_eq!(w.count(B, "BYE"), 0, "RFC 3261 \u{a7}15: none before an answer");
+        assert!(w.nodes[A].log[1].starts_with("Failed Status { status: 500"), "{:?}", w.nodes[A].log);
+        assert_eq!(w.nodes[A].log.last().map(String::as_str), Some("Ended"));
+        assert_eq!(w.nodes[B].log.iter().filter(|t| *t == "Ended").count(), 1);
+        w.run_for(60 * S);
+        settled(&w);
+        assert!(w.nodes[B].ua.servers.is_empty());
+    }
+}
+
+/// The 180 waits for the record with which it would be refused; the 200 waits for its own, also if that of the 180 comes late.
+#[test]
+fn ringing_and_answer_wait_for_their_records() {
+    let mut w = World::new();
+    w.nodes[B].persist_delay = S;
+    w.dial(A);
+    w.run_for(S / 2);
+    assert_eq!(w.count(B, "SIP/2.0 180"), 0);
+    w.crash(B);
+    w.run_for(S / 2);
+    assert!(w.nodes[B].journal.is_empty(), "killed before the record, so there was no ringing");
+
+    let mut w = World::new();
+    w.nodes[B].auto_accept = false;
+    w.nodes[B].persist_delay = S;
+    w.dial(A);
+    w.run_for(S / 2);
+    let id = *w.nodes[B].handles.keys().next().expect("a call");
+    w.accept(B, id);
+    // That of the 180 is durable, that of the 200 is not.
+    w.run_for(S * 3 / 4);
+    assert_eq!(w.count(B, "SIP/2.0 200"), 0, "{:?}", w.sent(B));
+    w.run_for(S);
+    assert_eq!(w.count(B, "SIP/2.0 200"), 1);
+    assert!(w.nodes[A].log.contains(&"Answered".to_owned()));
+}
+
+/// The 200 was about to be sent: the caller never heard of it, and its INVITE is refused. If it was sent, the BYE ends the call.
 #[test]
 fn a_call_that_was_about_to_be_accepted() {
     let mut w = World::new();
     w.filter = Box::new(|t| t.starts_with("SIP/2.0 200") && t.contains("INVITE\r\n"));
-    let call = w.dial(A);
+    w.dial(A);
     w.run_for(S);
     w.crash(B);
     w.filter = Box::new(|_| false);
     w.run_for(S);
-    assert_eq!(w.count(B, "BYE"), 1);
-    w.hang_up(A, call);
+    assert_eq!((w.count(B, "SIP/2.0 500"), w.count(B, "BYE")), (1, 1));
+    assert!(w.nodes[A].log.contains(&"Ended".to_owned()), "{:?}", w.nodes[A].log);
     w.run_for(60 * S);
     settled(&w);
 }

@@ -188,6 +188,7 @@ fn a_call_that_comes_twice_is_taken_once() {
     let mut w = World::new();
     w.nodes[A].auto_accept = false;
     w.inject(A, request("INVITE", VIA, &head, &body));
+    w.run_for(Duration::from_millis(5));
     w.inject(A, request("INVITE", "198.51.100.10:5060;branch=z9hG4bKother", &head, &body));
     assert_eq!(w.sent(A), ["SIP/2.0 100 Trying", "SIP/2.0 180 Ringing", "SIP/2.0 482 Loop Detected"]);
     assert_eq!(w.nodes[A].log.len(), 1);

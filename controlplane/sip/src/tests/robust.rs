@@ -1,74 +1,12 @@
 //! A response is never lost because of a field that decides nothing, and a request only for a reason that it is told.
 
+use crate::testing::called::*;
 use crate::testing::*;
 use crate::{Flow, NoticeKind, Output};
 use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
-
-/// A call of which only the INVITE has arrived; the called side is played by the test.
-struct Called {
-    w: World,
-    invite: String,
-}
-
-/// The parts of a response that a case may spoil.
-#[derive(Clone)]
-struct Reply {
-    start: String,
-    to: String,
-    contact: String,
-    more: String,
-    body: String,
-}
-
-fn ok() -> Reply {
-    Reply {
-        start: "SIP/2.0 200 OK".into(),
-        to: format!("<sip:{}@carrier.example>;tag=b", number(B)),
-        contact: "Contact: <sip:b@192.0.2.7:5060>\r\n".into(),
-        more: "Content-Type: application/sdp\r\n".into(),
-        body: sdp(B).to_string(),
-    }
-}
-
-impl Called {
-    fn new() -> Self {
-        let mut w = World::new();
-        w.filter = Box::new(|_| true);
-        w.dial(A);
-        w.run_for(10 * MS);
-        let invite = w.last(A, "INVITE").to_owned();
-        Self { w, invite }
-    }
-
-    /// The text of a reply to a request of ours.
-    fn text(request: &str, r: &Reply) -> String {
-        let head =
-            ["Via", "From", "Call-ID", "CSeq"].map(|n| format!("{n}: {}\r\n", field(request, n))).concat();
-        let length = if r.more.contains("Content-Length") {
-            String::new()
-        } else {
-            format!("Content-Length: {}\r\n", r.body.len())
-        };
-        format!("{}\r\n{head}To: {}\r\n{}{}{length}\r\n{}", r.start, r.to, r.contact, r.more, r.body)
-    }
-
-    fn says(&mut self, r: &Reply) {
-        let text = Self::text(&self.invite, r);
-        self.hears(text.as_bytes());
-    }
-
-    fn hears(&mut self, bytes: &[u8]) {
-        self.w.inject(A, bytes);
-        self.w.run_for(10 * MS);
-    }
-
-    fn answered(&self) -> bool {
-        self.w.nodes[A].log.contains(&"Answered".to_owned())
-    }
-}
 
 /// RFC 3261 §20.10, §25.1: a Contact without brackets whose parameter holds some inside its quotes.
 #[test]
@@ -84,19 +22,6 @@ fn a_contact_without_brackets_may_have_them_in_a_quoted_parameter() {
     w.nodes[A].auto_accept = false;
     w.inject(A, incoming(contact, "P-Asserted-Identity: <sip:0388882001@carrier.example>\r\n", "f"));
     assert_eq!(w.nodes[A].log, ["Incoming Asserted(TelNumber(0388882001))"]);
-}
-
-/// An INVITE to the line of A with these fields and this From tag or display name.
-fn incoming(contact: &str, more: &str, call_id: &str) -> String {
-    let body = sdp(B).to_string();
-    format!(
-        "INVITE sip:{n}@198.51.100.11:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bK{call_id}\r\n\
-         Max-Forwards: 9\r\nFrom: <sip:0388882001@carrier.example>;tag=f\r\nTo: <sip:{n}@carrier.example>\r\n\
-         Call-ID: {call_id}\r\nCSeq: 7 INVITE\r\n{contact}{more}Content-Type: application/sdp\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len(),
-        n = number(A),
-    )
 }
 
 /// RFC 3261 §13.2.2.4: every 2xx is acknowledged, and one that can be used is used.
@@ -147,6 +72,35 @@ fn a_2xx_with_odd_fields_is_acknowledged_and_used() {
         c.hears(text.as_bytes());
         assert_eq!(c.w.nodes[A].log.last().map(String::as_str), Some("Ended"), "{what}");
         assert_eq!(c.w.nodes[A].ua.live_dialogs(), 0, "{what}");
+    }
+}
+
+/// A Via whose parameters decide nothing, but for the branch, loses neither a response nor the end of a call.
+#[test]
+fn a_via_with_odd_parameters_loses_nothing() {
+    for odd in [";;rport=5060", ";received=\"198.51.100.11;x\"", ";a b;ttl=", ";rport=5060;"] {
+        let mut c = Called::new();
+        let text = Called::text(&c.invite, &ok());
+        let via = field(&c.invite, "Via");
+        let text = text.replacen(&via, &format!("{via}{odd}"), 1);
+        c.hears(text.as_bytes());
+        assert!(c.answered(), "{odd}: {:?}", c.w.nodes[A].log);
+        assert_eq!(c.w.count(A, "ACK"), 1, "{odd}");
+        let call = *c.w.nodes[A].handles.keys().next().expect("a call");
+        let bye = format!(
+            "BYE sip:x@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bKbye{odd}\r\nFrom: <sip:b@h>;tag=b\r\n\
+             To: {}\r\nCall-ID: {}\r\nCSeq: 5 BYE\r\n\r\n",
+            addr(A),
+            field(&c.invite, "From"),
+            field(&c.invite, "Call-ID"),
+        );
+        c.hears(bye.as_bytes());
+        assert!(
+            c.w.wire.last().is_some_and(|(_, t)| t.starts_with("SIP/2.0 200 ")),
+            "{odd}: {:?}",
+            c.w.wire.last()
+        );
+        assert!(c.w.nodes[A].ended.contains(&call), "{odd}: {:?}", c.w.nodes[A].log);
     }
 }
 
@@ -215,6 +169,7 @@ fn foreign_octets_and_line_ends() {
     let mut w = World::new();
     w.nodes[A].auto_accept = false;
     w.inject(A, lf(&incoming("Contact: <sip:x@192.0.2.7>\r\n", "", "lf")));
+    w.run_for(S / 100);
     assert_eq!((w.count(A, "SIP/2.0 180"), w.nodes[A].ua.stats().malformed), (1, 0));
     let mut c = Called::new();
     let text = lf(&Called::text(&c.invite, &ok()));
@@ -265,6 +220,7 @@ fn a_local_number_has_its_context() {
         let own = format!("sip:{}@198.51.100.11:5060", number(A));
         let other = format!("<sip:{}@carrier.example>", number(A));
         w.inject(A, text.replacen(&own, uri, 1).replacen(&other, "<sip:carrier.example>", 1));
+        w.run_for(S / 100);
         assert!(w.wire.last().is_some_and(|(_, t)| t.starts_with(status)), "{uri}: {:?}", w.sent(A));
     }
 }

@@ -441,6 +441,22 @@ fn redirections_are_followed_where_the_profile_allows_it() {
     let invite = b.dial();
     let other = "Contact: <sip:0388889999@198.51.100.20:5060>, <mailto:x@y.example>\r\n";
     assert_eq!(again(&mut b, &invite, other), None, "another number has another tariff");
+    // §20.10: the highest q of those that may be followed; of equal ones the first.
+    for (several, to) in [
+        (
+            "<sip:N@192.0.2.1>;q=0.3, <sip:N@192.0.2.2>;q=0.7\r\nContact: <sip:0388889999@192.0.2.3>;q=1",
+            "192.0.2.2",
+        ),
+        ("\"a, b\" <sip:N@192.0.2.1>;q=0.5, sip:N@192.0.2.2;Q=0.5, <tel:N>", "192.0.2.1"),
+        ("<sip:N@192.0.2.1>;q=0.99, <sip:N@192.0.2.2>", "192.0.2.2"),
+        ("<sip:N@192.0.2.1>;q=0, <sip:N@192.0.2.2>;q=0.001;expires=60", "192.0.2.2"),
+    ] {
+        let mut b = with(1);
+        let invite = b.dial();
+        let contacts = several.replace("sip:N@", &format!("sip:{}@", number(B)));
+        let moved = again(&mut b, &invite, &format!("Contact: {contacts}\r\n")).expect("followed");
+        assert!(moved.1.starts_with(&format!("INVITE sip:{}@{to} SIP/2.0", number(B))), "{}", moved.1);
+    }
     let mut b = with(1);
     let invite = b.dial();
     let moved = again(&mut b, &invite, &format!("{}{same}", "Contact: <sip:0388889999@192.0.2.1>\r\n"))

@@ -2,10 +2,10 @@
 
 mod fail_over;
 mod prove;
-mod receive;
+pub(crate) mod receive;
 mod refresh;
 mod register;
-mod respond;
+pub(crate) mod respond;
 mod send;
 mod values;
 

@@ -115,7 +115,7 @@ impl UserAgent {
         if self.locals.has(addr) {
             return true;
         }
-        let via = |via: &str| Via::parse(via).and_then(|v| host_addr(v.sent_by));
+        let via = |via: &str| Via::read(via).and_then(|v| host_addr(v.sent_by));
         let branch = m.via().and_then(|v| v.branch()).unwrap_or_default();
         let of_request = m.cseq().and_then(|(_, method)| self.clients.get(&client_key(branch, method)));
         let request = of_request.and_then(|t| Message::parse(&t.bytes).ok());
@@ -219,7 +219,7 @@ impl UserAgent {
 }
 
 /// RFC 3261 §17.2.3: branch and sent-by; for peers of RFC 2543, all that a retransmission, an ACK and a CANCEL share.
-fn transaction_id(m: &Message, via: &Via) -> String {
+pub fn transaction_id(m: &Message, via: &Via) -> String {
     match via.branch() {
         Some(branch) => format!("{branch} {}", via.sent_by),
         None => format!(

@@ -80,16 +80,16 @@ impl UserAgent {
     }
 }
 
+/// Those of the responses to a request.
+pub fn vias(m: &Message, dest: SocketAddr) -> Vec<String> {
+    let all = m.all("Via").enumerate();
+    all.map(|(i, via)| if i == 0 { marked(m, via, dest) } else { via.to_owned() }).collect()
+}
+
 /// RFC 3261 §8.2.6.2: Via, From, To with a tag, Call-ID and CSeq of the request; Record-Route where a dialog is made.
 pub(super) fn response_to(m: &Message, status: u16, tag: &str, dest: SocketAddr) -> Writer {
     let mut w = Writer::response(status);
-    for (i, via) in m.all("Via").enumerate() {
-        if i == 0 {
-            w.header("Via", marked(m, via, dest));
-        } else {
-            w.header("Via", via);
-        }
-    }
+    w.headers("Via", vias(m, dest).iter().map(String::as_str));
     let to = m.header("To").unwrap_or_default();
     let bare = m.to_tag().is_none() && status != 100 && !to.is_empty();
     let to = if bare { format!("{to};tag={tag}") } else { to.to_owned() };

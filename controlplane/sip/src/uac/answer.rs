@@ -38,8 +38,14 @@ impl UserAgent {
                 if *cancel == Cancel::Wanted {
                     self.send_cancel(now, id);
                 } else if status > 100 {
-                    call.early(m);
-                    if m.lists("Require", "100rel") {
+                    let reliable = m.lists("Require", "100rel");
+                    if status == 199 && !reliable {
+                        // RFC 6228 §4: this early dialog has ended, and another may need its room.
+                        call.forget_early(m);
+                    } else {
+                        call.early(m);
+                    }
+                    if reliable {
                         self.acknowledge_provisional(now, id, m);
                     }
                     self.event(Event::Provisional { call: id, status });

@@ -12,6 +12,7 @@ use crate::transaction::Owner;
 use crate::ua::UserAgent;
 use crate::uas::number_of;
 use sipsec_net::Instant;
+use std::cmp::Reverse;
 
 impl UserAgent {
     pub(crate) fn send_invite(&mut self, now: Instant, id: CallId) {
@@ -105,7 +106,7 @@ impl UserAgent {
         }
     }
 
-    /// RFC 3261 §8.1.3.4: the same call by another URI, as often as the profile allows it. The number stays: another one has
+    /// RFC 3261 §8.1.3.4: the same call by another URI, the one that the server prefers, as often as the profile allows it. The number stays: another one has
     /// a tariff of its own. The request goes through our proxy (§8.1.2), or to one of our servers that the URI names.
     pub(super) fn redirected(&mut self, now: Instant, id: CallId, m: &Message) -> bool {
         let max = self.config.redirects_max;
@@ -114,11 +115,13 @@ impl UserAgent {
         let redirects = outgoing.redirects + 1;
         let number = number_of(&call.dialog.remote_target);
         let now_at = &call.dialog.remote_target;
-        let contacts = m.all("Contact").filter_map(NameAddr::read).map(|c| c.uri);
-        let mut usable = contacts.filter(|uri| {
-            is_sip_uri(uri) && number.is_some() && number_of(uri) == number && *uri != now_at.as_str()
+        let contacts = m.all("Contact").filter_map(NameAddr::read);
+        let usable = contacts.filter(|c| {
+            is_sip_uri(c.uri) && number.is_some() && number_of(c.uri) == number && c.uri != now_at.as_str()
         });
-        let Some(uri) = usable.next().map(str::to_owned) else { return false };
+        // Of equal ones the first.
+        let Some(best) = usable.min_by_key(|c| Reverse(c.thousandths("q"))) else { return false };
+        let uri = best.uri.to_owned();
         let all = if self.proxies.is_empty() { &self.registrars } else { &self.proxies };
         let named =
             host_addr(&uri).and_then(|a| all.iter().find(|t| t.addr == a && self.reaches(t)).cloned());

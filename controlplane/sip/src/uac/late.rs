@@ -7,7 +7,7 @@ use crate::config::{ACKS_AGAIN_MAX, PERSIST_MAX};
 use crate::message::Message;
 use crate::output::CallFailure;
 use crate::reason::Reason;
-use crate::sdp::Media;
+use crate::sdp::Descriptions;
 use crate::state::{CallState, Outgoing, Phase, SecondBye, Side};
 use crate::ua::UserAgent;
 use sipsec_net::Instant;
@@ -135,7 +135,7 @@ impl UserAgent {
                 until: now + PERSIST_MAX,
             },
             side: Side::Caller(outgoing),
-            media: Media::None,
+            media: Descriptions::None,
             auth: Auth::default(),
             answering: None,
             timer: None,
@@ -143,6 +143,7 @@ impl UserAgent {
             bye: None,
             refreshes: Vec::new(),
             reason: Some(Reason::new(200, why)),
+            writes: 0,
             detached: false,
         });
         self.persist(fork);

@@ -13,9 +13,10 @@ use crate::config::MIN_SE_S;
 use crate::dialect::Identity;
 use crate::dialog::Dialog;
 use crate::output::{CallFailure, Output};
-use crate::sdp::{Media, SessionDescription};
+use crate::record::Stage;
+use crate::sdp::{Descriptions, SessionDescription};
 use crate::state::{CallState, Cancel, Outgoing, Phase, SecondBye, Side};
-use crate::ua::UserAgent;
+use crate::ua::{UserAgent, respond};
 use sipsec_net::{Instant, TelNumber};
 use std::net::SocketAddr;
 use thiserror::Error;
@@ -87,7 +88,7 @@ impl UserAgent {
             dialog,
             phase: Phase::PersistInvite,
             side: Side::Caller(outgoing),
-            media: Media::Ours(offer.clone()),
+            media: Descriptions::Ours(offer.clone()),
             auth: Auth::default(),
             answering: None,
             timer: None,
@@ -95,6 +96,7 @@ impl UserAgent {
             bye: None,
             refreshes: Vec::new(),
             reason: None,
+            writes: 0,
             detached: false,
         });
         self.persist(id);
@@ -122,29 +124,70 @@ impl UserAgent {
         }
     }
 
-    /// The caller wrote the latest record of this call durably.
+    /// The caller wrote a record of this call durably. It does so in the order in which the records came.
     pub fn persisted(&mut self, now: Instant, id: CallId) {
         if let Some(call) = self.calls.get_mut(id) {
-            match std::mem::replace(&mut call.phase, Phase::Leaving) {
-                Phase::PersistInvite => {
-                    call.phase = Phase::Inviting { provisional: false, cancel: Cancel::No, give_up_at: None };
-                    self.send_invite(now, id);
-                }
-                Phase::PersistAnswer { answer, hang_up, .. } => self.acknowledge(now, id, answer, hang_up),
-                Phase::PersistAccept { hang_up } => self.send_ok(now, id, hang_up),
-                other => call.phase = other,
+            call.writes = call.writes.saturating_sub(1);
+            let rings = match call.phase {
+                Phase::Offered { .. } => true,
+                // The answer's own record is under way.
+                Phase::PersistAccept { hang_up } => call.writes > 0 && !hang_up,
+                _ => false,
+            };
+            if rings {
+                self.send_ringing(now, id);
             }
+        }
+        // Of the record before, whose call has gone on meanwhile, nothing depends.
+        match self.calls.get_mut(id).filter(|c| c.writes == 0).map(|call| &mut call.phase) {
+            Some(phase @ Phase::PersistInvite) => {
+                *phase = Phase::Inviting { provisional: false, cancel: Cancel::No, give_up_at: None };
+                self.send_invite(now, id);
+            }
+            Some(Phase::PersistAnswer { answer, hang_up, .. }) => {
+                let (answer, hang_up) = (answer.clone(), *hang_up);
+                self.acknowledge(now, id, answer, hang_up);
+            }
+            Some(Phase::PersistAccept { hang_up }) => {
+                let hang_up = *hang_up;
+                self.send_ok(now, id, hang_up);
+            }
+            _ => {}
         }
         self.settle();
     }
 
+    /// A record of this call could not be written. Returns whether the call cannot go on without it: one that is only offered
+    /// does not ring then, and the record of its answer decides.
+    pub fn not_persisted(&mut self, id: CallId) -> bool {
+        let Some(call) = self.calls.get_mut(id) else { return false };
+        call.writes = call.writes.saturating_sub(1);
+        let decides = call.writes == 0 && !matches!(call.phase, Phase::Offered { .. });
+        self.settle();
+        decides
+    }
+
     /// Asks for the call's record to be written as it stands.
     pub(crate) fn persist(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.writes += 1;
         let Some(call) = self.calls.get(id) else { return };
-        let via = call.outgoing().map_or("", |o| o.via.as_str());
-        let answered = !matches!(call.phase, Phase::PersistInvite | Phase::Inviting { .. });
+        let stage = match call.phase {
+            Phase::PersistInvite | Phase::Inviting { .. } => Stage::Dialled,
+            Phase::Offered { .. } => Stage::Offered,
+            Phase::PersistAccept { .. } | Phase::Accepted { .. } => Stage::Accepted,
+            _ => Stage::Answered,
+        };
+        let via = match (&call.side, stage) {
+            (Side::Caller(outgoing), _) => outgoing.via.clone(),
+            (Side::Callee(incoming), Stage::Offered | Stage::Accepted) => {
+                let way = self.flow_of(&incoming.key).map(|flow| flow.remote);
+                way.map(|to| respond::vias(&incoming.request, to).join(", ")).unwrap_or_default()
+            }
+            _ => String::new(),
+        };
         let line = call.line.and_then(|l| self.config.lines.get(l)).map(|l| l.number.to_string());
-        let record = call.dialog.record(answered, via, &line.unwrap_or_default());
+        let record = call.dialog.record(stage, via, &line.unwrap_or_default());
         self.out.push_back(Output::Persist { call: id, record: Some(record) });
     }
 

@@ -13,14 +13,21 @@ use crate::ua::UserAgent;
 use sipsec_net::Instant;
 
 impl UserAgent {
-    /// 180 Ringing. RFC 3262 §3: a caller that requires reliable provisional responses gets 100 alone.
-    pub fn ring(&mut self, now: Instant, call: &Call) {
-        let id = call.id();
-        let offered = self.calls.get(id).filter(|c| matches!(c.phase, Phase::Offered { .. }));
-        if offered.and_then(|c| c.incoming()).is_some_and(|i| !i.request.lists("Require", "100rel")) {
-            self.answer_invite(now, id, 180);
+    /// 180 Ringing, once there is a record with which a later run would refuse the call: a caller waits long for one that
+    /// rings.
+    pub fn ring(&mut self, call: &Call) {
+        if self.calls.get(call.id()).is_some_and(|c| matches!(c.phase, Phase::Offered { .. })) {
+            self.persist(call.id());
         }
         self.settle();
+    }
+
+    /// RFC 3262 §3: a caller that requires reliable provisional responses gets 100 alone.
+    pub(crate) fn send_ringing(&mut self, now: Instant, id: CallId) {
+        let incoming = self.calls.get(id).and_then(|c| c.incoming());
+        if incoming.is_some_and(|i| !i.request.lists("Require", "100rel")) {
+            self.answer_invite(now, id, 180);
+        }
     }
 
     /// Accepts, with the answer to its offer or, if it has none, with an offer: the 200 leaves once the record is durable.
@@ -82,7 +89,7 @@ impl UserAgent {
     }
 
     /// The way of the responses of a server transaction.
-    pub(super) fn flow_of(&self, key: &std::sync::Arc<str>) -> Option<Flow> {
+    pub(crate) fn flow_of(&self, key: &std::sync::Arc<str>) -> Option<Flow> {
         self.servers.get(key).map(|t| t.flow)
     }
 

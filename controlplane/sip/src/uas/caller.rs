@@ -16,7 +16,8 @@ pub fn of(m: &Message, sources: &[CallerSource]) -> Caller {
         return caller;
     }
     // RFC 3323 §4.2, RFC 3261 §8.1.1.3.
-    let private = m.all("Privacy").flat_map(|v| v.split(';')).any(|p| !p.trim().eq_ignore_ascii_case("none"));
+    let privacy = m.all("Privacy").flat_map(|v| v.split(';')).map(str::trim).filter(|p| !p.is_empty());
+    let private = privacy.into_iter().any(|p| !p.eq_ignore_ascii_case("none"));
     let from = m.header("From").and_then(NameAddr::read).map(|f| f.uri);
     let anonymous = from.and_then(user_of).is_some_and(|u| u.eq_ignore_ascii_case("anonymous"));
     if private || anonymous {

@@ -225,11 +225,14 @@ impl UserAgent {
             }
         };
         let (contact, body) = (self.contact(c.line, &flow), if sdp { media.body() } else { None });
-        let timer = SessionTimer::of_request(now, m).map(|t| t.after(c.timer.as_ref()));
+        let earlier = c.timer.as_ref();
+        let timer = SessionTimer::of_request(now, m)
+            .or_else(|| earlier.map(|t| t.unnamed(now, m)))
+            .map(|t| t.after(earlier));
         let allow = self.config.dialect.allow.clone();
         let response = self.respond(now, key, m, 200, None, body.as_deref(), |w| {
             w.header("Contact", contact).header("Allow", &allow).header("Supported", "timer");
-            if let Some(timer) = &timer {
+            if let Some(timer) = timer.as_ref().filter(|t| t.negotiated) {
                 timer.write_answer(w, m);
             }
         });
@@ -264,10 +267,7 @@ impl UserAgent {
         let Some(c) = self.calls.get_mut(id) else { return };
         if let Some(target) = m.remote_target().filter(|t| *t != c.dialog.remote_target) {
             target.clone_into(&mut c.dialog.remote_target);
-            // A call that is not accepted has no record yet.
-            if !matches!(c.phase, Phase::Offered { .. }) {
-                self.persist(id);
-            }
+            self.persist(id);
         }
     }
 

@@ -8,12 +8,12 @@ mod options;
 use crate::auth::Auth;
 use crate::config::{MIN_SE_S, OFFER_MAX, RETRY_AFTER_OVERLOAD_S};
 use crate::dialect::CalledSource;
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, route};
 use crate::message::{Message, NameAddr, uri_param, user_of};
 use crate::notice::NoticeKind;
 use crate::output::Event;
 use crate::reason::warning;
-use crate::sdp::{Media, SdpError, SessionDescription};
+use crate::sdp::{Descriptions, SdpError, SessionDescription};
 use crate::state::{CallState, Incoming, Phase, Side};
 use crate::target::Target;
 use crate::transport::Flow;
@@ -78,7 +78,7 @@ impl UserAgent {
             local_cseq: 0,
             remote_cseq: Some(m.cseq_number()),
             // RFC 3261 §12.1.1: for the called side the list is in order.
-            route_set: m.all("Record-Route").map(str::to_owned).collect(),
+            route_set: m.all("Record-Route").filter_map(route).collect(),
             remote_target: m.remote_target().unwrap_or_default().to_owned(),
             target,
         };
@@ -91,7 +91,7 @@ impl UserAgent {
             dialog,
             phase: Phase::Offered { until: now + wait },
             side: Side::Callee(Box::new(Incoming { key: key.clone(), request, delayed: offer.is_none() })),
-            media: offer.clone().map_or(Media::None, Media::Offered),
+            media: offer.clone().map_or(Descriptions::None, Descriptions::Offered),
             auth: Auth::default(),
             answering: None,
             timer: None,
@@ -99,6 +99,7 @@ impl UserAgent {
             bye: None,
             refreshes: Vec::new(),
             reason: None,
+            writes: 0,
             detached: false,
         });
         if let Some(t) = self.servers.get_mut(key) {
@@ -163,7 +164,7 @@ impl UserAgent {
 
     /// The called line, from the first part of the request that names one of ours.
     fn called_line(&self, m: &Message) -> Option<usize> {
-        let uri_of = |name| m.header(name).and_then(NameAddr::parse).map(|n| n.uri);
+        let uri_of = |name| m.header(name).and_then(NameAddr::read).map(|n| n.uri);
         let line_of = |uri| self.config.line_of(number_of(uri)?);
         self.config.dialect.called_from.iter().find_map(|source| match source {
             CalledSource::CalledParty => line_of(uri_of("P-Called-Party-ID")?),

@@ -38,6 +38,12 @@ pub struct IkeSa {
     /// What binds the peer's key to the call.
     #[serde(default)]
     pub fingerprint: Option<String>,
+    /// The longest IKE message that is sent in one piece (RFC 7383); none if the two ends do not fragment.
+    #[serde(default)]
+    pub fragment_bytes: Option<u64>,
+    /// Fragments of IKE messages that left, without repetitions.
+    #[serde(default)]
+    pub fragments_out: u64,
     /// Fragments of IKE messages that came (RFC 7383), but for the last of each, which makes it whole.
     #[serde(default)]
     pub fragments_in: u64,

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 /// Changes that are shown; `--json` has all.
 const SHOWN_MAX: usize = 40;
+/// Entries of a list that come or go alike, from this many on, are one row.
+const ALIKE_MIN: usize = 6;
 
 /// What a new profile changes, or has changed.
 #[must_use]
@@ -22,19 +24,60 @@ pub fn difference(diff: &Difference) -> String {
         diff.tunnels_removed,
         diff.tunnels_changed
     );
-    let rows: Vec<_> = diff.changes.iter().take(SHOWN_MAX).map(row).collect();
+    let mut rows = rows(&diff.changes);
+    let more = rows.len().checked_sub(SHOWN_MAX).filter(|n| *n > 0);
+    rows.truncate(SHOWN_MAX);
     out.push_str(&table(["Takes", "Key", "Change"], &rows));
-    if let Some(more) = diff.changes.len().checked_sub(SHOWN_MAX).filter(|n| *n > 0) {
+    if let Some(more) = more {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "and {more} more: --json lists all");
     }
     out
 }
 
+/// What costs most comes first. Many entries of one list that come or go alike are one row.
+fn rows(changes: &[KeyChange]) -> Vec<[String; 3]> {
+    const ORDER: [&str; 4] = ["restart", "hangs up", "next call", "now"];
+    let mut sorted: Vec<&KeyChange> = changes.iter().collect();
+    sorted.sort_by_key(|change| ORDER.iter().position(|takes| *takes == change.takes));
+    let alike = |a: &KeyChange, b: &KeyChange| {
+        let kind = |c: &KeyChange| Some((c.takes.clone(), list_of(&c.path)?.to_owned(), c.before.is_some()));
+        a.before.is_some() != a.after.is_some()
+            && b.before.is_some() != b.after.is_some()
+            && kind(a).is_some()
+            && kind(a) == kind(b)
+    };
+    let mut out = Vec::new();
+    for group in sorted.chunk_by(|a, b| alike(a, b)) {
+        match group {
+            [first, .., last] if group.len() >= ALIKE_MIN => {
+                let word = if first.before.is_some() { "gone" } else { "new" };
+                let (from, to) = (name(&first.path), name(&last.path));
+                let list = list_of(&first.path).unwrap_or_default().to_owned();
+                out.push([first.takes.clone(), list, format!("{} {word}: {from} … {to}", group.len())]);
+            }
+            few => out.extend(few.iter().map(|change| row(change))),
+        }
+    }
+    out
+}
+
+/// The list of which the whole entry comes or goes.
+fn list_of(path: &str) -> Option<&str> {
+    path.strip_suffix(']')?.rsplit_once('[').map(|(list, _)| list)
+}
+
+fn name(path: &str) -> &str {
+    path.strip_suffix(']').and_then(|p| p.rsplit_once('[')).map_or(path, |(_, name)| name)
+}
+
 fn row(change: &KeyChange) -> [String; 3] {
     let text = match (&change.before, &change.after) {
         (Some(a), Some(b)) if a == b => "another value, not shown".to_owned(),
         (Some(a), Some(b)) => format!("{a} -> {b}"),
+        // An entry of which nothing is said but that it is there.
+        (None, Some(b)) if b == "there" => "new".to_owned(),
+        (Some(a), None) if a == "there" => "gone".to_owned(),
         (None, Some(b)) => format!("new: {b}"),
         (Some(a), None) => format!("gone: {a}"),
         (None, None) => String::new(),
@@ -212,6 +255,23 @@ mod tests {
         crate::cli::text::tests::golden("diff.txt", &preview(&sample()));
         let none = preview(&Difference::default());
         assert!(none.starts_with("Nothing differs"), "{none}");
+    }
+
+    #[test]
+    fn five_hundred_new_tunnels_are_one_row() {
+        let mut diff = sample();
+        let new = |n: u32| change(&format!("tunnels[Branch{n}]"), None, Some("a to b, 64 kbps"), "now");
+        diff.changes.extend((2..502).map(new));
+        diff.changes.push(change("ike.keyring[any]", None, Some("there"), "next call"));
+        let text = difference(&diff);
+        assert!(text.contains("  501 new: Branch501 … Branch501\n"), "{text}");
+        assert!(text.contains("ike.keyring[any]") && text.contains("  new\n"), "{text}");
+        assert!(
+            text.find("restart") < text.find("hangs up") && text.find("hangs up") < text.find("next call")
+        );
+        // What differs in more than that it is there keeps its row.
+        assert!(text.contains("tunnels[Tunnel2].idle_s"), "{text}");
+        assert!(text.lines().count() < 14, "{text}");
     }
 
     #[test]

@@ -71,8 +71,12 @@ fn one(out: &mut String, s: &CryptoSession, detail: bool) -> std::fmt::Result {
             if let Some(fingerprint) = &ike.fingerprint {
                 writeln!(out, "          Fingerprint in SDP: {fingerprint}")?;
             }
-            if ike.fragments_in > 0 {
-                writeln!(out, "          Fragments received: {}", ike.fragments_in)?;
+            if let Some(bytes) = ike.fragment_bytes {
+                let (sent, received) = (ike.fragments_out, ike.fragments_in);
+                writeln!(
+                    out,
+                    "          IKE fragments: above {bytes} bytes; sent {sent}, received {received}"
+                )?;
             }
         }
     }
@@ -132,7 +136,9 @@ mod tests {
                 local_id: "dn:CN=headend".into(),
                 authentication: Some("ecdsa-sha256".into()),
                 fingerprint: Some("sha-256 4A:AD:B9:B1".into()),
+                fragment_bytes: Some(1200),
                 fragments_in: 3,
+                fragments_out: 2,
             }),
             flows: vec![Flow {
                 local: "0.0.0.0/0.0.0.0".into(),

@@ -28,11 +28,11 @@ fn write(out: &mut String, d: &Dataplane) -> std::fmt::Result {
     for p in &d.ports {
         writeln!(out)?;
         writeln!(out, "Port {}: {}", p.side, p.device)?;
-        writeln!(
-            out,
-            "   XDP {}, sockets {}, {} queue(s), MAC {}, MTU {}",
-            p.xdp_mode, p.bind_mode, p.queues, p.mac, p.mtu
-        )?;
+        let attached = match p.bind_mode.as_str() {
+            "virtio" => "TUN with virtio headers".to_owned(),
+            bind_mode => format!("XDP {}, sockets {bind_mode}", p.xdp_mode),
+        };
+        writeln!(out, "   {attached}, {} queue(s), MAC {}, MTU {}", p.queues, p.mac, p.mtu)?;
         writeln!(out, "   received {} packets, {} bytes", p.rx_packets, p.rx_bytes)?;
         writeln!(out, "   sent     {} packets, {} bytes", p.tx_packets, p.tx_bytes)?;
         let lost = [

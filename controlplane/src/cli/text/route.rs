@@ -2,6 +2,7 @@
 
 use super::clock;
 use crate::api::policy::{ForeignRoute, PrefixRoutes, RouteCandidate};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 const CODES: &str = "\
@@ -14,14 +15,21 @@ const DEFAULTS: [&str; 2] = ["0.0.0.0/0", "::/0"];
 #[must_use]
 pub fn routes(list: &[PrefixRoutes]) -> String {
     let mut out = format!("{CODES}\n{}\n\n", last_resort(list));
-    for prefix in list {
+    for prefix in list.iter().filter(|r| r.table.is_none()) {
         one(prefix, &mut out);
+    }
+    let tables: BTreeSet<&str> = list.iter().filter_map(|r| r.table.as_deref()).collect();
+    for table in tables {
+        let _ = writeln!(out, "\nRouting Table: {}\n", table.trim_start_matches("table "));
+        for prefix in list.iter().filter(|r| r.table.as_deref() == Some(table)) {
+            one(prefix, &mut out);
+        }
     }
     out
 }
 
 fn last_resort(list: &[PrefixRoutes]) -> String {
-    let default = list.iter().find(|r| r.prefix == DEFAULTS[0]);
+    let default = list.iter().find(|r| r.prefix == DEFAULTS[0] && r.table.is_none());
     let leads = default.and_then(|r| match r.foreign_used {
         true => {
             r.foreign.iter().min_by_key(|f| f.metric).map(|f| hop(f.via.as_ref(), f.device.as_ref(), None))
@@ -162,6 +170,13 @@ mod tests {
             via: via.map(str::to_owned),
             device: Some("wan0".into()),
         };
+        let back = RouteCandidate {
+            device: Some("wan1".into()),
+            distance: 1,
+            metric: 1,
+            best: true,
+            ..RouteCandidate::default()
+        };
         let list = [
             prefix("0.0.0.0/0", vec![primary, backup.clone()]),
             PrefixRoutes {
@@ -181,6 +196,10 @@ mod tests {
                 foreign: vec![foreign("kernel", 0, None)],
                 foreign_used: true,
                 ..prefix("198.51.100.0/24", Vec::new())
+            },
+            PrefixRoutes {
+                table: Some("vrf-primary".into()),
+                ..prefix("0.0.0.0/0", vec![RouteCandidate { via: Some("192.0.2.1".into()), ..back }])
             },
         ];
         let text = routes(&list);

@@ -70,19 +70,29 @@ fn device(out: &mut String, d: &DevicePlace) -> std::fmt::Result {
     writeln!(out, "   driver {driver}, PCI {bus}, NUMA node {}", or_unknown(d.numa_node))?;
     let reached =
         |step: &str, name: &str| if d.attach == step { format!("[{name}]") } else { name.to_owned() };
-    writeln!(
-        out,
-        "   attached: {} > {} > {}",
-        reached("zero-copy", "zero copy"),
-        reached("copy-driver", "copy, XDP in the driver"),
-        reached("generic", "generic")
-    )?;
+    if d.attach == "tun" {
+        writeln!(out, "   attached: TUN queues with virtio headers, no XDP")?;
+    } else {
+        writeln!(
+            out,
+            "   attached: {} > {} > {}",
+            reached("zero-copy", "zero copy"),
+            reached("copy-driver", "copy, XDP in the driver"),
+            reached("generic", "generic")
+        )?;
+    }
     if let Some(why) = &d.why_not_better {
         writeln!(out, "   not better: {why}")?;
     }
     let poll = if d.busy_poll_us == 0 { "off".to_owned() } else { format!("{} us", d.busy_poll_us) };
     let wakeup = if d.need_wakeup { "on" } else { "off" };
-    writeln!(out, "   sockets: need_wakeup {wakeup}, busy poll {poll}, rings {}, fill {}", d.ring, d.fill)?;
+    if d.attach != "tun" {
+        writeln!(
+            out,
+            "   sockets: need_wakeup {wakeup}, busy poll {poll}, rings {}, fill {}",
+            d.ring, d.fill
+        )?;
+    }
     // A software device has neither.
     if d.bus.is_some() || d.driver.is_none() {
         card(out, d)?;

@@ -158,10 +158,14 @@ impl Applied {
         route: &v4::Route,
         source: Option<Ipv4Addr>,
     ) -> Result<(), String> {
+        // A WAN in a VRF is routed by its table.
+        let asked = self.kernel.table(interface.index).await;
+        let table = self.answered(asked).map_err(|error| error.to_string())?;
         let mut builder = RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(route.destination, route.prefix_len)
             .output_interface(interface.index)
             .protocol(RouteProtocol::Dhcp)
+            .table_id(table)
             .priority(METRIC);
         builder = if route.gateway.is_unspecified() {
             builder.scope(RouteScope::Link)

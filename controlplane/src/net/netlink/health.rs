@@ -3,7 +3,7 @@
 use super::Routed;
 use super::kernel::KernelError;
 use super::wan::Inside;
-use super::wanted::{Table, Wanted as WantedRoute};
+use super::wanted::{Wanted as WantedRoute, WantedRoutes};
 use sipsec_net::{IpPrefix, MediaPort};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Shared {
     wanted: Mutex<Wanted>,
-    routes: Mutex<Table>,
+    routes: Mutex<WantedRoutes>,
     /// Set when another profile than that of the start is in force.
     routed: Mutex<Option<Routed>>,
     routed_changed: AtomicBool,

@@ -4,7 +4,7 @@
 use super::health::Shared;
 use futures_util::StreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoVrf, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -108,6 +108,14 @@ impl Kernel {
         Ok(replies.into_iter().filter_map(link).collect())
     }
 
+    /// The table that packets of a device are routed by: that of its VRF, or the main table.
+    pub async fn table(&self, device: u32) -> Result<u32, KernelError> {
+        let links = self.links().await?;
+        let of = |index: u32| links.iter().find(|l| l.header.index == index);
+        let vrf = of(device).and_then(master_of).and_then(of);
+        Ok(vrf.and_then(table_of_vrf).unwrap_or(RouteHeader::RT_TABLE_MAIN.into()))
+    }
+
     /// Makes a device.
     pub async fn link_add(&self, link: LinkMessage) -> Result<(), KernelError> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
@@ -153,21 +161,27 @@ impl Kernel {
             .collect())
     }
 
-    /// The routes of the main table with this protocol number.
+    /// The routes of all tables with this protocol number.
     pub async fn routes(&self, protocol: u8, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
-        self.table(RouteProtocol::from(protocol), v6).await
+        self.dump(RouteProtocol::from(protocol), v6, None).await
     }
 
-    /// The routes of the main table, of all protocols.
-    pub async fn all_routes(&self, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
-        self.table(RouteProtocol::Unspec, v6).await
+    /// The routes of a table, of all protocols.
+    pub async fn all_routes(&self, v6: bool, table: u32) -> Result<Vec<RouteMessage>, KernelError> {
+        self.dump(RouteProtocol::Unspec, v6, Some(table)).await
     }
 
-    async fn table(&self, protocol: RouteProtocol, v6: bool) -> Result<Vec<RouteMessage>, KernelError> {
+    async fn dump(
+        &self,
+        protocol: RouteProtocol,
+        v6: bool,
+        table: Option<u32>,
+    ) -> Result<Vec<RouteMessage>, KernelError> {
         let mut query = RouteMessage::default();
         query.header.address_family = family(v6);
-        query.header.table = RouteHeader::RT_TABLE_MAIN;
+        query.header.table = RouteHeader::RT_TABLE_UNSPEC;
         query.header.protocol = protocol;
+        query.attributes.extend(table.map(RouteAttribute::Table));
         let replies = match self.request(RouteNetlinkMessage::GetRoute(query), NLM_F_DUMP).await {
             // No table, so no routes.
             Err(error) if error.errno() == Some(libc::ENOENT) => Vec::new(),
@@ -178,7 +192,7 @@ impl Kernel {
             .filter_map(|reply| match reply {
                 RouteNetlinkMessage::NewRoute(route)
                     if (protocol == RouteProtocol::Unspec || route.header.protocol == protocol)
-                        && route.header.table == RouteHeader::RT_TABLE_MAIN =>
+                        && table.is_none_or(|table| table_of(&route) == table) =>
                 {
                     Some(route)
                 }
@@ -291,6 +305,37 @@ impl Kernel {
         self.shared.answered(&result);
         result
     }
+}
+
+/// The table of a route.
+pub fn table_of(route: &RouteMessage) -> u32 {
+    let id = route.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Table(id) => Some(*id),
+        _ => None,
+    });
+    id.unwrap_or_else(|| route.header.table.into())
+}
+
+/// The table of a VRF device.
+pub fn table_of_vrf(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::LinkInfo(info) => info.iter().find_map(|i| match i {
+            LinkInfo::Data(InfoData::Vrf(data)) => data.iter().find_map(|d| match d {
+                InfoVrf::TableId(id) => Some(*id),
+                _ => None,
+            }),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+/// The device that this one is a part of.
+pub fn master_of(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::Controller(index) => Some(*index).filter(|index| *index != 0),
+        _ => None,
+    })
 }
 
 pub const fn family(v6: bool) -> AddressFamily {

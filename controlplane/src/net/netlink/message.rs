@@ -5,7 +5,7 @@ use super::routes::PROTOCOL;
 use super::wanted::{Target, Wanted};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::RouteMessageBuilder;
 use sipsec_net::IpPrefix;
@@ -18,10 +18,14 @@ const NEXT_HOP_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x83);
 /// IPv6 routes without a metric get this one from the kernel.
 const METRIC_V6: u32 = 1024;
 
+/// The main table.
+pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
 /// A route with one next hop, or that discards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present {
     pub prefix: IpPrefix,
+    pub table: u32,
     pub metric: u32,
     pub device: Option<u32>,
     pub via: Option<IpAddr>,
@@ -32,7 +36,7 @@ pub struct Present {
 impl Present {
     /// The kernel gives discarding routes of IPv6 the loopback as device.
     pub fn is(&self, other: &Self) -> bool {
-        self.prefix == other.prefix
+        (self.prefix, self.table) == (other.prefix, other.table)
             && self.metric == other.metric
             && self.discards == other.discards
             && (self.discards || (self.device, self.via) == (other.device, other.via))
@@ -43,7 +47,7 @@ pub const fn kernel_metric(v6: bool, metric: u32) -> u32 {
     if v6 && metric == 0 { METRIC_V6 } else { metric }
 }
 
-pub fn wanted(prefix: IpPrefix, wanted: &Wanted, device: Option<u32>) -> Present {
+pub fn wanted(prefix: IpPrefix, wanted: &Wanted, device: Option<u32>, table: u32) -> Present {
     let via = match wanted.target {
         Target::Via { hop, .. } => Some(hop),
         Target::Tunnel(_) if prefix.addr().is_ipv4() => Some(NEXT_HOP_V4.into()),
@@ -53,6 +57,7 @@ pub fn wanted(prefix: IpPrefix, wanted: &Wanted, device: Option<u32>) -> Present
     let discards = wanted.target == Target::Discard;
     Present {
         prefix,
+        table,
         metric: kernel_metric(prefix.addr().is_ipv6(), wanted.metric),
         device: device.filter(|_| !discards),
         via,
@@ -73,6 +78,11 @@ pub fn write(route: &Present) -> RouteMessage {
     } else if route.via.is_none() && route.prefix.addr().is_ipv4() {
         message.header.scope = RouteScope::Link;
     }
+    if route.table != MAIN {
+        // Numbers above 255 do not fit the header, and the attribute is valid for all (rtnetlink(7)).
+        message.header.table = RouteHeader::RT_TABLE_UNSPEC;
+        message.attributes.push(RouteAttribute::Table(route.table));
+    }
     message.attributes.push(RouteAttribute::Priority(route.metric));
     if let Some(device) = route.device.filter(|_| !route.discards) {
         message.attributes.push(RouteAttribute::Oif(device));
@@ -88,7 +98,7 @@ pub fn write(route: &Present) -> RouteMessage {
     message
 }
 
-/// All routes of the main table with this protocol number.
+/// All routes with this protocol number, of the main table and of those of VRFs.
 pub async fn ours(kernel: &Kernel, protocol: u8) -> Result<Vec<RouteMessage>, KernelError> {
     let mut out = kernel.routes(protocol, false).await?;
     out.extend(kernel.routes(protocol, true).await?);
@@ -99,19 +109,21 @@ pub fn read(message: &RouteMessage) -> Option<Present> {
     let v6 = message.header.address_family == AddressFamily::Inet6;
     let unspecified = if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     let (mut addr, mut via, mut metric, mut device) = (None, None, 0, None);
+    let mut table = u32::from(message.header.table);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(to) => addr = address(to),
             RouteAttribute::Gateway(to) => via = address(to),
             RouteAttribute::Priority(priority) => metric = *priority,
             RouteAttribute::Oif(index) => device = Some(*index),
+            RouteAttribute::Table(id) => table = *id,
             _ => {}
         }
     }
     let prefix = IpPrefix::new(addr.unwrap_or(unspecified), message.header.destination_prefix_length).ok()?;
     let discards =
         matches!(message.header.kind, RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit);
-    Some(Present { prefix, metric, device, via, discards, protocol: message.header.protocol.into() })
+    Some(Present { prefix, table, metric, device, via, discards, protocol: message.header.protocol.into() })
 }
 
 const fn address(of: &RouteAddress) -> Option<IpAddr> {

@@ -7,6 +7,7 @@ use super::kernel::{Kernel, KernelError};
 use super::message::{self, Present};
 use super::wanted::{Target, Wanted};
 use sipsec_net::{IpPrefix, discard};
+use sipsec_track::config::Table;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `rtm_protocol` of our routes: one that neither linux/rtnetlink.h nor iproute2 assigns. `ip route show proto 83` lists
@@ -38,7 +39,8 @@ impl Installed {
     pub async fn read(kernel: &Kernel, ours: Ours<'_>) -> Result<Self, KernelError> {
         let mut present: BTreeMap<IpPrefix, Vec<Present>> = BTreeMap::new();
         for route in message::ours(kernel, PROTOCOL).await?.iter().filter_map(message::read) {
-            let into_tunnel = route.device.is_some_and(|device| ours.tunnels.contains(&device));
+            let is_main = route.table == message::MAIN;
+            let into_tunnel = is_main && route.device.is_some_and(|device| ours.tunnels.contains(&device));
             if into_tunnel || ours.elsewhere.contains(&route.prefix) {
                 present.entry(route.prefix).or_default().push(route);
             }
@@ -57,17 +59,17 @@ impl Installed {
         kernel: &Kernel,
         prefix: IpPrefix,
         wanted: Option<&Wanted>,
-        device: Option<u32>,
+        (device, table): (Option<u32>, u32),
     ) -> Result<Result<String, String>, KernelError> {
         let there = self.present.remove(&prefix).unwrap_or_default();
         let mut kept = None;
         let mut state = Ok("not installed".to_owned());
         if let Some(wanted) = wanted {
-            let route = message::wanted(prefix, wanted, device);
+            let route = message::wanted(prefix, wanted, device, table);
             kept = there.iter().find(|p| p.is(&route)).cloned();
             if kept.is_none() {
                 // Another route of ours with the same key is replaced in one step.
-                let replaces = there.iter().any(|p| p.metric == route.metric);
+                let replaces = there.iter().any(|p| (p.table, p.metric) == (route.table, route.metric));
                 let set = match message::write(&route) {
                     message if replaces => kernel.route_set(message).await,
                     message => kernel.route_add(message).await,
@@ -86,9 +88,9 @@ impl Installed {
             }
             state = Ok(describe(wanted));
         }
-        let replaced = kept.as_ref().map(|k| k.metric);
+        let replaced = kept.as_ref().map(|k| (k.table, k.metric));
         for old in &there {
-            if Some(old) == kept.as_ref() || Some(old.metric) == replaced {
+            if Some(old) == kept.as_ref() || Some((old.table, old.metric)) == replaced {
                 continue;
             }
             delete(kernel, old).await?;
@@ -120,28 +122,30 @@ pub async fn discards(
         }
     }
     let mut refused = Vec::new();
+    let discard = Wanted { target: Target::Discard, table: Table::Main, metric };
     for prefix in wanted.difference(&present) {
-        let route = Present {
-            protocol: DISCARD_PROTOCOL,
-            ..message::wanted(*prefix, &Wanted { target: Target::Discard, metric }, None)
-        };
+        let route =
+            Present { protocol: DISCARD_PROTOCOL, ..message::wanted(*prefix, &discard, None, message::MAIN) };
         match kernel.route_add(message::write(&route)).await {
             Ok(()) => tracing::info!(%prefix, metric, "discarding route installed"),
             Err(error) if error.is_fatal() => return Err(error),
-            Err(error) => {
-                refused.push((*prefix, explain(&error, &Wanted { target: Target::Discard, metric })))
-            }
+            Err(error) => refused.push((*prefix, explain(&error, &discard))),
         }
     }
     Ok(refused)
 }
 
 fn describe(wanted: &Wanted) -> String {
+    let table = match &wanted.table {
+        Table::Main => String::new(),
+        Table::Vrf(name) => format!("vrf {name} "),
+        Table::Number(number) => format!("table {number} "),
+    };
     match &wanted.target {
         Target::Tunnel(_) => format!("proto {PROTOCOL}"),
-        Target::Device(device) => format!("dev {device} proto {PROTOCOL}"),
-        Target::Via { hop, device } => format!("via {hop} dev {device} proto {PROTOCOL}"),
-        Target::Discard => format!("blackhole proto {PROTOCOL}"),
+        Target::Device(device) => format!("{table}dev {device} proto {PROTOCOL}"),
+        Target::Via { hop, device } => format!("{table}via {hop} dev {device} proto {PROTOCOL}"),
+        Target::Discard => format!("{table}blackhole proto {PROTOCOL}"),
     }
 }
 

@@ -8,15 +8,16 @@
 //! The last poll is true; reports only say when to poll.
 
 use super::health::Shared;
-use super::kernel::{Kernel, KernelError};
+use super::kernel::{Kernel, KernelError, table_of_vrf};
 use super::ledger::Ledger;
 use super::neighbour::{self, Neighbours, Stale};
 use super::pace::Pace;
 use super::reports::{Devices, Dirty, Reports};
 use super::routes::{Installed, Ours, States};
 use super::wanted::{Target, Wanted};
-use super::{Change, Watch, devices, routes, wan};
+use super::{Change, Watch, devices, message, routes, wan};
 use sipsec_net::{IpPrefix, MacAddr, MediaPort};
+use sipsec_track::config::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -285,7 +286,7 @@ impl Task {
         let stale: BTreeSet<IpPrefix> = self.installed.prefixes().filter(|p| !watch.routed.has(p)).collect();
         for prefix in stale {
             tracing::info!(%prefix, "a route of an earlier profile is removed");
-            self.installed.apply(&self.kernel, prefix, None, None).await?.ok();
+            self.installed.apply(&self.kernel, prefix, None, (None, message::MAIN)).await?.ok();
         }
         self.ledger.only(&watch.routed.elsewhere);
         let mut states = States::new();
@@ -334,7 +335,7 @@ impl Task {
         match wanted {
             Some(wanted) => self.set_route(prefix, wanted).await.map(Some),
             None => {
-                self.installed.apply(&self.kernel, prefix, None, None).await?.ok();
+                self.installed.apply(&self.kernel, prefix, None, (None, message::MAIN)).await?.ok();
                 Ok(None)
             }
         }
@@ -380,7 +381,16 @@ impl Task {
             };
             return Ok(Err(format!("waits for the device {name}{why}")));
         }
-        let state = self.installed.apply(&self.kernel, prefix, Some(wanted), index).await?;
+        let table = match &wanted.table {
+            Table::Main => message::MAIN,
+            Table::Number(number) => *number,
+            Table::Vrf(vrf) => match self.kernel.link(vrf).await?.as_ref().map(table_of_vrf) {
+                Some(Some(table)) => table,
+                Some(None) => return Ok(Err(format!("{vrf} is no VRF device"))),
+                None => return Ok(Err(format!("waits for the VRF {vrf}"))),
+            },
+        };
+        let state = self.installed.apply(&self.kernel, prefix, Some(wanted), (index, table)).await?;
         match state {
             Ok(_) if into_tunnel => Ok(Ok(format!("dev {name} proto {}", routes::PROTOCOL))),
             Err(reason) if into_tunnel && reason.contains("Network is down") => {

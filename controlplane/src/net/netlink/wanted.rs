@@ -2,6 +2,7 @@
 //! again after a restart of its own.
 
 use sipsec_net::IpPrefix;
+use sipsec_track::config::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub target: Target,
+    pub table: Table,
     pub metric: u32,
 }
 
@@ -26,13 +28,13 @@ pub enum Target {
 
 /// A prefix of which nothing is decided yet keeps what the kernel has.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct WantedRoutes {
     routes: BTreeMap<IpPrefix, Option<Wanted>>,
     /// Those that the task has not taken over.
     changed: BTreeSet<IpPrefix>,
 }
 
-impl Table {
+impl WantedRoutes {
     pub fn set(&mut self, prefix: IpPrefix, wanted: Option<Wanted>) {
         self.routes.insert(prefix, wanted);
         self.changed.insert(prefix);

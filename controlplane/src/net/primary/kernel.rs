@@ -1,16 +1,15 @@
 //! Requests to the kernel's netfilter. It works on a request within `send`, so its answers wait in the socket afterwards, but for
 //! the parts of a dump, each of which is made as the one before is read.
 
-use super::attributes::{Attribute, IPV4, Message, Received, find, messages};
-use super::rules::{ACK, Batch, DUMP, GET_RULE, GET_TABLE, REQUEST, TABLE};
+use super::rules::{Batch, DUMP, GET_RULE, GET_TABLE};
 use rtnetlink::sys::{Socket, SocketAddr};
+use sipsec_abi::nfnetlink::{ACK, Attribute, ERROR, IPV4, Message, REQUEST, Received, TABLE, find, messages};
 use std::io;
 use std::time::{Duration, Instant};
 
 /// `NETLINK_NETFILTER`
 const PROTOCOL: isize = 12;
-/// `NLMSG_ERROR`, `NLMSG_DONE`
-const ERROR: u16 = 2;
+/// `NLMSG_DONE`
 const DONE: u16 = 3;
 /// Sent at once: the rules of a gateway at most.
 const SEND_BUFFER: usize = 4 << 20;
@@ -48,7 +47,7 @@ impl Netfilter {
         let (mut buffer, mut acknowledged) = (Vec::with_capacity(READ_MAX), 0);
         while self.read_now(&mut buffer)? {
             for message in messages(&buffer).filter(|m| m.kind == ERROR) {
-                match code(&message) {
+                match message.error() {
                     0 => acknowledged += 1,
                     code => {
                         tracing::debug!(message = message.sequence, code, "netfilter refuses a transaction");
@@ -95,7 +94,7 @@ impl Netfilter {
         let (mut buffer, mut result) = (Vec::with_capacity(READ_MAX), None);
         while self.read_now(&mut buffer)? {
             for message in messages(&buffer).filter(|m| m.kind == ERROR) {
-                result = Some(code(&message));
+                result = Some(message.error());
             }
         }
         match result {
@@ -117,7 +116,9 @@ impl Netfilter {
             for message in messages(&buffer) {
                 match message.kind {
                     DONE => return Ok(()),
-                    ERROR if code(&message) != 0 => return Err(io::Error::from_raw_os_error(code(&message))),
+                    ERROR if message.error() != 0 => {
+                        return Err(io::Error::from_raw_os_error(message.error()));
+                    }
                     ERROR => {}
                     // The rest is read all the same, so that nothing of it answers the next request.
                     _ => wants = wants && each(&message),
@@ -136,11 +137,6 @@ impl Netfilter {
             Err(error) => Err(error),
         }
     }
-}
-
-/// The errno of an error message; 0 acknowledges.
-fn code(message: &Received<'_>) -> i32 {
-    message.payload.first_chunk().map_or(libc::EPROTO, |code| -i32::from_ne_bytes(*code))
 }
 
 /// A socket on which the kernel tells that rules have changed.

@@ -3,7 +3,6 @@
 //!
 //! The rules stay when the process ends, as routes do: hosts go on, and none of their addresses leaves untranslated.
 
-mod attributes;
 mod kernel;
 mod rules;
 mod translations;

@@ -10,30 +10,23 @@
 //! Zones keep a connection that moves from the primary to a tunnel and back from taking its translation along: on each way
 //! it has an entry of its own, or none yet.
 
-use super::attributes::{IPV4, Message};
+use sipsec_abi::nfnetlink::{
+    ACK, BATCH_BEGIN, BATCH_END, DEL_TABLE, IPV4, Message, NFTABLES, REQUEST, TABLE,
+};
 use sipsec_net::IpPrefix;
 use sipsec_profile::model::nat::PortProtocol;
 use sipsec_profile::model::primary_nat::{Forward, PrimaryNat};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// `NFNL_SUBSYS_NFTABLES`
-pub const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-pub const NEW_TABLE: u16 = SUBSYSTEM << 8;
-pub const GET_TABLE: u16 = SUBSYSTEM << 8 | 1;
-const DEL_TABLE: u16 = SUBSYSTEM << 8 | 2;
-const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
-const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
-pub const GET_RULE: u16 = SUBSYSTEM << 8 | 7;
-/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_DUMP`, `NLM_F_CREATE`, `NLM_F_APPEND`
-pub const REQUEST: u16 = 1;
-pub const ACK: u16 = 4;
+pub const NEW_TABLE: u16 = NFTABLES << 8;
+pub const GET_TABLE: u16 = NFTABLES << 8 | 1;
+const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
+const NEW_RULE: u16 = NFTABLES << 8 | 6;
+pub const GET_RULE: u16 = NFTABLES << 8 | 7;
+/// `NLM_F_DUMP`, `NLM_F_CREATE`, `NLM_F_APPEND`
 pub const DUMP: u16 = 0x300;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
-/// Names of tables, in their messages and in those of rules.
-pub const TABLE: u16 = 1;
 /// Devices that lead into tunnels, so that all rules fit one transaction. Connections by further ones keep their translation
 /// until it ends by itself.
 pub const TUNNEL_DEVICES_MAX: usize = 64;
@@ -180,7 +173,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn batch_end(&mut self, kind: u16) {
-        self.bytes.extend(Message::new(kind, REQUEST, self.sequence, 0, SUBSYSTEM).finish());
+        self.bytes.extend(Message::new(kind, REQUEST, self.sequence, 0, NFTABLES).finish());
     }
 
     fn message(&mut self, kind: u16, flags: u16, fill: impl FnOnce(&mut Message)) {

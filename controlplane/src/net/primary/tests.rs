@@ -1,7 +1,7 @@
 //! The transaction as bytes; what the kernel makes of it is told by `tests/primary.rs`.
 
-use super::attributes::{Received, find, messages};
 use super::rules::{NEW_TABLE, Rules, TUNNEL_DEVICES_MAX};
+use sipsec_abi::nfnetlink::{Received, find, messages};
 use sipsec_profile::model::nat::PortProtocol;
 use sipsec_profile::model::primary_nat::{
     EXEMPTIONS_MAX, FORWARDS_MAX, Forward, PRIMARIES_MAX, PrimaryNat, SOURCES_MAX,

@@ -1,8 +1,8 @@
 //! The kernel's table of connections, as far as it is about hosts of `nat.primary`.
 
-use super::attributes::{Attribute, IPV4, Message, attributes, find};
 use super::kernel::Netfilter;
-use super::rules::{ACK, DUMP, REQUEST};
+use super::rules::DUMP;
+use sipsec_abi::nfnetlink::{ACK, Attribute, IPV4, Message, REQUEST, attributes, find};
 use sipsec_net::IpPrefix;
 use sipsec_profile::model::primary_nat::PrimaryNat;
 use std::io;
@@ -167,9 +167,9 @@ pub fn clear(primaries: &[PrimaryNat], host: Option<Ipv4Addr>) -> io::Result<usi
 
 #[cfg(test)]
 mod tests {
-    use super::super::attributes::messages;
     use super::*;
     use proptest::prelude::*;
+    use sipsec_abi::nfnetlink::messages;
     use sipsec_profile::model::nat::PortProtocol;
     use sipsec_profile::model::primary_nat::Forward;
 

@@ -65,11 +65,11 @@ impl NameServer {
             Some((host, port)) => Server { host: Host::Name(host.into()), port: port.parse().ok() },
             None => Server { host: Host::Name((*text).into()), port: None },
         };
-        let registrars = Role { servers: servers.iter().map(server).collect(), family };
+        let registrars = RoleServers { servers: servers.iter().map(server).collect(), family };
         Wanted {
             transport,
             registrars,
-            proxies: Role { servers: Vec::new(), family },
+            proxies: RoleServers { servers: Vec::new(), family },
             dns: vec![self.address],
         }
     }

@@ -62,6 +62,8 @@ pub enum Change {
         next: Option<NextHop>,
         wanted: Option<Wanted>,
     },
+    /// Router mode: the kernel has a better route of another program than the one that leads into a tunnel.
+    Foreign(IpPrefix),
 }
 
 /// A list that is asked for.

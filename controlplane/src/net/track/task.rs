@@ -9,7 +9,7 @@ use crate::clock;
 use crate::entropy::KernelEntropy;
 use crate::net::netlink::{RouteSink, Target, Wanted, message};
 use sipsec_net::{Instant, IpPrefix};
-use sipsec_track::config::{NextHop, Route};
+use sipsec_track::config::{NextHop, Route, Table};
 use sipsec_track::{Config, Core, Input, KernelRoute, Output, RouteChange};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -205,6 +205,7 @@ impl Task {
     /// The configured route that a route of an earlier run is.
     fn adopt(&self, present: &message::Present, device: Option<String>) -> Option<Input> {
         let v6 = present.prefix.addr().is_ipv6();
+        let table = self.watch.table(present.table)?;
         let fits = |route: &&Route| {
             let metric = route.metric.unwrap_or_else(|| route.distance.into());
             let next = match &route.next {
@@ -215,7 +216,7 @@ impl Task {
                 NextHop::Via { hop, .. } => present.via == Some(*hop),
                 NextHop::Discard => present.discards,
             };
-            next && message::kernel_metric(v6, metric) == present.metric
+            next && route.table == table && message::kernel_metric(v6, metric) == present.metric
         };
         let route = self.routes.get(&present.prefix)?.iter().find(fits)?;
         let metric = route.metric.unwrap_or_else(|| route.distance.into());
@@ -227,8 +228,10 @@ impl Task {
     fn keep(&self, adopted: &[Input]) {
         for input in adopted {
             let Input::Adopt { prefix, next, device, metric } = input else { continue };
-            let route = KernelRoute { next: next.clone(), device: device.clone(), metric: *metric };
-            if let Some(wanted) = self.wanted(&route).filter(|_| self.svti.is_some()) {
+            let table = self.table(prefix);
+            let route = KernelRoute { next: next.clone(), table, device: device.clone(), metric: *metric };
+            let ours = |wanted: &Wanted| self.svti.is_some() || wanted.table != Table::Main;
+            if let Some(wanted) = self.wanted(&route).filter(ours) {
                 self.sink.route(*prefix, Some(wanted));
             }
         }
@@ -236,8 +239,17 @@ impl Task {
 
     async fn inputs(&mut self, inputs: Vec<Input>) {
         for input in inputs {
+            let foreign = match &input {
+                Input::Foreign { prefix, .. } => Some((*prefix, self.core.foreign_used(prefix))),
+                _ => None,
+            };
             self.core.handle_input(clock::now(), input);
             self.drain().await;
+            let changed = foreign.filter(|(prefix, before)| self.core.foreign_used(prefix) != *before);
+            // At the start everything is decided once all is known.
+            if let Some((prefix, _)) = changed.filter(|_| self.svti.is_none() && self.stage != Stage::Start) {
+                self.route(prefix, self.core.installed(&prefix).cloned()).await;
+            }
         }
     }
 
@@ -253,7 +265,8 @@ impl Task {
                     _ => false,
                 });
                 if let Some(next) = next.cloned() {
-                    let route = KernelRoute { next, device: None, metric: wanted.metric };
+                    let route =
+                        KernelRoute { next, table: wanted.table, device: None, metric: wanted.metric };
                     self.inputs(vec![Input::Refused { prefix, route, reason }]).await;
                 }
             }
@@ -281,7 +294,7 @@ impl Task {
                     }
                 }
                 Output::Bfd { operation, bytes } => self.probes.send_bfd(operation, &bytes),
-                Output::Route(change) => self.route(change).await,
+                Output::Route(RouteChange { prefix, to, .. }) => self.route(prefix, to).await,
                 // The loop takes changes at once, or has ended.
                 Output::QueryTraffic { tunnel } => {
                     let _ = self.ends.changes.send(Change::QueryTraffic(tunnel)).await;
@@ -293,12 +306,22 @@ impl Task {
         }
     }
 
-    async fn route(&self, RouteChange { prefix, to, .. }: RouteChange) {
+    async fn route(&self, prefix: IpPrefix, to: Option<KernelRoute>) {
         let wanted = to.as_ref().and_then(|to| self.wanted(to));
         let next = to.map(|to| to.next);
         let is_host = self.svti.is_some();
-        if is_host {
+        let is_elsewhere = self.table(&prefix) != Table::Main;
+        if is_host || is_elsewhere {
             self.sink.route(prefix, wanted.clone());
+        }
+        if is_elsewhere {
+            // The dataplane knows the main table's routes alone.
+            return;
+        }
+        let leads_elsewhere = matches!(next, Some(NextHop::Via { .. } | NextHop::Device(_)));
+        if !is_host && !leads_elsewhere && self.core.foreign_used(&prefix) {
+            let _ = self.ends.changes.send(Change::Foreign(prefix)).await;
+            return;
         }
         // The kernel sends all tunnels' packets into one device; which tunnel takes them is the dataplane's to know.
         let tunnels = self.routes.get(&prefix).into_iter().flatten();
@@ -306,6 +329,12 @@ impl Task {
         if !is_host || several && matches!(next, Some(NextHop::Tunnel(_))) {
             let _ = self.ends.changes.send(Change::Route { prefix, next, wanted }).await;
         }
+    }
+
+    /// The table of the routes of a prefix.
+    fn table(&self, prefix: &IpPrefix) -> Table {
+        let first = self.routes.get(prefix).and_then(|list| list.first());
+        first.map(|route| route.table.clone()).unwrap_or_default()
     }
 
     /// In router mode tunnels are no routes of the kernel.
@@ -316,6 +345,6 @@ impl Task {
             NextHop::Via { hop, .. } => Target::Via { hop: *hop, device: route.device.clone()? },
             NextHop::Discard => Target::Discard,
         };
-        Some(Wanted { target, metric: route.metric })
+        Some(Wanted { target, table: route.table.clone(), metric: route.metric })
     }
 }

@@ -6,7 +6,7 @@ use crate::api::policy::{
 };
 use crate::net::netlink::ROUTE_PROTOCOL;
 use sipsec_net::Instant;
-use sipsec_track::config::{NextHop, Probe, What};
+use sipsec_track::config::{NextHop, Probe, Table, What};
 use sipsec_track::view::{
     Activity, BfdView, ForeignView, ObjectView, OperationView, ReturnCode, RouteView, State, Statistics,
     WhyNot,
@@ -217,6 +217,7 @@ pub fn routes(views: &[RouteView], kernel: &BTreeMap<String, String>, now: Insta
             since_s: now.saturating_duration_since(v.since).as_secs(),
             changes: v.changes,
             kernel: state,
+            table: (v.table != Table::Main).then(|| v.table.to_string()),
             prefix,
         }
     };

@@ -1,17 +1,16 @@
 //! What the core must know of the kernel: devices, and routes that are not ours. Reports come on a socket of their own; a lost
 //! one is noticed (ENOBUFS) and answered with a complete look.
 
-use crate::net::netlink::kernel::enlarge;
+use crate::net::netlink::kernel::{enlarge, master_of, table_of, table_of_vrf};
 use crate::net::netlink::{DISCARD_PROTOCOL, Kernel, KernelError, ROUTE_PROTOCOL, message};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType,
-};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteType};
 use rtnetlink::packet_core::{NLM_F_REPLACE, NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, SocketAddr, TokioSocket};
 use sipsec_net::IpPrefix;
+use sipsec_track::config::Table;
 use sipsec_track::view::ForeignView;
 use sipsec_track::{Core, Input};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +30,30 @@ pub enum Report {
     Overrun,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Device {
+    name: String,
+    up: bool,
+    /// The index of the device that it is a part of.
+    master: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Vrf {
+    index: u32,
+    name: String,
+}
+
 pub struct KernelWatch {
     kernel: Kernel,
     socket: TokioSocket,
     buffer: Vec<u8>,
-    devices: BTreeMap<u32, (String, bool)>,
-    /// Those of interest.
+    devices: BTreeMap<u32, Device>,
+    /// The VRF devices, by their tables.
+    vrfs: BTreeMap<u32, Vrf>,
+    /// The numbered tables in which routes of ours are.
+    tables: BTreeSet<u32>,
+    /// Those of interest, of these tables, those of VRFs and the main one.
     routes: BTreeMap<IpPrefix, BTreeSet<ForeignView>>,
 }
 
@@ -59,6 +76,8 @@ impl KernelWatch {
             socket,
             buffer: Vec::with_capacity(REPORT_MAX),
             devices: BTreeMap::new(),
+            vrfs: BTreeMap::new(),
+            tables: BTreeSet::new(),
             routes: BTreeMap::new(),
         })
     }
@@ -67,20 +86,31 @@ impl KernelWatch {
     pub async fn look(&mut self, core: &Core) -> Result<Vec<Input>, KernelError> {
         let before_devices = std::mem::take(&mut self.devices);
         let mut inputs = Vec::new();
-        for link in self.kernel.links().await? {
-            inputs.extend(self.link(&link, false));
+        let links = self.kernel.links().await?;
+        // Before the devices that are in them.
+        self.vrfs.clear();
+        for link in &links {
+            self.note_vrf(link, false);
         }
-        let here = |name: &String| self.devices.values().any(|(n, _)| n == name);
-        for (_, (device, _)) in before_devices.into_iter().filter(|(_, (name, _))| !here(name)) {
-            inputs.push(Input::Link { device, up: false });
+        for link in &links {
+            inputs.extend(self.link(link, false));
         }
-        for device in core.devices().filter(|name| !here(&(*name).to_owned())) {
-            inputs.push(Input::Link { device: device.to_owned(), up: false });
+        let here = |name: &str| self.devices.values().any(|d| d.name == name);
+        for gone in before_devices.into_values().filter(|d| !here(&d.name)) {
+            inputs.push(Input::Link { device: gone.name, up: false, vrf: None });
+        }
+        for device in core.devices().filter(|name| !here(name)) {
+            inputs.push(Input::Link { device: device.to_owned(), up: false, vrf: None });
         }
         let before: BTreeSet<IpPrefix> = std::mem::take(&mut self.routes).into_keys().collect();
         let mut touched = before;
-        for v6 in [false, true] {
-            for route in self.kernel.all_routes(v6).await? {
+        self.tables = core.tables().collect();
+        let mut tables = self.tables.clone();
+        tables.extend(self.vrfs.keys());
+        tables.insert(message::MAIN);
+        let asked: Vec<(bool, u32)> = tables.into_iter().flat_map(|t| [(false, t), (true, t)]).collect();
+        for (v6, table) in asked {
+            for route in self.kernel.all_routes(v6, table).await? {
                 touched.extend(self.route(&route, true, false, core));
             }
         }
@@ -92,9 +122,18 @@ impl KernelWatch {
     pub async fn ours(&self) -> Result<Vec<(message::Present, Option<String>)>, KernelError> {
         let routes = message::ours(&self.kernel, ROUTE_PROTOCOL).await?;
         let name = |r: &message::Present| {
-            r.device.and_then(|index| self.devices.get(&index)).map(|(n, _)| n.clone())
+            r.device.and_then(|index| self.devices.get(&index)).map(|d| d.name.clone())
         };
         Ok(routes.iter().filter_map(message::read).map(|route| (route.clone(), name(&route))).collect())
+    }
+
+    /// The table with this number, if routes of it are of interest.
+    pub fn table(&self, number: u32) -> Option<Table> {
+        match number {
+            message::MAIN => Some(Table::Main),
+            _ if self.tables.contains(&number) => Some(Table::Number(number)),
+            _ => self.vrfs.get(&number).map(|vrf| Table::Vrf(vrf.name.clone())),
+        }
     }
 
     /// Waits for reports. May be cancelled at any time.
@@ -134,12 +173,19 @@ impl KernelWatch {
         }
     }
 
+    fn note_vrf(&mut self, link: &LinkMessage, gone: bool) {
+        let index = link.header.index;
+        if let (Some(table), Some(name)) = (table_of_vrf(link), name_of(link)) {
+            self.vrfs.retain(|_, vrf| vrf.index != index);
+            if !gone {
+                self.vrfs.insert(table, Vrf { index, name });
+            }
+        }
+    }
+
     fn link(&mut self, link: &LinkMessage, gone: bool) -> Vec<Input> {
-        let name = link.attributes.iter().find_map(|a| match a {
-            LinkAttribute::IfName(name) => Some(name.clone()),
-            _ => None,
-        });
-        let Some(device) = name else { return Vec::new() };
+        let Some(device) = name_of(link) else { return Vec::new() };
+        self.note_vrf(link, gone);
         let flags = link.header.flags;
         let up = !gone && flags.contains(LinkFlags::Up | LinkFlags::Running);
         let mut inputs = Vec::new();
@@ -155,41 +201,45 @@ impl KernelWatch {
                 inputs.push(self.foreign(prefix));
             }
         }
+        let now = Device { name: device.clone(), up, master: master_of(link) };
+        let vrf = now.master.and_then(|index| self.vrfs.values().find(|vrf| vrf.index == index));
+        let vrf = vrf.map(|vrf| vrf.name.clone());
         let before = if gone {
             self.devices.remove(&link.header.index)
         } else {
-            self.devices.insert(link.header.index, (device.clone(), up))
+            self.devices.insert(link.header.index, now.clone())
         };
         match before {
-            Some((name, was)) if name == device && was == up => return inputs,
+            Some(before) if before == now => return inputs,
             // It was renamed.
-            Some((name, true)) if name != device => inputs.push(Input::Link { device: name, up: false }),
+            Some(before) if before.up && before.name != device => {
+                inputs.push(Input::Link { device: before.name, up: false, vrf: None });
+            }
             _ => {}
         }
-        inputs.push(Input::Link { device, up });
+        inputs.push(Input::Link { device, up, vrf });
         inputs
     }
 
     /// Takes a route over, if it is of interest. Returns its prefix.
     fn route(&mut self, route: &RouteMessage, there: bool, replaces: bool, core: &Core) -> Option<IpPrefix> {
         let protocol = u8::from(route.header.protocol);
-        if route.header.table != RouteHeader::RT_TABLE_MAIN
-            || route.header.kind != RouteType::Unicast
-            || [ROUTE_PROTOCOL, DISCARD_PROTOCOL].contains(&protocol)
-        {
+        let table = self.table(table_of(route))?;
+        if route.header.kind != RouteType::Unicast || [ROUTE_PROTOCOL, DISCARD_PROTOCOL].contains(&protocol) {
             return None;
         }
         let read = message::read(route).filter(|r| core.concerns(r.prefix))?;
         let list = self.routes.entry(read.prefix).or_default();
         if replaces {
-            list.retain(|r| r.metric != read.metric);
+            list.retain(|r| (r.metric, &r.table) != (read.metric, &table));
         }
-        let name = |index: u32| self.devices.get(&index).map(|(name, _)| name.clone());
+        let name = |index: u32| self.devices.get(&index).map(|d| d.name.clone());
         let one = |via: Option<IpAddr>, device: Option<u32>| ForeignView {
             protocol,
             metric: read.metric,
             via,
             device: device.and_then(name),
+            table: table.clone(),
         };
         let hops: Vec<&RouteNextHop> = route
             .attributes
@@ -221,6 +271,13 @@ impl KernelWatch {
         }
         Input::Foreign { prefix, routes }
     }
+}
+
+fn name_of(link: &LinkMessage) -> Option<String> {
+    link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
 }
 
 fn gateway(hop: &RouteNextHop) -> Option<IpAddr> {

@@ -7,7 +7,7 @@
 
 pub(crate) mod calls;
 
-use crate::config::{Failback, Flows, NextHop, Route};
+use crate::config::{Failback, Flows, NextHop, Route, Table};
 use crate::view::{CandidateView, FailbackWait, ForeignView, RouteView, State, WhyNot};
 use sipsec_net::{Instant, IpPrefix};
 use std::net::IpAddr;
@@ -23,8 +23,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) trait World {
     fn track(&self, id: u32) -> State;
     fn device_up(&self, device: &str) -> bool;
-    /// The device by which a connected route leads to this next hop; only this one if one is named.
-    fn connected(&self, next_hop: IpAddr, by: Option<&str>) -> Option<String>;
+    /// The device by which a connected route leads to this next hop: only this one if one is named, which may be in another VRF
+    /// than the route of this table.
+    fn connected(&self, next_hop: IpAddr, by: Option<&str>, table: &Table) -> Option<String>;
     /// Good probes that are missing behind this track object.
     fn probes_missing(&self, track: u32) -> u32;
     fn calls_exhausted(&self, tunnel: &str) -> Option<Instant>;
@@ -44,6 +45,7 @@ pub(crate) struct Traffic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelRoute {
     pub next: NextHop,
+    pub table: Table,
     /// The device that leads to a next hop.
     pub device: Option<String>,
     pub metric: u32,
@@ -140,7 +142,10 @@ impl Entry {
             }
         }
         if let Some(route) = self.installed.map(|(_, route)| route).or(self.leftover) {
-            let fits = |c: &Candidate| c.route.next == route.next && metric_of(&c.route) == route.metric;
+            let fits = |c: &Candidate| {
+                (&c.route.next, &c.route.table) == (&route.next, &route.table)
+                    && metric_of(&c.route) == route.metric
+            };
             match out.candidates.iter().position(fits) {
                 Some(place) => (out.installed, out.drain_since) = (Some((place, route)), self.drain_since),
                 None => out.leftover = Some(route),
@@ -180,7 +185,14 @@ impl Entry {
         self.candidates.iter().map(|c| &c.route)
     }
 
-    pub fn set_foreign(&mut self, routes: Vec<ForeignView>) {
+    /// The table of its routes.
+    pub fn table(&self) -> &Table {
+        self.candidates.first().map_or(&Table::Main, |c| &c.route.table)
+    }
+
+    /// Of all tables: those of its own count.
+    pub fn set_foreign(&mut self, mut routes: Vec<ForeignView>) {
+        routes.retain(|route| route.table == *self.table());
         self.foreign = routes;
     }
 
@@ -190,6 +202,21 @@ impl Entry {
             matches!(c.why_not, WhyNot::Failback(FailbackWait::Probes { .. } | FailbackWait::Drain { .. }))
         };
         self.candidates.iter().any(waits)
+    }
+
+    /// What the kernel was told to have.
+    pub fn installed(&self) -> Option<&KernelRoute> {
+        self.installed.as_ref().map(|(_, route)| route)
+    }
+
+    /// Whether the kernel prefers a foreign route, because its metric is less.
+    pub fn foreign_used(&self) -> bool {
+        // IPv6 has no metric 0: the kernel takes 1024 for it.
+        let ours = self.installed().map(|r| match r.metric {
+            0 if self.prefix.addr().is_ipv6() => 1024,
+            metric => metric,
+        });
+        self.foreign.iter().any(|f| ours.is_none_or(|metric| f.metric < metric))
     }
 
     /// Whether a packet for the prefix is forwarded.
@@ -205,7 +232,8 @@ impl Entry {
         let fits = |c: &Candidate| c.route.next == *next && metric_of(&c.route) == metric;
         let place = self.candidates.iter().position(fits)?;
         let device = device.filter(|_| matches!(next, NextHop::Via { .. }));
-        self.installed = Some((place, KernelRoute { next: next.clone(), device, metric }));
+        let table = self.candidates[place].route.table.clone();
+        self.installed = Some((place, KernelRoute { next: next.clone(), table, device, metric }));
         self.stands_in(place)
     }
 
@@ -370,7 +398,8 @@ impl Entry {
                 Standing::Usable(device) | Standing::Likely(device) => device.clone(),
                 Standing::Not(_) => None,
             };
-            (place, KernelRoute { next: route.next.clone(), device, metric: metric_of(route) })
+            let (next, table) = (route.next.clone(), route.table.clone());
+            (place, KernelRoute { next, table, device, metric: metric_of(route) })
         });
         if wanted == self.installed && self.leftover.is_none() {
             return;
@@ -389,7 +418,6 @@ impl Entry {
     }
 
     pub fn view(&self) -> RouteView {
-        let metric = self.installed.as_ref().map(|(_, r)| r.metric);
         let candidate = |c: &Candidate| CandidateView {
             next: c.route.next.clone(),
             distance: c.route.distance,
@@ -400,8 +428,9 @@ impl Entry {
         };
         RouteView {
             prefix: self.prefix,
+            table: self.table().clone(),
             candidates: self.candidates.iter().map(candidate).collect(),
-            foreign_used: self.foreign.iter().any(|f| metric.is_none_or(|m| f.metric < m)),
+            foreign_used: self.foreign_used(),
             foreign: self.foreign.clone(),
             since: self.since,
             changes: self.changes,
@@ -429,11 +458,17 @@ fn standing(candidate: &Candidate, now: Instant, world: &impl World) -> Standing
     {
         return Standing::Not(WhyNot::Refused { reason: reason.clone() });
     }
+    let table = &candidate.route.table;
+    if let Table::Vrf(vrf) = table
+        && !world.device_up(vrf)
+    {
+        return Standing::Not(WhyNot::DeviceDown { device: vrf.clone() });
+    }
     let device = match &candidate.route.next {
         NextHop::Device(device) if !world.device_up(device) => {
             return Standing::Not(WhyNot::DeviceDown { device: device.clone() });
         }
-        NextHop::Via { hop, device } => match world.connected(*hop, device.as_deref()) {
+        NextHop::Via { hop, device } => match world.connected(*hop, device.as_deref(), table) {
             None => return Standing::Not(WhyNot::Unresolved { next_hop: *hop }),
             device => device,
         },

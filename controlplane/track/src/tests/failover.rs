@@ -226,7 +226,7 @@ fn a_device_without_carrier_moves_the_route_at_once() {
 }
 
 fn connected(device: &str) -> ForeignView {
-    ForeignView { protocol: 2, metric: 0, via: None, device: Some(device.into()) }
+    ForeignView { protocol: 2, metric: 0, via: None, device: Some(device.into()), table: Table::Main }
 }
 
 #[test]
@@ -245,6 +245,72 @@ fn a_next_hop_needs_a_connected_route() {
     assert_eq!(bench.kernel[&prefix(TO)].device.as_deref(), Some("wan2"));
     bench.link("wan2", false);
     assert_eq!(bench.installed(TO), Some(&tunnel("Tunnel1")));
+}
+
+fn red() -> Table {
+    Table::Vrf("red".into())
+}
+
+/// The primary is in a VRF: its next hop is looked up there, and a route of the VRF follows the VRF's device.
+#[test]
+fn a_next_hop_is_looked_up_in_the_vrf_of_its_device() {
+    const BACK: &str = "10.1.0.0/16";
+    let hop =
+        |device: Option<&str>| NextHop::Via { hop: ip("192.0.2.254"), device: device.map(str::to_owned) };
+    let mut config = primary_and_backup(at_once());
+    config.routes[0].next = hop(Some("wan1"));
+    config.routes.push(Route { table: red(), ..route(BACK, NextHop::Device("lan0".into()), 1, None) });
+    config.routes.push(Route { table: red(), ..route("10.9.0.0/16", hop(None), 1, None) });
+    let mut bench = running(config);
+    let link = prefix("192.0.2.0/24");
+    let of = |device: &str, table: Table| ForeignView { table, ..connected(device) };
+    // The main table has the network as well, by another device.
+    bench.link("wan2", true);
+    bench.link("lan0", true);
+    bench.input(Input::Link { device: "wan1".into(), up: true, vrf: Some("red".into()) });
+    bench.input(Input::Foreign { prefix: link, routes: vec![of("wan2", Table::Main)] });
+    assert_eq!(bench.installed(TO), Some(&tunnel("Tunnel1")));
+    bench.input(Input::Foreign { prefix: link, routes: vec![of("wan2", Table::Main), of("wan1", red())] });
+    let there = &bench.kernel[&prefix(TO)];
+    assert_eq!(
+        (there.device.as_deref(), &there.table),
+        (Some("wan1"), &Table::Main),
+        "a route of the main table"
+    );
+    assert_eq!(bench.installed(BACK), None);
+    assert_eq!(bench.view(BACK).candidates[0].why_not, WhyNot::DeviceDown { device: "red".into() });
+    bench.link("red", true);
+    assert_eq!(bench.kernel[&prefix(BACK)].table, red());
+    assert_eq!(
+        bench.kernel[&prefix("10.9.0.0/16")].device.as_deref(),
+        Some("wan1"),
+        "without a device, in its own VRF"
+    );
+    // Another program's route of the main table is no rival of one of the VRF.
+    bench.input(Input::Foreign { prefix: prefix(BACK), routes: vec![of("wan2", Table::Main)] });
+    assert!(bench.view(BACK).foreign.is_empty());
+    // The device leaves the VRF, and its connected route with it.
+    bench.input(Input::Link { device: "wan1".into(), up: true, vrf: None });
+    assert_eq!(bench.installed(TO), Some(&tunnel("Tunnel1")), "the main table has no route by it");
+    bench.link("red", false);
+    assert_eq!(bench.installed(BACK), None);
+}
+
+#[test]
+fn routes_of_one_prefix_are_in_one_table_and_those_of_tunnels_in_the_main_one() {
+    let refused = |change: fn(&mut Config)| {
+        let mut config = primary_and_backup(at_once());
+        change(&mut config);
+        config.check().expect_err("wrong").to_string()
+    };
+    assert!(refused(|c| c.routes[0].table = red()).contains("several tables"));
+    assert!(
+        refused(|c| {
+            c.routes.remove(0);
+            c.routes[0].table = red();
+        })
+        .contains("the main table")
+    );
 }
 
 #[test]
@@ -266,7 +332,10 @@ fn nothing_is_routed_before_the_kernel_is_known_and_its_routes_are_adopted() {
     let mut bench = Bench::new(primary_and_backup(at_once()));
     bench.run(ms(2000));
     bench.link("wan1", true);
-    bench.kernel.insert(prefix(TO), KernelRoute { next: tunnel("Tunnel1"), device: None, metric: 250 });
+    bench.kernel.insert(
+        prefix(TO),
+        KernelRoute { next: tunnel("Tunnel1"), table: Table::Main, device: None, metric: 250 },
+    );
     bench.input(Input::Adopt { prefix: prefix(TO), next: tunnel("Tunnel1"), device: None, metric: 250 });
     bench.input(Input::Ready);
     bench.run(ms(1000));
@@ -295,8 +364,7 @@ fn a_route_object_follows_foreign_and_own_routes() {
     config.routes.remove(1);
     let mut bench = running(config);
     assert_eq!([20, 21, 22, 23].map(|id| bench.state(id)), [State::Down, State::Up, State::Down, State::Up]);
-    let bgp =
-        ForeignView { protocol: 186, metric: 20, via: Some(ip("192.0.2.9")), device: Some("wan1".into()) };
+    let bgp = ForeignView { protocol: 186, via: Some(ip("192.0.2.9")), metric: 20, ..connected("wan1") };
     bench.input(Input::Foreign { prefix: prefix("203.0.113.0/24"), routes: vec![bgp] });
     assert_eq!([20, 22, 23].map(|id| bench.state(id)), [State::Up, State::Up, State::Down]);
     bench.answers.clear();

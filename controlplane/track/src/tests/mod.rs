@@ -5,7 +5,7 @@ mod failover;
 mod properties;
 mod reconfigure;
 
-use crate::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, What};
+use crate::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, Table, What};
 use crate::view::{ForeignView, ReturnCode, RouteView, State, WhyNot};
 use crate::{Core, Event, Input, KernelRoute, Output};
 use sipsec_net::entropy::TestEntropy;
@@ -49,7 +49,7 @@ fn object(id: u32, what: What) -> Object {
 }
 
 fn route(to: &str, next: NextHop, distance: u8, track: Option<u32>) -> Route {
-    Route { prefix: prefix(to), next, distance, metric: None, track, name: None }
+    Route { prefix: prefix(to), table: Table::Main, next, distance, metric: None, track, name: None }
 }
 
 fn tunnel(name: &str) -> NextHop {
@@ -108,7 +108,7 @@ impl Bench {
     }
 
     fn link(&mut self, device: &str, up: bool) {
-        self.input(Input::Link { device: device.into(), up });
+        self.input(Input::Link { device: device.into(), up, vrf: None });
     }
 
     fn drain(&mut self) {

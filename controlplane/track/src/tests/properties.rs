@@ -132,11 +132,11 @@ proptest! {
                 }
                 Happening::Connected(device) => {
                     model.connected = device;
-                    let view = |d: usize| ForeignView { protocol: 2, metric: 0, via: None, device: Some(DEVICES[d].into()) };
+                    let view = |d: usize| ForeignView { protocol: 2, metric: 0, via: None, device: Some(DEVICES[d].into()), table: Table::Main };
                     bench.input(Input::Foreign { prefix: prefix(LINK), routes: device.map(view).into_iter().collect() });
                 }
                 Happening::Foreign(p, there) => {
-                    let route = ForeignView { protocol: 186, metric: 20, via: None, device: Some("wan1".into()) };
+                    let route = ForeignView { protocol: 186, metric: 20, via: None, device: Some("wan1".into()), table: Table::Main };
                     bench.input(Input::Foreign {
                         prefix: prefix(PREFIXES[p]),
                         routes: there.then_some(route).into_iter().collect(),

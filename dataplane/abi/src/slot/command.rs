@@ -457,6 +457,7 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
         }
         kind::ROUTE_REMOVE => {
             let raw: &Route = view(body)?;
+            wire::zero(&raw.zero)?;
             if raw.tunnel != 0 || raw.adjacency != 0 {
                 return Err(SlotError::ReservedNotZero);
             }

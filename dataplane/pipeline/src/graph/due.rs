@@ -93,6 +93,8 @@ impl<P: Packet> Pipeline<P> {
             self.poll_nat(now, out);
         }
         self.forget_path_mtus(now);
+        self.reassembly.expire(now, &mut self.drops);
+        self.expire_fragments(now);
     }
 
     fn release(&mut self, now: Instant, media: u32, sealing: &mut SealBatch<P>, out: &mut impl Sink<P>) {
@@ -153,6 +155,12 @@ impl<P: Packet> Pipeline<P> {
     #[must_use]
     pub fn next_deadline(&self) -> Instant {
         let paths = self.path_expiries.next();
-        self.releases.next().min(self.expiries.next()).min(self.nat_deadline()).min(paths)
+        self.releases
+            .next()
+            .min(self.expiries.next())
+            .min(self.nat_deadline())
+            .min(paths)
+            .min(self.reassembly.deadline())
+            .min(self.first_fragments.deadline())
     }
 }

@@ -54,7 +54,7 @@ impl<P: Packet> Pipeline<P> {
     /// [`Self::batch_from_inside`].
     pub fn handed(&mut self, now: Instant, what: HandOver, packet: P, out: &mut impl Sink<P>) {
         match what {
-            HandOver::Outside => self.from_outside(now, packet, out),
+            HandOver::Fragment | HandOver::Outside => self.from_outside(now, packet, out),
             HandOver::Inside => self.from_inside(now, packet, out),
             HandOver::Hub { tunnel, from } => self.handed_packet(packet, out, |p, packet, sealing, out| {
                 let index = p.own(tunnel)?;

@@ -7,6 +7,7 @@ use crate::config::InsideMode;
 use crate::esp_decap::{Checked, OpenBatch};
 use crate::esp_encap::SealBatch;
 use crate::fib::Answer;
+use crate::first_fragments::{Onward, PacketKey};
 use crate::owner::HandOver;
 use crate::packet::Packet;
 use crate::parse::Info;
@@ -22,13 +23,15 @@ use sipsec_net::{DropReason, Instant, MediaPort, esp};
 
 /// Where a packet goes that came through a tunnel.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+pub(super) enum Way {
     /// It is a frame for the inside port.
     Inside,
     /// A hub: into another tunnel.
     Tunnel(u32),
     /// Its sender is told that it has gone too far.
     Expired,
+    /// It waits for the first fragment of its packet.
+    Held { key: PacketKey, onward: Onward },
 }
 
 impl<P: Packet> Pipeline<P> {
@@ -78,22 +81,43 @@ impl<P: Packet> Pipeline<P> {
         self.stages.passed_by(Stage::Open, opened);
         let mut sealing = core::mem::take(&mut self.sealing);
         for (packet, way) in opening.drain().zip(ways) {
-            let end = match way {
-                Ok((Way::Inside, _)) => {
-                    out.transmit_inside(packet);
-                    continue;
-                }
-                Ok((Way::Tunnel(next), from)) => self.hub(now, packet, from, next, &mut sealing, out),
-                Ok((Way::Expired, from)) => self.expired(now, packet, from, &mut sealing, out),
-                Err(reason) => Err(reason),
-            };
+            if let Ok((Way::Inside, _)) = way {
+                out.transmit_inside(packet);
+                continue;
+            }
+            let end = way.and_then(|(way, from)| self.go(now, packet, way, from, &mut sealing, out));
             if let Err(reason) = end {
                 self.drop(reason);
             }
         }
+        self.release_inbound(now, &mut sealing, out);
         self.seal_all(&mut sealing, out);
         self.sealing = sealing;
         self.stages.passed_by(Stage::Deliver, opened);
+    }
+
+    /// A packet that came through the tunnel `from` goes its way.
+    pub(super) fn go(
+        &mut self,
+        now: Instant,
+        packet: P,
+        way: Way,
+        from: u32,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
+        match way {
+            Way::Inside => {
+                out.transmit_inside(packet);
+                Ok(())
+            }
+            Way::Tunnel(next) => self.hub(now, packet, from, next, sealing, out),
+            Way::Expired => self.expired(now, packet, from, sealing, out),
+            Way::Held { key, onward } => {
+                let held = self.first_fragments.hold(now, packet, key, onward);
+                held.map_err(|reason| self.drop_in(from, reason))
+            }
+        }
     }
 
     /// After the engine: the packet's way and the tunnel that it came through.
@@ -151,7 +175,7 @@ impl<P: Packet> Pipeline<P> {
     }
 
     /// A packet's end in this tunnel's inbound direction; the caller counts the reason.
-    fn drop_in(&mut self, tunnel: u32, reason: DropReason) -> DropReason {
+    pub(super) fn drop_in(&mut self, tunnel: u32, reason: DropReason) -> DropReason {
         if let Some(t) = self.tunnels.get_mut(tunnel) {
             t.activity.dropped_in();
         }
@@ -175,7 +199,7 @@ impl<P: Packet> Pipeline<P> {
 
     /// A packet that came through a tunnel, in its place.
     #[inline]
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         now: Instant,
         packet: &mut P,
@@ -185,6 +209,9 @@ impl<P: Packet> Pipeline<P> {
     ) -> Result<Way, DropReason> {
         if info.forwardable {
             if self.nat.is_active(tunnel) {
+                if let Some(key) = self.lacks_first(now, packet.data(), info, tunnel, false) {
+                    return Ok(Way::Held { key, onward: Onward::In { outer_class, mark } });
+                }
                 self.translate_in(now, packet, info, tunnel)?;
             }
             let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;

@@ -30,6 +30,23 @@ impl<P: Packet> Pipeline<P> {
         sealing: &mut SealBatch<P>,
         out: &mut impl Sink<P>,
     ) -> Result<(), DropReason> {
+        if info.fragment && self.nat.is_active(tunnel) {
+            return self.forward_fragment(now, info, tunnel, origin, sealing, out);
+        }
+        self.forward_in_order(now, info, tunnel, origin, sealing, out)
+    }
+
+    /// The same, when no fragment has to wait for another.
+    #[inline]
+    pub(super) fn forward_in_order(
+        &mut self,
+        now: Instant,
+        info: &Info,
+        tunnel: u32,
+        origin: Option<TunnelId>,
+        sealing: &mut SealBatch<P>,
+        out: &mut impl Sink<P>,
+    ) -> Result<(), DropReason> {
         let t = self.tunnels.get(tunnel).ok_or(DropReason::TunnelUnknown)?;
         let (clamp, tunnel_mtu) = (t.spec.mss_clamp, t.inner_mtu);
         let bound = bind(t, tunnel, &mut self.sad, &mut self.media);

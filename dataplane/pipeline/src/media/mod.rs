@@ -2,10 +2,10 @@
 //! outside, the address and port of SDP. The entry goes with the call.
 
 pub(crate) mod ike_frame;
-pub(crate) mod kernel_frame;
 mod outer_parse;
 mod outer_template;
 mod punt_police;
+pub(crate) mod rebuilt_frame;
 
 pub use ike_frame::IkeFrame;
 pub(crate) use outer_parse::Outer;

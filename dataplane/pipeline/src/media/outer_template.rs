@@ -120,7 +120,7 @@ impl OuterHeader {
     /// IPv6 [`Self::write_checksum`] completes it when the payload is final.
     ///
     /// The tunnel's MTU keeps outer packets within the WAN's. Should a link further on be narrower, one without
-    /// `dont_fragment` (IPv4) still gets to a peer that reassembles. We do not: fragments are the kernel's, and counted.
+    /// `dont_fragment` (IPv4) still gets to a peer that reassembles, as we do.
     #[inline(always)]
     pub(crate) fn write(
         &self,

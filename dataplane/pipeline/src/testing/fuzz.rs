@@ -1,7 +1,7 @@
 //! What the fuzzer of bench/fuzz runs and the tests of bench replay: two gateways in a call, and arbitrary frames. The
 //! receiver exists twice: one gets frames one by one, the other in batches, and both must come to the same.
 
-use super::{Gateway, Inner, Keys, Side, VecPacket};
+use super::{Gateway, Inner, Keys, Side, VecPacket, fragments};
 use crate::config::InsideMode;
 use crate::packet::Packet;
 use core::time::Duration;
@@ -47,10 +47,13 @@ struct Twins {
 }
 
 impl Twins {
-    /// Frames from the WAN, each of which comes to one end: the LAN, the control plane, or the counter of one reason.
+    /// Frames from the WAN, each of which comes to one end: the LAN, the control plane, or the counter of one reason. A fragment
+    /// may wait for it.
     fn wan(&mut self, now: Instant, frames: Vec<VecPacket>) {
         let ends = |g: &Gateway| {
-            g.pipeline.drops().iter().sum::<u64>() + (g.out.inside.len() + g.out.punted.len()) as u64
+            g.pipeline.drops().iter().sum::<u64>()
+                + u64::from(g.pipeline.fragments_held())
+                + (g.out.inside.len() + g.out.punted.len()) as u64
         };
         for frame in &frames {
             let before = ends(&self.one);
@@ -109,6 +112,10 @@ fn step(a: &mut Gateway, b: &mut Twins, now: &mut Instant, what: u8, body: &[u8]
                     frame.truncate(len - usize::from(body.get(2).copied().unwrap_or(0)).min(len));
                 }
                 frames.extend([frame.clone(), frame]);
+            }
+            if body.len() % 5 == 4 {
+                let cut = |(n, frame)| fragments(frame, 8 * (body.len() % 16 + 1), n as u16);
+                frames = frames.iter().enumerate().flat_map(cut).collect();
             }
             if body.len() % 2 == 1 {
                 frames.reverse();

@@ -211,17 +211,7 @@ impl Gateway {
 
     #[must_use]
     pub const fn tunnel() -> TunnelSpec {
-        TunnelSpec {
-            tunnel: Self::TUNNEL,
-            inner_mtu: Self::INNER_MTU,
-            mss_clamp: true,
-            check_source: true,
-            routing_hellos: false,
-            own_device: false,
-            trigger_packets_max: 64,
-            trigger_bytes_max: 65_536,
-            trigger_age_ms_max: 5000,
-        }
+        TunnelSpec::new(Self::TUNNEL, Self::INNER_MTU)
     }
 
     #[must_use]

@@ -1,15 +1,12 @@
-//! One kernel UDP socket for each live media port. The XDP program takes what is whole before it comes here; what arrives is
-//! what only the kernel can make use of:
+//! One kernel UDP socket for each live media port, for ICMP errors that quote a packet between the port and its peer
+//! (`IP_RECVERR`): they tell the path's MTU. And while the socket is open, the kernel answers a stray packet for the port with no
+//! "port unreachable".
 //!
-//! - **outer fragments**: Linux and IOS fragment ESP after encryption. The kernel puts them together, bounded in bytes, time
-//!   and distance (net.ipv4.ipfrag_*), and drops overlaps (RFC 5722); the whole datagram goes to the worker.
-//! - **ICMP errors** that quote a packet between the port and its peer (`IP_RECVERR`): the path's MTU.
-//!
-//! And while the socket is open, the kernel answers a stray packet for the port with no "port unreachable".
+//! Datagrams do not come this way: XDP takes those of the peer, whole and in fragments, before the kernel sees them. What the
+//! kernel has all the same is read and dropped.
 
 mod sys;
 
-use super::worker_link::{DATAGRAM_MAX, Datagram};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use sipsec_net::MediaPort;
@@ -25,11 +22,9 @@ const READY_MAX: usize = 32;
 const MESSAGES_MAX: usize = 16;
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "handed on at once, never kept")]
 pub enum FromKernel {
-    Datagram(Datagram),
-    /// One that fits no frame.
-    TooLong,
+    /// It was dropped.
+    Datagram,
     PathMtu(PathMtu),
 }
 
@@ -44,13 +39,13 @@ impl MediaSockets {
         Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)?, sockets: HashMap::new() })
     }
 
-    /// A port whose socket cannot be had is a port all the same: it only gets no fragments and no ICMP.
+    /// A port whose socket cannot be had is a port all the same: it only gets no ICMP.
     pub fn open(&mut self, local: SocketAddr) {
         let port = MediaPort(local.port());
         match self.try_open(local) {
             Ok(socket) => drop(self.sockets.insert(port, socket)),
             Err(error) => {
-                debug!(%local, %error, "no socket for fragments and ICMP errors of this media port")
+                debug!(%local, %error, "no socket for ICMP errors of this media port")
             }
         }
     }
@@ -82,7 +77,7 @@ impl MediaSockets {
         for event in &ready[..count] {
             let port = MediaPort(event.data.u64() as u16); // what was put in
             let Some(socket) = self.sockets.get(&port) else { continue };
-            taken += take_errors(socket, port, &mut each) + take_datagrams(socket, port, &mut each);
+            taken += take_errors(socket, port, &mut each) + drop_datagrams(socket, &mut each);
         }
         taken
     }
@@ -108,16 +103,12 @@ fn take_errors(socket: &UdpSocket, port: MediaPort, each: &mut impl FnMut(FromKe
     MESSAGES_MAX
 }
 
-fn take_datagrams(socket: &UdpSocket, port: MediaPort, each: &mut impl FnMut(FromKernel)) -> usize {
-    let mut bytes = [0; DATAGRAM_MAX];
+fn drop_datagrams(socket: &UdpSocket, each: &mut impl FnMut(FromKernel)) -> usize {
     for taken in 0..MESSAGES_MAX {
-        match sys::receive(socket, &mut bytes) {
-            Ok(got) => {
-                each(FromKernel::Datagram(Datagram::new(port, got.from, got.class, &bytes[..got.len])));
-            }
+        match socket.recv(&mut [0]) {
+            Ok(_) => each(FromKernel::Datagram),
             // A pending error is reported by the next call, once; the queue has had it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return taken,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => each(FromKernel::TooLong),
             Err(_) => {}
         }
     }
@@ -129,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datagram_comes_with_its_sender_and_class_and_a_closed_port_is_free() {
+    fn a_datagram_is_dropped_and_a_closed_port_is_free() {
         let mut sockets = MediaSockets::new().expect("epoll");
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
             let probe = UdpSocket::bind(loopback).expect("a free port");
@@ -137,21 +128,12 @@ mod tests {
             drop(probe);
             sockets.open(local);
             let peer = UdpSocket::bind(loopback).expect("bound");
-            rustix::net::sockopt::set_ip_tos(&peer, 0x03).ok();
-            peer.send_to(&[1, 2, 3, 4, 5], local).expect("sent");
+            peer.send_to(&[1; 1400], local).expect("sent");
             let mut got = Vec::new();
             while got.is_empty() {
                 sockets.take(|message| got.push(message));
             }
-            let FromKernel::Datagram(datagram) = &got[0] else { panic!("{got:?}") };
-            assert_eq!(datagram.media_port, MediaPort(local.port()));
-            assert_eq!(
-                (datagram.from, datagram.payload()),
-                (peer.local_addr().expect("bound"), &[1, 2, 3, 4, 5][..])
-            );
-            if local.is_ipv4() {
-                assert_eq!(datagram.class & 3, 3, "ECN, for RFC 6040");
-            }
+            assert!(matches!(got[..], [FromKernel::Datagram]), "{got:?}");
             sockets.close(MediaPort(local.port()));
             UdpSocket::bind(local).expect("free again");
         }

@@ -1,4 +1,4 @@
-//! `recvmsg` with control messages: the class of a datagram, and the error queue of a socket.
+//! `recvmsg` with control messages: the error queue of a socket.
 #![expect(unsafe_code, reason = "recvmsg with control messages has no safe wrapper")]
 
 use std::io;
@@ -6,20 +6,12 @@ use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 
-/// Room for control messages, in words: an extended error with its address, and a class.
+/// Room for control messages, in words: an extended error with its address.
 const CONTROL_WORDS: usize = 32;
 /// RFC 792: destination unreachable, fragmentation needed. RFC 4443 §3.2: packet too big.
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 const PACKET_TOO_BIG: u8 = 2;
-
-#[derive(Debug)]
-pub struct Received {
-    pub from: SocketAddr,
-    pub len: usize,
-    /// TOS or traffic class.
-    pub class: u8,
-}
 
 #[derive(Debug)]
 pub struct ReceivedError {
@@ -43,19 +35,17 @@ fn set(socket: &UdpSocket, level: libc::c_int, name: libc::c_int, value: libc::c
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// ICMP errors are queued, path MTUs among them, and datagrams tell their class.
+/// ICMP errors are queued, path MTUs among them.
 pub fn ask_for_errors(socket: &UdpSocket, v6: bool) -> io::Result<()> {
     let options = if v6 {
         [
             (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
             (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
-            (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
         ]
     } else {
         [
             (libc::IPPROTO_IP, libc::IP_RECVERR, 1),
             (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
-            (libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
         ]
     };
     options.into_iter().try_for_each(|(level, name, value)| set(socket, level, name, value))
@@ -66,15 +56,8 @@ pub fn ask_for_errors(socket: &UdpSocket, v6: bool) -> io::Result<()> {
 struct Message {
     len: usize,
     address: Option<SocketAddr>,
-    class: u8,
     /// Origin, type, code and info of an extended error.
     error: Option<(u8, u8, u8, u32)>,
-}
-
-pub fn receive(socket: &UdpSocket, bytes: &mut [u8]) -> io::Result<Received> {
-    let message = recvmsg(socket, bytes, 0)?;
-    let from = message.address.ok_or(io::ErrorKind::InvalidData)?;
-    Ok(Received { from, len: message.len, class: message.class })
 }
 
 pub fn receive_error(socket: &UdpSocket, quoted: &mut [u8]) -> io::Result<ReceivedError> {
@@ -128,10 +111,6 @@ unsafe fn read_control(at: *const libc::cmsghdr, message: &mut Message) {
     unsafe {
         let data = libc::CMSG_DATA(at);
         match ((*at).cmsg_level, (*at).cmsg_type) {
-            (libc::IPPROTO_IP, libc::IP_TOS) => message.class = *data,
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                message.class = data.cast::<libc::c_int>().read_unaligned() as u8; // eight bits
-            }
             (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
                 let error = data.cast::<libc::sock_extended_err>().read_unaligned();
                 message.error = Some((error.ee_origin, error.ee_type, error.ee_code, error.ee_info));

@@ -68,17 +68,7 @@ impl Target for Tunnels {
 }
 
 fn add(tunnel: u32) -> Op {
-    Op::TunnelAdd(TunnelSpec {
-        tunnel: TunnelId(tunnel),
-        inner_mtu: 1400,
-        mss_clamp: true,
-        check_source: true,
-        routing_hellos: false,
-        own_device: false,
-        trigger_packets_max: 1,
-        trigger_bytes_max: 1,
-        trigger_age_ms_max: 1,
-    })
+    Op::TunnelAdd(TunnelSpec::new(TunnelId(tunnel), 1400))
 }
 
 /// A worker that applies at once.

@@ -24,8 +24,8 @@ impl Recorder {
 }
 
 impl Steer for Recorder {
-    fn media_open(&mut self, local: SocketAddr, tunnel: TunnelId) -> Result<(), SteerError> {
-        self.call(format!("open {} {}", local.port(), tunnel.0))
+    fn media_open(&mut self, media: Media) -> Result<(), SteerError> {
+        self.call(format!("open {} {}", media.local.port(), media.tunnel.0))
     }
     fn media_close(&mut self, port: MediaPort) -> Result<(), SteerError> {
         self.call(format!("close {}", port.0))

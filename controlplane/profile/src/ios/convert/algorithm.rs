@@ -267,9 +267,13 @@ impl<'a> Work<'a> {
                 "remove `peer: cisco` when the peers have esp-gcm, or esp-aes 256 esp-sha256-hmac",
             );
         }
-        list.dedup();
         let mut seen = HashSet::new();
         list.retain(|p| seen.insert(p.clone()));
+        if !fragment {
+            self.differing_pfs(&profiles);
+            // A peer that takes both is renewed with forward secrecy.
+            list.sort_by_key(|p| !p.split('-').any(|word| GROUPS.iter().any(|(_, name)| *name == word)));
+        }
         // What the gateway offers by itself needs no words.
         if list != ["aes256gcm16", "aes128gcm16"] && !fragment {
             list.truncate(PROPOSALS_MAX);
@@ -299,6 +303,26 @@ impl<'a> Work<'a> {
         }
         self.out.dont_fragment = doc.df.as_ref().map(|d| d.value);
         self.settings();
+    }
+
+    /// The gateway has one list of ESP proposals for all tunnels.
+    fn differing_pfs(&mut self, profiles: &[&IpsecProfile]) {
+        let used = profiles.iter().filter(|p| self.used_ipsec.contains(p.name.as_str()));
+        let used: Vec<&IpsecProfile> = used.copied().collect();
+        let pfs = |p: &IpsecProfile| p.pfs.as_ref().map(|said| said.value.clone());
+        let Some(first) = used.first().map(|p| pfs(p)) else { return };
+        if used.iter().all(|p| pfs(p) == first) {
+            return;
+        }
+        let lines: Vec<At> = used
+            .iter()
+            .flat_map(|p| p.pfs.as_ref().map_or(p.head(), |said| std::slice::from_ref(&said.at)))
+            .copied()
+            .collect();
+        let message = "the IPsec profiles differ in `set pfs`, and the gateway has one list of ESP proposals for all tunnels: a tunnel may be renewed without the forward secrecy of its profile";
+        let hint =
+            "give every profile the same `set pfs`; or remove from `ike.esp_proposals` what no peer needs";
+        self.report.warn(&lines, message, hint);
     }
 
     /// Settings of IKEv2 profiles that the gateway has once.
@@ -422,17 +446,19 @@ fn prf(word: &str) -> Option<&'static str> {
     })
 }
 
-fn group(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "14" => "modp2048",
-        "15" => "modp3072",
-        "16" => "modp4096",
-        "19" => "ecp256",
-        "20" => "ecp384",
-        "21" => "ecp521",
-        "31" => "x25519",
-        _ => return None,
-    })
+/// Groups by their numbers (IANA), with the names of proposals.
+pub const GROUPS: &[(&str, &str)] = &[
+    ("14", "modp2048"),
+    ("15", "modp3072"),
+    ("16", "modp4096"),
+    ("19", "ecp256"),
+    ("20", "ecp384"),
+    ("21", "ecp521"),
+    ("31", "x25519"),
+];
+
+fn group(number: &str) -> Option<&'static str> {
+    GROUPS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
 }
 
 /// A transform set.

@@ -125,7 +125,8 @@ impl<'a> Work<'a> {
             }
             self.out.keyring.extend(taken.remove(&number).map(|(entry, _)| entry));
         }
-        self.other_entries(&rings, &called);
+        let asked = tunnels.iter().filter_map(|u| Some(u.ike?.keyring.as_ref()?.value.as_str())).collect();
+        self.other_entries(&rings, &called, &asked);
         let spare = if called.is_empty() {
             doc.keyrings.iter().find_map(|k| rings.get(k.name.as_str())?.wildcard.clone())
         } else {
@@ -144,7 +145,12 @@ impl<'a> Work<'a> {
     }
 
     /// Entries that no tunnel calls: a peer may be added later, so they stay.
-    fn other_entries(&mut self, rings: &HashMap<&str, Ring<'a>>, called: &HashSet<&str>) {
+    fn other_entries(
+        &mut self,
+        rings: &HashMap<&str, Ring<'a>>,
+        called: &HashSet<&str>,
+        asked: &HashSet<&str>,
+    ) {
         let doc = self.doc;
         let mut seen: HashSet<&str> = HashSet::new();
         let left_out: HashSet<&str> = doc
@@ -157,6 +163,15 @@ impl<'a> Work<'a> {
             let Some(ring) = rings.get(keyring.name.as_str()) else { continue };
             for number in &ring.order {
                 let Some(entry) = ring.by_number.get(number) else { continue };
+                let other_ring = !asked.is_empty() && !asked.contains(keyring.name.as_str());
+                if other_ring && called.contains(number.as_str()) {
+                    let name = &keyring.name;
+                    let message = format!(
+                        "the keyring {name} has a key for {number}, and the profiles of its tunnels name another keyring"
+                    );
+                    let hint = "nothing to do: the router does not use this key either";
+                    self.report.note(&entry.peer.lines_of_name(), message, hint);
+                }
                 if called.contains(number.as_str()) || !seen.insert(number) {
                     continue;
                 }
@@ -206,8 +221,15 @@ impl<'a> Work<'a> {
                 continue;
             };
             let number = number.to_string();
-            if let Some(first) = ring.by_number.get(&number) {
-                let message = format!("{number} has a key already, in the peer {}", first.peer.name);
+            if let Some(first) = ring.by_number.get(&number).map(|first| (first.peer, first.key.clone())) {
+                let (first, known) = first;
+                if known.is_some() && has_same_key(peer, known.as_ref()) {
+                    let message =
+                        format!("{number} has the same key in the peers {} and {}", first.name, peer.name);
+                    self.report.note(&peer.lines_of_name(), message, "nothing to do: one entry is enough");
+                    continue;
+                }
+                let message = format!("{number} has a key already, in the peer {}", first.name);
                 self.report.error(
                     &peer.lines,
                     message,
@@ -435,6 +457,12 @@ fn inline(profile: &IkeProfile) -> Option<Secret> {
         (Some(one), None) | (None, Some(one)) => Some(one),
         _ => None,
     }
+}
+
+/// Whether the peer has this one key, and nothing that another entry would not have.
+fn has_same_key(peer: &Peer, known: Option<&Secret>) -> bool {
+    let [line] = peer.keys.as_slice() else { return false };
+    peer.ppk.is_none() && line.direction == Direction::Both && line.key.as_ref().ok() == known
 }
 
 /// Numbers like this one: of the same beginning, and of few differences.

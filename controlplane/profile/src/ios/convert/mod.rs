@@ -1,6 +1,7 @@
 //! From what a configuration says to a profile, and what cannot be carried over.
 
 mod algorithm;
+mod beside;
 mod certificate;
 mod filter;
 mod keys;
@@ -12,9 +13,13 @@ mod security;
 mod wan;
 mod watch;
 
+pub(super) use algorithm::GROUPS;
+
 use super::Options;
 use super::conversion::{Conversion, Tunnel};
-use super::document::{Address, Block, Document, IkeProfile, Interface, IpsecProfile, VpnSip};
+use super::document::{
+    Address, Block, Destination, Document, IkeProfile, Interface, IpsecProfile, TunnelMode, VpnSip,
+};
 use super::report::{At, Class, Report, Verdict};
 use super::words::nearest;
 use std::collections::{HashMap, HashSet};
@@ -90,6 +95,7 @@ pub fn convert(doc: &Document, report: &mut Report, options: &Options) -> Conver
     work.translation();
     work.interesting();
     work.security();
+    work.beside();
     work.vrfs();
     work.out
 }
@@ -217,7 +223,9 @@ impl<'a> Work<'a> {
         }
         let failed = interface.lines.iter().any(|at| self.report.verdict(*at) == Some(Verdict::Error));
         let alike = interface.protection.as_ref().is_some_and(|p| {
-            p.value.ike.is_some() || (interface.mode_ipsec && interface.destination_dynamic)
+            let ipsec = interface.mode.as_ref().is_some_and(|m| m.value == TunnelMode::Ipsec);
+            let dynamic = interface.destination.as_ref().is_some_and(|d| d.value == Destination::Dynamic);
+            p.value.ike.is_some() || (ipsec && dynamic)
         });
         if failed {
             self.left_out.insert(name.clone(), "has an error");
@@ -248,6 +256,7 @@ impl<'a> Work<'a> {
                     message,
                     "add `tunnel protection ipsec profile P ikev2-profile Q`: without it no key is found",
                 );
+                self.left_out.insert(tunnel.interface.name.clone(), "has no tunnel protection");
                 continue;
             };
             let at = protection.at;

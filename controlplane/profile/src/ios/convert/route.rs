@@ -11,6 +11,9 @@ use crate::model::{RouteTo, StaticRoute, TunnelRoute};
 use sipsec_net::IpPrefix;
 use std::collections::{HashMap, HashSet};
 
+/// A route of this distance never enters the routing table of IOS.
+const UNREACHABLE: u8 = 255;
+
 /// A route through a tunnel.
 struct Holder {
     tunnel: usize,
@@ -82,6 +85,14 @@ impl Work<'_> {
 
     fn tunnel_route(&mut self, route: &Route, tunnel: usize, held: &mut HashMap<IpPrefix, Vec<Holder>>) {
         let name = self.out.tunnels[tunnel].name.clone();
+        if route.distance == Some(UNREACHABLE) {
+            let message = format!(
+                "the route {} through {name} has distance {UNREACHABLE}, with which the router never uses a route; it is left out",
+                route.prefix
+            );
+            self.report.warn(&[route.at], message, "write a distance up to 254 if it is the backup");
+            return;
+        }
         let track = self.track_of(route);
         if let (Some(said), None) = (&route.track, track) {
             let message =
@@ -208,7 +219,7 @@ impl Work<'_> {
             self.report.note(&[route.at], message, "`routes`, `track` and `sla` of the profile have it");
         }
         let name = route.name.as_ref().map(|n| n.chars().filter(|c| !c.is_control()).take(64).collect());
-        self.out.routes.push(StaticRoute { prefix: route.prefix, to, distance, track, name });
+        self.out.routes.push(StaticRoute { prefix: route.prefix, to, table: None, distance, track, name });
         true
     }
 

@@ -243,9 +243,13 @@ impl Reader {
         let skip = usize::from(after.is_some_and(|(_, typed)| typed.starts_with(char::is_whitespace)));
         match command {
             Command::PeerKey | Command::PeerPpk => mask::keep(text, 1 + skip),
-            Command::Ignore { .. } | Command::AuthLocal | Command::AuthRemote | Command::TrustpointText => {
-                mask::hide(text)
-            }
+            Command::Ignore { .. }
+            | Command::AuthLocal
+            | Command::AuthRemote
+            | Command::TrustpointText
+            | Command::Protect
+            | Command::Routing
+            | Command::Rate => mask::hide(text),
             _ => mask::hide_known(text),
         }
     }

@@ -1,7 +1,7 @@
 //! `interface …`
 
 use super::{ADDRESSES, Did, Reader, wrong};
-use crate::ios::document::{Address, Protection, Said, VpnSip};
+use crate::ios::document::{Address, Destination, Protection, Said, TunnelMode, VpnSip};
 use crate::ios::grammar::{Command, Mode};
 use crate::ios::names;
 use crate::ios::report::Class;
@@ -117,6 +117,17 @@ impl Reader {
                 }
                 interface.other_security.push(Said::new(format!("ip inspect {}", text()), at));
             }
+            Command::Protect | Command::Routing | Command::Rate => {
+                let said = self.report.line(at).map(|l| l.text.trim().to_owned()).unwrap_or_default();
+                let list = match command {
+                    Command::Routing => &mut interface.routing,
+                    Command::Rate => &mut interface.rate,
+                    _ => &mut interface.other_security,
+                };
+                if !negated {
+                    list.push(Said::new(said, at));
+                }
+            }
             Command::VerifySource if !negated => {
                 interface.other_security.push(Said::new(format!("ip verify {}", text()), at));
             }
@@ -142,12 +153,29 @@ impl Reader {
                 interface.source = names::interface(&mut rest).filter(|_| !negated).map(|s| Said::new(s, at));
             }
             Command::TunnelMode => {
-                interface.mode_ipsec = !negated && rest.keyword(&["ipsec"]).is_some();
+                let mode = match rest.keyword(&["ipsec"]) {
+                    Some(_) => TunnelMode::Ipsec,
+                    None => TunnelMode::Other(rest.rest().to_owned()),
+                };
+                interface.mode = (!negated).then(|| Said::new(mode, at));
                 return SVTI;
             }
             Command::TunnelDestination => {
-                interface.destination_dynamic = !negated && rest.keyword(&["dynamic"]).is_some();
+                let destination = match rest.keyword(&["dynamic"]) {
+                    Some(_) => Destination::Dynamic,
+                    None => Destination::Other(rest.rest().to_owned()),
+                };
+                interface.destination = (!negated).then(|| Said::new(destination, at));
                 return SVTI;
+            }
+            Command::Backup => {
+                let is_interface = rest.keyword(&["interface"]).is_some();
+                let of = names::interface(&mut rest).filter(|_| is_interface);
+                if negated {
+                    interface.backup.retain(|b| b.value.is_some() != is_interface);
+                } else {
+                    interface.backup.push(Said::new(of, at));
+                }
             }
             Command::TunnelVrf => {
                 interface.tunnel_vrf = rest.next().filter(|_| !negated).map(|v| Said::new(v.to_owned(), at));

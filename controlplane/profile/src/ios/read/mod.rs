@@ -73,6 +73,8 @@ pub struct Reader {
     /// Commands of blocks are not indented in this file.
     flat: bool,
     version: bool,
+    /// The header of a configuration that was whole when another header came: a second one does not make it incomplete.
+    whole: Option<At>,
     /// The line before was a remark, which may go on.
     after_remark: bool,
     lookalikes: std::collections::BTreeMap<char, (Vec<(At, usize)>, usize)>,
@@ -90,6 +92,7 @@ impl Reader {
             flat: false,
             flat_block: false,
             version: false,
+            whole: None,
             after_remark: false,
             lookalikes: std::collections::BTreeMap::new(),
         }
@@ -180,6 +183,9 @@ impl Reader {
             // What `write memory` and `copy` say.
             let saved = lines.get(i + 1).is_some_and(|next| next.plain.trim() == "[OK]");
             if noise::promises_end(text) && !saved && self.context == Context::Configuration {
+                if self.doc.ended {
+                    self.whole = self.doc.header;
+                }
                 self.doc.header = Some(self.at);
                 self.doc.ended = false;
                 self.mode = Mode::Global;

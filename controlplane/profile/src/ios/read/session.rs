@@ -109,6 +109,9 @@ impl Reader {
                 "a second configuration begins here; the first alone is read",
                 "import one configuration: the running one",
             );
+            if self.whole.is_some() {
+                (self.doc.header, self.doc.ended) = (self.whole, true);
+            }
         }
         if self.doc.header.is_none() {
             self.doc.header = Some(self.at);
@@ -304,6 +307,10 @@ impl Reader {
             | C::ZoneMember
             | C::PolicyRoute
             | C::Inspect
+            | C::Protect
+            | C::Backup
+            | C::Routing
+            | C::Rate
             | C::VerifySource
             | C::VrfForwarding
             | C::ServicePolicy

@@ -1,5 +1,18 @@
 //! Messages of nfnetlink (`linux/netfilter/nfnetlink.h`): a netlink header, a header of netfilter, attributes that nest.
 
+/// `NFNL_SUBSYS_NFTABLES`
+pub const NFTABLES: u16 = 10;
+/// Kinds of message: `NLMSG_ERROR`, `NFNL_MSG_BATCH_BEGIN`, `_END`, `NFT_MSG_DELTABLE`.
+pub const ERROR: u16 = 2;
+pub const BATCH_BEGIN: u16 = 0x10;
+pub const BATCH_END: u16 = 0x11;
+pub const DEL_TABLE: u16 = NFTABLES << 8 | 2;
+/// `NLM_F_REQUEST`, `NLM_F_ACK`
+pub const REQUEST: u16 = 1;
+pub const ACK: u16 = 4;
+/// Names of tables, in their messages and in those of rules.
+pub const TABLE: u16 = 1;
+
 /// `struct nlmsghdr`, `struct nfgenmsg`.
 const HEADER: usize = 16;
 const FAMILY_HEADER: usize = 4;
@@ -17,6 +30,7 @@ pub struct Message(Vec<u8>);
 
 impl Message {
     /// `resource` is the subsystem of a batch's ends, else 0.
+    #[must_use]
     pub fn new(kind: u16, flags: u16, sequence: u32, family: u8, resource: u16) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
@@ -62,6 +76,7 @@ impl Message {
         self.bytes(kind, attribute.value)
     }
 
+    #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         let len = (self.0.len() as u32).to_ne_bytes();
         self.0[..4].copy_from_slice(&len);
@@ -77,10 +92,12 @@ pub struct Attribute<'a> {
 }
 
 impl<'a> Attribute<'a> {
+    #[must_use]
     pub fn number(&self) -> Option<u32> {
         Some(u32::from_be_bytes(self.value.try_into().ok()?))
     }
 
+    #[must_use]
     pub fn short(&self) -> Option<u16> {
         Some(u16::from_be_bytes(self.value.try_into().ok()?))
     }
@@ -99,6 +116,7 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = Attribute<'_>> {
 }
 
 /// The attribute of this kind.
+#[must_use]
 pub fn find(bytes: &[u8], kind: u16) -> Option<Attribute<'_>> {
     attributes(bytes).find(|a| a.kind == kind)
 }
@@ -114,8 +132,15 @@ pub struct Received<'a> {
 
 impl<'a> Received<'a> {
     /// What follows netfilter's header.
+    #[must_use]
     pub fn attributes(&self) -> &'a [u8] {
         self.payload.get(FAMILY_HEADER..).unwrap_or_default()
+    }
+
+    /// The errno of an error message; 0 acknowledges.
+    #[must_use]
+    pub fn error(&self) -> i32 {
+        self.payload.first_chunk().map_or(libc::EPROTO, |code| -i32::from_ne_bytes(*code))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a device's driver says of itself.
 
-use super::sys;
 use crate::api::model::{CoalescingView, NicRings};
+use sipsec_abi::ethtool;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nic {
@@ -15,13 +15,13 @@ pub struct Nic {
 /// Of a device in this network namespace.
 #[must_use]
 pub fn nic(device: &str) -> Nic {
-    let info = sys::driver_info(device).ok();
+    let info = ethtool::driver_info(device).ok();
     Nic {
         driver: info.as_ref().and_then(|words| text(words, 1)),
         // Behind driver, version and firmware of 32 bytes each.
         bus: info.as_ref().and_then(|words| text(words, 25)).filter(|bus| is_pci_address(bus)),
-        rings: sys::ring_parameters(device).ok().map(rings),
-        coalescing: sys::coalescing(device).ok().map(coalescing),
+        rings: ethtool::ring_parameters(device).ok().map(rings),
+        coalescing: ethtool::coalescing(device).ok().map(coalescing),
     }
 }
 

@@ -1,5 +1,5 @@
 //! A profile of 16,384 tunnels: read and checked from its template and written out, compared with others, and written.
-//! `cargo bench -p sipsec-bench --bench profile`; the memory of the process is printed after each.
+//! `cargo bench -p sipsec-profile`; the memory of the process is printed after each.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use sipsec_profile::change::diff;

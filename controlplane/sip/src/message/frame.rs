@@ -2,6 +2,7 @@
 
 use super::grammar::{is_token, list};
 use super::{Message, Start, octets};
+use std::borrow::Cow;
 
 /// Header fields kept of one message; no peer of ours sends a fifth of it.
 pub const HEADERS_MAX: usize = 256;
@@ -77,11 +78,11 @@ pub fn read(bytes: &[u8]) -> Result<Frame, Malformed> {
     let head = octets::decode(head);
     // A sender that ends its first line with LF alone does so everywhere.
     let lf_only = head.find('\n').is_some_and(|at| !head[..at].ends_with('\r'));
-    let lines = if lf_only { lf_lines(&head) } else { head.split("\r\n").collect() };
+    let lines = if lf_only { lf_lines(&head) } else { crlf_lines(&head) };
     let (first, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
     let (start, mut fault) = start_line(first)?;
     let response = matches!(start, Start::Response { .. });
-    let mut headers = Vec::new();
+    let mut headers = Vec::with_capacity(rest.len());
     let mut note = |status, why| {
         fault = fault.or(Some((status, why)));
     };
@@ -90,14 +91,17 @@ pub fn read(bytes: &[u8]) -> Result<Frame, Malformed> {
             note(400, "a line that is no header field");
             continue;
         };
-        let values = if LISTS.contains(&name) { list(&value) } else { vec![value.as_str()] };
-        for value in values {
-            let room = if NEEDED.contains(&name) { 2 * HEADERS_MAX } else { HEADERS_MAX };
-            if headers.len() >= room {
-                note(400, "too many header fields");
-                break;
+        let room = if NEEDED.contains(&&*name) { 2 * HEADERS_MAX } else { HEADERS_MAX };
+        let mut push = |value: &str| {
+            let fits = headers.len() < room;
+            if fits {
+                headers.push((name.clone(), value.to_owned()));
             }
-            headers.push((name.to_owned(), value.to_owned()));
+            fits
+        };
+        let all = if LISTS.contains(&&*name) { list(&value).into_iter().all(push) } else { push(&value) };
+        if !all {
+            note(400, "too many header fields");
         }
     }
     if body.is_none() {
@@ -115,7 +119,7 @@ pub fn read(bytes: &[u8]) -> Result<Frame, Malformed> {
 fn split_head(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let first_lf = bytes.iter().position(|b| *b == b'\n');
     if first_lf.is_none_or(|at| at > 0 && bytes[at - 1] == b'\r') {
-        let end = find(bytes, b"\r\n\r\n");
+        let end = blank_line(bytes);
         return (&bytes[..end.unwrap_or(bytes.len())], end.map(|at| &bytes[at + 4..]));
     }
     let mut at = 0;
@@ -126,6 +130,25 @@ fn split_head(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
         at += line.len();
     }
     (bytes, None)
+}
+
+/// Where the first blank line's CRLF CRLF begins.
+fn blank_line(bytes: &[u8]) -> Option<usize> {
+    let mut ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at);
+    ends.find_map(|at| bytes[..=at].ends_with(b"\r\n\r\n").then(|| at - 3))
+}
+
+/// An LF alone ends no line.
+fn crlf_lines(head: &str) -> Vec<&str> {
+    let (mut lines, mut start) = (Vec::new(), 0);
+    for (at, _) in head.match_indices('\n') {
+        if let Some(line) = head[start..at].strip_suffix('\r') {
+            lines.push(line);
+            start = at + 1;
+        }
+    }
+    lines.push(&head[start..]);
+    lines
 }
 
 fn lf_lines(head: &str) -> Vec<&str> {
@@ -166,15 +189,16 @@ fn start_line(line: &str) -> Result<(Start, Fault), Malformed> {
 }
 
 /// RFC 3261 §7.3.1: a line that begins with white space continues the one before.
-fn unfold(block: &[&str]) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+fn unfold<'a>(block: &[&'a str]) -> Vec<Cow<'a, str>> {
+    let mut lines: Vec<Cow<'a, str>> = Vec::with_capacity(block.len());
     for line in block.iter().filter(|l| !l.is_empty()) {
         match lines.last_mut() {
             Some(last) if line.starts_with([' ', '\t']) => {
+                let last = last.to_mut();
                 last.push(' ');
                 last.push_str(line.trim_start_matches([' ', '\t']));
             }
-            _ => lines.push((*line).to_owned()),
+            _ => lines.push(Cow::Borrowed(line)),
         }
     }
     lines
@@ -182,18 +206,21 @@ fn unfold(block: &[&str]) -> Vec<String> {
 
 /// One header field by its long name. A bare CR or LF would end the line for the next hop: a blank in a response, a fault
 /// in a request.
-fn header(line: &str, response: bool) -> Option<(&str, String)> {
+fn header(line: &str, response: bool) -> Option<(Cow<'static, str>, Cow<'_, str>)> {
     let (name, value) = line.split_once(':')?;
     let name = name.trim_end_matches([' ', '\t']); // HCOLON allows white space before the colon
-    if !is_token(name) || !response && value.contains(['\r', '\n']) {
+    let broken = value.bytes().any(|b| matches!(b, b'\r' | b'\n'));
+    if !is_token(name) || !response && broken {
         return None;
     }
-    let compact = COMPACT.iter().find(|(c, _)| name.eq_ignore_ascii_case(c)).map(|(_, long)| *long);
+    let compact = || COMPACT.iter().find(|(c, _)| name.eq_ignore_ascii_case(c)).map(|(_, long)| *long);
     let known = || LISTS.iter().chain(&NEEDED).find(|l| l.eq_ignore_ascii_case(name)).copied();
-    let name = compact.or_else(known).unwrap_or(name);
-    Some((name, value.replace(['\r', '\n'], " ").trim().to_owned()))
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|w| w == needle)
+    let long = if name.len() == 1 { compact() } else { known() };
+    let name = long.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed);
+    let value = if broken {
+        Cow::Owned(value.replace(['\r', '\n'], " ").trim().to_owned())
+    } else {
+        Cow::Borrowed(value.trim())
+    };
+    Some((name, value))
 }

@@ -9,19 +9,19 @@ pub fn is_token(s: &str) -> bool {
     !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
 }
 
-/// Splits at a separator outside quotes and angle brackets. `None` if a quote or bracket stays open.
-fn split(value: &str, at: char) -> Option<Vec<&str>> {
+/// Splits at an ASCII separator outside quotes and angle brackets. `None` if a quote or bracket stays open.
+fn split(value: &str, at: u8) -> Option<Vec<&str>> {
     let (mut quoted, mut escaped, mut angle, mut start, mut out) = (false, false, false, 0, Vec::new());
-    for (i, c) in value.char_indices() {
-        match c {
+    for (i, b) in value.bytes().enumerate() {
+        match b {
             _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '<' if !quoted => angle = true,
-            '>' if !quoted => angle = false,
-            c if c == at && !quoted && !angle => {
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'<' if !quoted => angle = true,
+            b'>' if !quoted => angle = false,
+            _ if b == at && !quoted && !angle => {
                 out.push(value[start..i].trim());
-                start = i + c.len_utf8();
+                start = i + 1;
             }
             _ => {}
         }
@@ -33,7 +33,7 @@ fn split(value: &str, at: char) -> Option<Vec<&str>> {
 /// The elements of a comma-separated list. Empty ones are passed over (RFC 7230 §7 for the lists that SIP takes from HTTP;
 /// peers leave commas at the end of others). A quote that stays open is a fault of the one value that it then is.
 pub fn list(value: &str) -> Vec<&str> {
-    let values = split(value, ',').unwrap_or_else(|| vec![value]);
+    let values = split(value, b',').unwrap_or_else(|| vec![value]);
     values.into_iter().filter(|v| !v.is_empty()).collect()
 }
 
@@ -41,7 +41,7 @@ pub type Params<'a> = Vec<(&'a str, Option<&'a str>)>;
 
 /// `;name[=value]…`; a value is a token, a host or a quoted string.
 pub fn params_of(text: &str) -> Option<Params<'_>> {
-    let mut parts = split(text, ';')?.into_iter();
+    let mut parts = split(text, b';')?.into_iter();
     if !parts.next()?.is_empty() {
         return None; // something before the first semicolon
     }
@@ -59,7 +59,7 @@ pub fn params_of(text: &str) -> Option<Params<'_>> {
 /// The same as far as it can be read: what is no parameter is passed over. For what must not be lost because of a parameter
 /// that decides nothing.
 pub fn read_params(text: &str) -> Params<'_> {
-    let parts = split(text, ';').unwrap_or_else(|| text.split(';').collect());
+    let parts = split(text, b';').unwrap_or_else(|| text.split(';').collect());
     let params = parts.into_iter().skip(1).filter_map(|p| {
         let (name, value) = match p.split_once('=') {
             Some((n, v)) => (n.trim(), Some(v.trim())),
@@ -133,7 +133,7 @@ impl<'a> NameAddr<'a> {
 
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(s, r)| is_token(s) && !r.is_empty())
-        && !text.contains([' ', '\t', '<', '"'])
+        && !text.bytes().any(|b| matches!(b, b' ' | b'\t' | b'<' | b'"'))
 }
 
 /// The text after a leading quoted string; the whole text if there is none, `None` if the quote does not end.

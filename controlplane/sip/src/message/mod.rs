@@ -16,6 +16,7 @@ pub use grammar::{NameAddr, Via, host_addr, host_port, is_token, list, read_para
 pub use octets::decode;
 pub use phrase::reason_phrase;
 pub use quoted::{printable, quote, unquote};
+use std::borrow::Cow;
 use std::time::Duration;
 pub use write::Writer;
 
@@ -27,7 +28,7 @@ const PHRASE_CHARS_MAX: usize = 64;
 pub struct Message {
     pub start: Start,
     /// Long names; one entry for each value of a list (RFC 3261 §7.3.1).
-    headers: Vec<(String, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     pub body: Vec<u8>,
     /// A response is used as far as it can be read: what of it could not be.
     pub flaw: Option<&'static str>,
@@ -57,7 +58,7 @@ impl Message {
 
     #[cfg(test)]
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        self.headers.iter().map(|(n, v)| (&**n, v.as_str()))
     }
 
     /// Whether a comma-separated header field (Supported, Require, Allow) holds the token.

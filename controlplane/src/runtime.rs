@@ -28,7 +28,6 @@ use crate::views::NatPages;
 use futures_util::FutureExt;
 use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
-use sipsec_net::dp::Op;
 use sipsec_session::{Admin, Chosen, Core, Input, Output, Transaction};
 use sipsec_track::config::NextHop;
 use std::collections::BTreeMap;
@@ -292,15 +291,6 @@ impl Runtime {
         }
     }
 
-    fn transaction(&mut self, transaction: Transaction) {
-        for op in &transaction.ops {
-            if let Op::MediaClose(media_port) = op {
-                self.netlink.forget(*media_port);
-            }
-        }
-        self.link.send(transaction.id, transaction.ops, transaction.more);
-    }
-
     fn written(&mut self, written: Written) {
         match (written.record, written.result) {
             (true, Ok(())) => self.input(Input::Persisted { key: written.key }),
@@ -440,7 +430,7 @@ impl Runtime {
                     self.link.send_ike(media_port, &bytes);
                 }
                 Output::NatKeepalive { media_port } => self.link.send_nat_keepalive(media_port),
-                Output::Dataplane(transaction) => self.transaction(transaction),
+                Output::Dataplane(Transaction { id, ops, more }) => self.link.send(id, ops, more),
                 Output::SnapshotRequest => self.link.request_snapshot(),
                 Output::QueryActivity(tunnel) => {
                     // What cannot be read says nothing, above all not that the tunnel is idle.
@@ -461,6 +451,7 @@ impl Runtime {
                 Output::Persist { key, record } => self.journal.write_call(key, record),
                 Output::PersistBrake { key, record } => self.journal.write_brake(key, record),
                 Output::ResolveNextHop { media_port, remote } => self.netlink.resolve(media_port, remote),
+                Output::ForgetNextHop { media_port } => self.netlink.forget(media_port),
                 Output::KeyLog(entry) => {
                     if let Some(directory) = &self.profile.ike.lab_key_log {
                         keylog::append(directory, &entry);

@@ -222,6 +222,7 @@ impl Node {
                 },
                 Output::KeyLog(_)
                 | Output::PersistBrake { .. }
+                | Output::ForgetNextHop { .. }
                 | Output::RoutesTaken(_)
                 | Output::Reconfigured(_)
                 | Output::ShutdownComplete => {}

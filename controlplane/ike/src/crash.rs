@@ -14,6 +14,7 @@ use crate::crypto::prf::prf;
 use crate::ctx::Ctx;
 use crate::secret::Secret;
 use crate::state::State;
+use crate::task::budget::Budget;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::notify::PROTOCOL_IKE;
 use crate::wire::payload::Payloads;
@@ -36,37 +37,60 @@ const TOKENS_MAX: usize = 4;
 /// RFC 6290 §5: "MAY store several earlier tokens".
 const TOKENS_KEPT_MAX: usize = 2;
 
-/// RFC 6290 §5.2, with our own address and port in addition: the port is of one call, so the endpoint of one call cannot be
-/// made to reveal the token of an IKE SA that lives in another (§9.2).
-fn token(secret: &CrashSecret, (spi_i, spi_r): (u64, u64), own: SocketAddr, taker: IpAddr) -> Secret {
-    let octets = |ip: IpAddr| match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let (port, own, taker) = (own.port().to_be_bytes(), octets(own.ip()), octets(taker));
-    let parts = [b"QCD_TOKEN", &spi_i.to_be_bytes()[..], &spi_r.to_be_bytes(), &port, &own, &taker];
-    prf(Prf::HmacSha256, secret.expose(), &parts)
-}
-
-/// What a gateway with this secret answers that knows no IKE SA at `own`, if the datagram is a protected request. Tests play such
-/// a gateway; ours closes the media ports of calls that an earlier run left.
-#[cfg(test)]
-pub(crate) fn answer_unknown(
-    secret: &CrashSecret,
+/// Makes the tokens of one call, and answers with them what is asked on an IKE SA that is lost.
+pub struct TokenMaker {
+    secret: CrashSecret,
     own: SocketAddr,
-    peer: SocketAddr,
-    datagram: &[u8],
-) -> Option<Vec<u8>> {
-    let (header, bytes) = Header::split(datagram).ok()?;
-    is_protected_request(&header, bytes).then(|| answer(secret, own, peer.ip(), &header))
+    taker: IpAddr,
+    answers: Budget,
 }
 
-/// RFC 7296 §1.5: SPIs, Message ID and exchange type are those of the request.
-fn answer(secret: &CrashSecret, own: SocketAddr, taker: IpAddr, header: &Header) -> Vec<u8> {
-    let mut chain = Chain::new();
-    chain.notify(NotifyType::INVALID_IKE_SPI, &[]);
-    add(&mut chain, &token(secret, (header.spi_i, header.spi_r), own, taker));
-    Header { from_initiator: !header.from_initiator, response: true, ..*header }.with_payloads(chain)
+impl TokenMaker {
+    /// `own` and `peer` are the addresses of the call's IKE, as SDP named them. The same values make the same tokens in every
+    /// run of the gateway.
+    #[must_use]
+    pub const fn new(secret: CrashSecret, own: SocketAddr, peer: IpAddr) -> Self {
+        Self { secret, own, taker: peer, answers: Budget::full(Instant::ZERO) }
+    }
+
+    /// RFC 6290 §5.2, with our own address and port in addition: the port is of one call, so the endpoint of one call cannot
+    /// be made to reveal the token of an IKE SA that lives in another (§9.2).
+    fn token(&self, (spi_i, spi_r): (u64, u64)) -> Secret {
+        let octets = |ip: IpAddr| match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let port = self.own.port().to_be_bytes();
+        let (own, taker) = (octets(self.own.ip()), octets(self.taker));
+        let parts = [b"QCD_TOKEN", &spi_i.to_be_bytes()[..], &spi_r.to_be_bytes(), &port, &own, &taker];
+        prf(Prf::HmacSha256, self.secret.expose(), &parts)
+    }
+
+    /// The answer of a gateway that has no IKE SA of this call any more. `None` for everything but a protected request, and if
+    /// too many were asked: RFC 6290 §9.3 wants a limit.
+    pub fn answer(&mut self, now: Instant, datagram: &[u8]) -> Option<Vec<u8>> {
+        let (header, bytes) = Header::split(datagram).ok()?;
+        self.answer_stray(now, &header, bytes)
+    }
+
+    fn answer_stray(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> Option<Vec<u8>> {
+        if !is_protected_request(header, bytes) || !self.answers.take(now) {
+            return None;
+        }
+        let mut chain = Chain::new();
+        chain.notify(NotifyType::INVALID_IKE_SPI, &[]);
+        add(&mut chain, &self.token((header.spi_i, header.spi_r)));
+        // RFC 7296 §1.5: SPIs, Message ID and exchange type are those of the request.
+        Some(
+            Header { from_initiator: !header.from_initiator, response: true, ..*header }.with_payloads(chain),
+        )
+    }
+}
+
+impl core::fmt::Debug for TokenMaker {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TokenMaker").field("own", &self.own).finish_non_exhaustive()
+    }
 }
 
 /// RFC 6290 §4.1: the protocol is IKE.
@@ -98,7 +122,7 @@ pub(crate) struct PeerTokens(Vec<Secret>);
 impl PeerTokens {
     /// From a protected message about that IKE SA.
     pub fn note(&mut self, ctx: &Ctx, m: &Message<'_>) {
-        if ctx.config.crash_detection.is_none() {
+        if ctx.tokens.is_none() {
             return;
         }
         for given in tokens(m) {
@@ -127,8 +151,8 @@ fn tokens<'a>(m: &'a Message<'_>) -> impl Iterator<Item = &'a [u8]> {
 impl Ctx {
     /// Gives the peer our token of an IKE SA, in a protected message.
     pub fn give_token(&self, chain: &mut Chain, spi_i: u64, spi_r: u64) {
-        if let Some(secret) = &self.config.crash_detection {
-            add(chain, &token(secret, (spi_i, spi_r), self.config.local, self.config.remote.ip()));
+        if let Some(tokens) = &self.tokens {
+            add(chain, &tokens.token((spi_i, spi_r)));
         }
     }
 }
@@ -136,7 +160,7 @@ impl Ctx {
 impl Endpoint {
     /// Whether the message was for this file.
     pub(crate) fn crash_message(&mut self, now: Instant, header: &Header, bytes: &[u8]) -> bool {
-        if self.ctx.config.crash_detection.is_none() {
+        if self.ctx.tokens.is_none() {
             return false;
         }
         if header.response { self.on_token(now, header, bytes) } else { self.on_stray(now, header, bytes) }
@@ -188,14 +212,11 @@ impl Endpoint {
         if knows || self.further_until().is_some() || self.leftover.has_spis(spis) {
             return false;
         }
-        let Some(secret) = &self.ctx.config.crash_detection else { return false };
-        if !is_protected_request(header, bytes) {
+        let Some(tokens) = self.ctx.tokens.as_mut().filter(|_| is_protected_request(header, bytes)) else {
             return false;
-        }
+        };
         self.ctx.counters.dropped_spi += 1;
-        // RFC 6290 §9.3: a limit on how many tokens are made.
-        if self.token_answers.take(now) {
-            let answer = answer(secret, self.ctx.config.local, self.ctx.config.remote.ip(), header);
+        if let Some(answer) = tokens.answer_stray(now, header, bytes) {
             self.ctx.begin(now);
             self.ctx.counters.crash_tokens.sent += 1;
             self.ctx.transmit(answer);

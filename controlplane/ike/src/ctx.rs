@@ -2,6 +2,7 @@
 
 use crate::compute::{Job, JobId};
 use crate::config::{EndpointConfig, PskSlot};
+use crate::crash::TokenMaker;
 use crate::error::IkeError;
 use crate::output::{ChildId, Event, Output};
 use crate::secret::Secret;
@@ -15,6 +16,8 @@ pub(crate) const NONCE_LEN: usize = 32;
 
 pub(crate) struct Ctx {
     pub config: EndpointConfig,
+    /// `None`: no crash detection (RFC 6290).
+    pub tokens: Option<TokenMaker>,
     pub entropy: Box<dyn Entropy>,
     pub counters: Counters,
     /// The last proof that the peer lives (RFC 7296 §2.4): a message that passed its ICV, or ESP.
@@ -48,7 +51,9 @@ pub(crate) struct Beside {
 
 impl Ctx {
     pub fn new(config: EndpointConfig, entropy: Box<dyn Entropy>) -> Self {
+        let secret = config.crash_detection.clone();
         Self {
+            tokens: secret.map(|secret| TokenMaker::new(secret, config.local, config.remote.ip())),
             config,
             entropy,
             counters: Counters::default(),

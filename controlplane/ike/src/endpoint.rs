@@ -26,8 +26,7 @@ pub struct Endpoint {
     pub(crate) leftover: Ended,
     /// Unprotected answers to other major versions.
     version_answers: Budget,
-    /// Tokens of RFC 6290: those sent in clear, and those of the peer that are compared.
-    pub(crate) token_answers: Budget,
+    /// Tokens of the peer that are compared (RFC 6290).
     pub(crate) token_checks: Budget,
 }
 
@@ -41,7 +40,6 @@ impl Endpoint {
             further_budget: Budget::full(Instant::ZERO),
             leftover: Ended::default(),
             version_answers: Budget::full(Instant::ZERO),
-            token_answers: Budget::full(Instant::ZERO),
             token_checks: Budget::full(Instant::ZERO),
         }
     }

@@ -51,7 +51,7 @@ pub use config::{
     IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, PskKeys, PskSlot, Retransmit, Revocation, Role, SigningKey,
     Trust,
 };
-pub use crash::{CRASH_SECRET_LEN, CrashSecret};
+pub use crash::{CRASH_SECRET_LEN, CrashSecret, TokenMaker};
 pub use endpoint::Endpoint;
 pub use error::{CertError, CloseCause, IkeError, Party, Unanswered};
 pub use identity::Identity;

@@ -16,9 +16,10 @@ const RECOVERED_MAX: Duration = Duration::from_secs(3600);
 /// What a failure means for the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Braking {
-    /// Caused on this side: a changed address, a dataplane or a control plane that is gone. The first one in a row brakes
-    /// nothing, because the next call most likely succeeds; each further one costs as much as any other failure.
-    OwnFault,
+    /// Most likely over: a changed address, a dataplane or a control plane that is gone, a peer that has restarted. The first
+    /// one in a row brakes nothing, because the next call most likely succeeds; each further one costs as much as any other
+    /// failure.
+    Passing,
     /// The call was not answered, so it cost nothing.
     Unpaid,
     /// The call was answered, and each try costs at least one unit of the tariff.
@@ -65,9 +66,9 @@ impl Brake {
         self.last = Some(now);
         self.unsaved = true;
         match braking {
-            Braking::OwnFault if first => Duration::ZERO,
+            Braking::Passing if first => Duration::ZERO,
             Braking::Unpaid => doubled.min(back_off.unpaid_max),
-            Braking::OwnFault | Braking::Paid => doubled.min(back_off.max),
+            Braking::Passing | Braking::Paid => doubled.min(back_off.max),
         }
     }
 
@@ -147,7 +148,7 @@ mod tests {
     fn the_cause_decides_how_long_the_pause_becomes() {
         assert_eq!(pauses(Braking::Paid, 8), [5, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(pauses(Braking::Unpaid, 5), [5, 10, 20, 30, 30]);
-        assert_eq!(pauses(Braking::OwnFault, 4), [0, 10, 20, 40]);
+        assert_eq!(pauses(Braking::Passing, 4), [0, 10, 20, 40]);
     }
 
     #[test]
@@ -157,7 +158,7 @@ mod tests {
             brake.failed(at(s), Braking::Paid, &BackOff::default());
         }
         assert_eq!(brake.failures(), 3);
-        assert_eq!(brake.failed(at(1798 + 900), Braking::OwnFault, &BackOff::default()), Duration::ZERO);
+        assert_eq!(brake.failed(at(1798 + 900), Braking::Passing, &BackOff::default()), Duration::ZERO);
     }
 
     #[test]

@@ -24,7 +24,9 @@ impl Core {
             sipsec_sip::Output::Open { flow, name } => {
                 self.out.push_back(Output::SipOpen { carrier, flow, name });
             }
-            sipsec_sip::Output::Persist { call, record } => self.persist(call, record),
+            sipsec_sip::Output::Persist { call, record, answer } => {
+                self.persist(call, record, answer.as_deref());
+            }
             sipsec_sip::Output::Event(event) => self.sip_event(now, event),
         }
     }
@@ -80,6 +82,7 @@ impl Core {
 
     /// A call of a session begins.
     pub(crate) fn open_ledger(&mut self, now: Instant, call: CallId, i: usize, placed: bool) {
+        self.forget_lost(now, |lost| lost.tunnel() == i);
         let t = self.tunnels[i].config();
         let numbers = (Some(t.local_number), Some(t.remote_number));
         let origin = if placed { Origin::Placed } else { Origin::Received };
@@ -199,6 +202,7 @@ impl Core {
     }
 
     fn call_ended(&mut self, now: Instant, call: CallId) {
+        self.forget_lost(now, |lost| lost.call() == call);
         if self.forget_recovered(call) {
             self.release_triggers(now);
         }

@@ -8,6 +8,7 @@ use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
 use crate::journal::Journal;
 use crate::ledger::Ledger;
+use crate::lost::{LostCall, LostCalls};
 use crate::output::{EventKind, Output, SessionEvent, Transaction};
 use crate::ports::MediaPorts;
 use crate::routes::Routes;
@@ -54,6 +55,10 @@ pub(crate) enum Pending {
         port: MediaPort,
         child: ChildId,
     },
+    /// The media port of a call of an earlier run.
+    LostOpen {
+        port: MediaPort,
+    },
     /// What route policy has decided.
     Routes,
     /// Nothing waits for it.
@@ -85,6 +90,8 @@ pub struct Core {
     pub(crate) byes_owed: u64,
     pub(crate) peer_ports_learnt: u64,
     pub(crate) crash_tokens: CrashTokens,
+    /// Calls of an earlier run whose peers may still ask for their IKE SAs.
+    pub(crate) lost: LostCalls,
     /// Tunnels whose brake may have to be written.
     pub(crate) braked: BTreeSet<usize>,
     pub(crate) ports: MediaPorts,
@@ -157,6 +164,7 @@ impl Core {
             byes_owed: 0,
             peer_ports_learnt: 0,
             crash_tokens: CrashTokens::default(),
+            lost: LostCalls::new(),
             braked: BTreeSet::new(),
             ports,
             wall_clock: (Instant::ZERO, 0),
@@ -308,6 +316,10 @@ impl Core {
                 self.fail(now, i, failure);
             }
         }
+        let carriers = &self.carriers;
+        let astray = |l: &LostCall| carriers.of_call(l.call()).is_none_or(|c| !c.wan().has(l.local_ip()));
+        let astray: BTreeSet<CallId> = self.lost.values().filter(|l| astray(l)).map(LostCall::call).collect();
+        self.forget_lost(now, |lost| astray.contains(&lost.call()));
         self.hang_up_recovered(now);
         if wan.any().is_some() {
             self.release_triggers(now);
@@ -363,6 +375,7 @@ impl Core {
                     for i in self.tunnels.indices() {
                         self.hang_up(now, i, sipsec_ike::CloseCause::Shutdown);
                     }
+                    self.forget_lost(now, |_| true);
                     self.carriers.unregister_all(now);
                 }
             }

@@ -27,6 +27,7 @@ impl Core {
         self.count_no_longer(now);
         self.pending.clear();
         self.routes_unanswered();
+        self.lost_ports_are_closed();
         self.event(None, EventKind::DataplaneLost);
         self.change_failed(ReconfigureError::DataplaneLost);
         for i in self.tunnels.indices() {
@@ -35,7 +36,7 @@ impl Core {
                 self.fail(now, i, SessionFailure::DataplaneGone);
             }
             if let Some(media) = self.tunnels[i].draining().and_then(Draining::take_media) {
-                self.ports.give(now, media.port);
+                self.release_port(now, media.port);
                 self.stop_listening(now, i, media);
                 self.drained(now, i);
             }
@@ -98,6 +99,7 @@ impl Core {
     fn configure(&mut self) {
         let Dataplane::Snapshot { tunnels, sa_max } = &self.dataplane else { return };
         let (mut stale, sa_max) = (tunnels.clone(), *sa_max);
+        self.lost_ports_are_closed();
         self.raise_sa(sa_max);
         let there = self.tunnels.enumerated().filter(|(i, _)| !self.tunnels.is_leaving(*i));
         let mut owned = self.routes.owned(there.map(|(_, t)| t.config()));
@@ -149,6 +151,7 @@ impl Core {
                         }
                         let tunnels = self.tunnels.len();
                         self.event(None, EventKind::Configured { tunnels });
+                        self.open_all_lost();
                         // Packets may have asked for calls since the tunnels are there.
                         self.release_triggers(now);
                     }
@@ -174,6 +177,7 @@ impl Core {
             | Pending::Install { .. }
             | Pending::Replace { .. }
             | Pending::Bind { .. }
+            | Pending::LostOpen { .. }
             | Pending::Undo
             | Pending::Cleanup => {}
             Pending::Routes => self.routes_answered(),
@@ -193,6 +197,7 @@ impl Core {
                 self.routes_answered();
             }
             Pending::Counted { tunnel, call } => self.counted(now, tunnel, call),
+            Pending::LostOpen { port } => self.lost_refused(now, port),
             Pending::Undo => self.event(None, EventKind::ConfigureRejected { op, reason }),
             Pending::MediaOpen { tunnel, port } if self.is_live(tunnel, port) => {
                 if let Some(media) = self.tunnels[tunnel].media() {
@@ -205,7 +210,7 @@ impl Core {
                 if self.tunnels.get(tunnel).is_some()
                     && let Some(media) = self.tunnels[tunnel].draining().and_then(|d| d.take_port(port))
                 {
-                    self.ports.give(now, port);
+                    self.release_port(now, port);
                     self.stop_listening(now, tunnel, media);
                     self.drained(now, tunnel);
                 }

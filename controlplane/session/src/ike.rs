@@ -21,7 +21,7 @@ const RESPONDER_HOLD: Duration = Duration::from_millis(50);
 
 impl Core {
     pub(crate) fn ike_datagram(&mut self, now: Instant, port: MediaPort, from: SocketAddr, bytes: &[u8]) {
-        let Some(i) = self.tunnels.with_port(port) else { return };
+        let Some(i) = self.tunnels.with_port(port) else { return self.lost_datagram(now, port, bytes) };
         if let Some(n) = self.tunnels[i].negotiating() {
             n.hears(bytes);
         }

@@ -123,7 +123,7 @@ impl Core {
             let reason = EndReason::Failed(SessionFailure::GaveWay);
             let told = reason.told();
             self.note_reason(leg.call.id(), reason);
-            self.ports.give(now, leg.media_port);
+            self.release_port(now, leg.media_port);
             self.carriers.hang_up_because(now, leg.call, told);
         }
         true

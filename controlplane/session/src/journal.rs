@@ -5,8 +5,9 @@ use crate::core::Core;
 use crate::failure::SessionFailure;
 use crate::ledger::{Bye, Ledger, Origin};
 use crate::output::{EventKind, Output};
-use crate::record::{CallRecord, Unreadable};
+use crate::record::{CallRecord, MediaRecord, Unreadable};
 use sipsec_net::{Instant, TelNumber};
+use sipsec_sip::sdp::{self, SessionDescription};
 use sipsec_sip::{CallId, DialogRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -61,7 +62,12 @@ impl Core {
         self.journal.calls.get(&key).copied()
     }
 
-    pub(crate) fn persist(&mut self, call: CallId, record: Option<DialogRecord>) {
+    pub(crate) fn persist(
+        &mut self,
+        call: CallId,
+        record: Option<DialogRecord>,
+        answer: Option<&SessionDescription>,
+    ) {
         let Some(dialog) = record else {
             if let Some(key) = self.journal.forget(call) {
                 self.out.push_back(Output::Persist { key, record: None });
@@ -77,10 +83,23 @@ impl Core {
                 remote: known.map_or_else(|| dialog.remote_number(), |l| l.remote),
                 began_unix_s: known.and_then(|l| l.began_unix_s.or_else(|| now_unix(l.began))),
                 carrier: self.carriers.name_of(call).to_owned(),
+                media: self.media_of(call, answer),
                 dialog,
             }
         };
         self.out.push_back(Output::Persist { key, record: Some(record.to_bytes()) });
+    }
+
+    /// Of the session, or what it will be with the answer that the record is written for.
+    fn media_of(&self, call: CallId, answer: Option<&SessionDescription>) -> Option<MediaRecord> {
+        let state = self.tunnels[self.tunnel_of(call)?].state();
+        state.leg().filter(|leg| leg.call.id() == call)?;
+        if let Some(media) = state.media() {
+            return Some(MediaRecord { local: media.local, remote: media.remote, rate_kbps: media.rate.0 });
+        }
+        let offer = state.offer()?;
+        let agreed = sdp::negotiate_offered(&offer.ike, &answer?.ike).ok()?;
+        Some(MediaRecord { local: offer.ike.addr, remote: agreed.remote, rate_kbps: agreed.rate.0 })
     }
 
     pub(crate) fn recovered(&mut self, now: Instant, records: Vec<(u64, Vec<u8>)>) {
@@ -182,6 +201,9 @@ impl Core {
             }
             self.calls.insert(call, ledger);
             self.leaving += 1;
+            if let (Some(i), Some(media), true) = (tunnel, record.media, answered) {
+                self.listen_for_lost(call, i, media);
+            }
             let remote = record.remote;
             self.event(tunnel, EventKind::RecoveredCall { remote, answered, age, call_id });
         }

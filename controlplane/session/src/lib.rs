@@ -27,6 +27,7 @@ pub mod input;
 mod journal;
 mod keyring;
 pub mod ledger;
+mod lost;
 mod media;
 pub mod output;
 mod ports;

@@ -1,10 +1,10 @@
 //! The media port: opened for a call, closed with it.
 
 use crate::core::{Core, Pending};
-use crate::output::EventKind;
+use crate::output::{EventKind, Output};
 use crate::state::{Negotiating, NextHopIs, State};
 use sipsec_net::dp::{MediaBinding, Op, PeerSource};
-use sipsec_net::{Instant, MacAddr, MediaPort};
+use sipsec_net::{Instant, Kbps, MacAddr, MediaPort};
 use sipsec_sip::sdp::SetupRole;
 use std::net::SocketAddr;
 
@@ -12,12 +12,15 @@ use std::net::SocketAddr;
 const IKE_PORT: u16 = 4500;
 
 impl Core {
+    /// The call of a media port needs it no longer.
+    pub(crate) fn release_port(&mut self, now: Instant, media_port: MediaPort) {
+        self.ports.give(now, media_port);
+        self.out.push_back(Output::ForgetNextHop { media_port });
+    }
+
     pub(crate) fn next_hop(&mut self, port: MediaPort, mac: MacAddr) {
-        let Some(i) = self.tunnels.with_port(port) else { return };
-        let tunnel_source = self.config.media.tunnel_source;
-        let of_carrier = self.carriers.of_line(self.tunnels[i].config().local_number).media;
+        let Some(i) = self.tunnels.with_port(port) else { return self.lost_next_hop(port, mac) };
         let t = &mut self.tunnels[i];
-        let id = t.config().id();
         if let Some(n) = t.negotiating() {
             n.next_hop_known();
         }
@@ -29,20 +32,37 @@ impl Core {
             }
             NextHopIs::First => {}
         }
+        let (local, remote, rate) = (media.local, media.remote, media.rate);
+        let ops = self.open_ops(i, local, remote, rate, mac);
+        self.transact(ops, Pending::MediaOpen { tunnel: i, port });
+    }
+
+    /// What opens the media port of a call of a tunnel.
+    pub(crate) fn open_ops(
+        &self,
+        i: usize,
+        outside_local: SocketAddr,
+        remote: SocketAddr,
+        rate: Kbps,
+        next_hop: MacAddr,
+    ) -> Vec<Op> {
+        let config = self.tunnels[i].config();
+        let of_carrier = self.carriers.of_line(config.local_number).media;
         let binding = MediaBinding {
-            tunnel: id,
-            inside_local: SocketAddr::new(tunnel_source, IKE_PORT),
-            outside_local: media.local,
-            remote: media.remote,
-            rate: media.rate,
-            next_hop: mac,
+            tunnel: config.id(),
+            inside_local: SocketAddr::new(self.config.media.tunnel_source, IKE_PORT),
+            outside_local,
+            remote,
+            rate,
+            next_hop,
             outer_dscp: of_carrier.dscp,
         };
         let mut ops = vec![Op::MediaOpen(binding)];
         if of_carrier.learn_peer_port {
-            ops.push(Op::PeerSource { media_port: port, source: PeerSource::Unproven });
+            let media_port = binding.media_port();
+            ops.push(Op::PeerSource { media_port, source: PeerSource::Unproven });
         }
-        self.transact(ops, Pending::MediaOpen { tunnel: i, port });
+        ops
     }
 
     /// The port is open: IKE starts, or the call that we received is answered.

@@ -34,6 +34,17 @@ impl MediaPorts {
         Some(port)
     }
 
+    /// Takes this port; `false` if a call has it.
+    pub fn reserve(&mut self, port: MediaPort) -> bool {
+        let free = self.free.iter().position(|free| *free == port);
+        if let Some(at) = free {
+            self.free.remove(at);
+            self.used.insert(port);
+        }
+        // One outside the range of the profile, or at rest, is not given to a call soon.
+        free.is_some() || !self.used.contains(&port)
+    }
+
     /// Gives back a port that no message has named.
     pub fn put_back(&mut self, port: MediaPort) {
         if self.used.remove(&port) {
@@ -65,6 +76,22 @@ mod tests {
         assert_eq!(ports.take(now), None);
         assert_eq!(ports.take(now + QUARANTINE), Some(a));
         assert_eq!(ports.take(now + QUARANTINE), None);
+    }
+
+    #[test]
+    fn a_reserved_port_is_no_calls() {
+        let mut ports = MediaPorts::new(50_000, 50_001, false);
+        let now = Instant::from_nanos(1);
+        assert!(ports.reserve(MediaPort(50_000)) && ports.reserve(MediaPort(40_000)));
+        assert_eq!((ports.take(now), ports.take(now)), (Some(MediaPort(50_001)), None));
+        assert!(!ports.reserve(MediaPort(50_000)) && !ports.reserve(MediaPort(50_001)));
+        for port in [50_000, 40_000] {
+            ports.give(now, MediaPort(port));
+        }
+        assert_eq!(
+            (ports.take(now + QUARANTINE), ports.take(now + QUARANTINE)),
+            (Some(MediaPort(50_000)), None)
+        );
     }
 
     #[test]

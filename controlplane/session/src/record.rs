@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 use sipsec_net::TelNumber;
 use sipsec_sip::DialogRecord;
+use std::net::SocketAddr;
 
-/// Version of the encoding. [`ONE_CARRIER`] is the same without the carrier's name, [`UDP_ALONE`] that around a SIP record of
-/// calls over UDP. The version before that was a SIP record alone, with [`SIP_ALONE`] as its first byte.
-const VERSION: u8 = 5;
+/// Version of the encoding. [`SIGNALLING_ALONE`] is the same without the media, [`ONE_CARRIER`] that without the carrier's
+/// name, [`UDP_ALONE`] that around a SIP record of calls over UDP. The version before that was a SIP record alone, with
+/// [`SIP_ALONE`] as its first byte.
+const VERSION: u8 = 6;
+const SIGNALLING_ALONE: u8 = 5;
 const ONE_CARRIER: u8 = 4;
 const UDP_ALONE: u8 = 3;
 const SIP_ALONE: u8 = 2;
@@ -21,7 +24,17 @@ pub struct CallRecord {
     pub began_unix_s: Option<u64>,
     /// The name of the carrier over which it was made; empty if an earlier release wrote it, which had one alone.
     pub carrier: String,
+    /// Where IKE and ESP of an answered call are; `None` before SDP is agreed on.
+    pub media: Option<MediaRecord>,
     pub dialog: DialogRecord,
+}
+
+/// What SDP agreed on, as far as the media port can be opened again with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaRecord {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub rate_kbps: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,7 +66,8 @@ impl CallRecord {
         };
         // Strings and numbers into memory: nothing that can fail. What SIP needs is enough to hang up.
         let whole = postcard::to_extend(&encoded, vec![VERSION]);
-        whole.and_then(|bytes| postcard::to_extend(&self.carrier, bytes)).unwrap_or(encoded.dialog)
+        let whole = whole.and_then(|bytes| postcard::to_extend(&self.carrier, bytes));
+        whole.and_then(|bytes| postcard::to_extend(&self.media, bytes)).unwrap_or(encoded.dialog)
     }
 
     /// # Errors
@@ -61,11 +75,17 @@ impl CallRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
         let unreadable = || Unreadable { version: bytes.first().copied(), numbers: numbers(bytes) };
         match bytes {
-            [version @ (VERSION | ONE_CARRIER | UDP_ALONE), rest @ ..] => {
+            [version @ (VERSION | SIGNALLING_ALONE | ONE_CARRIER | UDP_ALONE), rest @ ..] => {
                 let (e, rest) = postcard::take_from_bytes::<Encoded>(rest).map_err(|_| unreadable())?;
                 let (carrier, rest) = match version {
-                    &VERSION => postcard::take_from_bytes::<String>(rest).map_err(|_| unreadable())?,
+                    &(VERSION | SIGNALLING_ALONE) => {
+                        postcard::take_from_bytes::<String>(rest).map_err(|_| unreadable())?
+                    }
                     _ => (String::new(), rest),
+                };
+                let (media, rest) = match version {
+                    &VERSION => postcard::take_from_bytes(rest).map_err(|_| unreadable())?,
+                    _ => (None, rest),
                 };
                 let dialog = DialogRecord::from_bytes(&e.dialog).map_err(|_| unreadable())?;
                 if !rest.is_empty() {
@@ -76,13 +96,14 @@ impl CallRecord {
                     remote: e.remote.parse().ok(),
                     began_unix_s: Some(e.began_unix_s).filter(|s| *s > 0),
                     carrier,
+                    media,
                     dialog,
                 })
             }
             [SIP_ALONE, ..] => {
                 let dialog = DialogRecord::from_bytes(bytes).map_err(|_| unreadable())?;
                 let (local, remote) = (dialog.local_number(), dialog.remote_number());
-                Ok(Self { local, remote, began_unix_s: None, carrier: String::new(), dialog })
+                Ok(Self { local, remote, began_unix_s: None, carrier: String::new(), media: None, dialog })
             }
             _ => Err(unreadable()),
         }
@@ -139,7 +160,19 @@ mod tests {
             "one carrier"
         );
         let new = CallRecord { carrier: "east".to_owned(), ..new };
-        let golden = [wrapped(5, &new.dialog.to_bytes()), b"\x04east".to_vec()].concat();
+        let before = [wrapped(5, &new.dialog.to_bytes()), b"\x04east".to_vec()].concat();
+        assert_eq!(CallRecord::from_bytes(&before), Ok(new.clone()), "signalling alone");
+        let whole = |media: &[u8]| [&[VERSION], &before[1..], media].concat();
+        assert_eq!(new.to_bytes(), whole(&[0]), "not answered");
+        let media = MediaRecord {
+            local: "192.0.2.1:50000".parse().expect("an address"),
+            remote: "[2001:db8::9]:4500".parse().expect("an address"),
+            rate_kbps: 1000,
+        };
+        let new = CallRecord { media: Some(media), ..new };
+        let golden = whole(
+            b"\x01\x00\xc0\x00\x02\x01\xd0\x86\x03\x01\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09\x94\x23\xe8\x07",
+        );
         assert_eq!(new.to_bytes(), golden);
         assert_eq!(CallRecord::from_bytes(&golden), Ok(new));
     }

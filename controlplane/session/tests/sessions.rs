@@ -6,6 +6,8 @@ mod carriers;
 mod certificates;
 #[path = "sessions/changes.rs"]
 mod changes;
+#[path = "sessions/crash_tokens.rs"]
+mod crash_tokens;
 #[path = "sessions/delayed.rs"]
 mod delayed;
 #[path = "sessions/ends.rs"]

@@ -183,7 +183,7 @@ impl UserAgent {
         if !sent || !self.calls.over(id, now + T64) {
             self.calls.remove(id);
         }
-        self.out.push_back(Output::Persist { call: id, record: None });
+        self.out.push_back(Output::Persist { call: id, record: None, answer: None });
         self.event(Event::Ended { call: id });
     }
 

@@ -30,6 +30,9 @@ pub enum Output {
     Persist {
         call: CallId,
         record: Option<DialogRecord>,
+        /// The answer to our offer, if this is the record that is written before its ACK. What it agrees on may stand in the
+        /// record; [`Event::Answered`] decides what is done with it.
+        answer: Option<Box<SessionDescription>>,
     },
 }
 

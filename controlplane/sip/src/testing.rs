@@ -258,7 +258,7 @@ impl World {
                         self.send(flow.local, flow.remote, bytes);
                     }
                 }
-                Output::Persist { call, record } => {
+                Output::Persist { call, record, .. } => {
                     let (life, delay) = (self.nodes[i].life, self.nodes[i].persist_delay);
                     self.at(delay, Happening::Persisted { node: i, life, call, record });
                 }

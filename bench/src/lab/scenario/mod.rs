@@ -8,6 +8,7 @@ mod certificates;
 mod change;
 mod commands;
 mod crash;
+mod crash_token;
 mod dhcp;
 mod failover;
 mod families;
@@ -119,6 +120,7 @@ pub const SCENARIOS: &[Scenario] = &[
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,
+    crash_token::CRASH_TOKEN,
     faults::ADDRESS_SCAN,
     faults::ROUTE_CHURN,
     faults::RINGING_CRASH,

@@ -29,7 +29,7 @@ impl Established {
 
     /// RFC 6290 §4.3: the initiator of a rekey gives its token in an exchange of its own.
     pub(super) fn want_token(&mut self, ctx: &Ctx) {
-        if ctx.config.crash_detection.is_some() {
+        if ctx.tokens.is_some() {
             self.enqueue(Todo::Token);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::by_hand::MS;
 use crate::config::DpdMode;
-use crate::crash::{CrashSecret, answer_unknown};
+use crate::crash::{CrashSecret, TokenMaker};
 use crate::state::{Established, State};
 use crate::testing::{LATENCY, Net, Side, config};
 use crate::wire::header::HEADER_LEN;
@@ -10,6 +10,7 @@ use crate::wire::{Chain, Exchange, Header, Message, NotifyType, PayloadType};
 use crate::{CloseCause, Endpoint, EndpointConfig, Event, IkeError};
 use core::net::SocketAddr;
 use core::time::Duration;
+use sipsec_net::Instant;
 use sipsec_net::entropy::TestEntropy;
 
 fn secret(side: Side) -> CrashSecret {
@@ -47,6 +48,16 @@ fn question(net: &mut Net, side: Side) -> Vec<u8> {
 fn addresses(side: Side) -> (SocketAddr, SocketAddr) {
     let c = config(side);
     (c.local, c.remote)
+}
+
+/// What a gateway with this secret answers that has no IKE SA of the call.
+fn answer_unknown(
+    secret: &CrashSecret,
+    own: SocketAddr,
+    peer: SocketAddr,
+    request: &[u8],
+) -> Option<Vec<u8>> {
+    TokenMaker::new(secret.clone(), own, peer.ip()).answer(Instant::ZERO, request)
 }
 
 /// What a side that has lost everything answers.

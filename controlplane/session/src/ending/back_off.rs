@@ -27,7 +27,7 @@ impl Core {
         if t.failures() > 0 {
             return self.failed(now, i, failure);
         }
-        t.failed(now, failure.clone(), Braking::OwnFault, &back_off);
+        t.failed(now, failure.clone(), Braking::Passing, &back_off);
         self.braked.insert(i);
         self.event(Some(i), EventKind::Failed { failure, retry_in: Duration::ZERO });
     }

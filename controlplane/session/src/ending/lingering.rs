@@ -73,7 +73,7 @@ impl Core {
 
     pub(super) fn close_media(&mut self, now: Instant, i: usize, media: Lingering) {
         self.transact(vec![Op::MediaClose(media.port)], Pending::Cleanup);
-        self.ports.give(now, media.port);
+        self.release_port(now, media.port);
         self.stop_listening(now, i, media);
     }
 

@@ -120,7 +120,7 @@ impl Core {
         let close = (close_port == Some(true)).then_some(Op::MediaClose(port));
         let ops: Vec<_> = unbind.into_iter().chain(remove).chain(close).collect();
         if close_port.is_some() {
-            self.ports.give(now, port);
+            self.release_port(now, port);
         }
         if !ops.is_empty() {
             let pending = if bound { self.count_until_removed(tunnel, call) } else { Pending::Cleanup };

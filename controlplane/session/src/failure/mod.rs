@@ -94,9 +94,10 @@ impl SessionFailure {
             | Self::AddressLost
             | Self::DataplaneGone
             | Self::Restarted
+            | Self::Ike(IkeError::PeerRestarted)
             // The carrier's next relay may pass both ways: one call at once, then the pauses.
             | Self::OneWay { .. }
-            | Self::Lost(LostWhy::NoAddress) => Braking::OwnFault,
+            | Self::Lost(LostWhy::NoAddress) => Braking::Passing,
             Self::NoKey { .. }
             | Self::OwnCertificate(_)
             | Self::StaticQos
@@ -200,6 +201,6 @@ mod tests {
             assert_eq!(failure.braking(), Braking::Paid, "{failure}");
         }
         assert_eq!(SessionFailure::OnlyRings.braking(), Braking::Unpaid);
-        assert_eq!(SessionFailure::Restarted.braking(), Braking::OwnFault);
+        assert_eq!(SessionFailure::Restarted.braking(), Braking::Passing);
     }
 }

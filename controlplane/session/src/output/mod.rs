@@ -71,10 +71,14 @@ pub enum Output {
         key: String,
         record: Option<Vec<u8>>,
     },
-    /// Answered by [`crate::Input::NextHop`], now and whenever it changes while the port is open.
+    /// Answered by [`crate::Input::NextHop`], now and whenever it changes, until [`Self::ForgetNextHop`].
     ResolveNextHop {
         media_port: MediaPort,
         remote: IpAddr,
+    },
+    /// The port has no call any more.
+    ForgetNextHop {
+        media_port: MediaPort,
     },
     /// The dataplane does what [`crate::Input::Routes`] says of these, or is not there; it may be that of a later decision.
     RoutesTaken(Vec<IpPrefix>),

@@ -20,6 +20,7 @@ pub use timers::Timer;
 pub use up::{ChildSas, Proofs, Up};
 
 use sipsec_net::{Instant, MediaPort};
+use sipsec_sip::sdp::SessionDescription;
 use sipsec_sip::{Call, CallId};
 use std::net::IpAddr;
 
@@ -107,6 +108,18 @@ impl State {
             Self::Negotiating(n) => Some(&n.media),
             Self::Up(u) => Some(&u.media),
             Self::Ready | Self::Draining(_) => None,
+        }
+    }
+
+    /// Our offer, while it is not answered.
+    #[must_use]
+    pub fn offer(&self) -> Option<&SessionDescription> {
+        match self {
+            Self::Dialing(d) => match &d.stage {
+                Stage::Inviting { offer } => Some(offer),
+                Stage::Opening(_) => None,
+            },
+            _ => None,
         }
     }
 

@@ -208,3 +208,29 @@ fn a_lost_delete_is_repeated_unless_a_packet_waits() {
         assert_eq!(heard(&w), !waits, "{:?}", w.gateways[1].events);
     }
 }
+
+/// The kernel is asked for the next hop of a call no longer than the call needs it, however the call ends.
+#[test]
+fn next_hops_are_followed_for_calls_alone() {
+    type End = fn(&mut World);
+    let ends: [(&str, End); 3] = [
+        ("no next hop", |w| w.advance(20 * SECOND)),
+        ("no dataplane", |w| w.tell(0, Input::DataplaneDown)),
+        ("port refused", |w| {
+            let g = &mut w.gateways[0];
+            g.dp.refuse_media = true;
+            let port = *g.resolved.first().expect("asked for");
+            w.tell(0, Input::NextHop { media_port: port, mac: sipsec_net::MacAddr([2; 6]) });
+        }),
+    ];
+    for (name, end) in ends {
+        let mut w = World::default();
+        w.gateways[0].no_next_hop = true;
+        w.packet(0);
+        w.advance(SECOND / 10);
+        assert_eq!(w.gateways[0].resolved.len(), 1, "{name}");
+        end(&mut w);
+        w.run();
+        assert!(w.gateways[0].resolved.is_empty(), "{name}");
+    }
+}

@@ -240,7 +240,9 @@ fn records_of_another_release_are_told_and_kept() {
 
 /// The SIP record of a call as releases wrote it that knew of UDP alone, and what stands before it and its length.
 fn of_udp_alone(record: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let record = record.strip_suffix(b"\x07default").expect("the carrier's name");
+    let carrier = record.windows(8).rposition(|w| w == b"\x07default").expect("the carrier's name");
+    // Behind it are the addresses of the media.
+    let record = &record[..carrier];
     // version, two strings, a varint of 5 bytes for the time, the length of the SIP record
     let at = record.windows(2).position(|b| b == [4, 32]).expect("the SIP record and its Call-ID's length");
     let length_bytes = if record.len() - at > 127 { 2 } else { 1 };

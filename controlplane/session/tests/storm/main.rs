@@ -131,6 +131,7 @@ fn at_rest(w: &mut World) -> Result<(), TestCaseError> {
         prop_assert_eq!(status, "READY_TO_CONNECT", "{}", w.history());
         let g = &w.gateways[side];
         prop_assert!(g.journal.is_empty(), "{} keeps records\n{}", side, w.history());
+        prop_assert!(g.resolved.is_empty(), "{} follows next hops of no call\n{}", side, w.history());
         prop_assert!(g.dp.is_empty(), "{}'s dataplane keeps state\n{}", side, w.history());
         prop_assert!(g.dp.surprised.is_empty(), "{:?}\n{}", g.dp.surprised, w.history());
     }

@@ -38,6 +38,8 @@ pub struct Gateway {
     pub journal_fails: u32,
     /// The neighbour table never answers.
     pub no_next_hop: bool,
+    /// Ports whose next hops are followed.
+    pub resolved: BTreeSet<MediaPort>,
     last_write: Instant,
 }
 
@@ -154,7 +156,10 @@ fn config(side: usize) -> Config {
             local_id: None,
             remote_id: None,
         }],
-        ike: IkeConfig::default(),
+        ike: IkeConfig {
+            crash_detection: Some(SecretBox::new(&[side as u8 + 1; 32]).expect("fits")),
+            ..IkeConfig::default()
+        },
         media: MediaConfig {
             port_first: 50_000,
             port_last: 50_099,
@@ -190,6 +195,7 @@ impl World {
             journal_takes: Duration::from_millis([1, 4][side]),
             journal_fails: 0,
             no_next_hop: false,
+            resolved: BTreeSet::new(),
             last_write: now,
         };
         let mut world = Self {
@@ -235,6 +241,7 @@ impl World {
         let g = &mut self.gateways[side];
         g.life += 1;
         g.core = new_core(side, g.life, seed);
+        g.resolved.clear();
         self.boot(side);
         let wan = self.gateways[side].wan;
         self.tell(side, wan_address(wan));
@@ -584,8 +591,15 @@ impl World {
                         None => drop(brakes.remove(&key)),
                     }
                 }
-                Output::ResolveNextHop { .. } if g.no_next_hop => {}
+                Output::ForgetNextHop { media_port } => {
+                    self.gateways[side].resolved.remove(&media_port);
+                }
                 Output::ResolveNextHop { media_port, .. } => {
+                    let g = &mut self.gateways[side];
+                    g.resolved.insert(media_port);
+                    if g.no_next_hop {
+                        continue;
+                    }
                     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
                     self.at(Duration::from_millis(3), soon(Input::NextHop { media_port, mac }));
                 }

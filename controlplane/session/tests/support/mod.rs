@@ -18,7 +18,7 @@ use sipsec_session::{
     BackOff, CarrierConfig, CarrierId, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig,
     Output, PeerKind, Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig, TunnelQos,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,7 @@ pub struct Setup {
     pub back_off: BackOff,
     pub learn_peer_port: bool,
     pub delayed_offers: bool,
+    pub crash_detection: bool,
 }
 
 impl Setup {
@@ -87,6 +88,7 @@ impl Setup {
             back_off: BackOff::default(),
             learn_peer_port: false,
             delayed_offers: false,
+            crash_detection: true,
         }
     }
 }
@@ -155,6 +157,7 @@ pub fn config(side: usize, s: &Setup) -> Config {
             esp_proposals: if s.is_old_router { vec![old_esp()] } else { EspProposal::defaults() },
             dpd: sipsec_ike::Dpd { interval: s.dpd, ..sipsec_ike::Dpd::default() },
             psk_fingerprint: s.psk_fingerprint,
+            crash_detection: s.crash_detection.then(|| SecretBox::new(&[side as u8 + 1; 32]).expect("fits")),
             ..IkeConfig::default()
         },
         media: MediaConfig {
@@ -204,6 +207,10 @@ pub struct Gateway {
     pub changes: Vec<Result<Reconfigured, ReconfigureError>>,
     /// Of [`Output::RoutesTaken`].
     pub routes_taken: Vec<IpPrefix>,
+    /// Ports whose next hops are followed.
+    pub resolved: BTreeSet<MediaPort>,
+    /// The neighbour table does not answer.
+    pub no_next_hop: bool,
     setup: Setup,
     life: u64,
 }
@@ -248,6 +255,8 @@ impl World {
             log: Vec::new(),
             changes: Vec::new(),
             routes_taken: Vec::new(),
+            resolved: BTreeSet::new(),
+            no_next_hop: false,
             setup: setups[side].clone(),
             life: 0,
         };
@@ -288,6 +297,7 @@ impl World {
         let g = &mut self.gateways[side];
         g.life += 1;
         g.core = new_core(side, g.life, &g.setup);
+        g.resolved.clear();
         self.wires.retain(|w| !matches!(w, Wire::Tell { to, .. } if *to == side));
         self.boot(side);
     }
@@ -503,7 +513,14 @@ impl World {
                         None => drop(brakes.remove(&key)),
                     }
                 }
+                Output::ForgetNextHop { media_port } => {
+                    self.gateways[side].resolved.remove(&media_port);
+                }
                 Output::ResolveNextHop { media_port, .. } => {
+                    self.gateways[side].resolved.insert(media_port);
+                    if self.gateways[side].no_next_hop {
+                        continue;
+                    }
                     let mac = MacAddr([2, 0, 0, 0, 0, 1]);
                     self.wires.push_back(Wire::Tell { to: side, input: Input::NextHop { media_port, mac } });
                 }
@@ -544,6 +561,7 @@ impl World {
         for g in &self.gateways {
             assert!(g.dp.sas.is_empty() && g.dp.media.is_empty() && g.dp.bound.is_none(), "{:?}", g.events);
             assert!(g.journal.is_empty(), "records left: {:?}", g.events);
+            assert!(g.resolved.is_empty(), "next hops of no call are followed: {:?}", g.events);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Carrier {
                     self.recent.push_back(bytes);
                 }
                 Output::Open { .. } => {}
-                Output::Persist { call, record } => {
+                Output::Persist { call, record, .. } => {
                     if record.is_some() {
                         self.to_persist.push(call);
                     }

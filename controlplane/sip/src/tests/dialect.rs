@@ -37,7 +37,7 @@ impl Gateway {
         while let Some(output) = self.ua.poll_output() {
             match output {
                 Output::Transmit { bytes, .. } => self.sent.push(String::from_utf8(bytes).expect("text")),
-                Output::Persist { call, record: Some(_) } => self.ua.persisted(self.now, call),
+                Output::Persist { call, record: Some(_), .. } => self.ua.persisted(self.now, call),
                 Output::Event(Event::Incoming { call, line, caller, offer }) => {
                     let bandwidth = offer.and_then(|offer| offer.ike.bandwidth);
                     self.heard.push(format!("{line} {caller:?} {bandwidth:?}"));

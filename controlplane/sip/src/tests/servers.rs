@@ -42,7 +42,7 @@ impl Bench {
             match output {
                 Output::Transmit { flow, bytes } => out.push((flow, String::from_utf8(bytes).expect("text"))),
                 Output::Open { flow, name } => out.push((flow, format!("open {}", name.unwrap_or_default()))),
-                Output::Persist { call, record: Some(_) } => self.ua.persisted(self.now, call),
+                Output::Persist { call, record: Some(_), .. } => self.ua.persisted(self.now, call),
                 Output::Persist { .. } | Output::Event(_) => {}
             }
         }

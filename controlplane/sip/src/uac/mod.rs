@@ -188,7 +188,11 @@ impl UserAgent {
         };
         let line = call.line.and_then(|l| self.config.lines.get(l)).map(|l| l.number.to_string());
         let record = call.dialog.record(stage, via, &line.unwrap_or_default());
-        self.out.push_back(Output::Persist { call: id, record: Some(record) });
+        let answer = match &call.phase {
+            Phase::PersistAnswer { answer: Ok(answer), hang_up: false, .. } => Some(Box::new(answer.clone())),
+            _ => None,
+        };
+        self.out.push_back(Output::Persist { call: id, record: Some(record), answer });
     }
 
     pub(crate) fn invite_timeout(&mut self, now: Instant, id: CallId) {

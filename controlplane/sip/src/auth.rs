@@ -4,23 +4,33 @@ use crate::digest::{Challenge, Credentials, DigestSession, Request};
 use crate::message::Message;
 use sipsec_net::Entropy;
 
-/// Realms that challenge one request: registrar or callee, and the proxies before it (§22.3).
-const REALMS_MAX: usize = 4;
+/// Servers that challenge one request: registrar or callee, and the proxies before it (§22.3).
+const SERVERS_MAX: usize = 4;
+/// Proxies of one realm that challenge one request one after the other.
+const PROXIES_OF_REALM_MAX: usize = 2;
 /// Challenges answered for one request, stale nonces included.
 const RETRIES_MAX: u32 = 4;
 
 #[derive(Debug, Default)]
 pub struct Auth {
-    realms: Vec<Realm>,
+    /// In the order in which they challenged, which is that of the path: a proxy takes what is first of its realm.
+    servers: Vec<Server>,
     retries: u32,
 }
 
+/// One server that challenged us. Several may have one realm; their nonces differ.
 #[derive(Debug)]
-struct Realm {
+struct Server {
     session: DigestSession,
     proxy: bool,
     /// Its challenge came for the request under way.
     now: bool,
+}
+
+impl Server {
+    fn is_of(&self, proxy: bool, realm: &str) -> bool {
+        self.proxy == proxy && self.session.challenge.realm == realm
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,41 +50,61 @@ impl Auth {
 
     /// A request goes out while the one that began is still under way.
     pub fn beside(&mut self) {
-        for realm in &mut self.realms {
-            realm.now = false;
+        for server in &mut self.servers {
+            server.now = false;
         }
     }
 
-    /// Takes the challenges of a 401 or 407: of every realm, for a request may pass several proxies that all want
-    /// credentials (RFC 3261 §22.3).
+    /// Takes the challenges of a 401 or 407: of every server, for a request may pass several proxies that all want
+    /// credentials (RFC 3261 §22.3), also of one realm.
     pub fn learn(&mut self, m: &Message) -> Result<(), AuthError> {
-        let mut progress = false;
-        let mut supported = false;
+        let (mut progress, mut supported) = (false, false);
         self.retries += 1;
         for (name, proxy) in [("WWW-Authenticate", false), ("Proxy-Authenticate", true)] {
-            for challenge in Challenge::choose(m.all(name)) {
+            let challenges = Challenge::choose(m.all(name));
+            for challenge in &challenges {
                 supported = true;
-                let same = |r: &Realm| r.proxy == proxy && r.session.challenge.realm == challenge.realm;
-                let known = self.realms.iter().position(same);
-                // RFC 7616 §3.3: a stale nonce says nothing against the password.
-                let refused = known.is_some_and(|i| self.realms[i].now) && !challenge.stale;
-                progress |= !refused;
-                let realm = Realm { session: DigestSession::new(challenge), proxy, now: true };
-                match known {
-                    Some(i) => self.realms[i] = realm,
-                    None if self.realms.len() < REALMS_MAX => self.realms.push(realm),
-                    None => progress = false,
-                }
+                let beside = challenges.iter().filter(|c| c.realm == challenge.realm).count();
+                progress |= self.take(challenge, proxy, beside);
             }
         }
         if progress && self.retries <= RETRIES_MAX {
             return Ok(());
         }
         if supported {
-            self.realms.clear();
+            self.servers.clear();
             return Err(AuthError::Wrong);
         }
         Err(AuthError::Unsupported)
+    }
+
+    /// Takes one of `beside` challenges of its realm in this response. `false` if it refuses our credentials.
+    fn take(&mut self, challenge: &Challenge, proxy: bool, beside: usize) -> bool {
+        let of_realm = |s: &Server| s.is_of(proxy, &challenge.realm);
+        let server = Server { session: DigestSession::new(challenge.clone()), proxy, now: true };
+        let same = |s: &Server| of_realm(s) && s.session.challenge.nonce == challenge.nonce;
+        if let Some(i) = self.servers.iter().position(same) {
+            // RFC 7616 §3.3: a stale nonce says nothing against the password.
+            let refused = self.servers[i].now && !challenge.stale;
+            self.servers[i] = server;
+            return !refused;
+        }
+        // A nonce from an earlier request has had its time; if there is none, the stale one is that used most.
+        let earlier = self.servers.iter().position(|s| of_realm(s) && !s.now);
+        let stale = || self.servers.iter().position(|s| of_realm(s) && challenge.stale);
+        if let Some(i) = earlier.or_else(stale) {
+            self.servers[i] = server;
+            return true;
+        }
+        // Another nonce, and the one before has been answered: a second proxy of the realm, or a wrong password. A registrar
+        // or callee has none before it that could challenge in WWW-Authenticate.
+        let known = self.servers.iter().filter(|s| of_realm(s)).count();
+        let room = if proxy { PROXIES_OF_REALM_MAX.max(beside) } else { beside };
+        let fits = known < room && self.servers.len() < SERVERS_MAX;
+        if fits {
+            self.servers.push(server);
+        }
+        fits
     }
 
     /// The header fields of the next request.
@@ -85,7 +115,7 @@ impl Auth {
         entropy: &mut dyn Entropy,
     ) -> Vec<(&'static str, String)> {
         let Some(who) = who else { return Vec::new() };
-        self.realms
+        self.servers
             .iter_mut()
             .map(|r| {
                 let name = if r.proxy { "Proxy-Authorization" } else { "Authorization" };

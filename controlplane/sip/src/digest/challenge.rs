@@ -29,11 +29,13 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// RFC 8760 §2.4: of each realm the topmost challenge that is supported. Basic is never answered.
+    /// RFC 8760 §2.4: of each realm the topmost challenge that is supported. Basic is never answered. Another nonce with the
+    /// same algorithm is another server of the realm, which a forked request has reached (RFC 3261 §22.3).
     pub fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> Vec<Self> {
         let mut out: Vec<Self> = Vec::new();
         for challenge in headers.flat_map(split).take(CHALLENGES_MAX).filter_map(|c| Self::read(&c)) {
-            if out.iter().all(|c| c.realm != challenge.realm) {
+            let mut of_realm = out.iter().filter(|c| c.realm == challenge.realm);
+            if of_realm.all(|c| c.algorithm == challenge.algorithm && c.nonce != challenge.nonce) {
                 out.push(challenge);
             }
         }

@@ -138,3 +138,59 @@ fn a_proxy_and_the_called_side_challenge_in_turn() {
         assert!(c.w.nodes[A].log.iter().any(|l| l == log) || log.is_empty(), "{:?}", c.w.nodes[A].log);
     }
 }
+
+/// RFC 3261 §22.3: proxies of one administrative domain have one realm. Each gets credentials for its own nonce, whether they
+/// challenge one after the other or a forked request brings their challenges together.
+#[test]
+fn two_proxies_may_have_one_realm() {
+    use crate::testing::called::*;
+    let says = |c: &mut Called, start: &str, more: &str| {
+        c.invite = c.w.last(A, "INVITE").to_owned();
+        c.says(&Reply { start: format!("SIP/2.0 {start}"), more: more.into(), body: String::new(), ..ok() });
+    };
+    let nonces = |c: &Called, name: &str| {
+        let of = |l: &str| {
+            let value = l.strip_prefix(name)?.strip_prefix(": ")?;
+            value.split("nonce=\"").nth(1)?.split('"').next().map(str::to_owned)
+        };
+        c.w.last(A, "INVITE").lines().filter_map(of).collect::<Vec<_>>()
+    };
+    let proxy = |nonce: &str| format!("Proxy-Authenticate: Digest realm=\"p\", nonce=\"{nonce}\"\r\n");
+    // In turn, and the first one's nonce is for one use.
+    let mut c = Called::new();
+    says(&mut c, "407 Proxy", &proxy("1"));
+    says(&mut c, "407 Proxy", &proxy("2"));
+    assert_eq!(nonces(&c, "Proxy-Authorization"), ["1", "2"]);
+    says(&mut c, "407 Proxy", &proxy("1a").replace("\r\n", ", stale=true\r\n"));
+    assert_eq!(nonces(&c, "Proxy-Authorization"), ["1a", "2"]);
+    c.invite = c.w.last(A, "INVITE").to_owned();
+    c.says(&ok());
+    assert!(c.answered(), "{:?}", c.w.nodes[A].log);
+    // A third challenge is a wrong password.
+    let mut c = Called::new();
+    for nonce in ["1", "2", "3"] {
+        says(&mut c, "407 Proxy", &proxy(nonce));
+    }
+    assert_eq!((c.w.count(A, "INVITE"), c.w.nodes[A].log.join(" ").contains("Unauthorised")), (3, true));
+    // Together, of proxies and of called sides; of each server the algorithm that it names first.
+    for (status, name, answer) in [
+        ("407 Proxy", "Proxy-Authenticate", "Proxy-Authorization"),
+        ("401 Unauthorized", "WWW-Authenticate", "Authorization"),
+    ] {
+        let challenges: String = [("1", "SHA-256"), ("1b", "MD5"), ("2", "SHA-256"), ("2", "SHA-256")]
+            .iter()
+            .map(|(n, a)| format!("{name}: Digest realm=\"p\", nonce=\"{n}\", algorithm={a}\r\n"))
+            .collect();
+        let mut c = Called::new();
+        says(&mut c, status, &challenges);
+        assert_eq!(nonces(&c, answer), ["1", "2"], "{name}");
+        says(&mut c, status, &challenges);
+        assert_eq!((c.w.count(A, "INVITE"), c.answered()), (2, false), "{name}");
+    }
+    // The called side has no second server before it: another nonce is a wrong password.
+    let mut c = Called::new();
+    for nonce in ["1", "2"] {
+        says(&mut c, "401 Unauthorized", &proxy(nonce).replace("Proxy-", "WWW-"));
+    }
+    assert_eq!((c.w.count(A, "INVITE"), c.w.nodes[A].log.join(" ").contains("Unauthorised")), (2, true));
+}

@@ -363,6 +363,33 @@ fn a_carrier_that_asks_for_a_pause_gets_one() {
     assert_eq!((w.carrier.calls_answered, w.status()), (1, ["SESSION_UP"; 2]));
 }
 
+/// RFC 3261 §21.5.1: a gateway that restarts says when it is ready again. It is believed once in a row.
+#[test]
+fn a_refusal_that_says_when_to_try_again_is_believed_once() {
+    let mut w = World::default();
+    let invites = |w: &World| w.carrier.seen.iter().filter(|s| s.starts_with("INVITE")).count();
+    let mut pause = |reject: Option<&'static str>| {
+        w.carrier.knobs.reject = reject;
+        let before = invites(&w);
+        let mut waited = 0;
+        while invites(&w) == before && waited < 1000 {
+            w.packet(0);
+            w.advance(Duration::from_millis(100));
+            waited += 1;
+        }
+        waited
+    };
+    let brief = Some("500 Server Internal Error\r\nRetry-After: 2");
+    pause(brief);
+    // 2 s, and a quarter at most on top; then the second pause of our own, 10 s.
+    let waited = pause(brief);
+    assert!((19..=26).contains(&waited), "{waited}");
+    let waited = pause(None);
+    assert!((98..=126).contains(&waited), "{waited}");
+    w.advance(SECOND);
+    assert_eq!(w.status(), ["SESSION_UP"; 2]);
+}
+
 #[test]
 fn a_carrier_that_says_nothing_ends_the_attempt() {
     let mut w = World::default();

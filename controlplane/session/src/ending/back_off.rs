@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// The longest pause that a `Retry-After` can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// The shortest.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 /// After the peer was busy calling us, how long its call may take to come.
 const GIVE_WAY: Duration = Duration::from_secs(1);
 
@@ -40,9 +42,10 @@ impl Core {
         t.phase(now, "failed");
         self.braked.insert(i);
         if let SessionFailure::Call(CallFailure::Status { status, retry_after_s: Some(s), .. }) = &failure {
-            // RFC 3261 §20.33: not before; but a carrier does not silence a branch for good.
-            let asked = Duration::from_secs((*s).into()).min(RETRY_AFTER_MAX);
-            wait = wait.max(asked);
+            // RFC 3261 §20.33: not before; but a carrier does not silence a branch for good. The first time it says when the
+            // other side is ready again, as a gateway does that restarts; if it was not, our own pause counts as well.
+            let asked = Duration::from_secs((*s).into()).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
+            wait = if self.tunnels[i].failures() == 1 { asked } else { wait.max(asked) };
             if *status == 503 {
                 let until = now + asked + self.jitter(asked / 4);
                 let line = self.tunnels[i].config().local_number;

@@ -107,12 +107,10 @@ pub fn read(bytes: &[u8]) -> Result<Frame, Malformed> {
     if body.is_none() {
         note(400, "no blank line after the header");
     }
-    let body = body.unwrap_or_default();
-    Ok(Frame {
-        message: Message { start, headers, body: body.to_vec(), flaw: None },
-        octets: body.len(),
-        fault,
-    })
+    let octets = body.map_or(0, <[u8]>::len);
+    // Line ends after the blank line are padding of the datagram, and no body.
+    let body = body.filter(|body| !body.iter().all(|b| matches!(b, b'\r' | b'\n'))).unwrap_or_default();
+    Ok(Frame { message: Message { start, headers, body: body.to_vec(), flaw: None }, octets, fault })
 }
 
 /// The header without its last line end, and what follows the blank line, if there is one.

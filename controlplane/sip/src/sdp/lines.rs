@@ -27,13 +27,15 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Lines end in CRLF; LF alone is common and harmless, and so are blanks before the end. A backslash at a line's end is
+    /// Lines end in CRLF; LF alone is common and harmless, and so are blanks at either end. A backslash at a line's end is
     /// a device of printed documents (RFC 6193 §6.1 note), not a continuation.
     ///
     /// # Errors
     /// If it does not begin as version 0 of SDP, or has too many media.
     pub fn read(text: &'a str) -> Result<Self, SdpError> {
-        let mut lines = text.split('\n').map(str::trim_end).filter(|l| !l.is_empty());
+        // A byte order mark is no text.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut lines = text.split('\n').map(str::trim).filter(|l| !l.is_empty());
         let version = lines.next().and_then(|l| l.strip_prefix("v=")).ok_or(SdpError::Syntax)?;
         if version.trim() != "0" {
             return Err(SdpError::Syntax);
@@ -41,6 +43,7 @@ impl<'a> Lines<'a> {
         let mut out = Self { origin: "", session: Section::default(), media: Vec::new() };
         for line in lines {
             let Some((kind, value)) = line.split_once('=') else { continue };
+            let kind = kind.trim_end();
             if kind == "m" {
                 if out.media.len() == MEDIA_MAX {
                     return Err(SdpError::TooLong);

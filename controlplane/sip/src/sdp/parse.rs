@@ -55,13 +55,16 @@ fn ike_media<'m, 'a>(medias: &'m [MediaLines<'a>]) -> Result<(usize, &'m MediaLi
 /// `IN IP4 ADDRESS`.
 fn address(connection: &str) -> Result<IpAddr, SdpError> {
     let words: Vec<_> = connection.split_ascii_whitespace().collect();
-    let [net, family, address] = words[..] else { return Err(SdpError::BadConnection) };
-    // A suffix (`/ttl`) belongs to multicast, which is none of ours.
+    let [net, family, address, ..] = words[..] else { return Err(SdpError::BadConnection) };
+    // A suffix (`/ttl`) belongs to multicast (RFC 8866 §5.7); behind another address it says nothing.
+    let address = address.split('/').next().unwrap_or_default();
     let ip: IpAddr = address.parse().map_err(|_| SdpError::BadConnection)?;
     let own = if ip.is_ipv4() { "IP4" } else { "IP6" };
-    let usable = !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::from([255; 4]);
+    let plain = ip.to_canonical();
+    let usable = !plain.is_unspecified() && !plain.is_multicast() && plain != IpAddr::from([255; 4]);
     let named = net.eq_ignore_ascii_case("IN") && family.eq_ignore_ascii_case(own);
-    if usable && named { Ok(ip) } else { Err(SdpError::BadConnection) }
+    // RFC 5118 §4.9: an IPv4 address in the form of IPv6 is reached over IPv4.
+    if usable && named { Ok(plain) } else { Err(SdpError::BadConnection) }
 }
 
 /// RFC 8866 §5.8: at either level.

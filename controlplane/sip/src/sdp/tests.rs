@@ -140,6 +140,11 @@ fn port_rate_and_address() {
     for c in [
         "IN IP4 0.0.0.0",
         "IN IP4 224.0.0.1/16",
+        "IN IP4 /24",
+        "IN IP4",
+        "IN IP6 ::ffff:224.0.0.1",
+        "IN IP6 ::ffff:0.0.0.0",
+        "IN IP6 fe80::1%eth0",
         "IN IP6 198.51.100.6",
         "IN IP4 peer.example",
         "ATM IP4 1.2.3.4",
@@ -210,6 +215,11 @@ fn lines_that_say_nothing_about_the_vpn_are_passed_over() {
         ("b=AS:512\r\n", "b=RS\r\nb=\r\nb=AS:512\r\n"),
         ("a=ike-setup:active\r\n", "a=ike-setup:active \r\na=\r\na=:\r\na\r\n=\r\nx=y\r\njunk\r\n"),
         ("c=IN IP4 198.51.100.6\r\n", "c=IN  IP4 198.51.100.6 \r\n"),
+        ("c=IN IP4 198.51.100.6\r\n", " c = IN IP4 198.51.100.6/127 x\r\n"),
+        ("c=IN IP4 198.51.100.6\r\n", "c=IN IP6 ::ffff:198.51.100.6\r\n"),
+        ("c=IN IP4 198.51.100.6\r\n", "c=IN IP6 ::FFFF:C633:6406\r\n"),
+        ("v=0\r\n", "\u{feff}v=0\r\n"),
+        ("a=ike-setup", "a=fmtp:ike-esp-udpencap x\r\na=mid:1\r\na=sendrecv\r\n\0\r\n\ta=ike-setup"),
         ("m=application 50001 udp", "m=application  50001/1 UDP"),
         ("a=ike-setup", "i=\u{fffd}\r\na=ike-setup"),
     ] {

@@ -1,4 +1,5 @@
 mod auth;
+mod bounds;
 mod calls;
 mod dialect;
 mod flood;

@@ -276,6 +276,47 @@ fn an_optional_body_is_passed_over() {
     }
 }
 
+/// RFC 3261 §18.3: without Content-Length the body ends with the datagram; line ends that pad it are none.
+#[test]
+fn padding_is_no_body() {
+    let mut w = World::new();
+    w.dial(A);
+    w.run_for(S);
+    let answer = w.last(B, "SIP/2.0 200").to_owned();
+    for (cseq, end) in [(70, "\r\n"), (71, "\r\n\r\n"), (72, "\n"), (73, "")] {
+        let update = format!(
+            "UPDATE sip:{}@{} SIP/2.0\r\nVia: SIP/2.0/UDP {PROXY};branch=z9hG4bK{cseq}\r\nMax-Forwards: 9\r\nFrom: {}\r\n\
+             To: {}\r\nCall-ID: {}\r\nCSeq: {cseq} UPDATE\r\nContact: <sip:b@192.0.2.7>\r\n\r\n{end}",
+            number(A),
+            addr(A),
+            field(&answer, "To"),
+            field(&answer, "From"),
+            field(&answer, "Call-ID"),
+        );
+        w.inject(A, update);
+        let answer = w.last(A, "SIP/2.0");
+        assert!(
+            answer.starts_with("SIP/2.0 200 ") && answer.contains(&format!("CSeq: {cseq} ")),
+            "{end:?}: {answer}"
+        );
+    }
+    // A reliable 183 with padding has no answer that could be of no use.
+    let mut c = Called::new();
+    let reliable = Reply {
+        start: "SIP/2.0 183 Session Progress".into(),
+        more: "Require: 100rel\r\nRSeq: 5\r\nContent-Length: 2\r\n".into(),
+        body: "\r\n".into(),
+        ..ok_without_body()
+    };
+    c.says(&reliable);
+    c.says(&ok());
+    assert!(c.answered(), "{:?}", c.w.nodes[A].log);
+}
+
+fn ok_without_body() -> Reply {
+    Reply { more: String::new(), body: String::new(), ..ok() }
+}
+
 /// The number of the caller is read from a URI with parameters and with separators.
 #[test]
 fn asserted_numbers_with_parameters() {

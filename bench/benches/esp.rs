@@ -113,9 +113,11 @@ impl Bench {
     }
 }
 
-const ENGINES: [(&str, profile::Engine); 3] = [
+const ENGINES: [(&str, profile::Engine); 5] = [
     ("ipsec-mb", profile::Engine::IpsecMb),
     ("ring", profile::Engine::Ring),
+    ("aws-lc-rs", profile::Engine::AwsLcRs),
+    ("graviola", profile::Engine::Graviola),
     ("aes-gcm", profile::Engine::AesGcm),
 ];
 const CIPHERS: [(&str, EspCipher, usize); 2] =

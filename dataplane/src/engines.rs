@@ -3,7 +3,10 @@
 
 mod aes_cbc;
 mod aes_gcm;
+mod aws_lc;
 mod choice;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod graviola;
 #[cfg(target_arch = "x86_64")]
 mod ipsec_mb;
 mod known_answers;
@@ -74,8 +77,16 @@ const fn cipher_name(cipher: EspCipher) -> &'static str {
 
 /// The engines of this machine, and why the one that is not part of the build is missing, if it is.
 fn engines() -> (Vec<Box<dyn AeadEngine>>, Option<String>) {
-    let mut engines: Vec<Box<dyn AeadEngine>> =
-        vec![Box::new(aes_gcm::AesGcmEngine), Box::new(ring::RingEngine), Box::new(aes_cbc::AesCbcEngine)];
+    let mut engines: Vec<Box<dyn AeadEngine>> = vec![
+        Box::new(aes_gcm::AesGcmEngine),
+        Box::new(ring::RingEngine),
+        Box::new(aes_cbc::AesCbcEngine),
+        Box::new(aws_lc::AwsLcEngine),
+    ];
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    if let Some(engine) = graviola::GraviolaEngine::find() {
+        engines.push(Box::new(engine));
+    }
     #[cfg(target_arch = "x86_64")]
     let missing = match ipsec_mb::IpsecMbEngine::find() {
         Ok(engine) => {
@@ -94,6 +105,8 @@ const fn choice_name(choice: profile::Engine) -> Option<&'static str> {
         profile::Engine::Auto => None,
         profile::Engine::Ring => Some("ring"),
         profile::Engine::AesGcm => Some("aes-gcm"),
+        profile::Engine::AwsLcRs => Some("aws-lc-rs"),
+        profile::Engine::Graviola => Some("graviola"),
         profile::Engine::IpsecMb => Some("ipsec-mb"),
     }
 }

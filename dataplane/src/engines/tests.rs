@@ -63,6 +63,8 @@ fn a_named_engine_is_taken_for_what_it_has() {
     for (choice, name) in [
         (profile::Engine::Ring, "ring"),
         (profile::Engine::AesGcm, "aes-gcm"),
+        (profile::Engine::AwsLcRs, "aws-lc-rs"),
+        (profile::Engine::Graviola, "graviola"),
         (profile::Engine::IpsecMb, "ipsec-mb"),
     ] {
         match select(choice) {

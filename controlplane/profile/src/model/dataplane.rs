@@ -228,6 +228,8 @@ words! {
         Auto = "auto", "the fastest on this machine, timed at start";
         Ring = "ring", "the ring library";
         AesGcm = "aes-gcm", "the RustCrypto library";
+        AwsLcRs = "aws-lc-rs", "AWS-LC, which IKE uses, too";
+        Graviola = "graviola", "the graviola library, on processors with AVX2 and AES or ARMv8's cryptography";
         IpsecMb = "ipsec-mb", "Intel's library, if `libIPSec_MB.so.1` is installed";
     }
 }

@@ -5,8 +5,8 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use sipsec_net::TelNumber;
 use x509_parser::prelude::{FromDer, X509Name};
 
-/// Longest identity kept, in bytes (a distinguished name; numbers are far shorter).
-pub const IDENTITY_MAX: usize = 1024;
+/// So much of an identity is shown, in characters or octets. A distinguished name may be longer than any log line.
+const SHOWN_MAX: usize = 256;
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum Identity {
@@ -40,17 +40,25 @@ impl Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let octets = |f: &mut fmt::Formatter<'_>, data: &[u8]| {
+            let shown = &data[..data.len().min(SHOWN_MAX)];
+            write!(f, "{}{}", shown.escape_ascii(), if shown.len() < data.len() { "…" } else { "" })
+        };
+        let text = |f: &mut fmt::Formatter<'_>, s: &str| {
+            let end = s.char_indices().nth(SHOWN_MAX).map_or(s.len(), |(at, _)| at);
+            write!(f, "{}{}", s[..end].escape_debug(), if end < s.len() { "…" } else { "" })
+        };
         match self {
             Self::Ipv4(a) => write!(f, "{a}"),
             Self::Ipv6(a) => write!(f, "{a}"),
-            Self::Fqdn(s) => write!(f, "fqdn:{}", s.escape_debug()),
-            Self::Rfc822(s) => write!(f, "email:{}", s.escape_debug()),
-            Self::DerAsn1Dn(der) => match X509Name::from_der(der) {
-                Ok(([], name)) => write!(f, "dn:{}", name.to_string().escape_debug()),
-                _ => write!(f, "dn:{}", der.escape_ascii()),
-            },
-            Self::KeyId(id) => write!(f, "key-id:{}", id.escape_ascii()),
-            Self::Other(t, data) => write!(f, "type{t}:{}", data.escape_ascii()),
+            Self::Fqdn(s) => f.write_str("fqdn:").and_then(|()| text(f, s)),
+            Self::Rfc822(s) => f.write_str("email:").and_then(|()| text(f, s)),
+            Self::DerAsn1Dn(der) => f.write_str("dn:").and_then(|()| match X509Name::from_der(der) {
+                Ok(([], name)) => text(f, &name.to_string()),
+                _ => octets(f, der),
+            }),
+            Self::KeyId(id) => f.write_str("key-id:").and_then(|()| octets(f, id)),
+            Self::Other(t, data) => write!(f, "type{t}:").and_then(|()| octets(f, data)),
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Chosen {
     pub peer_spi: Spi,
     /// Additional key exchanges that were offered and are not done.
     left_out: Vec<u8>,
+    /// The offer has a transform for extended sequence numbers, so the answer has one.
+    says_esn: bool,
 }
 
 impl Chosen {
@@ -72,7 +74,9 @@ impl Chosen {
         let integ = esp_integ(suite.cipher);
         transforms.extend(integ.map(|i| Transform::new(TYPE_INTEG, i.transform_id())));
         transforms.extend(suite.group.map(|g| Transform::new(TYPE_KE, g.transform_id())));
-        transforms.push(Transform::new(TYPE_ESN, u16::from(suite.esn)));
+        if self.says_esn {
+            transforms.push(Transform::new(TYPE_ESN, u16::from(suite.esn)));
+        }
         transforms.extend(suite.ke1.map(|k| Transform::new(TYPE_ADDKE1, k.transform_id())));
         transforms.extend(self.left_out.iter().map(|kind| Transform::new(*kind, NONE)));
         let spi = spi.get().to_be_bytes().to_vec();
@@ -87,7 +91,8 @@ pub(crate) fn choose(theirs: &[Proposal], ours: &[EspProposal], phase: Phase) ->
         theirs.iter().filter(|p| p.protocol == PROTOCOL_ESP && only_kinds(p, &kinds)).find_map(|p| {
             let suite = match_one(p, our, phase)?;
             let left_out = left_out(p, suite.ke1);
-            Some(Chosen { number: p.number, suite, peer_spi: Spi::new(p.esp_spi()?)?, left_out })
+            let (peer_spi, says_esn) = (Spi::new(p.esp_spi()?)?, p.has_kind(TYPE_ESN));
+            Some(Chosen { number: p.number, suite, peer_spi, left_out, says_esn })
         })
     })
 }
@@ -104,7 +109,10 @@ fn match_one(p: &Proposal, our: &EspProposal, phase: Phase) -> Option<EspSuite> 
         Some(*our.integ.iter().find(|i| has(p, TYPE_INTEG, i.transform_id(), None))?)
     };
     let cipher = encr.with(integ)?;
-    let esn = *our.esn.iter().find(|e| has(p, TYPE_ESN, u16::from(**e), None))?;
+    // RFC 7296 §3.3.3 makes the transform mandatory; peers that know no extended sequence numbers may leave it out.
+    let suits =
+        |esn: &&bool| if p.has_kind(TYPE_ESN) { has(p, TYPE_ESN, u16::from(**esn), None) } else { !**esn };
+    let esn = *our.esn.iter().find(suits)?;
     let group = match phase {
         Phase::Auth => None,
         Phase::Rekey { sent_group } => match_group(p, our, sent_group)?,
@@ -133,8 +141,8 @@ fn match_group(p: &Proposal, our: &EspProposal, sent_group: Option<u16>) -> Opti
 pub(crate) fn accept(answer: &[Proposal], ours: &[EspProposal], phase: Phase) -> Option<Chosen> {
     let [p] = answer else { return None };
     let count = |kind| p.of_kind(kind).count();
-    let at_most_one = [TYPE_KE, TYPE_INTEG, TYPE_ADDKE1].into_iter().all(|kind| count(kind) <= 1);
-    if count(TYPE_ENCR) != 1 || count(TYPE_ESN) != 1 || !at_most_one {
+    let at_most_one = [TYPE_KE, TYPE_INTEG, TYPE_ADDKE1, TYPE_ESN].into_iter().all(|kind| count(kind) <= 1);
+    if count(TYPE_ENCR) != 1 || !at_most_one {
         return None;
     }
     let our = ours.get(usize::from(p.number).checked_sub(1)?)?;
@@ -243,6 +251,25 @@ mod tests {
         assert!(
             offer(&EspProposal::defaults(), spi, Phase::Auth).iter().all(|p| !has(p, TYPE_INTEG, 2, None))
         );
+    }
+
+    /// An offer or an answer without a word about extended sequence numbers means that there are none.
+    #[test]
+    fn extended_sequence_numbers_that_are_not_mentioned() {
+        let spi = Spi::new(0x1234_5678).expect("valid");
+        for (text, taken) in
+            [("aes256gcm16", true), ("aes256gcm16-esn-noesn", true), ("aes256gcm16-esn", false)]
+        {
+            let ours: Vec<EspProposal> = vec![text.parse().expect("valid")];
+            let mut offered = offer(&ours, spi, Phase::Auth);
+            offered[0].transforms.retain(|t| t.kind != TYPE_ESN);
+            let chosen = choose(&offered, &ours, Phase::Auth);
+            assert_eq!(chosen.as_ref().map(|c| c.suite.esn), taken.then_some(false), "{text}");
+            let Some(chosen) = chosen else { continue };
+            let answer = chosen.answer(spi);
+            assert!(!answer.has_kind(TYPE_ESN), "no transform of a kind that was not offered");
+            assert!(accept(&[answer], &ours, Phase::Auth).is_some_and(|c| !c.suite.esn), "{text}");
+        }
     }
 
     /// RFC 9370 §2.2.1: an additional key exchange is left out if NONE is offered for it, and the answer says so.

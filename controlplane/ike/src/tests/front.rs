@@ -68,13 +68,20 @@ fn bytes_behind_a_message_are_not_part_of_it() {
 /// RFC 7296 §3.11: the SPI Size of IKE is zero; a peer that names its SPIs means the same.
 #[test]
 fn a_delete_of_ike_that_names_spis() {
-    let mut net = net();
-    let mut chain = Chain::new();
-    chain.push(PayloadType::DELETE, &[1, 8, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
-    let answer = ask(&mut net, Side::A, Exchange::INFORMATIONAL, chain).expect("answered");
-    assert_eq!(answer.notifies, []);
-    net.run(MS * 2000);
-    assert_eq!((net.b().closed(), net.b().failed()), (Some(CloseCause::PeerDeleted), None));
+    for body in [
+        &[1, 8, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8][..],
+        &[1, 8, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[1, 16, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+        &[1, 0, 0, 1],
+    ] {
+        let mut net = net();
+        let mut chain = Chain::new();
+        chain.push(PayloadType::DELETE, body);
+        let answer = ask(&mut net, Side::A, Exchange::INFORMATIONAL, chain).expect("answered");
+        assert_eq!(answer.notifies, [], "{body:?}");
+        net.run(MS * 2000);
+        assert_eq!((net.b().closed(), net.b().failed()), (Some(CloseCause::PeerDeleted), None), "{body:?}");
+    }
 }
 
 /// RFC 7296 §3.15.4: a request for an address is refused by its own notify; other questions are passed over.
@@ -122,6 +129,40 @@ fn what_is_reserved_is_ignored() {
     request[29] |= 0x7f;
     let (header, answer) = answer_init(configs().1, &request).expect("answered");
     assert!(header.response && answer.sa.is_some(), "{answer:?}");
+}
+
+/// RFC 7296 §3.3.1, §3.3.2: which proposal and which transform is the last one is known without the fields that say so.
+#[test]
+fn a_proposal_that_says_wrongly_whether_it_is_the_last() {
+    let good = init(|_| {});
+    // Behind the header and the payload's header: the proposal, and 8 bytes later its first transform.
+    for (at, value) in [(32, 2), (32, 7), (40, 0), (40, 1)] {
+        let mut request = good.clone();
+        request[at] = value;
+        let (_, answer) = answer_init(configs().1, &request).expect("answered");
+        assert!(answer.sa.is_some(), "{at} {value}: {answer:?}");
+    }
+}
+
+/// RFC 7296 §3.5: an identity may be of any length, and of an encoding that is none.
+#[test]
+fn an_identity_of_any_length_is_read() {
+    use crate::wire::id::{encode, parse};
+    let long = [&[9, 0, 0, 0][..], &[7; 5000]].concat();
+    let latin = [&[2, 0, 0, 0][..], b"b\xfcro.example"].concat();
+    for body in [&long, &latin, &[&[11, 0, 0, 0][..], &[0xff; 2000]].concat()] {
+        let id = parse(body).expect("an identity");
+        assert_eq!(&encode(&id), body);
+        assert!(id.to_string().len() < 1200, "{id}");
+    }
+    assert_eq!(parse(&latin), Ok(crate::Identity::Other(2, b"b\xfcro.example".to_vec())));
+    // The reason of the refusal is the identity, and not a malformed message.
+    let (mut a, b) = configs();
+    a.local_id = crate::Identity::Other(2, b"b\xfcro.example".to_vec());
+    let mut net = Net::new(a, b);
+    net.start();
+    net.run(MS * 500);
+    assert!(matches!(net.b().failed(), Some(IkeError::IdentityMismatch { .. })), "{:?}", net.b().story());
 }
 
 /// A peer offers all that it has: the protocol's own limits are 255 proposals and 255 transforms (RFC 7296 §3.3).

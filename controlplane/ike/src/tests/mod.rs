@@ -5,6 +5,7 @@ mod certificate;
 mod crash;
 mod decode;
 mod ending;
+mod errors;
 mod establish;
 mod followup;
 mod followup_child;

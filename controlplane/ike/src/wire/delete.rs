@@ -20,18 +20,17 @@ impl Delete {
         let spi_len = r.u8()?;
         let count = usize::from(r.u16()?);
         match (protocol, spi_len) {
-            // RFC 7296 §3.11: SPI Size MUST be zero for IKE. Some peers send their SPIs all the same; there is only one IKE
-            // SA that the message can mean, the one that carries it.
-            (PROTOCOL_IKE, 0) => r.end().map(|()| Self::Ike),
-            (PROTOCOL_IKE, 8) => {
-                r.take(8 * count)?;
+            // RFC 7296 §3.11: SPI Size MUST be zero for IKE. Some peers send one SPI all the same, or both; there is only one
+            // IKE SA that the message can mean, the one that carries it.
+            (PROTOCOL_IKE, spi_len) => {
+                r.take(usize::from(spi_len) * count)?;
                 r.end().map(|()| Self::Ike)
             }
             (PROTOCOL_ESP, 4) => {
                 let spis = (0..count).map(|_| r.u32()).collect::<Result<_, _>>()?;
                 r.end().map(|()| Self::Esp(spis))
             }
-            (PROTOCOL_IKE | PROTOCOL_ESP, _) => Err(ParseError::Value("delete")),
+            (PROTOCOL_ESP, _) => Err(ParseError::Value("delete")),
             _ => Ok(Self::Other),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::ParseError;
 use super::reader::Reader;
-use crate::identity::{IDENTITY_MAX, Identity};
+use crate::identity::Identity;
 
 const ID_IPV4_ADDR: u8 = 1;
 const ID_FQDN: u8 = 2;
@@ -17,18 +17,16 @@ pub(crate) fn parse(body: &[u8]) -> Result<Identity, ParseError> {
     let kind = r.u8()?;
     r.take(3)?;
     let data = r.rest();
-    if data.len() > IDENTITY_MAX {
-        return Err(ParseError::Length("identification"));
-    }
-    let text = || match core::str::from_utf8(data) {
-        Ok(s) => Ok(s.to_owned()),
-        Err(_) => Err(ParseError::Value("identification")),
+    // RFC 7296 §3.5 wants ASCII. An identity in another encoding is none that we know, and no malformed message.
+    let text = |named: fn(String) -> Identity| match core::str::from_utf8(data) {
+        Ok(text) => named(text.to_owned()),
+        Err(_) => Identity::Other(kind, data.to_vec()),
     };
     Ok(match kind {
         ID_IPV4_ADDR => Identity::Ipv4(r.array::<4>()?.into()),
         ID_IPV6_ADDR => Identity::Ipv6(r.array::<16>()?.into()),
-        ID_FQDN => Identity::Fqdn(text()?),
-        ID_RFC822_ADDR => Identity::Rfc822(text()?),
+        ID_FQDN => text(Identity::Fqdn),
+        ID_RFC822_ADDR => text(Identity::Rfc822),
         ID_DER_ASN1_DN => Identity::DerAsn1Dn(data.to_vec()),
         ID_KEY_ID => Identity::KeyId(data.to_vec()),
         other => Identity::Other(other, data.to_vec()),

@@ -63,20 +63,14 @@ impl Proposal {
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<Proposal>, ParseError> {
     let mut r = Reader::new(body, "proposal");
     let mut out = Vec::new();
-    let mut more = true;
-    while more {
-        more = match r.u8()? {
-            0 => false,
-            2 => true,
-            _ => return Err(ParseError::Value("proposal")),
-        };
-        r.u8()?;
+    // RFC 7296 §3.3.1: whether it is the last one is known from the length; the field for it decides nothing.
+    while !r.is_empty() {
+        r.u16()?;
         let len = usize::from(r.u16()?);
         let body = r.take(len.checked_sub(4).ok_or(ParseError::Length("proposal"))?)?;
         out.push(parse_proposal(body)?);
     }
-    r.end()?;
-    Ok(out)
+    if out.is_empty() { Err(ParseError::Length("proposal")) } else { Ok(out) }
 }
 
 fn parse_proposal(body: &[u8]) -> Result<Proposal, ParseError> {
@@ -87,13 +81,9 @@ fn parse_proposal(body: &[u8]) -> Result<Proposal, ParseError> {
     let count = usize::from(r.u8()?);
     let spi = r.take(spi_len)?.to_vec();
     let mut transforms = Vec::with_capacity(count);
-    for i in 0..count {
-        // RFC 7296 §3.3.2: 0 in the last one, 3 in the others.
-        let want = if i + 1 == count { 0 } else { 3 };
-        if r.u8()? != want {
-            return Err(ParseError::Value("transform"));
-        }
-        r.u8()?;
+    for _ in 0..count {
+        // RFC 7296 §3.3.2: the number of transforms says which is the last one.
+        r.u16()?;
         let len = usize::from(r.u16()?);
         let body = r.take(len.checked_sub(4).ok_or(ParseError::Length("transform"))?)?;
         transforms.push(parse_transform(body)?);

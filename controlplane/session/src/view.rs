@@ -55,8 +55,8 @@ pub struct TunnelStatus<'a> {
     pub in_call: bool,
     /// The last call failed. An operator's clear, and a call that lasts or ends as it should, ends this.
     pub failed: bool,
-    /// No call can be placed now.
-    pub waits: bool,
+    /// Why no call can be placed now.
+    pub waits_for: Option<&'static str>,
     /// A failure or a busy peer holds the next call back.
     pub backs_off: bool,
 }
@@ -132,7 +132,7 @@ impl Core {
             status: t.state().word(),
             in_call: t.state().leg().is_some(),
             failed: t.last_failure().is_some() && t.failures() > 0,
-            waits: t.ready() && self.may_dial(i).is_err(),
+            waits_for: if t.ready() { self.may_dial(i).err() } else { None },
             backs_off: t.retry_at().is_some_and(|at| at > now),
         })
     }

@@ -1,6 +1,5 @@
 //! `show crypto session`: IKE and SAs.
 
-use super::Activities;
 use crate::api::model::{CryptoSession, Flow, IkeSa, SaHalf};
 use sipsec_ike::view::{ChildView, SaView, StateName};
 use sipsec_ike::{AuthMethod, FingerprintBasis, PskSlot};
@@ -10,8 +9,8 @@ use sipsec_profile::model::limits::WAN_MTU;
 use sipsec_session::CryptoView;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub(super) fn crypto(v: &CryptoView, now: Instant, activities: &Activities) -> CryptoSession {
-    let activity = activities.get(&v.tunnel).copied().unwrap_or_default();
+pub(super) fn crypto(v: &CryptoView, now: Instant, activity: Option<TunnelActivity>) -> CryptoSession {
+    let activity = activity.unwrap_or_default();
     CryptoSession {
         interface: v.interface.clone(),
         profile: "vpn-sip".to_owned(),

@@ -13,12 +13,7 @@ use crate::api::{Query, Reply, Request, Target};
 use crate::clock;
 use crate::net::track::List;
 use crate::runtime::Runtime;
-use sipsec_net::TunnelId;
-use sipsec_net::dp::TunnelActivity;
 use sipsec_session::{Admin, Input};
-use std::collections::HashMap;
-
-type Activities = HashMap<TunnelId, TunnelActivity>;
 
 impl Runtime {
     pub(crate) fn answer(&mut self, request: Request) {
@@ -44,9 +39,10 @@ impl Runtime {
             }
             Query::Dhcp => Reply::Dhcp(Box::new(self.learnt.view(&self.profile, clock::now()))),
             Query::CryptoSessions(page) => {
-                let (now, activities) = (clock::now(), self.link.activities());
+                let now = clock::now();
                 let views = self.core.crypto_sessions_in(now, page.places());
-                let list = views.iter().map(|v| crypto::crypto(v, now, &activities)).collect();
+                let list =
+                    views.iter().map(|v| crypto::crypto(v, now, self.link.activity(v.tunnel))).collect();
                 Reply::CryptoSessions(list, page.next(self.core.session_places()))
             }
             Query::NatTranslations => Reply::NatTranslations(self.fixed_translations()),
@@ -72,17 +68,19 @@ impl Runtime {
 
     fn dial(&mut self, interface: String) -> Reply {
         let target = Target::Interface(interface);
-        let views = self.core.sessions(clock::now());
-        let Some(view) = views.iter().find(|v| target.covers(&v.interface, v.remote_number)) else {
+        let mut all = self.core.statuses(clock::now());
+        let Some(meant) = all.find(|t| target.covers(t.interface, t.remote_number)) else {
             return Reply::NoSuch(target);
         };
-        if view.status != "READY_TO_CONNECT" {
+        if meant.status != "READY_TO_CONNECT" {
             return Reply::NotNow("the tunnel has a call, or one is ending");
         }
-        if let Some(why) = view.waits_for {
+        if let Some(why) = meant.waits_for {
             return Reply::NotNow(why);
         }
-        self.input(Input::Admin(Admin::Call(view.tunnel)));
+        let tunnel = meant.tunnel;
+        drop(all);
+        self.input(Input::Admin(Admin::Call(tunnel)));
         Reply::Dialled
     }
 

@@ -1,6 +1,5 @@
 //! Tunnels and their calls.
 
-use super::Activities;
 use crate::api::model::{Failure, Mtu, Phase, Rates, Role, Session, Summary, Traffic, Unconfirmed};
 use crate::api::{Page, Reply, Target};
 use crate::clock;
@@ -16,16 +15,20 @@ const HANDLE: u32 = 0x8000_0000;
 
 impl Runtime {
     pub(super) fn sessions(&mut self, target: &Target, page: Page) -> Reply {
-        let (now, activities) = (clock::now(), self.link.activities());
+        let now = clock::now();
         let mut views = self.core.sessions_in(now, page.places());
         views.retain(|v| target.covers(&v.interface, v.remote_number));
-        let mtus: Vec<_> = views.iter().map(|v| self.mtu(v.tunnel)).collect();
-        let sessions = views.iter().zip(mtus);
-        let list = sessions.map(|(v, mtu)| Session { mtu, ..self.session(v, now, &activities) }).collect();
+        let list = views
+            .iter()
+            .map(|v| {
+                let (mtu, activity) = (self.mtu(v.tunnel), self.link.activity(v.tunnel));
+                Session { mtu, ..self.session(v, now, activity.as_ref()) }
+            })
+            .collect();
         Reply::Sessions(list, page.next(self.core.session_places()))
     }
 
-    fn session(&self, v: &SessionView, now: Instant, activities: &Activities) -> Session {
+    fn session(&self, v: &SessionView, now: Instant, activity: Option<&TunnelActivity>) -> Session {
         // The shell knows more than the core about what is missing.
         let waits_for = v.waits_for.map(|why| self.missing().unwrap_or_else(|| why.to_owned()));
         Session {
@@ -59,7 +62,7 @@ impl Runtime {
                 .iter()
                 .map(|(name, at)| Phase { name: (*name).to_owned(), at_ms: millis(*at) })
                 .collect(),
-            traffic: activities.get(&v.tunnel).map(|a| traffic(v, a, now)),
+            traffic: activity.map(|a| traffic(v, a, now)),
             rates: self.rates.kbps(v.tunnel).map(|(kbps_in, kbps_out)| Rates { kbps_in, kbps_out }),
             mtu: None,
         }
@@ -83,7 +86,7 @@ impl Runtime {
                 "NEGOTIATING_IKE" => out.negotiating += 1,
                 "DRAINING" => out.draining += 1,
                 _ if t.failed => out.failed += 1,
-                _ if t.waits => out.waiting += 1,
+                _ if t.waits_for.is_some() => out.waiting += 1,
                 _ => out.ready += 1,
             }
         }

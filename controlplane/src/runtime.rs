@@ -1,35 +1,32 @@
 //! The event loop: everything that happens becomes an input of the session core, everything it wants is done, and there is
 //! nothing else. The whole flow is [`Runtime::turn`].
 
+mod inputs;
+mod outputs;
+
 use crate::adjacency::Adjacencies;
 use crate::api::Request;
-use crate::boot;
 use crate::carriers::{CarrierEvent, CarrierIos};
 use crate::change::run::Changes;
 use crate::clock;
-use crate::compute::{Compute, Urgency};
+use crate::compute::Compute;
 use crate::config::Profile;
-use crate::dataplane::{DataplaneLink, LinkEvent, Received};
-use crate::events::messages::{self, Direction};
-use crate::events::{Events, History};
-use crate::journal::{Journal, Written};
-use crate::keylog;
+use crate::dataplane::DataplaneLink;
+use crate::events::Events;
+use crate::journal::Journal;
 use crate::logging::LogControl;
 use crate::net::dhcp::{self, Dhcp, Learnt};
-use crate::net::netlink::{Change, Netlink};
+use crate::net::netlink::Netlink;
 use crate::net::primary::Primary;
-use crate::net::resolve::Wanted;
-use crate::net::track::{self, Track};
+use crate::net::track::Track;
 use crate::net::wan::Wan;
 use crate::rates::RateMeter;
 use crate::signals::{SignalAction, Signals};
 use crate::supervise::Supervisor;
 use crate::views::NatPages;
 use futures_util::FutureExt;
-use sipsec_ike::compute::Outcome;
 use sipsec_net::Instant;
-use sipsec_session::{Admin, Chosen, Core, Input, Output, Transaction};
-use sipsec_track::config::NextHop;
+use sipsec_session::{Admin, Core, Input};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -260,217 +257,8 @@ impl Runtime {
         }
     }
 
-    fn dataplane(&mut self, event: LinkEvent) {
-        match event {
-            LinkEvent::Up => self.input(Input::DataplaneUp),
-            LinkEvent::Down => {
-                self.nat = NatPages::default();
-                self.input(Input::DataplaneDown);
-            }
-            LinkEvent::Ready => {
-                for _ in 0..TAKE_MAX {
-                    if !self.compute.has_room() {
-                        break;
-                    }
-                    match self.link.take() {
-                        Some(Received::Event(event)) => {
-                            if let Some(event) = self.nat_event(event) {
-                                self.input(Input::Dataplane(event));
-                            }
-                        }
-                        Some(Received::Ike { media_port, from, bytes }) => {
-                            messages::ike(Direction::In, media_port, &bytes);
-                            self.input(Input::IkeDatagram { media_port, from, bytes });
-                        }
-                        None => break,
-                    }
-                    // What this one caused goes out before the next is looked at.
-                    self.drain();
-                }
-            }
-        }
-    }
-
-    fn written(&mut self, written: Written) {
-        match (written.record, written.result) {
-            (true, Ok(())) => self.input(Input::Persisted { key: written.key }),
-            (true, Err(error)) => {
-                tracing::error!(
-                    error,
-                    "the call journal cannot be written: a call that needs it is given up"
-                );
-                self.input(Input::PersistFailed { key: written.key });
-            }
-            (false, Ok(())) => {}
-            (false, Err(error)) => {
-                tracing::error!(
-                    error,
-                    "the call journal keeps a call that has ended; the next start hangs it up"
-                );
-            }
-        }
-    }
-
-    fn kernel(&mut self, change: Change) {
-        match change {
-            // A netlink task that was restarted tells again what it finds.
-            Change::Wan { v6, address } => {
-                if self.wan.set(v6, address.clone()) {
-                    match address {
-                        Ok(ip) => tracing::info!(%ip, "WAN address"),
-                        Err(reason) => tracing::warn!(reason, "the WAN has no address"),
-                    }
-                    for carrier in self.carriers.ids() {
-                        self.addresses(carrier);
-                    }
-                }
-            }
-            Change::NextHop { media_port, mac } => self.input(Input::NextHop { media_port, mac }),
-            Change::Routes(routes) => self.routes = routes,
-            Change::Installed(prefixes) => {
-                for prefix in prefixes {
-                    self.adjacencies.installed(prefix);
-                }
-                self.adjacencies_decided();
-            }
-            Change::Refused { prefix, wanted, reason } => self.track.refused(prefix, wanted, reason),
-        }
-    }
-
-    /// One failed line moves thousands of prefixes: they go to the dataplane together.
-    fn policies(&mut self, change: track::Change) {
-        self.policy(change);
-        for _ in 0..TAKE_MAX {
-            match self.track.try_next() {
-                Some(change) => self.policy(change),
-                None => break,
-            }
-        }
-        self.adjacencies_decided();
-    }
-
-    fn adjacencies_decided(&mut self) {
-        let decided = self.adjacencies.take_decided();
-        if !decided.is_empty() {
-            self.input(Input::Routes(decided));
-        }
-    }
-
-    fn policy(&mut self, change: track::Change) {
-        match change {
-            track::Change::Route { prefix, next, wanted } => {
-                let tunnels = &self.profile.tunnels;
-                let id = |name: &str| tunnels.iter().find(|t| t.name == name).map(|t| t.id);
-                if boot::svti(&self.profile).is_some() {
-                    if let Some(NextHop::Tunnel(name)) = next
-                        && let Some(id) = id(&name)
-                    {
-                        self.input(Input::Routes(vec![(prefix, Chosen::Tunnel(id))]));
-                    }
-                } else {
-                    self.adjacencies.decide(prefix, next.as_ref(), wanted, id);
-                }
-            }
-            track::Change::Foreign(prefix) => self.adjacencies.leave_to_kernel(prefix),
-            track::Change::Event(event) => self.events.publish_policy(clock::now(), &event),
-            track::Change::QueryTraffic(tunnel) => {
-                let id = self.profile.tunnels.iter().find(|t| t.name == tunnel).map(|t| t.id);
-                let activity = id.and_then(|id| self.link.activity(id));
-                let last = activity.map(|a| a.last_in.max(a.last_out));
-                self.track.traffic(tunnel, last);
-            }
-        }
-    }
-
-    fn dhcp(&mut self, change: dhcp::Change) {
-        self.learnt.take(change);
-        self.netlink.set_inside(self.learnt.delegated(&self.profile));
-        self.number_learnt();
-        let other = self.learnt.other_number(&self.profile);
-        if let Some(reason) = other.as_ref().filter(|_| self.other_number != other) {
-            tracing::warn!(reason, "calls will be refused if the carrier asks for the line's number");
-        }
-        self.other_number = other;
-        for carrier in self.carriers.ids() {
-            let Some(io) = self.carriers.get(carrier) else { continue };
-            let Some(sip) = self.profile.sip_named(&io.name) else { continue };
-            let registrars = self.learnt.registrars(&self.profile, sip);
-            let domain = self.learnt.domain(&self.profile, sip);
-            for reason in [registrars.as_ref().err(), domain.as_ref().err()].into_iter().flatten() {
-                tracing::warn!(carrier = io.name, reason, "no calls yet");
-            }
-            io.resolve.want(Wanted::new(sip, registrars.unwrap_or_default(), self.learnt.dns()));
-            self.servers(carrier);
-        }
-    }
-
     pub(crate) fn input(&mut self, input: Input) {
         self.core.handle_input(clock::now(), input);
-    }
-
-    /// Does everything that the core wants.
-    fn drain(&mut self) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::SipTransmit { carrier, flow, bytes } => {
-                    self.events.sip(clock::now(), Direction::Out, flow.remote, &bytes);
-                    if let Some(io) = self.carriers.get_mut(carrier) {
-                        io.sip.send(&flow, bytes);
-                    }
-                }
-                Output::SipOpen { carrier, flow, name } => {
-                    if let Some(io) = self.carriers.get_mut(carrier) {
-                        io.sip.open(flow, name);
-                    }
-                }
-                Output::CarrierAdded { carrier, name } => self.carrier_added(carrier, &name),
-                Output::CarrierRemoved(carrier) => self.carriers.remove(carrier),
-                Output::IkeTransmit { media_port, bytes } => {
-                    messages::ike(Direction::Out, media_port, &bytes);
-                    self.link.send_ike(media_port, &bytes);
-                }
-                Output::NatKeepalive { media_port } => self.link.send_nat_keepalive(media_port),
-                Output::Dataplane(Transaction { id, ops, more }) => self.link.send(id, ops, more),
-                Output::SnapshotRequest => self.link.request_snapshot(),
-                Output::QueryActivity(tunnel) => {
-                    // What cannot be read says nothing, above all not that the tunnel is idle.
-                    if let Some(activity) = self.link.activity(tunnel) {
-                        self.input(Input::Activity { tunnel, activity });
-                    }
-                }
-                Output::CallCounted { tunnel, call_id } => {
-                    if let Some(activity) = self.link.activity(tunnel) {
-                        self.events.counted(tunnel, &call_id, activity);
-                    }
-                }
-                Output::Compute { key, established, job } => {
-                    let urgency = if established { Urgency::Established } else { Urgency::Negotiating };
-                    let failed = Input::Compute { key, outcome: Outcome::Failed };
-                    self.compute.submit(urgency, failed, move || Input::Compute { key, outcome: job.run() });
-                }
-                Output::Persist { key, record } => self.journal.write_call(key, record),
-                Output::PersistBrake { key, record } => self.journal.write_brake(key, record),
-                Output::ResolveNextHop { media_port, remote } => self.netlink.resolve(media_port, remote),
-                Output::ForgetNextHop { media_port } => self.netlink.forget(media_port),
-                Output::KeyLog(entry) => {
-                    if let Some(directory) = &self.profile.ike.lab_key_log {
-                        keylog::append(directory, &entry);
-                    }
-                }
-                Output::Event(event) => {
-                    let activity = event.tunnel.filter(|_| History::counts(&event.kind));
-                    let activity = activity.and_then(|tunnel| self.link.activity(tunnel));
-                    self.events.publish(clock::now(), &event, activity);
-                }
-                Output::RoutesTaken(prefixes) => {
-                    for prefix in prefixes {
-                        self.adjacencies.taken(prefix);
-                    }
-                }
-                Output::Reconfigured(result) => self.reconfigured(result),
-                Output::ShutdownComplete => self.state = Running::Done,
-            }
-        }
     }
 }
 

@@ -22,8 +22,8 @@ use sipsec_profile::model::{
 };
 use sipsec_profile::{Profile, Severity};
 use sipsec_session::{
-    BackOff, CarrierConfig, CarrierMedia, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind,
-    TunnelConfig, TunnelFilters, TunnelNat,
+    BackOff, CarrierConfig, CarrierMedia, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind,
+    SessionConfig, TunnelConfig, TunnelFilters, TunnelNat,
 };
 use sipsec_sip::digest::Credentials;
 use sipsec_sip::{CalledSource, CallerSource, ContactUser, Dialect};
@@ -53,9 +53,9 @@ pub enum SetupError {
 
 /// # Errors
 /// If a secret cannot be read any more.
-pub fn core_config(profile: &Profile) -> Result<Config, SetupError> {
+pub fn core_config(profile: &Profile) -> Result<SessionConfig, SetupError> {
     let carriers = profile.all_carriers().map(|(name, sip)| carrier_config(profile, name, sip));
-    Ok(Config {
+    Ok(SessionConfig {
         carriers: carriers.collect::<Result<_, _>>()?,
         tunnels: tunnels(profile),
         keyring: keyring(profile)?,

@@ -8,8 +8,8 @@ use sipsec_net::dp::{Direction, Event, ExpireCause, Op, PacketSummary, TunnelAct
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, IpPrefix, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId};
 use sipsec_session::{
-    CarrierConfig, CarrierId, Config, Core, Credential, EventKind, IkeConfig, Input, KeyEntry, MediaConfig,
-    Output, PeerKind, TunnelConfig,
+    CarrierConfig, CarrierId, Core, Credential, EventKind, IkeConfig, Input, KeyEntry, MediaConfig, Output,
+    PeerKind, SessionConfig, TunnelConfig,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -64,7 +64,7 @@ pub fn side_of(ip: IpAddr) -> usize {
     WANS.iter().position(|w| w.parse() == Ok(ip)).expect("one of the two")
 }
 
-fn config(side: usize, setup: &Setup) -> Config {
+fn config(side: usize, setup: &Setup) -> SessionConfig {
     // The head-end has one line, the branches one each.
     let local = |i| number(side, if side == HEADEND { 0 } else { i });
     let remote = |i| number(1 - side, if side == HEADEND { i } else { 0 });
@@ -76,7 +76,7 @@ fn config(side: usize, setup: &Setup) -> Config {
     };
     let lines = (0..lines).map(|i| sipsec_sip::Line { number: number(side, i), auth: None }).collect();
     let carrier = sipsec_sip::Target::udp(CARRIER.parse().expect("an address"));
-    Config {
+    SessionConfig {
         carriers: vec![CarrierConfig::new(
             "default",
             sipsec_sip::Config::new(carrier, "carrier.example", lines),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct SessionConfig {
     /// At least one; a line of none belongs to the first.
     pub carriers: Vec<CarrierConfig>,
     pub tunnels: Vec<TunnelConfig>,

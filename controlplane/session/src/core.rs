@@ -3,7 +3,7 @@
 use crate::addresses::WanAddresses;
 use crate::carriers::{CarrierId, Carriers, HANG_UP_MAX, UNREGISTER_MAX};
 use crate::change::Change;
-use crate::config::Config;
+use crate::config::SessionConfig;
 use crate::failure::SessionFailure;
 use crate::input::{Admin, Input};
 use crate::journal::Journal;
@@ -77,7 +77,7 @@ impl Pending {
 
 /// All sessions of a gateway.
 pub struct Core {
-    pub(crate) config: Config,
+    pub(crate) config: SessionConfig,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) carriers: Carriers,
     pub(crate) tunnels: Tunnels,
@@ -150,7 +150,7 @@ impl Drop for Core {
 impl Core {
     /// `entropy` gives a new independent source for each call of it.
     #[must_use]
-    pub fn new(mut config: Config, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
+    pub fn new(mut config: SessionConfig, mut entropy: impl FnMut() -> Box<dyn Entropy>) -> Self {
         let carriers = Carriers::new(std::mem::take(&mut config.carriers), &mut entropy);
         let tunnels = Tunnels::new(std::mem::take(&mut config.tunnels).into_iter().map(Tunnel::new));
         let ports = MediaPorts::new(config.media.port_first, config.media.port_last, config.media.even_ports);

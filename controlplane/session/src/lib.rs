@@ -43,8 +43,8 @@ pub use addresses::WanAddresses;
 pub use carriers::{CARRIERS_MAX, CarrierId};
 pub use change::{Reconfiguration, ReconfigureError, Reconfigured};
 pub use config::{
-    BackOff, CarrierConfig, CarrierMedia, Config, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind,
-    TunnelConfig, TunnelFilters, TunnelNat, TunnelQos,
+    BackOff, CarrierConfig, CarrierMedia, Credential, IkeConfig, KeyEntry, MediaConfig, PeerKind,
+    SessionConfig, TunnelConfig, TunnelFilters, TunnelNat, TunnelQos,
 };
 pub use core::Core;
 pub use dial::Rehearsal;

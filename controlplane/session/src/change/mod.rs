@@ -34,7 +34,7 @@ pub struct Reconfiguration {
     pub carriers: Vec<CarrierConfig>,
     /// Carriers that stay and whose calls and registrations cannot.
     pub replaced: BTreeSet<String>,
-    /// See [`crate::Config::outside`].
+    /// See [`crate::SessionConfig::outside`].
     pub outside: BTreeSet<IpPrefix>,
     /// Tunnels that stay and whose call cannot go on with the new values.
     pub bounced: BTreeSet<TunnelId>,

@@ -3,7 +3,9 @@
 use crate::support::{self, NUMBERS, Setup};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, TelNumber};
-use sipsec_session::{CarrierConfig, CarrierId, Config, Core, Input, Output, Reconfiguration, WanAddresses};
+use sipsec_session::{
+    CarrierConfig, CarrierId, Core, Input, Output, Reconfiguration, SessionConfig, WanAddresses,
+};
 use sipsec_sip::{Flow, RegistrationState, Target};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -37,7 +39,7 @@ fn east(base: &CarrierConfig) -> CarrierConfig {
     east
 }
 
-fn config() -> Config {
+fn config() -> SessionConfig {
     let mut config = support::config(0, &Setup::of(0));
     let east = east(&config.carriers[0]);
     config.carriers.push(east);
@@ -189,7 +191,7 @@ fn a_replaced_carrier_registers_anew_and_the_other_stays() {
     g.wan(FIRST);
     g.wan(CarrierId(1));
     g.answer_all();
-    let Config { tunnels, keyring, ike, mut carriers, outside, .. } = config();
+    let SessionConfig { tunnels, keyring, ike, mut carriers, outside, .. } = config();
     carriers[1].sip.domain = "new.example".to_owned();
     let replaced = BTreeSet::from(["east".to_owned()]);
     let new =
@@ -208,7 +210,7 @@ fn a_replaced_carrier_registers_anew_and_the_other_stays() {
     assert_eq!(g.states()[0].2, RegistrationState::Registered, "the first carrier's line");
 
     // A carrier whose registrar is gone is not waited for.
-    let Config { tunnels, keyring, ike, mut carriers, outside, .. } = config();
+    let SessionConfig { tunnels, keyring, ike, mut carriers, outside, .. } = config();
     carriers.truncate(1);
     g.answer_all();
     let new = Reconfiguration {

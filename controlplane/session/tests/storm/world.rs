@@ -7,8 +7,8 @@ use sipsec_net::dp::{Direction, Event, ExpireCause, Op, TunnelSpec};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Entropy, Instant, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId, TxnId};
 use sipsec_session::{
-    CarrierConfig, CarrierId, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output,
-    PeerKind, Reconfiguration, SessionView, TunnelConfig,
+    CarrierConfig, CarrierId, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output, PeerKind,
+    Reconfiguration, SessionConfig, SessionView, TunnelConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -134,11 +134,11 @@ fn wan_address(ip: Option<IpAddr>) -> Input {
     Input::WanAddress { carrier: CarrierId::default(), wan: sipsec_session::WanAddresses::of(ip) }
 }
 
-fn config(side: usize) -> Config {
+fn config(side: usize) -> SessionConfig {
     let [local, remote] = [side, 1 - side].map(|i| number(NUMBERS[i]));
     let line = sipsec_sip::Line { number: local, auth: None };
     let sip = sipsec_sip::Config::new(sipsec_sip::Target::udp(carrier()), "carrier.example", vec![line]);
-    Config {
+    SessionConfig {
         carriers: vec![CarrierConfig::new("default", sip)],
         tunnels: vec![TunnelConfig {
             idle: IDLE,
@@ -260,7 +260,7 @@ impl World {
 
     /// Another profile is applied.
     pub fn apply_profile(&mut self, side: usize, change: impl FnOnce(&mut Reconfiguration)) {
-        let Config { tunnels, keyring, ike, carriers, outside, .. } = config(side);
+        let SessionConfig { tunnels, keyring, ike, carriers, outside, .. } = config(side);
         let bounced = BTreeSet::new();
         let replaced = BTreeSet::new();
         let mut new = Reconfiguration { tunnels, keyring, ike, carriers, replaced, bounced, outside };

@@ -15,8 +15,9 @@ use sipsec_net::{
     Entropy, Instant, IpPrefix, Kbps, MacAddr, MediaPort, SaId, SecretBox, TelNumber, TunnelId,
 };
 use sipsec_session::{
-    BackOff, CarrierConfig, CarrierId, Config, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig,
-    Output, PeerKind, Reconfiguration, ReconfigureError, Reconfigured, SessionView, TunnelConfig, TunnelQos,
+    BackOff, CarrierConfig, CarrierId, Core, Credential, IkeConfig, Input, KeyEntry, MediaConfig, Output,
+    PeerKind, Reconfiguration, ReconfigureError, Reconfigured, SessionConfig, SessionView, TunnelConfig,
+    TunnelQos,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -131,7 +132,7 @@ pub fn wan_address(ip: Option<IpAddr>) -> Input {
     Input::WanAddress { carrier: CarrierId::default(), wan: sipsec_session::WanAddresses::of(ip) }
 }
 
-pub fn config(side: usize, s: &Setup) -> Config {
+pub fn config(side: usize, s: &Setup) -> SessionConfig {
     let local = number(NUMBERS[side]);
     let line = sipsec_sip::Line { number: local, auth: None };
     let target = sipsec_sip::Target::udp(CARRIER.parse().expect("an address"));
@@ -141,7 +142,7 @@ pub fn config(side: usize, s: &Setup) -> Config {
     carrier.media.learn_peer_port = s.learn_peer_port;
     carrier.back_off = s.back_off;
     let spec = TunnelSpec::new(TUNNEL, 1438);
-    Config {
+    SessionConfig {
         carriers: vec![carrier],
         tunnels: vec![TunnelConfig {
             bandwidth: Kbps(s.kbps),

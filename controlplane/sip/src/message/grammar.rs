@@ -6,12 +6,16 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub const COOKIE: &str = "z9hG4bK";
 
 pub fn is_token(s: &str) -> bool {
-    !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
+    let is = |b| {
+        matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9')
+            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    };
+    !s.is_empty() && s.bytes().all(is)
 }
 
-/// Splits at an ASCII separator outside quotes and angle brackets. `None` if a quote or bracket stays open.
-fn split(value: &str, at: u8) -> Option<Vec<&str>> {
-    let (mut quoted, mut escaped, mut angle, mut start, mut out) = (false, false, false, 0, Vec::new());
+/// The parts between an ASCII separator outside of quotes and angle brackets. `false` if a quote or bracket stays open.
+fn split<'a>(value: &'a str, at: u8, mut part: impl FnMut(&'a str)) -> bool {
+    let (mut quoted, mut escaped, mut angle, mut start) = (false, false, false, 0);
     for (i, b) in value.bytes().enumerate() {
         match b {
             _ if escaped => escaped = false,
@@ -20,54 +24,63 @@ fn split(value: &str, at: u8) -> Option<Vec<&str>> {
             b'<' if !quoted => angle = true,
             b'>' if !quoted => angle = false,
             _ if b == at && !quoted && !angle => {
-                out.push(value[start..i].trim());
+                part(value[start..i].trim());
                 start = i + 1;
             }
             _ => {}
         }
     }
-    out.push(value[start..].trim());
-    (!quoted && !angle).then_some(out)
+    part(value[start..].trim());
+    !quoted && !angle
 }
 
 /// The elements of a comma-separated list. Empty ones are passed over (RFC 7230 §7 for the lists that SIP takes from HTTP;
 /// peers leave commas at the end of others). A quote that stays open is a fault of the one value that it then is.
 pub fn list(value: &str) -> Vec<&str> {
-    let values = split(value, b',').unwrap_or_else(|| vec![value]);
-    values.into_iter().filter(|v| !v.is_empty()).collect()
+    let mut values = Vec::new();
+    if !split(value, b',', |v| values.push(v)) {
+        values = vec![value];
+    }
+    values.retain(|v| !v.is_empty());
+    values
 }
 
 pub type Params<'a> = Vec<(&'a str, Option<&'a str>)>;
 
+/// `name[=value]`.
+fn name_and_value(param: &str) -> Option<(&str, Option<&str>)> {
+    let (name, value) = match param.split_once('=') {
+        Some((n, v)) => (n.trim(), Some(v.trim())),
+        None => (param.trim(), None),
+    };
+    is_token(name).then_some((name, value))
+}
+
 /// `;name[=value]…`; a value is a token, a host or a quoted string.
 pub fn params_of(text: &str) -> Option<Params<'_>> {
-    let mut parts = split(text, b';')?.into_iter();
-    if !parts.next()?.is_empty() {
-        return None; // something before the first semicolon
+    if text.is_empty() {
+        return Some(Vec::new());
     }
-    parts
-        .map(|p| {
-            let (name, value) = match p.split_once('=') {
-                Some((n, v)) => (n.trim(), Some(v.trim())),
-                None => (p, None),
-            };
-            is_token(name).then_some((name, value))
-        })
-        .collect()
+    // Nothing before the first semicolon.
+    let (mut out, mut whole, mut first) = (Vec::new(), true, true);
+    let closed = split(text, b';', |part| match name_and_value(part) {
+        _ if std::mem::take(&mut first) => whole &= part.is_empty(),
+        Some(param) => out.push(param),
+        None => whole = false,
+    });
+    (closed && whole).then_some(out)
 }
 
 /// The same as far as it can be read: what is no parameter is passed over. For what must not be lost because of a parameter
 /// that decides nothing.
 pub fn read_params(text: &str) -> Params<'_> {
-    let parts = split(text, b';').unwrap_or_else(|| text.split(';').collect());
-    let params = parts.into_iter().skip(1).filter_map(|p| {
-        let (name, value) = match p.split_once('=') {
-            Some((n, v)) => (n.trim(), Some(v.trim())),
-            None => (p.trim(), None),
-        };
-        is_token(name).then_some((name, value))
+    let (mut out, mut first) = (Vec::new(), true);
+    let closed = split(text, b';', |part| {
+        if !std::mem::take(&mut first) {
+            out.extend(name_and_value(part));
+        }
     });
-    params.collect()
+    if closed { out } else { text.split(';').skip(1).filter_map(name_and_value).collect() }
 }
 
 fn param<'a>(params: &Params<'a>, name: &str) -> Option<&'a str> {

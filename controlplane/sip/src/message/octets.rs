@@ -4,6 +4,8 @@
 //! From, To and Via exactly as they came (RFC 3261 §8.2.6.2). Characters of that range that a peer sends itself are taken
 //! octet by octet, so the mapping has no exception.
 
+use std::borrow::Cow;
+
 /// The character of an octet of 0x80 and above.
 const BASE: u32 = 0xf700;
 
@@ -19,12 +21,12 @@ fn push_octets(out: &mut String, octets: &[u8]) {
     );
 }
 
-pub fn decode(mut bytes: &[u8]) -> String {
+pub fn decode(mut bytes: &[u8]) -> Cow<'_, str> {
     // The characters of the range begin with this octet in UTF-8.
     if !bytes.contains(&0xef)
         && let Ok(text) = std::str::from_utf8(bytes)
     {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(bytes.len());
     while !bytes.is_empty() {
@@ -46,12 +48,12 @@ pub fn decode(mut bytes: &[u8]) -> String {
         push_octets(&mut out, &[*first]);
         bytes = rest;
     }
-    out
+    Cow::Owned(out)
 }
 
-pub fn encode(text: &str) -> Vec<u8> {
+pub fn encode(text: String) -> Vec<u8> {
     if !text.as_bytes().contains(&0xef) {
-        return text.as_bytes().to_vec();
+        return text.into_bytes();
     }
     let mut out = Vec::with_capacity(text.len());
     for c in text.chars() {
@@ -84,7 +86,7 @@ mod tests {
             &(0..=255).collect::<Vec<u8>>(),
         ] {
             let text = decode(bytes);
-            assert_eq!(encode(&text), bytes, "{text:?}");
+            assert_eq!(encode(text.clone().into_owned()), bytes, "{text:?}");
         }
         assert_eq!(decode("東京".as_bytes()), "東京");
     }

@@ -3,36 +3,46 @@
 use super::octets;
 use std::fmt::{Display, Write as _};
 
+/// Room for a usual message without a body.
+const HEAD: usize = 1024;
+
 #[derive(Debug, Clone)]
 pub struct Writer {
-    start: String,
-    headers: String,
+    /// The start line and the header fields so far.
+    text: String,
 }
 
 impl Writer {
     pub fn request(method: &str, uri: &str) -> Self {
-        Self { start: format!("{method} {uri} SIP/2.0"), headers: String::new() }
+        Self::begin(format_args!("{method} {uri} SIP/2.0\r\n"))
     }
 
     pub fn response(status: u16) -> Self {
-        Self { start: format!("SIP/2.0 {status} {}", super::reason_phrase(status)), headers: String::new() }
+        Self::begin(format_args!("SIP/2.0 {status} {}\r\n", super::reason_phrase(status)))
+    }
+
+    fn begin(start: impl Display) -> Self {
+        let mut text = String::with_capacity(HEAD);
+        let _ = write!(text, "{start}");
+        Self { text }
     }
 
     /// The Request-URI.
     pub fn uri(&self) -> &str {
-        self.start.split(' ').nth(1).unwrap_or_default()
+        self.text.split(' ').nth(1).unwrap_or_default()
     }
 
     pub fn header(&mut self, name: &str, value: impl Display) -> &mut Self {
-        let _ = write!(self.headers, "{name}: ");
-        let start = self.headers.len();
-        let _ = write!(self.headers, "{value}");
+        self.text.push_str(name);
+        self.text.push_str(": ");
+        let start = self.text.len();
+        let _ = write!(self.text, "{value}");
         // Neither a profile nor a peer can end a line.
-        if self.headers.as_bytes()[start..].iter().any(|b| matches!(b, b'\r' | b'\n')) {
-            let value = self.headers.split_off(start).replace(['\r', '\n'], " ");
-            self.headers.push_str(&value);
+        if self.text.as_bytes()[start..].iter().any(|b| matches!(b, b'\r' | b'\n')) {
+            let value = self.text.split_off(start).replace(['\r', '\n'], " ");
+            self.text.push_str(&value);
         }
-        self.headers.push_str("\r\n");
+        self.text.push_str("\r\n");
         self
     }
 
@@ -50,7 +60,8 @@ impl Writer {
         }
         let body = body.unwrap_or_default();
         self.header("Content-Length", body.len());
-        let mut out = octets::encode(&format!("{}\r\n{}\r\n", self.start, self.headers));
+        self.text.push_str("\r\n");
+        let mut out = octets::encode(self.text);
         out.extend_from_slice(body.as_bytes());
         out
     }

@@ -2,6 +2,7 @@
 
 use crate::support::{CARRIER, FakeDataplane, NUMBERS, Setup, WANS, World, wan_address};
 use crate::{SECOND, up};
+use sipsec_net::dp::{Event, ExpireCause};
 use sipsec_session::{Admin, BackOff, Input};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -317,6 +318,72 @@ fn faults_of_ours_that_come_again_are_braked() {
         assert!((3..=5).contains(&at.len()), "{code}: {} calls in a minute", at.len());
         assert!(at[1].saturating_duration_since(at[0]) < 2 * SECOND, "{code}: the first one brakes nothing");
         assert_eq!(w.failure(0), Some(code));
+    }
+}
+
+/// A fault ends each call within a minute, at this side, at the other or between them: a quarter of an hour of it costs a few
+/// calls, although both sides have packets all the time.
+#[test]
+fn no_fault_that_comes_again_costs_a_call_each_time() {
+    type Fault = fn(&mut World);
+    fn lose_dataplane(w: &mut World, side: usize) {
+        w.gateways[side].dp = FakeDataplane::default();
+        w.tell(side, Input::DataplaneDown);
+        w.tell(side, Input::DataplaneUp);
+    }
+    fn lose_address(w: &mut World, side: usize) {
+        w.tell(side, wan_address(None));
+        w.tell(side, wan_address(Some(WANS[side].parse().expect("an address"))));
+    }
+    fn spend(w: &mut World, side: usize) {
+        let sa = w.gateways[side].dp.bound.expect("up");
+        let event = Event::SaExpire { sa, cause: ExpireCause::Bytes, hard: true };
+        w.tell(side, Input::Dataplane(event));
+    }
+    fn silence(w: &mut World) {
+        w.mute_ike = [true; 2];
+        for _ in 0..40 {
+            w.packet(0);
+            w.packet(1);
+            w.advance(SECOND);
+        }
+        w.mute_ike = [false; 2];
+    }
+    let faults: [(&str, Fault); 9] = [
+        ("our dataplane", |w| lose_dataplane(w, 0)),
+        ("the peer's dataplane", |w| lose_dataplane(w, 1)),
+        ("our address", |w| lose_address(w, 0)),
+        ("the peer's address", |w| lose_address(w, 1)),
+        ("our crash", |w| w.crash(0)),
+        ("the peer's crash", |w| w.crash(1)),
+        ("our SA", |w| spend(w, 0)),
+        ("the peer's SA", |w| spend(w, 1)),
+        ("silence", silence),
+    ];
+    // 0, at once, +10, +20, +40, +80, +160, +300 s, and a call of the peer, whose brake is its own.
+    const CALLS_MAX: usize = 10;
+    for (name, fault) in faults {
+        for up_s in [0, 7, 40] {
+            let mut w = World::default();
+            let end = w.now + 900 * SECOND;
+            let mut up_since = None;
+            while w.now < end {
+                w.packet(0);
+                w.packet(1);
+                w.advance(SECOND / 2);
+                match (w.status(), up_since) {
+                    (["SESSION_UP", "SESSION_UP"], None) => up_since = Some(w.now),
+                    (["SESSION_UP", "SESSION_UP"], Some(since)) if since + up_s * SECOND <= w.now => {
+                        fault(&mut w);
+                        up_since = None;
+                    }
+                    (["SESSION_UP", "SESSION_UP"], _) => {}
+                    _ => up_since = None,
+                }
+            }
+            let calls = w.carrier.calls_answered;
+            assert!((2..=CALLS_MAX).contains(&calls), "{name} after {up_s} s: {calls} calls");
+        }
     }
 }
 

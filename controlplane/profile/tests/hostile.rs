@@ -120,7 +120,31 @@ fn no_character_hides_keys_from_the_bounds() {
     let mac = good.replace("port: 5060", "port: 5060\n  port: 5061").replace('\n', "\r");
     assert!(first(mac.as_bytes()).contains("`port` appears twice"), "{}", first(mac.as_bytes()));
     let wrong = good.replace("port: 5060", "port: 70000").replace('\n', "\r");
-    assert!(refused(wrong.as_bytes()).contains("`sip.port` is 70000"));
+    let shown = refused(wrong.as_bytes());
+    assert!(shown.contains("`sip.port` is 70000") && shown.contains("port: 70000\n"), "{shown}");
+}
+
+/// A value that was forgotten is not a default that was meant.
+#[test]
+fn keys_without_a_value_are_told() {
+    let good = include_str!("../../../deploy/profiles/lab-branch.yaml");
+    let blank = good.replace("port: 5060", "port:") + "qos:\nroutes: ~\n";
+    let Examined { profile, findings } = examine("x.yaml", blank.as_bytes(), &Nothing);
+    assert_eq!(profile.expect("a profile").sip.port, 5060);
+    let told: Vec<_> = findings.list.iter().filter(|f| f.code == "config::blank").collect();
+    let messages: Vec<&str> = told.iter().map(|f| f.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "`sip.port` has no value: its default counts, 5060",
+            "`qos` has no value: it counts as left out",
+            "`routes` has no value: it counts as left out",
+        ]
+    );
+    assert!(told.iter().all(|f| f.line > 1 && f.hint.contains("remove the line")));
+    // What must be there is an error, and the dataplane starts all the same.
+    assert!(refused(good.replace("interface: wan0", "interface:").as_bytes()).contains("is missing"));
+    assert!(sipsec_profile::head("x.yaml", format!("{good}  tunnels_max:\n").as_bytes()).is_ok());
 }
 
 /// A few lines that stand for more than a machine has memory for.

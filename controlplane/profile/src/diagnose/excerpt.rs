@@ -19,7 +19,7 @@ pub fn lines(texts: &[&str], document: &Document, wanted: &BTreeSet<LineOf>) -> 
     let mut out = BTreeMap::new();
     for (file, text) in (0u16..).zip(texts) {
         let Some((_, last)) = wanted.range((file, 0)..=(file, usize::MAX)).next_back() else { continue };
-        for at in (1..=*last).zip(text.lines()).map(|(number, line)| ((file, number), line)) {
+        for at in (1..=*last).zip(lines_of(text)).map(|(number, line)| ((file, number), line)) {
             let (at, line) = at;
             if wanted.contains(&at) {
                 let ranges = marks.ranges.get_mut(&at).map_or(&mut [][..], Vec::as_mut_slice);
@@ -29,6 +29,13 @@ pub fn lines(texts: &[&str], document: &Document, wanted: &BTreeSet<LineOf>) -> 
         }
     }
     out
+}
+
+/// Lines as YAML counts them: they end with LF, CR LF or CR alone (YAML 1.2 §5.4).
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 /// Columns from 0, and whether the characters are shown.

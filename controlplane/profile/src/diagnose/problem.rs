@@ -142,10 +142,3 @@ impl Sink {
         self.0.into_inner()
     }
 }
-
-impl Problems {
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.errors + self.warnings == 0
-    }
-}

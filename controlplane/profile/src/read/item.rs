@@ -302,8 +302,26 @@ impl<'a> Table<'a> {
         self.optional(name).map_or(Some(Vec::new()), |item| all(&item, read))
     }
 
-    /// Reports every key that the group does not have.
+    /// Warns of every key without a value: its author meant one.
+    fn blank(&self) {
+        let blank = self.entries.iter().filter(|(_, node)| *node == Node::Null);
+        for key in blank.filter_map(|(name, _)| self.group.key(name)) {
+            let path = self.path.key(key.name);
+            let counts = match key.presence {
+                // That it is missing is reported.
+                Presence::Required(_) => continue,
+                Presence::Default(default) => format!("its default counts, {default}"),
+                Presence::Optional(_) => "it counts as left out".to_owned(),
+            };
+            let problem =
+                Problem::warning("config::blank", &path, format!("`{path}` has no value: {counts}"));
+            self.sink.push(problem.at_key().hint("write the value behind the colon, or remove the line"));
+        }
+    }
+
+    /// Reports every key that the group does not have, or that has no value.
     pub fn finish(&self) {
+        self.blank();
         for (key, _) in self.entries.iter().filter(|(k, _)| self.group.key(k).is_none()) {
             if self.sink.is_full() {
                 return;

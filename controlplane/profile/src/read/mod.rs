@@ -108,7 +108,7 @@ pub fn head(file: &str, bytes: &[u8]) -> Result<Head, Findings> {
     });
     let problems = sink.into_problems();
     match head {
-        Some(head) if problems.is_empty() => Ok(head),
+        Some(head) if problems.errors == 0 => Ok(head),
         _ => Err(Findings::new(file, text, &document, problems)),
     }
 }

@@ -209,3 +209,33 @@ fn what_is_shown_of_an_import_is_imported_as_the_same() {
     }
     assert!(count >= 34, "{count}");
 }
+
+/// What the words of IOS leave out is named, and what they carry is not.
+#[test]
+fn what_ios_has_no_words_for_is_named() {
+    let directory = Directory::new("left-out");
+    let (profile, learnt) = (directory.file("a.yaml"), directory.file("b.yaml"));
+    assert_eq!(import("01-branch-psk.txt", &["-o", &learnt]).status.code(), Some(3));
+    let show = |path: &str, more: &[&str]| {
+        let out = sipsec(&[&["--profile", path, "show", "running-config"], more].concat());
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).expect("UTF-8")
+    };
+    assert!(!show(&learnt, &[]).contains("IOS has no words"), "{}", show(&learnt, &[]));
+    // Two groups for one tunnel, whose IPsec profile names one; a port; and a key's second.
+    let text = std::fs::read_to_string(&learnt).expect("the profile");
+    let more = text
+        .replace("esp_proposals:\n", "esp_proposals:\n  - aes256gcm16-ecp384-ecp256\n")
+        .replace("  domain: dhcp\n", "  domain: dhcp\n  port: 5070\n");
+    let more = if more.contains("ecp384-ecp256") {
+        more
+    } else {
+        more.replace("ike:\n", "ike:\n  esp_proposals: [aes256gcm16-ecp384-ecp256]\n")
+    };
+    std::fs::write(&profile, more).expect("written");
+    let shown = show(&profile, &[]);
+    let named = "! IOS has no words for sip.port, ike.esp_proposals; --yaml shows them\n";
+    assert!(shown.contains(named), "{shown}");
+    let json: serde_json::Value = serde_json::from_str(&show(&profile, &["--json"])).expect("JSON");
+    assert_eq!(json["data"]["left_out"], serde_json::json!(["sip.port", "ike.esp_proposals"]));
+}

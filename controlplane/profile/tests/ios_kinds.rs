@@ -603,7 +603,12 @@ fn unknown_commands_are_told_with_the_nearest() {
     error(&and("crypto ikev2 profiel X"), "profile");
     error(&with("keyring local KR", "kering local KR"), "keyring");
     warning(&and("nterface Loopback7"), "lacks letters");
-    error(&and("completely unknown words"), "completely");
+    // People misspell commands; what the router printed itself is a feature that the import does not know.
+    error(&import(b"hostname BR1\ncompletely unknown words\nvpn-sip enable\n"), "completely");
+    let feature = and("completely unknown words\n below it\nip sdnext on");
+    warning(&feature, "completely unknown, ip sdnext");
+    same_profile(&feature);
+    error(&and("interfaec Tunnel7"), "interface");
     // What the router itself refused was never configured.
     same_profile(&and("vpn-sip loging\n             ^\n% Invalid input detected at '^' marker.\n"));
     let refused =
@@ -863,4 +868,148 @@ fn a_second_configuration_does_not_make_the_first_incomplete() {
     same_profile(&both);
     let cut = import(format!("{}{between}{GOOD}", GOOD.strip_suffix("end\n").expect("its end")).as_bytes());
     warning(&cut, "may be incomplete");
+}
+
+/// A whole IOS XE router beside its vpn-sip: every other feature has a reason, none is an error, and no secret of it is shown.
+#[test]
+fn features_beside_vpn_sip_are_ignored_with_a_reason() {
+    let features = include_str!("ios/features.txt");
+    let found = and(features);
+    assert_eq!(found.report.errors(), 0, "{}", found.report.text());
+    let lines = &found.report.files[0].lines;
+    assert_eq!(lines.len(), GOOD.lines().count() + features.lines().count() + 1);
+    let first = lines.iter().position(|l| l.text == "aaa new-model").expect("the first feature");
+    for line in &lines[first..first + features.lines().count()] {
+        assert_ne!(line.verdict, Verdict::Error, "{}", line.text);
+        // What names a track or an address may be taken; nothing of a tunnel or a key is.
+        let ours = ["vpn-sip", "tunnel protection", "pre-shared-key", "crypto "];
+        let taken =
+            line.verdict == Verdict::Converted && ours.iter().any(|w| line.text.trim_start().starts_with(w));
+        assert!(!taken, "{}", line.text);
+    }
+    assert_eq!(found.conversion.tunnels.len(), 1);
+    let (text, json) = (found.report.text(), serde_json::to_string(&found.report).expect("JSON"));
+    let page = found.report.html(None);
+    // Of type 7, too, which anybody can read.
+    for secret in ["Secret", "0822455D0A16", "13061E010803557878", "094F471A1A0A"] {
+        assert!(features.contains(secret));
+        for shown in [&text, &json, &page] {
+            let line = shown.lines().find(|line| line.contains(secret));
+            assert_eq!(line.map(|l| l.chars().take(200).collect::<String>()), None);
+        }
+    }
+}
+
+#[test]
+fn the_limits_of_reassembly_come_along_and_go_back() {
+    const OUTSIDE: &str = " ip nat outside\n";
+    let wan = |line: &str| {
+        let at = GOOD.rfind(OUTSIDE).expect("the WAN") + OUTSIDE.len();
+        import(format!("{} {line}\n{}", &GOOD[..at], &GOOD[at..]).as_bytes())
+    };
+    for (line, written) in [
+        (
+            "max-reassemblies 100 max-fragments 16 timeout 5",
+            "{ datagrams_per_peer: 100, fragments: 16, timeout_s: 5 }",
+        ),
+        ("max-frag 8", "{ fragments: 8 }"),
+        ("drop-fragments", "{ datagrams_per_peer: 0 }"),
+    ] {
+        let found = wan(&format!("ip virtual-reassembly in {line}"));
+        assert_eq!(found.report.errors(), 0, "{}", found.report.text());
+        assert!(profile(&found).contains(written), "{line}: {}", profile(&found));
+        let shown = ios::show::running_config(&found.conversion);
+        let again =
+            import(shown.replace("<hidden>", KEY).replace("GigabitEthernet0", "GigabitEthernet8").as_bytes());
+        assert_eq!(again.conversion.reassembly, found.conversion.reassembly, "{shown}");
+    }
+    warning(&wan("ip virtual-reassembly in drop-fragments"), "drops fragments");
+    let most = wan("ip virtual-reassembly max-reassemblies 1024 max-fragments 64 timeout 64 percentage 20");
+    warning(&most, "max-reassemblies 1024 is 512 here");
+    assert!(
+        profile(&most).contains("{ datagrams_per_peer: 512, timeout_s: 60, fragments: 32 }"),
+        "{}",
+        profile(&most)
+    );
+    warning(&most, "percentage 20 has no key");
+    error(&wan("ip virtual-reassembly in max-fragments many"), "max-fragments");
+    error(&wan("ip virtual-reassembly in max-fragment-size 5"), "max-reassemblies");
+    // Of packets that leave, without numbers, taken back, and of another interface.
+    for line in ["out max-fragments 8", "in", "in max-fragments 8\n no ip virtual-reassembly in"] {
+        same_profile(&wan(&format!("ip virtual-reassembly {line}")));
+    }
+    same_profile(&and("interface GigabitEthernet7\n ip virtual-reassembly in max-fragments 8"));
+}
+
+/// Keys in the IKEv2 profile itself are judged as those of a keyring are.
+#[test]
+fn a_key_of_a_profile_that_cannot_be_taken_is_told() {
+    let inline = |lines: &str| {
+        with(
+            " authentication remote pre-share\n authentication local pre-share\n keyring local KR\n",
+            &format!("{lines}\n"),
+        )
+    };
+    let same = inline(
+        " authentication remote pre-share key 0 Inline-Key-Kinds-1\n authentication local pre-share key Inline-Key-Kinds-1",
+    );
+    assert!(profile(&same).contains("number: any, psk: Inline-Key-Kinds-1"), "{}", profile(&same));
+    let differ = inline(
+        " authentication remote pre-share key Inline-Key-Kinds-1\n authentication local pre-share key Inline-Key-Kinds-2",
+    );
+    error(&differ, "the keys local and remote of every peer of the profile");
+    for (key, words) in [("6 Wq7tLz29fXe4Hb", "type 6"), ("7 0822455D0A16", "type 7"), ("******", "masked")] {
+        let found = inline(&format!(
+            " authentication remote pre-share key {key}\n authentication local pre-share key {key}"
+        ));
+        error(&found, words);
+        assert!(!found.report.text().contains("there is no key"), "{}", found.report.text());
+    }
+}
+
+/// A profile's own value stands before that of global configuration, and only what is in force can differ.
+#[test]
+fn settings_in_force_are_compared() {
+    let lifetime = |own: &str, global: &str| {
+        with(
+            " set transform-set T\n",
+            &format!(
+                " set transform-set T\n set security-association lifetime {own}\ncrypto ipsec security-association lifetime {global}\n"
+            ),
+        )
+    };
+    let own = lifetime("seconds 28800", "seconds 3600");
+    is_told(&own, "differ", false);
+    assert!(profile(&own).contains("child_s: 28800"), "{}", profile(&own));
+    // A second tunnel whose IPsec profile has no lifetime of its own has the global one.
+    let second = "crypto ipsec profile SECOND\n set transform-set T\n set security-association idle-time 120\ninterface Tunnel2\n \
+                  tunnel source Loopback1\n tunnel mode ipsec ipv4\n tunnel destination dynamic\n tunnel protection ipsec profile \
+                  SECOND ikev2-profile PROF2\n vpn-sip local-number 0388881001 remote-number 0388882002 bandwidth 64\n";
+    let ike = "crypto ikev2 keyring KR2\n peer x\n  identity key-id 0388882002\n  pre-shared-key Kz81-Kinds-Of-Input-78\ncrypto \
+               ikev2 profile PROF2\n match identity remote any\n identity local key-id 0388881001\n authentication remote \
+               pre-share\n authentication local pre-share\n keyring local KR2\n dpd 10 2 periodic\n nat keepalive 60\n nat \
+               force-encap\n";
+    let two = and(&format!(
+        "{ike}{second}crypto ipsec security-association lifetime kilobytes 100000\ncrypto ikev2 dpd 30 2 on-demand\ncrypto ikev2 \
+         nat keepalive 30"
+    ));
+    assert_eq!(two.conversion.tunnels.len(), 2, "{}", two.report.text());
+    warning(&two, "differ in dpd");
+    warning(&two, "differ in the NAT keepalive, and the gateway has one for all: 30 was taken");
+    // No limit is the largest.
+    let without = lifetime("kilobytes disable", "kilobytes 50000");
+    assert!(profile(&without).contains("child_kb: 0"), "{}", profile(&without));
+    let both = with(
+        "vpn-sip enable\n",
+        &format!(
+            "{ike}{second}crypto ipsec profile SECOND\n set security-association lifetime kilobytes disable\ncrypto ipsec \
+             security-association lifetime kilobytes 100000\nvpn-sip enable\n"
+        ),
+    );
+    warning(&both, "in kilobytes, and the gateway has one for all: 100000 was taken");
+}
+
+fn is_told(import: &Import, words: &str, wanted: bool) {
+    let told = import.report.findings.iter().any(|f| f.message.contains(words));
+    assert_eq!(told, wanted, "{words}: {}", import.report.text());
 }

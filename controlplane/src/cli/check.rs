@@ -44,6 +44,8 @@ pub fn run(args: &Args, files: &[PathBuf], key: Option<&str>) -> Result<ExitCode
             }
         }
         if let Some(compared) = &compared {
+            // Folded as the findings are, with a terminal or without.
+            let screen = Screen::new(screen.width_or_default(), screen.utf8, screen.colour);
             print(&screen.fit(&format!("\n{compared}")))?;
         }
     }

@@ -1,5 +1,6 @@
 //! `sipsec show running-config`: a profile in the words of IOS, as far as it has words for it. Keys are hidden.
 
+use super::screen::Screen;
 use super::{CliError, envelope};
 use crate::api::change::RunningProfile;
 use crate::api::client::Client;
@@ -7,12 +8,12 @@ use crate::api::interfaces::Interface;
 use crate::config;
 use sipsec_ike::algorithm::{EspProposal, IkeProposal};
 use sipsec_profile::ios::conversion::{self, Conversion};
-use sipsec_profile::ios::{Secret, names, show};
+use sipsec_profile::ios::{self, Secret, names, show};
 use sipsec_profile::model::limits::REPLAY_WINDOW;
 use sipsec_profile::model::wan::WanIpv4;
 use sipsec_profile::model::{
     CertificateEntry, DontFragment, DpdMode, KeyOwner, KeyringEntry, Learnt, Lifetimes, PeerKind, Proof,
-    RouteTo, Watch,
+    Reassembly, RouteTo, Watch,
 };
 use sipsec_profile::write::{self, Secrets};
 use sipsec_profile::{Nothing, Profile};
@@ -22,6 +23,8 @@ use std::path::Path;
 
 /// Devices are shown as interfaces of the router by this name, the WAN's as the first.
 const INTERFACE: &str = "GigabitEthernet";
+const REMARK: &str = "! ";
+const COLUMNS: usize = 80;
 const WAN: &str = "GigabitEthernet0";
 const USAGE: &str = "usage: sipsec [--profile FILE] show running-config [--yaml] [interface NAME]";
 
@@ -80,6 +83,7 @@ pub fn of_gateway(client: &Client, words: &[String], yaml: bool, json: bool) -> 
 }
 
 fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -> Result<String, CliError> {
+    let mut left_out = Ok(Vec::new());
     let text = match (part, yaml) {
         (Part::All, true) => write::yaml(profile, Secrets::Hidden).map_err(CliError::Words)?,
         (Part::Interface(name), true) => {
@@ -92,9 +96,15 @@ fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -
         }
         (Part::All, false) => {
             let whole = show::running_config(&converted(profile));
+            let devices = devices(profile);
+            left_out = ios::left_out(profile, &whole, devices.clone(), |profile| {
+                let ike = &mut profile.ike;
+                ike.proposals = canonical(&ike.proposals, IkeProposal::defaults);
+                ike.esp_proposals = canonical(&ike.esp_proposals, EspProposal::defaults);
+            });
             let text =
                 whole.strip_suffix("end\n").map_or(whole.clone(), |text| format!("{text}{others}end\n"));
-            format!("{}{text}", devices(profile).iter().map(remark).collect::<String>())
+            format!("{}{}{text}", devices.iter().map(remark).collect::<String>(), without_words(&left_out))
         }
         (Part::Interface(name), false) => {
             show::interface(&converted(profile), name).ok_or_else(|| no_tunnel(name))?
@@ -102,9 +112,23 @@ fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -
     };
     Ok(match (json, yaml) {
         (true, true) => envelope(&serde_json::json!({ "profile": text })),
-        (true, false) => envelope(&serde_json::json!({ "running_config": text })),
+        (true, false) => {
+            let left_out = left_out.unwrap_or_default();
+            envelope(&serde_json::json!({ "running_config": text, "left_out": left_out }))
+        }
         _ => text,
     })
+}
+
+/// Keys that the text does not carry, as remarks of at most 80 columns.
+fn without_words(left_out: &Result<Vec<String>, &'static str>) -> String {
+    let keys = match left_out {
+        Ok(keys) if keys.is_empty() => return String::new(),
+        Ok(keys) => format!("IOS has no words for {}; --yaml shows them", keys.join(", ")),
+        Err(why) => format!("{why}: --yaml shows all of the profile"),
+    };
+    let lines = Screen::new(COLUMNS - REMARK.len(), true, false).fit(&keys);
+    lines.lines().map(|line| format!("{REMARK}{}\n", line.trim_start())).collect()
 }
 
 fn no_tunnel(name: &str) -> CliError {
@@ -211,6 +235,15 @@ fn converted(profile: &Profile) -> Conversion {
             DontFragment::Clear => None,
             DontFragment::Set => Some("set"),
             DontFragment::Copy => Some("copy"),
+        },
+        reassembly: {
+            let (said, default) = (profile.dataplane.outside.reassembly, Reassembly::default());
+            conversion::Reassembly {
+                datagrams_per_peer: (said.datagrams_per_peer != default.datagrams_per_peer)
+                    .then_some(said.datagrams_per_peer),
+                fragments: (said.fragments != default.fragments).then_some(said.fragments),
+                timeout_s: (said.timeout_s != default.timeout_s).then_some(said.timeout_s),
+            }
         },
     }
 }

@@ -47,6 +47,15 @@ pub struct Conversion {
     /// Translation to primary lines: the interface of each, and what becomes of it.
     pub primary: Vec<(String, PrimaryNat)>,
     pub dont_fragment: Option<&'static str>,
+    pub reassembly: Reassembly,
+}
+
+/// How fragments from the WAN are put together; `None`: what the gateway does by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reassembly {
+    pub datagrams_per_peer: Option<u16>,
+    pub fragments: Option<u8>,
+    pub timeout_s: Option<u8>,
 }
 
 impl Conversion {

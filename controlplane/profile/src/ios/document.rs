@@ -330,6 +330,9 @@ block! {
         address: Option<Said<Address>>,
         nat: Vec<Said<&'static str>>,
         dhcp_requests: Vec<At>,
+        reassembly: Option<Said<Reassembly>>,
+        /// Settings that the import does not know.
+        unknown: Vec<At>,
         filters: Vec<Said<String>>,
         zone: Option<Said<String>>,
         policy_route: Option<Said<String>>,
@@ -360,6 +363,17 @@ pub enum Address {
     Dynamic,
     Fixed(Ipv4Addr, Ipv4Addr),
     Unnumbered(String),
+}
+
+/// `ip virtual-reassembly [in] …`: what is not written is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reassembly {
+    pub datagrams: Option<u32>,
+    pub fragments: Option<u32>,
+    pub timeout_s: Option<u32>,
+    /// A share of the router's memory.
+    pub percentage: Option<u32>,
+    pub drop: bool,
 }
 
 /// `tunnel mode …`

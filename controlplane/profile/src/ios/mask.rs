@@ -1,6 +1,6 @@
 //! Hides secrets in lines that are shown.
 
-use super::words::{nearest, shortens, split};
+use super::words::{Word, nearest, shortens, split};
 
 const HIDDEN: &str = " <hidden>";
 /// What follows one of these is a secret.
@@ -26,6 +26,20 @@ const WORDS: &[&str] = &[
     "snmp-community",
     "credentials",
     "preshared-key",
+    "token",
+];
+/// Commands whose secret follows no word of [`WORDS`]: their words in order, others between them, and what follows the last.
+const COMMANDS: &[&[&str]] = &[
+    &["snmp-server", "host", "*"],
+    &["snmp-server", "user", "auth"],
+    &["snmp-server", "user", "priv"],
+    &["nhrp", "authentication"],
+    &["standby", "authentication"],
+    &["vrrp", "authentication"],
+    &["glbp", "authentication"],
+    &["authentication", "ipsec", "spi"],
+    &["sim", "authenticate"],
+    &["sim", "unlock"],
 ];
 /// `key WORD` that is no key.
 const KEY_VERBS: &[&str] = &[
@@ -86,10 +100,52 @@ pub fn hide(line: &str) -> String {
             || holds_secret_word(word)
             || misspelt()
     });
-    match found {
-        Some(i) => keep(line, i + 1),
+    let found = found.map(|i| i + 1);
+    match found.into_iter().chain(by_form(&list)).chain(by_command(&list)).min() {
+        Some(words) => keep(line, words),
         None => cut(line),
     }
+}
+
+/// How many words come before a secret that its own form shows: `7 0822455D0A16`, `$9$…`, `scheme://user:SECRET@host`.
+fn by_form(list: &[Word<'_>]) -> Option<usize> {
+    list.iter().enumerate().find_map(|(i, word)| {
+        let text = word.text;
+        let hashed =
+            text.strip_prefix('$').and_then(|rest| rest.split_once('$')).is_some_and(|(kind, rest)| {
+                !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_digit()) && !rest.is_empty()
+            });
+        let in_url = text.split_once("://").is_some_and(|(_, rest)| {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+        });
+        if hashed || in_url {
+            return Some(i);
+        }
+        let kind = i.checked_sub(1).and_then(|before| list.get(before)).map(|w| w.text);
+        let hex = || text.bytes().all(|b| b.is_ascii_hexdigit());
+        let encrypted =
+            || text.bytes().any(|b| b.is_ascii_uppercase()) && text.bytes().any(|b| b.is_ascii_lowercase());
+        let typed = match kind {
+            // Two digits of the salt, and two for each character.
+            Some("7") => text.len() >= 6 && text.len().is_multiple_of(2) && hex(),
+            Some("6") => text.len() >= 8 && encrypted(),
+            _ => false,
+        };
+        typed.then_some(i)
+    })
+}
+
+/// How many words come before the secret of one of [`COMMANDS`].
+fn by_command(list: &[Word<'_>]) -> Option<usize> {
+    COMMANDS.iter().find_map(|command| {
+        let mut at = 0;
+        for word in *command {
+            at +=
+                1 + list.get(at..)?.iter().position(|w| *word == "*" || w.text.eq_ignore_ascii_case(word))?;
+        }
+        (at < list.len()).then_some(at)
+    })
 }
 
 /// Whether a word of it is the name of a secret, or what damage leaves of one.
@@ -148,6 +204,15 @@ mod tests {
             "ppk manual id x key SECRET",
             "authentication remote pre-share key SECRET",
             "key-string SECRET",
+            "snmp-server host 10.0.0.16 version 2c SECRET",
+            "snmp-server user u V3 v3 encrypted auth sha SECRET priv aes 256 SECRET",
+            "ip nhrp authentication SECRET",
+            "standby 1 authentication SECRET",
+            "vrrp 1 authentication text SECRET",
+            "ipv6 ospf authentication ipsec spi 300 sha1 SECRET",
+            "add http://user:SECRET@10.0.0.1/update?h=<h>",
+            "enable algorithm-type scrypt $9$SECRET",
+            "token SECRET",
         ] {
             assert!(!hide(line).contains("SECRET"), "{line}");
         }
@@ -158,6 +223,19 @@ mod tests {
             "key chain A",
         ] {
             assert_eq!(hide(line), line);
+        }
+        for (line, shown) in [
+            (
+                "authentication mode hmac-sha-256 7 0822455D0A16",
+                "authentication mode hmac-sha-256 7 <hidden>",
+            ),
+            ("aaa x 6 AbCdEfGhIj", "aaa x 6 <hidden>"),
+            ("line vty 0 4", "line vty 0 4"),
+            ("match tag 7 10", "match tag 7 10"),
+            ("snmp-server host 10.0.0.16", "snmp-server host 10.0.0.16"),
+            ("path ftp://backup@10.0.0.17/$h-$t", "path ftp://backup@10.0.0.17/$h-$t"),
+        ] {
+            assert_eq!(hide(line), shown);
         }
         let line = "pre-shared-key SECRET";
         for at in 1.."pre-shared-key".len() {

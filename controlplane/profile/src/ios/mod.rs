@@ -12,6 +12,7 @@ mod document;
 mod foreign;
 mod grammar;
 mod key;
+mod left_out;
 mod mask;
 pub mod names;
 mod noise;
@@ -29,6 +30,7 @@ pub mod write;
 
 pub use conversion::Conversion;
 pub use document::Secret;
+pub use left_out::left_out;
 pub use report::{Outcome, Report};
 
 use document::Document;

@@ -49,6 +49,12 @@ const KINDS: &[&str] = &[
     "Lex",
     "MFR",
     "Control",
+    "ucse",
+    "Video-Service-Engine",
+    "Analysis-Module",
+    "SM",
+    "Cable-Modem",
+    "Content-Engine",
 ];
 const LENGTH_MAX: usize = 64;
 

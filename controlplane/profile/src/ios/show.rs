@@ -1,6 +1,6 @@
 //! A profile in IOS's words: what `show running-config` prints. What has no word in IOS is left out, and keys are hidden.
 
-use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Tunnel};
+use super::conversion::{Certificate, Conversion, KeyEntry, Proof, Reassembly, Tunnel};
 use super::convert::GROUPS;
 use super::show_esp::IpsecProfiles;
 use super::{show_filter, show_nat, show_qos, show_watch};
@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 /// The name of what a router has to name and a profile has not.
 pub(super) const NAME: &str = "sipsec";
-const HIDDEN: &str = "<hidden>";
+pub(super) const HIDDEN: &str = "<hidden>";
 const LOOPBACK: &str = "Loopback1";
 
 /// The whole configuration.
@@ -46,7 +46,11 @@ pub fn running_config(conversion: &Conversion) -> String {
             out.line(" ip dhcp client request sip-server-address");
             out.line(" ip dhcp client request vendor-identifying-specific");
         }
-        out.line(" ip nat outside\n!");
+        out.line(" ip nat outside");
+        if let Some(command) = reassembly(conversion.reassembly) {
+            out.line(&command);
+        }
+        out.line("!");
     }
     conversion.sla.iter().for_each(|o| show_watch::operation(conversion, o, &mut out.0));
     conversion.track.iter().for_each(|t| show_watch::track(conversion, t, &mut out.0));
@@ -64,6 +68,21 @@ pub fn running_config(conversion: &Conversion) -> String {
     }
     out.line("vpn-sip logging\n!\nend");
     out.0
+}
+
+/// ` ip virtual-reassembly in …`; nothing if all is the gateway's own.
+fn reassembly(said: Reassembly) -> Option<String> {
+    let numbers = [
+        ("max-reassemblies", said.datagrams_per_peer.filter(|n| *n > 0)),
+        ("max-fragments", said.fragments.map(u16::from)),
+        ("timeout", said.timeout_s.map(u16::from)),
+    ];
+    let words = numbers.iter().filter_map(|(word, number)| Some(format!(" {word} {}", (*number)?)));
+    let mut words: String = words.collect();
+    if said.datagrams_per_peer == Some(0) {
+        words.push_str(" drop-fragments");
+    }
+    (!words.is_empty()).then(|| format!(" ip virtual-reassembly in{words}"))
 }
 
 /// One tunnel, as `show running-config interface TunnelN` prints it; nothing if there is none of that name.

@@ -124,6 +124,13 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, most: u
     scored.into_iter().take(most).map(|(_, k)| k).collect()
 }
 
+/// Whether a few letters make the word that known one.
+#[must_use]
+pub fn is_misspelt(word: &str, known: &str) -> bool {
+    let most = (word.chars().count() / 3).max(1);
+    distance(word, known, most) <= most
+}
+
 /// Comparing costs the product of the lengths.
 const NEAREST_KNOWN_MAX: usize = 512;
 const NEAREST_LENGTH_MAX: usize = 64;

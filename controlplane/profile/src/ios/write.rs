@@ -10,8 +10,8 @@ use crate::model::secret::bounded;
 use crate::model::wan::WanIpv4;
 use crate::model::{
     self, CertificateEntry, CrlPolicy, DataplaneSection, DontFragment, DpdMode, IkeSection, KeyOwner,
-    KeyringEntry, Learnt, Lifetimes, MapField, MapOp, MapRule, PeerKind, PpkEntry, Profile, SecretSource,
-    SipLine, SipSection, TrustPolicy, TunnelEntry, Word,
+    KeyringEntry, Learnt, Lifetimes, MapField, MapOp, MapRule, PeerKind, PpkEntry, Profile, Reassembly,
+    SecretSource, SipLine, SipSection, TrustPolicy, TunnelEntry, Word,
 };
 use crate::read::Tree;
 use crate::write::{self, Secrets};
@@ -78,6 +78,11 @@ pub fn profile(conversion: &Conversion, gateway: Option<&str>, keys: &Keys, rema
     Written { profile: text, keys: files.files }
 }
 
+/// The profile itself, with what the router does not tell left empty.
+pub(super) fn as_profile(conversion: &Conversion, gateway: &str) -> Profile {
+    model(conversion, gateway, &mut KeyFiles { keys: &Keys::Inline, gateway, files: Vec::new() })
+}
+
 /// Takes keys, and says where they are found.
 struct KeyFiles<'a> {
     keys: &'a Keys,
@@ -117,6 +122,12 @@ fn model(conversion: &Conversion, gateway: &str, keys: &mut KeyFiles<'_>) -> Pro
     let mut dataplane = DataplaneSection::host("", "svti0");
     dataplane.outside.dont_fragment =
         conversion.dont_fragment.and_then(DontFragment::from_word).unwrap_or_default();
+    let (said, default) = (conversion.reassembly, Reassembly::default());
+    dataplane.outside.reassembly = Reassembly {
+        datagrams_per_peer: said.datagrams_per_peer.unwrap_or(default.datagrams_per_peer),
+        fragments: said.fragments.unwrap_or(default.fragments),
+        timeout_s: said.timeout_s.unwrap_or(default.timeout_s),
+    };
     let routes: usize = conversion.tunnels.iter().map(|t| t.routes.len()).sum();
     let needed = conversion.tunnels.len().max(routes.div_ceil(ROUTES_PER_TUNNEL));
     dataplane.tunnels_max = u32::try_from(needed).unwrap_or(u32::MAX).max(TUNNELS_DEFAULT);
@@ -270,6 +281,17 @@ fn said(conversion: &Conversion, tree: &mut Tree) {
     }
     if let Some(df) = conversion.dont_fragment {
         tree["dataplane"]["outside"]["dont_fragment"] = Tree::String(df.to_owned());
+    }
+    let reassembly = conversion.reassembly;
+    let numbers = [
+        ("datagrams_per_peer", reassembly.datagrams_per_peer),
+        ("fragments", reassembly.fragments.map(u16::from)),
+        ("timeout_s", reassembly.timeout_s.map(u16::from)),
+    ];
+    for (key, value) in numbers {
+        if let Some(value) = value {
+            tree["dataplane"]["outside"]["reassembly"][key] = number(value.into());
+        }
     }
     for (i, tunnel) in conversion.tunnels.iter().enumerate() {
         if let Some(seconds) = tunnel.idle_s {

@@ -1,7 +1,7 @@
 //! Proposals, transform sets, lifetimes, dead peer detection.
 
 use super::Work;
-use crate::ios::document::{Block, Dpd, IkeProfile, IkeProposal, IpsecProfile, Said};
+use crate::ios::document::{Block, IkeProfile, IkeProposal, IpsecProfile, Said};
 use crate::ios::report::{At, Class};
 use std::collections::HashSet;
 
@@ -284,16 +284,15 @@ impl<'a> Work<'a> {
             .copied()
             .filter(|p| fragment || self.used_ipsec.contains(p.name.as_str()))
             .collect();
-        let seconds = used.iter().filter_map(|p| p.lifetime_s.as_ref()).chain(&doc.lifetime_s);
-        let kilobytes = used.iter().filter_map(|p| p.lifetime_kb.as_ref()).chain(&doc.lifetime_kb);
+        let seconds = in_effect(&used, |p| p.lifetime_s.as_ref(), doc.lifetime_s.as_ref());
+        let kilobytes = in_effect(&used, |p| p.lifetime_kb.as_ref(), doc.lifetime_kb.as_ref());
         self.out.child_s = self
-            .smallest("the lifetime of IPsec SAs", seconds.collect())
+            .smallest("the lifetime of IPsec SAs", seconds)
             .map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
         self.out.child_kb = self
-            .smallest("the lifetime of IPsec SAs in kilobytes", kilobytes.collect())
+            .smallest("the lifetime of IPsec SAs in kilobytes", kilobytes)
             .map(|kb| if kb == 0 { 0 } else { kb.max(KB_MIN) });
-        let windows = used.iter().filter_map(|p| p.replay_window.as_ref()).chain(&doc.replay_window);
-        let windows: Vec<_> = windows.collect();
+        let windows = in_effect(&used, |p| p.replay_window.as_ref(), doc.replay_window.as_ref());
         self.out.replay_window = windows.iter().map(|said| said.value).max();
         if windows.iter().any(|said| Some(said.value) != self.out.replay_window) {
             let lines: Vec<At> = windows.iter().map(|said| said.at).collect();
@@ -341,12 +340,10 @@ impl<'a> Work<'a> {
         self.out.ike_s = self
             .smallest("the lifetime of IKE SAs", lifetimes.collect())
             .map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
-        let keepalives: Vec<_> = profiles.iter().filter_map(|p| p.nat_keepalive.as_ref()).collect();
-        let keepalives = if keepalives.is_empty() { doc.nat_keepalive.iter().collect() } else { keepalives };
+        let keepalives = in_effect(&profiles, |p| p.nat_keepalive.as_ref(), doc.nat_keepalive.as_ref());
         self.out.nat_keepalive_s =
             self.smallest("the NAT keepalive", keepalives).map(|s| s.min(KEEPALIVE_MAX_S));
-        let dpd: Vec<&Said<Dpd>> = profiles.iter().filter_map(|p| p.dpd.as_ref()).collect();
-        let dpd = if dpd.is_empty() { doc.dpd.iter().collect() } else { dpd };
+        let dpd = in_effect(&profiles, |p| p.dpd.as_ref(), doc.dpd.as_ref());
         if let Some(first) = dpd.first() {
             if dpd.iter().any(|d| d.value != first.value) {
                 let lines: Vec<At> = dpd.iter().map(|d| d.at).collect();
@@ -368,7 +365,8 @@ impl<'a> Work<'a> {
     }
 
     fn smallest(&mut self, what: &str, list: Vec<&Said<u32>>) -> Option<u32> {
-        let least = list.iter().map(|s| s.value).min()?;
+        // 0 is no limit.
+        let least = list.iter().map(|s| s.value).min_by_key(|value| value.wrapping_sub(1))?;
         if list.iter().any(|s| s.value != least) {
             let lines: Vec<At> = list.iter().map(|s| s.at).collect();
             let message =
@@ -388,6 +386,19 @@ impl<'a> Work<'a> {
         }
         known
     }
+}
+
+/// What is in force for each profile: its own value, or that of global configuration. Each is there once.
+fn in_effect<'d, P, T>(
+    profiles: &[&'d P],
+    own: impl Fn(&'d P) -> Option<&'d Said<T>>,
+    global: Option<&'d Said<T>>,
+) -> Vec<&'d Said<T>> {
+    if profiles.is_empty() {
+        return global.into_iter().collect();
+    }
+    let mut seen = HashSet::new();
+    profiles.iter().filter_map(|p| own(p).or(global)).filter(|said| seen.insert(said.at)).collect()
 }
 
 fn said_words(proposal: &IkeProposal) -> Vec<String> {

@@ -18,6 +18,7 @@ impl Work<'_> {
             self.backup(interface, matters, &tunnels);
             if is_tunnel {
                 self.other_tunnel(interface);
+                self.unknown(interface);
                 self.routing(name, &interface.routing);
                 self.rate(name, &interface.rate);
             }
@@ -52,6 +53,16 @@ impl Work<'_> {
             let hint = "the gateway takes the address that the peer's SDP names: see whether the tunnel is one of vpn-sip";
             self.report.warn(&[*at], message, hint);
         }
+    }
+
+    fn unknown(&mut self, interface: &Interface) {
+        if interface.unknown.is_empty() {
+            return;
+        }
+        let n = interface.unknown.len();
+        let (what, are) = if n == 1 { ("a setting", "is") } else { ("settings", "are") };
+        let message = format!("{what} of {} that the import does not know {are} left out", interface.name);
+        self.report.warn(&interface.unknown, message, "see whether the tunnel needs it");
     }
 
     fn routing(&mut self, name: &str, said: &[Said<String>]) {

@@ -30,6 +30,15 @@ struct Ring<'a> {
     wildcard: Option<Secret>,
 }
 
+/// The key of an IKEv2 profile itself.
+#[derive(Clone)]
+enum Inline {
+    None,
+    Key(Secret),
+    /// Why has been told.
+    Wrong,
+}
+
 impl<'a> Work<'a> {
     pub(super) fn keys(&mut self) {
         let doc = self.doc;
@@ -47,6 +56,7 @@ impl<'a> Work<'a> {
         let mut wildcards: Vec<(String, Secret)> = Vec::new();
         let mut order = Vec::new();
         let mut missing = Vec::new();
+        let mut of_profiles: HashMap<&str, Inline> = HashMap::new();
         for used in &tunnels {
             // Without its profile, which has been told, there is no keyring to look into.
             let Some(profile) = used.ike else { continue };
@@ -56,14 +66,29 @@ impl<'a> Work<'a> {
             let remote = &used.vpn_sip.remote;
             let ring = profile.keyring.as_ref().and_then(|k| rings.get(k.value.as_str()));
             let entry = ring.and_then(|r| r.by_number.get(remote));
-            let inline = inline(profile);
+            let wildcard = ring.and_then(|r| r.wildcard.clone());
+            let inline = match of_profiles.get(profile.name.as_str()) {
+                Some(known) => known.clone(),
+                None if entry.is_some() || wildcard.is_some() => Inline::None,
+                None => {
+                    let read = self.inline(profile);
+                    of_profiles.insert(&profile.name, read.clone());
+                    read
+                }
+            };
+            let inline = match inline {
+                // Its own error has been told.
+                Inline::Wrong if entry.is_none() && wildcard.is_none() => continue,
+                Inline::Key(key) => Some(key),
+                _ => None,
+            };
             let found = match entry {
                 Some(Entry { key: Some(key), peer }) => {
                     Some((key.clone(), self.ppk_of(profile, peer, remote, &rings)))
                 }
                 // Its own error has been told.
                 Some(Entry { key: None, .. }) => continue,
-                None => ring.and_then(|r| r.wildcard.clone()).or(inline).map(|key| {
+                None => wildcard.or(inline).map(|key| {
                     wildcards.push((remote.clone(), key.clone()));
                     (key, None)
                 }),
@@ -327,6 +352,26 @@ impl<'a> Work<'a> {
         Some(key)
     }
 
+    /// `authentication local|remote pre-share key K`: the same key both ways serves every peer.
+    fn inline(&mut self, profile: &IkeProfile) -> Inline {
+        let whose = format!("every peer of the profile {}", profile.name);
+        let last = |d: Direction| profile.inline_keys.iter().find(|k| k.direction == d);
+        let (local, remote) = (last(Direction::Local), last(Direction::Remote));
+        let Some(line) = local.or(remote) else { return Inline::None };
+        let Some(key) = self.usable(line, &whose) else { return Inline::Wrong };
+        let Some(other) = local.and(remote) else { return Inline::Key(key) };
+        match self.usable(other, &whose) {
+            Some(second) if second == key => Inline::Key(key),
+            Some(_) => {
+                let message = format!("the keys local and remote of {whose} differ");
+                let hint = "an entry of the profile's keyring has one key for both directions: agree on one with the peers";
+                self.report.error(&[line.at, other.at], message, hint);
+                Inline::Wrong
+            }
+            None => Inline::Wrong,
+        }
+    }
+
     fn usable(&mut self, line: &KeyLine, whose: &str) -> Option<Secret> {
         match &line.key {
             Ok(key) => Some(key.clone()),
@@ -445,17 +490,6 @@ pub(super) fn method(profile: &IkeProfile) -> Auth {
     match (&profile.local, profile.remote.last()) {
         (Some(said), _) | (None, Some(said)) => said.value.clone(),
         (None, None) => Auth::Psk,
-    }
-}
-
-/// `authentication local|remote pre-share key K`: the same key both ways serves every peer.
-fn inline(profile: &IkeProfile) -> Option<Secret> {
-    let of =
-        |d: Direction| profile.inline_keys.iter().find(|k| k.direction == d).and_then(|k| k.key.clone().ok());
-    match (of(Direction::Local), of(Direction::Remote)) {
-        (Some(one), Some(other)) if one == other => Some(one),
-        (Some(one), None) | (None, Some(one)) => Some(one),
-        _ => None,
     }
 }
 

@@ -219,6 +219,9 @@ impl<'a> Work<'a> {
     fn without_vpn_sip(&mut self, interface: &Interface) {
         let name = &interface.name;
         if !super::names::is_tunnel(name) {
+            // Templates of other features protect themselves in the same words.
+            let protection: Vec<At> = interface.protection.iter().map(|p| p.at).collect();
+            self.report.ignore(&protection, Class::Unrelated, "an interface without vpn-sip");
             return;
         }
         let failed = interface.lines.iter().any(|at| self.report.verdict(*at) == Some(Verdict::Error));

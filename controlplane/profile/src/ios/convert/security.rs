@@ -183,6 +183,7 @@ impl Work<'_> {
         let doc = self.doc;
         let mut lines: Vec<At> = Vec::new();
         let mut into: Vec<&str> = Vec::new();
+        let mut unnamed = false;
         let mut seen: HashSet<&str> = HashSet::new();
         for nat in doc.nats.iter().filter(|nat| !self.translated.contains(&nat.at)) {
             let Some(interface) = nat.interface.as_deref() else { continue };
@@ -193,6 +194,7 @@ impl Work<'_> {
             if is_tunnel && into.len() < NAMED_MAX {
                 into.push(interface);
             }
+            unnamed |= !self.options.interfaces.contains_key(interface);
             lines.push(nat.at);
             for name in nat.refers.iter().filter(|n| seen.insert(n.as_str())) {
                 let blocks = [doc.acls.get(name), doc.route_maps.get(name)];
@@ -209,17 +211,19 @@ impl Work<'_> {
         if lines.is_empty() {
             return;
         }
+        let hint = if unnamed {
+            "name the device of the interface with --ifmap to have it converted, or write `nat.primary`"
+        } else {
+            "it is converted where its list permits sources alone, after `deny` lines for destinations; write `nat.primary` for \
+             the rest"
+        };
         let into = if into.is_empty() {
             String::new()
         } else {
             format!("; the one into {} is not imported", into.join(", "))
         };
         let message = format!("address translation (overload) is the system's{into}");
-        self.report.warn(
-            &lines,
-            message,
-            "name the device of the interface with --ifmap to have it converted, or write `nat.primary`",
-        );
+        self.report.warn(&lines, message, hint);
     }
 
     fn applets(&mut self, tunnels: &HashSet<&str>) {

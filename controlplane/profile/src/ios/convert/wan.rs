@@ -2,8 +2,10 @@
 
 use super::Work;
 use crate::ios::Options;
+use crate::ios::conversion::Reassembly;
 use crate::ios::document::Address;
-use crate::ios::report::At;
+use crate::ios::report::{At, Verdict};
+use crate::model::limits;
 
 impl Work<'_> {
     pub(super) fn wan(&mut self, options: &Options) {
@@ -72,6 +74,7 @@ impl Work<'_> {
                 self.report.error(&[used.at], message, "write the number of the peer");
             }
         }
+        self.reassembly();
         self.source();
         if wanted {
             self.ask(options);
@@ -116,6 +119,54 @@ impl Work<'_> {
                 format!("{name}, the interface of the line, has no address"),
                 "the line cannot register without one",
             );
+        }
+    }
+
+    /// `ip virtual-reassembly` of the line's interface → `dataplane.outside.reassembly`
+    fn reassembly(&mut self) {
+        let Some((name, _)) = &self.out.wan else { return };
+        let Some(said) = self.doc.interfaces.get(name).and_then(|i| i.reassembly.as_ref()) else { return };
+        let value = said.value;
+        let mut changed = Vec::new();
+        let mut fit = |what: &str, number: Option<u32>, least: u32, most: u32| {
+            let number = number?;
+            let fits = number.clamp(least, most);
+            if fits != number {
+                changed.push(format!("{what} {number} is {fits} here ({least} to {most})"));
+            }
+            Some(fits)
+        };
+        let datagrams = fit("max-reassemblies", value.datagrams, 1, limits::REASSEMBLY_DATAGRAMS_MAX.into());
+        let fragments = fit("max-fragments", value.fragments, 2, limits::REASSEMBLY_FRAGMENTS_MAX.into());
+        let timeout_s = fit("timeout", value.timeout_s, 1, limits::REASSEMBLY_TIMEOUT_S_MAX.into());
+        if let Some(share) = value.percentage {
+            changed.push(format!("percentage {share} has no key: memory is set aside at the start"));
+        }
+        self.out.reassembly = Reassembly {
+            datagrams_per_peer: if value.drop { Some(0) } else { datagrams.and_then(|n| n.try_into().ok()) },
+            fragments: fragments.and_then(|n| n.try_into().ok()),
+            timeout_s: timeout_s.and_then(|n| n.try_into().ok()),
+        };
+        if self.out.reassembly != Reassembly::default() {
+            self.report.set(said.at, Verdict::Converted);
+        }
+        if !changed.is_empty() {
+            let message = format!("ip virtual-reassembly of {name}: {}", changed.join("; "));
+            self.report.warn(&[said.at], message, "see `dataplane.outside.reassembly`");
+        }
+        if value.drop {
+            let message = format!(
+                "{name} drops fragments: packets that the peer's line cuts do not come through the tunnel"
+            );
+            self.report.warn(
+                &[said.at],
+                message,
+                "remove `datagrams_per_peer: 0` unless it is meant: the gateway puts fragments together",
+            );
+        } else if datagrams.is_some() {
+            let message = "max-reassemblies counts the datagrams of the whole interface on the router, and those of one \
+                           peer here (512 of all peers)";
+            self.report.note(&[said.at], message, "nothing to do");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Work;
 use crate::ios::document::{Address, Block, Probe, Target, Threshold, Track, Watched};
 use crate::ios::names;
-use crate::ios::report::{At, Class};
+use crate::ios::report::{At, Class, Verdict};
 use crate::model::{Damping, Operation, Probe as Kind, Start, Times, TrackEntry, Watch, Weight};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -50,10 +50,7 @@ impl Work<'_> {
             None
         };
         let Some(said) = &probe.target else {
-            let failed = probe
-                .lines
-                .iter()
-                .any(|at| self.report.verdict(*at) == Some(crate::ios::report::Verdict::Error));
+            let failed = probe.lines.iter().any(|at| self.report.verdict(*at) == Some(Verdict::Error));
             if !failed {
                 let message = format!("ip sla {name} does not say what it probes; it is left out");
                 return left_out(self, probe.head(), message, "import the lines below it, too");
@@ -156,6 +153,14 @@ impl Work<'_> {
             }
         }
         self.without_members();
+        let made: HashSet<String> = self.out.track.iter().map(|t| t.id.to_string()).collect();
+        for track in doc.tracks.iter().filter(|t| !made.contains(&t.name)) {
+            for at in &track.lines {
+                if self.report.verdict(*at) == Some(Verdict::Converted) {
+                    self.report.ignore(&[*at], Class::System, "of a track that is left out");
+                }
+            }
+        }
     }
 
     fn track(

@@ -53,6 +53,7 @@ pub const GLOBAL: &[(&str, Command)] = &[
     ("crypto pki token", ignore(System, "of the router's storage")),
     ("crypto pki server", block(Unrelated, "the router is an authority itself; the gateway is not")),
     ("crypto pki profile", block(Unrelated, "of enrolment")),
+    ("crypto pki certificate pool", block(System, "the gateway is given certificates as PEM files")),
     ("crypto pki cert", Command::CertificateChain),
     ("crypto pki", ignore(System, DEFAULT)),
     ("crypto ca trustpoint", Command::Trustpoint),
@@ -84,6 +85,7 @@ pub const GLOBAL: &[(&str, Command)] = &[
     ("crypto mib", ignore(System, "of SNMP")),
     ("crypto xauth", ignore(Unrelated, ISAKMP)),
     ("crypto ssl", block(Unrelated, "of SSL VPN")),
+    ("crypto ctcp", ignore(Unrelated, "of EasyVPN")),
     ("crypto vpn", block(Unrelated, "of SSL VPN")),
     ("crypto wui", ignore(Unrelated, "of the web interface")),
 ];

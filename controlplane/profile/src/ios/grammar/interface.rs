@@ -123,7 +123,7 @@ pub const TABLE: &[(&str, Command)] = &[
     ("ip tcp", LINK),
     ("ip unreachables", LINK),
     ("ip urlfilter", Command::Protect),
-    ("ip virtual-reassembly", LINK),
+    ("ip virtual-reassembly", Command::Reassembly),
     ("ip wccp", LINK),
     ("ip", LINK),
     ("ipv6 eigrp", Command::Routing),

@@ -165,6 +165,7 @@ pub enum Command {
     TunnelMtu,
     Nat,
     DhcpRequest,
+    Reassembly,
     AccessGroup,
     ZoneMember,
     PolicyRoute,

@@ -3,12 +3,11 @@
 use super::{Did, Reader};
 use crate::ios::grammar::{self, Command, Found, Mode};
 use crate::ios::mask;
-use crate::ios::names;
 use crate::ios::noise;
 use crate::ios::report::{Class, Verdict};
 use crate::ios::text::TextLine;
 use crate::ios::text::lookalike::is_cjk;
-use crate::ios::words::{Word, Words, nearest, split};
+use crate::ios::words::{Word, Words, is_misspelt, nearest, shortens, split};
 
 /// Places of one look-alike that are named.
 const PLACES_MAX: usize = 8;
@@ -341,13 +340,23 @@ impl Reader {
         }
         if self.mode == Mode::Interface && indented {
             self.put(line, Class::System, "a setting of the interface that the import does not know");
-            let name = self.interface_name();
-            if names::is_tunnel(&name) {
-                let message = format!("a setting of {name} that the import does not know is left out");
-                self.report.warn(&[at], message, "see whether the tunnel needs it");
-            }
             if let Some(lines) = self.block_lines() {
                 lines.push(at);
+            }
+            if let Some(interface) = self.doc.interfaces.items.get_mut(self.open.block) {
+                interface.unknown.push(at);
+            }
+            return 1;
+        }
+        if self.is_printed()
+            && (!indented || matches!(self.mode, Mode::Other(..)))
+            && is_feature(words, &best)
+        {
+            const WHY: &str = "a feature that the import does not know";
+            self.put(line, Class::Unrelated, WHY);
+            self.features.push(at);
+            if !indented {
+                self.enter(Mode::Other(Class::Unrelated, WHY), 0);
             }
             return 1;
         }
@@ -410,6 +419,23 @@ fn better(
         }
         _ => *best = Some((word, known, ambiguous)),
     }
+}
+
+/// Whether the line begins a feature that no command of the import is near: not vpn-sip, and not what its tunnels use.
+fn is_feature(words: &[Word<'_>], best: &Option<(usize, Vec<&'static str>, bool)>) -> bool {
+    const USED: [&str; 3] = ["ikev2", "ipsec", "pki"];
+    let (position, known) = match best {
+        Some((position @ (0 | 1), known, false)) => (*position, known.clone()),
+        // Behind a block that is not read.
+        None => (0, grammar::table(Mode::Global).map(|t| t.first_words().collect()).unwrap_or_default()),
+        Some(_) => return false,
+    };
+    let Some(word) = words.get(position).map(|w| w.text) else { return false };
+    let ours = position == 1
+        && words.first().is_some_and(|first| {
+            shortens(first.text, "vpn-sip") || (shortens(first.text, "crypto") && USED.contains(&word))
+        });
+    !ours && !known.iter().any(|k| is_misspelt(word, k))
 }
 
 /// Copying loses the first letters of a line now and then.

@@ -1,7 +1,7 @@
 //! `interface …`
 
 use super::{ADDRESSES, Did, Reader, wrong};
-use crate::ios::document::{Address, Destination, Protection, Said, TunnelMode, VpnSip};
+use crate::ios::document::{Address, Destination, Protection, Reassembly, Said, TunnelMode, VpnSip};
 use crate::ios::grammar::{Command, Mode};
 use crate::ios::names;
 use crate::ios::report::Class;
@@ -9,6 +9,43 @@ use crate::ios::words::Words;
 use sipsec_net::TelNumber;
 
 const SYSTEM: Did = Did::Ignored(Class::System, ADDRESSES);
+/// `[in|out] [max-reassemblies N] [max-fragments N] [timeout S] [percentage P] [drop-fragments]`; nothing for `out` alone.
+fn reassembly(mut rest: Words<'_>) -> Result<Option<Reassembly>, Did> {
+    const WORDS: [&str; 7] =
+        ["in", "out", "max-reassemblies", "max-fragments", "timeout", "percentage", "drop-fragments"];
+    let mut said = Reassembly::default();
+    let mut leaving = false;
+    while !rest.is_empty() {
+        let word = rest.keyword(&WORDS);
+        let value = match word {
+            Some("in") => continue,
+            Some("out") => {
+                leaving = true;
+                continue;
+            }
+            Some("drop-fragments") => {
+                said.drop = true;
+                continue;
+            }
+            Some("max-reassemblies") => &mut said.datagrams,
+            Some("max-fragments") => &mut said.fragments,
+            Some("timeout") => &mut said.timeout_s,
+            Some(_) => &mut said.percentage,
+            None => {
+                let known = format!("known here: {}", WORDS.join(", "));
+                return Err(wrong("a word of this line does not belong to the command", known));
+            }
+        };
+        *value = Some(rest.number().ok_or_else(|| {
+            wrong(
+                format!("the number of {} is missing", word.unwrap_or_default()),
+                "write it behind the word",
+            )
+        })?);
+    }
+    Ok((!leaving).then_some(said))
+}
+
 const SVTI: Did = Did::Ignored(Class::System, "every tunnel of the gateway is one");
 
 impl Reader {
@@ -94,6 +131,18 @@ impl Reader {
                     interface.dhcp_requests.clear();
                 } else if sip {
                     interface.dhcp_requests.push(at);
+                }
+            }
+            Command::Reassembly => {
+                let mut said = match reassembly(rest) {
+                    Ok(said) => said,
+                    Err(did) => return did,
+                };
+                // Packets that leave are not put together here.
+                if let Some(said) = said.take().filter(|_| !negated) {
+                    interface.reassembly = Some(Said::new(said, at));
+                } else if negated {
+                    interface.reassembly = None;
                 }
             }
             Command::AccessGroup => {

@@ -60,6 +60,9 @@ enum Context {
     Second,
 }
 
+/// Unknown features that one message names.
+const FEATURES_NAMED_MAX: usize = 8;
+
 #[derive(Debug)]
 pub struct Reader {
     pub(super) doc: Document,
@@ -77,6 +80,8 @@ pub struct Reader {
     whole: Option<At>,
     /// The line before was a remark, which may go on.
     after_remark: bool,
+    /// Lines that begin features which the import does not know.
+    features: Vec<At>,
     lookalikes: std::collections::BTreeMap<char, (Vec<(At, usize)>, usize)>,
 }
 
@@ -94,6 +99,7 @@ impl Reader {
             version: false,
             whole: None,
             after_remark: false,
+            features: Vec::new(),
             lookalikes: std::collections::BTreeMap::new(),
         }
     }
@@ -139,7 +145,34 @@ impl Reader {
                 "export the configuration from the router rather than from a page",
             );
         }
+        self.unknown_features();
         (self.doc, self.report)
+    }
+
+    /// Whether the router itself printed the file, rather than people wrote it.
+    fn is_printed(&self) -> bool {
+        self.version || self.doc.header.is_some()
+    }
+
+    /// A router's own output has no misspelt commands: what is not known there is another feature.
+    fn unknown_features(&mut self) {
+        if self.features.is_empty() {
+            return;
+        }
+        let mut names: Vec<String> = Vec::new();
+        for at in &self.features {
+            let text = self.report.line(*at).map(|l| l.text.trim().to_owned()).unwrap_or_default();
+            let name = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+            if names.len() <= FEATURES_NAMED_MAX && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let more = if names.len() > FEATURES_NAMED_MAX { " and others" } else { "" };
+        names.truncate(FEATURES_NAMED_MAX);
+        let message = format!("features that the import does not know: {}{more}", names.join(", "));
+        let hint = "nothing of them is imported: see whether the tunnels need them";
+        let lines = std::mem::take(&mut self.features);
+        self.report.warn(&lines, message, hint);
     }
 
     /// Takes the line, and those that belong to it; how many it took.
@@ -274,10 +307,6 @@ impl Reader {
             Mode::Applet => doc.applets.items.get_mut(i).map(Block::lines),
             Mode::Global | Mode::ZonePair | Mode::Other(..) => None,
         }
-    }
-
-    fn interface_name(&self) -> String {
-        self.doc.interfaces.items.get(self.open.block).map(|i| i.name.clone()).unwrap_or_default()
     }
 
     fn said<T>(&self, value: T) -> Said<T> {

@@ -3,6 +3,7 @@
 use super::{Did, Reader, wrong};
 use crate::ios::document::Route;
 use crate::ios::names;
+use crate::ios::report::Class;
 use crate::ios::words::Words;
 use sipsec_net::IpPrefix;
 use sipsec_net::prefix::PrefixError;
@@ -106,6 +107,9 @@ impl Reader {
                     Some(track) => route.track = Some(track.to_owned()),
                     None => return wrong("the number of the track is missing", "write it"),
                 },
+                Some("multicast") => {
+                    return Did::Ignored(Class::System, "routes of multicast are the system's");
+                }
                 Some(_) => {}
                 None if !word.is_ascii() => break,
                 None => {

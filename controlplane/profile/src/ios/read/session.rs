@@ -303,6 +303,7 @@ impl Reader {
             | C::TunnelMtu
             | C::Nat
             | C::DhcpRequest
+            | C::Reassembly
             | C::AccessGroup
             | C::ZoneMember
             | C::PolicyRoute

@@ -1,4 +1,5 @@
-//! A profile of 16,384 tunnels: read and checked from its template and written out, compared with others, and written.
+//! A profile of 16,384 tunnels: read and checked from its template and written out, compared with others, and written. Then
+//! documents just below the bounds of the reader: each has to be refused within a second.
 //! `cargo bench -p sipsec-profile`; the memory of the process is printed after each.
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -61,5 +62,60 @@ fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bench);
+/// Documents that stay just below the bounds of the reader, by what they have much of.
+fn hostile() -> Vec<(&'static str, String)> {
+    let head = template().split_once("tunnels:").map_or(String::new(), |(head, _)| head.to_owned());
+    let times = |n: usize, one: &str| one.repeat(n);
+    let many = 131_000;
+    vec![
+        ("values", (0..4).map(|n| format!("k{n}: [{}]\n", times(many, "1,"))).collect()),
+        ("unknown keys", {
+            let group: String = (0..120).map(|n| format!("unknwon{n}: 1, ")).collect();
+            format!("{head}tunnels:\n{}", times(2000, &format!("- {{ {group} }}\n")))
+        }),
+        ("wrong tunnels", {
+            let tunnel = "- { name: 5, local_number: x, remote_number: [], bandwidth_kbps: -1, routes: [10.0.0.1/8] }\n";
+            format!("{head}tunnels:\n{}", times(45_000, tunnel))
+        }),
+        (
+            "long texts",
+            (0..120).map(|n| format!("k{n}: [{}]\n", times(16, &format!("{},", "x".repeat(8000))))).collect(),
+        ),
+        ("aliases", format!("a: &a [{}]\nb: [{}]\n", times(900, "x,"), times(500, "*a,"))),
+        ("deep groups", {
+            let deep = format!("{}1{}", times(30, "{a: "), times(30, "}"));
+            format!("k: [{}]\n", times(9000, &format!("{deep},")))
+        }),
+        ("routes of one prefix", {
+            let tunnel = |n: usize| {
+                format!(
+                    "- {{ name: T{n}, remote_number: \"03777{n:05}\", routes: [{}] }}\n",
+                    times(16, "10.0.0.0/8,")
+                )
+            };
+            let tunnels: String = (1..=4096).map(tunnel).collect();
+            format!(
+                "{head}tunnels:\n{tunnels}dataplane:\n  outside: {{ device: wan0 }}\n  inside: {{ mode: host, device: svti0 }}\n  tunnels_max: {TUNNELS}\n"
+            )
+        }),
+    ]
+}
+
+fn below_the_bounds(c: &mut Criterion) {
+    let mut group = c.benchmark_group("just below a bound");
+    group.sample_size(10);
+    for (what, text) in hostile() {
+        group.bench_function(what, |b| {
+            b.iter(|| {
+                let examined = examine("hostile.yaml", black_box(text.as_bytes()), &Nothing);
+                assert!(examined.findings.errors() > 0);
+                examined.findings.render(Style::PLAIN).len()
+            });
+        });
+        println!("{what}: {} bytes, memory: {}", text.len(), memory());
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench, below_the_bounds);
 criterion_main!(benches);

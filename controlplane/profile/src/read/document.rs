@@ -1,13 +1,12 @@
 //! A YAML document with the place of every key and value, within bounds.
 //!
 //! [`parse`] walks the events of the parser once: it refuses what no profile has (deep nesting, huge values, aliases that
-//! multiply, tags, keys that appear twice) and keeps the span of every node. Only then are the values read
-//! ([`super::values`]).
+//! multiply, tags, keys that appear twice) and keeps the value and the span of every node.
 
 use super::path::{KeyPath, Step};
 use super::values::{self, Node};
 use crate::diagnose::Place;
-use saphyr_parser::{Event, Parser, ScanError, Span as Marks};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span as Marks};
 use std::collections::HashMap;
 
 /// Groups and lists within each other. A profile has 6.
@@ -176,35 +175,52 @@ pub fn parse(text: &str) -> Result<Document, SyntaxError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_file(text: &str, file: u16) -> Result<Document, SyntaxError> {
-    let (spans, nodes) = Walk::new(text, file).run()?;
-    let root = values::read(text)?;
-    Ok(Document { root, spans, nodes })
+    Walk::new(text, file).run()
 }
 
 /// A group or list whose end has not come.
 struct Open {
     span: Span,
-    below: Below,
-    /// The keys so far and their lines: few, so they are searched.
-    keys: Vec<(String, u32)>,
+    below: Inside,
     /// The key whose value comes next.
-    key: Option<Span>,
+    key: Option<(String, Span)>,
     anchor: usize,
     /// Nodes and bytes before it, aliases expanded.
     weight_before: usize,
+}
+
+/// Its values so far, and their places.
+enum Inside {
+    List(Vec<Node>, Vec<Spans>),
+    /// Keys are few, so they are searched.
+    Map(Vec<(String, Node)>, Vec<(Span, Spans)>),
+}
+
+impl Inside {
+    fn close(self) -> (Node, Below) {
+        match self {
+            Self::List(nodes, spans) => (Node::List(nodes), Below::List(spans)),
+            Self::Map(nodes, spans) => (Node::Map(nodes), Below::Map(spans)),
+        }
+    }
+}
+
+/// A node that has a name, and its weight.
+struct Anchored {
+    node: Node,
+    weight: usize,
 }
 
 struct Walk<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     file: u16,
     open: Vec<Open>,
-    root: Option<Spans>,
+    root: Option<(Node, Spans)>,
     nodes: usize,
     /// Nodes and bytes so far, aliases expanded.
     weight: usize,
     aliased: usize,
-    /// The weight of each anchored node.
-    anchors: HashMap<usize, usize>,
+    anchors: HashMap<usize, Anchored>,
 }
 
 fn fail<T>(span: Span, message: impl Into<String>, hint: impl Into<String>) -> Result<T, SyntaxError> {
@@ -225,13 +241,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run(mut self) -> Result<(Spans, usize), SyntaxError> {
+    fn run(mut self) -> Result<Document, SyntaxError> {
         while let Some(event) = self.parser.next_event() {
             let (event, marks) = event.map_err(|error| scan_error(&error))?;
             self.event(event, &marks)?;
         }
         let start = Span { file: self.file, ..Span::START };
-        Ok((self.root.unwrap_or(Spans { span: start, below: Below::Leaf }), self.nodes))
+        let (root, spans) = self.root.unwrap_or((Node::Null, Spans { span: start, below: Below::Leaf }));
+        Ok(Document { root, spans, nodes: self.nodes })
     }
 
     fn event(&mut self, event: Event<'_>, marks: &Marks) -> Result<(), SyntaxError> {
@@ -241,7 +258,7 @@ impl<'a> Walk<'a> {
                 "the file has more than one YAML document",
                 "remove the lines `---` within it: a profile is one document",
             ),
-            Event::Scalar(text, _, anchor, tag) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 let span = Span::of(marks, false, self.file);
                 self.count(span, text.len())?;
                 if text.len() > SCALAR_BYTES_MAX {
@@ -254,18 +271,28 @@ impl<'a> Walk<'a> {
                     );
                 }
                 refuse_tag(tag.as_deref(), span)?;
-                if anchor > 0 {
-                    self.anchors.insert(anchor, 1 + text.len());
+                let is_key = self.expects_key();
+                if is_key && anchor == 0 {
+                    return self.key(text.into_owned(), span);
                 }
-                if self.expects_key() {
-                    return self.key(&text, span);
+                let plain = style == ScalarStyle::Plain;
+                let Ok(node) = values::scalar(&text, plain, tag.as_deref().map(|tag| tag.suffix.as_str()))
+                else {
+                    return fail(
+                        span,
+                        "the value is not what its tag says",
+                        "remove the tag that begins with `!!`",
+                    );
+                };
+                self.anchored(anchor, &node, 1 + text.len(), span)?;
+                if is_key {
+                    return self.key(text.into_owned(), span);
                 }
-                self.value(Spans { span, below: Below::Leaf })
+                self.value(node, Spans { span, below: Below::Leaf })
             }
             Event::Alias(anchor) => {
                 let span = Span::of(marks, false, self.file);
                 self.count(span, 0)?;
-                let weight = self.anchors.get(&anchor).copied().unwrap_or_default();
                 if self.open.iter().any(|open| open.anchor == anchor) {
                     return fail(
                         span,
@@ -273,32 +300,26 @@ impl<'a> Walk<'a> {
                         "write the value out",
                     );
                 }
-                self.aliased = self.aliased.saturating_add(weight);
+                let weight = self.anchors.get(&anchor).map_or(0, |anchored| anchored.weight);
+                self.aliases(weight, span)?;
                 self.weight = self.weight.saturating_add(weight);
-                if self.aliased > ALIASED_MAX {
-                    return fail(
-                        span,
-                        "the aliases of this file stand for more than a profile can have",
-                        "write the values out, or use `defaults:` for what tunnels have in common",
-                    );
-                }
                 if self.expects_key() {
                     return fail(span, "a key cannot be an alias", "write the key out");
                 }
-                self.value(Spans { span, below: Below::Leaf })
+                let node = self.anchors.get(&anchor).map_or(Node::Null, |anchored| anchored.node.clone());
+                self.value(node, Spans { span, below: Below::Leaf })
             }
             Event::SequenceStart(anchor, tag) => {
-                self.enter(marks, anchor, tag.as_deref(), Below::List(Vec::new()))
+                self.enter(marks, anchor, tag.as_deref(), Inside::List(Vec::new(), Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
-                self.enter(marks, anchor, tag.as_deref(), Below::Map(Vec::new()))
+                self.enter(marks, anchor, tag.as_deref(), Inside::Map(Vec::new(), Vec::new()))
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
-                    if open.anchor > 0 {
-                        self.anchors.insert(open.anchor, self.weight - open.weight_before);
-                    }
-                    return self.value(Spans { span: open.span, below: open.below });
+                    let (node, below) = open.below.close();
+                    self.anchored(open.anchor, &node, self.weight - open.weight_before, open.span)?;
+                    return self.value(node, Spans { span: open.span, below });
                 }
                 Ok(())
             }
@@ -306,12 +327,34 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Keeps a node that has a name: for the aliases that may follow, of which it counts as one.
+    fn anchored(&mut self, anchor: usize, node: &Node, weight: usize, span: Span) -> Result<(), SyntaxError> {
+        if anchor == 0 {
+            return Ok(());
+        }
+        self.aliases(weight, span)?;
+        self.anchors.insert(anchor, Anchored { node: node.clone(), weight });
+        Ok(())
+    }
+
+    fn aliases(&mut self, weight: usize, span: Span) -> Result<(), SyntaxError> {
+        self.aliased = self.aliased.saturating_add(weight);
+        if self.aliased > ALIASED_MAX {
+            return fail(
+                span,
+                "the aliases of this file stand for more than a profile can have",
+                "write the values out, or use `defaults:` for what tunnels have in common",
+            );
+        }
+        Ok(())
+    }
+
     fn enter(
         &mut self,
         marks: &Marks,
         anchor: usize,
         tag: Option<&saphyr_parser::Tag>,
-        below: Below,
+        below: Inside,
     ) -> Result<(), SyntaxError> {
         let span = Span::of(marks, true, self.file);
         self.count(span, 0)?;
@@ -327,54 +370,62 @@ impl<'a> Walk<'a> {
             return fail(span, too_deep(), TOO_DEEP_HINT);
         }
         let weight_before = self.weight;
-        self.open.push(Open { span, below, keys: Vec::new(), key: None, anchor, weight_before });
+        self.open.push(Open { span, below, key: None, anchor, weight_before });
         Ok(())
     }
 
     /// Whether the next node is a key.
     fn expects_key(&self) -> bool {
-        self.open.last().is_some_and(|open| matches!(open.below, Below::Map(_)) && open.key.is_none())
+        self.open.last().is_some_and(|open| matches!(open.below, Inside::Map(..)) && open.key.is_none())
     }
 
-    fn key(&mut self, name: &str, span: Span) -> Result<(), SyntaxError> {
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
-        if let Some((_, first)) = open.keys.iter().find(|(key, _)| key == name) {
-            let shown = crate::diagnose::shown_key(name);
+    fn key(&mut self, name: String, span: Span) -> Result<(), SyntaxError> {
+        let Some(Open { below: Inside::Map(nodes, spans), key, .. }) = self.open.last_mut() else {
+            return Ok(());
+        };
+        if let Some(at) = nodes.iter().position(|(key, _)| *key == name) {
+            let shown = crate::diagnose::shown_key(&name);
+            let first = spans.get(at).map_or(0, |(span, _)| span.line);
             return fail(
                 span,
                 format!("`{shown}` appears twice, first on line {first}"),
                 "remove one of the two",
             );
         }
-        if open.keys.len() == KEYS_MAX {
+        if nodes.len() == KEYS_MAX {
             return fail(
                 span,
                 format!("a group has more than {KEYS_MAX} keys"),
                 "no group of a profile has so many: the entries of a list begin with `- `",
             );
         }
-        open.keys.push((name.to_owned(), span.line));
-        open.key = Some(span);
+        *key = Some((name, span));
         Ok(())
     }
 
-    fn value(&mut self, spans: Spans) -> Result<(), SyntaxError> {
+    fn value(&mut self, node: Node, place: Spans) -> Result<(), SyntaxError> {
         let Some(open) = self.open.last_mut() else {
-            self.root = Some(spans);
+            self.root = Some((node, place));
             return Ok(());
         };
-        let key = open.key.take();
         match &mut open.below {
-            Below::List(items) if items.len() == ENTRIES_MAX => {
+            Inside::List(nodes, _) if nodes.len() == ENTRIES_MAX => {
                 return fail(
-                    spans.span,
+                    place.span,
                     format!("a list has more than {ENTRIES_MAX} entries"),
                     "no list of a profile has so many: spread the tunnels over several gateways",
                 );
             }
-            Below::List(items) => items.push(spans),
-            Below::Map(entries) => entries.push((key.unwrap_or(spans.span), spans)),
-            Below::Leaf => {}
+            Inside::List(nodes, spans) => {
+                nodes.push(node);
+                spans.push(place);
+            }
+            Inside::Map(nodes, spans) => {
+                // A value follows a key.
+                let (name, span) = open.key.take().unwrap_or((String::new(), place.span));
+                nodes.push((name, node));
+                spans.push((span, place));
+            }
         }
         Ok(())
     }

@@ -1,11 +1,4 @@
-//! The one file that knows the YAML library of values: it turns text into a plain tree.
-//!
-//! [`super::document`] has accepted the text before, so depth, sizes, aliases and keys are within bounds.
-
-use super::document::SyntaxError;
-use crate::diagnose::Place;
-use serde::de::{Deserialize, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+//! Values: what the scalars of a document mean, and the one file that knows the YAML library which writes profiles.
 
 /// A value without its YAML dress.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,17 +40,87 @@ impl Node {
     }
 }
 
+/// The value of a scalar. `plain`: without quotes, and no block of text; `tag`: the name of one of YAML's own tags.
+///
 /// # Errors
-/// The library's complaint, with its place.
-pub fn read(text: &str) -> Result<Node, SyntaxError> {
-    serde_yaml::from_str(text).map_err(|error| {
-        let place = error.location().map_or(Place::START, |l| Place { line: l.line(), column: l.column() });
-        let whole = error.to_string();
-        // The library appends the place, which the finding shows by itself.
-        let message = whole.rfind(" at line ").map_or(whole.as_str(), |at| &whole[..at]);
-        let hint = "this is not YAML: look for a missing colon, quote or bracket, and at the indentation";
-        SyntaxError { message: message.to_owned(), hint: hint.to_owned(), place }
-    })
+/// If the text is not what the tag says.
+pub fn scalar(text: &str, plain: bool, tag: Option<&str>) -> Result<Node, ()> {
+    match tag {
+        None if plain => Ok(untagged(text)),
+        Some("null") => null(text).ok_or(()),
+        Some("bool") => boolean(text).map(Node::Bool).ok_or(()),
+        Some("int") => integer(text).ok_or(()),
+        Some("float") => float(text).map(Node::Float).ok_or(()),
+        _ => Ok(Node::Str(text.to_owned())),
+    }
+}
+
+/// The core schema (YAML 1.2 §10.3.2), and binary numbers.
+fn untagged(text: &str) -> Node {
+    if text.is_empty() {
+        return Node::Null;
+    }
+    let number = || {
+        // Nearly all texts begin with a letter.
+        let first = text.as_bytes().first().is_some_and(|b| b.is_ascii_digit() || b"+-.".contains(b));
+        let first = first && !has_leading_zeros(text);
+        if first { integer(text).or_else(|| float(text).map(Node::Float)) } else { None }
+    };
+    null(text)
+        .or_else(|| boolean(text).map(Node::Bool))
+        .or_else(number)
+        .unwrap_or_else(|| Node::Str(text.to_owned()))
+}
+
+fn null(text: &str) -> Option<Node> {
+    matches!(text, "null" | "Null" | "NULL" | "~").then_some(Node::Null)
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+/// `0388881001` is a text, as telephone numbers are.
+fn has_leading_zeros(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn integer(text: &str) -> Option<Node> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let prefixes = [("0x", 16), ("0o", 8), ("0b", 2)];
+    let (digits, radix) = prefixes
+        .into_iter()
+        .find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, radix)))
+        .unwrap_or((digits, 10));
+    let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    if !is_number || (radix == 10 && has_leading_zeros(text)) {
+        return None;
+    }
+    // A key in hexadecimal digits of more than 128 bits is a text, as in the library that writes profiles.
+    let value = u128::from_str_radix(digits, radix).ok()?;
+    let signed = i128::try_from(value).ok().map(|value| if negative { -value } else { value });
+    Some(signed.and_then(|value| i64::try_from(value).ok()).map_or(Node::Huge, Node::Int))
+}
+
+fn float(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    if unsigned.len() < text.len() && unsigned.starts_with(['+', '-']) {
+        return None;
+    }
+    match unsigned {
+        ".inf" | ".Inf" | ".INF" => Some(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => Some(f64::NEG_INFINITY),
+        ".nan" | ".NaN" | ".NAN" => Some(f64::NAN),
+        _ => unsigned.parse().ok().filter(|value: &f64| value.is_finite()),
+    }
 }
 
 /// A tree that can be changed and written, with its keys in the order in which they were put in.
@@ -78,96 +141,104 @@ pub fn write(tree: &Tree) -> Result<String, String> {
     serde_yaml::to_string(tree).map_err(|error| error.to_string())
 }
 
-/// Errors name no value: it may be a secret.
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Whole)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-struct Whole;
-
-impl<'de> Visitor<'de> for Whole {
-    type Value = Node;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    /// A document without a value: of comments alone.
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Int(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(i64::try_from(value).map_or(Node::Huge, Node::Int))
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
-        Ok(Node::Huge)
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
-        Ok(Node::Huge)
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Str(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-        let mut list = Vec::new();
-        while let Some(node) = seq.next_element()? {
-            list.push(node);
+    /// What the library that writes profiles would read.
+    fn of_the_library(text: &str) -> Node {
+        match serde_yaml::from_str::<Tree>(text).expect("YAML") {
+            Tree::Null => Node::Null,
+            Tree::Bool(value) => Node::Bool(value),
+            Tree::Number(n) if n.is_i64() => Node::Int(n.as_i64().expect("a number")),
+            Tree::Number(n) if n.is_u64() => Node::Huge,
+            Tree::Number(n) => Node::Float(n.as_f64().expect("a number")),
+            Tree::String(text) => Node::Str(text),
+            _ => unreachable!("no scalar: {text}"),
         }
-        Ok(Node::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
-            entries.push((key, map.next_value()?));
+    #[test]
+    fn plain_texts_are_what_the_writer_takes_them_for() {
+        for text in [
+            "~",
+            "null",
+            "Null",
+            "nULL",
+            "true",
+            "True",
+            "tRUE",
+            "FALSE",
+            "yes",
+            "off",
+            "0",
+            "00",
+            "007",
+            "-0",
+            "+5",
+            "-5",
+            "--5",
+            "+-5",
+            "-+5",
+            "0x1F",
+            "0xg",
+            "0x",
+            "-0x10",
+            "+0x10",
+            "0o17",
+            "0o8",
+            "0b101",
+            "0b2",
+            "1_000",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "18446744073709551615",
+            "1.5",
+            "-1.5",
+            "+1.5",
+            ".5",
+            "5.",
+            "1e3",
+            "1e",
+            "1e400",
+            ".inf",
+            "-.inf",
+            "+.inf",
+            "inf",
+            "nan",
+            "infinity",
+            "1.2.3.4",
+            "10.0.0.0/8",
+            "2001:db8::1",
+            "12:30",
+            "0388881001",
+            "-01",
+            "1-501",
+            "5060",
+            "e5",
+            "-",
+            "+",
+            ".",
+            "..",
+            "a",
+            "1a",
+            "0388-88",
+            "Infinity",
+            "-inf",
+        ] {
+            let mine = scalar(text, true, None).expect("a scalar");
+            // A lone sign or dot would begin a list for the library.
+            let theirs = if text == "-" { Node::Str("-".to_owned()) } else { of_the_library(text) };
+            assert_eq!(mine, theirs, "{text}");
         }
-        Ok(Node::Map(entries))
-    }
-
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Node, A::Error> {
-        Err(A::Error::custom("a value that begins with `!` is a tag, which has no meaning in a profile"))
-    }
-}
-
-struct Key(String);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_str(KeyVisitor)
-    }
-}
-
-struct KeyVisitor;
-
-impl Visitor<'_> for KeyVisitor {
-    type Value = Key;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key, which is a plain word")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(Key(key.to_owned()))
+        assert!(matches!(scalar(".nan", true, None), Ok(Node::Float(x)) if x.is_nan()));
+        assert_eq!(scalar("", true, None), Ok(Node::Null));
+        assert_eq!(scalar("5", false, None), Ok(Node::Str("5".to_owned())));
+        assert_eq!(scalar("5", true, Some("str")), Ok(Node::Str("5".to_owned())));
+        assert_eq!(scalar("5", false, Some("int")), Ok(Node::Int(5)));
+        assert_eq!(scalar("x", true, Some("int")), Err(()));
+        assert_eq!(scalar("340282366920938463463374607431768211456", true, Some("bool")), Err(()));
+        assert_eq!(scalar("170141183460469231731687303715884105727", true, None), Ok(Node::Huge));
     }
 }

@@ -39,6 +39,9 @@ pub struct Entry {
     pub summary: String,
     /// Where the author had it, if it was a file.
     pub file: Option<String>,
+    /// What was in force before it; 0 if nothing was.
+    #[serde(default)]
+    before: u64,
     bytes: u64,
 }
 
@@ -77,6 +80,8 @@ pub struct Record<'a> {
 pub struct History {
     dir: PathBuf,
     index: Index,
+    /// The profile in force could not be written, and is none of the entries.
+    unrecorded: bool,
 }
 
 impl History {
@@ -93,7 +98,7 @@ impl History {
             // Profiles of a lost index are not overwritten.
             Index { last: highest(&dir), ..Index::default() }
         });
-        Self { dir, index }
+        Self { dir, index, unrecorded: false }
     }
 
     /// The latest first.
@@ -121,11 +126,23 @@ impl History {
         self.index.unconfirmed
     }
 
-    /// The one before that in force.
+    /// Whether the profile in force is one of the entries.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        !self.unrecorded
+    }
+
+    /// What was in force before.
     #[must_use]
     pub fn previous(&self) -> Option<u64> {
-        let before = |e: &&Entry| e.number < self.index.current;
-        self.index.entries.iter().rev().find(before).map(|e| e.number)
+        let current = self.index.current;
+        if self.unrecorded {
+            return self.entry(current).map(|e| e.number);
+        }
+        let before = self.entry(current).and_then(|e| self.entry(e.before)).map(|e| e.number);
+        // It may be gone, or not be known: an index of an earlier release.
+        let older = || self.index.entries.iter().rev().find(|e| e.number < current).map(|e| e.number);
+        before.or_else(older)
     }
 
     /// The profile under a number.
@@ -161,6 +178,7 @@ impl History {
     /// # Errors
     /// If it cannot be written.
     pub fn applied(&mut self, record: &Record<'_>, until: Option<u64>) -> Result<u64, HistoryError> {
+        self.unrecorded = true;
         let number = self.put(record)?;
         let previous = self.index.current;
         let unconfirmed = until.map(|until_unix_s| Unconfirmed { number, previous, until_unix_s });
@@ -173,6 +191,10 @@ impl History {
     /// # Errors
     /// If it cannot be written.
     pub fn saved(&mut self) -> Result<(), HistoryError> {
+        if self.unrecorded {
+            let error = io::Error::other("the profile in force is not in it; apply it again");
+            return Err(HistoryError { path: self.dir.clone(), doing: "written", error });
+        }
         self.save(Index { start: self.index.current, ..self.index.clone() })
     }
 
@@ -181,6 +203,7 @@ impl History {
     /// # Errors
     /// If it cannot be written.
     pub fn back_to(&mut self, number: u64) -> Result<(), HistoryError> {
+        self.unrecorded = true;
         self.save(Index { current: number, unconfirmed: None, ..self.index.clone() })
     }
 
@@ -219,11 +242,13 @@ impl History {
             author: cut(record.author),
             summary: cut(record.summary),
             file: record.file.map(str::to_owned),
+            before: self.index.current,
             bytes: record.yaml.len() as u64,
         });
         Ok(number)
     }
 
+    /// Writes an index whose `current` is in force.
     fn save(&mut self, mut index: Index) -> Result<(), HistoryError> {
         let dropped = trim(&mut index);
         let path = self.dir.join(INDEX);
@@ -234,6 +259,7 @@ impl History {
             error,
         })?;
         self.index = index;
+        self.unrecorded = false;
         for number in dropped {
             // One that stays is found by nothing and removed by nothing; it harms nothing.
             let _ = std::fs::remove_file(self.file(number));
@@ -285,12 +311,20 @@ pub fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()>
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+    let written = write_new(&new, bytes, mode).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        // Half of a profile may hold a secret, and takes room on a disk that may be full.
+        let _ = std::fs::remove_file(&new);
+    }
+    written?;
+    File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -330,6 +364,57 @@ mod tests {
         let mode = |p: PathBuf| std::fs::metadata(p).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(dir.join("profiles")), mode(dir.join("profiles/000002.yaml"))), (0o700, 0o600));
         assert_eq!(mode(dir.join("profiles/index.json")), 0o600);
+        std::fs::remove_dir_all(dir).expect("removed");
+    }
+
+    #[test]
+    fn the_profile_before_is_the_one_that_was_in_force() {
+        let dir = dir("before");
+        let mut history = History::read(&dir);
+        history.started(&record("a")).expect("written");
+        history.applied(&record("b"), None).expect("written");
+        history.applied(&record("c"), None).expect("written");
+        history.back_to(1).expect("written");
+        history.applied(&record("d"), None).expect("written");
+        // Not c, whose number is the next below.
+        assert_eq!((history.current(), history.previous()), (4, Some(1)));
+        assert_eq!(History::read(&dir).previous(), Some(1));
+        // An index of an earlier release does not say it.
+        let index = std::fs::read_to_string(dir.join("profiles/index.json")).expect("there");
+        let old: String = index.lines().filter(|line| !line.contains("\"before\"")).collect();
+        std::fs::write(dir.join("profiles/index.json"), old).expect("written");
+        assert_eq!(History::read(&dir).previous(), Some(3));
+        std::fs::remove_dir_all(dir).expect("removed");
+    }
+
+    #[test]
+    fn a_profile_that_could_not_be_written_is_not_taken_for_another() {
+        let dir = dir("full");
+        let mut history = History::read(&dir);
+        history.started(&record("a")).expect("written");
+        history.applied(&record("b"), None).expect("written");
+        // Neither profiles nor the index can be written, as on a full disk.
+        let (there, away) = (dir.join("profiles"), dir.join("away"));
+        std::fs::rename(&there, &away).expect("renamed");
+        std::fs::write(&there, "").expect("written");
+        assert!(history.applied(&record("c"), None).is_err());
+        assert_eq!((history.is_recorded(), history.previous()), (false, Some(2)));
+        assert!(history.saved().is_err());
+        std::fs::remove_file(&there).expect("removed");
+        std::fs::rename(&away, &there).expect("renamed");
+        assert_eq!(history.applied(&record("c"), None).expect("written"), 3);
+        assert_eq!((history.is_recorded(), history.previous()), (true, Some(2)));
+        history.saved().expect("written");
+        std::fs::remove_dir_all(dir).expect("removed");
+    }
+
+    /// Half of a profile would hold secrets, and take room.
+    #[test]
+    fn nothing_of_a_failed_write_stays() {
+        let dir = dir("failed");
+        std::fs::create_dir(dir.join("x.yaml")).expect("made");
+        assert!(replace(&dir.join("x.yaml"), b"psk").is_err());
+        assert_eq!(std::fs::read_dir(&dir).expect("there").count(), 1);
         std::fs::remove_dir_all(dir).expect("removed");
     }
 

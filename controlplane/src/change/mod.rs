@@ -48,12 +48,25 @@ pub enum Request {
     Confirm,
 }
 
+/// What becomes of the wait for a confirmation when a profile comes into force.
+#[derive(Clone, Debug)]
+pub enum Confirmation {
+    /// Nothing waits any more.
+    None,
+    /// A change that waits goes on waiting: this one is not an operator's.
+    Kept,
+    /// The profile comes back after so long, unless the change is confirmed.
+    Within(Duration, Arc<Profile>),
+}
+
 /// What is in force.
 #[derive(Clone, Debug)]
 pub struct InForce {
     pub profile: Arc<Profile>,
     /// Calls that are up or being made, by the names of their tunnels.
     pub calls: HashMap<String, Call>,
+    /// A change waits to be confirmed.
+    pub waits: bool,
     /// Ids up to this have been used.
     pub last_id: u32,
     pub start_file: Option<PathBuf>,
@@ -77,8 +90,7 @@ pub struct Change {
     pub sockets: BTreeMap<String, Setup>,
     /// The number of the line that the profile leaves to DHCP.
     pub number: Option<TelNumber>,
-    /// What comes back, and after how long, unless it is confirmed.
-    pub confirm: Option<(Duration, Arc<Profile>)>,
+    pub confirmation: Confirmation,
 }
 
 /// Where a profile comes from.
@@ -147,13 +159,17 @@ impl Changer {
             return Err(ChangeError::Confirm);
         }
         let goes_back = matches!(wish.source, Source::Earlier(_) | Source::Back(_) | Source::Number(_));
-        if let Some(waits) = history.unconfirmed().filter(|_| !goes_back) {
-            return Err(ChangeError::Unconfirmed(waits.number));
+        let state = self.state().await?;
+        if state.waits && !goes_back {
+            let number = history.unconfirmed().map_or(history.current(), |w| w.number);
+            return Err(ChangeError::Unconfirmed(number));
         }
         let source = wish.source;
         let (history, found) = on_disk(history, |history| Found::of(source, history)).await?;
         let found = found?;
-        let state = self.state().await?;
+        if matches!(found, Found::Back(..)) && !state.waits {
+            return Err(ChangeError::NothingToConfirm); // it was confirmed meanwhile
+        }
         let (partial, confirm) = (wish.partial, wish.confirm);
         let prepared = blocking(move || Prepared::new(found, state, partial, confirm)).await?;
         let Prepared {
@@ -168,6 +184,8 @@ impl Changer {
             file,
             same,
         } = prepared;
+        // Nothing differs from what would come back.
+        let confirm = confirm.filter(|_| !same);
         let outcome = self.change(change).await?;
         let mut applied = Applied {
             number: None,
@@ -185,8 +203,8 @@ impl Changer {
         let (author, text) = (wish.author.clone(), summary.clone());
         let (history, recorded) = on_disk(history, move |history| match (earlier, same) {
             (Some(number), _) => history.back_to(number).map(|()| number),
-            (None, true) => Ok(history.current()),
-            (None, false) => {
+            (None, true) if history.is_recorded() => Ok(history.current()),
+            (None, _) => {
                 let file = file.as_deref();
                 history.applied(&Record { unix_s, author: &author, summary: &text, file, yaml: &yaml }, until)
             }
@@ -216,8 +234,26 @@ impl Changer {
     /// If there is none, or it cannot be recorded.
     pub async fn confirm(&self) -> Result<u64, ChangeError> {
         let history = Arc::clone(&self.history).lock_owned().await;
-        let (_history, confirmed) = on_disk(history, History::confirm).await?;
-        let number = confirmed?.ok_or(ChangeError::NothingToConfirm)?;
+        let state = self.state().await?;
+        if !state.waits {
+            return Err(ChangeError::NothingToConfirm);
+        }
+        let (_history, confirmed) = on_disk(history, move |history| {
+            let known = if history.is_recorded() { history.confirm()? } else { None };
+            known.map_or_else(
+                || {
+                    // It could not be recorded when it came into force.
+                    let yaml =
+                        Zeroizing::new(write::yaml(&state.profile, Secrets::Written).unwrap_or_default());
+                    let summary = "confirmed; not recorded before";
+                    let unix_s = clock::unix_time_s();
+                    history.applied(&Record { unix_s, author: "", summary, file: None, yaml: &yaml }, None)
+                },
+                Ok,
+            )
+        })
+        .await?;
+        let number = confirmed?;
         self.requests.send(Request::Confirm).await.map_err(|_| ChangeError::Ended)?;
         tracing::info!(number, "the change is confirmed");
         Ok(number)

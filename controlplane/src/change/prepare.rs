@@ -1,7 +1,7 @@
 //! From a profile that is wanted to a change that is ready to be made: read, compared, refused.
 
 use super::history::History;
-use super::{Change, ChangeError, InForce, Source, view};
+use super::{Change, ChangeError, Confirmation, InForce, Source, view};
 use crate::api::change::Difference;
 use crate::config::{self, LoadError, Profile};
 use crate::crash_secret;
@@ -18,9 +18,16 @@ use zeroize::Zeroizing;
 
 /// A profile to come into force.
 pub(super) enum Found {
-    Text { yaml: Zeroizing<String>, file: String, earlier: Option<u64> },
+    Text {
+        yaml: Zeroizing<String>,
+        file: String,
+        earlier: Option<u64>,
+    },
     File(PathBuf),
+    /// What was in force before a change that was not confirmed, and its number.
     Back(Arc<Profile>, Option<u64>),
+    /// What is in force.
+    Same(Arc<Profile>),
 }
 
 impl Found {
@@ -28,7 +35,7 @@ impl Found {
         Ok(match source {
             Source::Text { yaml, file } => Self::Text { yaml, file, earlier: None },
             Source::StartFile(path) => Self::File(path),
-            Source::Number(profile) => Self::Back(profile, None),
+            Source::Number(profile) => Self::Same(profile),
             Source::Back(profile) => Self::Back(profile, history.unconfirmed().map(|u| u.previous)),
             Source::Earlier(wanted) => {
                 let before = history.unconfirmed().map(|u| u.previous).or_else(|| history.previous());
@@ -64,6 +71,8 @@ impl Prepared {
         partial: bool,
         confirm: Option<Duration>,
     ) -> Result<Self, ChangeError> {
+        let is_wish = matches!(found, Found::Text { earlier: None, .. } | Found::File(_));
+        let is_same = matches!(found, Found::Same(_));
         let (mut new, findings, file, earlier) = match found {
             Found::Text { yaml, file, earlier } => {
                 let loaded = config::parse(&file, &yaml)?;
@@ -74,10 +83,11 @@ impl Prepared {
                 (loaded.profile, Some(loaded.findings), Some(path.display().to_string()), None)
             }
             Found::Back(profile, earlier) => (Profile::clone(&profile), None, None, earlier),
+            Found::Same(profile) => (Profile::clone(&profile), None, None, None),
         };
         let mut found = diff(&state.profile, &new);
         let locked = locked(&state.profile, &found);
-        if !locked.is_empty() && earlier.is_none() {
+        if !locked.is_empty() && is_wish {
             return Err(ChangeError::Locked(locked));
         }
         let left_out: Vec<_> = found.restart().cloned().collect();
@@ -133,7 +143,11 @@ impl Prepared {
                 core,
                 sockets,
                 number: state.number,
-                confirm: confirm.map(|d| (d, state.profile)),
+                confirmation: match confirm.filter(|_| !found.is_empty()) {
+                    Some(within) => Confirmation::Within(within, state.profile),
+                    None if is_same => Confirmation::Kept,
+                    None => Confirmation::None,
+                },
             }),
         })
     }

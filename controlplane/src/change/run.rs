@@ -1,6 +1,6 @@
 //! The loop's part: what is in force, the swap, and the time that a change has to be confirmed in.
 
-use super::{Call, Change, Changer, InForce, Request, Source, Wish};
+use super::{Call, Change, ChangeError, Changer, Confirmation, InForce, Request, Source, Wish};
 use crate::boot;
 use crate::clock;
 use crate::config::Profile;
@@ -45,7 +45,7 @@ struct Applying {
     profile: Arc<Profile>,
     sockets: BTreeMap<String, Setup>,
     number: Option<TelNumber>,
-    confirm: Option<(Duration, Arc<Profile>)>,
+    confirmation: Confirmation,
     reply: oneshot::Sender<Result<Reconfigured, ReconfigureError>>,
 }
 
@@ -83,7 +83,7 @@ impl Changes {
         profile.learns_number() != Some(carrier) || self.number.in_force.is_some()
     }
 
-    /// A change of an earlier run still waits.
+    /// A change waits to be confirmed: one that has come into force, or that of an earlier run.
     pub fn wait(&mut self, left: Duration, back: Arc<Profile>) {
         self.unconfirmed = Some(Unconfirmed { until: clock::now() + left, back });
     }
@@ -97,8 +97,8 @@ impl Runtime {
                 let _ = reply.send(self.change_state());
             }
             Request::Apply(change, reply) => {
-                let Change { profile, core, sockets, number, confirm } = *change;
-                self.changes.applying = Some(Applying { profile, sockets, number, confirm, reply });
+                let Change { profile, core, sockets, number, confirmation } = *change;
+                self.changes.applying = Some(Applying { profile, sockets, number, confirmation, reply });
                 self.input(Input::Reconfigure(Box::new(core)));
             }
             Request::Confirm => self.changes.unconfirmed = None,
@@ -115,6 +115,7 @@ impl Runtime {
         InForce {
             profile: Arc::clone(&self.profile),
             calls: self.core.sessions(now).into_iter().filter_map(call).collect(),
+            waits: self.changes.unconfirmed.is_some(),
             last_id: self.changes.last_id,
             start_file: self.profile_path.clone(),
             number: self.changes.number.wanted,
@@ -124,14 +125,17 @@ impl Runtime {
 
     /// The core has taken another profile, or has not.
     pub(crate) fn reconfigured(&mut self, result: Result<Reconfigured, ReconfigureError>) {
-        let Some(Applying { profile, number, confirm, reply, .. }) = self.changes.applying.take() else {
+        let Some(Applying { profile, number, confirmation, reply, .. }) = self.changes.applying.take() else {
             return;
         };
         if result.is_ok() {
             let highest = profile.tunnels.iter().map(|t| t.id.0).max().unwrap_or(0);
             self.changes.last_id = self.changes.last_id.max(highest);
-            self.changes.unconfirmed =
-                confirm.map(|(left, back)| Unconfirmed { until: clock::now() + left, back });
+            match confirmation {
+                Confirmation::None => self.changes.unconfirmed = None,
+                Confirmation::Kept => {}
+                Confirmation::Within(left, back) => self.changes.wait(left, back),
+            }
             if self.profile.log != profile.log
                 && let Err(error) = self.log.set_default(&profile.log)
             {
@@ -205,8 +209,14 @@ impl Runtime {
         tracing::warn!("the change was not confirmed in time: the profile before it comes back");
         let changer = self.changes.changer.clone();
         tokio::spawn(async move {
-            if let Err(error) = changer.apply(wish).await {
-                tracing::error!(%error, "the profile before cannot come back now; it is tried again");
+            match changer.apply(wish).await {
+                Ok(_) => {}
+                Err(ChangeError::NothingToConfirm) => {
+                    tracing::info!("the change was confirmed at the last moment")
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the profile before cannot come back now; it is tried again");
+                }
             }
         });
     }

@@ -71,7 +71,7 @@ pub fn versions(history: &History, now_unix_s: u64) -> Vec<Version> {
         author: entry.author.clone(),
         summary: entry.summary.clone(),
         file: entry.file.clone(),
-        running: entry.number == history.current(),
+        running: entry.number == history.current() && history.is_recorded(),
         start: entry.number == history.start(),
         confirm_within_s: waits
             .filter(|w| w.number == entry.number)
@@ -117,6 +117,7 @@ mod tests {
             let state = InForce {
                 profile: std::sync::Arc::new(old),
                 calls,
+                waits: false,
                 last_id: 1,
                 start_file: None,
                 number: None,

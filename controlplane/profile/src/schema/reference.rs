@@ -13,7 +13,16 @@ pub fn reference() -> String {
          A gateway has one profile: a YAML file in UTF-8. This file is generated from the schema that the reader uses \
          (`UPDATE_GOLDEN=1 cargo test -p sipsec-profile --test reference`); do not edit it by hand.\n\n\
          `sipsec check FILE` reports every problem of a profile, `sipsec check --explain KEY` prints one entry of this \
-         reference, and `sipsec schema` prints a JSON schema for editors. *Required* keys have no default.\n\n\
+         reference, and `sipsec schema` prints a JSON schema for editors. *Required* keys have no default. A key without a \
+         value has its default, and `sipsec check` warns of it.\n\n\
+         An editor with a YAML language server completes keys and words, and shows this reference, where the first line of a \
+         profile is `# yaml-language-server: $schema=sipsec.schema.json` (`sipsec schema > sipsec.schema.json`).\n\n\
+         `sipsec check --json FILE [FILE]` prints one object: `schema` is `sipsec/1`, and `data` has `errors` and `warnings` \
+         (numbers), `findings` (at most 100 of each profile) and `more` (how many were left out). A finding has `severity` \
+         (`error`, `warning`), `code` (stable, as `config::range`), `file`, `line` and `column` (from 1, in characters), `path` \
+         (`sip.lines[0].number`), `message` and `cure`. `carriers` has the values in force of each carrier, by the keys of the \
+         last table. For two files `pair` has `joined` (tunnels that join them) and `differences`, each with `severity`, `code`, \
+         `between`, `message` and `cure`. The exit status is 1 with an error, and 2 if a file cannot be read.\n\n\
          `sipsec apply FILE` and SIGHUP change a running gateway. The column *change* says when another value counts: \
          `now`, also for calls that are up; at the `next call`, while calls that are up keep the old value; `hangs up`: \
          now, and calls that it concerns are hung up; or after a `restart`. A list changes entry by entry.\n",

@@ -17,6 +17,7 @@ use crate::harden;
 use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
 use crate::net::dhcp::{self, Dhcp, Learnt};
+use crate::net::drain;
 use crate::net::netlink::{self, Netlink, Routed, TunnelDevice, TunnelDevices, Watch};
 use crate::net::primary::{Primary, Rules, TUNNEL_DEVICES_MAX};
 use crate::net::resolve::Wanted;
@@ -180,9 +181,11 @@ async fn start_with(mut resumed: Resumed, log: LogControl) -> Result<Runtime, Bo
     let netlink = Netlink::start(watch(&profile));
     let primary = Primary::start(primary_rules(&profile));
     netlink.set_inside(Learnt::default().delegated(&profile));
-    let own = tunnel_devices(&profile).into_iter().map(|(tunnel, own)| (tunnel, own.device));
-    let policy =
-        track::Setup { config: setup::track_config(&profile), svti: svti(&profile), devices: own.collect() };
+    let policy = track::Setup {
+        policy: policy(&profile),
+        svti: svti(&profile),
+        drain_table: sipsec_profile::model::drain_table(&profile.gateway),
+    };
     let track = Track::start(policy, netlink.routes())?;
     let (change_sender, change_requests) = mpsc::channel(REQUESTS);
     let changer = Changer::new(change_sender, resumed.history);
@@ -280,6 +283,18 @@ fn tunnel_devices(profile: &config::Profile) -> TunnelDevices {
         Some((tunnel.name.clone(), device))
     });
     own.collect()
+}
+
+/// What the profile says of routes.
+pub(crate) fn policy(profile: &config::Profile) -> track::Policy {
+    let devices = tunnel_devices(profile).into_iter().map(|(tunnel, own)| (tunnel, own.device));
+    let devices: BTreeMap<String, String> = devices.collect();
+    let drain = svti(profile).filter(|_| profile.keeps_flows()).map(|svti| drain::Rules {
+        table: sipsec_profile::model::drain_table(&profile.gateway),
+        devices: std::iter::once(svti).chain(devices.values().cloned()).collect(),
+        quiet: setup::drain_quiet(profile),
+    });
+    track::Policy { config: setup::track_config(profile), devices, drain }
 }
 
 pub(crate) fn primary_rules(profile: &config::Profile) -> Rules {

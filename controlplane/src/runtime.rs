@@ -206,6 +206,7 @@ impl Runtime {
                     "hanging up every call; a second signal ends at once"
                 );
                 self.supervisor.stopping(limit);
+                self.track.stop();
                 self.state = Running::Stopping(now + limit);
                 self.input(Input::Admin(Admin::Shutdown));
             }

@@ -3,7 +3,7 @@
 mod qos;
 mod track;
 
-pub use track::track_config;
+pub use track::{drain_quiet, track_config};
 
 use crate::clock;
 use crate::config::secret::secret;

@@ -46,7 +46,7 @@ const WHOLE: &str = r#"table ip sipsec-branch {
 	chain paths {
 		type filter hook prerouting priority raw; policy accept;
 		iifname "svti0" ct zone set 83
-		fib daddr oifname "svti0" ct zone set 83
+		fib daddr . mark oifname "svti0" ct zone set 83
 	}
 
 	chain own {

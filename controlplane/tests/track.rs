@@ -3,13 +3,12 @@
 mod support;
 
 use sipsec_controlplane::net::netlink::{self, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Routed, Watch};
-use sipsec_controlplane::net::track::{Change, Setup, Track};
+use sipsec_controlplane::net::track::{Change, Policy, Setup, Track};
 use sipsec_track::config::{
     Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, Table, What,
 };
 use sipsec_track::view::State;
 use sipsec_track::{Cause, Event};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -88,14 +87,18 @@ impl Gateway {
             ledger,
         };
         let netlink = Netlink::start(watch);
-        let setup = Setup { config, svti: Some("svti0".into()), devices: BTreeMap::new() };
+        let setup = Setup {
+            policy: Policy { config, ..Policy::default() },
+            svti: Some("svti0".into()),
+            drain_table: "sipsec-drain-test".into(),
+        };
         Self { track: Track::start(setup, netlink.routes()).expect("started"), netlink }
     }
 
     /// What the loop does with another profile.
     fn reconfigure(&self, config: Config) {
         self.netlink.set_routed(routed(&config));
-        self.track.reconfigure(config).expect("a good configuration");
+        self.track.reconfigure(Policy { config, ..Policy::default() }).expect("a good configuration");
     }
 
     /// The next event; what netlink tells meanwhile is handed on, as the loop does.

@@ -1,19 +1,28 @@
-//! The table of nftables with the gateway's translations to primary lines (`nat.primary`). The control plane keeps it, and it
-//! stays when the gateway stops; `--remove-devices` takes it away.
+//! The tables of nftables that the control plane keeps: the gateway's translations to primary lines (`nat.primary`), which stay
+//! when the gateway stops, and flows in tunnels (`failback.drain`), which a crash leaves. `--remove-devices` takes them away.
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use sipsec_abi::nfnetlink::{
     ACK, BATCH_BEGIN, BATCH_END, DEL_TABLE, ERROR, IPV4, Message, NFTABLES, REQUEST, TABLE, messages,
 };
-use sipsec_profile::model::primary_nat;
+use sipsec_profile::model::{drain_table, primary_nat};
 use std::io;
 use std::time::Duration;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-/// Removes the table of this gateway; whether there was one. A kernel without nftables has none.
+/// `NFPROTO_INET`
+const INET: u8 = 1;
+
+/// Removes the tables of this gateway; whether there was one of translations.
 pub fn remove(gateway: &str) -> io::Result<bool> {
+    remove_table(INET, &drain_table(gateway))?;
+    remove_table(IPV4, &primary_nat::table(gateway))
+}
+
+/// A kernel without nftables has none.
+fn remove_table(family: u8, table: &str) -> io::Result<bool> {
     let mut socket = match Socket::new(NETLINK_NETFILTER) {
         Ok(socket) => socket,
         Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => return Ok(false),
@@ -23,8 +32,8 @@ pub fn remove(gateway: &str) -> io::Result<bool> {
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     let end = |kind| Message::new(kind, REQUEST, 0, 0, NFTABLES).finish();
-    let mut delete = Message::new(DEL_TABLE, REQUEST | ACK, 0, IPV4, 0);
-    delete.text(TABLE, &primary_nat::table(gateway));
+    let mut delete = Message::new(DEL_TABLE, REQUEST | ACK, 0, family, 0);
+    delete.text(TABLE, table);
     socket.send(&[end(BATCH_BEGIN), delete.finish(), end(BATCH_END)].concat(), 0)?;
     loop {
         let (answer, _) = socket.recv_from_full()?;

@@ -148,10 +148,25 @@ pub struct PrefixRoutes {
     pub foreign: Vec<ForeignRoute>,
     /// The kernel prefers a foreign route, because its metric is less.
     pub foreign_used: bool,
+    /// Flows that have stayed in a tunnel although traffic has returned (`failback.drain`).
+    #[serde(default)]
+    pub draining: Option<DrainingFlows>,
     pub since_s: u64,
     pub changes: u64,
     /// What the kernel has of the best one: `installed`, or why not.
     pub kernel: Option<String>,
+}
+
+/// Flows that stay in a tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainingFlows {
+    pub tunnel: String,
+    /// How many there are; none where the dataplane does not say.
+    pub flows: Option<u32>,
+    /// In seconds, until they move at the latest.
+    pub left_s: u64,
+    /// Why they move all the same.
+    pub failure: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

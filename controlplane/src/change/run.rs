@@ -6,7 +6,6 @@ use crate::clock;
 use crate::config::Profile;
 use crate::net::sip::Setup;
 use crate::runtime::Runtime;
-use crate::setup;
 use sipsec_net::{Instant, TelNumber};
 use sipsec_session::{Input, ReconfigureError, Reconfigured};
 use std::borrow::Cow;
@@ -158,7 +157,7 @@ impl Runtime {
             self.netlink.set_routed(routed);
         }
         self.primary.set(boot::primary_rules(&self.profile));
-        if let Err(error) = self.track.reconfigure(setup::track_config(&self.profile)) {
+        if let Err(error) = self.track.reconfigure(boot::policy(&self.profile)) {
             tracing::error!(%error, "route policy stays as it was");
         }
     }

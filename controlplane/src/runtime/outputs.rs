@@ -7,9 +7,17 @@ use crate::events::History;
 use crate::events::messages::{self, Direction};
 use crate::keylog;
 use sipsec_ike::compute::Outcome;
-use sipsec_session::{Input, Output, Transaction};
+use sipsec_net::TunnelId;
+use sipsec_session::{EventKind, Input, Output, Transaction};
 
 impl Runtime {
+    /// No flow stays in a tunnel without a call.
+    fn call_ended(&self, tunnel: TunnelId) {
+        if let Some(tunnel) = self.profile.tunnels.iter().find(|t| t.id == tunnel) {
+            self.track.call_ended(tunnel.name.clone());
+        }
+    }
+
     /// Does everything that the core wants.
     pub(super) fn drain(&mut self) {
         while let Some(output) = self.core.poll_output() {
@@ -62,6 +70,9 @@ impl Runtime {
                 Output::Event(event) => {
                     let activity = event.tunnel.filter(|_| History::counts(&event.kind));
                     let activity = activity.and_then(|tunnel| self.link.activity(tunnel));
+                    if let (EventKind::CallEnded(_), Some(tunnel)) = (&event.kind, event.tunnel) {
+                        self.call_ended(tunnel);
+                    }
                     self.events.publish(clock::now(), &event, activity);
                 }
                 Output::RoutesTaken(prefixes) => {

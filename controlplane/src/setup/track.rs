@@ -8,15 +8,16 @@ use sipsec_track::config::{
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A tunnel that has carried nothing for this long is quiet, and traffic returns from a busy one after the other time.
-const QUIET: Duration = Duration::from_secs(5);
-const DRAIN_MAX: Duration = Duration::from_secs(600);
-
 #[must_use]
 pub fn track_config(profile: &Profile) -> Config {
     let flows = match profile.failback.drain {
         Drain::Move => Flows::Move,
-        Drain::Stay => Flows::Drain { quiet: QUIET, wait: DRAIN_MAX },
+        Drain::Stay => Flows::Drain {
+            quiet: drain_quiet(profile),
+            wait: profile.failback.drain_max,
+            // The kernel tells flows apart, which in router mode has no part in what tunnels carry.
+            each: profile.dataplane.inside.svti().is_some(),
+        },
     };
     Config {
         operations: profile.sla.iter().map(operation).collect(),
@@ -29,6 +30,13 @@ pub fn track_config(profile: &Profile) -> Config {
             calls_per_hour: profile.failback.calls_per_hour,
         },
     }
+}
+
+/// After this time without a packet a flow has ended: before the call that it is in.
+#[must_use]
+pub fn drain_quiet(profile: &Profile) -> Duration {
+    let idle = profile.tunnels.iter().map(|tunnel| tunnel.idle).filter(|idle| !idle.is_zero());
+    idle.fold(profile.failback.drain_quiet, Duration::min)
 }
 
 fn operation(operation: &model::Operation) -> Operation {

@@ -240,8 +240,10 @@ pub struct Failback {
 /// What becomes of traffic in the tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flows {
-    /// It stays until the tunnel has been quiet for `quiet`, at most `wait` long.
-    Drain { quiet: Duration, wait: Duration },
+    /// It stays while it goes on: until it has been quiet for `quiet`, at most `wait` long. With `each`, a flow that the tunnel
+    /// carries stays there and a new one takes the better route; without, and from one tunnel to another, all traffic waits
+    /// together.
+    Drain { quiet: Duration, wait: Duration, each: bool },
     /// It moves at once.
     Move,
 }

@@ -8,7 +8,7 @@ use crate::object::{Object, combine};
 use crate::operation::{Operation, Outcome, Step};
 use crate::places::{Dependents, Places};
 use crate::rib::calls::Calls;
-use crate::rib::{Entry, KernelRoute, RouteChange, Traffic, World};
+use crate::rib::{Drain, DrainEnd, Entry, KernelRoute, RouteChange, Traffic, World};
 use crate::timer::{Owner, Timers};
 use crate::view::{ForeignView, ObjectView, OperationView, RouteView, State};
 use sipsec_net::{Entropy, Instant, IpPrefix};
@@ -33,6 +33,8 @@ pub enum Input {
     Ready,
     /// The kernel has refused a route.
     Refused { prefix: IpPrefix, route: KernelRoute, reason: String },
+    /// The call of this tunnel has ended.
+    CallEnded { tunnel: String },
     /// The answer to [`Output::QueryTraffic`]: when the tunnel last carried a packet. A tunnel of which that is not known is
     /// not quiet.
     Traffic { tunnel: String, last: Option<Instant> },
@@ -52,6 +54,13 @@ pub enum Output {
         bytes: Vec<u8>,
     },
     Route(RouteChange),
+    /// The flows of this prefix that the tunnel carries stay in it from now on. In force before the change of the route that
+    /// follows, which new flows take.
+    Drain(Drain),
+    /// They stay no longer.
+    Drained {
+        prefix: IpPrefix,
+    },
     QueryTraffic {
         tunnel: String,
     },
@@ -73,6 +82,8 @@ pub struct Core {
     links: HashMap<String, Link>,
     foreign: BTreeMap<IpPrefix, Vec<ForeignView>>,
     traffic: HashMap<String, Traffic>,
+    /// When the call of each tunnel last ended.
+    ended: HashMap<String, Instant>,
     ready: bool,
     /// The configuration is another one, and nothing is decided before the shell has told what it is about.
     held: bool,
@@ -134,6 +145,7 @@ impl Core {
             links: HashMap::new(),
             foreign: BTreeMap::new(),
             traffic: HashMap::new(),
+            ended: HashMap::new(),
             ready: false,
             held: false,
             dirty: Dirty::default(),
@@ -168,6 +180,14 @@ impl Core {
                 .filter_map(Entry::withdrawn)
                 .map(Output::Route),
         );
+        for entry in self.entries.iter().filter(|entry| !places.prefixes.contains_key(&entry.prefix())) {
+            if let Some(tunnel) = entry.withdrawn_drain() {
+                let prefix = entry.prefix();
+                self.outputs.push_back(Output::Drained { prefix });
+                let because = DrainEnd::Route;
+                self.outputs.push_back(Output::Event(Event::Drained { prefix, tunnel, because }));
+            }
+        }
         let mut before: HashMap<u32, _> =
             std::mem::take(&mut self.operations).into_iter().map(|o| (o.config().id, o)).collect();
         self.operations = operations
@@ -203,6 +223,7 @@ impl Core {
         self.foreign = foreign.into_iter().filter(|(prefix, _)| self.concerns(*prefix)).collect();
         let tunnels: BTreeSet<&str> = self.entries.iter().flat_map(Entry::tunnels).collect();
         self.traffic.retain(|tunnel, _| tunnels.contains(tunnel.as_str()));
+        self.ended.retain(|tunnel, _| tunnels.contains(tunnel.as_str()));
         self.timers = Timers::default();
         for place in 0..self.operations.len() {
             self.rearm_operation(place);
@@ -284,6 +305,13 @@ impl Core {
                 {
                     self.dirty.prefixes.insert(place);
                     self.event(Event::Refused { prefix, next: route.next, reason });
+                }
+            }
+            Input::CallEnded { tunnel } => {
+                // Of one that no route leads into nothing is remembered.
+                if self.entries.iter().any(|entry| entry.tunnels().any(|name| name == tunnel)) {
+                    self.ended.insert(tunnel, now);
+                    self.dirty.prefixes.extend(&self.dirty.waiting);
                 }
             }
             Input::Traffic { tunnel, last } => {
@@ -547,6 +575,11 @@ impl Core {
         if let Some(tunnel) = decision.enters {
             self.calls.enter(&tunnel, now);
         }
+        if let Some(drain) = decision.drains {
+            let Drain { tunnel, until, .. } = drain.clone();
+            self.outputs.push_back(Output::Drain(drain));
+            self.event(Event::Drain { prefix, tunnel, at_most: until.saturating_duration_since(now) });
+        }
         if let Some((to, wait)) = decision.wait {
             self.event(Event::Failback { prefix, to, wait });
         }
@@ -557,6 +590,10 @@ impl Core {
             if from != to {
                 self.event(Event::Route { prefix, from, to, because: decision.because });
             }
+        }
+        if let Some((tunnel, because)) = decision.drained {
+            self.outputs.push_back(Output::Drained { prefix });
+            self.event(Event::Drained { prefix, tunnel, because });
         }
         if let Some(tunnel) = decision.ask {
             self.outputs.push_back(Output::QueryTraffic { tunnel });
@@ -701,5 +738,9 @@ impl World for Surroundings<'_> {
 
     fn traffic(&self, tunnel: &str) -> Option<Traffic> {
         self.core.traffic.get(tunnel).copied()
+    }
+
+    fn ended(&self, tunnel: &str) -> Option<Instant> {
+        self.core.ended.get(tunnel).copied()
     }
 }

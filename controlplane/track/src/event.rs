@@ -2,9 +2,11 @@
 
 use crate::config::NextHop;
 use crate::operation::Outcome;
+use crate::rib::DrainEnd;
 use crate::view::{FailbackWait, ReturnCode, State, WhyNot};
 use sipsec_net::IpPrefix;
 use std::fmt;
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -40,6 +42,18 @@ pub enum Event {
         prefix: IpPrefix,
         to: NextHop,
         wait: FailbackWait,
+    },
+    /// Traffic has returned, but for the flows that the tunnel carries, which stay in it.
+    Drain {
+        prefix: IpPrefix,
+        tunnel: String,
+        at_most: Duration,
+    },
+    /// They have ended, or have moved.
+    Drained {
+        prefix: IpPrefix,
+        tunnel: String,
+        because: DrainEnd,
     },
     /// The kernel has refused a route.
     Refused {
@@ -83,6 +97,8 @@ impl Event {
             Self::Damped { .. } => "track-damped",
             Self::Route { .. } => "route-change",
             Self::Failback { .. } => "failback-waits",
+            Self::Drain { .. } => "failback-drains",
+            Self::Drained { .. } => "failback-drained",
             Self::Refused { .. } => "route-refused",
         }
     }
@@ -103,7 +119,7 @@ impl Event {
                 )
             ),
             Self::Damped { .. } | Self::Refused { .. } => true,
-            Self::Failback { .. } => false,
+            Self::Failback { .. } | Self::Drain { .. } | Self::Drained { .. } => false,
         }
     }
 
@@ -119,6 +135,7 @@ impl Event {
                 Some(NextHop::Tunnel(tunnel)) => Some(tunnel),
                 _ => None,
             },
+            Self::Drain { tunnel, .. } | Self::Drained { tunnel, .. } => Some(tunnel),
             _ => None,
         }
     }
@@ -178,6 +195,13 @@ impl fmt::Display for Event {
                 because.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
             }
             Self::Failback { prefix, to, wait } => write!(f, "{prefix}: {to} is usable again; {wait}"),
+            Self::Drain { prefix, tunnel, at_most } => {
+                let s = at_most.as_secs();
+                write!(f, "{prefix}: flows that {tunnel} carries stay in it, {s} s at most; new ones do not")
+            }
+            Self::Drained { prefix, tunnel, because } => {
+                write!(f, "{prefix}: no flow stays in {tunnel} any more: {because}")
+            }
             Self::Refused { prefix, next, reason } => {
                 write!(f, "{prefix} by {next}: the kernel refuses: {reason}")
             }

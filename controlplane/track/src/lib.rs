@@ -30,4 +30,4 @@ pub use config::Config;
 pub use core::{Core, Input, Output};
 pub use event::{Cause, Event};
 pub use operation::Outcome;
-pub use rib::{KernelRoute, RouteChange};
+pub use rib::{Drain, DrainEnd, KernelRoute, RouteChange};

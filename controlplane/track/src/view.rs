@@ -1,6 +1,7 @@
 //! What the core shows of itself. Nothing here decides anything.
 
 use crate::config::{NextHop, Operation, Table, What};
+use crate::rib::Drain;
 use sipsec_net::{Instant, IpPrefix};
 use std::fmt;
 use std::net::IpAddr;
@@ -290,6 +291,8 @@ pub struct RouteView {
     pub foreign: Vec<ForeignView>,
     /// The kernel prefers a foreign route, because its metric is less.
     pub foreign_used: bool,
+    /// Flows that have stayed in a tunnel.
+    pub draining: Option<Drain>,
     /// Since when the best one is installed.
     pub since: Instant,
     pub changes: u64,

@@ -191,6 +191,7 @@ fn remove_devices_takes_the_routes_and_translations_of_this_gateway() {
     let tables = |words: &str| if has_nft { sh(&format!("nft {words}")) } else { String::new() };
     tables("add table ip sipsec-a");
     tables("add table ip sipsec-b");
+    tables("add table inet sipsec-drain-a");
     let mut nl = Netlink::open().expect("netlink");
     ensure_pair(&mut nl, "svti0", 1438, 1).expect("made");
     let dir = std::env::temp_dir().join(format!("sipsec-remove-{}", std::process::id()));
@@ -208,7 +209,12 @@ fn remove_devices_takes_the_routes_and_translations_of_this_gateway() {
     assert!(!left.contains("2001:db8:2::"), "{left}");
     assert_eq!(nl.link("svti0").expect("looked up"), None);
     let left = tables("list tables");
-    assert!(!left.contains("sipsec-a") && (!has_nft || left.contains("sipsec-b")), "{left}");
+    assert!(
+        !left.contains("sipsec-a")
+            && !left.contains("sipsec-drain-a")
+            && (!has_nft || left.contains("sipsec-b")),
+        "{left}"
+    );
     // Again: there is nothing left to remove.
     sh(&format!("{command} --profile {} --remove-devices", profile.display()));
     std::fs::remove_dir_all(dir).expect("removed");

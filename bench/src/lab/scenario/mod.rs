@@ -11,6 +11,7 @@ mod crash;
 mod crash_token;
 mod dhcp;
 mod failover;
+mod failover_drain;
 mod families;
 mod faults;
 mod faults_money;
@@ -162,6 +163,8 @@ pub const SCENARIOS: &[Scenario] = &[
     failover::FLAP,
     failover::CRASH,
     failover::DEVICE,
+    failover_drain::DRAIN,
+    failover_drain::DRAIN_BOUND,
     routing::FRR,
     kamailio::KAMAILIO,
     kamailio::STREAMS,

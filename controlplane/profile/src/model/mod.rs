@@ -39,7 +39,7 @@ pub use ike::{
 };
 pub use media::MediaSection;
 pub use nat::{NatSection, TunnelNat};
-pub use primary_nat::PrimaryNat;
+pub use primary_nat::{PrimaryNat, drain_table};
 pub use profile::{CarrierLines, FIRST_CARRIER, Head, Profile, control_socket, dataplane_socket};
 pub use qos::{QosPolicy, QosSection};
 pub use route::{DISTANCE_DEFAULT, Drain, FailbackSection, RouteTo, StaticRoute, Table, TunnelRoute};

@@ -18,6 +18,12 @@ pub fn table(gateway: &str) -> String {
     format!("sipsec-{gateway}")
 }
 
+/// The kernel's table that knows the flows in a gateway's tunnels (`failback.drain`).
+#[must_use]
+pub fn drain_table(gateway: &str) -> String {
+    format!("sipsec-drain-{gateway}")
+}
+
 /// Hosts of the LAN share the address of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrimaryNat {

@@ -4,7 +4,7 @@ use super::carrier::Carrier;
 use super::filter::{self, ROUTING};
 use super::limits::{PROFILE_VERSION, RUNTIME_ROOT, STATE_ROOT};
 use super::{
-    CarrierEntry, Compat, DataplaneSection, FailbackSection, FilterEntry, FilterLine, IkeSection,
+    CarrierEntry, Compat, DataplaneSection, Drain, FailbackSection, FilterEntry, FilterLine, IkeSection,
     MediaSection, NatSection, Operation, QosSection, RouteTo, SipSection, StaticRoute, TrackEntry,
     TunnelEntry, WanSection,
 };
@@ -131,6 +131,14 @@ impl Profile {
             })
         });
         self.routes.iter().cloned().chain(own)
+    }
+
+    /// Whether flows stay in a tunnel when traffic returns to a primary.
+    #[must_use]
+    pub fn keeps_flows(&self) -> bool {
+        let by_primary =
+            |route: &StaticRoute| matches!(route.to, RouteTo::Via { .. } | RouteTo::Device { .. });
+        self.failback.drain == Drain::Stay && self.routes.iter().any(by_primary)
     }
 
     /// The rules of a filter of this profile, or of the one that every profile has; none without a name.

@@ -118,13 +118,26 @@ pub struct FailbackSection {
     /// Good probes in a row that each operation behind its track, if it is up, must have had as well.
     pub good_probes: u32,
     pub drain: Drain,
+    /// Flows that have stayed in the tunnel move to the primary after this time at the latest.
+    #[serde(rename = "drain_s", serialize_with = "serial::seconds")]
+    pub drain_max: Duration,
+    /// A flow without a packet for this long has ended.
+    #[serde(rename = "drain_quiet_s", serialize_with = "serial::seconds")]
+    pub drain_quiet: Duration,
     /// Changes from a primary to a tunnel in one hour, each of which may place a call; 0: no limit.
     pub calls_per_hour: u32,
 }
 
 impl Default for FailbackSection {
     fn default() -> Self {
-        Self { hold: Duration::from_secs(10), good_probes: 5, drain: Drain::default(), calls_per_hour: 6 }
+        Self {
+            hold: Duration::from_secs(10),
+            good_probes: 5,
+            drain: Drain::default(),
+            drain_max: Duration::from_secs(600),
+            drain_quiet: Duration::from_secs(30),
+            calls_per_hour: 6,
+        }
     }
 }
 
@@ -132,6 +145,6 @@ words! {
     /// What happens to flows of the backup when the primary returns.
     pub enum Drain {
         Move = "move", "all traffic goes by the primary at once; the call ends when it is idle";
-        Stay = "drain", "traffic stays on the backup until it has been quiet for 5 s, at most 10 min; then all goes by the primary";
+        Stay = "drain", "a flow that the tunnel carries stays there until it is quiet for `drain_quiet_s`, or for `drain_s` after the return; new flows take the primary at once. From one tunnel to another, all traffic waits until the tunnel is quiet";
     }
 }

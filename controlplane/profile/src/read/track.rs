@@ -195,11 +195,14 @@ pub fn failback(item: &Item<'_>) -> Option<FailbackSection> {
     let table = item.table()?;
     let (hold, good_probes) = (table.seconds("hold_s"), table.int("good_probes"));
     let (drain, calls_per_hour) = (table.word("drain"), table.int("calls_per_hour"));
+    let (drain_max, drain_quiet) = (table.seconds("drain_s"), table.seconds("drain_quiet_s"));
     table.finish();
     Some(FailbackSection {
         hold: hold?,
         good_probes: good_probes?,
         drain: drain?,
+        drain_max: drain_max?,
+        drain_quiet: drain_quiet?,
         calls_per_hour: calls_per_hour?,
     })
 }

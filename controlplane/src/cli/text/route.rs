@@ -1,7 +1,7 @@
 //! `show ip route`
 
 use super::clock;
-use crate::api::policy::{ForeignRoute, PrefixRoutes, RouteCandidate};
+use crate::api::policy::{DrainingFlows, ForeignRoute, PrefixRoutes, RouteCandidate};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -82,6 +82,21 @@ fn one(r: &PrefixRoutes, out: &mut String) {
             for line in wrapped(&remark, 72) {
                 let _ = writeln!(out, "       {line}");
             }
+        }
+    }
+    if let Some(draining) = &r.draining {
+        let flows = match draining.flows {
+            Some(1) => "1 flow stays".to_owned(),
+            Some(flows) => format!("{flows} flows stay"),
+            None => "flows stay".to_owned(),
+        };
+        let DrainingFlows { tunnel, left_s, failure, .. } = draining;
+        let text = match failure {
+            Some(failure) => format!("flows of {tunnel} move at once: {failure}"),
+            None => format!("{flows} in {tunnel}, {left_s} s at most"),
+        };
+        for line in wrapped(&text, 72) {
+            let _ = writeln!(out, "       {line}");
         }
     }
 }

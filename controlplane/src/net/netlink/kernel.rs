@@ -7,6 +7,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoVrf, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::Handle;
 use rtnetlink::packet_core::{
@@ -235,6 +236,30 @@ impl Kernel {
     pub async fn route_set(&self, route: RouteMessage) -> Result<(), KernelError> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
         self.request(RouteNetlinkMessage::NewRoute(route), flags).await.map(drop)
+    }
+
+    /// The rules of this family that lead to a table.
+    pub async fn rules(&self, v6: bool, table: u32) -> Result<Vec<RuleMessage>, KernelError> {
+        let mut query = RuleMessage::default();
+        query.header.family = family(v6);
+        let replies = self.request(RouteNetlinkMessage::GetRule(query), NLM_F_DUMP).await?;
+        let leads = |rule: &RuleMessage| rule.attributes.contains(&RuleAttribute::Table(table));
+        Ok(replies
+            .into_iter()
+            .filter_map(|reply| match reply {
+                RouteNetlinkMessage::NewRule(rule) if leads(&rule) => Some(rule),
+                _ => None,
+            })
+            .collect())
+    }
+
+    pub async fn rule_add(&self, rule: RuleMessage) -> Result<(), KernelError> {
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.request(RouteNetlinkMessage::NewRule(rule), flags).await.map(drop)
+    }
+
+    pub async fn rule_delete(&self, rule: RuleMessage) -> Result<(), KernelError> {
+        self.request(RouteNetlinkMessage::DelRule(rule), NLM_F_ACK).await.map(drop)
     }
 
     /// Adds an address to a device, or changes it: its lifetimes in seconds and its further attributes.

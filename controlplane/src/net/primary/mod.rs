@@ -3,15 +3,15 @@
 //!
 //! The rules stay when the process ends, as routes do: hosts go on, and none of their addresses leaves untranslated.
 
-mod kernel;
 mod rules;
 mod translations;
 
 pub use rules::{Rules, TUNNEL_DEVICES_MAX};
 pub use translations::Translated;
 
-use kernel::Netfilter;
+use crate::net::netfilter::{Netfilter, blocking, changes, explain};
 use rtnetlink::sys::AsyncSocket;
+use sipsec_abi::nfnetlink::IPV4;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,20 +99,17 @@ impl PrimaryView {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
-}
-
 /// Ends with the sender.
 async fn keep(mut wanted: watch::Receiver<Arc<Rules>>, failure: Arc<Mutex<Option<String>>>) {
     let mut last: Option<Arc<Rules>> = None;
     loop {
         let rules = wanted.borrow_and_update().clone();
         // Before the rules are looked at, so that no change is missed between.
-        let mut changes = (!rules.primary.is_empty()).then(kernel::changes).transpose().unwrap_or_default();
+        let mut changes = (!rules.primary.is_empty()).then(changes).transpose().unwrap_or_default();
         let (given, is_known) = (rules.clone(), last.as_ref() == Some(&rules));
         let result = blocking(move || reconcile(&given, is_known)).await;
-        let problem = result.as_ref().err().map(explain);
+        let problem =
+            result.as_ref().err().map(|error| explain(error, "nft_nat, nft_masq, nft_fib_ipv4 and nft_ct"));
         let before =
             std::mem::replace(&mut *failure.lock().unwrap_or_else(PoisonError::into_inner), problem.clone());
         match (&result, &problem) {
@@ -159,7 +156,7 @@ fn reconcile(rules: &Rules, is_known: bool) -> io::Result<bool> {
         opened => opened?,
     };
     if rules.primary.is_empty() {
-        if !netfilter.has_table(&rules.table).unwrap_or(false) {
+        if !netfilter.has_table(IPV4, &rules.table).unwrap_or(false) {
             return Ok(false);
         }
         netfilter.commit(&rules.batch())?;
@@ -167,23 +164,11 @@ fn reconcile(rules: &Rules, is_known: bool) -> io::Result<bool> {
         return Ok(false);
     }
     let batch = rules.batch();
-    if is_known && netfilter.rules(&rules.table)? == batch.rules {
+    if is_known && netfilter.rules(IPV4, &rules.table)? == batch.rules {
         return Ok(false);
     }
     netfilter.commit(&batch)?;
     Ok(true)
-}
-
-fn explain(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(libc::EPERM) => "not permitted: run with CAP_NET_ADMIN".to_owned(),
-        Some(libc::EPROTONOSUPPORT | libc::ENOENT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {
-            format!(
-                "the kernel has no nf_tables with NAT ({error}): load nft_nat, nft_masq, nft_fib_ipv4 and nft_ct"
-            )
-        }
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

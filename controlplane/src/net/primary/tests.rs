@@ -1,6 +1,7 @@
 //! The transaction as bytes; what the kernel makes of it is told by `tests/primary.rs`.
 
-use super::rules::{NEW_TABLE, Rules, TUNNEL_DEVICES_MAX};
+use super::rules::{Rules, TUNNEL_DEVICES_MAX};
+use crate::net::netfilter::NEW_TABLE;
 use sipsec_abi::nfnetlink::{Received, find, messages};
 use sipsec_profile::model::nat::PortProtocol;
 use sipsec_profile::model::primary_nat::{

@@ -1,7 +1,6 @@
 //! The kernel's table of connections, as far as it is about hosts of `nat.primary`.
 
-use super::kernel::Netfilter;
-use super::rules::DUMP;
+use crate::net::netfilter::{DUMP, Netfilter};
 use sipsec_abi::nfnetlink::{ACK, Attribute, IPV4, Message, REQUEST, attributes, find};
 use sipsec_net::IpPrefix;
 use sipsec_profile::model::primary_nat::PrimaryNat;

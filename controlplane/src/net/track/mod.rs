@@ -3,7 +3,8 @@
 //! ```text
 //!   probes ──┐                    ┌─> netlink: routes
 //!   links ───┼─> sipsec_track ────┼─> loop: events, questions
-//!   routes ──┘   (a task)         └─> API: views
+//!   routes ──┘   (a task)         ├─> API: views
+//!                                 └─> flows that stay in tunnels
 //! ```
 
 mod bfd;
@@ -19,6 +20,7 @@ mod udp;
 mod view;
 mod watch;
 
+use super::drain;
 use super::netlink::{RouteSink, Wanted};
 use crate::api::Reply;
 use sipsec_net::{Instant, IpPrefix};
@@ -32,13 +34,24 @@ use tokio::task::JoinSet;
 /// Changes and commands that may wait.
 const QUEUE: usize = 1024;
 
+/// Which gateway's routes, and where its tunnels are.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    pub config: Config,
+    pub policy: Policy,
     /// The kernel's end of the sVTI; none in router mode.
     pub svti: Option<String>,
+    /// The table of nftables for flows that stay in tunnels.
+    pub drain_table: String,
+}
+
+/// What a profile says of routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub config: Config,
     /// The devices of tunnels that have their own.
     pub devices: BTreeMap<String, String>,
+    /// What is remembered of flows in tunnels, if they stay there when traffic returns.
+    pub drain: Option<drain::Rules>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +91,8 @@ pub enum List {
 enum Command {
     Traffic { tunnel: String, last: Option<Instant> },
     Refused { prefix: IpPrefix, wanted: Wanted, reason: String },
+    CallEnded { tunnel: String },
+    Stop,
     Show { list: List, kernel: BTreeMap<String, String>, reply: oneshot::Sender<Reply> },
 }
 
@@ -86,7 +101,7 @@ enum Command {
 pub struct Track {
     commands: mpsc::Sender<Command>,
     /// The latest one counts: none can be lost.
-    config: Latest<Config>,
+    policy: Latest<Policy>,
     changes: mpsc::Receiver<Change>,
     _task: JoinSet<()>,
 }
@@ -99,12 +114,12 @@ impl Track {
     pub fn start(setup: Setup, routes: RouteSink) -> Result<Self, StartError> {
         let (commands, commanded) = mpsc::channel(QUEUE);
         let (sender, changes) = mpsc::channel(QUEUE);
-        let (config, configured) = latest(setup.config.clone());
-        let ends = task::Ends { commands: commanded, config: configured, changes: sender };
+        let (policy, configured) = latest(setup.policy.clone());
+        let ends = task::Ends { commands: commanded, policy: configured, changes: sender };
         let task = task::Task::new(setup, routes, ends)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());
-        Ok(Self { commands, config, changes, _task: tasks })
+        Ok(Self { commands, policy, changes, _task: tasks })
     }
 
     /// The next change. May be cancelled at any time.
@@ -119,11 +134,11 @@ impl Track {
     ///
     /// # Errors
     /// If it is wrong. Nothing changes then.
-    pub fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        config.check()?;
-        self.config.send_if_modified(|current| {
-            let is_new = *current != config;
-            *current = config;
+    pub fn reconfigure(&self, policy: Policy) -> Result<(), ConfigError> {
+        policy.config.check()?;
+        self.policy.send_if_modified(|current| {
+            let is_new = *current != policy;
+            *current = policy;
             is_new
         });
         Ok(())
@@ -137,6 +152,16 @@ impl Track {
     /// The answer to [`Change::QueryTraffic`].
     pub fn traffic(&self, tunnel: String, last: Option<Instant>) {
         self.command(Command::Traffic { tunnel, last });
+    }
+
+    /// The call of this tunnel has ended.
+    pub fn call_ended(&self, tunnel: String) {
+        self.command(Command::CallEnded { tunnel });
+    }
+
+    /// The gateway hangs up all calls: from now on no flow stays in a tunnel.
+    pub fn stop(&self) {
+        self.command(Command::Stop);
     }
 
     /// The kernel has refused a route.

@@ -3,17 +3,19 @@
 use super::probes::Probes;
 use super::view;
 use super::watch::{KernelWatch, Report};
-use super::{Change, Command, List, Setup, StartError};
+use super::{Change, Command, List, Policy, Setup, StartError};
 use crate::api::Reply;
+use crate::api::policy::PrefixRoutes;
 use crate::clock;
 use crate::entropy::KernelEntropy;
+use crate::net::drain::{self, Drains};
 use crate::net::netlink::{RouteSink, Target, Wanted, message};
 use sipsec_net::{Instant, IpPrefix};
 use sipsec_track::config::{NextHop, Route, Table};
-use sipsec_track::{Config, Core, Input, KernelRoute, Output, RouteChange};
+use sipsec_track::{Config, Core, Drain, Input, KernelRoute, Output, RouteChange};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep_until;
 
 /// Results of probes that may wait.
@@ -29,7 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Ends {
     pub commands: mpsc::Receiver<Command>,
-    pub config: watch::Receiver<Config>,
+    pub policy: watch::Receiver<Policy>,
     pub changes: mpsc::Sender<Change>,
 }
 
@@ -37,8 +39,12 @@ pub struct Ends {
 pub struct Task {
     core: Core,
     svti: Option<String>,
-    /// Devices of single tunnels at the start, when routes of an earlier run are taken over.
+    /// Devices of single tunnels.
     devices: BTreeMap<String, String>,
+    /// Host mode: flows that stay in tunnels.
+    drains: Option<Drains>,
+    /// The gateway stops, and no flow stays any more.
+    stopped: bool,
     routes: HashMap<IpPrefix, Vec<Route>>,
     probes: Probes,
     watch: KernelWatch,
@@ -71,13 +77,19 @@ fn by_prefix(config: &Config) -> HashMap<IpPrefix, Vec<Route>> {
 impl Task {
     pub fn new(setup: Setup, sink: RouteSink, ends: Ends) -> Result<Self, StartError> {
         let (sender, results) = mpsc::channel(RESULTS);
-        let routes = by_prefix(&setup.config);
+        let Policy { config, devices, drain } = setup.policy;
+        let routes = by_prefix(&config);
         let now = clock::now();
+        let keeps =
+            |svti: &String| drain::Setup { svti: svti.clone(), table: setup.drain_table, rules: drain };
+        let drains = setup.svti.as_ref().map(keeps);
         Ok(Self {
-            probes: Probes::new(&setup.config.operations, sender),
-            core: Core::new(setup.config, now, Box::new(KernelEntropy::new()))?,
+            probes: Probes::new(&config.operations, sender),
+            core: Core::new(config, now, Box::new(KernelEntropy::new()))?,
             svti: setup.svti,
-            devices: setup.devices,
+            devices,
+            drains: drains.map(Drains::start),
+            stopped: false,
             routes,
             watch: KernelWatch::open()?,
             sink,
@@ -127,7 +139,7 @@ impl Task {
                         }
                     }
                 }
-                Ok(()) = self.ends.config.changed() => self.reconfigure(),
+                Ok(()) = self.ends.policy.changed() => self.reconfigure(),
                 command = self.ends.commands.recv() => match command {
                     Some(command) => self.command(command).await,
                     None => return,
@@ -138,7 +150,7 @@ impl Task {
     }
 
     fn reconfigure(&mut self) {
-        let config = self.ends.config.borrow_and_update().clone();
+        let Policy { config, devices, drain } = self.ends.policy.borrow_and_update().clone();
         let (operations, routes) = (config.operations.clone(), by_prefix(&config));
         if let Err(error) = self.core.reconfigure(clock::now(), config) {
             // It was checked before it was sent.
@@ -146,7 +158,10 @@ impl Task {
             return;
         }
         self.probes.reconfigure(&operations);
-        self.routes = routes;
+        (self.routes, self.devices) = (routes, devices);
+        if let Some(drains) = self.drains.as_ref().filter(|_| !self.stopped) {
+            drains.set_rules(drain);
+        }
         if self.stage == Stage::Ready {
             self.stage = Stage::Changed;
         }
@@ -270,16 +285,58 @@ impl Task {
                     self.inputs(vec![Input::Refused { prefix, route, reason }]).await;
                 }
             }
+            Command::CallEnded { tunnel } => self.inputs(vec![Input::CallEnded { tunnel }]).await,
+            Command::Stop => {
+                self.stopped = true;
+                if let Some(drains) = &self.drains {
+                    drains.set_rules(None);
+                }
+            }
             Command::Show { list, kernel, reply } => {
                 let now = clock::now();
                 let answer = match list {
                     List::Operations => Reply::Sla(view::operations(&self.core.operation_views(), now)),
                     List::Objects => Reply::Track(view::objects(&self.core.object_views(now), now)),
-                    List::Routes => Reply::Routes(view::routes(&self.core.route_views(), &kernel, now)),
+                    List::Routes => {
+                        let views = view::routes(&self.core.route_views(), &kernel, now);
+                        return self.show_routes(views, reply);
+                    }
                 };
                 // The client may have gone.
                 let _ = reply.send(answer);
             }
+        }
+    }
+
+    /// With the flows that stay in tunnels, which the kernel is asked for meanwhile.
+    fn show_routes(&self, mut views: Vec<PrefixRoutes>, reply: oneshot::Sender<Reply>) {
+        let failure = self.drains.as_ref().and_then(Drains::failure);
+        let counted = self.drains.as_ref().map(Drains::count);
+        tokio::spawn(async move {
+            let counts = match (counted, failure) {
+                (Some(_), Some(failure)) => Err(failure),
+                (Some(counted), None) => counted.await.map_err(|error| error.to_string()),
+                (None, _) => Ok(BTreeMap::new()),
+            };
+            for routes in &mut views {
+                let Some(draining) = &mut routes.draining else { continue };
+                match &counts {
+                    Ok(counts) => {
+                        let prefix = routes.prefix.parse::<IpPrefix>().ok();
+                        draining.flows = prefix.and_then(|prefix| counts.get(&prefix).copied());
+                    }
+                    Err(failure) => draining.failure = Some(failure.clone()),
+                }
+            }
+            let _ = reply.send(Reply::Routes(views));
+        });
+    }
+
+    async fn keep_flows(&self, drain: Drain) {
+        let Some(drains) = &self.drains else { return };
+        let device = self.devices.get(&drain.tunnel).or(self.svti.as_ref()).cloned().unwrap_or_default();
+        if let Err(reason) = drains.keep(drain.prefix, device, drain.until).await {
+            tracing::warn!(prefix = %drain.prefix, tunnel = drain.tunnel, reason, "all flows move to the primary");
         }
     }
 
@@ -295,6 +352,12 @@ impl Task {
                 }
                 Output::Bfd { operation, bytes } => self.probes.send_bfd(operation, &bytes),
                 Output::Route(RouteChange { prefix, to, .. }) => self.route(prefix, to).await,
+                Output::Drain(drain) => self.keep_flows(drain).await,
+                Output::Drained { prefix } => {
+                    if let Some(drains) = &self.drains {
+                        drains.release(prefix);
+                    }
+                }
                 // The loop takes changes at once, or has ended.
                 Output::QueryTraffic { tunnel } => {
                     let _ = self.ends.changes.send(Change::QueryTraffic(tunnel)).await;

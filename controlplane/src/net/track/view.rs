@@ -1,8 +1,8 @@
 //! From the core's views to the words of the API.
 
 use crate::api::policy::{
-    BfdSession, ForeignRoute, PrefixRoutes, RouteCandidate, SlaOperation, SlaStatistics, TrackDamping,
-    TrackMember, TrackObject,
+    BfdSession, DrainingFlows, ForeignRoute, PrefixRoutes, RouteCandidate, SlaOperation, SlaStatistics,
+    TrackDamping, TrackMember, TrackObject,
 };
 use crate::net::netlink::ROUTE_PROTOCOL;
 use sipsec_net::Instant;
@@ -214,6 +214,11 @@ pub fn routes(views: &[RouteView], kernel: &BTreeMap<String, String>, now: Insta
             candidates: v.candidates.iter().map(candidate).collect(),
             foreign: v.foreign.iter().map(foreign).collect(),
             foreign_used: v.foreign_used,
+            draining: v.draining.as_ref().map(|drain| DrainingFlows {
+                tunnel: drain.tunnel.clone(),
+                left_s: drain.until.saturating_duration_since(now).as_secs(),
+                ..DrainingFlows::default()
+            }),
             since_s: now.saturating_duration_since(v.since).as_secs(),
             changes: v.changes,
             kernel: state,

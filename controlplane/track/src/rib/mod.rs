@@ -6,18 +6,19 @@
 //! ```
 
 pub(crate) mod calls;
+mod drain;
+
+pub use drain::{Drain, DrainEnd};
 
 use crate::config::{Failback, Flows, NextHop, Route, Table};
 use crate::view::{CandidateView, FailbackWait, ForeignView, RouteView, State, WhyNot};
+use drain::Draining;
 use sipsec_net::{Instant, IpPrefix};
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// A route that the kernel has refused is tried again after this time.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
-
-/// The traffic of a tunnel is asked for again after this time at the earliest.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a decision depends on outside of the entry.
 pub(crate) trait World {
@@ -30,6 +31,8 @@ pub(crate) trait World {
     fn probes_missing(&self, track: u32) -> u32;
     fn calls_exhausted(&self, tunnel: &str) -> Option<Instant>;
     fn traffic(&self, tunnel: &str) -> Option<Traffic>;
+    /// When the call of this tunnel last ended, as far as it was told.
+    fn ended(&self, tunnel: &str) -> Option<Instant>;
 }
 
 /// What is known of a tunnel's traffic.
@@ -71,6 +74,7 @@ pub(crate) struct Entry {
     since: Instant,
     changes: u64,
     drain_since: Option<Instant>,
+    draining: Option<Draining>,
     due: Option<Instant>,
 }
 
@@ -101,6 +105,10 @@ pub(crate) struct Decision {
     pub wait: Option<(NextHop, FailbackWait)>,
     /// Ask when this tunnel last carried a packet.
     pub ask: Option<String>,
+    /// Flows stay in a tunnel from now on.
+    pub drains: Option<Drain>,
+    /// They do so no longer.
+    pub drained: Option<(String, DrainEnd)>,
 }
 
 impl Entry {
@@ -114,6 +122,7 @@ impl Entry {
             since: now,
             changes: 0,
             drain_since: None,
+            draining: None,
             due: None,
         }
     }
@@ -151,7 +160,7 @@ impl Entry {
                 None => out.leftover = Some(route),
             }
         }
-        Self { foreign: self.foreign, changes: self.changes, ..out }
+        Self { foreign: self.foreign, changes: self.changes, draining: self.draining, ..out }
     }
 
     /// What becomes of the kernel's route when the prefix is no longer configured.
@@ -161,9 +170,15 @@ impl Entry {
         Some(RouteChange { prefix: self.prefix, from: Some(from), to: None })
     }
 
-    /// The tunnel that stands in for a better route now.
+    /// The tunnel that stands in for a better route now, or that flows have stayed in.
     pub fn stand_in(&self) -> Option<String> {
-        self.installed.as_ref().and_then(|(place, _)| self.stands_in(*place))
+        let installed = self.installed.as_ref().and_then(|(place, _)| self.stands_in(*place));
+        installed.or_else(|| self.draining.as_ref().map(|draining| draining.tunnel().to_owned()))
+    }
+
+    /// Flows that have stayed in a tunnel, and until when at most.
+    pub fn draining(&self) -> Option<Drain> {
+        self.draining.as_ref().map(|draining| draining.of(self.prefix))
     }
 
     pub fn tunnels(&self) -> impl Iterator<Item = &str> {
@@ -201,7 +216,7 @@ impl Entry {
         let waits = |c: &Candidate| {
             matches!(c.why_not, WhyNot::Failback(FailbackWait::Probes { .. } | FailbackWait::Drain { .. }))
         };
-        self.candidates.iter().any(waits)
+        self.draining.is_some() || self.candidates.iter().any(waits)
     }
 
     /// What the kernel was told to have.
@@ -306,6 +321,7 @@ impl Entry {
         }
         self.explain(&standings, chosen, waits, &mut decision);
         self.install(&standings, chosen, now, &mut decision);
+        self.drain(now, failback, world, current.is_some(), &mut decision);
         decision
     }
 
@@ -332,22 +348,16 @@ impl Entry {
         if let Some(until) = world.calls_exhausted(&tunnel) {
             return Some(self.wake(until, FailbackWait::Calls { until }));
         }
-        let Flows::Drain { quiet, wait } = failback.flows else { return None };
+        let Flows::Drain { quiet, wait, each } = failback.flows else { return None };
+        if each && drain::is_apart(&self.candidates[better].route.next) {
+            return None;
+        }
         let since = *self.drain_since.get_or_insert(now);
         let until = since + wait;
         if until <= now {
             return None;
         }
-        // What was found out before says nothing of the traffic since.
-        let ask_at = match world.traffic(&tunnel).filter(|known| known.at >= since) {
-            Some(known) if known.last + quiet <= known.at => return None,
-            Some(known) if known.last + quiet > now => known.last + quiet,
-            // What is known is too old, or nothing is.
-            _ => {
-                decision.ask = Some(tunnel);
-                now + quiet.max(ASK_AGAIN)
-            }
-        };
+        let ask_at = drain::ask_again(&tunnel, since, quiet, now, world, decision)?;
         Some(self.wake(ask_at.min(until), FailbackWait::Drain { until }))
     }
 
@@ -432,6 +442,7 @@ impl Entry {
             candidates: self.candidates.iter().map(candidate).collect(),
             foreign_used: self.foreign_used(),
             foreign: self.foreign.clone(),
+            draining: self.draining(),
             since: self.since,
             changes: self.changes,
         }

@@ -132,7 +132,7 @@ fn traffic_returns_after_hold_and_good_probes() {
 
 #[test]
 fn traffic_drains_before_it_returns_but_not_for_ever() {
-    let flows = Flows::Drain { quiet: ms(5000), wait: ms(60_000) };
+    let flows = Flows::Drain { quiet: ms(5000), wait: ms(60_000), each: false };
     let mut bench = running(primary_and_backup(Failback { flows, ..at_once() }));
     let fail = |bench: &mut Bench| {
         bench.answers.clear();

@@ -1,13 +1,14 @@
 //! The core with a network, a kernel and a clock that a test controls.
 
 mod configuration;
+mod drain;
 mod failover;
 mod properties;
 mod reconfigure;
 
 use crate::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, Table, What};
 use crate::view::{ForeignView, ReturnCode, RouteView, State, WhyNot};
-use crate::{Core, Event, Input, KernelRoute, Output};
+use crate::{Core, Drain, DrainEnd, Event, Input, KernelRoute, Output};
 use sipsec_net::entropy::TestEntropy;
 use sipsec_net::{Instant, IpPrefix};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +82,8 @@ struct Bench {
     kernel: BTreeMap<IpPrefix, KernelRoute>,
     events: Vec<Event>,
     probes: u64,
+    /// Tunnels that flows stay in.
+    drains: BTreeMap<IpPrefix, Drain>,
     /// Tunnels that carry traffic; the others have been quiet since the beginning.
     busy: BTreeSet<String>,
     asked: u32,
@@ -97,6 +100,7 @@ impl Bench {
             kernel: BTreeMap::new(),
             events: Vec::new(),
             probes: 0,
+            drains: BTreeMap::new(),
             busy: BTreeSet::new(),
             asked: 0,
         }
@@ -129,6 +133,14 @@ impl Bench {
                         Some(to) => self.kernel.insert(change.prefix, to),
                         None => self.kernel.remove(&change.prefix),
                     };
+                }
+                Output::Drain(drain) => {
+                    let carries = self.kernel.get(&drain.prefix).map(|route| &route.next);
+                    assert_eq!(carries, Some(&tunnel(&drain.tunnel)), "it begins before the route changes");
+                    assert!(self.drains.insert(drain.prefix, drain).is_none(), "it begins once");
+                }
+                Output::Drained { prefix } => {
+                    assert!(self.drains.remove(&prefix).is_some(), "it has begun");
                 }
                 Output::QueryTraffic { tunnel } => {
                     self.asked += 1;

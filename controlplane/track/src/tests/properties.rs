@@ -7,6 +7,7 @@ use proptest::prelude::*;
 const DEVICES: [&str; 2] = ["wan1", "wan2"];
 const HOP: &str = "192.0.2.254";
 const LINK: &str = "192.0.2.0/24";
+const DRAIN_MAX: Duration = Duration::from_secs(150);
 const PREFIXES: [&str; 3] = ["10.2.0.0/16", "10.3.0.0/16", "2001:db8:2::/48"];
 
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ enum Happening {
     Foreign(usize, bool),
     Refuse(usize),
     Busy(bool),
+    CallEnded,
     Time(u64),
 }
 
@@ -28,6 +30,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         (0..3_usize, any::<bool>()).prop_map(|(p, there)| Happening::Foreign(p, there)),
         (0..3_usize).prop_map(Happening::Refuse),
         any::<bool>().prop_map(Happening::Busy),
+        Just(Happening::CallEnded),
         (1..200_000_u64).prop_map(Happening::Time),
     ]
 }
@@ -62,7 +65,8 @@ fn routes() -> impl Strategy<Value = Vec<Route>> {
 }
 
 fn failback() -> impl Strategy<Value = Failback> {
-    let flows = prop_oneof![Just(Flows::Move), Just(Flows::Drain { quiet: ms(25_000), wait: ms(150_000) })];
+    let drain = |each| Flows::Drain { quiet: ms(25_000), wait: DRAIN_MAX, each };
+    let flows = prop_oneof![Just(Flows::Move), any::<bool>().prop_map(drain)];
     (0..150_000_u64, 0..6_u32, flows, 0..3_u32).prop_map(|(hold, good_probes, flows, calls_per_hour)| {
         Failback { hold: ms(hold), good_probes, flows, calls_per_hour }
     })
@@ -151,6 +155,11 @@ proptest! {
                 }
                 Happening::Busy(true) => drop(bench.busy.insert("Tunnel1".into())),
                 Happening::Busy(false) => bench.busy.clear(),
+                Happening::CallEnded => {
+                    bench.input(Input::CallEnded { tunnel: "Tunnel1".into() });
+                    let left = bench.drains.values().any(|drain| drain.tunnel == "Tunnel1");
+                    prop_assert!(!left, "flows stay in a tunnel without a call");
+                }
                 Happening::Time(t) => bench.run(ms(t)),
             }
             for to in PREFIXES.map(prefix) {
@@ -162,7 +171,16 @@ proptest! {
                     prop_assert!(model.forwards(&bench, route), "{:?} is installed and cannot be used", installed);
                 }
                 prop_assert!(usable.is_empty() || installed.is_some(), "nothing is installed for {}", to);
+                let drain = bench.drains.get(&to);
+                if let Some(drain) = drain {
+                    let is_tunnel = ours.iter().any(|r| r.next == tunnel(&drain.tunnel));
+                    let apart = matches!(installed.map(|i| &i.next), Some(NextHop::Via { .. } | NextHop::Device(_)));
+                    let in_time = drain.until > bench.now && drain.until <= bench.now + DRAIN_MAX;
+                    prop_assert!(is_tunnel && apart && in_time, "{:?} while {:?} is installed", drain, installed);
+                }
                 let views = bench.core.route_views();
+                let shown = views.iter().find(|v| v.prefix == to).and_then(|v| v.draining.clone());
+                prop_assert_eq!(shown.as_ref(), drain);
                 if let Some(view) = views.iter().find(|v| v.prefix == to) {
                     let best = view.candidates.iter().filter(|c| c.why_not == WhyNot::Best);
                     prop_assert_eq!(best.count(), usize::from(installed.is_some()));
@@ -173,6 +191,7 @@ proptest! {
         bench.busy.clear();
         bench.answers = (1..4).map(|id| (id, Ok(ms(3)))).collect();
         bench.run(Duration::from_secs(2 * 3600));
+        prop_assert!(bench.drains.is_empty(), "flows stay for ever: {:?}", bench.drains);
         model.refused.clear();
         for to in PREFIXES.map(prefix) {
             let least = routes.iter().filter(|r| r.prefix == to && model.usable(&bench, r)).map(|r| r.distance).min();

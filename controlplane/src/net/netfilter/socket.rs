@@ -1,14 +1,20 @@
 //! Requests to the kernel's netfilter. It works on a request within `send`, so its answers wait in the socket afterwards, but for
 //! the parts of a dump, each of which is made as the one before is read.
 
-use super::rules::{Batch, DUMP, GET_RULE, GET_TABLE};
+use super::transaction::Batch;
 use rtnetlink::sys::{Socket, SocketAddr};
-use sipsec_abi::nfnetlink::{ACK, Attribute, ERROR, IPV4, Message, REQUEST, Received, TABLE, find, messages};
+use sipsec_abi::nfnetlink::{
+    ACK, Attribute, ERROR, Message, NFTABLES, REQUEST, Received, TABLE, find, messages,
+};
 use std::io;
 use std::time::{Duration, Instant};
 
 /// `NETLINK_NETFILTER`
 const PROTOCOL: isize = 12;
+const GET_TABLE: u16 = NFTABLES << 8 | 1;
+const GET_RULE: u16 = NFTABLES << 8 | 7;
+/// `NLM_F_DUMP`
+pub const DUMP: u16 = 0x300;
 /// `NLMSG_DONE`
 const DONE: u16 = 3;
 /// Sent at once: the rules of a gateway at most.
@@ -63,9 +69,9 @@ impl Netfilter {
     }
 
     /// Whether there is a table of this name.
-    pub fn has_table(&mut self, table: &str) -> io::Result<bool> {
+    pub fn has_table(&mut self, family: u8, table: &str) -> io::Result<bool> {
         self.sequence += 1;
-        let mut message = Message::new(GET_TABLE, REQUEST | ACK, self.sequence, IPV4, 0);
+        let mut message = Message::new(GET_TABLE, REQUEST | ACK, self.sequence, family, 0);
         message.text(TABLE, table);
         match self.exchange(message.finish()) {
             Ok(()) => Ok(true),
@@ -75,10 +81,10 @@ impl Netfilter {
     }
 
     /// The rules that the table has.
-    pub fn rules(&mut self, table: &str) -> io::Result<u32> {
+    pub fn rules(&mut self, family: u8, table: &str) -> io::Result<u32> {
         let mut found = 0;
         self.sequence += 1;
-        let mut message = Message::new(GET_RULE, REQUEST | DUMP, self.sequence, IPV4, 0);
+        let mut message = Message::new(GET_RULE, REQUEST | DUMP, self.sequence, family, 0);
         message.text(TABLE, table);
         let named = |a: Attribute<'_>| a.value.strip_suffix(&[0]) == Some(table.as_bytes());
         self.dump(message.finish(), |m| {
@@ -146,4 +152,22 @@ pub fn changes() -> io::Result<rtnetlink::sys::TokioSocket> {
     socket.socket_mut().bind_auto()?;
     socket.socket_mut().add_membership(CHANGES)?;
     Ok(socket)
+}
+
+/// Work with a socket, on a thread that may wait.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// Why a transaction has failed, and what to do; `modules` are those of the kernel that it needs.
+pub fn explain(error: &io::Error, modules: &str) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => "not permitted: run with CAP_NET_ADMIN".to_owned(),
+        Some(libc::EPROTONOSUPPORT | libc::ENOENT | libc::EOPNOTSUPP | libc::EAFNOSUPPORT) => {
+            format!("the kernel has no nf_tables for this ({error}): load {modules}")
+        }
+        _ => error.to_string(),
+    }
 }

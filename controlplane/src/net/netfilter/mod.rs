@@ -1,0 +1,11 @@
+//! The kernel's netfilter: transactions of nftables, and a socket for them.
+
+mod rule;
+mod socket;
+mod transaction;
+
+pub use rule::{ACCEPT, DROP, EQUAL, FIRST, Fib, JUMP, KEY, Meta, RETURN, Rule, SECOND, TCP, UDP};
+pub use socket::{DUMP, Netfilter, blocking, changes, explain};
+#[cfg(test)]
+pub use transaction::NEW_TABLE;
+pub use transaction::{Batch, Hook, Set, Writer};

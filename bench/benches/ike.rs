@@ -104,7 +104,7 @@ fn negotiate(group: &str, method: &Method) -> [Work; 2] {
             while let Some(output) = ends[side].poll_output() {
                 quiet = false;
                 match output {
-                    Output::Transmit(bytes) => {
+                    Output::Transmit(bytes) | Output::Probe(bytes) => {
                         // The responder's part of IKE_SA_INIT ends with its answer.
                         agreed[side] |= side == RESPONDER;
                         wires.push_back((1 - side, bytes));

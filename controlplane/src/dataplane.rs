@@ -285,9 +285,16 @@ impl DataplaneLink {
         }
     }
 
-    /// Sends an IKE message to the peer of a media port, or counts that it could not: IKE retransmits.
-    pub fn send_ike(&mut self, media_port: MediaPort, message: &[u8]) {
-        if !self.with_peer(media_port, |side, remote| side.send_ike(media_port, remote, message)) {
+    /// Sends an IKE message to the peer of a media port, or counts that it could not: IKE retransmits. No router may fragment a
+    /// `probe`.
+    pub fn send_ike(&mut self, media_port: MediaPort, message: &[u8], probe: bool) {
+        if !self.with_peer(media_port, |side, remote| {
+            if probe {
+                side.send_probe(media_port, remote, message)
+            } else {
+                side.send_ike(media_port, remote, message)
+            }
+        }) {
             self.counters.ike_lost += 1;
             tracing::debug!(%media_port, "an IKE message could not be sent");
         }

@@ -358,6 +358,7 @@ fn tunnel(profile: &Profile, tunnel: &TunnelEntry, routes: Vec<IpPrefix>) -> Tun
         idle: tunnel.idle,
         call_max: tunnel.call_max,
         one_way: tunnel.one_way,
+        probe_path_mtu: tunnel.probe_path_mtu,
         filters: TunnelFilters {
             trigger: profile.filter_rules(tunnel.trigger_filter.as_deref()),
             idle: profile.filter_rules(tunnel.idle_filter.as_deref()),

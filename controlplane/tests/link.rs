@@ -73,7 +73,7 @@ async fn the_link_connects_carries_and_comes_back() {
     assert!(matches!(taken(&mut link).await, Received::Event(Event::Applied(TxnId(2)))));
 
     // IKE finds its way by the media port, both ways.
-    link.send_ike(MediaPort(50001), b"request");
+    link.send_ike(MediaPort(50001), b"request", false);
     let punt = side.punts_down.recv().expect("valid").expect("there");
     assert_eq!(
         (punt.media_port, punt.remote, punt.message),
@@ -83,7 +83,7 @@ async fn the_link_connects_carries_and_comes_back() {
     let Received::Ike { media_port, from, bytes } = taken(&mut link).await else { panic!("an IKE message") };
     assert_eq!((media_port, from, &*bytes), (MediaPort(50001), remote, b"response".as_slice()));
     link.send(TxnId(3), vec![Op::MediaClose(MediaPort(50001))], false);
-    link.send_ike(MediaPort(50001), b"late");
+    link.send_ike(MediaPort(50001), b"late", false);
     assert_eq!(link.counters.ike_lost, 1);
 
     // More than the ring holds waits, and goes down in order as the dataplane takes it.

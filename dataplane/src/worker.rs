@@ -310,7 +310,12 @@ impl<P: Port> Worker<P> {
         for done in 0..IKE_PER_TURN_MAX {
             let Some(message) = self.io.control.ike_down.pop() else { return done };
             let frame = self.io.frame();
-            self.pipeline.send_ike(now, message.media_port, message.remote, &message.bytes, frame);
+            let (port, remote) = (message.media_port, message.remote);
+            if message.dont_fragment {
+                self.pipeline.send_probe(now, port, remote, &message.bytes, frame);
+            } else {
+                self.pipeline.send_ike(now, port, remote, &message.bytes, frame);
+            }
         }
         IKE_PER_TURN_MAX
     }

@@ -177,7 +177,7 @@ impl Node {
         {
             match output {
                 Output::SipTransmit { bytes, .. } => send(Sent::Sip { from: wan(self.side), bytes }),
-                Output::IkeTransmit { media_port, bytes } => {
+                Output::IkeTransmit { media_port, bytes, .. } => {
                     if let Some(to) = self.remotes.get(&media_port) {
                         let from = SocketAddr::new(wan(self.side).ip(), media_port.0);
                         send(Sent::Ike { to: *to, from, bytes });
@@ -196,7 +196,11 @@ impl Node {
                 }
                 Output::SnapshotRequest => self.soon.push(Input::Dataplane(Event::SnapshotEnd)),
                 Output::QueryActivity(tunnel) => {
-                    self.soon.push(Input::Activity { tunnel, activity: TunnelActivity::default() });
+                    self.soon.push(Input::Activity {
+                        tunnel,
+                        activity: TunnelActivity::default(),
+                        path_ceiling: 0,
+                    });
                 }
                 Output::Compute { key, established, job } => {
                     let urgency = if established { Urgency::Established } else { Urgency::Negotiating };

@@ -119,7 +119,7 @@ fn run(config: EndpointConfig, options: &Options) -> Result<(), Box<dyn std::err
     loop {
         while let Some(output) = endpoint.poll_output() {
             match output {
-                Output::Transmit(message) => {
+                Output::Transmit(message) | Output::Probe(message) => {
                     let datagram = [&NON_ESP_MARKER[..], &message].concat();
                     // A filter that drops it makes this fail; to IKE it is a lost datagram like any other.
                     let _ = socket.send_to(&datagram, remote);

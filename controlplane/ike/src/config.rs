@@ -56,6 +56,8 @@ pub struct EndpointConfig {
     pub cookie_threshold: usize,
     /// A half-open SA that says nothing for this long is forgotten.
     pub half_open_age_max: Duration,
+    /// The path's MTU is searched for by probes (RFC 8899); `None`: it is not. Needs fragmentation.
+    pub probe: Option<Probe>,
     /// How long the inbound half of a replaced CHILD_SA stays for packets still under way.
     pub linger: Duration,
     /// Seconds since 1970, for the dates of certificates; a call is short enough for one reading.
@@ -106,6 +108,7 @@ impl EndpointConfig {
             fragment_bytes_max: Some(1200),
             cookie_threshold: 2,
             half_open_age_max: Duration::from_secs(15),
+            probe: None,
             linger: Duration::from_secs(3),
             unix_time_s: 0,
             crash_detection: None,
@@ -224,6 +227,13 @@ impl Default for Dpd {
     fn default() -> Self {
         Self { mode: DpdMode::OnDemand, interval: Duration::from_secs(10) }
     }
+}
+
+/// When probes of the path may be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// How long no ESP may have been sent or received before one is: on a slow line it delays what comes behind it.
+    pub quiet: Duration,
 }
 
 /// Back-off of requests (RFC 7296 §2.4: times are a local matter, and SHOULD grow exponentially).

@@ -5,6 +5,7 @@ use crate::config::{EndpointConfig, PskSlot};
 use crate::crash::TokenMaker;
 use crate::error::IkeError;
 use crate::output::{ChildId, Event, Output};
+use crate::path::Path;
 use crate::secret::Secret;
 use crate::view::Counters;
 use core::time::Duration;
@@ -26,6 +27,10 @@ pub(crate) struct Ctx {
     pub proofs: u64,
     /// When IKE (keepalives included) or ESP was last sent: that keeps the mapping of a NAT in front of us (RFC 3948 §4).
     pub last_sent: Instant,
+    /// When ESP was last sent to the peer, or last came from it.
+    pub last_data: Instant,
+    /// What is known of the path to the peer.
+    pub path: Path,
     /// The time of the input that is being handled.
     now: Instant,
     outputs: VecDeque<Output>,
@@ -52,6 +57,7 @@ pub(crate) struct Beside {
 impl Ctx {
     pub fn new(config: EndpointConfig, entropy: Box<dyn Entropy>) -> Self {
         let secret = config.crash_detection.clone();
+        let path = Path::new(config.remote.ip(), config.probe.is_some());
         Self {
             tokens: secret.map(|secret| TokenMaker::new(secret, config.local, config.remote.ip())),
             config,
@@ -60,6 +66,8 @@ impl Ctx {
             last_heard: Instant::ZERO,
             proofs: 0,
             last_sent: Instant::ZERO,
+            last_data: Instant::ZERO,
+            path,
             now: Instant::ZERO,
             outputs: VecDeque::new(),
             next_job: 0,
@@ -79,6 +87,11 @@ impl Ctx {
     pub fn transmit(&mut self, datagram: Vec<u8>) {
         self.last_sent = self.now;
         self.outputs.push_back(Output::Transmit(datagram));
+    }
+
+    pub fn transmit_probe(&mut self, datagram: Vec<u8>) {
+        self.last_sent = self.now;
+        self.outputs.push_back(Output::Probe(datagram));
     }
 
     pub fn nat_keepalive(&mut self) {

@@ -150,6 +150,16 @@ impl Endpoint {
     pub fn traffic_seen(&mut self, now: Instant, last_in: Instant, last_out: Instant) {
         self.ctx.last_heard = self.ctx.last_heard.max(last_in.min(now));
         self.ctx.last_sent = self.ctx.last_sent.max(last_out.min(now));
+        self.ctx.last_data = self.ctx.last_data.max(last_in.max(last_out).min(now));
+    }
+
+    /// The largest IP packet that leaves towards the peer, by the MTU of the WAN and by ICMP errors: probes search below it
+    /// ([`crate::EndpointConfig::probe`]). What they find comes as [`crate::Event::PathMtu`].
+    pub fn path_ceiling(&mut self, now: Instant, mtu: u16) {
+        self.step(now, |state, ctx| match state {
+            State::Established(s) => s.on_path_ceiling(ctx, now, mtu),
+            other => other,
+        });
     }
 
     /// The dataplane reports a soft limit (bytes, or the sequence number near its end).

@@ -30,6 +30,7 @@ mod exchange;
 mod further;
 mod nat;
 mod negotiate;
+mod path;
 mod secret;
 mod state;
 mod task;
@@ -48,8 +49,8 @@ pub use auth::{
 };
 pub use config::{
     AuthConfig, CertificateAuth, CertificateMap, Dpd, DpdMode, EndpointConfig, FingerprintPolicy,
-    IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, PskKeys, PskSlot, Retransmit, Revocation, Role, SigningKey,
-    Trust,
+    IdentityPolicy, Lifetime, NAT_KEEPALIVE, Ppk, Probe, PskKeys, PskSlot, Retransmit, Revocation, Role,
+    SigningKey, Trust,
 };
 pub use crash::{CRASH_SECRET_LEN, CrashSecret, TokenMaker};
 pub use endpoint::Endpoint;
@@ -57,5 +58,6 @@ pub use error::{CertError, CloseCause, IkeError, Party, Unanswered};
 pub use identity::Identity;
 pub use negotiate::ts::TrafficSelectors;
 pub use output::{ChildDownCause, ChildId, ChildSaKeys, Event, Output};
+pub use path::search::{PathPhase, PathView};
 pub use view::{CrashTokens, SaView};
 pub use wire::header::Outline;

@@ -12,6 +12,8 @@ use sipsec_net::{SecretBox, Spi};
 pub enum Output {
     /// An IKE message for the peer, without the non-ESP marker.
     Transmit(Vec<u8>),
+    /// The same for a probe of the path: over IPv4 with DF, since it asks whether its size passes (RFC 8899 §3).
+    Probe(Vec<u8>),
     /// One 0xFF byte for the peer, without a marker (RFC 3948 §2.3).
     NatKeepalive,
     /// Run it off the loop and give the outcome to [`crate::Endpoint::handle_compute`].
@@ -40,6 +42,9 @@ pub enum Event {
     /// The peer is on the new SA: bind the tunnel to the outbound SA of `child`, then call
     /// [`crate::Endpoint::handle_child_installed`].
     ChildSaBind { child: ChildId },
+    /// The largest IP packet that the path to the peer is known to carry, once one was lost for its size; `None`: nothing is
+    /// known to be lost any more.
+    PathMtu { mtu: Option<u16> },
     /// Remove both SAs of `child`.
     ChildSaDown { child: ChildId, cause: ChildDownCause },
     /// An offer in clear that suits nothing of ours was answered NO_PROPOSAL_CHOSEN. A forger could have sent it, so

@@ -297,7 +297,7 @@ impl Net {
         for side in [Side::A, Side::B] {
             while let Some(output) = self.gateways[side.index()].endpoint.poll_output() {
                 match output {
-                    Output::Transmit(bytes) => {
+                    Output::Transmit(bytes) | Output::Probe(bytes) => {
                         self.log.push((side, bytes.clone()));
                         self.put(side, Packet::Ike(bytes));
                     }

@@ -8,6 +8,7 @@ use crate::exchange::IkeSa;
 use crate::identity::Identity;
 use crate::negotiate::ts::TrafficSelectors;
 use crate::output::ChildId;
+use crate::path::PathView;
 use crate::state::State;
 use core::net::SocketAddr;
 use sipsec_net::{Instant, Spi};
@@ -28,6 +29,8 @@ pub struct SaView {
     pub nat: NatView,
     /// The longest message that we send in one piece (RFC 7383); `None` if the two do not fragment.
     pub fragment_bytes: Option<usize>,
+    /// What probes have found of the path.
+    pub path: PathView,
     /// A post-quantum pre-shared key is in the keys (RFC 8784).
     pub ppk: bool,
     pub established_at: Option<Instant>,
@@ -122,6 +125,8 @@ pub struct Counters {
     pub fragments_in: u64,
     /// Of messages that were longer than one may be; repetitions are not counted.
     pub fragments_out: u64,
+    /// Messages that went on in smaller fragments, for want of an answer (RFC 7383 §2.5.2).
+    pub shrunk_out: u64,
     /// A request that was answered before: the cached response went out again.
     pub duplicates_in: u64,
     /// Not an IKEv2 message, or of a length other than it says.
@@ -170,6 +175,7 @@ impl SaView {
             fingerprint: None,
             nat: NatView::default(),
             fragment_bytes: None,
+            path: ctx.path.search.view(),
             ppk: false,
             established_at: None,
             rekey_at: None,

@@ -79,6 +79,8 @@ pub struct TunnelConfig {
     pub call_max: Option<Duration>,
     /// If packets leave for this long and none comes, the call is placed anew; `None`: not watched.
     pub one_way: Option<Duration>,
+    /// The MTU of its path is searched for (RFC 8899).
+    pub probe_path_mtu: bool,
     pub routes: Vec<IpPrefix>,
     pub filters: TunnelFilters,
     pub nat: TunnelNat,
@@ -188,6 +190,7 @@ impl TunnelConfig {
             idle: Duration::from_secs(60),
             call_max: None,
             one_way: None,
+            probe_path_mtu: true,
             routes: Vec::new(),
             filters: TunnelFilters::default(),
             nat: TunnelNat::default(),

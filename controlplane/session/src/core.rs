@@ -213,7 +213,9 @@ impl Core {
             Input::Dataplane(event) => self.dataplane_event(now, event),
             Input::DataplaneUp => self.dataplane_up(now),
             Input::DataplaneDown => self.dataplane_down(now),
-            Input::Activity { tunnel, activity } => self.activity(now, tunnel, activity),
+            Input::Activity { tunnel, activity, path_ceiling } => {
+                self.activity(now, tunnel, activity, path_ceiling);
+            }
             Input::Compute { key, outcome } => {
                 if let Some(i) = self.tunnels.with_id(key.tunnel)
                     && self.tunnels[i].state().media_port() == Some(key.media_port)

@@ -250,7 +250,13 @@ impl Core {
         self.tunnels.get(tunnel).and_then(|t| t.state().leg()).is_some_and(|l| l.media_port == port)
     }
 
-    pub(crate) fn activity(&mut self, now: Instant, tunnel: TunnelId, activity: TunnelActivity) {
+    pub(crate) fn activity(
+        &mut self,
+        now: Instant,
+        tunnel: TunnelId,
+        activity: TunnelActivity,
+        path_ceiling: u16,
+    ) {
         let Some(i) = self.tunnels.with_id(tunnel) else { return };
         let (idle, one_way) = (self.tunnels[i].config().idle, self.tunnels[i].config().one_way);
         let Some(up) = self.tunnels[i].up() else { return };
@@ -260,6 +266,8 @@ impl Core {
             self.hang_up(now, i, sipsec_ike::CloseCause::Idle);
         } else if let Some(lasted) = up.one_way(one_way) {
             self.fail(now, i, SessionFailure::OneWay { lasted });
+        } else if path_ceiling > 0 {
+            self.drive(i, |endpoint| endpoint.path_ceiling(now, path_ceiling));
         }
     }
 }

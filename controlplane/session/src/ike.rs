@@ -87,7 +87,10 @@ impl Core {
                     if let Some(n) = self.tunnels[i].negotiating() {
                         n.sends(&bytes);
                     }
-                    self.out.push_back(Output::IkeTransmit { media_port: port, bytes });
+                    self.out.push_back(Output::IkeTransmit { media_port: port, bytes, probe: false });
+                }
+                sipsec_ike::Output::Probe(bytes) => {
+                    self.out.push_back(Output::IkeTransmit { media_port: port, bytes, probe: true });
                 }
                 sipsec_ike::Output::NatKeepalive => {
                     self.out.push_back(Output::NatKeepalive { media_port: port });
@@ -182,6 +185,12 @@ impl Core {
                 {
                     let ops = vec![Op::TunnelBind { tunnel, outbound: sas.outbound }];
                     self.transact(ops, Pending::Bind { tunnel: i, port, child });
+                }
+            }
+            Event::PathMtu { mtu } => {
+                if matches!(self.tunnels[i].state(), State::Up(_)) {
+                    self.transact(vec![Op::PathMtu { media_port: port, mtu }], Pending::Cleanup);
+                    self.event(Some(i), EventKind::PathMtu { mtu });
                 }
             }
             Event::ChildSaDown { child, cause: _ } => {

@@ -37,6 +37,8 @@ pub enum Input {
     Activity {
         tunnel: TunnelId,
         activity: TunnelActivity,
+        /// See [`sipsec_ike::Endpoint::path_ceiling`]; 0 if it is not known.
+        path_ceiling: u16,
     },
     Compute {
         key: ComputeKey,

@@ -112,7 +112,7 @@ impl Core {
         let Some(lost) = self.lost.get_mut(&port) else { return };
         if let Some(bytes) = lost.tokens.answer(now, bytes) {
             self.crash_tokens.sent += 1;
-            self.out.push_back(Output::IkeTransmit { media_port: port, bytes });
+            self.out.push_back(Output::IkeTransmit { media_port: port, bytes, probe: false });
         }
     }
 

@@ -82,6 +82,8 @@ struct Derivation {
     outer_bytes: usize,
     /// Time of a full packet in a tunnel with the smallest MTU.
     smallest_packet_ms: u64,
+    /// The path's MTU is probed for (RFC 8899).
+    probed: bool,
 }
 
 impl Derivation {
@@ -122,6 +124,7 @@ impl Derivation {
             full_packet_ms: time_ms(outer(mtu)),
             outer_bytes: outer(mtu),
             smallest_packet_ms: time_ms(outer(INNER_MTU_MIN.into())),
+            probed: tunnel.probe_path_mtu && profile.ike.fragmentation,
         }
     }
 }
@@ -199,7 +202,17 @@ impl fmt::Display for Derivation {
                 self.smallest_packet_ms
             )?;
         }
-        Ok(())
+        if self.probed {
+            f.write_str(
+                "\nThe path may carry less. Each call probes it with packets of the WAN's size and\n\
+                 smaller ones (RFC 8899); `sipsec show crypto session detail` has the result.\n",
+            )
+        } else {
+            f.write_str(
+                "\nThe path may carry less. It is not probed: `probe_path_mtu` of the tunnel or\n\
+                 `ike.fragmentation` is false. ICMP errors from it are followed.\n",
+            )
+        }
     }
 }
 

@@ -35,9 +35,9 @@ impl Runtime {
                 }
                 Output::CarrierAdded { carrier, name } => self.carrier_added(carrier, &name),
                 Output::CarrierRemoved(carrier) => self.carriers.remove(carrier),
-                Output::IkeTransmit { media_port, bytes } => {
+                Output::IkeTransmit { media_port, bytes, probe } => {
                     messages::ike(Direction::Out, media_port, &bytes);
-                    self.link.send_ike(media_port, &bytes);
+                    self.link.send_ike(media_port, &bytes, probe);
                 }
                 Output::NatKeepalive { media_port } => self.link.send_nat_keepalive(media_port),
                 Output::Dataplane(Transaction { id, ops, more }) => self.link.send(id, ops, more),
@@ -45,7 +45,8 @@ impl Runtime {
                 Output::QueryActivity(tunnel) => {
                     // What cannot be read says nothing, above all not that the tunnel is idle.
                     if let Some(activity) = self.link.activity(tunnel) {
-                        self.input(Input::Activity { tunnel, activity });
+                        let path_ceiling = self.link.qos(tunnel).map_or(0, |qos| qos.probe_ceiling);
+                        self.input(Input::Activity { tunnel, activity, path_ceiling });
                     }
                 }
                 Output::CallCounted { tunnel, call_id } => {

@@ -1,8 +1,8 @@
 //! `show crypto session`: IKE and SAs.
 
-use crate::api::model::{CryptoSession, Flow, IkeSa, SaHalf};
+use crate::api::model::{CryptoSession, Flow, IkeSa, PathMtu, SaHalf};
 use sipsec_ike::view::{ChildView, SaView, StateName};
-use sipsec_ike::{AuthMethod, FingerprintBasis, PskSlot};
+use sipsec_ike::{AuthMethod, FingerprintBasis, PathPhase, PathView, PskSlot};
 use sipsec_net::Instant;
 use sipsec_net::dp::{Selector, TunnelActivity};
 use sipsec_profile::model::limits::WAN_MTU;
@@ -67,6 +67,25 @@ fn ike(v: &CryptoView, sa: &SaView, now: Instant) -> IkeSa {
         fragment_bytes: sa.fragment_bytes.map(|bytes| bytes as u64),
         fragments_in: sa.counters.fragments_in,
         fragments_out: sa.counters.fragments_out,
+        fragments_smaller: sa.counters.shrunk_out,
+        path: path(sa.path),
+    }
+}
+
+fn path(found: PathView) -> PathMtu {
+    let phase = match found.phase {
+        PathPhase::Disabled => "not probed",
+        PathPhase::Base => "base",
+        PathPhase::Search => "search",
+        PathPhase::Complete => "complete",
+        PathPhase::Error => "error",
+    };
+    PathMtu {
+        phase: phase.to_owned(),
+        proved: found.proved,
+        refused: found.refused,
+        probes: found.probes,
+        probes_lost: found.probes_lost,
     }
 }
 

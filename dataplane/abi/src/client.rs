@@ -104,6 +104,16 @@ impl ControlSide {
         self.punts_down.send(media_port, remote, message)
     }
 
+    /// Sends an IKE message that no router may fragment: a probe of the path (RFC 8899 §4.1).
+    pub fn send_probe(
+        &mut self,
+        media_port: MediaPort,
+        remote: SocketAddr,
+        message: &[u8],
+    ) -> Result<(), SendError> {
+        self.punts_down.send_whole(media_port, remote, message)
+    }
+
     /// Sends a NAT keepalive (RFC 3948 §2.3) to `remote` from a media port.
     pub fn send_nat_keepalive(&mut self, media_port: MediaPort, remote: SocketAddr) -> Result<(), SendError> {
         self.punts_down.send(media_port, remote, &[])

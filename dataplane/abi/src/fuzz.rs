@@ -34,9 +34,11 @@ pub fn slot(bytes: &[u8]) {
         2 => {
             let slot = padded::<HEADER_LEN>(bytes);
             let head = Head::ref_from_bytes(&slot).expect("as long as it is");
-            if let Ok((port, remote, len)) = head.decode() {
-                let len = u16::try_from(len).expect("bounded by the slot");
-                assert_eq!(Head::new(port, remote, len).decode(), head.decode());
+            if let Ok(decoded) = head.decode() {
+                let len = u16::try_from(decoded.len).expect("bounded by the slot");
+                let again = Head::new(decoded.media_port, decoded.remote, len);
+                let again = if decoded.dont_fragment { again.whole() } else { again };
+                assert_eq!(again.decode(), head.decode());
             }
         }
         3 => {

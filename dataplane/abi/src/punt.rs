@@ -7,7 +7,7 @@ use crate::layout::{PUNT_RING, offset};
 use crate::ring::{Consumer, Producer};
 use crate::segment::{Role, Segment, SegmentRing};
 use crate::slot::PUNT_SLOT_LEN;
-use crate::slot::punt::{HEADER_LEN, HEADER_WORDS, Head, PAYLOAD_MAX};
+use crate::slot::punt::{Decoded, HEADER_LEN, HEADER_WORDS, Head, PAYLOAD_MAX};
 use core::net::SocketAddr;
 use sipsec_net::MediaPort;
 use std::sync::Arc;
@@ -44,6 +44,20 @@ impl PuntSender {
         remote: SocketAddr,
         message: &[u8],
     ) -> Result<(), SendError> {
+        self.put(message, |len| Head::new(media_port, remote, len))
+    }
+
+    /// Downwards: the same, and no router may fragment it (RFC 8899 §3).
+    pub fn send_whole(
+        &mut self,
+        media_port: MediaPort,
+        remote: SocketAddr,
+        message: &[u8],
+    ) -> Result<(), SendError> {
+        self.put(message, |len| Head::new(media_port, remote, len).whole())
+    }
+
+    fn put(&mut self, message: &[u8], head: impl FnOnce(u16) -> Head) -> Result<(), SendError> {
         let len = match u16::try_from(message.len()) {
             Ok(len) if message.len() <= PAYLOAD_MAX => len,
             _ => return Err(SendError::TooLong(message.len())),
@@ -54,7 +68,7 @@ impl PuntSender {
         }
         let used_words = HEADER_WORDS + message.len().div_ceil(8);
         let bytes = self.words[..used_words].as_mut_bytes();
-        bytes[..HEADER_LEN].copy_from_slice(Head::new(media_port, remote, len).as_bytes());
+        bytes[..HEADER_LEN].copy_from_slice(head(len).as_bytes());
         bytes[HEADER_LEN..][..message.len()].copy_from_slice(message);
         bytes[HEADER_LEN + message.len()..].fill(0);
         self.ring.stage(0, &self.words[..used_words]);
@@ -83,6 +97,8 @@ pub struct Punt<'a> {
     pub remote: SocketAddr,
     /// The IKE message, without its marker.
     pub message: &'a [u8],
+    /// It is a probe: routers must not fragment it.
+    pub dont_fragment: bool,
 }
 
 /// The receiving end of one of the two.
@@ -108,14 +124,17 @@ impl PuntReceiver {
         self.ring.read(0, 0, head_words);
         let head = Head::ref_from_bytes(head_words.as_bytes()).expect("a head is a head's words");
         let decoded = head.decode();
-        if let Ok((_, _, len)) = decoded {
-            self.ring.read(0, HEADER_WORDS, &mut payload_words[..len.div_ceil(8)]);
+        if let Ok(head) = &decoded {
+            self.ring.read(0, HEADER_WORDS, &mut payload_words[..head.len.div_ceil(8)]);
         }
         self.ring.release(1);
         match decoded {
-            Ok((media_port, remote, len)) => {
-                Ok(Some(Punt { media_port, remote, message: &payload_words.as_bytes()[..len] }))
-            }
+            Ok(Decoded { media_port, remote, len, dont_fragment }) => Ok(Some(Punt {
+                media_port,
+                remote,
+                message: &payload_words.as_bytes()[..len],
+                dont_fragment,
+            })),
             Err(error) => {
                 self.malformed += 1;
                 Err(error.into())

@@ -68,6 +68,12 @@ pub enum Op {
         media_port: MediaPort,
         source: PeerSource,
     },
+    /// The largest outer packet of a media port, as probes of its path have found (RFC 8899), at least 576 bytes; `None` for no
+    /// bound of theirs.
+    PathMtu {
+        media_port: MediaPort,
+        mtu: Option<u16>,
+    },
     SaAdd(SaSpec),
     /// Further selectors of an SA, which is added earlier in the same transaction. The SA then admits what matches a local
     /// selector of any of its blocks and a remote one of any of its blocks.

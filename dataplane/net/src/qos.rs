@@ -217,9 +217,11 @@ pub struct QosActivity {
     pub rate_kbps: u32,
     /// The largest inner packet as it is now.
     pub inner_mtu: u16,
-    /// The largest outer packet of its call, and whether an ICMP error from the path said so; 0 without an SA.
+    /// The largest outer packet of its call, and whether the path behind the WAN bounds it; 0 without an SA.
     pub outer_mtu: u16,
     pub is_path_mtu: bool,
+    /// The same by the WAN and by ICMP errors alone, without what probes found: the ceiling of probes.
+    pub probe_ceiling: u16,
     /// Packets that arrived above the negotiated rate, and their outer IP bytes.
     pub exceeded: u64,
     pub exceeded_bytes: u64,
@@ -238,6 +240,7 @@ impl QosActivity {
             inner_mtu: 0,
             outer_mtu: 0,
             is_path_mtu: false,
+            probe_ceiling: 0,
             exceeded: 0,
             exceeded_bytes: 0,
         })

@@ -102,6 +102,7 @@ impl<P: Packet> Pipeline<P> {
                     m.source = Some(*source);
                 }
             }
+            Op::PathMtu { media_port, mtu } => self.set_probed_mtu(*media_port, *mtu),
             Op::SaAdd(spec) => {
                 let key = keys.next().expect("validation made a key for every SA");
                 self.sa_add(spec, key);

@@ -176,6 +176,7 @@ pub(crate) const fn owners_alone(op: &Op) -> Option<TunnelId> {
         | Op::MediaClose(_)
         | Op::NextHop { .. }
         | Op::PeerSource { .. }
+        | Op::PathMtu { .. }
         | Op::SaSelectors { .. }
         | Op::SaRemove(_)
         | Op::NatPolicy(_)

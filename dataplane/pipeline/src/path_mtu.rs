@@ -1,4 +1,5 @@
-//! The path between the two gateways of a call: its MTU, as ICMP errors tell it (RFC 4301 §8.2).
+//! The path between the two gateways of a call: its MTU, as ICMP errors (RFC 4301 §8.2) and probes of the control plane
+//! (RFC 8899) tell it. The smaller of both holds.
 //!
 //! The errors are not authenticated. So one counts only if it quotes a packet of a live call, its SPI included where the quote
 //! is long enough; it only lowers the MTU, not below a floor, and what it said is forgotten after ten minutes (RFC 1191 §6.3).
@@ -8,6 +9,7 @@ use crate::config::OutsidePort;
 use crate::graph::Pipeline;
 use crate::media::Media;
 use crate::packet::Packet;
+use crate::qos_counters::OuterMtu;
 use core::net::SocketAddr;
 use core::time::Duration;
 use sipsec_net::{DropReason, Instant, MediaPort, ipv6};
@@ -15,7 +17,7 @@ use sipsec_net::{DropReason, Instant, MediaPort, ipv6};
 /// RFC 1191 §6.3: "a suggested value is 10 minutes".
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// RFC 791 §3.2: what every host takes. A forged error does no more harm than this.
-const FLOOR_V4: u16 = 576;
+pub(crate) const FLOOR_V4: u16 = 576;
 
 /// What an ICMP error says of the path from a media port to its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,15 @@ impl<P: Packet> Pipeline<P> {
         }
     }
 
+    /// What probes have found.
+    pub(crate) fn set_probed_mtu(&mut self, port: MediaPort, mtu: Option<u16>) {
+        let Some(index) = self.media.find(port) else { return };
+        if let Some(media) = self.media.get_mut(index) {
+            media.probed_mtu = mtu;
+        }
+        self.apply_path_mtu(index);
+    }
+
     /// The largest inner packet of each SA of a call follows its path.
     fn apply_path_mtu(&mut self, index: u32) {
         let outside = self.config.outside;
@@ -84,16 +95,25 @@ impl<P: Packet> Pipeline<P> {
         let Some(t) = self.tunnels.get(tunnel).filter(|t| t.elsewhere.is_none()) else { return };
         let media =
             t.outbound.and_then(|sa| self.sad.outbound(sa)).and_then(|sa| self.media.get(sa.common.media));
-        let (outer, of_path) =
-            media.map_or((0, false), |m| (m.outer_max(&self.config.outside), m.path_mtu.is_some()));
+        let port = &self.config.outside;
+        let outer = media.map_or_else(OuterMtu::default, |m| OuterMtu {
+            max: m.outer_max(port),
+            of_path: m.path_mtu.is_some() || m.probed_mtu.is_some(),
+            ceiling: m.probe_ceiling(port),
+        });
         let inner = self.effective_mtu(tunnel).unwrap_or(t.inner_mtu);
-        t.policy.counters.set_mtu(inner, outer, of_path);
+        t.policy.counters.set_mtu(inner, outer);
     }
 }
 
 impl Media {
     /// Largest outer packet: of the WAN, or of the path behind it.
     pub(crate) fn outer_max(&self, port: &OutsidePort) -> u16 {
+        self.probed_mtu.map_or(u16::MAX, |probed| probed).min(self.probe_ceiling(port))
+    }
+
+    /// The same without what probes have found.
+    pub(crate) fn probe_ceiling(&self, port: &OutsidePort) -> u16 {
         self.path_mtu.map_or(port.mtu, |path| path.min(port.mtu))
     }
 }

@@ -130,8 +130,11 @@ impl QosCounters {
         self.0.rate_kbps.store(kbps.into(), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_mtu(&self, inner: u16, outer: u16, of_path: bool) {
-        let word = u64::from(inner) << 17 | u64::from(of_path) << 16 | u64::from(outer);
+    pub(crate) fn set_mtu(&self, inner: u16, outer: OuterMtu) {
+        let word = u64::from(outer.ceiling) << 33
+            | u64::from(inner) << 17
+            | u64::from(outer.of_path) << 16
+            | u64::from(outer.max);
         self.0.mtu.store(word, Ordering::Relaxed);
     }
 
@@ -182,10 +185,21 @@ impl QosCounters {
         let mtu = get(&self.0.mtu);
         (activity.outer_mtu, activity.is_path_mtu) = (mtu as u16, mtu >> 16 & 1 != 0);
         activity.inner_mtu = (mtu >> 17) as u16;
+        activity.probe_ceiling = (mtu >> 33) as u16;
         activity.exceeded = get(&self.0.exceeded);
         activity.exceeded_bytes = get(&self.0.exceeded_bytes);
         Some(activity)
     }
+}
+
+/// Of the outer packets of a call; all zero without one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OuterMtu {
+    pub max: u16,
+    /// The path behind the WAN bounds it.
+    pub of_path: bool,
+    /// Without what probes have found.
+    pub ceiling: u16,
 }
 
 fn read_class(c: &ClassCell) -> ClassActivity {

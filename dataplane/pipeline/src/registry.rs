@@ -215,7 +215,7 @@ impl Registry {
             }
             Op::MediaClose(port) => self.media_close(*port),
             // The pipeline alone acts on it; no operation depends on it.
-            Op::PeerSource { .. } => {}
+            Op::PeerSource { .. } | Op::PathMtu { .. } => {}
             Op::NextHop { media_port, mac } => {
                 if let Some(entry) = self.media.get_mut(media_port) {
                     entry.binding.next_hop = *mac;

@@ -177,7 +177,9 @@ impl Model {
             // The generator makes none; `tests/nat.rs` has their own.
             Op::NatRule { tunnel, .. } | Op::NatRemove(tunnel) => known(self, tunnel)?,
             Op::NatPolicy(_) | Op::NatClear(_) | Op::NatPage { .. } => {}
-            Op::NextHop { media_port, .. } | Op::PeerSource { media_port, .. } => {
+            Op::NextHop { media_port, .. }
+            | Op::PeerSource { media_port, .. }
+            | Op::PathMtu { media_port, .. } => {
                 self.media.get(&media_port.0).map(|_| ()).ok_or(R::UnknownMediaPort)?;
             }
         }
@@ -241,6 +243,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => t.clone().prop_map(|t| Op::TunnelUnbind(TunnelId(t))),
         1 => t.clone().prop_map(|t| Op::ReplayTrigger(TunnelId(t))),
         1 => t.prop_map(|t| Op::FlushTrigger(TunnelId(t))),
+        1 => port.clone().prop_map(|p| Op::PathMtu { media_port: MediaPort(p), mtu: Some(1400) }),
         1 => port.clone().prop_map(|p| Op::NextHop { media_port: MediaPort(p), mac: MacAddr([2; 6]) }),
         1 => (port, any::<u16>()).prop_map(|(p, source)| Op::PeerSource {
             media_port: MediaPort(p),

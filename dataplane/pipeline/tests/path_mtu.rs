@@ -76,6 +76,48 @@ fn the_mtu_of_the_path_is_learnt_told_to_the_sender_and_forgotten() {
     assert_eq!(drops(&a, DropReason::PathMtuIgnored), 0);
 }
 
+/// RFC 8899: what probes find bounds the call as an ICMP error does, until they say otherwise, and below it.
+#[test]
+fn what_probes_have_found_bounds_the_call() {
+    let (mut a, _) = up();
+    let media_port = Side::A.media_port();
+    let seen = |a: &Gateway| {
+        let counters = a.pipeline.registry().qos_counters(Gateway::TUNNEL).expect("configured");
+        let read = counters.read().expect("a class");
+        (read.outer_mtu, read.is_path_mtu, read.probe_ceiling)
+    };
+    assert_eq!(seen(&a), (1500, false, 1500));
+    a.apply(&[Op::PathMtu { media_port, mtu: Some(1400) }]);
+    assert_eq!(passes(&mut a, START, 1438), Err(1338));
+    assert_eq!(passes(&mut a, START, 1338), Ok(()));
+    assert_eq!(seen(&a), (1400, true, 1500));
+    a.pipeline.path_mtu(START, &report(1300));
+    assert_eq!(seen(&a), (1300, true, 1300), "the smaller of both");
+    a.poll(START + TEN_MINUTES);
+    assert_eq!(seen(&a), (1400, true, 1500), "what probes found is theirs to forget");
+    a.apply(&[Op::PathMtu { media_port, mtu: None }]);
+    assert_eq!(passes(&mut a, START + TEN_MINUTES, 1438), Ok(()));
+}
+
+#[test]
+fn a_probe_is_not_fragmented_on_its_way() {
+    let (mut a, _) = up();
+    let flags = |g: &mut Gateway, probe: bool| {
+        let (port, remote) = (g.side.media_port(), g.side.other().media());
+        let frame = Some(VecPacket::new(&[0; 9]));
+        if probe {
+            g.pipeline.send_probe(START, port, remote, &[7; 1468], frame);
+        } else {
+            g.pipeline.send_ike(START, port, remote, &[7; 1468], frame);
+        }
+        g.poll(START);
+        let sent = g.out.outside.pop().expect("sent");
+        assert_eq!(sent.data().len(), 1514);
+        sent.data()[20] >> 6
+    };
+    assert_eq!((flags(&mut a, true), flags(&mut a, false)), (1, 0));
+}
+
 #[test]
 fn an_mss_follows_the_path() {
     let (mut a, mut b) = up();

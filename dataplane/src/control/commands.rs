@@ -5,11 +5,10 @@ use super::rings::{Target, Uplink};
 use super::steering::{Steer, SteerOp, Steered};
 use super::worker_link::{IkeMessage, Update};
 use super::workers::Workers;
+use sipsec_abi::Punt;
 use sipsec_abi::counters::STEERING_MAX;
-use sipsec_net::MediaPort;
 use sipsec_net::dp::{Event, Op, RejectReason};
 use sipsec_pipeline::{AeadEngine, Config, Local, Registry, Validated};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{error, warn};
 
@@ -172,10 +171,11 @@ impl<K: Steer> Target for Commands<K> {
         self.workers.tell_all(|| Update::Reacquire);
     }
 
-    fn send_ike(&mut self, port: MediaPort, remote: SocketAddr, message: &[u8]) {
+    fn send_ike(&mut self, punt: Punt<'_>) {
         // It came out of a ring of messages no longer than this, and there is room.
-        if let Some(message) = IkeMessage::new(port, remote, message) {
-            let _ = self.workers.owner(self.registry.tunnel_of(port)).ike_down.push(message);
+        if let Some(message) = IkeMessage::new(punt.media_port, punt.remote, punt.message) {
+            let message = IkeMessage { dont_fragment: punt.dont_fragment, ..message };
+            let _ = self.workers.owner(self.registry.tunnel_of(punt.media_port)).ike_down.push(message);
         }
     }
 

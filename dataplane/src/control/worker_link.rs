@@ -61,6 +61,8 @@ pub struct IkeMessage {
     /// Where it came from, or where it is to go.
     pub remote: SocketAddr,
     pub bytes: ArrayVec<u8, PAYLOAD_MAX>,
+    /// To the worker: it is a probe, which no router may fragment.
+    pub dont_fragment: bool,
 }
 
 impl IkeMessage {
@@ -68,7 +70,7 @@ impl IkeMessage {
     #[must_use]
     pub fn new(media_port: MediaPort, remote: SocketAddr, message: &[u8]) -> Option<Self> {
         let bytes = ArrayVec::try_from(message).ok()?;
-        Some(Self { media_port, remote, bytes })
+        Some(Self { media_port, remote, bytes, dont_fragment: false })
     }
 }
 

@@ -36,6 +36,7 @@ mod strongswan;
 mod strongswan_certificates;
 mod strongswan_fragments;
 mod strongswan_keys;
+mod strongswan_path_mtu;
 mod strongswan_selectors;
 mod strongswan_suites;
 pub(super) mod support;
@@ -176,6 +177,7 @@ pub const SCENARIOS: &[Scenario] = &[
     strongswan_keys::KEY_CHANGE,
     strongswan_selectors::NARROWS,
     strongswan_fragments::FRAGMENTS,
+    strongswan_path_mtu::BLACK_HOLE,
     nat::NAT,
     strongswan_certificates::CERTIFICATES,
 ];

@@ -13,7 +13,7 @@ pub(crate) struct Backoff {
     next_at: Instant,
     wait: Duration,
     sent: u32,
-    tries_max: u32,
+    policy: Retransmit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,7 +27,7 @@ impl Backoff {
     /// The first transmission is now.
     pub fn start(now: Instant, policy: &Retransmit) -> Self {
         let wait = policy.first.min(policy.wait_max);
-        Self { first_at: now, next_at: now + wait, wait, sent: 1, tries_max: policy.tries_max }
+        Self { first_at: now, next_at: now + wait, wait, sent: 1, policy: *policy }
     }
 
     pub const fn next_at(&self) -> Instant {
@@ -44,24 +44,25 @@ impl Backoff {
 
     /// `last_heard`: of a peer with which an SA is up. If that is after the first transmission, it lives, and is not given
     /// up so soon (RFC 7296 §2.4).
-    pub fn poll(&mut self, now: Instant, policy: &Retransmit, last_heard: Option<Instant>) -> Retry {
+    pub fn poll(&mut self, now: Instant, last_heard: Option<Instant>) -> Retry {
         if now < self.next_at {
             return Retry::NotYet;
         }
         let lives = last_heard.is_some_and(|at| at > self.first_at);
-        let tries_max = if lives { self.tries_max.max(TRIES_ALIVE_MAX) } else { self.tries_max };
+        let tries_max = self.policy.tries_max;
+        let tries_max = if lives { tries_max.max(TRIES_ALIVE_MAX) } else { tries_max };
         if self.sent >= tries_max {
             return Retry::GiveUp;
         }
         self.sent += 1;
-        self.wait = (self.wait.saturating_mul(policy.growth_percent) / 100).min(policy.wait_max);
+        self.wait = (self.wait.saturating_mul(self.policy.growth_percent) / 100).min(self.policy.wait_max);
         self.next_at = now + self.wait;
         Retry::Send
     }
 
     /// A hint that the answer will not come: no more than `more` further transmissions.
     pub fn limit(&mut self, more: u32) {
-        self.tries_max = self.tries_max.min(self.sent + more);
+        self.policy.tries_max = self.policy.tries_max.min(self.sent + more);
     }
 }
 
@@ -76,8 +77,8 @@ mod tests {
         let mut waits = vec![b.next_at().saturating_duration_since(Instant::ZERO).as_millis()];
         loop {
             let now = b.next_at();
-            assert_eq!(b.poll(now - Duration::from_nanos(1), &policy, None), Retry::NotYet);
-            match b.poll(now, &policy, None) {
+            assert_eq!(b.poll(now - Duration::from_nanos(1), None), Retry::NotYet);
+            match b.poll(now, None) {
                 Retry::Send => waits.push(b.next_at().saturating_duration_since(now).as_millis()),
                 _ => break,
             }

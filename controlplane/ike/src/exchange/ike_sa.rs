@@ -1,11 +1,13 @@
 //! One IKE SA: keys, and one exchange at a time in each direction (RFC 7296 §2.3: the window is 1 unless both say
 //! otherwise, and we never say so).
 
-use super::backoff::{Backoff, Retry};
+use super::backoff::Backoff;
 use super::octets::{GENERIC_HEADER_LEN, HEAD_LEN, octets};
 use super::reassembly::Reassembly;
+use super::sent::{Outstanding, Plain, Sent};
 use crate::algorithm::IkeSuite;
 use crate::auth::ProvenSa;
+use crate::config::Retransmit;
 use crate::crash::PeerTokens;
 use crate::crypto::cipher::Cipher;
 use crate::crypto::keys::IkeKeys;
@@ -14,6 +16,7 @@ use crate::ctx::Ctx;
 use crate::error::Unanswered;
 use crate::keylog;
 use crate::secret::Secret;
+use crate::state::FRAGMENT_MIN;
 use crate::task::Task;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::skf::{SKF_FIELDS_LEN, SkfFields};
@@ -35,24 +38,10 @@ pub(crate) struct SaKeys {
 /// Message IDs never wrap (RFC 7296 §2.2); long before that the SA is replaced.
 pub(crate) const MESSAGES_MAX: u32 = 1 << 30;
 
-pub(super) struct Outstanding {
-    pub id: u32,
-    pub exchange: Exchange,
-    datagrams: Vec<Vec<u8>>,
-    backoff: Backoff,
-    pub task: Task,
-}
-
-impl Outstanding {
-    fn unanswered(&self, now: Instant) -> Unanswered {
-        Unanswered {
-            exchange: self.exchange.name(),
-            bytes: self.datagrams.iter().map(Vec::len).sum(),
-            fragments: self.datagrams.len(),
-            transmissions: self.backoff.sent(),
-            waited: self.backoff.waited(now),
-        }
-    }
+/// Keys that IKE_INTERMEDIATE has replaced.
+pub(super) struct Replaced {
+    pub inbound: Cipher,
+    pub outbound: Cipher,
 }
 
 pub(crate) struct IkeSa {
@@ -66,20 +55,22 @@ pub(crate) struct IkeSa {
     pub sk_pr: Secret,
     /// What the peer shows if it loses this SA (RFC 6290).
     pub peer_tokens: PeerTokens,
-    cipher_out: Cipher,
+    pub(super) cipher_out: Cipher,
     pub(super) cipher_in: Cipher,
-    next_request: u32,
+    pub(super) next_request: u32,
     pub(super) outstanding: Option<Outstanding>,
+    /// Bytes of the largest fragment of the request that is being answered.
+    pub(super) request_bytes: Option<usize>,
     /// ID of the next request of the peer.
     pub(super) expected: u32,
     /// [`Self::wears_out`] has said so.
     worn: bool,
     /// That request came and its response is not sent yet.
     pub(super) answering: Option<Exchange>,
-    /// Our last response, as sent.
-    pub(super) cached: Vec<Vec<u8>>,
-    /// What the request of that response was sealed with, if the keys have been replaced since.
-    pub(super) cached_in: Option<Cipher>,
+    /// Our last response.
+    pub(super) cached: Option<Sent>,
+    /// What that response and its request were sealed with, if the keys have been replaced since.
+    pub(super) cached_keys: Option<Replaced>,
     pub(super) reassembly_requests: Reassembly,
     pub(super) reassembly_responses: Reassembly,
 }
@@ -112,11 +103,12 @@ impl IkeSa {
             cipher_in,
             next_request: 0,
             outstanding: None,
+            request_bytes: None,
             expected: 0,
             worn: false,
             answering: None,
-            cached: Vec::new(),
-            cached_in: None,
+            cached: None,
+            cached_keys: None,
             reassembly_requests: Reassembly::default(),
             reassembly_responses: Reassembly::default(),
         }
@@ -128,8 +120,10 @@ impl IkeSa {
         let (initiator, fragmentation) = (self.initiator, self.fragmentation);
         let fresh = Self::new(ctx, SaKeys { suite, keys, spi_i, spi_r, initiator, fragmentation });
         let Self { sk_d, sk_pi, sk_pr, cipher_out, cipher_in, .. } = fresh;
-        (self.sk_d, self.sk_pi, self.sk_pr, self.cipher_out) = (sk_d, sk_pi, sk_pr, cipher_out);
-        self.cached_in = Some(core::mem::replace(&mut self.cipher_in, cipher_in));
+        (self.sk_d, self.sk_pi, self.sk_pr) = (sk_d, sk_pi, sk_pr);
+        let outbound = core::mem::replace(&mut self.cipher_out, cipher_out);
+        let inbound = core::mem::replace(&mut self.cipher_in, cipher_in);
+        self.cached_keys = Some(Replaced { inbound, outbound });
     }
 
     /// The keys of this SA with a PPK mixed in (RFC 8784 §3).
@@ -223,16 +217,28 @@ impl IkeSa {
     }
 
     pub fn request(&mut self, ctx: &mut Ctx, now: Instant, exchange: Exchange, chain: Chain, task: Task) {
+        let limit = self.fragment_limit(ctx);
+        let policy = ctx.config.retransmit;
+        let sent = self.first_time(ctx, exchange, self.next_request, false, chain, limit);
+        self.ask(ctx, now, sent, &policy, task, false);
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        sent: Sent,
+        policy: &Retransmit,
+        task: Task,
+        probe: bool,
+    ) {
         debug_assert!(self.outstanding.is_none(), "the window is 1");
-        let id = self.next_request;
         self.next_request += 1;
-        let datagrams = self.protect(ctx, exchange, id, false, chain);
-        let backoff = Backoff::start(now, &ctx.config.retransmit);
         ctx.counters.requests_out += 1;
-        for d in &datagrams {
-            ctx.transmit(d.clone());
-        }
-        self.outstanding = Some(Outstanding { id, exchange, datagrams, backoff, task });
+        let backoff = Backoff::start(now, policy);
+        let o = Outstanding { sent, before: Vec::new(), backoff, earlier: 0, first_at: now, task, probe };
+        o.transmit(ctx);
+        self.outstanding = Some(o);
     }
 
     /// Asks the peer to delete this IKE SA. That cannot wait, so it may go beyond the window: an outstanding request goes
@@ -240,13 +246,15 @@ impl IkeSa {
     pub fn delete(&mut self, ctx: &mut Ctx, now: Instant) {
         let mut chain = Chain::new();
         chain.delete_ike();
-        let before = self.outstanding.take().map(|o| o.datagrams).unwrap_or_default();
+        self.give_up_probe(ctx, now);
+        let before =
+            self.outstanding.take().map(|o| o.datagrams().cloned().collect::<Vec<_>>()).unwrap_or_default();
         for d in &before {
             ctx.transmit(d.clone());
         }
         self.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);
         if let Some(o) = &mut self.outstanding {
-            o.datagrams.splice(..0, before);
+            o.before = before;
         }
     }
 
@@ -267,35 +275,18 @@ impl IkeSa {
             self.answering == Some(exchange) && id == self.expected,
             "one request is answered at a time"
         );
-        self.cached = self.protect(ctx, exchange, id, true, chain);
-        self.cached_in = None;
+        // RFC 7383 §2.5.1: no larger than the fragments that the peer has chosen.
+        let theirs = self.request_bytes.map_or(usize::MAX, |len| len.max(FRAGMENT_MIN));
+        let limit = self.fragment_limit(ctx).map(|limit| limit.min(theirs));
+        let sent = self.first_time(ctx, exchange, id, true, chain, limit);
+        self.cached_keys = None;
         self.answering = None;
         self.expected += 1;
         ctx.counters.responses_out += 1;
-        for d in &self.cached {
+        for d in sent.datagrams() {
             ctx.transmit(d.clone());
         }
-    }
-
-    /// `last_heard`: for [`Backoff::poll`].
-    pub fn on_timeout(&mut self, ctx: &mut Ctx, now: Instant, last_heard: Option<Instant>) -> Timeout {
-        let Some(o) = &mut self.outstanding else { return Timeout::Fine };
-        match o.backoff.poll(now, &ctx.config.retransmit, last_heard) {
-            Retry::NotYet => Timeout::Fine,
-            Retry::Send => {
-                ctx.counters.retransmits_out += 1;
-                // RFC 7296 §2.1: bit-identical.
-                for d in &o.datagrams {
-                    ctx.transmit(d.clone());
-                }
-                Timeout::Fine
-            }
-            Retry::GiveUp => {
-                let unanswered = o.unanswered(now);
-                self.outstanding = None;
-                Timeout::GaveUp(unanswered)
-            }
-        }
+        self.cached = Some(sent);
     }
 
     fn header(&self, exchange: Exchange, id: u32, response: bool, first: PayloadType) -> Header {
@@ -305,27 +296,48 @@ impl IkeSa {
 
     /// The longest message that goes out whole.
     pub fn fragment_limit(&self, ctx: &Ctx) -> Option<usize> {
-        ctx.config.fragment_bytes_max.filter(|_| self.fragmentation)
+        let configured = ctx.config.fragment_bytes_max.filter(|_| self.fragmentation)?;
+        Some(ctx.path.message_max(configured))
     }
 
-    fn protect(
+    pub(super) fn first_time(
         &mut self,
         ctx: &mut Ctx,
         exchange: Exchange,
         id: u32,
         response: bool,
         chain: Chain,
-    ) -> Vec<Vec<u8>> {
+        limit: Option<usize>,
+    ) -> Sent {
         let (first, plaintext) = chain.finish();
-        let overhead = HEADER_LEN + GENERIC_HEADER_LEN;
-        let whole = overhead + self.cipher_out.sealed_len(plaintext.len());
-        let limit = self.fragment_limit(ctx);
-        if limit.is_none_or(|limit| whole <= limit) {
+        let plain = Plain { exchange, id, response, first, plaintext };
+        let datagrams = self.protect(ctx, &plain, limit);
+        Sent::new(plain, datagrams)
+    }
+
+    pub(super) const fn overhead() -> usize {
+        HEADER_LEN + GENERIC_HEADER_LEN
+    }
+
+    /// Plaintext of each fragment, if none is to be longer than `limit`.
+    fn chunk(&self, limit: usize) -> usize {
+        self.cipher_out.plaintext_room(limit.saturating_sub(Self::overhead() + SKF_FIELDS_LEN)).max(1)
+    }
+
+    /// Datagrams of a plaintext of this length.
+    pub(super) fn fragments(&self, plaintext: usize, limit: usize) -> usize {
+        let whole = Self::overhead() + self.cipher_out.sealed_len(plaintext);
+        if whole <= limit { 1 } else { plaintext.div_ceil(self.chunk(limit)) }
+    }
+
+    pub(super) fn protect(&mut self, ctx: &mut Ctx, plain: &Plain, limit: Option<usize>) -> Vec<Vec<u8>> {
+        let Plain { exchange, id, response, first, ref plaintext } = *plain;
+        let whole = Self::overhead() + self.cipher_out.sealed_len(plaintext.len());
+        let Some(limit) = limit.filter(|limit| whole > *limit) else {
             let header = self.header(exchange, id, response, PayloadType::SK);
-            return vec![self.seal(ctx, header, first, &[], &plaintext)];
-        }
-        let room = limit.unwrap_or(whole).saturating_sub(overhead + SKF_FIELDS_LEN);
-        let chunk = self.cipher_out.plaintext_room(room).max(1);
+            return vec![self.seal(ctx, header, first, &[], plaintext)];
+        };
+        let chunk = self.chunk(limit);
         let total = u16::try_from(plaintext.len().div_ceil(chunk)).expect("our messages are a few kB");
         ctx.counters.fragments_out += u64::from(total);
         let header = self.header(exchange, id, response, PayloadType::SKF);

@@ -6,6 +6,8 @@ pub(crate) mod ike_sa;
 mod octets;
 pub(crate) mod reassembly;
 mod receive;
+mod resend;
+mod sent;
 
 pub(crate) use backoff::{Backoff, Retry};
 pub(crate) use ike_sa::{IkeSa, SaKeys};

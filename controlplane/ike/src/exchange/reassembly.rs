@@ -16,6 +16,18 @@ pub(crate) struct Reassembly {
     first: Option<(PayloadType, Head)>,
     parts: Vec<Option<Vec<u8>>>,
     bytes: usize,
+    /// Bytes of the largest datagram.
+    largest: usize,
+}
+
+/// A message of fragments that have all come.
+pub(crate) struct Whole {
+    /// Type of its first payload.
+    pub first: PayloadType,
+    pub head: Head,
+    pub plaintext: Vec<u8>,
+    /// Bytes of the largest fragment, if there were several.
+    pub largest: Option<usize>,
 }
 
 impl Reassembly {
@@ -36,15 +48,15 @@ impl Reassembly {
         }
     }
 
-    /// Takes a fragment whose ICV held; the whole plaintext and the type of its first payload once all are here.
+    /// Takes a fragment whose ICV held, of a datagram of `len` bytes; the whole message once all are here.
     pub fn add(
         &mut self,
         id: u32,
         fields: SkfFields,
-        next: PayloadType,
-        head: Head,
+        (next, head): (PayloadType, Head),
         plaintext: Vec<u8>,
-    ) -> Option<(PayloadType, Head, Vec<u8>)> {
+        len: usize,
+    ) -> Option<Whole> {
         if self.total == 0 || id != self.id || fields.total > self.total {
             *self = Self {
                 id,
@@ -52,6 +64,7 @@ impl Reassembly {
                 first: None,
                 parts: vec![None; usize::from(fields.total)],
                 bytes: 0,
+                largest: 0,
             };
         }
         if self.bytes + plaintext.len() > MESSAGE_MAX {
@@ -63,14 +76,16 @@ impl Reassembly {
             self.first = Some((next, head));
         }
         self.bytes += plaintext.len();
+        self.largest = self.largest.max(len);
         *self.parts.get_mut(usize::from(fields.number) - 1)? = Some(plaintext);
         if self.parts.iter().any(Option::is_none) {
             return None;
         }
-        let whole = self.parts.iter().flatten().flatten().copied().collect();
+        let plaintext = self.parts.iter().flatten().flatten().copied().collect();
         let (first, head) = self.first?;
+        let largest = (self.total > 1).then_some(self.largest);
         self.clear();
-        Some((first, head, whole))
+        Some(Whole { first, head, plaintext, largest })
     }
 
     pub fn clear(&mut self) {

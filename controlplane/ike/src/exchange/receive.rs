@@ -2,7 +2,9 @@
 
 use super::ike_sa::IkeSa;
 use super::octets::{HEAD_LEN, Head, octets};
+use super::reassembly::Whole;
 use crate::ctx::Ctx;
+use crate::path::Answered;
 use crate::task::Task;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::payload::Payloads;
@@ -96,9 +98,9 @@ impl IkeSa {
         ctx.last_heard = ctx.last_heard.max(now);
         ctx.proofs += 1;
         let head = before.first_chunk().filter(|_| before.len() == HEAD_LEN + skip).copied();
-        let (first, head, plaintext) = match fields {
-            None => (raw.next, head, plaintext),
-            Some(f) => match reassembly.add(header.id, f, raw.next, head, plaintext) {
+        let Whole { first, head, plaintext, largest: fragment_len } = match fields {
+            None => Whole { first: raw.next, head, plaintext, largest: None },
+            Some(f) => match reassembly.add(header.id, f, (raw.next, head), plaintext, bytes.len()) {
                 Some(whole) => whole,
                 None => {
                     ctx.counters.fragments_in += 1;
@@ -109,10 +111,18 @@ impl IkeSa {
         reassembly.clear();
         let answers = if header.response {
             ctx.counters.responses_in += 1;
-            Some(self.outstanding.take()?.task)
+            let o = self.outstanding.take()?;
+            let (largest, refused) = (o.sent.largest(), o.sent.refused());
+            ctx.path.answered(now, Answered { largest, refused, probe: o.probe });
+            Some(o.task)
         } else {
             ctx.counters.requests_in += 1;
             self.answering = Some(header.exchange);
+            self.request_bytes = fragment_len;
+            // The peer has our response to the request before, which had to be cut.
+            if let Some(sent) = self.cached.as_ref().filter(|sent| sent.refused().is_some()) {
+                ctx.path.learn(sent.largest());
+            }
             None
         };
         Some(Incoming { exchange: header.exchange, id: header.id, head, first, plaintext, answers })
@@ -121,13 +131,13 @@ impl IkeSa {
     fn check_window(&self, header: &Header) -> Window {
         if header.response {
             return match &self.outstanding {
-                Some(o) if o.id == header.id && o.exchange == header.exchange => Window::Wanted,
+                Some(o) if o.id() == header.id && o.exchange() == header.exchange => Window::Wanted,
                 _ => Window::Outside,
             };
         }
         if header.id == self.expected {
             if self.answering.is_some() { Window::Answering } else { Window::Wanted }
-        } else if header.id.checked_add(1) == Some(self.expected) && !self.cached.is_empty() {
+        } else if header.id.checked_add(1) == Some(self.expected) && self.cached.is_some() {
             Window::Answered
         } else {
             Window::Outside
@@ -139,17 +149,15 @@ impl IkeSa {
     /// life, since any host can repeat it (RFC 7296 §2.4 wants a fresh message).
     fn replay(&mut self, ctx: &mut Ctx, before: &[u8], sealed: &[u8], fields: Option<SkfFields>) {
         let first = fields.is_none_or(|f| f.number == 1);
-        let cipher = self.cached_in.as_ref().unwrap_or(&self.cipher_in);
+        let cipher = self.cached_keys.as_ref().map_or(&self.cipher_in, |keys| &keys.inbound);
         if first && cipher.open(before, sealed).is_err() {
             ctx.counters.dropped_integrity += 1;
             return;
         }
         ctx.counters.duplicates_in += 1;
-        if !first {
-            return;
-        }
-        for d in &self.cached {
-            ctx.transmit(d.clone());
+        if first {
+            let len = fields.filter(|f| f.total > 1).map(|_| before.len() + sealed.len());
+            self.respond_again(ctx, len);
         }
     }
 }

@@ -112,9 +112,10 @@ fn fragments(mut rest: &[u8]) {
         assert_eq!(SkfFields::parse(&fields.encode()), Ok(fields));
         let id = u32::from(id & 3);
         if reassembly.wants(id, fields)
-            && let Some((_, _, whole)) = reassembly.add(id, fields, PayloadType::NONCE, None, one.to_vec())
+            && let Some(whole) =
+                reassembly.add(id, fields, (PayloadType::NONCE, None), one.to_vec(), one.len())
         {
-            assert!(whole.len() <= MESSAGE_MAX, "reassembly is bounded");
+            assert!(whole.plaintext.len() <= MESSAGE_MAX, "reassembly is bounded");
         }
     }
 }

@@ -147,6 +147,9 @@ impl Gateway {
                 self.installed.clear();
                 self.installing.clear();
             }
+            Event::PathMtu { mtu } => {
+                assert!(mtu.is_none_or(|mtu| mtu >= 576), "no less than IPv4's minimum")
+            }
             Event::Refused { .. } | Event::ReauthFailed(_) | Event::KeyLog(_) => {}
         }
     }
@@ -193,7 +196,7 @@ impl World {
             outputs += 1;
             assert!(outputs <= OUTPUTS_MAX, "one input makes no flood");
             match output {
-                Output::Transmit(bytes) => {
+                Output::Transmit(bytes) | Output::Probe(bytes) => {
                     if self.flying.len() < FLYING_MAX {
                         self.flying.push_back((1 - i, bytes.clone()));
                     }
@@ -339,7 +342,7 @@ impl World {
                 let rejects = u.ratio(1, 8)?;
                 self.install(side, rejects);
             }
-            16 => match u.int_in_range(0..=6)? {
+            16 => match u.int_in_range(0..=7)? {
                 0 => {
                     let child = ChildId(u.int_in_range(0..=4)?);
                     self.with(side, |e| e.rekey_child(now, child));
@@ -351,6 +354,10 @@ impl World {
                 5 => {
                     let child = ChildId(u.int_in_range(0..=8)?);
                     self.with(side, |e| e.inbound_used(now, child));
+                }
+                6 => {
+                    let mtu = u.arbitrary()?;
+                    self.with(side, |e| e.path_ceiling(now, mtu));
                 }
                 _ => {
                     // Outcomes and answers without a question.

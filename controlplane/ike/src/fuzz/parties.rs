@@ -3,8 +3,8 @@
 use super::decode::pkcs8;
 use crate::algorithm::{EspProposal, IkeProposal};
 use crate::{
-    AuthConfig, CertificateAuth, EndpointConfig, FingerprintPolicy, Identity, IdentityPolicy, Ppk, PskKeys,
-    Role, SigningKey, Trust,
+    AuthConfig, CertificateAuth, EndpointConfig, FingerprintPolicy, Identity, IdentityPolicy, Ppk, Probe,
+    PskKeys, Role, SigningKey, Trust,
 };
 use core::time::Duration;
 use sipsec_net::{HashFunc, SecretBox};
@@ -41,6 +41,7 @@ pub(super) fn config(i: usize, choice: u8) -> EndpointConfig {
     c.ike_proposals = vec![ike.parse::<IkeProposal>().expect("a proposal")];
     c.esp_proposals = vec![esp.parse::<EspProposal>().expect("a proposal")];
     c.fragment_bytes_max = (choice & 4 == 0).then_some(200);
+    c.probe = Some(Probe { quiet: Duration::ZERO });
     if choice & 8 != 0 {
         c.ike_lifetime.soft = Duration::from_secs(7);
         c.child_lifetime.soft = Duration::from_secs(3);

@@ -131,6 +131,8 @@ pub(crate) struct Established {
     /// What CHILD_SAs are asked for.
     pub ts_offer: TsOffer,
     pub dpd_asked_at: Instant,
+    /// ESP had gone out by then and nothing had come back since.
+    pub dpd_suspects_path: bool,
 }
 
 impl Established {
@@ -215,6 +217,7 @@ impl Established {
             childless_why: None,
             ts_offer: TsOffer::All,
             dpd_asked_at: now,
+            dpd_suspects_path: false,
         })
     }
 
@@ -369,7 +372,8 @@ impl Established {
             return Err(End::Failed { error, keep: Some(self.current().sa.local_spi()) });
         }
         match task {
-            Task::Dpd | Task::Token | Task::Auth | Task::KeyExchange => {}
+            Task::Dpd => self.suspect_path(ctx, now),
+            Task::Probe | Task::Token | Task::Auth | Task::KeyExchange => {}
             Task::DeleteChildren(ids) => self.on_deleted(ctx, now, &ids),
             Task::DeleteIke => self.keep_slots(|s| s.sa.local_spi() != slot),
             Task::RekeyChild(t) => return self.on_rekey_child_answer(ctx, now, *t, &m),
@@ -417,6 +421,7 @@ impl Established {
         {
             match todo {
                 Todo::Dpd => self.ask_alive(ctx, now),
+                Todo::Probe => self.probe_path(ctx, now),
                 Todo::Token => self.send_token(ctx, now),
                 Todo::DeleteChild(id) => self.ask_delete(ctx, now, id),
                 Todo::DeleteOffered(spi) => self.ask_delete_offered(ctx, now, spi),
@@ -431,6 +436,7 @@ impl Established {
             }
         }
         self.watch_children(now);
+        self.report_path(ctx);
         match self.take_early() {
             Some(bytes) => self.resume_early(ctx, now, &bytes),
             None => State::Established(self),

@@ -67,7 +67,7 @@ impl InitSent {
     }
 
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
-        match self.backoff.poll(now, &ctx.config.retransmit, None) {
+        match self.backoff.poll(now, None) {
             Retry::NotYet => {}
             Retry::Send => {
                 ctx.counters.retransmits_out += 1;

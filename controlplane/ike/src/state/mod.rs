@@ -225,7 +225,7 @@ fn check(config: &EndpointConfig) -> Result<(), IkeError> {
 }
 
 /// Smaller fragments would need more of them than a peer takes.
-const FRAGMENT_MIN: usize = 200;
+pub(crate) const FRAGMENT_MIN: usize = 200;
 
 impl From<ParseError> for IkeError {
     fn from(e: ParseError) -> Self {

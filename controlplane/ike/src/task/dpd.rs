@@ -31,6 +31,7 @@ impl Established {
 
     pub(crate) fn ask_alive(&mut self, ctx: &mut Ctx, now: Instant) {
         self.dpd_asked_at = now;
+        self.dpd_suspects_path = ctx.last_data > ctx.last_heard;
         ctx.counters.dpd_sent += 1;
         self.current_mut().sa.request(ctx, now, Exchange::INFORMATIONAL, Chain::new(), Task::Dpd);
     }

@@ -26,7 +26,7 @@ impl Established {
             Stage::Live => [Some(c.rekey_at), Some(c.expires_at)],
             _ => [Some(c.expires_at), None],
         });
-        let asked = [self.dpd_due(ctx), self.keepalive_due(ctx), self.guard_due()];
+        let asked = [self.dpd_due(ctx), self.keepalive_due(ctx), self.guard_due(), self.probe_due(ctx)];
         let own = [Some(self.rekey_at), Some(self.expires_at), self.childless_until];
         let awaited = self.answer_ikes.iter().map(|a| a.awaited_until);
         let awaited = awaited.chain(self.answer_children.iter().map(AnswerChild::awaited_until));
@@ -39,6 +39,7 @@ impl Established {
             self.poll_followups(ctx, now);
             result = self.poll_lifetimes(ctx, now);
             self.poll_dpd(ctx, now);
+            self.poll_probe(ctx, now);
             self.poll_keepalive(ctx, now);
         }
         self.proceed(ctx, now, result)

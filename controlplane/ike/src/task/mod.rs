@@ -16,6 +16,7 @@ pub(crate) mod handover;
 mod install;
 mod lifetime;
 mod lost;
+mod probe;
 pub(crate) mod reauth;
 pub(crate) mod refused;
 pub(crate) mod rekey_child;
@@ -38,6 +39,8 @@ pub(crate) enum Task {
     /// IKE_INTERMEDIATE.
     KeyExchange,
     Dpd,
+    /// INFORMATIONAL of a certain size.
+    Probe,
     /// INFORMATIONAL with our token of RFC 6290.
     Token,
     DeleteChildren(Vec<ChildId>),
@@ -53,6 +56,7 @@ pub(crate) enum Task {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Todo {
     Dpd,
+    Probe,
     Token,
     DeleteChild(ChildId),
     /// What the peer has made of an offer of ours with this SPI, and we cannot use.

@@ -16,6 +16,7 @@ mod hybrid;
 mod interleavings;
 mod key_change;
 mod known;
+mod path;
 mod policy;
 mod ppk;
 mod reauth;

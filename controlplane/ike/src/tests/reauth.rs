@@ -233,7 +233,7 @@ fn a_further_one_that_does_not_prove_itself_changes_nothing() {
         let now = net.now;
         while let Some(output) = stranger.poll_output() {
             match output {
-                crate::Output::Transmit(bytes) => {
+                crate::Output::Transmit(bytes) | crate::Output::Probe(bytes) => {
                     let logged = net.log.len();
                     net.script = Box::new(|from, _, p| match p {
                         Packet::Ike(_) if from == Side::B => Fate::Drop,

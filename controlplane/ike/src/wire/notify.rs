@@ -46,6 +46,8 @@ impl NotifyType {
     pub const INTERMEDIATE_EXCHANGE_SUPPORTED: Self = Self(16438);
     /// RFC 9370 §2.2.4.
     pub const ADDITIONAL_KEY_EXCHANGE: Self = Self(16441);
+    /// A status type for private use (RFC 7296 §3.10.1), which a peer ignores: the padding of a probe.
+    pub const PATH_PROBE: Self = Self(0xd5a7);
 
     /// IANA's name of an error that a peer may report.
     pub const fn error_name(self) -> &'static str {
@@ -77,6 +79,9 @@ impl NotifyType {
         self.0 < 16384
     }
 }
+
+/// Bytes of a notify without SPI and data, its generic header included.
+pub(crate) const NOTIFY_LEN: usize = 8;
 
 pub(crate) const PROTOCOL_NONE: u8 = 0;
 pub(crate) const PROTOCOL_IKE: u8 = 1;

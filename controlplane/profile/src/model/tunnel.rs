@@ -38,6 +38,8 @@ pub struct TunnelEntry {
     pub mtu: Option<u16>,
     /// Strict reverse-path check: a packet from the tunnel must have a source address in `routes`.
     pub check_source: bool,
+    /// The MTU of the path to the peer is searched for by probes (RFC 8899).
+    pub probe_path_mtu: bool,
     /// Link-scope packets of routing protocols pass the tunnel while it is up; they neither call nor hold it.
     pub routing_hellos: bool,
     /// Host mode: a kernel device of this tunnel alone, above the sVTI.
@@ -96,6 +98,7 @@ impl TunnelEntry {
             metric: None,
             mtu: None,
             check_source: true,
+            probe_path_mtu: true,
             routing_hellos: false,
             device: None,
             unnumbered: None,

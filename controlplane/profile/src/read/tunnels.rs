@@ -37,11 +37,12 @@ pub fn defaults(item: &Item<'_>) -> Option<()> {
     let ints = ["bandwidth_kbps", "idle_s", "call_max_s", "metric", "mtu", "one_way_s"]
         .map(|key| table.int_or_absent::<u64>(key).is_some());
     let check_source = table.flag("check_source");
+    let probe_path_mtu = table.flag("probe_path_mtu");
     let qos = table.absent_or("qos", tunnel_name);
     let trigger = table.value("trigger", TriggerQueue::default(), trigger);
     let filters = FILTERS.map(|key| table.absent_or(key, tunnel_name).is_some());
     table.finish();
-    let _ = (qos?, local?, check_source?, trigger?);
+    let _ = (qos?, local?, check_source?, probe_path_mtu?, trigger?);
     let ints = [&ints[..], &filters].concat();
     ints.iter().all(|ok| *ok).then_some(())
 }
@@ -81,6 +82,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
     let metric = table.int_or_absent("metric");
     let mtu = table.int_or_absent("mtu");
     let check_source = table.flag("check_source");
+    let probe_path_mtu = table.flag("probe_path_mtu");
     let routing_hellos = table.flag("routing_hellos");
     let own_device = table.absent_or("device", |i| device(i, 0));
     let unnumbered = table.absent_or("unnumbered", |i| device(i, 0));
@@ -113,6 +115,7 @@ fn tunnel(item: &Item<'_>, id: TunnelId, seen: &mut Seen) -> Option<TunnelEntry>
         metric: metric?,
         mtu: mtu?,
         check_source: check_source?,
+        probe_path_mtu: probe_path_mtu?,
         routing_hellos: routing_hellos?,
         device: own_device?,
         unnumbered: unnumbered?,

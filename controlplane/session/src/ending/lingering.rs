@@ -42,7 +42,7 @@ impl Core {
         while let Some(output) = media.endpoint.poll_output() {
             match output {
                 sipsec_ike::Output::Transmit(bytes) => {
-                    self.out.push_back(Output::IkeTransmit { media_port: media.port, bytes });
+                    self.out.push_back(Output::IkeTransmit { media_port: media.port, bytes, probe: false });
                 }
                 sipsec_ike::Output::Compute(job, work) if media.is_listening() => {
                     let key = crate::input::ComputeKey { tunnel, media_port: media.port, job };

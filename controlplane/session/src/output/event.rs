@@ -77,6 +77,10 @@ pub enum EventKind {
         sdp: SocketAddr,
         port: u16,
     },
+    /// Probes have found how large the packets on the path may be; `None`: no bound is known any more.
+    PathMtu {
+        mtu: Option<u16>,
+    },
     Idle {
         after: Duration,
     },
@@ -183,6 +187,7 @@ impl EventKind {
             Self::SessionUp { .. } => "session-up",
             Self::Rekeyed => "rekeyed",
             Self::PeerPortLearnt { .. } => "peer-port-learnt",
+            Self::PathMtu { .. } => "path-mtu",
             Self::Idle { .. } => "idle",
             Self::CallGivenUp => "call-given-up",
             Self::ByeSent => "bye-sent",

@@ -39,6 +39,8 @@ pub enum Output {
     IkeTransmit {
         media_port: MediaPort,
         bytes: Vec<u8>,
+        /// See [`sipsec_ike::Output::Probe`].
+        probe: bool,
     },
     Dataplane(Transaction),
     SnapshotRequest,

@@ -73,6 +73,13 @@ impl fmt::Display for EventKind {
             Self::PeerPortLearnt { sdp, port } => {
                 write!(f, "the peer sends from port {port}, its SDP says {sdp}")
             }
+            Self::PathMtu { mtu: Some(mtu) } => {
+                write!(
+                    f,
+                    "the path carries packets of {mtu} bytes; larger ones are lost without an ICMP error"
+                )
+            }
+            Self::PathMtu { mtu: None } => f.write_str("the path carries all that the WAN does"),
             Self::Idle { after } => write!(f, "no data for {} s", after.as_secs()),
             Self::CallGivenUp => f.write_str("giving up the call"),
             Self::ByeSent => f.write_str("hanging up"),

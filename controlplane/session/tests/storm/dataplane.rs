@@ -96,7 +96,7 @@ impl Tables {
             Op::NextHop { media_port, mac } => {
                 self.media.get_mut(media_port).ok_or(RejectReason::UnknownMediaPort)?.next_hop = *mac;
             }
-            Op::PeerSource { media_port, .. } => {
+            Op::PeerSource { media_port, .. } | Op::PathMtu { media_port, .. } => {
                 self.media.get(media_port).ok_or(RejectReason::UnknownMediaPort)?;
             }
             Op::SaAdd(spec) => {

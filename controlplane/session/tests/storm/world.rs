@@ -546,7 +546,7 @@ impl World {
                         self.at(late, Happening::ToCarrier { from: SocketAddr::new(ip, 5060), bytes });
                     }
                 }
-                Output::IkeTransmit { media_port, bytes } => {
+                Output::IkeTransmit { media_port, bytes, .. } => {
                     let binding = g.dp.tables.media.get(&media_port).copied();
                     let right = binding.filter(|b| g.wan == Some(b.outside_local.ip()));
                     if let Some(b) = right
@@ -571,7 +571,7 @@ impl World {
                 }
                 Output::QueryActivity(tunnel) => {
                     let activity = g.dp.activity();
-                    self.at(Duration::ZERO, soon(Input::Activity { tunnel, activity }));
+                    self.at(Duration::ZERO, soon(Input::Activity { tunnel, activity, path_ceiling: 1500 }));
                 }
                 Output::Compute { key, job, .. } => {
                     let outcome = job.run();

@@ -453,7 +453,7 @@ impl World {
                         self.wires.push_back(Wire::Sip { to, bytes });
                     }
                 }
-                Output::IkeTransmit { media_port, bytes } => {
+                Output::IkeTransmit { media_port, bytes, .. } => {
                     let wire = Wire::Ike { from: side, port: media_port, bytes };
                     match self.delay_ike[side] {
                         Some(late) => self.late.push((self.now + late, wire)),
@@ -487,8 +487,8 @@ impl World {
                 }
                 Output::QueryActivity(tunnel) => {
                     let activity = self.gateways[side].dp.activity;
-                    self.wires
-                        .push_back(Wire::Tell { to: side, input: Input::Activity { tunnel, activity } });
+                    let input = Input::Activity { tunnel, activity, path_ceiling: 0 };
+                    self.wires.push_back(Wire::Tell { to: side, input });
                 }
                 Output::CallCounted { .. } => self.gateways[side].events.push("call-counted".into()),
                 Output::Compute { key, job, .. } => {
@@ -648,7 +648,11 @@ impl FakeDataplane {
                 Op::NatRule { tunnel, .. } | Op::NatRemove(tunnel) => {
                     assert!(self.tunnels.contains_key(tunnel), "rules of no tunnel");
                 }
-                Op::NextHop { .. } | Op::NatPolicy(_) | Op::NatClear(_) | Op::NatPage { .. } => {}
+                Op::NextHop { .. }
+                | Op::PathMtu { .. }
+                | Op::NatPolicy(_)
+                | Op::NatClear(_)
+                | Op::NatPage { .. } => {}
                 Op::PeerSource { media_port, source } => drop(self.sources.insert(*media_port, *source)),
             }
         }

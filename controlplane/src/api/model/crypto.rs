@@ -47,6 +47,26 @@ pub struct IkeSa {
     /// Fragments of IKE messages that came (RFC 7383), but for the last of each, which makes it whole.
     #[serde(default)]
     pub fragments_in: u64,
+    /// IKE messages that went on in smaller fragments, for want of an answer (RFC 7383 §2.5.2).
+    #[serde(default)]
+    pub fragments_smaller: u64,
+    /// What probes have found of the path to the peer (RFC 8899).
+    #[serde(default)]
+    pub path: PathMtu,
+}
+
+/// Sizes are those of IP packets, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathMtu {
+    /// `not probed`, `base` (nothing is known yet), `search`, `complete`, `error` (less than 1,200 bytes pass).
+    pub phase: String,
+    /// The largest that was answered; 0 for none.
+    pub proved: u16,
+    /// The smallest that was not.
+    pub refused: Option<u16>,
+    pub probes: u64,
+    /// Probes without an answer.
+    pub probes_lost: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ mod topology;
 pub use call::{Call, CallMessage, CallMessages, Cost, EventLine};
 pub use carrier::{DhcpFamily, DhcpView, Registration};
 pub use command::{Clear, Cleared, Dial, LogFilter};
-pub use crypto::{CryptoSession, Flow, IkeSa, SaHalf};
+pub use crypto::{CryptoSession, Flow, IkeSa, PathMtu, SaHalf};
 pub use nat::{NatClear, NatStatistics, PrimaryStatistics, Translation, TranslationKind};
 pub use process::{Control, Dataplane, Port, Stage, WorkerCounts};
 pub use qos::{PolicePart, PolicyClass, PolicyMap};

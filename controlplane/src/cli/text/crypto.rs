@@ -1,8 +1,8 @@
 //! `show crypto session [detail]`
 
 use super::clock;
-use crate::api::model::{CryptoSession, SaHalf};
-use std::fmt::Write as _;
+use crate::api::model::{CryptoSession, PathMtu, SaHalf};
+use std::fmt::{self, Write as _};
 
 const LEGEND: &str = "Code: C - IKE Configuration mode, D - Dead Peer Detection
 K - Keepalives, N - NAT-traversal, T - cTCP encapsulation
@@ -78,6 +78,7 @@ fn one(out: &mut String, s: &CryptoSession, detail: bool) -> std::fmt::Result {
                     "          IKE fragments: above {bytes} bytes; sent {sent}, received {received}"
                 )?;
             }
+            path(out, &ike.path)?;
         }
     }
     for flow in &s.flows {
@@ -94,6 +95,18 @@ fn one(out: &mut String, s: &CryptoSession, detail: bool) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+fn path(out: &mut String, found: &PathMtu) -> fmt::Result {
+    let PathMtu { phase, proved, refused, probes, probes_lost } = found;
+    if *probes == 0 {
+        return Ok(());
+    }
+    write!(out, "          Path MTU: {phase}, {proved} bytes pass")?;
+    if let Some(refused) = refused {
+        write!(out, ", {refused} do not")?;
+    }
+    writeln!(out, "; probes {probes}, lost {probes_lost}")
 }
 
 fn half(sa: &SaHalf) -> String {
@@ -139,6 +152,14 @@ mod tests {
                 fragment_bytes: Some(1200),
                 fragments_in: 3,
                 fragments_out: 2,
+                fragments_smaller: 1,
+                path: PathMtu {
+                    phase: "complete".into(),
+                    proved: 1454,
+                    refused: Some(1460),
+                    probes: 4,
+                    probes_lost: 2,
+                },
             }),
             flows: vec![Flow {
                 local: "0.0.0.0/0.0.0.0".into(),

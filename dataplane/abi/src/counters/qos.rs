@@ -19,7 +19,8 @@ pub(super) fn encode(tunnel: TunnelId, activity: &QosActivity) -> [u64; VALUES] 
     words[..HEAD].copy_from_slice(&[
         1 << 32 | u64::from(tunnel.0),
         (classes.len() as u64) << 32 | u64::from(activity.rate_kbps),
-        u64::from(activity.inner_mtu) << 32
+        u64::from(activity.probe_ceiling) << 48
+            | u64::from(activity.inner_mtu) << 32
             | u64::from(activity.is_path_mtu) << 16
             | u64::from(activity.outer_mtu),
         activity.exceeded,
@@ -80,6 +81,7 @@ pub(super) fn decode(tunnel: TunnelId, words: &[u64; VALUES]) -> Option<QosActiv
     activity.rate_kbps = words[1] as u32; // the lower half
     (activity.outer_mtu, activity.is_path_mtu) = (words[2] as u16, words[2] >> 16 & 1 != 0); // the lower bits
     activity.inner_mtu = (words[2] >> 32) as u16;
+    activity.probe_ceiling = (words[2] >> 48) as u16;
     (activity.exceeded, activity.exceeded_bytes) = (words[3], words[4]);
     Some(activity)
 }

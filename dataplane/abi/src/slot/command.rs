@@ -38,6 +38,7 @@ pub(crate) mod kind {
     pub const NAT_PAGE: u16 = 38;
     pub const TUNNEL_QOS: u16 = 39;
     pub const TUNNEL_QOS_FILTERS: u16 = 40;
+    pub const PATH_MTU: u16 = 41;
 }
 
 shared! {
@@ -106,6 +107,13 @@ shared! {
         pub media_port: U16,
         /// 0: any, until one is proven.
         pub port: U16,
+        pub zero: U32,
+    }
+
+    pub(crate) struct PathMtu {
+        pub media_port: U16,
+        /// 0: no bound.
+        pub mtu: U16,
         pub zero: U32,
     }
 
@@ -279,6 +287,11 @@ fn encode_body(body: &mut [u8], op: &Op) -> u16 {
             let (media_port, port) = (media_port.0.into(), port.into());
             *view_mut(body) = PeerSource { media_port, port, zero: U32::ZERO };
             kind::PEER_SOURCE
+        }
+        Op::PathMtu { media_port, mtu } => {
+            let (media_port, mtu) = (media_port.0.into(), mtu.unwrap_or(0).into());
+            *view_mut(body) = PathMtu { media_port, mtu, zero: U32::ZERO };
+            kind::PATH_MTU
         }
         Op::SaAdd(spec) => {
             encode_sa(view_mut(body), spec);
@@ -493,6 +506,14 @@ pub(crate) fn decode_op(slot: &SlotBytes, kind: u16) -> Result<Op, SlotError> {
                 port => dp::PeerSource::Port(port),
             };
             Op::PeerSource { media_port: MediaPort(raw.media_port.get()), source }
+        }
+        kind::PATH_MTU => {
+            let raw: &PathMtu = view(body)?;
+            if raw.zero != 0 {
+                return Err(SlotError::ReservedNotZero);
+            }
+            let mtu = Some(raw.mtu.get()).filter(|mtu| *mtu > 0);
+            Op::PathMtu { media_port: MediaPort(raw.media_port.get()), mtu }
         }
         kind::SA_ADD => Op::SaAdd(decode_sa(view(body)?)?),
         kind::SA_SELECTORS => {

@@ -315,6 +315,10 @@ pub fn op() -> impl Strategy<Value = Op> {
             media_port: MediaPort(port),
             source: if source == 0 { PeerSource::Unproven } else { PeerSource::Port(source) },
         }),
+        any::<(u16, u16)>().prop_map(|(port, mtu)| Op::PathMtu {
+            media_port: MediaPort(port),
+            mtu: Some(mtu).filter(|mtu| *mtu > 0),
+        }),
         sa().prop_map(Op::SaAdd),
         (any::<u32>(), selector_side(), selector_side()).prop_map(|(sa, local, remote)| Op::SaSelectors {
             sa: SaId(sa),

@@ -76,6 +76,7 @@ fn listing() -> String {
     }
     let head = punt::Head::new(MediaPort(50_001), "192.0.2.33:50002".parse().expect("valid"), 200);
     line(format_args!("punt {}", hex(head.as_bytes())));
+    line(format_args!("probe {}", hex(head.whole().as_bytes())));
     line(format_args!(
         "hello {}",
         hex(blank_fingerprint(Hello::new(Text::new("golden 1")).as_bytes()).as_slice())
@@ -122,7 +123,7 @@ fn binding() -> MediaBinding {
     }
 }
 
-fn ops() -> [Op; 28] {
+fn ops() -> [Op; 29] {
     let tunnel = TunnelId(0x1122_3344);
     let v6 = Selector {
         addr_start: "2001:db8::1".parse().expect("valid"),
@@ -163,6 +164,7 @@ fn ops() -> [Op; 28] {
         Op::MediaOpen(binding()),
         Op::MediaClose(MediaPort(50_001)),
         Op::NextHop { media_port: MediaPort(50_001), mac: MacAddr([2, 0, 0, 0, 0, 7]) },
+        Op::PathMtu { media_port: MediaPort(50_001), mtu: Some(1454) },
         Op::SaAdd(SaSpec {
             sa: SaId(0x5566_7788),
             tunnel,

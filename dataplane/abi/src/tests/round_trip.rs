@@ -64,7 +64,7 @@ proptest! {
         let _ = command::decode_head(slot);
         let _ = command::decode_op(slot, kind);
         let _ = event_slot::decode(bytes[..EVENT_SLOT_LEN].try_into().expect("a slot"));
-        if let Ok((_, _, len)) = punt::Head::ref_from_prefix(&bytes).expect("a head").0.decode() {
+        if let Ok(punt::Decoded { len, .. }) = punt::Head::ref_from_prefix(&bytes).expect("a head").0.decode() {
             prop_assert!(len <= punt::PAYLOAD_MAX);
         }
     }
@@ -137,6 +137,7 @@ proptest! {
         let mut activity = QosActivity::new(&classes).expect("few");
         (activity.rate_kbps, activity.exceeded, activity.exceeded_bytes) = (rate, values[0][3], values[0][4]);
         (activity.outer_mtu, activity.is_path_mtu) = (rate as u16, rate > 70_000);
+        activity.probe_ceiling = (rate >> 3) as u16;
         activity.inner_mtu = tunnel as u16;
         prop_assert!(writer.qos(3, TunnelId(tunnel), &activity));
         prop_assert_eq!(reader.qos(TunnelId(tunnel)), None, "a slot without a tunnel");

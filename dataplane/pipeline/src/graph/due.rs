@@ -28,7 +28,21 @@ impl<P: Packet> Pipeline<P> {
         message: &[u8],
         frame: Option<P>,
     ) {
-        if let Err(reason) = self.queue_ike(now, port, remote, message, frame) {
+        if let Err(reason) = self.queue_ike(now, port, remote, (message, false), frame) {
+            self.drop(reason);
+        }
+    }
+
+    /// The same for a probe of the path: over IPv4 with DF, so that it arrives whole or not at all (RFC 8899 §3).
+    pub fn send_probe(
+        &mut self,
+        now: Instant,
+        port: MediaPort,
+        remote: SocketAddr,
+        message: &[u8],
+        frame: Option<P>,
+    ) {
+        if let Err(reason) = self.queue_ike(now, port, remote, (message, true), frame) {
             self.drop(reason);
         }
     }
@@ -38,7 +52,7 @@ impl<P: Packet> Pipeline<P> {
         now: Instant,
         port: MediaPort,
         remote: SocketAddr,
-        message: &[u8],
+        (message, probe): (&[u8], bool),
         frame: Option<P>,
     ) -> Result<(), DropReason> {
         let media = self.media.find(port).ok_or(DropReason::IkeNoBinding)?;
@@ -51,8 +65,14 @@ impl<P: Packet> Pipeline<P> {
             return Err(DropReason::ShaperIkeQueueFull);
         }
         let frame = frame.ok_or(DropReason::FrameExhausted)?;
-        let packet =
-            ike_frame::build(frame, message, &m.outer, &mut self.identifications, self.config.outside.mtu)?;
+        let packet = ike_frame::build(
+            frame,
+            message,
+            probe,
+            &m.outer,
+            &mut self.identifications,
+            self.config.outside.mtu,
+        )?;
         let cost = m.outer.outer_ip_len(ike_frame::payload_len(message)) as u16;
         let waiting = Waiting { packet, info: Info::default(), since: now, origin: None, cost };
         m.queues.push_ike(&mut self.ike_waiting, waiting).map_err(|_| DropReason::ShaperIkeQueueFull)?;

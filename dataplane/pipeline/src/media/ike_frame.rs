@@ -29,10 +29,11 @@ pub(crate) const fn payload_len(message: &[u8]) -> usize {
 }
 
 /// An empty `message` is a NAT keepalive. `frame` is fresh and empty. The outer IP packet may have `mtu` bytes: larger
-/// messages are IKE's to fragment (RFC 7383).
+/// messages are IKE's to fragment (RFC 7383). `probe`: no router may fragment it (IPv4).
 pub(crate) fn build<P: Packet>(
     mut frame: P,
     message: &[u8],
+    probe: bool,
     outer: &OuterHeader,
     ids: &mut Identifications,
     mtu: u16,
@@ -52,8 +53,8 @@ pub(crate) fn build<P: Packet>(
     let (marker, message) = payload(message);
     body[..marker.len()].copy_from_slice(marker);
     body[marker.len()..].copy_from_slice(message);
-    // A message that is lost for its size would cost the call.
-    outer.write(head, len, DSCP << 2, false, ids);
+    // A message that is lost for its size would cost the call, unless the size is what it asks about.
+    outer.write(head, len, DSCP << 2, probe, ids);
     outer.write_checksum(frame.data_mut());
     Ok(IkeFrame(frame))
 }

@@ -39,8 +39,9 @@ pub(crate) struct Media {
     pub queues: Queues,
     pub binding: MediaBinding,
     pub policer: Policer,
-    /// Of the path behind the WAN, if it is known to be less.
+    /// Of the path behind the WAN, if it is known to be less, by an ICMP error and by probes of the control plane.
     pub path_mtu: Option<u16>,
+    pub probed_mtu: Option<u16>,
     /// Ports of the peer besides that of SDP; `None` for none.
     pub source: Option<PeerSource>,
     /// The SAs that it carries: four at most (a rekey).
@@ -123,6 +124,7 @@ impl MediaTable {
             queues,
             policer: Policer::new(binding.rate, police),
             path_mtu: None,
+            probed_mtu: None,
             sas: Vec::new(),
             wrong_source_at: None,
             punts: PuntPolice::default(),

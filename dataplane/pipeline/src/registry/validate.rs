@@ -3,6 +3,7 @@
 use super::{Keys, NatRules, Registry};
 use crate::config::OutsidePort;
 use crate::engine::{AeadEngine, AeadError};
+use crate::path_mtu::FLOOR_V4;
 use crate::replay::ReplayWindow;
 use sipsec_net::dp::{
     Direction, MediaBinding, OPS_MAX, Op, RejectReason, SELECTOR_BLOCKS_MAX, SaSpec, TunnelSpec,
@@ -86,6 +87,10 @@ impl View<'_> {
             | Op::NextHop { media_port: port, .. }
             | Op::PeerSource { media_port: port, .. } => {
                 self.media(*port).map(drop).ok_or(RejectReason::UnknownMediaPort)
+            }
+            Op::PathMtu { media_port, mtu } => {
+                self.media(*media_port).ok_or(RejectReason::UnknownMediaPort)?;
+                if mtu.is_some_and(|mtu| mtu < FLOOR_V4) { Err(RejectReason::BadMtu) } else { Ok(()) }
             }
             Op::SaAdd(spec) => self.sa_add(spec, engine, keys),
             Op::SaSelectors { sa, .. } => self.sa_selectors(*sa),

@@ -4,11 +4,10 @@ use super::{Broken, Uplink};
 use sipsec_abi::command::{Command, CommandError, CommandReceiver};
 use sipsec_abi::doorbell::Waiter;
 use sipsec_abi::punt::PuntReceiver;
-use sipsec_abi::{Admission, RecvError, TxnLog};
+use sipsec_abi::{Admission, Punt, RecvError, TxnLog};
+use sipsec_net::TxnId;
 use sipsec_net::dp::{Event, OPS_MAX, Op, RejectReason};
-use sipsec_net::{MediaPort, TxnId};
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use tracing::{debug, warn};
 
@@ -50,8 +49,8 @@ pub trait Target {
     ) -> Result<(), (u16, RejectReason)>;
     /// Reports everything that is live, and that this was all.
     fn snapshot(&mut self);
-    /// Sends an IKE message, unless its port is closed or `remote` is not its peer.
-    fn send_ike(&mut self, port: MediaPort, remote: SocketAddr, message: &[u8]);
+    /// Sends an IKE message, unless its port is closed or its remote is not the peer.
+    fn send_ike(&mut self, message: Punt<'_>);
     /// Whether the answer to another command would be kept until the control plane takes it.
     fn has_room_for_answer(&self) -> bool;
     /// Whether another IKE message would be sent. Until it would, messages wait in their ring.
@@ -221,7 +220,7 @@ impl<V> Downlink<V> {
                 Ok(None) => return done,
                 Ok(Some(punt)) => {
                     self.counts.ike += 1;
-                    target.send_ike(punt.media_port, punt.remote, punt.message);
+                    target.send_ike(punt);
                 }
                 Err(RecvError::Ring(fault)) => {
                     self.fail(Broken { what: "punt ring", fault });

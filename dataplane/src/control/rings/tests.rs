@@ -1,9 +1,8 @@
 use super::*;
-use sipsec_abi::{ControlSide, Listener};
+use sipsec_abi::{ControlSide, Listener, Punt};
 use sipsec_net::dp::{Adjacency, Event, ExpireCause, Op, RejectReason, TunnelSpec};
 use sipsec_net::{MediaPort, SaId, TunnelId, TxnId};
 use sipsec_pipeline::{Limits, PuntRefused};
-use std::net::SocketAddr;
 
 /// Far more than the ring of events holds.
 const TUNNELS: u32 = 10_000;
@@ -53,8 +52,8 @@ impl Target for Tunnels {
         }
         self.up.report(Event::SnapshotEnd);
     }
-    fn send_ike(&mut self, port: MediaPort, _: SocketAddr, message: &[u8]) {
-        self.ike.push((port, message.to_vec()));
+    fn send_ike(&mut self, punt: Punt<'_>) {
+        self.ike.push((punt.media_port, punt.message.to_vec()));
     }
     fn has_room_for_answer(&self) -> bool {
         self.up.has_room_for_answer()
@@ -241,7 +240,7 @@ impl Target for Accepts {
     fn snapshot(&mut self) {
         self.events.push(Event::SnapshotEnd);
     }
-    fn send_ike(&mut self, _: MediaPort, _: SocketAddr, _: &[u8]) {
+    fn send_ike(&mut self, _: Punt<'_>) {
         self.sent += 1;
     }
     fn has_room_for_answer(&self) -> bool {

@@ -73,7 +73,9 @@ impl World {
         f(&mut node.endpoint, self.now);
         while let Some(output) = node.endpoint.poll_output() {
             match output {
-                Output::Transmit(bytes) => self.flying[side.other() as usize].push(bytes),
+                Output::Transmit(bytes) | Output::Probe(bytes) => {
+                    self.flying[side.other() as usize].push(bytes)
+                }
                 Output::NatKeepalive => {}
                 Output::Compute(id, job) => node.jobs.push_back((id, job)),
                 Output::Event(event) => node.on_event(event),

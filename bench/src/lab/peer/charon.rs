@@ -191,6 +191,11 @@ impl Charon {
         Ok(charon)
     }
 
+    /// Its SAs go with it, and no message says so.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// Takes another definition of the connection.
     pub fn load(&self, connection: &Connection) -> Result<(), LabError> {
         self.scratch.write("swanctl/swanctl.conf", &connection.text())?;

@@ -37,6 +37,7 @@ mod strongswan_certificates;
 mod strongswan_fragments;
 mod strongswan_keys;
 mod strongswan_path_mtu;
+mod strongswan_reauth;
 mod strongswan_selectors;
 mod strongswan_suites;
 pub(super) mod support;
@@ -175,6 +176,7 @@ pub const SCENARIOS: &[Scenario] = &[
     strongswan::LOSS,
     strongswan_suites::SUITES,
     strongswan_keys::KEY_CHANGE,
+    strongswan_reauth::REAUTH,
     strongswan_selectors::NARROWS,
     strongswan_fragments::FRAGMENTS,
     strongswan_path_mtu::BLACK_HOLE,

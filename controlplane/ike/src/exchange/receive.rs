@@ -9,7 +9,7 @@ use crate::task::Task;
 use crate::wire::header::HEADER_LEN;
 use crate::wire::payload::Payloads;
 use crate::wire::skf::{SKF_FIELDS_LEN, SkfFields};
-use crate::wire::{Exchange, Header, PayloadType};
+use crate::wire::{Exchange, Header, Message, ParseError, PayloadType};
 use sipsec_net::Instant;
 
 /// A message that passed its ICV and the window.
@@ -24,6 +24,10 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    pub fn message(&self) -> Result<Message<'_>, ParseError> {
+        Message::parse(self.first, &self.plaintext)
+    }
+
     /// The message as it was before encryption and fragmentation (RFC 9242 §3.3.2): of fragments, the flags and the
     /// RESERVED field are those of the first.
     pub fn octets(&self) -> Option<Vec<u8>> {
@@ -32,6 +36,25 @@ impl Incoming {
 }
 
 impl IkeSa {
+    /// The response that an initiator waits for. Its responder has nothing to ask before the IKE SA is up.
+    pub fn receive_response(
+        &mut self,
+        ctx: &mut Ctx,
+        now: Instant,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Option<Incoming> {
+        if !self.is(header) {
+            ctx.counters.dropped_spi += 1;
+            return None;
+        }
+        if !header.response {
+            ctx.counters.dropped_state += 1;
+            return None;
+        }
+        self.receive(ctx, now, header, bytes)
+    }
+
     /// A message with our SPIs. `None`: it was dropped (and counted), a duplicate, or a fragment of a message that is
     /// not whole yet.
     pub fn receive(

@@ -13,7 +13,7 @@ use crate::negotiate::esp::{self, Phase};
 use crate::negotiate::ts::{self, TrafficSelectors};
 use crate::task::child::{Child, Ingredients, Made};
 use crate::wire::auth::Auth;
-use crate::wire::{Chain, Exchange, Message, NotifyType, PayloadType, id};
+use crate::wire::{Chain, Exchange, NotifyType, ParseError, PayloadType, id};
 use sipsec_net::Instant;
 
 /// How far the two proofs of an IKE_AUTH exchange are.
@@ -29,6 +29,12 @@ pub(super) struct Refusal {
     pub chain: Chain,
     /// Only the CHILD_SA is refused: the IKE SA is up at the peer, and has to be deleted.
     pub authenticated: bool,
+}
+
+impl From<ParseError> for Box<Refusal> {
+    fn from(e: ParseError) -> Self {
+        Self::new(Refusal { error: e.into(), chain: e.refusal(), authenticated: false })
+    }
 }
 
 impl Refusal {
@@ -47,12 +53,7 @@ pub(super) fn prove(
 ) -> Result<Step<Peer>, Box<Refusal>> {
     // RFC 7296 §2.21.2: a message that is malformed or has an unsupported critical payload is rejected entirely, and
     // what it has to do with authentication is not looked at.
-    let m = Message::parse(incoming.first, &incoming.plaintext).map_err(|e| match IkeError::from(e) {
-        error @ IkeError::UnsupportedCriticalPayload { payload } => {
-            Refusal::notify(error, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload])
-        }
-        error => Refusal::notify(error, NotifyType::INVALID_SYNTAX, &[]),
-    })?;
+    let m = incoming.message()?;
     let absent = |what| Refusal::notify(missing(what), NotifyType::INVALID_SYNTAX, &[]);
     let idi = m.idi.as_ref().ok_or_else(|| absent("IDi"))?;
     // Without AUTH the initiator wants EAP (RFC 7296 §2.16), which a call has no use for.
@@ -103,8 +104,7 @@ pub(super) fn answer(
     incoming: &Incoming,
     auth: (u8, Vec<u8>),
 ) -> Result<(Made, Begin), Box<Refusal>> {
-    let m = Message::parse(incoming.first, &incoming.plaintext)
-        .map_err(|e| Refusal::notify(e.into(), NotifyType::INVALID_SYNTAX, &[]))?;
+    let m = incoming.message()?;
     let mut chain = Chain::new();
     chain.push(PayloadType::IDR, &id::encode(&ctx.config.local_id));
     auth::present(&mut chain, &ctx.config.auth);

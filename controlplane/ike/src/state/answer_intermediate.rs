@@ -9,7 +9,7 @@ use crate::compute::{Job, JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Violation};
 use crate::exchange::{IkeSa, Incoming};
-use crate::wire::{Chain, Exchange, Message, NotifyType};
+use crate::wire::{Chain, Exchange, NotifyType};
 
 /// How far it is.
 pub(super) enum Additional {
@@ -31,12 +31,7 @@ impl Additional {
     /// RFC 9242 §5: no more exchanges than were agreed on, so this is the only one.
     pub fn begin(ctx: &mut Ctx, group: DhGroup, request: Incoming) -> Result<Self, Box<Refusal>> {
         let malformed = |e| Refusal::notify(e, NotifyType::INVALID_SYNTAX, &[]);
-        let m = Message::parse(request.first, &request.plaintext).map_err(|e| match IkeError::from(e) {
-            error @ IkeError::UnsupportedCriticalPayload { payload } => {
-                Refusal::notify(error, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload])
-            }
-            error => malformed(error),
-        })?;
+        let m = request.message()?;
         let ke = m.ke.as_ref().ok_or_else(|| malformed(missing("KE")))?;
         if ke.group != group.transform_id() {
             return Err(malformed(IkeError::ProtocolViolation(Violation::NotOffered("KE group"))));

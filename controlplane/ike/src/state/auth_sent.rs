@@ -85,16 +85,7 @@ impl AuthSent {
         header: &Header,
         bytes: &[u8],
     ) -> State {
-        if !self.sa.is(header) {
-            ctx.counters.dropped_spi += 1;
-            return State::AuthSent(self);
-        }
-        if !header.response {
-            // The responder has nothing to ask before it has answered.
-            ctx.counters.dropped_state += 1;
-            return State::AuthSent(self);
-        }
-        let Some(incoming) = self.sa.receive(ctx, now, header, bytes) else {
+        let Some(incoming) = self.sa.receive_response(ctx, now, header, bytes) else {
             return State::AuthSent(self);
         };
         let step = self.prove(ctx, &incoming);
@@ -107,15 +98,14 @@ impl AuthSent {
             Ok(Step::Ready(peer)) => Ok(peer),
             Err(refusal) => Err(refusal),
         };
-        match Message::parse(incoming.first, &incoming.plaintext) {
+        match incoming.message() {
             Ok(m) => conclude(ctx, now, sa, &init, spi_in, &m, proven),
             Err(e) => refuse(ctx, now, sa, e.into(), NotifyType::INVALID_SYNTAX),
         }
     }
 
     fn prove(&mut self, ctx: &Ctx, incoming: &Incoming) -> Result<Step<Peer>, Refusal> {
-        let m = Message::parse(incoming.first, &incoming.plaintext)
-            .map_err(|e| Refusal::ByUs(e.into(), NotifyType::INVALID_SYNTAX))?;
+        let m = incoming.message().map_err(|e| Refusal::ByUs(e.into(), NotifyType::INVALID_SYNTAX))?;
         let (Some(idr), Some(auth)) = (&m.idr, &m.auth) else {
             return Err(match m.error().map(|n| n.kind) {
                 Some(NotifyType::AUTHENTICATION_FAILED) => {

@@ -3,7 +3,7 @@
 use crate::ctx::Ctx;
 use crate::exchange::IkeSa;
 use crate::task::Task;
-use crate::wire::{Chain, Exchange, Header, Message, NotifyType, ParseError};
+use crate::wire::{Chain, Exchange, Header, NotifyType, ParseError};
 use sipsec_net::Instant;
 
 #[derive(Default)]
@@ -69,7 +69,7 @@ impl Ended {
             return;
         }
         let mut chain = answer_to(incoming.exchange);
-        if let Err(ParseError::UnsupportedCritical(p)) = Message::parse(incoming.first, &incoming.plaintext) {
+        if let Err(ParseError::UnsupportedCritical(p)) = incoming.message() {
             chain = Chain::new();
             chain.notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[p]);
         }

@@ -313,7 +313,7 @@ impl Established {
     }
 
     fn on_request(&mut self, ctx: &mut Ctx, now: Instant, slot: u64, incoming: &Incoming) -> Result<(), End> {
-        let m = match Message::parse(incoming.first, &incoming.plaintext) {
+        let m = match incoming.message() {
             Ok(m) => m,
             Err(ParseError::UnsupportedCritical(payload)) => {
                 return self.refuse(
@@ -356,7 +356,7 @@ impl Established {
         task: Task,
         incoming: &Incoming,
     ) -> Result<(), End> {
-        let m = match Message::parse(incoming.first, &incoming.plaintext) {
+        let m = match incoming.message() {
             Ok(m) => m,
             // RFC 7296 §2.21: an error in a response is not answered; the state is cleaned up with a DELETE.
             Err(e) => return Err(End::Failed { error: e.into(), keep: None }),

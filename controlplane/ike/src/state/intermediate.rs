@@ -12,7 +12,7 @@ use crate::exchange::IkeSa;
 use crate::exchange::ike_sa::Timeout;
 use crate::secret::Secret;
 use crate::task::Task;
-use crate::wire::{Chain, Exchange, Header, Message};
+use crate::wire::{Chain, Exchange, Header};
 use sipsec_net::Instant;
 
 pub(crate) struct Intermediate {
@@ -92,22 +92,14 @@ impl Intermediate {
         header: &Header,
         bytes: &[u8],
     ) -> State {
-        if !self.sa.is(header) {
-            ctx.counters.dropped_spi += 1;
-            return State::Intermediate(self);
-        }
-        let Stage::Sent(request) = &self.stage else {
-            ctx.counters.dropped_state += 1;
-            return State::Intermediate(self);
-        };
-        if !header.response {
+        if !matches!(self.stage, Stage::Sent(_)) {
             ctx.counters.dropped_state += 1;
             return State::Intermediate(self);
         }
-        let Some(incoming) = self.sa.receive(ctx, now, header, bytes) else {
+        let Some(incoming) = self.sa.receive_response(ctx, now, header, bytes) else {
             return State::Intermediate(self);
         };
-        let m = match Message::parse(incoming.first, &incoming.plaintext) {
+        let m = match incoming.message() {
             Ok(m) => m,
             Err(e) => return State::fail(ctx, e.into()),
         };
@@ -122,7 +114,9 @@ impl Intermediate {
         if ke.group != self.group.transform_id() {
             return State::fail(ctx, IkeError::ProtocolViolation(Violation::NotOffered("KE group")));
         }
-        self.init.int_auth = int_auth(&self.sa, request, &response, incoming.id);
+        if let Stage::Sent(request) = &self.stage {
+            self.init.int_auth = int_auth(&self.sa, request, &response, incoming.id);
+        }
         let job = ctx.compute(Job::DhAgree {
             group: self.group,
             private: self.private.clone(),

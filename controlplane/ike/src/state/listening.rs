@@ -11,7 +11,7 @@ use crate::exchange::cookie::Jar;
 use crate::nat;
 use crate::negotiate::{describe, ike};
 use crate::wire::header::HEADER_LEN;
-use crate::wire::{Chain, Header, Message, NotifyType, ParseError};
+use crate::wire::{Chain, Header, Message, NotifyType};
 use core::time::Duration;
 use sipsec_net::Instant;
 
@@ -118,15 +118,10 @@ impl Listening {
         }
         let m = match Message::parse(header.first, &bytes[HEADER_LEN..]) {
             Ok(m) => m,
-            Err(ParseError::UnsupportedCritical(payload)) => {
-                ctx.counters.requests_in += 1;
-                self.note_refused(now, IkeError::UnsupportedCriticalPayload { payload });
-                return refuse(ctx, header, NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
-            }
             Err(error) => {
                 ctx.counters.dropped_malformed += 1;
                 self.note_refused(now, error.into());
-                return refuse(ctx, header, NotifyType::INVALID_SYNTAX, &[]);
+                return answer(ctx, header, error.refusal());
             }
         };
         let (Some(proposals), Some(ke), Some(ni)) = (&m.sa, &m.ke, m.nonce) else {
@@ -191,10 +186,14 @@ impl Listening {
     }
 }
 
-/// An answer in clear that keeps no state.
 fn refuse(ctx: &mut Ctx, header: &Header, kind: NotifyType, data: &[u8]) {
     let mut chain = Chain::new();
     chain.notify(kind, data);
+    answer(ctx, header, chain);
+}
+
+/// An answer in clear that keeps no state.
+fn answer(ctx: &mut Ctx, header: &Header, chain: Chain) {
     ctx.counters.responses_out += 1;
     let answer = Header { from_initiator: false, response: true, ..*header };
     ctx.transmit(answer.with_payloads(chain));

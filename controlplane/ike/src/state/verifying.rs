@@ -7,7 +7,7 @@ use crate::compute::{JobId, Outcome};
 use crate::ctx::Ctx;
 use crate::error::{IkeError, Party};
 use crate::exchange::{IkeSa, Incoming};
-use crate::wire::{Message, NotifyType};
+use crate::wire::NotifyType;
 use sipsec_net::{Instant, Spi};
 
 pub(crate) struct Verifying {
@@ -34,7 +34,7 @@ impl Verifying {
             _ => Err(IkeError::AuthenticationFailed { by: Party::Us }),
         };
         let proven = proven.map_err(|e| Refusal::ByUs(e, NotifyType::AUTHENTICATION_FAILED));
-        match Message::parse(incoming.first, &incoming.plaintext) {
+        match incoming.message() {
             Ok(m) => conclude(ctx, now, sa, &init, spi_in, &m, proven),
             // It was parsed before the job began.
             Err(e) => State::fail(ctx, e.into()),

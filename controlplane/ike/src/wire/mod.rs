@@ -33,3 +33,19 @@ pub enum ParseError {
     /// RFC 7296 §2.5: critical, and unknown to us.
     UnsupportedCritical(u8),
 }
+
+impl ParseError {
+    /// The answer to a request that is none (RFC 7296 §2.5, §2.21.2).
+    pub(crate) fn refusal(self) -> Chain {
+        let mut chain = Chain::new();
+        match self {
+            Self::UnsupportedCritical(payload) => {
+                chain.notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[payload]);
+            }
+            _ => {
+                chain.notify(NotifyType::INVALID_SYNTAX, &[]);
+            }
+        }
+        chain
+    }
+}

@@ -1,5 +1,5 @@
 //! Kea as the home gateways' DHCPv6 server: it delegates a prefix to each line, names the SIP server, and tells clients with a
-//! vendor class the line's number and domain.
+//! vendor class the line's number and domain. And as the DHCPv4 server of the branch's line, with the same data.
 
 use super::Scratch;
 use crate::lab::error::LabError;
@@ -7,15 +7,17 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::netns::Namespace;
 use crate::lab::process::Process;
 use crate::lab::topology::{
-    BRANCH_DELEGATED, CARRIER_BRANCH_SIDE6, HEADEND_DELEGATED, TO_BRANCH, TO_HEADEND,
+    BRANCH_DELEGATED, CARRIER_BRANCH_SIDE, CARRIER_BRANCH_SIDE6, HEADEND_DELEGATED, TO_BRANCH, TO_HEADEND,
 };
 use crate::lab::world::{BRANCH_NUMBER, DOMAIN, HEADEND_NUMBER};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 const READY_LIMIT: Duration = Duration::from_secs(10);
 /// IANA enterprise number of NTT.
 const NTT: &str = "210";
+const NTT_ID: u32 = 210;
 /// A delegated prefix lives as short as a test can wait for.
 pub const VALID: Duration = Duration::from_secs(12);
 
@@ -39,18 +41,33 @@ pub struct Kea {
 
 impl Kea {
     pub fn start(namespace: &Namespace, tag: &str, lifetime: Lifetime) -> Result<Self, LabError> {
-        let scratch = Scratch::new(&format!("{tag}-kea"))?;
-        let config = scratch.write("kea.json", &config(lifetime).to_string())?;
-        let mut command = namespace.command("kea-dhcp6");
+        Self::launch(namespace, tag, "kea-dhcp6", &config(lifetime), "DHCP6_STARTED")
+    }
+
+    /// The DHCPv4 server of the branch's line: address, SIP server, routes, number and domain.
+    pub fn start_v4(namespace: &Namespace, tag: &str, lifetime: Lifetime) -> Result<Self, LabError> {
+        Self::launch(namespace, tag, "kea-dhcp4", &config4(lifetime), "DHCP4_STARTED")
+    }
+
+    fn launch(
+        namespace: &Namespace,
+        tag: &str,
+        program: &str,
+        config: &Value,
+        ready: &str,
+    ) -> Result<Self, LabError> {
+        let scratch = Scratch::new(&format!("{tag}-{program}"))?;
+        let config = scratch.write("kea.json", &config.to_string())?;
+        let mut command = namespace.command(program);
         command.arg("-c").arg(config);
         for directory in ["KEA_PIDFILE_DIR", "KEA_LOCKFILE_DIR"] {
             command.env(directory, scratch.path());
         }
-        let mut process = Process::spawn("kea-dhcp6", command, scratch.path().join("log"))?;
-        wait_for("kea-dhcp6", READY_LIMIT, || {
+        let mut process = Process::spawn(program, command, scratch.path().join("log"))?;
+        wait_for(program, READY_LIMIT, || {
             process.check()?;
             let log = std::fs::read_to_string(process.log()).unwrap_or_default();
-            Ok(log.contains("DHCP6_STARTED").then_some(()))
+            Ok(log.contains(ready).then_some(()))
         })?;
         Ok(Self { process, _scratch: scratch })
     }
@@ -111,6 +128,60 @@ fn config(lifetime: Lifetime) -> Value {
     if let Some((t1, t2)) = lifetime.timers {
         out["Dhcp6"]["renew-timer"] = json!(t1);
         out["Dhcp6"]["rebind-timer"] = json!(t2);
+    }
+    out
+}
+
+/// Kea 2.2 knows neither classless routes (RFC 3442) nor a vendor of its own in option 125 (RFC 3925), so both are written octet
+/// by octet.
+fn config4(lifetime: Lifetime) -> Value {
+    let octets = |bytes: &[u8]| bytes.iter().fold(String::new(), |out, b| out + &format!("{b:02X}"));
+    let gateway: Ipv4Addr = CARRIER_BRANCH_SIDE.parse().expect("a constant address");
+    let route = |net: [u8; 3]| [&[24][..], &net, &gateway.octets()].concat();
+    let routes = [route([192, 0, 2]), route([203, 0, 113])].concat();
+    let sub = |code: u8, data: &[u8]| {
+        let length = u8::try_from(data.len()).expect("short");
+        [&[code, length][..], data].concat()
+    };
+    let domain: Vec<u8> = DOMAIN
+        .split('.')
+        .chain([""])
+        .flat_map(|label| {
+            let length = u8::try_from(label.len()).expect("a label");
+            std::iter::once(length).chain(label.bytes())
+        })
+        .collect();
+    let subs = [sub(202, BRANCH_NUMBER.as_bytes()), sub(204, &domain)].concat();
+    let vendor = [&NTT_ID.to_be_bytes()[..], &sub(0, &subs)[1..]].concat();
+    let hex = |code: u8, data: &[u8]| json!({ "code": code, "data": octets(data), "csv-format": false, "always-send": true });
+    let mut out = json!({ "Dhcp4": {
+        "interfaces-config": { "interfaces": [TO_BRANCH], "dhcp-socket-type": "raw" },
+        "lease-database": { "type": "memfile", "persist": false },
+        "valid-lifetime": lifetime.valid.as_secs(),
+        "option-def": [
+            { "name": "sip-servers", "code": 120, "type": "binary" },
+            { "name": "classless-routes", "code": 121, "type": "binary" },
+        ],
+        "client-classes": [
+            { "name": "ntt", "test": "option[124].exists", "option-data": [hex(125, &vendor)] },
+        ],
+        "subnet4": [{
+            "id": 1,
+            "subnet": "198.51.100.0/24",
+            "interface": TO_BRANCH,
+            "pools": [{ "pool": "198.51.100.6 - 198.51.100.9" }],
+            "option-data": [
+                { "name": "routers", "data": CARRIER_BRANCH_SIDE },
+                // Addresses (RFC 3361 §3.2).
+                hex(120, &[&[1][..], &gateway.octets()].concat()),
+                hex(121, &routes),
+            ],
+        }],
+        "loggers": [{ "name": "kea-dhcp4", "severity": "INFO", "output_options": [{ "output": "stdout" }] }],
+    } });
+    if let Some((t1, t2)) = lifetime.timers {
+        out["Dhcp4"]["renew-timer"] = json!(t1);
+        out["Dhcp4"]["rebind-timer"] = json!(t2);
     }
     out
 }

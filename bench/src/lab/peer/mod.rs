@@ -6,6 +6,7 @@ pub mod dnsmasq;
 pub mod frr;
 pub mod kamailio;
 pub mod kea;
+pub mod sipp;
 pub mod standin;
 
 pub use capture::Capture;
@@ -14,6 +15,7 @@ pub use dnsmasq::Dnsmasq;
 pub use frr::Frr;
 pub use kamailio::{Kamailio, Speaks};
 pub use kea::Kea;
+pub use sipp::Sipp;
 pub use standin::StandIn;
 
 use super::error::LabError;

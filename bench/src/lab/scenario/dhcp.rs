@@ -1,7 +1,7 @@
 //! The exchanges that a DHCP client has with its server after the first one, as dnsmasq and Kea see them.
 
 use super::line::{KEA, line, wan_address};
-use super::support::{ask, ensure, explained, session};
+use super::support::{Shown, ask, ensure, explained, ping_unanswered, session, wait_shown};
 use super::{Context, Scenario};
 use crate::lab::carrier::Kind;
 use crate::lab::error::LabError;
@@ -9,7 +9,7 @@ use crate::lab::interrupt::wait_for;
 use crate::lab::peer::dnsmasq::Pool;
 use crate::lab::peer::kea::Lifetime;
 use crate::lab::peer::{Dnsmasq, Kea};
-use crate::lab::topology::WAN;
+use crate::lab::topology::{CENTRE_LAN_HOST, WAN};
 use crate::lab::world::{BRANCH_NUMBER, DOMAIN, HEADEND_NUMBER, World};
 use serde_json::Value;
 use std::time::Duration;
@@ -30,6 +30,14 @@ pub const DHCPV6: Scenario = Scenario {
     ..Scenario::new("line-dhcpv6")
 };
 
+pub const KEA_DHCPV4: Scenario = Scenario {
+    about: "Kea as DHCPv4 server: a call by what it names, renewal, a restart without a memory, rebinding, INIT-REBOOT, release",
+    tools: &[("dnsmasq", "dnsmasq-base"), ("kea-dhcp4", "kea-dhcp4-server")],
+    nightly: true,
+    run: kea_dhcpv4,
+    ..Scenario::new("line-kea")
+};
+
 /// The client renews after 30 s at the earliest.
 const LIFETIME: Lifetime = Lifetime { valid: Duration::from_secs(80), timers: Some((30, 33)) };
 /// Of dnsmasq's leases.
@@ -46,6 +54,59 @@ fn dhcp(context: &Context) -> Result<(), LabError> {
 
 fn dhcpv6(context: &Context) -> Result<(), LabError> {
     on_a_line(context, "dhcp6", exchanges6)
+}
+
+fn kea_dhcpv4(context: &Context) -> Result<(), LabError> {
+    let mut world = line(context, "kea4", Kind::NttDirect)?;
+    world.dhcp = None;
+    let mut kea = Some(Kea::start_v4(&world.topology.carrier, "kea4", LIFETIME)?);
+    let result = kea_exchanges(&mut world, &mut kea);
+    let log = log4_of_kea(kea.as_ref());
+    explained(&world, result).map_err(|e| LabError::failed(e.to_string(), format!("--- kea\n{log}")))
+}
+
+fn log4_of_kea(kea: Option<&Kea>) -> String {
+    kea.map(Kea::log).unwrap_or_default()
+}
+
+fn kea_exchanges(world: &mut World, kea: &mut Option<Kea>) -> Result<(), LabError> {
+    let profile = world.profile("branch")?;
+    world.start_branch(&profile)?;
+    world.wait_registered(&[BRANCH_NUMBER])?;
+    said(|| log4_of_kea(kea.as_ref()), "DHCP4_LEASE_ADVERT", 1)?;
+    let view = shown(world, "ipv4")?.to_string();
+    for expected in
+        [BRANCH_NUMBER, DOMAIN, "198.51.100.1", "198.51.100.6/24", "192.0.2.0/24", "203.0.113.0/24"]
+    {
+        ensure(view.contains(expected), "what DHCP has said", || format!("{expected}: {view}"))?;
+    }
+    // The carrier named by DHCP is asked for the call; the head-end is not there.
+    ping_unanswered(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let branch = world.branch.as_ref().expect("started");
+    let shown_failure = Shown { remote: HEADEND_NUMBER, code: "sip-status", words: &["480"] };
+    wait_shown(world, branch, shown_failure, LIMIT)?;
+    said(|| log4_of_kea(kea.as_ref()), "DHCP4_LEASE_ALLOC", 2)?;
+    kept(world, "after a renewal")?;
+
+    // The server is back without a memory before T2: the next question is for any server, and keeps the address.
+    *kea = None;
+    *kea = Some(Kea::start_v4(&world.topology.carrier, "kea4", LIFETIME)?);
+    said(|| log4_of_kea(kea.as_ref()), "DHCP4_LEASE_ALLOC", 1)?;
+    kept(world, "after the restart")?;
+    ensure(wan_address(world)?.contains("198.51.100.6"), "the same address", || log4_of_kea(kea.as_ref()))?;
+
+    // After a crash the client asks for the address that it had (INIT-REBOOT).
+    let branch = world.branch.as_mut().expect("started");
+    branch.controlplane().map(crate::lab::process::Process::kill);
+    branch.start_controlplane(&world.topology.branch)?;
+    branch.wait_ready()?;
+    said(|| log4_of_kea(kea.as_ref()), "DHCP4_LEASE_ALLOC", 2)?;
+    ensure(!log4_of_kea(kea.as_ref()).contains("DHCP4_LEASE_ADVERT"), "no DISCOVER", || {
+        log4_of_kea(kea.as_ref())
+    })?;
+
+    world.branch = None;
+    said(|| log4_of_kea(kea.as_ref()), "DHCP4_RELEASE", 1)
 }
 
 /// With the ends of the servers' logs where it fails.

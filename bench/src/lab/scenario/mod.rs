@@ -32,6 +32,7 @@ mod qos;
 mod quantum;
 mod router;
 mod routing;
+mod sipp;
 mod strongswan;
 mod strongswan_certificates;
 mod strongswan_fragments;
@@ -148,6 +149,7 @@ pub const SCENARIOS: &[Scenario] = &[
     line::REFUSES,
     dhcp::DHCP,
     dhcp::DHCPV6,
+    dhcp::KEA_DHCPV4,
     commands::COMMANDS,
     carrier_faults::FAULTS,
     carrier_faults::STANDBY,
@@ -171,6 +173,7 @@ pub const SCENARIOS: &[Scenario] = &[
     kamailio::KAMAILIO,
     kamailio::STREAMS,
     kamailio::IPV6,
+    sipp::SIPP,
     strongswan::INITIATOR,
     strongswan::RESPONDER,
     strongswan::LOSS,

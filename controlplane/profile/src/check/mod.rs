@@ -66,9 +66,15 @@ fn devices(profile: &Profile, sink: &Sink) {
         }
         let path = at.key("interface");
         let message = format!("SIP uses {sip}, but the dataplane's outside is {outside}");
-        let hint = format!(
-            "SDP announces the address of the SIP interface, so both must be the same: write `interface: {outside}` or change `dataplane.outside.device`"
-        );
+        let hint = if at.to_string().starts_with("carriers") {
+            format!(
+                "SIP and media of all carriers of a gateway use its one outside device: write `interface: {outside}`, or run a gateway of its own for {sip}"
+            )
+        } else {
+            format!(
+                "SDP announces the address of the SIP interface, so both must be the same: write `interface: {outside}` or change `dataplane.outside.device`"
+            )
+        };
         sink.push(Problem::error("sip::interface", &path, message).hint(hint));
     }
 }

@@ -19,6 +19,7 @@ use sipsec_profile::Head;
 use sipsec_profile::model::{self as profile, InsideDevice as Inside, limits};
 use sipsec_xsk::{BindMode, Config, Opened, PortSpec};
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -242,6 +243,7 @@ fn boot_with(profile: &Head, mut netlink: Netlink, made: &mut Option<String>) ->
             profile::BindMode::Zerocopy => BindMode::Zerocopy,
             profile::BindMode::Copy => BindMode::Copy,
         },
+        busy_poll_us: NonZeroU32::new(section.worker.busy_poll_us),
     };
     let workers = section.worker.workers();
     let opened = sipsec_xsk::open_for(&config, &specs, workers)?;

@@ -35,7 +35,13 @@ impl Ports {
         };
         let mut steering = [steer(devices[0])?, steer(devices[1])?];
         let frame_len_max = if large { FRAME_LEN_MAX } else { FRAME_LEN_USUAL };
-        let config = Config { frames: FRAMES, frame_len_max, huge_pages: false, bind: BindMode::Auto };
+        let config = Config {
+            frames: FRAMES,
+            frame_len_max,
+            huge_pages: false,
+            bind: BindMode::Auto,
+            busy_poll_us: None,
+        };
         let spec = |device: &str| PortSpec { device: device.to_owned(), queues: 1 };
         let opened = open(&config, &[spec(devices[0]), spec(devices[1])])?;
         for (port, (steering, device)) in steering.iter_mut().zip(devices).enumerate() {

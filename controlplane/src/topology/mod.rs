@@ -110,6 +110,7 @@ fn device(
         why_not_better,
         need_wakeup: dataplane.need_wakeup,
         busy_poll_us: port.busy_poll_us,
+        defers_interrupts: nic::defers_interrupts(&port.device, tree),
         ring: dataplane.ring,
         fill: port.fill,
         nic_rings: nic.rings,

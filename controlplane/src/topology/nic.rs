@@ -1,5 +1,6 @@
 //! What a device's driver says of itself.
 
+use super::files::Tree;
 use crate::api::model::{CoalescingView, NicRings};
 use sipsec_abi::ethtool;
 
@@ -10,6 +11,12 @@ pub struct Nic {
     pub bus: Option<String>,
     pub rings: Option<NicRings>,
     pub coalescing: Option<CoalescingView>,
+}
+
+/// How often and how long the device's interrupts are put off while a worker polls it; none if the kernel does not say.
+pub fn defers_interrupts(device: &str, tree: &impl Tree) -> Option<bool> {
+    let number = |name| tree.text(&format!("/sys/class/net/{device}/{name}"))?.trim().parse::<u64>().ok();
+    Some(number("napi_defer_hard_irqs")? > 0 && number("gro_flush_timeout")? > 0)
 }
 
 /// Of a device in this network namespace.

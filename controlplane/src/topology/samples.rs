@@ -190,6 +190,24 @@ fn mlx5_with_interrupts_on_the_wrong_cores() {
 }
 
 #[test]
+fn a_polled_device_puts_its_interrupts_off() {
+    let polled = || Port { busy_poll_us: 20, ..port("outside", "wan0", "driver", "zero-copy", 1) };
+    let verdict = |ports, defer: &str, flush: &str| {
+        let mut s = mlx5();
+        s.put("/sys/class/net/wan0/napi_defer_hard_irqs", defer);
+        s.put("/sys/class/net/wan0/gro_flush_timeout", flush);
+        let t = read(&dataplane(ports), &[nic("mlx5_core", "0000:3b:00.0")], &s);
+        fits(&t);
+        t.verdicts.iter().find(|v| v.text.contains("polled")).map(|v| v.ok)
+    };
+    assert_eq!(verdict(vec![polled()], "2\n", "200000\n"), Some(true));
+    assert_eq!(verdict(vec![polled()], "2\n", "0\n"), Some(false));
+    assert_eq!(verdict(vec![polled()], "0\n", "200000\n"), Some(false));
+    let other = port("outside", "wan0", "driver", "zero-copy", 1);
+    assert_eq!(verdict(vec![other], "0\n", "0\n"), None);
+}
+
+#[test]
 fn an_isolated_sibling_is_well() {
     let mut s = mlx5();
     s.put("/sys/devices/system/cpu/isolated", "1,9\n");

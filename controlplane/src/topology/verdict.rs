@@ -12,6 +12,7 @@ pub fn verdicts(topology: &Topology) -> Vec<Verdict> {
         attach(&mut out, device);
         queues(&mut out, device, topology);
         coalescing(&mut out, device);
+        busy_poll(&mut out, device);
         for (index, worker) in (0u32..).zip(&topology.workers) {
             node(&mut out, device, worker, topology);
             interrupts(&mut out, device, (index, worker), topology);
@@ -91,6 +92,19 @@ fn coalescing(out: &mut Vec<Verdict>, device: &DevicePlace) {
         warn(format!("{name} waits up to {} us before it interrupts", c.rx_usecs), cure)
     } else {
         ok(format!("{name} interrupts after at most {} us", c.rx_usecs))
+    });
+}
+
+fn busy_poll(out: &mut Vec<Verdict>, device: &DevicePlace) {
+    let (name, us) = (&device.device, device.busy_poll_us);
+    let Some(defers) = device.defers_interrupts.filter(|_| us > 0 && device.attach != "tun") else { return };
+    out.push(if defers {
+        ok(format!("{name} is polled by the worker, {us} us a call, and its interrupts wait meanwhile"))
+    } else {
+        warn(
+            format!("{name} is polled by the worker, and interrupts it all the same"),
+            format!("set napi_defer_hard_irqs 2 and gro_flush_timeout 200000 in /sys/class/net/{name}"),
+        )
     });
 }
 

@@ -24,6 +24,11 @@ pub enum OpenError {
         mode: &'static str,
         error: io::Error,
     },
+    /// The kernel refuses busy polling.
+    BusyPoll {
+        device: String,
+        error: io::Error,
+    },
     /// Locked or huge memory for the UMEM.
     Memory {
         bytes: usize,
@@ -69,6 +74,11 @@ impl fmt::Display for OpenError {
             Self::ModeRefused { device, mode, error } => write!(
                 f,
                 "{device} refuses {mode} binding ({error}): set dataplane.bind_mode to auto or copy"
+            ),
+            Self::BusyPoll { device, error } => write!(
+                f,
+                "{device} cannot be polled by the worker ({error}): this needs Linux 5.11 and CAP_NET_ADMIN; or set \
+                 dataplane.worker.busy_poll_us to 0"
             ),
             Self::Memory { bytes, huge_pages: true, error } => write!(
                 f,

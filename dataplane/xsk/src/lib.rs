@@ -10,6 +10,7 @@ pub mod error;
 pub mod frame;
 pub mod memory;
 pub mod open;
+mod options;
 pub mod pool;
 pub mod port;
 mod rings;

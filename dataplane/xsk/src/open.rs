@@ -2,6 +2,7 @@
 
 use crate::desc::DescLayout;
 use crate::error::OpenError;
+use crate::options;
 use crate::pool::Pool;
 use crate::rings::Queue;
 use crate::socket::XskPort;
@@ -50,6 +51,8 @@ pub struct Config {
     pub frame_len_max: usize,
     pub huge_pages: bool,
     pub bind: BindMode,
+    /// How long one call of the worker may run the driver; none leaves packets to interrupts.
+    pub busy_poll_us: Option<NonZeroU32>,
 }
 
 #[derive(Clone, Debug)]
@@ -216,7 +219,7 @@ fn open_as(
     let mut ports = [Vec::new(), Vec::new()];
     for (port, spec) in ports.iter_mut().zip(specs) {
         for queue in spec.queues_of(worker, workers) {
-            port.push((queue, bind(&umem, spec, queue, flags, mode)?));
+            port.push((queue, bind(&umem, spec, queue, flags, (mode, config.busy_poll_us))?));
         }
     }
     Ok(Opened { umem, layout, frames: config.frames, chunk_size, fill_max, mode, refusal: None, ports })
@@ -254,7 +257,7 @@ fn bind(
     spec: &PortSpec,
     queue: u32,
     flags: BindFlags,
-    mode: BindMode,
+    (mode, busy_poll_us): (BindMode, Option<NonZeroU32>),
 ) -> Result<Queue, OpenError> {
     let device = || spec.device.clone();
     let missing = |_| OpenError::DeviceMissing { device: device() };
@@ -270,7 +273,14 @@ fn bind(
     for _ in 0..BUSY_TRIES_MAX {
         // SAFETY: INHIBIT_PROG_LOAD is set, which is all that a shared UMEM asks for.
         let error = match unsafe { Socket::new(config, umem, &interface, queue) } {
-            Ok((tx, rx, Some((fill, comp)))) => return Ok(Queue { rx, tx, fill, comp }),
+            Ok((tx, rx, Some((fill, comp)))) => {
+                let queue = Queue { rx, tx, fill, comp, busy_poll: busy_poll_us.is_some() };
+                if let Some(us) = busy_poll_us {
+                    options::busy_poll(queue.fd(), us)
+                        .map_err(|error| OpenError::BusyPoll { device: device(), error })?;
+                }
+                return Ok(queue);
+            }
             Ok((_, _, None)) => io::Error::other("the queue is bound twice by this process"),
             Err(e) => errno(&e),
         };

@@ -1,5 +1,6 @@
 //! The four rings of one socket, as a port uses them.
 
+use rustix::net::RecvFlags;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use xsk_rs::{CompQueue, FillQueue, FrameDesc, RxQueue, TxQueue};
@@ -26,8 +27,9 @@ pub trait Rings {
     /// # Safety
     /// As for [`Self::fill`].
     unsafe fn send(&mut self, packets: &[FrameDesc]) -> usize;
-    /// Whether the driver sleeps until it is told of new chunks (`XDP_USE_NEED_WAKEUP`).
+    /// Whether the driver sleeps until it is told of new chunks (`XDP_USE_NEED_WAKEUP`), or runs in this thread (busy polling).
     fn fill_needs_wakeup(&self) -> bool;
+    /// Wakes the driver, or runs it for a batch.
     fn wake_fill(&mut self);
     /// Whether the kernel looks at the transmit ring only when it is told to.
     fn send_needs_wakeup(&self) -> bool;
@@ -44,6 +46,8 @@ pub struct Queue {
     pub(crate) tx: TxQueue,
     pub(crate) fill: FillQueue,
     pub(crate) comp: CompQueue,
+    /// The driver runs when this thread asks for packets, not by interrupt.
+    pub(crate) busy_poll: bool,
 }
 
 impl Queue {
@@ -75,12 +79,17 @@ impl Rings for Queue {
     }
 
     fn fill_needs_wakeup(&self) -> bool {
-        self.fill.needs_wakeup()
+        self.busy_poll || self.fill.needs_wakeup()
     }
 
     fn wake_fill(&mut self) {
-        // A failed wakeup is repeated at the next call.
-        let _ = self.fill.wakeup(self.rx.fd_mut(), 0);
+        // What fails is repeated at the next call.
+        if self.busy_poll {
+            // Of the calls that receive, poll(2) runs the driver for none.
+            let _ = rustix::net::recv(self.fd(), &mut [0u8; 0][..], RecvFlags::DONTWAIT);
+        } else {
+            let _ = self.fill.wakeup(self.rx.fd_mut(), 0);
+        }
     }
 
     fn send_needs_wakeup(&self) -> bool {

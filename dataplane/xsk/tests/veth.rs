@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 use std::mem::{size_of, zeroed};
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sipsec_xsk::pool::RESERVE;
 use sipsec_xsk::{BindMode, Config, OpenError, PortSpec, open};
-use sipsec_xsk::{Frame, Port, PortStats};
+use sipsec_xsk::{Frame, Port, PortStats, XskPort};
 
 /// How long the kernel may take to carry one packet before the test gives up.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -117,7 +119,7 @@ fn packet(n: u32, len: usize) -> Vec<u8> {
 }
 
 fn config(bind: BindMode) -> Config {
-    Config { frames: 1024, frame_len_max: 1514, huge_pages: false, bind }
+    Config { frames: 1024, frame_len_max: 1514, huge_pages: false, bind, busy_poll_us: None }
 }
 
 fn specs() -> [PortSpec; 2] {
@@ -182,6 +184,78 @@ fn a_packet_crosses_two_ports_of_one_umem_and_grows_on_the_way() {
     a.receive(64, &mut batch);
     assert!(batch.is_empty());
     assert_eq!(pool.free_count(), idle);
+}
+
+/// /sys shows the devices of the namespace in which it was mounted: this thread gets mounts of its own.
+fn sysfs_of_this_namespace() {
+    let ok = |rc: i32| assert_eq!(rc, 0, "{}", io::Error::last_os_error());
+    // SAFETY: affects this thread's view of the file systems alone; all strings end with NUL.
+    unsafe {
+        ok(libc::unshare(libc::CLONE_NEWNS));
+        let (none, all) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+        ok(libc::mount(none, c"/".as_ptr(), none, all, none.cast()));
+        ok(libc::mount(c"sysfs".as_ptr(), c"/sys".as_ptr(), c"sysfs".as_ptr(), 0, none.cast()));
+    }
+}
+
+/// `TcpExt: BusyPollRxPackets` of this namespace: packets that a driver gave up in a call of a process.
+fn busy_polled() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").expect("a namespace has one");
+    let mut rows = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (rows.next().expect("names"), rows.next().expect("values"));
+    let at = names.split(' ').position(|name| name == "BusyPollRxPackets").expect("CONFIG_NET_RX_BUSY_POLL");
+    values.split(' ').nth(at).expect("as many").parse().expect("a number")
+}
+
+/// Whether the kernel has tied the socket to the driver of its queue; not every driver tells it how.
+fn has_napi(socket: BorrowedFd<'_>) -> bool {
+    let (mut id, mut len) = (0u32, size_of::<u32>() as u32);
+    // SAFETY: the kernel writes at most `len` bytes into `id`.
+    let rc = unsafe {
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_INCOMING_NAPI_ID);
+        libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut id).cast(), &raw mut len)
+    };
+    assert_eq!(rc, 0, "{}", io::Error::last_os_error());
+    id != 0
+}
+
+#[test]
+fn the_worker_runs_the_driver_where_it_polls() {
+    if !own_namespace() {
+        return;
+    }
+    veth("a0", "a1");
+    veth("b0", "b1");
+    let config = Config { busy_poll_us: NonZeroU32::new(20), ..config(BindMode::Copy) };
+    let opened = open(&config, &specs()).expect("copy mode works on veth");
+    let _program = redirect_all("a0", opened.fds(0));
+    assert_eq!(opened.watch(0).expect("descriptors").busy_poll_us(), 20);
+    let (_pool, [mut a, _b]) = opened.into_ports();
+    let tx = packet_socket("a1");
+    let (mut got, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+    let mut cross = |a: &mut XskPort, numbers: std::ops::Range<u32>| {
+        for n in numbers {
+            let sent = rustix::net::send(&tx, &packet(n, 60), rustix::net::SendFlags::empty());
+            assert_eq!(sent.expect("sent"), 60);
+            while a.receive(64, &mut got) == 0 {
+                assert!(Instant::now() < deadline, "packet {n} does not come");
+            }
+            let frame: Frame = got.pop().expect("one");
+            assert!(got.is_empty() && frame.data() == packet(n, 60), "packet {n}");
+        }
+    };
+    cross(&mut a, 0..1000);
+    if !has_napi(a.fds().next().expect("one queue")) {
+        let _ = writeln!(io::stderr(), "SKIPPED: this kernel ties no socket to the driver of a veth");
+        return;
+    }
+    // From here on interrupts wait for longer than the test.
+    sysfs_of_this_namespace();
+    for (name, value) in [("napi_defer_hard_irqs", "100"), ("gro_flush_timeout", "1000000000")] {
+        std::fs::write(format!("/sys/class/net/a0/{name}"), value).expect("Linux 5.8");
+    }
+    cross(&mut a, 1000..2000);
+    assert!(busy_polled() > 0, "interrupts brought every packet");
 }
 
 #[test]

@@ -182,6 +182,8 @@ pub struct Worker {
     pub idle: Idle,
     /// How long `adaptive` polls before it sleeps.
     pub spin_us: u32,
+    /// How long one call may run a device's driver; 0 leaves packets to interrupts.
+    pub busy_poll_us: u32,
     /// SCHED_FIFO at this priority; ordinary scheduling unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fifo_priority: Option<u8>,
@@ -209,6 +211,7 @@ impl Default for Worker {
             cores: Vec::new(),
             idle: Idle::default(),
             spin_us: 50,
+            busy_poll_us: 0,
             fifo_priority: None,
         }
     }

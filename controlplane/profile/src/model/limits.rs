@@ -24,6 +24,7 @@ pub const FRAMES_DEFAULT: u32 = 4096;
 pub const DEVICE_MTU_MIN: u16 = ipv6::MTU_MIN;
 pub const DEVICE_MTU_MAX: u16 = 3498;
 pub const SPIN_US_MAX: u32 = 1_000_000;
+pub const BUSY_POLL_US_MAX: u32 = 10_000;
 /// Tunnels of one gateway.
 pub const TUNNELS_MAX: u32 = 16_384;
 pub const TUNNELS_DEFAULT: u32 = 1024;

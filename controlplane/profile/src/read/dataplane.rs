@@ -161,11 +161,20 @@ fn worker(item: &Item<'_>) -> Option<Worker> {
     let cores = table.list("cores", Item::int::<u16>);
     let idle = table.word("idle");
     let spin_us = table.int("spin_us");
+    let busy_poll_us = table.int("busy_poll_us");
     let fifo_priority = table.int_or_absent("fifo_priority");
     table.finish();
     let (core, cores) = (core?, cores?);
     let count = processors(&table, count?, core, &cores)?;
-    Some(Worker { count, core, cores, idle: idle?, spin_us: spin_us?, fifo_priority: fifo_priority? })
+    Some(Worker {
+        count,
+        core,
+        cores,
+        idle: idle?,
+        spin_us: spin_us?,
+        busy_poll_us: busy_poll_us?,
+        fifo_priority: fifo_priority?,
+    })
 }
 
 /// The number of workers where `cores` does not say it, if both agree.

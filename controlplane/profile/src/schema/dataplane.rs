@@ -214,6 +214,15 @@ const WORKER: Group = Group {
         )
         .unit("µs"),
         key(
+            "busy_poll_us",
+            int(0, limits::BUSY_POLL_US_MAX as u64),
+            Default("0"),
+            "How long one call of the worker may run a card's driver, at most 64 packets (`SO_PREFER_BUSY_POLL`): driver and worker \
+             share a core without interrupts. The device needs `napi_defer_hard_irqs` and `gro_flush_timeout`. 0 leaves packets \
+             to interrupts.",
+        )
+        .unit("µs"),
+        key(
             "fifo_priority",
             int(1, limits::FIFO_PRIORITY_MAX as u64),
             Optional("ordinary scheduling"),

@@ -27,6 +27,8 @@ pub struct DevicePlace {
     pub need_wakeup: bool,
     /// 0 is off.
     pub busy_poll_us: u32,
+    /// Whether its interrupts are put off while the worker polls it (`napi_defer_hard_irqs`, `gro_flush_timeout`).
+    pub defers_interrupts: Option<bool>,
     /// Descriptors of each ring of a socket.
     pub ring: u32,
     /// Most frames in the fill ring of one queue.

@@ -43,6 +43,7 @@ fn control() -> model::Control {
         sip: Err("wan0 has no IPv4 address".to_owned()).into(),
         dataplane: Ok("sipsec-dataplane 1".to_owned()).into(),
         kernel: Ok("followed".to_owned()).into(),
+        journal: Ok("written".to_owned()).into(),
         routes: BTreeMap::new(),
         log_filter: "info".into(),
         unconfirmed: Vec::new(),

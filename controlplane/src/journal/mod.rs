@@ -13,11 +13,16 @@ use file::{failed, lost, make_private, mark, open};
 use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::mpsc as blocking;
+use std::time::Duration;
 use store::{Store, read, serve};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 /// Writes that may wait for the disk; the loop does not go on without them, so this is a few per call.
 const QUEUE: usize = 65_536;
+/// A disk that takes longer does not answer: what waits counts as not written, and the call that waits for it fails with that
+/// reason. An answered call waits less (`sipsec_sip`: 4 s), because it is charged.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// A write, answered by [`Journal::next`] if it is of a call.
 #[derive(Debug)]
@@ -59,11 +64,22 @@ pub struct Found {
 }
 
 #[derive(Debug)]
+struct Outstanding {
+    since: Instant,
+    /// The key of a call, and whether with a record; `None` for a brake.
+    call: Option<(u64, bool)>,
+}
+
+#[derive(Debug)]
 pub struct Journal {
     writes: blocking::SyncSender<Write>,
     results: mpsc::UnboundedReceiver<Outcome>,
-    /// What the thread has to answer, in order: the key of a call, and whether with a record; `None` for a brake.
-    outstanding: VecDeque<Option<(u64, bool)>>,
+    /// What the thread has to answer, in order.
+    outstanding: VecDeque<Outstanding>,
+    /// So many of them, the first ones, were given up.
+    given_up: usize,
+    /// What became of the last one.
+    last: Outcome,
     /// What it was never given.
     refused: VecDeque<Written>,
     pub counters: JournalCounters,
@@ -74,6 +90,8 @@ pub struct JournalCounters {
     pub written: u64,
     pub failed: u64,
     pub overflowed: u64,
+    /// Writes that the disk did not answer in time. They may be done later.
+    pub late: u64,
 }
 
 impl Journal {
@@ -102,14 +120,15 @@ impl Journal {
 
     fn of(writes: blocking::SyncSender<Write>, results: mpsc::UnboundedReceiver<Outcome>) -> Self {
         let (outstanding, refused) = (VecDeque::new(), VecDeque::new());
-        Self { writes, results, outstanding, refused, counters: JournalCounters::default() }
+        let (given_up, last, counters) = (0, Ok(()), JournalCounters::default());
+        Self { writes, results, outstanding, given_up, last, refused, counters }
     }
 
     /// The record of a call, or with `None` that the call is over. Answered by [`Self::next`] in every case.
     pub fn write_call(&mut self, key: u64, record: Option<Vec<u8>>) {
         let is_record = record.is_some();
         match self.writes.try_send(Write::Call { key, record }) {
-            Ok(()) => self.outstanding.push_back(Some((key, is_record))),
+            Ok(()) => self.wait_for(Some((key, is_record))),
             Err(error) => {
                 self.counters.overflowed += 1;
                 self.refused.push_back(Written { key, record: is_record, result: Err(error.to_string()) });
@@ -120,7 +139,7 @@ impl Journal {
     /// The brake of a tunnel, or with `None` that it has none. Not answered: a failure is only counted.
     pub fn write_brake(&mut self, key: String, record: Option<Vec<u8>>) {
         match self.writes.try_send(Write::Brake { key, record }) {
-            Ok(()) => self.outstanding.push_back(None),
+            Ok(()) => self.wait_for(None),
             Err(_) => self.counters.overflowed += 1,
         }
     }
@@ -138,6 +157,23 @@ impl Journal {
         }
     }
 
+    fn wait_for(&mut self, call: Option<(u64, bool)>) {
+        self.outstanding.push_back(Outstanding { since: Instant::now(), call });
+    }
+
+    /// Whether the disk takes what is written, or why not.
+    ///
+    /// # Errors
+    /// If it does not answer, or the last write failed.
+    pub fn health(&self) -> Outcome {
+        match self.outstanding.front() {
+            Some(first) if first.since.elapsed() >= ANSWER_MAX => {
+                Err(format!("the disk has not answered for {} s", first.since.elapsed().as_secs()))
+            }
+            _ => self.last.clone(),
+        }
+    }
+
     /// `None` once nothing is under way.
     async fn answer(&mut self) -> Option<Written> {
         loop {
@@ -147,13 +183,31 @@ impl Journal {
             if self.outstanding.is_empty() {
                 return None;
             }
-            let result = self.results.recv().await;
+            let next = self.outstanding.get(self.given_up);
+            let late = next.map(|waits| waits.since + ANSWER_MAX);
+            let result = tokio::select! {
+                biased;
+                result = self.results.recv() => result,
+                () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => {
+                    self.given_up += 1;
+                    self.counters.late += 1;
+                    let error = format!("the disk has not answered for {} s", ANSWER_MAX.as_secs());
+                    match self.outstanding.get(self.given_up - 1).and_then(|waits| waits.call) {
+                        Some((key, record)) => return Some(Written { key, record, result: Err(error) }),
+                        None => continue,
+                    }
+                }
+            };
             let result = result.unwrap_or_else(|| Err("the journal's thread has ended".to_owned()));
             match &result {
                 Ok(()) => self.counters.written += 1,
                 Err(_) => self.counters.failed += 1,
             }
-            if let Some(Some((key, record))) = self.outstanding.pop_front() {
+            self.last.clone_from(&result);
+            let done = self.outstanding.pop_front();
+            if self.given_up > 0 {
+                self.given_up -= 1;
+            } else if let Some((key, record)) = done.and_then(|waits| waits.call) {
                 return Some(Written { key, record, result });
             }
         }

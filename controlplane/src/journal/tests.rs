@@ -110,6 +110,40 @@ async fn a_write_without_room_or_thread_is_answered() {
     assert_eq!(journal.counters.overflowed, 1);
 }
 
+/// A disk that hangs: every write is answered in time, once, and those that it does in the end count for nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_does_not_answer_is_not_waited_for() {
+    let (writes, requests) = blocking::sync_channel(8);
+    let (acks, results) = mpsc::unbounded_channel();
+    let mut journal = Journal::of(writes, results);
+    let start = Instant::now();
+    journal.write_call(1, Some(vec![0]));
+    journal.write_brake("1 2".to_owned(), None);
+    journal.write_call(2, Some(vec![0]));
+    assert_eq!(journal.health(), Ok(()));
+    for key in [1, 2] {
+        let given_up = journal.next().await;
+        assert_eq!((given_up.key, given_up.record), (key, true));
+        assert!(given_up.result.is_err_and(|e| e.contains("has not answered for 10 s")));
+        assert_eq!(start.elapsed(), ANSWER_MAX);
+    }
+    assert_eq!((journal.counters.late, journal.counters.failed), (3, 0));
+    assert!(journal.health().is_err());
+    // It goes on: a call that was given up is over, and another begins.
+    journal.write_call(1, None);
+    journal.write_call(3, Some(vec![0]));
+    for _ in 0..5 {
+        acks.send(Ok(())).expect("heard");
+    }
+    for (key, record) in [(1, false), (3, true)] {
+        let written = journal.next().await;
+        assert_eq!((written.key, written.record, written.result), (key, record, Ok(())));
+    }
+    journal.flush().await;
+    assert_eq!((journal.counters.written, journal.counters.late, journal.health()), (5, 3, Ok(())));
+    drop(requests);
+}
+
 fn directory(name: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("sipsec-journal-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);

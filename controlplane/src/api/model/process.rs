@@ -117,6 +117,9 @@ pub struct Control {
     /// Whether the kernel's addresses, routes and neighbours are followed, or why not.
     #[serde(default)]
     pub kernel: Known<String>,
+    /// Whether the disk takes the records of calls, or why not: without them no call is placed.
+    #[serde(default)]
+    pub journal: Known<String>,
     pub routes: BTreeMap<String, String>,
     pub log_filter: String,
     /// Calls that were hung up and may still be charged, of all tunnels and of earlier runs.

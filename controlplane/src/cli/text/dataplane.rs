@@ -98,13 +98,14 @@ pub fn control(c: &Control) -> String {
         }
     }
     let mut out = format!(
-        "Control plane: {}, up {}\nWAN address: {}\nSIP socket: {}\nDataplane: {}\nKernel routing: {}\nLog filter: {}\n",
+        "Control plane: {}, up {}\nWAN address: {}\nSIP socket: {}\nDataplane: {}\nKernel routing: {}\nCall journal: {}\nLog filter: {}\n",
         c.version,
         clock(c.uptime_s),
         state(&c.wan),
         state(&c.sip),
         state(&c.dataplane),
         state(&c.kernel),
+        state(&c.journal),
         c.log_filter
     );
     for call in &c.unconfirmed {

@@ -110,6 +110,9 @@ pub fn health(control: &Control, lines: &[Registration], summary: &Summary) -> (
     if control.kernel.value.is_none() {
         found.push((Level::Critical, format!("kernel routing: {}", reason(&control.kernel.reason))));
     }
+    if control.journal.value.is_none() {
+        found.push((Level::Critical, format!("call journal: {}", reason(&control.journal.reason))));
+    }
     if control.wan.value.is_none() {
         found.push((Level::Critical, reason(&control.wan.reason)));
     } else if control.sip.value.is_none() {
@@ -162,6 +165,7 @@ mod tests {
             sip: Ok("192.0.2.1:5060".parse().expect("address")).into(),
             dataplane: Ok("sipsec-dataplane".to_owned()).into(),
             kernel: Ok("followed".to_owned()).into(),
+            journal: Ok("written".to_owned()).into(),
             ..Control::default()
         };
         let line = Registration { number: "0388881001".into(), registered: true, ..Registration::default() };
@@ -190,6 +194,9 @@ mod tests {
         let stuck =
             Control { kernel: Known::from(Err("no progress for 20 s".to_owned())), ..control.clone() };
         assert_eq!(health(&stuck, &lines, &summary).0, Level::Critical);
+        let full = Control { journal: Known::from(Err("no space left".to_owned())), ..control.clone() };
+        let (level, text) = health(&full, &lines, &summary);
+        assert!(level == Level::Critical && text.contains("call journal: no space left"), "{text}");
         let out = Registration { registered: false, reason: Some("no answer".into()), ..lines[0].clone() };
         assert_eq!(health(&control, &[out.clone(), lines[0].clone()], &summary).0, Level::Warning);
         assert_eq!(health(&control, &[out], &summary).0, Level::Critical);

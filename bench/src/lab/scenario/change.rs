@@ -46,14 +46,14 @@ const KEY: &str = "    - { number: \"0388881001\"";
 const ANY_KEY: &str = "    - { number: any, psk: \"lab-only-any-77d0b9c41e5a3f286b90cd17e24f8a53\" }\n    - { number: \"0388881001\"";
 
 /// The head-end's profiles, by name.
-struct Profiles {
+pub(super) struct Profiles {
     dir: PathBuf,
     whole: Profile,
 }
 
 impl Profiles {
     /// Starts both gateways, the head-end with this profile, and places a call that only the test's own steps may end.
-    fn of_a_call(world: &mut World, headend: Profile) -> Result<Self, LabError> {
+    pub(super) fn of_a_call(world: &mut World, headend: Profile) -> Result<Self, LabError> {
         let branch = world.profile("branch")?.with("idle_s: 5", "idle_s: 300")?;
         let whole = headend.with("idle_s: 20", "idle_s: 300")?;
         world.start_headend(&whole)?;
@@ -64,7 +64,7 @@ impl Profiles {
     }
 
     /// A profile beside the start file.
-    fn write(
+    pub(super) fn write(
         &self,
         name: &str,
         change: impl FnOnce(Profile) -> Result<Profile, LabError>,

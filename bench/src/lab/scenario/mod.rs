@@ -6,6 +6,7 @@ mod carrier_faults;
 mod carriers;
 mod certificates;
 mod change;
+mod change_orders;
 mod commands;
 mod crash;
 mod crash_token;
@@ -121,6 +122,7 @@ pub const SCENARIOS: &[Scenario] = &[
     carriers::CARRIERS,
     change::CHANGE,
     change::REPLACED,
+    change_orders::ORDERS,
     crash::CONTROL_PLANE,
     crash::DATAPLANE,
     crash::POWER_CUT,

@@ -41,6 +41,8 @@ struct Symbols {
     line: char,
     tee: char,
     hook: &'static str,
+    /// Behind a label that has no room to the right.
+    hook_left: &'static str,
     more: char,
 }
 
@@ -54,6 +56,7 @@ const UNICODE: Symbols = Symbols {
     line: '─',
     tee: '┬',
     hook: "╰── ",
+    hook_left: " ──╯",
     more: '…',
 };
 const ASCII: Symbols = Symbols {
@@ -66,6 +69,7 @@ const ASCII: Symbols = Symbols {
     line: '^',
     tee: '^',
     hook: "`-- ",
+    hook_left: " --'",
     more: '~',
 };
 
@@ -139,9 +143,22 @@ impl Findings {
             (0..window.marked).map(|i| if i == half { symbols.tee } else { symbols.line }).collect();
         let room = " ".repeat(window.before);
         let _ = writeln!(out, " {blank}{} {room}{}", symbols.dots, style.painted(&bar, CYAN));
-        let room = " ".repeat(window.before + half);
-        let text = style.painted(&format!("{}{label}", symbols.hook), CYAN);
-        let _ = writeln!(out, " {blank}{} {room}{text}", symbols.dots);
+        let columns = style.columns().saturating_sub(blank.len() + 3);
+        let (room, text) = hooked(label, window.before + half, columns, symbols);
+        let _ = writeln!(out, " {blank}{} {}{}", symbols.dots, " ".repeat(room), style.painted(&text, CYAN));
+    }
+}
+
+/// A label below the mark at a column, to the right of it if it fits there: how many blanks come before it, and its text.
+fn hooked(label: &str, mark: usize, columns: usize, symbols: &Symbols) -> (usize, String) {
+    let right = format!("{}{label}", symbols.hook);
+    if mark + right.width() <= columns {
+        return (mark, right);
+    }
+    let left = format!("{label}{}", symbols.hook_left);
+    match (mark + 1).checked_sub(left.width()) {
+        Some(room) => (room, left),
+        None => (columns.saturating_sub(label.width()).min(mark), label.to_owned()),
     }
 }
 
@@ -237,6 +254,18 @@ mod tests {
         let out = render(&text, Style::PLAIN);
         assert!(out.contains("port: zero"), "{out}");
         assert!(out.lines().all(|l| l.width() <= 130) && out.len() < 10_000, "{out}");
+    }
+
+    #[test]
+    fn a_label_without_room_to_the_right_stands_left_of_the_mark() {
+        let hooked = |label: &str, mark, columns| hooked(label, mark, columns, &UNICODE);
+        assert_eq!(hooked("label", 10, 40), (10, "╰── label".to_owned()));
+        assert_eq!(hooked("label", 35, 40), (27, "label ──╯".to_owned()));
+        let long = "x".repeat(36);
+        assert_eq!(hooked(&long, 20, 40), (4, long.clone()));
+        let text = "version: 1\nsip: { interface: wan0, registrar: 192.0.2.1, dscp: 8, port: 70000 }\n";
+        let out = render(text, Style { width: 80, ..Style::PLAIN });
+        assert!(out.contains("  allowed: 1 to 65535 ──╯\n"), "{out}");
     }
 
     #[test]

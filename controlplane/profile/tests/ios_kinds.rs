@@ -1013,3 +1013,28 @@ fn is_told(import: &Import, words: &str, wanted: bool) {
     let told = import.report.findings.iter().any(|f| f.message.contains(words));
     assert_eq!(told, wanted, "{words}: {}", import.report.text());
 }
+
+/// IOS and the gateway have other bounds: what does not fit is told with what was taken, and no value becomes another in silence.
+#[test]
+fn values_beyond_the_bounds_of_the_gateway_are_told() {
+    let ipsec = |line: &str| with(" set transform-set T\n", &format!(" set transform-set T\n {line}\n"));
+    let ike = |line: &str| with(" nat force-encap\n", &format!(" nat force-encap\n {line}\n"));
+    for (found, words, written) in [
+        (
+            ipsec("set security-association lifetime days 30"),
+            "is 2592000, and the gateway takes 120 to 86400",
+            "child_s: 86400",
+        ),
+        (ipsec("set security-association lifetime kilobytes 100"), "takes at least 2560", "child_kb: 2560"),
+        (ike("lifetime 99999999"), "the lifetime of IKE SAs is 99999999", "ike_s: 86400"),
+        (ike("nat keepalive 5000"), "the NAT keepalive is 5000", "nat_keepalive_s: 3600"),
+        (ike("dpd 99999 2 periodic"), "the interval of dpd is 99999", "dpd_s: 3600"),
+        (and("crypto ikev2 fragmentation mtu 96"), "takes 228 to 1428", "fragment_bytes: 200"),
+    ] {
+        warning(&found, words);
+        assert!(profile(&found).contains(written), "{written}: {}", profile(&found));
+    }
+    error(&ipsec("set security-association lifetime kilobytes 0"), "the lifetime is no number");
+    error(&ipsec("set security-association lifetime seconds 0"), "the lifetime is no number");
+    error(&ike("lifetime 0"), "not complete, or its value is none");
+}

@@ -3,8 +3,8 @@
 
 use super::{Options, Outcome, Source, import, write};
 use crate::change::diff;
-use crate::model::{Learnt, Profile, Proof};
-use std::collections::BTreeMap;
+use crate::model::{KeyOwner, KeyringEntry, Learnt, Profile, Proof};
+use std::collections::{BTreeMap, HashMap};
 
 /// Stands for the keys that the text hides.
 const KEY: &str = "0 A-key-that-stands-for-a-hidden-one";
@@ -64,8 +64,10 @@ fn of_this_machine(profile: &Profile, back: &mut Profile) {
     for line in &mut back.sip.lines {
         line.auth = profile.sip.lines.iter().find(|l| l.number == line.number).and_then(|l| l.auth.clone());
     }
+    let known: HashMap<KeyOwner, &KeyringEntry> =
+        profile.ike.keyring.iter().map(|of| (of.owner, of)).collect();
     for entry in &mut back.ike.keyring {
-        let Some(of) = profile.ike.keyring.iter().find(|of| of.owner == entry.owner) else { continue };
+        let Some(of) = known.get(&entry.owner) else { continue };
         if let (Proof::Psk(_), Proof::Psk(_)) = (&entry.proof, &of.proof) {
             entry.proof = of.proof.clone();
         }

@@ -4,15 +4,17 @@ use super::Work;
 use crate::ios::document::{Block, IkeProfile, IkeProposal, IpsecProfile, Said};
 use crate::ios::report::{At, Class};
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 /// What a profile takes.
 const PROPOSALS_MAX: usize = 8;
-const SECONDS: std::ops::RangeInclusive<u32> = 120..=86_400;
+const SECONDS: RangeInclusive<u32> = 120..=86_400;
 const KB_MIN: u32 = 2560;
 /// IP and UDP headers, which IOS counts in and the profile does not.
 const HEADERS: u32 = 28;
-const FRAGMENT: std::ops::RangeInclusive<u32> = 200..=1400;
+const FRAGMENT: RangeInclusive<u32> = 200..=1400;
 const KEEPALIVE_MAX_S: u32 = 3600;
+const DPD_S: RangeInclusive<u32> = 1..=3600;
 
 impl<'a> Work<'a> {
     /// `crypto ikev2 proposal` and `policy` → `ike.proposals`
@@ -286,12 +288,9 @@ impl<'a> Work<'a> {
             .collect();
         let seconds = in_effect(&used, |p| p.lifetime_s.as_ref(), doc.lifetime_s.as_ref());
         let kilobytes = in_effect(&used, |p| p.lifetime_kb.as_ref(), doc.lifetime_kb.as_ref());
-        self.out.child_s = self
-            .smallest("the lifetime of IPsec SAs", seconds)
-            .map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
-        self.out.child_kb = self
-            .smallest("the lifetime of IPsec SAs in kilobytes", kilobytes)
-            .map(|kb| if kb == 0 { 0 } else { kb.max(KB_MIN) });
+        self.out.child_s = self.smallest("the lifetime of IPsec SAs", seconds, SECONDS);
+        self.out.child_kb =
+            self.smallest("the lifetime of IPsec SAs in kilobytes", kilobytes, KB_MIN..=u32::MAX);
         let windows = in_effect(&used, |p| p.replay_window.as_ref(), doc.replay_window.as_ref());
         self.out.replay_window = windows.iter().map(|said| said.value).max();
         if windows.iter().any(|said| Some(said.value) != self.out.replay_window) {
@@ -337,12 +336,9 @@ impl<'a> Work<'a> {
             })
             .collect();
         let lifetimes = profiles.iter().filter_map(|p| p.lifetime.as_ref());
-        self.out.ike_s = self
-            .smallest("the lifetime of IKE SAs", lifetimes.collect())
-            .map(|s| s.clamp(*SECONDS.start(), *SECONDS.end()));
+        self.out.ike_s = self.smallest("the lifetime of IKE SAs", lifetimes.collect(), SECONDS);
         let keepalives = in_effect(&profiles, |p| p.nat_keepalive.as_ref(), doc.nat_keepalive.as_ref());
-        self.out.nat_keepalive_s =
-            self.smallest("the NAT keepalive", keepalives).map(|s| s.min(KEEPALIVE_MAX_S));
+        self.out.nat_keepalive_s = self.smallest("the NAT keepalive", keepalives, 1..=KEEPALIVE_MAX_S);
         let dpd = in_effect(&profiles, |p| p.dpd.as_ref(), doc.dpd.as_ref());
         if let Some(first) = dpd.first() {
             if dpd.iter().any(|d| d.value != first.value) {
@@ -353,19 +349,32 @@ impl<'a> Work<'a> {
                     "see which is meant",
                 );
             }
-            self.out.dpd = Some((
-                if first.value.periodic { "periodic" } else { "on-demand" },
-                first.value.interval_s.clamp(1, 3600),
-            ));
+            let mode = if first.value.periodic { "periodic" } else { "on-demand" };
+            self.out.dpd =
+                Some((mode, self.fit("the interval of dpd", first.value.interval_s, &[first.at], DPD_S)));
         }
-        if let Some(Said { value: Some(mtu), .. }) = &doc.fragmentation {
-            self.out.fragment_bytes =
-                Some(mtu.saturating_sub(HEADERS).clamp(*FRAGMENT.start(), *FRAGMENT.end()));
+        if let Some(Said { value: Some(mtu), at }) = &doc.fragmentation {
+            let range = FRAGMENT.start() + HEADERS..=FRAGMENT.end() + HEADERS;
+            let mtu = self.fit("the mtu of crypto ikev2 fragmentation", *mtu, &[*at], range);
+            self.out.fragment_bytes = Some(mtu - HEADERS);
         }
     }
 
-    fn smallest(&mut self, what: &str, list: Vec<&Said<u32>>) -> Option<u32> {
-        // 0 is no limit.
+    /// The value, or the nearest that the profile takes.
+    fn fit(&mut self, what: &str, value: u32, lines: &[At], range: RangeInclusive<u32>) -> u32 {
+        let fits = value.clamp(*range.start(), *range.end());
+        if fits != value {
+            let (least, most) = (range.start(), range.end());
+            let bounds =
+                if *most == u32::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
+            let message = format!("{what} is {value}, and the gateway takes {bounds}: {fits} was taken");
+            self.report.warn(lines, message, "see which is meant; the shorter of both ends counts");
+        }
+        fits
+    }
+
+    /// The one value for all, 0 being no limit.
+    fn smallest(&mut self, what: &str, list: Vec<&Said<u32>>, range: RangeInclusive<u32>) -> Option<u32> {
         let least = list.iter().map(|s| s.value).min_by_key(|value| value.wrapping_sub(1))?;
         if list.iter().any(|s| s.value != least) {
             let lines: Vec<At> = list.iter().map(|s| s.at).collect();
@@ -373,7 +382,8 @@ impl<'a> Work<'a> {
                 format!("profiles differ in {what}, and the gateway has one for all: {least} was taken");
             self.report.warn(&lines, message, "see which is meant");
         }
-        Some(least)
+        let lines: Vec<At> = list.iter().filter(|s| s.value == least).map(|s| s.at).collect();
+        Some(if least == 0 { 0 } else { self.fit(what, least, &lines, range) })
     }
 
     fn pfs(&mut self, profile: &IpsecProfile) -> Option<&'static str> {

@@ -222,10 +222,14 @@ enum Life {
 }
 
 fn lifetime(rest: &mut Words<'_>) -> Option<Life> {
-    match rest.keyword(&["seconds", "kilobytes", "days"])? {
-        "seconds" => rest.number().map(Life::Seconds),
-        "days" => rest.number::<u32>().and_then(|d| d.checked_mul(DAY_S)).map(Life::Seconds),
-        _ if rest.keyword(&["disable"]).is_some() => Some(Life::Kilobytes(0)),
-        _ => rest.number().map(Life::Kilobytes),
+    let unit = rest.keyword(&["seconds", "kilobytes", "days"])?;
+    if unit == "kilobytes" && rest.keyword(&["disable"]).is_some() {
+        return Some(Life::Kilobytes(0));
+    }
+    let number = rest.number::<u32>().filter(|n| *n > 0)?;
+    match unit {
+        "seconds" => Some(Life::Seconds(number)),
+        "days" => number.checked_mul(DAY_S).map(Life::Seconds),
+        _ => Some(Life::Kilobytes(number)),
     }
 }

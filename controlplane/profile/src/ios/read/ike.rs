@@ -159,7 +159,7 @@ impl Reader {
                 profile.dpd = Some(Said::new(value, at));
             }
             Command::Lifetime => {
-                let Some(value) = rest.number().filter(|_| !negated) else {
+                let Some(value) = rest.number().filter(|s| *s > 0 && !negated) else {
                     return no_or(negated, &mut profile.lifetime, "write seconds");
                 };
                 profile.lifetime = Some(Said::new(value, at));

@@ -1,5 +1,7 @@
 //! Sessions between two gateways, from the first packet to the last BYE, and every way in which they fail.
 
+#[path = "sessions/brakes.rs"]
+mod brakes;
 #[path = "sessions/carriers.rs"]
 mod carriers;
 #[path = "sessions/certificates.rs"]
@@ -36,6 +38,18 @@ use support::{NUMBERS, Setup, World, number, wan_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
+
+fn clear() -> Input {
+    Input::Admin(Admin::Clear { remote_number: None })
+}
+
+fn invites(w: &World) -> usize {
+    w.carrier.seen.iter().filter(|s| s.starts_with("INVITE sip:0")).count()
+}
+
+fn logged<'a>(w: &'a World, side: usize, event: &str) -> Vec<&'a str> {
+    w.gateways[side].log.iter().filter_map(|l| l.strip_prefix(event)?.strip_prefix(' ')).collect()
+}
 
 fn up() -> World {
     let mut w = World::default();

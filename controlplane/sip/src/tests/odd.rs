@@ -31,6 +31,7 @@ fn a_via_that_comes_back_with_odd_parameters_is_ours() {
         (";branch=", ";ttl=1;maddr=198.51.100.11\r\n ;branch="),
         ("SIP/2.0/UDP ", "sip / 2.0\t/ udp \t"),
         ("Via: ", "v:"),
+        (";branch=z9hG4bK", ";Branch=Z9HG4BK"),
     ] {
         let mut c = Called::new();
         let text = Called::text(&c.invite, &ok());
@@ -42,6 +43,20 @@ fn a_via_that_comes_back_with_odd_parameters_is_ours() {
         let done = Called::text(&bye, &Reply { body: String::new(), ..ok() });
         c.hears(done.replacen(change.0, change.1, 1).as_bytes());
         assert_eq!((c.log(), c.w.nodes[A].ua.live_dialogs()), ("Ended", 0), "{change:?}");
+    }
+}
+
+/// A method is written as it is (RFC 3261 §7.1), but a 2xx or a refusal that spoils its case has answered all the same.
+#[test]
+fn a_method_in_another_case_answers() {
+    for (start, log) in [("SIP/2.0 200 OK", "Answered"), ("SIP/2.0 486 Busy Here", "Ended")] {
+        let mut c = Called::new();
+        let text = Called::text(&c.invite, &Reply { start: start.into(), ..ok() });
+        c.hears(text.replace("CSeq: 1 INVITE", "CSeq: 01 invite").as_bytes());
+        assert_eq!((c.log(), c.w.count(A, "ACK")), (log, 1));
+        // The 2xx comes once more, after its transaction.
+        c.hears(text.replace("CSeq: 1 INVITE", "CSeq: 1 Invite").as_bytes());
+        assert_eq!(c.w.count(A, "ACK"), 2);
     }
 }
 

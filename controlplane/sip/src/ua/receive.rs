@@ -70,7 +70,7 @@ impl UserAgent {
         let key = client_key(&branch, method);
         let Some(t) = self.clients.get_mut(&key) else {
             // A 2xx to INVITE outlives its transaction (RFC 3261 §13.2.2.4).
-            if method == "INVITE" && (200..300).contains(&status) {
+            if method.eq_ignore_ascii_case("INVITE") && (200..300).contains(&status) {
                 self.late_answer(now, m);
             } else {
                 self.stats.stray_responses += 1;
@@ -120,10 +120,10 @@ impl UserAgent {
         let of_request = m.cseq().and_then(|(_, method)| self.clients.get(&client_key(branch, method)));
         let request = of_request.and_then(|t| Message::parse(&t.bytes).ok());
         request.and_then(|r| via(r.header("Via")?)) == Some(addr)
-            || self
-                .calls
-                .with_call_id(m.call_id())
-                .any(|(_, c)| c.outgoing().is_some_and(|o| o.branch == branch && via(&o.via) == Some(addr)))
+            || self.calls.with_call_id(m.call_id()).any(|(_, c)| {
+                c.outgoing()
+                    .is_some_and(|o| o.branch.eq_ignore_ascii_case(branch) && via(&o.via) == Some(addr))
+            })
     }
 
     fn request(&mut self, now: Instant, from: &Flow, m: &Message) {

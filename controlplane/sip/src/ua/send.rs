@@ -177,7 +177,10 @@ impl UserAgent {
     }
 }
 
-/// RFC 3261 §17.1.3: the branch and the method of CSeq; CANCEL shares its INVITE's branch (§9.1).
+/// RFC 3261 §17.1.3: the branch and the method of CSeq; CANCEL shares its INVITE's branch (§9.1). A peer that writes them back
+/// in another case has answered all the same (§7.3.1).
 pub fn client_key(branch: &str, method: &str) -> Arc<str> {
-    format!("{branch} {method}").into()
+    let mut key = format!("{branch} {method}");
+    key.make_ascii_lowercase();
+    key.into()
 }

@@ -54,7 +54,7 @@ pub fn main(args: &Args) -> ExitCode {
         // `sipsec monitor | head` is not an error.
         Err(CliError::Output(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sipsec: {error}");
+            eprintln!("{}", Screen::of_errors().fit(&format!("sipsec: {error}")));
             ExitCode::from(2)
         }
     }
@@ -154,9 +154,7 @@ fn monitor(args: &Args, tunnel: Option<&str>, since: Option<Duration>, utc: bool
     for line in Client::new(&socket(args)?).stream(&format!("/v1/events{query}"))? {
         let line = line.map_err(ClientError::from)?;
         match serde_json::from_str(&line) {
-            Ok(event) if !args.json => {
-                print(&(screen.fit_characters(&text::event(&event, &wall, screen)) + "\n"))?
-            }
+            Ok(event) if !args.json => print(&(text::event(&event, &wall, screen) + "\n"))?,
             _ => print(&(line + "\n"))?,
         }
     }

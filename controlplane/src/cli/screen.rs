@@ -11,6 +11,11 @@ const WIDTH: usize = 80;
 /// Narrower than this nothing is readable anyway.
 const WIDTH_MIN: usize = 40;
 
+/// The columns of a terminal. One on a serial line does not know its size; then `COLUMNS` may say it, or else it is 80.
+fn columns_of(size: Option<usize>, columns: Option<&str>) -> usize {
+    size.or_else(|| columns?.parse().ok()).unwrap_or(WIDTH).max(WIDTH_MIN)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Screen {
     width: usize,
@@ -19,15 +24,26 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// That of answers.
     #[must_use]
     pub fn detect() -> Self {
-        let terminal = std::io::stdout().is_terminal();
-        let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Self::of(std::io::stdout().is_terminal())
+    }
+
+    /// That of errors.
+    #[must_use]
+    pub fn of_errors() -> Self {
+        Self::of(std::io::stderr().is_terminal())
+    }
+
+    fn of(terminal: bool) -> Self {
+        let size = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let columns = std::env::var("COLUMNS").ok();
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
             .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
         Self {
-            width: width.filter(|_| terminal).map_or(UNLIMITED, |w| w.max(WIDTH_MIN)),
+            width: if terminal { columns_of(size, columns.as_deref()) } else { UNLIMITED },
             utf8: locale.is_some_and(|l| is_utf8(&l)),
             // https://no-color.org
             colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
@@ -198,6 +214,20 @@ mod tests {
         assert_eq!(Screen::new(UNLIMITED, true, false).fit(line), line);
         for line in screen.fit(&"word ".repeat(200)).lines() {
             assert!(line.chars().count() <= 40, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_of_unknown_size_has_the_columns_of_the_environment_or_80() {
+        for (size, columns, width) in [
+            (Some(132), Some("60"), 132),
+            (Some(7), None, WIDTH_MIN),
+            (None, Some("60"), 60),
+            (None, Some("wide"), 80),
+            (None, Some("0"), WIDTH_MIN),
+            (None, None, 80),
+        ] {
+            assert_eq!(columns_of(size, columns), width, "{size:?} {columns:?}");
         }
     }
 

@@ -49,10 +49,15 @@ impl Adjacencies {
                 self.kernel.route(prefix, wanted);
             }
             // Its discarding route need not be there first: without it the packets are discarded, too.
-            Some(NextHop::Discard) | None => {
+            Some(NextHop::Discard) => {
                 self.pending.remove(&prefix);
                 self.kernel.route(prefix, wanted);
                 self.decided.push((prefix, Chosen::Discard));
+            }
+            None => {
+                self.pending.remove(&prefix);
+                self.kernel.route(prefix, wanted);
+                self.decided.push((prefix, Chosen::Gone));
             }
         }
     }
@@ -61,6 +66,11 @@ impl Adjacencies {
     pub fn leave_to_kernel(&mut self, prefix: IpPrefix) {
         self.forget(prefix);
         self.decided.push((prefix, Chosen::Outside));
+    }
+
+    /// Another program's route inside a tunnel's prefix has gone.
+    pub fn foreign_gone(&mut self, prefix: IpPrefix) {
+        self.decided.push((prefix, Chosen::Gone));
     }
 
     fn forget(&mut self, prefix: IpPrefix) {

@@ -31,7 +31,7 @@ use crate::supervise::Supervisor;
 use sipsec_profile::model::wan::{VendorClass, WanIpv4, WanIpv6};
 use sipsec_profile::model::{RouteTo, StaticRoute};
 use sipsec_session::{Core, Input};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -294,7 +294,15 @@ pub(crate) fn policy(profile: &config::Profile) -> track::Policy {
         devices: std::iter::once(svti).chain(devices.values().cloned()).collect(),
         quiet: setup::drain_quiet(profile),
     });
-    track::Policy { config: setup::track_config(profile), devices, drain }
+    let into_tunnel = |r: &StaticRoute| matches!(r.to, RouteTo::Tunnel { .. });
+    let taken = match svti(profile) {
+        Some(_) => (BTreeSet::new(), String::new()),
+        None => {
+            let prefixes = profile.static_routes().filter(into_tunnel).map(|r| r.prefix).collect();
+            (prefixes, profile.dataplane.inside.device().to_owned())
+        }
+    };
+    track::Policy { config: setup::track_config(profile), devices, taken, drain }
 }
 
 pub(crate) fn primary_rules(profile: &config::Profile) -> Rules {

@@ -103,6 +103,8 @@ impl Core {
         self.raise_sa(sa_max);
         let there = self.tunnels.enumerated().filter(|(i, _)| !self.tunnels.is_leaving(*i));
         let mut owned = self.routes.owned(there.map(|(_, t)| t.config()));
+        let configured = self.prefixes().collect();
+        self.routes.given(owned.values().flatten().copied(), &configured);
         let mut groups = Vec::with_capacity(self.tunnels.len());
         for i in self.tunnels.indices() {
             if self.tunnels.is_leaving(i) {

@@ -4,12 +4,14 @@
 //!  Input::Routes ─> chosen ─┬─ a change of the profile is under way: after it
 //!                           └─> RouteAdd … ─> dataplane ─ Applied ─> Output::RoutesTaken
 //! ```
-//! Without a decision packets go into the tunnel that has the prefix.
+//! Without a decision packets go into the tunnel that has the prefix. A prefix that no tunnel has, and that is inside one that a
+//! tunnel has, goes with that tunnel: the host has a better route for a part of what the tunnel takes.
 
 use crate::config::TunnelConfig;
 use crate::core::{Core, Dataplane, Pending};
 use crate::output::Output;
 use sipsec_net::dp::{Adjacency, OPS_MAX, Op};
+use sipsec_net::prefix::PrefixError;
 use sipsec_net::{IpPrefix, TunnelId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -21,6 +23,8 @@ pub enum Chosen {
     /// Router mode: the host forwards them by a better route.
     Outside,
     Discard,
+    /// There is no route with this prefix: a shorter one decides, and what is a tunnel's is discarded.
+    Gone,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(crate) struct Routes {
     deferred: BTreeSet<IpPrefix>,
     /// With the dataplane, in the order in which it answers.
     asked: VecDeque<Vec<IpPrefix>>,
+    /// Parts of tunnels' prefixes that the dataplane has.
+    parts: BTreeSet<IpPrefix>,
 }
 
 impl Routes {
@@ -42,7 +48,7 @@ impl Routes {
         match self.chosen.get(&prefix) {
             None | Some(Chosen::Tunnel(_)) => Adjacency::Tunnel,
             Some(Chosen::Outside) => Adjacency::Outside,
-            Some(Chosen::Discard) => Adjacency::Discard,
+            Some(Chosen::Discard | Chosen::Gone) => Adjacency::Discard,
         }
     }
 
@@ -63,7 +69,31 @@ impl Routes {
                 owned.entry(chosen).or_default().push(*prefix);
             }
         }
+        let owners: HashMap<IpPrefix, TunnelId> =
+            owned.iter().flat_map(|(id, list)| list.iter().map(|prefix| (*prefix, *id))).collect();
+        for (prefix, chosen) in &self.chosen {
+            if matches!(chosen, Chosen::Outside | Chosen::Discard)
+                && !owners.contains_key(prefix)
+                && let Some(id) = covering(*prefix).find_map(|shorter| owners.get(&shorter))
+            {
+                owned.entry(*id).or_default().push(*prefix);
+            }
+        }
         owned
+    }
+
+    /// Nothing more is to be said of those that have no route.
+    fn forget_gone(&mut self, prefixes: &[IpPrefix]) {
+        for prefix in prefixes {
+            if self.chosen.get(prefix) == Some(&Chosen::Gone) {
+                self.chosen.remove(prefix);
+            }
+        }
+    }
+
+    /// The dataplane has these prefixes, `tunnels` of which are tunnels' own.
+    pub fn given(&mut self, prefixes: impl IntoIterator<Item = IpPrefix>, tunnels: &BTreeSet<IpPrefix>) {
+        self.parts = prefixes.into_iter().filter(|prefix| !tunnels.contains(prefix)).collect();
     }
 
     /// Prefixes that a new profile brings: `outside` are those that have a better route than a tunnel's.
@@ -74,9 +104,24 @@ impl Routes {
     }
 
     /// All other prefixes are no tunnel's any more.
-    pub fn keep(&mut self, keep: impl Fn(&IpPrefix) -> bool) {
-        self.chosen.retain(|prefix, _| keep(prefix));
+    pub fn keep(&mut self, tunnels: &BTreeSet<IpPrefix>) {
+        let inside = |prefix: &IpPrefix| covering(*prefix).any(|shorter| tunnels.contains(&shorter));
+        self.chosen.retain(|prefix, _| tunnels.contains(prefix) || inside(prefix));
+        self.parts.retain(|prefix| !tunnels.contains(prefix) && inside(prefix));
+        let is_part = |(prefix, chosen): (&IpPrefix, &Chosen)| {
+            let is = matches!(chosen, Chosen::Outside | Chosen::Discard) && !tunnels.contains(prefix);
+            is.then_some(*prefix)
+        };
+        self.parts.extend(self.chosen.iter().filter_map(is_part));
     }
+}
+
+/// The shorter prefixes that cover this one, longest first.
+fn covering(prefix: IpPrefix) -> impl Iterator<Item = IpPrefix> {
+    (0..prefix.prefix_len()).rev().filter_map(move |len| match IpPrefix::new(prefix.addr(), len) {
+        Ok(shorter) | Err(PrefixError::HostBits(shorter)) => Some(shorter),
+        Err(_) => None,
+    })
 }
 
 impl Core {
@@ -101,6 +146,7 @@ impl Core {
     fn send_routes(&mut self, prefixes: Vec<IpPrefix>) {
         // What is configured later is configured with what was chosen.
         if !matches!(self.dataplane, Dataplane::Ready | Dataplane::Configuring(_)) {
+            self.routes.forget_gone(&prefixes);
             self.out.push_back(Output::RoutesTaken(prefixes));
             return;
         }
@@ -113,9 +159,19 @@ impl Core {
             .filter(|(prefix, _)| wanted.contains(prefix))
             .collect();
         let (known, unknown): (Vec<_>, Vec<_>) = prefixes.into_iter().partition(|p| owners.contains_key(p));
+        let removed: Vec<IpPrefix> =
+            unknown.iter().filter(|p| self.routes.parts.remove(p)).copied().collect();
+        self.routes.forget_gone(&unknown);
+        for part in removed.chunks(OPS_MAX) {
+            let ops = part.iter().map(|prefix| Op::RouteRemove { prefix: *prefix }).collect();
+            self.routes.asked.push_back(Vec::new());
+            self.transact(ops, Pending::Routes);
+        }
         if !unknown.is_empty() {
             self.out.push_back(Output::RoutesTaken(unknown));
         }
+        let configured: BTreeSet<IpPrefix> = self.prefixes().collect();
+        self.routes.parts.extend(known.iter().filter(|prefix| !configured.contains(prefix)));
         for part in known.chunks(OPS_MAX) {
             let op = |prefix: &IpPrefix| Op::RouteAdd {
                 prefix: *prefix,
@@ -130,7 +186,7 @@ impl Core {
 
     /// The dataplane has answered, or is gone: either way there is nothing to wait for.
     pub(crate) fn routes_answered(&mut self) {
-        if let Some(prefixes) = self.routes.asked.pop_front() {
+        if let Some(prefixes) = self.routes.asked.pop_front().filter(|prefixes| !prefixes.is_empty()) {
             self.out.push_back(Output::RoutesTaken(prefixes));
         }
     }

@@ -127,6 +127,7 @@ impl Runtime {
                 }
             }
             track::Change::Foreign(prefix) => self.adjacencies.leave_to_kernel(prefix),
+            track::Change::ForeignGone(prefix) => self.adjacencies.foreign_gone(prefix),
             track::Change::Event(event) => self.events.publish_policy(clock::now(), &event),
             track::Change::QueryTraffic(tunnel) => {
                 let id = self.profile.tunnels.iter().find(|t| t.name == tunnel).map(|t| t.id);

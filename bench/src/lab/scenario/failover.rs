@@ -2,15 +2,14 @@
 
 use super::support::{ask, both, calls, ensure, ensure_in, no_clear_text, ping_all, ping_unanswered};
 use super::{Context, Scenario};
-use crate::lab::carrier::Knobs;
 use crate::lab::error::LabError;
-use crate::lab::failover::{Setup, on_primary, router, wait_primary, world, world_with};
+use crate::lab::failover::{Setup, on_primary, wait_primary, world, world_with};
 use crate::lab::interrupt::wait_for;
-use crate::lab::netns::{Namespace, run};
-use crate::lab::primary::{BRANCH_SIDE, HEADEND_SIDE, PRIMARY_WAN, Path};
+use crate::lab::netns::run;
+use crate::lab::primary::{PRIMARY_WAN, Path};
 use crate::lab::probe::{Receiver, Sender};
-use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST, Options, Topology};
-use crate::lab::world::{BRANCH_NUMBER, HEADEND_NUMBER, World};
+use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
+use crate::lab::world::World;
 use std::time::{Duration, Instant};
 
 const NFT: &[(&str, &str)] = &[("nft", "nftables")];
@@ -31,12 +30,6 @@ pub const ROUTER: Scenario = Scenario {
     run: router_mode,
     tools: NFT,
     ..Scenario::new("failover-router")
-};
-
-pub const FOREIGN: Scenario = Scenario {
-    about: "router mode with a primary that is another program's route: packets follow it, and the tunnel while it is away",
-    run: foreign,
-    ..Scenario::new("failover-foreign")
 };
 
 pub const TABLES: Scenario = Scenario {
@@ -225,56 +218,6 @@ fn router_mode(context: &Context) -> Result<(), LabError> {
     })?;
     ping_unanswered(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     no_clear_text(&world)
-}
-
-fn foreign(context: &Context) -> Result<(), LabError> {
-    let options = Options { tag: "fofor".into(), primary: true, router_mode: true, ..Options::default() };
-    let mut world = World::up(context.places.clone(), options, Knobs::default())?;
-    let primaries = |world: &World, verb: &str| {
-        let Topology { branch, headend, .. } = &world.topology;
-        for (gateway, to, via) in
-            [(branch, "10.2.0.0/16", BRANCH_SIDE), (headend, "10.1.0.0/16", HEADEND_SIDE)]
-        {
-            gateway.ip(&["route", verb, to, "via", via, "dev", PRIMARY_WAN, "metric", "20"])?;
-        }
-        Ok::<_, LabError>(())
-    };
-    primaries(&world, "add")?;
-    let backup = |gateway, lan: &Namespace, to: &str| {
-        let floating = format!("routes: [{{ prefix: {to}, distance: 250 }}]");
-        router(&world, gateway, lan)?.with(&format!("routes: [{to}]"), &floating)
-    };
-    let branch = backup("branch", &world.topology.branch_lan, "10.2.0.0/16")?;
-    let branch = branch.with("idle_s: 5", &format!("idle_s: {IDLE_S}"))?;
-    let headend = backup("headend", &world.topology.centre_lan, "10.1.0.0/16")?;
-    world.start_headend(&headend)?;
-    world.start_branch(&branch)?;
-    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
-    let wait_used = |world: &World, used: bool| {
-        wait_for("the kernel's route to be used, or not", HANG_UP_LIMIT, || {
-            let both = both(world);
-            for gateway in [both.0, both.1] {
-                if ask(gateway, &["show", "ip", "route"])?[0]["foreign_used"] != used {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })
-    };
-    wait_used(&world, true)?;
-    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
-    ensure_in(&world, world.carrier.calls() == 0, "the primary needs no call", || world.carrier.bill_text())?;
-    primaries(&world, "del")?;
-    wait_used(&world, false)?;
-    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
-    ensure_in(&world, world.carrier.calls_up() == 1, "the tunnel stands in", || world.carrier.bill_text())?;
-    primaries(&world, "add")?;
-    wait_used(&world, true)?;
-    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
-    world.wait_hung_up(HANG_UP_LIMIT)?;
-    ensure_in(&world, calls(&world.carrier).len() == 1, "one call", || world.carrier.bill_text())?;
-    no_clear_text(&world)?;
-    world.check()
 }
 
 fn tables(context: &Context) -> Result<(), LabError> {

@@ -13,6 +13,7 @@ mod crash_token;
 mod dhcp;
 mod failover;
 mod failover_drain;
+mod failover_foreign;
 mod families;
 mod faults;
 mod faults_money;
@@ -160,7 +161,7 @@ pub const SCENARIOS: &[Scenario] = &[
     families::FAMILIES,
     failover::FAILOVER,
     failover::ROUTER,
-    failover::FOREIGN,
+    failover_foreign::FOREIGN,
     failover::TABLES,
     failover::LOSSY,
     failover::ONE_WAY,

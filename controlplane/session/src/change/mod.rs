@@ -175,7 +175,7 @@ impl Core {
     }
 
     /// Of all tunnels.
-    fn prefixes(&self) -> impl Iterator<Item = IpPrefix> {
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpPrefix> {
         self.tunnels.enumerated().flat_map(|(_, t)| t.config().routes.iter().copied())
     }
 
@@ -272,7 +272,7 @@ impl Core {
             }
         }
         let known: BTreeSet<IpPrefix> = self.prefixes().collect();
-        self.routes.keep(|prefix| known.contains(prefix));
+        self.routes.keep(&known);
         self.send_deferred_routes();
         for (tunnel, (at, first)) in early {
             if let Some(i) = self.tunnels.with_id(tunnel) {

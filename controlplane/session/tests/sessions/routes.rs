@@ -37,10 +37,10 @@ fn a_prefix_moves_with_each_decision_and_the_call_stays() {
     }
     assert_eq!(w.session(0).sip_call, call);
     // A prefix of no tunnel is nothing to the dataplane, and is answered all the same.
-    choose(&mut w, "10.99.0.0/16", Chosen::Outside);
+    choose(&mut w, "198.51.100.0/24", Chosen::Outside);
     assert_eq!(
-        (route(&w, "10.99.0.0/16"), w.gateways[0].routes_taken.last()),
-        (None, Some(&prefix("10.99.0.0/16")))
+        (route(&w, "198.51.100.0/24"), w.gateways[0].routes_taken.last()),
+        (None, Some(&prefix("198.51.100.0/24")))
     );
     // A tunnel that is not there, as one of an earlier profile: the profile's has the prefix.
     choose(&mut w, &to, Chosen::Tunnel(TunnelId(999)));
@@ -84,4 +84,52 @@ fn a_decision_during_a_change_of_the_profile_counts_after_it() {
     assert_eq!(route(&w, "172.16.5.0/24"), None);
     w.reconfigure(0, |new| new.tunnels[0].routes.push(prefix("172.16.5.0/24")));
     assert_eq!(route(&w, "172.16.5.0/24"), Some((TUNNEL, Adjacency::Tunnel)));
+}
+
+#[test]
+fn a_part_of_a_tunnels_prefix_is_left_to_the_host_while_it_has_a_route() {
+    let mut w = up();
+    let whole = *w.gateways[0].dp.routes.keys().next().expect("a route");
+    let part = IpPrefix::new(whole.addr(), whole.prefix_len() + 8).expect("a longer prefix").to_string();
+    for _ in 0..2 {
+        choose(&mut w, &part, Chosen::Outside);
+        assert_eq!(route(&w, &part), Some((TUNNEL, Adjacency::Outside)));
+        assert_eq!(
+            route(&w, &whole.to_string()),
+            Some((TUNNEL, Adjacency::Tunnel)),
+            "the rest is the tunnel's"
+        );
+        choose(&mut w, &part, Chosen::Gone);
+        assert_eq!(route(&w, &part), None);
+        choose(&mut w, &part, Chosen::Gone);
+    }
+    assert_eq!(route(&w, &whole.to_string()), Some((TUNNEL, Adjacency::Tunnel)));
+    // What is not inside a tunnel's prefix is nothing to the dataplane.
+    choose(&mut w, "198.51.100.0/24", Chosen::Outside);
+    assert_eq!(route(&w, "198.51.100.0/24"), None);
+}
+
+#[test]
+fn parts_survive_a_new_dataplane_and_follow_the_profile() {
+    let mut w = up();
+    let whole = *w.gateways[0].dp.routes.keys().next().expect("a route");
+    let part = IpPrefix::new(whole.addr(), whole.prefix_len() + 8).expect("a longer prefix").to_string();
+    choose(&mut w, &part, Chosen::Outside);
+    w.tell(0, Input::DataplaneDown);
+    w.gateways[0].dp = FakeDataplane::default();
+    w.tell(0, Input::DataplaneUp);
+    w.advance(SECOND);
+    assert_eq!(route(&w, &part), Some((TUNNEL, Adjacency::Outside)));
+    // A change of the profile that leaves it, with a decision meanwhile.
+    w.ask_for(0, |new| new.tunnels[0].routes.push(prefix("172.16.5.0/24")));
+    w.tell(0, Input::Routes(vec![(prefix(&part), Chosen::Gone)]));
+    w.run();
+    assert_eq!(route(&w, &part), None);
+    choose(&mut w, "172.16.5.128/25", Chosen::Outside);
+    assert_eq!(route(&w, "172.16.5.128/25"), Some((TUNNEL, Adjacency::Outside)));
+    // Without the prefix that it is a part of, it goes as well.
+    w.reconfigure(0, |new| new.tunnels[0].routes.retain(|r| *r != prefix("172.16.5.0/24")));
+    assert_eq!((route(&w, "172.16.5.0/24"), route(&w, "172.16.5.128/25")), (None, None));
+    w.reconfigure(0, |new| new.tunnels[0].routes.push(prefix("172.16.5.0/24")));
+    assert_eq!(route(&w, "172.16.5.128/25"), None, "it is told again by those who know");
 }

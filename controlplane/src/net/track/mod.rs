@@ -11,6 +11,7 @@ mod bfd;
 mod dns;
 mod http;
 mod icmp;
+mod parts;
 mod probes;
 mod socket;
 mod sys;
@@ -26,7 +27,7 @@ use crate::api::Reply;
 use sipsec_net::{Instant, IpPrefix};
 use sipsec_track::config::NextHop;
 use sipsec_track::{Config, ConfigError, Event};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch::{Sender as Latest, channel as latest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -50,6 +51,8 @@ pub struct Policy {
     pub config: Config,
     /// The devices of tunnels that have their own.
     pub devices: BTreeMap<String, String>,
+    /// Router mode: the prefixes that tunnels take, and the LAN device.
+    pub taken: (BTreeSet<IpPrefix>, String),
     /// What is remembered of flows in tunnels, if they stay there when traffic returns.
     pub drain: Option<drain::Rules>,
 }
@@ -75,8 +78,10 @@ pub enum Change {
         next: Option<NextHop>,
         wanted: Option<Wanted>,
     },
-    /// Router mode: the kernel has a better route of another program than the one that leads into a tunnel.
+    /// Router mode: the kernel has a better route of another program than the one that leads into a tunnel, or for a part of it.
     Foreign(IpPrefix),
+    /// Router mode: a route of another program inside a tunnel's prefix has gone.
+    ForeignGone(IpPrefix),
 }
 
 /// A list that is asked for.

@@ -1,5 +1,6 @@
 //! The task that owns the core of route policy.
 
+use super::parts::Parts;
 use super::probes::Probes;
 use super::view;
 use super::watch::{KernelWatch, Report};
@@ -48,6 +49,7 @@ pub struct Task {
     routes: HashMap<IpPrefix, Vec<Route>>,
     probes: Probes,
     watch: KernelWatch,
+    parts: Parts,
     sink: RouteSink,
     ends: Ends,
     results: mpsc::Receiver<Input>,
@@ -77,7 +79,7 @@ fn by_prefix(config: &Config) -> HashMap<IpPrefix, Vec<Route>> {
 impl Task {
     pub fn new(setup: Setup, sink: RouteSink, ends: Ends) -> Result<Self, StartError> {
         let (sender, results) = mpsc::channel(RESULTS);
-        let Policy { config, devices, drain } = setup.policy;
+        let Policy { config, devices, taken, drain } = setup.policy;
         let routes = by_prefix(&config);
         let now = clock::now();
         let keeps =
@@ -92,6 +94,7 @@ impl Task {
             stopped: false,
             routes,
             watch: KernelWatch::open()?,
+            parts: Parts::new(taken.0, taken.1),
             sink,
             ends,
             results,
@@ -117,7 +120,7 @@ impl Task {
                 report = self.watch.next() => match report {
                     Ok(Report::Messages(messages)) => {
                         for message in messages {
-                            let inputs = self.watch.take(&message, &self.core);
+                            let inputs = self.watch.take(&message, &self.core, &self.parts);
                             if inputs.iter().any(|i| matches!(i, Input::Link { .. })) {
                                 self.look_soon(LOOK_AGAIN);
                             }
@@ -150,7 +153,7 @@ impl Task {
     }
 
     fn reconfigure(&mut self) {
-        let Policy { config, devices, drain } = self.ends.policy.borrow_and_update().clone();
+        let Policy { config, devices, taken, drain } = self.ends.policy.borrow_and_update().clone();
         let (operations, routes) = (config.operations.clone(), by_prefix(&config));
         if let Err(error) = self.core.reconfigure(clock::now(), config) {
             // It was checked before it was sent.
@@ -159,6 +162,7 @@ impl Task {
         }
         self.probes.reconfigure(&operations);
         (self.routes, self.devices) = (routes, devices);
+        self.parts.set(taken.0, taken.1);
         if let Some(drains) = self.drains.as_ref().filter(|_| !self.stopped) {
             drains.set_rules(drain);
         }
@@ -191,7 +195,7 @@ impl Task {
         }
         self.look_at = None;
         self.looked_at = now;
-        let looked = self.watch.look(&self.core).await;
+        let looked = self.watch.look(&self.core, &self.parts).await;
         let starts = self.stage == Stage::Start;
         let adopted = if starts { self.watch.ours().await } else { Ok(Vec::new()) };
         match (looked, adopted) {
@@ -254,6 +258,12 @@ impl Task {
 
     async fn inputs(&mut self, inputs: Vec<Input>) {
         for input in inputs {
+            if let Input::Foreign { prefix, routes } = &input
+                && !self.routes.contains_key(prefix)
+                && let Some(change) = self.parts.foreign(*prefix, routes)
+            {
+                let _ = self.ends.changes.send(change).await;
+            }
             let foreign = match &input {
                 Input::Foreign { prefix, .. } => Some((*prefix, self.core.foreign_used(prefix))),
                 _ => None,
@@ -298,7 +308,8 @@ impl Task {
                     List::Operations => Reply::Sla(view::operations(&self.core.operation_views(), now)),
                     List::Objects => Reply::Track(view::objects(&self.core.object_views(now), now)),
                     List::Routes => {
-                        let views = view::routes(&self.core.route_views(), &kernel, now);
+                        let mut views = view::routes(&self.core.route_views(), &kernel, now);
+                        views.extend(self.parts.there().map(|p| view::part(p, self.watch.routes(&p))));
                         return self.show_routes(views, reply);
                     }
                 };

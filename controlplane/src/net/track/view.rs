@@ -5,7 +5,7 @@ use crate::api::policy::{
     TrackDamping, TrackMember, TrackObject,
 };
 use crate::net::netlink::ROUTE_PROTOCOL;
-use sipsec_net::Instant;
+use sipsec_net::{Instant, IpPrefix};
 use sipsec_track::config::{NextHop, Probe, Table, What};
 use sipsec_track::view::{
     Activity, BfdView, ForeignView, ObjectView, OperationView, ReturnCode, RouteView, State, Statistics,
@@ -227,6 +227,16 @@ pub fn routes(views: &[RouteView], kernel: &BTreeMap<String, String>, now: Insta
         }
     };
     views.iter().map(prefix).collect()
+}
+
+/// A part of a tunnel's prefix that is left to the routes of another program.
+pub fn part<'a>(prefix: IpPrefix, routes: impl Iterator<Item = &'a ForeignView>) -> PrefixRoutes {
+    PrefixRoutes {
+        prefix: prefix.to_string(),
+        foreign: routes.map(foreign).collect(),
+        foreign_used: true,
+        ..PrefixRoutes::default()
+    }
 }
 
 fn candidate(c: &sipsec_track::view::CandidateView) -> RouteCandidate {

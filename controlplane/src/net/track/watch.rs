@@ -1,6 +1,7 @@
 //! What the core must know of the kernel: devices, and routes that are not ours. Reports come on a socket of their own; a lost
 //! one is noticed (ENOBUFS) and answered with a complete look.
 
+use super::parts::{PARTS_MAX, Parts};
 use crate::net::netlink::kernel::{enlarge, master_of, table_of, table_of_vrf};
 use crate::net::netlink::{DISCARD_PROTOCOL, Kernel, KernelError, ROUTE_PROTOCOL, message};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -55,6 +56,8 @@ pub struct KernelWatch {
     tables: BTreeSet<u32>,
     /// Those of interest, of these tables, those of VRFs and the main one.
     routes: BTreeMap<IpPrefix, BTreeSet<ForeignView>>,
+    /// Those inside tunnels' prefixes; at most [`PARTS_MAX`].
+    parts: BTreeMap<IpPrefix, BTreeSet<ForeignView>>,
 }
 
 impl std::fmt::Debug for KernelWatch {
@@ -79,11 +82,12 @@ impl KernelWatch {
             vrfs: BTreeMap::new(),
             tables: BTreeSet::new(),
             routes: BTreeMap::new(),
+            parts: BTreeMap::new(),
         })
     }
 
     /// Everything, as inputs that bring the core up to date.
-    pub async fn look(&mut self, core: &Core) -> Result<Vec<Input>, KernelError> {
+    pub async fn look(&mut self, core: &Core, parts: &Parts) -> Result<Vec<Input>, KernelError> {
         let before_devices = std::mem::take(&mut self.devices);
         let mut inputs = Vec::new();
         let links = self.kernel.links().await?;
@@ -102,8 +106,8 @@ impl KernelWatch {
         for device in core.devices().filter(|name| !here(name)) {
             inputs.push(Input::Link { device: device.to_owned(), up: false, vrf: None });
         }
-        let before: BTreeSet<IpPrefix> = std::mem::take(&mut self.routes).into_keys().collect();
-        let mut touched = before;
+        let mut touched: BTreeSet<IpPrefix> = std::mem::take(&mut self.routes).into_keys().collect();
+        touched.extend(std::mem::take(&mut self.parts).into_keys());
         self.tables = core.tables().collect();
         let mut tables = self.tables.clone();
         tables.extend(self.vrfs.keys());
@@ -111,7 +115,7 @@ impl KernelWatch {
         let asked: Vec<(bool, u32)> = tables.into_iter().flat_map(|t| [(false, t), (true, t)]).collect();
         for (v6, table) in asked {
             for route in self.kernel.all_routes(v6, table).await? {
-                touched.extend(self.route(&route, true, false, core));
+                touched.extend(self.route(&route, true, false, (core, parts)));
             }
         }
         inputs.extend(touched.into_iter().map(|prefix| self.foreign(prefix)));
@@ -157,17 +161,24 @@ impl KernelWatch {
     }
 
     /// The inputs that a report makes.
-    pub fn take(&mut self, message: &NetlinkMessage<RouteNetlinkMessage>, core: &Core) -> Vec<Input> {
+    pub fn take(
+        &mut self,
+        message: &NetlinkMessage<RouteNetlinkMessage>,
+        core: &Core,
+        parts: &Parts,
+    ) -> Vec<Input> {
         let NetlinkPayload::InnerMessage(inner) = &message.payload else { return Vec::new() };
         let replaces = message.header.flags & NLM_F_REPLACE != 0;
         match inner {
             RouteNetlinkMessage::NewLink(link) => self.link(link, false),
             RouteNetlinkMessage::DelLink(link) => self.link(link, true),
-            RouteNetlinkMessage::NewRoute(route) => {
-                self.route(route, true, replaces, core).map(|p| self.foreign(p)).into_iter().collect()
-            }
+            RouteNetlinkMessage::NewRoute(route) => self
+                .route(route, true, replaces, (core, parts))
+                .map(|p| self.foreign(p))
+                .into_iter()
+                .collect(),
             RouteNetlinkMessage::DelRoute(route) => {
-                self.route(route, false, false, core).map(|p| self.foreign(p)).into_iter().collect()
+                self.route(route, false, false, (core, parts)).map(|p| self.foreign(p)).into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -192,10 +203,11 @@ impl KernelWatch {
         if gone || !flags.contains(LinkFlags::Up) {
             // The kernel removes the routes of IPv4 by a device that is set down without a report.
             let by = |r: &ForeignView| r.device.as_deref() == Some(device.as_str());
-            let touched: Vec<_> =
-                self.routes.iter().filter(|(_, list)| list.iter().any(by)).map(|(p, _)| *p).collect();
+            let all = self.routes.iter().chain(&self.parts);
+            let touched: Vec<_> = all.filter(|(_, list)| list.iter().any(by)).map(|(p, _)| *p).collect();
             for prefix in touched {
-                if let Some(list) = self.routes.get_mut(&prefix) {
+                for list in [self.routes.get_mut(&prefix), self.parts.get_mut(&prefix)].into_iter().flatten()
+                {
                     list.retain(|r| !by(r));
                 }
                 inputs.push(self.foreign(prefix));
@@ -222,14 +234,29 @@ impl KernelWatch {
     }
 
     /// Takes a route over, if it is of interest. Returns its prefix.
-    fn route(&mut self, route: &RouteMessage, there: bool, replaces: bool, core: &Core) -> Option<IpPrefix> {
+    fn route(
+        &mut self,
+        route: &RouteMessage,
+        there: bool,
+        replaces: bool,
+        (core, parts): (&Core, &Parts),
+    ) -> Option<IpPrefix> {
         let protocol = u8::from(route.header.protocol);
         let table = self.table(table_of(route))?;
         if route.header.kind != RouteType::Unicast || [ROUTE_PROTOCOL, DISCARD_PROTOCOL].contains(&protocol) {
             return None;
         }
-        let read = message::read(route).filter(|r| core.concerns(r.prefix))?;
-        let list = self.routes.entry(read.prefix).or_default();
+        let read = message::read(route)?;
+        // A full table of BGP is not kept.
+        let has_room = |map: &BTreeMap<_, _>| map.len() < PARTS_MAX || map.contains_key(&read.prefix);
+        let map = if core.concerns(read.prefix) {
+            &mut self.routes
+        } else if parts.concerns(read.prefix) && has_room(&self.parts) {
+            &mut self.parts
+        } else {
+            return None;
+        };
+        let list = map.entry(read.prefix).or_default();
         if replaces {
             list.retain(|r| (r.metric, &r.table) != (read.metric, &table));
         }
@@ -264,10 +291,16 @@ impl KernelWatch {
         Some(read.prefix)
     }
 
+    /// All with this prefix.
+    pub fn routes(&self, prefix: &IpPrefix) -> impl Iterator<Item = &ForeignView> {
+        self.routes.get(prefix).or_else(|| self.parts.get(prefix)).into_iter().flatten()
+    }
+
     fn foreign(&mut self, prefix: IpPrefix) -> Input {
-        let routes: Vec<_> = self.routes.get(&prefix).into_iter().flatten().cloned().collect();
+        let routes: Vec<_> = self.routes(&prefix).cloned().collect();
         if routes.is_empty() {
             self.routes.remove(&prefix);
+            self.parts.remove(&prefix);
         }
         Input::Foreign { prefix, routes }
     }

@@ -1,10 +1,12 @@
 //! The carrier's servers as the name servers have them now (RFC 3263). A task looks the names up again when their records
 //! expire; while that fails, the last good answer stays.
 
+mod by_device;
+
 use crate::entropy::KernelEntropy;
-use hickory_resolver::TokioResolver;
+use by_device::ByDevice;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use sipsec_net::Entropy;
 use sipsec_profile::model::{Family, Host, Server, SipSection, SipTransport};
@@ -47,6 +49,8 @@ pub struct Wanted {
     pub proxies: RoleServers,
     /// Empty if those of the system are asked.
     pub dns: Vec<SocketAddr>,
+    /// Questions leave by this device, or by those of its VRF; without one, as the kernel routes them.
+    pub dns_device: Option<String>,
 }
 
 impl Wanted {
@@ -67,6 +71,7 @@ impl Wanted {
                 .iter()
                 .map(|ip| SocketAddr::new(*ip, DNS_PORT))
                 .collect(),
+            dns_device: sip.dns_device.clone(),
         }
     }
 
@@ -222,7 +227,7 @@ fn same(a: &Result<Found, String>, b: &Result<Found, String>) -> bool {
 async fn look_up(wanted: &Wanted, entropy: &mut dyn Entropy) -> (Result<Found, String>, Duration) {
     let mut lookup = Lookup { resolver: None, entropy, ttl: TTL_MAX, trouble: None };
     if wanted.has_names() {
-        match resolver(&wanted.dns) {
+        match resolver(wanted) {
             Ok(resolver) => lookup.resolver = Some(resolver),
             Err(reason) => return (Err(reason), TTL_MIN),
         }
@@ -239,10 +244,10 @@ async fn look_up(wanted: &Wanted, entropy: &mut dyn Entropy) -> (Result<Found, S
     (found, lookup.ttl.clamp(TTL_MIN, TTL_MAX))
 }
 
-fn resolver(dns: &[SocketAddr]) -> Result<TokioResolver, String> {
-    let provider = TokioRuntimeProvider::default();
+fn resolver(Wanted { dns, dns_device, .. }: &Wanted) -> Result<Resolver<ByDevice>, String> {
+    let provider = ByDevice::new(dns_device.as_deref());
     let mut builder = if dns.is_empty() {
-        TokioResolver::builder(provider).map_err(|e| format!("/etc/resolv.conf cannot be used: {e}"))?
+        Resolver::builder(provider).map_err(|e| format!("/etc/resolv.conf cannot be used: {e}"))?
     } else {
         let server = |addr: &SocketAddr| {
             let mut server = NameServerConfig::udp_and_tcp(addr.ip());
@@ -250,7 +255,7 @@ fn resolver(dns: &[SocketAddr]) -> Result<TokioResolver, String> {
             server
         };
         let servers = dns.iter().map(server).collect();
-        TokioResolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), provider)
+        Resolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), provider)
     };
     let options = builder.options_mut();
     (options.timeout, options.attempts) = (QUESTION_MAX, ATTEMPTS);
@@ -262,7 +267,7 @@ fn resolver(dns: &[SocketAddr]) -> Result<TokioResolver, String> {
 }
 
 struct Lookup<'a> {
-    resolver: Option<TokioResolver>,
+    resolver: Option<Resolver<ByDevice>>,
     entropy: &'a mut dyn Entropy,
     ttl: Duration,
     trouble: Option<String>,

@@ -217,6 +217,9 @@ pub struct SipSection {
     /// Name servers; empty if those of the system are asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<IpAddr>,
+    /// The device by which name servers are asked; without one, the kernel's routes decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_device: Option<String>,
     /// RFC 5626 §4.4.1: an empty line over each connection this often. `None` where it is off.
     #[serde(rename = "keepalive_s", serialize_with = "serial::seconds_or_zero")]
     pub keepalive: Option<Duration>,
@@ -277,6 +280,7 @@ impl SipSection {
             call_family: Family::Auto,
             tls: TlsSection::default(),
             dns: Vec::new(),
+            dns_device: None,
             keepalive: None,
             options: None,
             redirects: 0,

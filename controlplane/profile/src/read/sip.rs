@@ -61,6 +61,7 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
     let (registration_family, call_family) = (table.word("registration_family"), table.word("call_family"));
     let tls = table.value("tls", TlsSection::default(), tls);
     let dns = table.value("dns", Vec::new(), dns);
+    let dns_device = table.value("dns_device", None, |item| device(item, 0).map(Some));
     let keepalive = table.seconds("keepalive_s");
     let options = table.seconds("options_s");
     let redirects = table.int("redirects");
@@ -83,6 +84,7 @@ pub fn read(item: &Item<'_>) -> Option<SipSection> {
         call_family: call_family?,
         tls: tls?,
         dns: dns?,
+        dns_device: dns_device?,
         keepalive: keepalive.map(|s| Some(s).filter(|s| !s.is_zero()))?,
         options: options.map(|s| Some(s).filter(|s| !s.is_zero()))?,
         redirects: redirects?,

@@ -59,6 +59,12 @@ pub const SIP: Group = Group {
             "Name servers for the carrier's names, at most 3.",
         ).hangs_up(),
         key(
+            "dns_device",
+            Kind::Text(Text::Device),
+            Optional("the kernel's routes to the name servers decide"),
+            "The device by which name servers are asked, those of `dns` as well as others: of a VRF they are found in its table.",
+        ).hangs_up(),
+        key(
             "keepalive_s",
             int(0, 3600),
             Default("0"),

@@ -71,6 +71,7 @@ impl NameServer {
             registrars,
             proxies: RoleServers { servers: Vec::new(), family },
             dns: vec![self.address],
+            dns_device: None,
         }
     }
 }
@@ -190,4 +191,17 @@ async fn the_last_good_answer_stays() {
     // Other servers are asked for: what was good for the former ones is not kept.
     resolve.want(dns.wanted(&["gone.example"], Family::Auto, Transport::Udp));
     assert!(resolve.next().await.is_err_and(|why| why.contains("gone.example")));
+}
+
+#[tokio::test]
+async fn questions_leave_by_the_device_that_the_profile_names() {
+    let dns = NameServer::start(vec![("c.example", a("192.0.2.1"))]).await;
+    let by = |device: &str| {
+        let wanted = dns.wanted(&["c.example:5060"], Family::Auto, Transport::Udp);
+        Wanted { dns_device: Some(device.into()), ..wanted }
+    };
+    // Without CAP_NET_RAW a socket may be bound to a device once, which is enough (Linux 5.7).
+    let found_by = found(&by("lo")).await;
+    assert_eq!(found_by.expect("by lo"), ["192.0.2.1:5060/udp (c.example)"]);
+    assert!(found(&by("sipsec-none")).await.is_err(), "not by another one");
 }

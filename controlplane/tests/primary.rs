@@ -5,7 +5,7 @@ mod support;
 use sipsec_controlplane::net::primary::{Primary, Rules};
 use sipsec_profile::model::PrimaryNat;
 use sipsec_profile::model::nat::PortProtocol;
-use sipsec_profile::model::primary_nat::Forward;
+use sipsec_profile::model::primary_nat::{Forward, PrimaryFiltering};
 use std::time::Duration;
 use support::{in_namespace, sh};
 
@@ -25,6 +25,7 @@ fn rules(forwards: &[(PortProtocol, u16, &str)]) -> Rules {
             exempt: vec![prefix("10.0.0.0/8")],
             port_first: 1024,
             port_last: 49_151,
+            filtering: PrimaryFiltering::default(),
             forwards: forwards.iter().map(forward).collect(),
         }],
     }
@@ -126,5 +127,26 @@ fn rules_of_an_earlier_run_stay_and_go_with_the_profile() {
         let primary = Primary::start(Rules { primary: Vec::new(), ..rules(&[]) });
         shown(|text| !text.contains("sipsec-branch")).await;
         drop(primary);
+    });
+}
+
+#[test]
+fn a_port_that_a_host_has_sent_from_is_open_to_all_where_the_profile_says_so() {
+    in_namespace(async || {
+        let mut open = rules(&[]);
+        open.primary[0].filtering = PrimaryFiltering::EndpointIndependent;
+        let primary = Primary::start(open);
+        let text = shown(|text| text.contains("reaching")).await;
+        for wanted in [
+            "type inet_proto . inet_service : ipv4_addr . inet_service",
+            "flags dynamic,timeout",
+            "iifname \"wan1\" fib daddr type local socket wildcard <= 1 accept",
+            "map @reached_0",
+            "ct direction original ct original ip saddr 192.168.128.0/17 ct status snat meta l4proto udp update @reached_0",
+        ] {
+            assert!(text.contains(wanted), "`{wanted}` in\n{text}");
+        }
+        primary.set(rules(&[]));
+        shown(|text| text.contains("guard") && !text.contains("reach")).await;
     });
 }

@@ -7,13 +7,14 @@ use crate::lab::error::LabError;
 use crate::lab::failover::{Setup, wait_primary, world_with};
 use crate::lab::interrupt::wait_for;
 use crate::lab::netns::run;
-use crate::lab::primary::{BRANCH_PRIMARY, Path, TO_BRANCH};
+use crate::lab::primary::{BRANCH_PRIMARY, BRANCH_SIDE, Path, TO_BRANCH};
 use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
 use crate::lab::world::World;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 pub const PRIMARY_NAT: Scenario = Scenario {
-    about: "a LAN behind its primary line's address: ping, TCP, UDP, traceroute, a forwarded port, hairpin; failover to the tunnel and back by the same ports",
+    about: "a LAN behind its primary line's address: ping, TCP, UDP, traceroute, a forwarded port, hairpin, endpoint-independent filtering; failover to the tunnel and back by the same ports",
     tools: &[("nft", "nftables"), ("tcpdump", "tcpdump")],
     run: primary_nat,
     ..Scenario::new("primary-nat")
@@ -25,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 fn primary_nat(context: &Context) -> Result<(), LabError> {
     let nat = format!(
-        "nat:\n  primary:\n    - device: wan1\n      sources: [10.1.0.0/16]\n      forwards: [{{ port: 8080, local: \"{BRANCH_LAN_HOST}:8081\" }}]\n\ndataplane:\n"
+        "nat:\n  primary:\n    - device: wan1\n      sources: [10.1.0.0/16]\n      filtering: endpoint-independent\n      forwards: [{{ port: 8080, local: \"{BRANCH_LAN_HOST}:8081\" }}]\n\ndataplane:\n"
     );
     let tunnel =
         format!("distance: 250 }}]\n    nat: [{{ rule: overload, source: 10.1.0.0/24, pool: {GLOBAL} }}]\n");
@@ -77,6 +78,37 @@ fn known(world: &World) -> Result<String, LabError> {
     Ok(udp(lan, centre, "10.1.0.2:5004", "10.2.0.2:5006", "10.2.0.2:5006")?.ip().to_string())
 }
 
+/// RFC 4787 §5: a host that has never been sent to reaches a port that a host of the LAN sends from, and none that it does not.
+fn from_another_host(world: &World) -> Result<(), LabError> {
+    const LOCAL: &str = "10.1.0.2:5204";
+    let outside: SocketAddr = format!("{BRANCH_PRIMARY}:5204").parse().expect("an endpoint");
+    let lan = world.topology.branch_lan.run(|| UdpSocket::bind(LOCAL))?;
+    let router = world.topology.primary()?.router();
+    // Of two ports: the first packet begins a connection to the gateway itself, which its later ones belong to.
+    let [early, late] = [7204, 7205].map(|port| (BRANCH_SIDE, port));
+    let (early, late) = (router.run(|| UdpSocket::bind(early))?, router.run(|| UdpSocket::bind(late))?);
+    let exchange = || -> std::io::Result<[(Vec<u8>, SocketAddr); 2]> {
+        let receive = |socket: &UdpSocket| {
+            socket.set_read_timeout(Some(LIMIT))?;
+            let mut buffer = [0; 100];
+            let (len, from) = socket.recv_from(&mut buffer)?;
+            Ok::<_, std::io::Error>((buffer[..len].to_vec(), from))
+        };
+        early.send_to(b"too early", outside)?;
+        lan.send_to(b"opens", "10.2.0.2:5206")?;
+        late.send_to(b"question", outside)?;
+        let asked = receive(&lan)?;
+        lan.send_to(b"answer", asked.1)?;
+        Ok([asked, receive(&late)?])
+    };
+    let [asked, answered] = exchange().map_err(LabError::io("UDP from another host"))?;
+    let wanted = (b"question".to_vec(), SocketAddr::new(BRANCH_SIDE.parse().expect("an address"), 7205));
+    ensure_in(world, asked == wanted, "the host hears who sends, when it has sent", || format!("{asked:?}"))?;
+    ensure_in(world, answered == (b"answer".to_vec(), outside), "and answers by the same port", || {
+        format!("{answered:?}")
+    })
+}
+
 /// Packets are lost while routes change.
 fn known_in_time(world: &World, wanted: &str) -> Result<(), LabError> {
     wait_for(&format!("the host to be known as {wanted}"), LIMIT, || {
@@ -100,6 +132,7 @@ fn by_the_primary(world: &World) -> Result<(), LabError> {
         let seen = seen.into_iter().collect::<Result<std::collections::BTreeSet<_>, _>>()?;
         ensure_in(world, seen.len() == 1, "one mapping for all remote endpoints", || format!("{seen:?}"))?;
     }
+    from_another_host(world)?;
     // A forwarded port: from the centre, and from the LAN itself.
     let port = format!("{BRANCH_PRIMARY}:8080");
     let peer = tcp(centre, lan, &port, "10.1.0.2:8081")?;

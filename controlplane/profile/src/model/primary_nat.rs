@@ -1,6 +1,7 @@
 //! `nat.primary`: translation of what the kernel forwards to a primary line. The kernel translates; the rules are the gateway's.
 
 use super::nat::PortProtocol;
+use super::words::words;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use sipsec_net::IpPrefix;
@@ -24,6 +25,14 @@ pub fn drain_table(gateway: &str) -> String {
     format!("sipsec-drain-{gateway}")
 }
 
+words! {
+    /// Which packets from outside reach a host by a port that it has sent from (RFC 4787 §5).
+    pub enum PrimaryFiltering {
+        AddressAndPortDependent = "address-and-port-dependent", "from the address and port that it has sent to";
+        EndpointIndependent = "endpoint-independent", "from any address and port";
+    }
+}
+
 /// Hosts of the LAN share the address of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrimaryNat {
@@ -35,6 +44,7 @@ pub struct PrimaryNat {
     /// Of TCP and UDP, as the primary line sees them.
     pub port_first: u16,
     pub port_last: u16,
+    pub filtering: PrimaryFiltering,
     pub forwards: Vec<Forward>,
 }
 
@@ -67,6 +77,7 @@ impl Serialize for PrimaryNat {
         map.serialize_entry("sources", &texts(&self.sources))?;
         map.serialize_entry("exempt", &texts(&self.exempt))?;
         map.serialize_entry("ports", &format!("{}-{}", self.port_first, self.port_last))?;
+        map.serialize_entry("filtering", &self.filtering)?;
         map.serialize_entry("forwards", &self.forwards)?;
         map.end()
     }

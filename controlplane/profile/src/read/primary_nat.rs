@@ -30,6 +30,7 @@ fn primary(item: &Item<'_>) -> Option<PrimaryNat> {
     let sources = table.required("sources").and_then(|i| super::item::all(&i, network));
     let exempt = table.list("exempt", network);
     let ports = table.value("ports", PrimaryNat::PORTS_DEFAULT, ports);
+    let filtering = table.word("filtering");
     let forwards = table.list("forwards", forward);
     table.finish();
     let (sources, exempt, forwards) = (sources?, exempt?, forwards?);
@@ -43,7 +44,15 @@ fn primary(item: &Item<'_>) -> Option<PrimaryNat> {
     few(&table, "exempt", exempt.len(), EXEMPTIONS_MAX)?;
     few(&table, "forwards", forwards.len(), FORWARDS_MAX)?;
     let (port_first, port_last) = ports?;
-    Some(PrimaryNat { device: device?, sources, exempt, port_first, port_last, forwards })
+    Some(PrimaryNat {
+        device: device?,
+        sources,
+        exempt,
+        port_first,
+        port_last,
+        filtering: filtering?,
+        forwards,
+    })
 }
 
 fn few(table: &Table<'_>, key: &'static str, len: usize, max: usize) -> Option<()> {

@@ -2,6 +2,7 @@
 
 use super::kind::{Group, Key, Kind, Presence, Text, int, key};
 use crate::model::nat::{Filtering, PortProtocol, RuleKind, Side};
+use crate::model::primary_nat::PrimaryFiltering;
 use Presence::{Default, Optional, Required};
 
 /// Keys of this part are applied to a running gateway at once.
@@ -109,6 +110,12 @@ const PRIMARY: Group = Group {
             Kind::Text(Text::Ports),
             Default("1024-49151"),
             "The ports that TCP and UDP get on the device's address. A packet keeps its own if that is one of them and free. On the device of SIP the range must not contain `media.ports`.",
+        ),
+        now(
+            "filtering",
+            Kind::Word(PrimaryFiltering::TABLE),
+            Default("address-and-port-dependent"),
+            "Which packets from outside reach a host of the LAN (RFC 4787 §5). `endpoint-independent`: every packet to a port of TCP or UDP from which the host has sent within the last 300 s, so that peers find each other without a relay; ports on which the gateway itself listens, and `forwards`, go before. If two hosts have the same port towards different peers, it is the host's that sent first.",
         ),
         now(
             "forwards",

@@ -88,7 +88,7 @@ impl Rules {
         for (name, address) in [(FLOWS_V4, ADDRESS_V4), (FLOWS_V6, ADDRESS_V6)] {
             let [protocol, source, destination] = REST;
             let fields = [address, address, protocol, source, destination];
-            w.set(&Set { name, fields: &fields, elements_max: FLOWS_MAX, timeout: self.quiet });
+            w.set(&Set { name, fields: &fields, values: &[], elements_max: FLOWS_MAX, timeout: self.quiet });
         }
         self.record(&mut w);
         steer(&mut w);

@@ -4,7 +4,10 @@ mod rule;
 mod socket;
 mod transaction;
 
-pub use rule::{ACCEPT, DROP, EQUAL, FIRST, Fib, JUMP, KEY, Meta, RETURN, Rule, SECOND, TCP, UDP};
+pub use rule::{
+    ACCEPT, DESTINATION_TRANSLATED, DROP, EQUAL, FIRST, Fib, JUMP, KEY, Meta, RETURN, Rule, SECOND,
+    SOURCE_TRANSLATED, TCP, Tracked, UDP, VALUE, Way,
+};
 pub use socket::{DUMP, Netfilter, blocking, changes, explain};
 #[cfg(test)]
 pub use transaction::NEW_TABLE;

@@ -9,8 +9,9 @@ use std::time::Duration;
 /// Protocol numbers.
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
-/// `IPS_DST_NAT`
-const DESTINATION_TRANSLATED: u32 = 1 << 5;
+/// `IPS_SRC_NAT`, `IPS_DST_NAT`
+pub const SOURCE_TRANSLATED: u32 = 1 << 4;
+pub const DESTINATION_TRANSLATED: u32 = 1 << 5;
 /// Verdicts (`linux/netfilter.h`, `nf_tables.h`).
 pub const DROP: i32 = 0;
 pub const ACCEPT: i32 = 1;
@@ -27,6 +28,22 @@ pub enum Meta {
     Protocol = 16,
     /// Since 1970, in nanoseconds.
     Time = 30,
+}
+
+/// What the entry of a connection says of one of its directions.
+#[derive(Clone, Copy, Debug)]
+pub enum Tracked {
+    SourcePort = 11,
+    DestinationPort = 12,
+    /// IPv4.
+    Source = 19,
+}
+
+/// `IP_CT_DIR_…`
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    Original = 0,
+    Reply = 1,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +63,11 @@ pub const SECOND: u32 = 2;
 pub const EQUAL: u32 = 0;
 pub const UNEQUAL: u32 = 1;
 const LESS: u32 = 2;
+const LESS_OR_EQUAL: u32 = 3;
 /// Where the key of a set begins.
 pub const KEY: u32 = 8;
+/// Where the value of a map's element begins: in [`SECOND`].
+pub const VALUE: u32 = 12;
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
 const AT_SOURCE: u32 = 12;
@@ -125,6 +145,51 @@ impl<'a> Rule<'a> {
         })
     }
 
+    /// The same for a map, with the value from [`VALUE`] on. A key that is there keeps its value.
+    pub fn noted(self, map: &str, timeout: Duration) -> Self {
+        const UPDATE: u32 = 1;
+        self.expression("dynset", |m| {
+            m.text(1, map).number(3, UPDATE).number(4, KEY).number(5, VALUE).bytes(6, &milliseconds(timeout));
+        })
+    }
+
+    /// The value that a map has for the key, from [`VALUE`] on; without one the rule ends.
+    pub fn looked_up(self, map: &str) -> Self {
+        self.expression("lookup", |m| {
+            m.text(1, map).number(2, KEY).number(3, SECOND);
+        })
+    }
+
+    /// Ends the rule unless a program of this host takes the packet.
+    pub fn has_socket(self) -> Self {
+        const WILDCARD: u32 = 2;
+        let found = self.expression("socket", |m| {
+            m.number(1, WILDCARD).number(2, FIRST);
+        });
+        // Either value: without a socket there is none. The comparison is for programs that list the rule.
+        found.compare(LESS_OR_EQUAL, &[1])
+    }
+
+    pub fn tracked_to(self, register: u32, what: Tracked, way: Way) -> Self {
+        self.expression("ct", |m| {
+            m.number(1, register).number(2, what as u32).bytes(3, &[way as u8]);
+        })
+    }
+
+    /// The packet goes the way of the connection's first one.
+    pub fn original_way(self) -> Self {
+        const DIRECTION: u32 = 1;
+        let read = self.expression("ct", |m| {
+            m.number(1, FIRST).number(2, DIRECTION);
+        });
+        read.compare(EQUAL, &[Way::Original as u8])
+    }
+
+    /// A connection that a host of this network began.
+    pub fn begun_by(self, prefix: &IpPrefix) -> Self {
+        self.address_of(prefix, EQUAL, |r| r.tracked_to(FIRST, Tracked::Source, Way::Original))
+    }
+
     pub fn known(self, set: &str) -> Self {
         self.expression("lookup", |m| {
             m.text(1, set).number(2, KEY);
@@ -165,12 +230,16 @@ impl<'a> Rule<'a> {
     }
 
     fn address(self, at: u32, operation: u32, prefix: &IpPrefix) -> Self {
+        self.address_of(prefix, operation, |r| r.network_to(FIRST, at, 4))
+    }
+
+    fn address_of(self, prefix: &IpPrefix, operation: u32, read: impl FnOnce(Self) -> Self) -> Self {
         let IpAddr::V4(address) = prefix.addr() else { return self };
         if prefix.prefix_len() == 0 && operation == EQUAL {
             return self;
         }
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix.prefix_len())).unwrap_or(0);
-        let read = self.network_to(FIRST, at, 4);
+        let read = read(self);
         let masked = read.expression("bitwise", |m| {
             m.number(1, FIRST).number(2, FIRST).number(3, 4);
             m.nest(4, |m| {
@@ -214,7 +283,8 @@ impl<'a> Rule<'a> {
         self.meta(Meta::Protocol).compare(EQUAL, &[protocol])
     }
 
-    pub fn translated_destination(self) -> Self {
+    /// [`SOURCE_TRANSLATED`] or [`DESTINATION_TRANSLATED`].
+    pub fn translated(self, which: u32) -> Self {
         const STATUS: u32 = 2;
         let read = self.expression("ct", |m| {
             m.number(1, FIRST).number(2, STATUS);
@@ -222,7 +292,7 @@ impl<'a> Rule<'a> {
         let masked = read.expression("bitwise", |m| {
             m.number(1, FIRST).number(2, FIRST).number(3, 4);
             m.nest(4, |m| {
-                m.bytes(1, &DESTINATION_TRANSLATED.to_ne_bytes());
+                m.bytes(1, &which.to_ne_bytes());
             });
             m.nest(5, |m| {
                 m.bytes(1, &[0; 4]);

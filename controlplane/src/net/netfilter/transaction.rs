@@ -9,7 +9,8 @@ const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
 const NEW_RULE: u16 = NFTABLES << 8 | 6;
 const DEL_RULE: u16 = NFTABLES << 8 | 8;
 const NEW_SET: u16 = NFTABLES << 8 | 9;
-/// `NFT_SET_TIMEOUT`, `NFT_SET_EVAL`
+/// `NFT_SET_MAP`, `NFT_SET_TIMEOUT`, `NFT_SET_EVAL`
+const SET_MAP: u32 = 0x8;
 const SET_TIMEOUT: u32 = 0x10;
 const SET_EVAL: u32 = 0x20;
 /// `NLM_F_CREATE`, `NLM_F_APPEND`
@@ -44,12 +45,14 @@ pub struct Writer<'a> {
     sets: u32,
 }
 
-/// A set of keys that are made of several fields.
+/// A set of keys that are made of several fields, or a map of such.
 #[derive(Debug)]
 pub struct Set<'a> {
     pub name: &'a str,
     /// The type of each, as `nft` numbers them, and its length in bytes.
     pub fields: &'a [(u32, u32)],
+    /// The same of what each key stands for; none: a set, and not a map.
+    pub values: &'a [(u32, u32)],
     pub elements_max: u32,
     pub timeout: Duration,
 }
@@ -130,11 +133,15 @@ impl<'a> Writer<'a> {
         self.sets += 1;
         let number = self.sets;
         self.message(NEW_SET, CREATE, |m| {
-            m.text(2, set.name).number(3, SET_TIMEOUT | SET_EVAL);
+            let map = if set.values.is_empty() { 0 } else { SET_MAP };
+            m.text(2, set.name).number(3, SET_TIMEOUT | SET_EVAL | map);
             // Programs that list the set know by the types how to write an element.
-            let kind = set.fields.iter().fold(0, |all, (kind, _)| all << 6 | kind);
-            let len = set.fields.iter().map(|(_, len)| len.next_multiple_of(4)).sum();
-            m.number(4, kind).number(5, len);
+            let kind = |fields: &[(u32, u32)]| fields.iter().fold(0, |all, (kind, _)| all << 6 | kind);
+            let len = |fields: &[(u32, u32)]| fields.iter().map(|(_, len)| len.next_multiple_of(4)).sum();
+            m.number(4, kind(set.fields)).number(5, len(set.fields));
+            if map != 0 {
+                m.number(6, kind(set.values)).number(7, len(set.values));
+            }
             m.nest(9, |m| {
                 m.number(1, set.elements_max);
             });

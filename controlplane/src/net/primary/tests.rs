@@ -5,7 +5,7 @@ use crate::net::netfilter::NEW_TABLE;
 use sipsec_abi::nfnetlink::{Received, find, messages};
 use sipsec_profile::model::nat::PortProtocol;
 use sipsec_profile::model::primary_nat::{
-    EXEMPTIONS_MAX, FORWARDS_MAX, Forward, PRIMARIES_MAX, PrimaryNat, SOURCES_MAX,
+    EXEMPTIONS_MAX, FORWARDS_MAX, Forward, PRIMARIES_MAX, PrimaryFiltering, PrimaryNat, SOURCES_MAX,
 };
 
 fn largest() -> Rules {
@@ -21,6 +21,7 @@ fn largest() -> Rules {
         exempt: (0..EXEMPTIONS_MAX).map(prefix).collect(),
         port_first: 1024,
         port_last: 49_151,
+        filtering: PrimaryFiltering::EndpointIndependent,
         forwards: (0..FORWARDS_MAX).map(forward).collect(),
     };
     Rules {

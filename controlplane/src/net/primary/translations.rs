@@ -170,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
     use sipsec_abi::nfnetlink::messages;
     use sipsec_profile::model::nat::PortProtocol;
-    use sipsec_profile::model::primary_nat::Forward;
+    use sipsec_profile::model::primary_nat::{Forward, PrimaryFiltering};
 
     fn primary() -> PrimaryNat {
         PrimaryNat {
@@ -179,6 +179,7 @@ mod tests {
             exempt: Vec::new(),
             port_first: 1024,
             port_last: 49_151,
+            filtering: PrimaryFiltering::default(),
             forwards: vec![Forward {
                 protocol: PortProtocol::Tcp,
                 port: 8080,

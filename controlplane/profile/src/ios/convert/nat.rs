@@ -5,7 +5,7 @@ use super::Work;
 use crate::ios::document::{Address, Interface};
 use crate::ios::report::{At, Verdict};
 use crate::model::nat::PortProtocol;
-use crate::model::primary_nat::Forward;
+use crate::model::primary_nat::{Forward, PrimaryFiltering};
 use crate::model::{PrimaryNat, TunnelNat, Word};
 use sipsec_net::IpPrefix;
 use sipsec_net::nat::{NAT_RULES_MAX, NatProtocol, NatRule, NatSide};
@@ -87,8 +87,15 @@ impl Work<'_> {
         }
         let (sources, exempt) = in_two_lists(&rules)?;
         let (port_first, port_last) = PrimaryNat::PORTS_DEFAULT;
-        let primary =
-            PrimaryNat { device: device.to_owned(), sources, exempt, port_first, port_last, forwards };
+        let primary = PrimaryNat {
+            device: device.to_owned(),
+            sources,
+            exempt,
+            port_first,
+            port_last,
+            filtering: PrimaryFiltering::default(),
+            forwards,
+        };
         primary.fits().then_some((primary, lines))
     }
 

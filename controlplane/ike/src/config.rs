@@ -56,7 +56,7 @@ pub struct EndpointConfig {
     pub cookie_threshold: usize,
     /// A half-open SA that says nothing for this long is forgotten.
     pub half_open_age_max: Duration,
-    /// The path's MTU is searched for by probes (RFC 8899); `None`: it is not. Needs fragmentation.
+    /// The path's MTU is searched for by probes (RFC 8899); `None`: it is not.
     pub probe: Option<Probe>,
     /// How long the inbound half of a replaced CHILD_SA stays for packets still under way.
     pub linger: Duration,

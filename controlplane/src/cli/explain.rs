@@ -124,7 +124,7 @@ impl Derivation {
             full_packet_ms: time_ms(outer(mtu)),
             outer_bytes: outer(mtu),
             smallest_packet_ms: time_ms(outer(INNER_MTU_MIN.into())),
-            probed: tunnel.probe_path_mtu && profile.ike.fragmentation,
+            probed: tunnel.probe_path_mtu,
         }
     }
 }
@@ -209,8 +209,8 @@ impl fmt::Display for Derivation {
             )
         } else {
             f.write_str(
-                "\nThe path may carry less. It is not probed: `probe_path_mtu` of the tunnel or\n\
-                 `ike.fragmentation` is false. ICMP errors from it are followed.\n",
+                "\nThe path may carry less. It is not probed: `probe_path_mtu` of the tunnel is\n\
+                 false. ICMP errors from it are followed.\n",
             )
         }
     }

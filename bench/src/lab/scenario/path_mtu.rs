@@ -32,7 +32,7 @@ fn path_mtu(context: &Context) -> Result<(), LabError> {
         .profile("branch")?
         .with("outside: { device: wan0 }", "outside: { device: wan0, dont_fragment: copy }")?
         // A probe would find the narrow link before the packets do.
-        .with("idle_s: 5", "idle_s: 60, probe_path_mtu: false")?;
+        .with("idle_s: 5", "idle_s: 60\n    probe_path_mtu: false")?;
     let headend = world.profile("headend")?.with("idle_s: 20", "idle_s: 60")?;
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;

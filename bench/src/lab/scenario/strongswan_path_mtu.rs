@@ -67,7 +67,7 @@ fn black_hole(context: &Context) -> Result<(), LabError> {
     ensure_in(&world, told.contains(&INSIDE.to_string()), "its sender was not told", || told.clone())?;
     let cut = ping(world.topology.branch_lan.command("ping"), "dont")?;
     ensure_in(&world, cut.contains(" 0% packet loss"), "what is cut inside was lost", || cut.clone())?;
-    // The exchanges of the lost probes were answered in fragments: the IKE SA lives.
+    // The exchanges of the lost probes were answered without padding: the IKE SA lives.
     let state = session(branch, HEADEND_NUMBER)?;
     ensure_in(&world, state["status"] == "SESSION_UP", "the session lives", || format!("{state:#}"))?;
     no_clear_text(&world)?;

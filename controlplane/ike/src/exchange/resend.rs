@@ -3,7 +3,7 @@
 
 use super::backoff::{Backoff, Retry};
 use super::ike_sa::{IkeSa, Timeout};
-use super::sent::{Outstanding, Sent, TIMES_PER_SIZE};
+use super::sent::{Outstanding, Plain, Sent, TIMES_PER_SIZE};
 use crate::config::Retransmit;
 use crate::ctx::Ctx;
 use crate::path::search::{PROBE_TIMER, PROBES_MAX};
@@ -14,8 +14,8 @@ use crate::wire::{Chain, Exchange, NotifyType};
 use sipsec_net::Instant;
 
 impl IkeSa {
-    /// Asks for an answer that says nothing but that a datagram of this length passes (RFC 8899 §4.1). It goes out whole, then as
-    /// any other request.
+    /// Asks for an answer that says nothing but that a datagram of this length passes (RFC 8899 §4.1). It goes out whole, then
+    /// without its padding.
     pub fn probe(&mut self, ctx: &mut Ctx, now: Instant, datagram: usize, task: Task) {
         let policy = Retransmit {
             first: PROBE_TIMER,
@@ -42,11 +42,25 @@ impl IkeSa {
         Some(o.sent.largest())
     }
 
-    /// The probe on its way is larger than what passes: its exchange goes on in fragments.
+    /// The probe on its way is larger than what passes: its exchange goes on without padding, so that it ends, and with it the
+    /// question whether the peer lives. A peer that has had the probe takes this for its repetition, by the Message ID (RFC 7296
+    /// §2.1), and sends its answer again; any other has not seen the ID. Fragments (RFC 7383) would be no better: strongSwan as
+    /// Debian builds it takes an INFORMATIONAL in fragments for something else.
     pub fn give_up_probe(&mut self, ctx: &mut Ctx, now: Instant) {
-        if self.probe_under_way().is_some() {
-            self.shrink(ctx, now);
+        if self.probe_under_way().is_none() {
+            return;
         }
+        let Some(o) = self.outstanding.take() else { return };
+        let (first, plaintext) = Chain::new().finish();
+        let (exchange, id) = (o.exchange(), o.id());
+        let plain = Plain { exchange, id, response: false, first, plaintext };
+        let datagram = self.protect(ctx, &plain, None);
+        ctx.counters.retransmits_out += 1;
+        let backoff = Backoff::start(now, &ctx.config.retransmit);
+        let earlier = o.earlier + o.backoff.sent();
+        let o = Outstanding { sent: o.sent.unpadded(plain, datagram), backoff, earlier, ..o };
+        o.transmit(ctx);
+        self.outstanding = Some(o);
     }
 
     /// The request of our last response came again; `fragment_len`: bytes of its first fragment.
@@ -84,8 +98,12 @@ impl IkeSa {
             return Timeout::Fine;
         }
         let sent = o.backoff.sent();
-        let times = if self.probe_under_way().is_some() { PROBES_MAX } else { TIMES_PER_SIZE };
-        if sent >= times && self.shrink(ctx, now) {
+        if self.probe_under_way().is_some() {
+            if sent >= PROBES_MAX {
+                self.give_up_probe(ctx, now);
+                return Timeout::Fine;
+            }
+        } else if sent >= TIMES_PER_SIZE && self.shrink(ctx, now) {
             return Timeout::Fine;
         }
         let Some(o) = &mut self.outstanding else { return Timeout::Fine };

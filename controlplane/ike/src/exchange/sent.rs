@@ -42,6 +42,11 @@ impl Sent {
         Self { plain: self.plain, datagrams, times: 1, refused }
     }
 
+    /// A probe without its padding.
+    pub fn unpadded(&self, plain: Plain, datagram: Vec<Vec<u8>>) -> Self {
+        Self { plain, datagrams: datagram, times: 1, refused: Some(self.largest()) }
+    }
+
     pub fn datagrams(&self) -> &[Vec<u8>] {
         &self.datagrams
     }
@@ -67,7 +72,7 @@ pub(super) struct Outstanding {
     pub earlier: u32,
     pub first_at: Instant,
     pub task: Task,
-    /// It is a probe of the path (RFC 8899 §4.1), sent whole.
+    /// It is a probe of the path (RFC 8899 §4.1), or was one before its padding was taken away.
     pub probe: bool,
 }
 
@@ -94,7 +99,7 @@ impl Outstanding {
         }
     }
 
-    /// A probe, not cut into fragments yet.
+    /// A probe that has its padding.
     pub const fn is_whole_probe(&self) -> bool {
         self.probe && self.sent.refused.is_none()
     }

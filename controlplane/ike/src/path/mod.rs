@@ -28,7 +28,7 @@ pub(crate) struct Path {
 pub(crate) struct Answered {
     /// The largest of the last transmission.
     pub largest: usize,
-    /// The largest of the transmissions before, which had no answer, if it was larger.
+    /// The largest of the transmissions before, which were larger and had no answer.
     pub refused: Option<usize>,
     /// It was a probe.
     pub probe: bool,
@@ -44,7 +44,8 @@ impl Path {
 
     /// The longest IKE message that goes out whole, where `configured` is the longest that the profile allows.
     pub fn message_max(&self, configured: usize) -> usize {
-        self.learnt.map_or(configured, |learnt| learnt.min(configured))
+        let probed = self.search.bound().map(|ip_len| self.message_len(ip_len));
+        [self.learnt, probed].into_iter().flatten().fold(configured, usize::min)
     }
 
     /// The sizes of IKE messages to try after `largest` had no answer, the largest first.
@@ -70,12 +71,8 @@ impl Path {
     pub fn answered(&mut self, now: Instant, how: Answered) {
         let proved = self.ip_len(how.largest);
         match how.refused.map(|refused| self.ip_len(refused)) {
-            Some(refused) => {
-                self.learn(how.largest);
-                if how.probe {
-                    self.search.too_large(now, refused, proved);
-                }
-            }
+            Some(refused) if how.probe => self.search.too_large(now, refused, proved),
+            Some(_) => self.learn(how.largest),
             None if how.probe => {
                 self.learnt = self.learnt.map(|before| before.max(how.largest));
                 self.search.confirmed(now, proved);

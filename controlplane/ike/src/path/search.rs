@@ -4,7 +4,7 @@
 //!             probe of the ceiling answered
 //!      Base ──────────────────────────────────▶ Complete ◀── nothing left between the two ──┐
 //!        │                                       │    │                                     │
-//!        │ not answered, fragments were          │    └── 600 s: a larger one ─▶ Search ────┘
+//!        │ answered without padding alone        │    └── 600 s: a larger one ─▶ Search ────┘
 //!        ▼                                       │                               ▲ │
 //!     Search / Error ◀── black hole: the size ───┘                               └─┘ by table, then by halves
 //! ```
@@ -33,14 +33,14 @@ const RETRY: Duration = Duration::from_secs(30);
 /// The search ends when the smallest size that does not pass is no further away: a cipher block of IKE.
 const GRANULARITY: u16 = 16;
 
-/// §5.3.2: sizes that links have: the minimum of IPv6, common tunnels, IPv6 over PPPoE and PPPoE over L2TP of Japanese access
+/// §5.3.2: sizes that links have: the base, the minimum of IPv6, common tunnels, IPv6 over PPPoE and PPPoE over L2TP of Japanese access
 /// lines, IPv4 over IPv6, PPPoE.
-const TABLE: [u16; 7] = [1280, 1400, 1420, 1438, 1454, 1460, 1492];
+const TABLE: [u16; 8] = [1200, 1280, 1400, 1420, 1438, 1454, 1460, 1492];
 
 /// RFC 8899 §5.2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PathPhase {
-    /// Not probed: by the profile, or because the two do not fragment IKE messages.
+    /// Not probed.
     Disabled,
     /// Nothing is known yet.
     Base,
@@ -111,13 +111,6 @@ impl Search {
             probes: 0,
             lost: 0,
         }
-    }
-
-    /// The peer takes no fragments, so what does not pass could not be asked again.
-    pub const fn disable(&mut self) {
-        self.phase = PathPhase::Disabled;
-        self.bounded = false;
-        self.due = None;
     }
 
     /// The largest packet that leaves by the WAN, as far as is known without probes.
@@ -249,7 +242,7 @@ impl Search {
             self.refused = Some(refused);
         }
         self.proved = self.proved.max(proved);
-        self.phase = if self.proved.max(self.min) < self.base { PathPhase::Error } else { PathPhase::Search };
+        self.phase = if refused <= self.base { PathPhase::Error } else { PathPhase::Search };
         if was == Aim::Raise || self.candidate().is_none() {
             self.complete(now);
         }
@@ -264,9 +257,12 @@ impl Search {
         }
     }
 
-    /// What bounds outer packets of the call; `None` if nothing is known to be lost for its size.
+    /// What bounds outer packets of the call; `None` if nothing is known to be lost for its size. The base is taken to pass until
+    /// it is lost (§5.2).
     pub fn bound(&self) -> Option<u16> {
-        self.bounded.then(|| self.proved.max(self.min))
+        let searching = self.phase == PathPhase::Search && self.refused.is_none_or(|size| size > self.base);
+        let assumed = if searching { self.base.min(self.top()) } else { self.min };
+        self.bounded.then(|| self.proved.max(assumed))
     }
 
     /// [`Self::bound`], if it is another than before.

@@ -1,6 +1,6 @@
 //! Probes of the path (RFC 8899 §4.1): an INFORMATIONAL request that a notify of private use fills up to the size in question.
-//! Every peer answers it (RFC 7296 §1.4, §3.10.1). Without an answer the same exchange goes on in fragments (RFC 7383 §2.5.2), so a
-//! size that does not pass costs no IKE SA, and silence in the end means what it means for dead peer detection.
+//! Every peer answers it (RFC 7296 §1.4, §3.10.1). Without an answer the same exchange goes on without padding, so a size that does
+//! not pass costs no IKE SA, and silence in the end means what it means for dead peer detection.
 
 use super::{Task, Todo};
 use crate::ctx::Ctx;
@@ -42,9 +42,6 @@ impl Established {
 
     /// The largest packet that leaves towards the peer.
     pub(crate) fn on_path_ceiling(mut self: Box<Self>, ctx: &mut Ctx, now: Instant, mtu: u16) -> State {
-        if self.current().sa.fragment_limit(ctx).is_none() {
-            ctx.path.search.disable();
-        }
         ctx.path.search.set_ceiling(now, mtu);
         let limit = ctx.path.message_len(mtu);
         let sa = &mut self.current_mut().sa;

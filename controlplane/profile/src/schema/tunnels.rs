@@ -54,7 +54,7 @@ pub const TUNNEL: Group = Group {
             "probe_path_mtu",
             Kind::Flag,
             Default("true"),
-            "The MTU of the path to the peer is searched for by padded IKE requests that no router may fragment (RFC 8899): the first has the size of the WAN's MTU, further ones follow if it is not answered, and every 600 s. What is found bounds the tunnel's packets. On a line that takes more than 100 ms for 1,500 bytes (below 120 kbit/s) a probe waits for 2 s without data. Needs `ike.fragmentation` at both ends. Probes do not hold a call up.",
+            "The MTU of the path to the peer is searched for by padded IKE requests that no router may fragment (RFC 8899): the first has the size of the WAN's MTU, further ones follow if it is not answered, and every 600 s. What is found bounds the tunnel's packets. On a line that takes more than 100 ms for 1,500 bytes (below 120 kbit/s) a probe waits for 2 s without data. Probes do not hold a call up.",
         )
         .next_call(),
         key(

@@ -76,13 +76,7 @@ impl Screen {
             self.fold(&mut out, line);
             out.push_str(end);
         }
-        self.fit_characters(&out)
-    }
-
-    /// Without folding.
-    #[must_use]
-    pub fn fit_characters(&self, text: &str) -> String {
-        if self.utf8 { text.to_owned() } else { ascii(text) }
+        if self.utf8 { out } else { ascii(&out) }
     }
 
     fn fold(&self, out: &mut String, line: &str) {

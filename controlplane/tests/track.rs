@@ -1,169 +1,18 @@
 //! Route policy with real probes and a real kernel, in a network namespace of this test's own. Needs root.
 
+#[path = "support/policy.rs"]
+mod policy;
 mod support;
 
-use sipsec_controlplane::net::netlink::{self, DISCARD_PROTOCOL, Netlink, ROUTE_PROTOCOL, Routed, Watch};
-use sipsec_controlplane::net::track::{Change, Policy, Setup, Track};
-use sipsec_track::config::{
-    Config, Failback, Flows, NextHop, Object, Operation, Probe, Route, Start, Table, What,
-};
+use policy::{Gateway, ip, network, operation, reachability, route, routed};
+use sipsec_controlplane::net::netlink::{DISCARD_PROTOCOL, ROUTE_PROTOCOL};
+use sipsec_controlplane::net::track::Policy;
+use sipsec_track::config::{Config, Failback, Flows, NextHop, Object, Operation, Probe, What};
 use sipsec_track::view::State;
 use sipsec_track::{Cause, Event};
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::net::SocketAddr;
 use std::time::Duration;
 use support::{in_namespace, sh};
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().expect("an address")
-}
-
-fn operation(id: u32, probe: Probe) -> Operation {
-    Operation {
-        id,
-        name: None,
-        probe,
-        source: None,
-        device: None,
-        frequency: Duration::from_millis(100),
-        timeout: Duration::from_millis(100),
-        threshold: Duration::from_millis(100),
-        up_count: 1,
-        down_count: 3,
-        start: Start::Now,
-        lifetime: None,
-    }
-}
-
-fn reachability(id: u32) -> Object {
-    Object {
-        id,
-        what: What::Reachability { operation: id },
-        delay_up: Duration::ZERO,
-        delay_down: Duration::ZERO,
-        damping: None,
-    }
-}
-
-fn route(prefix: &str, next: NextHop, distance: u8, track: Option<u32>) -> Route {
-    Route {
-        prefix: prefix.parse().expect("a prefix"),
-        table: Table::Main,
-        next,
-        distance,
-        metric: None,
-        track,
-        name: None,
-    }
-}
-
-fn routed(config: &Config) -> Routed {
-    let tunnel = |r: &&Route| matches!(r.next, NextHop::Tunnel(_));
-    Routed {
-        tunnels: config.routes.iter().filter(tunnel).map(|r| r.prefix).collect(),
-        elsewhere: config.routes.iter().filter(|r| !tunnel(r)).map(|r| r.prefix).collect(),
-        ..Routed::default()
-    }
-}
-
-struct Gateway {
-    track: Track,
-    netlink: Netlink,
-}
-
-impl Gateway {
-    fn start(config: Config) -> Self {
-        Self::start_with(config, None)
-    }
-
-    fn start_with(config: Config, ledger: Option<PathBuf>) -> Self {
-        let watch = Watch {
-            wan: "wan0".into(),
-            families: (true, false),
-            svti: Some("svti0".into()),
-            routed: routed(&config),
-            ledger,
-        };
-        let netlink = Netlink::start(watch);
-        let setup = Setup {
-            policy: Policy { config, ..Policy::default() },
-            svti: Some("svti0".into()),
-            drain_table: "sipsec-drain-test".into(),
-        };
-        Self { track: Track::start(setup, netlink.routes()).expect("started"), netlink }
-    }
-
-    /// What the loop does with another profile.
-    fn reconfigure(&self, config: Config) {
-        self.netlink.set_routed(routed(&config));
-        self.track.reconfigure(Policy { config, ..Policy::default() }).expect("a good configuration");
-    }
-
-    /// The next event; what netlink tells meanwhile is handed on, as the loop does.
-    async fn event(&mut self) -> Event {
-        loop {
-            tokio::select! {
-                change = self.track.next() => if let Change::Event(event) = change { return event },
-                change = self.netlink.next() => {
-                    if let netlink::Change::Refused { prefix, wanted, reason } = change {
-                        self.track.refused(prefix, wanted, reason);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn object(&mut self, id: u32) -> (State, Cause) {
-        loop {
-            match self.event().await {
-                Event::Object { id: of, to, cause, .. } if of == id => return (to, cause),
-                _ => {}
-            }
-        }
-    }
-
-    /// Until `ip route` says what is wanted.
-    async fn until(&mut self, line: &str, fits: impl Fn(&str) -> bool) {
-        while !fits(&sh(line)) {
-            let _ = tokio::time::timeout(Duration::from_millis(2), self.event()).await;
-        }
-    }
-}
-
-/// A primary line over a veth whose other end answers, and a sVTI.
-fn network() -> Far {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let far = Far(format!("track-far-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed)));
-    sh("ip link add wan1 type veth peer name far1");
-    sh("ip link add svti0 type veth peer name svti0-x");
-    sh(&format!("ip netns add {}", far.0));
-    sh(&format!("ip link set far1 netns {}", far.0));
-    far.sh("addr add 192.0.2.1/24 dev far1");
-    far.sh("link set far1 up");
-    far.sh("link set lo up");
-    sh("ip addr add 192.0.2.2/24 dev wan1");
-    for device in ["wan1", "svti0-x", "svti0"] {
-        sh(&format!("ip link set {device} up"));
-    }
-    far
-}
-
-/// The namespace of the far end; removed also if the test fails.
-struct Far(String);
-
-impl Far {
-    fn sh(&self, words: &str) {
-        sh(&format!("ip -n {} {words}", self.0));
-    }
-}
-
-impl Drop for Far {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
 
 fn primary_and_backup() -> Config {
     Config {
@@ -233,6 +82,21 @@ fn a_cut_line_moves_its_route_into_the_tunnel_and_back() {
 }
 
 impl Gateway {
+    /// What the loop does with another profile.
+    fn reconfigure(&self, config: Config) {
+        self.netlink.set_routed(routed(&config));
+        self.track.reconfigure(Policy { config, ..Policy::default() }).expect("a good configuration");
+    }
+
+    async fn object(&mut self, id: u32) -> (State, Cause) {
+        loop {
+            match self.event().await {
+                Event::Object { id: of, to, cause, .. } if of == id => return (to, cause),
+                _ => {}
+            }
+        }
+    }
+
     async fn object_or_route(&mut self) -> &'static str {
         loop {
             match self.event().await {

@@ -6,7 +6,7 @@ use crate::lab::error::LabError;
 use crate::lab::failover::{Setup, wait_primary, world_with};
 use crate::lab::interrupt::wait_for;
 use crate::lab::netns::{Namespace, run};
-use crate::lab::primary::Path;
+use crate::lab::primary::{PRIMARY_WAN, Path};
 use crate::lab::topology::{BRANCH_LAN_HOST, CENTRE_LAN_HOST};
 use crate::lab::world::World;
 use std::io::{Read, Write};
@@ -33,6 +33,14 @@ pub const DRAIN_BOUND: Scenario = Scenario {
     tools: NFT,
     nightly: true,
     ..Scenario::new("failover-drain-bound")
+};
+
+pub const DRAIN_FAULTS: Scenario = Scenario {
+    about: "while flows stay in the tunnel, the primary's device is removed and made again, and the dataplane is killed",
+    run: faults,
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-drain-faults")
 };
 
 /// A stream on which one byte goes to and fro, until it is dropped.
@@ -231,5 +239,38 @@ fn bound(context: &Context) -> Result<(), LabError> {
         Ok(())
     })?;
     world.wait_hung_up(LIMIT)?;
+    no_clear_text(&world)
+}
+
+fn faults(context: &Context) -> Result<(), LabError> {
+    const PORT: u16 = 7005;
+    let mut world = failed(context, "fodf", "drain_s: 120")?;
+    count(world.topology.primary()?.router(), &[PORT])?;
+    with_stream(&mut world, PORT, |world, stream| {
+        world.topology.primary()?.set(Path::Good)?;
+        wait_primary(world, true)?;
+        stream.goes_on()?;
+        world.topology.branch.ip(&["link", "del", PRIMARY_WAN])?;
+        wait_primary(world, false)?;
+        stream.goes_on()?;
+        ensure(draining(world)?.is_none(), "all of it is in the tunnel again", String::new)?;
+        world.topology.primary()?.rejoin_branch(&world.topology.branch)?;
+        wait_primary(world, true)?;
+        stream.goes_on()?;
+        ensure(draining(world)?.is_some(), "it stays there once more", String::new)?;
+        let moved = counted(world.topology.primary()?.router(), PORT)?;
+        ensure_in(world, moved == 0, "it has never left", || format!("{moved} packets"))?;
+        let calls = world.carrier.calls();
+        ensure_in(world, calls == 1, "one call", || world.carrier.bill_text())?;
+        // The call ends with its dataplane.
+        let gateway = world.branch.as_mut().expect("started");
+        gateway.dataplane().map(crate::lab::process::Process::kill);
+        wait_for("the stream to move", LIMIT, || {
+            Ok((counted(world.topology.primary()?.router(), PORT)? > 0).then_some(()))
+        })?;
+        stream.goes_on()?;
+        drop(stream);
+        Ok(())
+    })?;
     no_clear_text(&world)
 }

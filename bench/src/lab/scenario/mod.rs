@@ -172,6 +172,7 @@ pub const SCENARIOS: &[Scenario] = &[
     failover::DEVICE,
     failover_drain::DRAIN,
     failover_drain::DRAIN_BOUND,
+    failover_drain::DRAIN_FAULTS,
     routing::FRR,
     kamailio::KAMAILIO,
     kamailio::STREAMS,

@@ -82,7 +82,7 @@ impl Routes {
         owned
     }
 
-    /// Nothing more is to be said of those that have no route.
+    /// Nothing more is to be said of those that have no route and are no tunnel's own.
     fn forget_gone(&mut self, prefixes: &[IpPrefix]) {
         for prefix in prefixes {
             if self.chosen.get(prefix) == Some(&Chosen::Gone) {
@@ -146,7 +146,10 @@ impl Core {
     fn send_routes(&mut self, prefixes: Vec<IpPrefix>) {
         // What is configured later is configured with what was chosen.
         if !matches!(self.dataplane, Dataplane::Ready | Dataplane::Configuring(_)) {
-            self.routes.forget_gone(&prefixes);
+            let configured: BTreeSet<IpPrefix> = self.prefixes().collect();
+            let foreign: Vec<IpPrefix> =
+                prefixes.iter().filter(|p| !configured.contains(p)).copied().collect();
+            self.routes.forget_gone(&foreign);
             self.out.push_back(Output::RoutesTaken(prefixes));
             return;
         }

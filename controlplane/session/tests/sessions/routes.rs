@@ -110,6 +110,22 @@ fn a_part_of_a_tunnels_prefix_is_left_to_the_host_while_it_has_a_route() {
 }
 
 #[test]
+fn a_tunnels_own_prefix_without_a_route_is_discarded_also_by_a_new_dataplane() {
+    let mut w = up();
+    let whole = w.gateways[0].dp.routes.keys().next().expect("a route").to_string();
+    choose(&mut w, &whole, Chosen::Gone);
+    assert_eq!(route(&w, &whole), Some((TUNNEL, Adjacency::Discard)));
+    choose(&mut w, &whole, Chosen::Tunnel(TUNNEL));
+    // Decided while there is no dataplane.
+    w.tell(0, Input::DataplaneDown);
+    w.gateways[0].dp = FakeDataplane::default();
+    choose(&mut w, &whole, Chosen::Gone);
+    w.tell(0, Input::DataplaneUp);
+    w.advance(SECOND);
+    assert_eq!(route(&w, &whole), Some((TUNNEL, Adjacency::Discard)));
+}
+
+#[test]
 fn parts_survive_a_new_dataplane_and_follow_the_profile() {
     let mut w = up();
     let whole = *w.gateways[0].dp.routes.keys().next().expect("a route");

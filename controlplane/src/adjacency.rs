@@ -179,7 +179,7 @@ mod tests {
         b.all.installed(b.prefix);
         assert_eq!(b.all.take_decided(), [], "the tunnel was chosen since");
         b.decide(None);
-        assert_eq!((b.kernel(), b.all.take_decided()), (Some(None), vec![(b.prefix, Chosen::Discard)]));
+        assert_eq!((b.kernel(), b.all.take_decided()), (Some(None), vec![(b.prefix, Chosen::Gone)]));
         b.decide(tunnel("gone"));
         assert_eq!((b.kernel(), b.all.take_decided()), (Some(None), vec![]));
     }

@@ -10,10 +10,9 @@ mod rules;
 
 pub use rules::Rules;
 
-use super::netfilter::{Netfilter, blocking, changes, explain};
+use super::netfilter::{Changes, Netfilter, blocking, explain};
 use super::netlink::{Kernel, KernelError};
 use crate::clock;
-use rtnetlink::sys::AsyncSocket;
 use rules::FAMILY;
 use sipsec_net::{Instant, IpPrefix};
 use std::collections::BTreeMap;
@@ -22,10 +21,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The table is looked at this often, in case a report was lost.
-const REFRESH: Duration = Duration::from_secs(30);
-/// After a failure, and at least between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
 /// A route that waits for its flows to be kept changes after this time in any case.
 const IN_FORCE_MAX: Duration = Duration::from_millis(500);
 
@@ -173,7 +168,7 @@ impl State {
         loop {
             let now = wanted.borrow_and_update().clone();
             // Before the table is looked at, so that no change is missed between.
-            let mut reports = now.setup.rules.as_ref().and_then(|_| changes().ok());
+            let mut changes = Changes::new(now.setup.rules.is_some());
             let result = self.reconcile(&now).await;
             let failure = result.err().map(|error| error.to_string());
             if let Some(reason) = failure.as_ref().filter(|_| done.borrow().failure != failure) {
@@ -181,22 +176,9 @@ impl State {
             }
             let has_failed = failure.is_some();
             done.send_replace(Done { generation: now.generation, failure });
-            let wait = async {
-                tokio::time::sleep(PAUSE).await;
-                match &mut reports {
-                    _ if has_failed => {}
-                    Some(socket) => {
-                        let mut buffer = Vec::with_capacity(4096);
-                        // An overrun is a change as well.
-                        let change = std::future::poll_fn(|cx| socket.poll_recv(cx, &mut buffer));
-                        let _ = tokio::time::timeout(REFRESH, change).await;
-                    }
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { return },
-                () = wait => {}
+                () = changes.look_again(has_failed) => {}
             }
         }
     }

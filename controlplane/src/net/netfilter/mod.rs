@@ -8,7 +8,7 @@ pub use rule::{
     ACCEPT, DESTINATION_TRANSLATED, DROP, EQUAL, FIRST, Fib, JUMP, KEY, Meta, RETURN, Rule, SECOND,
     SOURCE_TRANSLATED, TCP, Tracked, UDP, VALUE, Way,
 };
-pub use socket::{DUMP, Netfilter, blocking, changes, explain};
+pub use socket::{Changes, DUMP, Netfilter, blocking, explain};
 #[cfg(test)]
 pub use transaction::NEW_TABLE;
 pub use transaction::{Batch, Hook, Set, Writer};

@@ -2,7 +2,7 @@
 //! the parts of a dump, each of which is made as the one before is read.
 
 use super::transaction::Batch;
-use rtnetlink::sys::{Socket, SocketAddr};
+use rtnetlink::sys::{AsyncSocket, Socket, SocketAddr, TokioSocket};
 use sipsec_abi::nfnetlink::{
     ACK, Attribute, ERROR, Message, NFTABLES, REQUEST, Received, TABLE, find, messages,
 };
@@ -145,10 +145,42 @@ impl Netfilter {
     }
 }
 
-/// A socket on which the kernel tells that rules have changed.
-pub fn changes() -> io::Result<rtnetlink::sys::TokioSocket> {
-    use rtnetlink::sys::AsyncSocket;
-    let mut socket = rtnetlink::sys::TokioSocket::new(PROTOCOL)?;
+/// The rules are looked at this often, in case a report was lost.
+const REFRESH: Duration = Duration::from_secs(30);
+/// After a failure, and at least between two looks: a program may load many tables one after the other.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The kernel's reports that rules have changed.
+pub struct Changes {
+    is_needed: bool,
+    socket: Option<TokioSocket>,
+}
+
+impl Changes {
+    /// `is_needed`: whether there are rules of ours to look after.
+    pub fn new(is_needed: bool) -> Self {
+        Self { is_needed, socket: is_needed.then(reports).transpose().unwrap_or_default() }
+    }
+
+    /// Waits until the rules are to be looked at again; for ever if there are none.
+    pub async fn look_again(&mut self, has_failed: bool) {
+        tokio::time::sleep(PAUSE).await;
+        match &mut self.socket {
+            _ if has_failed => {}
+            _ if !self.is_needed => std::future::pending().await,
+            Some(socket) => {
+                let mut buffer = Vec::with_capacity(4096);
+                // An overrun is a change as well.
+                let report = std::future::poll_fn(|cx| socket.poll_recv(cx, &mut buffer));
+                let _ = tokio::time::timeout(REFRESH, report).await;
+            }
+            None => tokio::time::sleep(REFRESH).await,
+        }
+    }
+}
+
+fn reports() -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(PROTOCOL)?;
     socket.socket_mut().bind_auto()?;
     socket.socket_mut().add_membership(CHANGES)?;
     Ok(socket)

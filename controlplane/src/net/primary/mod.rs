@@ -9,20 +9,13 @@ mod translations;
 pub use rules::{Rules, TUNNEL_DEVICES_MAX};
 pub use translations::Translated;
 
-use crate::net::netfilter::{Netfilter, blocking, changes, explain};
-use rtnetlink::sys::AsyncSocket;
+use crate::net::netfilter::{Changes, Netfilter, blocking, explain};
 use sipsec_abi::nfnetlink::IPV4;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-
-/// The rules are looked at this often, in case a report was lost.
-const REFRESH: Duration = Duration::from_secs(30);
-/// After a failure, and at least between two looks: a program may load many tables one after the other.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The loop's end. The task ends with it.
 #[derive(Debug)]
@@ -105,7 +98,7 @@ async fn keep(mut wanted: watch::Receiver<Arc<Rules>>, failure: Arc<Mutex<Option
     loop {
         let rules = wanted.borrow_and_update().clone();
         // Before the rules are looked at, so that no change is missed between.
-        let mut changes = (!rules.primary.is_empty()).then(changes).transpose().unwrap_or_default();
+        let mut changes = Changes::new(!rules.primary.is_empty());
         let (given, is_known) = (rules.clone(), last.as_ref() == Some(&rules));
         let result = blocking(move || reconcile(&given, is_known)).await;
         let problem =
@@ -126,24 +119,9 @@ async fn keep(mut wanted: watch::Receiver<Arc<Rules>>, failure: Arc<Mutex<Option
         }
         let failed = result.is_err();
         last = (!failed).then_some(rules);
-        let wait = async {
-            tokio::time::sleep(PAUSE).await;
-            if failed {
-                return;
-            }
-            match &mut changes {
-                Some(socket) => {
-                    let mut buffer = Vec::with_capacity(4096);
-                    // An overrun is a change as well.
-                    let change = std::future::poll_fn(|cx| socket.poll_recv(cx, &mut buffer));
-                    let _ = tokio::time::timeout(REFRESH, change).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = wanted.changed() => if changed.is_err() { return },
-            () = wait => {}
+            () = changes.look_again(failed) => {}
         }
     }
 }

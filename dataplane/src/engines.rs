@@ -3,14 +3,13 @@
 
 mod aes_cbc;
 mod aes_gcm;
-mod aws_lc;
 mod choice;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod graviola;
 #[cfg(target_arch = "x86_64")]
 mod ipsec_mb;
 mod known_answers;
-mod ring;
+mod less_safe_key;
 
 use crate::error::BootError;
 use choice::{CIPHERS, Chosen, SIZES};
@@ -79,9 +78,9 @@ const fn cipher_name(cipher: EspCipher) -> &'static str {
 fn engines() -> (Vec<Box<dyn AeadEngine>>, Option<String>) {
     let mut engines: Vec<Box<dyn AeadEngine>> = vec![
         Box::new(aes_gcm::AesGcmEngine),
-        Box::new(ring::RingEngine),
+        Box::new(less_safe_key::RingEngine),
         Box::new(aes_cbc::AesCbcEngine),
-        Box::new(aws_lc::AwsLcEngine),
+        Box::new(less_safe_key::AwsLcEngine),
     ];
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     if let Some(engine) = graviola::GraviolaEngine::find() {

@@ -87,8 +87,10 @@ fn run(args: &Args) -> Result<(), BootError> {
                 info!(device, removed, "discarding routes of earlier runs");
             }
         }
-        let removed = translation_table::remove(&profile.gateway)
-            .map_err(|error| BootError::Io { what: "cannot remove the table of translations", error })?;
+        let removed = translation_table::remove(&profile.gateway).map_err(|error| BootError::Io {
+            what: "cannot remove the nftables tables of this gateway",
+            error,
+        })?;
         info!(removed, table = primary_nat::table(&profile.gateway), "translations to primary lines");
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! The tables of nftables that the control plane keeps: the gateway's translations to primary lines (`nat.primary`), which stay
-//! when the gateway stops, and flows in tunnels (`failback.drain`), which a crash leaves. `--remove-devices` takes them away.
+//! The nftables tables of the control plane: translations to primary lines (`nat.primary`), which stay when the gateway stops, and
+//! flows that stay in tunnels (`failback.drain`), which are left after a crash only. `--remove-devices` removes both.
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -15,10 +15,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// `NFPROTO_INET`
 const INET: u8 = 1;
 
-/// Removes the tables of this gateway; whether there was one of translations.
+/// Removes the tables of this gateway, also the second if the first cannot be removed; whether there was one of translations.
 pub fn remove(gateway: &str) -> io::Result<bool> {
-    remove_table(INET, &drain_table(gateway))?;
-    remove_table(IPV4, &primary_nat::table(gateway))
+    let flows = remove_table(INET, &drain_table(gateway));
+    let translations = remove_table(IPV4, &primary_nat::table(gateway))?;
+    flows.map(|_| translations)
 }
 
 /// A kernel without nftables has none.

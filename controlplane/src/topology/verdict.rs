@@ -102,7 +102,7 @@ fn busy_poll(out: &mut Vec<Verdict>, device: &DevicePlace) {
         ok(format!("{name} is polled by the worker, {us} us a call, and its interrupts wait meanwhile"))
     } else {
         warn(
-            format!("{name} is polled by the worker, and interrupts it all the same"),
+            format!("{name} is polled by the worker, but its interrupts are not deferred"),
             format!("set napi_defer_hard_irqs 2 and gro_flush_timeout 200000 in /sys/class/net/{name}"),
         )
     });

@@ -85,7 +85,7 @@ impl Rings for Queue {
     fn wake_fill(&mut self) {
         // What fails is repeated at the next call.
         if self.busy_poll {
-            // Of the calls that receive, poll(2) runs the driver for none.
+            // poll(2) runs the driver only with `net.core.busy_poll` set.
             let _ = rustix::net::recv(self.fd(), &mut [0u8; 0][..], RecvFlags::DONTWAIT);
         } else {
             let _ = self.fill.wakeup(self.rx.fd_mut(), 0);

@@ -246,10 +246,12 @@ impl IkeSa {
     pub fn delete(&mut self, ctx: &mut Ctx, now: Instant) {
         let mut chain = Chain::new();
         chain.delete_ike();
+        // Without its padding a probe goes out as it is given up.
+        let probe = self.probe_under_way().is_some();
         self.give_up_probe(ctx, now);
         let before =
             self.outstanding.take().map(|o| o.datagrams().cloned().collect::<Vec<_>>()).unwrap_or_default();
-        for d in &before {
+        for d in before.iter().filter(|_| !probe) {
             ctx.transmit(d.clone());
         }
         self.request(ctx, now, Exchange::INFORMATIONAL, chain, Task::DeleteIke);

@@ -15,6 +15,8 @@ const SIZES_V4: [usize; 2] = [1280, 576];
 const SIZES_V6: [usize; 1] = [1280];
 
 pub(crate) struct Path {
+    /// The outer family.
+    v6: bool,
     /// IP and UDP headers and the marker in front of an IKE message.
     headers: usize,
     sizes: &'static [usize],
@@ -36,10 +38,11 @@ pub(crate) struct Answered {
 
 impl Path {
     pub fn new(remote: IpAddr, probes: bool) -> Self {
+        let v6 = remote.is_ipv6();
         let (ip, sizes): (usize, &[usize]) =
-            if remote.is_ipv6() { (ipv6::HEADER_LEN, &SIZES_V6) } else { (ipv4::HEADER_LEN, &SIZES_V4) };
+            if v6 { (ipv6::HEADER_LEN, &SIZES_V6) } else { (ipv4::HEADER_LEN, &SIZES_V4) };
         let headers = ip + udp::HEADER_LEN + NON_ESP_MARKER.len();
-        Self { headers, sizes, learnt: None, search: Search::new(remote.is_ipv6(), probes) }
+        Self { v6, headers, sizes, learnt: None, search: Search::new(v6, probes) }
     }
 
     /// The longest IKE message that goes out whole, where `configured` is the longest that the profile allows.
@@ -58,9 +61,15 @@ impl Path {
         usize::from(ip_len).saturating_sub(self.headers)
     }
 
-    /// IP and UDP headers and the marker.
-    pub const fn headers(&self) -> usize {
-        self.headers
+    /// The IKE message to probe with now. `fits` says how long the longest probe within its argument is.
+    pub fn next_probe(&mut self, now: Instant, fits: impl Fn(usize) -> usize) -> Option<usize> {
+        let headers = self.headers;
+        let fit = |ip_len: u16| {
+            let message = fits(usize::from(ip_len).saturating_sub(headers));
+            u16::try_from(message + headers).unwrap_or(u16::MAX)
+        };
+        let size = self.search.next(now, fit)?;
+        Some(self.message_len(size))
     }
 
     fn ip_len(&self, message: usize) -> u16 {
@@ -77,7 +86,9 @@ impl Path {
                 self.learnt = self.learnt.map(|before| before.max(how.largest));
                 self.search.confirmed(now, proved);
             }
-            None => self.search.proved(proved),
+            None if self.v6 => self.search.proved(proved),
+            // Over IPv4 all but probes goes without DF, so it may have passed in fragments (RFC 8899 §3).
+            None => {}
         }
     }
 

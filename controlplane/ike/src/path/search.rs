@@ -71,7 +71,7 @@ enum Aim {
     Raise,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Search {
     phase: PathPhase,
     base: u16,

@@ -28,14 +28,7 @@ impl Established {
 
     pub(crate) fn probe_path(&mut self, ctx: &mut Ctx, now: Instant) {
         let sa = &mut self.current_mut().sa;
-        let (path, fits) = (&ctx.path, |len| sa.probe_len(len));
-        let (headers, message_len) = (path.headers(), |ip_len| path.message_len(ip_len));
-        let fit = |ip_len: u16| u16::try_from(fits(message_len(ip_len)) + headers).unwrap_or(u16::MAX);
-        let mut search = path.search;
-        let size = search.next(now, fit);
-        ctx.path.search = search;
-        if let Some(size) = size {
-            let len = ctx.path.message_len(size);
+        if let Some(len) = ctx.path.next_probe(now, |len| sa.probe_len(len)) {
             sa.probe(ctx, now, len, Task::Probe);
         }
     }

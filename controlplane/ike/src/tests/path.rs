@@ -1,10 +1,12 @@
 //! How large datagrams may be: smaller fragments for want of an answer (RFC 7383 §2.5.2), and probes (RFC 8899).
 
 use crate::config::{DpdMode, Probe};
+use crate::path::{Answered, Path};
 use crate::testing::{Fate, Net, Packet, Side, config};
 use crate::{CloseCause, EndpointConfig, Event, PathPhase};
 use core::time::Duration;
 use proptest::prelude::*;
+use sipsec_net::Instant;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -112,7 +114,7 @@ fn a_black_hole_is_found_by_its_sign_and_lifted_by_the_raise_timer() {
     // ESP leaves and none comes; dead peer detection is answered.
     net.send_esp(Side::A);
     let before = net.now;
-    net.gateways[0].endpoint.traffic_seen(before, sipsec_net::Instant::ZERO, before);
+    net.gateways[0].endpoint.traffic_seen(before, Instant::ZERO, before);
     net.run(Duration::from_secs(40));
     assert_eq!(bound(&net), Some(1400));
     assert!(net.is_up(), "{:?}", net.a().story());
@@ -171,10 +173,26 @@ fn a_call_ends_while_a_probe_is_lost() {
     narrow(&mut net, Side::A, cell(1400));
     ceiling(&mut net, LINK);
     net.run(Duration::from_millis(100));
+    let sent = |net: &Net| net.log.iter().filter(|(side, _)| *side == Side::A).count();
+    let before = sent(&net);
     net.with(Side::A, |e, now| e.close(now, CloseCause::Idle));
     net.run(Duration::from_secs(1));
+    assert_eq!(sent(&net) - before, 2, "the probe without its padding, and DELETE");
     assert_eq!(net.b().closed(), Some(CloseCause::PeerDeleted));
     assert_eq!(net.a().endpoint.view().counters.retransmits_out, 1);
+}
+
+/// Over IPv4 a router may fragment what has no DF; over IPv6 only we may.
+#[test]
+fn only_a_probe_proves_a_size_over_ipv4() {
+    for (remote, proved) in [("192.0.2.1", 0), ("2001:db8::1", 1300 + 52)] {
+        let mut path = Path::new(remote.parse().expect("an address"), true);
+        let now = Instant::from_nanos(1);
+        path.answered(now, Answered { largest: 1300, refused: None, probe: false });
+        assert_eq!(path.search.view().proved, proved, "{remote}");
+        path.answered(now, Answered { largest: 1400, refused: None, probe: true });
+        assert!(path.search.view().proved > 1400, "{remote}");
+    }
 }
 
 /// With AES-CBC a message grows in steps of 16 bytes: what cannot be asked is not assumed.

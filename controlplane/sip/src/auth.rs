@@ -89,6 +89,13 @@ impl Auth {
             self.servers[i] = server;
             return !refused;
         }
+        // Of several servers it is unknown which one no longer takes its nonce. Without credentials they challenge in the
+        // order of the path.
+        let mut known = self.servers.iter().filter(|s| of_realm(s));
+        if beside == 1 && known.clone().count() > 1 && known.all(|s| !s.now) {
+            self.servers.retain(|s| !of_realm(s));
+            return true;
+        }
         // A nonce from an earlier request has had its time; if there is none, the stale one is that used most.
         let earlier = self.servers.iter().position(|s| of_realm(s) && !s.now);
         let stale = || self.servers.iter().position(|s| of_realm(s) && challenge.stale);

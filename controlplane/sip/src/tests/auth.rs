@@ -1,6 +1,8 @@
 //! Challenges (RFC 3261 §22): several realms, bodies, session keys, and their ends.
 
 use crate::testing::*;
+use sipsec_net::SecretBytes;
+use sipsec_net::entropy::TestEntropy;
 use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
@@ -193,4 +195,34 @@ fn two_proxies_may_have_one_realm() {
         says(&mut c, "401 Unauthorized", &proxy(nonce).replace("Proxy-", "WWW-"));
     }
     assert_eq!((c.w.count(A, "INVITE"), c.w.nodes[A].log.join(" ").contains("Unauthorised")), (2, true));
+}
+
+/// Where proxies of one realm have taken credentials before, it is unknown which of them challenges alone.
+#[test]
+fn two_proxies_of_one_realm_keep_their_order() {
+    use crate::auth::Auth;
+    use crate::digest::{Credentials, Request};
+    use crate::message::Message;
+    let who = Credentials { username: "u".into(), password: SecretBytes::new(b"p").expect("short") };
+    let mut auth = Auth::default();
+    let mut entropy = TestEntropy::new(1);
+    let mut hears = |auth: &mut Auth, nonce: &str| {
+        let text = format!(
+            "SIP/2.0 407 Proxy\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\n\
+             To: <sip:c@b>;tag=b\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+             Proxy-Authenticate: Digest realm=\"p\", nonce=\"{nonce}\"\r\nContent-Length: 0\r\n\r\n"
+        );
+        auth.learn(&Message::parse(text.as_bytes()).expect("a response")).expect("progress");
+        let request = Request { method: "INVITE", uri: "sip:c@b", body: b"" };
+        let nonce_of = |(_, v): (_, String)| v.split("nonce=\"").nth(1).map(|v| v[..2].to_owned());
+        auth.headers(Some(&who), request, &mut entropy).into_iter().filter_map(nonce_of).collect::<Vec<_>>()
+    };
+    auth.begin();
+    hears(&mut auth, "1a");
+    assert_eq!(hears(&mut auth, "2a"), ["1a", "2a"]);
+    auth.begin();
+    // The second, whose nonce has expired; then both in turn.
+    assert!(hears(&mut auth, "2b").is_empty());
+    assert_eq!(hears(&mut auth, "1b"), ["1b"]);
+    assert_eq!(hears(&mut auth, "2c"), ["1b", "2c"]);
 }

@@ -92,6 +92,10 @@ impl Core {
 
     /// Of the session, or what it will be with the answer that the record is written for.
     fn media_of(&self, call: CallId, answer: Option<&SessionDescription>) -> Option<MediaRecord> {
+        // Of an earlier run: it has no session.
+        if let Some(lost) = self.lost.values().find(|lost| lost.call() == call) {
+            return Some(lost.media());
+        }
         let state = self.tunnels[self.tunnel_of(call)?].state();
         state.leg().filter(|leg| leg.call.id() == call)?;
         if let Some(media) = state.media() {

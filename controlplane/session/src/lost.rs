@@ -9,11 +9,12 @@
 use crate::core::{Core, Dataplane, Pending};
 use crate::output::Output;
 use crate::record::MediaRecord;
+use crate::tunnel::Tunnel;
 use sipsec_ike::TokenMaker;
 use sipsec_net::dp::Op;
 use sipsec_net::{Instant, Kbps, MacAddr, MediaPort};
 use sipsec_sip::CallId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 #[derive(Debug)]
@@ -41,6 +42,11 @@ impl LostCall {
     pub const fn tunnel(&self) -> usize {
         self.tunnel
     }
+
+    /// What the record of the call says.
+    pub const fn media(&self) -> MediaRecord {
+        self.media
+    }
 }
 
 /// By their media ports.
@@ -55,6 +61,10 @@ impl Core {
         else {
             return;
         };
+        // A tunnel with another call listens for that one only.
+        if self.tunnels[tunnel].state().leg().is_some() {
+            return;
+        }
         if self.lost.contains_key(&port) || !self.ports.reserve(port) {
             return;
         }
@@ -114,6 +124,19 @@ impl Core {
             self.crash_tokens.sent += 1;
             self.out.push_back(Output::IkeTransmit { media_port: port, bytes, probe: false });
         }
+    }
+
+    /// Closes the ports of tunnels that have left the profile.
+    pub(crate) fn forget_lost_of_leaving(&mut self, now: Instant) {
+        let tunnels = &self.tunnels;
+        let leaves = |i: usize| tunnels.get(i).is_none() || tunnels.is_leaving(i);
+        let gone: BTreeSet<usize> = self.lost.values().map(LostCall::tunnel).filter(|i| leaves(*i)).collect();
+        for lost in self.lost.values_mut() {
+            // The dataplane takes a tunnel's media ports with it.
+            lost.asked &=
+                !gone.contains(&lost.tunnel) || tunnels.get(lost.tunnel).is_some_and(Tunnel::is_configured);
+        }
+        self.forget_lost(now, |lost| gone.contains(&lost.tunnel()));
     }
 
     /// Closes the ports of these.

@@ -2,6 +2,7 @@
 
 use sipsec_net::{Instant, MediaPort};
 use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A port rests this long after a call, so that late ESP of the former call meets a closed port and not the next call.
@@ -9,6 +10,8 @@ const QUARANTINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct MediaPorts {
+    range: RangeInclusive<u16>,
+    even_only: bool,
     free: VecDeque<MediaPort>,
     resting: VecDeque<(Instant, MediaPort)>,
     used: BTreeSet<MediaPort>,
@@ -17,8 +20,19 @@ pub struct MediaPorts {
 impl MediaPorts {
     /// With `even_only`, odd ports are left out: some carriers refuse them.
     pub fn new(first: u16, last: u16, even_only: bool) -> Self {
-        let usable = (first..=last).filter(|port| !even_only || port % 2 == 0);
-        Self { free: usable.map(MediaPort).collect(), resting: VecDeque::new(), used: BTreeSet::new() }
+        let mut ports = Self {
+            range: first..=last,
+            even_only,
+            free: VecDeque::new(),
+            resting: VecDeque::new(),
+            used: BTreeSet::new(),
+        };
+        ports.free = (first..=last).map(MediaPort).filter(|port| ports.is_usable(*port)).collect();
+        ports
+    }
+
+    fn is_usable(&self, port: MediaPort) -> bool {
+        self.range.contains(&port.0) && (!self.even_only || port.0.is_multiple_of(2))
     }
 
     /// A port that no call has, and had not lately.
@@ -34,15 +48,11 @@ impl MediaPorts {
         Some(port)
     }
 
-    /// Takes this port; `false` if a call has it.
+    /// Takes this port, also one that rests or is outside the range; `false` if a call has it.
     pub fn reserve(&mut self, port: MediaPort) -> bool {
-        let free = self.free.iter().position(|free| *free == port);
-        if let Some(at) = free {
-            self.free.remove(at);
-            self.used.insert(port);
-        }
-        // One outside the range of the profile, or at rest, is not given to a call soon.
-        free.is_some() || !self.used.contains(&port)
+        self.free.retain(|free| *free != port);
+        self.resting.retain(|(_, resting)| *resting != port);
+        self.used.insert(port)
     }
 
     /// Gives back a port that no message has named.
@@ -53,7 +63,7 @@ impl MediaPorts {
     }
 
     pub fn give(&mut self, now: Instant, port: MediaPort) {
-        if self.used.remove(&port) {
+        if self.used.remove(&port) && self.is_usable(port) {
             self.resting.push_back((now + QUARANTINE, port));
         }
     }
@@ -84,7 +94,9 @@ mod tests {
         let now = Instant::from_nanos(1);
         assert!(ports.reserve(MediaPort(50_000)) && ports.reserve(MediaPort(40_000)));
         assert_eq!((ports.take(now), ports.take(now)), (Some(MediaPort(50_001)), None));
-        assert!(!ports.reserve(MediaPort(50_000)) && !ports.reserve(MediaPort(50_001)));
+        for port in [50_000, 50_001, 40_000] {
+            assert!(!ports.reserve(MediaPort(port)), "{port}");
+        }
         for port in [50_000, 40_000] {
             ports.give(now, MediaPort(port));
         }
@@ -92,6 +104,10 @@ mod tests {
             (ports.take(now + QUARANTINE), ports.take(now + QUARANTINE)),
             (Some(MediaPort(50_000)), None)
         );
+        // At rest.
+        ports.give(now, MediaPort(50_000));
+        assert!(ports.reserve(MediaPort(50_000)) && ports.reserve(MediaPort(40_000)));
+        assert_eq!(ports.take(now + QUARANTINE * 2), None);
     }
 
     #[test]

@@ -162,12 +162,12 @@ impl Core {
             .filter(|(prefix, _)| wanted.contains(prefix))
             .collect();
         let (known, unknown): (Vec<_>, Vec<_>) = prefixes.into_iter().partition(|p| owners.contains_key(p));
-        let removed: Vec<IpPrefix> =
-            unknown.iter().filter(|p| self.routes.parts.remove(p)).copied().collect();
         self.routes.forget_gone(&unknown);
+        let (removed, unknown): (Vec<_>, Vec<_>) =
+            unknown.into_iter().partition(|p| self.routes.parts.remove(p));
         for part in removed.chunks(OPS_MAX) {
             let ops = part.iter().map(|prefix| Op::RouteRemove { prefix: *prefix }).collect();
-            self.routes.asked.push_back(Vec::new());
+            self.routes.asked.push_back(part.to_vec());
             self.transact(ops, Pending::Routes);
         }
         if !unknown.is_empty() {
@@ -189,7 +189,7 @@ impl Core {
 
     /// The dataplane has answered, or is gone: either way there is nothing to wait for.
     pub(crate) fn routes_answered(&mut self) {
-        if let Some(prefixes) = self.routes.asked.pop_front().filter(|prefixes| !prefixes.is_empty()) {
+        if let Some(prefixes) = self.routes.asked.pop_front() {
             self.out.push_back(Output::RoutesTaken(prefixes));
         }
     }

@@ -13,7 +13,6 @@ mod plan;
 use crate::config::{CarrierConfig, IkeConfig, KeyEntry, TunnelConfig};
 use crate::core::{Core, Dataplane, Pending};
 use crate::dataplane::batches;
-use crate::lost::LostCall;
 use crate::output::{EventKind, Output};
 use crate::tunnel::Tunnel;
 use plan::{Part, Present, plan};
@@ -115,10 +114,6 @@ pub(crate) struct Change {
 impl Core {
     pub(crate) fn reconfigure(&mut self, now: Instant, new: Reconfiguration) {
         let stays: BTreeSet<TunnelId> = new.tunnels.iter().map(TunnelConfig::id).collect();
-        // The dataplane takes a tunnel's media ports with it.
-        let gone = |i: usize| self.tunnels.get(i).is_none_or(|t| !stays.contains(&t.id()));
-        let gone: BTreeSet<usize> = self.lost.values().map(LostCall::tunnel).filter(|i| gone(*i)).collect();
-        self.forget_lost(now, |lost| gone.contains(&lost.tunnel()));
         if self.change.is_none() {
             let known: BTreeSet<IpPrefix> = self.prefixes().collect();
             let prefixes = new.tunnels.iter().flat_map(|t| &t.routes).copied();
@@ -273,6 +268,7 @@ impl Core {
         }
         let known: BTreeSet<IpPrefix> = self.prefixes().collect();
         self.routes.keep(&known);
+        self.forget_lost_of_leaving(now);
         self.send_deferred_routes();
         for (tunnel, (at, first)) in early {
             if let Some(i) = self.tunnels.with_id(tunnel) {

@@ -2,7 +2,7 @@
 
 use crate::support::{FakeDataplane, Setup, World, wan_address};
 use crate::{SECOND, up};
-use sipsec_session::{Admin, Input};
+use sipsec_session::{Admin, Input, ReconfigureError};
 use std::time::Duration;
 
 /// SIP does not get through, so that the peer learns of the crash by IKE or not at all.
@@ -115,6 +115,8 @@ fn a_dataplane_that_comes_later_opens_the_port() {
     w.gateways[0].dp = FakeDataplane::default();
     w.run();
     assert!(w.gateways[0].dp.media.is_empty());
+    let refused = w.reconfigure(0, |new| new.tunnels.clear());
+    assert_eq!(refused, Some(Err(ReconfigureError::NotReady)), "nothing has changed");
     w.tell(0, Input::DataplaneUp);
     w.run();
     assert_eq!(w.gateways[0].dp.media.len(), 1);

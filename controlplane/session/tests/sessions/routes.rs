@@ -99,8 +99,10 @@ fn a_part_of_a_tunnels_prefix_is_left_to_the_host_while_it_has_a_route() {
             Some((TUNNEL, Adjacency::Tunnel)),
             "the rest is the tunnel's"
         );
+        w.gateways[0].routes_taken.clear();
         choose(&mut w, &part, Chosen::Gone);
         assert_eq!(route(&w, &part), None);
+        assert_eq!(w.gateways[0].routes_taken, [prefix(&part)]);
         choose(&mut w, &part, Chosen::Gone);
     }
     assert_eq!(route(&w, &whole.to_string()), Some((TUNNEL, Adjacency::Tunnel)));

@@ -161,7 +161,7 @@ pub struct PrefixRoutes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainingFlows {
     pub tunnel: String,
-    /// How many there are; none where the dataplane does not say.
+    /// How many there are; `None` if the kernel does not tell in time.
     pub flows: Option<u32>,
     /// In seconds, until they move at the latest.
     pub left_s: u64,

@@ -15,7 +15,7 @@ pub fn track_config(profile: &Profile) -> Config {
         Drain::Stay => Flows::Drain {
             quiet: drain_quiet(profile),
             wait: profile.failback.drain_max,
-            // The kernel tells flows apart, which in router mode has no part in what tunnels carry.
+            // The kernel tells flows apart. In router mode tunnel packets do not pass the kernel.
             each: profile.dataplane.inside.svti().is_some(),
         },
     };

@@ -110,11 +110,16 @@ impl Drains {
         });
         let mut done = self.done.clone();
         let in_force = done.wait_for(|done| done.generation >= generation);
-        match tokio::time::timeout(IN_FORCE_MAX, in_force).await {
+        let kept = match tokio::time::timeout(IN_FORCE_MAX, in_force).await {
             Ok(Ok(done)) => done.failure.clone().map_or(Ok(()), Err),
             Ok(Err(_)) => Err("the task has ended".to_owned()),
             Err(_) => Err("the kernel does not answer".to_owned()),
+        };
+        if kept.is_err() {
+            // They must not come back into the tunnel when the kernel does it later.
+            self.release(prefix);
         }
+        kept
     }
 
     pub fn release(&self, prefix: IpPrefix) {
@@ -147,7 +152,7 @@ impl Drains {
 
 #[derive(Debug, thiserror::Error)]
 enum DrainError {
-    #[error("{}", explain(.0, "nf_tables_inet and nft_chain_filter"))]
+    #[error("{}", explain(.0, "nf_tables"))]
     Netfilter(#[from] io::Error),
     #[error("{0}")]
     Kernel(#[from] KernelError),
@@ -244,7 +249,14 @@ impl State {
             netfilter.commit(&batch)?;
             Ok((rules, batch.rules, until))
         });
-        self.written = Some(written.await?);
+        match written.await {
+            Ok(written) => self.written = Some(written),
+            Err(error) => {
+                // The kernel may have a table all the same.
+                self.is_clean = false;
+                return Err(error.into());
+            }
+        }
         Ok(())
     }
 
@@ -256,7 +268,7 @@ impl State {
         blocking(move || {
             // A kernel without netfilter has nothing of ours.
             let Ok(mut netfilter) = Netfilter::open() else { return Ok(()) };
-            match netfilter.has_table(FAMILY, &table).unwrap_or(false) {
+            match netfilter.has_table(FAMILY, &table)? {
                 true => netfilter.commit(&Rules::removal(&table)),
                 false => Ok(()),
             }

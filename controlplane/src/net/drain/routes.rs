@@ -27,9 +27,15 @@ pub async fn add(
     wanted: &BTreeMap<IpPrefix, String>,
 ) -> Result<(), KernelError> {
     let present = present(kernel, table).await?;
+    // Many prefixes lead into few devices.
+    let mut devices: BTreeMap<&str, Option<u32>> =
+        wanted.values().map(|device| (device.as_str(), None)).collect();
+    for (device, index) in &mut devices {
+        *index = kernel.link(device).await?.map(|link| link.header.index);
+    }
     for (prefix, device) in wanted {
-        let Some(link) = kernel.link(device).await? else { continue };
-        let route = route(*prefix, link.header.index, table);
+        let Some(index) = devices.get(device.as_str()).copied().flatten() else { continue };
+        let route = route(*prefix, index, table);
         if !present.iter().any(|p| p.is(&route)) {
             kernel.route_set(message::write(&route)).await?;
         }

@@ -101,8 +101,12 @@ async fn keep(mut wanted: watch::Receiver<Arc<Rules>>, failure: Arc<Mutex<Option
         let mut changes = Changes::new(!rules.primary.is_empty());
         let (given, is_known) = (rules.clone(), last.as_ref() == Some(&rules));
         let result = blocking(move || reconcile(&given, is_known)).await;
-        let problem =
-            result.as_ref().err().map(|error| explain(error, "nft_nat, nft_masq, nft_fib_ipv4 and nft_ct"));
+        let problem = result.as_ref().err().map(|error| {
+            explain(
+                error,
+                "nft_nat, nft_masq, nft_fib_ipv4, nft_ct and, for endpoint-independent filtering, nft_socket",
+            )
+        });
         let before =
             std::mem::replace(&mut *failure.lock().unwrap_or_else(PoisonError::into_inner), problem.clone());
         match (&result, &problem) {

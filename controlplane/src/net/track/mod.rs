@@ -135,7 +135,7 @@ impl Track {
         }
     }
 
-    /// Another configuration; what is in both keeps what is known of it.
+    /// Replaces the configuration. Objects that are in both keep their state.
     ///
     /// # Errors
     /// If it is wrong. Nothing changes then.

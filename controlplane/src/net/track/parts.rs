@@ -28,7 +28,7 @@ impl Parts {
         Self { tunnels, lan, ..Self::default() }
     }
 
-    /// Another profile. The session forgets parts of what is no tunnel's any more.
+    /// Another profile. The session forgets the parts of prefixes that no tunnel has any more.
     pub fn set(&mut self, tunnels: BTreeSet<IpPrefix>, lan: String) {
         (self.tunnels, self.lan) = (tunnels, lan);
         let there = std::mem::take(&mut self.there);
@@ -47,21 +47,27 @@ impl Parts {
         })
     }
 
+    /// Whether a route by this device is no way out.
+    pub fn is_lan(&self, device: &str) -> bool {
+        self.lan == device
+    }
+
     /// All routes of other programs with this prefix; what the dataplane is to be told.
     pub fn foreign(&mut self, prefix: IpPrefix, routes: &[ForeignView]) -> Option<Change> {
         if !self.concerns(prefix) {
             return None;
         }
-        let leads_out = |r: &ForeignView| r.table == Table::Main && r.device.as_ref() != Some(&self.lan);
+        let leads_out = |r: &ForeignView| {
+            r.table == Table::Main && !r.device.as_deref().is_some_and(|device| self.is_lan(device))
+        };
         if !routes.iter().any(leads_out) {
             return self.there.remove(&prefix).then_some(Change::ForeignGone(prefix));
         }
         if self.there.len() >= PARTS_MAX && !self.there.contains(&prefix) {
             if !std::mem::replace(&mut self.is_full, true) {
                 tracing::warn!(
-                    PARTS_MAX,
                     %prefix,
-                    "more routes inside tunnels' prefixes than are heeded: tunnels take the rest"
+                    "more than {PARTS_MAX} routes inside tunnels' prefixes: tunnels take the packets of further ones"
                 );
             }
             return None;
@@ -129,6 +135,7 @@ mod tests {
         ] {
             assert_eq!(parts.foreign(prefix(to), &by(device)), None, "{to}");
         }
+        assert!(parts.is_lan("lan0") && !parts.is_lan("wan1"));
         let other = |table| vec![ForeignView { table, ..by("wan1").remove(0) }];
         assert_eq!(parts.foreign(prefix("10.9.0.0/16"), &other(Table::Number(100))), None);
         assert!(parts.foreign(prefix("2001:db8::/32"), &by("wan1")).is_some());

@@ -247,8 +247,12 @@ impl KernelWatch {
             return None;
         }
         let read = message::read(route)?;
-        // A full table of BGP is not kept.
-        let has_room = |map: &BTreeMap<_, _>| map.len() < PARTS_MAX || map.contains_key(&read.prefix);
+        let only = read.device.and_then(|index| self.devices.get(&index));
+        let is_lan = only.is_some_and(|device| parts.is_lan(&device.name));
+        // A full table of BGP is not kept; one more than `Parts` takes, so that it warns. What the LAN has takes no room, but may
+        // replace what is there.
+        let has_room =
+            |map: &BTreeMap<_, _>| map.contains_key(&read.prefix) || (!is_lan && map.len() <= PARTS_MAX);
         let map = if core.concerns(read.prefix) {
             &mut self.routes
         } else if parts.concerns(read.prefix) && has_room(&self.parts) {

@@ -23,8 +23,8 @@ pub enum ChangeError {
     Policy(#[from] sipsec_track::ConfigError),
     #[error("{}", refused_by_ios(.0))]
     Locked(Vec<String>),
-    #[error("change {0} waits to be confirmed: `sipsec confirm` keeps it, `sipsec rollback` takes it back")]
-    Unconfirmed(u64),
+    #[error("{} waits to be confirmed: `sipsec confirm` keeps it, `sipsec rollback` takes it back", waiting(*.0))]
+    Unconfirmed(Option<u64>),
     #[error("no change waits to be confirmed")]
     NothingToConfirm,
     #[error("the history has no profile {0}: `sipsec show configuration history` lists them")]
@@ -40,6 +40,11 @@ pub enum ChangeError {
         APPLY_MAX.as_secs()
     )]
     Timeout,
+}
+
+fn waiting(number: Option<u64>) -> String {
+    let unrecorded = || "a change that is not in the history".to_owned();
+    number.map_or_else(unrecorded, |number| format!("change {number}"))
 }
 
 fn needs_restart(changes: &[sipsec_profile::change::Change]) -> String {

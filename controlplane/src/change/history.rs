@@ -169,7 +169,7 @@ impl History {
         }
         let number = self.put(record)?;
         let (start, current, unconfirmed) = (number, number, None);
-        self.save(Index { start, current, unconfirmed, ..self.index.clone() })?;
+        self.save_new(Index { start, current, unconfirmed, ..self.index.clone() })?;
         Ok(true)
     }
 
@@ -182,7 +182,7 @@ impl History {
         let number = self.put(record)?;
         let previous = self.index.current;
         let unconfirmed = until.map(|until_unix_s| Unconfirmed { number, previous, until_unix_s });
-        self.save(Index { current: number, unconfirmed, ..self.index.clone() })?;
+        self.save_new(Index { current: number, unconfirmed, ..self.index.clone() })?;
         Ok(number)
     }
 
@@ -248,6 +248,18 @@ impl History {
         Ok(number)
     }
 
+    /// As [`Self::save`] after [`Self::put`], which is undone on failure.
+    fn save_new(&mut self, index: Index) -> Result<(), HistoryError> {
+        let saved = self.save(index);
+        if saved.is_err()
+            && let Some(entry) = self.index.entries.pop()
+        {
+            // Its room may be what is missing.
+            let _ = std::fs::remove_file(self.file(entry.number));
+        }
+        saved
+    }
+
     /// Writes an index whose `current` is in force.
     fn save(&mut self, mut index: Index) -> Result<(), HistoryError> {
         let dropped = trim(&mut index);
@@ -261,7 +273,7 @@ impl History {
         self.index = index;
         self.unrecorded = false;
         for number in dropped {
-            // One that stays is found by nothing and removed by nothing; it harms nothing.
+            // A file that cannot be removed stays with mode 0600; the index does not name it, so it is never read.
             let _ = std::fs::remove_file(self.file(number));
         }
         Ok(())
@@ -364,6 +376,19 @@ mod tests {
         let mode = |p: PathBuf| std::fs::metadata(p).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(dir.join("profiles")), mode(dir.join("profiles/000002.yaml"))), (0o700, 0o600));
         assert_eq!(mode(dir.join("profiles/index.json")), 0o600);
+        std::fs::remove_dir_all(dir).expect("removed");
+    }
+
+    #[test]
+    fn a_profile_that_the_index_does_not_name_is_removed() {
+        let dir = dir("unnamed");
+        let mut history = History::read(&dir);
+        history.started(&record("a")).expect("written");
+        // A directory in the way of the new index.
+        std::fs::create_dir(dir.join("profiles/index.json.new")).expect("made");
+        assert!(history.applied(&record("b"), None).is_err());
+        assert_eq!((history.entries().count(), history.is_recorded()), (1, false));
+        assert!(!dir.join("profiles/000002.yaml").exists());
         std::fs::remove_dir_all(dir).expect("removed");
     }
 

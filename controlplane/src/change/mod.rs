@@ -5,8 +5,8 @@
 //!                          │    (one change at a time)        └─ swapped: profile, routes, log filter
 //!                          └<─ recorded in the history ────────┘
 //! ```
-//! Files are read and profiles compared off the loop. A change that was begun is ended and recorded, even if the one who
-//! asked for it does not wait.
+//! Files are read and profiles compared off the loop. A change that was begun is ended and recorded, even if the client
+//! has disconnected.
 
 mod error;
 pub mod history;
@@ -159,9 +159,11 @@ impl Changer {
             return Err(ChangeError::Confirm);
         }
         let goes_back = matches!(wish.source, Source::Earlier(_) | Source::Back(_) | Source::Number(_));
+        let is_number = matches!(wish.source, Source::Number(_));
         let state = self.state().await?;
         if state.waits && !goes_back {
-            let number = history.unconfirmed().map_or(history.current(), |w| w.number);
+            let waiting = || history.unconfirmed().map_or(history.current(), |w| w.number);
+            let number = history.is_recorded().then(waiting);
             return Err(ChangeError::Unconfirmed(number));
         }
         let source = wish.source;
@@ -203,6 +205,8 @@ impl Changer {
         let (author, text) = (wish.author.clone(), summary.clone());
         let (history, recorded) = on_disk(history, move |history| match (earlier, same) {
             (Some(number), _) => history.back_to(number).map(|()| number),
+            // The profile is the same: one that is not recorded, and perhaps waits, stays so.
+            (None, _) if is_number => Ok(history.current()),
             (None, true) if history.is_recorded() => Ok(history.current()),
             (None, _) => {
                 let file = file.as_deref();
@@ -211,13 +215,13 @@ impl Changer {
         })
         .await?;
         match recorded {
-            Ok(number) => applied.number = Some(number).filter(|n| *n > 0),
+            Ok(number) => applied.number = Some(number).filter(|n| *n > 0 && history.is_recorded()),
             Err(error) => {
                 tracing::error!(%error, "the change is in force and not recorded");
                 applied.warnings.push(format!("the change is in force, but a restart forgets it: {error}"));
             }
         }
-        applied.is_start_file = history.start() == history.current();
+        applied.is_start_file = history.is_recorded() && history.start() == history.current();
         tracing::info!(
             number = applied.number,
             author = wish.author,
@@ -240,17 +244,15 @@ impl Changer {
         }
         let (_history, confirmed) = on_disk(history, move |history| {
             let known = if history.is_recorded() { history.confirm()? } else { None };
-            known.map_or_else(
-                || {
-                    // It could not be recorded when it came into force.
-                    let yaml =
-                        Zeroizing::new(write::yaml(&state.profile, Secrets::Written).unwrap_or_default());
-                    let summary = "confirmed; not recorded before";
-                    let unix_s = clock::unix_time_s();
-                    history.applied(&Record { unix_s, author: "", summary, file: None, yaml: &yaml }, None)
-                },
-                Ok,
-            )
+            if let Some(number) = known {
+                return Ok(number);
+            }
+            // It could not be recorded when it came into force.
+            let yaml = prepare::yaml(&state.profile, "")?;
+            let summary = "confirmed; not recorded before";
+            let unix_s = clock::unix_time_s();
+            let record = Record { unix_s, author: "", summary, file: None, yaml: &yaml };
+            Ok::<_, ChangeError>(history.applied(&record, None)?)
         })
         .await?;
         let number = confirmed?;

@@ -48,6 +48,13 @@ impl Found {
     }
 }
 
+/// The profile as the history has it; `file` is where it comes from.
+pub(super) fn yaml(profile: &Profile, file: &str) -> Result<Zeroizing<String>, ChangeError> {
+    write::yaml(profile, Secrets::Written).map(Zeroizing::new).map_err(|error| {
+        ChangeError::Profile(LoadError::Read { path: file.into(), error: std::io::Error::other(error) })
+    })
+}
+
 /// A change that is ready to be made.
 pub(super) struct Prepared {
     pub change: Box<Change>,
@@ -121,15 +128,10 @@ impl Prepared {
         for (name, sip) in new.all_carriers().filter(|(name, _)| brought(name)) {
             sockets.insert(name.to_owned(), setup::transports(&new, sip)?);
         }
-        let yaml = write::yaml(&new, Secrets::Written).map_err(|error| {
-            ChangeError::Profile(LoadError::Read {
-                path: file.clone().unwrap_or_default().into(),
-                error: std::io::Error::other(error),
-            })
-        })?;
+        let yaml = yaml(&new, file.as_deref().unwrap_or_default())?;
         let warnings = findings.iter().flat_map(|f| &f.list).map(|f| format!("{}: {}", f.path, f.message));
         Ok(Self {
-            yaml: Zeroizing::new(yaml),
+            yaml,
             difference,
             summary: found.summary(),
             left_out,

@@ -92,7 +92,7 @@ impl Runtime {
     pub(crate) fn change_request(&mut self, request: Request) {
         match request {
             Request::InForce(reply) => {
-                // The one who asked may have gone.
+                // The client may have disconnected.
                 let _ = reply.send(self.change_state());
             }
             Request::Apply(change, reply) => {

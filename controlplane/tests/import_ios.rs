@@ -238,4 +238,7 @@ fn what_ios_has_no_words_for_is_named() {
     assert!(shown.contains(named), "{shown}");
     let json: serde_json::Value = serde_json::from_str(&show(&profile, &["--json"])).expect("JSON");
     assert_eq!(json["data"]["left_out"], serde_json::json!(["sip.port", "ike.esp_proposals"]));
+    let one = show(&profile, &["interface", "Tunnel1", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&one).expect("JSON");
+    assert!(json["data"]["left_out"].is_null(), "{json}");
 }

@@ -935,6 +935,9 @@ fn the_limits_of_reassembly_come_along_and_go_back() {
     error(&wan("ip virtual-reassembly in max-fragments many"), "max-fragments");
     error(&wan("ip virtual-reassembly in max-fragment-size 5"), "max-reassemblies");
     // Of packets that leave, without numbers, taken back, and of another interface.
+    let kept = wan("ip virtual-reassembly in max-fragments 8\n no ip virtual-reassembly out");
+    let alone = wan("ip virtual-reassembly in max-fragments 8");
+    assert_eq!(kept.conversion.reassembly, alone.conversion.reassembly);
     for line in ["out max-fragments 8", "in", "in max-fragments 8\n no ip virtual-reassembly in"] {
         same_profile(&wan(&format!("ip virtual-reassembly {line}")));
     }

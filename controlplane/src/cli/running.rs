@@ -83,7 +83,8 @@ pub fn of_gateway(client: &Client, words: &[String], yaml: bool, json: bool) -> 
 }
 
 fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -> Result<String, CliError> {
-    let mut left_out = Ok(Vec::new());
+    // Not known of one interface.
+    let mut left_out = None;
     let text = match (part, yaml) {
         (Part::All, true) => write::yaml(profile, Secrets::Hidden).map_err(CliError::Words)?,
         (Part::Interface(name), true) => {
@@ -97,14 +98,16 @@ fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -
         (Part::All, false) => {
             let whole = show::running_config(&converted(profile));
             let devices = devices(profile);
-            left_out = ios::left_out(profile, &whole, devices.clone(), |profile| {
+            let keys = ios::left_out(profile, &whole, devices.clone(), |profile| {
                 let ike = &mut profile.ike;
                 ike.proposals = canonical(&ike.proposals, IkeProposal::defaults);
                 ike.esp_proposals = canonical(&ike.esp_proposals, EspProposal::defaults);
             });
             let text =
                 whole.strip_suffix("end\n").map_or(whole.clone(), |text| format!("{text}{others}end\n"));
-            format!("{}{}{text}", devices.iter().map(remark).collect::<String>(), without_words(&left_out))
+            let remarks = devices.iter().map(remark).collect::<String>() + &without_words(&keys);
+            left_out = keys.ok();
+            remarks + &text
         }
         (Part::Interface(name), false) => {
             show::interface(&converted(profile), name).ok_or_else(|| no_tunnel(name))?
@@ -112,10 +115,7 @@ fn shown(profile: &Profile, others: &str, part: &Part, yaml: bool, json: bool) -
     };
     Ok(match (json, yaml) {
         (true, true) => envelope(&serde_json::json!({ "profile": text })),
-        (true, false) => {
-            let left_out = left_out.unwrap_or_default();
-            envelope(&serde_json::json!({ "running_config": text, "left_out": left_out }))
-        }
+        (true, false) => envelope(&serde_json::json!({ "running_config": text, "left_out": left_out })),
         _ => text,
     })
 }

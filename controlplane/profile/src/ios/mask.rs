@@ -116,8 +116,8 @@ fn by_form(list: &[Word<'_>]) -> Option<usize> {
                 !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_digit()) && !rest.is_empty()
             });
         let in_url = text.split_once("://").is_some_and(|(_, rest)| {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+            // A password may have a slash of its own.
+            rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
         });
         if hashed || in_url {
             return Some(i);
@@ -211,6 +211,7 @@ mod tests {
             "vrrp 1 authentication text SECRET",
             "ipv6 ospf authentication ipsec spi 300 sha1 SECRET",
             "add http://user:SECRET@10.0.0.1/update?h=<h>",
+            "archive ftp://user:SEC/SECRET@10.0.0.1",
             "enable algorithm-type scrypt $9$SECRET",
             "token SECRET",
         ] {

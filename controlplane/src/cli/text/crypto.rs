@@ -102,9 +102,12 @@ fn path(out: &mut String, found: &PathMtu) -> fmt::Result {
     if *probes == 0 {
         return Ok(());
     }
-    write!(out, "          Path MTU: {phase}, {proved} bytes pass")?;
+    write!(out, "          Path MTU: {phase}")?;
+    if *proved > 0 {
+        write!(out, ", {proved} bytes pass")?;
+    }
     if let Some(refused) = refused {
-        write!(out, ", {refused} do not")?;
+        write!(out, ", {refused} bytes do not")?;
     }
     writeln!(out, "; probes {probes}, lost {probes_lost}")
 }

@@ -6,6 +6,10 @@ use crate::ios::report::{At, Class};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+/// What is to be done about a value that does not fit.
+const LIFETIME: &str = "see which is meant; the shorter of both ends counts";
+const OTHERS: &str = "see whether that value serves the peers";
+
 /// What a profile takes.
 const PROPOSALS_MAX: usize = 8;
 const SECONDS: RangeInclusive<u32> = 120..=86_400;
@@ -288,9 +292,9 @@ impl<'a> Work<'a> {
             .collect();
         let seconds = in_effect(&used, |p| p.lifetime_s.as_ref(), doc.lifetime_s.as_ref());
         let kilobytes = in_effect(&used, |p| p.lifetime_kb.as_ref(), doc.lifetime_kb.as_ref());
-        self.out.child_s = self.smallest("the lifetime of IPsec SAs", seconds, SECONDS);
+        self.out.child_s = self.smallest("the lifetime of IPsec SAs", seconds, SECONDS, LIFETIME);
         self.out.child_kb =
-            self.smallest("the lifetime of IPsec SAs in kilobytes", kilobytes, KB_MIN..=u32::MAX);
+            self.smallest("the lifetime of IPsec SAs in kilobytes", kilobytes, KB_MIN..=u32::MAX, LIFETIME);
         let windows = in_effect(&used, |p| p.replay_window.as_ref(), doc.replay_window.as_ref());
         self.out.replay_window = windows.iter().map(|said| said.value).max();
         if windows.iter().any(|said| Some(said.value) != self.out.replay_window) {
@@ -336,9 +340,10 @@ impl<'a> Work<'a> {
             })
             .collect();
         let lifetimes = profiles.iter().filter_map(|p| p.lifetime.as_ref());
-        self.out.ike_s = self.smallest("the lifetime of IKE SAs", lifetimes.collect(), SECONDS);
+        self.out.ike_s = self.smallest("the lifetime of IKE SAs", lifetimes.collect(), SECONDS, LIFETIME);
         let keepalives = in_effect(&profiles, |p| p.nat_keepalive.as_ref(), doc.nat_keepalive.as_ref());
-        self.out.nat_keepalive_s = self.smallest("the NAT keepalive", keepalives, 1..=KEEPALIVE_MAX_S);
+        self.out.nat_keepalive_s =
+            self.smallest("the NAT keepalive", keepalives, 1..=KEEPALIVE_MAX_S, OTHERS);
         let dpd = in_effect(&profiles, |p| p.dpd.as_ref(), doc.dpd.as_ref());
         if let Some(first) = dpd.first() {
             if dpd.iter().any(|d| d.value != first.value) {
@@ -350,31 +355,46 @@ impl<'a> Work<'a> {
                 );
             }
             let mode = if first.value.periodic { "periodic" } else { "on-demand" };
-            self.out.dpd =
-                Some((mode, self.fit("the interval of dpd", first.value.interval_s, &[first.at], DPD_S)));
+            self.out.dpd = Some((
+                mode,
+                self.fit("the interval of dpd", first.value.interval_s, &[first.at], DPD_S, OTHERS),
+            ));
         }
         if let Some(Said { value: Some(mtu), at }) = &doc.fragmentation {
             let range = FRAGMENT.start() + HEADERS..=FRAGMENT.end() + HEADERS;
-            let mtu = self.fit("the mtu of crypto ikev2 fragmentation", *mtu, &[*at], range);
+            let mtu = self.fit("the mtu of crypto ikev2 fragmentation", *mtu, &[*at], range, OTHERS);
             self.out.fragment_bytes = Some(mtu - HEADERS);
         }
     }
 
     /// The value, or the nearest that the profile takes.
-    fn fit(&mut self, what: &str, value: u32, lines: &[At], range: RangeInclusive<u32>) -> u32 {
+    fn fit(
+        &mut self,
+        what: &str,
+        value: u32,
+        lines: &[At],
+        range: RangeInclusive<u32>,
+        hint: &'static str,
+    ) -> u32 {
         let fits = value.clamp(*range.start(), *range.end());
         if fits != value {
             let (least, most) = (range.start(), range.end());
             let bounds =
                 if *most == u32::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
             let message = format!("{what} is {value}, and the gateway takes {bounds}: {fits} was taken");
-            self.report.warn(lines, message, "see which is meant; the shorter of both ends counts");
+            self.report.warn(lines, message, hint);
         }
         fits
     }
 
     /// The one value for all, 0 being no limit.
-    fn smallest(&mut self, what: &str, list: Vec<&Said<u32>>, range: RangeInclusive<u32>) -> Option<u32> {
+    fn smallest(
+        &mut self,
+        what: &str,
+        list: Vec<&Said<u32>>,
+        range: RangeInclusive<u32>,
+        hint: &'static str,
+    ) -> Option<u32> {
         let least = list.iter().map(|s| s.value).min_by_key(|value| value.wrapping_sub(1))?;
         if list.iter().any(|s| s.value != least) {
             let lines: Vec<At> = list.iter().map(|s| s.at).collect();
@@ -383,7 +403,7 @@ impl<'a> Work<'a> {
             self.report.warn(&lines, message, "see which is meant");
         }
         let lines: Vec<At> = list.iter().filter(|s| s.value == least).map(|s| s.at).collect();
-        Some(if least == 0 { 0 } else { self.fit(what, least, &lines, range) })
+        Some(if least == 0 { 0 } else { self.fit(what, least, &lines, range, hint) })
     }
 
     fn pfs(&mut self, profile: &IpsecProfile) -> Option<&'static str> {

@@ -9,6 +9,7 @@ use crate::ios::words::Words;
 use sipsec_net::TelNumber;
 
 const SYSTEM: Did = Did::Ignored(Class::System, ADDRESSES);
+
 /// `[in|out] [max-reassemblies N] [max-fragments N] [timeout S] [percentage P] [drop-fragments]`; nothing for `out` alone.
 fn reassembly(mut rest: Words<'_>) -> Result<Option<Reassembly>, Did> {
     const WORDS: [&str; 7] =
@@ -134,15 +135,13 @@ impl Reader {
                 }
             }
             Command::Reassembly => {
-                let mut said = match reassembly(rest) {
+                let said = match reassembly(rest) {
                     Ok(said) => said,
                     Err(did) => return did,
                 };
                 // Packets that leave are not put together here.
-                if let Some(said) = said.take().filter(|_| !negated) {
-                    interface.reassembly = Some(Said::new(said, at));
-                } else if negated {
-                    interface.reassembly = None;
+                if let Some(said) = said {
+                    interface.reassembly = (!negated).then(|| Said::new(said, at));
                 }
             }
             Command::AccessGroup => {

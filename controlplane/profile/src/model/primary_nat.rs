@@ -29,7 +29,7 @@ words! {
     /// Which packets from outside reach a host by a port that it has sent from (RFC 4787 §5).
     pub enum PrimaryFiltering {
         AddressAndPortDependent = "address-and-port-dependent", "from the address and port that it has sent to";
-        EndpointIndependent = "endpoint-independent", "from any address and port";
+        EndpointIndependent = "endpoint-independent", "from any address and port, so that peers find each other without a relay";
     }
 }
 

@@ -145,6 +145,6 @@ words! {
     /// What happens to flows of the backup when the primary returns.
     pub enum Drain {
         Move = "move", "all traffic goes by the primary at once; the call ends when it is idle";
-        Stay = "drain", "a flow that the tunnel carries stays there until it is quiet for `drain_quiet_s`, or for `drain_s` after the return; new flows take the primary at once. From one tunnel to another, all traffic waits until the tunnel is quiet";
+        Stay = "drain", "a flow that the tunnel carries stays there until it is quiet for `drain_quiet_s`, or for `drain_s` after the return; new flows take the primary at once. From one tunnel to another, all traffic waits until the tunnel is quiet. Where the primary is a route of another program, all flows move at once";
     }
 }

@@ -115,7 +115,7 @@ const PRIMARY: Group = Group {
             "filtering",
             Kind::Word(PrimaryFiltering::TABLE),
             Default("address-and-port-dependent"),
-            "Which packets from outside reach a host of the LAN (RFC 4787 §5). `endpoint-independent`: every packet to a port of TCP or UDP from which the host has sent within the last 300 s, so that peers find each other without a relay; ports on which the gateway itself listens, and `forwards`, go before. If two hosts have the same port towards different peers, it is the host's that sent first.",
+            "Which packets from outside reach a host of the LAN (RFC 4787 §5). An outside port of TCP or UDP stays open for 300 s after the host's last packet. Ports on which the gateway itself listens, and `forwards`, take precedence. If two hosts share an outside port towards different peers, new connections go to the host that used it first.",
         ),
         now(
             "forwards",

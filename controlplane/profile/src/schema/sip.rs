@@ -62,7 +62,7 @@ pub const SIP: Group = Group {
             "dns_device",
             Kind::Text(Text::Device),
             Optional("the kernel's routes to the name servers decide"),
-            "The device by which name servers are asked, those of `dns` as well as others: of a VRF they are found in its table.",
+            "All name servers are asked by this device: those of `dns`, of DHCP and of /etc/resolv.conf. If it belongs to a VRF, the VRF's table is used. A resolver on this host (127.0.0.53) is not reached by it: then set `dns`.",
         ).hangs_up(),
         key(
             "keepalive_s",

@@ -156,7 +156,7 @@ pub const FAILBACK: Group = Group {
         key("good_probes", int(0, 10_000), Default("5"), "Good probes in a row that its track's operations need before that.").unit("probes").now(),
         key("drain", Kind::Word(Drain::TABLE), Default("move"), "What happens to the flows of the backup when the primary returns.").now(),
         key("drain_s", int(1, 86_400), Default("600"), "With `drain: drain`: flows that have stayed in the tunnel move to the primary after this time at the latest.").unit("s").now(),
-        key("drain_quiet_s", int(1, 3600), Default("30"), "With `drain: drain`: a flow without a packet from the LAN for this long has ended. A tunnel's `idle_s` counts if it is less: no flow outlives its call.").unit("s").now(),
+        key("drain_quiet_s", int(1, 3600), Default("30"), "With `drain: drain`: a flow without a packet from the LAN for this long has ended. The smallest `idle_s` of all tunnels counts for all of them if it is less: no flow outlives its call.").unit("s").now(),
         key("calls_per_hour", int(0, 3600), Default("6"), "Changes from a primary to a tunnel in one hour, each of which may place a call. Traffic stays in the tunnel while its next return would exceed it. 0: no limit.").unit("calls").now(),
     ],
 };

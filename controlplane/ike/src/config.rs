@@ -232,7 +232,8 @@ impl Default for Dpd {
 /// When probes of the path may be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probe {
-    /// How long no ESP may have been sent or received before one is: on a slow line it delays what comes behind it.
+    /// A probe waits until no ESP was sent or received for this long; 0: at once. On a slow line a full-size probe delays the
+    /// packets behind it.
     pub quiet: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! Calls of an earlier run whose BYE is not confirmed. Their IKE SAs died with that run, which the peer does not know: it sends
-//! into them until it asks whether we live.
+//! Calls of an earlier run whose BYE is not confirmed. The peer does not know that their IKE SAs are lost: it sends into them
+//! until dead peer detection.
 //! ```text
 //! record ─> next hop ─> media port open, without SAs ─> a request of the peer ─> the token of the earlier run (RFC 6290)
 //! ```
@@ -139,7 +139,7 @@ impl Core {
         self.forget_lost(now, |lost| gone.contains(&lost.tunnel()));
     }
 
-    /// Closes the ports of these.
+    /// Closes the ports of the lost calls that `which` selects.
     pub(crate) fn forget_lost(&mut self, now: Instant, which: impl Fn(&LostCall) -> bool) {
         let gone: Vec<_> = self.lost.extract_if(.., |_, lost| which(lost)).collect();
         for (port, lost) in gone {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  Input::Routes ─> chosen ─┬─ a change of the profile is under way: after it
-//!                           └─> RouteAdd … ─> dataplane ─ Applied ─> Output::RoutesTaken
+//!                           └─> RouteAdd, RouteRemove … ─> dataplane ─ Applied ─> Output::RoutesTaken
 //! ```
-//! Without a decision packets go into the tunnel that has the prefix. A prefix that no tunnel has, and that is inside one that a
-//! tunnel has, goes with that tunnel: the host has a better route for a part of what the tunnel takes.
+//! Without a decision packets go into the tunnel that has the prefix. A route inside a tunnel's prefix (a "part") belongs to that
+//! tunnel in the dataplane: the host has a better route for it.
 
 use crate::config::TunnelConfig;
 use crate::core::{Core, Dataplane, Pending};
@@ -23,7 +23,7 @@ pub enum Chosen {
     /// Router mode: the host forwards them by a better route.
     Outside,
     Discard,
-    /// There is no route with this prefix: a shorter one decides, and what is a tunnel's is discarded.
+    /// No route has this prefix. Inside a tunnel's prefix the shorter route decides; a tunnel's own prefix is discarded.
     Gone,
 }
 
@@ -103,7 +103,7 @@ impl Routes {
         }
     }
 
-    /// All other prefixes are no tunnel's any more.
+    /// Keeps the tunnels' prefixes and their parts; drops the rest.
     pub fn keep(&mut self, tunnels: &BTreeSet<IpPrefix>) {
         let inside = |prefix: &IpPrefix| covering(*prefix).any(|shorter| tunnels.contains(&shorter));
         self.chosen.retain(|prefix, _| tunnels.contains(prefix) || inside(prefix));

@@ -96,7 +96,7 @@ impl Auth {
             self.servers.retain(|s| !of_realm(s));
             return true;
         }
-        // A nonce from an earlier request has had its time; if there is none, the stale one is that used most.
+        // Replaces a nonce of an earlier request; without one, a stale challenge replaces the first nonce of the realm.
         let earlier = self.servers.iter().position(|s| of_realm(s) && !s.now);
         let stale = || self.servers.iter().position(|s| of_realm(s) && challenge.stale);
         if let Some(i) = earlier.or_else(stale) {

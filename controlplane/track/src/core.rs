@@ -308,7 +308,7 @@ impl Core {
                 }
             }
             Input::CallEnded { tunnel } => {
-                // Of one that no route leads into nothing is remembered.
+                // Tunnels without a route are not remembered.
                 if self.entries.iter().any(|entry| entry.tunnels().any(|name| name == tunnel)) {
                     self.ended.insert(tunnel, now);
                     self.dirty.prefixes.extend(&self.dirty.waiting);

@@ -14,8 +14,8 @@ use crate::wire::{Chain, Exchange, NotifyType};
 use sipsec_net::Instant;
 
 impl IkeSa {
-    /// Asks for an answer that says nothing but that a datagram of this length passes (RFC 8899 §4.1). It goes out whole, then
-    /// without its padding.
+    /// Sends a request whose answer proves that a datagram of this length passes (RFC 8899 §4.1). It goes out whole, then without
+    /// its padding.
     pub fn probe(&mut self, ctx: &mut Ctx, now: Instant, datagram: usize, task: Task) {
         let policy = Retransmit {
             first: PROBE_TIMER,
@@ -42,10 +42,10 @@ impl IkeSa {
         Some(o.sent.largest())
     }
 
-    /// The probe on its way is larger than what passes: its exchange goes on without padding, so that it ends, and with it the
-    /// question whether the peer lives. A peer that has had the probe takes this for its repetition, by the Message ID (RFC 7296
-    /// §2.1), and sends its answer again; any other has not seen the ID. Fragments (RFC 7383) would be no better: strongSwan as
-    /// Debian builds it takes an INFORMATIONAL in fragments for something else.
+    /// The probe is larger than the path. The same exchange continues without padding, so that it ends and its answer still proves
+    /// that the peer lives. A peer that received the probe sees a retransmission (same Message ID, RFC 7296 §2.1) and repeats its
+    /// answer; another peer sees a new request. Fragments (RFC 7383) do not work here: Debian's strongSwan treats a fragmented
+    /// INFORMATIONAL as a connectivity check.
     pub fn give_up_probe(&mut self, ctx: &mut Ctx, now: Instant) {
         if self.probe_under_way().is_none() {
             return;
@@ -67,8 +67,8 @@ impl IkeSa {
     pub(super) fn respond_again(&mut self, ctx: &mut Ctx, fragment_len: Option<usize>) {
         let Some(mut sent) = self.cached.take() else { return };
         let largest = sent.largest();
-        // RFC 7383 §2.5.2: the peer tries smaller fragments because it has seen no answer. One whose request is small cannot, and
-        // asks again.
+        // RFC 7383 §2.5.2: the peer tries smaller fragments because it has seen no answer. A peer whose request is too small
+        // to fragment can only repeat it.
         let follows = fragment_len.map(|len| len.max(FRAGMENT_MIN)).filter(|len| *len < largest);
         let tried = sent.times >= TIMES_PER_SIZE;
         if follows.is_some() || tried {

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!             probe of the ceiling answered
-//!      Base ──────────────────────────────────▶ Complete ◀── nothing left between the two ──┐
-//!        │                                       │    │                                     │
-//!        │ answered without padding alone        │    └── 600 s: a larger one ─▶ Search ────┘
-//!        ▼                                       │                               ▲ │
-//!     Search / Error ◀── black hole: the size ───┘                               └─┘ by table, then by halves
+//!      Base ──────────────────────────────────▶ Complete ◀── nothing left between the two ──────────────────┐
+//!        │                                       │    │                                                     │
+//!        │ answered without padding alone        │    └── after 600 s: the refused size again ─▶ Search ────┘
+//!        ▼                                       │                                               ▲ │
+//!     Search, or Error below the base ◀── black h┘                                               └─┘ next size
 //! ```
 //! The search begins at the ceiling, which is the MTU of the WAN or what an ICMP error said (§4.6): most paths carry it, and one
-//! round trip proves that. Only what was answered counts as carried; only if something was not, the result bounds the call.
+//! round trip proves that. Only an answered size counts as carried. The call is bounded only after a probe was lost.
 
 use core::time::Duration;
 use sipsec_net::{Instant, ipv6};
@@ -26,9 +26,9 @@ pub(crate) const PROBES_MAX: u32 = 3;
 pub(crate) const PROBE_TIMER: Duration = Duration::from_secs(1);
 /// PMTU_RAISE_TIMER, §5.1.1; the size in use is confirmed at the same time.
 const RAISE: Duration = Duration::from_secs(600);
-/// Signs of a black hole are followed no more often.
+/// Shortest time between two confirmations that a black hole is suspected for.
 const SUSPECT_EVERY: Duration = Duration::from_secs(60);
-/// After a probe whose exchange came to no end, because its IKE SA was replaced.
+/// Next probe after an exchange that never ended because its IKE SA was replaced.
 const RETRY: Duration = Duration::from_secs(30);
 /// The search ends when the smallest size that does not pass is no further away: a cipher block of IKE.
 const GRANULARITY: u16 = 16;
@@ -83,7 +83,7 @@ pub(crate) struct Search {
     /// Something was lost for its size, and the ceiling has not been answered since.
     bounded: bool,
     /// What [`Self::take_change`] said last.
-    told: Option<u16>,
+    reported: Option<u16>,
     /// Of the WAN and of ICMP errors; 0 while it is not known.
     ceiling: u16,
     aim: Aim,
@@ -103,7 +103,7 @@ impl Search {
             proved: 0,
             refused: None,
             bounded: false,
-            told: None,
+            reported: None,
             ceiling: 0,
             aim: Aim::Search,
             due: None,
@@ -160,7 +160,7 @@ impl Search {
             if self.aim == Aim::Confirm || size > self.proved {
                 break size;
             }
-            // What cannot be asked is not assumed.
+            // No probe has this size, so the size counts as refused.
             self.refuse(wanted);
             self.aim = Aim::Search;
         };
@@ -237,7 +237,7 @@ impl Search {
         }
         self.refuse(refused);
         if refused <= self.proved {
-            // §4.3: a black hole. What was proved before holds no more.
+            // §4.3: a black hole. Earlier proofs are void.
             self.proved = proved;
             self.refused = Some(refused);
         }
@@ -257,8 +257,8 @@ impl Search {
         }
     }
 
-    /// What bounds outer packets of the call; `None` if nothing is known to be lost for its size. The base is taken to pass until
-    /// it is lost (§5.2).
+    /// Largest outer packet of the call; `None` if no size is known to be lost. Until a probe of the base is lost, the base counts
+    /// as carried (§5.2).
     pub fn bound(&self) -> Option<u16> {
         let searching = self.phase == PathPhase::Search && self.refused.is_none_or(|size| size > self.base);
         let assumed = if searching { self.base.min(self.top()) } else { self.min };
@@ -268,7 +268,7 @@ impl Search {
     /// [`Self::bound`], if it is another than before.
     pub fn take_change(&mut self) -> Option<Option<u16>> {
         let bound = self.bound();
-        (core::mem::replace(&mut self.told, bound) != bound).then_some(bound)
+        (core::mem::replace(&mut self.reported, bound) != bound).then_some(bound)
     }
 
     pub const fn view(&self) -> PathView {

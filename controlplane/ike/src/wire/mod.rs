@@ -35,7 +35,7 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// The answer to a request that is none (RFC 7296 §2.5, §2.21.2).
+    /// The answer to a request that cannot be parsed (RFC 7296 §2.5, §2.21.2).
     pub(crate) fn refusal(self) -> Chain {
         let mut chain = Chain::new();
         match self {

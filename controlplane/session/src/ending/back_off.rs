@@ -42,8 +42,8 @@ impl Core {
         t.phase(now, "failed");
         self.braked.insert(i);
         if let SessionFailure::Call(CallFailure::Status { status, retry_after_s: Some(s), .. }) = &failure {
-            // RFC 3261 §20.33: not before; but a carrier does not silence a branch for good. The first time it says when the
-            // other side is ready again, as a gateway does that restarts; if it was not, our own pause counts as well.
+            // RFC 3261 §20.33: no call before `Retry-After`, but at most 1 h. After the first failure `Retry-After` alone decides:
+            // a restarting gateway knows when it is ready. After further failures the longer of both decides.
             let asked = Duration::from_secs((*s).into()).clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
             wait = if self.tunnels[i].failures() == 1 { asked } else { wait.max(asked) };
             if *status == 503 {

@@ -66,7 +66,8 @@ impl Draining {
     }
 }
 
-/// Whether flows by this next hop can be told from those in a tunnel: two tunnels share one way through the dataplane.
+/// Whether new flows by this next hop can be separated from flows in a tunnel. Between two tunnels they cannot: both leave by the
+/// same dataplane.
 pub(super) const fn is_apart(next: &NextHop) -> bool {
     matches!(next, NextHop::Via { .. } | NextHop::Device(_))
 }
@@ -80,11 +81,11 @@ pub(super) fn ask_again(
     world: &impl World,
     decision: &mut Decision,
 ) -> Option<Instant> {
-    // What was found out before says nothing of the traffic since.
+    // An earlier answer does not cover the time since.
     match world.traffic(tunnel).filter(|known| known.at >= since) {
         Some(known) if known.last + quiet <= known.at => None,
         Some(known) if known.last + quiet > now => Some(known.last + quiet),
-        // What is known is too old, or nothing is.
+        // The answer is too old, or missing.
         _ => {
             decision.ask = Some(tunnel.to_owned());
             Some(now + quiet.max(ASK_AGAIN))
@@ -93,8 +94,7 @@ pub(super) fn ask_again(
 }
 
 impl Entry {
-    /// Begins with a return to a better route, `returns`, and ends as the drawing above has it. A tunnel counts as left when no flow
-    /// is in it any more.
+    /// Starts when traffic returns to a better route (`returns`), ends as drawn above. The tunnel counts as left when the drain ends.
     pub(super) fn drain(
         &mut self,
         now: Instant,
@@ -135,7 +135,7 @@ impl Entry {
         };
         match end {
             None => self.draining = Some(draining),
-            // All of it is back: it was not away.
+            // Traffic re-enters the tunnel that was draining: neither a move out nor a move in.
             Some(end) => {
                 if decision.enters.take_if(|enters| *enters == draining.tunnel).is_none() {
                     decision.leaves = Some(draining.tunnel.clone());
@@ -145,7 +145,7 @@ impl Entry {
         }
     }
 
-    /// Ends with the configuration.
+    /// The tunnel whose drain ends because its prefix is no longer configured.
     pub fn withdrawn_drain(&self) -> Option<String> {
         self.draining.as_ref().map(|draining| draining.tunnel.clone())
     }

@@ -205,7 +205,7 @@ impl Entry {
         self.candidates.first().map_or(&Table::Main, |c| &c.route.table)
     }
 
-    /// Of all tables: those of its own count.
+    /// Routes of all tables; only those of its own table are kept.
     pub fn set_foreign(&mut self, mut routes: Vec<ForeignView>) {
         routes.retain(|route| route.table == *self.table());
         self.foreign = routes;

@@ -6,7 +6,7 @@
 //!        │                                       │    │                                                     │
 //!        │ answered without padding alone        │    └── after 600 s: the refused size again ─▶ Search ────┘
 //!        ▼                                       │                                               ▲ │
-//!     Search, or Error below the base ◀── black h┘                                               └─┘ next size
+//!  Search, or Error below the base ◀─ black hole ┘                                               └─┘ next size
 //! ```
 //! The search begins at the ceiling, which is the MTU of the WAN or what an ICMP error said (§4.6): most paths carry it, and one
 //! round trip proves that. Only an answered size counts as carried. The call is bounded only after a probe was lost.

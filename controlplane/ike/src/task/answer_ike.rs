@@ -145,8 +145,7 @@ impl Established {
             }
             let group = if request.first.is_some() { suite.ke1 } else { Some(suite.group) };
             let result = self.not_computed(ctx, (slot, exchange, id), group, &outcome);
-            self.finish_ready_ike(ctx, now);
-            return Ok(result);
+            return Ok(result.and(self.finish_ready_ike(ctx, now)));
         };
         let fragmentation = old.fragmentation;
         let mut chain = Chain::new();
@@ -163,8 +162,7 @@ impl Established {
                     chain.notify(NotifyType::ADDITIONAL_KEY_EXCHANGE, &link(spi_r));
                     self.reply(ctx, slot, exchange, id, chain);
                     self.await_followup(now, AnswerIke { first: Some(shared), ..request });
-                    self.finish_ready_ike(ctx, now);
-                    return Ok(Ok(()));
+                    return Ok(self.finish_ready_ike(ctx, now));
                 }
                 (shared, None)
             }
@@ -181,7 +179,6 @@ impl Established {
         if self.own_ike_rekey().is_none() {
             self.switch_to(ctx, now, spi_r);
         }
-        self.finish_ready_ike(ctx, now);
-        Ok(Ok(()))
+        Ok(self.finish_ready_ike(ctx, now))
     }
 }

@@ -191,7 +191,7 @@ impl Established {
     }
 
     /// The peer does not go on.
-    pub(super) fn poll_followups(&mut self, ctx: &mut Ctx, now: Instant) {
+    pub(super) fn poll_followups(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
         self.forget_awaited_children(|a| a.awaited_until().is_some_and(|until| until <= now));
         let before = self.answer_ikes.len();
         self.answer_ikes.retain(|a| a.awaited_until.is_none_or(|until| now < until));
@@ -199,7 +199,8 @@ impl Established {
             if let Some(ours) = self.own_ike_rekey() {
                 ours.rival = None;
             }
-            self.finish_ready_ike(ctx, now);
+            self.finish_ready_ike(ctx, now)?;
         }
+        Ok(())
     }
 }

@@ -36,8 +36,7 @@ impl Established {
     pub fn on_timeout(mut self: Box<Self>, ctx: &mut Ctx, now: Instant) -> State {
         let mut result = self.poll_requests(ctx, now);
         if result.is_ok() {
-            self.poll_followups(ctx, now);
-            result = self.poll_lifetimes(ctx, now);
+            result = self.poll_followups(ctx, now).and_then(|()| self.poll_lifetimes(ctx, now));
             self.poll_dpd(ctx, now);
             self.poll_probe(ctx, now);
             self.poll_keepalive(ctx, now);

@@ -9,7 +9,7 @@ use crate::compute::{Job, JobId, Outcome};
 use crate::crash::PeerTokens;
 use crate::crypto::keys::{IkeKeys, Seed};
 use crate::ctx::Ctx;
-use crate::error::{IkeError, Violation};
+use crate::error::{CloseCause, IkeError, Violation};
 use crate::exchange::{IkeSa, SaKeys};
 use crate::negotiate::ike;
 use crate::secret::Secret;
@@ -162,16 +162,15 @@ impl Established {
             (_, Some(followup)) if !followup.is_asked() => return Ok(self.agreement_failed(ctx, now, None)),
             _ => return Ok(unusable(IkeError::BadKeyExchange { group: a.task.dh.group })),
         }
-        self.finish_ready_ike(ctx, now);
-        Ok(Ok(()))
+        Ok(self.finish_ready_ike(ctx, now))
     }
 
-    pub(super) fn finish_ready_ike(&mut self, ctx: &mut Ctx, now: Instant) {
-        if self.answer_ikes.is_empty()
-            && let Some(a) = self.agree_ike.take_if(|a| a.is_done())
-        {
-            self.finish_rekey_ike(ctx, now, a);
+    pub(super) fn finish_ready_ike(&mut self, ctx: &mut Ctx, now: Instant) -> Result<(), End> {
+        if !self.answer_ikes.is_empty() {
+            return Ok(());
         }
+        let ready = self.agree_ike.take_if(|a| a.is_done());
+        ready.map_or(Ok(()), |a| self.finish_rekey_ike(ctx, now, a))
     }
 
     pub(crate) fn on_rekey_ike_answer(
@@ -220,9 +219,9 @@ impl Established {
         Ok(())
     }
 
-    fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke) {
+    fn finish_rekey_ike(&mut self, ctx: &mut Ctx, now: Instant, a: AgreeIke) -> Result<(), End> {
         let AgreeIke { task, suite, nr, spi_r, shared, followup, tokens, .. } = a;
-        let Some(shared) = shared else { return };
+        let Some(shared) = shared else { return Ok(()) };
         let additional = followup.and_then(|f| f.shared);
         let old = &self.current().sa;
         let old_spi = old.local_spi();
@@ -236,15 +235,15 @@ impl Established {
         let ours = lower(&task.ni, &nr);
         let candidate = self.candidate();
         let generation = self.generation;
-        if let (Some(rival), Some(candidate)) = (&task.rival, candidate)
-            && ours < *rival
-        {
+        if task.rival.is_some_and(|rival| ours < rival) {
             // RFC 7296 §2.8.2: ours holds the lowest nonce: we delete it, the peer deletes the old one.
             self.slots.push(Slot { sa, standing: Standing::Redundant, generation });
             self.delete_slot(ctx, now, task.spi);
-            self.switch_to(ctx, now, candidate);
+            // The one that stays may be gone already: then the peer, which knew sooner, has closed.
+            let closed = End::Closed { cause: CloseCause::PeerDeleted, keep: None };
+            self.switch_to(ctx, now, candidate.ok_or(closed)?);
             self.set_standing(old_spi, Standing::AwaitDelete { until: now + AWAIT_DELETE });
-            return;
+            return Ok(());
         }
         self.slots.push(Slot { sa, standing: Standing::Candidate, generation });
         self.switch_to(ctx, now, task.spi);
@@ -252,6 +251,7 @@ impl Established {
         self.set_standing(old_spi, Standing::Redundant);
         self.delete_slot(ctx, now, old_spi);
         self.want_token(ctx);
+        Ok(())
     }
 
     /// All CHILD_SAs and all that is still to do belong to `next` from now on.

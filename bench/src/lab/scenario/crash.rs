@@ -102,15 +102,21 @@ fn dataplane(context: &Context) -> Result<(), LabError> {
     world.check()
 }
 
-/// Both processes at once; the head-end still has something to send.
-fn power_cut(context: &Context) -> Result<(), LabError> {
-    let mut world = context.world("cut", Knobs::default())?;
+/// A call whose head-end asks after 1 s of silence whether the branch is there.
+pub(super) fn watched_call(context: &Context, name: &str) -> Result<World, LabError> {
+    let mut world = context.world(name, Knobs::default())?;
     let branch = world.profile("branch")?;
     let headend = world.profile("headend")?.with("ike:\n", "ike:\n  dpd_s: 1\n")?;
     world.start_headend(&headend)?;
     world.start_branch(&branch)?;
     world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    Ok(world)
+}
+
+/// Both processes at once; the head-end still has something to send.
+fn power_cut(context: &Context) -> Result<(), LabError> {
+    let mut world = watched_call(context, "cut")?;
     let gateway = world.branch.as_mut().expect("started");
     // In this order, or the control plane has the time to hang up.
     gateway.controlplane().map(crate::lab::process::Process::kill);

@@ -1,8 +1,8 @@
 //! A gateway that has restarted while no BYE gets through.
 
+use super::crash::watched_call;
 use super::support::{both, ensure_in, no_clear_text, ping_all, ping_unanswered, session, wait_status};
 use super::{Context, Scenario};
-use crate::lab::carrier::Knobs;
 use crate::lab::demo::logs;
 use crate::lab::error::LabError;
 use crate::lab::interrupt::wait_for;
@@ -24,13 +24,7 @@ const HANG_UP_LIMIT: Duration = Duration::from_secs(60);
 const ALL: u32 = 1000;
 
 fn crash_token(context: &Context) -> Result<(), LabError> {
-    let mut world = context.world("token", Knobs::default())?;
-    let branch = world.profile("branch")?;
-    let headend = world.profile("headend")?.with("ike:\n", "ike:\n  dpd_s: 1\n")?;
-    world.start_headend(&headend)?;
-    world.start_branch(&branch)?;
-    world.wait_registered(&[BRANCH_NUMBER, HEADEND_NUMBER])?;
-    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let mut world = watched_call(context, "token")?;
     world.carrier.set_knobs(|knobs| knobs.faults.lost_bye = ALL);
     let gateway = world.branch.as_mut().expect("started");
     gateway.controlplane().map(Process::kill);

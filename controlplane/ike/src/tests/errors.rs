@@ -95,7 +95,7 @@ fn an_error_in_a_request_is_answered_and_ends_nothing() {
     }
 }
 
-/// An answer to a question or a DELETE is one, whatever it says.
+/// A question or a DELETE counts as answered also if the answer is an error.
 #[test]
 fn an_error_in_an_answer_to_a_question_ends_nothing() {
     for kind in kinds() {

@@ -242,11 +242,12 @@ proptest! {
         a.retransmit.tries_max = 40;
         a.retransmit.wait_max = Duration::from_secs(1);
         let mut net = Net::established_seeded(a, b, seed);
+        let too_large = move |from: Side, p: &Packet| matches!(p, Packet::Ike(bytes) if from == Side::A && bytes.len() + HEADERS > mtu.into());
         let mut fates = fates.into_iter();
         net.script = Box::new(move |from, _, p| {
             let fate = fates.next().unwrap_or(9);
             match p {
-                Packet::Ike(bytes) if from == Side::A && bytes.len() + HEADERS > mtu.into() => Fate::Drop,
+                _ if too_large(from, p) => Fate::Drop,
                 _ if fate < 2 => Fate::Drop,
                 _ if fate < 4 => Fate::Late(Duration::from_millis(700 * u64::from(fate))),
                 _ if fate < 5 => Fate::Twice,
@@ -261,6 +262,8 @@ proptest! {
             // The base is taken to pass while the search is on.
             prop_assert!(bound(&net).is_none_or(|found| found <= mtu.max(1200)), "{path:?}");
         }
+        // The losses are over, also those that few packets have met so far.
+        net.script = Box::new(move |from, _, p| if too_large(from, p) { Fate::Drop } else { Fate::Deliver });
         net.run(Duration::from_secs(2000));
         prop_assert!(net.is_up(), "{:?}", net.a().story());
         let path = net.a().endpoint.view().path;

@@ -1,5 +1,5 @@
-//! Whatever a carrier answers, and however often: requests of ours do not become a flood, and calls and registrations come to
-//! an end or go on as their own timers say.
+//! A carrier may give any answer, any number of times: our requests do not become a flood, and calls and registrations end or go
+//! on as their own timers say.
 
 use crate::testing::*;
 use std::time::Duration;

@@ -30,6 +30,8 @@ pub struct Dataplane {
     last_txn: u64,
     /// Refuses that many of the next transactions that open a port or add an SA.
     pub refuse: u32,
+    /// The ports of those transactions: what is asked of them before the refusal is told has to fail, too.
+    not_opened: BTreeSet<MediaPort>,
     /// Binds nothing to an SA that is installed already.
     pub refuse_bind: bool,
     /// Transactions refused without a request of the test: the control plane's idea of the dataplane was wrong.
@@ -145,12 +147,24 @@ impl Dataplane {
             let costly = matches!(op, Op::MediaOpen(_) | Op::SaAdd(_));
             let refused = if costly && self.refuse > 0 {
                 self.refuse -= 1;
+                self.not_opened.extend(ops.iter().filter_map(|op| match op {
+                    Op::MediaOpen(b) => Some(b.media_port()),
+                    _ => None,
+                }));
                 Err(RejectReason::TableFull)
             } else if self.refuse_bind && matches!(ops, [Op::TunnelBind { .. }]) {
                 Err(RejectReason::UnknownSa)
             } else {
+                let not_opened = match op {
+                    Op::MediaClose(port) | Op::NextHop { media_port: port, .. } => {
+                        self.not_opened.contains(port)
+                    }
+                    _ => false,
+                };
                 after.apply(op).inspect_err(|reason| {
-                    self.surprised.push(format!("{reason:?} at {index} of {ops:?}"));
+                    if !(not_opened && *reason == RejectReason::UnknownMediaPort) {
+                        self.surprised.push(format!("{reason:?} at {index} of {ops:?}"));
+                    }
                 })
             };
             if let Err(reason) = refused {
@@ -158,6 +172,7 @@ impl Dataplane {
             }
         }
         self.tables = after;
+        self.not_opened.retain(|port| !self.tables.media.contains_key(port));
         let mut released = Vec::new();
         for op in ops {
             match op {

@@ -186,6 +186,24 @@ fn a_tunnel_that_both_ends_remove_while_they_call_comes_back() -> Result<(), Tes
     at_rest(&mut w)
 }
 
+/// The caller crashes and hangs up while the dataplane of the called side refuses the port: it is closed before the
+/// refusal is told.
+#[test]
+fn a_port_that_is_refused_and_closed_at_once_keeps_nothing() -> Result<(), TestCaseError> {
+    const SEED: u64 = 1_440_395_160_725_119_231;
+    let mut w = World::new(SEED);
+    for (n, late_ms, fault) in [
+        (1, 0, Fault::DataplaneRefuses { side: 0, times: 1 }),
+        (2, 0, Fault::Packets { side: 1, count: 1 }),
+        (3, 9, Fault::Crash { side: 1 }),
+    ] {
+        w.advance(Duration::from_millis(late_ms));
+        apply(&mut w, fault, SEED ^ n);
+    }
+    w.advance(CALM);
+    at_rest(&mut w)
+}
+
 /// A call is answered while the tunnel is away, and comes back with it.
 #[test]
 fn a_tunnel_that_comes_back_while_its_call_ends_is_whole() -> Result<(), TestCaseError> {

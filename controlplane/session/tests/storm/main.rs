@@ -204,6 +204,17 @@ fn a_port_that_is_refused_and_closed_at_once_keeps_nothing() -> Result<(), TestC
     at_rest(&mut w)
 }
 
+/// What waits for a tunnel goes with it, even if it is cleared while the dataplane removes it.
+#[test]
+fn a_tunnel_that_is_cleared_while_it_is_removed_is_gone() -> Result<(), TestCaseError> {
+    let mut w = World::new(0);
+    w.advance(Duration::ZERO);
+    apply(&mut w, Fault::TunnelGone { side: 1, gone_ms: 0 }, 1);
+    apply(&mut w, Fault::Cleared { side: 1 }, 2);
+    w.advance(CALM);
+    at_rest(&mut w)
+}
+
 /// A call is answered while the tunnel is away, and comes back with it.
 #[test]
 fn a_tunnel_that_comes_back_while_its_call_ends_is_whole() -> Result<(), TestCaseError> {

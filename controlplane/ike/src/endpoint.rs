@@ -153,6 +153,12 @@ impl Endpoint {
         self.ctx.last_data = self.ctx.last_data.max(last_in.max(last_out).min(now));
     }
 
+    /// When the peer last proved that it lives: by IKE, or by ESP ([`Self::traffic_seen`]).
+    #[must_use]
+    pub const fn last_heard(&self) -> Instant {
+        self.ctx.last_heard
+    }
+
     /// The largest IP packet that leaves towards the peer, by the MTU of the WAN and by ICMP errors: probes search below it
     /// ([`crate::EndpointConfig::probe`]). What they find comes as [`crate::Event::PathMtu`].
     pub fn path_ceiling(&mut self, now: Instant, mtu: u16) {

@@ -96,15 +96,18 @@ impl Core {
 
     fn end(&mut self, now: Instant, i: usize, cause: CloseCause, reason: EndReason, bye: Bye) {
         if let State::Up(u) = self.tunnels[i].state() {
-            // A session that nothing ever came through has not succeeded, however long it was up.
-            let deaf = matches!(&reason, EndReason::Failed(SessionFailure::OneWay { .. }))
-                && u.carried().packets_in == 0;
-            let long = matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since() + SUCCESS <= now;
+            // A session is worth what it lasted until the peer fell silent, not until that was noticed.
+            let until = match &reason {
+                EndReason::Failed(SessionFailure::OneWay { .. }) => u.last_in(),
+                EndReason::Failed(SessionFailure::Ike(_)) => u.last_heard(),
+                _ => now,
+            };
+            let long = matches!(cause, CloseCause::Idle | CloseCause::Admin) || u.since() + SUCCESS <= until;
             let carried = u.carried();
             if let Some(call) = self.tunnels[i].state().call_id() {
                 self.note_carried(call, carried);
             }
-            if long && !deaf {
+            if long {
                 self.succeeded(i);
             }
         }

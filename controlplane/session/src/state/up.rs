@@ -223,6 +223,16 @@ impl Up {
         self.activity.last_data().max(self.since)
     }
 
+    /// When data last came from the peer, in this session or before.
+    pub const fn last_in(&self) -> Instant {
+        self.activity.last_in
+    }
+
+    /// When data or IKE last came from the peer.
+    pub const fn last_heard(&self) -> Instant {
+        self.endpoint.last_heard()
+    }
+
     /// What the dataplane said; `true` once it has been idle too long.
     pub fn looked_at(&mut self, now: Instant, activity: TunnelActivity, idle: Duration) -> bool {
         self.endpoint.traffic_seen(now, activity.last_in, activity.last_out);

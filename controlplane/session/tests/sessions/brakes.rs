@@ -89,7 +89,7 @@ fn no_fault_that_comes_again_costs_a_call_each_time() {
     // 0, at once, +10, +20, +40, +80, +160, +300 s, and a call of the peer, whose brake is its own.
     const CALLS_MAX: usize = 10;
     for (name, fault) in faults {
-        for up_s in [0, 7, 30] {
+        for up_s in [0, 7, 30, 45] {
             let mut w = World::default();
             let end = w.now + 900 * SECOND;
             let mut up_since = None;
@@ -219,6 +219,21 @@ fn a_tunnel_that_is_never_answered_is_called_anew_once_and_then_after_pauses() {
         traffic(&mut w, true);
     }
     assert_eq!((w.carrier.calls_answered, w.status()[0]), (calls, "SESSION_UP"));
+}
+
+/// The way back breaks 45 s into each call, and each call lasts for longer than a minute before that is noticed.
+#[test]
+fn calls_that_are_heard_for_less_than_a_minute_are_braked() {
+    let branch = Setup { one_way: Some(30 * SECOND), ..Setup::of(0) };
+    let mut w = World::new([branch, Setup::of(1)]);
+    let mut up_for = 0;
+    for _ in 0..3600 {
+        up_for = if w.status()[0] == "SESSION_UP" { up_for + 1 } else { 0 };
+        traffic(&mut w, up_for < 45);
+    }
+    // Once, at once, and then after pauses of 10 s to 5 min.
+    let calls = w.carrier.calls_answered;
+    assert!((5..=18).contains(&calls), "{calls} calls in an hour");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::crash_secret;
 use crate::dataplane::DataplaneLink;
 use crate::entropy::KernelEntropy;
 use crate::events::Events;
+use crate::files;
 use crate::harden;
 use crate::journal::{Journal, JournalError};
 use crate::logging::{Format, LogControl};
@@ -90,7 +91,7 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
         .enable_all()
         .build()
         .map_err(system("cannot start the runtime"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let resumed = Resumed::new(loaded.profile);
         discard_first(&resumed.profile).await;
         // The first use of the random generator and of signatures costs 0.1 s on each thread: not during the first call.
@@ -103,8 +104,15 @@ pub fn run(path: &Path, log: Option<&str>, format: Format) -> Result<(), BootErr
             what: "the event loop has failed",
             error: std::io::Error::other(e),
         })
-    })
+    });
+    if !files::flush(FILES_WAIT) {
+        tracing::warn!("not all files of state are on the disk");
+    }
+    ended
 }
+
+/// The end of the process waits for no disk for longer.
+const FILES_WAIT: Duration = Duration::from_secs(2);
 
 /// Discarding routes for every tunnel prefix, before anything that could take time: until there is a tunnel, its packets are
 /// dropped and do not leave in clear. What fails here is tried again, and shown, by the netlink task.

@@ -2,12 +2,13 @@
 //! crash, so that the gateway can make the tokens again that it gave before.
 
 use crate::entropy::KernelEntropy;
+use crate::files::replace;
 use sipsec_ike::{CRASH_SECRET_LEN, CrashSecret};
 use sipsec_net::Entropy;
 use sipsec_profile::Profile;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -53,15 +54,7 @@ fn read(path: &Path) -> std::io::Result<Option<CrashSecret>> {
 fn make(path: &Path) -> std::io::Result<CrashSecret> {
     let mut bytes = Zeroizing::new([0; CRASH_SECRET_LEN]);
     KernelEntropy::new().fill(bytes.as_mut());
-    let fresh = path.with_extension("new");
-    match std::fs::remove_file(&fresh) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&fresh)?;
-    file.write_all(bytes.as_ref())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
+    replace(path, bytes.as_ref(), MODE)?;
     CrashSecret::new(bytes.as_ref()).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 

@@ -15,6 +15,7 @@ mod crash_secret;
 pub mod dataplane;
 pub mod entropy;
 pub mod events;
+mod files;
 pub mod harden;
 pub mod journal;
 pub mod keylog;

@@ -5,10 +5,10 @@
 //!  STATE_DIR/profiles/000012.yaml    the profile, with secrets as it has them: mode 0600
 //! ```
 
+use crate::files::replace;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -229,7 +229,7 @@ impl History {
         made.map_err(|error| HistoryError { path: self.dir.clone(), doing: "made", error })?;
         let number = self.index.last + 1;
         let path = self.file(number);
-        replace(&path, record.yaml.as_bytes()).map_err(|error| HistoryError {
+        replace(&path, record.yaml.as_bytes(), MODE).map_err(|error| HistoryError {
             path,
             doing: "written",
             error,
@@ -265,7 +265,7 @@ impl History {
         let dropped = trim(&mut index);
         let path = self.dir.join(INDEX);
         let text = serde_json::to_vec_pretty(&index).map_err(io::Error::other);
-        text.and_then(|text| replace(&path, &text)).map_err(|error| HistoryError {
+        text.and_then(|text| replace(&path, &text, MODE)).map_err(|error| HistoryError {
             path,
             doing: "written",
             error,
@@ -304,44 +304,10 @@ fn bounded(path: &Path, max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     bytes.ok_or_else(|| io::Error::other("it is too large"))
 }
 
-/// The whole file or the one before, also after a power cut.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_with_mode(path, bytes, MODE)
-}
-
-/// # Errors
-/// As [`replace`].
-pub fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // One that a killed process has left.
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = write_new(&new, bytes, mode).and_then(|()| std::fs::rename(&new, path));
-    if written.is_err() {
-        // Half of a profile may hold a secret, and takes room on a disk that may be full.
-        let _ = std::fs::remove_file(&new);
-    }
-    written?;
-    File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn dir(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("sipsec-history-{name}-{}", std::process::id()));
@@ -438,7 +404,7 @@ mod tests {
     fn nothing_of_a_failed_write_stays() {
         let dir = dir("failed");
         std::fs::create_dir(dir.join("x.yaml")).expect("made");
-        assert!(replace(&dir.join("x.yaml"), b"psk").is_err());
+        assert!(replace(&dir.join("x.yaml"), b"psk", MODE).is_err());
         assert_eq!(std::fs::read_dir(&dir).expect("there").count(), 1);
         std::fs::remove_dir_all(dir).expect("removed");
     }

@@ -5,9 +5,9 @@ use super::screen::Screen;
 use super::{CliError, answered, print, text};
 use crate::api::change::{Applied, Apply, Confirmed, NewProfile, Nothing, Rollback};
 use crate::api::client::{Client, decode};
-use crate::change::history::replace_with_mode;
 use crate::cli::gateway;
 use crate::config::{self, Loaded};
+use crate::files::replace;
 use sipsec_profile::write::{self, Secrets};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ fn save(new: &Path, profile: &str, start_file: Option<&str>) -> Result<(), CliEr
         return Err(failed("it means something else there: write absolute paths".to_owned()));
     }
     let before = std::fs::metadata(&to).map_err(|e| failed(e.to_string()))?;
-    let written = replace_with_mode(&to, &bytes, before.permissions().mode() & 0o777)
+    let written = replace(&to, &bytes, before.permissions().mode() & 0o777)
         .and_then(|()| std::os::unix::fs::chown(&to, Some(before.uid()), Some(before.gid())));
     written.map_err(|e| failed(e.to_string()))
 }

@@ -1,11 +1,11 @@
 //! What the clients keep across restarts: the DUID, since a line's extension is bound to it, and the last address.
 
+use crate::files::replace_later;
 use serde::{Deserialize, Serialize};
 use sipsec_dhcp::v6::Duid;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,19 +68,12 @@ impl Store {
     }
 
     fn write(&self) {
-        if let Err(error) = self.try_write() {
-            tracing::warn!(path = %self.path.display(), %error, "the DHCP client's state cannot be written");
+        match serde_json::to_vec(&self.content) {
+            Ok(bytes) => {
+                replace_later(&self.path, bytes, 0o600, "the DHCP client's state cannot be written");
+            }
+            Err(error) => tracing::error!(%error, "the DHCP client's state has no JSON form"),
         }
-    }
-
-    /// By a new file that takes the old one's place, so that a crash leaves one of the two.
-    fn try_write(&self) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(&self.content)?)?;
-        file.sync_all()?;
-        fs::rename(new, &self.path)
     }
 }
 
@@ -96,6 +89,7 @@ mod tests {
         let mut store = Store::open(&path).expect("no file is no error");
         let duid = store.duid([2, 0, 0, 0, 0, 1]);
         store.set_address(Some(Ipv4Addr::new(192, 0, 2, 7)));
+        assert!(crate::files::flush(std::time::Duration::from_secs(30)));
         let mut again = Store::open(&path).expect("readable");
         // Another network card: the DUID stays.
         assert_eq!(again.duid([2, 0, 0, 0, 0, 99]), duid);

@@ -3,11 +3,15 @@
 //!
 //! A prefix is in the file before its route is in the kernel, and until after the route is gone.
 
-use crate::change::history::replace_with_mode;
+use crate::files::{Pending, replace_later};
 use sipsec_net::IpPrefix;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Routes do not wait for a disk for longer.
+const WRITTEN_MAX: Duration = Duration::from_millis(500);
 
 /// Lines that are read at most; a profile has far fewer routes.
 const LINES_MAX: usize = 1 << 17;
@@ -38,27 +42,34 @@ impl Ledger {
         &self.known
     }
 
-    /// Routes to these may be installed from now on.
-    pub fn add(&mut self, prefixes: &BTreeSet<IpPrefix>) {
+    /// Routes to these may be installed from now on: the file names them, or its disk does not answer.
+    pub async fn add(&mut self, prefixes: &BTreeSet<IpPrefix>) {
         let all: BTreeSet<IpPrefix> = self.known.union(prefixes).copied().collect();
-        self.set(all);
+        if let Some(pending) = self.set(all)
+            && !pending.written_within(WRITTEN_MAX).await
+        {
+            tracing::warn!("static routes are installed before their record is on the disk");
+        }
     }
 
     /// Routes to all others are gone.
     pub fn only(&mut self, prefixes: &BTreeSet<IpPrefix>) {
-        self.set(prefixes.clone());
+        self.set(prefixes.clone()); // what the file names beyond them does no harm
     }
 
-    fn set(&mut self, prefixes: BTreeSet<IpPrefix>) {
+    fn set(&mut self, prefixes: BTreeSet<IpPrefix>) -> Option<Pending> {
         if self.known == prefixes {
-            return;
+            return None;
         }
         self.known = prefixes;
-        let Some(path) = &self.path else { return };
+        let path = self.path.as_ref()?;
         let text: String = self.known.iter().map(|prefix| format!("{prefix}\n")).collect();
-        if let Err(error) = replace_with_mode(path, text.as_bytes(), 0o600) {
-            tracing::warn!(%error, path = %path.display(), "a later run may leave static routes of this profile");
-        }
+        Some(replace_later(
+            path,
+            text.into_bytes(),
+            0o600,
+            "a later run may leave static routes of this profile",
+        ))
     }
 }
 
@@ -66,8 +77,8 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_written_is_read_and_other_lines_are_passed_over() {
+    #[tokio::test]
+    async fn what_was_written_is_read_and_other_lines_are_passed_over() {
         let directory = std::env::temp_dir().join(format!("sipsec-ledger-{}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("made");
         let path = directory.join("static-routes");
@@ -77,11 +88,12 @@ mod tests {
         let (one, two) = (prefixes(&["10.2.0.0/16"]), prefixes(&["10.3.0.0/16", "2001:db8::/32"]));
         let mut ledger = Ledger::read(Some(&path));
         assert!(ledger.prefixes().is_empty());
-        ledger.add(&one);
-        ledger.add(&two);
+        ledger.add(&one).await;
+        ledger.add(&two).await;
         let mut again = Ledger::read(Some(&path));
         assert_eq!(*again.prefixes(), one.union(&two).copied().collect());
         again.only(&two);
+        assert!(crate::files::flush(Duration::from_secs(30)));
         assert_eq!(*Ledger::read(Some(&path)).prefixes(), two);
         std::fs::write(&path, "10.4.0.0/16\n10.4.0.1/16\nnonsense\n").expect("written");
         assert_eq!(*Ledger::read(Some(&path)).prefixes(), prefixes(&["10.4.0.0/16"]));

@@ -61,7 +61,7 @@ pub async fn run(mut setup: Setup) -> Result<(), TaskError> {
         setup.watch.routed = routed;
     }
     let mut ledger = Ledger::read(setup.watch.ledger.as_deref());
-    ledger.add(&setup.watch.routed.elsewhere);
+    ledger.add(&setup.watch.routed.elsewhere).await;
     let kernel = Kernel::open(setup.shared.clone())?;
     let reports = Reports::open()?;
     setup.shared.start_over();
@@ -134,7 +134,7 @@ impl Task {
                 self.new_targets |= remote.is_some();
             }
             if let Some(routed) = self.setup.shared.take_routed() {
-                self.ledger.add(&routed.elsewhere);
+                self.ledger.add(&routed.elsewhere).await;
                 self.setup.watch.routed = routed;
                 self.dirty.routes = true;
             }

@@ -105,8 +105,8 @@ impl Core {
     /// What waits is dropped (and counted), and the next packet asks again.
     pub(crate) fn flush_trigger(&mut self, i: usize) {
         self.tunnels[i].forget_waiting();
-        // A tunnel that a change has taken, or is taking, out of the dataplane has no queue there.
-        if self.tunnels[i].is_configured() && !self.flushed_by_change(i) {
+        // A tunnel that a change has taken out of the dataplane has no queue there.
+        if self.tunnels[i].is_configured() {
             let tunnel = self.tunnels[i].config().id();
             self.transact(vec![Op::FlushTrigger(tunnel)], Pending::Cleanup);
         }

@@ -109,8 +109,6 @@ pub(crate) struct Change {
     undo: Vec<Vec<Op>>,
     /// Packets for tunnels that the dataplane has already and the core has not.
     early: BTreeMap<TunnelId, (Instant, PacketSummary)>,
-    /// Withdrawn tunnels whose waiting packets were to be dropped meanwhile: to be asked for if the change fails.
-    flush: BTreeSet<usize>,
 }
 
 impl Core {
@@ -151,7 +149,6 @@ impl Core {
             asked: Vec::new(),
             undo: Vec::new(),
             early: BTreeMap::new(),
-            flush: BTreeSet::new(),
         }));
         self.next_part(now);
     }
@@ -180,17 +177,6 @@ impl Core {
     /// The tunnel begins no call: the profile has it no more, or will not in a moment.
     pub(crate) fn is_withdrawn(&self, i: usize) -> bool {
         self.tunnels.is_leaving(i) || self.change.as_ref().is_some_and(|c| c.withdrawn.contains_key(&i))
-    }
-
-    /// The pending change takes the tunnel out of the dataplane, and with it what waits there; `true` if so. If the change
-    /// fails, what waits is dropped then.
-    pub(crate) fn flushed_by_change(&mut self, i: usize) -> bool {
-        let Some(change) = &mut self.change else { return false };
-        let taken = change.withdrawn.get(&i) == Some(&false);
-        if taken {
-            change.flush.insert(i);
-        }
-        taken
     }
 
     /// A packet asks for a call of a tunnel that a change is about to bring.
@@ -222,9 +208,6 @@ impl Core {
         let Some(change) = self.change.take() else { return };
         for ops in batches(change.undo.into_iter().rev().collect()) {
             self.transact(ops, Pending::Undo);
-        }
-        for i in change.flush {
-            self.flush_trigger(i);
         }
         self.send_deferred_routes();
         self.out.push_back(Output::Reconfigured(Err(error)));

@@ -1,6 +1,7 @@
 //! A dataplane as strict as the real one (`sipsec-pipeline`, `apply/validate.rs`): a transaction is applied whole or not
 //! at all, and packets pass only through SAs and ports that are there.
 
+use crate::world::RING;
 use sipsec_net::dp::{
     Direction, Event, MediaBinding, Op, PacketSummary, RejectReason, SaSpec, TunnelActivity,
 };
@@ -21,6 +22,31 @@ pub struct Tables {
     pub bound: BTreeMap<TunnelId, SaId>,
 }
 
+/// Refused, or removed with something else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    Port(MediaPort),
+    Tunnel(TunnelId),
+}
+
+impl Gone {
+    /// What the operation needs.
+    fn needed_by(op: &Op) -> [Option<Self>; 2] {
+        match op {
+            Op::MediaClose(port)
+            | Op::NextHop { media_port: port, .. }
+            | Op::PeerSource { media_port: port, .. }
+            | Op::PathMtu { media_port: port, .. } => [Some(Self::Port(*port)), None],
+            Op::SaAdd(spec) => [Some(Self::Port(spec.media_port)), Some(Self::Tunnel(spec.tunnel))],
+            Op::MediaOpen(binding) => [None, Some(Self::Tunnel(binding.tunnel))],
+            Op::TunnelUnbind(t) | Op::ReplayTrigger(t) | Op::FlushTrigger(t) => {
+                [None, Some(Self::Tunnel(*t))]
+            }
+            _ => [None, None],
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Dataplane {
     pub tables: Tables,
@@ -30,8 +56,8 @@ pub struct Dataplane {
     last_txn: u64,
     /// Refuses that many of the next transactions that open a port or add an SA.
     pub refuse: u32,
-    /// The ports of those transactions: what is asked of them before the refusal is told has to fail, too.
-    not_opened: BTreeSet<MediaPort>,
+    /// What is not there, and until when the control plane cannot know it.
+    unsaid: Vec<(Instant, Gone)>,
     /// Binds nothing to an SA that is installed already.
     pub refuse_bind: bool,
     /// Transactions refused without a request of the test: the control plane's idea of the dataplane was wrong.
@@ -138,31 +164,28 @@ impl Tables {
 }
 
 impl Dataplane {
-    /// Answers, and gives back what was released from the trigger queue.
-    pub fn transact(&mut self, now: Instant, txn: TxnId, ops: &[Op]) -> (Event, Vec<u64>) {
+    /// Answers, and gives back what was released from the trigger queue. `sent` is when the control plane knew what it knew.
+    pub fn transact(&mut self, now: Instant, sent: Instant, txn: TxnId, ops: &[Op]) -> (Event, Vec<u64>) {
         assert!(txn.0 > self.last_txn, "transaction ids rise");
         self.last_txn = txn.0;
         let mut after = self.tables.clone();
+        self.unsaid.retain(|(told, _)| sent <= *told);
         for (op, index) in ops.iter().zip(0u16..) {
             let costly = matches!(op, Op::MediaOpen(_) | Op::SaAdd(_));
             let refused = if costly && self.refuse > 0 {
                 self.refuse -= 1;
-                self.not_opened.extend(ops.iter().filter_map(|op| match op {
-                    Op::MediaOpen(b) => Some(b.media_port()),
+                self.unsaid.extend(ops.iter().filter_map(|op| match op {
+                    Op::MediaOpen(b) => Some((now + RING, Gone::Port(b.media_port()))),
                     _ => None,
                 }));
                 Err(RejectReason::TableFull)
             } else if self.refuse_bind && matches!(ops, [Op::TunnelBind { .. }]) {
                 Err(RejectReason::UnknownSa)
             } else {
-                let not_opened = match op {
-                    Op::MediaClose(port) | Op::NextHop { media_port: port, .. } => {
-                        self.not_opened.contains(port)
-                    }
-                    _ => false,
-                };
+                let known = |gone: Gone| !self.unsaid.iter().any(|(told, g)| *g == gone && sent <= *told);
+                let surprise = Gone::needed_by(op).into_iter().flatten().all(known);
                 after.apply(op).inspect_err(|reason| {
-                    if !(not_opened && *reason == RejectReason::UnknownMediaPort) {
+                    if surprise {
                         self.surprised.push(format!("{reason:?} at {index} of {ops:?}"));
                     }
                 })
@@ -171,8 +194,14 @@ impl Dataplane {
                 return (Event::Rejected { txn, op: index, reason }, Vec::new());
             }
         }
+        for op in ops {
+            if let Op::TunnelRemove(t) = op {
+                let media = self.tables.media.values().filter(|b| b.tunnel == *t);
+                let gone = media.map(|b| Gone::Port(b.media_port())).chain([Gone::Tunnel(*t)]);
+                self.unsaid.extend(gone.map(|gone| (now + RING, gone)));
+            }
+        }
         self.tables = after;
-        self.not_opened.retain(|port| !self.tables.media.contains_key(port));
         let mut released = Vec::new();
         for op in ops {
             match op {

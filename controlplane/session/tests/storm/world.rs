@@ -18,7 +18,7 @@ pub const TUNNEL: TunnelId = TunnelId(1);
 const NUMBERS: [&str; 2] = ["0388881001", "0388882001"];
 /// One way through the network; jitter comes on top.
 const LATENCY: Duration = Duration::from_millis(8);
-const RING: Duration = Duration::from_millis(1);
+pub const RING: Duration = Duration::from_millis(1);
 pub const IDLE: Duration = Duration::from_secs(30);
 /// The end of the world is told with this much of its history.
 const LOG_MAX: usize = 400;
@@ -73,6 +73,7 @@ pub enum Happening {
         side: usize,
         life: u32,
         dp_life: u32,
+        sent: Instant,
         id: TxnId,
         ops: Vec<Op>,
     },
@@ -432,12 +433,12 @@ impl World {
                     self.tell(side, Input::Dataplane(event));
                 }
             }
-            Happening::Transact { side, life, dp_life, id, ops } => {
+            Happening::Transact { side, life, dp_life, sent, id, ops } => {
                 let g = &mut self.gateways[side];
                 if g.life != life || g.dp_life != dp_life {
                     return;
                 }
-                let (answer, released) = g.dp.transact(self.now, id, &ops);
+                let (answer, released) = g.dp.transact(self.now, sent, id, &ops);
                 self.says(side, answer);
                 for id in released {
                     self.inside(side, id);
@@ -562,7 +563,8 @@ impl World {
                 | Output::CarrierRemoved(_)
                 | Output::CallCounted { .. } => {}
                 Output::Dataplane(t) => {
-                    self.at(RING, Happening::Transact { side, life, dp_life, id: t.id, ops: t.ops });
+                    let (sent, id, ops) = (self.now, t.id, t.ops);
+                    self.at(RING, Happening::Transact { side, life, dp_life, sent, id, ops });
                 }
                 Output::SnapshotRequest => {
                     for event in self.gateways[side].dp.snapshot() {

@@ -129,6 +129,7 @@ fn by_form(list: &[Word<'_>]) -> Option<usize> {
         let typed = match kind {
             // Two digits of the salt, and two for each character.
             Some("7") => text.len() >= 6 && text.len().is_multiple_of(2) && hex(),
+            Some("3") => text.len() >= 16 && text.len().is_multiple_of(2) && hex(),
             Some("6") => text.len() >= 8 && encrypted(),
             _ => false,
         };
@@ -159,7 +160,8 @@ pub fn names_secret(text: &str) -> bool {
 fn holds_secret_word(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let part = ["-share", "secret", "passw", "communit"].iter().any(|part| word.contains(part));
-    part || (word.len() > 3 && word.ends_with("key"))
+    // `ah-md5 3 KEY`, and not `esp-md5-hmac`.
+    part || (word.len() > 3 && word.ends_with("key")) || word.ends_with("-md5")
 }
 
 fn nearest_secret(word: &str) -> Vec<&'static str> {
@@ -214,6 +216,7 @@ mod tests {
             "archive ftp://user:SEC/SECRET@10.0.0.1",
             "enable algorithm-type scrypt $9$SECRET",
             "token SECRET",
+            "ip pim hello-authentication ah-md5 3 SECRET",
         ] {
             assert!(!hide(line).contains("SECRET"), "{line}");
         }
@@ -231,6 +234,7 @@ mod tests {
                 "authentication mode hmac-sha-256 7 <hidden>",
             ),
             ("aaa x 6 AbCdEfGhIj", "aaa x 6 <hidden>"),
+            ("cts x 3 32a67eb4d3078aa8", "cts x 3 <hidden>"),
             ("line vty 0 4", "line vty 0 4"),
             ("match tag 7 10", "match tag 7 10"),
             ("snmp-server host 10.0.0.16", "snmp-server host 10.0.0.16"),

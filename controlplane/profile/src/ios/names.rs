@@ -1,6 +1,6 @@
 //! Names of interfaces in every spelling that IOS takes: `Gi8`, `gi 8`, `GigabitEthernet0/0/0.100`, `tunnel 1`.
 
-use super::words::{Words, shortens};
+use super::words::{Words, is_misspelt, shortens};
 
 /// Kinds of interfaces; of several that a word may shorten, the first is meant.
 const KINDS: &[&str] = &[
@@ -72,6 +72,15 @@ pub fn interface(words: &mut Words<'_>) -> Option<String> {
         }
         None => canonical(first),
     }
+}
+
+/// The kind that this word is a misspelt name of, if it is one; a word without the form of a name is one of any kind.
+pub fn near_kind(word: &str) -> Option<&'static str> {
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '/' | '.' | ':'));
+    if letters.is_empty() || !letters.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') {
+        return KINDS.first().copied();
+    }
+    KINDS.iter().copied().find(|kind| shortens(letters, kind) || is_misspelt(letters, kind))
 }
 
 fn is_number(text: &str) -> bool {

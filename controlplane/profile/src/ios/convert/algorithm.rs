@@ -1,7 +1,7 @@
 //! Proposals, transform sets, lifetimes, dead peer detection.
 
 use super::Work;
-use crate::ios::document::{Block, IkeProfile, IkeProposal, IpsecProfile, Said};
+use crate::ios::document::{Block, Document, IkeProfile, IkeProposal, IpsecProfile, Said};
 use crate::ios::report::{At, Class};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -416,6 +416,13 @@ impl<'a> Work<'a> {
         }
         known
     }
+}
+
+/// Whether the gateway has the algorithms of the profile.
+pub(super) fn is_offered(doc: &Document, profile: &IpsecProfile) -> bool {
+    let sets = profile.transforms.iter().filter_map(|said| doc.transforms.get(&said.value));
+    let pfs = profile.pfs.as_ref().is_none_or(|said| group(said.value.trim_start_matches("group")).is_some());
+    pfs && sets.into_iter().all(|set| cipher(&set.transforms).is_some())
 }
 
 /// What is in force for each profile: its own value, or that of global configuration. Each is there once.

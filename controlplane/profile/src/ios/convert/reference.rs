@@ -1,6 +1,7 @@
 //! Which blocks belong to vpn-sip, and what an IKEv2 profile refers to.
 
 use super::Work;
+use super::algorithm::is_offered;
 use super::keys::method;
 use crate::ios::document::{Auth, Block, Identity, IkeProfile};
 use crate::ios::report::Class;
@@ -31,10 +32,18 @@ impl Work<'_> {
             }
         }
         for profile in doc.ipsec_profiles.iter() {
-            if others.ipsec.contains(profile.name.as_str()) && !ours.ipsec.contains(profile.name.as_str()) {
-                self.foreign_ipsec.insert(&profile.name);
-                self.report.ignore(&profile.lines, Class::Unrelated, "of tunnels without vpn-sip");
-            }
+            let name = profile.name.as_str();
+            let why = if ours.ipsec.contains(name) {
+                continue;
+            } else if others.ipsec.contains(name) {
+                "of tunnels without vpn-sip"
+            } else if !is_offered(doc, profile) {
+                "no tunnel of vpn-sip uses this IPsec profile"
+            } else {
+                continue;
+            };
+            self.foreign_ipsec.insert(&profile.name);
+            self.report.ignore(&profile.lines, Class::Unrelated, why);
         }
         let related: Vec<&IkeProfile> =
             doc.ike_profiles.iter().filter(|p| !self.unrelated.contains(p.name.as_str())).collect();

@@ -47,6 +47,8 @@ fn reassembly(mut rest: Words<'_>) -> Result<Option<Reassembly>, Did> {
     Ok((!leaving).then_some(said))
 }
 
+const OTHER_KIND: &str = "an interface of a kind that the import does not know";
+
 const SVTI: Did = Did::Ignored(Class::System, "every tunnel of the gateway is one");
 
 impl Reader {
@@ -56,8 +58,14 @@ impl Reader {
             self.enter(Mode::Other(Class::System, ADDRESSES), 0);
             return SYSTEM;
         }
+        let unread = rest.peek().map(str::to_owned);
         let Some(name) = names::interface(&mut rest) else {
-            return wrong("this is no name of an interface", "write one as in Tunnel1 or GigabitEthernet8");
+            // Its settings are no commands of global configuration.
+            self.enter(Mode::Other(Class::System, OTHER_KIND), 0);
+            return match unread.as_deref().map(names::near_kind) {
+                Some(None) => Did::Ignored(Class::System, OTHER_KIND),
+                _ => wrong("this is no name of an interface", "write one as in Tunnel1 or GigabitEthernet8"),
+            };
         };
         if negated {
             self.doc.interfaces.remove(&name);

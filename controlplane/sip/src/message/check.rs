@@ -72,8 +72,8 @@ fn ending(mut m: Message, octets: usize, fault: Fault) -> Result<Message, Malfor
 }
 
 fn response(mut m: Message, octets: usize, fault: Fault) -> Result<Message, Malformed> {
-    if m.cseq().is_none() {
-        return Err(Malformed::drop("a CSeq that is no number and method"));
+    if m.cseq_method().is_none() {
+        return Err(Malformed::drop("a CSeq without a method"));
     }
     if m.via().is_none() {
         return Err(Malformed::drop("a malformed Via"));
@@ -105,6 +105,9 @@ fn flaw(m: &Message) -> Option<&'static str> {
         if m.header(name).is_none_or(str::is_empty) {
             return Some("no From, To or Call-ID");
         }
+    }
+    if m.cseq().is_none() {
+        return Some("a CSeq that is no number and method");
     }
     if !has_whole_via(m) {
         return Some("a malformed parameter of Via");

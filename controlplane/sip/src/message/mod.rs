@@ -102,6 +102,12 @@ impl Message {
         Some((u32::try_from(number).ok()?, method.trim()))
     }
 
+    /// The method that a response answers. Its number decides nothing (RFC 3261 §17.1.3), and may be spoilt.
+    pub fn cseq_method(&self) -> Option<&str> {
+        let method = self.header("CSeq")?.split_whitespace().next_back()?;
+        Some(method.trim_start_matches(|c: char| !c.is_ascii_alphabetic())).filter(|m| !m.is_empty())
+    }
+
     pub fn cseq_number(&self) -> u32 {
         self.cseq().map_or(0, |(n, _)| n)
     }

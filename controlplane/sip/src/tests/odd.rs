@@ -60,6 +60,30 @@ fn a_method_in_another_case_answers() {
     }
 }
 
+/// RFC 3261 §17.1.3: the branch and the method say what a response answers; its CSeq number, which a carrier may spoil, does
+/// not. The call is answered, and ends.
+#[test]
+fn a_number_of_another_request_answers() {
+    for number in ["0", "2", "11", "4294967295", "99999999999999999999", "-1", "x1", "1.5", ""] {
+        for (start, log) in [("SIP/2.0 200 OK", "Answered"), ("SIP/2.0 486 Busy Here", "Ended")] {
+            let mut c = Called::new();
+            let text = Called::text(&c.invite, &Reply { start: start.into(), ..ok() });
+            let spoilt = text.replace("CSeq: 1 INVITE", &format!("CSeq: {number} INVITE"));
+            for acks in 1..3 {
+                c.hears(spoilt.as_bytes());
+                assert_eq!((c.log(), c.w.count(A, "ACK")), (log, acks), "{number} {start}");
+            }
+            assert!(c.w.last(A, "ACK").contains("CSeq: 1 ACK\r\n"), "{number} {start}");
+            if log == "Answered" {
+                let bye = c.hang_up();
+                let done = Called::text(&bye, &Reply { body: String::new(), ..ok() });
+                c.hears(done.replace("CSeq: 2 BYE", &format!("CSeq: {number} BYE")).as_bytes());
+            }
+            assert_eq!((c.log(), c.w.nodes[A].ua.live_dialogs()), ("Ended", 0), "{number} {start}");
+        }
+    }
+}
+
 /// RFC 3261 §7.3.1, §7.3.3: compact names, any case, white space before the colon, and lines that go on.
 #[test]
 fn compact_and_folded_fields() {

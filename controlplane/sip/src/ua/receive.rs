@@ -56,7 +56,7 @@ impl UserAgent {
     }
 
     fn response(&mut self, now: Instant, m: &Message) {
-        let (Some(status), Some((_, method)), Some(via)) = (m.status(), m.cseq(), m.via()) else { return };
+        let (Some(status), Some(method), Some(via)) = (m.status(), m.cseq_method(), m.via()) else { return };
         // RFC 3261 §8.1.3.3: a response with more than one Via is not for us; §18.1.2: nor is one with another sent-by.
         if m.all("Via").count() != 1 || !self.sent_from(via.sent_by, m) {
             self.stats.stray_responses += 1;
@@ -117,7 +117,7 @@ impl UserAgent {
         }
         let via = |via: &str| Via::read(via).and_then(|v| host_addr(v.sent_by));
         let branch = m.via().and_then(|v| v.branch()).unwrap_or_default();
-        let of_request = m.cseq().and_then(|(_, method)| self.clients.get(&client_key(branch, method)));
+        let of_request = m.cseq_method().and_then(|method| self.clients.get(&client_key(branch, method)));
         let request = of_request.and_then(|t| Message::parse(&t.bytes).ok());
         request.and_then(|r| via(r.header("Via")?)) == Some(addr)
             || self.calls.with_call_id(m.call_id()).any(|(_, c)| {

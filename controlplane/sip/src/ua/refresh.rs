@@ -96,7 +96,7 @@ impl UserAgent {
         if status < 200 {
             return;
         }
-        let invite = m.cseq().is_some_and(|(_, method)| method == "INVITE");
+        let invite = m.cseq_method().is_some_and(|method| method.eq_ignore_ascii_case("INVITE"));
         if status < 300 && invite {
             self.acknowledge_refresh(id, m);
         }
@@ -178,10 +178,12 @@ impl UserAgent {
         let Some(flow) = self.flow_to(&dest) else { return };
         let via = self.via(&flow, &branch);
         let Some(c) = self.calls.get(id) else { return };
-        let mut w = c.dialog.request("ACK", m.cseq_number(), &via);
         let asked = m.via().and_then(|v| v.branch()).unwrap_or_default();
         let invite =
             self.clients.get(&client_key(asked, "INVITE")).and_then(|t| Message::parse(&t.bytes).ok());
+        // RFC 3261 §13.2.2.4: the number of the INVITE, whatever the answer says.
+        let number = invite.as_ref().unwrap_or(m).cseq_number();
+        let mut w = c.dialog.request("ACK", number, &via);
         for name in ["Authorization", "Proxy-Authorization"] {
             w.headers(name, invite.iter().flat_map(|i| i.all(name)));
         }

@@ -18,8 +18,10 @@ impl UserAgent {
                 self.late_answer(now, m)
             };
         };
-        // A 2xx to an earlier one, which its challenge had ended: another call, in a dialog of its own.
-        let earlier = call.outgoing().is_some_and(|o| o.cseq != m.cseq_number());
+        // A 2xx to an earlier one, which its challenge had ended: another call, in a dialog of its own. The branch tells (RFC
+        // 3261 §17.1.3): a wrong CSeq number in the answer to this one is a flaw, and its transaction is at its end.
+        let branch = m.via().and_then(|via| via.branch()).unwrap_or_default();
+        let earlier = call.outgoing().is_some_and(|o| !o.branch.eq_ignore_ascii_case(branch));
         if earlier && (200..300).contains(&status) {
             return self.late_answer(now, m);
         }

@@ -42,6 +42,10 @@ enum Fault {
     CarrierBusy {
         for_ms: u64,
     },
+    Carrier {
+        trouble: Trouble,
+        for_ms: u64,
+    },
     JournalFails {
         side: usize,
         times: u32,
@@ -66,6 +70,32 @@ enum Fault {
     },
 }
 
+/// What a carrier does to calls.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// Of a kind of message nothing passes.
+    Swallows(&'static str),
+    RefusesByes,
+    /// No bandwidth is in the SDP that passes.
+    Spoils,
+    /// No caller is told.
+    HidesCallers,
+    /// INVITEs are passed on without their offer.
+    TakesOffers,
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    const KINDS: [&str; 8] =
+        ["INVITE", "ACK", "BYE", "CANCEL", "UPDATE", "SIP/2.0 1", "SIP/2.0 2", "SIP/2.0 4"];
+    prop_oneof![
+        4 => prop::sample::select(&KINDS).prop_map(Trouble::Swallows),
+        1 => Just(Trouble::RefusesByes),
+        1 => Just(Trouble::Spoils),
+        1 => Just(Trouble::HidesCallers),
+        1 => Just(Trouble::TakesOffers),
+    ]
+}
+
 fn fault() -> impl Strategy<Value = Fault> {
     let side = || 0usize..2;
     let short = || prop_oneof![0u64..300, 0u64..20_000, 0u64..100_000];
@@ -77,6 +107,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => (side(), short()).prop_map(|(side, gone_ms)| Fault::AddressLost { side, gone_ms }),
         2 => (1u32..60, short()).prop_map(|(percent, for_ms)| Fault::Loss { percent, for_ms }),
         1 => short().prop_map(|for_ms| Fault::CarrierBusy { for_ms }),
+        2 => (trouble(), short()).prop_map(|(trouble, for_ms)| Fault::Carrier { trouble, for_ms }),
         1 => (side(), 1u32..3).prop_map(|(side, times)| Fault::JournalFails { side, times }),
         1 => (side(), 1u32..3).prop_map(|(side, times)| Fault::DataplaneRefuses { side, times }),
         1 => side().prop_map(|side| Fault::SoftLimit { side }),
@@ -106,6 +137,18 @@ fn apply(w: &mut World, fault: Fault, seed: u64) {
         Fault::CarrierBusy { for_ms } => {
             w.note(format!("the carrier is busy for {for_ms} ms"));
             w.carrier.knobs.reject = Some("503 Service Unavailable");
+            w.at(ms(for_ms), Happening::CarrierWell);
+        }
+        Fault::Carrier { trouble, for_ms } => {
+            w.note(format!("the carrier for {for_ms} ms: {trouble:?}"));
+            let knobs = &mut w.carrier.knobs;
+            match trouble {
+                Trouble::Swallows(what) => knobs.swallow.push(what),
+                Trouble::RefusesByes => knobs.refuse_bye = Some("500 Server Internal Error"),
+                Trouble::Spoils => knobs.rewrite = vec![("b=AS:", "b=X:")],
+                Trouble::HidesCallers => knobs.no_identity = true,
+                Trouble::TakesOffers => knobs.takes_offers = Some("actpass"),
+            }
             w.at(ms(for_ms), Happening::CarrierWell);
         }
         Fault::JournalFails { side, times } => w.gateways[side].journal_fails = times,

@@ -478,7 +478,7 @@ impl World {
             Happening::Address { side } => self.address(side),
             Happening::Profile { side } => self.apply_profile(side, |_| {}),
             Happening::LossEnds => self.loss_percent = 0,
-            Happening::CarrierWell => self.carrier.knobs.reject = None,
+            Happening::CarrierWell => self.carrier.knobs = crate::carrier::Knobs::default(),
         }
     }
 

@@ -261,7 +261,8 @@ impl Search {
     /// as carried (§5.2).
     pub fn bound(&self) -> Option<u16> {
         let searching = self.phase == PathPhase::Search && self.refused.is_none_or(|size| size > self.base);
-        let assumed = if searching { self.base.min(self.top()) } else { self.min };
+        // A WAN whose MTU is below the minimum bounds the call by itself.
+        let assumed = if searching { self.base.min(self.top()).max(self.min) } else { self.min };
         self.bounded.then(|| self.proved.max(assumed))
     }
 

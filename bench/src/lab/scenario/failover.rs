@@ -87,6 +87,30 @@ pub const CRASH: Scenario = Scenario {
     ..Scenario::new("failover-crash")
 };
 
+pub const DATAPLANE: Scenario = Scenario {
+    about: "the dataplane is killed while the primary fails, and again while it is held down: no clear text, and traffic resumes",
+    run: |context| dataplane(context, "fodp", false),
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-dataplane")
+};
+
+pub const DATAPLANE_ROUTER: Scenario = Scenario {
+    about: "the same in router mode",
+    run: |context| dataplane(context, "fodpr", true),
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-dataplane-router")
+};
+
+pub const PHASES: Scenario = Scenario {
+    about: "the ends return to the primary out of step: packets go one way by it and the other way by the tunnel",
+    run: phases,
+    tools: NFT,
+    nightly: true,
+    ..Scenario::new("failover-phases")
+};
+
 pub const DEVICE: Scenario = Scenario {
     about: "the primary's device is removed and made again: the tunnel takes over, and hands back",
     run: device,
@@ -362,6 +386,109 @@ fn crash(context: &Context) -> Result<(), LabError> {
     ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
     world.wait_hung_up(HANG_UP_LIMIT)?;
     no_clear_text(&world)
+}
+
+fn dataplane(context: &Context, tag: &str, router_mode: bool) -> Result<(), LabError> {
+    const FAILBACK: &str = "hold_s: 3, good_probes: 3, calls_per_hour: 60";
+    let setup = Setup { tag, failback: FAILBACK, idle_s: IDLE_S, router_mode, ..Setup::default() };
+    let mut world = world_with(context.places.clone(), setup)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let receiver = Receiver::new(&world.topology.centre_lan)?;
+    let sender = Sender::new(&world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    let mut number = 0;
+    let mut by_tunnel = |world: &World, series| {
+        wait_for("packets by the tunnel", Duration::from_secs(20), || {
+            sender.send(series, number)?;
+            number += 1;
+            Ok((!receiver.take(series, 1, Duration::from_millis(50))?.is_empty()).then_some(()))
+        })?;
+        no_clear_text(world)
+    };
+    // Killed as soon as the route has left the primary: the call is being placed.
+    world.topology.primary()?.set(Path::Cut)?;
+    wait_primary(&mut world, false)?;
+    sender.send(0, 0)?;
+    kill_dataplane(&mut world)?;
+    no_clear_text(&world)?;
+    start_dataplane(&mut world)?;
+    by_tunnel(&world, 1)?;
+    // And while the primary is held down: the tunnel is still in use.
+    world.topology.primary()?.set(Path::Good)?;
+    kill_dataplane(&mut world)?;
+    no_clear_text(&world)?;
+    start_dataplane(&mut world)?;
+    wait_primary(&mut world, true)?;
+    ping_all(&world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    // The tunnel takes over again.
+    world.topology.primary()?.set(Path::Cut)?;
+    wait_primary(&mut world, false)?;
+    by_tunnel(&world, 2)?;
+    world.topology.primary()?.set(Path::Good)?;
+    wait_primary(&mut world, true)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    let bill = calls(&world.carrier);
+    ensure_in(&world, bill.iter().all(|call| call["byes"] == 1), "each call ends once", || {
+        world.carrier.bill_text()
+    })?;
+    no_clear_text(&world)
+}
+
+fn kill_dataplane(world: &mut World) -> Result<(), LabError> {
+    let gateway = world.branch.as_mut().expect("started");
+    gateway.dataplane().map(crate::lab::process::Process::kill);
+    let branch = world.branch.as_ref().expect("started");
+    wait_for("the control plane to miss its dataplane", HANG_UP_LIMIT, || {
+        Ok((!branch.cli(&["show", "vpn-sip", "session"])?.contains("SESSION_UP")).then_some(()))
+    })
+}
+
+fn start_dataplane(world: &mut World) -> Result<(), LabError> {
+    let gateway = world.branch.as_mut().expect("started");
+    gateway.start_dataplane(&world.topology.branch)
+}
+
+fn phases(context: &Context) -> Result<(), LabError> {
+    let setup = Setup {
+        tag: "foph",
+        failback: FAILBACK,
+        idle_s: IDLE_S,
+        branch: &[("hold_s: 1", "hold_s: 6")],
+        ..Setup::default()
+    };
+    let mut world = world_with(context.places.clone(), setup)?;
+    let both_ways = |world: &World| {
+        ping_all(world, &world.topology.branch_lan, CENTRE_LAN_HOST)?;
+        ping_all(world, &world.topology.centre_lan, BRANCH_LAN_HOST)
+    };
+    both_ways(&world)?;
+    world.topology.primary()?.set(Path::Cut)?;
+    wait_primary(&mut world, false)?;
+    both_ways(&world)?;
+    for _ in 0..2 {
+        world.topology.primary()?.set(Path::Good)?;
+        let headend = world.headend.as_ref().expect("started");
+        wait_for("the head-end to return first", HANG_UP_LIMIT, || {
+            Ok((on_primary(headend)? == Some(true)).then_some(()))
+        })?;
+        let branch = world.branch.as_ref().expect("started");
+        ensure(on_primary(branch)? == Some(false), "the branch is still in the tunnel", String::new)?;
+        both_ways(&world)?;
+        ensure_in(&world, world.carrier.calls_up() == 1, "its call is up", || world.carrier.bill_text())?;
+        world.topology.primary()?.set(Path::Cut)?;
+        wait_primary(&mut world, false)?;
+        both_ways(&world)?;
+    }
+    world.topology.primary()?.set(Path::Good)?;
+    wait_primary(&mut world, true)?;
+    both_ways(&world)?;
+    world.wait_hung_up(HANG_UP_LIMIT)?;
+    let bill = calls(&world.carrier);
+    ensure_in(&world, bill.len() == 1 && bill[0]["byes"] == 1, "one call, which ends once", || {
+        world.carrier.bill_text()
+    })?;
+    no_clear_text(&world)?;
+    world.check()
 }
 
 fn device(context: &Context) -> Result<(), LabError> {

@@ -61,7 +61,7 @@ fn flows_are_kept_released_and_counted() {
         assert!(!steers() && routes("-4").is_empty());
         for prefix in [prefix, v6] {
             let end = clock::now() + Duration::from_secs(60);
-            assert_eq!(drains.keep(prefix, "svti0".into(), end).await, Ok(()));
+            assert_eq!(drains.keep(vec![(prefix, "svti0".into(), end)]).await, Ok(()));
         }
         assert!(steers(), "in force when it returns");
         assert!(
@@ -86,16 +86,37 @@ fn flows_are_kept_released_and_counted() {
         // Another program begins with an empty kernel: what is remembered is lost, and the rest is put back.
         sh("nft flush ruleset");
         until("the table after a flush", steers).await;
-        drains.release(v6);
+        drains.release(&[v6]);
         until("the rule of IPv6 to go", || routes("-6").is_empty()).await;
         assert!(steers() && !routes("-4").is_empty());
-        drains.release(prefix);
+        drains.release(&[prefix]);
         until("the rule of IPv4 to go", || routes("-4").is_empty() && !steers()).await;
         assert!(tables().contains("jump record"), "flows are still remembered");
         drains.set_rules(None);
         until("the table to go", || !tables().contains(TABLE)).await;
         let end = clock::now() + Duration::from_secs(60);
-        assert!(drains.keep(prefix, "svti0".into(), end).await.is_err(), "not without rules");
+        assert!(drains.keep(vec![(prefix, "svti0".into(), end)]).await.is_err(), "not without rules");
+    });
+}
+
+/// A primary of many branches is back: their flows stay by one change of the kernel's tables.
+#[test]
+fn many_prefixes_are_kept_at_once() {
+    const MANY: u16 = 1000;
+    in_namespace(async || {
+        device();
+        let drains = start(Some(rules()));
+        until("the table", || tables().contains("jump record")).await;
+        let end = clock::now() + Duration::from_secs(60);
+        let prefix = |n: u16| -> IpPrefix {
+            format!("10.{}.{}.0/24", 2 + n / 256, n % 256).parse().expect("a prefix")
+        };
+        let list = (0..MANY).map(|n| (prefix(n), "svti0".into(), end)).collect();
+        assert_eq!(drains.keep(list).await, Ok(()));
+        assert_eq!(routes("-4").lines().count(), usize::from(MANY));
+        assert_eq!(drains.count().await.expect("counted").len(), usize::from(MANY));
+        drains.release(&(0..MANY).map(prefix).collect::<Vec<_>>());
+        until("the routes to go", || routes("-4").is_empty() && !steers()).await;
     });
 }
 
@@ -107,7 +128,7 @@ fn what_a_crash_has_left_is_removed() {
             let drains = start(Some(rules()));
             let end = clock::now() + Duration::from_secs(60);
             let prefix = "10.2.0.0/16".parse().expect("a prefix");
-            assert_eq!(drains.keep(prefix, "svti0".into(), end).await, Ok(()));
+            assert_eq!(drains.keep(vec![(prefix, "svti0".into(), end)]).await, Ok(()));
             drop(drains);
             assert!(steers() && !routes("-4").is_empty(), "the deadline ends it, if no other run does");
             let is_kept = next.is_some();

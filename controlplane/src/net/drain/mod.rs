@@ -90,21 +90,23 @@ impl Drains {
         });
     }
 
-    /// Flows to this prefix stay in the device until then. Returns when the kernel does so, or why it does not.
+    /// Flows to these prefixes stay in their devices, each until then. Returns when the kernel does so, or why it does not.
     ///
     /// # Errors
     /// If the kernel refuses, or does not answer in time. The flows move.
-    pub async fn keep(&self, prefix: IpPrefix, device: String, until: Instant) -> Result<(), String> {
-        let now = (clock::now(), clock::unix_time_s());
-        let left = until.saturating_duration_since(now.0) + Duration::from_secs(1);
-        let until = Duration::from_secs(now.1) + left;
-        let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
+    pub async fn keep(&self, list: Vec<(IpPrefix, String, Instant)>) -> Result<(), String> {
         if self.wanted.borrow().setup.rules.is_none() {
             return Err("the gateway keeps no flows now".to_owned());
         }
+        let now = (clock::now(), clock::unix_time_s());
+        let prefixes: Vec<IpPrefix> = list.iter().map(|(prefix, ..)| *prefix).collect();
         let mut generation = 0;
         self.wanted.send_modify(|wanted| {
-            wanted.kept.insert(prefix, Kept { device, until });
+            wanted.kept.extend(list.into_iter().map(|(prefix, device, until)| {
+                let left = until.saturating_duration_since(now.0) + Duration::from_secs(1);
+                let until = (Duration::from_secs(now.1) + left).as_nanos();
+                (prefix, Kept { device, until: u64::try_from(until).unwrap_or(u64::MAX) })
+            }));
             wanted.generation += 1;
             generation = wanted.generation;
         });
@@ -117,16 +119,20 @@ impl Drains {
         };
         if kept.is_err() {
             // They must not come back into the tunnel when the kernel does it later.
-            self.release(prefix);
+            self.release(&prefixes);
         }
         kept
     }
 
-    pub fn release(&self, prefix: IpPrefix) {
+    pub fn release(&self, prefixes: &[IpPrefix]) {
         self.wanted.send_if_modified(|wanted| {
-            let was = wanted.kept.remove(&prefix).is_some();
-            wanted.generation += u64::from(was);
-            was
+            let before = wanted.kept.len();
+            for prefix in prefixes {
+                wanted.kept.remove(prefix);
+            }
+            let differs = wanted.kept.len() < before;
+            wanted.generation += u64::from(differs);
+            differs
         });
     }
 

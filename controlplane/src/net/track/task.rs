@@ -347,39 +347,69 @@ impl Task {
         });
     }
 
-    async fn keep_flows(&self, drain: Drain) {
-        let Some(drains) = &self.drains else { return };
-        let device = self.devices.get(&drain.tunnel).or(self.svti.as_ref()).cloned().unwrap_or_default();
-        if let Err(reason) = drains.keep(drain.prefix, device, drain.until).await {
-            tracing::warn!(prefix = %drain.prefix, tunnel = drain.tunnel, reason, "all flows move to the primary");
+    /// Many prefixes fail back at once: the kernel is asked once for all, before the first of their routes changes.
+    async fn keep_flows(&self, drains: Vec<Drain>) {
+        let Some(kept) = &self.drains else { return };
+        let device =
+            |d: &Drain| self.devices.get(&d.tunnel).or(self.svti.as_ref()).cloned().unwrap_or_default();
+        let list = drains.iter().map(|d| (d.prefix, device(d), d.until)).collect();
+        if let Err(reason) = kept.keep(list).await {
+            for Drain { prefix, tunnel, .. } in drains {
+                tracing::warn!(%prefix, tunnel, reason, "all flows move to the primary");
+            }
         }
     }
 
     /// Does everything that the core wants.
     async fn drain(&mut self) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::Probe { operation, probe } => {
-                    if let Some(outcome) = self.probes.send(operation, probe) {
-                        let ended = Input::ProbeEnded { operation, probe, outcome };
-                        self.core.handle_input(clock::now(), ended);
+        loop {
+            let mut outputs = Vec::new();
+            let mut drains = Vec::new();
+            while let Some(output) = self.core.poll_output() {
+                match output {
+                    Output::Drain(drain) => drains.push(drain),
+                    // What ends may begin again behind it.
+                    Output::Drained { .. } => {
+                        outputs.push(output);
+                        break;
                     }
+                    _ => outputs.push(output),
                 }
-                Output::Bfd { operation, bytes } => self.probes.send_bfd(operation, &bytes),
-                Output::Route(RouteChange { prefix, to, .. }) => self.route(prefix, to).await,
-                Output::Drain(drain) => self.keep_flows(drain).await,
-                Output::Drained { prefix } => {
-                    if let Some(drains) = &self.drains {
-                        drains.release(prefix);
-                    }
+            }
+            if outputs.is_empty() && drains.is_empty() {
+                return;
+            }
+            if !drains.is_empty() {
+                self.keep_flows(drains).await;
+            }
+            for output in outputs {
+                self.does(output).await;
+            }
+        }
+    }
+
+    async fn does(&mut self, output: Output) {
+        match output {
+            Output::Probe { operation, probe } => {
+                if let Some(outcome) = self.probes.send(operation, probe) {
+                    let ended = Input::ProbeEnded { operation, probe, outcome };
+                    self.core.handle_input(clock::now(), ended);
                 }
-                // The loop takes changes at once, or has ended.
-                Output::QueryTraffic { tunnel } => {
-                    let _ = self.ends.changes.send(Change::QueryTraffic(tunnel)).await;
+            }
+            Output::Bfd { operation, bytes } => self.probes.send_bfd(operation, &bytes),
+            Output::Route(RouteChange { prefix, to, .. }) => self.route(prefix, to).await,
+            Output::Drain(drain) => self.keep_flows(vec![drain]).await,
+            Output::Drained { prefix } => {
+                if let Some(drains) = &self.drains {
+                    drains.release(&[prefix]);
                 }
-                Output::Event(event) => {
-                    let _ = self.ends.changes.send(Change::Event(event)).await;
-                }
+            }
+            // The loop takes changes at once, or has ended.
+            Output::QueryTraffic { tunnel } => {
+                let _ = self.ends.changes.send(Change::QueryTraffic(tunnel)).await;
+            }
+            Output::Event(event) => {
+                let _ = self.ends.changes.send(Change::Event(event)).await;
             }
         }
     }

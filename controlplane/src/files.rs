@@ -52,7 +52,15 @@ struct Order {
 struct Orders {
     /// Each path once: the newest content.
     waiting: VecDeque<Order>,
-    writing: bool,
+    /// The path and the content that the thread is at.
+    writing: Option<(PathBuf, Vec<u8>)>,
+}
+
+impl Orders {
+    fn newest(&self, path: &Path) -> Option<&[u8]> {
+        let waiting = self.waiting.iter().find(|o| o.path == path).map(|o| &o.bytes[..]);
+        waiting.or_else(|| self.writing.as_ref().filter(|(at, _)| at == path).map(|(_, bytes)| &bytes[..]))
+    }
 }
 
 #[derive(Default)]
@@ -99,7 +107,7 @@ impl Writer {
                 orders = self.changed.wait(orders).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            orders.writing = true;
+            orders.writing = Some((order.path.clone(), order.bytes.clone()));
             drop(orders);
             match replace(&order.path, &order.bytes, order.mode) {
                 Ok(()) => {
@@ -113,13 +121,13 @@ impl Writer {
                 }
             }
             orders = self.orders();
-            orders.writing = false;
+            orders.writing = None;
             self.changed.notify_all();
         }
     }
 
     fn flush(&self, max: Duration) -> bool {
-        let busy = |orders: &mut Orders| orders.writing || !orders.waiting.is_empty();
+        let busy = |orders: &mut Orders| orders.writing.is_some() || !orders.waiting.is_empty();
         let waited = self.changed.wait_timeout_while(self.orders(), max, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -144,6 +152,15 @@ pub fn replace_later(path: &Path, bytes: Vec<u8>, mode: u32, consequence: &'stat
     Pending(pending)
 }
 
+/// The content of a file, also if it is still on its way to the disk.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let pending = Writer::get().orders().newest(path).map(<[u8]>::to_vec);
+    pending.map_or_else(|| std::fs::read(path), Ok)
+}
+
 /// Waits until all files are on the disk; `false` if some were not after `max`.
 pub fn flush(max: Duration) -> bool {
     Writer::get().flush(max)
@@ -166,6 +183,7 @@ mod tests {
         let path = dir.join("state");
         let pending: Vec<_> =
             (0..50).map(|n| replace_later(&path, vec![n], 0o600, "nothing is kept")).collect();
+        assert_eq!(read(&path).expect("on its way"), [49]);
         for one in pending {
             assert!(one.written_within(Duration::from_secs(30)).await);
         }

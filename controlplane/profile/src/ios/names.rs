@@ -74,7 +74,7 @@ pub fn interface(words: &mut Words<'_>) -> Option<String> {
     }
 }
 
-/// The kind that this word is a misspelt name of, if it is one; a word without the form of a name is one of any kind.
+/// The kind of which this word may be a misspelt name; `None` if it is the name of an interface of another kind.
 pub fn near_kind(word: &str) -> Option<&'static str> {
     let letters = word.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '/' | '.' | ':'));
     if letters.is_empty() || !letters.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') {

@@ -84,6 +84,22 @@ fn a_number_of_another_request_answers() {
     }
 }
 
+/// A second party answers with a spoilt number: it is acknowledged with the number of the INVITE, and hung up.
+#[test]
+fn a_fork_with_the_number_of_another_request_is_hung_up() {
+    for number in ["2", "11", "x1"] {
+        let mut c = Called::new();
+        let text = Called::text(&c.invite, &ok());
+        c.hears(text.as_bytes());
+        let fork =
+            text.replace("CSeq: 1 INVITE", &format!("CSeq: {number} INVITE")).replace(";tag=b", ";tag=fork");
+        c.hears(fork.as_bytes());
+        assert_eq!((c.log(), c.w.count(A, "ACK"), c.w.count(A, "BYE")), ("Answered", 2, 1), "{number}");
+        let ack = c.w.last(A, "ACK");
+        assert!(ack.contains("CSeq: 1 ACK\r\n") && ack.contains(";tag=fork"), "{ack}");
+    }
+}
+
 /// RFC 3261 §7.3.1, §7.3.3: compact names, any case, white space before the colon, and lines that go on.
 #[test]
 fn compact_and_folded_fields() {

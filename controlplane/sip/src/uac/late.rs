@@ -106,16 +106,16 @@ impl UserAgent {
         if let Some(early) = outgoing.early.iter().find(|e| e.dialog.remote_tag == dialog.remote_tag) {
             dialog.local_cseq = dialog.local_cseq.max(early.dialog.local_cseq);
         }
+        // The branch tells which INVITE was answered, where the number may be spoilt.
+        let branch = m.via().and_then(|via| via.branch()).unwrap_or_default();
+        let latest = outgoing.branch.eq_ignore_ascii_case(branch);
+        let cseq = if latest { outgoing.cseq } else { m.cseq_number() };
         let outgoing = Outgoing {
             branch: String::new(),
             via: String::new(),
-            cseq: m.cseq_number(),
+            cseq,
             // RFC 3261 §22.1: the ACK has those of its INVITE.
-            credentials: if m.cseq_number() == outgoing.cseq {
-                outgoing.credentials.clone()
-            } else {
-                Vec::new()
-            },
+            credentials: if cseq == outgoing.cseq { outgoing.credentials.clone() } else { Vec::new() },
             ack: None,
             early: Vec::new(),
             min_se_s: outgoing.min_se_s,

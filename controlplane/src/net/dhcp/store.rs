@@ -1,9 +1,8 @@
 //! What the clients keep across restarts: the DUID, since a line's extension is bound to it, and the last address.
 
-use crate::files::replace_later;
+use crate::files::{self, replace_later};
 use serde::{Deserialize, Serialize};
 use sipsec_dhcp::v6::Duid;
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -30,7 +29,7 @@ impl Store {
     /// If it is there and cannot be read or understood. Nothing is overwritten then: the file may hold the only copy of
     /// the DUID.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let content = match fs::read(path) {
+        let content = match files::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let text = format!(
                     "{}: {error}; move it away to begin with a new DUID, which may cost the line's extension",
@@ -80,6 +79,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_is_kept_is_read_again_and_a_broken_file_is_left_alone() {
@@ -89,11 +89,11 @@ mod tests {
         let mut store = Store::open(&path).expect("no file is no error");
         let duid = store.duid([2, 0, 0, 0, 0, 1]);
         store.set_address(Some(Ipv4Addr::new(192, 0, 2, 7)));
-        assert!(crate::files::flush(std::time::Duration::from_secs(30)));
         let mut again = Store::open(&path).expect("readable");
         // Another network card: the DUID stays.
         assert_eq!(again.duid([2, 0, 0, 0, 0, 99]), duid);
         assert_eq!(again.address(), Some(Ipv4Addr::new(192, 0, 2, 7)));
+        assert!(files::flush(std::time::Duration::from_secs(30)));
         fs::write(&path, b"{\"duid\": [0, 3").expect("written");
         let error = Store::open(&path).expect_err("broken").to_string();
         assert!(error.contains("dhcp.json") && error.contains("extension"), "{error}");

@@ -3,7 +3,7 @@
 //!
 //! A prefix is in the file before its route is in the kernel, and until after the route is gone.
 
-use crate::files::{Pending, replace_later};
+use crate::files::{self, Pending, replace_later};
 use sipsec_net::IpPrefix;
 use std::collections::BTreeSet;
 use std::io;
@@ -25,7 +25,9 @@ pub struct Ledger {
 impl Ledger {
     /// What an earlier run has left. A file that cannot be read is none: routes of the earlier profile may stay then.
     pub fn read(path: Option<&Path>) -> Self {
-        let text = path.map_or(Ok(String::new()), std::fs::read_to_string);
+        let text = path.map_or(Ok(String::new()), |path| {
+            files::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        });
         let known = match &text {
             Ok(text) => text.lines().take(LINES_MAX).filter_map(|line| line.parse().ok()).collect(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
